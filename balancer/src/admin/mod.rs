@@ -1,0 +1,3 @@
+//! Health, metrics and state over HTTP, on two doors: the control socket and the admin port.
+
+pub mod view;

@@ -1,0 +1,114 @@
+//! The JSON shapes shared by API, page and CLI. Base units; unknown keys may appear in later versions.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/v1/state`: the whole master at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Always `roundelay.state/1`.
+    pub schema: String,
+    /// The version of the running binary.
+    pub version: String,
+    /// The master's process.
+    pub pid: u32,
+    /// When it started, in Unix seconds.
+    pub started: f64,
+    /// True while every pool has its `min-ready` workers and the master is not stopping.
+    pub is_ready: bool,
+    /// True once it was asked to stop.
+    pub is_stopping: bool,
+    /// Where the admin port listens, if it does.
+    pub admin: Option<String>,
+    /// One entry a pool, by name.
+    pub pools: Vec<Pool>,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its public addresses as bound.
+    pub listen: Vec<String>,
+    /// How connections reach workers.
+    pub mode: String,
+    /// Which worker is chosen.
+    pub strategy: String,
+    /// Bumped by a reload, from 1.
+    pub generation: u64,
+    /// Workers configured.
+    pub workers_desired: u32,
+    /// Workers in rotation.
+    pub workers_ready: u32,
+    /// What the listeners do: `open`, `hold`, `refuse` or `closing`.
+    pub gate: String,
+    /// Connections accepted since start.
+    pub accepted: u64,
+    /// Client connections open now.
+    pub active: i64,
+    /// Clients turned away since start.
+    pub refused: u64,
+    /// One entry a slot.
+    pub workers: Vec<Worker>,
+}
+
+/// One slot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its number, from 0.
+    pub slot: u32,
+    /// `starting`, `ready`, `suspect`, `draining`, `stopping`, `backoff`, `failed` or `stopped`.
+    pub state: String,
+    /// Seconds in that state.
+    pub state_seconds: f64,
+    /// The process, while there is one.
+    pub pid: Option<u32>,
+    /// Seconds since that process was started.
+    pub up_seconds: Option<f64>,
+    /// Its private endpoint.
+    pub endpoint: Option<String>,
+    /// What it last said of itself.
+    pub said: Option<String>,
+    /// Seconds of the present backoff.
+    pub backoff_seconds: Option<f64>,
+    /// Starts after the first one.
+    pub restarts: u64,
+    /// Connections given to it since the master's start.
+    pub connections: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// CPU seconds of its process group, while there is one and it can be read.
+    pub cpu_seconds: Option<f64>,
+    /// Resident bytes of its process group.
+    pub memory_bytes: Option<u64>,
+    /// How its last process ended.
+    pub last_exit: Option<Exit>,
+    /// What the last probe said.
+    pub last_check: Option<Check>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exit {
+    /// In words.
+    pub what: String,
+    /// The code, or 128 + n for signal n.
+    pub code: i32,
+    /// Seconds ago.
+    pub ago_seconds: f64,
+    /// The last lines it wrote, oldest first.
+    pub last_lines: Vec<String>,
+}
+
+/// What a probe said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// In words.
+    pub what: String,
+    /// Whether it was good.
+    pub is_ok: bool,
+    /// How long it took, in seconds.
+    pub took_seconds: f64,
+    /// Seconds ago.
+    pub ago_seconds: f64,
+}

@@ -1,0 +1,72 @@
+//! What a command says when it gives up: what was tried with which value, the cause, what to do, and the exit code.
+
+use std::fmt;
+
+/// Exit codes. Beside these, 130 and 143 mean interrupted and terminated.
+pub mod code {
+    /// The operation failed.
+    pub const FAILED: u8 = 1;
+    /// Wrong usage, as clap and shells have it.
+    pub const USAGE: u8 = 2;
+    /// No master is running or it cannot be reached (LSB's "program is not running").
+    pub const NO_MASTER: u8 = 3;
+    /// No such pool or worker.
+    pub const NO_TARGET: u8 = 4;
+    /// The configuration is invalid (sysexits' `EX_CONFIG`; systemd prints it by name).
+    pub const CONFIG: u8 = 78;
+}
+
+/// A command's end in failure, printed as
+///
+/// ```text
+/// error: cannot listen on 0.0.0.0:80
+/// cause: permission denied (os error 13)
+/// hint:  choose a port above 1023, or give the binary CAP_NET_BIND_SERVICE
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code, one of [`code`].
+    pub code: u8,
+    /// What was tried, with the value.
+    pub error: String,
+    /// Why it failed.
+    pub cause: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of that exit code.
+    pub fn new(code: u8, error: impl Into<String>) -> Self {
+        Self { code, error: error.into(), cause: None, hint: None }
+    }
+
+    /// With its cause.
+    #[must_use]
+    pub fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.error)?;
+        if let Some(cause) = &self.cause {
+            write!(f, "\ncause: {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint:  {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}

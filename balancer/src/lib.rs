@@ -1,0 +1,54 @@
+//! Roundelay: the public entrypoint of a server.
+//!
+//! One master owns the public port, keeps N worker processes of any program alive behind it and hands every client
+//! connection to one of them.
+//!
+//! # The map
+//!
+//! A module may use what stands above it in this list (and its own folder), never what stands below.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`failure`] | what a command says when it gives up |
+//! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, the guardian, who listens where |
+//! | [`stats`] | counters that outlive a process, histograms per thread, how a connection ended |
+//! | [`mode`] | pure: the ways of distribution as one table |
+//! | [`config`] | every option once; file < environment < flags; all problems at once |
+//! | [`rotation`] | who may be picked right now: `Upstream`, `Lease`, the published snapshot |
+//! | [`strategy`] | which of them is picked |
+//! | [`pool`] | what all parts share about one application |
+//! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
+//! | [`dispatch`] | accept, pick, connect, relay, retry |
+//! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
+//! | [`admin`] | health, metrics and state over HTTP, on two doors |
+//! | [`cli`] | flags, the commands that ask a running master, exit codes |
+//! | [`app`] | wiring, the order of start and stop |
+//!
+//! # The words
+//!
+//! A *pool* is one application: a listener and its workers. A *slot* is a worker's stable place in it (0..N-1), an
+//! *incarnation* one process in that place, a *generation* what a reload bumps. *Rotation* is who may be picked right
+//! now; a *lease* is one connection's hold on the worker it was given to. *Ready* is said once by a worker, *healthy* is
+//! our changing opinion of it.
+//!
+//! # The way of one connection
+//!
+//! [`dispatch`] takes a permit, *then* accepts: surplus waits in the kernel's backlog. The picker takes a lease from the
+//! current snapshot. The connection's future connects (another worker is tried as long as no client byte was written),
+//! then [`net`] copies both ways. When both ends are closed the lease drops, the outcome is counted and the permit
+//! returns.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod failure;
+pub mod mode;
+pub mod net;
+pub mod os;
+pub mod pool;
+pub mod rotation;
+pub mod stats;
+pub mod strategy;
+pub mod supervisor;

@@ -1,0 +1,145 @@
+//! What the supervisor says of a pool: plain data, published whole after every change.
+
+use std::time::{Duration, SystemTime};
+
+use crate::rotation::{Endpoint, Gate, SlotId};
+
+/// Where a slot's life stands. The same words in CLI, metrics, API and page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotState {
+    /// Its process was started and has not said ready.
+    Starting,
+    /// In rotation.
+    Ready,
+    /// Failed its health checks: out of rotation, still running.
+    Suspect,
+    /// Out of rotation, finishing what it has.
+    Draining,
+    /// Told to end.
+    Stopping,
+    /// Ended; waits for its next start.
+    Backoff,
+    /// Ended too often; still tried again, at the longest backoff.
+    Failed,
+    /// Ended because it was asked to.
+    Stopped,
+}
+
+impl SlotState {
+    /// Every state, in the order of a life.
+    pub const ALL: [SlotState; 8] = [
+        SlotState::Starting,
+        SlotState::Ready,
+        SlotState::Suspect,
+        SlotState::Draining,
+        SlotState::Stopping,
+        SlotState::Backoff,
+        SlotState::Failed,
+        SlotState::Stopped,
+    ];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SlotState::Starting => "starting",
+            SlotState::Ready => "ready",
+            SlotState::Suspect => "suspect",
+            SlotState::Draining => "draining",
+            SlotState::Stopping => "stopping",
+            SlotState::Backoff => "backoff",
+            SlotState::Failed => "failed",
+            SlotState::Stopped => "stopped",
+        }
+    }
+}
+
+/// One pool at one moment.
+#[derive(Clone, Debug)]
+pub struct PoolStatus {
+    /// Bumped by a reload, from 1.
+    pub generation: u64,
+    /// What the public listeners do.
+    pub gate: Gate,
+    /// True once the master was asked to stop.
+    pub is_stopping: bool,
+    /// One entry a slot, in slot order.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// One slot at one moment.
+#[derive(Clone, Debug)]
+pub struct WorkerStatus {
+    /// Its number.
+    pub slot: SlotId,
+    /// Where its life stands.
+    pub state: SlotState,
+    /// When it came to that state.
+    pub since: SystemTime,
+    /// The process, while there is one.
+    pub pid: Option<u32>,
+    /// When that process was started.
+    pub started: Option<SystemTime>,
+    /// Its private endpoint, while there is a process.
+    pub endpoint: Option<Endpoint>,
+    /// What it last said of itself by `STATUS=`.
+    pub said: Option<String>,
+    /// The wait before its next start, while in `backoff` or `failed`.
+    pub backoff: Option<Duration>,
+    /// Starts after the first one.
+    pub restarts: u64,
+    /// How its last process ended.
+    pub last_exit: Option<ExitStatus>,
+    /// What the last probe said.
+    pub last_check: Option<CheckStatus>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct ExitStatus {
+    /// In words, such as `exit code 3` or `killed by signal 9 (KILL)`.
+    pub what: String,
+    /// The code, or 128 + n for signal n.
+    pub code: i32,
+    /// When.
+    pub at: SystemTime,
+    /// The last lines it wrote, oldest first.
+    pub last_lines: Vec<String>,
+}
+
+/// What a probe said.
+#[derive(Clone, Debug)]
+pub struct CheckStatus {
+    /// In words, such as `ok` or `tcp 127.0.0.1:20001: connection refused`.
+    pub what: String,
+    /// Whether it was good.
+    pub is_ok: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl PoolStatus {
+    /// A pool whose slots have not been started.
+    pub fn new(workers: u32) -> Self {
+        let slot = |slot| WorkerStatus {
+            slot: SlotId(slot),
+            state: SlotState::Stopped,
+            since: SystemTime::now(),
+            pid: None,
+            started: None,
+            endpoint: None,
+            said: None,
+            backoff: None,
+            restarts: 0,
+            last_exit: None,
+            last_check: None,
+        };
+        Self { generation: 1, gate: Gate::Hold, is_stopping: false, workers: (0..workers).map(slot).collect() }
+    }
+
+    /// How many workers are in rotation.
+    pub fn ready(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.state == SlotState::Ready).count()
+    }
+}

@@ -1,0 +1,16 @@
+//! Who may be picked right now.
+//!
+//! The supervisor publishes a whole [`Snapshot`] and a [`Gate`]; the data threads read them without a lock. A connection
+//! holds its worker by a [`Lease`] from the pick until both of its ends are closed.
+//!
+//! The promise that drains stand on: a lease is counted *before* the upstream's standing is read. After the supervisor
+//! has taken an upstream out and seen its counts at zero, no connection can start on it any more, whatever snapshot a
+//! data thread still holds.
+
+mod lease;
+mod snapshot;
+mod upstream;
+
+pub use lease::Lease;
+pub use snapshot::{Gate, Rotation, Snapshot};
+pub use upstream::{Endpoint, SlotId, Standing, Upstream};

@@ -1,0 +1,70 @@
+//! The published list of workers in rotation, whole or not at all.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::Upstream;
+
+/// The workers in rotation at one moment, in slot order.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// In slot order; empty while no worker is ready.
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+/// What the data threads do with the public listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Accept and hand on.
+    Open,
+    /// No worker is ready: accept nothing, clients wait in the kernel's backlog.
+    Hold,
+    /// No worker has been ready for `hold-timeout`: accept and reset.
+    Refuse,
+    /// The master stops: accept what the backlog holds, then close the listener.
+    Closing,
+}
+
+/// Where the supervisor publishes and the data threads read.
+#[derive(Debug)]
+pub struct Rotation {
+    snapshot: ArcSwap<Snapshot>,
+    gate: watch::Sender<Gate>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self { snapshot: ArcSwap::default(), gate: watch::Sender::new(Gate::Hold), version: watch::Sender::new(0) }
+    }
+}
+
+impl Rotation {
+    /// The present snapshot. Cheap: no lock, no allocation.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Replaces the snapshot, then wakes who waits for a change. Only the supervisor calls it.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Replaces the gate. Only the supervisor calls it.
+    pub fn set_gate(&self, gate: Gate) {
+        self.gate.send_if_modified(|now| std::mem::replace(now, gate) != gate);
+    }
+
+    /// The present gate, to read and to wait on.
+    pub fn gate(&self) -> watch::Receiver<Gate> {
+        self.gate.subscribe()
+    }
+
+    /// Changes each time a snapshot is published: for a connection that found no upstream and waits for one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+}

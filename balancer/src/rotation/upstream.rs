@@ -1,0 +1,123 @@
+//! One incarnation of a worker, as the data path sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::stats::SlotStats;
+
+/// A worker's stable place in its pool, from 0. A pid is not stable; this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub u32);
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a worker's private listener is. It belongs to the incarnation: a new process gets a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A loopback TCP address.
+    Tcp(SocketAddr),
+    /// The path of a unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => address.fmt(f),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whether connections may start on an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// In rotation.
+    Up = 0,
+    /// Out of rotation, its process may still finish what it has.
+    Down = 1,
+    /// Its process has ended.
+    Dead = 2,
+}
+
+/// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The place it fills.
+    pub slot: SlotId,
+    /// Which process in that place, unique in the pool, from 1.
+    pub incarnation: u64,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// The counters of its slot.
+    pub stats: Arc<SlotStats>,
+    standing: AtomicU8,
+    pub(super) active: AtomicUsize,
+    pub(super) connecting: AtomicUsize,
+    pub(super) idle: Notify,
+}
+
+impl Upstream {
+    /// An upstream that is not in rotation yet.
+    pub fn new(slot: SlotId, incarnation: u64, endpoint: Endpoint, stats: Arc<SlotStats>) -> Self {
+        Self {
+            slot,
+            incarnation,
+            endpoint,
+            stats,
+            standing: AtomicU8::new(Standing::Down as u8),
+            active: AtomicUsize::new(0),
+            connecting: AtomicUsize::new(0),
+            idle: Notify::new(),
+        }
+    }
+
+    /// Whether connections may start on it.
+    pub fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::SeqCst) {
+            0 => Standing::Up,
+            1 => Standing::Down,
+            _ => Standing::Dead,
+        }
+    }
+
+    /// Changes the standing. Death is final: a dead upstream stays dead.
+    pub fn set_standing(&self, standing: Standing) {
+        let revive = |now| (now != Standing::Dead as u8).then_some(standing as u8);
+        let _ = self.standing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, revive);
+        self.idle.notify_waiters();
+    }
+
+    /// Leases held on it: connections from pick until both ends are closed.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Leases whose connect has not succeeded yet.
+    pub fn connecting(&self) -> usize {
+        self.connecting.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when it is out of rotation and no lease is held. Cancel safe.
+    pub async fn drained(&self) {
+        loop {
+            let changed = self.idle.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.standing() != Standing::Up && self.active() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Numbers: counters that outlive a process, histograms per data thread, how a connection ended.
+//!
+//! Everything here is a relaxed atomic that the data path only increments; `admin` reads them at scrape. No lock, no
+//! look-up and no allocation on the way of a byte.
+
+mod counter;
+mod histogram;
+mod outcome;
+mod pool;
+mod slot;
+
+pub use counter::{Counter, Gauge};
+pub use histogram::{CONNECT_BUCKETS, DURATION_BUCKETS, Histogram, HistogramSnapshot, SPAWN_BUCKETS, Sharded};
+pub use outcome::{AcceptError, Check, ConnectError, Outcome, Refusal, Restart, Stream};
+pub use pool::PoolStats;
+pub use slot::SlotStats;

@@ -1,0 +1,110 @@
+//! The closed lists that label metrics: every reason has one word, the same in code, metric, log and page.
+
+/// Declares an enum whose variants each have the word used in metrics and logs.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every variant, in order; `self as usize` indexes it.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            /// How many variants there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The word in metrics, logs and pages.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// How a client's connection ended.
+    Outcome {
+        /// Both directions ended cleanly.
+        Finished = "finished",
+        /// The client reset the connection or went away with bytes unread.
+        ClientReset = "client_reset",
+        /// The worker reset the connection; the client was given a reset too.
+        UpstreamReset = "upstream_reset",
+        /// No worker could be connected to within the assignment deadline.
+        Unreachable = "unreachable",
+        /// No worker was in rotation within the assignment deadline.
+        NoUpstream = "no_upstream",
+        /// Silent for longer than the idle or half-closed timeout.
+        Idle = "idle",
+        /// Still open at a drain deadline, and cut.
+        Cut = "cut",
+    }
+}
+
+labels! {
+    /// Why a client was turned away before it was given to a worker.
+    Refusal {
+        /// No worker was ready for longer than `hold-timeout`.
+        NoWorker = "no_worker",
+        /// The master was stopping.
+        Shutdown = "shutdown",
+    }
+}
+
+labels! {
+    /// Why `connect` to a worker failed; another worker was then tried.
+    ConnectError {
+        /// Nothing listens at the worker's endpoint.
+        Refused = "refused",
+        /// No answer within `connect-timeout`.
+        Timeout = "timeout",
+        /// The connection was reset before one byte went either way.
+        Reset = "reset",
+        /// The worker's accept queue is full (a unix socket says so at once).
+        Busy = "busy",
+        /// Anything else, such as no free local port or descriptor.
+        Other = "other",
+    }
+}
+
+labels! {
+    /// Why `accept` failed on the public listener.
+    AcceptError {
+        /// Out of descriptors or memory: accepting pauses.
+        Exhausted = "exhausted",
+        /// The connection died in the queue or the kernel refused it: the next one is accepted.
+        Other = "other",
+    }
+}
+
+labels! {
+    /// Why a worker was replaced.
+    Restart {
+        /// It ended by itself.
+        Crash = "crash",
+        /// It never became ready.
+        NeverReady = "never_ready",
+    }
+}
+
+labels! {
+    /// What a health probe said.
+    Check {
+        /// The worker answered well.
+        Ok = "ok",
+        /// It refused or answered wrongly.
+        Fail = "fail",
+        /// It did not answer in time.
+        Timeout = "timeout",
+    }
+}
+
+labels! {
+    /// A worker's output stream.
+    Stream {
+        /// Standard output.
+        Stdout = "stdout",
+        /// Standard error.
+        Stderr = "stderr",
+    }
+}

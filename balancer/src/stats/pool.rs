@@ -1,0 +1,46 @@
+//! The counters of one pool that belong to no slot.
+
+use super::{AcceptError, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Gauge, Outcome, Refusal, SPAWN_BUCKETS, Sharded};
+
+/// What happened in one pool since the master started, apart from what its slots count.
+#[derive(Debug)]
+pub struct PoolStats {
+    /// Connections accepted on the public listeners.
+    pub accepted: Counter,
+    /// Client connections open now.
+    pub active: Gauge,
+    /// Clients turned away, by [`Refusal`].
+    pub refused: [Counter; Refusal::COUNT],
+    /// Failed `accept` calls, by [`AcceptError`].
+    pub accept_errors: [Counter; AcceptError::COUNT],
+    /// Connections that ended without a worker, by [`Outcome`] (`unreachable`, `no_upstream` and early client ends).
+    pub unassigned: [Counter; Outcome::COUNT],
+    /// From accept to the end of both directions.
+    pub duration: Sharded,
+    /// From accept to the worker's first byte.
+    pub first_byte: Sharded,
+    /// From the master's `connect` to the established connection.
+    pub connect: Sharded,
+    /// From a worker's spawn to ready.
+    pub spawn: Sharded,
+    /// How long a health probe took.
+    pub check: Sharded,
+}
+
+impl PoolStats {
+    /// All at zero, for `threads` data threads.
+    pub fn new(threads: usize) -> Self {
+        Self {
+            accepted: Counter::default(),
+            active: Gauge::default(),
+            refused: Default::default(),
+            accept_errors: Default::default(),
+            unassigned: Default::default(),
+            duration: Sharded::new(DURATION_BUCKETS, threads),
+            first_byte: Sharded::new(DURATION_BUCKETS, threads),
+            connect: Sharded::new(CONNECT_BUCKETS, threads),
+            spawn: Sharded::new(SPAWN_BUCKETS, 1),
+            check: Sharded::new(CONNECT_BUCKETS, 1),
+        }
+    }
+}

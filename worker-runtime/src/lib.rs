@@ -1,0 +1,1 @@
+//! What a Rust worker behind Roundelay needs, and the demo worker.
