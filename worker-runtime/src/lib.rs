@@ -1,1 +1,48 @@
-//! What a Rust worker behind Roundelay needs, and the demo worker.
+//! What a Rust worker behind Roundelay needs, and Roundelay's demo worker.
+//!
+//! A worker needs no library at all: a program that listens on `$PORT` is one. This one adds what such a program has to
+//! get right sooner or later: listening on whatever the master chose (a port, a unix path, an inherited socket), saying
+//! when it is ready, leaving without cutting anybody off, and computing without going deaf.
+//!
+//! ```no_run
+//! use tokio::io::AsyncWriteExt;
+//! use worker_runtime::Worker;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut worker = Worker::from_env().await?;
+//!     worker.ready().await?;
+//!     while let Some(mut client) = worker.accept().await? {
+//!         let greeting = format!("hello from {}/{}\n", worker.pool(), worker.slot());
+//!         worker.spawn(async move { client.write_all(greeting.as_bytes()).await });
+//!     }
+//!     Ok(worker.finish().await?)
+//! }
+//! ```
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Worker`] | who am I, the next connection, ready, drain |
+//! | [`Stream`] | a client connection, TCP or unix |
+//! | [`Draining`] | the signal to finish, for connections that would stay open |
+//! | [`Offload`] | CPU-heavy work on a bounded number of threads |
+//! | [`Notifier`] | states for the supervisor: ready, status, stopping, alive |
+//! | [`protocol`] | the names of the contract, shared with the master |
+
+mod error;
+mod fds;
+mod incoming;
+mod listener;
+mod notify;
+mod offload;
+pub mod protocol;
+mod stream;
+mod worker;
+
+pub use error::StartError;
+pub use fds::InheritError;
+pub use listener::Endpoint;
+pub use notify::{Notifier, NotifyError};
+pub use offload::{Offload, OffloadError};
+pub use stream::Stream;
+pub use worker::{Draining, Worker};
