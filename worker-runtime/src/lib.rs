@@ -28,7 +28,9 @@
 //! | [`Offload`] | CPU-heavy work on a bounded number of threads |
 //! | [`Notifier`] | states for the supervisor: ready, status, stopping, alive |
 //! | [`protocol`] | the names of the contract, shared with the master |
+//! | [`demo`] | the worker that `roundelay` runs when it is given none |
 
+pub mod demo;
 mod error;
 mod fds;
 mod incoming;

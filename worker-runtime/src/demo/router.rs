@@ -1,0 +1,162 @@
+//! What each route answers. Knows nothing of sockets or the environment.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Body;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::blob::{Blob, Pattern};
+use super::work;
+use crate::Offload;
+
+/// The longest wait or burn that may be asked for.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// The largest blob: 16 GiB.
+const MAX_BLOB: u64 = 16 << 30;
+
+const USAGE: &str = "\
+no such page. This is Roundelay's demo worker; it knows
+  /             which worker answers
+  /api/:n       sums 0 to n; a large n blocks this worker
+  /offload/:n   the same on another thread: does not block
+  /slow/:ms     waits
+  /cpu/:ms      computes; blocks this worker
+  /blob/:bytes  that many bytes
+  /echo         sends the request body back
+  /crash        ends this worker with exit code 1
+  /hang         blocks this worker for ever
+  /health       200
+";
+
+/// The body of an answer: text, a blob, or (`B`) the request's own body.
+pub(super) type Answer<B> = Response<Either<Full<Bytes>, Either<Blob, B>>>;
+
+/// Answers the requests of one worker.
+#[derive(Debug)]
+pub(super) struct Router {
+    /// Pool and slot, such as `demo/1`.
+    name: String,
+    /// Requests so far, without health checks.
+    requests: AtomicU64,
+    offload: Offload,
+    pattern: Pattern,
+}
+
+impl Router {
+    pub(super) fn new(name: String, offload: Offload) -> Self {
+        Self { name, requests: AtomicU64::new(0), offload, pattern: Pattern::new() }
+    }
+
+    /// Answers one request. `/crash` and `/hang` do what they say.
+    pub(super) async fn answer<B: Body>(&self, request: Request<B>) -> Answer<B> {
+        let (head, body) = request.into_parts();
+        let mut parts = head.uri.path().splitn(3, '/').skip(1);
+        let route = (parts.next().unwrap_or_default(), parts.next());
+        if route == ("echo", None) {
+            return echo(head.headers.get(CONTENT_TYPE), body);
+        }
+        if head.method != Method::GET && head.method != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, except for /echo\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        if route == ("health", None) {
+            return ok("ok\n");
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        match route {
+            ("", None) => ok(format!("hello from {} (pid {}), request {number}\n", self.name, std::process::id())),
+            ("api", Some(n)) => parsed(n, |n| ok(work::sum(n).to_string())),
+            ("offload", Some(n)) => match n.parse() {
+                Ok(n) => self.offloaded(n).await,
+                Err(_) => not_a_number(n),
+            },
+            ("slow", Some(ms)) => match ms.parse() {
+                Ok(ms) => {
+                    let pause = pause(ms);
+                    tokio::time::sleep(pause).await;
+                    ok(format!("waited {} ms\n", pause.as_millis()))
+                }
+                Err(_) => not_a_number(ms),
+            },
+            ("cpu", Some(ms)) => parsed(ms, |ms| {
+                let pause = pause(ms);
+                work::spin(pause);
+                ok(format!("computed for {} ms\n", pause.as_millis()))
+            }),
+            ("blob", Some(bytes)) => parsed(bytes, |bytes| self.blob(bytes)),
+            ("crash", None) => self.crash(),
+            ("hang", None) => self.hang(),
+            _ => text(StatusCode::NOT_FOUND, USAGE),
+        }
+    }
+
+    async fn offloaded<B>(&self, n: u64) -> Answer<B> {
+        match self.offload.run(move || work::sum(n)).await {
+            Ok(sum) => ok(sum.to_string()),
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        }
+    }
+
+    fn blob<B>(&self, bytes: u64) -> Answer<B> {
+        if bytes > MAX_BLOB {
+            return text(StatusCode::BAD_REQUEST, format!("at most {MAX_BLOB} bytes, not {bytes}\n"));
+        }
+        let mut answer = Response::new(Either::Right(Either::Left(self.pattern.blob(bytes))));
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        answer
+    }
+
+    fn crash(&self) -> ! {
+        self.say("crashes, as asked");
+        std::process::exit(1)
+    }
+
+    fn hang(&self) -> ! {
+        self.say("hangs, as asked");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn say(&self, what: &str) {
+        let _ = writeln!(std::io::stderr(), "{} {what}", self.name);
+    }
+}
+
+fn echo<B: Body>(kind: Option<&HeaderValue>, body: B) -> Answer<B> {
+    let kind = kind.cloned().unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let mut answer = Response::new(Either::Right(Either::Right(body)));
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn pause(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(MAX_PAUSE)
+}
+
+fn parsed<B>(value: &str, answer: impl FnOnce(u64) -> Answer<B>) -> Answer<B> {
+    value.parse().map_or_else(|_| not_a_number(value), answer)
+}
+
+fn not_a_number<B>(value: impl Display) -> Answer<B> {
+    text(StatusCode::BAD_REQUEST, format!("`{value}` is not a whole number from 0 to {}\n", u64::MAX))
+}
+
+fn ok<B>(body: impl Into<Bytes>) -> Answer<B> {
+    text(StatusCode::OK, body)
+}
+
+fn text<B>(status: StatusCode, body: impl Into<Bytes>) -> Answer<B> {
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
