@@ -1,0 +1,260 @@
+//! What the kernel says of running processes: what a process group uses, where it listens, who holds a port.
+//!
+//! Everything is read from `/proc`. What cannot be read (another user's process, one that just ended) is skipped and
+//! never an error: these are observations for people, metrics and hints; nothing that a connection waits for.
+//!
+//! What it costs: one pass over `/proc` is an open, a read and a close for every process of the machine, about 20 µs each;
+//! the open descriptors of a process are three calls for each; the table of TCP sockets has a line for every connection of
+//! the network namespace. So ask for all groups at once, and never on the way of a connection.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::{FDTarget, Process, Stat};
+
+/// What the processes of a group use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// How many processes were found; 0 if the group is gone.
+    pub processes: u64,
+    /// User and system time of them and of the children they have waited for, in steps of a clock tick (10 ms).
+    pub cpu_seconds: f64,
+    /// Resident memory. Pages that processes share are counted in each.
+    pub resident_bytes: u64,
+    /// Open descriptors, of those processes whose descriptors we may see.
+    pub open_fds: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// Who listens on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process; if several share the socket, the one with the smallest pid.
+    pub pid: u32,
+    /// Its name, as the kernel keeps it: up to 15 bytes, chosen by the program.
+    pub name: String,
+}
+
+/// What each of `groups` uses, in one pass over `/proc`. A group without a process has no entry.
+pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
+    let mut usages: HashMap<u32, Usage> = HashMap::new();
+    if groups.is_empty() {
+        return usages;
+    }
+    for (process, stat) in processes() {
+        let Some(group) = u32::try_from(stat.pgrp).ok().filter(|group| groups.contains(group)) else { continue };
+        let usage = usages.entry(group).or_default();
+        usage.processes += 1;
+        usage.cpu_seconds += cpu_seconds(&stat);
+        usage.resident_bytes += stat.rss * procfs::page_size();
+        usage.threads += u64::try_from(stat.num_threads).unwrap_or(0);
+        usage.open_fds += process.fd_count().map_or(0, |count| count as u64);
+    }
+    usages
+}
+
+/// What the group `pgid` uses; all zero if it is gone. One pass over `/proc`: for several, see [`usage_by_group`].
+pub fn group_usage(pgid: u32) -> Usage {
+    usage_by_group(&HashSet::from([pgid])).remove(&pgid).unwrap_or_default()
+}
+
+/// The TCP addresses on which processes of the group `pgid` listen, in order. One pass over `/proc`, the descriptors of the
+/// group and the socket tables.
+pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
+    let mut held = HashSet::new();
+    for (process, _) in group(pgid) {
+        held.extend(sockets(&process));
+    }
+    if held.is_empty() {
+        return Vec::new();
+    }
+    let mine = listening().into_iter().filter(|entry| held.contains(&entry.inode));
+    let mut addresses: Vec<_> = mine.map(|entry| entry.local_address).collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+/// Who listens at `address`, also by a wildcard that includes it, if the process is one we may look into.
+///
+/// The dearest look of all: the descriptors of every process. For an error message, not for a loop.
+pub fn port_holder(address: SocketAddr) -> Option<Holder> {
+    let overlapping = listening().into_iter().filter(|entry| overlaps(entry.local_address, address));
+    let inodes: HashSet<u64> = overlapping.map(|entry| entry.inode).collect();
+    if inodes.is_empty() {
+        return None;
+    }
+    let holds = |process: &Process| sockets(process).any(|inode| inodes.contains(&inode));
+    let holders = processes().filter(|(process, _)| holds(process));
+    let (_, stat) = holders.min_by_key(|(_, stat)| stat.pid)?;
+    Some(Holder { pid: u32::try_from(stat.pid).ok()?, name: stat.comm })
+}
+
+/// Whether a thread of the group `pgid` is stopped by a signal or a debugger: such a worker is not hung, somebody holds it.
+pub fn has_stopped_threads(pgid: u32) -> bool {
+    let is_stopped = |state: char| matches!(state, 'T' | 't');
+    group(pgid).any(|(process, stat)| {
+        let tasks = process.tasks().into_iter().flatten().flatten();
+        is_stopped(stat.state) || tasks.filter_map(|task| task.stat().ok()).any(|stat| is_stopped(stat.state))
+    })
+}
+
+/// User and system time of a process and the children it has waited for. Without the latter, a group's time would fall
+/// when one of its processes ends.
+pub(crate) fn cpu_seconds(stat: &Stat) -> f64 {
+    let waited = u64::try_from(stat.cutime).unwrap_or(0) + u64::try_from(stat.cstime).unwrap_or(0);
+    (stat.utime + stat.stime + waited) as f64 / procfs::ticks_per_second().max(1) as f64
+}
+
+/// Every process of the machine that can be read now, one descriptor open at a time.
+fn processes() -> impl Iterator<Item = (Process, Stat)> {
+    let all = procfs::process::all_processes().into_iter().flatten().flatten();
+    all.filter_map(|process| process.stat().ok().map(|stat| (process, stat)))
+}
+
+/// The living processes of a group.
+fn group(pgid: u32) -> impl Iterator<Item = (Process, Stat)> {
+    processes().filter(move |(_, stat)| u32::try_from(stat.pgrp) == Ok(pgid) && stat.state != 'Z')
+}
+
+/// The inodes of the sockets a process holds.
+fn sockets(process: &Process) -> impl Iterator<Item = u64> {
+    let descriptors = process.fd().into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    })
+}
+
+/// The listening TCP sockets of our network namespace.
+fn listening() -> impl IntoIterator<Item = TcpNetEntry> {
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+    let all = tables.into_iter().flatten().flatten();
+    all.filter(|entry| entry.state == TcpState::Listen && entry.inode != 0).collect::<Vec<_>>()
+}
+
+/// Whether a listener at `bound` keeps another one from binding `wanted`.
+fn overlaps(bound: SocketAddr, wanted: SocketAddr) -> bool {
+    let (held, asked) = (bound.ip().to_canonical(), wanted.ip().to_canonical());
+    // The IPv6 wildcard takes IPv4 too, unless it was told not to, which the table does not say.
+    let covers = |wildcard: IpAddr, other: IpAddr| match wildcard {
+        IpAddr::V4(address) => address == Ipv4Addr::UNSPECIFIED && other.is_ipv4(),
+        IpAddr::V6(address) => address.is_unspecified(),
+    };
+    bound.port() == wanted.port() && (held == asked || covers(held, asked) || covers(asked, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A child in its own process group, killed with the group at the end.
+    struct Group(Child);
+
+    impl Group {
+        fn shell(script: &str) -> Self {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).process_group(0).stdin(Stdio::null());
+            Self(command.spawn().expect("sh"))
+        }
+
+        fn id(&self) -> u32 {
+            self.0.id()
+        }
+
+        fn signal(&self, signal: rustix::process::Signal) {
+            let pid = rustix::process::Pid::from_child(&self.0);
+            rustix::process::kill_process_group(pid, signal).expect("group");
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            self.signal(rustix::process::Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "not within 20 s: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_group_is_the_sum_of_its_processes() {
+        let group = Group::shell("sleep 600 & while :; do :; done");
+        eventually("two processes and some CPU time", || {
+            let usage = group_usage(group.id());
+            usage.processes == 2 && usage.threads == 2 && usage.cpu_seconds > 0.0
+        });
+        let usage = group_usage(group.id());
+        assert!(usage.resident_bytes > 0 && usage.open_fds >= 4, "{usage:?}");
+        let both = HashSet::from([group.id(), rustix::process::getpgrp().as_raw_nonzero().get() as u32]);
+        assert_eq!(usage_by_group(&both).len(), 2);
+    }
+
+    #[test]
+    fn what_is_gone_uses_nothing() {
+        let id = Group::shell("exec sleep 600").id();
+        assert_eq!(group_usage(id), Usage::default());
+        assert!(group_listeners(id).is_empty() && !has_stopped_threads(id));
+    }
+
+    #[test]
+    fn stopped_threads_are_seen_and_running_ones_are_not() {
+        let group = Group::shell("exec sleep 600");
+        assert!(!has_stopped_threads(group.id()));
+        group.signal(rustix::process::Signal::STOP);
+        eventually("stopped", || has_stopped_threads(group.id()));
+        group.signal(rustix::process::Signal::CONT);
+        eventually("running again", || !has_stopped_threads(group.id()));
+    }
+
+    #[test]
+    fn listeners_of_our_own_group_are_found_in_both_families() {
+        let listeners = ["127.0.0.1:0", "[::1]:0"].map(TcpListener::bind);
+        let group = rustix::process::getpgrp().as_raw_nonzero().get() as u32;
+        let found = group_listeners(group);
+        for listener in listeners.into_iter().flatten() {
+            let address = listener.local_addr().unwrap();
+            assert!(found.contains(&address), "{address} is not in {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_port_is_named_also_when_it_holds_the_wildcard() {
+        let exact = TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = port_holder(exact.local_addr().unwrap()).expect("we hold it");
+        assert_eq!(holder.pid, std::process::id());
+        assert!(!holder.name.is_empty());
+
+        let wildcard = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = wildcard.local_addr().unwrap().port();
+        assert_eq!(port_holder(SocketAddr::from(([127, 0, 0, 1], port))).map(|holder| holder.pid), Some(holder.pid));
+        drop(wildcard);
+        // A child that another test is just forking may hold a copy until it execs.
+        eventually("free again", || port_holder(SocketAddr::from(([127, 0, 0, 1], port))).is_none());
+    }
+
+    #[test]
+    fn wildcards_overlap_with_what_they_include() {
+        let overlap = |a: &str, b: &str| overlaps(a.parse().unwrap(), b.parse().unwrap());
+        assert!(overlap("0.0.0.0:80", "127.0.0.1:80") && overlap("127.0.0.1:80", "0.0.0.0:80"));
+        assert!(overlap("[::]:80", "127.0.0.1:80") && overlap("[::]:80", "[::1]:80"));
+        assert!(overlap("[::ffff:127.0.0.1]:80", "127.0.0.1:80"));
+        assert!(!overlap("0.0.0.0:80", "127.0.0.1:81") && !overlap("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!overlap("0.0.0.0:80", "[::1]:80"));
+    }
+}
