@@ -1,0 +1,178 @@
+//! The control socket: where it is, who may reach it, and which master has it.
+//!
+//! It may change things later, so only our own user gets to it: a socket of mode 0600 in a folder that nobody else can
+//! write to. A `flock` on a file beside it decides who is master; it goes with its holder however that ends, so what lies
+//! at the path while we hold the lock is a leftover.
+
+mod folder;
+mod lock;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::Control;
+use crate::failure::{Failure, code};
+use lock::Lock;
+
+/// The longest path of a unix socket on Linux: `sun_path` has 108 bytes, one of them for the end.
+const LONGEST_PATH: usize = 107;
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// The path of the control socket, for the master and for its clients; `None` if there is to be none.
+pub fn path(control: &Control) -> Option<PathBuf> {
+    match control {
+        Control::Off => None,
+        Control::Path(path) => Some(path.clone()),
+        Control::Auto => {
+            let uid = rustix::process::geteuid().as_raw();
+            Some(auto(uid, std::env::var_os("XDG_RUNTIME_DIR"), std::env::temp_dir()))
+        }
+    }
+}
+
+/// Root comes first: a service has no `XDG_RUNTIME_DIR` and root's shell has one, yet they must meet.
+fn auto(uid: u32, runtime_dir: Option<OsString>, temporary: PathBuf) -> PathBuf {
+    let runtime_dir = runtime_dir.map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = match (uid, runtime_dir) {
+        (0, _) => PathBuf::from("/run/roundelay"),
+        (_, Some(folder)) => folder.join("roundelay"),
+        (uid, None) => temporary.join(format!("roundelay-{uid}")),
+    };
+    folder.join("control.sock")
+}
+
+/// The control socket of the one master that has it. Dropping it removes the socket and the lock.
+#[derive(Debug)]
+pub struct ControlDoor {
+    path: PathBuf,
+    listener: UnixListener,
+    /// Device and inode of our socket: another file at the path is not ours to remove.
+    identity: (u64, u64),
+    // Last, so that it is given back when the socket is gone.
+    lock: Lock,
+}
+
+impl ControlDoor {
+    /// Becomes the master at `path` and listens there.
+    ///
+    /// # Errors
+    ///
+    /// If another master has it, if the folder is open to others, if something else lies at the path, or if it is too long.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        check_length(path)?;
+        folder::prepare(path)?;
+        let lock = Lock::take(path)?;
+        clear(path)?;
+        let failed = |cause: io::Error| {
+            Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display())).cause(cause)
+        };
+        let listener = listen(path).map_err(failed)?;
+        let metadata = fs::symlink_metadata(path).map_err(failed)?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Self { path: path.to_owned(), listener, identity, lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file whose lock says who is master.
+    pub fn lock_path(&self) -> &Path {
+        self.lock.path()
+    }
+
+    /// A descriptor of the listening socket, for [`serve`](super::serve).
+    ///
+    /// # Errors
+    ///
+    /// If there is no free descriptor.
+    pub fn listener(&self) -> Result<UnixListener, Failure> {
+        let error = |cause| Failure::new(code::FAILED, "cannot duplicate the control socket").cause(cause);
+        self.listener.try_clone().map_err(|cause: io::Error| error(cause))
+    }
+}
+
+impl Drop for ControlDoor {
+    fn drop(&mut self) {
+        let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.identity;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn check_length(path: &Path) -> Result<(), Failure> {
+    let length = path.as_os_str().as_bytes().len();
+    if length <= LONGEST_PATH {
+        return Ok(());
+    }
+    Err(Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display()))
+        .cause(format!("the path has {length} bytes, the kernel takes {LONGEST_PATH}"))
+        .hint("choose a shorter one with --control PATH"))
+}
+
+/// Removes a dead socket of ours; anything else at the path is not ours to touch.
+fn clear(path: &Path) -> Result<(), Failure> {
+    let refuse = |cause: String| {
+        Failure::new(code::FAILED, format!("cannot use the control socket {}", path.display()))
+            .cause(cause)
+            .hint("move it away, or choose another path with --control PATH")
+    };
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(|error| refuse(error.to_string()))?,
+    };
+    if found.file_type().is_symlink() {
+        return Err(refuse("a symbolic link lies there".to_owned()));
+    }
+    if !found.file_type().is_socket() {
+        return Err(refuse("something that is not a socket lies there".to_owned()));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refuse(format!("a socket of another user (uid {}) lies there", found.uid())));
+    }
+    // We hold the lock, so no master listens; but it may be another program's socket.
+    if has_listener(path) {
+        return Err(refuse("a program listens there that does not hold the lock beside it".to_owned()));
+    }
+    fs::remove_file(path).map_err(|error| refuse(error.to_string()))
+}
+
+fn has_listener(path: &Path) -> bool {
+    let attempt = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+        // Its queue may be full: do not wait for a place in it.
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match attempt() {
+        Ok(()) => true,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
+    }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+    // Linux gives the file the mode of the unbound socket, less the umask: there is no moment at which others may
+    // connect, and the umask, which all threads share, stays as it is.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // For a kernel that does not, and for a umask that takes from the owner. Others cannot enter the folder meanwhile.
+    rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! The folder of the control socket: who can write to it could put another socket in our place.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use crate::failure::{Failure, code};
+
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+
+/// Creates the folder of `socket` (the last step only) with mode 0700, or checks the one that is there.
+pub(super) fn prepare(socket: &Path) -> Result<(), Failure> {
+    let folder = match socket.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return Err(refuse(socket, "it names no file", "choose another path with --control PATH")),
+    };
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            return Err(refuse(folder, error, "create its parent, or choose another path with --control PATH"));
+        }
+    }
+    // Also what we created just now: who can write to the parent may have replaced it.
+    check(folder)
+}
+
+fn check(folder: &Path) -> Result<(), Failure> {
+    let elsewhere = "choose a folder of your own with --control PATH";
+    // A trailing slash would follow the link we look for.
+    let folder: &Path = &folder.components().collect::<std::path::PathBuf>();
+    let found = fs::symlink_metadata(folder).map_err(|error| refuse(folder, error, elsewhere))?;
+    if found.file_type().is_symlink() {
+        let hint = match fs::read_link(folder) {
+            Ok(target) => format!("name the folder itself: it points to {}", target.display()),
+            Err(_) => elsewhere.to_owned(),
+        };
+        return Err(refuse(folder, "it is a symbolic link, which could be pointed elsewhere", hint));
+    }
+    if !found.is_dir() {
+        return Err(refuse(folder, "it is not a folder", elsewhere));
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() != own && found.uid() != 0 {
+        return Err(refuse(
+            folder,
+            format!("it belongs to another user (uid {}, we are {own})", found.uid()),
+            elsewhere,
+        ));
+    }
+    let is_open = found.mode() & WRITABLE_BY_OTHERS != 0;
+    if is_open && found.mode() & STICKY == 0 {
+        let cause = format!("its mode {:04o} lets others replace the socket", found.mode() & 0o7777);
+        return Err(refuse(folder, cause, format!("chmod go-w {}, or {elsewhere}", folder.display())));
+    }
+    Ok(())
+}
+
+fn refuse(folder: &Path, cause: impl std::fmt::Display, hint: impl Into<String>) -> Failure {
+    Failure::new(code::FAILED, format!("cannot keep the control socket in {}", folder.display()))
+        .cause(cause)
+        .hint(hint)
+}

@@ -1,0 +1,95 @@
+//! The lock that says who is master: `flock` on a file beside the socket, which the kernel gives back when its holder ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::failure::{Failure, code};
+
+/// Each try that does not count found a file that its last holder was just removing.
+const TRIES: usize = 16;
+
+/// A lock that is held; dropping it removes the file, then gives it back.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock beside `socket` without waiting.
+    pub(super) fn take(socket: &Path) -> Result<Self, Failure> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let refuse = |cause: io::Error| {
+            Failure::new(code::FAILED, format!("cannot lock {}", path.display()))
+                .cause(cause)
+                .hint("move that file away, or choose another path with --control PATH")
+        };
+        for _ in 0..TRIES {
+            let mut file = open(&path).map_err(refuse)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(socket, &mut file)),
+                Err(error) => return Err(refuse(error.into())),
+            }
+            // Its last holder may have removed it after we opened it: then this lock keeps nobody out.
+            if is_at(&file, &path).map_err(refuse)? {
+                // Only a help for the message above; the lock holds without it.
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                return Ok(Self { path, file });
+            }
+        }
+        Err(refuse(io::Error::other("it keeps being replaced")))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        // Said explicitly: a child that was just forked holds a copy of the descriptor until it execs.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // NONBLOCK so that a FIFO somebody put there does not hold us.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    let is_ours = found.is_file() && found.nlink() <= 1 && found.uid() == rustix::process::geteuid().as_raw();
+    if !is_ours {
+        return Err(io::Error::other("it is not a plain file of ours"));
+    }
+    Ok(file)
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn taken(socket: &Path, file: &mut File) -> Failure {
+    let mut text = String::new();
+    let holder = file.take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
+    let failure = Failure::new(code::FAILED, format!("another master holds the control socket {}", socket.display()));
+    let failure = match holder {
+        Some(pid) => failure.cause(format!("it is process {pid}")),
+        None => failure,
+    };
+    failure.hint("stop it, or give this one a socket of its own with --control PATH")
+}

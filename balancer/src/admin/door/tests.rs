@@ -1,0 +1,149 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn refusal(path: &Path) -> String {
+    ControlDoor::open(path).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn the_default_path_depends_on_the_user_and_is_absolute() {
+    let runtime_dir = || Some(OsString::from("/run/user/7"));
+    let temporary = || PathBuf::from("/tmp");
+    assert_eq!(auto(0, runtime_dir(), temporary()), Path::new("/run/roundelay/control.sock"));
+    assert_eq!(auto(7, runtime_dir(), temporary()), Path::new("/run/user/7/roundelay/control.sock"));
+    for absent in [None, Some(OsString::new()), Some(OsString::from("relative"))] {
+        assert_eq!(auto(7, absent, temporary()), Path::new("/tmp/roundelay-7/control.sock"));
+    }
+    assert_eq!(path(&Control::Off), None);
+    assert_eq!(path(&Control::Path("/x".into())), Some("/x".into()));
+}
+
+#[test]
+fn only_our_user_gets_to_the_socket() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("roundelay/control.sock");
+    let door = ControlDoor::open(&socket).unwrap();
+    assert_eq!(mode(socket.parent().unwrap()), 0o700);
+    assert_eq!((mode(&socket), mode(door.lock_path())), (0o600, 0o600));
+    UnixStream::connect(&socket).unwrap();
+}
+
+#[test]
+fn the_end_of_the_master_leaves_nothing_and_the_next_one_may_come() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("control.sock");
+    for _ in 0..2 {
+        let door = ControlDoor::open(&socket).unwrap();
+        let _duplicate = door.listener().unwrap();
+        drop(door);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_second_master_is_told_who_the_first_one_is() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("control.sock");
+    let _first = ControlDoor::open(&socket).unwrap();
+    let text = refusal(&socket);
+    assert!(text.contains(&format!("another master holds the control socket {}", socket.display())), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())) && text.contains("--control PATH"), "{text}");
+    UnixStream::connect(&socket).expect("the first one still listens");
+}
+
+#[test]
+fn what_a_killed_master_left_behind_is_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("control.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    fs::write(place.path().join("control.sock.lock"), "4194304\n").unwrap();
+    let _door = ControlDoor::open(&socket).unwrap();
+    UnixStream::connect(&socket).unwrap();
+    assert_eq!(
+        fs::read_to_string(place.path().join("control.sock.lock")).unwrap(),
+        format!("{}\n", std::process::id())
+    );
+}
+
+#[test]
+fn whatever_is_not_a_dead_socket_is_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    fs::write(at("file"), "precious").unwrap();
+    symlink(at("file"), at("link")).unwrap();
+    symlink(at("nowhere"), at("dangling")).unwrap();
+    let _other = UnixListener::bind(at("busy")).unwrap();
+    for (name, reason) in
+        [("file", "not a socket"), ("link", "symbolic link"), ("dangling", "symbolic link"), ("busy", "listens there")]
+    {
+        let text = refusal(&at(name));
+        assert!(text.contains(reason), "{name}: {text}");
+        assert!(fs::symlink_metadata(at(name)).is_ok(), "{name} was removed");
+    }
+    assert_eq!(fs::read_to_string(at("file")).unwrap(), "precious");
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused_unless_sticky() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("open");
+    fs::create_dir(&folder).unwrap();
+    let allow = |bits| fs::set_permissions(&folder, fs::Permissions::from_mode(bits)).unwrap();
+    for bits in [0o777, 0o770, 0o702] {
+        allow(bits);
+        let text = refusal(&folder.join("control.sock"));
+        assert!(text.contains("lets others replace the socket") && text.contains("chmod go-w"), "{text}");
+    }
+    for bits in [0o1777, 0o755, 0o700] {
+        allow(bits);
+        drop(ControlDoor::open(&folder.join("control.sock")).unwrap());
+    }
+}
+
+#[test]
+fn a_folder_that_is_a_link_or_a_file_or_missing_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    fs::create_dir(at("real")).unwrap();
+    symlink(at("real"), at("link")).unwrap();
+    fs::write(at("file"), "").unwrap();
+    for (name, reason) in
+        [("link", "symbolic link"), ("link/.", "symbolic link"), ("file", "not a folder"), ("no/such", "No such file")]
+    {
+        let text = refusal(&at(name).join("control.sock"));
+        assert!(text.contains(reason), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_lock_file_that_is_a_link_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let victim = place.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    symlink(&victim, place.path().join("control.sock.lock")).unwrap();
+    assert!(refusal(&place.path().join("control.sock")).contains("cannot lock"));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+#[test]
+fn a_path_too_long_for_the_kernel_is_explained() {
+    let text = refusal(&Path::new("/tmp").join("x".repeat(200)));
+    assert!(text.contains("205 bytes") && text.contains("107"), "{text}");
+}
+
+#[test]
+fn of_many_masters_that_start_at_once_one_wins() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("control.sock");
+    let winners: Vec<ControlDoor> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..16).map(|_| scope.spawn(|| ControlDoor::open(&socket).ok())).collect();
+        starts.into_iter().filter_map(|start| start.join().unwrap()).collect()
+    });
+    assert_eq!(winners.len(), 1);
+}
