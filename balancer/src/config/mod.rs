@@ -4,6 +4,18 @@
 //! and flags into it is the business of the modules beside this one; nothing here touches the system.
 
 mod address;
+mod check;
+mod codec;
+mod control;
+mod frame;
+mod keys;
+mod layers;
+mod load;
+mod problem;
+mod show;
+mod source;
+mod value;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +24,12 @@ use std::time::Duration;
 use crate::mode::Mode;
 
 pub use address::{Address, AddressError};
+pub use check::{Violation, check};
+pub use layers::{FLAGS, Flag, variable};
+pub use load::{Loaded, Sources, load};
+pub use problem::{Place, Problem, Problems, Severity};
+pub use show::{Origins, show};
+pub use source::{Source, candidates};
 
 /// The whole configuration of one master.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,267 @@
+//! Rules across options. Pure: it sees the configuration and which keys were written, not where.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::problem::Severity;
+use super::{Address, Config, Control, Pool, Workers};
+use crate::mode::Acceptor;
+
+/// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, with the values.
+    pub message: String,
+    /// What to do.
+    pub label: Option<String>,
+    /// The key at fault.
+    pub path: String,
+    /// The key that it contradicts.
+    pub also: Option<String>,
+}
+
+impl Violation {
+    fn error(path: String, message: String) -> Self {
+        Self { severity: Severity::Error, message, label: None, path, also: None }
+    }
+
+    fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    fn also(mut self, path: String) -> Self {
+        self.also = Some(path);
+        self
+    }
+}
+
+/// Every rule that `config` breaks. `is_written` says of a path whether somebody set it.
+pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for pool in &config.pools {
+        distribution(pool, is_written, &mut found);
+        times(pool, &mut found);
+        environment(pool, &mut found);
+    }
+    addresses(config, &mut found);
+    admin(config, is_written, &mut found);
+    found
+}
+
+fn path(pool: &Pool, key: &str) -> String {
+    format!("pool.{}.{key}", pool.name)
+}
+
+fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
+    let mode = pool.mode.name();
+    if !pool.mode.is_built() {
+        let message = format!("mode `{mode}` is not in this version");
+        found.push(Violation::error(path(pool, "mode"), message).label("use `proxy`"));
+    }
+    let strategy = path(pool, "strategy");
+    if pool.mode.acceptor() == Acceptor::Workers && is_written(&strategy) {
+        let message = format!("in mode `{mode}` the workers accept, so the kernel chooses and `strategy` has no say");
+        found.push(Violation::error(strategy, message).label("remove it").also(path(pool, "mode")));
+    }
+    // What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
+    let most = match pool.workers {
+        Workers::Count(n) => n,
+        Workers::Auto => 4,
+        Workers::Max | Workers::AllBut(_) => 1024,
+    };
+    if pool.min_ready > most {
+        let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
+        found.push(Violation::error(path(pool, "min-ready"), message).also(path(pool, "workers")));
+    }
+}
+
+fn times(pool: &Pool, found: &mut Vec<Violation>) {
+    let (health, restart) = (&pool.health, &pool.restart);
+    let ordered = [
+        ("health.timeout", health.timeout, "health.interval", health.interval),
+        ("health.fast-interval", health.fast_interval, "health.interval", health.interval),
+        ("restart.backoff", restart.backoff, "restart.backoff-max", restart.backoff_max),
+        ("connect-timeout", pool.connect_timeout, "assignment-timeout", pool.assignment_timeout),
+    ];
+    for (short, shorter, long, longer) in ordered {
+        if shorter > longer {
+            let [a, b] = [shorter, longer].map(humantime::format_duration);
+            let message = format!("{short} ({a}) is longer than {long} ({b})");
+            found.push(Violation::error(path(pool, short), message).also(path(pool, long)));
+        }
+    }
+}
+
+/// What the master tells every worker, whatever the pool's `env` says.
+const CONTRACT: [&str; 7] = [
+    "PORT",
+    "HOST",
+    "ROUNDELAY_POOL",
+    "ROUNDELAY_WORKER",
+    "ROUNDELAY_WORKERS",
+    "ROUNDELAY_GENERATION",
+    "NODE_APP_INSTANCE",
+];
+
+fn environment(pool: &Pool, found: &mut Vec<Violation>) {
+    for name in pool.env.keys().filter(|name| CONTRACT.contains(&name.as_str())) {
+        let message = format!("`{name}` is set by the master for each worker");
+        let violation = Violation::error(path(pool, &format!("env.{name}")), message).label("this value may be lost");
+        found.push(Violation { severity: Severity::Warning, ..violation });
+    }
+}
+
+fn addresses(config: &Config, found: &mut Vec<Violation>) {
+    let each = |pool: &'_ Pool| (0..pool.listen.len()).collect::<Vec<_>>();
+    let all: Vec<(&Pool, usize)> =
+        config.pools.iter().flat_map(|pool| each(pool).into_iter().map(move |i| (pool, i))).collect();
+    for (at, &(pool, i)) in all.iter().enumerate() {
+        let mine = &pool.listen[i];
+        let earlier = all[..at].iter().find(|&&(other, j)| {
+            let same_pool = other.name == pool.name;
+            overlap(mine, &other.listen[j], same_pool)
+        });
+        let Some(&(other, j)) = earlier else { continue };
+        let theirs = &other.listen[j];
+        let what = if mine == theirs { format!("{mine}") } else { format!("{mine}, which {theirs} overlaps") };
+        let message = if other.name == pool.name {
+            format!("pool `{}` lists {what} twice", pool.name).replace(" overlaps twice", " overlaps")
+        } else {
+            format!("pools `{}` and `{}` both listen on {what}", other.name, pool.name)
+        };
+        let violation = Violation::error(path(pool, &format!("listen[{i}]")), message);
+        found.push(violation.also(path(other, &format!("listen[{j}]"))));
+    }
+    if let Control::Path(control) = &config.master.control {
+        if control.as_os_str().len() > 107 {
+            let length = control.as_os_str().len();
+            let message = format!("a unix socket's path may have 107 bytes, and this one has {length}");
+            found.push(Violation::error("master.control".into(), message));
+        }
+        for &(pool, i) in &all {
+            if matches!(&pool.listen[i], Address::Unix(path) if path == control) {
+                let message = format!("pool `{}` listens on the control socket {}", pool.name, control.display());
+                let violation = Violation::error(path(pool, &format!("listen[{i}]")), message);
+                found.push(violation.also("master.control".into()));
+            }
+        }
+    }
+}
+
+fn admin(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
+    let Some(admin) = config.admin.listen else { return };
+    if !admin.ip().to_canonical().is_loopback() {
+        let message =
+            format!("the admin port {admin} could be reached from other machines, and it asks nobody who they are");
+        let violation = Violation::error("admin.listen".into(), message);
+        found.push(violation.label("use a loopback address such as 127.0.0.1:9900"));
+    }
+    for pool in &config.pools {
+        for (i, address) in pool.listen.iter().enumerate() {
+            if !overlap(address, &Address::Tcp(admin), false) {
+                continue;
+            }
+            let public = path(pool, &format!("listen[{i}]"));
+            let message = format!("pool `{}` listens on {address}, which the admin port {admin} needs", pool.name);
+            found.push(if is_written("admin.listen") {
+                Violation::error("admin.listen".into(), message).also(public)
+            } else {
+                Violation::error(public, message).label("give [admin] another `listen`, or \"off\"")
+            });
+        }
+    }
+}
+
+/// Whether Linux would refuse to listen on both. A pool's `[::]` leaves IPv4 to its own `0.0.0.0`.
+fn overlap(a: &Address, b: &Address, same_pool: bool) -> bool {
+    match (a, b) {
+        (Address::Unix(a), Address::Unix(b)) => a == b,
+        (Address::Tcp(a), Address::Tcp(b)) => tcp_overlap(*a, *b, same_pool),
+        _ => false,
+    }
+}
+
+fn tcp_overlap(a: SocketAddr, b: SocketAddr, same_pool: bool) -> bool {
+    if a.port() != b.port() || a.port() == 0 {
+        return false;
+    }
+    let (a, b) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let both_families = |wild: IpAddr, other: IpAddr| {
+        let leaves_ipv4 = same_pool && other.is_ipv4() && other.is_unspecified();
+        wild.is_ipv6() && wild.is_unspecified() && !leaves_ipv4
+    };
+    let wildcard = (a.is_unspecified() || b.is_unspecified()) && a.is_ipv4() == b.is_ipv4();
+    a == b || wildcard || both_families(a, b) || both_families(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Program;
+    use crate::mode::Mode;
+
+    fn pool(name: &str, listen: &[&str]) -> Pool {
+        let mut pool = Pool::new(name, Program::Demo);
+        pool.listen = listen.iter().map(|text| text.parse().expect("an address")).collect();
+        pool
+    }
+
+    fn broken(config: &Config) -> Vec<(String, String)> {
+        check(config, &|_| true).into_iter().map(|found| (found.path, found.message)).collect()
+    }
+
+    fn with(pools: Vec<Pool>) -> Config {
+        Config { pools, ..Config::default() }
+    }
+
+    #[test]
+    fn the_defaults_break_no_rule() {
+        assert_eq!(broken(&with(vec![Pool::new("api", Program::Demo)])), []);
+    }
+
+    #[test]
+    fn addresses_that_linux_would_refuse_together_are_found() {
+        let clash = |a: &[&str], b: &[&str]| !broken(&with(vec![pool("a", a), pool("b", b)])).is_empty();
+        assert!(clash(&["127.0.0.1:80"], &["127.0.0.1:80"]));
+        assert!(clash(&["0.0.0.0:80"], &["127.0.0.1:80"]));
+        assert!(clash(&["[::]:80"], &["0.0.0.0:80"]));
+        assert!(clash(&["[::]:80"], &["127.0.0.1:80"]));
+        assert!(clash(&["[::ffff:127.0.0.1]:80"], &["127.0.0.1:80"]));
+        assert!(clash(&["unix:/a"], &["unix:/a"]));
+        assert!(!clash(&["0.0.0.0:80"], &["[::1]:80"]));
+        assert!(!clash(&["127.0.0.1:80"], &["127.0.0.2:80"]));
+        assert!(!clash(&["127.0.0.1:0"], &["127.0.0.1:0"]));
+        assert!(!clash(&["unix:/a"], &["unix:/b"]));
+        // Within one pool, `[::]` beside `0.0.0.0` takes IPv6 only.
+        assert!(!clash(&["[::]:80", "0.0.0.0:80"], &["127.0.0.1:81"]));
+        assert!(clash(&["[::]:80", "127.0.0.1:80"], &["127.0.0.1:81"]));
+    }
+
+    #[test]
+    fn the_admin_port_stays_on_this_machine_and_apart() {
+        let message = |listen: &str, public: &str| {
+            let mut config = with(vec![pool("a", &[public])]);
+            config.admin.listen = listen.parse().ok();
+            broken(&config).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        for address in ["127.0.0.1:9900", "127.9.9.9:9900", "[::1]:9900", "[::ffff:127.0.0.1]:9900"] {
+            assert_eq!(message(address, "127.0.0.1:80"), [""; 0], "{address}");
+        }
+        for address in ["0.0.0.0:9900", "[::]:9900", "10.0.0.1:9900", "[::ffff:1.2.3.4]:9900"] {
+            assert_eq!(message(address, "127.0.0.1:80"), ["admin.listen"], "{address}");
+        }
+        assert_eq!(message("127.0.0.1:9900", ":9900"), ["admin.listen"]);
+    }
+
+    #[test]
+    fn in_modes_where_the_kernel_chooses_a_strategy_is_refused() {
+        let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
+        config.pools[0].mode = Mode::Shared;
+        let paths =
+            |is_written: bool| check(&config, &|_| is_written).into_iter().map(|found| found.path).collect::<Vec<_>>();
+        assert_eq!(paths(true), ["pool.a.mode", "pool.a.strategy"]);
+        assert_eq!(paths(false), ["pool.a.mode"]);
+    }
+}

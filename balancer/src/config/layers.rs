@@ -1,0 +1,189 @@
+//! What environment and flags say, as keys of the same table. Pure.
+//!
+//! Weakest first: defaults, the file, variables, `ROUNDELAY_SET`, flags, `--set`.
+
+use super::problem::{Place, Problem};
+use super::value::{Raw, Value, Word, nearest};
+use super::walk::{self, Walk};
+
+/// A flag of `run` that is short for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// Without the dashes; the variable is `ROUNDELAY_` and this in capitals.
+    pub name: &'static str,
+    /// The key, which for an option of a pool stands below that pool.
+    pub key: &'static str,
+    /// Whether it belongs to a pool.
+    pub is_pools: bool,
+}
+
+const fn pools(name: &'static str, key: &'static str) -> Flag {
+    Flag { name, key, is_pools: true }
+}
+
+const fn masters(name: &'static str, key: &'static str) -> Flag {
+    Flag { name, key, is_pools: false }
+}
+
+/// Every flag that is short for a key.
+pub const FLAGS: [Flag; 11] = [
+    pools("listen", "listen"),
+    pools("workers", "workers"),
+    pools("strategy", "strategy"),
+    pools("mode", "mode"),
+    pools("health", "health.probe"),
+    pools("ready", "ready"),
+    masters("admin", "admin.listen"),
+    masters("control", "master.control"),
+    masters("threads", "master.threads"),
+    masters("log-level", "log.level"),
+    masters("log-format", "log.format"),
+];
+
+/// Variables that say something beside those of [`FLAGS`].
+const OTHER: [&str; 3] = ["ROUNDELAY_CONFIG", "ROUNDELAY_NAME", "ROUNDELAY_SET"];
+
+/// What a master tells its workers. Read by none of our options, with the one exception that [`variable`] explains.
+const CONTRACT: [&str; 4] = ["ROUNDELAY_POOL", "ROUNDELAY_WORKER", "ROUNDELAY_WORKERS", "ROUNDELAY_GENERATION"];
+
+impl Flag {
+    /// The variable that stands for it.
+    pub fn variable(self) -> String {
+        format!("ROUNDELAY_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// The value of a variable of ours in `env`; an empty one counts as not set.
+///
+/// `ROUNDELAY_WORKERS` is also what a master tells its workers, so it is read only where `ROUNDELAY_POOL` is not set: a
+/// Roundelay that runs as a worker of another does not take the other's count for its own.
+pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let find = |name: &str| env.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
+    if name == "ROUNDELAY_WORKERS" && find("ROUNDELAY_POOL").is_some() {
+        return None;
+    }
+    find(name).filter(|value| !value.is_empty())
+}
+
+/// A warning for every variable that is nearly one of ours.
+pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
+    let known: Vec<String> =
+        FLAGS.map(Flag::variable).into_iter().chain(OTHER.iter().chain(&CONTRACT).map(|&s| s.to_owned())).collect();
+    let warn = |(name, _): &(String, String)| {
+        let rest = name.strip_prefix("ROUNDELAY_").filter(|_| !known.contains(name))?;
+        let meant = nearest(rest, known.iter().filter_map(|name| name.strip_prefix("ROUNDELAY_")))?;
+        let problem = Problem::warning(Place::Words(name.clone()), "this variable is not read");
+        Some(problem.label(format!("did you mean `ROUNDELAY_{meant}`?")))
+    };
+    env.iter().filter_map(warn).collect()
+}
+
+/// One option said by a flag or a variable.
+pub(super) struct Said {
+    pub(super) flag: Flag,
+    pub(super) value: Value,
+}
+
+/// What the variables say, `ROUNDELAY_SET` apart.
+pub(super) fn from_env(env: &[(String, String)]) -> Vec<Said> {
+    let said = |flag: Flag| {
+        let name = flag.variable();
+        let text = variable(env, &name)?;
+        let at = Place::Words(name);
+        let words: Vec<&str> = if flag.key == "listen" { text.split(',').map(str::trim).collect() } else { vec![text] };
+        Some(Said { flag, value: one_or_list(&words, &at) })
+    };
+    FLAGS.into_iter().filter_map(said).collect()
+}
+
+/// What the flags say; a flag that was repeated is a list.
+pub(super) fn from_flags(flags: &[(Flag, Vec<String>)]) -> Vec<Said> {
+    let said = |(flag, words): &(Flag, Vec<String>)| {
+        let at = Place::Words(format!("--{} {}", flag.name, words.join(&format!(" --{} ", flag.name))));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        (!words.is_empty()).then(|| Said { flag: *flag, value: one_or_list(&words, &at) })
+    };
+    flags.iter().filter_map(said).collect()
+}
+
+fn one_or_list(words: &[&str], at: &Place) -> Value {
+    match words {
+        [word] => Value::of_word(word, at.clone()),
+        _ => {
+            let each = words.iter().map(|word| Value::of_word(word, at.clone()));
+            Value::new(Raw::List(each.collect()), at.clone())
+        }
+    }
+}
+
+/// The settings of a `ROUNDELAY_SET`: separated by `;`, except inside quotes.
+pub(super) fn split(settings: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quote = None;
+    for c in settings.chars() {
+        match (c, quote) {
+            (';', None) => parts.push(String::new()),
+            (_, Some(open)) if c == open => quote = None,
+            ('"' | '\'', None) => quote = Some(c),
+            _ => {}
+        }
+        if let (Some(last), true) = (parts.last_mut(), c != ';' || quote.is_some()) {
+            last.push(c);
+        }
+    }
+    parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+}
+
+/// What one `KEY=VALUE` says. `origin` is how it was given, for errors.
+pub(super) fn setting(text: &str, origin: &str) -> Walk {
+    let at = Place::Words(format!("{origin} {text}"));
+    let refused = |message: String| {
+        let label = "write it as pool.NAME.workers=4 or log.level=debug";
+        Walk { problems: vec![Problem::error(at.clone(), message).label(label)], ..Walk::default() }
+    };
+    let Some((key, value)) = text.split_once('=') else {
+        return refused(format!("`{text}` has no `=`"));
+    };
+    let words: Vec<&str> = key.trim().split('.').map(str::trim).collect();
+    if words.iter().any(|word| word.is_empty()) || words.len() < 2 {
+        return refused(format!("`{}` is no key", key.trim()));
+    }
+    let leaf = Value::of_setting(value, at.clone());
+    let wrap = |inner: Value, word: &&str| {
+        let word = Word { text: (*word).to_owned(), at: at.clone() };
+        Value::new(Raw::Table(vec![(word, inner)]), at.clone())
+    };
+    walk::walk(&words.iter().rev().fold(leaf, wrap))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_outer_masters_worker_count_is_not_ours() {
+        let outer = env(&[("ROUNDELAY_POOL", "api"), ("ROUNDELAY_WORKERS", "8")]);
+        assert_eq!(variable(&outer, "ROUNDELAY_WORKERS"), None);
+        assert_eq!(variable(&outer[1..], "ROUNDELAY_WORKERS"), Some("8"));
+        assert_eq!(variable(&env(&[("ROUNDELAY_LISTEN", "")]), "ROUNDELAY_LISTEN"), None);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_pointed_out_and_a_foreign_one_is_not() {
+        let env = env(&[("ROUNDELAY_LISTN", ":80"), ("ROUNDELAY_GENERATION", "1"), ("ROUNDELAY_SITE_OWNER", "me")]);
+        let said: Vec<_> = misspelt(&env).into_iter().map(|problem| (problem.place, problem.label)).collect();
+        let expected = (Place::Words("ROUNDELAY_LISTN".into()), Some("did you mean `ROUNDELAY_LISTEN`?".into()));
+        assert_eq!(said, [expected]);
+    }
+
+    #[test]
+    fn settings_are_split_at_semicolons_outside_of_quotes() {
+        let settings = r#"a.b=1; c.d="x;y" ;;e.f=['p;q']"#;
+        assert_eq!(split(settings), ["a.b=1", r#"c.d="x;y""#, "e.f=['p;q']"]);
+        assert!(split("").is_empty());
+    }
+}

@@ -1,0 +1,271 @@
+//! All sources into one checked [`Config`], with every problem at once. Pure: reading files is [`Source`]'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check;
+use super::codec::Wrong;
+use super::layers::{self, Flag, Said};
+use super::problem::{Place, Problem, Problems, Severity};
+use super::source::Source;
+use super::value::{self, Raw, Value, nearest};
+use super::walk::{Entry, Target, Walk, name_is_valid, walk};
+use super::{Config, Pool, Program, Workers};
+
+/// Everything that may say something about a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if there is one.
+    pub file: Option<Source>,
+    /// The pool that the command line made.
+    pub command: Option<(String, Program)>,
+    /// The environment; only `ROUNDELAY_` names are looked at.
+    pub env: Vec<(String, String)>,
+    /// Flags that were given, with the words after them.
+    pub flags: Vec<(Flag, Vec<String>)>,
+    /// Every `--set`.
+    pub sets: Vec<String>,
+    /// CPUs this process may use.
+    pub cpus: usize,
+}
+
+/// A configuration that breaks no rule.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Where each key was said, by its path: `pool.api.listen`.
+    pub origins: BTreeMap<String, Place>,
+    /// What probably was not meant.
+    pub warnings: Problems,
+}
+
+/// Reads, layers and checks.
+///
+/// # Errors
+///
+/// Every problem that was found, in the order of the file.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut load = Load { problems: layers::misspelt(&sources.env), ..Load::default() };
+    if let Some(file) = &sources.file {
+        match value::parse(&file.text) {
+            Ok(document) => load.file(file, &walk(&document), sources.command.is_some()),
+            Err(problems) => return Err(Problems::new(Some(file.clone()), problems)),
+        }
+    }
+    if let Some((name, program)) = &sources.command {
+        load.command(name, program.clone());
+    }
+    load.said(layers::from_env(&sources.env));
+    for setting in layers::split(layers::variable(&sources.env, "ROUNDELAY_SET").unwrap_or_default()) {
+        load.tree(layers::setting(&setting, "ROUNDELAY_SET"));
+    }
+    load.said(layers::from_flags(&sources.flags));
+    for setting in &sources.sets {
+        load.tree(layers::setting(setting, "--set"));
+    }
+    load.finish(sources)
+}
+
+#[derive(Default)]
+struct Load {
+    config: Config,
+    origins: BTreeMap<String, Place>,
+    problems: Vec<Problem>,
+    /// Paths whose value was refused: what follows from their default is no news.
+    failed: BTreeSet<String>,
+}
+
+impl Load {
+    fn file(&mut self, file: &Source, walk: &Walk, has_command: bool) {
+        for (name, at) in &walk.pools {
+            if has_command {
+                let message = format!("{} already says what to run, and so does the command line", file.name);
+                self.problems.push(Problem::error(at.clone(), message).label("drop one of the two"));
+                break;
+            }
+            self.config.pools.push(Pool::new(name.clone(), Program::Command(Vec::new())));
+            self.origins.insert(format!("pool.{name}"), at.clone());
+        }
+        self.problems.extend(walk.problems.iter().cloned());
+        self.failed.extend(walk.suspects.iter().cloned());
+        for entry in &walk.entries {
+            self.apply(entry);
+        }
+        // A file means the same whatever directory the master was started in.
+        if let Some(dir) = &file.dir {
+            if let super::Control::Path(path) = &mut self.config.master.control {
+                *path = dir.join(&path);
+            }
+            for pool in &mut self.config.pools {
+                pool.cwd = pool.cwd.take().map(|cwd| dir.join(cwd));
+            }
+        }
+        let is_mistaken = walk.problems.iter().any(|problem| problem.severity == Severity::Error);
+        if walk.pools.is_empty() && !has_command && !is_mistaken {
+            let is_empty = file.text.trim().is_empty();
+            let message = if is_empty { "the file is empty" } else { "there is no pool in the file" };
+            let label = "a pool is [pool.NAME] with a `command = [\"node\", \"app.js\"]`";
+            self.problems.push(Problem::error(Place::Whole, message).label(label));
+        }
+    }
+
+    fn command(&mut self, name: &str, program: Program) {
+        let at = Place::Words("the command line".to_owned());
+        if let Err(reason) = name_is_valid(name) {
+            let problem =
+                Problem::error(Place::Words(format!("--name {name}")), format!("`{name}` cannot be a pool's name"));
+            self.problems.push(problem.label(reason));
+        }
+        self.origins.insert(format!("pool.{name}"), at.clone());
+        self.origins.insert(format!("pool.{name}.command"), at);
+        self.config.pools.push(Pool::new(name, program));
+    }
+
+    /// Flags and variables: a pool's belong to the only pool there is.
+    fn said(&mut self, said: Vec<Said>) {
+        for Said { flag, value } in said {
+            let key = if flag.is_pools {
+                match self.config.pools.as_slice() {
+                    [] => continue,
+                    [pool] => super::keys::POOL
+                        .iter()
+                        .find(|key| key.name == flag.key)
+                        .map(|key| Target::Pool(pool.name.clone(), key)),
+                    pools => {
+                        let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+                        let message = format!("which pool is meant? There are {}", names.join(", "));
+                        let label = format!("write --set pool.{}.{}=…", names[0], flag.key);
+                        self.problems.push(Problem::error(value.at, message).label(label));
+                        continue;
+                    }
+                }
+            } else {
+                super::keys::GLOBAL.iter().find(|key| key.name == flag.key).map(Target::Global)
+            };
+            if let Some(key) = key {
+                self.apply(&Entry { key, value });
+            }
+        }
+    }
+
+    fn tree(&mut self, walk: Walk) {
+        for (name, at) in walk.pools {
+            if self.config.pools.iter().any(|pool| pool.name == name) {
+                continue;
+            }
+            let names: Vec<&str> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
+            let label = nearest(&name, names.iter().copied()).map_or_else(
+                || {
+                    if names.is_empty() {
+                        "there is no pool".to_owned()
+                    } else {
+                        format!("there is {}", names.join(", "))
+                    }
+                },
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.problems.push(Problem::error(at, format!("there is no pool `{name}`")).label(label));
+        }
+        self.problems.extend(walk.problems);
+        for entry in &walk.entries {
+            self.apply(entry);
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let (value, path) = (&entry.value, entry.key.path());
+        let (name, expects, read) = match &entry.key {
+            Target::Global(key) => {
+                let name = key.name.split_once('.').map_or(key.name, |(_, name)| name);
+                (name, key.expects, (key.read)(&mut self.config, value))
+            }
+            Target::Pool(pool, key) => {
+                let Some(pool) = self.config.pools.iter_mut().find(|one| one.name == *pool) else { return };
+                (key.name, key.expects, (key.read)(pool, value))
+            }
+        };
+        let (message, label, at) = match read {
+            Ok(()) => {
+                self.failed.remove(&path);
+                return self.remember(path, value);
+            }
+            Err(Wrong::Expected) => (format!("{name} must be {expects}"), None, None),
+            Err(Wrong::Because { message, label, at }) => (message, label, at),
+        };
+        let at = at.unwrap_or_else(|| value.at.clone());
+        self.problems.push(Problem::error(at, message).maybe_label(label));
+        self.failed.insert(path);
+    }
+
+    fn remember(&mut self, path: String, value: &Value) {
+        match &value.raw {
+            Raw::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    self.origins.insert(format!("{path}[{i}]"), item.at.clone());
+                }
+            }
+            Raw::Table(entries) => {
+                for (word, _) in entries {
+                    self.origins.insert(format!("{path}.{}", word.text), word.at.clone());
+                }
+            }
+            _ => {
+                // A single address after a list: the list's places are gone with it.
+                self.origins.retain(|known, _| !known.starts_with(&format!("{path}[")));
+            }
+        }
+        self.origins.insert(path, value.at.clone());
+    }
+
+    /// Where that key was said, or what it stands in.
+    fn place(&self, path: &str) -> Place {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.origins.get(path) {
+                return place.clone();
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return Place::Default,
+            }
+        }
+    }
+
+    fn rules(&mut self) {
+        for pool in &self.config.pools {
+            let path = format!("pool.{}.command", pool.name);
+            if pool.program == Program::Command(Vec::new()) && !self.failed.contains(&path) {
+                let message = format!("pool `{}` has no `command`", pool.name);
+                let problem = Problem::error(self.place(&path), message);
+                self.problems.push(problem.label("add command = [\"node\", \"app.js\"]"));
+            }
+        }
+        let is_failed = |path: &String| self.failed.contains(path.split('[').next().unwrap_or(path));
+        for found in check::check(&self.config, &|path| self.origins.contains_key(path)) {
+            if is_failed(&found.path) || found.also.as_ref().is_some_and(is_failed) {
+                continue;
+            }
+            let place = self.place(&found.path);
+            let also = found.also.map(|path| self.place(&path)).filter(|also| *also != place);
+            let problem = Problem::error(place, found.message).maybe_label(found.label);
+            self.problems.push(Problem { severity: found.severity, also, ..problem });
+        }
+    }
+
+    fn finish(mut self, sources: &Sources) -> Result<Loaded, Problems> {
+        for pool in &mut self.config.pools {
+            // With one worker a first try would show no distribution.
+            if pool.program == Program::Demo && pool.workers.resolve(sources.cpus) < 2 && pool.workers == Workers::Auto
+            {
+                pool.workers = Workers::Count(2);
+            }
+        }
+        self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));
+        self.rules();
+        let problems = Problems::new(sources.file.clone(), self.problems);
+        if problems.errors() > 0 {
+            return Err(problems);
+        }
+        Ok(Loaded { config: self.config, origins: self.origins, warnings: problems })
+    }
+}

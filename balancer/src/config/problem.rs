@@ -1,0 +1,139 @@
+//! What is wrong with a configuration, and where it was written. Pure.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::frame;
+use super::source::Source;
+use crate::failure::code;
+
+/// Where something was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// These bytes of the file.
+    File(Range<usize>),
+    /// The file as a whole.
+    Whole,
+    /// A flag or an environment variable, as it was given: `--set pool.api.workers=4`, `ROUNDELAY_LISTEN`.
+    Words(String),
+    /// Nobody said it: a default.
+    Default,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It works, but probably not as meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, with the value.
+    pub message: String,
+    /// Where it was written.
+    pub place: Place,
+    /// What to write instead.
+    pub label: Option<String>,
+    /// The other place, where two contradict each other.
+    pub also: Option<Place>,
+    /// Whether the line before explains it, as with a bracket that was not closed.
+    pub shows_previous_line: bool,
+}
+
+impl Problem {
+    /// An error at that place.
+    pub(super) fn error(place: Place, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { severity: Severity::Error, message, place, label: None, also: None, shows_previous_line: false }
+    }
+
+    /// A warning at that place.
+    pub(super) fn warning(place: Place, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(place, message) }
+    }
+
+    /// With what to write instead.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With what to write instead, if anything is known.
+    pub(super) fn maybe_label(mut self, label: Option<String>) -> Self {
+        self.label = label;
+        self
+    }
+}
+
+/// All that is wrong, in the order of the file; what flags and environment said comes last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    source: Option<Source>,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// These problems; positions are those of `source`.
+    pub(super) fn new(source: Option<Source>, mut list: Vec<Problem>) -> Self {
+        let order = |place: &Place| match place {
+            Place::Whole => (0, 0),
+            Place::File(span) => (1, span.start),
+            Place::Words(_) | Place::Default => (2, 0),
+        };
+        list.sort_by_key(|problem| order(&problem.place));
+        Self { source, list }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// Adds a warning that is about no place in particular.
+    pub fn warn(&mut self, message: impl Into<String>) {
+        self.list.push(Problem::warning(Place::Default, message));
+    }
+
+    /// The exit code: 78 if the file is at fault, 2 if only flags or the environment are.
+    pub fn code(&self) -> u8 {
+        let is_in_file = |problem: &Problem| matches!(problem.place, Place::File(_) | Place::Whole | Place::Default);
+        if self.list.iter().any(is_in_file) { code::CONFIG } else { code::USAGE }
+    }
+
+    /// As text, with colours if `is_coloured`.
+    pub fn render(&self, is_coloured: bool) -> String {
+        let paint = frame::Paint { is_coloured };
+        let mut text: String = self.list.iter().map(|one| frame::render(one, self.source.as_ref(), paint)).collect();
+        let errors = self.errors();
+        let counted = self.list.iter().any(|one| matches!(one.place, Place::File(_)));
+        if let (Some(source), true, true) = (&self.source, counted, errors > 0) {
+            let plural = if errors == 1 { "" } else { "s" };
+            text.push_str(&format!("{errors} error{plural} in {}\n", source.name));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,129 @@
+//! Where a configuration text comes from: finding the file and reading it with a bound.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::problem::{Place, Problem, Problems};
+
+/// More than any configuration; a device or a wrong file must not fill the memory.
+const LARGEST: u64 = 1 << 20;
+
+/// A configuration text and the name errors call it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As the user wrote it: `roundelay.toml`, `/etc/roundelay/roundelay.toml`, `<stdin>`.
+    pub name: String,
+    /// What relative paths in it are relative to; `None` is where the master was started.
+    pub dir: Option<PathBuf>,
+    /// The text.
+    pub text: String,
+}
+
+impl Source {
+    /// A text of that name, with no directory of its own.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), dir: None, text: text.into() }
+    }
+
+    /// Reads a file; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is no regular text, or is far too long.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let mut source = Self::new(name, "");
+        let mut bytes = Vec::new();
+        let read = if is_stdin {
+            std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        };
+        if let Err(error) = read {
+            let message = format!("cannot read {}: {}", source.name, reason(&error));
+            return Err(Problems::new(None, vec![Problem::error(Place::Whole, message)]));
+        }
+        if bytes.len() as u64 > LARGEST {
+            let message = format!("{} is longer than 1 MiB: is it a configuration?", source.name);
+            return Err(Problems::new(None, vec![Problem::error(Place::Whole, message)]));
+        }
+        source.dir = (!is_stdin).then(|| path.parent().unwrap_or(Path::new("")).to_path_buf());
+        match String::from_utf8(bytes) {
+            Ok(text) => source.text = text,
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                source.text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let problem = Problem::error(Place::File(at..at), "the file is not UTF-8 text").label("here");
+                return Err(Problems::new(Some(source), vec![problem]));
+            }
+        }
+        Ok(source)
+    }
+}
+
+/// The places where a file is looked for when none was named, in this order.
+pub fn candidates(xdg_config_home: Option<&OsStr>, home: Option<&OsStr>) -> Vec<PathBuf> {
+    let xdg = xdg_config_home.filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
+    let xdg = xdg.or_else(|| home.map(|home| Path::new(home).join(".config")));
+    let user = xdg.map(|dir| dir.join("roundelay/roundelay.toml"));
+    let system = PathBuf::from("/etc/roundelay/roundelay.toml");
+    std::iter::once(PathBuf::from("roundelay.toml")).chain(user).chain([system]).collect()
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        let problems = Source::read(path).expect_err("refused");
+        problems.to_string().replace(&path.display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_in_words() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(refused(dir.path()), "error: cannot read FILE: it is a directory\n");
+        assert_eq!(refused(&dir.path().join("x")), "error: cannot read FILE: there is no such file\n");
+        let long = dir.path().join("long.toml");
+        std::fs::write(&long, vec![b'\n'; (1 << 20) + 1]).expect("written");
+        assert_eq!(refused(&long), "error: FILE is longer than 1 MiB: is it a configuration?\n");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_where_they_stand() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("latin1.toml");
+        std::fs::write(&path, b"[pool.a]\ncwd = \"caf\xe9\"\n").expect("written");
+        let expected = "error: the file is not UTF-8 text
+  --> FILE:2:11
+   |
+ 2 | cwd = \"caf\u{fffd}\"
+   |           ^ here
+1 error in FILE
+";
+        assert_eq!(refused(&path), expected);
+    }
+
+    #[test]
+    fn the_nearest_file_comes_first() {
+        let names = |xdg: Option<&str>, home: Option<&str>| {
+            let found = candidates(xdg.map(OsStr::new), home.map(OsStr::new));
+            found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let system = "/etc/roundelay/roundelay.toml";
+        assert_eq!(names(None, None), ["roundelay.toml", system]);
+        assert_eq!(names(Some("/x"), Some("/h")), ["roundelay.toml", "/x/roundelay/roundelay.toml", system]);
+        assert_eq!(names(Some(""), Some("/h")), ["roundelay.toml", "/h/.config/roundelay/roundelay.toml", system]);
+    }
+}

@@ -1,0 +1,155 @@
+//! A value as it was written, before it means anything, and where. Pure.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Place, Problem};
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) raw: Raw,
+    pub(super) at: Place,
+    /// The text of a flag, a variable or `--set`, where `1` may be meant as text.
+    word: Option<String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(super) enum Raw {
+    Text(String),
+    Integer(i128),
+    List(Vec<Value>),
+    Table(Vec<(Word, Value)>),
+    /// A boolean, a float or a date, which no option takes.
+    Other,
+}
+
+/// A key and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    pub(super) text: String,
+    pub(super) at: Place,
+}
+
+impl Value {
+    pub(super) fn new(raw: Raw, at: Place) -> Self {
+        Self { raw, at, word: None }
+    }
+
+    /// The word after a flag or in a variable: a number or text.
+    pub(super) fn of_word(word: &str, at: Place) -> Self {
+        let raw = word.parse().map_or_else(|_| Raw::Text(word.to_owned()), Raw::Integer);
+        Self { raw, at, word: Some(word.to_owned()) }
+    }
+
+    /// The right side of a `--set`: TOML, or a bare string where that is none.
+    pub(super) fn of_setting(text: &str, at: Place) -> Self {
+        let place = |_: Range<usize>| at.clone();
+        let raw = match DeValue::parse(text.trim()) {
+            Ok(value) => raw(value.get_ref(), &place),
+            Err(_) => Raw::Text(text.to_owned()),
+        };
+        Self { raw, at, word: Some(text.to_owned()) }
+    }
+
+    /// The text, if it is text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match (&self.raw, &self.word) {
+            (Raw::Text(text), _) => Some(text),
+            (Raw::Integer(_) | Raw::Other, Some(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one in that range.
+    pub(super) fn count<T: TryFrom<i128>>(&self, range: std::ops::RangeInclusive<i128>) -> Option<T> {
+        match self.raw {
+            Raw::Integer(n) if range.contains(&n) => T::try_from(n).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a document; every syntax error is a problem.
+pub(super) fn parse(text: &str) -> Result<Value, Vec<Problem>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        let place = |span: Range<usize>| Place::File(span);
+        return Ok(Value::new(Raw::Table(table(document.get_ref(), &place)), Place::File(0..0)));
+    }
+    // After an open bracket or quote the parser's next complaints are about the rest of the same mistake.
+    let first = errors.first().into_iter();
+    Err(first.map(|error| syntax(error.message(), error.span(), text)).collect())
+}
+
+fn syntax(message: &str, span: Option<Range<usize>>, text: &str) -> Problem {
+    let span = span.unwrap_or(text.len()..text.len());
+    let mut problem = Problem::error(Place::File(span), format!("this is not TOML: {message}"));
+    problem.shows_previous_line = true;
+    problem
+}
+
+fn table(table: &DeTable<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Vec<(Word, Value)> {
+    let entry = |(key, inner): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let key: &Spanned<std::borrow::Cow<'_, str>> = key;
+        let word = Word { text: key.get_ref().to_string(), at: place(key.span()) };
+        (word, value(inner, place))
+    };
+    table.iter().map(entry).collect()
+}
+
+fn value(value: &Spanned<DeValue<'_>>, place: &dyn Fn(Range<usize>) -> Place) -> Value {
+    Value::new(raw(value.get_ref(), place), place(value.span()))
+}
+
+fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
+    match written {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(integer) => {
+            i128::from_str_radix(integer.as_str(), integer.radix()).map_or(Raw::Other, Raw::Integer)
+        }
+        DeValue::Array(items) => Raw::List(items.iter().map(|item| value(item, place)).collect()),
+        DeValue::Table(inner) => Raw::Table(table(inner, place)),
+        DeValue::Boolean(_) | DeValue::Float(_) | DeValue::Datetime(_) => Raw::Other,
+    }
+}
+
+/// The candidate that was probably meant.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.replace('_', "-").to_lowercase();
+    let allowed = (word.chars().count() / 3).max(1);
+    let distances = candidates.into_iter().map(|one| (strsim::damerau_levenshtein(&word, &one.to_lowercase()), one));
+    distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, one)| one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_probably_meant_is_found_and_nonsense_is_not() {
+        let names = ["round-robin", "least-connections", "p2c", "random"];
+        assert_eq!(nearest("roundrobin", names), Some("round-robin"));
+        assert_eq!(nearest("Round_Robin", names), Some("round-robin"));
+        assert_eq!(nearest("p3c", names), Some("p2c"));
+        assert_eq!(nearest("weighted", names), None);
+        assert_eq!(nearest("", names), None);
+    }
+
+    #[test]
+    fn a_setting_is_toml_or_a_bare_string() {
+        let at = || Place::Default;
+        assert!(matches!(Value::of_setting("4", at()).raw, Raw::Integer(4)));
+        assert!(matches!(Value::of_setting("-1", at()).raw, Raw::Integer(-1)));
+        assert!(matches!(Value::of_setting(r#"["a", "b"]"#, at()).raw, Raw::List(items) if items.len() == 2));
+        for bare in ["none", "127.0.0.1:80", "[::]:80", "5s", "unix:/a b", "it's"] {
+            assert_eq!(Value::of_setting(bare, at()).text(), Some(bare));
+        }
+        assert_eq!(Value::of_setting("\"none\"", at()).text(), Some("none"));
+        assert_eq!(Value::of_setting("3000", at()).text(), Some("3000"));
+        assert_eq!(Value::new(Raw::Integer(3000), at()).text(), None);
+    }
+}
