@@ -1,6 +1,99 @@
 //! Flags, the commands that ask a running master, exit codes.
 
+mod args;
+mod config_cmd;
+mod healthcheck;
+mod internal;
+mod list;
+mod log;
+mod run;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Control, Problems};
+use crate::failure::{Failure, code};
+use args::{Cli, Command, ConfigCommand};
+
 /// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    // What the master starts of itself must not pay for, or stumble over, the parser for people.
+    let mut args = std::env::args_os().skip(1);
+    if let Some(part) = args.next().as_deref().and_then(internal::Part::named) {
+        return part.run(args);
+    }
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(End::Failure(failure)) => {
+            print_error(&failure.to_string());
+            ExitCode::from(failure.code)
+        }
+        Err(End::Problems(problems)) => {
+            print_problems(&problems);
+            ExitCode::from(problems.code())
+        }
+    }
+}
+
+/// Why a command gave up.
+enum End {
+    Failure(Failure),
+    Problems(Problems),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Problems> for End {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, End> {
+    let control = cli.control.as_deref();
+    match &cli.command {
+        None => run::bare(control),
+        Some(Command::Run(run)) => run::run(run, control),
+        Some(Command::Demo(demo)) => run::demo(demo, control),
+        Some(Command::Config(ConfigCommand::Check(check))) => config_cmd::check(check, control),
+        Some(Command::Config(ConfigCommand::Show(show))) => config_cmd::show(show, control),
+        Some(Command::List(list)) => Ok(list::run(&control_path(control)?, list.is_json())?),
+        Some(Command::Healthcheck) => Ok(healthcheck::run(&control_path(control)?)?),
+    }
+}
+
+/// The socket of the master that is asked: the flag, the variable, or where a master puts it by itself.
+fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
+    let env = run::environment();
+    let said = flag.or(crate::config::variable(&env, "ROUNDELAY_CONTROL"));
+    let control = match said {
+        None | Some("auto") => Control::Auto,
+        Some("off") => Control::Off,
+        Some(path) => Control::Path(path.into()),
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let path = control.path(uid, std::env::var_os("XDG_RUNTIME_DIR").as_deref(), &std::env::temp_dir());
+    path.ok_or_else(|| {
+        Failure::new(code::USAGE, "a master without a control socket cannot be asked")
+            .hint("point to its socket with --control PATH")
+    })
+}
+
+fn print_error(text: &str) {
+    // Only the word is coloured; the text says all of it.
+    let (word, rest) = text.split_once(':').unwrap_or((text, ""));
+    let style = anstyle::Style::new().fg_color(Some(anstyle::AnsiColor::Red.into())).bold();
+    let _ = writeln!(anstream::stderr(), "{style}{word}{style:#}:{rest}");
+}
+
+fn print_problems(problems: &Problems) {
+    // anstream takes the colours out again where standard error is no terminal.
+    let _ = write!(anstream::stderr(), "{}", problems.render(true));
 }

@@ -1,0 +1,311 @@
+//! The commands and their flags, as clap sees them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{FLAGS, Flag};
+use crate::strategy;
+
+/// One public port, N workers of any program kept alive behind it.
+///
+/// Without a command, runs ./roundelay.toml if there is one, else a demo pool.
+#[derive(Debug, Parser)]
+#[command(name = "roundelay", version, max_term_width = 80, disable_help_subcommand = true)]
+#[command(after_help = "Start:  roundelay run -- node app.js", after_long_help = EXAMPLES)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
+    /// The control socket of the master that is asked, or that is started
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global")]
+    pub(super) control: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  roundelay                                  a demo pool on 127.0.0.1:8080
+  roundelay run -- node app.js               as many copies as fit this machine
+  roundelay run -l :80 -i 4 -- ./server      four workers behind port 80
+  roundelay config check                     what is wrong with ./roundelay.toml
+  roundelay list                             what the running master does";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the master in the foreground
+    #[command(after_long_help = RUN_HELP)]
+    Run(Run),
+    /// Run the built-in demo pool, which needs no program of yours
+    Demo(Demo),
+    /// Show pools and workers of the running master
+    #[command(visible_aliases = ["ls", "ps"])]
+    List(List),
+    /// Exit with 0 if the running master is ready
+    Healthcheck,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) file: FileArg,
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// The program and its arguments; {port} in one is the worker's port
+    #[arg(last = true, value_name = "CMD")]
+    pub(super) command: Vec<String>,
+}
+
+const RUN_HELP: &str = "\
+Every flag is also a variable: --log-level is ROUNDELAY_LOG_LEVEL, several
+--listen are separated by commas, several --set by semicolons in
+ROUNDELAY_SET=\"pool.api.workers=4;log.level=debug\". An empty variable is none.
+Where ROUNDELAY_POOL is set, this master is itself the worker of another one;
+ROUNDELAY_WORKERS is then the other's count and not read.
+
+Stronger wins: defaults < file < variables < flags < --set.
+
+Without -c and without a command, the file is the first of ./roundelay.toml,
+$XDG_CONFIG_HOME/roundelay/roundelay.toml and /etc/roundelay/roundelay.toml.
+With a command no file is looked for; one named by -c may have no pools.
+The pool's flags (-l -i -s -m --health --ready) need a command or a file with
+one pool; with several, write --set pool.NAME.KEY=VALUE.
+
+Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
+0), ROUNDELAY_WORKERS, ROUNDELAY_GENERATION, NODE_APP_INSTANCE, NOTIFY_SOCKET.
+
+Examples:
+  roundelay run -- node app.js
+  roundelay run -l :80 -i -1 --health /health -- ./server --port {port}
+  roundelay run -c production.toml --set pool.api.workers=8";
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FileArg {
+    /// Configuration file; - is stdin [default: ./roundelay.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// What a file can say, too.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Options of the pool")]
+pub(super) struct Options {
+    /// Public address, repeatable: 127.0.0.1:8080, :80, unix:/path
+    #[arg(short, long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// auto, max, a count, or -N to leave N CPUs free
+    #[arg(short = 'i', long, value_name = "N", allow_negative_numbers = true)]
+    workers: Option<String>,
+    #[arg(short, long, value_name = "NAME", help = strategies())]
+    strategy: Option<String>,
+    /// How a connection reaches a worker: proxy
+    #[arg(short, long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Name of the command's pool [default: the program's name]
+    #[arg(short, long)]
+    pub(super) name: Option<String>,
+    /// Health check: tcp, none or a path such as /health
+    #[arg(long, value_name = "PROBE")]
+    health: Option<String>,
+    /// A worker is ready at: probe, notify (READY=1) or none
+    #[arg(long, value_name = "WHEN")]
+    ready: Option<String>,
+    /// Admin port: 127.0.0.1:9900, or off
+    #[arg(long, value_name = "ADDR", help_heading = "Options of the master")]
+    admin: Option<String>,
+    /// Data threads: auto or a count
+    #[arg(long, value_name = "N", help_heading = "Options of the master")]
+    threads: Option<String>,
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", help_heading = "Options of the master")]
+    log_level: Option<String>,
+    /// auto, pretty or json
+    #[arg(long, value_name = "FORMAT", help_heading = "Options of the master")]
+    log_format: Option<String>,
+    /// Any key of the file, such as pool.api.workers=4
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Options of the master")]
+    pub(super) set: Vec<String>,
+}
+
+/// The line of `--strategy`, from the list of strategies.
+fn strategies() -> String {
+    let names: Vec<&str> = strategy::ALL.iter().map(|entry| entry.name).collect();
+    format!("Which worker: {}", names.join(", "))
+}
+
+impl Options {
+    /// The flags that were given, with their words.
+    pub(super) fn flags(&self, control: Option<&str>) -> Vec<(Flag, Vec<String>)> {
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        let words = |flag: &Flag| match flag.name {
+            "listen" => self.listen.clone(),
+            "workers" => one(&self.workers),
+            "strategy" => one(&self.strategy),
+            "mode" => one(&self.mode),
+            "health" => one(&self.health),
+            "ready" => one(&self.ready),
+            "admin" => one(&self.admin),
+            "threads" => one(&self.threads),
+            "log-level" => one(&self.log_level),
+            "log-format" => one(&self.log_format),
+            "control" => control.map(str::to_owned).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        FLAGS.into_iter().map(|flag| (flag, words(&flag))).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The same as -o json
+    #[arg(long)]
+    json: bool,
+    /// How it is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+impl List {
+    pub(super) fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say everything that is wrong with it; opens no port, starts nothing
+    Check(Check),
+    /// Print what would run, as TOML
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) file: FileArg,
+    /// Warnings are errors
+    #[arg(long)]
+    pub(super) strict: bool,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    pub(super) file: FileArg,
+    /// Behind each value, say where it came from
+    #[arg(long)]
+    pub(super) origin: bool,
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// The program and its arguments, as for run
+    #[arg(last = true, value_name = "CMD")]
+    pub(super) command: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::error::ErrorKind> {
+        Cli::try_parse_from([&["roundelay"], words].concat()).map_err(|error| error.kind())
+    }
+
+    fn run(words: &[&str]) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
+        let cli = parse(&[&["run"], words].concat()).expect("valid");
+        let Some(Command::Run(run)) = cli.command else { panic!("not run") };
+        let given = run.options.flags(cli.control.as_deref()).into_iter().filter(|(_, words)| !words.is_empty());
+        (given.map(|(flag, words)| (flag.name, words)).collect(), run.command)
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_a_screen() {
+        let mut command = Cli::command().term_width(80);
+        command.build();
+        let all = command
+            .get_subcommands()
+            .flat_map(|sub| std::iter::once(sub.clone()).chain(sub.get_subcommands().cloned()));
+        for mut one in std::iter::once(command.clone()).chain(all) {
+            let help = one.render_help().to_string();
+            let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(
+                help.lines().count() <= 40 && widest <= 80,
+                "{} lines, {widest} wide:\n{help}",
+                help.lines().count()
+            );
+            let long = one.render_long_help().to_string();
+            assert!(long.lines().all(|line| line.chars().count() <= 80), "{long}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_the_key_table_is_a_flag_of_run() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("run");
+        for flag in FLAGS {
+            let known = run.get_arguments().chain(command.get_arguments()).any(|arg| arg.get_long() == Some(flag.name));
+            assert!(known, "--{}", flag.name);
+            let (given, _) = run_one(flag.name);
+            assert_eq!(given, [(flag.name, vec!["x".to_owned()])]);
+        }
+    }
+
+    fn run_one(name: &str) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
+        run(&[&format!("--{name}"), "x"])
+    }
+
+    #[test]
+    fn a_negative_count_is_a_value_and_what_follows_two_dashes_the_program() {
+        let (given, command) =
+            run(&["-i", "-1", "-l", ":80", "-l", "[::1]:81", "--", "node", "app.js", "--workers", "7"]);
+        let word = |text: &str| text.to_owned();
+        assert_eq!(given, [("listen", vec![word(":80"), word("[::1]:81")]), ("workers", vec![word("-1")])]);
+        assert_eq!(command, ["node", "app.js", "--workers", "7"]);
+        assert_eq!(run(&["--workers=-1"]).0, run(&["--workers", "-1"]).0);
+        assert_eq!(run(&["-i-1"]).0, run(&["-i", "-1"]).0);
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        use clap::error::ErrorKind as Kind;
+        assert_eq!(parse(&["rnu"]).err(), Some(Kind::InvalidSubcommand));
+        assert_eq!(parse(&["run", "--lisen", ":80"]).err(), Some(Kind::UnknownArgument));
+        assert_eq!(parse(&["run", "node", "app.js"]).err(), Some(Kind::UnknownArgument));
+        assert_eq!(parse(&["list", "-o", "yaml"]).err(), Some(Kind::InvalidValue));
+        assert_eq!(parse(&["-V"]).err(), Some(Kind::DisplayVersion));
+    }
+
+    #[test]
+    fn list_has_short_names_and_takes_the_socket_before_or_behind() {
+        for words in [["list", "--json"], ["ls", "-ojson"], ["ps", "--output=json"]] {
+            let cli = parse(&words).expect("valid");
+            assert!(matches!(cli.command, Some(Command::List(list)) if list.is_json()));
+        }
+        for words in [["--control", "/x", "ls"], ["ls", "--control", "/x"]] {
+            assert_eq!(parse(&words).expect("valid").control.as_deref(), Some("/x"));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What starts a master: `run`, `demo` and no command at all.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::args::{Demo, FileArg, Options, Run};
+use super::{End, log, print_problems};
+use crate::app::{self, Origin, Plan};
+use crate::config::{self, Loaded, Program, Source, Sources};
+use crate::failure::{Failure, code};
+
+/// Nothing was said: the file in this directory if there is one, else the demo pool.
+pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, End> {
+    let named = config::variable(&environment(), "ROUNDELAY_CONFIG").is_some();
+    let options = Options::default();
+    if named || Path::new("roundelay.toml").exists() {
+        return start(Asked::find(&FileArg { config: None }, &options, &[], control)?);
+    }
+    start(Asked::demo(&options, control))
+}
+
+/// `roundelay demo`.
+pub(super) fn demo(demo: &Demo, control: Option<&str>) -> Result<ExitCode, End> {
+    start(Asked::demo(&demo.options, control))
+}
+
+/// `roundelay run`.
+pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
+    start(Asked::find(&run.file, &run.options, &run.command, control)?)
+}
+
+fn start(asked: Asked) -> Result<ExitCode, End> {
+    let loaded = asked.load()?;
+    print_problems(&loaded.warnings);
+    log::start(&loaded.config.log);
+    Ok(app::run(Plan { config: loaded.config, origin: asked.origin })?)
+}
+
+/// All that was said about what to run, before it is understood.
+pub(super) struct Asked {
+    pub(super) sources: Sources,
+    pub(super) origin: Origin,
+}
+
+impl Asked {
+    /// The demo pool, with these options.
+    fn demo(options: &Options, control: Option<&str>) -> Self {
+        let command = Some(("demo".to_owned(), Program::Demo));
+        Self { sources: Sources { command, ..sources(options, control) }, origin: Origin::Demo }
+    }
+
+    /// The command, the file that was named, or the first that is found.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or there is neither a file nor a command.
+    pub(super) fn find(
+        file: &FileArg,
+        options: &Options,
+        command: &[String],
+        control: Option<&str>,
+    ) -> Result<Self, End> {
+        let mut sources = sources(options, control);
+        let named =
+            file.config.clone().or_else(|| config::variable(&sources.env, "ROUNDELAY_CONFIG").map(PathBuf::from));
+        let name = options.name.clone().or_else(|| config::variable(&sources.env, "ROUNDELAY_NAME").map(str::to_owned));
+        if let Some(program) = command.first() {
+            sources.file = named.as_deref().map(Source::read).transpose()?;
+            let name = name.unwrap_or_else(|| pool_name(program));
+            sources.command = Some((name, Program::Command(command.to_vec())));
+            return Ok(Self { sources, origin: Origin::CommandLine });
+        }
+        let path = named.or_else(found).ok_or_else(nothing_to_run)?;
+        if options.name.is_some() {
+            let failure = Failure::new(code::USAGE, "--name names the pool of a command, and there is none");
+            return Err(failure.hint("a file names its pools itself: [pool.NAME]").into());
+        }
+        sources.file = Some(Source::read(&path)?);
+        Ok(Self { sources, origin: Origin::File(path) })
+    }
+
+    /// Everything put together and checked.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once.
+    pub(super) fn load(&self) -> Result<Loaded, End> {
+        Ok(config::load(&self.sources)?)
+    }
+}
+
+fn sources(options: &Options, control: Option<&str>) -> Sources {
+    Sources {
+        file: None,
+        command: None,
+        env: environment(),
+        flags: options.flags(control),
+        sets: options.set.clone(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// The variables that may be ours.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_"))?;
+        Some((name, value.to_string_lossy().into_owned()))
+    };
+    let mut env: Vec<_> = std::env::vars_os().filter_map(ours).collect();
+    env.sort();
+    env
+}
+
+fn found() -> Option<PathBuf> {
+    let [xdg, home] = ["XDG_CONFIG_HOME", "HOME"].map(std::env::var_os);
+    config::candidates(xdg.as_deref(), home.as_deref()).into_iter().find(|path| path.exists())
+}
+
+fn nothing_to_run() -> Failure {
+    Failure::new(code::USAGE, "there is nothing to run: no command and no roundelay.toml")
+        .hint("write `roundelay run -- node app.js`, or `roundelay demo` to look around")
+}
+
+/// The program's file stem, with what cannot stand in a name replaced.
+fn pool_name(program: &str) -> String {
+    let stem = Path::new(program).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let clean = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name: String = stem.chars().map(clean).take(32).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_called_after_its_program() {
+        let names = ["./my-server", "/usr/bin/node", "a b.py", "Größe", "...", "/", &"x".repeat(40)].map(pool_name);
+        assert_eq!(names, ["my-server", "node", "a-b", "Gr--e", "app", "app", &"x".repeat(32)]);
+    }
+}
