@@ -19,6 +19,7 @@
 //! | [`pool`] | what all parts share about one application |
 //! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
 //! | [`dispatch`] | accept, pick, connect, relay, retry |
+//! | [`output`] | what workers write, prefixed, never in their way |
 //! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
 //! | [`admin`] | health, metrics and state over HTTP, on two doors |
 //! | [`cli`] | flags, the commands that ask a running master, exit codes |
@@ -47,6 +48,7 @@ pub mod failure;
 pub mod mode;
 pub mod net;
 pub mod os;
+pub mod output;
 pub mod pool;
 pub mod rotation;
 pub mod stats;

@@ -3,6 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
+use crate::os::{guardian, shim};
+use crate::supervisor::DEMO_COMMAND;
+
 /// One of them, known by the first argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -18,9 +21,9 @@ impl Part {
     /// The part of that name.
     pub(super) fn named(name: &OsStr) -> Option<Self> {
         match name.to_str()? {
-            "exec-worker" => Some(Self::ExecWorker),
-            "guardian" => Some(Self::Guardian),
-            "demo-worker" => Some(Self::DemoWorker),
+            shim::COMMAND => Some(Self::ExecWorker),
+            guardian::COMMAND => Some(Self::Guardian),
+            DEMO_COMMAND => Some(Self::DemoWorker),
             _ => None,
         }
     }
@@ -28,12 +31,9 @@ impl Part {
     /// Runs it with the arguments after its name.
     pub(super) fn run(self, args: impl Iterator<Item = OsString>) -> ExitCode {
         match self {
-            Self::ExecWorker => {
-                let _ = args;
-                ExitCode::FAILURE
-            }
-            Self::Guardian => ExitCode::FAILURE,
-            Self::DemoWorker => ExitCode::FAILURE,
+            Self::ExecWorker => shim::main(args),
+            Self::Guardian => guardian::main(),
+            Self::DemoWorker => worker_runtime::demo::main(),
         }
     }
 }

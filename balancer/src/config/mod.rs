@@ -247,6 +247,15 @@ pub enum GiveUp {
     Exit,
 }
 
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Program::Demo => f.write_str("the demo worker"),
+            Program::Command(words) => f.write_str(&words.join(" ")),
+        }
+    }
+}
+
 impl Default for Master {
     fn default() -> Self {
         Self { control: Control::Auto, threads: Threads::Auto, max_connections: None, spawn_rate: 20 }

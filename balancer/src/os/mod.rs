@@ -1,3 +1,13 @@
 //! The kernel, safely.
+//!
+//! With `worker-runtime`'s `fds.rs` the only place for `unsafe`. Everything that forks, waits or reaps lives in
+//! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
+pub mod child;
+pub mod guardian;
 pub mod inspect;
+pub mod limits;
+pub mod ports;
+pub mod run_dir;
+pub mod shim;
+pub mod spawner;

@@ -55,7 +55,7 @@ pub enum Standing {
 pub struct Upstream {
     /// The place it fills.
     pub slot: SlotId,
-    /// Which process in that place, unique in the pool, from 1.
+    /// Which process in that place, from 1.
     pub incarnation: u64,
     /// Where it listens.
     pub endpoint: Endpoint,

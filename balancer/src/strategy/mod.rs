@@ -53,8 +53,7 @@ mod tests {
     use crate::rotation::Endpoint;
 
     pub(in crate::strategy) fn upstreams(n: u32) -> Vec<Arc<Upstream>> {
-        let upstream =
-            |slot| Upstream::new(SlotId(slot), u64::from(slot) + 1, Endpoint::Unix("/nowhere".into()), Arc::default());
+        let upstream = |slot| Upstream::new(SlotId(slot), 1, Endpoint::Unix("/nowhere".into()), Arc::default());
         (0..n).map(|slot| Arc::new(upstream(slot))).collect()
     }
 

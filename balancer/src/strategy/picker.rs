@@ -33,16 +33,16 @@ impl Picker {
 
     #[cold]
     fn pick_again(&self, rotation: &Rotation, context: &PickContext<'_>) -> Option<Lease> {
-        let mut gone: Vec<u64> = Vec::new();
+        let mut gone: Vec<(SlotId, u64)> = Vec::new();
         loop {
             let snapshot = rotation.snapshot();
-            let is_open = |slot: SlotId, incarnation| !context.tried.contains(&slot) && !gone.contains(&incarnation);
+            let is_open = |slot: SlotId, n| !context.tried.contains(&slot) && !gone.contains(&(slot, n));
             let open: Vec<_> = snapshot.upstreams.iter().filter(|u| is_open(u.slot, u.incarnation)).cloned().collect();
             let chosen = open.get(self.strategy.pick(&open, context)?)?;
             if let Some(lease) = Lease::take(chosen) {
                 return Some(lease);
             }
-            gone.push(chosen.incarnation);
+            gone.push((chosen.slot, chosen.incarnation));
         }
     }
 }

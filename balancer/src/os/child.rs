@@ -1,0 +1,145 @@
+//! What a child process is asked to be, and what is told of it. Plain data.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// A program to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Found by `PATH` unless it holds a slash.
+    pub program: OsString,
+    /// Its arguments, without the program itself.
+    pub args: Vec<OsString>,
+    /// Its whole environment; nothing is inherited beside it.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it runs; default: where the master does.
+    pub cwd: Option<PathBuf>,
+    /// Its soft limit of open files. The master raises its own and must not pass that on: programs that use `select`
+    /// break above 1024.
+    pub nofile: Option<u64>,
+}
+
+/// A child of this master, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId(pub u64);
+
+/// What happens to a child, in this order; `Exited` is the last.
+#[derive(Debug)]
+pub enum ChildEvent {
+    /// The process exists. Its own group has the same number.
+    Forked {
+        /// Its number, valid until `Exited`.
+        pid: u32,
+        /// What it writes to standard output.
+        stdout: OwnedFd,
+        /// What it writes to standard error.
+        stderr: OwnedFd,
+    },
+    /// The program itself runs now.
+    Executed,
+    /// The program could not be started; where there was a process already, `Exited` follows.
+    Failed(StartError),
+    /// It ended, its process group was killed and it was reaped.
+    Exited(Exit),
+}
+
+/// Where a start failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage} failed")]
+pub struct StartError {
+    /// `fork`, `chdir`, `limits`, `parent` or `exec`.
+    pub stage: String,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By `exit` with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The code, or 128 + n for signal n, as shells have it.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => match signal_name(signal) {
+                Some(name) => write!(f, "killed by signal {signal} ({name})"),
+                None => write!(f, "killed by signal {signal}"),
+            },
+        }
+    }
+}
+
+/// The common name of a signal that ends processes, without `SIG`.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGHUP => "HUP",
+        libc::SIGINT => "INT",
+        libc::SIGQUIT => "QUIT",
+        libc::SIGILL => "ILL",
+        libc::SIGABRT => "ABRT",
+        libc::SIGBUS => "BUS",
+        libc::SIGFPE => "FPE",
+        libc::SIGKILL => "KILL",
+        libc::SIGSEGV => "SEGV",
+        libc::SIGPIPE => "PIPE",
+        libc::SIGALRM => "ALRM",
+        libc::SIGTERM => "TERM",
+        libc::SIGUSR1 => "USR1",
+        libc::SIGUSR2 => "USR2",
+        libc::SIGXCPU => "XCPU",
+        libc::SIGSYS => "SYS",
+        _ => return None,
+    })
+}
+
+/// Asks a child to end, or ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGTERM to its process group.
+    Terminate,
+    /// SIGKILL to its process group.
+    Kill,
+}
+
+/// Takes a child's events. Called on the spawner's thread: it must not block.
+pub type Sink = Box<dyn FnMut(ChildEvent) + Send>;
+
+/// Starts and ends children: the spawner, or a test's double.
+pub trait Launcher: Send + Sync {
+    /// Starts `spec` and tells `sink` what happens to it. Never blocks; failures come as events.
+    fn launch(&self, spec: Spec, sink: Sink) -> ChildId;
+
+    /// Signals the child's process group; nothing if it has ended already.
+    fn end(&self, child: ChildId, ending: Ending);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_told_in_words_and_as_shells_number_it() {
+        assert_eq!((Exit::Code(3).to_string(), Exit::Code(3).code()), ("exit code 3".into(), 3));
+        assert_eq!((Exit::Signal(9).to_string(), Exit::Signal(9).code()), ("killed by signal 9 (KILL)".into(), 137));
+        assert_eq!(Exit::Signal(40).to_string(), "killed by signal 40");
+    }
+}

@@ -1,0 +1,116 @@
+//! The guardian: a small process of our own that outlives the master for a moment.
+//!
+//! The parent-death signal reaches a worker, but not what a worker started (`sh -c`, `npm`). So the guardian holds the
+//! reading end of a pipe, the lifeline, on which the master names the process groups it starts and reaps. When the
+//! master is gone, however it went, the pipe ends and the guardian kills what is left of those groups.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use rustix::process::{Pid, Signal};
+
+/// The subcommand's name.
+pub const COMMAND: &str = "guardian";
+
+/// The master's end: the guardian process and the groups it knows.
+#[derive(Debug)]
+pub struct Lifeline {
+    pipe: PipeWriter,
+    groups: BTreeSet<i32>,
+}
+
+impl Lifeline {
+    /// Starts a guardian from our own binary. Only the spawner's thread may, as it also reaps the returned child.
+    ///
+    /// # Errors
+    ///
+    /// The pipe or the process could not be made.
+    pub fn start(groups: BTreeSet<i32>) -> io::Result<(Self, Child)> {
+        let (reader, pipe) = io::pipe()?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("roundelay")
+            .arg(COMMAND)
+            .env_clear()
+            .stdin(reader)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Of its own group: a Ctrl-C in the master's terminal is not for it.
+            .process_group(0)
+            .spawn()?;
+        let mut lifeline = Self { pipe, groups: BTreeSet::new() };
+        for group in groups {
+            lifeline.add(group);
+        }
+        Ok((lifeline, child))
+    }
+
+    /// Names a group to kill if the master dies.
+    pub fn add(&mut self, group: i32) {
+        self.groups.insert(group);
+        self.say(group);
+    }
+
+    /// Takes a group back. Before its leader is reaped: after that the number may be anybody's.
+    pub fn remove(&mut self, group: i32) {
+        if self.groups.remove(&group) {
+            self.say(-group);
+        }
+    }
+
+    /// The groups named now.
+    pub fn groups(&self) -> &BTreeSet<i32> {
+        &self.groups
+    }
+
+    fn say(&mut self, number: i32) {
+        // A dead guardian is seen by its exit and replaced; it is told the whole set then.
+        let _ = self.pipe.write_all(&number.to_ne_bytes());
+    }
+}
+
+/// Waits for the master's end, then kills the groups it left. Always ends well: there is nobody to tell.
+pub fn main() -> ExitCode {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGPIPE] {
+        // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    for group in groups_left(io::stdin().lock()) {
+        if let Some(group) = Pid::from_raw(group) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Reads to the end of the lifeline: a positive number adds a group, its negative takes it back.
+fn groups_left(mut lifeline: impl Read) -> BTreeSet<i32> {
+    let mut groups = BTreeSet::new();
+    let mut number = [0; 4];
+    while lifeline.read_exact(&mut number).is_ok() {
+        match i32::from_ne_bytes(number) {
+            // Never 0 or 1: those numbers mean "my own group" and "everybody" to kill(2).
+            group @ 2.. => {
+                groups.insert(group);
+            }
+            gone => {
+                groups.remove(&gone.saturating_neg());
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_groups_that_were_not_taken_back_are_left() {
+        let said: Vec<u8> = [30, 40, -30, 0, 1, -1, 50, i32::MIN].into_iter().flat_map(i32::to_ne_bytes).collect();
+        assert_eq!(groups_left(said.as_slice()), BTreeSet::from([40, 50]));
+    }
+}

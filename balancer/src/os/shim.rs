@@ -1,0 +1,151 @@
+//! `roundelay exec-worker`: what runs between fork and the worker's own program.
+//!
+//! The spawner starts our own binary, not the program, because between `fork` and `exec` of a threaded process hardly
+//! anything is allowed, and `LISTEN_PID` and the parent-death signal need the child's own hand. Here we are a whole
+//! single-threaded process and may do it in plain Rust. Its standard input is the status pipe: on a failure the stage
+//! and the errno are written to it, on success `exec` closes it.
+
+#![allow(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+/// The subcommand's name.
+pub const COMMAND: &str = "exec-worker";
+
+/// What the spawner wants of the shim, as its command line says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The master's pid: if it is no longer our parent, there is no master to work for.
+    pub parent: i32,
+    /// The soft limit of open files to set.
+    pub nofile: Option<u64>,
+    /// Where to run.
+    pub cwd: Option<PathBuf>,
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+impl Order {
+    /// The command line that [`Order::parse`] reads, without the binary and [`COMMAND`].
+    pub fn to_args(&self) -> Vec<OsString> {
+        let number = |n: Option<u64>| n.map_or_else(OsString::new, |n| n.to_string().into());
+        let mut args = vec![
+            self.parent.to_string().into(),
+            number(self.nofile),
+            self.cwd.clone().unwrap_or_default().into_os_string(),
+            self.program.clone(),
+        ];
+        args.extend(self.args.iter().cloned());
+        args
+    }
+
+    /// Reads what [`Order::to_args`] wrote; `None` if it is not that.
+    pub fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Self> {
+        let parent = args.next()?.to_str()?.parse().ok()?;
+        let nofile = args.next()?;
+        let nofile = if nofile.is_empty() { None } else { Some(nofile.to_str()?.parse().ok()?) };
+        let cwd = Some(PathBuf::from(args.next()?)).filter(|cwd| !cwd.as_os_str().is_empty());
+        let program = args.next()?;
+        Some(Self { parent, nofile, cwd, program, args: args.collect() })
+    }
+}
+
+/// Becomes the worker. Returns only if that failed.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(order) = Order::parse(args) else {
+        let _ = writeln!(io::stderr(), "error: `{COMMAND}` is for the master's own use");
+        return ExitCode::from(crate::failure::code::USAGE);
+    };
+    let status = match take_status_pipe() {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {COMMAND} has no status pipe\ncause: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (stage, error) = become_worker(&order);
+    let _ = writeln!(&status, "{stage} {}", error.raw_os_error().unwrap_or(libc::EIO));
+    ExitCode::from(127)
+}
+
+/// Moves the status pipe away from standard input, which becomes `/dev/null`.
+fn take_status_pipe() -> io::Result<File> {
+    let status = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(File::from(status))
+}
+
+/// The stage that failed and why; does not return otherwise.
+fn become_worker(order: &Order) -> (&'static str, io::Error) {
+    if let Err(error) = set_limits(order.nofile) {
+        return ("limits", error);
+    }
+    if let Some(cwd) = &order.cwd
+        && let Err(error) = std::env::set_current_dir(cwd)
+    {
+        return ("chdir", error);
+    }
+    // Last before exec: a change of credentials would clear it. The check after it closes the gap in which the master
+    // died before we asked for the signal.
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return ("parent", error.into());
+    }
+    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(order.parent) {
+        return ("parent", io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    // std's `exec` gives the program the default SIGPIPE, which Rust programs ignore, and an empty signal mask.
+    ("exec", Command::new(&order.program).args(&order.args).exec())
+}
+
+fn set_limits(nofile: Option<u64>) -> io::Result<()> {
+    if let Some(soft) = nofile {
+        let now = rustix::process::getrlimit(Resource::Nofile);
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: now.maximum })?;
+    }
+    // Ambient capabilities survive exec and would make workers as mighty as the master. EINVAL: no such thing here.
+    match rustix::thread::clear_ambient_capability_set() {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
+    close_undeclared();
+    Ok(())
+}
+
+/// Marks every descriptor from 3 on close-on-exec, whoever opened it: workers get 0, 1, 2 and what is declared.
+fn close_undeclared() {
+    // SAFETY: close_range with CLOSE_RANGE_CLOEXEC closes nothing now, it only sets a flag; no memory is passed.
+    // On a kernel without it (before 5.11) the call fails and each descriptor's own flag has to do.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_survives_the_command_line() {
+        let order = Order {
+            parent: 42,
+            nofile: Some(1024),
+            cwd: Some("/srv/my app".into()),
+            program: "node".into(),
+            args: vec!["--".into(), "".into(), "app.js".into()],
+        };
+        assert_eq!(Order::parse(order.to_args().into_iter()), Some(order.clone()));
+        let bare = Order { nofile: None, cwd: None, args: vec![], ..order };
+        assert_eq!(Order::parse(bare.to_args().into_iter()), Some(bare));
+        assert_eq!(Order::parse(["x".into()].into_iter()), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! "No worker ever became ready": when a pool gives up on its first start. Pure.
+//!
+//! Later the master never gives up by itself: an entrypoint must heal when its database returns. But a first start in
+//! which nothing ever worked is a mistake that somebody waits to be told of.
+
+use tokio::time::Instant;
+
+use crate::failure::{Failure, code};
+
+/// Every slot's process has ended this often without one being ready: it will not get better.
+const ENOUGH_EXITS: u64 = 3;
+
+/// Watches a pool until its first worker is ready.
+#[derive(Debug)]
+pub(super) struct Boot {
+    deadline: Instant,
+    was_ready: bool,
+}
+
+/// What one slot has to tell.
+#[derive(Clone, Debug)]
+pub(super) struct Story {
+    /// `pool/slot`.
+    pub(super) worker: String,
+    pub(super) exits: u64,
+    /// The program itself could not be started.
+    pub(super) cannot_start: bool,
+    /// What happened to it, in words.
+    pub(super) what: String,
+    pub(super) last_lines: Vec<String>,
+}
+
+impl Boot {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Self { deadline, was_ready: false }
+    }
+
+    /// A worker is ready: this watch ends.
+    pub(super) fn ready(&mut self) {
+        self.was_ready = true;
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        (!self.was_ready).then_some(self.deadline)
+    }
+
+    /// The end of a start that failed.
+    pub(super) fn verdict(&mut self, pool: &str, command: &str, stories: &[Story], now: Instant) -> Option<Failure> {
+        let all_exited = stories.iter().all(|story| story.exits >= ENOUGH_EXITS);
+        let cannot_start = stories.iter().find(|story| story.cannot_start);
+        if self.was_ready || !(now >= self.deadline || all_exited || cannot_start.is_some()) {
+            return None;
+        }
+        // Said once.
+        self.was_ready = true;
+        let story = cannot_start.or_else(|| stories.iter().max_by_key(|story| story.exits))?;
+        let mut cause = format!("{}: {}", story.worker, story.what);
+        if !story.last_lines.is_empty() {
+            cause.push_str("; it last wrote:");
+            for line in &story.last_lines {
+                cause.push_str("\n         ");
+                cause.push_str(line);
+            }
+        }
+        let failure = Failure::new(code::FAILED, format!("pool `{pool}`: no worker became ready")).cause(cause);
+        Some(match cannot_start {
+            Some(_) => failure.hint(format!("check that this can be run from here: {command}")),
+            None => failure.hint(format!("run it by itself to see what is wrong: PORT=20000 {command}")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn story(exits: u64, cannot_start: bool) -> Story {
+        let last_lines = vec!["boom: missing DATABASE_URL".to_owned()];
+        Story { worker: "api/0".into(), exits, cannot_start, what: "exit code 3".into(), last_lines }
+    }
+
+    fn verdict(stories: &[Story], later: Duration, was_ready: bool) -> Option<Failure> {
+        let now = Instant::now();
+        let mut boot = Boot::new(now + Duration::from_secs(30));
+        if was_ready {
+            boot.ready();
+        }
+        boot.verdict("api", "node app.js", stories, now + later)
+    }
+
+    #[test]
+    fn three_exits_of_every_slot_are_enough_and_the_last_lines_are_told() {
+        assert_eq!(verdict(&[story(3, false), story(2, false)], Duration::ZERO, false), None);
+        let failure = verdict(&[story(3, false), story(3, false)], Duration::ZERO, false).unwrap().to_string();
+        assert!(failure.contains("pool `api`: no worker became ready"), "{failure}");
+        assert!(
+            failure.contains("api/0: exit code 3; it last wrote:\n         boom: missing DATABASE_URL"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_not_tried_again() {
+        assert!(verdict(&[story(1, true), story(0, false)], Duration::ZERO, false).is_some());
+    }
+
+    #[test]
+    fn time_runs_out_only_where_nothing_was_ever_ready() {
+        let late = Duration::from_secs(30);
+        assert!(verdict(&[story(0, false)], late, false).is_some());
+        assert_eq!(verdict(&[story(9, true)], late, true), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! "Your program listens on 0.0.0.0:3000, not on $PORT": what a worker's sockets tell its operator. Pure.
+
+use std::net::SocketAddr;
+
+use crate::rotation::Endpoint;
+
+/// Why a worker that is not ready may not be: it listens, but not where it was told to.
+pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr]) -> Option<String> {
+    let Endpoint::Tcp(wanted) = endpoint else { return None };
+    let port = wanted.port();
+    let first = listens.first()?;
+    if let Some(near) = listens.iter().find(|address| address.port() == port) {
+        let reaches = near.ip() == wanted.ip() || near.ip().is_unspecified();
+        return (!reaches).then(|| {
+            format!(
+                "your program listens on {near}, not on {wanted}: let it bind $HOST (127.0.0.1), or no address at all"
+            )
+        });
+    }
+    Some(format!(
+        "your program listens on {first}, not on $PORT ({port}): let it take its port from the environment variable \
+         PORT, or write {{port}} where its arguments name one"
+    ))
+}
+
+/// A warning where a private port can be reached from other machines, past the master.
+pub(super) fn explain_exposed(endpoint: &Endpoint, listens: &[SocketAddr]) -> Option<String> {
+    let Endpoint::Tcp(wanted) = endpoint else { return None };
+    let exposed = |address: &&SocketAddr| address.port() == wanted.port() && !address.ip().to_canonical().is_loopback();
+    let address = listens.iter().find(exposed)?;
+    Some(format!(
+        "its private port listens on {address}: other machines can reach it past the balancer; let it bind $HOST"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint::Tcp(addresses(&["127.0.0.1:20001"])[0])
+    }
+
+    #[test]
+    fn a_program_on_another_port_or_address_is_told_so() {
+        let told = |texts: &[&str]| explain_not_ready(&endpoint(), &addresses(texts));
+        let other = told(&["0.0.0.0:3000"]).unwrap();
+        assert!(other.contains("0.0.0.0:3000, not on $PORT (20001)"), "{other}");
+        let v6 = told(&["[::1]:20001"]).unwrap();
+        assert!(v6.contains("[::1]:20001, not on 127.0.0.1:20001"), "{v6}");
+        for fine in [&[][..], &["127.0.0.1:20001"], &["[::]:20001"], &["0.0.0.0:9229", "0.0.0.0:20001"]] {
+            assert_eq!(told(fine), None, "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_private_port_beyond_loopback_is_warned_about() {
+        let told = |texts: &[&str]| explain_exposed(&endpoint(), &addresses(texts));
+        assert!(told(&["0.0.0.0:20001"]).is_some());
+        assert!(told(&["[::]:20001"]).is_some());
+        for fine in [&[][..], &["127.0.0.1:20001"], &["[::ffff:127.0.0.1]:20001"], &["0.0.0.0:3000"]] {
+            assert_eq!(told(fine), None, "{fine:?}");
+        }
+    }
+}

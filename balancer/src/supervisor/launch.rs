@@ -1,0 +1,136 @@
+//! From a pool's rules to the process that is started. Pure.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use worker_runtime::protocol;
+
+use crate::config::{self, Program};
+use crate::os::child::Spec;
+use crate::rotation::{Endpoint, SlotId};
+
+/// The hidden subcommand that is the demo worker.
+pub const DEMO_COMMAND: &str = "demo-worker";
+
+/// What makes one incarnation different from another.
+#[derive(Debug)]
+pub(super) struct Birth<'a> {
+    pub(super) slot: SlotId,
+    pub(super) workers: u32,
+    pub(super) generation: u64,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) notify: &'a Path,
+}
+
+/// The program, arguments and environment of a worker.
+///
+/// Its environment is the master's without what the master itself was given as somebody's worker, then the pool's `env`,
+/// then the contract's names, which win.
+pub(super) fn spec(
+    pool: &config::Pool,
+    birth: &Birth<'_>,
+    inherited: &[(OsString, OsString)],
+    nofile: Option<u64>,
+) -> Spec {
+    let port = port_text(birth.endpoint);
+    let (program, args) = match &pool.program {
+        // The magic link, not a path: it still is our image after the file was replaced by a newer one.
+        Program::Demo => (OsString::from("/proc/self/exe"), vec![DEMO_COMMAND.into()]),
+        Program::Command(words) => {
+            let (program, args) = words.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
+            let fill = |arg: &String| arg.replace("{port}", &port.to_string_lossy()).into();
+            (program.into(), args.iter().map(fill).collect())
+        }
+    };
+    let mut env: Vec<_> = inherited.iter().filter(|(name, _)| !protocol::is_scrubbed(name)).cloned().collect();
+    let mut set = |name: &str, value: &OsStr| {
+        env.retain(|(other, _)| other != name);
+        env.push((name.into(), value.into()));
+    };
+    for (name, value) in &pool.env {
+        set(name, value.as_ref());
+    }
+    set(protocol::PORT, &port);
+    set(protocol::HOST, "127.0.0.1".as_ref());
+    set(protocol::ROUNDELAY_POOL, pool.name.as_ref());
+    set(protocol::ROUNDELAY_WORKER, birth.slot.to_string().as_ref());
+    set(protocol::ROUNDELAY_WORKERS, birth.workers.to_string().as_ref());
+    set(protocol::ROUNDELAY_GENERATION, birth.generation.to_string().as_ref());
+    set(protocol::NODE_APP_INSTANCE, birth.slot.to_string().as_ref());
+    set(protocol::NOTIFY_SOCKET, birth.notify.as_os_str());
+    Spec { program, args, env, cwd: pool.cwd.clone(), nofile }
+}
+
+/// What `PORT` says: a number, or a path for a unix endpoint, which Node and many others take as well.
+fn port_text(endpoint: &Endpoint) -> OsString {
+    match endpoint {
+        Endpoint::Tcp(address) => address.port().to_string().into(),
+        Endpoint::Unix(path) => path.clone().into_os_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(pool: &config::Pool, inherited: &[(&str, &str)]) -> Spec {
+        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 20_001).into());
+        let notify = Path::new("/run/n");
+        let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint: &endpoint, notify };
+        let inherited: Vec<_> = inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        spec(pool, &birth, &inherited, Some(1024))
+    }
+
+    fn value<'a>(spec: &'a Spec, name: &str) -> Vec<&'a str> {
+        spec.env.iter().filter(|(other, _)| other == name).filter_map(|(_, value)| value.to_str()).collect()
+    }
+
+    #[test]
+    fn a_worker_is_told_its_port_place_and_pool() {
+        let command = Program::Command(vec!["python3".into(), "-m".into(), "http.server".into(), "{port}".into()]);
+        let spec = worker(&config::Pool::new("api", command), &[("PATH", "/bin")]);
+        assert_eq!((spec.program.to_str(), spec.nofile), (Some("python3"), Some(1024)));
+        assert_eq!(spec.args, ["-m", "http.server", "20001"]);
+        for (name, expected) in [
+            ("PATH", "/bin"),
+            ("PORT", "20001"),
+            ("HOST", "127.0.0.1"),
+            ("ROUNDELAY_POOL", "api"),
+            ("ROUNDELAY_WORKER", "2"),
+            ("ROUNDELAY_WORKERS", "4"),
+            ("ROUNDELAY_GENERATION", "3"),
+            ("NODE_APP_INSTANCE", "2"),
+            ("NOTIFY_SOCKET", "/run/n"),
+        ] {
+            assert_eq!(value(&spec, name), [expected], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_master_was_given_as_a_worker_is_not_passed_on() {
+        let ours = [
+            ("NOTIFY_SOCKET", "/systemd"),
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_PID", "1"),
+            ("WATCHDOG_USEC", "1"),
+            ("NODE_CHANNEL_FD", "3"),
+            ("ROUNDELAY_SET", "secret"),
+            ("PORT", "80"),
+        ];
+        let spec = worker(&config::Pool::new("api", Program::Demo), &ours);
+        assert_eq!(value(&spec, "NOTIFY_SOCKET"), ["/run/n"]);
+        assert_eq!(value(&spec, "PORT"), ["20001"]);
+        for gone in ["LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "NODE_CHANNEL_FD", "ROUNDELAY_SET"] {
+            assert!(value(&spec, gone).is_empty(), "{gone}");
+        }
+    }
+
+    #[test]
+    fn the_pools_environment_adds_and_replaces_but_never_breaks_the_contract() {
+        let mut pool = config::Pool::new("api", Program::Demo);
+        pool.env = [("LANG", "C"), ("PORT", "3000"), ("NEW", "1")].map(|(k, v)| (k.into(), v.into())).into();
+        let spec = worker(&pool, &[("LANG", "de")]);
+        assert_eq!((value(&spec, "LANG"), value(&spec, "NEW")), (vec!["C"], vec!["1"]));
+        assert_eq!(value(&spec, "PORT"), ["20001"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What workers say of themselves: datagrams on `NOTIFY_SOCKET`, as systemd defines them.
+//!
+//! One socket per incarnation. The socket *is* the identity: a sender's process may be gone before one could look at it.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixDatagram;
+
+/// What one line of a datagram says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// `READY=1`
+    Ready,
+    /// `STATUS=text`
+    Status(String),
+    /// `STOPPING=1`
+    Stopping,
+}
+
+/// A longer datagram is cut off, and its last line ignored with it.
+const MAX_DATAGRAM: usize = 4 << 10;
+/// A longer status is cut.
+const MAX_STATUS: usize = 256;
+
+/// Reads a datagram. What is not understood is ignored, as the protocol wants; an empty one is legal.
+pub(super) fn parse(datagram: &[u8]) -> Vec<Said> {
+    let text = String::from_utf8_lossy(datagram);
+    text.lines().filter_map(line).collect()
+}
+
+fn line(line: &str) -> Option<Said> {
+    match line.split_once('=')? {
+        ("READY", "1") => Some(Said::Ready),
+        ("STOPPING", "1") => Some(Said::Stopping),
+        ("STATUS", text) => Some(Said::Status(text.chars().filter(|c| !c.is_control()).take(MAX_STATUS).collect())),
+        _ => None,
+    }
+}
+
+/// The master's end of one worker's notify socket. Its path goes with it.
+#[derive(Debug)]
+pub(super) struct NotifySocket {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl NotifySocket {
+    /// Binds it at `path`, for this user only.
+    pub(super) fn bind(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::bind(path)?;
+        let bound = Self { socket, path: path.to_owned() };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(bound)
+    }
+
+    /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it.
+    pub(super) async fn listen(self, heard: impl Fn(Said)) {
+        let mut datagram = vec![0; MAX_DATAGRAM];
+        while let Ok(length) = self.socket.recv(&mut datagram).await {
+            parse(datagram.get(..length).unwrap_or_default()).into_iter().for_each(&heard);
+        }
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_is_lines_of_which_the_known_count() {
+        assert_eq!(parse(b"STATUS=warm\nREADY=1\nMAINPID=1\n"), [Said::Status("warm".into()), Said::Ready]);
+        assert_eq!(parse(b"STOPPING=1"), [Said::Stopping]);
+    }
+
+    #[test]
+    fn nothing_a_worker_sends_is_more_than_ignored() {
+        for bytes in [&b""[..], b"READY", b"READY=0", b"=", b"\xff\xfe=1", b"READY=1 \0"] {
+            assert_eq!(parse(bytes), [], "{bytes:?}");
+        }
+        assert_eq!(parse(format!("STATUS={}\x1b", "x".repeat(4000)).as_bytes()), [Said::Status("x".repeat(256))]);
+    }
+
+    #[tokio::test]
+    async fn a_socket_hears_and_removes_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n");
+        let notify = NotifySocket::bind(&path).unwrap();
+        let (heard, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let listening = tokio::spawn(notify.listen(move |word| drop(heard.send(word))));
+        let worker = UnixDatagram::unbound().unwrap();
+        worker.send_to(b"", &path).await.unwrap();
+        worker.send_to(b"READY=1", &path).await.unwrap();
+        assert_eq!(said.recv().await, Some(Said::Ready));
+        listening.abort();
+        let _ = listening.await;
+        assert!(!path.exists());
+    }
+}

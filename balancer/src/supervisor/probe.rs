@@ -1,0 +1,135 @@
+//! One question to a worker's endpoint: does it accept, or does it answer well?
+
+use std::io;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+use crate::config::Probe;
+use crate::rotation::Endpoint;
+use crate::stats::Check;
+
+/// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
+const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
+
+/// What a probe said.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) check: Check,
+    /// In words: `ok`, or what went wrong where.
+    pub(super) what: String,
+    pub(super) took: Duration,
+}
+
+/// Asks once. `None` if our own clock was so late that the verdict would be about this machine, not the worker.
+pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, timeout: Duration) -> Option<Verdict> {
+    let begun = Instant::now();
+    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe)).await;
+    let took = begun.elapsed();
+    let (check, what) = match answer {
+        Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
+        Ok(Err(error)) => (Check::Fail, format!("{endpoint}: {error}")),
+        Err(_) if took > timeout + OUR_OWN_LATENESS => return None,
+        Err(_) => (Check::Timeout, format!("{endpoint}: no answer within {}", humantime::format_duration(timeout))),
+    };
+    Some(Verdict { check, what, took })
+}
+
+async fn exchange(endpoint: &Endpoint, probe: &Probe) -> io::Result<()> {
+    match endpoint {
+        Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe).await,
+        Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe).await,
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, probe: &Probe) -> io::Result<()> {
+    let Probe::Http { path } = probe else { return Ok(()) };
+    let request = Request::get(path.as_str())
+        .header("host", "localhost")
+        .header("user-agent", "roundelay-probe")
+        .header("connection", "close")
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(io::Error::other)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // The connection must be driven while the answer is awaited; an answer that came with its end still counts.
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => return Err(io::Error::other(error)),
+        },
+    };
+    let status = answer.map_err(io::Error::other)?.status();
+    if status.is_success() || status.is_redirection() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("GET {path} answered {status}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A worker that answers every connection with these bytes, or never.
+    async fn worker(answer: Option<&'static str>) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let Some(answer) = answer else { return std::future::pending().await };
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        Endpoint::Tcp(address)
+    }
+
+    fn health() -> Probe {
+        Probe::Http { path: "/health".into() }
+    }
+
+    #[tokio::test]
+    async fn an_http_probe_wants_200_to_399() {
+        for (answer, check) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Check::Ok),
+            ("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n", Check::Ok),
+            ("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n", Check::Fail),
+            ("not http\r\n\r\n", Check::Fail),
+            ("", Check::Fail),
+        ] {
+            let verdict = ask(&worker(Some(answer)).await, &health(), SECOND).await.unwrap();
+            assert_eq!(verdict.check, check, "{answer:?}: {}", verdict.what);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_worker_accepts_tcp_but_fails_http_by_timeout() {
+        let silent = worker(None).await;
+        assert_eq!(ask(&silent, &Probe::Tcp, SECOND).await.unwrap().check, Check::Ok);
+        let verdict = ask(&silent, &health(), Duration::from_millis(50)).await.unwrap();
+        assert_eq!(verdict.check, Check::Timeout);
+        assert!(verdict.what.contains("no answer within 50ms"), "{}", verdict.what);
+    }
+
+    #[tokio::test]
+    async fn a_dead_endpoint_is_named_with_its_cause() {
+        let verdict = ask(&Endpoint::Unix("/nowhere/at.all".into()), &Probe::Tcp, SECOND).await.unwrap();
+        assert_eq!(verdict.check, Check::Fail);
+        assert!(verdict.what.starts_with("unix:/nowhere/at.all: No such file"), "{}", verdict.what);
+    }
+}

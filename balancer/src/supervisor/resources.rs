@@ -1,0 +1,62 @@
+//! What all pools of one master draw on.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::SpawnBudget;
+use crate::os::child::Launcher;
+use crate::os::ports::Ports;
+use crate::output::Output;
+use crate::rotation::SlotId;
+
+/// Cuts the connections that an incarnation still holds: pool, slot, incarnation.
+pub type Cut = Box<dyn Fn(&str, SlotId, u64) + Send + Sync>;
+
+/// Shared by all pools of one master.
+pub struct Resources {
+    /// Starts and ends processes.
+    pub launcher: Arc<dyn Launcher>,
+    /// Takes in what they write.
+    pub output: Output,
+    /// A folder of this master's own, for notify sockets.
+    pub run_dir: PathBuf,
+    /// The master's own environment, before a worker's is made of it.
+    pub inherited: Vec<(OsString, OsString)>,
+    /// The soft limit of open files to give workers.
+    pub nofile: Option<u64>,
+    /// Cuts connections.
+    pub cut: Cut,
+    ports: Mutex<Ports>,
+    budget: Mutex<SpawnBudget>,
+}
+
+impl Resources {
+    /// With a full budget and all ports free.
+    pub fn new(
+        launcher: Arc<dyn Launcher>,
+        output: Output,
+        run_dir: PathBuf,
+        nofile: Option<u64>,
+        cut: Cut,
+        budget: SpawnBudget,
+    ) -> Self {
+        let ports = Mutex::new(Ports::new(fastrand::u64(..)));
+        let inherited = std::env::vars_os().collect();
+        Self { launcher, output, run_dir, inherited, nofile, cut, ports, budget: Mutex::new(budget) }
+    }
+
+    pub(super) fn take_port(&self) -> std::io::Result<u16> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn give_back_port(&self, port: u16) {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).give_back(port);
+    }
+
+    pub(super) fn spend_spawn(&self, now: Instant) -> Result<(), Instant> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+}
