@@ -1,1 +1,17 @@
-//! Not here yet.
+//! From the public listener to the end of a connection: accept, pick, connect, relay, retry.
+//!
+//! T data threads, each a single-threaded runtime with its own accept loop on a clone of the *same* listening socket; a
+//! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not in
+//! our memory.
+//!
+//! The one upward path is a [`Report`] to the supervisor.
+
+mod accept;
+mod connect;
+mod connection;
+mod lane;
+mod permits;
+mod threads;
+
+pub use lane::Report;
+pub use threads::{DataThreads, Drained, Limits};

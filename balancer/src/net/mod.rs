@@ -1,1 +1,9 @@
-//! Not here yet.
+//! Public listeners, the relay that copies both ways, and the open connections of a thread.
+//!
+//! Nothing here knows pools, strategies or retries; [`crate::dispatch`] does.
+
+pub(crate) mod conns;
+pub(crate) mod direction;
+pub mod listeners;
+pub(crate) mod relay;
+pub(crate) mod stream;

@@ -1,0 +1,261 @@
+//! The accept loop: one for each public listener on each data thread.
+//!
+//! It waits until the listener has something, takes a permit and *then* accepts. So no idle loop sits on a permit that
+//! another needs, and what is over the limit stays in the kernel's backlog.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::connection::Connection;
+use super::lane::{Lane, Tally, Ticket};
+use crate::config::Address;
+use crate::net::listeners::Listener;
+use crate::net::stream::{Family, reset_at_close};
+use crate::rotation::Gate;
+use crate::stats::{AcceptError, Refusal};
+
+/// Accepts in a row before other tasks of the thread run.
+const BATCH: usize = 16;
+/// How long accepting rests when descriptors or memory are used up.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A client's socket as it comes from the queue, non-blocking.
+pub(super) struct Accepted {
+    pub(super) socket: OwnedFd,
+    pub(super) family: Family,
+    /// The client's address; a client on a unix socket has none.
+    pub(super) ip: Option<IpAddr>,
+}
+
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The queue is empty.
+    Empty,
+    /// There may be more.
+    More,
+    /// No permit is left.
+    Full,
+    /// No descriptor or memory is left.
+    Exhausted,
+}
+
+/// What happens to what is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Serve,
+    TurnAway(Refusal),
+}
+
+/// Accepts from one listener for one lane.
+pub(super) struct AcceptLoop {
+    lane: Arc<Lane>,
+    listener: AsyncFd<Listener>,
+    family: Family,
+    stop: CancellationToken,
+    /// Dropped last: the listener is closed when a drain hears of it.
+    _running: Running,
+}
+
+impl AcceptLoop {
+    /// Registers the listener with the runtime that is entered; `stop` ends it at once.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the listener.
+    pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken) -> io::Result<Self> {
+        let running = Running::begin(&lane);
+        let family = match listener.address() {
+            Address::Tcp(_) => Family::Tcp,
+            Address::Unix(_) => Family::Unix,
+        };
+        // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
+        #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
+        let listener = AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
+        Ok(Self { lane, listener, family, stop, _running: running })
+    }
+
+    /// Accepts until the gate closes and the queue is empty, or until it is stopped; then closes the listener.
+    pub(super) async fn run(self) {
+        let mut gate = self.lane.pool.rotation.gate();
+        let mut last = Turn::More;
+        loop {
+            let now = *gate.borrow_and_update();
+            let way = match now {
+                Gate::Open => Some(Way::Serve),
+                Gate::Refuse => Some(Way::TurnAway(Refusal::NoWorker)),
+                Gate::Hold => None,
+                Gate::Closing => return self.close().await,
+            };
+            let is_full = last == Turn::Full && way == Some(Way::Serve);
+            last = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return self.turn_away_rest(),
+                // The pool outlives its loops, so the gate does too.
+                _ = gate.changed() => Turn::More,
+                () = self.lane.room(), if is_full => Turn::More,
+                turn = self.next_turn(way.unwrap_or(Way::Serve)), if way.is_some() && !is_full => turn,
+            };
+            match last {
+                Turn::More => tokio::task::yield_now().await,
+                Turn::Exhausted => sleep(PAUSE).await,
+                Turn::Empty | Turn::Full => {}
+            }
+        }
+    }
+
+    /// Waits for the listener, then accepts one batch. Cancel safe: the batch itself does not wait.
+    async fn next_turn(&self, way: Way) -> Turn {
+        let Ok(mut ready) = self.listener.readable().await else {
+            return Turn::Exhausted;
+        };
+        let turn = self.batch(way);
+        if turn == Turn::Empty {
+            ready.clear_ready();
+        }
+        turn
+    }
+
+    fn batch(&self, way: Way) -> Turn {
+        for _ in 0..BATCH {
+            let ticket = match way {
+                Way::Serve => Ticket::take(&self.lane),
+                Way::TurnAway(_) => None,
+            };
+            if way == Way::Serve && ticket.is_none() {
+                return Turn::Full;
+            }
+            let client = match self.accept() {
+                Ok(client) => client,
+                Err(turn) if turn == Turn::More => continue,
+                Err(turn) => return turn,
+            };
+            self.lane.pool.stats.accepted.increment();
+            match (ticket, way) {
+                (Some(ticket), _) => self.serve(ticket, client),
+                (None, Way::TurnAway(why)) => self.refuse(&client, why),
+                (None, Way::Serve) => {}
+            }
+        }
+        Turn::More
+    }
+
+    fn accept(&self) -> Result<Accepted, Turn> {
+        match acceptfrom_with(self.listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((socket, peer)) => {
+                let ip = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).map(|peer| peer.ip());
+                Ok(Accepted { socket, family: self.family, ip })
+            }
+            Err(rustix::io::Errno::AGAIN) => Err(Turn::Empty),
+            Err(error) => {
+                let kind = classify(error);
+                self.lane.pool.stats.accept_errors[kind as usize].increment();
+                match kind {
+                    AcceptError::Exhausted => {
+                        warn!(pool = %self.lane.pool.config.name, %error, "cannot accept, pausing");
+                        Err(Turn::Exhausted)
+                    }
+                    AcceptError::Other => Err(Turn::More),
+                }
+            }
+        }
+    }
+
+    fn serve(&self, ticket: Ticket, client: Accepted) {
+        match Connection::start(ticket, client) {
+            Ok(connection) => drop(tokio::spawn(connection)),
+            // Nothing but a lack of memory for one more watched socket.
+            Err(_) => self.lane.pool.stats.accept_errors[AcceptError::Exhausted as usize].increment(),
+        }
+    }
+
+    fn refuse(&self, client: &Accepted, why: Refusal) {
+        if client.family == Family::Tcp {
+            reset_at_close(client.socket.as_fd());
+        }
+        self.lane.pool.stats.refused[why as usize].increment();
+    }
+
+    /// Serves who waits already, then closes. Who cannot be served, since no worker is left, is turned away at once.
+    async fn close(self) {
+        // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
+        self.listener.get_ref().unlink();
+        while !self.stop.is_cancelled() {
+            let is_empty = self.lane.pool.rotation.snapshot().upstreams.is_empty();
+            let turn = self.batch(if is_empty { Way::TurnAway(Refusal::Shutdown) } else { Way::Serve });
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                () = async {
+                    match turn {
+                        Turn::Empty => {}
+                        Turn::More => tokio::task::yield_now().await,
+                        Turn::Full => self.lane.room().await,
+                        Turn::Exhausted => sleep(PAUSE).await,
+                    }
+                } => {}
+            }
+            if turn == Turn::Empty {
+                return;
+            }
+        }
+        self.turn_away_rest();
+    }
+
+    fn turn_away_rest(&self) {
+        while self.batch(Way::TurnAway(Refusal::Shutdown)) == Turn::More {}
+    }
+}
+
+/// Counts a loop as running until it is dropped.
+struct Running(Arc<Tally>);
+
+impl Running {
+    fn begin(lane: &Lane) -> Self {
+        lane.tally.loops.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&lane.tally))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.leave(&self.0.loops);
+    }
+}
+
+/// Whether an error means a lack of something here; anything else concerns one connection only. Treating those as fatal
+/// would be a switch in the hands of strangers.
+fn classify(error: rustix::io::Errno) -> AcceptError {
+    use rustix::io::Errno;
+    match error {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => AcceptError::Exhausted,
+        _ => AcceptError::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn only_a_lack_of_descriptors_or_memory_pauses_accepting() {
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(classify(error), AcceptError::Exhausted, "{error}");
+        }
+        let of_one_client = [Errno::CONNABORTED, Errno::PROTO, Errno::NETDOWN, Errno::PERM, Errno::NETUNREACH];
+        for error in of_one_client {
+            assert_eq!(classify(error), AcceptError::Other, "{error}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A lane: one pool on one data thread, and the tickets of its open connections.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::permits::Permits;
+use crate::pool::Pool;
+use crate::rotation::SlotId;
+use crate::stats::ConnectError;
+
+/// What a data thread tells the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A connect to this worker failed and no client byte was given to it; another worker is tried. Said at most once a
+    /// connection and worker, however often it comes back to it.
+    ConnectFailed {
+        /// The pool, by its place in the list given to [`super::DataThreads::start`].
+        pool: usize,
+        /// The place in the pool.
+        slot: SlotId,
+        /// The process in that place.
+        incarnation: u64,
+        /// Why.
+        error: ConnectError,
+    },
+}
+
+/// One pool on one data thread.
+pub(super) struct Lane {
+    pub(super) pool: Arc<Pool>,
+    /// The pool's place in the list of pools.
+    pub(super) index: u32,
+    pub(super) thread: usize,
+    /// The pool's bound and the master's.
+    pub(super) permits: [Arc<Permits>; 2],
+    pub(super) tally: Arc<Tally>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    /// Ports the kernel gives to outgoing connections: only a connect to one of those can meet itself.
+    pub(super) ephemeral: RangeInclusive<u16>,
+}
+
+/// What a drain counts, over all threads.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Accept loops running.
+    pub(super) loops: AtomicUsize,
+    /// Connections open.
+    pub(super) open: AtomicUsize,
+    /// Connections ended since start.
+    pub(super) ended: AtomicU64,
+    /// Those of them that were cut.
+    pub(super) cut: AtomicU64,
+    quiet: Notify,
+}
+
+impl Tally {
+    /// Counts one less in `number`, and tells who waits for zero.
+    pub(super) fn leave(&self, number: &AtomicUsize) {
+        if number.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Resolves when no accept loop runs and no connection is open. Cancel safe.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            tokio::pin!(quiet);
+            quiet.as_mut().enable();
+            if self.loops.load(Ordering::SeqCst) == 0 && self.open.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+/// The right to one open connection, taken before accept and given back when dropped.
+pub(super) struct Ticket {
+    lane: Arc<Lane>,
+}
+
+impl Ticket {
+    /// `None` while the pool or the master is at its limit.
+    pub(super) fn take(lane: &Arc<Lane>) -> Option<Self> {
+        let [pool, all] = &lane.permits;
+        if !pool.try_take() {
+            return None;
+        }
+        if !all.try_take() {
+            pool.give_back();
+            return None;
+        }
+        lane.tally.open.fetch_add(1, Ordering::SeqCst);
+        Some(Self { lane: Arc::clone(lane) })
+    }
+
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.lane.permits.iter().for_each(|permits| permits.give_back());
+        self.lane.tally.leave(&self.lane.tally.open);
+    }
+}
+
+impl Lane {
+    /// Resolves when a ticket may be had. Cancel safe.
+    pub(super) async fn room(&self) {
+        let [pool, all] = &self.permits;
+        loop {
+            let (a, b) = (pool.freed(), all.freed());
+            tokio::pin!(a, b);
+            a.as_mut().enable();
+            b.as_mut().enable();
+            if pool.has_room() && all.has_room() {
+                return;
+            }
+            tokio::select! {
+                () = a => {}
+                () = b => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! How many connections may be open: a number, and who waits for it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// A bound on open connections, shared by all data threads.
+#[derive(Debug)]
+pub(super) struct Permits {
+    limit: usize,
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+impl Permits {
+    /// At most `limit` at once; at least one, or nothing would ever be served.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), taken: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    /// Takes one if there is one.
+    pub(super) fn try_take(&self) -> bool {
+        let one_more = |taken| (taken < self.limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+    }
+
+    /// Gives one back. Who waits is only looked for if none was left.
+    pub(super) fn give_back(&self) {
+        if self.taken.fetch_sub(1, Ordering::SeqCst) >= self.limit {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Whether one could be taken now.
+    pub(super) fn has_room(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) < self.limit
+    }
+
+    /// Resolves when one was given back after none was left. Enable it before looking.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_than_the_limit_and_a_return_wakes_who_waits() {
+        let permits = Permits::new(2);
+        assert!(permits.try_take() && permits.try_take());
+        assert!(!permits.try_take() && !permits.has_room());
+        let freed = permits.freed();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        permits.give_back();
+        freed.await;
+        assert!(permits.try_take());
+    }
+}

@@ -1,0 +1,282 @@
+//! The open connections of this thread: deadlines without a timer each, and orders from the supervisor.
+//!
+//! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
+//! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
+//! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and a
+//! timeout is late by up to a second but never early.
+//!
+//! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::rotation::SlotId;
+
+/// The grain of deadlines.
+const TICK: Duration = Duration::from_millis(50);
+/// The grain of idle timeouts, and the sweep's period while nothing is more urgent.
+const COARSE: Duration = Duration::from_secs(1);
+const NEVER: u32 = u32::MAX;
+
+/// What a connection is told when it is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Its deadline or its idle timeout has passed.
+    Due,
+    /// The process it is connected to has ended.
+    Orphaned,
+    /// End now.
+    Cut,
+}
+
+/// Whom a connection belongs to: which pool of this thread, and which process once it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) pool: u32,
+    pub(crate) slot: SlotId,
+    pub(crate) incarnation: u64,
+}
+
+struct Entry {
+    waker: Option<Waker>,
+    owner: Option<Owner>,
+    /// The tick after which it is due.
+    due: u32,
+    /// Ticks of silence allowed; 0 if `due` is a fixed deadline.
+    silence: u32,
+    has_moved: bool,
+    order: Option<Order>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Rest,
+    Coarse,
+    Fine,
+}
+
+struct Conns {
+    entries: Slab<Entry>,
+    epoch: Instant,
+    pace: Pace,
+    alarm: Arc<Notify>,
+}
+
+thread_local! {
+    static CONNS: RefCell<Conns> = RefCell::new(Conns {
+        entries: Slab::new(),
+        epoch: Instant::now(),
+        pace: Pace::Rest,
+        alarm: Arc::default(),
+    });
+}
+
+impl Conns {
+    fn tick(&self) -> u32 {
+        u32::try_from(self.epoch.elapsed().as_millis() / TICK.as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    /// Makes the ticker sweep at least at `pace` from now on.
+    fn hurry(&mut self, pace: Pace) {
+        if self.pace == Pace::Rest || (pace == Pace::Fine && self.pace == Pace::Coarse) {
+            self.pace = pace;
+            self.alarm.notify_one();
+        }
+    }
+
+    fn sweep(&mut self) -> Pace {
+        let now = self.tick();
+        let mut pace = if self.entries.is_empty() { Pace::Rest } else { Pace::Coarse };
+        for (_, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.has_moved) && entry.silence > 0 {
+                entry.due = now.saturating_add(entry.silence);
+            }
+            if entry.due <= now {
+                entry.due = NEVER;
+                entry.give(Order::Due);
+            } else if entry.due != NEVER && entry.silence == 0 {
+                pace = Pace::Fine;
+            }
+        }
+        self.pace = pace;
+        pace
+    }
+}
+
+impl Entry {
+    fn give(&mut self, order: Order) {
+        self.order = self.order.max(Some(order));
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Ticks that cover `time` in full, whatever part of the present tick is over.
+fn ticks(time: Duration) -> u32 {
+    let whole = time.as_millis().div_ceil(TICK.as_millis()) + 1;
+    u32::try_from(whole).unwrap_or(NEVER - 1)
+}
+
+/// Wakes connections whose time has come. Runs for the life of the thread.
+pub(crate) async fn run_ticker() {
+    let alarm = CONNS.with_borrow(|conns| Arc::clone(&conns.alarm));
+    loop {
+        match CONNS.with_borrow_mut(Conns::sweep) {
+            Pace::Rest => alarm.notified().await,
+            Pace::Fine => sleep(TICK).await,
+            Pace::Coarse => tokio::select! {
+                () = alarm.notified() => {}
+                () = sleep(COARSE) => {}
+            },
+        }
+    }
+}
+
+/// Tells the connections of one ended process so.
+pub(crate) fn orphan(owner: Owner) {
+    CONNS.with_borrow_mut(|conns| {
+        let theirs = conns.entries.iter_mut().filter(|(_, entry)| entry.owner == Some(owner));
+        theirs.for_each(|(_, entry)| entry.give(Order::Orphaned));
+    });
+}
+
+/// Tells every connection of this thread to end now.
+pub(crate) fn cut_all() {
+    CONNS.with_borrow_mut(|conns| conns.entries.iter_mut().for_each(|(_, entry)| entry.give(Order::Cut)));
+}
+
+/// A connection's place in its thread's registry, left when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    /// Enters this thread's registry.
+    pub(crate) fn enter() -> Self {
+        let entry = Entry { waker: None, owner: None, due: NEVER, silence: 0, has_moved: false, order: None };
+        CONNS.with_borrow_mut(|conns| {
+            conns.hurry(Pace::Coarse);
+            Self(u32::try_from(conns.entries.insert(entry)).unwrap_or(NEVER))
+        })
+    }
+
+    fn with<T: Default>(&self, change: impl FnOnce(&mut Conns, usize) -> T) -> T {
+        let key = self.0 as usize;
+        // Not there only while the thread ends, and then nothing is due any more.
+        CONNS.try_with(|conns| change(&mut conns.borrow_mut(), key)).unwrap_or_default()
+    }
+
+    fn entry<T: Default>(&self, change: impl FnOnce(&mut Entry) -> T) -> T {
+        self.with(|conns, key| conns.entries.get_mut(key).map(change).unwrap_or_default())
+    }
+
+    /// The order given since the last call. Called first at each poll: it keeps the task's waker too.
+    pub(crate) fn order(&self, cx: &Context<'_>) -> Option<Order> {
+        self.entry(|entry| {
+            entry.waker.get_or_insert_with(|| cx.waker().clone());
+            entry.order.take()
+        })
+    }
+
+    /// Says which process it is connected to.
+    pub(crate) fn belongs_to(&self, owner: Owner) {
+        self.entry(|entry| entry.owner = Some(owner));
+    }
+
+    /// Says that bytes moved.
+    pub(crate) fn moved(&self) {
+        self.entry(|entry| entry.has_moved = true);
+    }
+
+    /// Due once, after `time`, whatever moves.
+    pub(crate) fn due_in(&self, time: Duration) {
+        self.with(|conns, key| {
+            let due = conns.tick().saturating_add(ticks(time));
+            if let Some(entry) = conns.entries.get_mut(key) {
+                (entry.due, entry.silence) = (due, 0);
+            }
+            conns.hurry(Pace::Fine);
+        });
+    }
+
+    /// Due after `time` without a byte; zero is never.
+    pub(crate) fn due_when_silent(&self, time: Duration) {
+        self.with(|conns, key| {
+            let now = conns.tick();
+            if let Some(entry) = conns.entries.get_mut(key) {
+                entry.has_moved = false;
+                entry.silence = if time.is_zero() { 0 } else { ticks(time) };
+                entry.due = if time.is_zero() { NEVER } else { now.saturating_add(entry.silence) };
+            }
+        });
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The waker is dropped outside of the borrow.
+        let left = self.with(|conns, key| conns.entries.try_remove(key));
+        drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    /// Waits for the next order as a connection does.
+    async fn order(place: &Place) -> Order {
+        poll_fn(|cx| place.order(cx).map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_met_to_the_tick_and_never_early() {
+        let ticker = tokio::spawn(run_ticker());
+        let place = Place::enter();
+        let start = Instant::now();
+        place.due_in(Duration::from_millis(250));
+        assert_eq!(order(&place).await, Order::Due);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(250) && took <= Duration::from_millis(400), "{took:?}");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_the_last_byte() {
+        let ticker = tokio::spawn(run_ticker());
+        let place = Place::enter();
+        place.due_when_silent(Duration::from_secs(10));
+        let start = Instant::now();
+        for _ in 0..3 {
+            sleep(Duration::from_secs(9)).await;
+            place.moved();
+            assert!(poll_fn(|cx| Poll::Ready(place.order(cx))).await.is_none());
+        }
+        assert_eq!(order(&place).await, Order::Due);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_secs(37) && took <= Duration::from_secs(40), "{took:?}");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
+        let [mine, other] = [1, 2].map(|incarnation| Owner { pool: 0, slot: SlotId(0), incarnation });
+        let (a, b) = (Place::enter(), Place::enter());
+        a.belongs_to(mine);
+        b.belongs_to(other);
+        orphan(mine);
+        assert_eq!(order(&a).await, Order::Orphaned);
+        assert!(poll_fn(|cx| Poll::Ready(b.order(cx))).await.is_none());
+        cut_all();
+        orphan(other);
+        assert_eq!((order(&a).await, order(&b).await), (Order::Cut, Order::Cut));
+    }
+}

@@ -1,0 +1,248 @@
+//! Public listening sockets.
+//!
+//! Options that every client connection needs are set here once: the kernel copies them to accepted sockets, which saves
+//! system calls on each. `SO_REUSEPORT` is never set, so that a second server on the same port is an error and not a
+//! silent halving of the clients.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::config::Address;
+
+/// One public listening socket, non-blocking. Clones share the socket; a unix path is removed with the last of them.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+    path: Option<Arc<OwnedPath>>,
+}
+
+/// Why a public address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address as it was asked for.
+    pub address: Address,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// Whether the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that port too.
+pub fn is_v6_only(address: &Address, pool: &[Address]) -> bool {
+    let Address::Tcp(SocketAddr::V6(wildcard)) = address else {
+        return false;
+    };
+    let four = Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, wildcard.port())));
+    wildcard.ip().is_unspecified() && pool.contains(&four)
+}
+
+impl Listener {
+    /// Listens on `address`. `backlog` connections may wait for accept; `keepalive` is the silence before the first TCP
+    /// keepalive probe, zero for none; an IPv6 wildcard takes IPv4 clients too unless `v6_only`.
+    ///
+    /// A unix path is refused while something listens there; a stale socket file is replaced, any other file is not.
+    ///
+    /// # Errors
+    ///
+    /// The address, and what the kernel said.
+    pub fn bind(address: &Address, backlog: u32, keepalive: Duration, v6_only: bool) -> Result<Self, BindError> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let bound = match address {
+            Address::Tcp(at) => bind_tcp(*at, backlog, keepalive, v6_only),
+            Address::Unix(path) => bind_unix(path, backlog),
+        };
+        bound.map_err(|source| BindError { address: address.clone(), source })
+    }
+
+    /// Where it listens; port 0 is replaced by the one the kernel chose.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Another handle of the same socket and queue.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
+    }
+
+    /// Removes the path of a unix listener, so that nobody new finds it while what waits is still accepted.
+    pub fn unlink(&self) {
+        if let Some(path) = &self.path {
+            path.remove();
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn bind_tcp(at: SocketAddr, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Listener> {
+    let socket = match Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None) {
+        // A kernel without IPv6: "all interfaces" still means something.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && is_v6_wildcard(at) && !v6_only => {
+            let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port()));
+            return bind_tcp(four, backlog, keepalive, v6_only);
+        }
+        socket => socket?,
+    };
+    socket.set_reuse_address(true)?;
+    if is_v6_wildcard(at) {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    if !keepalive.is_zero() {
+        let probes = TcpKeepalive::new().with_time(keepalive).with_interval(Duration::from_secs(15)).with_retries(3);
+        socket.set_tcp_keepalive(&probes)?;
+    }
+    // No TCP_USER_TIMEOUT: Linux (since 5.11) applies it to a zero window too, so 30 s of it would cut a client that
+    // pauses its download for 31 s although it answers every window probe. A peer that died with bytes unsent is
+    // silent in both directions: the idle timeout ends it.
+    socket.bind(&at.into())?;
+    socket.listen(backlog)?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Listener { socket, address: Address::Tcp(bound), path: None })
+}
+
+fn is_v6_wildcard(at: SocketAddr) -> bool {
+    matches!(at.ip(), IpAddr::V6(ip) if ip.is_unspecified())
+}
+
+fn bind_unix(path: &Path, backlog: i32) -> io::Result<Listener> {
+    clear_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let path = Arc::new(OwnedPath::of(path)?);
+    socket.listen(backlog)?;
+    Ok(Listener { socket, address: Address::Unix(path.path.clone()), path: Some(path) })
+}
+
+/// Removes the socket file of a server that is gone.
+fn clear_stale(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has this path"));
+    }
+    // Only "refused" says that nobody listens: a full queue (EAGAIN) or another socket type is somebody.
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// A socket file we made. It is known by its inode: a successor may have put its own at the same path.
+#[derive(Debug)]
+struct OwnedPath {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl OwnedPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        let made = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), inode: (made.dev(), made.ino()) })
+    }
+
+    fn remove(&self) {
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.inode);
+        if is_ours {
+            // It may be gone already, and a file that cannot be removed hurts nobody: the next start finds it stale.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for OwnedPath {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    fn bind(address: &str) -> Result<Listener, BindError> {
+        Listener::bind(&address.parse().unwrap(), 16, Duration::from_secs(60), false)
+    }
+
+    #[test]
+    fn port_zero_is_replaced_and_a_second_server_is_refused() {
+        let listener = bind("127.0.0.1:0").unwrap();
+        let Address::Tcp(at) = listener.address() else { panic!("{:?}", listener.address()) };
+        assert_ne!(at.port(), 0);
+        assert!(TcpStream::connect(at).is_ok());
+        let error = bind(&at.to_string()).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(error.to_string(), format!("cannot listen on {at}"));
+    }
+
+    #[test]
+    fn the_v6_wildcard_takes_both_families_unless_the_pool_lists_both() {
+        let [six, four] = ["[::]:8080", "0.0.0.0:8080"].map(|text| text.parse::<Address>().unwrap());
+        assert!(is_v6_only(&six, &[six.clone(), four.clone()]));
+        assert!(!is_v6_only(&six, std::slice::from_ref(&six)));
+        assert!(!is_v6_only(&four, &[six.clone(), four.clone()]));
+        let listener = bind("[::]:0").unwrap();
+        let Address::Tcp(at) = listener.address() else { panic!("{:?}", listener.address()) };
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, at.port())).is_ok());
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_removed_with_the_last_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("public.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let address = Address::Unix(path.clone());
+        let listener = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
+        let clone = listener.try_clone().unwrap();
+        drop(listener);
+        assert!(UnixStream::connect(&path).is_ok());
+        let second = Listener::bind(&address, 16, Duration::ZERO, false).unwrap_err();
+        assert_eq!(second.source.kind(), io::ErrorKind::AddrInUse);
+        drop(clone);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_socket_and_a_successors_socket_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("public.sock");
+        fs::write(&path, "precious").unwrap();
+        let address = Address::Unix(path.clone());
+        assert!(Listener::bind(&address, 16, Duration::ZERO, false).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
+        let old = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        let heir = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
+        drop(old);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(heir);
+    }
+}

@@ -1,0 +1,342 @@
+//! The relay: both directions of one connection, and what to do when one of them breaks.
+//!
+//! Its promises:
+//!
+//! - A FIN is handed on after every byte before it, and the other direction stays open.
+//! - A reset is handed on as a reset: a truncated answer never looks complete.
+//! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
+//!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
+//!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
+//! - Until the first byte or end has gone either way the worker can be replaced; then [`Verdict::Untouched`] says so.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::conns::{Order, Place};
+use super::direction::{Direction, Round, State};
+use super::stream::Stream;
+use crate::stats::Outcome;
+
+/// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
+const SCRATCH: usize = 32 * 1024;
+/// Reads each way a poll; then other connections of the thread get their turn.
+const ROUNDS: usize = 16;
+/// How long and how much of an upload is discarded after its early answer. Closing at once would reset the answer away.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+/// After an answer that ended in a reset: how long the client may take to show that it is uploading.
+const DOUBT: Duration = Duration::from_millis(50);
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Lends this thread's read buffer. What it holds before a read is another connection's: use only what was read.
+pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with_borrow_mut(|buffer| read(buffer))
+}
+
+/// How a relay is over.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The connection has ended. Close both sides: those that must see a reset will.
+    Ended(Outcome),
+    /// The upstream broke before a byte or an end went either way: another may be tried.
+    Untouched(io::Error),
+}
+
+/// The two sides of a relay and their place among the thread's connections.
+pub(crate) struct Ends<'a> {
+    pub(crate) client: &'a mut Stream,
+    pub(crate) upstream: &'a mut Stream,
+    pub(crate) place: &'a Place,
+    /// Silence allowed once one direction has ended.
+    pub(crate) half_closed: Duration,
+}
+
+/// Bytes written in one poll.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// To the worker.
+    pub(crate) up: u64,
+    /// To the client.
+    pub(crate) down: u64,
+    /// Whether anything was read or written at all.
+    pub(crate) any: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Relaying,
+    /// The worker reset after an answer; the client may be uploading still.
+    InDoubt,
+    /// FIN was sent to the client, and this much of its upload will still be discarded.
+    Lingering { left: usize },
+}
+
+enum Turn {
+    Idle,
+    Again,
+    Over(Verdict),
+}
+
+/// The state of one connection's relay; the streams are lent to each poll.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    up: Direction,
+    down: Direction,
+    phase: Phase,
+    /// A byte or an end has gone one way or the other.
+    is_engaged: bool,
+    /// A byte came from the worker.
+    is_answered: bool,
+    /// Bytes went up and none came down since.
+    owes: bool,
+    /// The worker's process has ended.
+    is_orphaned: bool,
+}
+
+impl Relay {
+    /// A relay that starts with bytes already read from the client.
+    pub(crate) fn with(early: Vec<u8>) -> Self {
+        Self { up: Direction::with(early), ..Self::default() }
+    }
+
+    /// Client bytes read and not yet written.
+    pub(crate) fn early(&self) -> &[u8] {
+        self.up.kept()
+    }
+
+    /// Says that `n` of [`Relay::early`] were sent.
+    pub(crate) fn sent_early(&mut self, n: usize) {
+        self.up.written(n);
+        if n > 0 {
+            self.is_engaged = true;
+            self.owes = true;
+        }
+    }
+
+    /// Forgets a worker that was given nothing; what the client has said is kept for the next one.
+    pub(crate) fn start_over(&mut self) {
+        *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
+    }
+
+    pub(crate) fn is_engaged(&self) -> bool {
+        self.is_engaged
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Copies until nothing more can be done now or the budget of a poll is used.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        order: Option<Order>,
+        moved: &mut Moved,
+    ) -> Poll<Verdict> {
+        if let Some(verdict) = order.and_then(|order| self.on_order(order, ends)) {
+            return Poll::Ready(verdict);
+        }
+        with_scratch(|scratch| {
+            for _ in 0..ROUNDS {
+                let turn = match self.phase {
+                    Phase::Relaying => self.copy(cx, ends, scratch, moved),
+                    Phase::InDoubt => self.look_for_upload(cx, ends, scratch),
+                    Phase::Lingering { left } => self.discard(cx, ends, scratch, left),
+                };
+                match turn {
+                    Turn::Idle => return Poll::Pending,
+                    Turn::Again => {}
+                    Turn::Over(verdict) => return Poll::Ready(verdict),
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    fn on_order(&mut self, order: Order, ends: &Ends<'_>) -> Option<Verdict> {
+        let is_owed = self.owes || !self.down.kept().is_empty();
+        match (order, self.phase) {
+            (Order::Orphaned, _) => {
+                self.is_orphaned = true;
+                None
+            }
+            // The client has everything.
+            (_, Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
+            (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
+            (Order::Due | Order::Cut, _) => {
+                if is_owed || self.phase == Phase::InDoubt {
+                    ends.client.reset_at_close();
+                    ends.upstream.reset_at_close();
+                }
+                Some(Verdict::Ended(if order == Order::Due { Outcome::Idle } else { Outcome::Cut }))
+            }
+        }
+    }
+
+    /// One round each way.
+    fn copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8], moved: &mut Moved) -> Turn {
+        let mut turn = Turn::Idle;
+        if self.up.is_live() {
+            let round = self.up.round(cx, ends.client, ends.upstream, scratch);
+            turn = self.after_up(round, ends, moved);
+        }
+        if self.phase == Phase::Relaying && self.down.is_live() && !matches!(turn, Turn::Over(_)) {
+            let round = self.down.round(cx, ends.upstream, ends.client, scratch);
+            match self.after_down(round, ends, moved) {
+                Turn::Idle => {}
+                other => turn = other,
+            }
+        }
+        if matches!(turn, Turn::Idle) && self.is_orphaned { self.after_orphaning(ends) } else { turn }
+    }
+
+    fn after_up(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
+        match round {
+            Round::Idle => return Turn::Idle,
+            Round::Moved(n) => {
+                moved.any = true;
+                moved.up += n as u64;
+                self.owes |= n > 0;
+                self.is_engaged |= n > 0;
+                return Turn::Again;
+            }
+            Round::ReadFailed(_) => return Turn::Over(reset_upstream(ends)),
+            Round::WriteFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
+            // The worker reads no more. It may have answered: what it said is still delivered.
+            Round::WriteFailed(_) => self.up.stop(),
+            Round::Ended => {
+                if self.down.is_live() {
+                    ends.upstream.finish();
+                }
+                self.up.fin_sent();
+            }
+        }
+        self.settle(ends)
+    }
+
+    fn after_down(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
+        match round {
+            Round::Idle => return Turn::Idle,
+            Round::Moved(n) => {
+                moved.any = true;
+                moved.down += n as u64;
+                self.owes &= n == 0;
+                self.is_answered = true;
+                self.is_engaged = true;
+                return Turn::Again;
+            }
+            Round::ReadFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
+            Round::ReadFailed(_) => return self.upstream_reset(ends),
+            // The client is gone, or at least reads no more. What it still sends is delivered before the worker
+            // hears of it.
+            Round::WriteFailed(_) => self.down.stop(),
+            Round::Ended if self.up.state() == State::Stopped && !self.is_answered => {
+                return Turn::Over(reset_client(ends));
+            }
+            Round::Ended => {
+                if self.up.state() != State::FinSent {
+                    ends.client.finish();
+                }
+                self.down.fin_sent();
+            }
+        }
+        self.settle(ends)
+    }
+
+    /// After a direction ended: is the connection over?
+    fn settle(&mut self, ends: &Ends<'_>) -> Turn {
+        self.is_engaged = true;
+        match (self.up.state(), self.down.state()) {
+            (State::FinSent, State::FinSent) => return Turn::Over(Verdict::Ended(Outcome::Finished)),
+            (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
+            (State::Stopped, State::FinSent) => self.linger(ends, LINGER_BYTES),
+            _ => ends.place.due_when_silent(ends.half_closed),
+        }
+        Turn::Again
+    }
+
+    /// The worker reset the connection: did it close early on an upload, or did it break off its answer?
+    fn upstream_reset(&mut self, ends: &Ends<'_>) -> Turn {
+        let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
+        let may_upload = self.up.state() == State::Open;
+        if !self.is_answered || !(is_uploading || may_upload) {
+            return Turn::Over(reset_client(ends));
+        }
+        self.up.stop();
+        if is_uploading {
+            self.close_early(ends, LINGER_BYTES);
+        } else {
+            self.phase = Phase::InDoubt;
+            ends.place.due_in(DOUBT);
+        }
+        Turn::Again
+    }
+
+    /// Everything the client had sent was passed on before the reset came. If it sends more now, it is uploading.
+    fn look_for_upload(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8]) -> Turn {
+        match ends.client.poll_read(cx, scratch) {
+            Poll::Pending => Turn::Idle,
+            Poll::Ready(Ok(0)) => Turn::Over(reset_client(ends)),
+            Poll::Ready(Ok(n)) => {
+                self.close_early(ends, LINGER_BYTES.saturating_sub(n));
+                Turn::Again
+            }
+            Poll::Ready(Err(_)) => Turn::Over(Verdict::Ended(Outcome::ClientReset)),
+        }
+    }
+
+    fn close_early(&mut self, ends: &Ends<'_>, left: usize) {
+        ends.client.finish();
+        self.down.fin_sent();
+        self.linger(ends, left);
+    }
+
+    fn linger(&mut self, ends: &Ends<'_>, left: usize) {
+        self.phase = Phase::Lingering { left };
+        ends.place.due_in(LINGER);
+    }
+
+    /// Reads an upload that nobody wants, so that closing does not reset the answer before the client has read it.
+    fn discard(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8], left: usize) -> Turn {
+        match ends.client.poll_read(cx, scratch) {
+            Poll::Pending => Turn::Idle,
+            Poll::Ready(Ok(n)) if n > 0 && n < left => {
+                self.phase = Phase::Lingering { left: left - n };
+                Turn::Again
+            }
+            Poll::Ready(_) => Turn::Over(Verdict::Ended(Outcome::Finished)),
+        }
+    }
+
+    /// The process has ended, and the kernel closed its sockets. If nothing more comes, someone it left behind holds
+    /// this one open.
+    fn after_orphaning(&mut self, ends: &Ends<'_>) -> Turn {
+        let is_over = self.down.is_live() && self.down.kept().is_empty() && ends.upstream.is_silent();
+        match is_over {
+            false => Turn::Idle,
+            true if !self.is_engaged => Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into())),
+            true => {
+                ends.upstream.reset_at_close();
+                Turn::Over(reset_client(ends))
+            }
+        }
+    }
+}
+
+fn reset_client(ends: &Ends<'_>) -> Verdict {
+    ends.client.reset_at_close();
+    Verdict::Ended(Outcome::UpstreamReset)
+}
+
+fn reset_upstream(ends: &Ends<'_>) -> Verdict {
+    ends.upstream.reset_at_close();
+    Verdict::Ended(Outcome::ClientReset)
+}
