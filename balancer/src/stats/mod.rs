@@ -3,6 +3,7 @@
 //! Everything here is a relaxed atomic that the data path only increments; `admin` reads them at scrape. No lock, no
 //! look-up and no allocation on the way of a byte.
 
+pub mod catalog;
 mod counter;
 mod histogram;
 mod outcome;

@@ -1,0 +1,191 @@
+//! Every metric in one place: name, kind, labels, help, buckets.
+//!
+//! Labels come from the configuration and from the closed lists of this module's siblings, never from traffic: no pid, no
+//! address, no text. Base units; a counter ends in `_total`. Every series exists from the start, with 0. Counters of a
+//! worker belong to its slot: they fall only when the master ends.
+//!
+//! `docs/metrics.md` is written from this table.
+
+use super::{CONNECT_BUCKETS, DURATION_BUCKETS, SPAWN_BUCKETS};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows until the master ends.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// Counts by size, with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// The names of its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it says, on one line.
+    pub help: &'static str,
+}
+
+impl Kind {
+    /// The word in `# TYPE` lines and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        }
+    }
+}
+
+macro_rules! catalog {
+    ($($constant:ident = $kind:expr, $name:literal [$($label:literal)*] $help:literal;)+) => {
+        $(#[doc = $help] pub const $constant: Metric =
+            Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help };)+
+
+        /// Every metric, in the order of the document.
+        pub const ALL: &[Metric] = &[$($constant),+];
+    };
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+catalog! {
+    BUILD_INFO = Gauge, "roundelay_build_info" ["version"]
+        "What is running; always 1.";
+    START_TIME = Gauge, "roundelay_start_time_seconds" []
+        "When the master started, in Unix time.";
+    ADMIN_REQUESTS = Counter, "roundelay_admin_requests_total" ["route" "code"]
+        "Requests answered on the control socket and the admin port.";
+
+    POOL_INFO = Gauge, "roundelay_pool_info" ["pool" "strategy" "mode"]
+        "How a pool distributes connections; always 1.";
+    POOL_WORKERS_DESIRED = Gauge, "roundelay_pool_workers_desired" ["pool"]
+        "Workers configured.";
+    POOL_WORKERS = Gauge, "roundelay_pool_workers" ["pool" "state"]
+        "Workers in each state.";
+    POOL_GENERATION = Gauge, "roundelay_pool_generation" ["pool"]
+        "The present generation, which a reload bumps.";
+    POOL_READY = Gauge, "roundelay_pool_ready" ["pool"]
+        "1 while at least min-ready workers are in rotation and the master is not stopping.";
+
+    CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
+        "Connections accepted on the public listeners.";
+    CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
+        "Client connections open now.";
+    CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]
+        "Client connections that may be open at once; more wait in the kernel. 0 if there is no limit.";
+    CONNECTIONS_REJECTED = Counter, "roundelay_connections_rejected_total" ["pool" "reason"]
+        "Clients turned away before they were given to a worker.";
+    CONNECTIONS_UNASSIGNED = Counter, "roundelay_connections_unassigned_total" ["pool" "reason"]
+        "Accepted connections that ended without a worker.";
+    ACCEPT_ERRORS = Counter, "roundelay_accept_errors_total" ["pool" "reason"]
+        "Failed accept calls on the public listeners.";
+    CONNECTION_DURATION = Histogram(DURATION_BUCKETS), "roundelay_connection_duration_seconds" ["pool"]
+        "From accept to the end of both directions.";
+    CONNECTION_FIRST_BYTE = Histogram(DURATION_BUCKETS), "roundelay_connection_first_byte_seconds" ["pool"]
+        "From accept to the worker's first byte.";
+    CONNECT_DURATION = Histogram(CONNECT_BUCKETS), "roundelay_connect_duration_seconds" ["pool"]
+        "From the master's connect to the connection with the worker.";
+
+    WORKER_CONNECTIONS = Counter, "roundelay_worker_connections_total" ["pool" "worker"]
+        "Connections given to the worker.";
+    WORKER_CONNECTIONS_ACTIVE = Gauge, "roundelay_worker_connections_active" ["pool" "worker"]
+        "Connections the worker has now.";
+    WORKER_CONNECT_ERRORS = Counter, "roundelay_worker_connect_errors_total" ["pool" "worker" "reason"]
+        "Connects to the worker that failed.";
+    WORKER_RETRIES = Counter, "roundelay_worker_retries_total" ["pool" "worker"]
+        "Connections moved to another worker after a failed connect.";
+    CONNECTION_CLOSES = Counter, "roundelay_connection_closes_total" ["pool" "worker" "reason"]
+        "Connections of the worker that ended, by how.";
+    BYTES = Counter, "roundelay_bytes_total" ["pool" "worker" "direction"]
+        "Bytes relayed: rx from clients to the worker, tx from the worker to clients.";
+
+    WORKER_STATE = Gauge, "roundelay_worker_state" ["pool" "worker" "state"]
+        "1 for the worker's present state, 0 for the others.";
+    WORKER_UP = Gauge, "roundelay_worker_up" ["pool" "worker"]
+        "1 while the worker is in rotation.";
+    WORKER_START_TIME = Gauge, "roundelay_worker_start_time_seconds" ["pool" "worker"]
+        "When the present process was started, in Unix time; 0 while there is none.";
+    WORKER_RESTARTS = Counter, "roundelay_worker_restarts_total" ["pool" "worker" "reason"]
+        "Replacements of the worker's process, by why.";
+    WORKER_LAST_EXIT_CODE = Gauge, "roundelay_worker_last_exit_code" ["pool" "worker"]
+        "How its last process ended: the exit code, 128 + n for signal n, -1 while none has.";
+    WORKER_BACKOFF = Gauge, "roundelay_worker_backoff_seconds" ["pool" "worker"]
+        "The whole wait before its next start; 0 while it does not wait.";
+    WORKER_SPAWN_DURATION = Histogram(SPAWN_BUCKETS), "roundelay_worker_spawn_duration_seconds" ["pool"]
+        "From a worker's spawn to ready.";
+    WORKER_CPU = Counter, "roundelay_worker_cpu_seconds_total" ["pool" "worker"]
+        "CPU time of the worker's process groups, over restarts, as far as looks at it saw it.";
+    WORKER_MEMORY = Gauge, "roundelay_worker_resident_memory_bytes" ["pool" "worker"]
+        "Resident memory of the worker's process group; pages that its processes share count in each.";
+    WORKER_OPEN_FDS = Gauge, "roundelay_worker_open_fds" ["pool" "worker"]
+        "Open descriptors of the worker's process group, where the master may see them.";
+    WORKER_THREADS = Gauge, "roundelay_worker_threads" ["pool" "worker"]
+        "Threads of the worker's process group.";
+
+    HEALTH_CHECKS = Counter, "roundelay_health_checks_total" ["pool" "worker" "result"]
+        "Health probes, by what they said.";
+    HEALTH_CHECK_DURATION = Histogram(CONNECT_BUCKETS), "roundelay_health_check_duration_seconds" ["pool"]
+        "How long health probes took.";
+    HEALTH_TRANSITIONS = Counter, "roundelay_health_transitions_total" ["pool" "worker"]
+        "Flips of the worker between healthy and unhealthy.";
+
+    LOG_LINES = Counter, "roundelay_log_lines_total" ["pool" "worker" "stream"]
+        "Lines the worker wrote.";
+    LOG_DROPPED = Counter, "roundelay_log_dropped_total" ["pool" "worker" "stream"]
+        "Lines of the worker that were dropped because the log was read too slowly.";
+
+    PROCESS_CPU = Counter, "process_cpu_seconds_total" []
+        "User and system CPU time of the master.";
+    PROCESS_MEMORY = Gauge, "process_resident_memory_bytes" []
+        "Resident memory of the master.";
+    PROCESS_VIRTUAL_MEMORY = Gauge, "process_virtual_memory_bytes" []
+        "Virtual memory of the master.";
+    PROCESS_OPEN_FDS = Gauge, "process_open_fds" []
+        "Open descriptors of the master.";
+    PROCESS_MAX_FDS = Gauge, "process_max_fds" []
+        "How many descriptors the master may have open.";
+    PROCESS_THREADS = Gauge, "process_threads" []
+        "Threads of the master.";
+    PROCESS_START_TIME = Gauge, "process_start_time_seconds" []
+        "When the master's process started, in Unix time.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_their_kind_and_unit_and_are_unique() {
+        for (i, metric) in ALL.iter().enumerate() {
+            let name = metric.name;
+            assert_eq!(ALL.iter().position(|other| other.name == name), Some(i), "{name} twice");
+            assert!(name.starts_with("roundelay_") || name.starts_with("process_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert_eq!(
+                matches!(metric.kind, Kind::Histogram(_)),
+                name.ends_with("_duration_seconds") || name.ends_with("_byte_seconds")
+            );
+            assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_come_from_a_short_list() {
+        let allowed = ["pool", "worker", "reason", "state", "direction", "result", "stream", "route", "code"];
+        // Facts of the configuration and the build, on series that are always 1.
+        let facts = ["version", "strategy", "mode"];
+        for metric in ALL {
+            for label in metric.labels {
+                let is_fact = metric.name.ends_with("_info") && facts.contains(label);
+                assert!(allowed.contains(label) || is_fact, "{}: {label}", metric.name);
+            }
+        }
+    }
+}
