@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// `GET /api/v1/state`: the whole master at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// Always `roundelay.state/1`.
+    /// Always [`State::SCHEMA`].
     pub schema: String,
     /// The version of the running binary.
     pub version: String,
@@ -21,6 +21,11 @@ pub struct State {
     pub admin: Option<String>,
     /// One entry a pool, by name.
     pub pools: Vec<Pool>,
+}
+
+impl State {
+    /// The name and version of this shape; a change that breaks readers changes it.
+    pub const SCHEMA: &str = "roundelay.state/1";
 }
 
 /// One pool.

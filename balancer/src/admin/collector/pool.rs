@@ -1,0 +1,113 @@
+//! The numbers of a pool and its workers.
+
+use super::Scrape;
+use crate::admin::context::Source;
+use crate::admin::snapshot::{self, unix_seconds};
+use crate::admin::usage::Sample;
+use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
+use crate::stats::catalog::{self, Metric};
+use crate::stats::{AcceptError, Check, ConnectError, Counter, Outcome, Refusal, Restart, SlotStats, Stream};
+
+pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sample, scrape: &mut Scrape) {
+    let name = pool.config.name.as_str();
+    let status = pool.status.load();
+    let is_ready = snapshot::is_ready(pool, &status) && !source.is_stopping();
+
+    scrape.count(&catalog::POOL_INFO, &[name, &pool.config.strategy, pool.config.mode.name()], 1);
+    scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], pool.slots.len() as u64);
+    scrape.count(&catalog::POOL_GENERATION, &[name], status.generation);
+    scrape.count(&catalog::POOL_READY, &[name], u64::from(is_ready));
+    for state in SlotState::ALL {
+        scrape.count(&catalog::POOL_WORKERS, &[name, state.name()], snapshot::count(&status, state) as u64);
+    }
+
+    connections(source, name, pool, scrape);
+    for (slot, stats) in pool.slots.iter().enumerate() {
+        let slot_name = slot.to_string();
+        let labels = [name, &slot_name];
+        slot_counters(labels, stats, scrape);
+        let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        scrape.set(&catalog::WORKER_CPU, &labels, sample.cpu_total(index, number));
+        worker(labels, pool, worker_of(&status, number), number, sample, scrape);
+    }
+}
+
+fn worker_of(status: &PoolStatus, slot: u32) -> Option<&WorkerStatus> {
+    status.workers.iter().find(|worker| worker.slot.0 == slot)
+}
+
+fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
+    let stats = &pool.stats;
+    let limit = [pool.config.max_connections, source.master.max_connections].into_iter().flatten().min();
+    scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
+    scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
+    scrape.count(&catalog::CONNECTIONS_LIMIT, &[name], limit.unwrap_or(0) as u64);
+    by_word(scrape, &catalog::CONNECTIONS_REJECTED, &[name], Refusal::ALL, |r| r.name(), &stats.refused);
+    by_word(scrape, &catalog::CONNECTIONS_UNASSIGNED, &[name], Outcome::ALL, |o| o.name(), &stats.unassigned);
+    by_word(scrape, &catalog::ACCEPT_ERRORS, &[name], AcceptError::ALL, |e| e.name(), &stats.accept_errors);
+    for (metric, histogram) in [
+        (&catalog::CONNECTION_DURATION, &stats.duration),
+        (&catalog::CONNECTION_FIRST_BYTE, &stats.first_byte),
+        (&catalog::CONNECT_DURATION, &stats.connect),
+        (&catalog::WORKER_SPAWN_DURATION, &stats.spawn),
+        (&catalog::HEALTH_CHECK_DURATION, &stats.check),
+    ] {
+        scrape.histogram(metric, &[name], &histogram.snapshot());
+    }
+}
+
+fn slot_counters(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
+    let [pool, slot] = labels;
+    scrape.count(&catalog::WORKER_CONNECTIONS, &labels, stats.connections.get());
+    scrape.count(&catalog::WORKER_RETRIES, &labels, stats.retries.get());
+    scrape.count(&catalog::HEALTH_TRANSITIONS, &labels, stats.health_transitions.get());
+    scrape.count(&catalog::BYTES, &[pool, slot, "rx"], stats.rx_bytes.get());
+    scrape.count(&catalog::BYTES, &[pool, slot, "tx"], stats.tx_bytes.get());
+    scrape.set(&catalog::WORKER_LAST_EXIT_CODE, &labels, stats.last_exit.get() as f64);
+    by_word(scrape, &catalog::WORKER_CONNECT_ERRORS, &labels, ConnectError::ALL, |e| e.name(), &stats.connect_errors);
+    by_word(scrape, &catalog::CONNECTION_CLOSES, &labels, Outcome::ALL, |o| o.name(), &stats.closes);
+    by_word(scrape, &catalog::WORKER_RESTARTS, &labels, Restart::ALL, |r| r.name(), &stats.restarts);
+    by_word(scrape, &catalog::HEALTH_CHECKS, &labels, Check::ALL, |c| c.name(), &stats.checks);
+    by_word(scrape, &catalog::LOG_LINES, &labels, Stream::ALL, |s| s.name(), &stats.log_lines);
+    by_word(scrape, &catalog::LOG_DROPPED, &labels, Stream::ALL, |s| s.name(), &stats.log_dropped);
+}
+
+fn worker(
+    labels: [&str; 2],
+    pool: &Pool,
+    worker: Option<&WorkerStatus>,
+    slot: u32,
+    sample: &Sample,
+    scrape: &mut Scrape,
+) {
+    let state = worker.map_or(SlotState::Stopped, |worker| worker.state);
+    let pid = worker.and_then(|worker| worker.pid);
+    let started = worker.and_then(|worker| worker.started).filter(|_| pid.is_some());
+    let backoff = worker.and_then(|worker| worker.backoff).unwrap_or_default();
+    let usage = sample.group(pid).copied().unwrap_or_default();
+    for known in SlotState::ALL {
+        scrape.count(&catalog::WORKER_STATE, &[labels[0], labels[1], known.name()], u64::from(known == state));
+    }
+    scrape.count(&catalog::WORKER_UP, &labels, u64::from(state == SlotState::Ready));
+    scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, snapshot::active(pool, crate::rotation::SlotId(slot)));
+    scrape.set(&catalog::WORKER_START_TIME, &labels, started.map_or(0.0, unix_seconds));
+    scrape.set(&catalog::WORKER_BACKOFF, &labels, backoff.as_secs_f64());
+    scrape.count(&catalog::WORKER_MEMORY, &labels, usage.resident_bytes);
+    scrape.count(&catalog::WORKER_OPEN_FDS, &labels, usage.open_fds);
+    scrape.count(&catalog::WORKER_THREADS, &labels, usage.threads);
+}
+
+/// One series for each word of a closed list, whose variants index `counters`.
+fn by_word<T: Copy>(
+    scrape: &mut Scrape,
+    metric: &Metric,
+    labels: &[&str],
+    words: &[T],
+    name: fn(T) -> &'static str,
+    counters: &[Counter],
+) {
+    for (&word, counter) in words.iter().zip(counters) {
+        let labels: Vec<&str> = labels.iter().copied().chain([name(word)]).collect();
+        scrape.count(metric, &labels, counter.get());
+    }
+}

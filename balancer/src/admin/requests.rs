@@ -1,0 +1,71 @@
+//! The routes, and how many requests each has answered.
+
+use crate::stats::Counter;
+
+/// Where a request goes. The list is fixed: a label of a metric never comes from a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Page,
+    Style,
+    Livez,
+    Readyz,
+    Metrics,
+    State,
+    /// No such path.
+    Other,
+}
+
+impl Route {
+    pub(super) const ALL: [Route; 7] =
+        [Route::Page, Route::Style, Route::Livez, Route::Readyz, Route::Metrics, Route::State, Route::Other];
+
+    /// The word in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Route::Page => "page",
+            Route::Style => "style",
+            Route::Livez => "livez",
+            Route::Readyz => "readyz",
+            Route::Metrics => "metrics",
+            Route::State => "state",
+            Route::Other => "other",
+        }
+    }
+
+    /// Every status it may answer with.
+    pub(super) const fn codes(self) -> &'static [u16] {
+        match self {
+            Route::Page | Route::Style | Route::Livez => &[200, 403, 405, 413],
+            Route::Readyz => &[200, 403, 405, 413, 503],
+            Route::Metrics | Route::State => &[200, 403, 405, 413, 500],
+            Route::Other => &[403, 404, 413],
+        }
+    }
+}
+
+/// Answered requests by route and status.
+#[derive(Debug)]
+pub(super) struct Requests(Vec<(Route, u16, Counter)>);
+
+impl Default for Requests {
+    fn default() -> Self {
+        let of = |route: Route| route.codes().iter().map(move |&code| (route, code, Counter::default()));
+        Self(Route::ALL.into_iter().flat_map(of).collect())
+    }
+}
+
+impl Requests {
+    /// Counts one answer.
+    pub(super) fn count(&self, route: Route, code: u16) {
+        let found = self.0.iter().find(|(known, status, _)| (*known, *status) == (route, code));
+        debug_assert!(found.is_some(), "{code} is not listed for {route:?}");
+        if let Some((_, _, counter)) = found {
+            counter.increment();
+        }
+    }
+
+    /// Every pair with its count.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Route, u16, u64)> {
+        self.0.iter().map(|(route, code, counter)| (*route, *code, counter.get()))
+    }
+}

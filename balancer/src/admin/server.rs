@@ -1,0 +1,171 @@
+//! The two doors: accepts connections and speaks HTTP/1 on them, within bounds.
+//!
+//! A client can hold one of few places for a bounded time and a bounded amount of memory; it delays neither a byte nor a
+//! verdict, since all of this runs on a thread of its own.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, warn};
+
+use super::context::Context;
+use super::routes::{self, Entrance};
+
+/// Connections open at once on each door; more wait in the kernel.
+pub(super) const MAX_CONNECTIONS: usize = 32;
+/// From the first byte that could be a request to the end of its headers; also how long a connection may be idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that is older gets no further request, so that nobody keeps a place.
+const LIFE: Duration = Duration::from_secs(60);
+/// For the answer under way when a connection is to end.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// After an `accept` that failed for want of descriptors or memory: trying again at once would only burn CPU.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers on both doors until `stop`, then lets answers under way finish for 2 s.
+///
+/// Meant for a current-thread runtime on a thread of its own: a request may read `/proc` and block that thread for
+/// milliseconds.
+pub async fn serve(
+    context: Arc<Context>,
+    tcp: Option<std::net::TcpListener>,
+    control: Option<StdUnixListener>,
+    stop: CancellationToken,
+) {
+    let port = adopt(tcp, |listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    let control = adopt(control, |listener| {
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    });
+    let port = async {
+        if let Some(listener) = port {
+            let accept = async || listener.accept().await.map(|(stream, _)| Some(stream));
+            door(&context, Entrance::Port, &stop, accept).await;
+        }
+    };
+    let control = async {
+        if let Some(listener) = control {
+            let accept = async || listener.accept().await.map(|(stream, _)| is_trusted(&stream).then_some(stream));
+            door(&context, Entrance::Control, &stop, accept).await;
+        }
+    };
+    tokio::join!(port, control);
+}
+
+fn adopt<S, T>(listener: Option<S>, adopt: impl FnOnce(S) -> io::Result<T>) -> Option<T> {
+    adopt(listener?).inspect_err(|cause| error!(%cause, "an admin listener cannot be used")).ok()
+}
+
+/// Whether the process at the other end is of our user or root. The socket's mode says the same; this holds also where
+/// somebody has changed it.
+fn is_trusted(stream: &tokio::net::UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == own || peer.uid() == 0 => true,
+        Ok(peer) => {
+            warn!(uid = peer.uid(), pid = peer.pid(), "another user's process was turned away from the control socket");
+            false
+        }
+        Err(cause) => {
+            warn!(%cause, "a client of the control socket could not be identified and was turned away");
+            false
+        }
+    }
+}
+
+/// Accepts until `stop`; no error ends it. `None` is a client that is turned away.
+async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    context: &Arc<Context>,
+    entrance: Entrance,
+    stop: &CancellationToken,
+    accept: impl AsyncFn() -> io::Result<Option<S>>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        // A place first: who finds none waits in the kernel, not in our memory.
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = stop.cancelled() => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok(Some(stream)) => {
+                let connection = connection(Arc::clone(context), entrance, stream, stop.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Ok(None) => {}
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(cause) => {
+                warn!(%cause, ?entrance, "accept failed on the admin side");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    context: Arc<Context>,
+    entrance: Entrance,
+    stream: S,
+    stop: CancellationToken,
+) {
+    let service = service_fn(|request| {
+        let answer = routes::answer(&context, entrance, &request);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES)
+        // A client that shuts its side after the request (`nc -N`) still gets the answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = stop.cancelled() => {}
+        () = sleep(LIFE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(LAST_ANSWER, connection).await {
+        log(ended);
+    }
+}
+
+/// What a client does is weather, not an error.
+fn log(ended: hyper::Result<()>) {
+    if let Err(cause) = ended {
+        debug!(%cause, "an admin connection ended");
+    }
+}

@@ -1,0 +1,155 @@
+//! From the pools to what is shown of them: the API's state, and whether the master is ready.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::context::Source;
+use super::usage::Sample;
+use super::view;
+use crate::pool::{CheckStatus, ExitStatus, Pool, PoolStatus, SlotState, WorkerStatus};
+use crate::rotation::{Gate, SlotId};
+use crate::stats::SlotStats;
+
+/// The whole master at one moment.
+pub(super) fn state(source: &Source) -> view::State {
+    let sample = source.sampler.look(&source.pools);
+    let master = &source.master;
+    view::State {
+        schema: view::State::SCHEMA.to_owned(),
+        version: master.version.clone(),
+        pid: std::process::id(),
+        started: unix_seconds(master.started),
+        is_ready: unready(source).is_none(),
+        is_stopping: source.is_stopping(),
+        admin: master.admin.map(|address| address.to_string()),
+        pools: source.pools.iter().map(|pool| pool_view(pool, &sample)).collect(),
+    }
+}
+
+/// Why the master is not ready, for `/readyz`; `None` if it is.
+pub(super) fn unready(source: &Source) -> Option<String> {
+    if source.is_stopping() {
+        return Some("the master is stopping\n".to_owned());
+    }
+    let short = source.pools.iter().filter_map(|pool| shortage(pool, &pool.status.load()));
+    let lines: String = short.map(|line| line + "\n").collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
+/// Whether enough workers of a pool are in rotation.
+pub(super) fn is_ready(pool: &Pool, status: &PoolStatus) -> bool {
+    status.ready() >= pool.config.min_ready as usize
+}
+
+fn shortage(pool: &Pool, status: &PoolStatus) -> Option<String> {
+    if is_ready(pool, status) {
+        return None;
+    }
+    let (name, needed) = (&pool.config.name, pool.config.min_ready);
+    let others: Vec<String> = SlotState::ALL
+        .into_iter()
+        .filter(|&state| state != SlotState::Ready)
+        .map(|state| (state, count(status, state)))
+        .filter(|&(_, count)| count > 0)
+        .map(|(state, count)| format!("{count} {}", state.name()))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+    Some(format!("pool {name}: {} of {} workers ready, {needed} needed{others}", status.ready(), status.workers.len()))
+}
+
+/// How many workers are in that state.
+pub(super) fn count(status: &PoolStatus, state: SlotState) -> usize {
+    status.workers.iter().filter(|worker| worker.state == state).count()
+}
+
+/// Connections a slot has now: the leases on its worker in rotation; of one that is out of it, what was given and has not
+/// ended.
+pub(super) fn active(pool: &Pool, slot: SlotId) -> u64 {
+    let snapshot = pool.rotation.snapshot();
+    let in_rotation: Vec<_> = snapshot.upstreams.iter().filter(|upstream| upstream.slot == slot).collect();
+    if !in_rotation.is_empty() {
+        return in_rotation.iter().map(|upstream| upstream.active() as u64).sum();
+    }
+    pool.slots.get(slot.0 as usize).map_or(0, |stats| {
+        let ended: u64 = stats.closes.iter().map(|counter| counter.get()).sum();
+        stats.connections.get().saturating_sub(ended)
+    })
+}
+
+/// Unix time in seconds.
+pub(super) fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
+    let status = pool.status.load();
+    view::Pool {
+        name: pool.config.name.clone(),
+        listen: pool.listening.iter().map(ToString::to_string).collect(),
+        mode: pool.config.mode.name().to_owned(),
+        strategy: pool.config.strategy.clone(),
+        generation: status.generation,
+        workers_desired: u32::try_from(pool.slots.len()).unwrap_or(u32::MAX),
+        workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
+        gate: gate(status.gate).to_owned(),
+        accepted: pool.stats.accepted.get(),
+        active: pool.stats.active.get(),
+        refused: pool.stats.refused.iter().map(|counter| counter.get()).sum(),
+        workers: status.workers.iter().map(|worker| worker_view(pool, worker, sample)).collect(),
+    }
+}
+
+fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Worker {
+    let usage = sample.group(worker.pid);
+    let stats = pool.slots.get(worker.slot.0 as usize);
+    let connections = |stats: &Arc<SlotStats>| stats.connections.get();
+    view::Worker {
+        slot: worker.slot.0,
+        state: worker.state.name().to_owned(),
+        state_seconds: seconds_since(worker.since),
+        pid: worker.pid,
+        up_seconds: worker.started.filter(|_| worker.pid.is_some()).map(seconds_since),
+        endpoint: worker.endpoint.as_ref().map(ToString::to_string),
+        said: worker.said.clone(),
+        backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
+        restarts: worker.restarts,
+        connections: stats.map_or(0, connections),
+        active: active(pool, worker.slot),
+        cpu_seconds: usage.map(|usage| usage.cpu_seconds),
+        memory_bytes: usage.map(|usage| usage.resident_bytes),
+        last_exit: worker.last_exit.as_ref().map(exit_view),
+        last_check: worker.last_check.as_ref().map(check_view),
+    }
+}
+
+fn exit_view(exit: &ExitStatus) -> view::Exit {
+    view::Exit {
+        what: exit.what.clone(),
+        code: exit.code,
+        ago_seconds: seconds_since(exit.at),
+        last_lines: exit.last_lines.clone(),
+    }
+}
+
+fn check_view(check: &CheckStatus) -> view::Check {
+    view::Check {
+        what: check.what.clone(),
+        is_ok: check.is_ok,
+        took_seconds: check.took.as_secs_f64(),
+        ago_seconds: seconds_since(check.at),
+    }
+}
+
+fn gate(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Open => "open",
+        Gate::Hold => "hold",
+        Gate::Refuse => "refuse",
+        Gate::Closing => "closing",
+    }
+}
+
+/// 0 if the clock was set back meanwhile.
+fn seconds_since(at: SystemTime) -> f64 {
+    at.elapsed().unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,160 @@
+//! Real HTTP over real sockets, with pools whose status is set by hand.
+
+mod http;
+mod metrics;
+mod page;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::door::ControlDoor;
+use super::{Context, Master, serve};
+use crate::config::{self, Program};
+use crate::pool::{ExitStatus, Pool, PoolStatus, SlotState};
+use crate::rotation::Gate;
+
+/// How long a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running admin side; ends with the test.
+pub(super) struct Server {
+    pub(super) port: SocketAddr,
+    pub(super) control: PathBuf,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) is_stopping: Arc<AtomicBool>,
+    pub(super) stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+    _door: ControlDoor,
+    _place: tempfile::TempDir,
+}
+
+impl Server {
+    pub(super) fn start(pools: Vec<Arc<Pool>>) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let control = place.path().join("control.sock");
+        let door = ControlDoor::open(&control).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap();
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let master = Master {
+            version: "1.2.3".to_owned(),
+            started: SystemTime::now(),
+            admin: Some(port),
+            max_connections: Some(1000),
+            is_stopping: Arc::clone(&is_stopping),
+        };
+        let context = Arc::new(Context::new(master, pools.clone(), Registry::new()).unwrap());
+        let stop = CancellationToken::new();
+        let socket = door.listener().unwrap();
+        let token = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(context, Some(listener), Some(socket), token));
+        });
+        Self { port, control, pools, is_stopping, stop, thread: Some(thread), _door: door, _place: place }
+    }
+
+    /// `GET` on the admin port.
+    pub(super) fn get(&self, path: &str) -> Reply {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.port))
+    }
+
+    /// Raw bytes on the admin port.
+    pub(super) fn ask(&self, request: &str) -> Reply {
+        let stream = self.connect();
+        (&stream).write_all(request.as_bytes()).unwrap();
+        Reply::read(stream)
+    }
+
+    pub(super) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.port).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.stop.cancel();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// `GET` on a control socket.
+pub(super) fn get_at(control: &Path, path: &str) -> Reply {
+    let mut stream = UnixStream::connect(control).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n").unwrap();
+    Reply::read(stream)
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Reply {
+    /// To the end of the connection.
+    pub(super) fn read(mut stream: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer in {text:?}"));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// A pool with one worker ready (this process, so that figures can be read) and one in backoff.
+pub(super) fn pool(name: &str) -> Arc<Pool> {
+    let config = config::Pool::new(name, Program::Demo);
+    let pool = Pool::new(config, 2, 1, vec!["127.0.0.1:8080".parse().unwrap()]);
+    let mut status = PoolStatus::new(2);
+    status.gate = Gate::Open;
+    let group = rustix::process::getpgrp().as_raw_nonzero().get();
+    let ready = &mut status.workers[0];
+    ready.state = SlotState::Ready;
+    ready.pid = Some(u32::try_from(group).unwrap());
+    ready.started = Some(SystemTime::now());
+    let failing = &mut status.workers[1];
+    failing.state = SlotState::Backoff;
+    failing.backoff = Some(Duration::from_millis(1500));
+    failing.last_exit = Some(ExitStatus {
+        what: "exit code 3".to_owned(),
+        code: 3,
+        at: SystemTime::now(),
+        last_lines: vec!["boom: missing DATABASE_URL".to_owned()],
+    });
+    pool.status.store(Arc::new(status));
+    Arc::new(pool)
+}
+
+/// Changes a pool's published status.
+pub(super) fn publish(pool: &Pool, change: impl FnOnce(&mut PoolStatus)) {
+    let mut status = PoolStatus::clone(&pool.status.load());
+    change(&mut status);
+    pool.status.store(Arc::new(status));
+}

@@ -1,0 +1,51 @@
+//! The status page.
+
+use super::*;
+use crate::pool::CheckStatus;
+
+#[test]
+fn nothing_that_a_worker_says_becomes_markup() {
+    let server = Server::start(vec![pool("<script>alert(1)</script>")]);
+    publish(&server.pools[0], |status| {
+        let worker = &mut status.workers[1];
+        worker.said = Some("<img src=x onerror=alert(1)>\u{1b}[2J".to_owned());
+        worker.last_check = Some(CheckStatus {
+            what: "\"><script>".to_owned(),
+            is_ok: false,
+            took: Duration::ZERO,
+            at: SystemTime::now(),
+        });
+        if let Some(exit) = &mut worker.last_exit {
+            exit.what = "</td><script>".to_owned();
+            exit.last_lines = vec!["</pre><script>'&".to_owned()];
+        }
+    });
+    let page = server.get("/").body;
+    assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{1b}'), "{page}");
+    for text in
+        ["&lt;script&gt;alert(1)", "&lt;img src=x", "&quot;&gt;&lt;script", "&lt;/pre&gt;&lt;script&gt;&#39;&amp;"]
+    {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+}
+
+#[test]
+fn the_page_shows_pools_workers_and_links() {
+    let server = Server::start(vec![pool("api")]);
+    let page = server.get("/").body;
+    for text in [
+        "<h2>api</h2>",
+        "api/0",
+        "api/1",
+        "1 of 2 ready",
+        "round-robin",
+        "exit code 3",
+        "boom: missing",
+        "href=\"metrics\"",
+    ] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+    assert!(
+        !page.contains("style=") && !page.contains("<style") && !page.contains("http://") && !page.contains("https://")
+    );
+}

@@ -1,0 +1,90 @@
+//! Figures and a worker's situation in words, the same on page and command line.
+
+use super::view;
+
+/// `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
+    let whole = seconds as u64;
+    match whole {
+        // Rounded here, so that 9.96 does not become 10.0.
+        0..=9 => format!("{:.1}s", (seconds * 10.0).floor() / 10.0),
+        10..=59 => format!("{whole}s"),
+        60..=3_599 => format!("{}m{:02}s", whole / 60, whole % 60),
+        3_600..=86_399 => format!("{}h{:02}m", whole / 3_600, whole / 60 % 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole / 3_600 % 24),
+    }
+}
+
+/// `512B`, `9.8K`, `118M`, `1.2G`; powers of 1024.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G"] {
+        if value < 1023.5 {
+            let digits = usize::from(value < 9.95 && unit != "B");
+            return format!("{value:.digits$}{unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1}T")
+}
+
+/// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.
+pub(crate) fn note(worker: &view::Worker) -> String {
+    let mut parts = Vec::new();
+    if let Some(backoff) = worker.backoff_seconds.filter(|_| matches!(worker.state.as_str(), "backoff" | "failed")) {
+        parts.push(format!("next start in {}", duration(backoff - worker.state_seconds)));
+    }
+    if let Some(check) = worker.last_check.as_ref().filter(|check| !check.is_ok) {
+        parts.push(format!("check: {}", escape(&check.what)));
+    }
+    if let Some(exit) = &worker.last_exit {
+        parts.push(format!("last exit: {}, {} ago", escape(&exit.what), duration(exit.ago_seconds)));
+    }
+    if let Some(said) = worker.said.as_ref().filter(|said| !said.is_empty()) {
+        parts.push(format!("says: {}", escape(said)));
+    }
+    parts.join("; ")
+}
+
+/// The text without what could move a terminal's cursor or the order of letters: control characters and the invisible
+/// ones that change direction are written as escapes. At most 200 characters.
+pub(crate) fn escape(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let is_safe = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut safe = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i == LONGEST {
+            safe.push('…');
+            break;
+        }
+        if is_safe(c) { safe.push(c) } else { safe.extend(c.escape_default()) }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let written = [0.0, 0.44, 9.96, 59.9, 60.0, 192.0, 3_720.0, 183_600.0, f64::NAN, -3.0].map(duration);
+        assert_eq!(written, ["0.0s", "0.4s", "9.9s", "59s", "1m00s", "3m12s", "1h02m", "2d03h", "0.0s", "0.0s"]);
+    }
+
+    #[test]
+    fn sizes_have_two_or_three_digits() {
+        let sizes = [0, 512, 1023, 1024, 10_000, 61_865_984, 123_731_968, 1_288_490_188, 2_u64.pow(45)];
+        assert_eq!(sizes.map(bytes), ["0B", "512B", "1023B", "1.0K", "9.8K", "59M", "118M", "1.2G", "32.0T"]);
+    }
+
+    #[test]
+    fn a_worker_cannot_write_to_the_operators_terminal() {
+        assert_eq!(escape("ok — ü\u{1b}[2J\r\n\u{202e}x\u{9b}"), "ok — ü\\u{1b}[2J\\r\\n\\u{202e}x\\u{9b}");
+        assert_eq!(escape(&"x".repeat(1000)).chars().count(), 201);
+    }
+}
