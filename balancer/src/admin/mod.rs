@@ -28,4 +28,4 @@ pub use context::{Context, Master};
 pub use server::serve;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! Flags, the commands that ask a running master, exit codes.
 
 mod args;
+mod client;
 mod config_cmd;
 mod healthcheck;
 mod internal;

@@ -26,19 +26,19 @@ use crate::rotation::Gate;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running admin side; ends with the test.
-pub(super) struct Server {
-    pub(super) port: SocketAddr,
-    pub(super) control: PathBuf,
-    pub(super) pools: Vec<Arc<Pool>>,
-    pub(super) is_stopping: Arc<AtomicBool>,
-    pub(super) stop: CancellationToken,
+pub(crate) struct Server {
+    pub(crate) port: SocketAddr,
+    pub(crate) control: PathBuf,
+    pub(crate) pools: Vec<Arc<Pool>>,
+    pub(crate) is_stopping: Arc<AtomicBool>,
+    pub(crate) stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     _door: ControlDoor,
     _place: tempfile::TempDir,
 }
 
 impl Server {
-    pub(super) fn start(pools: Vec<Arc<Pool>>) -> Self {
+    pub(crate) fn start(pools: Vec<Arc<Pool>>) -> Self {
         let place = tempfile::tempdir().unwrap();
         let control = place.path().join("control.sock");
         let door = ControlDoor::open(&control).unwrap();
@@ -64,24 +64,24 @@ impl Server {
     }
 
     /// `GET` on the admin port.
-    pub(super) fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.port))
     }
 
     /// Raw bytes on the admin port.
-    pub(super) fn ask(&self, request: &str) -> Reply {
+    pub(crate) fn ask(&self, request: &str) -> Reply {
         let stream = self.connect();
         (&stream).write_all(request.as_bytes()).unwrap();
         Reply::read(stream)
     }
 
-    pub(super) fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.port).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.stop.cancel();
         self.thread.take().unwrap().join().unwrap();
     }
@@ -97,7 +97,7 @@ impl Drop for Server {
 }
 
 /// `GET` on a control socket.
-pub(super) fn get_at(control: &Path, path: &str) -> Reply {
+pub(crate) fn get_at(control: &Path, path: &str) -> Reply {
     let mut stream = UnixStream::connect(control).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n").unwrap();
@@ -106,15 +106,15 @@ pub(super) fn get_at(control: &Path, path: &str) -> Reply {
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
     /// To the end of the connection.
-    pub(super) fn read(mut stream: impl Read) -> Self {
+    pub(crate) fn read(mut stream: impl Read) -> Self {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
@@ -123,13 +123,13 @@ impl Reply {
         Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
 /// A pool with one worker ready (this process, so that figures can be read) and one in backoff.
-pub(super) fn pool(name: &str) -> Arc<Pool> {
+pub(crate) fn pool(name: &str) -> Arc<Pool> {
     let config = config::Pool::new(name, Program::Demo);
     let pool = Pool::new(config, 2, 1, vec!["127.0.0.1:8080".parse().unwrap()]);
     let mut status = PoolStatus::new(2);
@@ -153,7 +153,7 @@ pub(super) fn pool(name: &str) -> Arc<Pool> {
 }
 
 /// Changes a pool's published status.
-pub(super) fn publish(pool: &Pool, change: impl FnOnce(&mut PoolStatus)) {
+pub(crate) fn publish(pool: &Pool, change: impl FnOnce(&mut PoolStatus)) {
     let mut status = PoolStatus::clone(&pool.status.load());
     change(&mut status);
     pool.status.store(Arc::new(status));

@@ -1,0 +1,227 @@
+//! Asks a running master over HTTP: on its control socket, or at `http://HOST:PORT`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::failure::{Failure, code};
+
+/// For one question, from connect to the answer's last byte.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// More than a master with thousands of workers says.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Where the master is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Socket(PathBuf),
+    /// Host and port.
+    Http(String),
+}
+
+/// What the master said.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The body.
+    pub(super) body: Bytes,
+}
+
+/// Asks for `path` at `control`, which is the path of a control socket or `http://HOST:PORT`.
+///
+/// # Errors
+///
+/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::FAILED`] if there is no whole answer within 5 s.
+pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
+    let place = Place::parse(control)?;
+    let failed =
+        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {place}")).cause(cause);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let answer = runtime.block_on(async {
+        timeout(DEADLINE, ask(&place, path))
+            .await
+            .unwrap_or_else(|_| Err(Trouble::Answer("it took more than 5 s".into())))
+    });
+    // A name that is still being looked up must not hold us.
+    runtime.shutdown_background();
+    answer.map_err(|trouble| match trouble {
+        Trouble::Connect(error) => unreachable_at(&place, &error),
+        Trouble::Answer(cause) => failed(cause),
+    })
+}
+
+enum Trouble {
+    Connect(io::Error),
+    Answer(String),
+}
+
+impl From<hyper::Error> for Trouble {
+    fn from(error: hyper::Error) -> Self {
+        Self::Answer(error.to_string())
+    }
+}
+
+async fn ask(place: &Place, path: &str) -> Result<Reply, Trouble> {
+    match place {
+        Place::Socket(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(Trouble::Connect)?;
+            exchange(stream, "localhost", path).await
+        }
+        Place::Http(authority) => {
+            let stream = TcpStream::connect(authority.as_str()).await.map_err(Trouble::Connect)?;
+            exchange(stream, authority, path).await
+        }
+    }
+}
+
+async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Reply, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder().method(Method::GET).uri(path).header(HOST, host).header(CONNECTION, "close");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Trouble::Answer(error.to_string()))?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| Trouble::Answer(error.to_string()))?.to_bytes();
+        Ok(Reply { status, body })
+    };
+    let mut answer = std::pin::pin!(answer);
+    // The connection moves the bytes while the answer is awaited; its own end says nothing that the answer does not.
+    tokio::select! {
+        answer = &mut answer => return answer,
+        _ = connection => {}
+    }
+    answer.await
+}
+
+impl Place {
+    fn parse(control: &Path) -> Result<Self, Failure> {
+        let Some(text) = control.to_str() else { return Ok(Self::Socket(control.to_owned())) };
+        let wrong = |hint: &str| Err(Failure::new(code::USAGE, format!("cannot ask a master at {text}")).hint(hint));
+        if text.starts_with("https://") {
+            return wrong("the admin port speaks plain HTTP: write http://HOST:PORT");
+        }
+        let Some(authority) = text.strip_prefix("http://") else { return Ok(Self::Socket(control.to_owned())) };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let port = authority.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if port.is_none() || authority.contains(['/', '@', '?', '#']) {
+            return wrong("write http://HOST:PORT, such as http://127.0.0.1:9900");
+        }
+        Ok(Self::Http(authority.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Socket(path) => path.display().fmt(f),
+            Place::Http(authority) => write!(f, "http://{authority}"),
+        }
+    }
+}
+
+fn unreachable_at(place: &Place, error: &io::Error) -> Failure {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    let failure = match (place, error.kind()) {
+        (Place::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            format!("no master is running (control socket {place}: {reason})")
+        }
+        (Place::Socket(_), _) => format!("the master cannot be reached (control socket {place}: {reason})"),
+        (Place::Http(_), _) => format!("no master can be reached (admin port {place}: {reason})"),
+    };
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "ask as the user that runs the master, or as root",
+        _ => "start one with `roundelay run`, or point to it with --control",
+    };
+    Failure::new(code::NO_MASTER, failure).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn paths_and_urls_are_told_apart() {
+        let parse = |text: &str| Place::parse(Path::new(text)).map_err(|failure| failure.code);
+        assert_eq!(parse("/run/x.sock"), Ok(Place::Socket("/run/x.sock".into())));
+        assert_eq!(parse("http://127.0.0.1:9900"), Ok(Place::Http("127.0.0.1:9900".into())));
+        assert_eq!(parse("http://[::1]:9900/"), Ok(Place::Http("[::1]:9900".into())));
+        for text in
+            ["http://", "http://:1", "http://host", "http://host:x", "http://h:1/path", "http://a@h:1", "https://h:1"]
+        {
+            assert_eq!(parse(text), Err(code::USAGE), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_master_the_message_names_the_socket_and_what_to_do() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("control.sock");
+        let failure = get(&socket, "/").unwrap_err();
+        assert_eq!(failure.code, code::NO_MASTER);
+        let expected = format!("no master is running (control socket {}: no such file)", socket.display());
+        assert_eq!(failure.error, expected);
+        assert!(failure.hint.unwrap().contains("roundelay run"));
+
+        drop(UnixListener::bind(&socket).unwrap());
+        let failure = get(&socket, "/").unwrap_err();
+        assert_eq!(failure.code, code::NO_MASTER);
+        assert!(failure.error.contains("nobody listens there"), "{failure}");
+    }
+
+    #[test]
+    fn an_http_address_is_asked_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 503 x\r\nContent-Length: 5\r\n\r\nworse").unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let reply = get(Path::new(&format!("http://{address}")), "/readyz").unwrap();
+        assert_eq!((reply.status, &reply.body[..]), (503, &b"worse"[..]));
+        let request = server.join().unwrap().to_ascii_lowercase();
+        assert!(request.starts_with("get /readyz http/1.1\r\n") && request.contains(&format!("host: {address}\r\n")));
+    }
+
+    #[test]
+    fn half_an_answer_is_a_failure_and_not_a_missing_master() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhal").unwrap();
+        });
+        let failure = get(Path::new(&format!("http://{address}")), "/").unwrap_err();
+        assert_eq!(failure.code, code::FAILED, "{failure}");
+        server.join().unwrap();
+    }
+}

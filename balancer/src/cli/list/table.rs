@@ -1,0 +1,235 @@
+//! The table of `list`: no borders, heads in capitals, two spaces between columns, figures to the right. What is not
+//! measured is `-`, never 0. Colour only repeats what a word says.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::admin::view::{Pool, State, Worker};
+use crate::admin::words::{bytes, duration, escape, note};
+
+/// The CPU column is time used so far: a share would need two looks.
+const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
+const COLUMNS: usize = 9;
+/// The first columns hold words and start on the left.
+const WORDS: usize = 2;
+
+/// One line: the columns, and a note that may be as long as it is.
+struct Row {
+    cells: [String; COLUMNS],
+    note: String,
+}
+
+/// The whole table, with colours as escape sequences and a line feed at the end.
+pub(super) fn render(state: &State) -> String {
+    let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
+    for pool in &state.pools {
+        rows.push(pool_row(state, pool));
+        rows.extend(pool.workers.iter().map(|worker| worker_row(pool, worker)));
+    }
+    let width = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let style = if column == 1 { style(cell) } else { Style::new() };
+            // Writing to a `String` cannot fail.
+            let _ = match column < WORDS {
+                true => write!(line, "{gap}{style}{cell}{style:#}{padding}"),
+                false => write!(line, "{gap}{padding}{cell}"),
+            };
+        }
+        if !row.note.is_empty() {
+            line.push_str("  ");
+            line.push_str(&row.note);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn pool_row(state: &State, pool: &Pool) -> Row {
+    let word = match (state.is_stopping, pool.workers_ready) {
+        (true, _) => "stopping",
+        (false, 0) => "down",
+        (false, ready) if ready < pool.workers_desired => "degraded",
+        (false, _) => "ready",
+    };
+    let measured = |figure: fn(&Worker) -> Option<f64>| {
+        let figures: Vec<f64> = pool.workers.iter().filter_map(figure).collect();
+        (!figures.is_empty()).then(|| figures.iter().sum::<f64>())
+    };
+    let restarts: u64 = pool.workers.iter().map(|worker| worker.restarts).sum();
+    let note = match pool.gate.as_str() {
+        "hold" => "clients wait for a worker".to_owned(),
+        "refuse" => "clients are refused".to_owned(),
+        _ => String::new(),
+    };
+    Row {
+        cells: [
+            escape(&pool.name),
+            word.to_owned(),
+            format!("{}/{}", pool.workers_ready, pool.workers_desired),
+            String::new(),
+            figure(measured(|worker| worker.cpu_seconds).map(duration)),
+            figure(measured(|worker| worker.memory_bytes.map(|bytes| bytes as f64)).map(|sum| bytes(sum as u64))),
+            pool.active.to_string(),
+            pool.accepted.to_string(),
+            restarts.to_string(),
+        ],
+        note,
+    }
+}
+
+fn worker_row(pool: &Pool, worker: &Worker) -> Row {
+    Row {
+        cells: [
+            format!("  {}/{}", escape(&pool.name), worker.slot),
+            escape(&worker.state),
+            figure(worker.pid.map(|pid| pid.to_string())),
+            figure(worker.up_seconds.map(duration)),
+            figure(worker.cpu_seconds.map(duration)),
+            figure(worker.memory_bytes.map(bytes)),
+            worker.active.to_string(),
+            worker.connections.to_string(),
+            worker.restarts.to_string(),
+        ],
+        note: note(worker),
+    }
+}
+
+fn figure(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "-".to_owned())
+}
+
+fn style(state: &str) -> Style {
+    let color = match state {
+        "ready" => AnsiColor::Green,
+        "backoff" | "failed" | "suspect" | "down" => AnsiColor::Red,
+        "STATE" => return Style::new(),
+        _ => AnsiColor::Yellow,
+    };
+    color.on_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::view::{Check, Exit};
+
+    fn worker(slot: u32, state: &str) -> Worker {
+        Worker {
+            slot,
+            state: state.to_owned(),
+            state_seconds: 192.4,
+            pid: Some(40112),
+            up_seconds: Some(192.4),
+            endpoint: None,
+            said: None,
+            backoff_seconds: None,
+            restarts: 0,
+            connections: 406,
+            active: 7,
+            cpu_seconds: Some(20.5),
+            memory_bytes: Some(61_865_984),
+            last_exit: None,
+            last_check: None,
+        }
+    }
+
+    fn state(workers: Vec<Worker>) -> State {
+        let ready = workers.iter().filter(|worker| worker.state == "ready").count();
+        let pool = Pool {
+            name: "api".to_owned(),
+            listen: vec![],
+            mode: "proxy".to_owned(),
+            strategy: "round-robin".to_owned(),
+            generation: 1,
+            workers_desired: u32::try_from(workers.len()).unwrap(),
+            workers_ready: u32::try_from(ready).unwrap(),
+            gate: "open".to_owned(),
+            accepted: 812,
+            active: 14,
+            refused: 0,
+            workers,
+        };
+        State {
+            schema: State::SCHEMA.to_owned(),
+            version: "1.2.3".to_owned(),
+            pid: 1,
+            started: 0.0,
+            is_ready: true,
+            is_stopping: false,
+            admin: None,
+            pools: vec![pool],
+        }
+    }
+
+    fn plain(state: &State) -> String {
+        anstream::adapter::strip_str(&render(state)).to_string()
+    }
+
+    #[test]
+    fn figures_align_and_trouble_has_a_note() {
+        let failing = Worker {
+            pid: None,
+            up_seconds: None,
+            cpu_seconds: None,
+            memory_bytes: None,
+            state_seconds: 0.5,
+            backoff_seconds: Some(4.5),
+            restarts: 12,
+            active: 0,
+            last_exit: Some(Exit { what: "exit code 3".into(), code: 3, ago_seconds: 65.0, last_lines: vec![] }),
+            ..worker(1, "backoff")
+        };
+        let suspect = Worker {
+            last_check: Some(Check {
+                what: "tcp 127.0.0.1:20001: connection refused".into(),
+                is_ok: false,
+                took_seconds: 0.1,
+                ago_seconds: 0.2,
+            }),
+            ..worker(10, "suspect")
+        };
+        let expected = "\
+POOL/WORKER  STATE       PID     UP  CPU   MEM  CONN  TOTAL  RESTARTS
+api          degraded    1/3         41s  118M    14    812        12
+  api/0      ready     40112  3m12s  20s   59M     7    406         0
+  api/1      backoff       -      -    -     -     0    406        12  next start in 4.0s; last exit: exit code 3, 1m05s ago
+  api/10     suspect   40112  3m12s  20s   59M     7    406         0  check: tcp 127.0.0.1:20001: connection refused
+";
+        assert_eq!(plain(&state(vec![worker(0, "ready"), failing, suspect])), expected);
+    }
+
+    #[test]
+    fn colour_changes_no_letter() {
+        let state = state(vec![worker(0, "ready")]);
+        let coloured = render(&state);
+        assert!(coloured.contains("\u{1b}["));
+        assert_eq!(plain(&state).lines().count(), 3);
+        assert!(!plain(&state).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_a_worker_says_cannot_steer_the_terminal() {
+        let loud = Worker { said: Some("\u{1b}]0;x\u{7}\r\nfake line".into()), ..worker(0, "ready") };
+        let table = plain(&state(vec![loud]));
+        assert_eq!(table.lines().count(), 3);
+        assert!(table.contains(r"says: \u{1b}]0;x\u{7}\r\nfake line"), "{table}");
+    }
+
+    #[test]
+    fn a_pool_without_a_worker_in_rotation_is_down() {
+        let mut state = state(vec![worker(0, "failed")]);
+        state.pools[0].gate = "refuse".into();
+        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          down"));
+        assert!(plain(&state).contains("clients are refused"));
+        state.is_stopping = true;
+        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          stopping"));
+    }
+}
