@@ -169,3 +169,76 @@ fn log(ended: hyper::Result<()>) {
         debug!(%cause, "an admin connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::admin::tests::{context, pool};
+
+    fn one_pool() -> Arc<Context> {
+        context(vec![pool("api")], None, &Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_accept_error_ends_the_door_and_want_of_descriptors_makes_it_pause() {
+        let (mut client, stream) = duplex(64 * 1024);
+        let error = |errno: rustix::io::Errno| Err(io::Error::from(errno));
+        use rustix::io::Errno;
+        // From the back: the client comes last.
+        let script: Vec<io::Result<Option<DuplexStream>>> =
+            vec![Ok(Some(stream)), Ok(None), error(Errno::CONNABORTED), error(Errno::NFILE), error(Errno::MFILE)];
+        let script = Mutex::new(script);
+        let accept = async || {
+            let next = script.lock().unwrap().pop();
+            match next {
+                Some(next) => next,
+                None => std::future::pending().await,
+            }
+        };
+        let (context, stop, began) = (one_pool(), CancellationToken::new(), Instant::now());
+        let asking = async {
+            client.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            stop.cancel();
+            (answer, began.elapsed())
+        };
+        let ((), (answer, elapsed)) = tokio::join!(door(&context, Entrance::Port, &stop, accept), asking);
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        assert!(elapsed >= 2 * PAUSE, "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_answer_loses_the_place() {
+        let (mut client, stream) = duplex(64);
+        client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let began = Instant::now();
+        connection(one_pool(), Entrance::Port, stream, CancellationToken::new()).await;
+        assert!(began.elapsed() <= LIFE + 2 * LAST_ANSWER, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_ever_loses_the_place_after_an_answer() {
+        let (mut client, stream) = duplex(64 * 1024);
+        let asking = async {
+            let mut answers = 0;
+            let mut answer = [0; 4096];
+            loop {
+                let written = client.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+                if written.is_err() || client.read(&mut answer).await.unwrap() == 0 {
+                    return answers;
+                }
+                answers += 1;
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let served = connection(one_pool(), Entrance::Port, stream, CancellationToken::new());
+        let ((), answers) = tokio::join!(served, asking);
+        assert!((55..=65).contains(&answers), "{answers}");
+    }
+}

@@ -45,14 +45,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap();
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let master = Master {
-            version: "1.2.3".to_owned(),
-            started: SystemTime::now(),
-            admin: Some(port),
-            max_connections: Some(1000),
-            is_stopping: Arc::clone(&is_stopping),
-        };
-        let context = Arc::new(Context::new(master, pools.clone(), Registry::new()).unwrap());
+        let context = context(pools.clone(), Some(port), &is_stopping);
         let stop = CancellationToken::new();
         let socket = door.listener().unwrap();
         let token = stop.clone();
@@ -94,6 +87,17 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+pub(crate) fn context(pools: Vec<Arc<Pool>>, admin: Option<SocketAddr>, is_stopping: &Arc<AtomicBool>) -> Arc<Context> {
+    let master = Master {
+        version: "1.2.3".to_owned(),
+        started: SystemTime::now(),
+        admin,
+        max_connections: Some(1000),
+        is_stopping: Arc::clone(is_stopping),
+    };
+    Arc::new(Context::new(master, pools, Registry::new()).unwrap())
 }
 
 /// `GET` on a control socket.
