@@ -79,6 +79,7 @@ impl Incoming {
             match listener.accept_waiting() {
                 Ok(Some(stream)) => return Some(stream),
                 Err(error) if is_of_one_connection(&error) => {}
+                // Out of descriptors, too: a worker that is told to leave does not stay for want of one.
                 Ok(None) | Err(_) => self.close_one(),
             }
         }

@@ -31,14 +31,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Listens as the environment says and begins to watch for SIGTERM. Call once, inside a tokio runtime whose I/O and
-    /// time drivers are enabled.
+    /// Listens as the environment says and begins to watch for SIGTERM. Call once in a process.
     ///
     /// Without a master the worker is slot 0 of 1 in a pool called `worker`; `PORT` has to be set then.
     ///
     /// # Errors
     ///
     /// If there is nothing to listen on, the address is taken, or a variable of the contract makes no sense.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its I/O and time drivers (`enable_all`), as all of tokio does.
     pub async fn from_env() -> Result<Self, StartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
         let worker = Self::open(&|name: &str| std::env::var_os(name)).await?;

@@ -160,3 +160,17 @@ fn text<B>(status: StatusCode, body: impl Into<Bytes>) -> Answer<B> {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::USAGE;
+
+    #[test]
+    fn the_404_and_the_documentation_list_the_same_routes() {
+        let told: Vec<_> = USAGE.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+        let documented =
+            include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+        assert_eq!(told, documented.collect::<Vec<_>>());
+        assert_eq!(told.len(), 10);
+    }
+}
