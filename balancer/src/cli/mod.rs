@@ -79,8 +79,7 @@ fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
         Some("off") => Control::Off,
         Some(path) => Control::Path(path.into()),
     };
-    let uid = rustix::process::geteuid().as_raw();
-    let path = control.path(uid, std::env::var_os("XDG_RUNTIME_DIR").as_deref(), &std::env::temp_dir());
+    let path = crate::admin::door::path(&control);
     path.ok_or_else(|| {
         Failure::new(code::USAGE, "a master without a control socket cannot be asked")
             .hint("point to its socket with --control PATH")

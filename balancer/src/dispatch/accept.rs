@@ -137,7 +137,7 @@ impl AcceptLoop {
             }
             let client = match self.accept() {
                 Ok(client) => client,
-                Err(turn) if turn == Turn::More => continue,
+                Err(Turn::More) => continue,
                 Err(turn) => return turn,
             };
             self.lane.pool.stats.accepted.increment();

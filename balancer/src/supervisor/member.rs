@@ -13,7 +13,7 @@ use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
 use super::probe::{self, Verdict};
 use super::slot::Slot;
-use super::{Input, News, Resources, elsewhere, end_in_words};
+use super::{Cut, Input, News, Resources, elsewhere, end_in_words};
 use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::os::inspect;
@@ -35,6 +35,7 @@ pub(super) struct Member {
     id: SlotId,
     pool: Arc<Pool>,
     resources: Arc<Resources>,
+    cut: Arc<Cut>,
     inputs: mpsc::UnboundedSender<Input>,
     process: Option<Process>,
     state: SlotState,
@@ -75,6 +76,7 @@ impl Member {
         index: usize,
         pool: &Arc<Pool>,
         resources: &Arc<Resources>,
+        cut: &Arc<Cut>,
         inputs: &mpsc::UnboundedSender<Input>,
     ) -> Self {
         let mut chance = fastrand::Rng::new();
@@ -83,6 +85,7 @@ impl Member {
             id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
             pool: Arc::clone(pool),
             resources: Arc::clone(resources),
+            cut: Arc::clone(cut),
             inputs: inputs.clone(),
             process: None,
             state: SlotState::Stopped,
@@ -226,6 +229,7 @@ impl Member {
         let Some(mut process) = self.process.take() else { return };
         process.upstream.set_standing(Standing::Dead);
         self.resources.give_back_port(process.port);
+        (self.cut)(self.id, process.upstream.incarnation);
         let what = end_in_words(exit, process.start_error.as_deref());
         let was_asked = matches!(self.state, SlotState::Draining | SlotState::Stopping);
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
@@ -313,11 +317,11 @@ impl Member {
         });
     }
 
-    pub(super) fn cut(&self, resources: &Resources) {
+    pub(super) fn cut(&self) {
         if let Some(upstream) = self.upstream() {
             let open = upstream.active();
             tracing::warn!(worker = %self.name(), pid = self.pid(), open, "drain deadline: cutting what is still open");
-            (resources.cut)(&self.pool.config.name, self.id, upstream.incarnation);
+            (self.cut)(self.id, upstream.incarnation);
         }
     }
 

@@ -39,7 +39,10 @@ use slot::{Effect, Event};
 
 pub use budget::SpawnBudget;
 pub use launch::DEMO_COMMAND;
-pub use resources::{Cut, Resources};
+pub use resources::Resources;
+
+/// Tells the data path that an incarnation's process is no more, or shall have no more connections.
+pub type Cut = Box<dyn Fn(SlotId, u64) + Send + Sync>;
 
 /// What the application asks of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +92,9 @@ pub struct Informer(mpsc::UnboundedSender<Input>);
 
 impl Supervisor {
     /// Starts the pool's task, and with it its workers, on the present runtime.
-    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>) -> Self {
+    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>, cut: Cut) -> Self {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        let task = tokio::spawn(Warden::new(pool, resources, &inputs).run(inbox));
+        let task = tokio::spawn(Warden::new(pool, resources, Arc::new(cut), &inputs).run(inbox));
         Self { inputs, task }
     }
 
@@ -140,9 +143,9 @@ struct Warden {
 }
 
 impl Warden {
-    fn new(pool: Arc<Pool>, resources: Arc<Resources>, inputs: &mpsc::UnboundedSender<Input>) -> Self {
+    fn new(pool: Arc<Pool>, resources: Arc<Resources>, cut: Arc<Cut>, inputs: &mpsc::UnboundedSender<Input>) -> Self {
         let now = Instant::now();
-        let members = (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, inputs)).collect();
+        let members = (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, &cut, inputs)).collect();
         Self {
             keeper: Keeper::new(pool.config.hold_timeout, now),
             boot: Boot::new(now + pool.config.ready_timeout),
@@ -301,7 +304,7 @@ impl Warden {
             }
             Effect::Admit => member.admitted(now),
             Effect::Withdraw => member.withdrawn(),
-            Effect::Cut => member.cut(&self.resources),
+            Effect::Cut => member.cut(),
             Effect::Terminate => member.end(Ending::Terminate),
             Effect::Kill => member.end(Ending::Kill),
             Effect::Restarted(cause) => self.pool.slots[index].restarts[cause as usize].increment(),

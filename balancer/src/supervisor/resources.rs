@@ -10,10 +10,6 @@ use super::SpawnBudget;
 use crate::os::child::Launcher;
 use crate::os::ports::Ports;
 use crate::output::Output;
-use crate::rotation::SlotId;
-
-/// Cuts the connections that an incarnation still holds: pool, slot, incarnation.
-pub type Cut = Box<dyn Fn(&str, SlotId, u64) + Send + Sync>;
 
 /// Shared by all pools of one master.
 pub struct Resources {
@@ -27,8 +23,6 @@ pub struct Resources {
     pub inherited: Vec<(OsString, OsString)>,
     /// The soft limit of open files to give workers.
     pub nofile: Option<u64>,
-    /// Cuts connections.
-    pub cut: Cut,
     ports: Mutex<Ports>,
     budget: Mutex<SpawnBudget>,
 }
@@ -40,12 +34,11 @@ impl Resources {
         output: Output,
         run_dir: PathBuf,
         nofile: Option<u64>,
-        cut: Cut,
         budget: SpawnBudget,
     ) -> Self {
         let ports = Mutex::new(Ports::new(fastrand::u64(..)));
         let inherited = std::env::vars_os().collect();
-        Self { launcher, output, run_dir, inherited, nofile, cut, ports, budget: Mutex::new(budget) }
+        Self { launcher, output, run_dir, inherited, nofile, ports, budget: Mutex::new(budget) }
     }
 
     pub(super) fn take_port(&self) -> std::io::Result<u16> {

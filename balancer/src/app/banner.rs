@@ -1,0 +1,88 @@
+//! What a person sees first: what runs where, and what to try next.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Origin;
+use crate::config::Address;
+use crate::pool::Pool;
+
+/// Prints it to standard error; not where that is no terminal and a log collector reads instead.
+pub(super) fn print(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) {
+    use std::io::Write;
+    let _ = anstream::stderr().write_all(text(origin, pools, admin, control).as_bytes());
+}
+
+fn text(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) -> String {
+    let mut text = String::new();
+    let from = match origin {
+        Origin::Demo => "no roundelay.toml here, so this is the built-in demo pool".to_owned(),
+        Origin::CommandLine => pools.first().map(|pool| pool.config.program.to_string()).unwrap_or_default(),
+        Origin::File(path) => path.display().to_string(),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\n  roundelay {}   {from}\n", env!("CARGO_PKG_VERSION"));
+    for pool in pools {
+        for address in &pool.listening {
+            let workers = match pool.slots.len() {
+                1 => "1 worker".to_owned(),
+                n => format!("{n} workers"),
+            };
+            let name = if pools.len() > 1 { format!("{}: ", pool.config.name) } else { String::new() };
+            let _ = writeln!(text, "  public     {:<29}  {name}{} over {workers}", url(address), pool.config.strategy);
+        }
+    }
+    if let Some(admin) = admin {
+        let _ = writeln!(text, "  admin      {:<29}  metrics at /metrics", format!("http://{admin}/"));
+    }
+    if let Some(control) = control {
+        let _ = writeln!(text, "  control    {}", control.display());
+    }
+    if *origin == Origin::Demo
+        && let Some(address) = pools.first().and_then(|pool| pool.listening.first())
+    {
+        let _ = writeln!(text, "\n  try    curl {:<25}  (again: the other worker answers)", url(address));
+        let _ = writeln!(text, "         roundelay list                  (kill -9 a pid, and list again)");
+        let _ = writeln!(text, "         roundelay run -- python3 -m http.server {{port}}");
+        let _ = writeln!(text, "  stop   Ctrl-C  (again to stop at once)");
+    }
+    text.push('\n');
+    text
+}
+
+/// What a person would type to reach it; a wildcard is reached by loopback.
+fn url(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
+        Address::Tcp(address) => format!("http://{address}/"),
+        Address::Unix(_) => address.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Program};
+
+    #[test]
+    fn it_says_what_runs_where_and_what_to_try() {
+        let config = config::Pool::new("demo", Program::Demo);
+        let listening = config.listen.clone();
+        let pools = [Arc::new(Pool::new(config, 2, 1, listening))];
+        let admin = Some(SocketAddr::from(([127, 0, 0, 1], 9900)));
+        let text = text(&Origin::Demo, &pools, admin, Some(Path::new("/run/c.sock")));
+        for part in [
+            "public     http://127.0.0.1:8080/",
+            "round-robin over 2 workers",
+            "admin      http://127.0.0.1:9900/",
+            "control    /run/c.sock",
+            "try    curl http://127.0.0.1:8080/",
+            "Ctrl-C",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}

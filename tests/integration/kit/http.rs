@@ -1,0 +1,50 @@
+//! One HTTP request on a connection of its own, read to its end.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::DEADLINE;
+
+/// An answer, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// `GET` on a new connection.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    request(stream, path)
+}
+
+/// The same on a unix socket.
+pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    request(stream, path)
+}
+
+/// The same on any connected stream.
+pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+fn parse(answer: &str) -> Option<Response> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    // A truncated answer is no answer.
+    let is_whole = length.is_none_or(|(_, length)| length.trim().parse() == Ok(body.len()));
+    is_whole.then(|| Response { status, head: head.to_owned(), body: body.to_owned() })
+}
