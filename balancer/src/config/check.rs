@@ -45,7 +45,7 @@ pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violatio
         times(pool, &mut found);
         environment(pool, &mut found);
     }
-    addresses(config, &mut found);
+    addresses(config, is_written, &mut found);
     admin(config, is_written, &mut found);
     found
 }
@@ -95,7 +95,7 @@ fn times(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// What the master tells every worker, whatever the pool's `env` says.
-const CONTRACT: [&str; 7] = [
+const CONTRACT: [&str; 8] = [
     "PORT",
     "HOST",
     "ROUNDELAY_POOL",
@@ -103,6 +103,7 @@ const CONTRACT: [&str; 7] = [
     "ROUNDELAY_WORKERS",
     "ROUNDELAY_GENERATION",
     "NODE_APP_INSTANCE",
+    "NOTIFY_SOCKET",
 ];
 
 fn environment(pool: &Pool, found: &mut Vec<Violation>) {
@@ -113,7 +114,7 @@ fn environment(pool: &Pool, found: &mut Vec<Violation>) {
     }
 }
 
-fn addresses(config: &Config, found: &mut Vec<Violation>) {
+fn addresses(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
     let each = |pool: &'_ Pool| (0..pool.listen.len()).collect::<Vec<_>>();
     let all: Vec<(&Pool, usize)> =
         config.pools.iter().flat_map(|pool| each(pool).into_iter().map(move |i| (pool, i))).collect();
@@ -132,7 +133,9 @@ fn addresses(config: &Config, found: &mut Vec<Violation>) {
             format!("pools `{}` and `{}` both listen on {what}", other.name, pool.name)
         };
         let violation = Violation::error(path(pool, &format!("listen[{i}]")), message);
-        found.push(violation.also(path(other, &format!("listen[{j}]"))));
+        let violation = violation.also(path(other, &format!("listen[{j}]")));
+        let is_default = !is_written(&path(pool, "listen"));
+        found.push(if is_default { violation.label("give each pool its own `listen`") } else { violation });
     }
     if let Control::Path(control) = &config.master.control {
         if control.as_os_str().len() > 107 {

@@ -68,9 +68,10 @@ pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> 
 /// A warning for every variable that is nearly one of ours.
 pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
     let known: Vec<String> =
-        FLAGS.map(Flag::variable).into_iter().chain(OTHER.iter().chain(&CONTRACT).map(|&s| s.to_owned())).collect();
+        FLAGS.map(Flag::variable).into_iter().chain(OTHER.iter().map(|&name| name.to_owned())).collect();
     let warn = |(name, _): &(String, String)| {
-        let rest = name.strip_prefix("ROUNDELAY_").filter(|_| !known.contains(name))?;
+        let rest =
+            name.strip_prefix("ROUNDELAY_").filter(|_| !known.contains(name) && !CONTRACT.contains(&name.as_str()))?;
         let meant = nearest(rest, known.iter().filter_map(|name| name.strip_prefix("ROUNDELAY_")))?;
         let problem = Problem::warning(Place::Words(name.clone()), "this variable is not read");
         Some(problem.label(format!("did you mean `ROUNDELAY_{meant}`?")))

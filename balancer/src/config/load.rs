@@ -190,6 +190,7 @@ impl Load {
                 return self.remember(path, value);
             }
             Err(Wrong::Expected) => (format!("{name} must be {expects}"), None, None),
+            Err(Wrong::Nearly(label)) => (format!("{name} must be {expects}"), Some(label), None),
             Err(Wrong::Because { message, label, at }) => (message, label, at),
         };
         let at = at.unwrap_or_else(|| value.at.clone());
@@ -269,3 +270,6 @@ impl Load {
         Ok(Loaded { config: self.config, origins: self.origins, warnings: problems })
     }
 }
+
+#[cfg(test)]
+mod tests;

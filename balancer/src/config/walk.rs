@@ -129,10 +129,14 @@ impl Walk {
         }
         let near = nearest(&word.text, below(scope.keys, prefix));
         let elsewhere = || {
-            let ends = |name: &str| name.rsplit('.').next() == Some(word.text.as_str());
-            let of_pool = POOL.iter().map(|key| key.name).find(|name| ends(name)).map(|name| (name, "[pool.NAME]"));
-            let global = GLOBAL.iter().map(|key| key.name).find(|name| ends(name));
-            of_pool.or(global.map(|name| (name, "the file")))
+            let ends = |name: &&str| name.rsplit('.').next() == Some(word.text.as_str());
+            let here = scope.keys.iter().map(|key| key.name).find(ends).filter(|_| prefix.is_empty());
+            let of_pool = || POOL.iter().map(|key| key.name).find(ends).map(|name| format!("`{name}` of [pool.NAME]"));
+            let global = || {
+                let (section, name) = GLOBAL.iter().map(|key| key.name).find(ends)?.split_once('.')?;
+                Some(format!("`{name}` of [{section}]"))
+            };
+            here.map(|name| format!("`{name}`")).or_else(of_pool).or_else(global)
         };
         let label = match near {
             Some(name) => {
@@ -142,7 +146,7 @@ impl Walk {
                 }
                 Some(format!("did you mean `{name}`?"))
             }
-            None => elsewhere().map(|(name, place)| format!("did you mean `{name}` of {place}?")),
+            None => elsewhere().map(|meant| format!("did you mean {meant}?")),
         };
         self.problem(&word.at, format!("unknown key `{}` in {title}", word.text), label);
     }

@@ -1,0 +1,48 @@
+//! How each kind of value is read and written: one [`Codec`] a kind. Pure.
+
+mod number;
+mod place;
+mod program;
+mod word;
+
+use super::problem::Place;
+use super::value::Value;
+
+pub(super) use number::*;
+pub(super) use place::*;
+pub(super) use program::*;
+pub(super) use word::*;
+
+/// Reads and writes one kind of value.
+pub(super) struct Codec<T: 'static> {
+    /// Completes "`key` must be …".
+    pub(super) expects: &'static str,
+    pub(super) read: fn(&Value) -> Result<T, Wrong>,
+    /// As TOML; `None` where leaving the key out is the only way to say it.
+    pub(super) show: fn(&T) -> Option<String>,
+}
+
+/// Why a value is refused.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// It is not what the codec expects.
+    Expected,
+    /// Nor is this, but it is near to what it expects: the label says to what.
+    Nearly(String),
+    /// Something better can be said of it.
+    Because {
+        message: String,
+        label: Option<String>,
+        /// An element of the value rather than the whole.
+        at: Option<Place>,
+    },
+}
+
+/// A string as TOML.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn because<T>(message: impl Into<String>, label: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong::Because { message: message.into(), label: Some(label.into()), at: None })
+}

@@ -1,0 +1,104 @@
+//! Addresses and paths.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::super::value::{Raw, Value};
+use super::super::{Address, Control, Probe};
+use super::{Codec, Wrong, because, quoted};
+
+/// What a health check asks.
+pub(in crate::config) const PROBE: Codec<Probe> = Codec {
+    expects: "\"tcp\", \"none\" or a path such as \"/health\"",
+    read: |value| match value.text().ok_or(Wrong::Expected)? {
+        "tcp" => Ok(Probe::Tcp),
+        "none" => Ok(Probe::None),
+        // The path goes into a request line as it stands.
+        path if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Probe::Http { path: path.to_owned() })
+        }
+        path if path.starts_with('/') => {
+            because(format!("`{path}` cannot stand in a request"), "write spaces and letters beyond ASCII as %XX")
+        }
+        _ => Err(Wrong::Expected),
+    },
+    show: |probe| {
+        Some(quoted(match probe {
+            Probe::None => "none",
+            Probe::Tcp => "tcp",
+            Probe::Http { path } => path,
+        }))
+    },
+};
+
+fn read_address(value: &Value) -> Result<Address, Wrong> {
+    let wrong = |message| Wrong::Because { message, label: None, at: Some(value.at.clone()) };
+    let text = value.text().ok_or_else(|| wrong("an address must be a string".to_owned()))?;
+    let address = text.parse::<Address>().map_err(|error| wrong(error.to_string()))?;
+    match &address {
+        // `sockaddr_un` has 108 bytes and the path must end with a NUL.
+        Address::Unix(path) if path.as_os_str().len() > 107 => {
+            let length = path.as_os_str().len();
+            Err(wrong(format!("a unix socket's path may have 107 bytes, and this one has {length}")))
+        }
+        _ => Ok(address),
+    }
+}
+
+/// Public addresses.
+pub(in crate::config) const LISTEN: Codec<Vec<Address>> = Codec {
+    expects: "an address such as \"127.0.0.1:8080\", or a list of them",
+    read: |value| match &value.raw {
+        Raw::List(items) if items.is_empty() => Err(Wrong::Expected),
+        Raw::List(items) => items.iter().map(read_address).collect(),
+        _ => value.text().ok_or(Wrong::Expected).and_then(|_| read_address(value)).map(|address| vec![address]),
+    },
+    show: |addresses| {
+        let each: Vec<String> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
+        Some(if let [one] = each.as_slice() { one.clone() } else { format!("[{}]", each.join(", ")) })
+    },
+};
+
+/// The admin port.
+pub(in crate::config) const ADMIN_LISTEN: Codec<Option<SocketAddr>> = Codec {
+    expects: "an address such as \"127.0.0.1:9900\", or \"off\"",
+    read: |value| match value.text().ok_or(Wrong::Expected)? {
+        "off" => Ok(None),
+        _ => match read_address(value)? {
+            Address::Tcp(address) => Ok(Some(address)),
+            Address::Unix(_) => because("the admin port is a TCP address", "the unix door is `control` in [master]"),
+        },
+    },
+    show: |listen| Some(quoted(&listen.map_or_else(|| "off".to_owned(), |address| address.to_string()))),
+};
+
+fn read_path(value: &Value) -> Result<PathBuf, Wrong> {
+    match value.text() {
+        Some(text) if !text.is_empty() && !text.contains('\0') => Ok(PathBuf::from(text)),
+        _ => Err(Wrong::Expected),
+    }
+}
+
+/// The control socket.
+pub(in crate::config) const CONTROL: Codec<Control> = Codec {
+    expects: "\"auto\", \"off\" or the path of a unix socket",
+    read: |value| match value.text() {
+        Some("auto") => Ok(Control::Auto),
+        Some("off") => Ok(Control::Off),
+        _ => read_path(value).map(Control::Path),
+    },
+    show: |control| {
+        Some(quoted(&match control {
+            Control::Auto => "auto".to_owned(),
+            Control::Off => "off".to_owned(),
+            Control::Path(path) => path.display().to_string(),
+        }))
+    },
+};
+
+/// Where workers run.
+pub(in crate::config) const CWD: Codec<Option<PathBuf>> = Codec {
+    expects: "the path of a directory",
+    read: |value| read_path(value).map(Some),
+    show: |cwd| cwd.as_ref().map(|path| quoted(&path.display().to_string())),
+};

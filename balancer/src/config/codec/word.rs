@@ -1,0 +1,96 @@
+//! Words of a fixed list.
+
+use super::super::value::{Value, nearest};
+use super::super::{GiveUp, LogFormat, Ready};
+use super::{Codec, Wrong, because, quoted};
+use crate::mode::Mode;
+use crate::strategy;
+
+fn read_word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let text = value.text().ok_or(Wrong::Expected)?;
+    if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*meant);
+    }
+    match nearest(text, words.iter().map(|(word, _)| *word)) {
+        Some(word) => Err(Wrong::Nearly(format!("did you mean `{word}`?"))),
+        None => Err(Wrong::Expected),
+    }
+}
+
+fn show_word<T: PartialEq>(meant: &T, words: &[(&str, T)]) -> Option<String> {
+    words.iter().find(|(_, one)| one == meant).map(|(word, _)| quoted(word))
+}
+
+const READY_WORDS: &[(&str, Ready)] = &[("probe", Ready::Probe), ("notify", Ready::Notify), ("none", Ready::None)];
+
+/// When a worker is ready.
+pub(in crate::config) const READY: Codec<Ready> = Codec {
+    expects: "\"probe\", \"notify\" or \"none\"",
+    read: |value| read_word(value, READY_WORDS),
+    show: |ready| show_word(ready, READY_WORDS),
+};
+
+const GIVE_UP_WORDS: &[(&str, GiveUp)] = &[("never", GiveUp::Never), ("exit", GiveUp::Exit)];
+
+/// What a failed slot does.
+pub(in crate::config) const GIVE_UP: Codec<GiveUp> = Codec {
+    expects: "\"never\" or \"exit\"",
+    read: |value| read_word(value, GIVE_UP_WORDS),
+    show: |give_up| show_word(give_up, GIVE_UP_WORDS),
+};
+
+const FORMAT_WORDS: &[(&str, LogFormat)] =
+    &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+
+/// How the log looks.
+pub(in crate::config) const LOG_FORMAT: Codec<LogFormat> = Codec {
+    expects: "\"auto\", \"pretty\" or \"json\"",
+    read: |value| read_word(value, FORMAT_WORDS),
+    show: |format| show_word(format, FORMAT_WORDS),
+};
+
+const LEVEL_WORDS: &[(&str, &str)] =
+    &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+
+/// How much is logged.
+pub(in crate::config) const LOG_LEVEL: Codec<String> = Codec {
+    expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+    read: |value| read_word(value, LEVEL_WORDS).map(str::to_owned),
+    show: |level| Some(quoted(level)),
+};
+
+/// `a`, `b` or `c`, as names in messages.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// How a connection reaches a worker.
+pub(in crate::config) const MODE: Codec<Mode> = Codec {
+    expects: "the name of a mode",
+    read: |value| {
+        let text = value.text().ok_or(Wrong::Expected)?;
+        if let Some(mode) = Mode::ALL.into_iter().find(|mode| mode.name() == text) {
+            return Ok(mode);
+        }
+        let built = || Mode::ALL.iter().filter(|mode| mode.is_built()).map(|mode| mode.name());
+        let label = nearest(text, Mode::ALL.iter().map(|mode| mode.name()))
+            .map_or_else(|| format!("this version has {}", listed(built())), |name| format!("did you mean `{name}`?"));
+        because(format!("unknown mode `{text}`"), label)
+    },
+    show: |mode| Some(quoted(mode.name())),
+};
+
+/// Which worker is picked.
+pub(in crate::config) const STRATEGY: Codec<String> = Codec {
+    expects: "the name of a strategy",
+    read: |value| {
+        let text = value.text().ok_or(Wrong::Expected)?;
+        if strategy::find(text).is_some() {
+            return Ok(text.to_owned());
+        }
+        let names = || strategy::ALL.iter().map(|entry| entry.name);
+        let label = nearest(text, names()).map(|name| format!("did you mean `{name}`?"));
+        because(format!("unknown strategy `{text}`"), label.unwrap_or_else(|| format!("there is {}", listed(names()))))
+    },
+    show: |name| Some(quoted(name)),
+};

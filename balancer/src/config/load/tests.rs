@@ -1,0 +1,13 @@
+//! What loading promises, from text to [`Config`](super::Config).
+
+mod layered;
+mod mutated;
+mod reference;
+mod refused;
+
+use super::*;
+
+/// The sources of one file and nothing else.
+fn file(text: &str) -> Sources {
+    Sources { file: Some(Source::new("f.toml", text)), cpus: 4, ..Sources::default() }
+}
