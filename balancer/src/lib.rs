@@ -13,9 +13,9 @@
 //! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, the guardian, who listens where |
 //! | [`stats`] | counters that outlive a process, histograms per thread, how a connection ended |
 //! | [`mode`] | pure: the ways of distribution as one table |
-//! | [`config`] | every option once; file < environment < flags; all problems at once |
 //! | [`rotation`] | who may be picked right now: `Upstream`, `Lease`, the published snapshot |
 //! | [`strategy`] | which of them is picked |
+//! | [`config`] | every option once; file < environment < flags; all problems at once |
 //! | [`pool`] | what all parts share about one application |
 //! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
 //! | [`dispatch`] | accept, pick, connect, relay, retry |

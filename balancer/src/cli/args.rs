@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{FLAGS, Flag};
+use crate::mode::Mode;
 use crate::strategy;
 
 /// One public port, N workers of any program kept alive behind it.
@@ -17,8 +20,8 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 
-    /// The control socket of the master that is asked, or that is started
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Global")]
+    /// The master's control socket: a path, auto or off
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Options of the master")]
     pub(super) control: Option<String>,
 }
 
@@ -51,11 +54,11 @@ pub(super) enum Command {
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) file: FileArg,
-    #[command(flatten)]
-    pub(super) options: Options,
-    /// The program and its arguments; {port} in one is the worker's port
+    /// Program and arguments; {port} in one is the worker's port
     #[arg(last = true, value_name = "CMD")]
     pub(super) command: Vec<String>,
+    #[command(flatten)]
+    pub(super) options: Options,
 }
 
 const RUN_HELP: &str = "\
@@ -89,7 +92,7 @@ pub(super) struct Demo {
 
 #[derive(Debug, Args)]
 pub(super) struct FileArg {
-    /// Configuration file; - is stdin [default: ./roundelay.toml]
+    /// What to run; - is stdin [default: ./roundelay.toml]
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
@@ -98,7 +101,7 @@ pub(super) struct FileArg {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of the pool")]
 pub(super) struct Options {
-    /// Public address, repeatable: 127.0.0.1:8080, :80, unix:/path
+    /// Public address: 127.0.0.1:8080, :80 or unix:/path; repeatable
     #[arg(short, long, value_name = "ADDR")]
     listen: Vec<String>,
     /// auto, max, a count, or -N to leave N CPUs free
@@ -106,10 +109,9 @@ pub(super) struct Options {
     workers: Option<String>,
     #[arg(short, long, value_name = "NAME", help = strategies())]
     strategy: Option<String>,
-    /// How a connection reaches a worker: proxy
-    #[arg(short, long, value_name = "MODE")]
+    #[arg(short, long, value_name = "MODE", help = modes())]
     mode: Option<String>,
-    /// Name of the command's pool [default: the program's name]
+    /// Name of the command's pool [default: its program]
     #[arg(short, long)]
     pub(super) name: Option<String>,
     /// Health check: tcp, none or a path such as /health
@@ -135,10 +137,41 @@ pub(super) struct Options {
     pub(super) set: Vec<String>,
 }
 
+/// The line of `--mode`, from the table of modes.
+fn modes() -> String {
+    let names: Vec<&str> = Mode::ALL.iter().filter(|mode| mode.is_built()).map(|mode| mode.name()).collect();
+    format!("How a connection reaches a worker: {}", names.join(", "))
+}
+
 /// The line of `--strategy`, from the list of strategies.
 fn strategies() -> String {
     let names: Vec<&str> = strategy::ALL.iter().map(|entry| entry.name).collect();
     format!("Which worker: {}", names.join(", "))
+}
+
+impl Cli {
+    /// Reads the command line, or ends the process with help, the version or what is wrong.
+    pub(super) fn from_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|error| hinted(error).exit())
+    }
+}
+
+/// Adds a tip to the two likeliest mistakes, for which clap has none.
+fn hinted(mut error: clap::Error) -> clap::Error {
+    let has_tip =
+        error.get(ContextKind::SuggestedArg).is_some() || error.get(ContextKind::SuggestedSubcommand).is_some();
+    if let (ErrorKind::UnknownArgument, false, Some(ContextValue::String(word))) =
+        (error.kind(), has_tip, error.get(ContextKind::InvalidArg))
+    {
+        let is_first = std::env::args().nth(1).is_some_and(|first| first.starts_with(word.as_str()));
+        let tip = match word.strip_prefix('-') {
+            None => format!("a program stands behind two dashes: roundelay run -- {word}"),
+            Some(_) if is_first => format!("flags stand behind a command: roundelay run {word}"),
+            Some(_) => return error,
+        };
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    }
+    error
 }
 
 impl Options {
@@ -213,11 +246,11 @@ pub(super) struct Show {
     /// Behind each value, say where it came from
     #[arg(long)]
     pub(super) origin: bool,
-    #[command(flatten)]
-    pub(super) options: Options,
     /// The program and its arguments, as for run
     #[arg(last = true, value_name = "CMD")]
     pub(super) command: Vec<String>,
+    #[command(flatten)]
+    pub(super) options: Options,
 }
 
 #[cfg(test)]

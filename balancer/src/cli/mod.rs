@@ -13,8 +13,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::config::{Control, Problems};
 use crate::failure::{Failure, code};
 use args::{Cli, Command, ConfigCommand};
@@ -26,7 +24,7 @@ pub fn main() -> ExitCode {
     if let Some(part) = args.next().as_deref().and_then(internal::Part::named) {
         return part.run(args);
     }
-    match dispatch(Cli::parse()) {
+    match dispatch(Cli::from_command_line()) {
         Ok(code) => code,
         Err(End::Failure(failure)) => {
             print_error(&failure.to_string());

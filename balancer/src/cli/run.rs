@@ -45,7 +45,8 @@ pub(super) struct Asked {
 impl Asked {
     /// The demo pool, with these options.
     fn demo(options: &Options, control: Option<&str>) -> Self {
-        let command = Some(("demo".to_owned(), Program::Demo));
+        let name = options.name.clone().unwrap_or_else(|| "demo".to_owned());
+        let command = Some((name, Program::Demo));
         Self { sources: Sources { command, ..sources(options, control) }, origin: Origin::Demo }
     }
 
