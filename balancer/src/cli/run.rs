@@ -76,8 +76,10 @@ impl Asked {
             let failure = Failure::new(code::USAGE, "--name names the pool of a command, and there is none");
             return Err(failure.hint("a file names its pools itself: [pool.NAME]").into());
         }
-        sources.file = Some(Source::read(&path)?);
-        Ok(Self { sources, origin: Origin::File(path) })
+        let file = Source::read(&path)?;
+        let origin = Origin::File(PathBuf::from(&file.name));
+        sources.file = Some(file);
+        Ok(Self { sources, origin })
     }
 
     /// Everything put together and checked.

@@ -89,7 +89,9 @@ fn syntax(message: &str, span: Option<Range<usize>>, text: &str) -> Problem {
     let span = span.unwrap_or(text.len()..text.len());
     let mut problem = Problem::error(Place::File(span), format!("this is not TOML: {message}"));
     problem.shows_previous_line = true;
-    problem
+    // The parser reads on after an open bracket and stops far below it.
+    let is_in_list = message.starts_with("missing comma between array elements");
+    problem.maybe_label(is_in_list.then(|| "before this, a list lacks a comma or its `]`".to_owned()))
 }
 
 fn table(table: &DeTable<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Vec<(Word, Value)> {

@@ -195,7 +195,7 @@ fn what_is_no_toml_is_shown_with_the_line_before() {
    |
  2 | command = [\"x\"
  3 | listen = \":80\"
-   | ^
+   | ^ before this, a list lacks a comma or its `]`
 1 error in f.toml
 ";
     assert_eq!(shown("[pool.a]\ncommand = [\"x\"\nlisten = \":80\"\n"), expected);
