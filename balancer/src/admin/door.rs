@@ -7,7 +7,6 @@
 mod folder;
 mod lock;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -30,25 +29,8 @@ const BACKLOG: i32 = 64;
 
 /// The path of the control socket, for the master and for its clients; `None` if there is to be none.
 pub fn path(control: &Control) -> Option<PathBuf> {
-    match control {
-        Control::Off => None,
-        Control::Path(path) => Some(path.clone()),
-        Control::Auto => {
-            let uid = rustix::process::geteuid().as_raw();
-            Some(auto(uid, std::env::var_os("XDG_RUNTIME_DIR"), std::env::temp_dir()))
-        }
-    }
-}
-
-/// Root comes first: a service has no `XDG_RUNTIME_DIR` and root's shell has one, yet they must meet.
-fn auto(uid: u32, runtime_dir: Option<OsString>, temporary: PathBuf) -> PathBuf {
-    let runtime_dir = runtime_dir.map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let folder = match (uid, runtime_dir) {
-        (0, _) => PathBuf::from("/run/roundelay"),
-        (_, Some(folder)) => folder.join("roundelay"),
-        (uid, None) => temporary.join(format!("roundelay-{uid}")),
-    };
-    folder.join("control.sock")
+    let uid = rustix::process::geteuid().as_raw();
+    control.path(uid, std::env::var_os("XDG_RUNTIME_DIR").as_deref(), &std::env::temp_dir())
 }
 
 /// The control socket of the one master that has it. Dropping it removes the socket and the lock.

@@ -12,19 +12,6 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn the_default_path_depends_on_the_user_and_is_absolute() {
-    let runtime_dir = || Some(OsString::from("/run/user/7"));
-    let temporary = || PathBuf::from("/tmp");
-    assert_eq!(auto(0, runtime_dir(), temporary()), Path::new("/run/roundelay/control.sock"));
-    assert_eq!(auto(7, runtime_dir(), temporary()), Path::new("/run/user/7/roundelay/control.sock"));
-    for absent in [None, Some(OsString::new()), Some(OsString::from("relative"))] {
-        assert_eq!(auto(7, absent, temporary()), Path::new("/tmp/roundelay-7/control.sock"));
-    }
-    assert_eq!(path(&Control::Off), None);
-    assert_eq!(path(&Control::Path("/x".into())), Some("/x".into()));
-}
-
-#[test]
 fn only_our_user_gets_to_the_socket() {
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("roundelay/control.sock");
