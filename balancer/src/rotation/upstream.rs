@@ -14,6 +14,14 @@ use crate::stats::SlotStats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
+impl SlotId {
+    /// For lists that hold one entry a slot.
+    pub fn index(self) -> usize {
+        // Lossless: Linux has no targets with pointers of less than 32 bits.
+        self.0 as usize
+    }
+}
+
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

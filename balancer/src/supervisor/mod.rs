@@ -124,8 +124,7 @@ impl Supervisor {
 impl Informer {
     /// A connect to that incarnation failed: it is probed at once.
     pub fn connect_failed(&self, slot: SlotId, incarnation: u64) {
-        let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
-        let _ = self.0.send(Input::Worker { slot, incarnation, news: News::ConnectFailed });
+        let _ = self.0.send(Input::Worker { slot: slot.index(), incarnation, news: News::ConnectFailed });
     }
 }
 

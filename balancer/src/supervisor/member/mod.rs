@@ -1,5 +1,8 @@
 //! A slot with its process: performs what the slot decides, keeps what is told of it.
 
+mod probing;
+mod report;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,32 +11,28 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::boot::Story;
 use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
-use super::probe::{self, Verdict};
 use super::slot::Slot;
-use super::{Cut, Input, News, Resources, elsewhere, end_in_words};
+use super::{Cut, Input, News, Resources, end_in_words};
 use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
-use crate::os::inspect;
 use crate::output::{Capture, Output};
-use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState, WorkerStatus};
+use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
 use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
-use crate::stats::Check;
+use crate::stats::SlotStats;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a program may take to be ready before we look where it listens instead.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// And how often we look again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A slot and what is in it.
 pub(super) struct Member {
     pub(super) slot: Slot,
     id: SlotId,
     pool: Arc<Pool>,
+    stats: Arc<SlotStats>,
     resources: Arc<Resources>,
     cut: Arc<Cut>,
     inputs: mpsc::UnboundedSender<Input>,
@@ -84,6 +83,7 @@ impl Member {
             slot: Slot::new(pool.config.clone(), chance.u64(..)),
             id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
             pool: Arc::clone(pool),
+            stats: Arc::clone(&pool.slots[index]),
             resources: Arc::clone(resources),
             cut: Arc::clone(cut),
             inputs: inputs.clone(),
@@ -114,13 +114,11 @@ impl Member {
 
     /// A way to send news of the present incarnation from another task or thread.
     fn reporter(&self, incarnation: u64) -> impl Fn(News) + Send + Sync + Clone + 'static {
-        let (inputs, slot) = (self.inputs.clone(), usize::try_from(self.id.0).unwrap_or(usize::MAX));
+        let (inputs, slot) = (self.inputs.clone(), self.id.index());
         move |news| {
             let _ = inputs.send(Input::Worker { slot, incarnation, news });
         }
     }
-
-    // Its life.
 
     /// Starts the process of an incarnation.
     pub(super) fn launch(&mut self, incarnation: u64, now: Instant) -> Result<(), StartError> {
@@ -138,8 +136,7 @@ impl Member {
         let report = self.reporter(incarnation);
         let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
 
-        let stats = Arc::clone(&self.pool.slots[usize::try_from(self.id.0).unwrap_or_default()]);
-        let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), stats));
+        let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let birth = Birth {
             slot: self.id,
             workers: u32::try_from(self.pool.slots.len()).unwrap_or(u32::MAX),
@@ -254,7 +251,7 @@ impl Member {
     }
 
     fn note_exit(&mut self, what: String, code: i32) {
-        self.pool.slots[usize::try_from(self.id.0).unwrap_or_default()].last_exit.set(i64::from(code));
+        self.stats.last_exit.set(i64::from(code));
         let exit = ExitStatus { what, code, at: SystemTime::now(), last_lines: Vec::new() };
         self.last_exit = Some((self.slot.incarnation(), exit));
     }
@@ -290,7 +287,7 @@ impl Member {
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
         if self.state == SlotState::Suspect {
-            self.pool.slots[usize::try_from(self.id.0).unwrap_or_default()].health_transitions.increment();
+            self.stats.health_transitions.increment();
             tracing::info!(worker = %self.name(), pid, "worker healthy again");
         } else {
             self.pool.stats.spawn.shard(0).record(took);
@@ -301,7 +298,7 @@ impl Member {
 
     pub(super) fn withdrawn(&mut self) {
         if self.slot.state() == SlotState::Suspect {
-            self.pool.slots[usize::try_from(self.id.0).unwrap_or_default()].health_transitions.increment();
+            self.stats.health_transitions.increment();
             let why = self.last_check.as_ref().map(|check| check.what.clone()).unwrap_or_default();
             tracing::warn!(worker = %self.name(), pid = self.pid(), why, "worker suspect: out of rotation");
         }
@@ -332,147 +329,5 @@ impl Member {
             }
             self.resources.launcher.end(process.child, ending);
         }
-    }
-
-    // Probes and looks.
-
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let process = self.process.as_ref();
-        let probe = process.and_then(|process| process.next_probe);
-        let look = process.and_then(|process| process.next_look);
-        [self.slot.next_deadline(), probe, look].into_iter().flatten().min()
-    }
-
-    /// Something looked wrong from the data path: ask now.
-    pub(super) fn probe_soon(&mut self, now: Instant) {
-        if let Some(process) = &mut self.process
-            && let Some(next) = &mut process.next_probe
-        {
-            *next = now.min(*next);
-        }
-    }
-
-    pub(super) fn probe_if_due(&mut self, now: Instant) {
-        let Some(process) = &mut self.process else { return };
-        if process.next_probe.is_none_or(|due| due > now) {
-            return;
-        }
-        // The verdict sets the next one: never two questions at a time.
-        process.next_probe = None;
-        let endpoint = process.upstream.endpoint.clone();
-        let incarnation = process.upstream.incarnation;
-        let rules = &self.pool.config.health;
-        let question = match &rules.probe {
-            Probe::None => Probe::Tcp,
-            asked => asked.clone(),
-        };
-        let (timeout, report) = (rules.timeout, self.reporter(incarnation));
-        tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, timeout).await)) });
-    }
-
-    /// Notes a verdict and sets the next probe.
-    pub(super) fn probed(&mut self, verdict: Option<Verdict>, now: Instant) {
-        let state = self.slot.state();
-        let rules = &self.pool.config.health;
-        let Some(process) = &mut self.process else { return };
-        let wait = match state {
-            SlotState::Starting => readiness_pause(now - process.launched),
-            _ if verdict.as_ref().is_some_and(|verdict| verdict.check != Check::Ok) || self.slot.is_in_doubt() => {
-                rules.fast_interval
-            }
-            _ => rules.interval.mul_f64(0.9 + 0.2 * self.chance.f64()),
-        };
-        let goes_on = matches!(state, SlotState::Starting | SlotState::Ready | SlotState::Suspect);
-        process.next_probe = goes_on.then(|| now + wait);
-        let Some(verdict) = verdict else { return };
-        if state != SlotState::Starting {
-            process.upstream.stats.checks[verdict.check as usize].increment();
-            self.pool.stats.check.shard(0).record(verdict.took);
-        }
-        let is_ok = verdict.check == Check::Ok;
-        self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });
-    }
-
-    pub(super) fn look_if_due(&mut self, now: Instant) {
-        let is_starting = self.slot.state() == SlotState::Starting;
-        let Some(process) = &mut self.process else { return };
-        if process.next_look.is_none_or(|due| due > now) {
-            return;
-        }
-        process.next_look = is_starting.then(|| now + LOOK_AGAIN);
-        if let Some(pid) = process.pid {
-            let report = self.reporter(self.slot.incarnation());
-            tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
-        }
-    }
-
-    pub(super) fn listens(&mut self, addresses: &[SocketAddr]) {
-        let (state, worker, pid) = (self.slot.state(), self.name(), self.pid());
-        let Some(process) = &mut self.process else { return };
-        if state == SlotState::Starting {
-            let told = elsewhere::explain_not_ready(&process.upstream.endpoint, addresses);
-            if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
-                tracing::warn!(%worker, pid, "{told}");
-                process.last_look = Some(told);
-            }
-        } else if let Some(told) = elsewhere::explain_exposed(&process.upstream.endpoint, addresses) {
-            self.warned_exposed = true;
-            tracing::warn!(%worker, pid, "{told}");
-        }
-    }
-
-    // What is told of it.
-
-    /// Notes a change of state; returns the one before.
-    pub(super) fn note_state(&mut self) -> SlotState {
-        let is = self.slot.state();
-        if is != self.state {
-            self.since = SystemTime::now();
-        }
-        std::mem::replace(&mut self.state, is)
-    }
-
-    pub(super) fn status(&self) -> WorkerStatus {
-        let process = self.process.as_ref();
-        let backoff =
-            self.slot.next_deadline().filter(|_| matches!(self.state, SlotState::Backoff | SlotState::Failed));
-        WorkerStatus {
-            slot: self.id,
-            state: self.state,
-            since: self.since,
-            pid: process.and_then(|process| process.pid),
-            started: process.map(|process| process.started),
-            endpoint: process.map(|process| process.upstream.endpoint.clone()),
-            said: process.and_then(|process| process.said.clone()),
-            backoff: backoff.map(|until| until.saturating_duration_since(Instant::now())),
-            restarts: self.starts.saturating_sub(1),
-            last_exit: self.last_exit.as_ref().map(|(_, exit)| exit.clone()),
-            last_check: self.last_check.clone(),
-        }
-    }
-
-    /// For the end of a start that failed.
-    pub(super) fn story(&self) -> Story {
-        let ready_timeout = humantime::format_duration(self.pool.config.ready_timeout);
-        let looked = self.process.as_ref().and_then(|process| process.last_look.clone());
-        let not_ready = || match self.process.as_ref() {
-            Some(process) => {
-                format!("pid {} was not ready on {} within {ready_timeout}", self.pid(), process.upstream.endpoint)
-            }
-            None => "was not started".to_owned(),
-        };
-        let exit = self.last_exit.as_ref().map(|(_, exit)| exit);
-        let what = looked.or_else(|| exit.map(|exit| exit.what.clone())).unwrap_or_else(not_ready);
-        let last_lines = exit.map(|exit| exit.last_lines.clone()).unwrap_or_default();
-        Story { worker: self.name(), exits: self.slot.exits(), cannot_start: self.last_start_failed, what, last_lines }
-    }
-}
-
-/// Between readiness probes: short at first, since most programs are ready in a moment.
-fn readiness_pause(age: Duration) -> Duration {
-    match age.as_millis() {
-        ..1_000 => Duration::from_millis(10),
-        1_000..5_000 => Duration::from_millis(50),
-        _ => Duration::from_millis(200),
     }
 }
