@@ -251,8 +251,19 @@ impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Program::Demo => f.write_str("the demo worker"),
-            Program::Command(words) => f.write_str(&words.join(" ")),
+            Program::Command(words) => {
+                f.write_str(&words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
+            }
         }
+    }
+}
+
+/// A word as a shell would need it, for messages that people copy.
+fn quoted(word: &str) -> std::borrow::Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,{}".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
     }
 }
 
@@ -367,6 +378,12 @@ mod tests {
         assert_eq!(counts(1), [1, 1, 7, 1, 1]);
         assert_eq!(counts(2), [2, 2, 7, 1, 1]);
         assert_eq!(counts(16), [4, 16, 7, 15, 7]);
+    }
+
+    #[test]
+    fn a_command_is_printed_as_a_shell_would_take_it() {
+        let words = ["sh", "-c", "echo it's; exit 3", "{port}", ""].map(str::to_owned).to_vec();
+        assert_eq!(Program::Command(words).to_string(), r"sh -c 'echo it'\''s; exit 3' {port} ''");
     }
 
     #[test]

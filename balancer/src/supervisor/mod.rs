@@ -136,6 +136,8 @@ struct Warden {
     keeper: Keeper,
     boot: Boot,
     is_stopping: bool,
+    /// All are being killed by order, so no kill is news.
+    is_killing: bool,
     gave_up: Option<Failure>,
     /// Who is in rotation, as last published.
     published: Vec<(SlotId, u64)>,
@@ -152,6 +154,7 @@ impl Warden {
             resources,
             members,
             is_stopping: false,
+            is_killing: false,
             gave_up: None,
             published: Vec::new(),
         }
@@ -208,6 +211,7 @@ impl Warden {
             }
             Input::Order(Order::Kill) => {
                 self.is_stopping = true;
+                self.is_killing = true;
                 self.keeper.close();
                 self.tell_all(Event::Kill);
             }
@@ -305,7 +309,12 @@ impl Warden {
             Effect::Withdraw => member.withdrawn(),
             Effect::Cut => member.cut(),
             Effect::Terminate => member.end(Ending::Terminate),
-            Effect::Kill => member.end(Ending::Kill),
+            Effect::Kill => {
+                if !self.is_killing {
+                    tracing::warn!(worker = %member.name(), "did not end within kill-timeout: killing its process group");
+                }
+                member.end(Ending::Kill);
+            }
             Effect::Restarted(cause) => self.pool.slots[index].restarts[cause as usize].increment(),
         }
         None

@@ -100,7 +100,7 @@ impl Member {
     }
 
     /// `pool/slot`.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}/{}", self.pool.config.name, self.id)
     }
 
@@ -324,9 +324,6 @@ impl Member {
 
     pub(super) fn end(&self, ending: Ending) {
         if let Some(process) = &self.process {
-            if ending == Ending::Kill {
-                tracing::warn!(worker = %self.name(), pid = self.pid(), "killing the worker's process group");
-            }
             self.resources.launcher.end(process.child, ending);
         }
     }

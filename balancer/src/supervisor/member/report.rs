@@ -40,7 +40,7 @@ impl Member {
     /// For the end of a start that failed.
     pub(in crate::supervisor) fn story(&self) -> Story {
         let ready_timeout = humantime::format_duration(self.pool.config.ready_timeout);
-        let looked = self.process.as_ref().and_then(|process| process.last_look.clone());
+        let listens_elsewhere = self.process.as_ref().and_then(|process| process.last_look.clone());
         let not_ready = || match self.process.as_ref() {
             Some(process) => {
                 format!("pid {} was not ready on {} within {ready_timeout}", self.pid(), process.upstream.endpoint)
@@ -48,8 +48,15 @@ impl Member {
             None => "was not started".to_owned(),
         };
         let exit = self.last_exit.as_ref().map(|(_, exit)| exit);
-        let what = looked.or_else(|| exit.map(|exit| exit.what.clone())).unwrap_or_else(not_ready);
+        let what = exit.map(|exit| exit.what.clone()).unwrap_or_else(not_ready);
         let last_lines = exit.map(|exit| exit.last_lines.clone()).unwrap_or_default();
-        Story { worker: self.name(), exits: self.slot.exits(), cannot_start: self.last_start_failed, what, last_lines }
+        Story {
+            worker: self.name(),
+            exits: self.slot.exits(),
+            cannot_start: self.last_start_failed,
+            what,
+            listens_elsewhere,
+            last_lines,
+        }
     }
 }
