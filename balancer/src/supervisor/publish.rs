@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Warden;
+use super::warden::Warden;
 use crate::pool::{PoolStatus, SlotState};
 use crate::rotation::{Snapshot, Standing, Upstream};
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
 use super::slot::Slot;
-use super::{Cut, Input, News, Resources, end_in_words};
+use super::{Cut, Input, News, Resources};
 use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
@@ -326,5 +326,14 @@ impl Member {
         if let Some(process) = &self.process {
             self.resources.launcher.end(process.child, ending);
         }
+    }
+}
+
+/// In words for the log and the status: how a process ended, or why it never ran.
+fn end_in_words(exit: Option<Exit>, start_error: Option<&str>) -> String {
+    match (start_error, exit) {
+        (Some(error), _) => error.to_owned(),
+        (None, Some(exit)) => exit.to_string(),
+        (None, None) => "ended".to_owned(),
     }
 }
