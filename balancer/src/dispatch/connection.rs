@@ -63,8 +63,8 @@ enum Stage {
 struct Search {
     /// Tried in vain since the snapshot changed or the last pause.
     tried: Vec<SlotId>,
-    /// Incarnations the supervisor heard about from this connection.
-    reported: Vec<u64>,
+    /// The processes the supervisor heard about from this connection.
+    reported: Vec<(SlotId, u64)>,
     /// The slot whose worker failed last.
     failed: Option<Arc<SlotStats>>,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -325,8 +325,8 @@ impl Connection {
         search.failed = Some(Arc::clone(&upstream.stats));
         search.tried.push(upstream.slot);
         let (slot, incarnation) = (upstream.slot, upstream.incarnation);
-        if !search.reported.contains(&incarnation) {
-            search.reported.push(incarnation);
+        if !search.reported.contains(&(slot, incarnation)) {
+            search.reported.push((slot, incarnation));
             // The supervisor may be gone already while the last connections end.
             let _ = reports.send(Report::ConnectFailed { pool, slot, incarnation, error });
         }
@@ -391,5 +391,17 @@ fn failure(upstream: &Stream, ready: io::Result<()>, cx: &mut Context<'_>) -> Op
         (Err(error), _) | (_, Poll::Ready(Err(error))) => Some(error),
         (Ok(()), Poll::Ready(Ok(()))) => upstream.take_error().unwrap_or_else(Some),
         (Ok(()), Poll::Pending) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of::<Connection>();
+        println!("{size} bytes");
+        assert!(size <= 320, "{size} bytes");
     }
 }

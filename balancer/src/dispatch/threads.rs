@@ -102,8 +102,9 @@ impl DataThreads {
         Ok(started)
     }
 
-    /// Tells the connections of a worker's process that it has ended. Those that the kernel did not end with it, since
-    /// something else holds their socket, are reset; what the worker had already said is delivered first.
+    /// Tells the connections of a worker's process that it has ended. What the worker had said is delivered; those that
+    /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
+    /// Call it once the process is dead, not before.
     pub fn cut_incarnation(&self, pool: usize, slot: SlotId, incarnation: u64) {
         let pool = u32::try_from(pool).unwrap_or(u32::MAX);
         self.tell(Command::Orphan(Owner { pool, slot, incarnation }));
