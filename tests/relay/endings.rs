@@ -190,6 +190,30 @@ async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
 }
 
 #[tokio::test]
+async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
+    for threads in THREADS {
+        let slow = worker(|mut stream| async move {
+            let _ = stream.read_exact(&mut [0; 4]).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let _ = stream.write_all(b"late").await;
+        })
+        .await;
+        let stand = stand(threads, &[echo_worker().await, slow]);
+        let mut idle = spoken(&stand).await;
+        let mut owed = stand.connect().await;
+        owed.write_all(b"ping").await.unwrap();
+        until("given", || stand.pool.slots[1].rx_bytes.get() == 4).await;
+        stand.pool.rotation.set_gate(Gate::Closing);
+        let answer = tokio::spawn(async move { read_all(&mut owed).await });
+        let drained = stand.finish(SOON).await;
+        assert_eq!((drained.finished, drained.cut), (2, 0));
+        within(read_all(&mut idle)).await.1.expect("FIN");
+        let (answer, end) = answer.await.unwrap();
+        assert_eq!((answer.as_slice(), end.is_ok()), (&b"late"[..], true));
+    }
+}
+
+#[tokio::test]
 async fn a_second_signal_cuts_at_once() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
@@ -210,8 +234,8 @@ async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
-        stand.data.cut_incarnation(0, SlotId(0), 2);
-        stand.data.cut_incarnation(0, SlotId(0), 1);
+        stand.data.orphan(0, SlotId(0), 2);
+        stand.data.orphan(0, SlotId(0), 1);
         assert!(is_reset(&within(read_all(&mut client)).await.1));
         until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
@@ -233,7 +257,7 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
         until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
         let mut answer = vec![0; 4 << 20];
         for chunk in answer.chunks_mut(256 << 10) {
-            stand.data.cut_incarnation(0, SlotId(0), 1);
+            stand.data.orphan(0, SlotId(0), 1);
             within(client.read_exact(chunk)).await.unwrap();
         }
         assert!(answer == text(1, 4 << 20));

@@ -27,7 +27,8 @@ use crate::net::listeners::Listener;
 use crate::os::{limits, run_dir, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
-use crate::supervisor::{Cut, Resources, SpawnBudget, Supervisor};
+use crate::rotation::SlotId;
+use crate::supervisor::{Connections, Resources, SpawnBudget, Supervisor};
 use signals::Signals;
 
 /// What the master is to run, and where that was said.
@@ -127,8 +128,8 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
         .into_iter()
         .enumerate()
         .map(|(index, pool)| {
-            let cut = cutter(&data, index);
-            Running { supervisor: Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), cut), pool }
+            let connections = Arc::new(PoolConnections { data: Arc::clone(&data), pool: index });
+            Running { supervisor: Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections), pool }
         })
         .collect();
     tokio::spawn(pass_on(inbox, running.iter().map(|one| one.supervisor.informer()).collect()));
@@ -145,10 +146,20 @@ fn connections_within(files: u64) -> usize {
     usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// A pool's way to tell the data threads that an incarnation is no more.
-fn cutter(data: &Arc<DataThreads>, pool: usize) -> Cut {
-    let data = Arc::clone(data);
-    Box::new(move |slot, incarnation| data.cut_incarnation(pool, slot, incarnation))
+/// One pool's connections on the data threads.
+struct PoolConnections {
+    data: Arc<DataThreads>,
+    pool: usize,
+}
+
+impl Connections for PoolConnections {
+    fn orphan(&self, slot: SlotId, incarnation: u64) {
+        self.data.orphan(self.pool, slot, incarnation);
+    }
+
+    fn cut(&self, slot: SlotId, incarnation: u64) {
+        self.data.cut(self.pool, slot, incarnation);
+    }
 }
 
 /// Gives what the data threads saw of a worker to its pool.

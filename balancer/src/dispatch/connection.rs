@@ -241,7 +241,7 @@ impl Connection {
             }
             Some(Order::Orphaned) => Some(ConnectError::Reset),
             order => match (upstream.poll_write_ready(cx), order) {
-                (Poll::Pending, None) => return Poll::Pending,
+                (Poll::Pending, None | Some(Order::Quiet)) => return Poll::Pending,
                 (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
                 (Poll::Ready(result), _) => {
                     let family = upstream.family();

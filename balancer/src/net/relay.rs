@@ -177,6 +177,8 @@ impl Relay {
                 None
             }
             (Order::Orphaned, _) => None,
+            (Order::Quiet, Phase::Relaying) if self.owes_nothing() => Some(Verdict::Ended(Outcome::Finished)),
+            (Order::Quiet, _) => None,
             // The client has everything.
             (_, Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
             (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
@@ -207,6 +209,13 @@ impl Relay {
             }
             _ => false,
         }
+    }
+
+    /// Whether both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
+    /// ended its side waits for the end of the other.
+    fn owes_nothing(&self) -> bool {
+        let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
+        !self.owes && !is_awaited && self.up.kept().is_empty() && self.down.kept().is_empty()
     }
 
     /// One round each way.

@@ -36,8 +36,14 @@ pub use budget::SpawnBudget;
 pub use launch::DEMO_COMMAND;
 pub use resources::Resources;
 
-/// Tells the data path that an incarnation's process is no more, or shall have no more connections.
-pub type Cut = Box<dyn Fn(SlotId, u64) + Send + Sync>;
+/// The connections of a pool's workers, as its supervisor needs them: the data path, or a test's double.
+pub trait Connections: Send + Sync {
+    /// That process has ended: what it said is still delivered, what something else holds open is reset.
+    fn orphan(&self, slot: SlotId, incarnation: u64);
+
+    /// Ends what is open on that process now.
+    fn cut(&self, slot: SlotId, incarnation: u64);
+}
 
 /// What the application asks of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +93,9 @@ pub struct Informer(mpsc::UnboundedSender<Input>);
 
 impl Supervisor {
     /// Starts the pool's task, and with it its workers, on the present runtime.
-    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>, cut: Cut) -> Self {
+    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>, connections: Arc<dyn Connections>) -> Self {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        let task = tokio::spawn(Warden::new(pool, resources, Arc::new(cut), &inputs).run(inbox));
+        let task = tokio::spawn(Warden::new(pool, resources, &connections, &inputs).run(inbox));
         Self { inputs, task }
     }
 

@@ -10,7 +10,7 @@ use super::boot::Boot;
 use super::gate::Keeper;
 use super::member::Member;
 use super::slot::{Effect, Event};
-use super::{Cut, Input, News, Order, Resources};
+use super::{Connections, Input, News, Order, Resources};
 use crate::failure::{Failure, code};
 use crate::os::child::{ChildEvent, Ending};
 use crate::pool::{Pool, SlotState};
@@ -36,11 +36,12 @@ impl Warden {
     pub(super) fn new(
         pool: Arc<Pool>,
         resources: Arc<Resources>,
-        cut: Arc<Cut>,
+        connections: &Arc<dyn Connections>,
         inputs: &mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let members = (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, &cut, inputs)).collect();
+        let members =
+            (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, connections, inputs)).collect();
         Self {
             keeper: Keeper::new(pool.config.hold_timeout, now),
             boot: Boot::new(now + pool.config.ready_timeout),

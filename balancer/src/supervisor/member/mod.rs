@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
 use super::slot::Slot;
-use super::{Cut, Input, News, Resources};
+use super::{Connections, Input, News, Resources};
 use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
@@ -34,7 +34,7 @@ pub(super) struct Member {
     pool: Arc<Pool>,
     stats: Arc<SlotStats>,
     resources: Arc<Resources>,
-    cut: Arc<Cut>,
+    connections: Arc<dyn Connections>,
     inputs: mpsc::UnboundedSender<Input>,
     process: Option<Process>,
     state: SlotState,
@@ -75,7 +75,7 @@ impl Member {
         index: usize,
         pool: &Arc<Pool>,
         resources: &Arc<Resources>,
-        cut: &Arc<Cut>,
+        connections: &Arc<dyn Connections>,
         inputs: &mpsc::UnboundedSender<Input>,
     ) -> Self {
         let mut chance = fastrand::Rng::new();
@@ -85,7 +85,7 @@ impl Member {
             pool: Arc::clone(pool),
             stats: Arc::clone(&pool.slots[index]),
             resources: Arc::clone(resources),
-            cut: Arc::clone(cut),
+            connections: Arc::clone(connections),
             inputs: inputs.clone(),
             process: None,
             state: SlotState::Stopped,
@@ -226,7 +226,7 @@ impl Member {
         let Some(mut process) = self.process.take() else { return };
         process.upstream.set_standing(Standing::Dead);
         self.resources.give_back_port(process.port);
-        (self.cut)(self.id, process.upstream.incarnation);
+        self.connections.orphan(self.id, process.upstream.incarnation);
         let what = end_in_words(exit, process.start_error.as_deref());
         let was_asked = matches!(self.state, SlotState::Draining | SlotState::Stopping);
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
@@ -318,7 +318,7 @@ impl Member {
         if let Some(upstream) = self.upstream() {
             let open = upstream.active();
             tracing::warn!(worker = %self.name(), pid = self.pid(), open, "drain deadline: cutting what is still open");
-            (self.cut)(self.id, upstream.incarnation);
+            self.connections.cut(self.id, upstream.incarnation);
         }
     }
 
