@@ -28,7 +28,12 @@ pub struct Pool {
     pub mode: Mode,
     /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
     pub strategy: String,
-    /// When a started worker counts as ready. Default `probe`.
+    /// What kind of private endpoint a worker gets, where it gets one. Default `port`.
+    pub endpoint: EndpointKind,
+    /// How a worker is handed sockets, where it inherits any. Default `auto`.
+    pub contract: Contract,
+    /// When a started worker counts as ready. Default `probe`; where the workers accept there is nothing to probe, and the
+    /// default is `notify`.
     pub ready: Ready,
     /// How long a worker may take to become ready. Default 30 s.
     pub ready_timeout: Duration,
@@ -78,6 +83,24 @@ pub enum Workers {
     Count(u32),
     /// CPUs less this many, at least 1. Written `-N`.
     AllBut(u32),
+}
+
+/// What kind of private endpoint a worker gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointKind {
+    /// A loopback TCP port, in `PORT`.
+    Port,
+    /// The path of a unix socket, in `PORT`: Node and many others take it, and it costs the kernel much less.
+    Unix,
+}
+
+/// How a worker is handed the sockets it inherits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// The one that fits the program; in this version always `listen-fds`.
+    Auto,
+    /// `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` from descriptor 3, as systemd defines them.
+    ListenFds,
 }
 
 /// When a started worker counts as ready.
@@ -181,6 +204,8 @@ impl Pool {
             workers: Workers::Auto,
             mode: Mode::Proxy,
             strategy: "round-robin".to_owned(),
+            endpoint: EndpointKind::Port,
+            contract: Contract::Auto,
             ready: Ready::Probe,
             ready_timeout: Duration::from_secs(30),
             min_ready: 1,

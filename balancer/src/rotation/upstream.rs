@@ -28,13 +28,15 @@ impl fmt::Display for SlotId {
     }
 }
 
-/// Where a worker's private listener is. It belongs to the incarnation: a new process gets a new one.
+/// Where a worker takes its connections. It belongs to the incarnation: a new process gets a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A loopback TCP address.
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// None: it accepts on a socket it inherited, and the master cannot connect to it.
+    Inherited,
 }
 
 impl fmt::Display for Endpoint {
@@ -42,6 +44,7 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Tcp(address) => address.fmt(f),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Inherited => f.write_str("inherited"),
         }
     }
 }

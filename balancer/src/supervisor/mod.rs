@@ -8,6 +8,7 @@ mod backoff;
 mod boot;
 mod budget;
 mod elsewhere;
+mod endpoint;
 mod gate;
 mod health;
 mod launch;
@@ -18,19 +19,23 @@ mod publish;
 mod resources;
 mod slot;
 mod warden;
+mod watch;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::failure::{Failure, code};
+use crate::net::listeners::Listener;
 use crate::os::child::ChildEvent;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
 use notify::Said;
 use probe::Verdict;
 use warden::Warden;
+use watch::Watch;
 
 pub use budget::SpawnBudget;
 pub use launch::DEMO_COMMAND;
@@ -92,11 +97,22 @@ pub struct Supervisor {
 pub struct Informer(mpsc::UnboundedSender<Input>);
 
 impl Supervisor {
-    /// Starts the pool's task, and with it its workers, on the present runtime.
-    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>, connections: Arc<dyn Connections>) -> Self {
+    /// Starts the pool's task, and with it its workers, on the present runtime. `inherited` are the listeners that the
+    /// workers are handed, where they accept by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left to hand a listener on.
+    pub fn start(
+        pool: Arc<Pool>,
+        resources: Arc<Resources>,
+        connections: Arc<dyn Connections>,
+        inherited: Vec<Listener>,
+    ) -> std::io::Result<Self> {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        let task = tokio::spawn(Warden::new(pool, resources, &connections, &inputs).run(inbox));
-        Self { inputs, task }
+        let watch = Watch::new(inherited, Instant::now());
+        let task = tokio::spawn(Warden::new(pool, resources, connections, watch, inputs.clone())?.run(inbox));
+        Ok(Self { inputs, task })
     }
 
     /// Passes an order on; nothing if the pool has ended.

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::boot::Boot;
 use super::gate::Keeper;
-use super::member::Member;
+use super::member::{Context, Member};
 use super::slot::{Effect, Event};
+use super::watch::Watch;
 use super::{Connections, Input, News, Order, Resources};
 use crate::failure::{Failure, code};
 use crate::os::child::{ChildEvent, Ending};
@@ -30,19 +31,24 @@ pub(super) struct Warden {
     gave_up: Option<Failure>,
     /// Who is in rotation, as last published.
     pub(super) published: Vec<(SlotId, u64)>,
+    watch: Watch,
 }
 
 impl Warden {
     pub(super) fn new(
         pool: Arc<Pool>,
         resources: Arc<Resources>,
-        connections: &Arc<dyn Connections>,
-        inputs: &mpsc::UnboundedSender<Input>,
-    ) -> Self {
+        connections: Arc<dyn Connections>,
+        watch: Watch,
+        inputs: mpsc::UnboundedSender<Input>,
+    ) -> std::io::Result<Self> {
         let now = Instant::now();
-        let members =
-            (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, connections, inputs)).collect();
-        Self {
+        let listen = watch.handles()?;
+        let context =
+            Context { pool: Arc::clone(&pool), resources: Arc::clone(&resources), connections, inputs, listen };
+        let context = Arc::new(context);
+        let members = (0..pool.slots.len()).map(|index| Member::new(index, &context)).collect();
+        Ok(Self {
             keeper: Keeper::new(pool.config.hold_timeout, now),
             boot: Boot::new(now + pool.config.ready_timeout),
             pool,
@@ -52,7 +58,8 @@ impl Warden {
             is_killing: false,
             gave_up: None,
             published: Vec::new(),
-        }
+            watch,
+        })
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<(), Failure> {
@@ -83,11 +90,15 @@ impl Warden {
     fn next_deadline(&self) -> Option<Instant> {
         let members = self.members.iter().filter_map(Member::next_deadline).min();
         let boot = if self.is_stopping { None } else { self.boot.next_deadline() };
-        [members, boot, self.keeper.next_deadline(Instant::now())].into_iter().flatten().min()
+        [members, boot, self.keeper.next_deadline(Instant::now()), self.watch.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self) {
         let now = Instant::now();
+        self.watch.look_if_due(&self.pool.config, &self.pool.stats, now);
         for index in 0..self.members.len() {
             self.tell(index, Event::Tick);
             self.members[index].probe_if_due(now);

@@ -3,7 +3,7 @@
 mod probing;
 mod report;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::endpoint::PrivateEndpoint;
 use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
 use super::slot::Slot;
@@ -19,7 +20,7 @@ use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
-use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
+use crate::rotation::{SlotId, Standing, Upstream};
 use crate::stats::SlotStats;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
@@ -27,15 +28,22 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a program may take to be ready before we look where it listens instead.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
+/// What all members of a pool need of their surroundings.
+pub(super) struct Context {
+    pub(super) pool: Arc<Pool>,
+    pub(super) resources: Arc<Resources>,
+    pub(super) connections: Arc<dyn Connections>,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+    /// The listeners that workers inherit.
+    pub(super) listen: Vec<Arc<OwnedFd>>,
+}
+
 /// A slot and what is in it.
 pub(super) struct Member {
     pub(super) slot: Slot,
     id: SlotId,
-    pool: Arc<Pool>,
+    context: Arc<Context>,
     stats: Arc<SlotStats>,
-    resources: Arc<Resources>,
-    connections: Arc<dyn Connections>,
-    inputs: mpsc::UnboundedSender<Input>,
     process: Option<Process>,
     state: SlotState,
     since: SystemTime,
@@ -50,7 +58,7 @@ pub(super) struct Member {
 /// One incarnation's process.
 struct Process {
     upstream: Arc<Upstream>,
-    port: u16,
+    _private: PrivateEndpoint,
     child: ChildId,
     pid: Option<u32>,
     started: SystemTime,
@@ -71,22 +79,13 @@ impl Drop for Process {
 }
 
 impl Member {
-    pub(super) fn new(
-        index: usize,
-        pool: &Arc<Pool>,
-        resources: &Arc<Resources>,
-        connections: &Arc<dyn Connections>,
-        inputs: &mpsc::UnboundedSender<Input>,
-    ) -> Self {
+    pub(super) fn new(index: usize, context: &Arc<Context>) -> Self {
         let mut chance = fastrand::Rng::new();
         Self {
-            slot: Slot::new(pool.config.clone(), chance.u64(..)),
+            slot: Slot::new(context.pool.config.clone(), chance.u64(..)),
             id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
-            pool: Arc::clone(pool),
-            stats: Arc::clone(&pool.slots[index]),
-            resources: Arc::clone(resources),
-            connections: Arc::clone(connections),
-            inputs: inputs.clone(),
+            stats: Arc::clone(&context.pool.slots[index]),
+            context: Arc::clone(context),
             process: None,
             state: SlotState::Stopped,
             since: SystemTime::now(),
@@ -101,7 +100,7 @@ impl Member {
 
     /// `pool/slot`.
     pub(super) fn name(&self) -> String {
-        format!("{}/{}", self.pool.config.name, self.id)
+        format!("{}/{}", self.context.pool.config.name, self.id)
     }
 
     fn pid(&self) -> u32 {
@@ -114,7 +113,7 @@ impl Member {
 
     /// A way to send news of the present incarnation from another task or thread.
     fn reporter(&self, incarnation: u64) -> impl Fn(News) + Send + Sync + Clone + 'static {
-        let (inputs, slot) = (self.inputs.clone(), self.id.index());
+        let (inputs, slot) = (self.context.inputs.clone(), self.id.index());
         move |news| {
             let _ = inputs.send(Input::Worker { slot, incarnation, news });
         }
@@ -126,27 +125,26 @@ impl Member {
             let stage = stage.to_owned();
             move |source| StartError { stage, source }
         };
-        let port = self.resources.take_port().map_err(stage("choosing a port"))?;
-        let endpoint = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let notify_path = self.resources.run_dir.join(format!("{}-{}-{incarnation}", self.pool.config.name, self.id));
-        let notify =
-            NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket")).inspect_err(|_| {
-                self.resources.give_back_port(port);
-            })?;
+        let Context { pool, resources, listen, .. } = &*self.context;
+        let private = PrivateEndpoint::choose(&pool.config, resources)?;
+        let endpoint = private.endpoint.clone();
+        let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
+        let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
         let report = self.reporter(incarnation);
         let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
 
         let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let birth = Birth {
             slot: self.id,
-            workers: u32::try_from(self.pool.slots.len()).unwrap_or(u32::MAX),
+            workers: u32::try_from(pool.slots.len()).unwrap_or(u32::MAX),
             generation: 1,
             endpoint: &endpoint,
             notify: &notify_path,
+            listen,
         };
-        let spec = launch::spec(&self.pool.config, &birth, &self.resources.inherited, self.resources.nofile);
+        let spec = launch::spec(&pool.config, &birth, &resources.inherited, resources.nofile);
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
-        let child = self.resources.launcher.launch(
+        let child = resources.launcher.launch(
             spec,
             Box::new(move |event| {
                 if let ChildEvent::Exited(_) = event {
@@ -159,7 +157,7 @@ impl Member {
         self.starts += 1;
         self.process = Some(Process {
             upstream,
-            port,
+            _private: private,
             child,
             pid: None,
             started: SystemTime::now(),
@@ -175,13 +173,7 @@ impl Member {
         Ok(())
     }
 
-    pub(super) fn forked(
-        &mut self,
-        pid: u32,
-        stdout: std::os::fd::OwnedFd,
-        stderr: std::os::fd::OwnedFd,
-        output: &Output,
-    ) {
+    pub(super) fn forked(&mut self, pid: u32, stdout: OwnedFd, stderr: OwnedFd, output: &Output) {
         let name = self.name();
         if let Some(process) = &mut self.process {
             process.pid = Some(pid);
@@ -192,7 +184,7 @@ impl Member {
 
     /// The program runs. True if that is all that ready means here.
     pub(super) fn executed(&mut self, now: Instant) -> bool {
-        let ready = self.pool.config.ready;
+        let ready = self.context.pool.config.ready;
         if let Some(process) = &mut self.process {
             process.next_look = Some(now + LOOK_AFTER);
             process.next_probe = (ready == Ready::Probe).then_some(now);
@@ -202,7 +194,7 @@ impl Member {
 
     /// The program could not be started. True if there is no process whose exit follows.
     pub(super) fn start_failed(&mut self, error: &StartError) -> bool {
-        let what = format!("cannot start `{}`: {error}: {}", self.pool.config.program, error.source);
+        let what = format!("cannot start `{}`: {error}: {}", self.context.pool.config.program, error.source);
         tracing::error!(worker = %self.name(), "{what}");
         self.last_start_failed = true;
         match &mut self.process {
@@ -225,8 +217,7 @@ impl Member {
     pub(super) fn exited(&mut self, exit: Option<Exit>) {
         let Some(mut process) = self.process.take() else { return };
         process.upstream.set_standing(Standing::Dead);
-        self.resources.give_back_port(process.port);
-        self.connections.orphan(self.id, process.upstream.incarnation);
+        self.context.connections.orphan(self.id, process.upstream.incarnation);
         let what = end_in_words(exit, process.start_error.as_deref());
         let was_asked = matches!(self.state, SlotState::Draining | SlotState::Stopping);
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
@@ -283,14 +274,14 @@ impl Member {
     pub(super) fn admitted(&mut self, now: Instant) {
         let Some(process) = &mut self.process else { return };
         process.next_look = (self.id == SlotId(0) && !self.warned_exposed).then_some(now);
-        process.next_probe = (self.pool.config.health.probe != Probe::None).then_some(now);
+        process.next_probe = (self.context.pool.config.health.probe != Probe::None).then_some(now);
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
         if self.state == SlotState::Suspect {
             self.stats.health_transitions.increment();
             tracing::info!(worker = %self.name(), pid, "worker healthy again");
         } else {
-            self.pool.stats.spawn.shard(0).record(took);
+            self.context.pool.stats.spawn.shard(0).record(took);
             let after = humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(0)));
             tracing::info!(worker = %self.name(), pid, endpoint, %after, "worker ready");
         }
@@ -318,13 +309,13 @@ impl Member {
         if let Some(upstream) = self.upstream() {
             let open = upstream.active();
             tracing::warn!(worker = %self.name(), pid = self.pid(), open, "drain deadline: cutting what is still open");
-            self.connections.cut(self.id, upstream.incarnation);
+            self.context.connections.cut(self.id, upstream.incarnation);
         }
     }
 
     pub(super) fn end(&self, ending: Ending) {
         if let Some(process) = &self.process {
-            self.resources.launcher.end(process.child, ending);
+            self.context.resources.launcher.end(process.child, ending);
         }
     }
 }

@@ -42,7 +42,7 @@ impl Member {
         process.next_probe = None;
         let endpoint = process.upstream.endpoint.clone();
         let incarnation = process.upstream.incarnation;
-        let rules = &self.pool.config.health;
+        let rules = &self.context.pool.config.health;
         let question = match &rules.probe {
             Probe::None => Probe::Tcp,
             asked => asked.clone(),
@@ -54,7 +54,7 @@ impl Member {
     /// Notes a verdict and sets the next probe.
     pub(in crate::supervisor) fn probed(&mut self, verdict: Option<Verdict>, now: Instant) {
         let state = self.slot.state();
-        let rules = &self.pool.config.health;
+        let rules = &self.context.pool.config.health;
         let Some(process) = &mut self.process else { return };
         let wait = match state {
             SlotState::Starting => readiness_pause(now - process.launched),
@@ -68,7 +68,7 @@ impl Member {
         let Some(verdict) = verdict else { return };
         if state != SlotState::Starting {
             process.upstream.stats.checks[verdict.check as usize].increment();
-            self.pool.stats.check.shard(0).record(verdict.took);
+            self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let is_ok = verdict.check == Check::Ok;
         self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });

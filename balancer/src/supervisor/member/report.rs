@@ -39,7 +39,7 @@ impl Member {
 
     /// For the end of a start that failed.
     pub(in crate::supervisor) fn story(&self) -> Story {
-        let ready_timeout = humantime::format_duration(self.pool.config.ready_timeout);
+        let ready_timeout = humantime::format_duration(self.context.pool.config.ready_timeout);
         let listens_elsewhere = self.process.as_ref().and_then(|process| process.last_look.clone());
         let not_ready = || match self.process.as_ref() {
             Some(process) => {
