@@ -188,6 +188,7 @@ impl Member {
     /// The program runs. True if that is all that ready means here.
     pub(super) fn executed(&mut self, now: Instant) -> bool {
         let ready = self.context.pool.config.ready;
+        tracing::debug!(worker = %self.name(), pid = self.pid(), "worker executed");
         if let Some(process) = &mut self.process {
             process.next_look = Some(now + LOOK_AFTER);
             process.next_probe = (ready == Ready::Probe).then_some(now);
