@@ -73,8 +73,8 @@ Stronger wins: defaults < file < variables < flags < --set.
 Without -c and without a command, the file is the first of ./roundelay.toml,
 $XDG_CONFIG_HOME/roundelay/roundelay.toml and /etc/roundelay/roundelay.toml.
 With a command no file is looked for; one named by -c may have no pools.
-The pool's flags (-l -i -s -m --health --ready) need a command or a file with
-one pool; with several, write --set pool.NAME.KEY=VALUE.
+The pool's flags (-l -i -s -m --health --ready --proxy-protocol) need a command
+or a file with one pool; with several, write --set pool.NAME.KEY=VALUE.
 
 Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
 0), ROUNDELAY_WORKERS, ROUNDELAY_GENERATION, NODE_APP_INSTANCE, NOTIFY_SOCKET.
@@ -120,6 +120,9 @@ pub(super) struct Options {
     /// A worker is ready at: probe, notify (READY=1) or none
     #[arg(long, value_name = "WHEN")]
     ready: Option<String>,
+    /// Tell a worker the client's address: off, v1 or v2
+    #[arg(long, value_name = "VERSION")]
+    proxy_protocol: Option<String>,
     /// Admin port: 127.0.0.1:9900, or off
     #[arg(long, value_name = "ADDR", help_heading = "Options of the master")]
     admin: Option<String>,
@@ -185,6 +188,7 @@ impl Options {
             "mode" => one(&self.mode),
             "health" => one(&self.health),
             "ready" => one(&self.ready),
+            "proxy-protocol" => one(&self.proxy_protocol),
             "admin" => one(&self.admin),
             "threads" => one(&self.threads),
             "log-level" => one(&self.log_level),

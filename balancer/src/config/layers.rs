@@ -26,13 +26,14 @@ const fn masters(name: &'static str, key: &'static str) -> Flag {
 }
 
 /// Every flag that is short for a key.
-pub const FLAGS: [Flag; 11] = [
+pub const FLAGS: [Flag; 12] = [
     pools("listen", "listen"),
     pools("workers", "workers"),
     pools("strategy", "strategy"),
     pools("mode", "mode"),
     pools("health", "health.probe"),
     pools("ready", "ready"),
+    pools("proxy-protocol", "proxy-protocol"),
     masters("admin", "admin.listen"),
     masters("control", "master.control"),
     masters("threads", "master.threads"),

@@ -27,8 +27,10 @@ pub(crate) enum State {
 pub(crate) enum Round {
     /// Nothing can be done until a socket wakes the task.
     Idle,
-    /// Bytes moved: read from the source (or already kept) and this many written to the target.
+    /// Bytes were read from the source and this many written to the target.
     Moved(usize),
+    /// This many of the kept bytes were written to the target.
+    Flushed(usize),
     /// The source has sent FIN and every byte of it was written. Said until [`Direction::fin_sent`].
     Ended,
     /// The source broke. Everything read before was written.
@@ -100,7 +102,7 @@ impl Direction {
                 Poll::Ready(Err(error)) => Round::WriteFailed(error),
                 Poll::Ready(Ok(n)) => {
                     self.written(n);
-                    Round::Moved(n)
+                    Round::Flushed(n)
                 }
             };
         }

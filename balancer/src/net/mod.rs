@@ -5,5 +5,7 @@
 pub(crate) mod conns;
 pub(crate) mod direction;
 pub mod listeners;
+pub(crate) mod preface;
+pub(crate) mod proxy_header;
 pub(crate) mod relay;
 pub(crate) mod stream;
