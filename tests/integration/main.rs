@@ -8,4 +8,5 @@
 
 mod kit;
 
+mod client_address;
 mod first_run;

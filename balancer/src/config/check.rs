@@ -84,8 +84,10 @@ fn client_address(pool: &Pool, found: &mut Vec<Violation>) {
     }
     let key = || path(pool, "proxy-protocol");
     if pool.mode != Mode::Proxy {
-        let message =
-            format!("in mode `{}` a worker has the client's own connection: nobody puts a header into it", pool.mode.name());
+        let message = format!(
+            "in mode `{}` a worker has the client's own connection: nobody puts a header into it",
+            pool.mode.name()
+        );
         found.push(Violation::error(key(), message).label("remove it").also(path(pool, "mode")));
     }
     if pool.program == Program::Demo {

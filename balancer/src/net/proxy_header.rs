@@ -150,10 +150,7 @@ mod tests {
         let v1 = |peer, local| String::from_utf8(of_client(ProxyProtocol::V1, peer, local)).unwrap();
         let (client, public) = (address("192.168.0.1:56324"), address("192.168.0.11:443"));
         assert_eq!(v1(client, public), "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
-        assert_eq!(
-            v1(address("[2001:db8::1]:1"), address("[::1]:65535")),
-            "PROXY TCP6 2001:db8::1 ::1 1 65535\r\n"
-        );
+        assert_eq!(v1(address("[2001:db8::1]:1"), address("[::1]:65535")), "PROXY TCP6 2001:db8::1 ::1 1 65535\r\n");
         assert_eq!(v1(None, public), "PROXY UNKNOWN\r\n");
         assert_eq!(v1(client, None), "PROXY UNKNOWN\r\n");
         assert_eq!(of_probe(ProxyProtocol::V1), b"PROXY UNKNOWN\r\n");
