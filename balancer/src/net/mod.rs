@@ -1,4 +1,4 @@
-//! Public listeners, the relay that copies both ways, and the open connections of a thread.
+//! Public listeners, the relay that copies both ways, what it says first, and the open connections of a thread.
 //!
 //! Nothing here knows pools, strategies or retries; [`crate::dispatch`] does.
 

@@ -13,8 +13,8 @@ pub(crate) struct Preface {
 
 impl Preface {
     /// Of bytes that still are to be written; `None` if there are none.
-    pub(crate) fn new(bytes: &[u8]) -> Option<Box<Self>> {
-        (!bytes.is_empty()).then(|| Box::new(Self { bytes: bytes.into(), unsent: bytes.len() }))
+    pub(crate) fn new(bytes: Vec<u8>) -> Option<Box<Self>> {
+        (!bytes.is_empty()).then(|| Box::new(Self { unsent: bytes.len(), bytes: bytes.into() }))
     }
 
     /// Says that the next `n` bytes were written; returns how many of them were the client's.
@@ -45,12 +45,12 @@ mod tests {
     fn however_much_a_worker_took_the_next_one_gets_it_whole_and_once() {
         for taken in 0..=6 {
             let all = b"HEADERclient";
-            let mut preface = Preface::new(b"HEADER").unwrap();
+            let mut preface = Preface::new(b"HEADER".to_vec()).unwrap();
             assert_eq!(preface.written(taken), 0);
             assert_eq!(preface.is_sent(), taken == 6);
             assert_eq!(preface.renew(&all[taken..]), all);
             assert_eq!(preface.written(9), 3, "of nine bytes three are the client's");
         }
-        assert!(Preface::new(b"").is_none());
+        assert!(Preface::new(Vec::new()).is_none());
     }
 }

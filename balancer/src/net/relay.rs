@@ -94,8 +94,6 @@ enum Turn {
 pub(crate) struct Relay {
     up: Direction,
     down: Direction,
-    /// What the worker is told first, until another worker is out of the question.
-    preface: Option<Box<Preface>>,
     phase: Phase,
     /// A byte or an end has gone one way or the other.
     is_engaged: bool,
@@ -110,7 +108,7 @@ pub(crate) struct Relay {
 impl Relay {
     /// A relay that starts with bytes already read from the client, behind those of `preface` if there is one.
     pub(crate) fn with(early: Vec<u8>, preface: Option<Box<Preface>>) -> Self {
-        Self { up: Direction::with(early), preface, ..Self::default() }
+        Self { up: Direction::with(early, preface), ..Self::default() }
     }
 
     /// What is to be written to the worker already.
@@ -120,8 +118,7 @@ impl Relay {
 
     /// Says that `n` of [`Relay::early`] were sent; returns how many of them were the client's.
     pub(crate) fn sent_early(&mut self, n: usize) -> usize {
-        self.up.written(n);
-        let clients = self.less_preface(n);
+        let clients = self.up.written(n);
         self.is_engaged |= clients > 0;
         self.owes |= clients > 0;
         clients
@@ -129,22 +126,13 @@ impl Relay {
 
     /// Forgets a worker that was given nothing of the client's; what the client has said is kept for the next one.
     pub(crate) fn start_over(&mut self) {
-        let mut preface = self.preface.take();
-        let up = match &mut preface {
-            None => std::mem::take(&mut self.up),
-            Some(preface) => Direction::with(preface.renew(self.up.kept())),
-        };
-        *self = Self { up, preface, ..Self::default() };
+        self.up.start_over();
+        *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
     }
 
     /// Gives back the preface that no other worker will need. For when the relay is engaged.
     pub(crate) fn forget_preface(&mut self) {
-        self.preface.take_if(|preface| preface.is_sent());
-    }
-
-    /// How many of `n` kept bytes that were written are the client's.
-    fn less_preface(&mut self, n: usize) -> usize {
-        self.preface.as_mut().map_or(n, |preface| preface.written(n))
+        self.up.forget_preface();
     }
 
     pub(crate) fn is_engaged(&self) -> bool {
@@ -257,11 +245,12 @@ impl Relay {
     fn after_up(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
         match round {
             Round::Idle => return Turn::Idle,
-            Round::Moved(n) => return self.went_up(n, moved),
-            // Only kept bytes can begin with a preface, so reads pay nothing for it.
-            Round::Flushed(n) => {
-                let clients = self.less_preface(n);
-                return self.went_up(clients, moved);
+            Round::Moved(n) => {
+                moved.any = true;
+                moved.up += n as u64;
+                self.owes |= n > 0;
+                self.is_engaged |= n > 0;
+                return Turn::Again;
             }
             Round::ReadFailed(_) => return Turn::Over(reset_upstream(ends)),
             Round::WriteFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
@@ -277,18 +266,10 @@ impl Relay {
         self.settle(ends)
     }
 
-    fn went_up(&mut self, n: usize, moved: &mut Moved) -> Turn {
-        moved.any = true;
-        moved.up += n as u64;
-        self.owes |= n > 0;
-        self.is_engaged |= n > 0;
-        Turn::Again
-    }
-
     fn after_down(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
         match round {
             Round::Idle => return Turn::Idle,
-            Round::Moved(n) | Round::Flushed(n) => {
+            Round::Moved(n) => {
                 moved.any = true;
                 moved.down += n as u64;
                 self.orphaned = self.orphaned.map(|_| 0);

@@ -26,7 +26,8 @@ pub(super) struct Verdict {
     pub(super) took: Duration,
 }
 
-/// Asks once, with `header` first if the worker expects one. `None` if our own clock was so late that the verdict would be about this machine, not the worker.
+/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late that the verdict
+/// would be about this machine, not the worker.
 pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeout: Duration) -> Option<Verdict> {
     let begun = Instant::now();
     let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header)).await;
@@ -54,7 +55,7 @@ async fn converse(
 ) -> io::Result<()> {
     let introduced = stream.write_all(header).await;
     let Probe::Http { path } = probe else {
-        // It accepted, which was the question. That the header could not be written any more is a matter of moments.
+        // It accepted, which was the question. Whether it still took the header is a matter of moments, not of health.
         return Ok(());
     };
     introduced?;

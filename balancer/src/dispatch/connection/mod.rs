@@ -96,7 +96,7 @@ impl Connection {
         match (early, begun) {
             (Err(_), _) => connection.end(Outcome::ClientReset),
             (Ok(early), begun) => {
-                connection.relay = Relay::with(early, Preface::new(&header));
+                connection.relay = Relay::with(early, Preface::new(header));
                 match begun {
                     Some((Ok(begun), lease)) => connection.follow(lease, begun),
                     Some((Err(error), lease)) => connection.failed(lease, error),
