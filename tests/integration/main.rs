@@ -8,5 +8,6 @@
 
 mod kit;
 
+mod client_address;
 mod first_run;
 mod readme;
