@@ -8,4 +8,5 @@
 
 mod kit;
 
+mod container;
 mod first_run;
