@@ -118,7 +118,7 @@ fn every_panel_answers_on_a_real_prometheus_and_no_alert_rings() {
 
     let value = |expr: &str| prometheus.ask(expr).unwrap()[0]["value"][1].as_str().unwrap().to_owned();
     assert_eq!(value("sum(roundelay_pool_workers{state=\"ready\"})"), "2");
-    assert_eq!(prometheus.ask("ALERTS").unwrap(), Vec::<Value>::new());
+    assert_eq!(prometheus.ask("ALERTS{alertstate=\"firing\"}").unwrap(), Vec::<Value>::new());
     let rules = kit::get(prometheus.address, "/api/v1/rules").unwrap().body;
     assert!(rules.contains("PoolNoWorkers") && !rules.contains("\"health\":\"err\""), "{rules}");
 }
