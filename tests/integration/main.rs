@@ -9,5 +9,6 @@
 mod kit;
 
 mod client_address;
+mod container;
 mod first_run;
 mod readme;
