@@ -9,3 +9,4 @@
 mod kit;
 
 mod first_run;
+mod rotation;
