@@ -8,5 +8,13 @@
 
 mod kit;
 
+mod addresses;
+mod any_program;
+mod death;
 mod first_run;
+mod health;
+mod hold;
+mod master_death;
+mod readiness;
 mod rotation;
+mod stop;

@@ -62,6 +62,12 @@ impl Setup {
         self.dir.path()
     }
 
+    /// With one more argument.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
     /// With a variable of its environment set.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), Some(value.to_owned()));
@@ -210,6 +216,12 @@ impl Master {
         family(self.dir.path(), Some(self.pid()))
     }
 
+    /// Those of them that run `sleep`, as a shell's background processes do here.
+    pub(crate) fn sleepers(&self) -> Vec<u32> {
+        let is_sleep = |&pid: &u32| command_line(pid).first().is_some_and(|program| program == "sleep");
+        self.family().into_iter().filter(is_sleep).collect()
+    }
+
     /// Its guardian's process.
     #[track_caller]
     pub(crate) fn guardian(&self) -> u32 {
@@ -321,7 +333,8 @@ impl Drop for Master {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the master's log ---\n{}------------------------", self.log());
-        } else {
+        } else if Arc::strong_count(&self.dir) == 1 {
+            // Nobody else works in this folder.
             self.wait_no_family();
         }
     }

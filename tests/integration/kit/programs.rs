@@ -33,7 +33,7 @@ pub(crate) fn shell(script: &str) -> [&str; 3] {
 
 /// A worker that runs a line of shell and then becomes the demo worker.
 pub(crate) fn demo_after(script: &str) -> String {
-    format!("{script}; exec '{BINARY}' demo-worker")
+    format!("{script}\nexec '{BINARY}' demo-worker")
 }
 
 /// Python's own path, if there is one: version managers put slow wrappers before it.
