@@ -10,6 +10,7 @@ mod kit;
 
 mod addresses;
 mod any_program;
+mod bad_input;
 mod death;
 mod first_run;
 mod health;
