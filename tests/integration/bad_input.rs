@@ -87,7 +87,8 @@ fn a_failed_start_is_told_in_one_message() {
     // A datagram socket keeps messages apart where a pipe would join them.
     let (spawner, theirs) = UnixDatagram::pair().unwrap();
     let own = std::process::id().to_string();
-    for (cwd, program, told) in [("", "no-such-program-anywhere", "exec 2\n"), ("/no/such/folder", "sleep", "chdir 2\n")]
+    for (cwd, program, told) in
+        [("", "no-such-program-anywhere", "exec 2\n"), ("/no/such/folder", "sleep", "chdir 2\n")]
     {
         let mut command = Command::new(BINARY);
         command.args(["exec-worker", &own, "", cwd, program]).stderr(Stdio::null());
@@ -101,7 +102,8 @@ fn a_failed_start_is_told_in_one_message() {
 
 #[test]
 fn a_program_that_exits_at_once_is_told_with_its_code_and_last_lines() {
-    for (code, what) in [("7", "exit code 7"), ("0", "exit code 0"), ("$(kill -SEGV $$)", "killed by signal 11 (SEGV)")] {
+    for (code, what) in [("7", "exit code 7"), ("0", "exit code 0"), ("$(kill -SEGV $$)", "killed by signal 11 (SEGV)")]
+    {
         let script = format!("echo to the output; echo 'boom: no DATABASE_URL' >&2; exit {code}");
         let words = ["error: pool `app`: no worker became ready", what, "it last wrote:", "boom: no DATABASE_URL"];
         says(Setup::app(&["-i", "2"], &shell(&script)), FAILED, &words);

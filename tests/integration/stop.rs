@@ -103,7 +103,8 @@ fn who_waits_in_the_backlog_when_the_stop_comes_is_served() {
         master.signal("STOP");
         wait_until("the master to stand still", || crate::kit::stat(pid).is_some_and(|stat| stat[0] == "T"));
         // The kernel completes their handshakes without the master.
-        let waiting: Vec<_> = clients(4, 100, |_| send_get(address, "/slow/10")).into_iter().map(Result::unwrap).collect();
+        let waiting: Vec<_> =
+            clients(4, 100, |_| send_get(address, "/slow/10")).into_iter().map(Result::unwrap).collect();
         master.signal("TERM");
         master.signal("CONT");
         for client in waiting {

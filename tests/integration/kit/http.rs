@@ -59,11 +59,12 @@ pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<R
 pub(crate) fn read_answer(mut stream: impl Read) -> io::Result<Response> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
 }
 
-fn parse(answer: &str) -> Option<Response> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+fn parse(answer: &[u8]) -> Option<Response> {
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..split]).into_owned(), &answer[split + 4..]);
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length = head
         .lines()
@@ -71,5 +72,5 @@ fn parse(answer: &str) -> Option<Response> {
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     // A truncated answer is no answer.
     let is_whole = length.is_none_or(|(_, length)| length.trim().parse() == Ok(body.len()));
-    is_whole.then(|| Response { status, head: head.to_owned(), body: body.to_owned() })
+    is_whole.then(|| Response { status, head, body: String::from_utf8_lossy(body).into_owned() })
 }
