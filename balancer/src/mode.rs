@@ -24,6 +24,19 @@ pub enum Acceptor {
     Workers,
 }
 
+/// What a worker inherits to get its connections from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherits {
+    /// Nothing: it binds its private endpoint itself.
+    Nothing,
+    /// The pool's public listening sockets, which all workers share.
+    PublicListeners,
+    /// Its slot's own listening socket.
+    SlotListener,
+    /// A channel on which accepted sockets are handed over.
+    Channel,
+}
+
 impl Mode {
     /// Every mode, in the order help and documentation list them.
     pub const ALL: [Mode; 4] = [Mode::Proxy, Mode::Handoff, Mode::Shared, Mode::Reuseport];
@@ -46,8 +59,18 @@ impl Mode {
         }
     }
 
+    /// What a worker inherits.
+    pub const fn inherits(self) -> Inherits {
+        match self {
+            Mode::Proxy => Inherits::Nothing,
+            Mode::Handoff => Inherits::Channel,
+            Mode::Shared => Inherits::PublicListeners,
+            Mode::Reuseport => Inherits::SlotListener,
+        }
+    }
+
     /// Whether this version can run the mode; the rest of the table is named so that an error can say "not yet".
     pub const fn is_built(self) -> bool {
-        matches!(self, Mode::Proxy)
+        matches!(self, Mode::Proxy | Mode::Shared)
     }
 }

@@ -20,6 +20,7 @@ mod master_death;
 mod observe;
 mod output;
 mod readiness;
+mod readme;
 mod rotation;
 mod several_pools;
 mod stop;

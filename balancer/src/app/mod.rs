@@ -20,14 +20,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, door::ControlDoor};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dispatch::{DataThreads, Limits, Report};
 use crate::failure::{Failure, code};
+use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
 use crate::os::{limits, run_dir, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
-use crate::supervisor::{Cut, Resources, SpawnBudget, Supervisor};
+use crate::rotation::SlotId;
+use crate::supervisor::{Connections, Resources, SpawnBudget, Supervisor};
 use signals::Signals;
 
 /// What the master is to run, and where that was said.
@@ -59,7 +61,6 @@ const RESERVED_DESCRIPTORS: u64 = 256;
 ///
 /// What could not be opened or started, or why a pool gave up, with the exit code; nothing is left behind.
 pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
-    let cannot = |what: &'static str| move |cause| Failure::new(code::FAILED, format!("cannot {what}")).cause(cause);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(cannot("start the supervisor's runtime"))?.block_on(serve(plan))
 }
@@ -71,7 +72,6 @@ pub(crate) struct Running {
 }
 
 async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
-    let cannot = |what: &'static str| move |cause| Failure::new(code::FAILED, format!("cannot {what}")).cause(cause);
     let Plan { config, origin } = plan;
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
@@ -79,58 +79,50 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
     // What can be refused, before anything is started.
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
-    let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let public = listen::public(&config.pools)?;
     let run_dir = run_dir::create().map_err(cannot("make a folder for this run's sockets"))?;
+
     let output = Output::start().map_err(cannot("start reading the workers' output"))?;
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;
+    signals::reap_orphans_if_init(&spawner).map_err(cannot("listen for signals"))?;
 
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = config.master.threads.resolve(cpus);
-    let pools: Vec<(Arc<Pool>, Vec<Listener>)> = std::iter::zip(config.pools, public)
-        .map(|(pool, listeners)| {
-            let workers = pool.workers.resolve(cpus);
-            let listening = listeners.iter().map(|listener| listener.address().clone()).collect();
-            (Arc::new(Pool::new(pool, workers, threads, listening)), listeners)
-        })
-        .collect();
     let max_connections = config.master.max_connections.unwrap_or_else(|| connections_within(files.raised));
-
-    let (reports, inbox) = mpsc::unbounded_channel();
-    let shared: Vec<Arc<Pool>> = pools.iter().map(|(pool, _)| Arc::clone(pool)).collect();
-    let data = DataThreads::start(threads, pools, Limits { max_connections }, reports)
-        .map_err(cannot("start the data threads"))?;
-    let data = Arc::new(data);
+    let serve = |(pool, listeners)| Served::new(pool, listeners, cpus, threads);
+    let served: Vec<Served> = std::iter::zip(config.pools, public).map(serve).collect();
+    let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
 
     let is_stopping = Arc::new(AtomicBool::new(false));
     let master = admin::Master {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: SystemTime::now(),
-        admin: admin_address,
+        admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
         max_connections: Some(max_connections),
         is_stopping: Arc::clone(&is_stopping),
     };
+    banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
     let admin_stop = CancellationToken::new();
-    let admin_thread = start_admin(master, &shared, admin_listener, door.as_ref(), &admin_stop)?;
+    let admin_thread = start_admin(master, &pools, admin_listener, door.as_ref(), &admin_stop)?;
 
-    let workers: u32 = shared.iter().map(|pool| u32::try_from(pool.slots.len()).unwrap_or(u32::MAX)).sum();
+    let (reports, inbox) = mpsc::unbounded_channel();
+    let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
+    let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
+    let data = Arc::new(data.map_err(cannot("start the data threads"))?);
+
+    let workers: usize = pools.iter().map(|pool| pool.slots.len()).sum();
     let rate = config.master.spawn_rate;
-    let resources = Arc::new(Resources::new(
-        Arc::new(spawner),
-        output.clone(),
-        run_dir.path().to_owned(),
-        files.inherited,
-        SpawnBudget::new(rate, workers.max(rate), Instant::now()),
-    ));
-    banner::print(&origin, &shared, admin_address, door.as_ref().map(ControlDoor::path));
-    let running: Vec<Running> = shared
-        .into_iter()
-        .enumerate()
-        .map(|(index, pool)| {
-            let cut = cutter(&data, index);
-            Running { supervisor: Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), cut), pool }
-        })
-        .collect();
+    let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
+    let budget = SpawnBudget::new(rate, burst, Instant::now());
+    let run_path = run_dir.path().to_owned();
+    let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_path, files.inherited, budget));
+    let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Vec<Listener>))| {
+        let connections = Arc::new(PoolConnections { data: Arc::clone(&data), pool: index });
+        let supervisor = Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
+        Ok(Running { pool, supervisor })
+    };
+    let running = std::iter::zip(pools, inherited).enumerate().map(start).collect::<std::io::Result<Vec<_>>>();
+    let running = running.map_err(cannot("hand the listeners to the workers"))?;
     tokio::spawn(pass_on(inbox, running.iter().map(|one| one.supervisor.informer()).collect()));
 
     let result = stop::run_until_stopped(running, &data, signals, &is_stopping).await;
@@ -140,15 +132,53 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
     result
 }
 
+/// A failure to do one of the things a master starts with.
+fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |cause| Failure::new(code::FAILED, format!("cannot {what}")).cause(cause)
+}
+
+/// A pool and its open public listeners.
+struct Served {
+    pool: Arc<Pool>,
+    listeners: Vec<Listener>,
+}
+
+impl Served {
+    fn new(pool: config::Pool, listeners: Vec<Listener>, cpus: usize, threads: usize) -> Self {
+        let workers = pool.workers.resolve(cpus);
+        let listening = listeners.iter().map(|listener| listener.address().clone()).collect();
+        Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), listeners }
+    }
+
+    /// Who gets the listeners: the data threads, or the workers by inheritance. Never both: what workers hold may be made
+    /// blocking by them.
+    fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Vec<Listener>) {
+        match self.pool.config.mode.acceptor() {
+            Acceptor::Master => ((self.pool, self.listeners), Vec::new()),
+            Acceptor::Workers => ((self.pool, Vec::new()), self.listeners),
+        }
+    }
+}
+
 /// How many client connections `files` descriptors allow: two each, less a reserve.
 fn connections_within(files: u64) -> usize {
     usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// A pool's way to tell the data threads that an incarnation is no more.
-fn cutter(data: &Arc<DataThreads>, pool: usize) -> Cut {
-    let data = Arc::clone(data);
-    Box::new(move |slot, incarnation| data.cut_incarnation(pool, slot, incarnation))
+/// One pool's connections on the data threads.
+struct PoolConnections {
+    data: Arc<DataThreads>,
+    pool: usize,
+}
+
+impl Connections for PoolConnections {
+    fn orphan(&self, slot: SlotId, incarnation: u64) {
+        self.data.orphan(self.pool, slot, incarnation);
+    }
+
+    fn cut(&self, slot: SlotId, incarnation: u64) {
+        self.data.cut(self.pool, slot, incarnation);
+    }
 }
 
 /// Gives what the data threads saw of a worker to its pool.
@@ -167,15 +197,15 @@ fn start_admin(
     door: Option<&ControlDoor>,
     stop: &CancellationToken,
 ) -> Result<std::thread::JoinHandle<()>, Failure> {
-    let failed =
-        |cause: &dyn std::fmt::Display| Failure::new(code::FAILED, "cannot start the admin thread").cause(cause);
-    let context = admin::Context::new(master, pools.to_vec(), prometheus::Registry::new()).map_err(|e| failed(&e))?;
+    let context = admin::Context::new(master, pools.to_vec(), prometheus::Registry::new());
+    let context = context.map_err(cannot("register the metrics"))?;
     let control = door.map(ControlDoor::listener).transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(cannot("start the admin runtime"))?;
     let stop = stop.clone();
     let serve = move || runtime.block_on(admin::serve(Arc::new(context), tcp, control, stop));
     let thread = std::thread::Builder::new().name("admin".into()).spawn(serve);
-    thread.map_err(|error| failed(&error))
+    thread.map_err(cannot("start the admin thread"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::os::spawner::Spawner;
+
 /// The signals the master listens to; all others keep their default.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -37,6 +39,24 @@ impl Signals {
             }
         }
     }
+}
+
+/// As process 1 of a container every orphan in it becomes our child: reaps them as they end, without touching our own.
+pub(super) fn reap_orphans_if_init(spawner: &Spawner) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Ok(());
+    }
+    let mut child_ended = signal(SignalKind::child())?;
+    let spawner = spawner.clone();
+    tokio::spawn(async move {
+        loop {
+            spawner.reap_orphans();
+            if child_ended.recv().await.is_none() {
+                return;
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Whether the controlling terminal of this process is still there. A service never had one and then SIGHUP means reload.

@@ -85,7 +85,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
             cut = drained.cut,
             "connections still open at the drain deadline were cut"
         );
-    } else {
+    } else if !is_hopeless {
         tracing::info!(finished = drained.finished, "all connections finished");
     }
     order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });

@@ -73,7 +73,7 @@ Stronger wins: defaults < file < variables < flags < --set.
 Without -c and without a command, the file is the first of ./roundelay.toml,
 $XDG_CONFIG_HOME/roundelay/roundelay.toml and /etc/roundelay/roundelay.toml.
 With a command no file is looked for; one named by -c may have no pools.
-The pool's flags (-l -i -s -m --health --ready) need a command or a file with
+The pool's flags (-l -i -s -m --endpoint ...) need a command or a file with
 one pool; with several, write --set pool.NAME.KEY=VALUE.
 
 Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
@@ -111,6 +111,9 @@ pub(super) struct Options {
     strategy: Option<String>,
     #[arg(short, long, value_name = "MODE", help = modes())]
     mode: Option<String>,
+    /// A worker's private endpoint: port, or unix (cheaper)
+    #[arg(long, value_name = "KIND")]
+    endpoint: Option<String>,
     /// Name of the command's pool [default: its program]
     #[arg(short, long)]
     pub(super) name: Option<String>,
@@ -183,6 +186,7 @@ impl Options {
             "workers" => one(&self.workers),
             "strategy" => one(&self.strategy),
             "mode" => one(&self.mode),
+            "endpoint" => one(&self.endpoint),
             "health" => one(&self.health),
             "ready" => one(&self.ready),
             "admin" => one(&self.admin),

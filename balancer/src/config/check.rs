@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::problem::Severity;
-use super::{Address, Config, Control, Pool, Workers};
+use super::{Address, Config, Control, EndpointKind, Pool, Probe, Ready, Workers};
 use crate::mode::Acceptor;
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
@@ -65,6 +65,9 @@ fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<
         let message = format!("in mode `{mode}` the workers accept, so the kernel chooses and `strategy` has no say");
         found.push(Violation::error(strategy, message).label("remove it").also(path(pool, "mode")));
     }
+    if pool.mode.acceptor() == Acceptor::Workers {
+        workers_accept(pool, found);
+    }
     // What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
     let most = match pool.workers {
         Workers::Count(n) => n,
@@ -74,6 +77,25 @@ fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<
     if pool.min_ready > most {
         let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
         found.push(Violation::error(path(pool, "min-ready"), message).also(path(pool, "workers")));
+    }
+}
+
+/// The workers have no private endpoint then: nothing to probe, nothing to choose the kind of, nothing to write to.
+fn workers_accept(pool: &Pool, found: &mut Vec<Violation>) {
+    let mode = pool.mode.name();
+    let message = |what: &str| format!("in mode `{mode}` the workers accept by themselves, and {what}");
+    if pool.ready == Ready::Probe {
+        let text = message("there is no private endpoint to probe");
+        let label = "write \"notify\" if the program says READY=1, else \"none\"";
+        found.push(Violation::error(path(pool, "ready"), text).label(label).also(path(pool, "mode")));
+    }
+    if pool.health.probe != Probe::None {
+        let text = message("a probe could not tell which of them answers");
+        found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.endpoint != EndpointKind::Port {
+        let text = message("there is no private endpoint");
+        found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
     }
 }
 
@@ -264,7 +286,8 @@ mod tests {
         config.pools[0].mode = Mode::Shared;
         let paths =
             |is_written: bool| check(&config, &|_| is_written).into_iter().map(|found| found.path).collect::<Vec<_>>();
-        assert_eq!(paths(true), ["pool.a.mode", "pool.a.strategy"]);
-        assert_eq!(paths(false), ["pool.a.mode"]);
+        let probing = ["pool.a.ready", "pool.a.health.probe"];
+        assert_eq!(paths(true), ["pool.a.strategy", probing[0], probing[1]]);
+        assert_eq!(paths(false), probing, "which loading sets right where they are not written");
     }
 }

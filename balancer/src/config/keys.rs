@@ -52,6 +52,8 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "workers", workers, WORKERS),
     key!(Pool, "mode", mode, MODE),
     key!(Pool, "strategy", strategy, STRATEGY),
+    key!(Pool, "endpoint", endpoint, ENDPOINT),
+    key!(Pool, "contract", contract, CONTRACT),
     key!(Pool, "ready", ready, READY),
     key!(Pool, "ready-timeout", ready_timeout, DURATION),
     key!(Pool, "min-ready", min_ready, COUNT_OR_ZERO),
@@ -89,4 +91,4 @@ pub(super) const POOL: &[Key<Pool>] = &[
 ];
 
 /// Keys of the design that this version does not have: said so rather than "unknown".
-pub(super) const LATER: &[&str] = &["endpoint", "drain", "contract", "proxy-protocol", "user"];
+pub(super) const LATER: &[&str] = &["drain", "proxy-protocol", "user"];

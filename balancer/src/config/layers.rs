@@ -26,11 +26,12 @@ const fn masters(name: &'static str, key: &'static str) -> Flag {
 }
 
 /// Every flag that is short for a key.
-pub const FLAGS: [Flag; 11] = [
+pub const FLAGS: [Flag; 12] = [
     pools("listen", "listen"),
     pools("workers", "workers"),
     pools("strategy", "strategy"),
     pools("mode", "mode"),
+    pools("endpoint", "endpoint"),
     pools("health", "health.probe"),
     pools("ready", "ready"),
     masters("admin", "admin.listen"),

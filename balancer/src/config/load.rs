@@ -9,7 +9,8 @@ use super::problem::{Place, Problem, Problems, Severity};
 use super::source::Source;
 use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
-use super::{Config, Pool, Program, Workers};
+use super::{Config, Pool, Probe, Program, Ready, Workers};
+use crate::mode::Acceptor;
 
 /// Everything that may say something about a configuration.
 #[derive(Clone, Debug, Default)]
@@ -259,6 +260,18 @@ impl Load {
             if pool.program == Program::Demo && pool.workers.resolve(sources.cpus) < 2 && pool.workers == Workers::Auto
             {
                 pool.workers = Workers::Count(2);
+            }
+        }
+        for pool in &mut self.config.pools {
+            // Where the workers accept, the master has no endpoint to ask.
+            let is_written = |key: &str| self.origins.contains_key(&format!("pool.{}.{key}", pool.name));
+            if pool.mode.acceptor() == Acceptor::Workers {
+                if !is_written("ready") {
+                    pool.ready = Ready::Notify;
+                }
+                if !is_written("health.probe") {
+                    pool.health.probe = Probe::None;
+                }
             }
         }
         self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));

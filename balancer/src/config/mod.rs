@@ -11,22 +11,20 @@ mod frame;
 mod keys;
 mod layers;
 mod load;
+mod pool;
 mod problem;
 mod show;
 mod source;
 mod value;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
-
-use crate::mode::Mode;
 
 pub use address::{Address, AddressError};
 pub use check::{Violation, check};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
+pub use pool::{Contract, EndpointKind, GiveUp, Health, Pool, Probe, Program, Ready, Restart, Workers};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use show::{Origins, show};
 pub use source::{Source, candidates};
@@ -106,156 +104,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[pool.NAME]`: one application.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// The pool's name: letters, digits, `-` and `_`, up to 32; it stands in metrics, logs and paths.
-    pub name: String,
-    /// What the workers run.
-    pub program: Program,
-    /// Where they run it. Default: where the master was started.
-    pub cwd: Option<PathBuf>,
-    /// Added to the environment they inherit.
-    pub env: BTreeMap<String, String>,
-    /// Public addresses, at least one. Default `127.0.0.1:8080`.
-    pub listen: Vec<Address>,
-    /// How many connections may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn` caps.
-    pub backlog: u32,
-    /// How many workers. Default `auto`.
-    pub workers: Workers,
-    /// How a connection reaches a worker. Default `proxy`.
-    pub mode: Mode,
-    /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
-    pub strategy: String,
-    /// When a started worker counts as ready. Default `probe`.
-    pub ready: Ready,
-    /// How long a worker may take to become ready. Default 30 s.
-    pub ready_timeout: Duration,
-    /// Workers in rotation below which `/readyz` says 503. Default 1.
-    pub min_ready: u32,
-    /// Health checks of ready workers.
-    pub health: Health,
-    /// Connecting to one worker. Default 250 ms: on one machine it is instant or the queue is full.
-    pub connect_timeout: Duration,
-    /// Finding a worker for an accepted connection, all tries together. Default 3 s.
-    pub assignment_timeout: Duration,
-    /// A connection silent in both directions is closed. Default 10 min; 0 never.
-    pub idle_timeout: Duration,
-    /// A connection of which one direction has ended and the other is silent is closed. Default 60 s; 0 never.
-    pub half_closed_timeout: Duration,
-    /// TCP keepalive of client connections: first probe after this silence, then 3 more 15 s apart. Default 60 s; 0 off.
-    pub keepalive: Duration,
-    /// How long clients wait in the backlog while no worker is ready; then they are refused. Default 10 s.
-    pub hold_timeout: Duration,
-    /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
-    pub max_connections: Option<usize>,
-    /// How long a draining worker may finish what it has. Default 30 s.
-    pub drain_timeout: Duration,
-    /// From SIGTERM to SIGKILL. Default 10 s.
-    pub kill_timeout: Duration,
-    /// How a worker that ended is started again.
-    pub restart: Restart,
-}
-
-/// What the workers run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The built-in demo worker.
-    Demo,
-    /// A program and its arguments, no shell; `{port}` in an argument is replaced by the worker's port. Never empty.
-    Command(Vec<String>),
-}
-
-/// How many workers a pool has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers {
-    /// min(CPUs, 4).
-    Auto,
-    /// One a CPU.
-    Max,
-    /// This many, 1 to 1024.
-    Count(u32),
-    /// CPUs less this many, at least 1. Written `-N`.
-    AllBut(u32),
-}
-
-/// When a started worker counts as ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// At the first good probe of its endpoint, or at `READY=1` if that comes first.
-    Probe,
-    /// Only at `READY=1` on its `NOTIFY_SOCKET`.
-    Notify,
-    /// As soon as it was started.
-    None,
-}
-
-/// Health checks of ready workers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Health {
-    /// What is asked. Default `tcp`.
-    pub probe: Probe,
-    /// Between checks, ±10 %. Default 1 s.
-    pub interval: Duration,
-    /// Between checks after a first failure. Default 200 ms.
-    pub fast_interval: Duration,
-    /// For one check. Default 1 s.
-    pub timeout: Duration,
-    /// Failures in a row that take a worker out of rotation. Default 3.
-    pub fall: u32,
-    /// Successes in a row that bring it back. Default 2.
-    pub rise: u32,
-}
-
-/// What a probe asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// Nothing: a running worker is a healthy one.
-    None,
-    /// That the endpoint accepts a connection.
-    Tcp,
-    /// That `GET` of this path answers 200 to 399.
-    Http {
-        /// Absolute path, such as `/health`.
-        path: String,
-    },
-}
-
-/// How a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`, ±20 %.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Restart {
-    /// The first wait. Default 100 ms.
-    pub backoff: Duration,
-    /// The longest wait. Default 30 s.
-    pub backoff_max: Duration,
-    /// Ready for this long, a worker's next exit is a first one again. Default 10 s.
-    pub reset_after: Duration,
-    /// More exits than this within `window` put the slot into state `failed`. Default 10.
-    pub budget: u32,
-    /// Default 60 s.
-    pub window: Duration,
-    /// What a failed slot does to the master. Default `never`.
-    pub give_up: GiveUp,
-}
-
-/// What a slot in state `failed` does to the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GiveUp {
-    /// Nothing: it is tried again at the longest backoff, for ever.
-    Never,
-    /// The master stops with exit code 1, for containers whose orchestrator decides.
-    Exit,
-}
-
-impl std::fmt::Display for Program {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Program::Demo => f.write_str("the demo worker"),
-            Program::Command(words) => f.write_str(&words.join(" ")),
-        }
-    }
-}
-
 impl Default for Master {
     fn default() -> Self {
         Self { control: Control::Auto, threads: Threads::Auto, max_connections: None, spawn_rate: 20 }
@@ -274,76 +122,6 @@ impl Default for Log {
     }
 }
 
-impl Pool {
-    /// A pool of that name and program with every other option at its default.
-    pub fn new(name: impl Into<String>, program: Program) -> Self {
-        Self {
-            name: name.into(),
-            program,
-            cwd: None,
-            env: BTreeMap::new(),
-            listen: vec![Address::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
-            backlog: 4096,
-            workers: Workers::Auto,
-            mode: Mode::Proxy,
-            strategy: "round-robin".to_owned(),
-            ready: Ready::Probe,
-            ready_timeout: Duration::from_secs(30),
-            min_ready: 1,
-            health: Health::default(),
-            connect_timeout: Duration::from_millis(250),
-            assignment_timeout: Duration::from_secs(3),
-            idle_timeout: Duration::from_secs(600),
-            half_closed_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(60),
-            hold_timeout: Duration::from_secs(10),
-            max_connections: None,
-            drain_timeout: Duration::from_secs(30),
-            kill_timeout: Duration::from_secs(10),
-            restart: Restart::default(),
-        }
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            probe: Probe::Tcp,
-            interval: Duration::from_secs(1),
-            fast_interval: Duration::from_millis(200),
-            timeout: Duration::from_secs(1),
-            fall: 3,
-            rise: 2,
-        }
-    }
-}
-
-impl Default for Restart {
-    fn default() -> Self {
-        Self {
-            backoff: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(30),
-            reset_after: Duration::from_secs(10),
-            budget: 10,
-            window: Duration::from_secs(60),
-            give_up: GiveUp::Never,
-        }
-    }
-}
-
-impl Workers {
-    /// How many that is where `cpus` may be used; at least 1.
-    pub fn resolve(self, cpus: usize) -> u32 {
-        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, 1024);
-        match self {
-            Workers::Auto => cpus.min(4),
-            Workers::Max => cpus,
-            Workers::Count(n) => n,
-            Workers::AllBut(n) => cpus.saturating_sub(n).max(1),
-        }
-    }
-}
-
 impl Threads {
     /// How many that is where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> usize {
@@ -357,17 +135,6 @@ impl Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn worker_counts_follow_the_cpus_and_never_reach_zero() {
-        let counts = |cpus| {
-            [Workers::Auto, Workers::Max, Workers::Count(7), Workers::AllBut(1), Workers::AllBut(9)]
-                .map(|workers| workers.resolve(cpus))
-        };
-        assert_eq!(counts(1), [1, 1, 7, 1, 1]);
-        assert_eq!(counts(2), [2, 2, 7, 1, 1]);
-        assert_eq!(counts(16), [4, 16, 7, 15, 7]);
-    }
 
     #[test]
     fn half_the_cpus_relay_and_at_least_one() {

@@ -98,6 +98,7 @@ impl AcceptLoop {
                 Gate::Closing => return self.close().await,
             };
             let is_full = last == Turn::Full && way == Some(Way::Serve);
+            let was_exhausted = last == Turn::Exhausted;
             last = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return self.turn_away_rest(),
@@ -108,7 +109,12 @@ impl AcceptLoop {
             };
             match last {
                 Turn::More => tokio::task::yield_now().await,
-                Turn::Exhausted => sleep(PAUSE).await,
+                Turn::Exhausted => {
+                    if !was_exhausted {
+                        warn!(pool = %self.lane.pool.config.name, "out of descriptors or memory: accepting pauses");
+                    }
+                    sleep(PAUSE).await;
+                }
                 Turn::Empty | Turn::Full => {}
             }
         }
@@ -161,10 +167,7 @@ impl AcceptLoop {
                 let kind = classify(error);
                 self.lane.pool.stats.accept_errors[kind as usize].increment();
                 match kind {
-                    AcceptError::Exhausted => {
-                        warn!(pool = %self.lane.pool.config.name, %error, "cannot accept, pausing");
-                        Err(Turn::Exhausted)
-                    }
+                    AcceptError::Exhausted => Err(Turn::Exhausted),
                     AcceptError::Other => Err(Turn::More),
                 }
             }

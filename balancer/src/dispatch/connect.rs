@@ -29,6 +29,8 @@ pub(super) fn begin(endpoint: &Endpoint, ephemeral: &RangeInclusive<u16>) -> Res
     let at = Instant::now();
     match endpoint {
         Endpoint::Tcp(to) => begin_tcp(*to, ephemeral, at).map_err(|error| classify(&error, Family::Tcp)),
+        // Never picked: where workers accept by themselves, the master does not.
+        Endpoint::Inherited => Err(ConnectError::Refused),
         Endpoint::Unix(path) => {
             let connect = || {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;

@@ -53,6 +53,8 @@ struct DataThread {
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Orphan(Owner),
+    Cut(Owner),
+    Drain,
     CutAll,
 }
 
@@ -102,16 +104,25 @@ impl DataThreads {
         Ok(started)
     }
 
-    /// Tells the connections of a worker's process that it has ended. Those that the kernel did not end with it, since
-    /// something else holds their socket, are reset; what the worker had already said is delivered first.
-    pub fn cut_incarnation(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        let pool = u32::try_from(pool).unwrap_or(u32::MAX);
-        self.tell(Command::Orphan(Owner { pool, slot, incarnation }));
+    /// Tells the connections of a worker's process that it has ended. What the worker had said is delivered; those that
+    /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
+    /// Call it once the process is dead, not before.
+    pub fn orphan(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        self.tell(Command::Orphan(owner(pool, slot, incarnation)));
+    }
+
+    /// Cuts the connections of a worker's process, dead or alive.
+    pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        self.tell(Command::Cut(owner(pool, slot, incarnation)));
     }
 
     /// Waits until every connection has ended and every accept loop has emptied its queue, or cuts what is left at
-    /// `deadline`. Set the gates to [`crate::rotation::Gate::Closing`] first. Cancel safe; cancelling changes nothing.
+    /// `deadline`. Set the gates to [`crate::rotation::Gate::Closing`] first.
+    ///
+    /// A connection that has been silent for a second and owes nothing (an idle keep-alive one) is ended by FIN: its client
+    /// would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
     pub async fn drain(&self, deadline: Instant) -> Drained {
+        self.tell(Command::Drain);
         let count = || (self.tally.ended.load(Ordering::SeqCst), self.tally.cut.load(Ordering::SeqCst));
         let before = count();
         if timeout_at(deadline, self.tally.quiet()).await.is_err() {
@@ -161,8 +172,14 @@ fn serve(runtime: &runtime::Runtime, loops: Vec<AcceptLoop>, mut orders: mpsc::U
         while let Some(order) = orders.recv().await {
             match order {
                 Command::Orphan(owner) => conns::orphan(owner),
+                Command::Cut(owner) => conns::cut(owner),
+                Command::Drain => conns::drain_quiet(),
                 Command::CutAll => conns::cut_all(),
             }
         }
     });
+}
+
+fn owner(pool: usize, slot: SlotId, incarnation: u64) -> Owner {
+    Owner { pool: u32::try_from(pool).unwrap_or(u32::MAX), slot, incarnation }
 }

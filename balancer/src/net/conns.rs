@@ -22,11 +22,15 @@ use crate::rotation::SlotId;
 const TICK: Duration = Duration::from_millis(50);
 /// The grain of idle timeouts, and the sweep's period while nothing is more urgent.
 const COARSE: Duration = Duration::from_secs(1);
+/// The silence after which a drain ends a connection that owes nothing.
+const QUIET: Duration = Duration::from_secs(1);
 const NEVER: u32 = u32::MAX;
 
 /// What a connection is told when it is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
+    /// The master drains and nothing has moved for a while: end if nothing is owed.
+    Quiet,
     /// Its deadline or its idle timeout has passed.
     Due,
     /// The process it is connected to has ended.
@@ -51,6 +55,8 @@ struct Entry {
     /// Ticks of silence allowed; 0 if `due` is a fixed deadline.
     silence: u32,
     has_moved: bool,
+    /// The tick of the sweep that last saw bytes moved, or of the entry.
+    active: u32,
     order: Option<Order>,
 }
 
@@ -66,6 +72,7 @@ struct Conns {
     epoch: Instant,
     pace: Pace,
     alarm: Arc<Notify>,
+    is_draining: bool,
 }
 
 thread_local! {
@@ -74,6 +81,7 @@ thread_local! {
         epoch: Instant::now(),
         pace: Pace::Rest,
         alarm: Arc::default(),
+        is_draining: false,
     });
 }
 
@@ -94,8 +102,15 @@ impl Conns {
         let now = self.tick();
         let mut pace = if self.entries.is_empty() { Pace::Rest } else { Pace::Coarse };
         for (_, entry) in &mut self.entries {
-            if std::mem::take(&mut entry.has_moved) && entry.silence > 0 {
-                entry.due = now.saturating_add(entry.silence);
+            if std::mem::take(&mut entry.has_moved) {
+                entry.active = now;
+                if entry.silence > 0 {
+                    entry.due = now.saturating_add(entry.silence);
+                }
+            }
+            if self.is_draining && now >= entry.active.saturating_add(ticks(QUIET)) {
+                entry.active = now;
+                entry.give(Order::Quiet);
             }
             if entry.due <= now {
                 entry.due = NEVER;
@@ -141,10 +156,24 @@ pub(crate) async fn run_ticker() {
 
 /// Tells the connections of one ended process so.
 pub(crate) fn orphan(owner: Owner) {
+    tell(owner, Order::Orphaned);
+}
+
+/// Tells the connections of one process to end now.
+pub(crate) fn cut(owner: Owner) {
+    tell(owner, Order::Cut);
+}
+
+fn tell(owner: Owner, order: Order) {
     CONNS.with_borrow_mut(|conns| {
         let theirs = conns.entries.iter_mut().filter(|(_, entry)| entry.owner == Some(owner));
-        theirs.for_each(|(_, entry)| entry.give(Order::Orphaned));
+        theirs.for_each(|(_, entry)| entry.give(order));
     });
+}
+
+/// From now on, tells each connection of this thread that has been silent for a second to end if it owes nothing.
+pub(crate) fn drain_quiet() {
+    CONNS.with_borrow_mut(|conns| conns.is_draining = true);
 }
 
 /// Tells every connection of this thread to end now.
@@ -159,8 +188,10 @@ pub(crate) struct Place(u32);
 impl Place {
     /// Enters this thread's registry.
     pub(crate) fn enter() -> Self {
-        let entry = Entry { waker: None, owner: None, due: NEVER, silence: 0, has_moved: false, order: None };
         CONNS.with_borrow_mut(|conns| {
+            let active = conns.tick();
+            let entry =
+                Entry { waker: None, owner: None, due: NEVER, silence: 0, has_moved: false, active, order: None };
             conns.hurry(Pace::Coarse);
             Self(u32::try_from(conns.entries.insert(entry)).unwrap_or(NEVER))
         })
@@ -263,6 +294,21 @@ mod tests {
         assert_eq!(order(&place).await, Order::Due);
         let took = start.elapsed();
         assert!(took >= Duration::from_secs(37) && took <= Duration::from_secs(40), "{took:?}");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_asks_only_the_silent_and_asks_again() {
+        let ticker = tokio::spawn(run_ticker());
+        let (busy, silent) = (Place::enter(), Place::enter());
+        sleep(Duration::from_secs(5)).await;
+        assert!(poll_fn(|cx| Poll::Ready(silent.order(cx))).await.is_none(), "no drain yet");
+        drain_quiet();
+        for _ in 0..2 {
+            busy.moved();
+            assert_eq!(order(&silent).await, Order::Quiet);
+            assert!(poll_fn(|cx| Poll::Ready(busy.order(cx))).await.is_none());
+        }
         ticker.abort();
     }
 

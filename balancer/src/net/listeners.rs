@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,32 @@ impl Listener {
     /// When no descriptor is left.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
+    }
+
+    /// A handle for a worker to inherit. The socket becomes blocking, for all who hold it: a plain `accept` of a program
+    /// that knows nothing of this fails on a non-blocking one. Whoever wants it otherwise sets it so again, also for all;
+    /// hence nobody may accept on it from an event loop here.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn hand_over(&self) -> io::Result<OwnedFd> {
+        self.socket.set_nonblocking(false)?;
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if that
+    /// was so; what waited in the queue is lost then.
+    ///
+    /// # Errors
+    ///
+    /// When it does not listen and cannot: a port that the kernel chose is not kept by such a socket.
+    pub fn revive(&self, backlog: u32) -> io::Result<bool> {
+        if self.socket.is_listener()? {
+            return Ok(false);
+        }
+        self.socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(true)
     }
 
     /// Removes the path of a unix listener, so that nobody new finds it while what waits is still accepted.

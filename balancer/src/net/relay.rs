@@ -28,6 +28,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 /// After an answer that ended in a reset: how long the client may take to show that it is uploading.
 const DOUBT: Duration = Duration::from_millis(50);
+/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many of
+/// them a client gets that does not read what is there for it.
+const ORPHAN: Duration = Duration::from_secs(1);
+const ORPHAN_WAITS: u8 = 60;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -95,8 +99,8 @@ pub(crate) struct Relay {
     is_answered: bool,
     /// Bytes went up and none came down since.
     owes: bool,
-    /// The worker's process has ended.
-    is_orphaned: bool,
+    /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
+    orphaned: Option<u8>,
 }
 
 impl Relay {
@@ -164,13 +168,25 @@ impl Relay {
     fn on_order(&mut self, order: Order, ends: &Ends<'_>) -> Option<Verdict> {
         let is_owed = self.owes || !self.down.kept().is_empty();
         match (order, self.phase) {
-            (Order::Orphaned, _) => {
-                self.is_orphaned = true;
+            (Order::Orphaned, _) if !self.is_engaged && ends.upstream.is_silent() => {
+                Some(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()))
+            }
+            (Order::Orphaned, Phase::Relaying) if self.down.is_live() => {
+                self.orphaned.get_or_insert(0);
+                ends.place.due_when_silent(ORPHAN);
                 None
             }
+            (Order::Orphaned, _) => None,
+            (Order::Quiet, Phase::Relaying) if self.owes_nothing() => Some(Verdict::Ended(Outcome::Finished)),
+            (Order::Quiet, _) => None,
             // The client has everything.
             (_, Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
             (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
+            (Order::Due, Phase::Relaying) if self.awaits_orphans_bytes(ends) => None,
+            (Order::Due, Phase::Relaying) if self.orphaned.is_some() => {
+                ends.upstream.reset_at_close();
+                Some(reset_client(ends))
+            }
             (Order::Due | Order::Cut, _) => {
                 if is_owed || self.phase == Phase::InDoubt {
                     ends.client.reset_at_close();
@@ -179,6 +195,27 @@ impl Relay {
                 Some(Verdict::Ended(if order == Order::Due { Outcome::Idle } else { Outcome::Cut }))
             }
         }
+    }
+
+    /// The worker's process has ended and the kernel closed its sockets, but it still delivers what was said. Only if
+    /// nothing comes any more, something that the process left behind holds this one open.
+    fn awaits_orphans_bytes(&mut self, ends: &Ends<'_>) -> bool {
+        let is_over = self.down.kept().is_empty() && ends.upstream.is_silent();
+        match &mut self.orphaned {
+            Some(waits) if !is_over && *waits < ORPHAN_WAITS => {
+                *waits += 1;
+                ends.place.due_when_silent(ORPHAN);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
+    /// ended its side waits for the end of the other.
+    fn owes_nothing(&self) -> bool {
+        let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
+        !self.owes && !is_awaited && self.up.kept().is_empty() && self.down.kept().is_empty()
     }
 
     /// One round each way.
@@ -195,7 +232,7 @@ impl Relay {
                 other => turn = other,
             }
         }
-        if matches!(turn, Turn::Idle) && self.is_orphaned { self.after_orphaning(ends) } else { turn }
+        turn
     }
 
     fn after_up(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
@@ -228,6 +265,7 @@ impl Relay {
             Round::Moved(n) => {
                 moved.any = true;
                 moved.down += n as u64;
+                self.orphaned = self.orphaned.map(|_| 0);
                 self.owes &= n == 0;
                 self.is_answered = true;
                 self.is_engaged = true;
@@ -246,6 +284,7 @@ impl Relay {
                     ends.client.finish();
                 }
                 self.down.fin_sent();
+                self.orphaned = None;
             }
         }
         self.settle(ends)
@@ -258,6 +297,7 @@ impl Relay {
             (State::FinSent, State::FinSent) => return Turn::Over(Verdict::Ended(Outcome::Finished)),
             (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
             (State::Stopped, State::FinSent) => self.linger(ends, LINGER_BYTES),
+            _ if self.orphaned.is_some() => {}
             _ => ends.place.due_when_silent(ends.half_closed),
         }
         Turn::Again
@@ -313,20 +353,6 @@ impl Relay {
                 Turn::Again
             }
             Poll::Ready(_) => Turn::Over(Verdict::Ended(Outcome::Finished)),
-        }
-    }
-
-    /// The process has ended, and the kernel closed its sockets. If nothing more comes, someone it left behind holds
-    /// this one open.
-    fn after_orphaning(&mut self, ends: &Ends<'_>) -> Turn {
-        let is_over = self.down.is_live() && self.down.kept().is_empty() && ends.upstream.is_silent();
-        match is_over {
-            false => Turn::Idle,
-            true if !self.is_engaged => Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into())),
-            true => {
-                ends.upstream.reset_at_close();
-                Turn::Over(reset_client(ends))
-            }
         }
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A program to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// Found by `PATH` unless it holds a slash.
     pub program: OsString,
@@ -20,6 +21,8 @@ pub struct Spec {
     /// Its soft limit of open files. The master raises its own and must not pass that on: programs that use `select`
     /// break above 1024.
     pub nofile: Option<u64>,
+    /// Listening sockets it inherits, from descriptor 3 on. `LISTEN_PID` is added to its environment then.
+    pub listen: Vec<Arc<OwnedFd>>,
 }
 
 /// A child of this master, never reused.
@@ -50,7 +53,7 @@ pub enum ChildEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} failed")]
 pub struct StartError {
-    /// `fork`, `chdir`, `limits`, `parent` or `exec`.
+    /// `fork`, `limits`, `sockets`, `chdir`, `parent` or `exec`.
     pub stage: String,
     /// The kernel's answer.
     #[source]

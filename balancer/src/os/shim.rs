@@ -10,12 +10,13 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
+use worker_runtime::protocol::{self, FIRST_LISTEN_FD};
 
 /// The subcommand's name.
 pub const COMMAND: &str = "exec-worker";
@@ -29,6 +30,8 @@ pub struct Order {
     pub nofile: Option<u64>,
     /// Where to run.
     pub cwd: Option<PathBuf>,
+    /// Descriptors to move to 3 and on, in this order.
+    pub listen: Vec<RawFd>,
     /// The program.
     pub program: OsString,
     /// Its arguments.
@@ -43,6 +46,7 @@ impl Order {
             self.parent.to_string().into(),
             number(self.nofile),
             self.cwd.clone().unwrap_or_default().into_os_string(),
+            self.listen.iter().map(RawFd::to_string).collect::<Vec<_>>().join(",").into(),
             self.program.clone(),
         ];
         args.extend(self.args.iter().cloned());
@@ -55,8 +59,11 @@ impl Order {
         let nofile = args.next()?;
         let nofile = if nofile.is_empty() { None } else { Some(nofile.to_str()?.parse().ok()?) };
         let cwd = Some(PathBuf::from(args.next()?)).filter(|cwd| !cwd.as_os_str().is_empty());
+        let listen = args.next()?;
+        let listen = listen.to_str()?.split(',').filter(|fd| !fd.is_empty()).map(str::parse).collect::<Result<_, _>>();
+        let listen = listen.ok()?;
         let program = args.next()?;
-        Some(Self { parent, nofile, cwd, program, args: args.collect() })
+        Some(Self { parent, nofile, cwd, listen, program, args: args.collect() })
     }
 }
 
@@ -66,7 +73,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         let _ = writeln!(io::stderr(), "error: `{COMMAND}` is for the master's own use");
         return ExitCode::from(crate::failure::code::USAGE);
     };
-    let status = match take_status_pipe() {
+    let status = match take_status_pipe(first_undeclared(&order)) {
         Ok(status) => status,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {COMMAND} has no status pipe\ncause: {error}");
@@ -80,9 +87,14 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(127)
 }
 
-/// Moves the status pipe away from standard input, which becomes `/dev/null`.
-fn take_status_pipe() -> io::Result<File> {
-    let status = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
+/// The first descriptor that the program shall not have.
+fn first_undeclared(order: &Order) -> RawFd {
+    RawFd::try_from(order.listen.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
+}
+
+/// Moves the status pipe away from standard input, which becomes `/dev/null`; to above what the program inherits.
+fn take_status_pipe(above: RawFd) -> io::Result<File> {
+    let status = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), above)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(File::from(status))
 }
@@ -92,6 +104,10 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if let Err(error) = set_limits(order.nofile) {
         return ("limits", error);
     }
+    if let Err(error) = place_listeners(&order.listen, first_undeclared(order)) {
+        return ("sockets", error);
+    }
+    close_undeclared(first_undeclared(order));
     if let Some(cwd) = &order.cwd
         && let Err(error) = std::env::set_current_dir(cwd)
     {
@@ -105,8 +121,14 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(order.parent) {
         return ("parent", io::Error::from_raw_os_error(libc::ESRCH));
     }
+    let mut program = Command::new(&order.program);
+    program.args(&order.args);
+    if !order.listen.is_empty() {
+        // Only here the pid is known, and exec keeps it.
+        program.env(protocol::LISTEN_PID, std::process::id().to_string());
+    }
     // std's `exec` gives the program the default SIGPIPE, which Rust programs ignore, and an empty signal mask.
-    ("exec", Command::new(&order.program).args(&order.args).exec())
+    ("exec", program.exec())
 }
 
 fn set_limits(nofile: Option<u64>) -> io::Result<()> {
@@ -119,16 +141,30 @@ fn set_limits(nofile: Option<u64>) -> io::Result<()> {
         Ok(()) | Err(rustix::io::Errno::INVAL) => {}
         Err(error) => return Err(error.into()),
     }
-    close_undeclared();
     Ok(())
 }
 
-/// Marks every descriptor from 3 on close-on-exec, whoever opened it: workers get 0, 1, 2 and what is declared.
-fn close_undeclared() {
+/// Puts the inherited listeners at 3 and on, without close-on-exec.
+fn place_listeners(listen: &[RawFd], above: RawFd) -> io::Result<()> {
+    let check = |result: RawFd| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
+    // First out of the way, since one's place may be another's number.
+    // SAFETY: fcntl and dup2 take numbers and touch no memory; a number that is no descriptor gives EBADF. Nothing in
+    // this single-threaded process owns the numbers from 3 that are overwritten, save the status pipe, which is above.
+    let moved = listen.iter().map(|&fd| check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) }));
+    let moved = moved.collect::<io::Result<Vec<_>>>()?;
+    for (fd, place) in moved.into_iter().zip(FIRST_LISTEN_FD..) {
+        // SAFETY: as above.
+        check(unsafe { libc::dup2(fd, place) })?;
+    }
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on close-on-exec, whoever opened it: workers get 0, 1, 2 and what is declared.
+fn close_undeclared(first: RawFd) {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC closes nothing now, it only sets a flag; no memory is passed.
     // On a kernel without it (before 5.11) the call fails and each descriptor's own flag has to do.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(libc::SYS_close_range, first.unsigned_abs(), u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
     }
 }
 
@@ -142,11 +178,12 @@ mod tests {
             parent: 42,
             nofile: Some(1024),
             cwd: Some("/srv/my app".into()),
+            listen: vec![7, 9],
             program: "node".into(),
             args: vec!["--".into(), "".into(), "app.js".into()],
         };
         assert_eq!(Order::parse(order.to_args().into_iter()), Some(order.clone()));
-        let bare = Order { nofile: None, cwd: None, args: vec![], ..order };
+        let bare = Order { nofile: None, cwd: None, listen: vec![], args: vec![], ..order };
         assert_eq!(Order::parse(bare.to_args().into_iter()), Some(bare));
         assert_eq!(Order::parse(["x".into()].into_iter()), None);
     }

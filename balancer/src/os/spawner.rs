@@ -4,16 +4,18 @@
 //! until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each start's status
 //! pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
 
+#![allow(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use super::child::{ChildEvent, ChildId, Ending, Exit, Launcher, Sink, Spec, StartError};
 use super::guardian::Lifeline;
@@ -30,6 +32,7 @@ pub struct Spawner {
 enum Request {
     Launch(ChildId, Spec, Sink),
     End(ChildId, Ending),
+    ReapOrphans,
 }
 
 impl Spawner {
@@ -54,6 +57,11 @@ impl Spawner {
         })?;
         result.recv().map_err(io::Error::other)??;
         Ok(Self { requests, wake, next: Arc::default() })
+    }
+
+    /// Reaps dead children that this spawner did not start: orphans that the kernel gave to process 1.
+    pub fn reap_orphans(&self) {
+        self.ask(Request::ReapOrphans);
     }
 
     fn ask(&self, request: Request) {
@@ -122,6 +130,7 @@ impl Family {
                 match request {
                     Request::Launch(id, spec, sink) => self.launch(id, &spec, sink),
                     Request::End(id, ending) => self.end(id, ending),
+                    Request::ReapOrphans => self.reap_orphans(),
                 }
             }
         }
@@ -165,10 +174,14 @@ impl Family {
     }
 
     fn fork(&self, spec: &Spec) -> io::Result<(Living, OwnedFd, OwnedFd)> {
+        // Without close-on-exec, and closed again below: no other thread forks, so nobody else can inherit them.
+        let inherited = spec.listen.iter().map(rustix::io::dup);
+        let inherited = inherited.collect::<Result<Vec<OwnedFd>, _>>()?;
         let order = Order {
             parent: self.own_pid,
             nofile: spec.nofile,
             cwd: spec.cwd.clone(),
+            listen: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
             program: spec.program.clone(),
             args: spec.args.clone(),
         };
@@ -184,6 +197,7 @@ impl Family {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
+        drop(inherited);
         let (pid, pidfd) = identify(child.id())?;
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
@@ -229,6 +243,19 @@ impl Family {
         (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
     }
 
+    /// Looks at each dead child before reaping it: our own keep their status for `bury`, which also frees the view on
+    /// those behind them.
+    fn reap_orphans(&mut self) {
+        while let Some(pid) = next_dead() {
+            let ours = self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id);
+            match ours {
+                Some(id) => self.bury(id),
+                None if pid == self.guardian.0 => self.replace_guardian(),
+                None => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
+            }
+        }
+    }
+
     fn replace_guardian(&mut self) {
         reap(&self.guardian.1);
         tracing::warn!(pid = self.guardian.0.as_raw_pid(), "the guardian ended; starting another");
@@ -264,4 +291,16 @@ fn reap(pidfd: &OwnedFd) -> Exit {
         // Somebody else reaped it; there is nothing better to say.
         Ok(None) | Err(_) => Exit::Code(-1),
     }
+}
+
+/// Some dead child of this process, which stays to be reaped.
+fn next_dead() -> Option<Pid> {
+    // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info)
+    };
+    // SAFETY: after a waitid that succeeded the union holds the SIGCHLD fields, of which si_pid is one.
+    (result == 0).then(|| unsafe { info.si_pid() }).and_then(Pid::from_raw)
 }

@@ -14,19 +14,29 @@ use crate::stats::SlotStats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
+impl SlotId {
+    /// For lists that hold one entry a slot.
+    pub fn index(self) -> usize {
+        // Lossless: Linux has no targets with pointers of less than 32 bits.
+        self.0 as usize
+    }
+}
+
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// Where a worker's private listener is. It belongs to the incarnation: a new process gets a new one.
+/// Where a worker takes its connections. It belongs to the incarnation: a new process gets a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A loopback TCP address.
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// None: it accepts on a socket it inherited, and the master cannot connect to it.
+    Inherited,
 }
 
 impl fmt::Display for Endpoint {
@@ -34,6 +44,7 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Tcp(address) => address.fmt(f),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Inherited => f.write_str("inherited"),
         }
     }
 }

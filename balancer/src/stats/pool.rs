@@ -11,6 +11,8 @@ pub struct PoolStats {
     pub active: Gauge,
     /// Clients turned away, by [`Refusal`].
     pub refused: [Counter; Refusal::COUNT],
+    /// Times a public listener that workers hold was found stopped and made to listen again.
+    pub revived: Counter,
     /// Failed `accept` calls, by [`AcceptError`].
     pub accept_errors: [Counter; AcceptError::COUNT],
     /// Connections that ended without a worker, by [`Outcome`] (`unreachable`, `no_upstream` and early client ends).
@@ -34,6 +36,7 @@ impl PoolStats {
             accepted: Counter::default(),
             active: Gauge::default(),
             refused: Default::default(),
+            revived: Counter::default(),
             accept_errors: Default::default(),
             unassigned: Default::default(),
             duration: Sharded::new(DURATION_BUCKETS, threads),

@@ -18,14 +18,17 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Default)]
 struct RoundRobin {
     turn: AtomicUsize,
+    /// A second attempt takes a turn of its own, so that the rotation of first ones stays exact.
+    second: AtomicUsize,
 }
 
 impl Strategy for RoundRobin {
-    fn pick(&self, upstreams: &[Arc<Upstream>], _context: &PickContext<'_>) -> Option<usize> {
+    fn pick(&self, upstreams: &[Arc<Upstream>], context: &PickContext<'_>) -> Option<usize> {
         if upstreams.is_empty() {
             return None;
         }
-        Some(self.turn.fetch_add(1, Ordering::Relaxed) % upstreams.len())
+        let turn = if context.tried.is_empty() { &self.turn } else { &self.second };
+        Some(turn.fetch_add(1, Ordering::Relaxed) % upstreams.len())
     }
 }
 
@@ -33,6 +36,18 @@ impl Strategy for RoundRobin {
 mod tests {
     use super::*;
     use crate::strategy::tests::upstreams;
+
+    #[test]
+    fn second_attempts_leave_the_rotation_of_first_ones_alone() {
+        let strategy = RoundRobin::default();
+        let (pool, rest) = (upstreams(3), upstreams(2));
+        let second = PickContext { tried: &[crate::rotation::SlotId(0)], ..Default::default() };
+        let firsts = [(); 6].map(|()| {
+            strategy.pick(&rest, &second);
+            strategy.pick(&pool, &PickContext::default()).unwrap()
+        });
+        assert_eq!(firsts, [0, 1, 2, 0, 1, 2]);
+    }
 
     #[test]
     fn twelve_hundred_over_three_are_four_hundred_each_from_any_thread() {

@@ -27,6 +27,8 @@ pub(super) struct Story {
     pub(super) cannot_start: bool,
     /// What happened to it, in words.
     pub(super) what: String,
+    /// It listens, but not where it was told to: this says more than any exit.
+    pub(super) listens_elsewhere: Option<String>,
     pub(super) last_lines: Vec<String>,
 }
 
@@ -53,6 +55,11 @@ impl Boot {
         }
         // Said once.
         self.was_ready = true;
+        let failure = Failure::new(code::FAILED, format!("pool `{pool}`: no worker became ready"));
+        let elsewhere = stories.iter().find_map(|story| Some((story, story.listens_elsewhere.as_ref()?)));
+        if let Some((story, told)) = elsewhere {
+            return Some(failure.cause(format!("{}: {told}", story.worker)));
+        }
         let story = cannot_start.or_else(|| stories.iter().max_by_key(|story| story.exits))?;
         let mut cause = format!("{}: {}", story.worker, story.what);
         if !story.last_lines.is_empty() {
@@ -62,7 +69,7 @@ impl Boot {
                 cause.push_str(line);
             }
         }
-        let failure = Failure::new(code::FAILED, format!("pool `{pool}`: no worker became ready")).cause(cause);
+        let failure = failure.cause(cause);
         Some(match cannot_start {
             Some(_) => failure.hint(format!("check that this can be run from here: {command}")),
             None => failure.hint(format!("run it by itself to see what is wrong: PORT=20000 {command}")),
@@ -77,7 +84,22 @@ mod tests {
 
     fn story(exits: u64, cannot_start: bool) -> Story {
         let last_lines = vec!["boom: missing DATABASE_URL".to_owned()];
-        Story { worker: "api/0".into(), exits, cannot_start, what: "exit code 3".into(), last_lines }
+        Story {
+            worker: "api/0".into(),
+            exits,
+            cannot_start,
+            what: "exit code 3".into(),
+            listens_elsewhere: None,
+            last_lines,
+        }
+    }
+
+    #[test]
+    fn a_program_on_another_port_is_told_so_even_if_its_twin_died_of_it() {
+        let told = Some("your program listens on 0.0.0.0:3000".to_owned());
+        let stories = [story(5, false), Story { listens_elsewhere: told, ..story(0, false) }];
+        let failure = verdict(&stories, Duration::from_secs(30), false).unwrap().to_string();
+        assert!(failure.contains("cause: api/0: your program listens on 0.0.0.0:3000"), "{failure}");
     }
 
     fn verdict(stories: &[Story], later: Duration, was_ready: bool) -> Option<Failure> {

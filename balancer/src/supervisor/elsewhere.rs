@@ -6,9 +6,24 @@ use crate::rotation::Endpoint;
 
 /// Why a worker that is not ready may not be: it listens, but not where it was told to.
 pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr]) -> Option<String> {
-    let Endpoint::Tcp(wanted) = endpoint else { return None };
-    let port = wanted.port();
     let first = listens.first()?;
+    let wanted = match endpoint {
+        Endpoint::Tcp(wanted) => wanted,
+        Endpoint::Unix(path) => {
+            let path = path.display();
+            return Some(format!(
+                "your program listens on {first}, not on the path in $PORT ({path}): it must take a path there, or the \
+                 pool needs endpoint = \"port\""
+            ));
+        }
+        Endpoint::Inherited => {
+            return Some(format!(
+                "your program listens on {first} by itself, but in this mode it is handed its listener: it must accept \
+                 on descriptor 3 (LISTEN_FDS), or the pool needs mode = \"proxy\""
+            ));
+        }
+    };
+    let port = wanted.port();
     if let Some(near) = listens.iter().find(|address| address.port() == port) {
         let reaches = near.ip() == wanted.ip() || near.ip().is_unspecified();
         return (!reaches).then(|| {

@@ -1,7 +1,9 @@
 //! From a pool's rules to the process that is started. Pure.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use worker_runtime::protocol;
 
@@ -20,6 +22,7 @@ pub(super) struct Birth<'a> {
     pub(super) generation: u64,
     pub(super) endpoint: &'a Endpoint,
     pub(super) notify: &'a Path,
+    pub(super) listen: &'a [Arc<OwnedFd>],
 }
 
 /// The program, arguments and environment of a worker.
@@ -32,7 +35,7 @@ pub(super) fn spec(
     inherited: &[(OsString, OsString)],
     nofile: Option<u64>,
 ) -> Spec {
-    let port = port_text(birth.endpoint);
+    let port = port_text(birth.endpoint).unwrap_or_default();
     let (program, args) = match &pool.program {
         // The magic link, not a path: it still is our image after the file was replaced by a newer one.
         Program::Demo => (OsString::from("/proc/self/exe"), vec![DEMO_COMMAND.into()]),
@@ -50,22 +53,30 @@ pub(super) fn spec(
     for (name, value) in &pool.env {
         set(name, value.as_ref());
     }
-    set(protocol::PORT, &port);
-    set(protocol::HOST, "127.0.0.1".as_ref());
+    if *birth.endpoint != Endpoint::Inherited {
+        set(protocol::PORT, &port);
+        set(protocol::HOST, "127.0.0.1".as_ref());
+    }
+    if !birth.listen.is_empty() {
+        let count = birth.listen.len();
+        set(protocol::LISTEN_FDS, count.to_string().as_ref());
+        set(protocol::LISTEN_FDNAMES, vec![pool.name.as_str(); count].join(":").as_ref());
+    }
     set(protocol::ROUNDELAY_POOL, pool.name.as_ref());
     set(protocol::ROUNDELAY_WORKER, birth.slot.to_string().as_ref());
     set(protocol::ROUNDELAY_WORKERS, birth.workers.to_string().as_ref());
     set(protocol::ROUNDELAY_GENERATION, birth.generation.to_string().as_ref());
     set(protocol::NODE_APP_INSTANCE, birth.slot.to_string().as_ref());
     set(protocol::NOTIFY_SOCKET, birth.notify.as_os_str());
-    Spec { program, args, env, cwd: pool.cwd.clone(), nofile }
+    Spec { program, args, env, cwd: pool.cwd.clone(), nofile, listen: birth.listen.to_vec() }
 }
 
 /// What `PORT` says: a number, or a path for a unix endpoint, which Node and many others take as well.
-fn port_text(endpoint: &Endpoint) -> OsString {
+fn port_text(endpoint: &Endpoint) -> Option<OsString> {
     match endpoint {
-        Endpoint::Tcp(address) => address.port().to_string().into(),
-        Endpoint::Unix(path) => path.clone().into_os_string(),
+        Endpoint::Tcp(address) => Some(address.port().to_string().into()),
+        Endpoint::Unix(path) => Some(path.clone().into_os_string()),
+        Endpoint::Inherited => None,
     }
 }
 
@@ -74,9 +85,17 @@ mod tests {
     use super::*;
 
     fn worker(pool: &config::Pool, inherited: &[(&str, &str)]) -> Spec {
-        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 20_001).into());
+        worker_on(pool, &Endpoint::Tcp(([127, 0, 0, 1], 20_001).into()), &[], inherited)
+    }
+
+    fn worker_on(
+        pool: &config::Pool,
+        endpoint: &Endpoint,
+        listen: &[Arc<OwnedFd>],
+        inherited: &[(&str, &str)],
+    ) -> Spec {
         let notify = Path::new("/run/n");
-        let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint: &endpoint, notify };
+        let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint, notify, listen };
         let inherited: Vec<_> = inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
         spec(pool, &birth, &inherited, Some(1024))
     }
@@ -123,6 +142,22 @@ mod tests {
         for gone in ["LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "NODE_CHANNEL_FD", "ROUNDELAY_SET"] {
             assert!(value(&spec, gone).is_empty(), "{gone}");
         }
+    }
+
+    #[test]
+    fn a_unix_endpoint_is_the_port_and_an_inherited_one_is_none() {
+        let command = Program::Command(vec!["app".into(), "--at={port}".into()]);
+        let pool = config::Pool::new("api", command);
+        let unix = worker_on(&pool, &Endpoint::Unix("/run/w1".into()), &[], &[]);
+        assert_eq!(value(&unix, "PORT"), ["/run/w1"]);
+        assert_eq!(unix.args, ["--at=/run/w1"]);
+
+        let socket = Arc::new(OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap()));
+        let inherits = worker_on(&pool, &Endpoint::Inherited, &[Arc::clone(&socket), socket], &[("PORT", "80")]);
+        assert_eq!(value(&inherits, "LISTEN_FDS"), ["2"]);
+        assert_eq!(value(&inherits, "LISTEN_FDNAMES"), ["api:api"]);
+        assert!(value(&inherits, "PORT").is_empty() && value(&inherits, "HOST").is_empty());
+        assert_eq!(inherits.listen.len(), 2);
     }
 
     #[test]

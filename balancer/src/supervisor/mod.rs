@@ -8,6 +8,7 @@ mod backoff;
 mod boot;
 mod budget;
 mod elsewhere;
+mod endpoint;
 mod gate;
 mod health;
 mod launch;
@@ -17,8 +18,9 @@ mod probe;
 mod publish;
 mod resources;
 mod slot;
+mod warden;
+mod watch;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -26,23 +28,27 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, code};
-use crate::os::child::{ChildEvent, Ending, Exit};
-use crate::pool::{Pool, SlotState};
+use crate::net::listeners::Listener;
+use crate::os::child::ChildEvent;
+use crate::pool::Pool;
 use crate::rotation::SlotId;
-use crate::stats::Check;
-use boot::Boot;
-use gate::Keeper;
-use member::Member;
 use notify::Said;
 use probe::Verdict;
-use slot::{Effect, Event};
+use warden::Warden;
+use watch::Watch;
 
 pub use budget::SpawnBudget;
 pub use launch::DEMO_COMMAND;
 pub use resources::Resources;
 
-/// Tells the data path that an incarnation's process is no more, or shall have no more connections.
-pub type Cut = Box<dyn Fn(SlotId, u64) + Send + Sync>;
+/// The connections of a pool's workers, as its supervisor needs them: the data path, or a test's double.
+pub trait Connections: Send + Sync {
+    /// That process has ended: what it said is still delivered, what something else holds open is reset.
+    fn orphan(&self, slot: SlotId, incarnation: u64);
+
+    /// Ends what is open on that process now.
+    fn cut(&self, slot: SlotId, incarnation: u64);
+}
 
 /// What the application asks of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +97,22 @@ pub struct Supervisor {
 pub struct Informer(mpsc::UnboundedSender<Input>);
 
 impl Supervisor {
-    /// Starts the pool's task, and with it its workers, on the present runtime.
-    pub fn start(pool: Arc<Pool>, resources: Arc<Resources>, cut: Cut) -> Self {
+    /// Starts the pool's task, and with it its workers, on the present runtime. `inherited` are the listeners that the
+    /// workers are handed, where they accept by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor left to hand a listener on.
+    pub fn start(
+        pool: Arc<Pool>,
+        resources: Arc<Resources>,
+        connections: Arc<dyn Connections>,
+        inherited: Vec<Listener>,
+    ) -> std::io::Result<Self> {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        let task = tokio::spawn(Warden::new(pool, resources, Arc::new(cut), &inputs).run(inbox));
-        Self { inputs, task }
+        let watch = Watch::new(inherited, Instant::now());
+        let task = tokio::spawn(Warden::new(pool, resources, connections, watch, inputs.clone())?.run(inbox));
+        Ok(Self { inputs, task })
     }
 
     /// Passes an order on; nothing if the pool has ended.
@@ -124,226 +141,6 @@ impl Supervisor {
 impl Informer {
     /// A connect to that incarnation failed: it is probed at once.
     pub fn connect_failed(&self, slot: SlotId, incarnation: u64) {
-        let slot = usize::try_from(slot.0).unwrap_or(usize::MAX);
-        let _ = self.0.send(Input::Worker { slot, incarnation, news: News::ConnectFailed });
-    }
-}
-
-/// The task's own state.
-struct Warden {
-    pool: Arc<Pool>,
-    resources: Arc<Resources>,
-    members: Vec<Member>,
-    keeper: Keeper,
-    boot: Boot,
-    is_stopping: bool,
-    gave_up: Option<Failure>,
-    /// Who is in rotation, as last published.
-    published: Vec<(SlotId, u64)>,
-}
-
-impl Warden {
-    fn new(pool: Arc<Pool>, resources: Arc<Resources>, cut: Arc<Cut>, inputs: &mpsc::UnboundedSender<Input>) -> Self {
-        let now = Instant::now();
-        let members = (0..pool.slots.len()).map(|index| Member::new(index, &pool, &resources, &cut, inputs)).collect();
-        Self {
-            keeper: Keeper::new(pool.config.hold_timeout, now),
-            boot: Boot::new(now + pool.config.ready_timeout),
-            pool,
-            resources,
-            members,
-            is_stopping: false,
-            gave_up: None,
-            published: Vec::new(),
-        }
-    }
-
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<(), Failure> {
-        self.tell_all(Event::Start);
-        loop {
-            self.publish();
-            if self.is_stopping && self.members.iter().all(|member| member.slot.state() == SlotState::Stopped) {
-                return self.gave_up.map_or(Ok(()), Err);
-            }
-            let deadline = self.next_deadline();
-            let timer = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                input = inbox.recv() => match input {
-                    Some(input) => self.take(input),
-                    None => return Ok(()),
-                },
-                () = timer => self.tick(),
-            }
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let members = self.members.iter().filter_map(Member::next_deadline).min();
-        let boot = if self.is_stopping { None } else { self.boot.next_deadline() };
-        [members, boot, self.keeper.next_deadline(Instant::now())].into_iter().flatten().min()
-    }
-
-    fn tick(&mut self) {
-        let now = Instant::now();
-        for index in 0..self.members.len() {
-            self.tell(index, Event::Tick);
-            self.members[index].probe_if_due(now);
-            self.members[index].look_if_due(now);
-        }
-        self.judge_boot();
-    }
-
-    fn take(&mut self, input: Input) {
-        match input {
-            Input::Order(Order::Close) => self.keeper.close(),
-            Input::Order(Order::Stop) => {
-                self.is_stopping = true;
-                self.keeper.close();
-                self.tell_all(Event::Stop);
-            }
-            Input::Order(Order::Kill) => {
-                self.is_stopping = true;
-                self.keeper.close();
-                self.tell_all(Event::Kill);
-            }
-            Input::Worker { slot, incarnation, news } => {
-                // A late word of a process that is no more changes nothing, but its last words belong to its story.
-                let Some(member) = self.members.get_mut(slot) else { return };
-                if let News::LastWords(lines) = news {
-                    member.last_words(incarnation, lines);
-                    self.judge_boot();
-                } else if member.slot.incarnation() == incarnation {
-                    self.hear(slot, incarnation, news);
-                }
-            }
-        }
-    }
-
-    fn hear(&mut self, index: usize, incarnation: u64, news: News) {
-        let now = Instant::now();
-        let member = &mut self.members[index];
-        let event = match news {
-            News::Child(ChildEvent::Forked { pid, stdout, stderr }) => {
-                member.forked(pid, stdout, stderr, &self.resources.output);
-                None
-            }
-            News::Child(ChildEvent::Executed) => member.executed(now).then_some(Event::Ready(incarnation)),
-            News::Child(ChildEvent::Failed(error)) => member.start_failed(&error).then_some(Event::Exited(incarnation)),
-            News::Child(ChildEvent::Exited(exit)) => {
-                member.exited(Some(exit));
-                Some(Event::Exited(incarnation))
-            }
-            News::Said(said) => member.said(said).then_some(Event::Ready(incarnation)),
-            News::Probed(verdict) => {
-                let is_ok = verdict.as_ref().map(|verdict| verdict.check == Check::Ok);
-                let was_starting = member.slot.state() == SlotState::Starting;
-                member.probed(verdict, now);
-                match is_ok {
-                    Some(true) if was_starting => Some(Event::Ready(incarnation)),
-                    Some(is_ok) if !was_starting => Some(Event::Probed(incarnation, is_ok)),
-                    _ => None,
-                }
-            }
-            News::ConnectFailed => {
-                member.probe_soon(now);
-                None
-            }
-            News::Drained => Some(Event::Drained(incarnation)),
-            News::Listens(addresses) => {
-                member.listens(&addresses);
-                None
-            }
-            News::LastWords(_) => None,
-        };
-        if let Some(event) = event {
-            self.tell(index, event);
-        }
-    }
-
-    fn tell_all(&mut self, event: Event) {
-        for index in 0..self.members.len() {
-            self.tell(index, event);
-        }
-    }
-
-    /// Gives a slot an event and performs what it decides.
-    fn tell(&mut self, index: usize, event: Event) {
-        let now = Instant::now();
-        let mut effects = VecDeque::from(self.members[index].slot.on(event, now));
-        while let Some(effect) = effects.pop_front() {
-            let follow_up = self.perform(index, effect, now);
-            effects.extend(follow_up.map(|event| self.members[index].slot.on(event, now)).unwrap_or_default());
-        }
-        let was = self.members[index].note_state();
-        let is = self.members[index].slot.state();
-        match is {
-            SlotState::Ready if was != is => self.boot.ready(),
-            SlotState::Draining if was != is => self.members[index].await_drain(),
-            SlotState::Failed if was != is => self.slot_failed(index),
-            _ => {}
-        }
-    }
-
-    fn perform(&mut self, index: usize, effect: Effect, now: Instant) -> Option<Event> {
-        let member = &mut self.members[index];
-        match effect {
-            Effect::Launch(incarnation) => {
-                if let Err(later) = self.resources.spend_spawn(now) {
-                    return Some(Event::Postponed(later));
-                }
-                return member.launch(incarnation, now).err().map(|error| {
-                    member.start_failed(&error);
-                    Event::Exited(incarnation)
-                });
-            }
-            Effect::Admit => member.admitted(now),
-            Effect::Withdraw => member.withdrawn(),
-            Effect::Cut => member.cut(),
-            Effect::Terminate => member.end(Ending::Terminate),
-            Effect::Kill => member.end(Ending::Kill),
-            Effect::Restarted(cause) => self.pool.slots[index].restarts[cause as usize].increment(),
-        }
-        None
-    }
-
-    fn slot_failed(&mut self, index: usize) {
-        let member = &self.members[index];
-        let story = member.story();
-        tracing::error!(worker = %story.worker, last = %story.what, "ended too often; tried again at the longest backoff");
-        if self.pool.config.restart.give_up == crate::config::GiveUp::Exit {
-            let failure = Failure::new(code::FAILED, format!("{} ended too often (give-up = \"exit\")", story.worker));
-            self.give_up(failure.cause(story.what));
-        }
-    }
-
-    fn judge_boot(&mut self) {
-        if self.is_stopping {
-            return;
-        }
-        let stories: Vec<_> = self.members.iter().map(Member::story).collect();
-        let command = self.pool.config.program.to_string();
-        if let Some(failure) = self.boot.verdict(&self.pool.config.name, &command, &stories, Instant::now()) {
-            self.give_up(failure);
-        }
-    }
-
-    fn give_up(&mut self, failure: Failure) {
-        self.gave_up.get_or_insert(failure);
-        self.take(Input::Order(Order::Kill));
-    }
-}
-
-/// In words for the log and the status: how a process ended, or why it never ran.
-fn end_in_words(exit: Option<Exit>, start_error: Option<&str>) -> String {
-    match (start_error, exit) {
-        (Some(error), _) => error.to_owned(),
-        (None, Some(exit)) => exit.to_string(),
-        (None, None) => "ended".to_owned(),
+        let _ = self.0.send(Input::Worker { slot: slot.index(), incarnation, news: News::ConnectFailed });
     }
 }

@@ -44,6 +44,7 @@ async fn exchange(endpoint: &Endpoint, probe: &Probe) -> io::Result<()> {
     match endpoint {
         Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe).await,
         Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe).await,
+        Endpoint::Inherited => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

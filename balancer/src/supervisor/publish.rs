@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Warden;
+use super::warden::Warden;
+use crate::mode::Acceptor;
 use crate::pool::{PoolStatus, SlotState};
 use crate::rotation::{Snapshot, Standing, Upstream};
 
@@ -19,7 +20,9 @@ impl Warden {
             self.republish(upstreams);
             self.published = chosen;
         }
-        let gate = self.keeper.gate(has_workers, Instant::now());
+        // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
+        let is_open = has_workers || self.pool.config.mode.acceptor() == Acceptor::Workers;
+        let gate = self.keeper.gate(is_open, Instant::now());
         self.pool.rotation.set_gate(gate);
         self.pool.status.store(Arc::new(PoolStatus {
             generation: 1,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
@@ -10,6 +11,9 @@ use super::SpawnBudget;
 use crate::os::child::Launcher;
 use crate::os::ports::Ports;
 use crate::output::Output;
+
+/// The longest path of a unix socket.
+const LONGEST_PATH: usize = 107;
 
 /// Shared by all pools of one master.
 pub struct Resources {
@@ -23,6 +27,7 @@ pub struct Resources {
     pub inherited: Vec<(OsString, OsString)>,
     /// The soft limit of open files to give workers.
     pub nofile: Option<u64>,
+    paths: AtomicU64,
     ports: Mutex<Ports>,
     budget: Mutex<SpawnBudget>,
 }
@@ -38,7 +43,30 @@ impl Resources {
     ) -> Self {
         let ports = Mutex::new(Ports::new(fastrand::u64(..)));
         let inherited = std::env::vars_os().collect();
-        Self { launcher, output, run_dir, inherited, nofile, ports, budget: Mutex::new(budget) }
+        Self {
+            launcher,
+            output,
+            run_dir,
+            inherited,
+            nofile,
+            paths: AtomicU64::new(1),
+            ports,
+            budget: Mutex::new(budget),
+        }
+    }
+
+    /// A path in the run folder that nobody has been given yet.
+    ///
+    /// # Errors
+    ///
+    /// It is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is its end.
+    pub(super) fn fresh_path(&self, prefix: &str) -> std::io::Result<PathBuf> {
+        let path = self.run_dir.join(format!("{prefix}{}", self.paths.fetch_add(1, Ordering::Relaxed)));
+        if path.as_os_str().len() > LONGEST_PATH {
+            let text = format!("{} is longer than a unix socket's path may be ({LONGEST_PATH} bytes)", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidFilename, text));
+        }
+        Ok(path)
     }
 
     pub(super) fn take_port(&self) -> std::io::Result<u16> {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::backoff::{Backoff, Next};
 use super::health::{Health, Turn};
 use crate::config;
+use crate::mode::Acceptor;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
@@ -239,7 +240,12 @@ impl Slot {
     }
 
     fn terminate(&mut self, then: After, now: Instant) -> Vec<Effect> {
-        self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout), then };
+        // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
+        let grace = match self.rules.mode.acceptor() {
+            Acceptor::Master => self.rules.kill_timeout,
+            Acceptor::Workers => self.rules.drain_timeout + self.rules.kill_timeout,
+        };
+        self.state = State::Stopping { kill_at: Some(now + grace), then };
         vec![Effect::Terminate]
     }
 

@@ -1,7 +1,7 @@
 //! Words of a fixed list.
 
 use super::super::value::{Value, nearest};
-use super::super::{GiveUp, LogFormat, Ready};
+use super::super::{Contract, EndpointKind, GiveUp, LogFormat, Ready};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
 use crate::strategy;
@@ -28,6 +28,30 @@ pub(in crate::config) const READY: Codec<Ready> = Codec {
     expects: "\"probe\", \"notify\" or \"none\"",
     read: |value| read_word(value, READY_WORDS),
     show: |ready| show_word(ready, READY_WORDS),
+};
+
+const ENDPOINT_WORDS: &[(&str, EndpointKind)] = &[("port", EndpointKind::Port), ("unix", EndpointKind::Unix)];
+
+/// What private endpoint a worker gets.
+pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
+    expects: "\"port\" or \"unix\"",
+    read: |value| read_word(value, ENDPOINT_WORDS),
+    show: |endpoint| show_word(endpoint, ENDPOINT_WORDS),
+};
+
+const CONTRACT_WORDS: &[(&str, Contract)] = &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds)];
+
+/// How a worker is handed sockets.
+pub(in crate::config) const CONTRACT: Codec<Contract> = Codec {
+    expects: "\"auto\" or \"listen-fds\"",
+    read: |value| match value.text() {
+        Some("node") => because(
+            "contract `node` is not in this version".to_owned(),
+            "a Node program can listen on descriptor 3 with \"listen-fds\"",
+        ),
+        _ => read_word(value, CONTRACT_WORDS),
+    },
+    show: |contract| show_word(contract, CONTRACT_WORDS),
 };
 
 const GIVE_UP_WORDS: &[(&str, GiveUp)] = &[("never", GiveUp::Never), ("exit", GiveUp::Exit)];

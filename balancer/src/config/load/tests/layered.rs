@@ -55,6 +55,7 @@ fn every_flag_and_variable_reaches_its_key() {
         "workers" | "threads" => "2",
         "strategy" => "round-robin",
         "mode" => "proxy",
+        "endpoint" => "unix",
         "health" => "/up",
         "ready" => "none",
         "admin" => "off",

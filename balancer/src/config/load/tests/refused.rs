@@ -50,7 +50,7 @@ fn keys_that_do_not_exist() {
         ("spawn-rate = 3", "3:1 unknown key `spawn-rate` in [pool.a] | did you mean `spawn-rate` of [master]?"),
         ("health.intervall = '1s'", "3:8 unknown key `intervall` in [pool.a.health] | did you mean `interval`?"),
         ("frobnicate = 1", "3:1 unknown key `frobnicate` in [pool.a]"),
-        ("endpoint = 'port'", "3:1 `endpoint` is not in this version"),
+        ("drain = 'quiet'", "3:1 `drain` is not in this version"),
         ("proxy-protocol = 'v2'", "3:1 `proxy-protocol` is not in this version"),
         ("health = '/up'", "3:10 `health` must be a table | write health = { probe = … }"),
     ] {
@@ -85,7 +85,7 @@ fn values_that_are_not_of_their_kind() {
         ),
         ("strategy = 'rund-robin'", "3:12 unknown strategy `rund-robin` | did you mean `round-robin`?".to_owned()),
         ("mode = 'proxi'", "3:8 unknown mode `proxi` | did you mean `proxy`?".to_owned()),
-        ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`".to_owned()),
+        ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `shared`".to_owned()),
         ("env = { A = 1 }", "3:13 the variable `A` must be a string | put it in quotes".to_owned()),
         ("env = { 'A=' = '' }", "3:9 `A=` cannot name a variable | no `=` and not empty".to_owned()),
         (
@@ -172,9 +172,32 @@ fn options_that_contradict_each_other() {
         shared,
         [
             "3:12 in mode `shared` the workers accept, so the kernel chooses and `strategy` has no say | remove it (see 4:8)",
-            "4:8 mode `shared` is not in this version | use `proxy`",
         ]
     );
+    for (body, expected) in [
+        ("mode = 'shared'", "ok"),
+        ("mode = 'shared'\nready = 'none'", "ok"),
+        (
+            "mode = 'shared'\nready = 'probe'",
+            "4:9 in mode `shared` the workers accept by themselves, and there is no private endpoint to probe | \
+             write \"notify\" if the program says READY=1, else \"none\" (see 3:8)",
+        ),
+        (
+            "mode = 'shared'\nhealth.probe = 'tcp'",
+            "4:16 in mode `shared` the workers accept by themselves, and a probe could not tell which of them answers | \
+             remove it (see 3:8)",
+        ),
+        (
+            "mode = 'shared'\nendpoint = 'unix'",
+            "4:12 in mode `shared` the workers accept by themselves, and there is no private endpoint | remove it (see 3:8)",
+        ),
+        (
+            "contract = 'node'",
+            "3:12 contract `node` is not in this version | a Node program can listen on descriptor 3 with \"listen-fds\"",
+        ),
+    ] {
+        assert_eq!(in_pool(body), [expected], "{body}");
+    }
     assert_eq!(in_pool("ready = 'none'\nhealth.probe = '/up'"), ["ok"]);
 }
 

@@ -1,0 +1,231 @@
+//! One client's connection, from accept to close: one flat future.
+//!
+//! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an idle
+//! connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
+//!
+//! Whatever its end, dropping it counts it exactly once.
+
+mod placing;
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::time::Instant;
+use tracing::debug;
+
+use placing::Search;
+
+use super::accept::Accepted;
+use super::connect;
+use super::lane::{Lane, Ticket};
+use crate::net::conns::{Order, Place};
+use crate::net::relay::{Ends, Moved, Relay, Verdict, with_scratch};
+use crate::net::stream::{Family, Stream};
+use crate::rotation::Lease;
+use crate::stats::Outcome;
+use crate::strategy::PickContext;
+
+/// A client's connection as a task of its data thread.
+pub(super) struct Connection {
+    // In this order they are dropped: both ends are closed before the lease and the ticket say so.
+    client: Stream,
+    upstream: Option<Stream>,
+    lease: Option<Lease>,
+    relay: Relay,
+    search: Option<Box<Search>>,
+    accepted: Instant,
+    connecting_since: Instant,
+    place: Place,
+    stage: Stage,
+    outcome: Outcome,
+    /// Counted as a connection of its slot.
+    is_counted: bool,
+    ticket: Ticket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No worker yet.
+    Searching,
+    /// A worker, and its endpoint was not reached yet.
+    Connecting,
+    Relaying,
+    Over,
+}
+
+impl Connection {
+    /// Begins to serve an accepted, non-blocking socket: picks a worker, connects, and passes on what the client has said
+    /// so far. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the client's socket; the connection is closed then.
+    pub(super) fn start(ticket: Ticket, client: Accepted) -> io::Result<Self> {
+        let accepted = Instant::now();
+        let lane = ticket.lane();
+        let context = PickContext { client: client.ip, ..Default::default() };
+        let lease = lane.pool.picker.pick(&lane.pool.rotation, &context);
+        // The connect comes first: meanwhile the client's first bytes arrive.
+        let begun = lease.map(|lease| (connect::begin(&lease.upstream().endpoint, &lane.ephemeral), lease));
+        let early = early_bytes(&client.socket);
+        let client = Stream::register(client.socket, client.family)?;
+        lane.pool.stats.active.add(1);
+        let mut connection = Self {
+            client,
+            upstream: None,
+            lease: None,
+            relay: Relay::default(),
+            search: None,
+            accepted,
+            connecting_since: accepted,
+            place: Place::enter(),
+            stage: Stage::Searching,
+            outcome: Outcome::Cut,
+            is_counted: false,
+            ticket,
+        };
+        match (early, begun) {
+            (Err(_), _) => connection.end(Outcome::ClientReset),
+            (Ok(early), begun) => {
+                connection.relay = Relay::with(early);
+                match begun {
+                    Some((Ok(begun), lease)) => connection.follow(lease, begun),
+                    Some((Err(error), lease)) => connection.failed(lease, error),
+                    None => {}
+                }
+            }
+        }
+        Ok(connection)
+    }
+
+    fn lane(&self) -> &Lane {
+        self.ticket.lane()
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        self.stage = Stage::Over;
+    }
+
+    /// Ends without a whole answer: the client sees a reset.
+    fn give_up(&mut self, outcome: Outcome) {
+        self.client.reset_at_close();
+        self.end(outcome);
+    }
+
+    /// The worker's endpoint was reached.
+    fn reached(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.connected();
+        }
+        let pool = &self.lane().pool;
+        pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
+        self.place.due_when_silent(pool.config.idle_timeout);
+        self.stage = Stage::Relaying;
+    }
+
+    fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        let half_closed = self.lane().pool.config.half_closed_timeout;
+        let (Some(upstream), Some(lease)) = (&mut self.upstream, &self.lease) else { return Poll::Ready(()) };
+        let mut ends = Ends { client: &mut self.client, upstream, place: &self.place, half_closed };
+        let was_answered = self.relay.is_answered();
+        let mut moved = Moved::default();
+        let verdict = self.relay.poll(cx, &mut ends, order, &mut moved);
+        if moved.any {
+            self.place.moved();
+            let stats = &lease.upstream().stats;
+            stats.rx_bytes.add(moved.up);
+            stats.tx_bytes.add(moved.down);
+        }
+        if self.relay.is_answered() && !was_answered {
+            let lane = self.ticket.lane();
+            lane.pool.stats.first_byte.shard(lane.thread).record(self.accepted.elapsed());
+        }
+        if self.relay.is_engaged() {
+            self.count();
+        }
+        match ready!(verdict) {
+            Verdict::Ended(outcome) => self.end(outcome),
+            Verdict::Untouched(error) => {
+                let family = self.upstream.as_ref().map_or(Family::Tcp, Stream::family);
+                self.upstream_failed(connect::classify(&error, family));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Counts it as a connection of its slot, once.
+    fn count(&mut self) {
+        if let Some(lease) = self.lease.as_ref().filter(|_| !self.is_counted) {
+            lease.upstream().stats.connections.increment();
+            self.is_counted = true;
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let mut order = this.place.order(cx);
+        loop {
+            match this.stage {
+                Stage::Searching => ready!(this.poll_search(cx, order.take())),
+                Stage::Connecting => ready!(this.poll_connect(cx, order.take())),
+                Stage::Relaying => ready!(this.poll_relay(cx, order.take())),
+                Stage::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let is_assigned = self.lease.as_ref().is_some_and(|lease| !lease.is_connecting());
+        if is_assigned {
+            self.count();
+        }
+        let lane = self.ticket.lane();
+        let (stats, life) = (&lane.pool.stats, self.accepted.elapsed());
+        let slot = self.lease.as_ref().filter(|_| is_assigned).map(|lease| lease.upstream());
+        match slot {
+            Some(upstream) => upstream.stats.closes[self.outcome as usize].increment(),
+            None => stats.unassigned[self.outcome as usize].increment(),
+        }
+        stats.duration.shard(lane.thread).record(life);
+        stats.active.add(-1);
+        lane.tally.ended.fetch_add(1, Ordering::SeqCst);
+        if self.outcome == Outcome::Cut {
+            lane.tally.cut.fetch_add(1, Ordering::SeqCst);
+        }
+        let slot = slot.map(|upstream| upstream.slot.0);
+        debug!(pool = %lane.pool.config.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
+    }
+}
+
+/// What the client has said so far; empty if nothing, or if it only ended its side.
+fn early_bytes(client: &OwnedFd) -> io::Result<Vec<u8>> {
+    with_scratch(|scratch| match io::Read::read(&mut &*SockRef::from(client), scratch) {
+        Ok(n) => Ok(scratch.get(..n).unwrap_or_default().to_vec()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
+        Err(error) => Err(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of::<Connection>();
+        println!("{size} bytes");
+        assert!(size <= 320, "{size} bytes");
+    }
+}

@@ -1,0 +1,199 @@
+//! Finding a worker for a connection: pick, connect, and on a failure the next one that was not tried.
+//!
+//! As long as no client byte was written to a worker, another may be tried; all tries together have one deadline.
+
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::{Connection, Stage};
+use crate::dispatch::connect::{self, Begun};
+use crate::dispatch::lane::Report;
+use crate::net::conns::{Order, Owner};
+use crate::net::stream::Stream;
+use crate::rotation::{Lease, Rotation, SlotId};
+use crate::stats::{ConnectError, Outcome, SlotStats};
+use crate::strategy::PickContext;
+
+/// When every worker in rotation was tried in vain: how soon they are tried again. A full queue empties without a word.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What is only needed when the first worker was not the right one.
+pub(super) struct Search {
+    /// Tried in vain since the snapshot changed or the last pause.
+    tried: Vec<SlotId>,
+    /// The processes the supervisor heard about from this connection.
+    reported: Vec<(SlotId, u64)>,
+    /// The slot whose worker failed last.
+    failed: Option<Arc<SlotStats>>,
+    changed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Search {
+    pub(super) fn new(rotation: &Rotation) -> Box<Self> {
+        Box::new(Self { tried: Vec::new(), reported: Vec::new(), failed: None, changed: next_change(rotation) })
+    }
+}
+
+fn next_change(rotation: &Rotation) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let mut changes = rotation.changes();
+    Box::pin(async move {
+        if changes.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    })
+}
+
+impl Connection {
+    /// Looks for a worker that was not tried yet, and waits for a change if there is none.
+    pub(super) fn poll_search(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Cut) {
+            self.give_up(Outcome::Cut);
+            return Poll::Ready(());
+        }
+        let pool = Arc::clone(&self.lane().pool);
+        // The wait for a change begins before the pick, so that no change falls between.
+        self.search.get_or_insert_with(|| Search::new(&pool.rotation));
+        if order == Some(Order::Due) {
+            self.try_all_again();
+        }
+        loop {
+            let Some(search) = &mut self.search else { return Poll::Pending };
+            let left = pool.config.assignment_timeout.saturating_sub(self.accepted.elapsed());
+            if left.is_zero() {
+                let has_failed = search.failed.is_some();
+                self.give_up(if has_failed { Outcome::Unreachable } else { Outcome::NoUpstream });
+                return Poll::Ready(());
+            }
+            let context = PickContext { client: self.client.peer_ip(), key: None, tried: &search.tried };
+            if let Some(lease) = pool.picker.pick(&pool.rotation, &context) {
+                self.attempt(lease);
+                if self.stage != Stage::Searching {
+                    return Poll::Ready(());
+                }
+            } else if search.changed.as_mut().poll(cx).is_ready() {
+                search.changed = next_change(&pool.rotation);
+                self.try_all_again();
+            } else {
+                let pause = if search.tried.is_empty() { left } else { left.min(AGAIN) };
+                self.place.due_in(pause);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn try_all_again(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.tried.clear();
+        }
+    }
+
+    fn attempt(&mut self, lease: Lease) {
+        if let Some(failed) = self.search.as_ref().and_then(|search| search.failed.as_ref()) {
+            failed.retries.increment();
+        }
+        match connect::begin(&lease.upstream().endpoint, &self.lane().ephemeral) {
+            Ok(begun) => self.follow(lease, begun),
+            Err(error) => self.failed(lease, error),
+        }
+    }
+
+    /// Sends what the client has said and hands the socket to the runtime.
+    pub(super) fn follow(&mut self, lease: Lease, begun: Begun) {
+        if !self.relay.early().is_empty() {
+            match connect::send(&begun, self.relay.early()) {
+                Ok(None) => {}
+                Ok(Some(n)) => {
+                    self.relay.sent_early(n);
+                    lease.upstream().stats.rx_bytes.add(n as u64);
+                }
+                Err(error) => return self.failed(lease, error),
+            }
+        }
+        let is_reached = begun.is_done || self.relay.is_engaged();
+        self.connecting_since = begun.at;
+        match Stream::register(begun.socket.into(), begun.family) {
+            Ok(stream) => self.upstream = Some(stream),
+            Err(_) if self.relay.is_engaged() => {
+                self.lease = Some(lease);
+                self.reached();
+                return self.give_up(Outcome::UpstreamReset);
+            }
+            Err(_) => return self.failed(lease, ConnectError::Other),
+        }
+        let (slot, incarnation) = (lease.upstream().slot, lease.upstream().incarnation);
+        self.place.belongs_to(Owner { pool: self.lane().index, slot, incarnation });
+        self.lease = Some(lease);
+        if is_reached {
+            self.reached();
+        } else {
+            self.stage = Stage::Connecting;
+            self.place.due_in(self.lane().pool.config.connect_timeout);
+        }
+    }
+
+    pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        let (Some(upstream), Some(lease)) = (&self.upstream, &self.lease) else { return Poll::Ready(()) };
+        let error = match order {
+            Some(Order::Cut) => {
+                self.give_up(Outcome::Cut);
+                return Poll::Ready(());
+            }
+            Some(Order::Orphaned) => Some(ConnectError::Reset),
+            order => match (upstream.poll_write_ready(cx), order) {
+                (Poll::Pending, None | Some(Order::Quiet)) => return Poll::Pending,
+                (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
+                (Poll::Ready(result), _) => {
+                    let family = upstream.family();
+                    failure(upstream, result, cx).map(|error| connect::classify(&error, family))
+                }
+            },
+        };
+        debug_assert!(lease.is_connecting());
+        match error {
+            None => self.reached(),
+            Some(error) => self.upstream_failed(error),
+        }
+        Poll::Ready(())
+    }
+
+    pub(super) fn upstream_failed(&mut self, error: ConnectError) {
+        self.upstream = None;
+        if let Some(lease) = self.lease.take() {
+            self.failed(lease, error);
+        }
+    }
+
+    /// The worker was given nothing and gave nothing: back to the search, without it.
+    pub(super) fn failed(&mut self, lease: Lease, error: ConnectError) {
+        let upstream = Arc::clone(lease.upstream());
+        drop(lease);
+        upstream.stats.connect_errors[error as usize].increment();
+        self.relay.start_over();
+        let (pool, reports) = (self.lane().index as usize, self.lane().reports.clone());
+        let rotation = &self.ticket.lane().pool.rotation;
+        let search = self.search.get_or_insert_with(|| Search::new(rotation));
+        search.failed = Some(Arc::clone(&upstream.stats));
+        search.tried.push(upstream.slot);
+        let (slot, incarnation) = (upstream.slot, upstream.incarnation);
+        if !search.reported.contains(&(slot, incarnation)) {
+            search.reported.push((slot, incarnation));
+            // The supervisor may be gone already while the last connections end.
+            let _ = reports.send(Report::ConnectFailed { pool, slot, incarnation, error });
+        }
+        self.stage = Stage::Searching;
+    }
+}
+
+/// Whether a connect that has come to an end has failed. Success has nothing to read yet, and then no system call is
+/// needed to know.
+fn failure(upstream: &Stream, ready: io::Result<()>, cx: &mut Context<'_>) -> Option<io::Error> {
+    match (ready, upstream.poll_read_ready(cx)) {
+        (Err(error), _) | (_, Poll::Ready(Err(error))) => Some(error),
+        (Ok(()), Poll::Ready(Ok(()))) => upstream.take_error().unwrap_or_else(Some),
+        (Ok(()), Poll::Pending) => None,
+    }
+}

@@ -1,0 +1,278 @@
+//! Silence, slow readers, drains and cuts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use roundelay::config::Address;
+use roundelay::rotation::{Gate, SlotId, Snapshot};
+use roundelay::stats::{Outcome, Refusal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::kit::*;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A worker that reads and never answers.
+async fn mute_worker() -> roundelay::rotation::Endpoint {
+    worker(|mut stream| async move {
+        let _ = read_all(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
+/// A connection with one exchange behind it.
+async fn spoken(stand: &Stand) -> TcpStream {
+    let mut client = stand.connect().await;
+    client.write_all(b"ping").await.unwrap();
+    client.read_exact(&mut [0; 4]).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_silent_connection_ends_with_fin_if_nothing_is_owed_and_with_a_reset_if_an_answer_is() {
+    for threads in THREADS {
+        let idle = |config: &mut roundelay::config::Pool| config.idle_timeout = Duration::from_millis(200);
+        let answers = stand_with(threads, &[echo_worker().await], idle);
+        let mut client = spoken(&answers).await;
+        within(read_all(&mut client)).await.1.expect("FIN");
+        until("counted", || answers.ended(Outcome::Idle) == 1).await;
+        answers.finish(SOON).await;
+
+        let owes = stand_with(threads, &[mute_worker().await], idle);
+        let mut client = owes.connect().await;
+        client.write_all(b"ping").await.unwrap();
+        assert!(is_reset(&within(read_all(&mut client)).await.1));
+        until("counted", || owes.ended(Outcome::Idle) == 1).await;
+        owes.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_has_a_shorter_patience() {
+    for threads in THREADS {
+        let stand = stand_with(threads, &[mute_worker().await], |config| {
+            config.idle_timeout = Duration::ZERO;
+            config.half_closed_timeout = Duration::from_millis(200);
+        });
+        let mut whole = stand.connect().await;
+        whole.write_all(b"ping").await.unwrap();
+        let mut half = stand.connect().await;
+        half.write_all(b"ping").await.unwrap();
+        half.shutdown().await.unwrap();
+        assert!(is_reset(&within(read_all(&mut half)).await.1));
+        until("counted", || stand.ended(Outcome::Idle) == 1).await;
+        until("the other one has no timeout", || stand.data.open() == 1).await;
+        drop(whole);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
+    const SIZE: usize = 64 << 20;
+    const CHUNK: usize = 64 << 10;
+    for threads in THREADS {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let source = {
+            let sent = Arc::clone(&sent);
+            worker(move |mut stream| {
+                let sent = Arc::clone(&sent);
+                async move {
+                    for i in 0..SIZE / CHUNK {
+                        stream.write_all(text(i, CHUNK)).await.unwrap();
+                        sent.fetch_add(CHUNK, Ordering::SeqCst);
+                    }
+                }
+            })
+            .await
+        };
+        let stand = stand(threads, &[source]);
+        let mut client = stand.connect().await;
+        // The source runs until the kernel's buffers are full, and then stands still.
+        let stalled = within(async {
+            loop {
+                let before = sent.load(Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                if before > 0 && sent.load(Ordering::SeqCst) == before {
+                    return before;
+                }
+            }
+        })
+        .await;
+        assert!(stalled < SIZE / 2, "{stalled} bytes taken while nobody reads");
+        let mut chunk = vec![0; CHUNK];
+        for i in 0..SIZE / CHUNK {
+            within(client.read_exact(&mut chunk)).await.unwrap();
+            assert!(chunk == text(i, CHUNK), "chunk {i}");
+        }
+        assert_eq!(within(client.read(&mut chunk)).await.unwrap(), 0);
+        drop(client);
+        until("counted", || stand.pool.slots[0].tx_bytes.get() == SIZE as u64).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_closing_gate_serves_the_backlog_and_then_refuses() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        stand.pool.rotation.set_gate(Gate::Hold);
+        let at = stand.tcp();
+        let mut waiting = Vec::new();
+        for i in 0..100 {
+            waiting.push(tokio::spawn(exchange(stand.connect().await, text(i, 500))));
+        }
+        let before = stand.ended(Outcome::Finished);
+        let drained = stand.finish(SOON).await;
+        assert_eq!((drained.finished, drained.cut, before), (100, 0, 0));
+        for (i, client) in waiting.into_iter().enumerate() {
+            assert_eq!(within(client).await.unwrap(), text(i, 500));
+        }
+        assert!(TcpStream::connect(at).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_closing_gate_without_workers_turns_the_backlog_away() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        stand.pool.rotation.set_gate(Gate::Hold);
+        let pool = Arc::clone(&stand.pool);
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(stand.connect().await);
+        }
+        stand.pool.rotation.publish(Snapshot::default());
+        stand.finish(SOON).await;
+        for mut client in clients {
+            assert!(is_reset(&within(read_all(&mut client)).await.1));
+        }
+        assert_eq!(pool.stats.refused[Refusal::Shutdown as usize].get(), 20);
+    }
+}
+
+#[tokio::test]
+async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await, mute_worker().await]);
+        let (mut idle, mut owed) = (Vec::new(), Vec::new());
+        for i in 0..16 {
+            // Round robin: every other one gets the worker that never answers.
+            if i % 2 == 0 {
+                idle.push(spoken(&stand).await);
+            } else {
+                let mut client = stand.connect().await;
+                client.write_all(b"ping").await.unwrap();
+                owed.push(client);
+                until("given", || stand.pool.slots[1].rx_bytes.get() == 4 * owed.len() as u64).await;
+            }
+        }
+        let ended = Arc::clone(&stand.pool);
+        let leaves = idle.pop().unwrap();
+        stand.pool.rotation.set_gate(Gate::Closing);
+        drop(leaves);
+        let drained = stand.finish(Duration::from_millis(300)).await;
+        assert_eq!(drained.cut, 15);
+        assert!(drained.finished <= 1);
+        let cut: u64 = ended.slots.iter().map(|slot| slot.closes[Outcome::Cut as usize].get()).sum();
+        assert_eq!(cut, 15);
+        for client in &mut idle {
+            within(read_all(client)).await.1.expect("FIN: nothing was owed");
+        }
+        for client in &mut owed {
+            assert!(is_reset(&within(read_all(client)).await.1), "an answer was owed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
+    for threads in THREADS {
+        let slow = worker(|mut stream| async move {
+            let _ = stream.read_exact(&mut [0; 4]).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let _ = stream.write_all(b"late").await;
+        })
+        .await;
+        let stand = stand(threads, &[echo_worker().await, slow]);
+        let mut idle = spoken(&stand).await;
+        let mut owed = stand.connect().await;
+        owed.write_all(b"ping").await.unwrap();
+        until("given", || stand.pool.slots[1].rx_bytes.get() == 4).await;
+        stand.pool.rotation.set_gate(Gate::Closing);
+        let answer = tokio::spawn(async move { read_all(&mut owed).await });
+        let drained = stand.finish(SOON).await;
+        assert_eq!((drained.finished, drained.cut), (2, 0));
+        within(read_all(&mut idle)).await.1.expect("FIN");
+        let (answer, end) = answer.await.unwrap();
+        assert_eq!((answer.as_slice(), end.is_ok()), (&b"late"[..], true));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_at_once() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        let clients = [spoken(&stand).await, spoken(&stand).await];
+        stand.pool.rotation.set_gate(Gate::Closing);
+        let far = Instant::now() + Duration::from_secs(3600);
+        let (drained, ()) = within(async { tokio::join!(stand.data.drain(far), async { stand.data.cut_now() }) }).await;
+        assert_eq!((drained.finished, drained.cut), (0, 2));
+        drop(clients);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
+    for threads in THREADS {
+        let stand = stand(threads, &[mute_worker().await]);
+        let mut client = stand.connect().await;
+        client.write_all(b"ping").await.unwrap();
+        until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
+        stand.data.orphan(0, SlotId(0), 2);
+        stand.data.orphan(0, SlotId(0), 1);
+        assert!(is_reset(&within(read_all(&mut client)).await.1));
+        until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_had_said_is_delivered_first() {
+    for threads in THREADS {
+        // Most of it waits in the kernel's buffers when the "process" has ended.
+        let says = worker(|mut stream| async move {
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            stream.write_all(text(1, 4 << 20)).await.unwrap();
+        })
+        .await;
+        let stand = stand(threads, &[says]);
+        let mut client = stand.connect().await;
+        client.write_all(b"ping").await.unwrap();
+        until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
+        let mut answer = vec![0; 4 << 20];
+        for chunk in answer.chunks_mut(256 << 10) {
+            stand.data.orphan(0, SlotId(0), 1);
+            within(client.read_exact(chunk)).await.unwrap();
+        }
+        assert!(answer == text(1, 4 << 20));
+        within(read_all(&mut client)).await.1.expect("FIN");
+        drop(client);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_unix_path_is_gone_once_the_drain_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("public.sock");
+    let stand = stand_with(2, &[echo_worker().await], |config| config.listen = vec![Address::Unix(path.clone())]);
+    assert!(path.exists());
+    stand.finish(SOON).await;
+    assert!(!path.exists());
+}

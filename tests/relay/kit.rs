@@ -1,0 +1,217 @@
+//! A pool without processes: upstreams are tasks of the test, published by hand.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use roundelay::config::{self, Address, Program};
+use roundelay::dispatch::{DataThreads, Drained, Limits, Report};
+use roundelay::net::listeners::Listener;
+use roundelay::pool::Pool;
+use roundelay::rotation::{Endpoint, Gate, SlotId, Snapshot, Standing, Upstream};
+use roundelay::stats::{Counter, Outcome};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+pub(crate) const THREADS: [usize; 2] = [1, 2];
+/// Longer than anything here takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A pool with its data threads.
+pub(crate) struct Stand {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) data: DataThreads,
+    pub(crate) address: Address,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+}
+
+/// Serves these endpoints, slot by slot, with everything else at its default.
+pub(crate) fn stand(threads: usize, endpoints: &[Endpoint]) -> Stand {
+    stand_with(threads, endpoints, |_| {})
+}
+
+pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl FnOnce(&mut config::Pool)) -> Stand {
+    let mut config = config::Pool::new("test", Program::Demo);
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    change(&mut config);
+    let listener = Listener::bind(&config.listen[0], config.backlog, config.keepalive, false).unwrap();
+    let address = listener.address().clone();
+    let workers = u32::try_from(endpoints.len()).unwrap();
+    let pool = Arc::new(Pool::new(config, workers, threads, vec![address.clone()]));
+    let upstream = |(slot, endpoint): (u32, &Endpoint)| {
+        let upstream = Upstream::new(SlotId(slot), 1, endpoint.clone(), Arc::clone(&pool.slots[slot as usize]));
+        upstream.set_standing(Standing::Up);
+        Arc::new(upstream)
+    };
+    let upstreams: Vec<_> = (0..).zip(endpoints).map(upstream).collect();
+    pool.rotation.publish(Snapshot { upstreams: upstreams.clone() });
+    pool.rotation.set_gate(Gate::Open);
+    let (sender, reports) = mpsc::unbounded_channel();
+    let limits = Limits { max_connections: 10_000 };
+    let data = DataThreads::start(threads, vec![(Arc::clone(&pool), vec![listener])], limits, sender).unwrap();
+    Stand { pool, upstreams, data, address, reports }
+}
+
+impl Stand {
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        match &self.address {
+            Address::Tcp(at) => *at,
+            Address::Unix(path) => panic!("{}", path.display()),
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.tcp()).await.unwrap()
+    }
+
+    /// Connections that ended so, assigned to a worker or not.
+    pub(crate) fn ended(&self, outcome: Outcome) -> u64 {
+        let of_slots: u64 = self.pool.slots.iter().map(|slot| slot.closes[outcome as usize].get()).sum();
+        of_slots + self.pool.stats.unassigned[outcome as usize].get()
+    }
+
+    /// Closes the gate, drains, and checks that the books balance.
+    pub(crate) async fn finish(self, deadline: Duration) -> Drained {
+        self.pool.rotation.set_gate(Gate::Closing);
+        let drained = within(self.data.drain(Instant::now() + deadline)).await;
+        let sum = |counters: &[Counter]| counters.iter().map(Counter::get).sum::<u64>();
+        let ended: u64 = Outcome::ALL.iter().map(|outcome| self.ended(*outcome)).sum();
+        assert_eq!(self.pool.stats.accepted.get(), ended + sum(&self.pool.stats.refused), "accepted = ended + refused");
+        assert_eq!(self.pool.stats.duration.snapshot().count, ended);
+        assert_eq!((self.pool.stats.active.get(), self.data.open()), (0, 0));
+        for (upstream, slot) in self.upstreams.iter().zip(&self.pool.slots) {
+            assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
+            assert_eq!(slot.connections.get(), sum(&slot.closes), "given to slot {} = ended there", upstream.slot);
+        }
+        self.data.join();
+        drained
+    }
+}
+
+/// The promise is also one of time: nothing here hangs.
+pub(crate) async fn within<F: Future>(work: F) -> F::Output {
+    timeout(PATIENCE, work).await.expect("hangs")
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Runs `once` for 0..times, `at_once` of them at a time.
+pub(crate) async fn repeat<F>(times: usize, at_once: usize, once: impl Fn(usize) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for i in 0..times {
+        if running.len() >= at_once {
+            running.join_next().await.unwrap().unwrap();
+        }
+        let work = once(i);
+        running.spawn(async move { within(work).await });
+    }
+    while let Some(done) = running.join_next().await {
+        done.unwrap();
+    }
+}
+
+/// A worker: every connection runs `script`.
+pub(crate) async fn worker<F>(script: impl Fn(TcpStream) -> F + Send + 'static) -> Endpoint
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(script(stream));
+        }
+    });
+    Endpoint::Tcp(at)
+}
+
+/// The same on a unix socket.
+pub(crate) fn unix_worker<F>(path: &Path, script: impl Fn(UnixStream) -> F + Send + 'static) -> Endpoint
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = UnixListener::bind(path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(script(stream));
+        }
+    });
+    Endpoint::Unix(path.to_owned())
+}
+
+/// A worker that sends back what it gets.
+pub(crate) async fn echo_worker() -> Endpoint {
+    worker(|mut stream| async move {
+        let (mut from, mut to) = stream.split();
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+        let _ = to.shutdown().await;
+    })
+    .await
+}
+
+/// An endpoint where nobody listens.
+pub(crate) async fn nobody() -> Endpoint {
+    Endpoint::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap())
+}
+
+/// Sends `bytes`, ends its side and reads to the end.
+pub(crate) async fn exchange(mut client: TcpStream, bytes: &[u8]) -> Vec<u8> {
+    client.write_all(bytes).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    answer
+}
+
+/// Everything until the end, and how it ended.
+pub(crate) async fn read_all(from: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let end = from.read_to_end(&mut bytes).await;
+    (bytes, end.map(drop))
+}
+
+/// Closes with a reset.
+#[allow(clippy::needless_pass_by_value)]
+pub(crate) fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+pub(crate) fn is_reset(end: &io::Result<()>) -> bool {
+    end.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+/// `len` bytes that differ by seed.
+pub(crate) fn text(seed: usize, len: usize) -> &'static [u8] {
+    static ALL: OnceLock<Vec<u8>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut all = vec![0; 8 << 20];
+        random.fill(&mut all);
+        all
+    });
+    &all[seed * 61 % 1_000_000..][..len]
+}
+
+/// A length from 1 to `most`, by seed: small ones as often as large ones.
+pub(crate) fn length(seed: usize, most: usize) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed as u64);
+    let bound = most >> random.u32(0..10);
+    random.usize(1..=bound.max(1))
+}

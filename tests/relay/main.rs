@@ -1,0 +1,8 @@
+//! Promises of the data path, each against scripted peers on loopback and with one and two data threads.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod endings;
+mod fidelity;
+mod kit;
+mod placing;
