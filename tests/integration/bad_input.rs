@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
+use roundelay::os::shim::{self, Order};
+
 use crate::kit::{BINARY, Ended, Setup, burst, is_alive, shell, wait_until};
 
 const FAILED: i32 = 1;
@@ -86,12 +88,20 @@ fn a_program_that_cannot_be_started_is_named_with_the_reason() {
 fn a_failed_start_is_told_in_one_message() {
     // A datagram socket keeps messages apart where a pipe would join them.
     let (spawner, theirs) = UnixDatagram::pair().unwrap();
-    let own = std::process::id().to_string();
+    let parent = std::process::id().cast_signed();
     for (cwd, program, told) in
         [("", "no-such-program-anywhere", "exec 2\n"), ("/no/such/folder", "sleep", "chdir 2\n")]
     {
         let mut command = Command::new(BINARY);
-        command.args(["exec-worker", &own, "", cwd, program]).stderr(Stdio::null());
+        let order = Order {
+            parent,
+            nofile: None,
+            cwd: Some(cwd.into()),
+            listen: vec![],
+            program: program.into(),
+            args: vec![],
+        };
+        command.arg(shim::COMMAND).args(order.to_args()).stderr(Stdio::null());
         let status = command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).status().unwrap();
         assert_eq!(status.code(), Some(127));
         let mut message = [0; 64];
@@ -130,7 +140,7 @@ fn a_wrong_command_line_is_refused_with_what_was_meant() {
         (run(&["--strategy", "roundrobin"]), &["roundrobin", "did you mean `round-robin`?"]),
         (run(&["--strategy", "nonsense"]), &["unknown strategy `nonsense`"]),
         (run(&["--mode", "prxy"]), &["unknown mode `prxy`", "`proxy`"]),
-        (run(&["--mode", "shared"]), &["mode `shared` is not in this version"]),
+        (run(&["--mode", "handoff"]), &["mode `handoff` is not in this version"]),
         (run(&["--set", "pool.sleep.workrs=3"]), &["unknown key `workrs`", "did you mean `workers`?"]),
         (run(&["--set", "pool.other.workers=3"]), &["other"]),
         (run(&["--set", "nonsense"]), &["nonsense"]),

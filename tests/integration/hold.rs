@@ -64,7 +64,7 @@ fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
     master.wait_gate("hold");
     let held = send_get(address, "/").unwrap();
     assert_eq!(read_answer(held).unwrap_err().kind(), ErrorKind::ConnectionReset, "who was held is told as well");
-    assert_eq!(master.pool().gate, "refuse");
+    master.wait_gate("refuse");
     for answer in clients(2, 10, |_| get(address, "/")) {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }

@@ -79,7 +79,7 @@ fn a_worker_that_ignores_sigterm_is_killed_with_its_group_after_the_kill_timeout
     assert_eq!(master.wait_end().code(), Some(0));
     master.wait_no_family();
     let log = master.log();
-    assert_eq!(log.matches("killing the worker's process group").count(), 2, "{log}");
+    assert_eq!(log.matches("killing its process group").count(), 2, "{log}");
 }
 
 #[test]
