@@ -75,7 +75,7 @@ fn a_worker_that_floods_its_output_blocks_neither_itself_nor_others() {
 fn an_output_that_nobody_reads_blocks_no_worker_and_no_client() {
     let dir = tempfile::tempdir().unwrap();
     let control = dir.path().join("c");
-    let script = demo_after("yes 'a line that nobody reads' | head -c 33554432; touch through.$ROUNDELAY_WORKER");
+    let script = demo_after("yes 'a line that nobody reads' | head -c 8388608; touch through.$ROUNDELAY_WORKER");
     let mut command = Command::new(BINARY);
     command.args(["run", "-n", "app", "-i", "2", "-l", "127.0.0.1:0", "--admin", "off", "--control", "c", "--"]);
     // Its standard output is a pipe that is never read.

@@ -88,7 +88,7 @@ fn one_worker_that_is_never_ready_is_replaced_and_does_not_end_the_others() {
 #[test]
 fn a_program_on_another_port_is_told_where_it_listens_instead() {
     let Some(python) = python() else { return };
-    let flags = ["-i", "1", "--set", "pool.app.ready-timeout=4s"];
+    let flags = ["-i", "1", "--set", "pool.app.ready-timeout=3s"];
     let ended = Setup::app(&flags, &[python, "-m", "http.server", "0", "--bind", "0.0.0.0"]).run_to_end();
     assert_eq!(ended.code, Some(1));
     let told = ended.stderr.lines().find(|line| line.contains("WARN") && line.contains("your program listens on"));
@@ -104,7 +104,7 @@ fn a_program_on_another_address_is_told_so() {
         return;
     }
     let script = "exec socat TCP6-LISTEN:$PORT,bind=[::1],ipv6only,fork SYSTEM:true";
-    let flags = ["-i", "1", "--set", "pool.app.ready-timeout=4s"];
+    let flags = ["-i", "1", "--set", "pool.app.ready-timeout=3s"];
     let ended = Setup::app(&flags, &shell(script)).run_to_end();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("your program listens on [::1]:"), "{}", ended.stderr);

@@ -60,7 +60,16 @@ fn a_second_sigint_ends_a_drain_at_once_with_130() {
 
 #[test]
 fn what_is_open_at_the_drain_deadline_is_cut_and_the_exit_is_clean() {
-    let mut master = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.drain-timeout=300ms"]).start_ready();
+    let mut master = Setup::new(&[
+        "demo",
+        "-i",
+        "2",
+        "--set",
+        "pool.demo.drain-timeout=300ms",
+        "--set",
+        "pool.demo.kill-timeout=300ms",
+    ])
+    .start_ready();
     let client = under_way(&master, "/slow/60000");
     master.signal("TERM");
     assert_eq!(read_answer(client).unwrap_err().kind(), ErrorKind::ConnectionReset);

@@ -38,7 +38,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
             return found;
         }
         assert!(begun.elapsed() < DEADLINE, "gave up waiting: {what}");
-        // The pause between two looks at a condition, not a wait for it.
-        std::thread::park_timeout(Duration::from_millis(5));
+        // The pause between two looks at a condition, not a wait for it. What takes long is looked at less often.
+        std::thread::park_timeout((begun.elapsed() / 10).clamp(Duration::from_millis(2), Duration::from_millis(30)));
     }
 }
