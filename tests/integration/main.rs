@@ -8,7 +8,21 @@
 
 mod kit;
 
+mod addresses;
+mod any_program;
+mod bad_input;
 mod client_address;
 mod container;
+mod death;
 mod first_run;
+mod health;
+mod hold;
+mod limits;
+mod master_death;
+mod observe;
+mod output;
+mod readiness;
 mod readme;
+mod rotation;
+mod several_pools;
+mod stop;

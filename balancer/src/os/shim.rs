@@ -81,7 +81,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let (stage, error) = become_worker(&order);
-    let _ = writeln!(&status, "{stage} {}", error.raw_os_error().unwrap_or(libc::EIO));
+    let line = format!("{stage} {}\n", error.raw_os_error().unwrap_or(libc::EIO));
+    // One write: the spawner reads once, and what it has not read by then ends us with SIGPIPE instead.
+    let _ = (&status).write_all(line.as_bytes());
     ExitCode::from(127)
 }
 

@@ -26,19 +26,27 @@ pub(super) struct Verdict {
     pub(super) took: Duration,
 }
 
-/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late that the verdict
-/// would be about this machine, not the worker.
+/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late, or our own
+/// descriptors so few, that the verdict would be about this machine, not the worker.
 pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeout: Duration) -> Option<Verdict> {
     let begun = Instant::now();
     let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header)).await;
     let took = begun.elapsed();
     let (check, what) = match answer {
         Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
+        Ok(Err(error)) if is_our_own_lack(&error) => return None,
         Ok(Err(error)) => (Check::Fail, format!("{endpoint}: {error}")),
         Err(_) if took > timeout + OUR_OWN_LATENESS => return None,
         Err(_) => (Check::Timeout, format!("{endpoint}: no answer within {}", humantime::format_duration(timeout))),
     };
     Some(Verdict { check, what, took })
+}
+
+/// Whether a connect failed for want of something on this side. A master without a free descriptor would otherwise find
+/// all its workers sick.
+fn is_our_own_lack(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
 }
 
 async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Result<()> {

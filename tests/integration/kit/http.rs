@@ -17,12 +17,32 @@ pub(crate) struct Response {
 
 /// `GET` on a new connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    request(stream, path)
+    read_answer(send_get(address, path)?)
 }
 
-/// The same on a unix socket.
+/// A new connection on which the request for `path` was sent, and whose answer was not read.
+pub(crate) fn send_get(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
+    let mut stream = connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    Ok(stream)
+}
+
+/// `POST` of a text on a new connection.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<Response> {
+    let mut stream = connect(address)?;
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    read_answer(stream)
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    Ok(stream)
+}
+
+/// `GET` on a unix socket.
 pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(DEADLINE))?;
@@ -32,13 +52,19 @@ pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
 /// The same on any connected stream.
 pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    read_answer(stream)
 }
 
-fn parse(answer: &str) -> Option<Response> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+/// The answer to a request that was sent. A truncated one is an error.
+pub(crate) fn read_answer(mut stream: impl Read) -> io::Result<Response> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+fn parse(answer: &[u8]) -> Option<Response> {
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..split]).into_owned(), &answer[split + 4..]);
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length = head
         .lines()
@@ -46,5 +72,5 @@ fn parse(answer: &str) -> Option<Response> {
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     // A truncated answer is no answer.
     let is_whole = length.is_none_or(|(_, length)| length.trim().parse() == Ok(body.len()));
-    is_whole.then(|| Response { status, head: head.to_owned(), body: body.to_owned() })
+    is_whole.then(|| Response { status, head, body: String::from_utf8_lossy(body).into_owned() })
 }

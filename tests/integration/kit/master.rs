@@ -1,36 +1,60 @@
 //! A running `roundelay` of the test's own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
-use roundelay::admin::view::{State, Worker};
+use roundelay::admin::view::{Pool, State, Worker};
 use tempfile::TempDir;
 
-use super::{Response, get, get_unix, kill, process, wait_for, wait_until};
+use super::{
+    BINARY, Ended, Response, children, command_line, get, get_unix, kill, marked, run_to_end, wait_for, wait_until,
+};
+
+/// Every process that a test's master starts inherits this variable, with the test's folder as its value.
+const MARK: &str = "TEST_FOLDER";
 
 /// What a master is started with.
 pub(crate) struct Setup {
-    command: Command,
-    dir: TempDir,
+    /// A command that runs the master as its own last words.
+    wrapper: Vec<String>,
+    args: Vec<String>,
+    env: BTreeMap<String, Option<String>>,
+    dir: Arc<TempDir>,
 }
 
 impl Setup {
     /// `roundelay ARGS`, on free ports, with a control socket and a working folder of its own.
     pub(crate) fn new(args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roundelay"));
-        command
-            .args(args)
-            .current_dir(dir.path())
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("RUST_LOG")
-            .env("ROUNDELAY_LISTEN", "127.0.0.1:0")
-            .env("ROUNDELAY_ADMIN", "127.0.0.1:0")
-            .env("ROUNDELAY_CONTROL", dir.path().join("c"))
-            .env("ROUNDELAY_LOG_FORMAT", "pretty");
-        Self { command, dir }
+        Self::within(Arc::new(tempfile::tempdir().unwrap()), args)
+    }
+
+    /// `roundelay run FLAGS -- COMMAND`; the pool is called `app`.
+    pub(crate) fn app(flags: &[&str], command: &[&str]) -> Self {
+        Self::new(&[&["run", "-n", "app"], flags, &["--"], command].concat())
+    }
+
+    /// Another one in the folder of `first`, with the same control socket.
+    pub(crate) fn beside(first: &Master, args: &[&str]) -> Self {
+        Self::within(Arc::clone(&first.dir), args)
+    }
+
+    fn within(dir: Arc<TempDir>, args: &[&str]) -> Self {
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let env = [
+            ("NOTIFY_SOCKET", None),
+            ("RUST_LOG", None),
+            ("ROUNDELAY_LISTEN", Some("127.0.0.1:0".to_owned())),
+            ("ROUNDELAY_ADMIN", Some("127.0.0.1:0".to_owned())),
+            ("ROUNDELAY_CONTROL", Some(path("c"))),
+            ("ROUNDELAY_LOG_FORMAT", Some("pretty".to_owned())),
+            (MARK, Some(path(""))),
+        ];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { wrapper: Vec::new(), args: args.iter().map(|&arg| arg.to_owned()).collect(), env, dir }
     }
 
     /// The folder it runs in.
@@ -38,9 +62,21 @@ impl Setup {
         self.dir.path()
     }
 
+    /// With one more argument.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
     /// With a variable of its environment set.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.command.env(name, value);
+        self.env.insert(name.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    /// Without that variable.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.insert(name.to_owned(), None);
         self
     }
 
@@ -50,27 +86,48 @@ impl Setup {
         self
     }
 
-    /// Runs it to its end, for what is expected to fail.
+    /// Started by a command that executes its own last words, such as `prlimit --nofile=64:64`.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(&self.args).current_dir(self.dir.path());
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    /// Runs it to its end, for what is expected to fail; nothing that it started may be left then.
     #[track_caller]
-    pub(crate) fn run_to_end(mut self) -> super::Ended {
-        super::run_to_end(&mut self.command)
+    pub(crate) fn run_to_end(self) -> Ended {
+        let before = family(self.dir.path(), None);
+        let ended = run_to_end(&mut self.command());
+        wait_until("nothing left behind", || family(self.dir.path(), None).iter().all(|pid| before.contains(pid)));
+        ended
     }
 
     /// Starts it and waits until its control socket answers.
     #[track_caller]
-    pub(crate) fn start(mut self) -> Master {
+    pub(crate) fn start(self) -> Master {
         let log = self.dir.path().join("master.log");
         let out = File::create(&log).unwrap();
-        self.command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
-        let mut child = self.command.spawn().unwrap();
-        let control = self.dir.path().join("c");
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        let child = command.spawn().unwrap();
+        let mut master = Master { child, control: self.dir.path().join("c"), log, dir: self.dir };
         wait_until("the control socket to answer", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the master ended with {status}:\n{}", std::fs::read_to_string(&log).unwrap());
-            }
-            get_unix(&control, "/livez").is_ok()
+            master.assert_running();
+            get_unix(&master.control, "/livez").is_ok()
         });
-        Master { child, control, log, dir: self.dir }
+        master
     }
 
     /// Starts it and waits until all its workers are ready.
@@ -82,18 +139,40 @@ impl Setup {
     }
 }
 
-/// A running master. Killed when dropped; its guardian then kills what it left.
+/// The living processes that the master of this folder, or one of its workers, started.
+fn family(dir: &Path, master: Option<u32>) -> Vec<u32> {
+    let mut pids = marked(&format!("{MARK}={}", dir.join("").display()));
+    pids.retain(|&pid| Some(pid) != master);
+    pids
+}
+
+/// A running master. Killed when dropped, and then nothing that it started may be left.
 pub(crate) struct Master {
     child: Child,
     pub(crate) control: PathBuf,
     log: PathBuf,
-    pub(crate) dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Master {
     /// The master's own process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The folder it runs in.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes an empty file in its folder.
+    pub(crate) fn touch(&self, name: &str) {
+        std::fs::write(self.dir.path().join(name), "").unwrap();
+    }
+
+    /// Removes a file from its folder.
+    pub(crate) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.dir.path().join(name)).unwrap();
     }
 
     /// What it said so far: its log, and its workers' output.
@@ -108,10 +187,22 @@ impl Master {
         serde_json::from_str(&answer.body).unwrap()
     }
 
+    /// The first pool.
+    #[track_caller]
+    pub(crate) fn pool(&self) -> Pool {
+        self.state().pools.swap_remove(0)
+    }
+
     /// The workers of the first pool.
     #[track_caller]
     pub(crate) fn workers(&self) -> Vec<Worker> {
-        self.state().pools.swap_remove(0).workers
+        self.pool().workers
+    }
+
+    /// One of them.
+    #[track_caller]
+    pub(crate) fn worker(&self, slot: usize) -> Worker {
+        self.workers().swap_remove(slot)
     }
 
     /// The pids of the first pool's workers.
@@ -120,10 +211,28 @@ impl Master {
         self.workers().iter().filter_map(|worker| worker.pid).collect()
     }
 
+    /// Everything alive that it or its workers started, but for the guardian.
+    pub(crate) fn family(&self) -> Vec<u32> {
+        family(self.dir.path(), Some(self.pid()))
+    }
+
+    /// Those of them that run `sleep`, as a shell's background processes do here.
+    pub(crate) fn sleepers(&self) -> Vec<u32> {
+        let is_sleep = |&pid: &u32| command_line(pid).first().is_some_and(|program| program == "sleep");
+        self.family().into_iter().filter(is_sleep).collect()
+    }
+
+    /// Its guardian's process.
+    #[track_caller]
+    pub(crate) fn guardian(&self) -> u32 {
+        let is_guardian = |&pid: &u32| command_line(pid).get(1).is_some_and(|part| part == "guardian");
+        wait_for("a guardian", || children(self.pid()).into_iter().find(is_guardian))
+    }
+
     /// The first public address of the first pool.
     #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
-        self.state().pools[0].listen[0].parse().unwrap()
+        self.pool().listen[0].parse().unwrap()
     }
 
     /// The admin port.
@@ -137,24 +246,53 @@ impl Master {
         get(self.address(), path)
     }
 
-    /// The value of a metric's series, as written: `name{label="value"}`.
+    /// `GET` on the control socket.
     #[track_caller]
-    pub(crate) fn metric(&self, series: &str) -> f64 {
-        let text = get_unix(&self.control, "/metrics").unwrap().body;
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+    pub(crate) fn ask(&self, path: &str) -> Response {
+        get_unix(&self.control, path).unwrap()
+    }
+
+    /// The sum of a metric's series that carry all these labels, each as `name="value"`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.ask("/metrics").body;
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (found, given) = series.split_once('{').unwrap_or((series, ""));
+            let is_meant = found == name && labels.iter().all(|label| given.contains(label));
+            is_meant.then(|| value.parse::<f64>().unwrap())
+        });
+        let values: Vec<_> = values.collect();
+        assert!(!values.is_empty(), "no {name} {labels:?} in\n{text}");
+        values.into_iter().sum()
+    }
+
+    #[track_caller]
+    fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("the master ended with {status}");
+        }
     }
 
     /// Waits until every worker of every pool is ready.
     #[track_caller]
     pub(crate) fn wait_all_ready(&mut self) {
-        wait_for("all workers ready", || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("the master ended with {status}");
-            }
-            let pools = self.state().pools;
-            pools.iter().all(|pool| pool.workers_ready == pool.workers_desired).then_some(())
+        wait_until("all workers ready", || {
+            self.assert_running();
+            self.state().pools.iter().all(|pool| pool.workers_ready == pool.workers_desired)
         });
+    }
+
+    /// Waits until that worker of the first pool is in that state.
+    #[track_caller]
+    pub(crate) fn wait_state(&self, slot: usize, state: &str) -> Worker {
+        wait_for(&format!("worker {slot} {state}"), || Some(self.worker(slot)).filter(|worker| worker.state == state))
+    }
+
+    /// Waits until the first pool's listeners do that: `open`, `hold`, `refuse` or `closing`.
+    #[track_caller]
+    pub(crate) fn wait_gate(&self, gate: &str) {
+        wait_until(&format!("gate {gate}"), || self.pool().gate == gate);
     }
 
     /// Waits until its log holds a text.
@@ -168,18 +306,36 @@ impl Master {
         kill(i64::from(self.pid()), signal);
     }
 
+    /// Kills the process of a worker of the first pool; returns its pid.
+    #[track_caller]
+    pub(crate) fn kill_worker(&self, slot: usize) -> u32 {
+        let pid = self.worker(slot).pid.unwrap();
+        kill(i64::from(pid), "KILL");
+        pid
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         wait_for("the master's end", || self.child.try_wait().unwrap())
     }
+
+    /// Waits until nothing is alive that it started.
+    #[track_caller]
+    pub(crate) fn wait_no_family(&self) {
+        wait_until("nothing left behind", || self.family().is_empty());
+    }
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
-        process::end(&mut self.child);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the master's log ---\n{}------------------------", self.log());
+        } else if Arc::strong_count(&self.dir) == 1 {
+            // Nobody else works in this folder.
+            self.wait_no_family();
         }
     }
 }

@@ -2,13 +2,19 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod client;
 mod http;
 mod master;
 mod process;
+mod programs;
 
-pub(crate) use http::{Response, get, get_unix, request};
+pub(crate) use client::{Burst, burst, clients};
+pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
 pub(crate) use master::{Master, Setup};
-pub(crate) use process::{Ended, is_alive, kill, run_to_end, stat};
+pub(crate) use process::{
+    Ended, Started, children, command_line, cpu_time, environment, is_alive, kill, marked, run_to_end, signals, stat,
+};
+pub(crate) use programs::{BINARY, demo_after, express, has, missing, python, python_worker, shell};
 
 use std::time::Duration;
 
@@ -32,23 +38,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
             return found;
         }
         assert!(begun.elapsed() < DEADLINE, "gave up waiting: {what}");
-        // The pause between two looks at a condition, not a wait for it.
-        std::thread::park_timeout(Duration::from_millis(5));
+        // The pause between two looks at a condition, not a wait for it. What takes long is looked at less often.
+        std::thread::park_timeout((begun.elapsed() / 10).clamp(Duration::from_millis(2), Duration::from_millis(30)));
     }
-}
-
-/// True if `program` can be run. Where it is missing the test says so and is skipped, unless everything is required.
-pub(crate) fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
-        return true;
-    }
-    missing(program)
-}
-
-/// Says that a test is skipped for want of `what`; fails instead where everything is required.
-pub(crate) fn missing(what: &str) -> bool {
-    assert!(std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "this run requires {what}");
-    eprintln!("skipped: needs {what}");
-    false
 }

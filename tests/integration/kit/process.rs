@@ -1,7 +1,9 @@
 //! Processes, looked at and ended by pid.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::wait_for;
 
@@ -27,8 +29,21 @@ pub(crate) fn run_to_end(command: &mut Command) -> Ended {
         })
     };
     let (out, err) = (read(Box::new(out)), read(Box::new(err)));
-    let status = wait_for("the command's end", || child.try_wait().unwrap());
+    // A command that does not end is ended with the test.
+    let mut child = Started(child);
+    let status = wait_for("the command's end", || child.0.try_wait().unwrap());
     Ended { code: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+}
+
+/// A child that does not outlive the test.
+#[derive(Debug)]
+pub(crate) struct Started(pub(crate) Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Sends a signal (`TERM`, `KILL`, `STOP`, ...) to a process, or with a negative pid to a group.
@@ -49,8 +64,48 @@ pub(crate) fn stat(pid: u32) -> Option<Vec<String>> {
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Kills a child whatever it does, and reaps it.
-pub(crate) fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
+/// User and system time of a process so far.
+#[track_caller]
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let fields = stat(pid).unwrap();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    // USER_HZ is 100 wherever Linux runs these days.
+    Duration::from_millis(ticks * 10)
+}
+
+/// A set of signals of `/proc/PID/status`: `SigBlk`, `SigIgn`, `SigCgt`. Signal n is bit n - 1.
+#[track_caller]
+pub(crate) fn signals(pid: u32, set: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(":\t"));
+    u64::from_str_radix(line.unwrap(), 16).unwrap()
+}
+
+/// The program and arguments of a process; empty if it is gone.
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).split_terminator('\0').map(str::to_owned).collect()
+}
+
+/// The environment a process was started with, as `NAME=value`.
+pub(crate) fn environment(pid: u32) -> Vec<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    String::from_utf8_lossy(&environment).split_terminator('\0').map(str::to_owned).collect()
+}
+
+/// The living children of a process.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    let is_child = |&pid: &u32| stat(pid).is_some_and(|fields| fields[1] == parent.to_string());
+    all().into_iter().filter(|&pid| is_alive(pid)).filter(is_child).collect()
+}
+
+/// The living processes that were started with `variable` (`NAME=value`) in their environment.
+pub(crate) fn marked(variable: &str) -> Vec<u32> {
+    let is_marked = |&pid: &u32| environment(pid).iter().any(|one| one == variable);
+    all().into_iter().filter(is_marked).filter(|&pid| is_alive(pid)).collect()
+}
+
+fn all() -> Vec<u32> {
+    let entries = std::fs::read_dir(Path::new("/proc")).unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -114,7 +114,7 @@ impl Session {
     #[track_caller]
     fn command(&self, step: &Step) {
         let master = self.master.as_ref().expect("a page begins with a master");
-        self.furnish(master.dir.path());
+        self.furnish(master.dir());
         let mut command = self.really(&step.command);
         if let Some(("kill -9", _)) = command.rsplit_once(' ') {
             command = format!("kill -9 {}", master.pids()[0]);
@@ -126,7 +126,7 @@ impl Session {
         let given_up = Instant::now() + DEADLINE;
         loop {
             let mut shell = Command::new("sh");
-            shell.args(["-c", &command]).current_dir(master.dir.path()).env("PATH", &path);
+            shell.args(["-c", &command]).current_dir(master.dir()).env("PATH", &path);
             let ended = run_to_end(shell.env("ROUNDELAY_CONTROL", &master.control));
             let said = format!("{}\n{}", ended.stdout, ended.stderr);
             if (ended.code == Some(0)) != must_fail && is_shown(&shown, &said) {

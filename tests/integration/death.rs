@@ -1,0 +1,161 @@
+//! A worker's death costs the requests it had, and nothing else.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::time::Instant;
+
+use crate::kit::{Setup, burst, clients, demo_after, get, is_alive, kill, post, shell, stat, wait_for, wait_until};
+
+/// How a checked request went wrong, and when it was under way.
+#[derive(Debug)]
+struct Failed {
+    #[expect(dead_code, reason = "for the message of a failed test")]
+    what: String,
+    is_refused: bool,
+    from: Instant,
+    to: Instant,
+}
+
+/// Clients that have one request each under way.
+const CLIENTS: usize = 8;
+const REQUESTS: usize = 2000;
+
+#[test]
+fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
+    let master = Setup::new(&["demo", "-i", "3"]).start_ready();
+    let address = master.address();
+    let done = AtomicUsize::new(0);
+    let (results, killed, dead) = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            clients(CLIENTS, REQUESTS, |n| {
+                let token = format!("token {n} of the load\n");
+                let from = Instant::now();
+                // A wait in every other one keeps requests in flight on every worker.
+                let answer = match n % 2 {
+                    0 => get(address, "/slow/3").map(|answer| (answer, "waited 3 ms\n".to_owned())),
+                    _ => post(address, "/echo", &token).map(|answer| (answer, token)),
+                };
+                done.fetch_add(1, Ordering::Relaxed);
+                let (what, is_refused) = match answer {
+                    Ok((answer, expected)) if (answer.status, &answer.body) == (200, &expected) => return Ok(None),
+                    Ok((answer, _)) => (format!("wrong answer {answer:?}"), false),
+                    Err(error) => (error.to_string(), error.kind() == std::io::ErrorKind::ConnectionRefused),
+                };
+                Ok(Some(Failed { what, is_refused, from, to: Instant::now() }))
+            })
+        });
+        wait_until("the load to flow", || done.load(Ordering::Relaxed) > REQUESTS / 4);
+        let from = Instant::now();
+        let dead = master.kill_worker(1);
+        wait_until("its death to be seen", || master.worker(1).pid.is_some_and(|pid| pid != dead));
+        let killed = (from, Instant::now());
+        let at_heir = done.load(Ordering::Relaxed);
+        assert!(at_heir < REQUESTS, "the load ended before the worker was replaced");
+        (load.join().unwrap(), killed, dead)
+    });
+    let failed: Vec<_> = results.into_iter().filter_map(|result| result.unwrap()).collect();
+    assert!(failed.iter().all(|failed| !failed.is_refused), "{failed:?}");
+    assert!(failed.len() <= CLIENTS, "more than were in flight: {failed:?}");
+    let was_in_flight = |failed: &&Failed| failed.from <= killed.1 && failed.to >= killed.0;
+    assert!(failed.iter().all(|failed| was_in_flight(&failed)), "not in flight at {killed:?}: {failed:?}");
+
+    let closed = |labels: &[&str]| master.metric("roundelay_connection_closes_total", labels);
+    let (reset, finished) = (r#"reason="upstream_reset""#, r#"reason="finished""#);
+    assert_eq!(closed(&[reset]), closed(&[reset, r#"worker="1""#]), "only the dead worker's: {failed:?}");
+    assert!(closed(&[reset]) <= failed.len() as f64, "{failed:?}");
+    assert_eq!(closed(&[reset]) + closed(&[finished]), REQUESTS as f64);
+    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+
+    let heir = master.wait_state(1, "ready");
+    assert_ne!(heir.pid, Some(dead));
+    assert_eq!(heir.restarts, 1);
+    assert_eq!(heir.last_exit.unwrap().what, "killed by signal 9 (KILL)");
+    let restarts = |labels: &[&str]| master.metric("roundelay_worker_restarts_total", labels);
+    assert_eq!((restarts(&[r#"worker="1""#, r#"reason="crash""#]), restarts(&[])), (1.0, 1.0));
+    assert_eq!(master.metric("roundelay_worker_last_exit_code", &[r#"worker="1""#]), 137.0);
+    let after = burst(address, "/", 30);
+    assert_eq!((after.starting("hello from demo/1 "), after.failed.len()), (10, 0), "{after:?}");
+    assert_eq!(after.bodies.iter().filter(|body| body.contains(&format!("(pid {dead})"))).count(), 0);
+}
+
+#[test]
+fn a_worker_that_crashes_takes_its_own_request_only() {
+    let master = Setup::new(&["demo", "-i", "3"]).start_ready();
+    let slow = std::thread::scope(|scope| {
+        // One waits on each worker, in turn; the fourth request makes the first worker crash.
+        let waiting: Vec<_> = (0..3)
+            .map(|slot| {
+                let waiting = scope.spawn(|| master.get("/slow/800"));
+                wait_until("it to be assigned", || master.worker(slot).active == 1);
+                waiting
+            })
+            .collect();
+        assert!(master.get("/crash").is_err());
+        waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(slow.iter().filter(|answer| answer.is_err()).count(), 1, "{slow:?}");
+    let heir = master.wait_state(0, "ready");
+    assert_eq!((heir.restarts, heir.last_exit.unwrap().what.as_str()), (1, "exit code 1"));
+    assert!(master.log().contains("demo/0 | demo/0 crashes, as asked"));
+}
+
+#[test]
+fn a_workers_whole_group_dies_with_it() {
+    let script = demo_after("sleep 600 & (sleep 601 & sleep 602) & trap '' TERM");
+    let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
+    let sleepers = |leader: u32| {
+        let is_in_group = move |&pid: &u32| stat(pid).is_some_and(|stat| stat[2] == leader.to_string());
+        let sleepers = master.sleepers().into_iter().filter(is_in_group).collect::<Vec<_>>();
+        Some(sleepers).filter(|sleepers| sleepers.len() == 3)
+    };
+    let leader = master.pids()[0];
+    let members = wait_for("the whole group", || sleepers(leader));
+    kill(i64::from(leader), "KILL");
+    wait_until("the group's end", || !members.iter().any(|&pid| is_alive(pid)));
+    let heir = wait_for("a successor", || master.pids().first().copied().filter(|&pid| pid != leader));
+    wait_for("a new group", || sleepers(heir));
+    assert_eq!(master.sleepers().len(), 3);
+}
+
+#[test]
+fn a_crash_loop_in_one_slot_waits_longer_each_time_and_disturbs_nobody() {
+    // Its starts are counted by the bytes of a file.
+    let script = demo_after(
+        "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; echo to stdout; echo the reason >&2; exit 3; fi",
+    );
+    let flags = ["-i", "3", "--set", "pool.app.restart.backoff=50ms", "--set", "pool.app.restart.budget=4"];
+    let master = Setup::app(&flags, &shell(&script)).start();
+    let address = master.address();
+    master.wait_state(0, "ready");
+    master.wait_state(2, "ready");
+    let backoff = |least: f64| {
+        wait_for("a longer backoff", || {
+            let worker = master.worker(1);
+            worker.backoff_seconds.filter(|&wait| wait >= least && worker.state == "backoff")
+        })
+    };
+    // 50 ms, 100 ms, 200 ms, each 20 % more or less.
+    for least in [0.035, 0.075, 0.15] {
+        let wait = backoff(least);
+        assert!(wait <= 0.245, "{wait}");
+        let burst = burst(address, "/", 20);
+        assert_eq!((burst.bodies.len(), burst.starting("hello from app/1 ")), (20, 0), "{burst:?}");
+    }
+    let failed = master.wait_state(1, "failed");
+    let starts = std::fs::metadata(master.dir().join("starts")).unwrap().len();
+    assert_eq!(starts, 5, "at once, after three backoffs, and no more");
+    assert!(failed.backoff_seconds.is_some_and(|wait| wait > 20.0), "{failed:?}");
+    let exit = wait_for("its last words", || {
+        let exit = master.worker(1).last_exit?;
+        (exit.last_lines.len() == 2).then_some(exit)
+    });
+    assert_eq!((exit.code, exit.what.as_str()), (3, "exit code 3"));
+    assert!(exit.last_lines.contains(&"the reason".to_owned()), "{exit:?}");
+    assert_eq!(master.metric("roundelay_worker_state", &[r#"worker="1""#, r#"state="failed""#]), 1.0);
+    assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="1""#]), 5.0);
+    assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="0""#]), 0.0);
+    let burst = burst(address, "/", 40);
+    let answered = [0, 2].map(|slot| burst.starting(&format!("hello from app/{slot} ")));
+    assert_eq!((answered, burst.failed.len()), ([20, 20], 0), "{burst:?}");
+}

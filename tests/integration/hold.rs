@@ -1,0 +1,100 @@
+//! While no worker is ready clients wait; nobody is refused before the hold timeout.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
+use crate::kit::{Setup, burst, clients, demo_after, get, read_answer, send_get, shell, wait_until};
+
+#[test]
+fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_successor() {
+    for threads in ["1", "2"] {
+        let master = Setup::new(&["demo", "-i", "1", "--threads", threads]).start_ready();
+        let address = master.address();
+        for round in 1..=3 {
+            let port = master.worker(0).endpoint.unwrap();
+            let dead = master.kill_worker(0);
+            // A kill is not yet a death: what is given to the process before its sockets are closed dies with it.
+            wait_until("its sockets to be closed", || TcpStream::connect(&port).is_err());
+            // They may connect before the death is seen, while there is nobody, or when the successor is ready.
+            let burst = burst(address, "/", 20);
+            assert_eq!(burst.failed, [""; 0], "round {round}");
+            assert_eq!(burst.bodies.iter().filter(|body| body.contains(&format!("(pid {dead})"))).count(), 0);
+            master.wait_state(0, "ready");
+        }
+        assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+        assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn clients_wait_for_a_program_that_needs_long_to_boot() {
+    let script = demo_after("while ! test -e boot; do sleep 0.02; done");
+    let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
+    let address = master.address();
+    assert_eq!(master.pool().gate, "hold");
+    let waiting: Vec<_> = clients(4, 50, |_| send_get(address, "/")).into_iter().map(Result::unwrap).collect();
+    assert_eq!(master.pool().accepted, 0, "they wait in the kernel, not in the master's memory");
+    assert_eq!(master.workers()[0].state, "starting");
+    master.touch("boot");
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("hello from app/"));
+    }
+    // The same after a crash of all.
+    master.wait_all_ready();
+    master.remove("boot");
+    for slot in 0..2 {
+        master.kill_worker(slot);
+    }
+    master.wait_gate("hold");
+    let waiting: Vec<_> = clients(4, 50, |_| send_get(address, "/")).into_iter().map(Result::unwrap).collect();
+    master.touch("boot");
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("hello from app/"));
+    }
+    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+}
+
+#[test]
+fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
+    let script = demo_after("while test -e away; do sleep 0.02; done");
+    let master = Setup::app(&["-i", "1", "--set", "pool.app.hold-timeout=400ms"], &shell(&script)).start_ready();
+    let address = master.address();
+    master.touch("away");
+    master.kill_worker(0);
+    master.wait_gate("hold");
+    let held = send_get(address, "/").unwrap();
+    assert_eq!(read_answer(held).unwrap_err().kind(), ErrorKind::ConnectionReset, "who was held is told as well");
+    master.wait_gate("refuse");
+    for answer in clients(2, 10, |_| get(address, "/")) {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    assert_eq!(master.metric("roundelay_connections_rejected_total", &[r#"reason="no_worker""#]), 11.0);
+    assert_eq!(master.pool().refused, 11);
+
+    master.remove("away");
+    master.wait_gate("open");
+    assert_eq!(burst(address, "/", 10).failed, [""; 0]);
+    // A new absence is held anew.
+    master.touch("away");
+    master.kill_worker(0);
+    master.wait_gate("hold");
+    master.remove("away");
+    assert_eq!(burst(address, "/", 4).failed, [""; 0]);
+}
+
+#[test]
+fn a_worker_that_comes_back_within_the_hold_timeout_costs_nobody_anything() {
+    let script = demo_after("sleep 0.3");
+    let master = Setup::app(&["-i", "1", "--threads", "2"], &shell(&script)).start_ready();
+    let address = master.address();
+    let results = std::thread::scope(|scope| {
+        let load = scope.spawn(|| burst(address, "/", 400));
+        wait_until("the load to flow", || master.pool().accepted > 50);
+        master.kill_worker(0);
+        load.join().unwrap()
+    });
+    // Four clients, so at most four requests were in flight on it.
+    assert!(results.failed.len() <= 4, "{:?}", results.failed);
+    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+}

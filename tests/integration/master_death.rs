@@ -1,0 +1,78 @@
+//! A killed master leaves nothing behind, and the next one can start at once.
+
+use crate::kit::{Master, Setup, burst, demo_after, is_alive, kill, shell, wait_until};
+
+/// Two workers with a process each that the parent-death signal does not reach.
+fn with_grandchildren() -> Master {
+    let script = demo_after("(sleep 600 & sleep 601) &");
+    let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
+    wait_until("the grandchildren", || master.sleepers().len() == 4);
+    master
+}
+
+#[test]
+fn no_worker_and_no_grandchild_outlives_a_killed_master() {
+    let mut master = with_grandchildren();
+    let guardian = master.guardian();
+    let socket = crate::kit::environment(master.pids()[0]);
+    let socket = socket.iter().find_map(|one| one.strip_prefix("NOTIFY_SOCKET=")).unwrap().to_owned();
+    master.signal("KILL");
+    master.wait_end();
+    master.wait_no_family();
+    wait_until("the guardian's end", || !is_alive(guardian));
+
+    // Its folder is removed by the next master of this user.
+    let _next = Setup::new(&["demo"]).start();
+    wait_until("the run folder's removal", || !std::path::Path::new(&socket).exists());
+}
+
+#[test]
+fn a_new_master_takes_over_port_and_control_socket_of_a_killed_one_at_once() {
+    let mut master = with_grandchildren();
+    let address = master.address();
+    assert!(burst(address, "/", 10).failed.is_empty());
+    for _ in 0..3 {
+        let old = master.pids();
+        master.signal("KILL");
+        master.wait_end();
+        let next = Setup::beside(&master, &["demo", "-i", "2", "-l", &address.to_string()]).start_ready();
+        assert_eq!(next.address(), address);
+        let burst = burst(address, "/", 10);
+        assert_eq!(burst.failed, [""; 0]);
+        assert!(!next.pids().iter().any(|pid| old.contains(pid)));
+        wait_until("the old workers' end", || !old.iter().any(|&pid| is_alive(pid)));
+        master = next;
+    }
+}
+
+#[test]
+fn a_killed_guardian_is_replaced_and_its_successor_knows_every_group() {
+    let mut master = with_grandchildren();
+    let workers = master.pids();
+    for _ in 0..3 {
+        let guardian = master.guardian();
+        kill(i64::from(guardian), "KILL");
+        wait_until("another guardian", || !is_alive(guardian) && master.guardian() != guardian);
+    }
+    assert_eq!(master.pids(), workers, "the workers did not notice");
+    // A group that came after the last guardian is known too.
+    master.kill_worker(0);
+    wait_until("the successor", || master.worker(0).state == "ready" && master.worker(0).restarts == 1);
+    assert!(burst(master.address(), "/", 20).failed.is_empty());
+    master.signal("KILL");
+    master.wait_end();
+    master.wait_no_family();
+}
+
+#[test]
+fn the_signals_of_a_terminal_do_not_end_the_guardian() {
+    let mut master = with_grandchildren();
+    let guardian = master.guardian();
+    for signal in ["INT", "TERM", "HUP", "PIPE"] {
+        kill(i64::from(guardian), signal);
+    }
+    master.signal("KILL");
+    master.wait_end();
+    master.wait_no_family();
+    wait_until("the guardian's end", || !is_alive(guardian));
+}
