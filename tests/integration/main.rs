@@ -8,4 +8,6 @@
 
 mod kit;
 
+mod examples;
 mod first_run;
+mod workers;

@@ -3,10 +3,12 @@
 #![allow(dead_code, unused_imports)]
 
 mod http;
+mod kept;
 mod master;
 mod process;
 
 pub(crate) use http::{Response, get, get_unix, request};
+pub(crate) use kept::Kept;
 pub(crate) use master::{Master, Setup};
 pub(crate) use process::{Ended, is_alive, kill, run_to_end, stat};
 
