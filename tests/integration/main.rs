@@ -11,6 +11,8 @@ mod kit;
 mod addresses;
 mod any_program;
 mod bad_input;
+mod client_address;
+mod container;
 mod death;
 mod first_run;
 mod health;

@@ -7,18 +7,27 @@ use std::sync::Arc;
 
 use super::Origin;
 use crate::config::Address;
+use crate::mode::Acceptor;
 use crate::pool::Pool;
 
 /// Prints it to standard error; not where that is no terminal and a log collector reads instead.
 pub(super) fn print(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) {
     use std::io::Write;
-    let _ = anstream::stderr().write_all(text(origin, pools, admin, control).as_bytes());
+    // As it was called: after `cargo run` it is on nobody's PATH.
+    let own_name = std::env::args().next().unwrap_or_else(|| "roundelay".to_owned());
+    let _ = anstream::stderr().write_all(text(origin, pools, admin, control, &own_name).as_bytes());
 }
 
-fn text(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) -> String {
+fn text(
+    origin: &Origin,
+    pools: &[Arc<Pool>],
+    admin: Option<SocketAddr>,
+    control: Option<&Path>,
+    own_name: &str,
+) -> String {
     let mut text = String::new();
     let from = match origin {
-        Origin::Demo => "no roundelay.toml here, so this is the built-in demo pool".to_owned(),
+        Origin::Demo => "the built-in demo pool; your own: roundelay run -- CMD".to_owned(),
         Origin::CommandLine => pools.first().map(|pool| pool.config.program.to_string()).unwrap_or_default(),
         Origin::File(path) => path.display().to_string(),
     };
@@ -30,8 +39,12 @@ fn text(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control
                 1 => "1 worker".to_owned(),
                 n => format!("{n} workers"),
             };
+            let how = match pool.config.mode.acceptor() {
+                Acceptor::Master => format!("{} over {workers}", pool.config.strategy),
+                Acceptor::Workers => format!("{workers} accept by themselves"),
+            };
             let name = if pools.len() > 1 { format!("{}: ", pool.config.name) } else { String::new() };
-            let _ = writeln!(text, "  public     {:<29}  {name}{} over {workers}", url(address), pool.config.strategy);
+            let _ = writeln!(text, "  public     {:<29}  {name}{how}", url(address));
         }
     }
     if let Some(admin) = admin {
@@ -43,13 +56,24 @@ fn text(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control
     if *origin == Origin::Demo
         && let Some(address) = pools.first().and_then(|pool| pool.listening.first())
     {
-        let _ = writeln!(text, "\n  try    curl {:<25}  (again: the other worker answers)", url(address));
-        let _ = writeln!(text, "         roundelay list                  (kill -9 a pid, and list again)");
-        let _ = writeln!(text, "         roundelay run -- python3 -m http.server {{port}}");
-        let _ = writeln!(text, "  stop   Ctrl-C  (again to stop at once)");
+        let again =
+            if pools.iter().any(|pool| pool.slots.len() > 1) { "  (again: the other worker answers)" } else { "" };
+        let _ = writeln!(text, "\n  try    {}{again}", curl(address));
+        if control.is_some() {
+            let _ = writeln!(text, "         {own_name} list   (kill -9 a pid, and list again)");
+        }
     }
+    let _ = writeln!(text, "  stop   Ctrl-C  (again to stop at once)");
     text.push('\n');
     text
+}
+
+/// What asks it from a shell.
+fn curl(address: &Address) -> String {
+    match address {
+        Address::Tcp(_) => format!("curl {}", url(address)),
+        Address::Unix(path) => format!("curl --unix-socket {} http://localhost/", path.display()),
+    }
 }
 
 /// What a person would type to reach it; a wildcard is reached by loopback.
@@ -72,13 +96,14 @@ mod tests {
         let listening = config.listen.clone();
         let pools = [Arc::new(Pool::new(config, 2, 1, listening))];
         let admin = Some(SocketAddr::from(([127, 0, 0, 1], 9900)));
-        let text = text(&Origin::Demo, &pools, admin, Some(Path::new("/run/c.sock")));
+        let text = text(&Origin::Demo, &pools, admin, Some(Path::new("/run/c.sock")), "target/release/roundelay");
         for part in [
             "public     http://127.0.0.1:8080/",
             "round-robin over 2 workers",
             "admin      http://127.0.0.1:9900/",
             "control    /run/c.sock",
             "try    curl http://127.0.0.1:8080/",
+            "target/release/roundelay list",
             "Ctrl-C",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

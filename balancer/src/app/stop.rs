@@ -10,6 +10,7 @@ use super::Running;
 use super::signals::Signals;
 use crate::dispatch::DataThreads;
 use crate::failure::Failure;
+use crate::os::child::signal_name;
 use crate::supervisor::Order;
 
 /// How it ended.
@@ -29,7 +30,7 @@ pub(super) async fn run_until_stopped(
 ) -> Result<ExitCode, Failure> {
     let gave_up = tokio::select! {
         signal = signals.stop() => {
-            tracing::info!(signal, "stopping: finishing open connections (again to stop at once)");
+            tracing::info!(signal = %named(signal), "stopping: finishing open connections (again to stop at once)");
             None
         }
         (index, result) = first_ended(&mut running) => {
@@ -46,7 +47,7 @@ pub(super) async fn run_until_stopped(
     match end {
         End::Stopped(result) => gave_up.map_or(result, Err).map(|()| ExitCode::SUCCESS),
         End::Forced(signal) => {
-            tracing::warn!(signal, "stopping at once");
+            tracing::warn!(signal = %named(signal), "stopping at once");
             data.cut_now();
             order_all(&running, Order::Kill);
             all_ended(&mut running).await?;
@@ -106,4 +107,8 @@ async fn all_ended(running: &mut Vec<Running>) -> Result<(), Failure> {
         result = result.and(ended);
     }
     result
+}
+
+fn named(signal: i32) -> String {
+    signal_name(signal).map_or_else(|| signal.to_string(), |name| format!("SIG{name}"))
 }

@@ -123,6 +123,9 @@ pub(super) struct Options {
     /// A worker is ready at: probe, notify (READY=1) or none
     #[arg(long, value_name = "WHEN")]
     ready: Option<String>,
+    /// Tell a worker the client's address: off, v1 or v2
+    #[arg(long, value_name = "VERSION")]
+    proxy_protocol: Option<String>,
     /// Admin port: 127.0.0.1:9900, or off
     #[arg(long, value_name = "ADDR", help_heading = "Options of the master")]
     admin: Option<String>,
@@ -189,6 +192,7 @@ impl Options {
             "endpoint" => one(&self.endpoint),
             "health" => one(&self.health),
             "ready" => one(&self.ready),
+            "proxy-protocol" => one(&self.proxy_protocol),
             "admin" => one(&self.admin),
             "threads" => one(&self.threads),
             "log-level" => one(&self.log_level),

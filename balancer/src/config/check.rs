@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::problem::Severity;
-use super::{Address, Config, Control, EndpointKind, Pool, Probe, Ready, Workers};
-use crate::mode::Acceptor;
+use super::{Address, Config, Control, EndpointKind, Pool, Probe, Program, ProxyProtocol, Ready, Workers};
+use crate::mode::{Acceptor, Mode};
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violatio
     let mut found = Vec::new();
     for pool in &config.pools {
         distribution(pool, is_written, &mut found);
+        client_address(pool, &mut found);
         times(pool, &mut found);
         environment(pool, &mut found);
     }
@@ -96,6 +97,24 @@ fn workers_accept(pool: &Pool, found: &mut Vec<Violation>) {
     if pool.endpoint != EndpointKind::Port {
         let text = message("there is no private endpoint");
         found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
+    }
+}
+
+fn client_address(pool: &Pool, found: &mut Vec<Violation>) {
+    if pool.proxy_protocol == ProxyProtocol::Off {
+        return;
+    }
+    let key = || path(pool, "proxy-protocol");
+    if pool.mode != Mode::Proxy {
+        let message = format!(
+            "in mode `{}` a worker has the client's own connection: nobody puts a header into it",
+            pool.mode.name()
+        );
+        found.push(Violation::error(key(), message).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.program == Program::Demo {
+        let message = "the demo worker does not read the PROXY protocol".to_owned();
+        found.push(Violation::error(key(), message).label("use \"off\", or a program that does"));
     }
 }
 
@@ -278,6 +297,23 @@ mod tests {
             assert_eq!(message(address, "127.0.0.1:80"), ["admin.listen"], "{address}");
         }
         assert_eq!(message("127.0.0.1:9900", ":9900"), ["admin.listen"]);
+    }
+
+    #[test]
+    fn a_header_is_for_a_program_that_reads_it_on_a_connection_of_ours() {
+        let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
+        config.pools[0].proxy_protocol = ProxyProtocol::V1;
+        assert_eq!(
+            broken(&config),
+            [("pool.a.proxy-protocol".to_owned(), "the demo worker does not read the PROXY protocol".to_owned())]
+        );
+        config.pools[0].program = Program::Command(vec!["nginx".to_owned()]);
+        assert_eq!(broken(&config), []);
+        for mode in [Mode::Handoff, Mode::Shared, Mode::Reuseport] {
+            config.pools[0].mode = mode;
+            let paths: Vec<_> = check(&config, &|_| false).into_iter().map(|found| found.path).collect();
+            assert!(paths.contains(&"pool.a.proxy-protocol".to_owned()), "{paths:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "ready", ready, READY),
     key!(Pool, "ready-timeout", ready_timeout, DURATION),
     key!(Pool, "min-ready", min_ready, COUNT_OR_ZERO),
+    key!(Pool, "proxy-protocol", proxy_protocol, PROXY_PROTOCOL),
     key!(Pool, "connect-timeout", connect_timeout, DURATION),
     key!(Pool, "assignment-timeout", assignment_timeout, DURATION),
     key!(Pool, "idle-timeout", idle_timeout, DURATION_OR_OFF),
@@ -91,4 +92,4 @@ pub(super) const POOL: &[Key<Pool>] = &[
 ];
 
 /// Keys of the design that this version does not have: said so rather than "unknown".
-pub(super) const LATER: &[&str] = &["drain", "proxy-protocol", "user"];
+pub(super) const LATER: &[&str] = &["drain", "user"];

@@ -26,7 +26,7 @@ const fn masters(name: &'static str, key: &'static str) -> Flag {
 }
 
 /// Every flag that is short for a key.
-pub const FLAGS: [Flag; 12] = [
+pub const FLAGS: [Flag; 13] = [
     pools("listen", "listen"),
     pools("workers", "workers"),
     pools("strategy", "strategy"),
@@ -34,6 +34,7 @@ pub const FLAGS: [Flag; 12] = [
     pools("endpoint", "endpoint"),
     pools("health", "health.probe"),
     pools("ready", "ready"),
+    pools("proxy-protocol", "proxy-protocol"),
     masters("admin", "admin.listen"),
     masters("control", "master.control"),
     masters("threads", "master.threads"),

@@ -263,6 +263,13 @@ impl Load {
             }
         }
         for pool in &mut self.config.pools {
+            // The demo worker has a page for it, and only an answer shows a hang: the kernel accepts for a stuck process.
+            let path = format!("pool.{}.health.probe", pool.name);
+            if pool.program == Program::Demo && !self.origins.contains_key(&path) {
+                pool.health.probe = Probe::Http { path: "/health".to_owned() };
+            }
+        }
+        for pool in &mut self.config.pools {
             // Where the workers accept, the master has no endpoint to ask.
             let is_written = |key: &str| self.origins.contains_key(&format!("pool.{}.{key}", pool.name));
             if pool.mode.acceptor() == Acceptor::Workers {

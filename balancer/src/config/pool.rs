@@ -39,6 +39,8 @@ pub struct Pool {
     pub ready_timeout: Duration,
     /// Workers in rotation below which `/readyz` says 503. Default 1.
     pub min_ready: u32,
+    /// Whether a worker is told the client's address before the client's bytes. Default `off`.
+    pub proxy_protocol: ProxyProtocol,
     /// Health checks of ready workers.
     pub health: Health,
     /// Connecting to one worker. Default 250 ms: on one machine it is instant or the queue is full.
@@ -112,6 +114,17 @@ pub enum Ready {
     Notify,
     /// As soon as it was started.
     None,
+}
+
+/// How a worker is told the client's address: a header of the PROXY protocol, before the client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Not at all.
+    Off,
+    /// One line of text.
+    V1,
+    /// The binary form.
+    V2,
 }
 
 /// Health checks of ready workers.
@@ -209,6 +222,7 @@ impl Pool {
             ready: Ready::Probe,
             ready_timeout: Duration::from_secs(30),
             min_ready: 1,
+            proxy_protocol: ProxyProtocol::Off,
             health: Health::default(),
             connect_timeout: Duration::from_millis(250),
             assignment_timeout: Duration::from_secs(3),

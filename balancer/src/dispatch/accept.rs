@@ -4,7 +4,7 @@
 //! another needs, and what is over the limit stays in the kernel's backlog.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +34,7 @@ pub(super) struct Accepted {
     pub(super) socket: OwnedFd,
     pub(super) family: Family,
     /// The client's address; a client on a unix socket has none.
-    pub(super) ip: Option<IpAddr>,
+    pub(super) peer: Option<SocketAddr>,
 }
 
 /// How a batch ended.
@@ -159,8 +159,8 @@ impl AcceptLoop {
     fn accept(&self) -> Result<Accepted, Turn> {
         match acceptfrom_with(self.listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok((socket, peer)) => {
-                let ip = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).map(|peer| peer.ip());
-                Ok(Accepted { socket, family: self.family, ip })
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                Ok(Accepted { socket, family: self.family, peer })
             }
             Err(rustix::io::Errno::AGAIN) => Err(Turn::Empty),
             Err(error) => {

@@ -57,7 +57,7 @@ fn begin_tcp(to: SocketAddr, ephemeral: &RangeInclusive<u16>, at: Instant) -> io
     Ok(Begun { socket, family: Family::Tcp, at, is_done })
 }
 
-/// Sends the client's first bytes; `None` if the socket does not take any yet.
+/// Sends the first bytes; `None` if the socket does not take any yet.
 pub(super) fn send(begun: &Begun, bytes: &[u8]) -> Result<Option<usize>, ConnectError> {
     match begun.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
         Ok(n) => Ok(Some(n)),
@@ -66,7 +66,7 @@ pub(super) fn send(begun: &Begun, bytes: &[u8]) -> Result<Option<usize>, Connect
     }
 }
 
-/// What an error of a worker's socket means as long as it was given nothing.
+/// What an error of a worker's socket means as long as it was given nothing of the client's.
 pub(super) fn classify(error: &io::Error, family: Family) -> ConnectError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused,

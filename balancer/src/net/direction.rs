@@ -6,6 +6,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use super::preface::Preface;
 use super::stream::Stream;
 
 /// How far a direction's life is.
@@ -27,7 +28,7 @@ pub(crate) enum State {
 pub(crate) enum Round {
     /// Nothing can be done until a socket wakes the task.
     Idle,
-    /// Bytes moved: read from the source (or already kept) and this many written to the target.
+    /// Bytes moved: read from the source (or already kept) and this many of the source's written to the target.
     Moved(usize),
     /// The source has sent FIN and every byte of it was written. Said until [`Direction::fin_sent`].
     Ended,
@@ -45,12 +46,27 @@ pub(crate) struct Direction {
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
+    /// What the target is told before any of that. It stands at the front of `kept`, so reads that are written at once pay
+    /// nothing for it.
+    preface: Option<Box<Preface>>,
 }
 
 impl Direction {
-    /// A direction that starts with bytes already read.
-    pub(crate) fn with(kept: Vec<u8>) -> Self {
-        Self { kept, ..Self::default() }
+    /// A direction that starts with bytes to be written: those of the preface, if there is one, then what was read already.
+    pub(crate) fn with(kept: Vec<u8>, preface: Option<Box<Preface>>) -> Self {
+        Self { kept, preface, ..Self::default() }
+    }
+
+    /// Begins again towards another target, as long as the last one was given no more than the preface.
+    pub(crate) fn start_over(&mut self) {
+        if let Some(mut preface) = self.preface.take() {
+            *self = Self::with(preface.renew(self.kept()), Some(preface));
+        }
+    }
+
+    /// Gives back the preface once the target has it, for when there will be no other target.
+    pub(crate) fn forget_preface(&mut self) {
+        self.preface.take_if(|preface| preface.is_sent());
     }
 
     pub(crate) fn state(&self) -> State {
@@ -62,18 +78,19 @@ impl Direction {
         matches!(self.state, State::Open | State::Draining)
     }
 
-    /// What was read and not yet written.
+    /// What is to be written: read from the source, or the preface.
     pub(crate) fn kept(&self) -> &[u8] {
         self.kept.get(self.start as usize..).unwrap_or_default()
     }
 
-    /// Says that the first `n` kept bytes were written.
-    pub(crate) fn written(&mut self, n: usize) {
+    /// Says that the first `n` kept bytes were written; returns how many of them were the source's.
+    pub(crate) fn written(&mut self, n: usize) -> usize {
         self.start += u32::try_from(n).unwrap_or(u32::MAX);
         if self.kept().is_empty() {
             self.start = 0;
             self.kept = Vec::new();
         }
+        self.preface.as_mut().map_or(n, |preface| preface.written(n))
     }
 
     /// Says that FIN was sent on.
@@ -98,10 +115,7 @@ impl Direction {
             return match to.poll_write(cx, self.kept()) {
                 Poll::Pending => Round::Idle,
                 Poll::Ready(Err(error)) => Round::WriteFailed(error),
-                Poll::Ready(Ok(n)) => {
-                    self.written(n);
-                    Round::Moved(n)
-                }
+                Poll::Ready(Ok(n)) => Round::Moved(self.written(n)),
             };
         }
         if self.state == State::Draining {

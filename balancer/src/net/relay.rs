@@ -7,7 +7,8 @@
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
 //!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
-//! - Until the first byte or end has gone either way the worker can be replaced; then [`Verdict::Untouched`] says so.
+//! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
+//!   [`Verdict::Untouched`] says so. A [`Preface`] is ours, so a worker that was given no more than that is untouched.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use super::conns::{Order, Place};
 use super::direction::{Direction, Round, State};
+use super::preface::Preface;
 use super::stream::Stream;
 use crate::stats::Outcome;
 
@@ -60,7 +62,7 @@ pub(crate) struct Ends<'a> {
     pub(crate) half_closed: Duration,
 }
 
-/// Bytes written in one poll.
+/// Bytes written in one poll, a preface not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// To the worker.
@@ -104,28 +106,33 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// A relay that starts with bytes already read from the client.
-    pub(crate) fn with(early: Vec<u8>) -> Self {
-        Self { up: Direction::with(early), ..Self::default() }
+    /// A relay that starts with bytes already read from the client, behind those of `preface` if there is one.
+    pub(crate) fn with(early: Vec<u8>, preface: Option<Box<Preface>>) -> Self {
+        Self { up: Direction::with(early, preface), ..Self::default() }
     }
 
-    /// Client bytes read and not yet written.
+    /// What is to be written to the worker already.
     pub(crate) fn early(&self) -> &[u8] {
         self.up.kept()
     }
 
-    /// Says that `n` of [`Relay::early`] were sent.
-    pub(crate) fn sent_early(&mut self, n: usize) {
-        self.up.written(n);
-        if n > 0 {
-            self.is_engaged = true;
-            self.owes = true;
-        }
+    /// Says that `n` of [`Relay::early`] were sent; returns how many of them were the client's.
+    pub(crate) fn sent_early(&mut self, n: usize) -> usize {
+        let clients = self.up.written(n);
+        self.is_engaged |= clients > 0;
+        self.owes |= clients > 0;
+        clients
     }
 
-    /// Forgets a worker that was given nothing; what the client has said is kept for the next one.
+    /// Forgets a worker that was given nothing of the client's; what the client has said is kept for the next one.
     pub(crate) fn start_over(&mut self) {
+        self.up.start_over();
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
+    }
+
+    /// Gives back the preface that no other worker will need. For when the relay is engaged.
+    pub(crate) fn forget_preface(&mut self) {
+        self.up.forget_preface();
     }
 
     pub(crate) fn is_engaged(&self) -> bool {

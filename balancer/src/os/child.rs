@@ -92,7 +92,7 @@ impl fmt::Display for Exit {
 }
 
 /// The common name of a signal that ends processes, without `SIG`.
-fn signal_name(signal: i32) -> Option<&'static str> {
+pub fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         libc::SIGHUP => "HUP",
         libc::SIGINT => "INT",

@@ -10,7 +10,7 @@ use super::{Check, ConnectError, Counter, Gauge, Outcome, Restart, Stream};
 pub struct SlotStats {
     /// Connections whose bytes this slot's workers were given.
     pub connections: Counter,
-    /// Bytes from clients written to the worker.
+    /// Bytes from clients written to the worker; a PROXY header, which is ours, is not among them.
     pub rx_bytes: Counter,
     /// Bytes from the worker written to clients.
     pub tx_bytes: Counter,

@@ -1,6 +1,6 @@
 //! Keeps a pool's workers alive.
 //!
-//! One task a pool: events and deadlines come in, the pure parts ([`slot`], [`gate`], [`boot`]) decide, effects go out, and
+//! One task a pool: events and deadlines come in, the pure parts (`slot`, `gate`, `boot`) decide, effects go out, and
 //! what changed is published. Nobody else changes a pool, so membership, health and drain change together. Nothing here
 //! waits for a worker.
 

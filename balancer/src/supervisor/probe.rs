@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::Empty;
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
@@ -26,11 +26,11 @@ pub(super) struct Verdict {
     pub(super) took: Duration,
 }
 
-/// Asks once. `None` if our own clock was so late, or our own descriptors so few, that the verdict would be about this
-/// machine, not the worker.
-pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, timeout: Duration) -> Option<Verdict> {
+/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late, or our own
+/// descriptors so few, that the verdict would be about this machine, not the worker.
+pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeout: Duration) -> Option<Verdict> {
     let begun = Instant::now();
-    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe)).await;
+    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header)).await;
     let took = begun.elapsed();
     let (check, what) = match answer {
         Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
@@ -49,16 +49,25 @@ fn is_our_own_lack(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
 }
 
-async fn exchange(endpoint: &Endpoint, probe: &Probe) -> io::Result<()> {
+async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Result<()> {
     match endpoint {
-        Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe).await,
-        Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe).await,
+        Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe, header).await,
+        Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe, header).await,
         Endpoint::Inherited => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, probe: &Probe) -> io::Result<()> {
-    let Probe::Http { path } = probe else { return Ok(()) };
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    probe: &Probe,
+    header: &[u8],
+) -> io::Result<()> {
+    let introduced = stream.write_all(header).await;
+    let Probe::Http { path } = probe else {
+        // It accepted, which was the question. Whether it still took the header is a matter of moments, not of health.
+        return Ok(());
+    };
+    introduced?;
     let request = Request::get(path.as_str())
         .header("host", "localhost")
         .header("user-agent", "roundelay-probe")
@@ -91,6 +100,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    async fn ask(endpoint: &Endpoint, probe: &Probe, timeout: Duration) -> Option<Verdict> {
+        super::ask(endpoint, probe, b"", timeout).await
+    }
 
     /// A worker that answers every connection with these bytes, or never.
     async fn worker(answer: Option<&'static str>) -> Endpoint {
@@ -134,6 +147,28 @@ mod tests {
         let verdict = ask(&silent, &health(), Duration::from_millis(50)).await.unwrap();
         assert_eq!(verdict.check, Check::Timeout);
         assert!(verdict.what.contains("no answer within 50ms"), "{}", verdict.what);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_expects_a_header_gets_it_before_anything_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+        let worker = tokio::spawn(async move {
+            let (mut asked, _) = listener.accept().await.unwrap();
+            let mut tcp = String::new();
+            asked.read_to_string(&mut tcp).await.unwrap();
+            let (mut asked, _) = listener.accept().await.unwrap();
+            let mut http = vec![0; 33];
+            asked.read_exact(&mut http).await.unwrap();
+            asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            (tcp, String::from_utf8(http).unwrap())
+        });
+        let header = b"PROXY UNKNOWN\r\n";
+        for probe in [Probe::Tcp, health()] {
+            assert_eq!(super::ask(&endpoint, &probe, header, SECOND).await.unwrap().check, Check::Ok);
+        }
+        let expected = ("PROXY UNKNOWN\r\n".to_owned(), "PROXY UNKNOWN\r\nGET /health HTTP/1".to_owned());
+        assert_eq!(worker.await.unwrap(), expected);
     }
 
     #[tokio::test]

@@ -52,6 +52,8 @@ pub(super) enum Effect {
     Withdraw,
     /// Cut what its drain left open.
     Cut,
+    /// It was not ready in time.
+    Late,
     /// SIGTERM to its group.
     Terminate,
     /// SIGKILL to its group.
@@ -272,7 +274,11 @@ impl Slot {
             return Vec::new();
         }
         match self.state {
-            State::Starting { .. } => self.terminate(After::Again, now),
+            State::Starting { .. } => {
+                let mut effects = vec![Effect::Late];
+                effects.extend(self.terminate(After::Again, now));
+                effects
+            }
             State::Draining { .. } => {
                 let mut effects = vec![Effect::Cut];
                 effects.extend(self.terminate(After::Stopped, now));

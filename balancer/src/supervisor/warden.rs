@@ -12,6 +12,7 @@ use super::member::{Context, Member};
 use super::slot::{Effect, Event};
 use super::watch::Watch;
 use super::{Connections, Input, News, Order, Resources};
+use crate::config::GiveUp;
 use crate::failure::{Failure, code};
 use crate::os::child::{ChildEvent, Ending};
 use crate::pool::{Pool, SlotState};
@@ -139,8 +140,7 @@ impl Warden {
         let member = &mut self.members[index];
         let event = match news {
             News::Child(ChildEvent::Forked { pid, stdout, stderr }) => {
-                member.forked(pid, stdout, stderr, &self.resources.output);
-                None
+                member.forked(pid, stdout, stderr, &self.resources.output).then_some(Event::Ready(incarnation))
             }
             News::Child(ChildEvent::Executed) => member.executed(now).then_some(Event::Ready(incarnation)),
             News::Child(ChildEvent::Failed(error)) => member.start_failed(&error).then_some(Event::Exited(incarnation)),
@@ -214,6 +214,7 @@ impl Warden {
             Effect::Admit => member.admitted(now),
             Effect::Withdraw => member.withdrawn(),
             Effect::Cut => member.cut(),
+            Effect::Late => member.late(),
             Effect::Terminate => member.end(Ending::Terminate),
             Effect::Kill => {
                 if !self.is_killing {
@@ -229,10 +230,15 @@ impl Warden {
     fn slot_failed(&mut self, index: usize) {
         let member = &self.members[index];
         let story = member.story();
-        tracing::error!(worker = %story.worker, last = %story.what, "ended too often; tried again at the longest backoff");
-        if self.pool.config.restart.give_up == crate::config::GiveUp::Exit {
-            let failure = Failure::new(code::FAILED, format!("{} ended too often (give-up = \"exit\")", story.worker));
-            self.give_up(failure.cause(story.what));
+        match self.pool.config.restart.give_up {
+            GiveUp::Never => tracing::error!(
+                worker = %story.worker, last = %story.what,
+                "ended too often; tried again at the longest backoff"
+            ),
+            GiveUp::Exit => {
+                let text = format!("{} ended too often (give-up = \"exit\")", story.worker);
+                self.give_up(Failure::new(code::FAILED, text).cause(story.what));
+            }
         }
     }
 

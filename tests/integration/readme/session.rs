@@ -90,6 +90,8 @@ impl Session {
         self.real = public.into_iter().zip(listening).collect();
         self.real.push((ADMIN.to_owned(), master.admin().to_string()));
         self.real.push((CONTROL.to_owned(), master.control.display().to_string()));
+        self.real
+            .push(("target/release/roundelay list".to_owned(), format!("{} list", env!("CARGO_BIN_EXE_roundelay"))));
         let shown: Vec<String> = step.shown.iter().map(|line| self.really(line)).collect();
         wait_until(&format!("`{}` to show {shown:#?}", step.command), || is_shown(&shown, &master.log()));
         self.master = Some(master);

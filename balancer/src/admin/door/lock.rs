@@ -91,5 +91,5 @@ fn taken(socket: &Path, file: &mut File) -> Failure {
         Some(pid) => failure.cause(format!("it is process {pid}")),
         None => failure,
     };
-    failure.hint("stop it, or give this one a socket of its own with --control PATH")
+    failure.hint("stop it, or give this one places of its own with --control PATH, --listen ADDR and --admin ADDR")
 }

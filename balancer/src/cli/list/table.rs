@@ -55,6 +55,7 @@ pub(super) fn render(state: &State) -> String {
 fn pool_row(state: &State, pool: &Pool) -> Row {
     let word = match (state.is_stopping, pool.workers_ready) {
         (true, _) => "stopping",
+        (false, 0) if pool.workers.iter().all(|worker| worker.state == "starting") => "starting",
         (false, 0) => "down",
         (false, ready) if ready < pool.workers_desired => "degraded",
         (false, _) => "ready",
@@ -221,6 +222,12 @@ api          degraded    1/3         41s  118M    14    812        12
         let table = plain(&state(vec![loud]));
         assert_eq!(table.lines().count(), 3);
         assert!(table.contains(r"says: \u{1b}]0;x\u{7}\r\nfake line"), "{table}");
+    }
+
+    #[test]
+    fn a_pool_that_is_just_starting_is_not_down() {
+        let state = state(vec![worker(0, "starting")]);
+        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          starting"));
     }
 
     #[test]

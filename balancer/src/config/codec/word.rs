@@ -1,7 +1,7 @@
 //! Words of a fixed list.
 
 use super::super::value::{Value, nearest};
-use super::super::{Contract, EndpointKind, GiveUp, LogFormat, Ready};
+use super::super::{Contract, EndpointKind, GiveUp, LogFormat, ProxyProtocol, Ready};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
 use crate::strategy;
@@ -52,6 +52,16 @@ pub(in crate::config) const CONTRACT: Codec<Contract> = Codec {
         _ => read_word(value, CONTRACT_WORDS),
     },
     show: |contract| show_word(contract, CONTRACT_WORDS),
+};
+
+const PROXY_PROTOCOL_WORDS: &[(&str, ProxyProtocol)] =
+    &[("off", ProxyProtocol::Off), ("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+
+/// How a worker is told the client's address.
+pub(in crate::config) const PROXY_PROTOCOL: Codec<ProxyProtocol> = Codec {
+    expects: "\"off\", \"v1\" or \"v2\"",
+    read: |value| read_word(value, PROXY_PROTOCOL_WORDS),
+    show: |version| show_word(version, PROXY_PROTOCOL_WORDS),
 };
 
 const GIVE_UP_WORDS: &[(&str, GiveUp)] = &[("never", GiveUp::Never), ("exit", GiveUp::Exit)];

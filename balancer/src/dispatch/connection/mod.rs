@@ -23,7 +23,10 @@ use placing::Search;
 use super::accept::Accepted;
 use super::connect;
 use super::lane::{Lane, Ticket};
+use crate::config::ProxyProtocol;
 use crate::net::conns::{Order, Place};
+use crate::net::preface::Preface;
+use crate::net::proxy_header;
 use crate::net::relay::{Ends, Moved, Relay, Verdict, with_scratch};
 use crate::net::stream::{Family, Stream};
 use crate::rotation::Lease;
@@ -68,11 +71,12 @@ impl Connection {
     pub(super) fn start(ticket: Ticket, client: Accepted) -> io::Result<Self> {
         let accepted = Instant::now();
         let lane = ticket.lane();
-        let context = PickContext { client: client.ip, ..Default::default() };
+        let context = PickContext { client: client.peer.map(|peer| peer.ip()), ..Default::default() };
         let lease = lane.pool.picker.pick(&lane.pool.rotation, &context);
         // The connect comes first: meanwhile the client's first bytes arrive.
         let begun = lease.map(|lease| (connect::begin(&lease.upstream().endpoint, &lane.ephemeral), lease));
-        let early = early_bytes(&client.socket);
+        let header = proxy_header(lane.pool.config.proxy_protocol, &client);
+        let early = early_bytes(&client.socket, &header);
         let client = Stream::register(client.socket, client.family)?;
         lane.pool.stats.active.add(1);
         let mut connection = Self {
@@ -92,7 +96,7 @@ impl Connection {
         match (early, begun) {
             (Err(_), _) => connection.end(Outcome::ClientReset),
             (Ok(early), begun) => {
-                connection.relay = Relay::with(early);
+                connection.relay = Relay::with(early, Preface::new(header));
                 match begun {
                     Some((Ok(begun), lease)) => connection.follow(lease, begun),
                     Some((Err(error), lease)) => connection.failed(lease, error),
@@ -164,6 +168,7 @@ impl Connection {
         if let Some(lease) = self.lease.as_ref().filter(|_| !self.is_counted) {
             lease.upstream().stats.connections.increment();
             self.is_counted = true;
+            self.relay.forget_preface();
         }
     }
 }
@@ -209,11 +214,21 @@ impl Drop for Connection {
     }
 }
 
-/// What the client has said so far; empty if nothing, or if it only ended its side.
-fn early_bytes(client: &OwnedFd) -> io::Result<Vec<u8>> {
+/// What its worker is told of the client first; empty if nothing.
+fn proxy_header(version: ProxyProtocol, client: &Accepted) -> Vec<u8> {
+    if version == ProxyProtocol::Off {
+        return Vec::new();
+    }
+    // Asked of the socket, since a listener on all addresses does not know which one it was.
+    let local = SockRef::from(&client.socket).local_addr().ok().and_then(|local| local.as_socket());
+    proxy_header::of_client(version, client.peer, local)
+}
+
+/// What the client has said so far, behind `header`: nothing more if it said nothing, or if it only ended its side.
+fn early_bytes(client: &OwnedFd, header: &[u8]) -> io::Result<Vec<u8>> {
     with_scratch(|scratch| match io::Read::read(&mut &*SockRef::from(client), scratch) {
-        Ok(n) => Ok(scratch.get(..n).unwrap_or_default().to_vec()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
+        Ok(n) => Ok([header, scratch.get(..n).unwrap_or_default()].concat()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(header.to_vec()),
         Err(error) => Err(error),
     })
 }

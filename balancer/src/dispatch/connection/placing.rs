@@ -1,6 +1,8 @@
 //! Finding a worker for a connection: pick, connect, and on a failure the next one that was not tried.
 //!
-//! As long as no client byte was written to a worker, another may be tried; all tries together have one deadline.
+//! As long as no client byte was written to a worker, another may be tried; all tries together have one deadline. A PROXY
+//! header is no client byte: a worker that took it and then broke off did nothing that the client asked for, so the next
+//! one is told the same and nobody sees the difference.
 
 use std::future::{Future, pending};
 use std::io;
@@ -101,19 +103,20 @@ impl Connection {
         }
     }
 
-    /// Sends what the client has said and hands the socket to the runtime.
+    /// Sends what the worker is told first and what the client has said, and hands the socket to the runtime.
     pub(super) fn follow(&mut self, lease: Lease, begun: Begun) {
+        let mut is_reached = begun.is_done;
         if !self.relay.early().is_empty() {
             match connect::send(&begun, self.relay.early()) {
                 Ok(None) => {}
                 Ok(Some(n)) => {
-                    self.relay.sent_early(n);
-                    lease.upstream().stats.rx_bytes.add(n as u64);
+                    let clients = self.relay.sent_early(n);
+                    lease.upstream().stats.rx_bytes.add(clients as u64);
+                    is_reached = true;
                 }
                 Err(error) => return self.failed(lease, error),
             }
         }
-        let is_reached = begun.is_done || self.relay.is_engaged();
         self.connecting_since = begun.at;
         match Stream::register(begun.socket.into(), begun.family) {
             Ok(stream) => self.upstream = Some(stream),
@@ -167,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// The worker was given nothing and gave nothing: back to the search, without it.
+    /// The worker was given nothing of the client's and gave nothing: back to the search, without it.
     pub(super) fn failed(&mut self, lease: Lease, error: ConnectError) {
         let upstream = Arc::clone(lease.upstream());
         drop(lease);

@@ -67,6 +67,7 @@ struct Process {
     notify: AbortHandle,
     start_error: Option<String>,
     said: Option<String>,
+    said_ready: bool,
     next_probe: Option<Instant>,
     next_look: Option<Instant>,
     last_look: Option<String>,
@@ -166,6 +167,7 @@ impl Member {
             notify: listening.abort_handle(),
             start_error: None,
             said: None,
+            said_ready: false,
             next_probe: None,
             next_look: None,
             last_look: None,
@@ -173,18 +175,20 @@ impl Member {
         Ok(())
     }
 
-    pub(super) fn forked(&mut self, pid: u32, stdout: OwnedFd, stderr: OwnedFd, output: &Output) {
+    /// Its process exists. True if it said ready before this was heard.
+    pub(super) fn forked(&mut self, pid: u32, stdout: OwnedFd, stderr: OwnedFd, output: &Output) -> bool {
         let name = self.name();
-        if let Some(process) = &mut self.process {
-            process.pid = Some(pid);
-            process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
-            tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
-        }
+        let Some(process) = &mut self.process else { return false };
+        process.pid = Some(pid);
+        process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
+        tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
+        process.said_ready
     }
 
     /// The program runs. True if that is all that ready means here.
     pub(super) fn executed(&mut self, now: Instant) -> bool {
         let ready = self.context.pool.config.ready;
+        tracing::debug!(worker = %self.name(), pid = self.pid(), "worker executed");
         if let Some(process) = &mut self.process {
             process.next_look = Some(now + LOOK_AFTER);
             process.next_probe = (ready == Ready::Probe).then_some(now);
@@ -259,7 +263,10 @@ impl Member {
     pub(super) fn said(&mut self, said: Said) -> bool {
         let Some(process) = &mut self.process else { return false };
         match said {
-            Said::Ready => true,
+            Said::Ready => {
+                process.said_ready = true;
+                process.pid.is_some()
+            }
             Said::Status(text) => {
                 process.said = Some(text);
                 false
@@ -310,6 +317,15 @@ impl Member {
             let open = upstream.active();
             tracing::warn!(worker = %self.name(), pid = self.pid(), open, "drain deadline: cutting what is still open");
             self.context.connections.cut(self.id, upstream.incarnation);
+        }
+    }
+
+    /// It was not ready in time: that is its story, not the signal that ends it.
+    pub(super) fn late(&mut self) {
+        let timeout = humantime::format_duration(self.context.pool.config.ready_timeout);
+        tracing::warn!(worker = %self.name(), pid = self.pid(), "not ready within {timeout}: ending it");
+        if let Some(process) = &mut self.process {
+            process.start_error = Some(format!("not ready within {timeout}"));
         }
     }
 

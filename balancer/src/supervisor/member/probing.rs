@@ -9,6 +9,7 @@ use super::super::probe::{self, Verdict};
 use super::super::{News, elsewhere};
 use super::Member;
 use crate::config::Probe;
+use crate::net::proxy_header;
 use crate::os::inspect;
 use crate::pool::{CheckStatus, SlotState};
 use crate::stats::Check;
@@ -47,8 +48,9 @@ impl Member {
             Probe::None => Probe::Tcp,
             asked => asked.clone(),
         };
+        let header = proxy_header::of_probe(self.context.pool.config.proxy_protocol);
         let (timeout, report) = (rules.timeout, self.reporter(incarnation));
-        tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, timeout).await)) });
+        tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
     }
 
     /// Notes a verdict and sets the next probe.

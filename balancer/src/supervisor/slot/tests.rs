@@ -66,7 +66,7 @@ fn a_worker_that_keeps_dying_young_waits_longer_and_ends_up_failed_but_is_still_
 fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate]);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Late, Effect::Terminate]);
     assert_eq!(slot.state(), SlotState::Stopping);
     assert_eq!(slot.on(Event::Ready(1), now), [], "too late");
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill]);
@@ -171,7 +171,7 @@ fn random_events_never_break_a_slot() {
                     }
                     Effect::Withdraw => in_rotation = false,
                     Effect::Terminate | Effect::Kill => assert!(alive.is_some(), "seed {seed}: nobody to end"),
-                    Effect::Cut | Effect::Restarted(_) => {}
+                    Effect::Cut | Effect::Late | Effect::Restarted(_) => {}
                 }
             }
             assert_eq!(

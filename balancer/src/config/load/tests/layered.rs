@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::super::{Control, FLAGS, Ready, Threads, show};
+use super::super::super::{Control, FLAGS, ProxyProtocol, Ready, Threads, show};
 use super::*;
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -58,6 +58,7 @@ fn every_flag_and_variable_reaches_its_key() {
         "endpoint" => "unix",
         "health" => "/up",
         "ready" => "none",
+        "proxy-protocol" => "v2",
         "admin" => "off",
         "control" => "/c.sock",
         "log-level" => "debug",
@@ -72,6 +73,7 @@ fn every_flag_and_variable_reaches_its_key() {
     assert_eq!(env.config.master.control, Control::Path("/c.sock".into()));
     assert_eq!(env.config.master.threads, Threads::Count(2));
     assert_eq!((env.config.admin.listen, env.config.log.level.as_str()), (None, "debug"));
+    assert_eq!(env.config.pools[0].proxy_protocol, ProxyProtocol::V2);
     assert_eq!((env.config.pools[0].ready, env.config.pools[0].workers), (Ready::None, Workers::Count(2)));
 }
 

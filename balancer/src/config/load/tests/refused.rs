@@ -51,7 +51,6 @@ fn keys_that_do_not_exist() {
         ("health.intervall = '1s'", "3:8 unknown key `intervall` in [pool.a.health] | did you mean `interval`?"),
         ("frobnicate = 1", "3:1 unknown key `frobnicate` in [pool.a]"),
         ("drain = 'quiet'", "3:1 `drain` is not in this version"),
-        ("proxy-protocol = 'v2'", "3:1 `proxy-protocol` is not in this version"),
         ("health = '/up'", "3:10 `health` must be a table | write health = { probe = … }"),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
@@ -74,6 +73,11 @@ fn values_that_are_not_of_their_kind() {
         ("ready-timeout = 'soon'", format!("3:17 ready-timeout {duration}")),
         ("connect-timeout = 0", format!("3:19 connect-timeout {duration}")),
         ("idle-timeout = '999y'", "3:16 `999y` is too long | at most 366 days".to_owned()),
+        (
+            "proxy-protocol = 'V2'",
+            "3:18 proxy-protocol must be \"off\", \"v1\" or \"v2\" | did you mean `v2`?".to_owned(),
+        ),
+        ("proxy-protocol = true", "3:18 proxy-protocol must be \"off\", \"v1\" or \"v2\"".to_owned()),
         ("health.fall = 0", "3:15 health.fall must be a count from 1 to 1000".to_owned()),
         ("health.rise = -1", "3:15 health.rise must be a count from 1 to 1000".to_owned()),
         ("backlog = 0", "3:11 backlog must be a count from 1 to 65535".to_owned()),

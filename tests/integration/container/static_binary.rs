@@ -1,0 +1,155 @@
+//! The static binary, alone with `/proc` and `/dev/null` in an empty root, as PID 1 and as the image's user.
+//!
+//! `.ci/run` builds it and names it in `ROUNDELAY_STATIC`.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{dockerfile, read};
+use crate::kit;
+
+/// What an engine does, as a shell says it: `$ROOT` is the image, `$AS` how to become its user.
+const MOUNTS: &str = "mount -t proc proc $ROOT/proc && mount --bind /dev/null $ROOT/dev/null && ";
+const ENTER: &str = "exec chroot $AS $ROOT \"$@\"";
+
+/// An image's files and the words of its Dockerfile.
+struct Image {
+    root: tempfile::TempDir,
+    stage: dockerfile::Stage,
+    rights: Rights,
+}
+
+impl Image {
+    fn new(binary: &Path, rights: Rights) -> Self {
+        let stage = dockerfile::parse(&read("docker/Dockerfile")).pop().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let at = |below: &str| root.path().join(below);
+        std::fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+        for (folder, mode) in [("proc", 0o755), ("dev", 0o755), ("tmp", 0o1777)] {
+            std::fs::create_dir(at(folder)).unwrap();
+            std::fs::set_permissions(at(folder), Permissions::from_mode(mode)).unwrap();
+        }
+        File::create(at("dev/null")).unwrap();
+        std::fs::copy(binary, at("roundelay")).unwrap();
+        Self { root, stage, rights }
+    }
+
+    /// A command in it, in namespaces of its own if it is to be PID 1.
+    fn command(&self, words: &[String], is_first: bool) -> Command {
+        let mut command = Command::new("unshare");
+        let enter = match self.rights {
+            Rights::Root => format!("--userspec={}", self.stage.last("USER")),
+            Rights::UserNamespace => {
+                command.arg("-r");
+                String::new()
+            }
+        };
+        if is_first {
+            command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+        }
+        let script = if is_first { format!("{MOUNTS}{ENTER}") } else { ENTER.to_owned() };
+        command.args(["sh", "-c", &script, "sh"]).args(words);
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(self.stage.env()).env("ROOT", self.root.path()).env("AS", enter);
+        // Others on this machine may have that port.
+        command.env("ROUNDELAY_ADMIN", "127.0.0.1:0");
+        command
+    }
+
+    /// The control socket, seen from outside.
+    fn control(&self) -> PathBuf {
+        let (_, inside) = self.stage.env().into_iter().find(|(name, _)| *name == "ROUNDELAY_CONTROL").unwrap();
+        self.root.path().join(&inside[1..])
+    }
+}
+
+/// A container. Killed when dropped, and with it all that it holds.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What lets us make what a container is made of.
+#[derive(Clone, Copy, PartialEq)]
+enum Rights {
+    Root,
+    /// In a namespace where only its own root exists, so there the image's user is not tried.
+    UserNamespace,
+}
+
+impl Rights {
+    fn here() -> Option<Self> {
+        let suffice = |user: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(user).args(["--mount", "--pid", "--fork", "sh", "-c", "mount -t proc proc /proc"]);
+            command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        };
+        let found = if suffice(&[]) { Some(Self::Root) } else { suffice(&["-r"]).then_some(Self::UserNamespace) };
+        if found.is_none() {
+            // Not a failure even where everything is required: no package brings the right.
+            eprintln!("skipped: needs root or user namespaces");
+        }
+        found
+    }
+}
+
+/// PID 1: the only child of `unshare`.
+fn first_of(unshare: &Child) -> Option<u32> {
+    let pid = unshare.id();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn alone_in_an_empty_root_as_pid_1_it_serves_is_healthy_and_stops() {
+    let Some(binary) = std::env::var_os("ROUNDELAY_STATIC") else {
+        kit::missing("the static binary (ROUNDELAY_STATIC, see .ci/run)");
+        return;
+    };
+    if !kit::has("unshare") {
+        return;
+    }
+    let Some(rights) = Rights::here() else { return };
+    let image = Image::new(Path::new(&binary), rights);
+    let log = image.root.path().join("log");
+    let out = File::create(&log).unwrap();
+    let words: Vec<String> = image.stage.command_line();
+    let words: Vec<String> = words.iter().map(|word| word.replace("0.0.0.0:8080", "127.0.0.1:0")).collect();
+    let mut run = image.command(&words, true);
+    run.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    let mut container = Running(run.spawn().unwrap());
+    let said = || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+
+    let check = || kit::run_to_end(&mut image.command(&image.stage.words("HEALTHCHECK"), false));
+    kit::wait_until("its own healthcheck to say ready", || {
+        assert_eq!(container.0.try_wait().unwrap(), None, "it ended:\n{}", said());
+        check().code == Some(0)
+    });
+    let first = first_of(&container.0).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+    assert!(status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")), "{status}");
+    if rights == Rights::Root {
+        let user = image.stage.last("USER").split(':').next().unwrap();
+        assert!(status.contains(&format!("\nUid:\t{user}\t{user}\t{user}\t{user}\n")), "{status}");
+    }
+
+    let state = kit::get_unix(&image.control(), "/api/v1/state").unwrap().body;
+    let state: roundelay::admin::view::State = serde_json::from_str(&state).unwrap();
+    let pool = &state.pools[0];
+    assert_eq!(pool.workers_ready, pool.workers_desired);
+    let public = pool.listen[0].parse().unwrap();
+    for _ in 0..4 {
+        assert!(kit::get(public, "/").unwrap().body.starts_with("hello from demo/"));
+    }
+
+    kit::kill(i64::from(first), "TERM");
+    let end = kit::wait_for("its end", || container.0.try_wait().unwrap());
+    assert_eq!(end.code(), Some(0), "{}", said());
+    assert_eq!(check().code, Some(3), "asked after its end");
+}
