@@ -60,7 +60,9 @@ impl Boot {
         if let Some((story, told)) = elsewhere {
             return Some(failure.cause(format!("{}: {told}", story.worker)));
         }
-        let story = cannot_start.or_else(|| stories.iter().max_by_key(|story| story.exits))?;
+        // Last words come a moment after an exit: those of the latest one may not be in.
+        let telling = |story: &&Story| (!story.last_lines.is_empty(), story.exits);
+        let story = cannot_start.or_else(|| stories.iter().max_by_key(telling))?;
         let mut cause = format!("{}: {}", story.worker, story.what);
         if !story.last_lines.is_empty() {
             cause.push_str("; it last wrote:");
@@ -120,6 +122,13 @@ mod tests {
             failure.contains("api/0: exit code 3; it last wrote:\n         boom: missing DATABASE_URL"),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_worker_whose_last_words_are_in_speaks_for_one_whose_are_not_yet() {
+        let silent = Story { last_lines: Vec::new(), ..story(3, false) };
+        let failure = verdict(&[story(3, false), silent], Duration::ZERO, false).unwrap().to_string();
+        assert!(failure.contains("boom: missing DATABASE_URL"), "{failure}");
     }
 
     #[test]
