@@ -24,7 +24,7 @@ fn a_program_that_takes_its_port_as_an_argument_is_served() {
     let master = Setup::app(&["-i", "2"], &command).file("page.txt", "a page of the folder").start_ready();
     let burst = burst(master.address(), "/page.txt", 20);
     assert_eq!((burst.starting("a page of the folder"), burst.failed.len()), (20, 0), "{burst:?}");
-    assert!(master.workers().iter().all(|worker| worker.connections == 10));
+    assert!(master.workers().iter().all(|worker| worker.connections == Some(10)));
 }
 
 #[test]

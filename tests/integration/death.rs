@@ -87,7 +87,7 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
         let waiting: Vec<_> = (0..3)
             .map(|slot| {
                 let waiting = scope.spawn(|| master.get("/slow/800"));
-                wait_until("it to be assigned", || master.worker(slot).active == 1);
+                wait_until("it to be assigned", || master.worker(slot).active == Some(1));
                 waiting
             })
             .collect();

@@ -21,7 +21,7 @@ fn start(name: &str) -> Master {
 fn holder(master: &Master) -> (u32, u32) {
     wait_for("one worker to hold the connection", || {
         let workers = master.workers();
-        let holder = workers.iter().find(|worker| worker.active == 1)?;
+        let holder = workers.iter().find(|worker| worker.active == Some(1))?;
         Some((holder.slot, holder.pid?))
     })
 }

@@ -10,7 +10,7 @@ use crate::kit::{
 #[track_caller]
 fn under_way(master: &Master, path: &str) -> std::net::TcpStream {
     let client = send_get(master.address(), path).unwrap();
-    wait_until("the request to be under way", || master.workers().iter().any(|worker| worker.active > 0));
+    wait_until("the request to be under way", || master.workers().iter().any(|worker| worker.active > Some(0)));
     client
 }
 

@@ -51,7 +51,7 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
         ("strategy", pool.strategy.clone()),
         ("generation", pool.generation.to_string()),
         ("gate", pool.gate.clone()),
-        ("connections", format!("{} open, {} accepted, {} refused", pool.active, pool.accepted, pool.refused)),
+        ("connections", connections(pool)),
     ] {
         writeln!(page, "<div><dt>{term}</dt><dd>{}</dd></div>", Text(&value))?;
     }
@@ -71,6 +71,15 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
     page.write_str("</tbody>\n</table>\n</section>\n")
 }
 
+fn connections(pool: &Pool) -> String {
+    match (pool.active, pool.accepted, pool.refused) {
+        (Some(active), Some(accepted), Some(refused)) => {
+            format!("{active} open, {accepted} accepted, {refused} refused")
+        }
+        _ => "not observed: the workers accept by themselves".to_owned(),
+    }
+}
+
 fn write_worker(page: &mut String, pool: &Pool, worker: &Worker) -> fmt::Result {
     let state = Text(&worker.state);
     write!(
@@ -84,8 +93,8 @@ fn write_worker(page: &mut String, pool: &Pool, worker: &Worker) -> fmt::Result 
         worker.up_seconds.map(duration),
         worker.cpu_seconds.map(duration),
         worker.memory_bytes.map(bytes),
-        Some(worker.active.to_string()),
-        Some(worker.connections.to_string()),
+        worker.active.map(|n| n.to_string()),
+        worker.connections.map(|n| n.to_string()),
         Some(worker.restarts.to_string()),
     ] {
         write!(page, "<td class=\"number\">{}", figure.as_deref().unwrap_or("-"))?;

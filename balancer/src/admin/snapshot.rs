@@ -8,7 +8,6 @@ use super::usage::Sample;
 use super::view;
 use crate::pool::{CheckStatus, ExitStatus, Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::{Gate, SlotId};
-use crate::stats::SlotStats;
 
 /// The whole master at one moment.
 pub(super) fn state(source: &Source) -> view::State {
@@ -83,26 +82,27 @@ pub(super) fn unix_seconds(at: SystemTime) -> f64 {
 
 fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
     let status = pool.status.load();
+    let observed = pool.is_observed();
     view::Pool {
         name: pool.config.name.clone(),
         listen: pool.listening.iter().map(ToString::to_string).collect(),
         mode: pool.config.mode.name().to_owned(),
-        strategy: pool.config.strategy.clone(),
+        strategy: pool.chosen_by().to_owned(),
         generation: status.generation,
         workers_desired: u32::try_from(pool.slots.len()).unwrap_or(u32::MAX),
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
         gate: gate(status.gate).to_owned(),
-        accepted: pool.stats.accepted.get(),
-        active: pool.stats.active.get(),
-        refused: pool.stats.refused.iter().map(|counter| counter.get()).sum(),
+        accepted: observed.then(|| pool.stats.accepted.get()),
+        active: observed.then(|| pool.stats.active.get()),
+        refused: observed.then(|| pool.stats.refused.iter().map(|counter| counter.get()).sum()),
         workers: status.workers.iter().map(|worker| worker_view(pool, worker, sample)).collect(),
     }
 }
 
 fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Worker {
     let usage = sample.group(worker.pid);
-    let stats = pool.slots.get(worker.slot.0 as usize);
-    let connections = |stats: &Arc<SlotStats>| stats.connections.get();
+    let stats = pool.slots.get(worker.slot.index());
+    let observed = pool.is_observed();
     view::Worker {
         slot: worker.slot.0,
         state: worker.state.name().to_owned(),
@@ -113,8 +113,8 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         said: worker.said.clone(),
         backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
         restarts: worker.restarts,
-        connections: stats.map_or(0, connections),
-        active: active(pool, worker.slot),
+        connections: stats.filter(|_| observed).map(|stats| stats.connections.get()),
+        active: observed.then(|| active(pool, worker.slot)),
         cpu_seconds: usage.map(|usage| usage.cpu_seconds),
         memory_bytes: usage.map(|usage| usage.resident_bytes),
         last_exit: worker.last_exit.as_ref().map(exit_view),

@@ -37,7 +37,7 @@ pub struct Pool {
     pub listen: Vec<String>,
     /// How connections reach workers.
     pub mode: String,
-    /// Which worker is chosen.
+    /// Which worker is chosen: a strategy's name, or `kernel` where the workers accept.
     pub strategy: String,
     /// Bumped by a reload, from 1.
     pub generation: u64,
@@ -47,12 +47,12 @@ pub struct Pool {
     pub workers_ready: u32,
     /// What the listeners do: `open`, `hold`, `refuse` or `closing`.
     pub gate: String,
-    /// Connections accepted since start.
-    pub accepted: u64,
+    /// Connections accepted since start. This and the next two are null where the workers accept: not observed.
+    pub accepted: Option<u64>,
     /// Client connections open now.
-    pub active: i64,
+    pub active: Option<i64>,
     /// Clients turned away since start.
-    pub refused: u64,
+    pub refused: Option<u64>,
     /// One entry a slot.
     pub workers: Vec<Worker>,
 }
@@ -78,10 +78,10 @@ pub struct Worker {
     pub backoff_seconds: Option<f64>,
     /// Starts after the first one.
     pub restarts: u64,
-    /// Connections given to it since the master's start.
-    pub connections: u64,
+    /// Connections given to it since the master's start. This and the next are null where the workers accept.
+    pub connections: Option<u64>,
     /// Connections open now.
-    pub active: u64,
+    pub active: Option<u64>,
     /// CPU seconds of its process group, while there is one and it can be read.
     pub cpu_seconds: Option<f64>,
     /// Resident bytes of its process group.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config;
+use crate::mode::Acceptor;
 use crate::rotation::Rotation;
 use crate::stats::{PoolStats, SlotStats};
 use crate::strategy::{self, Picker};
@@ -34,6 +35,17 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Whether the master sees this pool's connections. Where the workers accept by themselves it sees none, and what it
+    /// did not see is not 0.
+    pub fn is_observed(&self) -> bool {
+        self.config.mode.acceptor() == Acceptor::Master
+    }
+
+    /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
+    pub fn chosen_by(&self) -> &str {
+        if self.is_observed() { &self.config.strategy } else { "kernel" }
+    }
+
     /// A pool with no worker yet, of `workers` slots, served by `threads` data threads.
     pub fn new(config: config::Pool, workers: u32, threads: usize, listening: Vec<config::Address>) -> Self {
         let strategy = strategy::find(&config.strategy).unwrap_or(&strategy::ALL[0]);

@@ -86,6 +86,8 @@ catalog! {
         "Accepted connections that ended without a worker.";
     ACCEPT_ERRORS = Counter, "roundelay_accept_errors_total" ["pool" "reason"]
         "Failed accept calls on the public listeners.";
+    LISTENER_REVIVED = Counter, "roundelay_listener_revived_total" ["pool"]
+        "Times a listener that workers hold too was found shut down by one of them and made to listen again.";
     CONNECTION_DURATION = Histogram(DURATION_BUCKETS), "roundelay_connection_duration_seconds" ["pool"]
         "From accept to the end of both directions.";
     CONNECTION_FIRST_BYTE = Histogram(DURATION_BUCKETS), "roundelay_connection_first_byte_seconds" ["pool"]

@@ -65,7 +65,7 @@ fn behind_a_master(command: &[String], hello: &str) {
         let answer = master.get("/").unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, hello));
     }
-    wait_until("each to have answered", || master.workers().iter().all(|worker| worker.connections == 2));
+    wait_until("each to have answered", || master.workers().iter().all(|worker| worker.connections == Some(2)));
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
     assert_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());

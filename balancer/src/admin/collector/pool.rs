@@ -5,6 +5,7 @@ use crate::admin::context::Source;
 use crate::admin::snapshot::{self, unix_seconds};
 use crate::admin::usage::Sample;
 use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
+use crate::rotation::SlotId;
 use crate::stats::catalog::{self, Metric};
 use crate::stats::{AcceptError, Check, ConnectError, Counter, Outcome, Refusal, Restart, SlotStats, Stream};
 
@@ -13,7 +14,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     let status = pool.status.load();
     let is_ready = snapshot::is_ready(pool, &status) && !source.is_stopping();
 
-    scrape.count(&catalog::POOL_INFO, &[name, &pool.config.strategy, pool.config.mode.name()], 1);
+    scrape.count(&catalog::POOL_INFO, &[name, pool.chosen_by(), pool.config.mode.name()], 1);
     scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], pool.slots.len() as u64);
     scrape.count(&catalog::POOL_GENERATION, &[name], status.generation);
     scrape.count(&catalog::POOL_READY, &[name], u64::from(is_ready));
@@ -21,14 +22,24 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
         scrape.count(&catalog::POOL_WORKERS, &[name, state.name()], snapshot::count(&status, state) as u64);
     }
 
-    connections(source, name, pool, scrape);
+    scrape.count(&catalog::LISTENER_REVIVED, &[name], pool.stats.revived.get());
+    // What was not observed is not there, rather than 0.
+    if pool.is_observed() {
+        connections(source, name, pool, scrape);
+    }
+    supervision(name, pool, scrape);
     for (slot, stats) in pool.slots.iter().enumerate() {
         let slot_name = slot.to_string();
         let labels = [name, &slot_name];
-        slot_counters(labels, stats, scrape);
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        slot_counters(labels, stats, scrape);
+        if pool.is_observed() {
+            slot_connections(labels, stats, scrape);
+            let active = snapshot::active(pool, SlotId(number));
+            scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, active);
+        }
         scrape.set(&catalog::WORKER_CPU, &labels, sample.cpu_total(index, number));
-        worker(labels, pool, worker_of(&status, number), number, sample, scrape);
+        worker(labels, worker_of(&status, number), sample, scrape);
     }
 }
 
@@ -49,37 +60,40 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
         (&catalog::CONNECTION_DURATION, &stats.duration),
         (&catalog::CONNECTION_FIRST_BYTE, &stats.first_byte),
         (&catalog::CONNECT_DURATION, &stats.connect),
-        (&catalog::WORKER_SPAWN_DURATION, &stats.spawn),
-        (&catalog::HEALTH_CHECK_DURATION, &stats.check),
     ] {
         scrape.histogram(metric, &[name], &histogram.snapshot());
     }
 }
 
-fn slot_counters(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
+fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {
+    for (metric, histogram) in
+        [(&catalog::WORKER_SPAWN_DURATION, &pool.stats.spawn), (&catalog::HEALTH_CHECK_DURATION, &pool.stats.check)]
+    {
+        scrape.histogram(metric, &[name], &histogram.snapshot());
+    }
+}
+
+/// What only a master that accepts sees of a slot.
+fn slot_connections(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
     let [pool, slot] = labels;
     scrape.count(&catalog::WORKER_CONNECTIONS, &labels, stats.connections.get());
     scrape.count(&catalog::WORKER_RETRIES, &labels, stats.retries.get());
-    scrape.count(&catalog::HEALTH_TRANSITIONS, &labels, stats.health_transitions.get());
     scrape.count(&catalog::BYTES, &[pool, slot, "rx"], stats.rx_bytes.get());
     scrape.count(&catalog::BYTES, &[pool, slot, "tx"], stats.tx_bytes.get());
-    scrape.set(&catalog::WORKER_LAST_EXIT_CODE, &labels, stats.last_exit.get() as f64);
     by_word(scrape, &catalog::WORKER_CONNECT_ERRORS, &labels, ConnectError::ALL, |e| e.name(), &stats.connect_errors);
     by_word(scrape, &catalog::CONNECTION_CLOSES, &labels, Outcome::ALL, |o| o.name(), &stats.closes);
+}
+
+fn slot_counters(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
+    scrape.count(&catalog::HEALTH_TRANSITIONS, &labels, stats.health_transitions.get());
+    scrape.set(&catalog::WORKER_LAST_EXIT_CODE, &labels, stats.last_exit.get() as f64);
     by_word(scrape, &catalog::WORKER_RESTARTS, &labels, Restart::ALL, |r| r.name(), &stats.restarts);
     by_word(scrape, &catalog::HEALTH_CHECKS, &labels, Check::ALL, |c| c.name(), &stats.checks);
     by_word(scrape, &catalog::LOG_LINES, &labels, Stream::ALL, |s| s.name(), &stats.log_lines);
     by_word(scrape, &catalog::LOG_DROPPED, &labels, Stream::ALL, |s| s.name(), &stats.log_dropped);
 }
 
-fn worker(
-    labels: [&str; 2],
-    pool: &Pool,
-    worker: Option<&WorkerStatus>,
-    slot: u32,
-    sample: &Sample,
-    scrape: &mut Scrape,
-) {
+fn worker(labels: [&str; 2], worker: Option<&WorkerStatus>, sample: &Sample, scrape: &mut Scrape) {
     let state = worker.map_or(SlotState::Stopped, |worker| worker.state);
     let pid = worker.and_then(|worker| worker.pid);
     let started = worker.and_then(|worker| worker.started).filter(|_| pid.is_some());
@@ -89,7 +103,6 @@ fn worker(
         scrape.count(&catalog::WORKER_STATE, &[labels[0], labels[1], known.name()], u64::from(known == state));
     }
     scrape.count(&catalog::WORKER_UP, &labels, u64::from(state == SlotState::Ready));
-    scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, snapshot::active(pool, crate::rotation::SlotId(slot)));
     scrape.set(&catalog::WORKER_START_TIME, &labels, started.map_or(0.0, unix_seconds));
     scrape.set(&catalog::WORKER_BACKOFF, &labels, backoff.as_secs_f64());
     scrape.count(&catalog::WORKER_MEMORY, &labels, usage.resident_bytes);

@@ -57,6 +57,25 @@ fn no_series_appears_or_vanishes_later() {
 }
 
 #[test]
+fn what_the_workers_accept_is_not_observed_rather_than_zero() {
+    let mut config = config::Pool::new("shared", config::Program::Demo);
+    config.mode = crate::mode::Mode::Shared;
+    let server = Server::start(vec![pool("api"), Arc::new(Pool::new(config, 1, 1, Vec::new()))]);
+    let text = server.get("/metrics").body;
+    let of_shared: Vec<&str> = series(&text).into_keys().filter(|series| series.contains(r#"pool="shared""#)).collect();
+    assert!(of_shared.iter().any(|series| series.starts_with("roundelay_worker_up{")), "{of_shared:?}");
+    for unseen in ["connection", "roundelay_bytes", "connect_", "retries", "accept_errors"] {
+        let seen: Vec<_> = of_shared.iter().filter(|series| series.contains(unseen)).collect();
+        assert!(seen.is_empty(), "{seen:?}");
+    }
+    let state: State = serde_json::from_str(&server.get("/api/v1/state").body).unwrap();
+    let shared = &state.pools[1];
+    assert_eq!((shared.strategy.as_str(), shared.accepted, shared.refused), ("kernel", None, None));
+    assert_eq!((shared.workers[0].connections, shared.workers[0].active), (None, None));
+    assert!(server.get("/").body.contains("not observed: the workers accept by themselves"));
+}
+
+#[test]
 fn metrics_and_state_agree() {
     let server = Server::start(vec![pool("api")]);
     let pool = &server.pools[0];
@@ -77,14 +96,14 @@ fn metrics_and_state_agree() {
     let metrics = series(&text);
     let shown = &state.pools[0];
     for (name, value) in [
-        (r#"roundelay_connections_accepted_total{pool="api"}"#, shown.accepted as f64),
-        (r#"roundelay_connections_active{pool="api"}"#, shown.active as f64),
-        (r#"roundelay_connections_rejected_total{pool="api",reason="no_worker"}"#, shown.refused as f64),
-        (r#"roundelay_worker_connections_total{pool="api",worker="0"}"#, shown.workers[0].connections as f64),
+        (r#"roundelay_connections_accepted_total{pool="api"}"#, shown.accepted.unwrap() as f64),
+        (r#"roundelay_connections_active{pool="api"}"#, shown.active.unwrap() as f64),
+        (r#"roundelay_connections_rejected_total{pool="api",reason="no_worker"}"#, shown.refused.unwrap() as f64),
+        (r#"roundelay_worker_connections_total{pool="api",worker="0"}"#, shown.workers[0].connections.unwrap() as f64),
         (r#"roundelay_worker_connections_active{pool="api",worker="0"}"#, 2.0),
-        (r#"roundelay_worker_connections_active{pool="api",worker="0"}"#, shown.workers[0].active as f64),
+        (r#"roundelay_worker_connections_active{pool="api",worker="0"}"#, shown.workers[0].active.unwrap() as f64),
         (r#"roundelay_worker_connections_active{pool="api",worker="1"}"#, 1.0),
-        (r#"roundelay_worker_connections_active{pool="api",worker="1"}"#, shown.workers[1].active as f64),
+        (r#"roundelay_worker_connections_active{pool="api",worker="1"}"#, shown.workers[1].active.unwrap() as f64),
         (r#"roundelay_worker_backoff_seconds{pool="api",worker="1"}"#, shown.workers[1].backoff_seconds.unwrap()),
         (r#"roundelay_pool_workers{pool="api",state="ready"}"#, f64::from(shown.workers_ready)),
         (r#"roundelay_pool_workers{pool="api",state="backoff"}"#, 1.0),
