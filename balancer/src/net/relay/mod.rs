@@ -10,26 +10,24 @@
 //! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
 //!   [`Verdict::Untouched`] says so. A [`Preface`] is ours, so a worker that was given no more than that is untouched.
 
+mod early;
+
 use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::conns::{Order, Place};
-use super::direction::{Direction, Round, State};
-use super::preface::Preface;
-use super::stream::Stream;
+use crate::net::conns::{Order, Place};
+use crate::net::direction::{Direction, Round, State};
+use crate::net::preface::Preface;
+use crate::net::stream::Stream;
 use crate::stats::Outcome;
+use early::LINGER_BYTES;
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
 /// Reads each way a poll; then other connections of the thread get their turn.
 const ROUNDS: usize = 16;
-/// How long and how much of an upload is discarded after its early answer. Closing at once would reset the answer away.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
-/// After an answer that ended in a reset: how long the client may take to show that it is uploading.
-const DOUBT: Duration = Duration::from_millis(50);
 /// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many of
 /// them a client gets that does not read what is there for it.
 const ORPHAN: Duration = Duration::from_secs(1);
@@ -183,6 +181,8 @@ impl Relay {
                 ends.place.due_when_silent(ORPHAN);
                 None
             }
+            // It did not close early on an upload: it died.
+            (Order::Orphaned, Phase::InDoubt) => Some(reset_client(ends)),
             (Order::Orphaned, _) => None,
             (Order::Quiet, Phase::Relaying) if self.owes_nothing() => Some(Verdict::Ended(Outcome::Finished)),
             (Order::Quiet, _) => None,
@@ -308,59 +308,6 @@ impl Relay {
             _ => ends.place.due_when_silent(ends.half_closed),
         }
         Turn::Again
-    }
-
-    /// The worker reset the connection: did it close early on an upload, or did it break off its answer?
-    fn upstream_reset(&mut self, ends: &Ends<'_>) -> Turn {
-        let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
-        let may_upload = self.up.state() == State::Open;
-        if !self.is_answered || !(is_uploading || may_upload) {
-            return Turn::Over(reset_client(ends));
-        }
-        self.up.stop();
-        if is_uploading {
-            self.close_early(ends, LINGER_BYTES);
-        } else {
-            self.phase = Phase::InDoubt;
-            ends.place.due_in(DOUBT);
-        }
-        Turn::Again
-    }
-
-    /// Everything the client had sent was passed on before the reset came. If it sends more now, it is uploading.
-    fn look_for_upload(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8]) -> Turn {
-        match ends.client.poll_read(cx, scratch) {
-            Poll::Pending => Turn::Idle,
-            Poll::Ready(Ok(0)) => Turn::Over(reset_client(ends)),
-            Poll::Ready(Ok(n)) => {
-                self.close_early(ends, LINGER_BYTES.saturating_sub(n));
-                Turn::Again
-            }
-            Poll::Ready(Err(_)) => Turn::Over(Verdict::Ended(Outcome::ClientReset)),
-        }
-    }
-
-    fn close_early(&mut self, ends: &Ends<'_>, left: usize) {
-        ends.client.finish();
-        self.down.fin_sent();
-        self.linger(ends, left);
-    }
-
-    fn linger(&mut self, ends: &Ends<'_>, left: usize) {
-        self.phase = Phase::Lingering { left };
-        ends.place.due_in(LINGER);
-    }
-
-    /// Reads an upload that nobody wants, so that closing does not reset the answer before the client has read it.
-    fn discard(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8], left: usize) -> Turn {
-        match ends.client.poll_read(cx, scratch) {
-            Poll::Pending => Turn::Idle,
-            Poll::Ready(Ok(n)) if n > 0 && n < left => {
-                self.phase = Phase::Lingering { left: left - n };
-                Turn::Again
-            }
-            Poll::Ready(_) => Turn::Over(Verdict::Ended(Outcome::Finished)),
-        }
     }
 }
 
