@@ -39,9 +39,11 @@ fn the_client_is_seen(program: &str, version: &str, health: &str) {
         }
     }
     let checks = |result: &str| {
-        let result = format!("result=\"{result}\"");
-        let of_slot = |slot| master.metric("roundelay_health_checks_total", &[&result, slot]);
-        [r#"worker="0""#, r#"worker="1""#].map(of_slot)
+        let one = |slot| {
+            let labels = [format!("worker=\"{slot}\""), format!("result=\"{result}\"")];
+            master.metric("roundelay_health_checks_total", &labels.each_ref().map(String::as_str))
+        };
+        [0, 1].map(one)
     };
     wait_until("three good health checks of each", || checks("ok").iter().all(|&n| n >= 3.0));
     assert_eq!(checks("fail"), [0.0; 2]);

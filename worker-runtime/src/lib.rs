@@ -16,23 +16,34 @@
 //!         let greeting = format!("hello from {}/{}\n", worker.pool(), worker.slot());
 //!         worker.spawn(async move { client.write_all(greeting.as_bytes()).await });
 //!     }
-//!     Ok(worker.finish().await?)
+//!     worker.finish().await;
+//!     Ok(())
 //! }
 //! ```
+//!
+//! It works as well with no master at all: `PORT=3000 ./worker`. `examples/` has an echo server, an HTTP server and one
+//! that computes.
 //!
 //! | item | what it is |
 //! |---|---|
 //! | [`Worker`] | who am I, the next connection, ready, drain |
 //! | [`Stream`] | a client connection, TCP or unix |
 //! | [`Draining`] | the signal to finish, for connections that would stay open |
+//! | [`http::serve`] | one HTTP/1 connection that says `Connection: close` when the worker drains |
 //! | [`Offload`] | CPU-heavy work on a bounded number of threads |
 //! | [`Notifier`] | states for the supervisor: ready, status, stopping, alive |
 //! | [`protocol`] | the names of the contract, shared with the master |
 //! | [`demo`] | the worker that `roundelay` runs when it is given none |
+//!
+//! The feature `hyper`, on by default, holds [`http`] and [`demo`]; without it no HTTP is compiled.
 
+#[cfg(feature = "hyper")]
 pub mod demo;
 mod error;
 mod fds;
+mod heartbeat;
+#[cfg(feature = "hyper")]
+pub mod http;
 mod incoming;
 mod listener;
 mod notify;
@@ -43,6 +54,9 @@ mod worker;
 
 pub use error::StartError;
 pub use fds::InheritError;
+/// The hyper of [`http::serve`].
+#[cfg(feature = "hyper")]
+pub use hyper;
 pub use listener::Endpoint;
 pub use notify::{Notifier, NotifyError};
 pub use offload::{Offload, OffloadError};

@@ -9,6 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use crate::protocol::NOTIFY_SOCKET;
 
 /// Sends states to `NOTIFY_SOCKET`. Where that is unset nobody listens, and every state is silently dropped.
+///
+/// Every method is cancel safe (a state is sent whole or not at all), waits while the supervisor's queue is full, and
+/// needs a tokio runtime with its I/O driver.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier {
     target: Option<OsString>,
@@ -71,7 +74,8 @@ impl Notifier {
         self.send("STOPPING=1").await
     }
 
-    /// `WATCHDOG=1`: still alive. Send it from the runtime that serves, or it proves nothing.
+    /// `WATCHDOG=1`: still alive. [`Worker::from_env`](crate::Worker::from_env) sends it where it is asked for; send it
+    /// yourself only from the runtime that serves, or it proves nothing.
     ///
     /// # Errors
     ///
@@ -80,7 +84,6 @@ impl Notifier {
         self.send("WATCHDOG=1").await
     }
 
-    /// Cancel safe: a datagram is sent whole or not at all. Waits while the supervisor's queue is full.
     async fn send(&self, state: &str) -> Result<(), NotifyError> {
         let Some(target) = &self.target else { return Ok(()) };
         let address = address(target)?;

@@ -34,6 +34,9 @@ pub enum OffloadError {
 impl Offload {
     /// Starts `threads` threads; `queue` closures may wait for one (0: a closure is taken only by an idle thread).
     ///
+    /// One thread is right where there are as many workers as cores. A queue is as long as a client would wait: its
+    /// length times the time of one closure, divided by the threads.
+    ///
     /// # Errors
     ///
     /// If a thread cannot be started.
@@ -49,8 +52,8 @@ impl Offload {
 
     /// Runs `closure` on one of the threads and waits for its result without blocking the caller's thread.
     ///
-    /// Dropping the future abandons the result: a closure still in the queue is skipped, one that runs is not
-    /// interrupted.
+    /// Cancel safe: dropping the future abandons the result; a closure still in the queue is skipped, one that runs is
+    /// not interrupted. Within a task of [`Worker::spawn`](crate::Worker::spawn) a drain waits for it.
     ///
     /// # Errors
     ///

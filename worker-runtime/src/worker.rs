@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -11,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::StartError;
+use crate::heartbeat::Heartbeat;
 use crate::incoming::Incoming;
 use crate::listener::Endpoint;
 use crate::notify::{Notifier, NotifyError};
 use crate::protocol::{ROUNDELAY_GENERATION, ROUNDELAY_POOL, ROUNDELAY_WORKER, ROUNDELAY_WORKERS};
 use crate::stream::Stream;
+
+/// How long a worker that leaves tries to say so to a master whose queue is full.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// A worker process, as the environment describes it.
 #[derive(Debug)]
@@ -28,12 +33,23 @@ pub struct Worker {
     notifier: Notifier,
     draining: Draining,
     tasks: TaskTracker,
+    /// Beats for as long as the worker exists, also while it drains.
+    _heartbeat: Option<Heartbeat>,
 }
 
 impl Worker {
     /// Listens as the environment says and begins to watch for SIGTERM. Call once in a process.
     ///
-    /// Without a master the worker is slot 0 of 1 in a pool called `worker`; `PORT` has to be set then.
+    /// Inherited sockets (`LISTEN_FDS`) win over `PORT`, which is a port number on `HOST` (default `127.0.0.1`; port 0 is
+    /// any free one) or the absolute path of a unix socket to be made. An existing file there is never replaced.
+    /// Without a master the worker is slot 0 of 1 in a pool called `worker`: `PORT=3000 ./worker` is enough.
+    ///
+    /// If the supervisor asks for signs of life (`WATCHDOG_USEC`, in microseconds), a task of this runtime sends
+    /// `WATCHDOG=1` at half that interval until the worker has finished. It proves that the runtime's loop turns, not
+    /// that your code is right: a deadlock between tasks goes on beating, and on a runtime with many threads so does a
+    /// worker of which one thread is blocked.
+    ///
+    /// Not cancel safe: dropped half-way, inherited sockets are gone for this process.
     ///
     /// # Errors
     ///
@@ -55,6 +71,7 @@ impl Worker {
 
     /// [`Worker::from_env`] with another environment and without the signal.
     pub(crate) async fn open(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, StartError> {
+        let notifier = Notifier::to(lookup(crate::protocol::NOTIFY_SOCKET));
         let pool = lookup(ROUNDELAY_POOL).map(|pool| pool.to_string_lossy().into_owned());
         Ok(Self {
             pool: pool.unwrap_or_else(|| "worker".to_owned()),
@@ -62,7 +79,8 @@ impl Worker {
             workers: number(lookup, ROUNDELAY_WORKERS)?.unwrap_or(1),
             generation: number(lookup, ROUNDELAY_GENERATION)?.unwrap_or(0),
             incoming: Incoming::open(lookup).await?,
-            notifier: Notifier::to(lookup(crate::protocol::NOTIFY_SOCKET)),
+            _heartbeat: Heartbeat::start(lookup, &notifier)?,
+            notifier,
             draining: Draining::default(),
             tasks: TaskTracker::new(),
         })
@@ -114,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// Runs `future` as a task that [`Worker::finish`] waits for.
+    /// Runs `future` as a task that [`Worker::finish`] waits for. Dropping the handle does not end the task.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -123,7 +141,7 @@ impl Worker {
         self.tasks.spawn(future)
     }
 
-    /// Tells the master that connections are answered from now on. Without a master, does nothing.
+    /// Tells the master that connections are answered from now on. Without a master, does nothing. Cancel safe.
     ///
     /// # Errors
     ///
@@ -132,33 +150,30 @@ impl Worker {
         self.notifier.ready().await
     }
 
-    /// For status lines and heartbeats beside [`Worker::ready`].
+    /// For status lines beside [`Worker::ready`]; clone it to report from a task.
     pub fn notifier(&self) -> &Notifier {
         &self.notifier
     }
 
-    /// Tells connections when to finish. Clones are independent of the worker's life.
+    /// Tells connections when to finish. It stays valid after the worker is gone.
     pub fn draining(&self) -> Draining {
         self.draining.clone()
     }
 
     /// Stops accepting, if that has not happened yet, and waits for every task of [`Worker::spawn`].
     ///
-    /// Without a deadline of its own: the master has one, and ends with SIGKILL what does not finish.
-    ///
-    /// # Errors
-    ///
-    /// If the master cannot be told. The tasks have been waited for all the same.
-    pub async fn finish(mut self) -> Result<(), NotifyError> {
+    /// Without a deadline of its own: the master has one, and ends with SIGKILL what does not finish. Without a master,
+    /// wrap it in `tokio::time::timeout`; dropped half-way it has stopped accepting, and the tasks go on.
+    pub async fn finish(mut self) {
         self.draining.begin();
         while let Some(stream) = self.incoming.last() {
             // Nobody accepts any more: closing it is all that is left. A worker that accepts until `None` has none here.
             drop(stream);
         }
-        let told = self.notifier.stopping().await;
+        // News for a master that listens. One that does not changes nothing for the clients that are still served.
+        let _ = tokio::time::timeout(COURTESY, self.notifier.stopping()).await;
         self.tasks.close();
         self.tasks.wait().await;
-        told
     }
 }
 

@@ -4,12 +4,14 @@
 
 mod client;
 mod http;
+mod kept;
 mod master;
 mod process;
 mod programs;
 
 pub(crate) use client::{Burst, burst, clients};
 pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
+pub(crate) use kept::Kept;
 pub(crate) use master::{Master, Setup};
 pub(crate) use process::{
     Ended, Started, children, command_line, cpu_time, environment, is_alive, kill, marked, run_to_end, signals, stat,

@@ -18,20 +18,22 @@
 //! with 0.
 
 mod blob;
-mod connection;
 mod router;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::{Offload, Worker};
+use hyper::service::service_fn;
+
+use crate::{Offload, Worker, http};
 
 use router::Router;
 
@@ -65,9 +67,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
 async fn serve(mut worker: Worker, router: Router) -> Result<(), Box<dyn Error>> {
     let router = Arc::new(router);
     while let Some(stream) = worker.accept().await? {
-        worker.spawn(connection::serve(stream, Arc::clone(&router), worker.draining()));
+        let router = Arc::clone(&router);
+        let service = service_fn(move |request| {
+            let router = Arc::clone(&router);
+            async move { Ok::<_, Infallible>(router.answer(request).await) }
+        });
+        // A client that fails is no error of ours.
+        worker.spawn(http::serve(stream, worker.draining(), service));
     }
-    Ok(worker.finish().await?)
+    worker.finish().await;
+    Ok(())
 }
 
 /// One: there are as many workers as cores, or nearly so.

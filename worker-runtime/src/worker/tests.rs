@@ -92,7 +92,7 @@ async fn clients_that_already_wait_are_served_before_a_draining_worker_ends() {
     assert!(next(&mut worker).await.is_none());
     assert!(next(&mut worker).await.is_none(), "and it stays so");
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
-    worker.finish().await.expect("finish");
+    worker.finish().await;
     for mut client in clients {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("read");
@@ -119,7 +119,7 @@ async fn finish_waits_for_tasks_and_says_stopping_first() {
     assert_eq!(said, ["READY=1", "STOPPING=1"]);
     assert!(timeout(Duration::from_millis(20), &mut finishing).await.is_err(), "a task is still open");
     drop(release);
-    timeout(DEADLINE, finishing).await.expect("in time").expect("task").expect("finish");
+    timeout(DEADLINE, finishing).await.expect("in time").expect("task");
 }
 
 #[tokio::test]

@@ -1,0 +1,163 @@
+//! A worker without a master: a port, a path or an inherited socket, and SIGTERM with an open request.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::kit::{DEADLINE, Kept, get, kill, request, wait_for, wait_until};
+
+/// A worker process that has said `READY=1`. Killed when dropped.
+pub(super) struct Alone {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Alone {
+    /// `command` in `folder`, after a line of shell and with what `prepare` adds.
+    #[track_caller]
+    fn start(folder: &Path, command: &[String], script: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        let notify = folder.join("notify");
+        let _ = std::fs::remove_file(&notify);
+        let supervisor = UnixDatagram::bind(&notify).unwrap();
+        supervisor.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{script} exec \"$0\" \"$@\"")]).args(command).current_dir(folder);
+        for name in ["PORT", "HOST", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC"] {
+            shell.env_remove(name);
+        }
+        let log = folder.join("log");
+        let out = File::create(&log).unwrap();
+        shell.env("NOTIFY_SOCKET", &notify).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        prepare(&mut shell);
+        let alone = Self { child: shell.spawn().unwrap(), log };
+        let mut said = [0; 64];
+        let length = supervisor.recv(&mut said).expect("READY=1 in time");
+        assert_eq!(&said[..length], b"READY=1");
+        alone
+    }
+
+    /// On a port of its own.
+    #[track_caller]
+    pub(super) fn on_a_port(folder: &Path, command: &[String]) -> (Self, SocketAddr) {
+        let free = TcpListener::bind((own_host(), 0)).unwrap().local_addr().unwrap();
+        let alone = Self::start(folder, command, "", |shell| {
+            shell.env("PORT", free.port().to_string()).env("HOST", free.ip().to_string());
+        });
+        (alone, free)
+    }
+
+    /// On descriptor 3, where the shell puts it before it names its own pid and becomes the worker.
+    #[track_caller]
+    pub(super) fn on_descriptor_3(folder: &Path, command: &[String], listener: impl Into<OwnedFd>) -> Self {
+        let fd = listener.into();
+        Self::start(folder, command, "exec 3<&0 </dev/null; export LISTEN_PID=$$;", |shell| {
+            shell.env("LISTEN_FDS", "1").stdin(fd);
+        })
+    }
+
+    /// On a unix socket.
+    #[track_caller]
+    pub(super) fn on_a_path(folder: &Path, command: &[String], path: &Path) -> Self {
+        Self::start(folder, command, "", |shell| {
+            shell.env("PORT", path).env("HOST", "127.0.0.1");
+        })
+    }
+
+    /// SIGTERM, and its end.
+    #[track_caller]
+    pub(super) fn terminate(mut self) -> ExitStatus {
+        kill(i64::from(self.child.id()), "TERM");
+        wait_for("the worker's end", || self.child.try_wait().unwrap())
+    }
+
+    /// SIGTERM while one request is half sent and one connection is kept idle: the request is answered, as the last one,
+    /// the idle connection is ended, and the worker exits with 0.
+    #[track_caller]
+    pub(super) fn terminate_with_an_open_request(mut self, address: SocketAddr, hello: &str) {
+        let mut idle = Kept::connect(address);
+        let keeps = !idle.get("/").says_close();
+        let mut open = Kept::connect(address);
+        open.send("GET / HTTP/1.1\r\nHost: localhost\r\n");
+        wait_until("the worker to read half a request", || is_read(address, open.local()));
+        kill(i64::from(self.child.id()), "TERM");
+        if keeps {
+            // Until it has noticed the signal it may promise to keep what is open.
+            wait_until("the worker to close its port", || !is_listening(address));
+        }
+        open.send("\r\n");
+        let answer = open.answer();
+        assert_eq!((answer.body.as_str(), answer.says_close()), (hello, true), "{answer:?}");
+        assert_eq!((open.rest(), idle.rest()), (String::new(), String::new()));
+        let status = wait_for("the worker's end", || self.child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the worker's words ---\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+/// A loopback address that nobody else uses, so that nobody takes the port between its choice and the worker's bind.
+fn own_host() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(64);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254))
+}
+
+/// `GET /` says hello.
+#[track_caller]
+pub(super) fn says(address: SocketAddr, hello: &str) {
+    let answer = get(address, "/").unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, hello));
+}
+
+/// The same on a unix socket.
+#[track_caller]
+pub(super) fn says_at(path: &Path, hello: &str) {
+    let answer = request(UnixStream::connect(path).unwrap(), "/").unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, hello));
+}
+
+/// True if the server's end of a connection was accepted and has no unread bytes.
+fn is_read(server: SocketAddr, client: SocketAddr) -> bool {
+    tcp_sockets().iter().any(|socket| {
+        // What nobody has accepted yet belongs to no file.
+        (socket.local, socket.remote) == (server.port(), client.port()) && socket.unread == 0 && socket.inode != 0
+    })
+}
+
+/// True while somebody listens on the port.
+fn is_listening(server: SocketAddr) -> bool {
+    tcp_sockets().iter().any(|socket| (socket.local, socket.remote) == (server.port(), 0))
+}
+
+struct TcpSocket {
+    local: u16,
+    remote: u16,
+    unread: u64,
+    inode: u64,
+}
+
+/// The kernel's list.
+fn tcp_sockets() -> Vec<TcpSocket> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, local, remote, _, queues, _, _, _, _, inode, ..] = fields[..] else { return None };
+        let (_, unread) = queues.split_once(':')?;
+        let unread = u64::from_str_radix(unread, 16).ok()?;
+        Some(TcpSocket { local: port(local)?, remote: port(remote)?, unread, inode: inode.parse().ok()? })
+    };
+    table.lines().filter_map(row).collect()
+}

@@ -1,0 +1,19 @@
+//! TCP echo.
+//!
+//! Alone: `PORT=3000 cargo run -p worker-runtime --example echo`.
+//! Under a master: `roundelay run -- target/debug/examples/echo`.
+
+use tokio::io::{copy, split};
+use worker_runtime::Worker;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut worker = Worker::from_env().await?;
+    worker.ready().await?;
+    while let Some(client) = worker.accept().await? {
+        let (mut from, mut to) = split(client);
+        worker.spawn(async move { copy(&mut from, &mut to).await });
+    }
+    worker.finish().await;
+    Ok(())
+}
