@@ -51,7 +51,7 @@ pub(super) struct Member {
     last_exit: Option<(u64, ExitStatus)>,
     last_start_failed: bool,
     last_check: Option<CheckStatus>,
-    warned_exposed: bool,
+    looked_exposed: bool,
     chance: fastrand::Rng,
 }
 
@@ -94,7 +94,7 @@ impl Member {
             last_exit: None,
             last_start_failed: false,
             last_check: None,
-            warned_exposed: false,
+            looked_exposed: false,
             chance,
         }
     }
@@ -280,7 +280,7 @@ impl Member {
 
     pub(super) fn admitted(&mut self, now: Instant) {
         let Some(process) = &mut self.process else { return };
-        process.next_look = (self.id == SlotId(0) && !self.warned_exposed).then_some(now);
+        process.next_look = (self.id == SlotId(0) && !self.looked_exposed).then_some(now);
         process.next_probe = (self.context.pool.config.health.probe != Probe::None).then_some(now);
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());

@@ -98,9 +98,12 @@ impl Member {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);
             }
-        } else if let Some(told) = elsewhere::explain_exposed(&process.upstream.endpoint, addresses) {
-            self.warned_exposed = true;
-            tracing::warn!(%worker, pid, "{told}");
+        } else {
+            // Once is enough: the next incarnation is the same program.
+            self.looked_exposed = true;
+            if let Some(told) = elsewhere::explain_exposed(&process.upstream.endpoint, addresses) {
+                tracing::warn!(%worker, pid, "{told}");
+            }
         }
     }
 }
