@@ -101,6 +101,22 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
 }
 
 #[test]
+fn an_answer_truncated_by_a_kill_never_looks_complete() {
+    use std::io::Read;
+    // Without a backoff between the kills.
+    let set = "pool.demo.restart.reset-after=0s;pool.demo.restart.budget=100";
+    let master = Setup::new(&["demo", "-i", "1"]).env("ROUNDELAY_SET", set).start_ready();
+    for _ in 0..10 {
+        let mut client = crate::kit::send_get(master.address(), "/blob/1000000000").unwrap();
+        client.read_exact(&mut [0; 100_000]).unwrap();
+        master.kill_worker(0);
+        let error = std::io::copy(&mut client, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        master.wait_state(0, "ready");
+    }
+}
+
+#[test]
 fn a_workers_whole_group_dies_with_it() {
     let script = demo_after("sleep 600 & (sleep 601 & sleep 602) & trap '' TERM");
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();

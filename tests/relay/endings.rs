@@ -267,6 +267,50 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
     }
 }
 
+/// A worker that says "half" and ends its side, as the kernel does for one that is killed in the middle of an answer.
+async fn half_worker() -> roundelay::rotation::Endpoint {
+    worker(|mut stream| async move {
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        stream.write_all(b"half").await.unwrap();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_ended_well_stays_fin() {
+    for threads in THREADS {
+        for well in [false, true] {
+            let stand = stand(threads, &[half_worker().await]);
+            stand.upstreams[0].set_process(killed().await);
+            let mut client = stand.connect().await;
+            client.write_all(b"ping").await.unwrap();
+            let mut half = [0; 4];
+            within(client.read_exact(&mut half)).await.unwrap();
+            // It is exiting, and nobody knows yet how: the FIN is held.
+            let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut half)).await;
+            assert!(early.is_err(), "told before it was known: {early:?}");
+            stand.upstreams[0].set_ended(well);
+            stand.data.orphan(0, SlotId(0), 1);
+            let end = within(read_all(&mut client)).await.1;
+            assert_eq!(is_reset(&end), !well, "{end:?}");
+            let outcome = if well { Outcome::Finished } else { Outcome::UpstreamReset };
+            drop(client);
+            until("counted", || stand.ended(outcome) == 1).await;
+            stand.finish(SOON).await;
+        }
+    }
+}
+
+/// The pidfd of a process that was killed.
+async fn killed() -> Arc<std::os::fd::OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Arc::new(pidfd)
+}
+
 #[tokio::test]
 async fn a_unix_path_is_gone_once_the_drain_is_over() {
     let dir = tempfile::tempdir().unwrap();

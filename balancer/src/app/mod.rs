@@ -25,7 +25,7 @@ use crate::dispatch::{DataThreads, Limits, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
-use crate::os::{limits, run_dir, spawner::Spawner};
+use crate::os::{limits, run_dir::RunDir, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
@@ -80,7 +80,7 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
     let public = listen::public(&config.pools)?;
-    let run_dir = run_dir::create().map_err(cannot("make a folder for this run's sockets"))?;
+    let run_dir = RunDir::create().map_err(cannot("make a folder for this run's sockets"))?;
 
     let output = Output::start().map_err(cannot("start reading the workers' output"))?;
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;

@@ -36,6 +36,8 @@ pub enum ChildEvent {
     Forked {
         /// Its number, valid until `Exited`.
         pid: u32,
+        /// Itself, for as long as it is held.
+        pidfd: Arc<OwnedFd>,
         /// What it writes to standard output.
         stdout: OwnedFd,
         /// What it writes to standard error.

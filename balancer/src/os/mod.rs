@@ -7,6 +7,7 @@ pub mod child;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
+pub mod pidfd;
 pub mod ports;
 pub mod run_dir;
 pub mod shim;

@@ -86,7 +86,7 @@ impl Launcher for Spawner {
 /// A child between fork and reaping.
 struct Living {
     pid: Pid,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     /// Open until the program runs or its start failed.
     status: Option<PipeReader>,
     sink: Sink,
@@ -141,7 +141,7 @@ impl Family {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN), PollFd::new(&self.guardian.1, PollFlags::IN)];
         let mut whose = Vec::new();
         for (&id, child) in &self.children {
-            polled.push(PollFd::new(&child.pidfd, PollFlags::IN));
+            polled.push(PollFd::new(&*child.pidfd, PollFlags::IN));
             whose.push((id, true));
             if let Some(status) = &child.status {
                 polled.push(PollFd::new(status, PollFlags::IN));
@@ -165,7 +165,8 @@ impl Family {
             Ok((mut child, stdout, stderr)) => {
                 let pid = child.pid.as_raw_pid();
                 self.lifeline.add(pid);
-                sink(ChildEvent::Forked { pid: pid.unsigned_abs(), stdout, stderr });
+                let pidfd = Arc::clone(&child.pidfd);
+                sink(ChildEvent::Forked { pid: pid.unsigned_abs(), pidfd, stdout, stderr });
                 child.sink = sink;
                 self.children.insert(id, child);
             }
@@ -202,7 +203,7 @@ impl Family {
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
         let stderr = child.stderr.take().ok_or_else(missing)?.into();
-        Ok((Living { pid, pidfd, status: Some(status), sink: Box::new(|_| {}) }, stdout, stderr))
+        Ok((Living { pid, pidfd: Arc::new(pidfd), status: Some(status), sink: Box::new(|_| {}) }, stdout, stderr))
     }
 
     /// The status pipe ended (the program runs) or names the stage and errno of a failure.

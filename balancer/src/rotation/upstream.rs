@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
+use crate::os::pidfd::is_exiting;
 use crate::stats::SlotStats;
 
 /// A worker's stable place in its pool, from 0. A pid is not stable; this is.
@@ -61,6 +63,19 @@ pub enum Standing {
     Dead = 2,
 }
 
+/// What is known of an upstream's process at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It runs, or nothing else is known.
+    Running,
+    /// It is on its way out; how it ends will be told.
+    Exiting,
+    /// It ended with exit code 0.
+    EndedWell,
+    /// It ended by a signal or with another exit code: what it was saying may be cut short.
+    EndedBadly,
+}
+
 /// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
 #[derive(Debug)]
 pub struct Upstream {
@@ -73,6 +88,8 @@ pub struct Upstream {
     /// The counters of its slot.
     pub stats: Arc<SlotStats>,
     standing: AtomicU8,
+    process: OnceLock<Arc<OwnedFd>>,
+    ended_well: OnceLock<bool>,
     pub(super) active: AtomicUsize,
     pub(super) connecting: AtomicUsize,
     pub(super) idle: Notify,
@@ -87,6 +104,8 @@ impl Upstream {
             endpoint,
             stats,
             standing: AtomicU8::new(Standing::Down as u8),
+            process: OnceLock::new(),
+            ended_well: OnceLock::new(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             idle: Notify::new(),
@@ -107,6 +126,27 @@ impl Upstream {
         let revive = |now| (now != Standing::Dead as u8).then_some(standing as u8);
         let _ = self.standing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, revive);
         self.idle.notify_waiters();
+    }
+
+    /// Says which process it is. The first word counts.
+    pub fn set_process(&self, pidfd: Arc<OwnedFd>) {
+        let _ = self.process.set(pidfd);
+    }
+
+    /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.
+    pub fn set_ended(&self, well: bool) {
+        let _ = self.ended_well.set(well);
+        self.set_standing(Standing::Dead);
+    }
+
+    /// What is known of its process now. One cheap system call while it runs.
+    pub fn life(&self) -> Life {
+        match (self.ended_well.get(), self.process.get()) {
+            (Some(true), _) => Life::EndedWell,
+            (Some(false), _) => Life::EndedBadly,
+            (None, Some(pidfd)) if is_exiting(pidfd) => Life::Exiting,
+            (None, _) => Life::Running,
+        }
     }
 
     /// Leases held on it: connections from pick until both ends are closed.

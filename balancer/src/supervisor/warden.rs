@@ -139,7 +139,7 @@ impl Warden {
         let now = Instant::now();
         let member = &mut self.members[index];
         let event = match news {
-            News::Child(ChildEvent::Forked { pid, stdout, stderr }) => {
+            News::Child(ChildEvent::Forked { pid, stdout, stderr, .. }) => {
                 member.forked(pid, stdout, stderr, &self.resources.output).then_some(Event::Ready(incarnation))
             }
             News::Child(ChildEvent::Executed) => member.executed(now).then_some(Event::Ready(incarnation)),

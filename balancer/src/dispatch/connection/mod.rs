@@ -136,7 +136,8 @@ impl Connection {
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
         let half_closed = self.lane().pool.config.half_closed_timeout;
         let (Some(upstream), Some(lease)) = (&mut self.upstream, &self.lease) else { return Poll::Ready(()) };
-        let mut ends = Ends { client: &mut self.client, upstream, place: &self.place, half_closed };
+        let mut ends =
+            Ends { client: &mut self.client, upstream, place: &self.place, worker: lease.upstream(), half_closed };
         let was_answered = self.relay.is_answered();
         let mut moved = Moved::default();
         let verdict = self.relay.poll(cx, &mut ends, order, &mut moved);

@@ -3,7 +3,9 @@
 //! Its promises:
 //!
 //! - A FIN is handed on after every byte before it, and the other direction stays open.
-//! - A reset is handed on as a reset: a truncated answer never looks complete.
+//! - A reset is handed on as a reset: a truncated answer never looks complete. Nor does that of a killed worker, for which
+//!   the kernel says FIN: a FIN from a process that is exiting is held until it is known how it ended, and becomes a reset
+//!   if that was badly. (So does, rarely, a complete answer that a slow client had not taken before its worker died.)
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
 //!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
@@ -21,6 +23,7 @@ use crate::net::conns::{Order, Place};
 use crate::net::direction::{Direction, Round, State};
 use crate::net::preface::Preface;
 use crate::net::stream::Stream;
+use crate::rotation::{Life, Upstream};
 use crate::stats::Outcome;
 use early::LINGER_BYTES;
 
@@ -56,6 +59,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) client: &'a mut Stream,
     pub(crate) upstream: &'a mut Stream,
     pub(crate) place: &'a Place,
+    /// Whose end the upstream is.
+    pub(crate) worker: &'a Upstream,
     /// Silence allowed once one direction has ended.
     pub(crate) half_closed: Duration,
 }
@@ -286,13 +291,25 @@ impl Relay {
             Round::Ended if self.up.state() == State::Stopped && !self.is_answered => {
                 return Turn::Over(reset_client(ends));
             }
-            Round::Ended => {
-                if self.up.state() != State::FinSent {
-                    ends.client.finish();
+            Round::Ended => match ends.worker.life() {
+                // The kernel says FIN for a killed process, too. How it ended is told in a moment.
+                Life::Exiting => {
+                    self.orphaned.get_or_insert(0);
+                    ends.place.due_in(ORPHAN);
+                    return Turn::Idle;
                 }
-                self.down.fin_sent();
-                self.orphaned = None;
-            }
+                Life::EndedBadly if !self.is_engaged => {
+                    return Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()));
+                }
+                Life::EndedBadly => return Turn::Over(reset_client(ends)),
+                Life::Running | Life::EndedWell => {
+                    if self.up.state() != State::FinSent {
+                        ends.client.finish();
+                    }
+                    self.down.fin_sent();
+                    self.orphaned = None;
+                }
+            },
         }
         self.settle(ends)
     }

@@ -148,9 +148,11 @@ impl Member {
         let child = resources.launcher.launch(
             spec,
             Box::new(move |event| {
-                if let ChildEvent::Exited(_) = event {
-                    // On the spawner's thread, before anything else hears of it: no connection starts on the dead.
-                    dying.set_standing(Standing::Dead);
+                // On the spawner's thread, before anything else hears of it: no connection starts on the dead.
+                match &event {
+                    ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
+                    ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
+                    ChildEvent::Executed | ChildEvent::Failed(_) => {}
                 }
                 report(News::Child(event));
             }),
