@@ -247,8 +247,7 @@ impl Warden {
             return;
         }
         let stories: Vec<_> = self.members.iter().map(Member::story).collect();
-        let command = self.pool.config.program.to_string();
-        if let Some(failure) = self.boot.verdict(&self.pool.config.name, &command, &stories, Instant::now()) {
+        if let Some(failure) = self.boot.verdict(&self.pool.config, &stories, Instant::now()) {
             self.give_up(failure);
         }
     }
