@@ -34,8 +34,6 @@ pub(super) struct Context {
     pub(super) resources: Arc<Resources>,
     pub(super) connections: Arc<dyn Connections>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    /// The listeners that workers inherit.
-    pub(super) listen: Vec<Arc<OwnedFd>>,
 }
 
 /// A slot and what is in it.
@@ -120,13 +118,13 @@ impl Member {
         }
     }
 
-    /// Starts the process of an incarnation.
-    pub(super) fn launch(&mut self, incarnation: u64, now: Instant) -> Result<(), StartError> {
+    /// Starts the process of an incarnation, which inherits `listen`.
+    pub(super) fn launch(&mut self, incarnation: u64, listen: &[Arc<OwnedFd>], now: Instant) -> Result<(), StartError> {
         let stage = |stage: &str| {
             let stage = stage.to_owned();
             move |source| StartError { stage, source }
         };
-        let Context { pool, resources, listen, .. } = &*self.context;
+        let Context { pool, resources, .. } = &*self.context;
         let private = PrivateEndpoint::choose(&pool.config, resources)?;
         let endpoint = private.endpoint.clone();
         let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
