@@ -20,7 +20,7 @@ use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
-use crate::rotation::{SlotId, Standing, Upstream};
+use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
 use crate::stats::SlotStats;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
@@ -278,7 +278,9 @@ impl Member {
 
     pub(super) fn admitted(&mut self, now: Instant) {
         let Some(process) = &mut self.process else { return };
-        process.next_look = (self.id == SlotId(0) && !self.warned_exposed).then_some(now);
+        // Only a port can be reached from elsewhere, and the look is dear.
+        let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        process.next_look = (can_be_exposed && self.id == SlotId(0) && !self.warned_exposed).then_some(now);
         process.next_probe = (self.context.pool.config.health.probe != Probe::None).then_some(now);
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
