@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::kit::{
-    Master, Setup, burst, clients, command_line, demo_after, environment, express, get, has, python, shell, signals,
-    stat,
+    Master, Setup, burst, clients, command_line, demo_after, descriptors, environment, express, get, has, python,
+    shell, signals, stat, variable,
 };
 
 #[test]
@@ -40,14 +40,6 @@ fn a_shell_one_liner_is_served() {
     for slot in 0..2 {
         assert_eq!(bodies.iter().filter(|body| **body == format!("shell {slot}\r\n")).count(), 10, "{bodies:?}");
     }
-}
-
-/// A variable of a worker's environment; it must be there once.
-#[track_caller]
-fn variable(environment: &[String], name: &str) -> String {
-    let values: Vec<_> = environment.iter().filter_map(|one| one.strip_prefix(name)?.strip_prefix('=')).collect();
-    assert_eq!(values.len(), 1, "{name} in {environment:?}");
-    values[0].to_owned()
 }
 
 #[test]
@@ -111,18 +103,6 @@ REPLACED = "by the pool"
 /// A pool of one program that waits.
 fn sleeper(flags: &[&str]) -> Setup {
     Setup::app(&[&["--ready", "none", "--health", "none"], flags].concat(), &["sleep", "600"])
-}
-
-fn descriptors(pid: u32) -> Vec<(u32, String)> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let mut found: Vec<_> = entries
-        .map(|entry| {
-            let target = std::fs::read_link(entry.path()).map(|path| path.display().to_string()).unwrap_or_default();
-            (entry.file_name().to_str().unwrap().parse().unwrap(), target)
-        })
-        .collect();
-    found.sort();
-    found
 }
 
 #[track_caller]

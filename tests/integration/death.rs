@@ -1,63 +1,17 @@
 //! A worker's death costs the requests it had, and nothing else.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tokio::time::Instant;
-
-use crate::kit::{Setup, burst, clients, demo_after, get, is_alive, kill, post, shell, stat, wait_for, wait_until};
-
-/// How a checked request went wrong, and when it was under way.
-#[derive(Debug)]
-struct Failed {
-    #[expect(dead_code, reason = "for the message of a failed test")]
-    what: String,
-    is_refused: bool,
-    from: Instant,
-    to: Instant,
-}
-
-/// Clients that have one request each under way.
-const CLIENTS: usize = 8;
-const REQUESTS: usize = 2000;
+use crate::kit::{
+    CLIENTS, Killed, REQUESTS, Setup, burst, demo_after, is_alive, kill, kill_under_load, shell, stat, wait_for,
+    wait_until,
+};
 
 #[test]
 fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
     let master = Setup::new(&["demo", "-i", "3"]).start_ready();
     let address = master.address();
-    let done = AtomicUsize::new(0);
-    let (results, killed, dead) = std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            clients(CLIENTS, REQUESTS, |n| {
-                let token = format!("token {n} of the load\n");
-                let from = Instant::now();
-                // A wait in every other one keeps requests in flight on every worker.
-                let answer = match n % 2 {
-                    0 => get(address, "/slow/3").map(|answer| (answer, "waited 3 ms\n".to_owned())),
-                    _ => post(address, "/echo", &token).map(|answer| (answer, token)),
-                };
-                done.fetch_add(1, Ordering::Relaxed);
-                let (what, is_refused) = match answer {
-                    Ok((answer, expected)) if (answer.status, &answer.body) == (200, &expected) => return Ok(None),
-                    Ok((answer, _)) => (format!("wrong answer {answer:?}"), false),
-                    Err(error) => (error.to_string(), error.kind() == std::io::ErrorKind::ConnectionRefused),
-                };
-                Ok(Some(Failed { what, is_refused, from, to: Instant::now() }))
-            })
-        });
-        wait_until("the load to flow", || done.load(Ordering::Relaxed) > REQUESTS / 4);
-        let from = Instant::now();
-        let dead = master.kill_worker(1);
-        wait_until("its death to be seen", || master.worker(1).pid.is_some_and(|pid| pid != dead));
-        let killed = (from, Instant::now());
-        let at_heir = done.load(Ordering::Relaxed);
-        assert!(at_heir < REQUESTS, "the load ended before the worker was replaced");
-        (load.join().unwrap(), killed, dead)
-    });
-    let failed: Vec<_> = results.into_iter().filter_map(|result| result.unwrap()).collect();
-    assert!(failed.iter().all(|failed| !failed.is_refused), "{failed:?}");
-    assert!(failed.len() <= CLIENTS, "more than were in flight: {failed:?}");
-    let was_in_flight = |failed: &&Failed| failed.from <= killed.1 && failed.to >= killed.0;
-    assert!(failed.iter().all(|failed| was_in_flight(&failed)), "not in flight at {killed:?}: {failed:?}");
+    let killed = kill_under_load(&master, 1);
+    killed.failed_only_in_flight(CLIENTS);
+    let Killed { pid: dead, failed, .. } = killed;
 
     let closed = |labels: &[&str]| master.metric("roundelay_connection_closes_total", labels);
     let (reset, finished) = (r#"reason="upstream_reset""#, r#"reason="finished""#);

@@ -41,6 +41,7 @@ fn text(
             };
             let how = match pool.config.mode.acceptor() {
                 Acceptor::Master => format!("{} over {workers}", pool.config.strategy),
+                Acceptor::Workers if pool.slots.len() == 1 => "1 worker accepts by itself".to_owned(),
                 Acceptor::Workers => format!("{workers} accept by themselves"),
             };
             let name = if pools.len() > 1 { format!("{}: ", pool.config.name) } else { String::new() };

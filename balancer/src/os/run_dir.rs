@@ -4,15 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 const PREFIX: &str = "roundelay-run.";
 
-/// A younger folder is never taken for a leftover: its master may not hold its lock yet.
-const YOUNG: Duration = Duration::from_secs(60);
+/// A sweep of another master that starts at the same moment may take a folder that is not locked yet.
+const TRIES: usize = 10;
 
 /// The folder of a running master. It goes when this is dropped.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ impl RunDir {
         let prefix = format!("{PREFIX}{}.", std::process::id());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for base in bases() {
-            remove_stale(&base, YOUNG);
+            remove_stale(&base);
             match Self::create_in(&base, &prefix) {
                 Ok(created) => return Ok(created),
                 Err(error) => last = error,
@@ -44,11 +43,17 @@ impl RunDir {
     }
 
     fn create_in(base: &Path, prefix: &str) -> io::Result<Self> {
-        let private = std::fs::Permissions::from_mode(0o700);
-        let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(base)?;
-        let lock = File::open(dir.path())?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { dir, _lock: lock })
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for _ in 0..TRIES {
+            let private = std::fs::Permissions::from_mode(0o700);
+            let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(base)?;
+            match lock(dir.path()) {
+                Ok(lock) if dir.path().exists() => return Ok(Self { dir, _lock: lock }),
+                Ok(_) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Where it is.
@@ -67,21 +72,24 @@ fn bases() -> Vec<PathBuf> {
 }
 
 /// Removes folders whose lock nobody holds. What belongs to another user cannot be removed, and is not.
-fn remove_stale(base: &Path, young: Duration) {
+fn remove_stale(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else { return };
     for entry in entries.flatten() {
         let is_named_so = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let is_old =
-            |found: &std::fs::Metadata| found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= young));
-        let is_old_folder = || entry.metadata().is_ok_and(|found| found.is_dir() && is_old(&found));
-        if is_named_so && is_old_folder() && is_abandoned(&entry.path()) {
-            let _ = std::fs::remove_dir_all(entry.path());
+        if is_named_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // Held until it is gone, so that nobody begins to live in it.
+            if let Ok(_held) = lock(&entry.path()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
         }
     }
 }
 
-fn is_abandoned(folder: &Path) -> bool {
-    File::open(folder).is_ok_and(|folder| flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok())
+/// Locks a folder; an error if another holds it.
+fn lock(folder: &Path) -> io::Result<File> {
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
 }
 
 #[cfg(test)]
@@ -98,10 +106,26 @@ mod tests {
         for dir in [&stale, &foreign] {
             std::fs::create_dir(dir).unwrap();
         }
-        remove_stale(base.path(), YOUNG);
-        assert!(stale.exists(), "its master may just be about to lock it");
-        remove_stale(base.path(), Duration::ZERO);
+        remove_stale(base.path());
         assert_eq!([&*stale, &*foreign, living.path()].map(Path::exists), [false, true, true]);
+    }
+
+    #[test]
+    fn masters_that_start_and_sweep_at_once_all_keep_their_folders() {
+        let base = tempfile::tempdir().unwrap();
+        let start = || {
+            let created: Vec<_> = (0..50)
+                .map(|_| {
+                    remove_stale(base.path());
+                    RunDir::create_in(base.path(), PREFIX).unwrap()
+                })
+                .collect();
+            created.iter().all(|dir| dir.path().exists())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
     }
 
     #[test]

@@ -120,11 +120,11 @@ pub struct CheckStatus {
 }
 
 impl PoolStatus {
-    /// A pool whose slots have not been started.
+    /// A pool whose slots are about to be started.
     pub fn new(workers: u32) -> Self {
         let slot = |slot| WorkerStatus {
             slot: SlotId(slot),
-            state: SlotState::Stopped,
+            state: SlotState::Starting,
             since: SystemTime::now(),
             pid: None,
             started: None,

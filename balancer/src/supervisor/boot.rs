@@ -5,7 +5,9 @@
 
 use tokio::time::Instant;
 
+use crate::config;
 use crate::failure::{Failure, code};
+use crate::mode::Acceptor;
 
 /// Every slot's process has ended this often without one being ready: it will not get better.
 const ENOUGH_EXITS: u64 = 3;
@@ -47,7 +49,8 @@ impl Boot {
     }
 
     /// The end of a start that failed.
-    pub(super) fn verdict(&mut self, pool: &str, command: &str, stories: &[Story], now: Instant) -> Option<Failure> {
+    pub(super) fn verdict(&mut self, pool: &config::Pool, stories: &[Story], now: Instant) -> Option<Failure> {
+        let command = &pool.program;
         let all_exited = stories.iter().all(|story| story.exits >= ENOUGH_EXITS);
         let cannot_start = stories.iter().find(|story| story.cannot_start);
         if self.was_ready || !(now >= self.deadline || all_exited || cannot_start.is_some()) {
@@ -55,7 +58,7 @@ impl Boot {
         }
         // Said once.
         self.was_ready = true;
-        let failure = Failure::new(code::FAILED, format!("pool `{pool}`: no worker became ready"));
+        let failure = Failure::new(code::FAILED, format!("pool `{}`: no worker became ready", pool.name));
         let elsewhere = stories.iter().find_map(|story| Some((story, story.listens_elsewhere.as_ref()?)));
         if let Some((story, told)) = elsewhere {
             return Some(failure.cause(format!("{}: {told}", story.worker)));
@@ -72,10 +75,16 @@ impl Boot {
             }
         }
         let failure = failure.cause(cause);
-        Some(match cannot_start {
-            Some(_) => failure.hint(format!("check that this can be run from here: {command}")),
-            None => failure.hint(format!("run it by itself to see what is wrong: PORT=20000 {command}")),
-        })
+        Some(failure.hint(match (cannot_start, pool.mode.acceptor()) {
+            (Some(_), _) => format!("check that this can be run from here: {command}"),
+            (None, Acceptor::Master) => format!("run it by itself to see what is wrong: PORT=20000 {command}"),
+            (None, Acceptor::Workers) if story.exits == 0 => {
+                "a program that never says so is taken for ready once it runs with `--ready none`".to_owned()
+            }
+            (None, Acceptor::Workers) => {
+                format!("run it by itself to see what is wrong: systemd-socket-activate -l 20000 {command}")
+            }
+        }))
     }
 }
 
@@ -110,7 +119,8 @@ mod tests {
         if was_ready {
             boot.ready();
         }
-        boot.verdict("api", "node app.js", stories, now + later)
+        let command = config::Program::Command(vec!["node".into(), "app.js".into()]);
+        boot.verdict(&config::Pool::new("api", command), stories, now + later)
     }
 
     #[test]

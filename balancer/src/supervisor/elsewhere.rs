@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
+use crate::config::Address;
 use crate::rotation::Endpoint;
 
-/// Why a worker that is not ready may not be: it listens, but not where it was told to.
-pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr]) -> Option<String> {
-    let first = listens.first()?;
+/// Why a worker that is not ready may not be: it listens, but not where it was told to. `public` is where the pool
+/// listens: a worker that was handed those listeners has not opened them.
+pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr], public: &[Address]) -> Option<String> {
+    let is_handed = |address: &SocketAddr| *endpoint == Endpoint::Inherited && public.contains(&Address::Tcp(*address));
+    let first = listens.iter().find(|address| !is_handed(address))?;
     let wanted = match endpoint {
         Endpoint::Tcp(wanted) => wanted,
         Endpoint::Unix(path) => {
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_program_on_another_port_or_address_is_told_so() {
-        let told = |texts: &[&str]| explain_not_ready(&endpoint(), &addresses(texts));
+        let told = |texts: &[&str]| explain_not_ready(&endpoint(), &addresses(texts), &[]);
         let other = told(&["0.0.0.0:3000"]).unwrap();
         assert!(other.contains("0.0.0.0:3000, not on $PORT (20001)"), "{other}");
         let v6 = told(&["[::1]:20001"]).unwrap();
@@ -70,6 +73,15 @@ mod tests {
         for fine in [&[][..], &["127.0.0.1:20001"], &["[::]:20001"], &["0.0.0.0:9229", "0.0.0.0:20001"]] {
             assert_eq!(told(fine), None, "{fine:?}");
         }
+    }
+
+    #[test]
+    fn a_program_that_was_handed_its_listener_is_told_of_another_one_only() {
+        let public = [Address::Tcp(addresses(&["0.0.0.0:80"])[0])];
+        let told = |texts: &[&str]| explain_not_ready(&Endpoint::Inherited, &addresses(texts), &public);
+        let other = told(&["0.0.0.0:80", "0.0.0.0:3000"]).unwrap();
+        assert!(other.contains("listens on 0.0.0.0:3000 by itself") && other.contains("descriptor 3"), "{other}");
+        assert_eq!(told(&["0.0.0.0:80"]), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub trait Connections: Send + Sync {
 /// What the application asks of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Empty the public listeners and close them; the workers go on.
+    /// Empty the public listeners and close them; the workers go on. Where the workers accept, only they can: a `Stop`.
     Close,
     /// Drain every worker and end it.
     Stop,
@@ -110,8 +110,8 @@ impl Supervisor {
         inherited: Vec<Listener>,
     ) -> std::io::Result<Self> {
         let (inputs, inbox) = mpsc::unbounded_channel();
-        let watch = Watch::new(inherited, Instant::now());
-        let task = tokio::spawn(Warden::new(pool, resources, connections, watch, inputs.clone())?.run(inbox));
+        let watch = Watch::new(inherited, Instant::now())?;
+        let task = tokio::spawn(Warden::new(pool, resources, connections, watch, inputs.clone()).run(inbox));
         Ok(Self { inputs, task })
     }
 

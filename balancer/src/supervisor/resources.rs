@@ -61,12 +61,7 @@ impl Resources {
     ///
     /// It is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is its end.
     pub(super) fn fresh_path(&self, prefix: &str) -> std::io::Result<PathBuf> {
-        let path = self.run_dir.join(format!("{prefix}{}", self.paths.fetch_add(1, Ordering::Relaxed)));
-        if path.as_os_str().len() > LONGEST_PATH {
-            let text = format!("{} is longer than a unix socket's path may be ({LONGEST_PATH} bytes)", path.display());
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidFilename, text));
-        }
-        Ok(path)
+        fitting(self.run_dir.join(format!("{prefix}{}", self.paths.fetch_add(1, Ordering::Relaxed))))
     }
 
     pub(super) fn take_port(&self) -> std::io::Result<u16> {
@@ -79,5 +74,32 @@ impl Resources {
 
     pub(super) fn spend_spawn(&self, now: Instant) -> Result<(), Instant> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+}
+
+fn fitting(path: PathBuf) -> std::io::Result<PathBuf> {
+    if path.as_os_str().len() > LONGEST_PATH {
+        let text = format!("{} is longer than a unix socket's path may be ({LONGEST_PATH} bytes)", path.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidFilename, text));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_too_long_for_a_unix_socket_is_refused_with_the_limit_and_no_other_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let of_length = |length: usize| {
+            let base = dir.path().join("");
+            PathBuf::from(format!("{}{}", base.display(), "x".repeat(length - base.as_os_str().len())))
+        };
+        let longest = fitting(of_length(LONGEST_PATH)).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(longest).unwrap());
+        let error = fitting(of_length(LONGEST_PATH + 1)).unwrap_err().to_string();
+        assert!(error.ends_with("x is longer than a unix socket's path may be (107 bytes)"), "{error}");
+        assert!(std::os::unix::net::UnixListener::bind(of_length(LONGEST_PATH + 1)).is_err(), "as the kernel has it");
     }
 }

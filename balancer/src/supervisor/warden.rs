@@ -14,6 +14,7 @@ use super::watch::Watch;
 use super::{Connections, Input, News, Order, Resources};
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
+use crate::mode::Acceptor;
 use crate::os::child::{ChildEvent, Ending};
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
@@ -42,14 +43,12 @@ impl Warden {
         connections: Arc<dyn Connections>,
         watch: Watch,
         inputs: mpsc::UnboundedSender<Input>,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let now = Instant::now();
-        let listen = watch.handles()?;
-        let context =
-            Context { pool: Arc::clone(&pool), resources: Arc::clone(&resources), connections, inputs, listen };
+        let context = Context { pool: Arc::clone(&pool), resources: Arc::clone(&resources), connections, inputs };
         let context = Arc::new(context);
         let members = (0..pool.slots.len()).map(|index| Member::new(index, &context)).collect();
-        Ok(Self {
+        Self {
             keeper: Keeper::new(pool.config.hold_timeout, now),
             boot: Boot::new(now + pool.config.ready_timeout),
             pool,
@@ -60,7 +59,7 @@ impl Warden {
             gave_up: None,
             published: Vec::new(),
             watch,
-        })
+        }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<(), Failure> {
@@ -110,17 +109,12 @@ impl Warden {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Order(Order::Close) => self.keeper.close(),
-            Input::Order(Order::Stop) => {
-                self.is_stopping = true;
-                self.keeper.close();
-                self.tell_all(Event::Stop);
-            }
+            Input::Order(Order::Close) if self.pool.config.mode.acceptor() == Acceptor::Master => self.keeper.close(),
+            // Where the workers accept, their drain is what closes the listeners: it does not wait for other pools.
+            Input::Order(Order::Close | Order::Stop) => self.stop(Event::Stop),
             Input::Order(Order::Kill) => {
-                self.is_stopping = true;
                 self.is_killing = true;
-                self.keeper.close();
-                self.tell_all(Event::Kill);
+                self.stop(Event::Kill);
             }
             Input::Worker { slot, incarnation, news } => {
                 // A late word of a process that is no more changes nothing, but its last words belong to its story.
@@ -135,6 +129,13 @@ impl Warden {
         }
     }
 
+    fn stop(&mut self, event: Event) {
+        self.is_stopping = true;
+        self.keeper.close();
+        self.watch.close();
+        self.tell_all(event);
+    }
+
     fn hear(&mut self, index: usize, incarnation: u64, news: News) {
         let now = Instant::now();
         let member = &mut self.members[index];
@@ -146,6 +147,8 @@ impl Warden {
             News::Child(ChildEvent::Failed(error)) => member.start_failed(&error).then_some(Event::Exited(incarnation)),
             News::Child(ChildEvent::Exited(exit)) => {
                 member.exited(Some(exit));
+                // It may have died of a listener that was shut down, and so would its heir.
+                self.watch.look(&self.pool.config, &self.pool.stats, now);
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(said).then_some(Event::Ready(incarnation)),
@@ -206,7 +209,7 @@ impl Warden {
                 if let Err(later) = self.resources.spend_spawn(now) {
                     return Some(Event::Postponed(later));
                 }
-                return member.launch(incarnation, now).err().map(|error| {
+                return member.launch(incarnation, self.watch.handles(), now).err().map(|error| {
                     member.start_failed(&error);
                     Event::Exited(incarnation)
                 });
@@ -247,8 +250,7 @@ impl Warden {
             return;
         }
         let stories: Vec<_> = self.members.iter().map(Member::story).collect();
-        let command = self.pool.config.program.to_string();
-        if let Some(failure) = self.boot.verdict(&self.pool.config.name, &command, &stories, Instant::now()) {
+        if let Some(failure) = self.boot.verdict(&self.pool.config, &stories, Instant::now()) {
             self.give_up(failure);
         }
     }

@@ -20,32 +20,44 @@ const INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Watch {
     listeners: Vec<Listener>,
+    handles: Vec<Arc<OwnedFd>>,
     next: Instant,
 }
 
 impl Watch {
-    pub(super) fn new(listeners: Vec<Listener>, now: Instant) -> Self {
-        Self { listeners, next: now + INTERVAL }
+    /// # Errors
+    ///
+    /// When no descriptor is left for the handles.
+    pub(super) fn new(listeners: Vec<Listener>, now: Instant) -> std::io::Result<Self> {
+        let handles = listeners.iter().map(|listener| listener.hand_over().map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Self { listeners, handles, next: now + INTERVAL })
     }
 
     /// Handles for a worker to inherit.
-    ///
-    /// # Errors
-    ///
-    /// When no descriptor is left.
-    pub(super) fn handles(&self) -> std::io::Result<Vec<Arc<OwnedFd>>> {
-        self.listeners.iter().map(|listener| listener.hand_over().map(Arc::new)).collect()
+    pub(super) fn handles(&self) -> &[Arc<OwnedFd>] {
+        &self.handles
+    }
+
+    /// Lets go of the listeners, because the pool stops: they are open until the last worker has closed them, and then new
+    /// clients are refused instead of waiting for nobody. A unix path goes at once.
+    pub(super) fn close(&mut self) {
+        self.listeners.clear();
+        self.handles.clear();
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         (!self.listeners.is_empty()).then_some(self.next)
     }
 
-    /// Makes those listen again that somebody stopped, if it is time to look.
+    /// Looks if it is time to.
     pub(super) fn look_if_due(&mut self, pool: &config::Pool, stats: &PoolStats, now: Instant) {
-        if self.next_deadline().is_none_or(|due| due > now) {
-            return;
+        if self.next_deadline().is_some_and(|due| due <= now) {
+            self.look(pool, stats, now);
         }
+    }
+
+    /// Makes those listen again that somebody stopped.
+    pub(super) fn look(&mut self, pool: &config::Pool, stats: &PoolStats, now: Instant) {
         self.next = now + INTERVAL;
         for listener in &self.listeners {
             let (name, address) = (&pool.name, listener.address());

@@ -5,18 +5,23 @@
 mod client;
 mod http;
 mod kept;
+mod load;
 mod master;
 mod process;
 mod programs;
+mod sockets;
 
 pub(crate) use client::{Burst, burst, clients};
 pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
 pub(crate) use kept::Kept;
+pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};
 pub(crate) use process::{
-    Ended, Started, children, command_line, cpu_time, environment, is_alive, kill, marked, run_to_end, signals, stat,
+    Ended, Started, children, command_line, cpu_time, descriptors, environment, is_alive, kill, marked, run_to_end,
+    signals, stat, variable,
 };
 pub(crate) use programs::{BINARY, demo_after, express, has, missing, python, python_worker, shell};
+pub(crate) use sockets::{free_address, is_listening, is_read};
 
 use std::time::Duration;
 

@@ -93,6 +93,28 @@ pub(crate) fn environment(pid: u32) -> Vec<String> {
     String::from_utf8_lossy(&environment).split_terminator('\0').map(str::to_owned).collect()
 }
 
+/// A variable of a worker's environment; it must be there once.
+#[track_caller]
+pub(crate) fn variable(environment: &[String], name: &str) -> String {
+    let values: Vec<_> = environment.iter().filter_map(|one| one.strip_prefix(name)?.strip_prefix('=')).collect();
+    assert_eq!(values.len(), 1, "{name} in {environment:?}");
+    values[0].to_owned()
+}
+
+/// The open descriptors of a process and what they are, in order.
+#[track_caller]
+pub(crate) fn descriptors(pid: u32) -> Vec<(u32, String)> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut found: Vec<_> = entries
+        .map(|entry| {
+            let target = std::fs::read_link(entry.path()).map(|path| path.display().to_string()).unwrap_or_default();
+            (entry.file_name().to_str().unwrap().parse().unwrap(), target)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// The living children of a process.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let is_child = |&pid: &u32| stat(pid).is_some_and(|fields| fields[1] == parent.to_string());

@@ -1,14 +1,13 @@
 //! A worker without a master: a port, a path or an inherited socket, and SIGTERM with an open request.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::kit::{DEADLINE, Kept, get, kill, request, wait_for, wait_until};
+use crate::kit::{DEADLINE, Kept, free_address, get, is_listening, is_read, kill, request, wait_for, wait_until};
 
 /// A worker process that has said `READY=1`. Killed when dropped.
 pub(super) struct Alone {
@@ -43,7 +42,7 @@ impl Alone {
     /// On a port of its own.
     #[track_caller]
     pub(super) fn on_a_port(folder: &Path, command: &[String]) -> (Self, SocketAddr) {
-        let free = TcpListener::bind((own_host(), 0)).unwrap().local_addr().unwrap();
+        let free = free_address();
         let alone = Self::start(folder, command, "", |shell| {
             shell.env("PORT", free.port().to_string()).env("HOST", free.ip().to_string());
         });
@@ -107,13 +106,6 @@ impl Drop for Alone {
     }
 }
 
-/// A loopback address that nobody else uses, so that nobody takes the port between its choice and the worker's bind.
-fn own_host() -> Ipv4Addr {
-    static NEXT: AtomicU8 = AtomicU8::new(64);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254))
-}
-
 /// `GET /` says hello.
 #[track_caller]
 pub(super) fn says(address: SocketAddr, hello: &str) {
@@ -126,38 +118,4 @@ pub(super) fn says(address: SocketAddr, hello: &str) {
 pub(super) fn says_at(path: &Path, hello: &str) {
     let answer = request(UnixStream::connect(path).unwrap(), "/").unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, hello));
-}
-
-/// True if the server's end of a connection was accepted and has no unread bytes.
-fn is_read(server: SocketAddr, client: SocketAddr) -> bool {
-    tcp_sockets().iter().any(|socket| {
-        // What nobody has accepted yet belongs to no file.
-        (socket.local, socket.remote) == (server.port(), client.port()) && socket.unread == 0 && socket.inode != 0
-    })
-}
-
-/// True while somebody listens on the port.
-fn is_listening(server: SocketAddr) -> bool {
-    tcp_sockets().iter().any(|socket| (socket.local, socket.remote) == (server.port(), 0))
-}
-
-struct TcpSocket {
-    local: u16,
-    remote: u16,
-    unread: u64,
-    inode: u64,
-}
-
-/// The kernel's list.
-fn tcp_sockets() -> Vec<TcpSocket> {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
-    let row = |line: &str| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let [_, local, remote, _, queues, _, _, _, _, inode, ..] = fields[..] else { return None };
-        let (_, unread) = queues.split_once(':')?;
-        let unread = u64::from_str_radix(unread, 16).ok()?;
-        Some(TcpSocket { local: port(local)?, remote: port(remote)?, unread, inode: inode.parse().ok()? })
-    };
-    table.lines().filter_map(row).collect()
 }

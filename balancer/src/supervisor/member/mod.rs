@@ -20,7 +20,7 @@ use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
-use crate::rotation::{SlotId, Standing, Upstream};
+use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
 use crate::stats::SlotStats;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
@@ -34,8 +34,6 @@ pub(super) struct Context {
     pub(super) resources: Arc<Resources>,
     pub(super) connections: Arc<dyn Connections>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    /// The listeners that workers inherit.
-    pub(super) listen: Vec<Arc<OwnedFd>>,
 }
 
 /// A slot and what is in it.
@@ -120,13 +118,13 @@ impl Member {
         }
     }
 
-    /// Starts the process of an incarnation.
-    pub(super) fn launch(&mut self, incarnation: u64, now: Instant) -> Result<(), StartError> {
+    /// Starts the process of an incarnation, which inherits `listen`.
+    pub(super) fn launch(&mut self, incarnation: u64, listen: &[Arc<OwnedFd>], now: Instant) -> Result<(), StartError> {
         let stage = |stage: &str| {
             let stage = stage.to_owned();
             move |source| StartError { stage, source }
         };
-        let Context { pool, resources, listen, .. } = &*self.context;
+        let Context { pool, resources, .. } = &*self.context;
         let private = PrivateEndpoint::choose(&pool.config, resources)?;
         let endpoint = private.endpoint.clone();
         let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
@@ -282,7 +280,9 @@ impl Member {
 
     pub(super) fn admitted(&mut self, now: Instant) {
         let Some(process) = &mut self.process else { return };
-        process.next_look = (self.id == SlotId(0) && !self.looked_exposed).then_some(now);
+        // Only a port can be reached from elsewhere, and the look is dear.
+        let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        process.next_look = (can_be_exposed && self.id == SlotId(0) && !self.looked_exposed).then_some(now);
         process.next_probe = (self.context.pool.config.health.probe != Probe::None).then_some(now);
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());

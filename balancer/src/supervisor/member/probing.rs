@@ -93,7 +93,8 @@ impl Member {
         let (state, worker, pid) = (self.slot.state(), self.name(), self.pid());
         let Some(process) = &mut self.process else { return };
         if state == SlotState::Starting {
-            let told = elsewhere::explain_not_ready(&process.upstream.endpoint, addresses);
+            let told =
+                elsewhere::explain_not_ready(&process.upstream.endpoint, addresses, &self.context.pool.listening);
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);

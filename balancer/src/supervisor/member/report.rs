@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::super::boot::Story;
 use super::Member;
 use crate::pool::{SlotState, WorkerStatus};
+use crate::rotation::Endpoint;
 
 impl Member {
     /// Notes a change of state; returns the one before.
@@ -42,6 +43,9 @@ impl Member {
         let ready_timeout = humantime::format_duration(self.context.pool.config.ready_timeout);
         let listens_elsewhere = self.process.as_ref().and_then(|process| process.last_look.clone());
         let not_ready = || match self.process.as_ref() {
+            Some(process) if process.upstream.endpoint == Endpoint::Inherited => {
+                format!("pid {} did not say READY=1 within {ready_timeout}", self.pid())
+            }
             Some(process) => {
                 format!("pid {} was not ready on {} within {ready_timeout}", self.pid(), process.upstream.endpoint)
             }

@@ -1,0 +1,47 @@
+//! TCP sockets, as the kernel sees them.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A free TCP port on a loopback address that nobody else uses, so that nobody takes it between its choice and its bind.
+#[track_caller]
+pub(crate) fn free_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(64);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254));
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
+}
+
+/// True if the server's end of a connection was accepted and has no unread bytes.
+pub(crate) fn is_read(server: SocketAddr, client: SocketAddr) -> bool {
+    tcp_sockets().iter().any(|socket| {
+        // What nobody has accepted yet belongs to no file.
+        (socket.local, socket.remote) == (server.port(), client.port()) && socket.unread == 0 && socket.inode != 0
+    })
+}
+
+/// True while somebody listens on the port.
+pub(crate) fn is_listening(server: SocketAddr) -> bool {
+    tcp_sockets().iter().any(|socket| (socket.local, socket.remote) == (server.port(), 0))
+}
+
+struct TcpSocket {
+    local: u16,
+    remote: u16,
+    unread: u64,
+    inode: u64,
+}
+
+/// The kernel's list of IPv4 sockets.
+fn tcp_sockets() -> Vec<TcpSocket> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, local, remote, _, queues, _, _, _, _, inode, ..] = fields[..] else { return None };
+        let (_, unread) = queues.split_once(':')?;
+        let unread = u64::from_str_radix(unread, 16).ok()?;
+        Some(TcpSocket { local: port(local)?, remote: port(remote)?, unread, inode: inode.parse().ok()? })
+    };
+    table.lines().filter_map(row).collect()
+}

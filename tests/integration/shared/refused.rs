@@ -1,0 +1,72 @@
+//! What cannot go with workers that accept by themselves, and what a program that does not is told.
+
+use super::{demo, pool};
+use crate::kit::{Setup, demo_after, has, python_worker, shell};
+
+/// `flags` with mode shared are a usage error that says all of `parts`.
+#[track_caller]
+fn is_refused(flags: &[&str], parts: &[&str]) {
+    let ended = demo("2", flags).run_to_end();
+    assert_eq!(ended.code, Some(2), "{flags:?}: {ended:?}");
+    for part in [&["in mode `shared` the workers accept"], parts].concat() {
+        assert!(ended.stderr.contains(part), "{flags:?} does not say {part}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_strategy_is_refused_because_the_kernel_chooses() {
+    is_refused(&["--strategy", "round-robin"], &["so the kernel chooses and `strategy` has no say", "--strategy"]);
+}
+
+#[test]
+fn what_needs_a_private_endpoint_is_refused() {
+    is_refused(&["--ready", "probe"], &["there is no private endpoint to probe", "\"notify\"", "\"none\""]);
+    is_refused(&["--health", "/health"], &["a probe could not tell which of them answers"]);
+    is_refused(&["--health", "tcp"], &["a probe could not tell which of them answers"]);
+    is_refused(&["--endpoint", "unix"], &["there is no private endpoint"]);
+}
+
+#[test]
+fn the_same_in_a_file_is_an_error_of_the_configuration() {
+    let file = "[pool.app]\ncommand = [\"sleep\", \"600\"]\nmode = \"shared\"\nstrategy = \"round-robin\"\n";
+    let ended = Setup::new(&["run", "-c", "app.toml"]).file("app.toml", file).run_to_end();
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("the kernel chooses") && ended.stderr.contains("app.toml:4"), "{ended:?}");
+}
+
+#[test]
+fn a_program_that_listens_by_itself_is_told_to_accept_on_descriptor_3() {
+    if !has("socat") {
+        return;
+    }
+    let flags = ["--set", "pool.app.ready-timeout=2s"];
+    let ended = pool("1", &flags, &["socat", "TCP-LISTEN:0,bind=127.0.0.7,fork", "SYSTEM:true"]).run_to_end();
+    assert_eq!(ended.code, Some(1));
+    let told = ended.stderr.lines().find(|line| line.contains("WARN") && line.contains("your program listens on"));
+    let cause = ended.stderr.lines().find(|line| line.starts_with("cause:"));
+    for told in [told, cause] {
+        let told = told.unwrap_or_else(|| panic!("{}", ended.stderr));
+        assert!(told.contains("your program listens on 127.0.0.7:") && told.contains("by itself"), "{told}");
+        assert!(told.contains("it must accept on descriptor 3 (LISTEN_FDS)"), "{told}");
+    }
+}
+
+#[test]
+fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
+    let Some(worker) = python_worker() else { return };
+    let ended = pool("1", &[], &worker).run_to_end();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("exit code 1; it last wrote:"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("KeyError: 'HOST'"), "{}", ended.stderr);
+}
+
+/// The listener it was handed is not one of its own.
+#[test]
+fn a_program_that_never_says_ready_is_not_told_that_it_listens_elsewhere() {
+    let script = demo_after("unset NOTIFY_SOCKET");
+    let ended = pool("1", &["--set", "pool.app.ready-timeout=2s"], &shell(&script)).run_to_end();
+    assert_eq!(ended.code, Some(1));
+    assert!(!ended.stderr.contains("your program listens on"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did not say READY=1 within 2s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`--ready none`"), "{}", ended.stderr);
+}
