@@ -122,7 +122,9 @@ while slot == "0":
 while True:
     client, _ = server.accept()
     with client:
-        client.recv(65536)
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += client.recv(65536)
         client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nanswered\n")
 "#;
 
