@@ -1,8 +1,12 @@
 //! As process 1 of a container the master reaps what others leave behind, and still sees how its own workers end.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::kit::{Master, Setup, children, demo_after, get, has, kill, python, shell, stat, wait_for, wait_until};
+use crate::kit::{
+    Master, Setup, children, demo_after, environment, get, has, kill, python, shell, stat, variable, wait_for,
+    wait_until,
+};
 
 /// Leaves orphans: each is a process of a session of its own whose parent has ended. Says when all were left.
 const ORPHANS: &str = r#"
@@ -47,9 +51,13 @@ struct Init {
 impl Init {
     #[track_caller]
     fn start(count: &str, script: &str) -> Option<Self> {
-        let (unshare, _) = (unshare()?, python()?);
-        let script = demo_after(script);
-        let master = Setup::app(&["-i", count], &shell(&script)).through(&unshare).start();
+        let (script, _) = (demo_after(script), python()?);
+        Self::of(Setup::app(&["-i", count], &shell(&script)))
+    }
+
+    #[track_caller]
+    fn of(setup: Setup) -> Option<Self> {
+        let master = setup.through(&unshare()?).start();
         let pid = wait_for("process 1", || children(master.pid()).first().copied());
         assert_eq!(master.state().pid, 1);
         Some(Self { master, pid })
@@ -111,5 +119,22 @@ fn the_exits_of_its_own_workers_are_seen_while_orphans_die_around_them() {
     assert!(died.len() >= 4 && died.iter().all(|line| line.ends_with("exit=exit code 3")), "{died:?}");
     init.master.touch("calm");
     wait_until("no zombie", || init.zombies() == 0);
+    init.stop();
+}
+
+#[test]
+fn a_master_in_another_pid_namespace_leaves_the_sockets_of_a_living_one_alone() {
+    let runtime = tempfile::tempdir().unwrap();
+    let demo = || {
+        let setup = Setup::new(&["demo", "-i", "1", "--endpoint", "unix"]);
+        setup.env("XDG_RUNTIME_DIR", runtime.path().to_str().unwrap())
+    };
+    let outside = demo().start_ready();
+    let path = variable(&environment(outside.pids()[0]), "PORT");
+    // In there nobody has the number of the one out here.
+    let Some(mut init) = Init::of(demo()) else { return };
+    init.master.wait_all_ready();
+    assert!(Path::new(&path).exists(), "{path}");
+    assert!(outside.get("/").unwrap().body.starts_with("hello from demo/0 "));
     init.stop();
 }
