@@ -15,7 +15,7 @@ use crate::pool::{CheckStatus, SlotState};
 use crate::stats::Check;
 
 /// How often a program that is not ready is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Member {
     pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
