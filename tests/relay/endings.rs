@@ -301,6 +301,31 @@ async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_end
     }
 }
 
+#[tokio::test]
+async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
+    for threads in THREADS {
+        let dying = worker(|mut stream| async move {
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            stream.write_all(b"half").await.unwrap();
+            // The kernel resets what a killed process had not read.
+            reset(stream);
+        })
+        .await;
+        let stand = stand(threads, &[dying]);
+        stand.upstreams[0].set_process(killed().await);
+        let (mut from, mut to) = stand.connect().await.into_split();
+        let uploading = tokio::spawn(async move { while to.write_all(&[b'u'; 4096]).await.is_ok() {} });
+        within(from.read_exact(&mut [0; 4])).await.unwrap();
+        stand.upstreams[0].set_ended(false);
+        stand.data.orphan(0, SlotId(0), 1);
+        // Its kernel tells the reset to whoever asks first, reader or writer; ours knows which end it was.
+        let _ = within(read_all(&mut from)).await;
+        within(uploading).await.unwrap();
+        until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
 /// The pidfd of a process that was killed.
 async fn killed() -> Arc<std::os::fd::OwnedFd> {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};

@@ -187,7 +187,7 @@ async fn while_it_refuses_clients_are_reset_and_counted() {
         stand.pool.rotation.set_gate(Gate::Refuse);
         let at = stand.tcp();
         repeat(50, 10, |_| async move {
-            // The reset may come before connect has returned.
+            // The reset may come before connect has returned, or before the first look at the socket.
             let end = match TcpStream::connect(at).await {
                 Ok(mut client) => read_all(&mut client).await.1,
                 Err(error) => Err(error),
@@ -256,6 +256,27 @@ async fn a_health_check_that_only_connects_ends_cleanly() {
         assert!(bytes.is_empty() && end.is_ok(), "{end:?}");
         drop(stream);
         until("counted", || stand.ended(Outcome::Finished) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_was_silent_for_long_is_moved_when_its_worker_goes() {
+    for threads in THREADS {
+        let leaving = worker(|stream| async move {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            reset(stream);
+        })
+        .await;
+        let short = |config: &mut roundelay::config::Pool| config.assignment_timeout = Duration::from_millis(500);
+        let stand = stand_with(threads, &[leaving, echo_worker().await], short);
+        let mut client = stand.connect().await;
+        until("moved", || stand.pool.slots[0].retries.get() == 1).await;
+        client.write_all(b"ping").await.unwrap();
+        let mut answer = [0; 4];
+        within(client.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"ping");
+        drop(client);
         stand.finish(SOON).await;
     }
 }

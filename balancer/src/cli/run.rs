@@ -36,6 +36,11 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
     Ok(app::run(Plan { config: loaded.config, origin: asked.origin })?)
 }
 
+/// The command's pool as the flag or the variable names it.
+fn name(options: &Options, env: &[(String, String)]) -> Option<String> {
+    options.name.clone().or_else(|| config::variable(env, "ROUNDELAY_NAME").map(str::to_owned))
+}
+
 /// All that was said about what to run, before it is understood.
 pub(super) struct Asked {
     pub(super) sources: Sources,
@@ -45,9 +50,9 @@ pub(super) struct Asked {
 impl Asked {
     /// The demo pool, with these options.
     fn demo(options: &Options, control: Option<&str>) -> Self {
-        let name = options.name.clone().unwrap_or_else(|| "demo".to_owned());
-        let command = Some((name, Program::Demo));
-        Self { sources: Sources { command, ..sources(options, control) }, origin: Origin::Demo }
+        let sources = sources(options, control);
+        let name = name(options, &sources.env).unwrap_or_else(|| "demo".to_owned());
+        Self { sources: Sources { command: Some((name, Program::Demo)), ..sources }, origin: Origin::Demo }
     }
 
     /// The command, the file that was named, or the first that is found.
@@ -64,10 +69,9 @@ impl Asked {
         let mut sources = sources(options, control);
         let named =
             file.config.clone().or_else(|| config::variable(&sources.env, "ROUNDELAY_CONFIG").map(PathBuf::from));
-        let name = options.name.clone().or_else(|| config::variable(&sources.env, "ROUNDELAY_NAME").map(str::to_owned));
         if let Some(program) = command.first() {
             sources.file = named.as_deref().map(Source::read).transpose()?;
-            let name = name.unwrap_or_else(|| pool_name(program));
+            let name = name(options, &sources.env).unwrap_or_else(|| pool_name(program));
             sources.command = Some((name, Program::Command(command.to_vec())));
             return Ok(Self { sources, origin: Origin::CommandLine });
         }

@@ -1,6 +1,7 @@
 //! Rules across options. Pure: it sees the configuration and which keys were written, not where.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::problem::Severity;
 use super::{Address, Config, Control, EndpointKind, Pool, Probe, Program, ProxyProtocol, Ready, Workers};
@@ -126,6 +127,11 @@ fn times(pool: &Pool, found: &mut Vec<Violation>) {
         ("restart.backoff", restart.backoff, "restart.backoff-max", restart.backoff_max),
         ("connect-timeout", pool.connect_timeout, "assignment-timeout", pool.assignment_timeout),
     ];
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
+    if !pool.keepalive.is_zero() && !(least..=most).contains(&pool.keepalive) {
+        let text = format!("keepalive ({}) is outside of what TCP takes", humantime::format_duration(pool.keepalive));
+        found.push(Violation::error(path(pool, "keepalive"), text).label("1s to 9h, or \"off\""));
+    }
     for (short, shorter, long, longer) in ordered {
         if shorter > longer {
             let [a, b] = [shorter, longer].map(humantime::format_duration);

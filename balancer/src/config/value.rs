@@ -48,7 +48,9 @@ impl Value {
     /// The right side of a `--set`: TOML, or a bare string where that is none.
     pub(super) fn of_setting(text: &str, at: Place) -> Self {
         let place = |_: Range<usize>| at.clone();
-        let raw = match DeValue::parse(text.trim()) {
+        // The blanks around `=` are no part of the value; in quotes they are.
+        let text = text.trim();
+        let raw = match DeValue::parse(text) {
             Ok(value) => raw(value.get_ref(), &place),
             Err(_) => Raw::Text(text.to_owned()),
         };
@@ -147,6 +149,7 @@ mod tests {
         assert!(matches!(Value::of_setting("4", at()).raw, Raw::Integer(4)));
         assert!(matches!(Value::of_setting("-1", at()).raw, Raw::Integer(-1)));
         assert!(matches!(Value::of_setting(r#"["a", "b"]"#, at()).raw, Raw::List(items) if items.len() == 2));
+        assert!(matches!(Value::of_setting(" off ", at()).raw, Raw::Text(text) if text == "off"));
         for bare in ["none", "127.0.0.1:80", "[::]:80", "5s", "unix:/a b", "it's"] {
             assert_eq!(Value::of_setting(bare, at()).text(), Some(bare));
         }

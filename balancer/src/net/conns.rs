@@ -215,9 +215,9 @@ impl Place {
         })
     }
 
-    /// Says which process it is connected to.
-    pub(crate) fn belongs_to(&self, owner: Owner) {
-        self.entry(|entry| entry.owner = Some(owner));
+    /// Says which process it is connected to, if any.
+    pub(crate) fn belongs_to(&self, owner: Option<Owner>) {
+        self.entry(|entry| entry.owner = owner);
     }
 
     /// Says that bytes moved.
@@ -316,8 +316,8 @@ mod tests {
     async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
         let [mine, other] = [1, 2].map(|incarnation| Owner { pool: 0, slot: SlotId(0), incarnation });
         let (a, b) = (Place::enter(), Place::enter());
-        a.belongs_to(mine);
-        b.belongs_to(other);
+        a.belongs_to(Some(mine));
+        b.belongs_to(Some(other));
         orphan(mine);
         assert_eq!(order(&a).await, Order::Orphaned);
         assert!(poll_fn(|cx| Poll::Ready(b.order(cx))).await.is_none());

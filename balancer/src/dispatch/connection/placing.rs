@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Connection, Stage};
 use crate::dispatch::connect::{self, Begun};
 use crate::dispatch::lane::Report;
@@ -22,9 +24,13 @@ use crate::strategy::PickContext;
 
 /// When every worker in rotation was tried in vain: how soon they are tried again. A full queue empties without a word.
 const AGAIN: Duration = Duration::from_millis(50);
+/// A connection to a worker that was older than this had been one.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What is only needed when the first worker was not the right one.
 pub(super) struct Search {
+    /// When it began; the assignment deadline counts from here.
+    since: Instant,
     /// Tried in vain since the snapshot changed or the last pause.
     tried: Vec<SlotId>,
     /// The processes the supervisor heard about from this connection.
@@ -36,7 +42,8 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn new(rotation: &Rotation) -> Box<Self> {
-        Box::new(Self { tried: Vec::new(), reported: Vec::new(), failed: None, changed: next_change(rotation) })
+        let (tried, reported, changed) = (Vec::new(), Vec::new(), next_change(rotation));
+        Box::new(Self { since: Instant::now(), tried, reported, failed: None, changed })
     }
 }
 
@@ -64,7 +71,7 @@ impl Connection {
         }
         loop {
             let Some(search) = &mut self.search else { return Poll::Pending };
-            let left = pool.config.assignment_timeout.saturating_sub(self.accepted.elapsed());
+            let left = pool.config.assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() {
                 let has_failed = search.failed.is_some();
                 self.give_up(if has_failed { Outcome::Unreachable } else { Outcome::NoUpstream });
@@ -128,7 +135,7 @@ impl Connection {
             Err(_) => return self.failed(lease, ConnectError::Other),
         }
         let (slot, incarnation) = (lease.upstream().slot, lease.upstream().incarnation);
-        self.place.belongs_to(Owner { pool: self.lane().index, slot, incarnation });
+        self.place.belongs_to(Some(Owner { pool: self.lane().index, slot, incarnation }));
         self.lease = Some(lease);
         if is_reached {
             self.reached();
@@ -165,6 +172,11 @@ impl Connection {
 
     pub(super) fn upstream_failed(&mut self, error: ConnectError) {
         self.upstream = None;
+        // It had a worker for a while and was silent: another search has the whole deadline again. One that fails at once
+        // goes on with the old one, or a worker that resets everybody would be tried without end.
+        if self.stage == Stage::Relaying && self.connecting_since.elapsed() > SETTLED {
+            self.search = None;
+        }
         if let Some(lease) = self.lease.take() {
             self.failed(lease, error);
         }
@@ -176,6 +188,7 @@ impl Connection {
         drop(lease);
         upstream.stats.connect_errors[error as usize].increment();
         self.relay.start_over();
+        self.place.belongs_to(None);
         let (pool, reports) = (self.lane().index as usize, self.lane().reports.clone());
         let rotation = &self.ticket.lane().pool.rotation;
         let search = self.search.get_or_insert_with(|| Search::new(rotation));

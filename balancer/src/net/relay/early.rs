@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::{Ends, Phase, Relay, Turn, Verdict, reset_client};
 use crate::net::direction::State;
+use crate::rotation::Life;
 use crate::stats::Outcome;
 
 /// How long and how much of an upload is discarded after its early answer. Closing at once would reset the answer away.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 pub(super) const LINGER_BYTES: usize = 256 * 1024;
 /// After an answer that ended in a reset: how long the client may take to show that it is uploading.
 const DOUBT: Duration = Duration::from_millis(50);
@@ -18,7 +19,8 @@ impl Relay {
     pub(super) fn upstream_reset(&mut self, ends: &Ends<'_>) -> Turn {
         let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
         let may_upload = self.up.state() == State::Open;
-        if !self.is_answered || !(is_uploading || may_upload) {
+        // A process that dies resets what it had not read, too: that is no early close.
+        if has_died(ends) || !self.is_answered || !(is_uploading || may_upload) {
             return Turn::Over(reset_client(ends));
         }
         self.up.stop();
@@ -36,6 +38,7 @@ impl Relay {
         match ends.client.poll_read(cx, scratch) {
             Poll::Pending => Turn::Idle,
             Poll::Ready(Ok(0)) => Turn::Over(reset_client(ends)),
+            Poll::Ready(Ok(_)) if has_died(ends) => Turn::Over(reset_client(ends)),
             Poll::Ready(Ok(n)) => {
                 self.close_early(ends, LINGER_BYTES.saturating_sub(n));
                 Turn::Again
@@ -72,4 +75,8 @@ impl Relay {
             Poll::Ready(_) => Turn::Over(Verdict::Ended(Outcome::Finished)),
         }
     }
+}
+
+fn has_died(ends: &Ends<'_>) -> bool {
+    matches!(ends.worker.life(), Life::Exiting | Life::EndedBadly)
 }

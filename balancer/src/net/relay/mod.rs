@@ -5,7 +5,7 @@
 //! - A FIN is handed on after every byte before it, and the other direction stays open.
 //! - A reset is handed on as a reset: a truncated answer never looks complete. Nor does that of a killed worker, for which
 //!   the kernel says FIN: a FIN from a process that is exiting is held until it is known how it ended, and becomes a reset
-//!   if that was badly. (So does, rarely, a complete answer that a slow client had not taken before its worker died.)
+//!   if that was badly. (A child of the worker's own that is killed is not known of. And so ends, rarely, a complete answer that a slow client had not taken before its worker died.)
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
 //!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
@@ -188,8 +188,13 @@ impl Relay {
             }
             // It did not close early on an upload: it died.
             (Order::Orphaned, Phase::InDoubt) => Some(reset_client(ends)),
+            // The answer is on its way; an order to end may just have been overtaken by this one.
+            (Order::Orphaned, Phase::Lingering { .. }) => {
+                ends.place.due_in(early::LINGER);
+                None
+            }
             (Order::Orphaned, _) => None,
-            (Order::Quiet, Phase::Relaying) if self.owes_nothing() => Some(Verdict::Ended(Outcome::Finished)),
+            (Order::Quiet, Phase::Relaying) if self.owes_nothing(ends) => Some(Verdict::Ended(Outcome::Finished)),
             (Order::Quiet, _) => None,
             // The client has everything.
             (_, Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
@@ -225,9 +230,11 @@ impl Relay {
 
     /// Whether both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
     /// ended its side waits for the end of the other.
-    fn owes_nothing(&self) -> bool {
+    fn owes_nothing(&self, ends: &Ends<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
-        !self.owes && !is_awaited && self.up.kept().is_empty() && self.down.kept().is_empty()
+        let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();
+        // What has just arrived and was not read yet is not silence.
+        !self.owes && !is_awaited && is_between && ends.client.is_silent() && ends.upstream.is_silent()
     }
 
     /// One round each way.
@@ -292,8 +299,9 @@ impl Relay {
                 return Turn::Over(reset_client(ends));
             }
             Round::Ended => match ends.worker.life() {
-                // The kernel says FIN for a killed process, too. How it ended is told in a moment.
-                Life::Exiting => {
+                // The kernel says FIN for a killed process, too. How it ended is told in a moment; if not, only a thread
+                // of it has ended.
+                Life::Exiting if self.orphaned.is_none_or(|waits| waits == 0) => {
                     self.orphaned.get_or_insert(0);
                     ends.place.due_in(ORPHAN);
                     return Turn::Idle;
@@ -302,7 +310,7 @@ impl Relay {
                     return Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()));
                 }
                 Life::EndedBadly => return Turn::Over(reset_client(ends)),
-                Life::Running | Life::EndedWell => {
+                Life::Exiting | Life::Running | Life::EndedWell => {
                     if self.up.state() != State::FinSent {
                         ends.client.finish();
                     }
@@ -322,6 +330,8 @@ impl Relay {
             (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
             (State::Stopped, State::FinSent) => self.linger(ends, LINGER_BYTES),
             _ if self.orphaned.is_some() => {}
+            // Never, on its own account: the idle timeout goes on.
+            _ if ends.half_closed.is_zero() => {}
             _ => ends.place.due_when_silent(ends.half_closed),
         }
         Turn::Again

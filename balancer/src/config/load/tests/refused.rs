@@ -167,6 +167,8 @@ fn options_that_contradict_each_other() {
         ),
         ("restart.backoff = '1m'", "3:19 restart.backoff (1m) is longer than restart.backoff-max (30s) (see 1:7)"),
         ("connect-timeout = '4s'", "3:19 connect-timeout (4s) is longer than assignment-timeout (3s) (see 1:7)"),
+        ("keepalive = '10h'", "3:13 keepalive (10h) is outside of what TCP takes | 1s to 9h, or \"off\""),
+        ("keepalive = '500ms'", "3:13 keepalive (500ms) is outside of what TCP takes | 1s to 9h, or \"off\""),
         ("mode = 'handoff'", "3:8 mode `handoff` is not in this version | use `proxy`"),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
