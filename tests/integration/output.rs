@@ -96,3 +96,35 @@ fn an_output_that_nobody_reads_blocks_no_worker_and_no_client() {
     let status = crate::kit::wait_for("its end", || child.0.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_restarts_nor_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = dir.path().join("c");
+    let script = demo_after("yes 'a complaint that nobody reads' | head -c 1048576 >&2");
+    let mut command = Command::new(BINARY);
+    command.args(["run", "-n", "app", "-i", "1", "-l", "127.0.0.1:0", "--admin", "off", "--control", "c", "--"]);
+    // Its standard error, where its own log goes too, is a pipe that is never read.
+    let child = command.args(shell(&script)).current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = crate::kit::Started(child.stdin(Stdio::null()).spawn().unwrap());
+    let worker = || {
+        let answer = crate::kit::get_unix(&control, "/api/v1/state").ok()?;
+        let state: roundelay::admin::view::State = serde_json::from_str(&answer.body).unwrap();
+        state.pools[0].workers[0].pid.filter(|_| state.is_ready)
+    };
+    let first = crate::kit::wait_for("a worker", worker);
+    crate::kit::kill(i64::from(first), "KILL");
+    crate::kit::wait_for("its successor", || worker().filter(|&pid| pid != first));
+    crate::kit::kill(i64::from(child.0.id()), "TERM");
+    let status = crate::kit::wait_for("its end", || child.0.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn what_workers_write_as_they_stop_is_written_before_the_master_ends() {
+    let script = format!("{BINARY} demo-worker & trap 'seq -f \"bye %g\" 1 1000; exit 0' TERM; wait");
+    let mut master = Setup::app(&["-i", "3"], &shell(&script)).start_ready();
+    master.signal("TERM");
+    assert_eq!(master.wait_end().code(), Some(0));
+    assert_eq!(master.log().lines().filter(|line| line.contains("| bye ")).count(), 3000);
+}

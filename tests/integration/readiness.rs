@@ -1,6 +1,6 @@
 //! A worker gets connections when it is ready, and is told what is wrong while it is not.
 
-use crate::kit::{Setup, burst, has, python, python_worker, shell, wait_for, wait_until};
+use crate::kit::{Setup, burst, demo_after, has, kill, missing, python, python_worker, shell, wait_for, wait_until};
 
 #[test]
 fn a_worker_is_ready_when_its_port_accepts() {
@@ -121,4 +121,23 @@ fn a_private_port_that_others_can_reach_is_warned_about_once() {
     wait_until("a successor", || master.worker(0).restarts == 1 && master.worker(0).state == "ready");
     assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
     assert_eq!(master.log().matches("other machines can reach it").count(), 1);
+}
+
+#[test]
+fn a_worker_that_talks_without_end_delays_neither_restarts_nor_a_stop() {
+    let Some(python) = crate::kit::python() else {
+        missing("python3");
+        return;
+    };
+    let flood = "import os,socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+                 s.connect(os.environ['NOTIFY_SOCKET']); d=b'STATUS=a\\n'*400\nwhile True: s.send(d)";
+    let script = demo_after(&format!("test $ROUNDELAY_WORKER = 0 && '{python}' -c \"{flood}\" &"));
+    let mut master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
+    wait_until("it to be heard", || master.worker(0).said.as_deref() == Some("a"));
+    let first = master.pids()[1];
+    kill(i64::from(first), "KILL");
+    wait_until("a successor", || master.worker(1).pid.is_some_and(|pid| pid != first));
+    master.wait_all_ready();
+    master.signal("TERM");
+    assert_eq!(master.wait_end().code(), Some(0));
 }

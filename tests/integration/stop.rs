@@ -41,8 +41,14 @@ fn second_signal_ends_at_once(signal: &str, code: i32) {
     let client = under_way(&master, "/slow/60000");
     master.signal(signal);
     wait_until("the drain to begin", || master.state().is_stopping);
-    master.signal(signal);
-    assert_eq!(master.wait_end().code(), Some(code));
+    // What repeats the first signal within a moment is the same request; a person is slower.
+    let mut ended = None;
+    wait_until("the master's end", || {
+        master.signal(signal);
+        ended = master.try_end();
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(code));
     let error = read_answer(client).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "a cut connection ends in a reset: {error}");
     master.wait_no_family();

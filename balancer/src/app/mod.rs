@@ -55,14 +55,14 @@ pub enum Origin {
 /// Descriptors that are kept for everything but client connections: listeners, pipes, admin, the log.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
-/// Runs the master until it is told to stop.
+/// Runs the master until it is told to stop; its workers' output is taken in by `output`.
 ///
 /// # Errors
 ///
 /// What could not be opened or started, or why a pool gave up, with the exit code; nothing is left behind.
-pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
+pub fn run(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(cannot("start the supervisor's runtime"))?.block_on(serve(plan))
+    runtime.map_err(cannot("start the supervisor's runtime"))?.block_on(serve(plan, output))
 }
 
 /// One pool and its supervisor.
@@ -71,7 +71,7 @@ pub(crate) struct Running {
     pub(crate) supervisor: Supervisor,
 }
 
-async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
+async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let Plan { config, origin } = plan;
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
@@ -82,7 +82,6 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
     let public = listen::public(&config.pools)?;
     let run_dir = RunDir::create().map_err(cannot("make a folder for this run's sockets"))?;
 
-    let output = Output::start().map_err(cannot("start reading the workers' output"))?;
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;
     signals::reap_orphans_if_init(&spawner).map_err(cannot("listen for signals"))?;
 
@@ -128,7 +127,6 @@ async fn serve(plan: Plan) -> Result<ExitCode, Failure> {
     let result = stop::run_until_stopped(running, &data, signals, &is_stopping).await;
     admin_stop.cancel();
     let _ = admin_thread.join();
-    output.flush();
     result
 }
 

@@ -1,10 +1,15 @@
 //! What the operator's signals ask for.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::os::spawner::Spawner;
+
+/// A second signal within this time of the first is the same request.
+const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// The signals the master listens to; all others keep their default.
 #[derive(Debug)]
@@ -12,6 +17,9 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    had_terminal: bool,
+    /// When the first request to stop came.
+    asked: Option<Instant>,
 }
 
 impl Signals {
@@ -20,22 +28,33 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            had_terminal: has_terminal(),
+            asked: None,
         })
     }
 
     /// Resolves at the next request to stop, with the signal's number. Cancel safe.
+    ///
+    /// What repeats the first request within a moment is the same one: a terminal's Ctrl-C also comes by way of the program
+    /// that started us, and a terminal that closes sends more than one SIGHUP.
     pub(super) async fn stop(&mut self) -> i32 {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return libc::SIGTERM,
-                _ = self.interrupt.recv() => return libc::SIGINT,
-                _ = self.hangup.recv() => {
-                    // A closed terminal sends it too, and then there is nobody left to run for.
-                    if !has_terminal() {
-                        return libc::SIGHUP;
-                    }
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => libc::SIGTERM,
+                _ = self.interrupt.recv() => libc::SIGINT,
+                _ = self.hangup.recv() => libc::SIGHUP,
+            };
+            match (signal, self.asked) {
+                (libc::SIGHUP, None) if !self.had_terminal || has_terminal() => {
                     tracing::warn!("SIGHUP: reload is not in this version; nothing was changed");
                 }
+                (_, None) => {
+                    self.asked = Some(Instant::now());
+                    return signal;
+                }
+                (libc::SIGHUP, Some(_)) => {}
+                (_, Some(asked)) if asked.elapsed() < SAME_REQUEST => {}
+                (_, Some(_)) => return signal,
             }
         }
     }
@@ -59,14 +78,7 @@ pub(super) fn reap_orphans_if_init(spawner: &Spawner) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the controlling terminal of this process is still there. A service never had one and then SIGHUP means reload.
+/// Whether there is a controlling terminal. After it hung up there is none, and a service never has one.
 fn has_terminal() -> bool {
-    // Opening it fails with ENXIO both where it hung up and where there never was one; the session tells the two apart.
-    let opens = std::fs::File::open("/dev/tty").is_ok();
-    let had_one = rustix::process::getsid(None).is_ok_and(|session| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", session.as_raw_pid())).unwrap_or_default();
-        // Field 7 of /proc/PID/stat, after the command in parentheses: the controlling terminal, 0 for none.
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(4)).is_some_and(|tty| tty != "0")
-    });
-    opens || !had_one
+    std::fs::File::open("/dev/tty").is_ok()
 }

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 use crate::os::child::signal_name;
 use crate::supervisor::Order;
 
+/// How long a forced stop waits for killed workers to be gone.
+const FORCED: Duration = Duration::from_secs(5);
+
 /// How it ended.
 enum End {
     /// Every worker has ended.
@@ -50,7 +53,9 @@ pub(super) async fn run_until_stopped(
             tracing::warn!(signal = %named(signal), "stopping at once");
             data.cut_now();
             order_all(&running, Order::Kill);
-            all_ended(&mut running).await?;
+            // What cannot be killed is the guardian's, and then the kernel's.
+            let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
+            ended.unwrap_or(Ok(()))?;
             Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)))
         }
     }
@@ -86,7 +91,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
             cut = drained.cut,
             "connections still open at the drain deadline were cut"
         );
-    } else if !is_hopeless {
+    } else if !is_hopeless && running.iter().any(|one| one.pool.is_observed()) {
         tracing::info!(finished = drained.finished, "all connections finished");
     }
     order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });

@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
+use crate::output::LogWriter;
 
-/// Starts logging; once a process. `RUST_LOG` wins over the configuration.
-pub(super) fn start(log: &Log) {
+/// Starts logging to `writer`; once a process. `RUST_LOG` wins over the configuration.
+pub(super) fn start(log: &Log, writer: LogWriter) {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let by_config = || EnvFilter::new(&log.level);
     let (filter, refused) = match asked.trim() {
@@ -16,7 +17,7 @@ pub(super) fn start(log: &Log) {
     };
     let is_terminal = std::io::stderr().is_terminal();
     let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     let started = match is_json(log.format, is_terminal) {
         true => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
         false => builder.compact().with_ansi(has_colours).with_target(false).try_init(),

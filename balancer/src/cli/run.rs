@@ -8,6 +8,7 @@ use super::{End, log, print_problems};
 use crate::app::{self, Origin, Plan};
 use crate::config::{self, Loaded, Program, Source, Sources};
 use crate::failure::{Failure, code};
+use crate::output::Output;
 
 /// Nothing was said: the file in this directory if there is one, else the demo pool.
 pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, End> {
@@ -32,8 +33,13 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
 fn start(asked: Asked) -> Result<ExitCode, End> {
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
-    log::start(&loaded.config.log);
-    Ok(app::run(Plan { config: loaded.config, origin: asked.origin })?)
+    let output = Output::start().map_err(|cause| {
+        Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
+    })?;
+    log::start(&loaded.config.log, output.log());
+    let ended = app::run(Plan { config: loaded.config, origin: asked.origin }, &output);
+    output.flush();
+    Ok(ended?)
 }
 
 /// The command's pool as the flag or the variable names it.

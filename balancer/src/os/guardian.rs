@@ -24,12 +24,12 @@ pub struct Lifeline {
 }
 
 impl Lifeline {
-    /// Starts a guardian from our own binary. Only the spawner's thread may, as it also reaps the returned child.
+    /// Starts a guardian from our own binary, which knows no group yet. Only the spawner's thread may, as it also reaps the returned child.
     ///
     /// # Errors
     ///
     /// The pipe or the process could not be made.
-    pub fn start(groups: BTreeSet<i32>) -> io::Result<(Self, Child)> {
+    pub fn start() -> io::Result<(Self, Child)> {
         let (reader, pipe) = io::pipe()?;
         let child = Command::new("/proc/self/exe")
             .arg0("roundelay")
@@ -41,11 +41,7 @@ impl Lifeline {
             // Of its own group: a Ctrl-C in the master's terminal is not for it.
             .process_group(0)
             .spawn()?;
-        let mut lifeline = Self { pipe, groups: BTreeSet::new() };
-        for group in groups {
-            lifeline.add(group);
-        }
-        Ok((lifeline, child))
+        Ok((Self { pipe, groups: BTreeSet::new() }, child))
     }
 
     /// Names a group to kill if the master dies.

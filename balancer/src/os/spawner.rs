@@ -14,12 +14,15 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use super::child::{ChildEvent, ChildId, Ending, Exit, Launcher, Sink, Spec, StartError};
 use super::guardian::Lifeline;
 use super::shim::{self, Order};
+
+/// While there is no guardian.
+const TRY_GUARDIAN_AGAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// The handle to the spawner's thread.
 #[derive(Clone, Debug)]
@@ -98,14 +101,15 @@ struct Family {
     inbox: mpsc::Receiver<Request>,
     children: BTreeMap<ChildId, Living>,
     lifeline: Lifeline,
-    guardian: (Pid, OwnedFd),
+    /// None while one could not be started; then it is tried again.
+    guardian: Option<(Pid, OwnedFd)>,
     own_pid: i32,
 }
 
 impl Family {
     fn start(wake: Arc<OwnedFd>, inbox: mpsc::Receiver<Request>) -> io::Result<Self> {
-        let (lifeline, guardian) = Lifeline::start(Default::default())?;
-        let guardian = identify(guardian.id())?;
+        let (lifeline, guardian) = start_guardian()?;
+        let guardian = Some(guardian);
         let own_pid = rustix::process::getpid().as_raw_pid();
         Ok(Self { wake, inbox, children: BTreeMap::new(), lifeline, guardian, own_pid })
     }
@@ -123,7 +127,7 @@ impl Family {
             for id in deaths {
                 self.bury(id);
             }
-            if guardian_died {
+            if guardian_died || self.guardian.is_none() {
                 self.replace_guardian();
             }
             while let Ok(request) = self.inbox.try_recv() {
@@ -138,7 +142,7 @@ impl Family {
 
     /// Sleeps until something is to do: children with news on their status pipe, dead children, a dead guardian.
     fn wait(&self) -> io::Result<(Vec<ChildId>, Vec<ChildId>, bool)> {
-        let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN), PollFd::new(&self.guardian.1, PollFlags::IN)];
+        let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         let mut whose = Vec::new();
         for (&id, child) in &self.children {
             polled.push(PollFd::new(&*child.pidfd, PollFlags::IN));
@@ -148,16 +152,19 @@ impl Family {
                 whose.push((id, false));
             }
         }
-        rustix::event::poll(&mut polled, None)?;
+        let guardian = self.guardian.as_ref().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN));
+        let has_guardian = guardian.is_some();
+        polled.extend(guardian);
+        rustix::event::poll(&mut polled, if has_guardian { None } else { Some(&TRY_GUARDIAN_AGAIN) })?;
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let news = |is_death| {
-            let fired = polled.iter().skip(2).zip(&whose).filter(|(fd, of)| is_ready(fd) && of.1 == is_death);
+            let fired = polled.iter().skip(1).zip(&whose).filter(|(fd, of)| is_ready(fd) && of.1 == is_death);
             fired.map(|(_, of)| of.0).collect::<Vec<_>>()
         };
         if polled.first().is_some_and(is_ready) {
             let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
         }
-        Ok((news(false), news(true), polled.get(1).is_some_and(is_ready)))
+        Ok((news(false), news(true), has_guardian && polled.last().is_some_and(is_ready)))
     }
 
     fn launch(&mut self, id: ChildId, spec: &Spec, mut sink: Sink) {
@@ -199,7 +206,8 @@ impl Family {
             .process_group(0)
             .spawn()?;
         drop(inherited);
-        let (pid, pidfd) = identify(child.id())?;
+        // One that cannot be watched must not run either.
+        let (pid, pidfd) = identify(child.id()).inspect_err(|_| abandon(&mut child))?;
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
         let stderr = child.stderr.take().ok_or_else(missing)?.into();
@@ -251,27 +259,42 @@ impl Family {
             let ours = self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id);
             match ours {
                 Some(id) => self.bury(id),
-                None if pid == self.guardian.0 => self.replace_guardian(),
+                None if self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) => self.replace_guardian(),
                 None => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
             }
         }
     }
 
     fn replace_guardian(&mut self) {
-        reap(&self.guardian.1);
-        tracing::warn!(pid = self.guardian.0.as_raw_pid(), "the guardian ended; starting another");
-        let again = Lifeline::start(self.lifeline.groups().clone());
-        match again.and_then(|(lifeline, child)| Ok((lifeline, identify(child.id())?))) {
-            Ok((lifeline, guardian)) => (self.lifeline, self.guardian) = (lifeline, guardian),
-            Err(error) => {
-                tracing::error!(%error, "no guardian: grandchildren would outlive a killed master");
-                // A descriptor that never fires, or this would be tried again without end.
-                if let Ok(quiet) = rustix::event::eventfd(0, EventfdFlags::CLOEXEC) {
-                    self.guardian.1 = quiet;
-                }
+        let ended = self.guardian.take();
+        if let Some((pid, pidfd)) = &ended {
+            reap(pidfd);
+            tracing::warn!(pid = pid.as_raw_pid(), "the guardian ended; starting another");
+        }
+        match start_guardian() {
+            Ok((mut lifeline, guardian)) => {
+                // Only now: a guardian that was told groups and lost its pipe would kill them.
+                self.lifeline.groups().iter().for_each(|&group| lifeline.add(group));
+                (self.lifeline, self.guardian) = (lifeline, Some(guardian));
             }
+            Err(error) if ended.is_some() => {
+                tracing::error!(%error, "no guardian: grandchildren would outlive a killed master; trying again");
+            }
+            Err(_) => {}
         }
     }
+}
+
+fn start_guardian() -> io::Result<(Lifeline, (Pid, OwnedFd))> {
+    let (lifeline, mut child) = Lifeline::start()?;
+    let guardian = identify(child.id()).inspect_err(|_| abandon(&mut child))?;
+    Ok((lifeline, guardian))
+}
+
+/// Ends a child that nobody would look after.
+fn abandon(child: &mut std::process::Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// The pidfd of a child of ours that was not reaped yet.

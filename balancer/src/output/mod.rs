@@ -9,25 +9,34 @@ mod writer;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::stats::{SlotStats, Stream};
 use lines::Lines;
 use writer::Writer;
 
+pub use writer::LogWriter;
+
 /// How many of a process's last lines are kept for the story of its end.
 const TAIL: usize = 20;
+/// How long the last lines of ended workers are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Takes in the output of all workers.
 #[derive(Clone, Debug)]
 pub struct Output {
     reader: Handle,
     writer: Writer,
+    /// Streams that are being read.
+    open: Arc<AtomicUsize>,
 }
 
 impl Output {
@@ -42,7 +51,7 @@ impl Output {
         let writer = Writer::start()?;
         let forever = std::future::pending::<()>();
         std::thread::Builder::new().name("output".into()).spawn(move || runtime.block_on(forever))?;
-        Ok(Self { reader, writer })
+        Ok(Self { reader, writer, open: Arc::default() })
     }
 
     /// Reads both streams of one process until they end.
@@ -55,14 +64,25 @@ impl Output {
                 stats: Arc::clone(stats),
                 tail: tail.clone(),
                 writer: self.writer.clone(),
+                _open: Open::count(&self.open),
             };
             self.reader.spawn(pump.run(pipe))
         };
         Capture { ends: [read(stdout, Stream::Stdout), read(stderr, Stream::Stderr)], tail: tail.clone() }
     }
 
-    /// Waits until what was read so far is written, for at most a second.
+    /// Where the master's own log goes.
+    pub fn log(&self) -> LogWriter {
+        self.writer.log()
+    }
+
+    /// Waits until all streams have ended and what was read is written, for at most a second each. For the end of the
+    /// program, when its workers have ended.
     pub fn flush(&self) {
+        let deadline = Instant::now() + LAST_LINES;
+        while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
         self.writer.flush();
     }
 }
@@ -115,6 +135,23 @@ struct Pump {
     stats: Arc<SlotStats>,
     tail: Tail,
     writer: Writer,
+    _open: Open,
+}
+
+/// Counts a stream from its beginning to its end.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Pump {

@@ -13,7 +13,7 @@ const MAX_QUEUED: usize = 8 << 20;
 /// A handle to the writing thread.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Item>,
+    items: mpsc::Sender<Item>,
     queued: Arc<AtomicUsize>,
 }
 
@@ -25,29 +25,53 @@ enum Item {
 
 impl Writer {
     pub(super) fn start() -> io::Result<Self> {
-        let (queue, items) = mpsc::channel();
+        let (sender, items) = mpsc::channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let theirs = Arc::clone(&queued);
         std::thread::Builder::new().name("output-writer".into()).spawn(move || run(&items, &theirs))?;
-        Ok(Self { queue, queued })
+        Ok(Self { items: sender, queued })
+    }
+
+    /// A writer for log lines of our own, on standard error: queued as workers' lines are, dropped where nobody reads them.
+    pub(super) fn log(&self) -> LogWriter {
+        LogWriter(self.clone())
     }
 
     /// Queues a line; false if it was dropped because too much waits already. Never blocks.
     pub(super) fn write(&self, stream: Stream, prefix: &str, line: &str) -> bool {
-        let text = format!("{prefix}{line}\n");
+        self.queue(stream, format!("{prefix}{line}\n"))
+    }
+
+    fn queue(&self, stream: Stream, text: String) -> bool {
         let length = text.len();
         if self.queued.fetch_add(length, Ordering::Relaxed) + length > MAX_QUEUED {
             self.queued.fetch_sub(length, Ordering::Relaxed);
             return false;
         }
-        self.queue.send(Item::Line(stream, text)).is_ok()
+        self.items.send(Item::Line(stream, text)).is_ok()
     }
 
     pub(super) fn flush(&self) {
         let (done, wait) = mpsc::sync_channel(1);
-        if self.queue.send(Item::Flush(done)).is_ok() {
+        if self.items.send(Item::Flush(done)).is_ok() {
             let _ = wait.recv_timeout(Duration::from_secs(1));
         }
+    }
+}
+
+/// Takes whole events of the log; never blocks and never fails. The thread that writes is the only one that may wait for a
+/// reader of our standard error: a stalled log collector must not stop the supervisor.
+#[derive(Clone, Debug)]
+pub struct LogWriter(Writer);
+
+impl io::Write for LogWriter {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.queue(Stream::Stderr, String::from_utf8_lossy(event).into_owned());
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

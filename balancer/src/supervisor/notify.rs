@@ -21,13 +21,23 @@ pub(super) enum Said {
 
 /// A longer datagram is cut off, and its last line ignored with it.
 const MAX_DATAGRAM: usize = 4 << 10;
+/// After an error of the socket.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// Between datagrams: what comes faster waits in the socket, and then its sender does.
+const BREATH: std::time::Duration = std::time::Duration::from_millis(1);
 /// A longer status is cut.
 const MAX_STATUS: usize = 256;
 
 /// Reads a datagram. What is not understood is ignored, as the protocol wants; an empty one is legal.
 pub(super) fn parse(datagram: &[u8]) -> Vec<Said> {
     let text = String::from_utf8_lossy(datagram);
-    text.lines().filter_map(line).collect()
+    let mut said: Vec<Said> = Vec::new();
+    for new in text.lines().filter_map(line) {
+        // Of each kind the last counts, however often a datagram says it.
+        said.retain(|old| std::mem::discriminant(old) != std::mem::discriminant(&new));
+        said.push(new);
+    }
+    said
 }
 
 fn line(line: &str) -> Option<Said> {
@@ -58,8 +68,13 @@ impl NotifySocket {
     /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it.
     pub(super) async fn listen(self, heard: impl Fn(Said)) {
         let mut datagram = vec![0; MAX_DATAGRAM];
-        while let Ok(length) = self.socket.recv(&mut datagram).await {
-            parse(datagram.get(..length).unwrap_or_default()).into_iter().for_each(&heard);
+        loop {
+            match self.socket.recv(&mut datagram).await {
+                Ok(length) => parse(datagram.get(..length).unwrap_or_default()).into_iter().for_each(&heard),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+            // A worker that talks without end gets no more of this thread than the others.
+            tokio::time::sleep(BREATH).await;
         }
     }
 }
@@ -78,6 +93,8 @@ mod tests {
     fn a_datagram_is_lines_of_which_the_known_count() {
         assert_eq!(parse(b"STATUS=warm\nREADY=1\nMAINPID=1\n"), [Said::Status("warm".into()), Said::Ready]);
         assert_eq!(parse(b"STOPPING=1"), [Said::Stopping]);
+        let flood = b"STATUS=a\n".repeat(400);
+        assert_eq!(parse(&[&flood, &b"STATUS=b\nREADY=1\n"[..]].concat()), [Said::Status("b".into()), Said::Ready]);
     }
 
     #[test]

@@ -314,6 +314,11 @@ impl Master {
         pid
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn try_end(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait_end(&mut self) -> ExitStatus {

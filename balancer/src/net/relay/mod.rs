@@ -233,8 +233,10 @@ impl Relay {
     fn owes_nothing(&self, ends: &Ends<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
         let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();
-        // What has just arrived and was not read yet is not silence.
-        !self.owes && !is_awaited && is_between && ends.client.is_silent() && ends.upstream.is_silent()
+        // What has just arrived and was not read yet is not silence; of a side that has ended nothing is awaited.
+        let is_silent =
+            (!self.up.is_live() || ends.client.is_silent()) && (!self.down.is_live() || ends.upstream.is_silent());
+        !self.owes && !is_awaited && is_between && is_silent
     }
 
     /// One round each way.
