@@ -55,7 +55,7 @@ pub enum ChildEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} failed")]
 pub struct StartError {
-    /// `fork`, `limits`, `sockets`, `chdir`, `parent` or `exec`.
+    /// `fork`, `limits`, `sockets`, `chdir`, `parent` or `exec`; before them, what the master itself could not do.
     pub stage: String,
     /// The kernel's answer.
     #[source]

@@ -65,7 +65,8 @@ impl NotifySocket {
         Ok(bound)
     }
 
-    /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it.
+    /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it, and a flood
+    /// of them is taken slowly.
     pub(super) async fn listen(self, heard: impl Fn(Said)) {
         let mut datagram = vec![0; MAX_DATAGRAM];
         loop {

@@ -21,7 +21,7 @@ pub struct Resources {
     pub launcher: Arc<dyn Launcher>,
     /// Takes in what they write.
     pub output: Output,
-    /// A folder of this master's own, for notify sockets.
+    /// A folder of this master's own, for notify sockets and unix endpoints.
     pub run_dir: PathBuf,
     /// The master's own environment, before a worker's is made of it.
     pub inherited: Vec<(OsString, OsString)>,
