@@ -119,7 +119,10 @@ impl Warden {
             self.members[index].probe_if_due(now);
             self.members[index].look_if_due(now);
         }
-        self.judge_boot();
+        // Before its deadline a start is judged when a process's last words are in, so that they can be told.
+        if self.boot.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.judge_boot();
+        }
     }
 
     fn take(&mut self, input: Input) {
