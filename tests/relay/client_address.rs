@@ -79,7 +79,7 @@ async fn the_header_comes_before_the_clients_bytes_over_ipv4_ipv6_and_both() {
                 })
                 .await;
                 let clients: u64 = (0..100).map(|i| length(i, 200_000) as u64).sum();
-                let counted: u64 = stand.pool.slots.iter().map(|slot| slot.rx_bytes.get()).sum();
+                let counted: u64 = stand.pool.slots().iter().map(|slot| slot.rx_bytes.get()).sum();
                 assert_eq!(counted, clients, "the header is ours and not counted");
                 stand.finish(SOON).await;
             }
@@ -167,7 +167,7 @@ async fn a_server_that_speaks_first_is_told_at_once() {
                 assert_eq!(greeting, [b"welcome ", &header[..]].concat());
                 assert_eq!(exchange(client, text(i, 1000)).await, text(i, 1000));
             }
-            assert_eq!(stand.pool.slots[0].rx_bytes.get(), 50_000);
+            assert_eq!(stand.pool.slots()[0].rx_bytes.get(), 50_000);
             stand.finish(SOON).await;
         }
     }
@@ -201,13 +201,13 @@ async fn a_worker_that_is_slow_to_connect_is_told_as_soon_as_it_does() {
         let mut said = vec![0; header.len()];
         within(worker.read_exact(&mut said)).await.unwrap();
         assert_eq!(said, header);
-        assert_eq!((stand.pool.slots[0].connections.get(), stand.pool.slots[0].rx_bytes.get()), (0, 0));
+        assert_eq!((stand.pool.slots()[0].connections.get(), stand.pool.slots()[0].rx_bytes.get()), (0, 0));
         client.write_all(b"later").await.unwrap();
         client.shutdown().await.unwrap();
         assert_eq!(within(read_all(&mut worker)).await.0, b"later");
         drop(worker);
         within(read_all(&mut client)).await.1.unwrap();
-        assert_eq!(stand.pool.slots[0].rx_bytes.get(), 5);
+        assert_eq!(stand.pool.slots()[0].rx_bytes.get(), 5);
         stand.finish(SOON).await;
     }
 }
@@ -225,7 +225,7 @@ async fn the_next_worker_is_told_once_when_the_first_refuses() {
                 assert_eq!(exchange(client, said).await, [&header, said].concat());
             })
             .await;
-            assert_eq!(stand.pool.slots[2].connections.get(), 200);
+            assert_eq!(stand.pool.slots()[2].connections.get(), 200);
             stand.finish(SOON).await;
         }
     }
@@ -254,11 +254,11 @@ async fn a_worker_that_resets_after_no_more_than_the_header_is_replaced_unseen_b
                 assert_eq!(exchange(client, text(i, 1000)).await, text(i, 1000));
             })
             .await;
-            for slot in &stand.pool.slots[..2] {
+            for slot in &stand.pool.slots()[..2] {
                 assert!(slot.connect_errors[ConnectError::Reset as usize].get() > 0);
                 assert_eq!((slot.connections.get(), slot.rx_bytes.get()), (0, 0));
             }
-            assert_eq!((stand.pool.slots[2].connections.get(), stand.pool.slots[2].rx_bytes.get()), (200, 200_000));
+            assert_eq!((stand.pool.slots()[2].connections.get(), stand.pool.slots()[2].rx_bytes.get()), (200, 200_000));
             stand.finish(SOON).await;
         }
     }
@@ -290,7 +290,7 @@ async fn a_client_that_speaks_while_its_worker_resets_is_served_whole_or_sees_th
                 }
             })
             .await;
-            let served = stand.pool.slots[1].connections.get();
+            let served = stand.pool.slots()[1].connections.get();
             assert!(served > 0, "{served}");
             until("all counted", || stand.ended(Outcome::Finished) + stand.ended(Outcome::UpstreamReset) == 400).await;
             stand.finish(SOON).await;

@@ -111,7 +111,7 @@ async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
         }
         assert_eq!(within(client.read(&mut chunk)).await.unwrap(), 0);
         drop(client);
-        until("counted", || stand.pool.slots[0].tx_bytes.get() == SIZE as u64).await;
+        until("counted", || stand.pool.slots()[0].tx_bytes.get() == SIZE as u64).await;
         stand.finish(SOON).await;
     }
 }
@@ -168,7 +168,7 @@ async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
                 let mut client = stand.connect().await;
                 client.write_all(b"ping").await.unwrap();
                 owed.push(client);
-                until("given", || stand.pool.slots[1].rx_bytes.get() == 4 * owed.len() as u64).await;
+                until("given", || stand.pool.slots()[1].rx_bytes.get() == 4 * owed.len() as u64).await;
             }
         }
         let ended = Arc::clone(&stand.pool);
@@ -178,7 +178,7 @@ async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
         let drained = stand.finish(Duration::from_millis(300)).await;
         assert_eq!(drained.cut, 15);
         assert!(drained.finished <= 1);
-        let cut: u64 = ended.slots.iter().map(|slot| slot.closes[Outcome::Cut as usize].get()).sum();
+        let cut: u64 = ended.slots().iter().map(|slot| slot.closes[Outcome::Cut as usize].get()).sum();
         assert_eq!(cut, 15);
         for client in &mut idle {
             within(read_all(client)).await.1.expect("FIN: nothing was owed");
@@ -202,7 +202,7 @@ async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
         let mut idle = spoken(&stand).await;
         let mut owed = stand.connect().await;
         owed.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots[1].rx_bytes.get() == 4).await;
+        until("given", || stand.pool.slots()[1].rx_bytes.get() == 4).await;
         stand.pool.rotation.set_gate(Gate::Closing);
         let answer = tokio::spawn(async move { read_all(&mut owed).await });
         let drained = stand.finish(SOON).await;
@@ -233,7 +233,7 @@ async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
         let stand = stand(threads, &[mute_worker().await]);
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         stand.data.orphan(0, SlotId(0), 2);
         stand.data.orphan(0, SlotId(0), 1);
         assert!(is_reset(&within(read_all(&mut client)).await.1));
@@ -254,7 +254,7 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
         let stand = stand(threads, &[says]);
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots[0].rx_bytes.get() == 4).await;
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let mut answer = vec![0; 4 << 20];
         for chunk in answer.chunks_mut(256 << 10) {
             stand.data.orphan(0, SlotId(0), 1);

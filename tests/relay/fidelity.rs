@@ -33,7 +33,7 @@ async fn a_clients_half_close_is_handed_on_and_the_late_answer_arrives() {
         .await;
         until("all counted", || stand.ended(Outcome::Finished) == TIMES as u64).await;
         let total: u64 = (0..TIMES).map(|i| length(i, 200_000) as u64).sum();
-        let slot = &stand.pool.slots[0];
+        let slot = &stand.pool.slots()[0];
         assert_eq!((slot.rx_bytes.get(), slot.tx_bytes.get()), (total, total));
         stand.finish(SOON).await;
     }

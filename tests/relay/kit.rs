@@ -46,7 +46,7 @@ pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl Fn
     let workers = u32::try_from(endpoints.len()).unwrap();
     let pool = Arc::new(Pool::new(config, workers, threads, vec![address.clone()]));
     let upstream = |(slot, endpoint): (u32, &Endpoint)| {
-        let upstream = Upstream::new(SlotId(slot), 1, endpoint.clone(), Arc::clone(&pool.slots[slot as usize]));
+        let upstream = Upstream::new(SlotId(slot), 1, endpoint.clone(), Arc::clone(&pool.slots()[slot as usize]));
         upstream.set_standing(Standing::Up);
         Arc::new(upstream)
     };
@@ -73,7 +73,7 @@ impl Stand {
 
     /// Connections that ended so, assigned to a worker or not.
     pub(crate) fn ended(&self, outcome: Outcome) -> u64 {
-        let of_slots: u64 = self.pool.slots.iter().map(|slot| slot.closes[outcome as usize].get()).sum();
+        let of_slots: u64 = self.pool.slots().iter().map(|slot| slot.closes[outcome as usize].get()).sum();
         of_slots + self.pool.stats.unassigned[outcome as usize].get()
     }
 
@@ -86,7 +86,7 @@ impl Stand {
         assert_eq!(self.pool.stats.accepted.get(), ended + sum(&self.pool.stats.refused), "accepted = ended + refused");
         assert_eq!(self.pool.stats.duration.snapshot().count, ended);
         assert_eq!((self.pool.stats.active.get(), self.data.open()), (0, 0));
-        for (upstream, slot) in self.upstreams.iter().zip(&self.pool.slots) {
+        for (upstream, slot) in self.upstreams.iter().zip(self.pool.slots().iter()) {
             assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
             assert_eq!(slot.connections.get(), sum(&slot.closes), "given to slot {} = ended there", upstream.slot);
         }

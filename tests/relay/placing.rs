@@ -23,7 +23,7 @@ async fn twelve_hundred_connections_over_three_workers_are_four_hundred_each() {
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        let counts: Vec<u64> = stand.pool.slots.iter().map(|slot| slot.connections.get()).collect();
+        let counts: Vec<u64> = stand.pool.slots().iter().map(|slot| slot.connections.get()).collect();
         assert_eq!(counts, [400, 400, 400]);
         stand.finish(SOON).await;
     }
@@ -38,7 +38,7 @@ async fn a_worker_that_refuses_is_passed_over_unseen_by_the_client() {
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        let [dead, live] = [0, 1].map(|slot| Arc::clone(&stand.pool.slots[slot]));
+        let [dead, live] = [0, 1].map(|slot| Arc::clone(&stand.pool.slots()[slot]));
         let failed = dead.connect_errors[ConnectError::Refused as usize].get();
         // A second pick takes a turn too, so the dead one's share is not exactly half.
         assert!((1..=400).contains(&failed), "{failed}");
@@ -65,7 +65,7 @@ async fn a_worker_that_resets_before_any_byte_is_replaced_unseen_by_the_client()
             end.unwrap();
         })
         .await;
-        let slot = &stand.pool.slots[0];
+        let slot = &stand.pool.slots()[0];
         assert!(slot.retries.get() > 0);
         assert_eq!(slot.connect_errors[ConnectError::Reset as usize].get(), slot.retries.get());
         stand.finish(SOON).await;
@@ -87,7 +87,7 @@ async fn a_full_unix_queue_is_busy_and_another_worker_serves() {
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        assert!(stand.pool.slots[0].connect_errors[ConnectError::Busy as usize].get() > 0);
+        assert!(stand.pool.slots()[0].connect_errors[ConnectError::Busy as usize].get() > 0);
         stand.finish(SOON).await;
     }
 }
@@ -108,7 +108,7 @@ async fn a_worker_that_does_not_answer_the_connect_is_given_up_after_the_timeout
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        assert!(stand.pool.slots[0].connect_errors[ConnectError::Timeout as usize].get() > 0);
+        assert!(stand.pool.slots()[0].connect_errors[ConnectError::Timeout as usize].get() > 0);
         stand.finish(SOON).await;
     }
 }
@@ -269,7 +269,7 @@ async fn a_client_that_was_silent_for_long_is_moved_when_its_worker_goes() {
         let short = |config: &mut roundelay::config::Pool| config.assignment_timeout = Duration::from_millis(500);
         let stand = stand_with(threads, &[leaving, echo_worker().await], short);
         let mut client = stand.connect().await;
-        until("moved", || stand.pool.slots[0].retries.get() == 1).await;
+        until("moved", || stand.pool.slots()[0].retries.get() == 1).await;
         client.write_all(b"ping").await.unwrap();
         let mut answer = [0; 4];
         within(client.read_exact(&mut answer)).await.unwrap();

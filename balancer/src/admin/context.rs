@@ -48,7 +48,7 @@ impl Context {
     ///
     /// If `registry` already holds a metric of one of our names.
     pub fn new(master: Master, mut pools: Vec<Arc<Pool>>, registry: Registry) -> Result<Self, prometheus::Error> {
-        pools.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+        pools.sort_by(|a, b| a.name.cmp(&b.name));
         let source = Source { master, pools, requests: Requests::default(), sampler: Sampler::default() };
         let source = Arc::new(source);
         registry.register(Box::new(Collector::new(Arc::clone(&source))?))?;

@@ -37,14 +37,14 @@ pub(super) fn unready(source: &Source) -> Option<String> {
 
 /// Whether enough workers of a pool are in rotation.
 pub(super) fn is_ready(pool: &Pool, status: &PoolStatus) -> bool {
-    status.ready() >= pool.config.min_ready as usize
+    status.ready() >= pool.config().min_ready as usize
 }
 
 fn shortage(pool: &Pool, status: &PoolStatus) -> Option<String> {
     if is_ready(pool, status) {
         return None;
     }
-    let (name, needed) = (&pool.config.name, pool.config.min_ready);
+    let (name, needed) = (&pool.name, pool.config().min_ready);
     let others: Vec<String> = SlotState::ALL
         .into_iter()
         .filter(|&state| state != SlotState::Ready)
@@ -69,7 +69,7 @@ pub(super) fn active(pool: &Pool, slot: SlotId) -> u64 {
     if !in_rotation.is_empty() {
         return in_rotation.iter().map(|upstream| upstream.active() as u64).sum();
     }
-    pool.slots.get(slot.0 as usize).map_or(0, |stats| {
+    pool.slots().get(slot.0 as usize).map_or(0, |stats| {
         let ended: u64 = stats.closes.iter().map(|counter| counter.get()).sum();
         stats.connections.get().saturating_sub(ended)
     })
@@ -84,12 +84,12 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
     let status = pool.status.load();
     let observed = pool.is_observed();
     view::Pool {
-        name: pool.config.name.clone(),
+        name: pool.name.clone(),
         listen: pool.listening.iter().map(ToString::to_string).collect(),
-        mode: pool.config.mode.name().to_owned(),
-        strategy: pool.chosen_by().to_owned(),
+        mode: pool.mode.name().to_owned(),
+        strategy: pool.chosen_by(),
         generation: status.generation,
-        workers_desired: u32::try_from(pool.slots.len()).unwrap_or(u32::MAX),
+        workers_desired: status.desired,
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
         gate: gate(status.gate).to_owned(),
         accepted: observed.then(|| pool.stats.accepted.get()),
@@ -101,7 +101,8 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
 
 fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Worker {
     let usage = sample.group(worker.pid);
-    let stats = pool.slots.get(worker.slot.index());
+    let slots = pool.slots();
+    let stats = slots.get(worker.slot.index());
     let observed = pool.is_observed();
     view::Worker {
         slot: worker.slot.0,

@@ -28,23 +28,23 @@ fn text(
     let mut text = String::new();
     let from = match origin {
         Origin::Demo => "the built-in demo pool; your own: roundelay run -- CMD".to_owned(),
-        Origin::CommandLine => pools.first().map(|pool| pool.config.program.to_string()).unwrap_or_default(),
+        Origin::CommandLine => pools.first().map(|pool| pool.config().program.to_string()).unwrap_or_default(),
         Origin::File(path) => path.display().to_string(),
     };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\n  roundelay {}   {from}\n", env!("CARGO_PKG_VERSION"));
     for pool in pools {
         for address in &pool.listening {
-            let workers = match pool.slots.len() {
+            let workers = match pool.slots().len() {
                 1 => "1 worker".to_owned(),
                 n => format!("{n} workers"),
             };
-            let how = match pool.config.mode.acceptor() {
-                Acceptor::Master => format!("{} over {workers}", pool.config.strategy),
-                Acceptor::Workers if pool.slots.len() == 1 => "1 worker accepts by itself".to_owned(),
+            let how = match pool.mode.acceptor() {
+                Acceptor::Master => format!("{} over {workers}", pool.config().strategy),
+                Acceptor::Workers if pool.slots().len() == 1 => "1 worker accepts by itself".to_owned(),
                 Acceptor::Workers => format!("{workers} accept by themselves"),
             };
-            let name = if pools.len() > 1 { format!("{}: ", pool.config.name) } else { String::new() };
+            let name = if pools.len() > 1 { format!("{}: ", pool.name) } else { String::new() };
             let _ = writeln!(text, "  public     {:<29}  {name}{how}", url(address));
         }
     }
@@ -58,7 +58,7 @@ fn text(
         && let Some(address) = pools.first().and_then(|pool| pool.listening.first())
     {
         let again =
-            if pools.iter().any(|pool| pool.slots.len() > 1) { "  (again: the other worker answers)" } else { "" };
+            if pools.iter().any(|pool| pool.slots().len() > 1) { "  (again: the other worker answers)" } else { "" };
         let _ = writeln!(text, "\n  try    {}{again}", curl(address));
         if control.is_some() {
             let _ = writeln!(text, "         {own_name} list   (kill -9 a pid, and list again)");

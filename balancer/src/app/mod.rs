@@ -9,6 +9,7 @@ mod listen;
 mod signals;
 mod stop;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
 
-    let workers: usize = pools.iter().map(|pool| pool.slots.len()).sum();
+    let workers: usize = pools.iter().map(|pool| pool.slots().len()).sum();
     let rate = config.master.spawn_rate;
     let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
     let budget = SpawnBudget::new(rate, burst, Instant::now());
@@ -151,7 +152,7 @@ impl Served {
     /// Who gets the listeners: the data threads, or the workers by inheritance. Never both: what workers hold may be made
     /// blocking by them.
     fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Vec<Listener>) {
-        match self.pool.config.mode.acceptor() {
+        match self.pool.mode.acceptor() {
             Acceptor::Master => ((self.pool, self.listeners), Vec::new()),
             Acceptor::Workers => ((self.pool, Vec::new()), self.listeners),
         }
@@ -174,8 +175,16 @@ impl Connections for PoolConnections {
         self.data.orphan(self.pool, slot, incarnation);
     }
 
+    fn quieten(&self, slot: SlotId, incarnation: u64) {
+        self.data.quieten(self.pool, slot, incarnation);
+    }
+
     fn cut(&self, slot: SlotId, incarnation: u64) {
         self.data.cut(self.pool, slot, incarnation);
+    }
+
+    fn adopt(&self, recovered: Vec<OwnedFd>) {
+        self.data.adopt(self.pool, recovered);
     }
 }
 

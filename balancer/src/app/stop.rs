@@ -82,7 +82,7 @@ async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
 
 async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: bool) -> Result<(), Failure> {
     order_all(running, Order::Close);
-    let patience = running.iter().map(|one| one.pool.config.drain_timeout).max().unwrap_or_default();
+    let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
     let drained = data.drain(Instant::now() + patience).await;
     if drained.cut > 0 {

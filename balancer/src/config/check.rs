@@ -69,6 +69,14 @@ fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<
     }
     if pool.mode.acceptor() == Acceptor::Workers {
         workers_accept(pool, found);
+    } else if pool.endpoint == EndpointKind::Inherited
+        && pool.ready == Ready::Probe
+        && !matches!(pool.health.probe, Probe::Http { .. })
+    {
+        let text = "the master holds an inherited listener, so a connect says nothing about the worker";
+        let label = "write \"notify\" if the program says READY=1, or give health.probe a path";
+        let violation = Violation::error(path(pool, "ready"), text.to_owned()).label(label);
+        found.push(violation.also(path(pool, "endpoint")));
     }
     // What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
     let most = match pool.workers {

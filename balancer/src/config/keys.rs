@@ -65,14 +65,24 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "keepalive", keepalive, DURATION_OR_OFF),
     key!(Pool, "hold-timeout", hold_timeout, DURATION_OR_ZERO),
     key!(Pool, "max-connections", max_connections, LIMIT_OR_OFF),
+    key!(Pool, "drain", drain, DRAIN),
     key!(Pool, "drain-timeout", drain_timeout, DURATION_OR_ZERO),
+    key!(Pool, "stop-signal", stop_signal, STOP_SIGNAL),
     key!(Pool, "kill-timeout", kill_timeout, DURATION_OR_ZERO),
+    key!(Pool, "settle", settle, DURATION_OR_ZERO),
+    key!(Pool, "max-surge", max_surge, TIMES),
+    key!(Pool, "max-memory", max_memory, SIZE_OR_OFF),
+    key!(Pool, "max-age", max_age, DURATION_OR_OFF),
+    key!(Pool, "recover-queue", recover_queue, SWITCH),
     key!(Pool, "health.probe", health.probe, PROBE),
     key!(Pool, "health.interval", health.interval, DURATION),
     key!(Pool, "health.fast-interval", health.fast_interval, DURATION),
     key!(Pool, "health.timeout", health.timeout, DURATION),
     key!(Pool, "health.fall", health.fall, TIMES),
     key!(Pool, "health.rise", health.rise, TIMES),
+    key!(Pool, "health.heartbeat", health.heartbeat, DURATION_OR_OFF),
+    key!(Pool, "health.hang-timeout", health.hang_timeout, DURATION_OR_OFF),
+    key!(Pool, "health.busy-timeout", health.busy_timeout, DURATION_OR_OFF),
     key!(Pool, "restart.backoff", restart.backoff, DURATION),
     key!(Pool, "restart.backoff-max", restart.backoff_max, DURATION),
     key!(Pool, "restart.reset-after", restart.reset_after, DURATION_OR_ZERO),
@@ -92,4 +102,4 @@ pub(super) const POOL: &[Key<Pool>] = &[
 ];
 
 /// Keys of the design that this version does not have: said so rather than "unknown".
-pub(super) const LATER: &[&str] = &["drain", "user"];
+pub(super) const LATER: &[&str] = &["user"];

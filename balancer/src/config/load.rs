@@ -9,7 +9,7 @@ use super::problem::{Place, Problem, Problems, Severity};
 use super::source::Source;
 use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
-use super::{Config, Pool, Probe, Program, Ready, Workers};
+use super::{Config, EndpointKind, Pool, Probe, Program, Ready, Workers};
 use crate::mode::Acceptor;
 
 /// Everything that may say something about a configuration.
@@ -279,6 +279,12 @@ impl Load {
                 if !is_written("health.probe") {
                     pool.health.probe = Probe::None;
                 }
+            } else if pool.endpoint == EndpointKind::Inherited
+                && !matches!(pool.health.probe, Probe::Http { .. })
+                && !is_written("ready")
+            {
+                // The master holds the listener, so a connect succeeds before there is a worker.
+                pool.ready = Ready::Notify;
             }
         }
         self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));

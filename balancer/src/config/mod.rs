@@ -24,7 +24,10 @@ pub use address::{Address, AddressError};
 pub use check::{Violation, check};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
-pub use pool::{Contract, EndpointKind, GiveUp, Health, Pool, Probe, Program, ProxyProtocol, Ready, Restart, Workers};
+pub use pool::{
+    Contract, Drain, EndpointKind, GiveUp, Health, Pool, Probe, Program, ProxyProtocol, Ready, Restart, StopSignal,
+    Workers,
+};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use show::{Origins, show};
 pub use source::{Source, candidates};

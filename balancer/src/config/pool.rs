@@ -57,10 +57,24 @@ pub struct Pool {
     pub hold_timeout: Duration,
     /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
     pub max_connections: Option<usize>,
+    /// How a worker that leaves is brought to its end. Default `auto`.
+    pub drain: Drain,
     /// How long a draining worker may finish what it has. Default 30 s.
     pub drain_timeout: Duration,
-    /// From SIGTERM to SIGKILL. Default 10 s.
+    /// What tells a worker to end. Default SIGTERM.
+    pub stop_signal: StopSignal,
+    /// From that signal to SIGKILL. Default 10 s.
     pub kill_timeout: Duration,
+    /// How long a new worker must have been ready before it takes an old one's place. Default 0.
+    pub settle: Duration,
+    /// Processes beyond the number of workers while they are replaced one by one. Default 1.
+    pub max_surge: u32,
+    /// Resident memory of a worker's process group, in bytes, above which it is replaced, new first. Default: no bound.
+    pub max_memory: Option<u64>,
+    /// The age, ±10 %, at which a worker is replaced, new first. Default 0: never.
+    pub max_age: Duration,
+    /// Whether a duplicate of each worker's own listener is held, so that what waits in its queue outlives it. Default yes.
+    pub recover_queue: bool,
     /// How a worker that ended is started again.
     pub restart: Restart,
 }
@@ -94,6 +108,40 @@ pub enum EndpointKind {
     Port,
     /// The path of a unix socket, in `PORT`: Node and many others take it, and it costs the kernel much less.
     Unix,
+    /// A unix listener that the master binds, keeps and hands over by `LISTEN_FDS`: its queue outlives the worker.
+    Inherited,
+}
+
+/// How a worker that leaves the rotation is brought to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// `Signal` for a worker that says it drains by signal, as those of `worker-runtime` do; else `Quiet`.
+    Auto,
+    /// It is told to end as soon as no connection can reach it any more, and finishes what it has by itself.
+    Signal,
+    /// A connection that is owed nothing is closed after a second of silence; it is told to end when none is left.
+    Quiet,
+    /// It is told to end when every connection has ended by itself.
+    Closed,
+}
+
+/// The signals that a worker may be told to end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM, what nearly every server ends well with.
+    Term,
+    /// SIGINT, as Ctrl-C.
+    Int,
+    /// SIGQUIT, for example nginx's graceful end.
+    Quit,
+    /// SIGHUP.
+    Hup,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGWINCH, Apache's graceful end.
+    Winch,
 }
 
 /// How a worker is handed the sockets it inherits.
@@ -142,6 +190,13 @@ pub struct Health {
     pub fall: u32,
     /// Successes in a row that bring it back. Default 2.
     pub rise: u32,
+    /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
+    /// for as long. Default 1 s; 0 off.
+    pub heartbeat: Duration,
+    /// A worker that seems hung and uses no CPU time for this long is killed and replaced. Default 3 s; 0 never.
+    pub hang_timeout: Duration,
+    /// The same for one that computes all the time. Default 30 s; 0 never.
+    pub busy_timeout: Duration,
 }
 
 /// What a probe asks.
@@ -231,8 +286,15 @@ impl Pool {
             keepalive: Duration::from_secs(60),
             hold_timeout: Duration::from_secs(10),
             max_connections: None,
+            drain: Drain::Auto,
             drain_timeout: Duration::from_secs(30),
+            stop_signal: StopSignal::Term,
             kill_timeout: Duration::from_secs(10),
+            settle: Duration::ZERO,
+            max_surge: 1,
+            max_memory: None,
+            max_age: Duration::ZERO,
+            recover_queue: true,
             restart: Restart::default(),
         }
     }
@@ -247,6 +309,9 @@ impl Default for Health {
             timeout: Duration::from_secs(1),
             fall: 3,
             rise: 2,
+            heartbeat: Duration::from_secs(1),
+            hang_timeout: Duration::from_secs(3),
+            busy_timeout: Duration::from_secs(30),
         }
     }
 }

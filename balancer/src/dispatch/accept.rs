@@ -111,7 +111,7 @@ impl AcceptLoop {
                 Turn::More => tokio::task::yield_now().await,
                 Turn::Exhausted => {
                     if !was_exhausted {
-                        warn!(pool = %self.lane.pool.config.name, "out of descriptors or memory: accepting pauses");
+                        warn!(pool = %self.lane.pool.name, "out of descriptors or memory: accepting pauses");
                     }
                     sleep(PAUSE).await;
                 }

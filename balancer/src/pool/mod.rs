@@ -1,23 +1,27 @@
 //! What all parts share about one application.
 
+pub mod operation;
 mod status;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::config;
-use crate::mode::Acceptor;
+use crate::mode::{Acceptor, Mode};
 use crate::rotation::Rotation;
 use crate::stats::{PoolStats, SlotStats};
 use crate::strategy::{self, Picker};
 
-pub use status::{CheckStatus, ExitStatus, PoolStatus, SlotState, WorkerStatus};
+pub use status::{CheckStatus, ExitStatus, OtherStatus, PoolStatus, SlotState, WorkerStatus};
 
 /// One pool: its configuration, who is in rotation, its numbers, and what the supervisor last said of it.
 pub struct Pool {
-    /// The rules it runs by.
-    pub config: config::Pool,
+    /// Its name, which never changes.
+    pub name: String,
+    /// How a connection reaches a worker, which never changes either.
+    pub mode: Mode,
+    config: ArcSwap<config::Pool>,
     /// How many data threads serve it.
     pub threads: usize,
     /// Who may be picked right now.
@@ -26,8 +30,7 @@ pub struct Pool {
     pub picker: Picker,
     /// Counters of the pool.
     pub stats: PoolStats,
-    /// Counters of its slots, by slot number.
-    pub slots: Vec<Arc<SlotStats>>,
+    slots: ArcSwap<Vec<Arc<SlotStats>>>,
     /// The public addresses as bound (port 0 replaced), in the order of the configuration.
     pub listening: Vec<config::Address>,
     /// What the supervisor last published; read by API, metrics and page.
@@ -38,12 +41,36 @@ impl Pool {
     /// Whether the master sees this pool's connections. Where the workers accept by themselves it sees none, and what it
     /// did not see is not 0.
     pub fn is_observed(&self) -> bool {
-        self.config.mode.acceptor() == Acceptor::Master
+        self.mode.acceptor() == Acceptor::Master
     }
 
     /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
-    pub fn chosen_by(&self) -> &str {
-        if self.is_observed() { &self.config.strategy } else { "kernel" }
+    pub fn chosen_by(&self) -> String {
+        if self.is_observed() { self.config().strategy.clone() } else { "kernel".to_owned() }
+    }
+
+    /// The rules it runs by now; a reload replaces them whole. Cheap: no lock, no allocation. Not to be held across a wait.
+    pub fn config(&self) -> Guard<Arc<config::Pool>> {
+        self.config.load()
+    }
+
+    /// Replaces the rules. Only the supervisor calls it.
+    pub(crate) fn set_config(&self, rules: Arc<config::Pool>) {
+        self.config.store(rules);
+    }
+
+    /// Counters of its slots, by slot number: of every slot there ever was, since counters only grow.
+    pub fn slots(&self) -> Guard<Arc<Vec<Arc<SlotStats>>>> {
+        self.slots.load()
+    }
+
+    /// Makes room for slots up to `count`. Only the supervisor calls it.
+    pub(crate) fn grow(&self, count: usize) {
+        let mut slots = self.slots.load_full();
+        if slots.len() < count {
+            Arc::make_mut(&mut slots).resize_with(count, Arc::default);
+            self.slots.store(slots);
+        }
     }
 
     /// A pool with no worker yet, of `workers` slots, served by `threads` data threads.
@@ -53,9 +80,11 @@ impl Pool {
             rotation: Rotation::default(),
             picker: Picker::new((strategy.build)()),
             stats: PoolStats::new(threads),
-            slots: (0..workers).map(|_| Arc::default()).collect(),
+            slots: ArcSwap::from_pointee((0..workers).map(|_| Arc::default()).collect()),
             status: ArcSwap::from_pointee(PoolStatus::new(workers)),
-            config,
+            name: config.name.clone(),
+            mode: config.mode,
+            config: ArcSwap::from_pointee(config),
             threads,
             listening,
         }

@@ -1,7 +1,9 @@
 //! What the supervisor says of a pool: plain data, published whole after every change.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::operation::{Report, Verb};
 use crate::rotation::{Endpoint, Gate, SlotId};
 
 /// Where a slot's life stands. The same words in CLI, metrics, API and page.
@@ -62,6 +64,12 @@ pub struct PoolStatus {
     pub gate: Gate,
     /// True once the master was asked to stop.
     pub is_stopping: bool,
+    /// How many workers there shall be.
+    pub desired: u32,
+    /// What is being done to the pool by order, if anything.
+    pub operation: Option<Verb>,
+    /// The last order that was carried out.
+    pub last_report: Option<Arc<Report>>,
     /// One entry a slot, in slot order.
     pub workers: Vec<WorkerStatus>,
 }
@@ -75,6 +83,8 @@ pub struct WorkerStatus {
     pub state: SlotState,
     /// When it came to that state.
     pub since: SystemTime,
+    /// The generation of its process, or of its last one.
+    pub generation: u64,
     /// The process, while there is one.
     pub pid: Option<u32>,
     /// When that process was started.
@@ -91,6 +101,23 @@ pub struct WorkerStatus {
     pub last_exit: Option<ExitStatus>,
     /// What the last probe said.
     pub last_check: Option<CheckStatus>,
+    /// Further processes in this slot: the one that is coming, those that are leaving.
+    pub others: Vec<OtherStatus>,
+}
+
+/// A process in a slot beside the one that serves it.
+#[derive(Clone, Debug)]
+pub struct OtherStatus {
+    /// Where its life stands: `starting` for one that comes, `draining` or `stopping` for one that goes.
+    pub state: SlotState,
+    /// Its generation.
+    pub generation: u64,
+    /// The process, once it exists.
+    pub pid: Option<u32>,
+    /// When it was started.
+    pub started: SystemTime,
+    /// Connections it still has, where the master sees them.
+    pub active: usize,
 }
 
 /// How a process ended.
@@ -126,6 +153,7 @@ impl PoolStatus {
             slot: SlotId(slot),
             state: SlotState::Starting,
             since: SystemTime::now(),
+            generation: 1,
             pid: None,
             started: None,
             endpoint: None,
@@ -134,8 +162,17 @@ impl PoolStatus {
             restarts: 0,
             last_exit: None,
             last_check: None,
+            others: Vec::new(),
         };
-        Self { generation: 1, gate: Gate::Hold, is_stopping: false, workers: (0..workers).map(slot).collect() }
+        Self {
+            generation: 1,
+            gate: Gate::Hold,
+            is_stopping: false,
+            desired: workers,
+            operation: None,
+            last_report: None,
+            workers: (0..workers).map(slot).collect(),
+        }
     }
 
     /// How many workers are in rotation.

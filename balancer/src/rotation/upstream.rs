@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use crate::os::pidfd::is_exiting;
-use crate::stats::SlotStats;
+use crate::stats::{Counter, Outcome, SlotStats};
 
 /// A worker's stable place in its pool, from 0. A pid is not stable; this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,8 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// The counters of its slot.
     pub stats: Arc<SlotStats>,
+    /// How this incarnation's connections ended, by [`Outcome`]: what its drain is judged by.
+    pub closes: [Counter; Outcome::COUNT],
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
     ended_well: OnceLock<bool>,
@@ -103,6 +105,7 @@ impl Upstream {
             incarnation,
             endpoint,
             stats,
+            closes: Default::default(),
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),
             ended_well: OnceLock::new(),

@@ -36,7 +36,9 @@ labels! {
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
-        /// Still open at a drain deadline, and cut.
+        /// Owed nothing while its worker drained, and was closed by FIN.
+        Closed = "closed",
+        /// Still owed something at a drain deadline, and cut.
         Cut = "cut",
     }
 }
@@ -84,6 +86,14 @@ labels! {
         Crash = "crash",
         /// It never became ready.
         NeverReady = "never_ready",
+        /// It was hung, and killed.
+        Hung = "hung",
+        /// It used more than `max-memory`.
+        Memory = "memory",
+        /// It was older than `max-age`.
+        Age = "age",
+        /// By order: a reload or a restart.
+        Order = "order",
     }
 }
 

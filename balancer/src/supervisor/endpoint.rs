@@ -1,10 +1,15 @@
 //! The private endpoint of one incarnation: chosen at its start, given back at its end.
 //!
 //! A new process gets a new one. Two processes on one path would take it from each other, and a port that the old one has
-//! just left may still be refused to the new one.
+//! just left may still be refused to the new one. The exception is a listener that the master made and keeps: it goes on
+//! to the heir of a worker that died, and what waits in its queue with it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Resources;
 use crate::config::{self, EndpointKind};
@@ -15,6 +20,8 @@ use crate::rotation::Endpoint;
 /// An endpoint, and where to give it back when dropped.
 pub(super) struct PrivateEndpoint {
     pub(super) endpoint: Endpoint,
+    /// Where the master made it and keeps it.
+    pub(super) listener: Option<Arc<OwnedFd>>,
     resources: Arc<Resources>,
 }
 
@@ -23,19 +30,33 @@ impl PrivateEndpoint {
     ///
     /// # Errors
     ///
-    /// No port is free, or the path is longer than a unix socket's may be.
+    /// No port is free, the path is longer than a unix socket's may be, or the listener cannot be made.
     pub(super) fn choose(pool: &config::Pool, resources: &Arc<Resources>) -> Result<Self, StartError> {
         let failed = |source| StartError { stage: "choosing an endpoint".to_owned(), source };
+        let mut listener = None;
         let endpoint = match (pool.mode.inherits(), pool.endpoint) {
             (Inherits::Nothing, EndpointKind::Port) => {
                 let port = resources.take_port().map_err(failed)?;
                 Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             }
             (Inherits::Nothing, EndpointKind::Unix) => Endpoint::Unix(resources.fresh_path("w").map_err(failed)?),
+            (Inherits::Nothing, EndpointKind::Inherited) => {
+                let path = resources.fresh_path("w").map_err(failed)?;
+                listener = Some(Arc::new(listen(&path, pool.backlog).map_err(failed)?));
+                Endpoint::Unix(path)
+            }
             (Inherits::PublicListeners | Inherits::SlotListener | Inherits::Channel, _) => Endpoint::Inherited,
         };
-        Ok(Self { endpoint, resources: Arc::clone(resources) })
+        Ok(Self { endpoint, listener, resources: Arc::clone(resources) })
     }
+}
+
+/// A unix listener, blocking: that is what a plain `accept` in any language expects.
+fn listen(path: &Path, backlog: u32) -> std::io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
 }
 
 impl Drop for PrivateEndpoint {

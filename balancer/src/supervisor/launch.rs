@@ -53,7 +53,7 @@ pub(super) fn spec(
     for (name, value) in &pool.env {
         set(name, value.as_ref());
     }
-    if *birth.endpoint != Endpoint::Inherited {
+    if birth.listen.is_empty() {
         set(protocol::PORT, &port);
         set(protocol::HOST, "127.0.0.1".as_ref());
     }

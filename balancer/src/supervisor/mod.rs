@@ -21,6 +21,7 @@ mod slot;
 mod warden;
 mod watch;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -31,6 +32,7 @@ use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
 use crate::os::child::ChildEvent;
 use crate::pool::Pool;
+use crate::pool::operation::{Ask, Progress};
 use crate::rotation::SlotId;
 use notify::Said;
 use probe::Verdict;
@@ -46,8 +48,15 @@ pub trait Connections: Send + Sync {
     /// That process has ended: what it said is still delivered, what something else holds open is reset.
     fn orphan(&self, slot: SlotId, incarnation: u64);
 
-    /// Ends what is open on that process now.
+    /// From now on closes each connection of that process that is owed nothing and was silent for a second.
+    fn quieten(&self, slot: SlotId, incarnation: u64);
+
+    /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest.
     fn cut(&self, slot: SlotId, incarnation: u64);
+
+    /// Gives these to other workers: the far ends of connections of ours that waited in a dead process's queue, each with
+    /// what a client has sent.
+    fn adopt(&self, recovered: Vec<OwnedFd>);
 }
 
 /// What the application asks of a pool.
@@ -65,6 +74,7 @@ pub enum Order {
 #[derive(Debug)]
 enum Input {
     Order(Order),
+    Ask(Ask, mpsc::UnboundedSender<Progress>),
     Worker { slot: usize, incarnation: u64, news: News },
 }
 
@@ -118,6 +128,11 @@ impl Supervisor {
     /// Passes an order on; nothing if the pool has ended.
     pub fn order(&self, order: Order) {
         let _ = self.inputs.send(Input::Order(order));
+    }
+
+    /// Asks the pool to do something; `reply` is told how it goes, and is dropped without a last word if the pool ends.
+    pub fn operate(&self, ask: Ask, reply: mpsc::UnboundedSender<Progress>) {
+        let _ = self.inputs.send(Input::Ask(ask, reply));
     }
 
     /// For the data path.

@@ -21,12 +21,15 @@ impl Warden {
             self.published = chosen;
         }
         // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
-        let is_open = has_workers || self.pool.config.mode.acceptor() == Acceptor::Workers;
+        let is_open = has_workers || self.pool.mode.acceptor() == Acceptor::Workers;
         let gate = self.keeper.gate(is_open, Instant::now());
         self.pool.rotation.set_gate(gate);
         self.pool.status.store(Arc::new(PoolStatus {
             generation: 1,
             gate,
+            desired: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
+            operation: None,
+            last_report: None,
             is_stopping: self.is_stopping || gate == crate::rotation::Gate::Closing,
             workers: self.members.iter().map(|member| member.status()).collect(),
         }));

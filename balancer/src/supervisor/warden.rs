@@ -50,10 +50,10 @@ impl Warden {
         let now = Instant::now();
         let context = Context { pool: Arc::clone(&pool), resources: Arc::clone(&resources), connections, inputs };
         let context = Arc::new(context);
-        let members = (0..pool.slots.len()).map(|index| Member::new(index, &context)).collect();
+        let members = (0..pool.slots().len()).map(|index| Member::new(index, &context)).collect();
         Self {
-            keeper: Keeper::new(pool.config.hold_timeout, now),
-            boot: Boot::new(now + pool.config.ready_timeout),
+            keeper: Keeper::new(pool.config().hold_timeout, now),
+            boot: Boot::new(now + pool.config().ready_timeout),
             pool,
             resources,
             members,
@@ -113,7 +113,7 @@ impl Warden {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.watch.look_if_due(&self.pool.config, &self.pool.stats, now);
+        self.watch.look_if_due(&self.pool.config(), &self.pool.stats, now);
         for index in 0..self.members.len() {
             self.tell(index, Event::Tick);
             self.members[index].probe_if_due(now);
@@ -127,12 +127,16 @@ impl Warden {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Order(Order::Close) if self.pool.config.mode.acceptor() == Acceptor::Master => self.keeper.close(),
+            Input::Order(Order::Close) if self.pool.mode.acceptor() == Acceptor::Master => self.keeper.close(),
             // Where the workers accept, their drain is what closes the listeners: it does not wait for other pools.
             Input::Order(Order::Close | Order::Stop) => self.stop(Event::Stop),
             Input::Order(Order::Kill) => {
                 self.is_killing = true;
                 self.stop(Event::Kill);
+            }
+            Input::Ask(ask, reply) => {
+                let _ = reply
+                    .send(crate::pool::operation::Progress::Refused(format!("{} is not built", ask.verb().name())));
             }
             Input::Worker { slot, incarnation, news } => {
                 // A late word of a process that is no more changes nothing, but its last words belong to its story.
@@ -166,7 +170,7 @@ impl Warden {
             News::Child(ChildEvent::Exited(exit)) => {
                 member.exited(Some(exit));
                 // It may have died of a listener that was shut down, and so would its heir.
-                self.watch.look(&self.pool.config, &self.pool.stats, now);
+                self.watch.look(&self.pool.config(), &self.pool.stats, now);
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(said).then_some(Event::Ready(incarnation)),
@@ -243,7 +247,7 @@ impl Warden {
                 }
                 member.end(Ending::Kill);
             }
-            Effect::Restarted(cause) => self.pool.slots[index].restarts[cause as usize].increment(),
+            Effect::Restarted(cause) => self.pool.slots()[index].restarts[cause as usize].increment(),
         }
         None
     }
@@ -251,7 +255,7 @@ impl Warden {
     fn slot_failed(&mut self, index: usize) {
         let member = &self.members[index];
         let story = member.story();
-        match self.pool.config.restart.give_up {
+        match self.pool.config().restart.give_up {
             GiveUp::Never => tracing::error!(
                 worker = %story.worker, last = %story.what,
                 "ended too often; tried again at the longest backoff"
@@ -268,7 +272,7 @@ impl Warden {
             return;
         }
         let stories: Vec<_> = self.members.iter().map(Member::story).collect();
-        if let Some(failure) = self.boot.verdict(&self.pool.config, &stories, Instant::now()) {
+        if let Some(failure) = self.boot.verdict(&self.pool.config(), &stories, Instant::now()) {
             self.give_up(failure);
         }
     }

@@ -10,12 +10,12 @@ use crate::stats::catalog::{self, Metric};
 use crate::stats::{AcceptError, Check, ConnectError, Counter, Outcome, Refusal, Restart, SlotStats, Stream};
 
 pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sample, scrape: &mut Scrape) {
-    let name = pool.config.name.as_str();
+    let name = pool.name.as_str();
     let status = pool.status.load();
     let is_ready = snapshot::is_ready(pool, &status) && !source.is_stopping();
 
-    scrape.count(&catalog::POOL_INFO, &[name, pool.chosen_by(), pool.config.mode.name()], 1);
-    scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], pool.slots.len() as u64);
+    scrape.count(&catalog::POOL_INFO, &[name, &pool.chosen_by(), pool.mode.name()], 1);
+    scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], u64::from(pool.status.load().desired));
     scrape.count(&catalog::POOL_GENERATION, &[name], status.generation);
     scrape.count(&catalog::POOL_READY, &[name], u64::from(is_ready));
     for state in SlotState::ALL {
@@ -28,7 +28,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
         connections(source, name, pool, scrape);
     }
     supervision(name, pool, scrape);
-    for (slot, stats) in pool.slots.iter().enumerate() {
+    for (slot, stats) in pool.slots().iter().enumerate() {
         let slot_name = slot.to_string();
         let labels = [name, &slot_name];
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
@@ -49,7 +49,7 @@ fn worker_of(status: &PoolStatus, slot: u32) -> Option<&WorkerStatus> {
 
 fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     let stats = &pool.stats;
-    let limit = [pool.config.max_connections, source.master.max_connections].into_iter().flatten().min();
+    let limit = [pool.config().max_connections, source.master.max_connections].into_iter().flatten().min();
     scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
     scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
     scrape.count(&catalog::CONNECTIONS_LIMIT, &[name], limit.unwrap_or(0) as u64);

@@ -39,7 +39,7 @@ fn the_catalogue_is_exported_whole_from_the_start_and_nothing_else_is() {
 fn no_series_appears_or_vanishes_later() {
     let server = Server::start(vec![pool("api")]);
     let before: BTreeSet<String> = series(&server.get("/metrics").body).into_keys().map(str::to_owned).collect();
-    let stats = &server.pools[0].slots[1];
+    let stats = &server.pools[0].slots()[1];
     stats.closes[Outcome::Cut as usize].increment();
     server.pools[0].stats.duration.shard(0).record(Duration::from_secs(1));
     for path in ["/", "/nothing", "/readyz", "/api/v1/state"] {
@@ -82,10 +82,10 @@ fn metrics_and_state_agree() {
     pool.stats.accepted.add(41);
     pool.stats.active.add(3);
     pool.stats.refused[Refusal::NoWorker as usize].add(2);
-    pool.slots[0].connections.add(40);
-    pool.slots[1].connections.add(5);
-    pool.slots[1].closes[Outcome::Finished as usize].add(4);
-    let upstream = Upstream::new(SlotId(0), 1, Endpoint::Unix("/nowhere".into()), Arc::clone(&pool.slots[0]));
+    pool.slots()[0].connections.add(40);
+    pool.slots()[1].connections.add(5);
+    pool.slots()[1].closes[Outcome::Finished as usize].add(4);
+    let upstream = Upstream::new(SlotId(0), 1, Endpoint::Unix("/nowhere".into()), Arc::clone(&pool.slots()[0]));
     let upstream = Arc::new(upstream);
     upstream.set_standing(Standing::Up);
     pool.rotation.publish(Snapshot { upstreams: vec![Arc::clone(&upstream)] });

@@ -103,6 +103,34 @@ pub(in crate::config) const LIMIT_OR_OFF: Codec<Option<usize>> = Codec {
     show: |limit| Some(limit.map_or_else(|| quoted("off"), |n| n.to_string())),
 };
 
+/// Bytes in a unit.
+const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// A bound on memory, at least 1 MiB.
+pub(in crate::config) const SIZE_OR_OFF: Codec<Option<u64>> = Codec {
+    expects: "\"off\" or a size of at least 1 MiB, such as \"512MiB\" or \"2GiB\"",
+    read: |value| {
+        let text = value.text().ok_or(Wrong::Expected)?.trim();
+        if text == "off" {
+            return Ok(None);
+        }
+        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(Wrong::Expected)?;
+        let (number, unit) = text.split_at(split);
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or(Wrong::Expected)?;
+        let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(*factor));
+        bytes.filter(|bytes| *bytes >= 1 << 20).map(Some).ok_or(Wrong::Expected)
+    },
+    show: |size| {
+        Some(size.map_or_else(
+            || quoted("off"),
+            |bytes| {
+                let (name, factor) = UNITS.iter().rev().find(|(_, factor)| bytes % factor == 0).unwrap_or(&UNITS[0]);
+                quoted(&format!("{}{name}", bytes / factor))
+            },
+        ))
+    },
+};
+
 /// How many workers.
 pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
     expects: "\"auto\", \"max\", a count from 1 to 1024, or a negative number of CPUs to leave free",

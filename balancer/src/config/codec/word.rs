@@ -1,7 +1,7 @@
 //! Words of a fixed list.
 
-use super::super::value::{Value, nearest};
-use super::super::{Contract, EndpointKind, GiveUp, LogFormat, ProxyProtocol, Ready};
+use super::super::value::{Raw, Value, nearest};
+use super::super::{Contract, Drain, EndpointKind, GiveUp, LogFormat, ProxyProtocol, Ready, StopSignal};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
 use crate::strategy;
@@ -30,13 +30,59 @@ pub(in crate::config) const READY: Codec<Ready> = Codec {
     show: |ready| show_word(ready, READY_WORDS),
 };
 
-const ENDPOINT_WORDS: &[(&str, EndpointKind)] = &[("port", EndpointKind::Port), ("unix", EndpointKind::Unix)];
+const ENDPOINT_WORDS: &[(&str, EndpointKind)] =
+    &[("port", EndpointKind::Port), ("unix", EndpointKind::Unix), ("inherited", EndpointKind::Inherited)];
 
 /// What private endpoint a worker gets.
 pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
-    expects: "\"port\" or \"unix\"",
+    expects: "\"port\", \"unix\" or \"inherited\"",
     read: |value| read_word(value, ENDPOINT_WORDS),
     show: |endpoint| show_word(endpoint, ENDPOINT_WORDS),
+};
+
+const DRAIN_WORDS: &[(&str, Drain)] =
+    &[("auto", Drain::Auto), ("signal", Drain::Signal), ("quiet", Drain::Quiet), ("closed", Drain::Closed)];
+
+/// How a worker that leaves is brought to its end.
+pub(in crate::config) const DRAIN: Codec<Drain> = Codec {
+    expects: "\"auto\", \"signal\", \"quiet\" or \"closed\"",
+    read: |value| read_word(value, DRAIN_WORDS),
+    show: |drain| show_word(drain, DRAIN_WORDS),
+};
+
+const STOP_SIGNAL_WORDS: &[(&str, StopSignal)] = &[
+    ("TERM", StopSignal::Term),
+    ("INT", StopSignal::Int),
+    ("QUIT", StopSignal::Quit),
+    ("HUP", StopSignal::Hup),
+    ("USR1", StopSignal::Usr1),
+    ("USR2", StopSignal::Usr2),
+    ("WINCH", StopSignal::Winch),
+];
+
+/// What tells a worker to end.
+pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
+    expects: "\"TERM\", \"INT\", \"QUIT\", \"HUP\", \"USR1\", \"USR2\" or \"WINCH\"",
+    read: |value| {
+        let plain = value.text().and_then(|text| text.strip_prefix("SIG"));
+        match STOP_SIGNAL_WORDS.iter().find(|(word, _)| plain == Some(word)) {
+            Some((_, meant)) => Ok(*meant),
+            None => read_word(value, STOP_SIGNAL_WORDS),
+        }
+    },
+    show: |signal| show_word(signal, STOP_SIGNAL_WORDS),
+};
+
+/// Yes or no.
+pub(in crate::config) const SWITCH: Codec<bool> = Codec {
+    expects: "true or false",
+    read: |value| match (&value.raw, value.text()) {
+        (Raw::Boolean(is_on), _) => Ok(*is_on),
+        (_, Some("true")) => Ok(true),
+        (_, Some("false")) => Ok(false),
+        _ => Err(Wrong::Expected),
+    },
+    show: |is_on| Some(is_on.to_string()),
 };
 
 const CONTRACT_WORDS: &[(&str, Contract)] = &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds)];

@@ -75,7 +75,7 @@ impl Connection {
         let lease = lane.pool.picker.pick(&lane.pool.rotation, &context);
         // The connect comes first: meanwhile the client's first bytes arrive.
         let begun = lease.map(|lease| (connect::begin(&lease.upstream().endpoint, &lane.ephemeral), lease));
-        let header = proxy_header(lane.pool.config.proxy_protocol, &client);
+        let header = proxy_header(lane.pool.config().proxy_protocol, &client);
         let early = early_bytes(&client.socket, &header);
         let client = Stream::register(client.socket, client.family)?;
         lane.pool.stats.active.add(1);
@@ -129,12 +129,12 @@ impl Connection {
         }
         let pool = &self.lane().pool;
         pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
-        self.place.due_when_silent(pool.config.idle_timeout);
+        self.place.due_when_silent(pool.config().idle_timeout);
         self.stage = Stage::Relaying;
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
-        let half_closed = self.lane().pool.config.half_closed_timeout;
+        let half_closed = self.lane().pool.config().half_closed_timeout;
         let (Some(upstream), Some(lease)) = (&mut self.upstream, &self.lease) else { return Poll::Ready(()) };
         let mut ends =
             Ends { client: &mut self.client, upstream, place: &self.place, worker: lease.upstream(), half_closed };
@@ -201,7 +201,10 @@ impl Drop for Connection {
         let (stats, life) = (&lane.pool.stats, self.accepted.elapsed());
         let slot = self.lease.as_ref().filter(|_| is_assigned).map(|lease| lease.upstream());
         match slot {
-            Some(upstream) => upstream.stats.closes[self.outcome as usize].increment(),
+            Some(upstream) => {
+                upstream.stats.closes[self.outcome as usize].increment();
+                upstream.closes[self.outcome as usize].increment();
+            }
             None => stats.unassigned[self.outcome as usize].increment(),
         }
         stats.duration.shard(lane.thread).record(life);
@@ -211,7 +214,7 @@ impl Drop for Connection {
             lane.tally.cut.fetch_add(1, Ordering::SeqCst);
         }
         let slot = slot.map(|upstream| upstream.slot.0);
-        debug!(pool = %lane.pool.config.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
+        debug!(pool = %lane.pool.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
     }
 }
 

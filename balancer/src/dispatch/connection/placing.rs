@@ -71,7 +71,7 @@ impl Connection {
         }
         loop {
             let Some(search) = &mut self.search else { return Poll::Pending };
-            let left = pool.config.assignment_timeout.saturating_sub(search.since.elapsed());
+            let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() {
                 let has_failed = search.failed.is_some();
                 self.give_up(if has_failed { Outcome::Unreachable } else { Outcome::NoUpstream });
@@ -141,7 +141,7 @@ impl Connection {
             self.reached();
         } else {
             self.stage = Stage::Connecting;
-            self.place.due_in(self.lane().pool.config.connect_timeout);
+            self.place.due_in(self.lane().pool.config().connect_timeout);
         }
     }
 

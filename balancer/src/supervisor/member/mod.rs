@@ -16,7 +16,7 @@ use super::launch::{self, Birth};
 use super::notify::{NotifySocket, Said};
 use super::slot::Slot;
 use super::{Connections, Input, News, Resources};
-use crate::config::{Probe, Ready};
+use crate::config::{self, Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
 use crate::output::{Capture, Output};
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
@@ -81,9 +81,9 @@ impl Member {
     pub(super) fn new(index: usize, context: &Arc<Context>) -> Self {
         let mut chance = fastrand::Rng::new();
         Self {
-            slot: Slot::new(context.pool.config.clone(), chance.u64(..)),
+            slot: Slot::new(config::Pool::clone(&context.pool.config()), chance.u64(..)),
             id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
-            stats: Arc::clone(&context.pool.slots[index]),
+            stats: Arc::clone(&context.pool.slots()[index]),
             context: Arc::clone(context),
             process: None,
             state: SlotState::Stopped,
@@ -99,7 +99,7 @@ impl Member {
 
     /// `pool/slot`.
     pub(super) fn name(&self) -> String {
-        format!("{}/{}", self.context.pool.config.name, self.id)
+        format!("{}/{}", self.context.pool.name, self.id)
     }
 
     fn pid(&self) -> u32 {
@@ -125,7 +125,7 @@ impl Member {
             move |source| StartError { stage, source }
         };
         let Context { pool, resources, .. } = &*self.context;
-        let private = PrivateEndpoint::choose(&pool.config, resources)?;
+        let private = PrivateEndpoint::choose(&pool.config(), resources)?;
         let endpoint = private.endpoint.clone();
         let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
@@ -135,13 +135,13 @@ impl Member {
         let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let birth = Birth {
             slot: self.id,
-            workers: u32::try_from(pool.slots.len()).unwrap_or(u32::MAX),
+            workers: u32::try_from(pool.slots().len()).unwrap_or(u32::MAX),
             generation: 1,
             endpoint: &endpoint,
             notify: &notify_path,
             listen,
         };
-        let spec = launch::spec(&pool.config, &birth, &resources.inherited, resources.nofile);
+        let spec = launch::spec(&pool.config(), &birth, &resources.inherited, resources.nofile);
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
             spec,
@@ -187,7 +187,7 @@ impl Member {
 
     /// The program runs. True if that is all that ready means here.
     pub(super) fn executed(&mut self, now: Instant) -> bool {
-        let ready = self.context.pool.config.ready;
+        let ready = self.context.pool.config().ready;
         tracing::debug!(worker = %self.name(), pid = self.pid(), "worker executed");
         if let Some(process) = &mut self.process {
             process.next_look = Some(now + LOOK_AFTER);
@@ -198,7 +198,7 @@ impl Member {
 
     /// The program could not be started. True if there is no process whose exit follows.
     pub(super) fn start_failed(&mut self, error: &StartError) -> bool {
-        let what = format!("cannot start `{}`: {error}: {}", self.context.pool.config.program, error.source);
+        let what = format!("cannot start `{}`: {error}: {}", self.context.pool.config().program, error.source);
         tracing::error!(worker = %self.name(), "{what}");
         self.last_start_failed = true;
         match &mut self.process {
@@ -283,7 +283,7 @@ impl Member {
         // Only a port can be reached from elsewhere, and the look is dear.
         let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
         process.next_look = (can_be_exposed && self.id == SlotId(0) && !self.looked_exposed).then_some(now);
-        process.next_probe = (self.context.pool.config.health.probe != Probe::None).then_some(now);
+        process.next_probe = (self.context.pool.config().health.probe != Probe::None).then_some(now);
         let took = now - process.launched;
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
         if self.state == SlotState::Suspect {
@@ -324,7 +324,7 @@ impl Member {
 
     /// It was not ready in time: that is its story, not the signal that ends it.
     pub(super) fn late(&mut self) {
-        let timeout = humantime::format_duration(self.context.pool.config.ready_timeout);
+        let timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         tracing::warn!(worker = %self.name(), pid = self.pid(), "not ready within {timeout}: ending it");
         if let Some(process) = &mut self.process {
             process.start_error = Some(format!("not ready within {timeout}"));

@@ -43,12 +43,12 @@ impl Member {
         process.next_probe = None;
         let endpoint = process.upstream.endpoint.clone();
         let incarnation = process.upstream.incarnation;
-        let rules = &self.context.pool.config.health;
+        let rules = &self.context.pool.config().health;
         let question = match &rules.probe {
             Probe::None => Probe::Tcp,
             asked => asked.clone(),
         };
-        let header = proxy_header::of_probe(self.context.pool.config.proxy_protocol);
+        let header = proxy_header::of_probe(self.context.pool.config().proxy_protocol);
         let (timeout, report) = (rules.timeout, self.reporter(incarnation));
         tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
     }
@@ -56,7 +56,7 @@ impl Member {
     /// Notes a verdict and sets the next probe.
     pub(in crate::supervisor) fn probed(&mut self, verdict: Option<Verdict>, now: Instant) {
         let state = self.slot.state();
-        let rules = &self.context.pool.config.health;
+        let rules = &self.context.pool.config().health;
         let Some(process) = &mut self.process else { return };
         let wait = match state {
             SlotState::Starting => readiness_pause(now - process.launched),

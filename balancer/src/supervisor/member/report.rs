@@ -27,6 +27,8 @@ impl Member {
             slot: self.id,
             state: self.state,
             since: self.since,
+            generation: 1,
+            others: Vec::new(),
             pid: process.and_then(|process| process.pid),
             started: process.map(|process| process.started),
             endpoint: process.map(|process| process.upstream.endpoint.clone()),
@@ -40,7 +42,7 @@ impl Member {
 
     /// For the end of a start that failed.
     pub(in crate::supervisor) fn story(&self) -> Story {
-        let ready_timeout = humantime::format_duration(self.context.pool.config.ready_timeout);
+        let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         let listens_elsewhere = self.process.as_ref().and_then(|process| process.last_look.clone());
         let not_ready = || match self.process.as_ref() {
             Some(process) if process.upstream.endpoint == Endpoint::Inherited => {

@@ -1,0 +1,195 @@
+//! What may be asked of a running pool, and what came of it: plain data.
+//!
+//! The ledger is the point: every operation says what it cost the clients, and fails if one was lost.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::config;
+
+/// What is done to a pool by order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// New workers take the place of all, one after the other, the old ones drained.
+    Reload,
+    /// The number of workers changes.
+    Scale,
+    /// Workers are drained and ended, then started again.
+    Restart,
+    /// Workers are drained and ended, and stay so.
+    Stop,
+    /// Stopped workers are started.
+    Start,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Verb; 5] = [Verb::Reload, Verb::Scale, Verb::Restart, Verb::Stop, Verb::Start];
+
+    /// The word in commands, metrics, logs and pages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verb::Reload => "reload",
+            Verb::Scale => "scale",
+            Verb::Restart => "restart",
+            Verb::Stop => "stop",
+            Verb::Start => "start",
+        }
+    }
+}
+
+/// Which slots of a pool are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// From the first number to the last, both included.
+    Slots(u32, u32),
+}
+
+impl Which {
+    /// Whether `slot` is meant.
+    pub fn includes(self, slot: u32) -> bool {
+        match self {
+            Which::All => true,
+            Which::Slots(first, last) => (first..=last).contains(&slot),
+        }
+    }
+}
+
+/// What a pool is asked to do.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// New workers by these rules; those that the master's start fixed (name, mode, `listen`) are the present ones.
+    Reload(Arc<config::Pool>),
+    /// So many workers, 1 to 1024.
+    Scale(u32),
+    /// Drain, end and start again.
+    Restart(Which),
+    /// Drain and end, and stay so.
+    Stop(Which),
+    /// Start what is stopped.
+    Start(Which),
+}
+
+impl Ask {
+    /// What it is called.
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Ask::Reload(_) => Verb::Reload,
+            Ask::Scale(_) => Verb::Scale,
+            Ask::Restart(_) => Verb::Restart,
+            Ask::Stop(_) => Verb::Stop,
+            Ask::Start(_) => Verb::Start,
+        }
+    }
+}
+
+/// A step of an operation, for those who watch it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It began.
+    Began {
+        /// What is done.
+        verb: Verb,
+        /// The generation that serves.
+        generation: u64,
+        /// How many slots it is done to.
+        slots: usize,
+    },
+    /// A process of a slot is ready and in rotation.
+    Ready {
+        /// The slot.
+        slot: u32,
+        /// The new process.
+        pid: u32,
+        /// The process whose place it took, if there was one.
+        instead_of: Option<u32>,
+        /// From its start.
+        after: Duration,
+    },
+    /// A process of a slot has ended after its drain.
+    Ended {
+        /// The slot.
+        slot: u32,
+        /// The process.
+        pid: u32,
+        /// How it ended, in words.
+        exit: String,
+        /// From the moment it left the rotation.
+        took: Duration,
+        /// Connections that it still finished, where the master sees them.
+        finished: Option<u64>,
+        /// Connections that were open at the end of its drain and were cut.
+        cut: u64,
+    },
+    /// A new process did not come up.
+    Failed {
+        /// The slot.
+        slot: u32,
+        /// Why, in words.
+        why: String,
+        /// What it last wrote, oldest first.
+        last_lines: Vec<String>,
+    },
+}
+
+/// What an operation cost the clients of its pool, from its beginning to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that ended as their two ends wanted.
+    pub served: u64,
+    /// Connections given to another worker since the first could not take them, or recovered from a dead one's queue.
+    pub moved: u64,
+    /// Idle connections that were owed nothing and were closed, by FIN, so that a drain could end.
+    pub closed: u64,
+    /// Clients turned away, or not placed in time. Lost.
+    pub refused: u64,
+    /// Connections still owed something at a drain deadline, or broken by a worker after it was told to end. Lost.
+    pub cut: u64,
+}
+
+impl Ledger {
+    /// Clients that saw the operation.
+    pub fn lost(&self) -> u64 {
+        self.refused + self.cut
+    }
+}
+
+/// The end of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What was done.
+    pub verb: Verb,
+    /// `Err` says why it did not come to its end, in words; the pool is as it was before, as far as that is possible.
+    pub result: Result<(), String>,
+    /// The generation that serves now.
+    pub generation: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub at: SystemTime,
+    /// What it cost; `None` where the master does not see the connections: not observed, which is not 0.
+    pub ledger: Option<Ledger>,
+}
+
+impl Report {
+    /// Whether it was carried out and no client was lost, as far as that was observed.
+    pub fn is_clean(&self) -> bool {
+        self.result.is_ok() && self.ledger.is_none_or(|ledger| ledger.lost() == 0)
+    }
+}
+
+/// What one who ordered an operation is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// It was not begun, since another operation is under way or the pool cannot do it; nothing was changed and nothing
+    /// follows.
+    Refused(String),
+    /// Something happened.
+    Step(Step),
+    /// It is over; nothing follows.
+    Done(Report),
+}
