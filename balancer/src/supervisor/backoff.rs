@@ -38,6 +38,11 @@ impl Backoff {
         Self { rules, streak: 0, recent: VecDeque::new(), chance: fastrand::Rng::with_seed(seed) }
     }
 
+    /// Goes by these rules from now on; what was counted stays.
+    pub(super) fn set_rules(&mut self, rules: Restart) {
+        self.rules = rules;
+    }
+
     /// Counts an exit at `now` of a process that had been ready for `ready_for`.
     pub(super) fn exited(&mut self, ready_for: Option<Duration>, now: Instant) -> Next {
         if ready_for.is_some_and(|time| time >= self.rules.reset_after) {

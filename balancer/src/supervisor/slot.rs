@@ -5,292 +5,372 @@
 //!               ^  an unasked exit: backoff (or failed) -'
 //! ```
 //!
+//! A place has one present process. While it is replaced there is an *heir* beside it, which takes its place only once it
+//! is ready; if it never is, nothing has changed. Those whose place was taken are *leaving*: they finish what they have.
+//!
 //! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.
 
+mod event;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Next};
-use super::health::{Health, Turn};
+use super::health::{Sign, Turn};
+use super::life::Life;
 use crate::config;
-use crate::mode::Acceptor;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
-/// What happens to a slot.
+pub(super) use event::{Effect, Event};
+
+/// What the slot is to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    /// It shall run.
-    Start,
-    /// The spawn budget was empty: it may start at that time.
-    Postponed(Instant),
-    /// Its process said ready, or its endpoint answered.
-    Ready(u64),
-    /// A probe of a worker that has been ready.
-    Probed(u64, bool),
-    /// Its process is gone, or never came to be.
-    Exited(u64),
-    /// Nothing is left on it: it may be told to end.
-    Drained(u64),
-    /// It shall drain and end.
-    Stop,
-    /// It shall end now.
-    Kill,
-    /// Time has passed.
-    Tick,
+enum Wish {
+    Run,
+    Stopped,
+    /// To run, once what is leaving has left.
+    Again,
 }
 
-/// What is to be done, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Start incarnation n.
-    Launch(u64),
-    /// Put it into rotation.
-    Admit,
-    /// Take it out of rotation.
-    Withdraw,
-    /// Cut what its drain left open.
-    Cut,
-    /// It was not ready in time.
-    Late,
-    /// SIGTERM to its group.
-    Terminate,
-    /// SIGKILL to its group.
-    Kill,
-    /// Count a replacement.
-    Restarted(Cause),
+#[derive(Debug)]
+struct Heir {
+    life: Life,
+    cause: Cause,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
-    Stopped,
-    Starting { deadline: Instant },
-    Ready { since: Instant },
-    Suspect { since: Instant },
-    Draining { deadline: Instant },
-    Stopping { kill_at: Option<Instant>, then: After },
-    Backoff { until: Instant, is_failed: bool },
-}
-
-/// What follows the end of a process that was told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    Stopped,
-    Again,
+struct Wait {
+    until: Instant,
+    is_failed: bool,
 }
 
 /// A slot's state machine.
 #[derive(Debug)]
 pub(super) struct Slot {
-    rules: config::Pool,
-    state: State,
-    incarnation: u64,
-    health: Health,
+    /// What its next start is by.
+    rules: Arc<config::Pool>,
+    generation: u64,
+    wish: Wish,
+    current: Option<Life>,
+    heir: Option<Heir>,
+    leaving: Vec<Life>,
+    wait: Option<Wait>,
+    last: u64,
     backoff: Backoff,
     exits: u64,
 }
 
 impl Slot {
     /// A stopped slot; `seed` makes its jitter.
-    pub(super) fn new(rules: config::Pool, seed: u64) -> Self {
+    pub(super) fn new(rules: Arc<config::Pool>, generation: u64, seed: u64) -> Self {
         let backoff = Backoff::new(rules.restart.clone(), seed);
-        Self { rules, state: State::Stopped, incarnation: 0, health: Health::default(), backoff, exits: 0 }
+        Self {
+            rules,
+            generation,
+            wish: Wish::Stopped,
+            current: None,
+            heir: None,
+            leaving: Vec::new(),
+            wait: None,
+            last: 0,
+            backoff,
+            exits: 0,
+        }
     }
 
-    /// The present incarnation, 0 before the first.
-    pub(super) fn incarnation(&self) -> u64 {
-        self.incarnation
+    /// The process that serves, or is to.
+    pub(super) fn current(&self) -> Option<&Life> {
+        self.current.as_ref()
     }
 
-    /// How many of its processes have ended, or failed to start.
+    /// The one that is to take its place.
+    pub(super) fn heir(&self) -> Option<&Life> {
+        self.heir.as_ref().map(|heir| &heir.life)
+    }
+
+    /// Those whose place was taken, oldest first.
+    pub(super) fn leaving(&self) -> &[Life] {
+        &self.leaving
+    }
+
+    /// The life of that incarnation, while it has one.
+    pub(super) fn life(&self, incarnation: u64) -> Option<&Life> {
+        self.lives().find(|life| life.incarnation == incarnation)
+    }
+
+    fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.current.iter().chain(self.heir.iter().map(|heir| &heir.life)).chain(&self.leaving)
+    }
+
+    /// The generation that its process is of, or its next one will be.
+    pub(super) fn generation(&self) -> u64 {
+        self.current.as_ref().map_or(self.generation, |life| life.generation)
+    }
+
+    /// How many of its processes have ended by themselves, or failed to start.
     pub(super) fn exits(&self) -> u64 {
         self.exits
     }
 
-    /// The state's public word.
-    pub(super) fn state(&self) -> SlotState {
-        match self.state {
-            State::Stopped => SlotState::Stopped,
-            State::Starting { .. } => SlotState::Starting,
-            State::Ready { .. } => SlotState::Ready,
-            State::Suspect { .. } => SlotState::Suspect,
-            State::Draining { .. } => SlotState::Draining,
-            State::Stopping { .. } => SlotState::Stopping,
-            State::Backoff { is_failed: false, .. } => SlotState::Backoff,
-            State::Backoff { is_failed: true, .. } => SlotState::Failed,
-        }
+    /// Whether it is to have a process.
+    pub(super) fn shall_run(&self) -> bool {
+        self.wish != Wish::Stopped
     }
 
-    /// Whether probes should come fast.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.health.is_in_doubt()
+    /// Whether it has none and will not start one.
+    pub(super) fn is_over(&self) -> bool {
+        self.wish == Wish::Stopped && self.lives().next().is_none()
+    }
+
+    /// The state's public word: that of the present process, of the wait for it, or of what is leaving.
+    pub(super) fn state(&self) -> SlotState {
+        match (&self.current, self.wait, self.leaving.last()) {
+            (Some(life), ..) => life.state(),
+            (None, Some(Wait { is_failed: false, .. }), _) => SlotState::Backoff,
+            (None, Some(Wait { is_failed: true, .. }), _) => SlotState::Failed,
+            (None, None, Some(life)) => life.state(),
+            (None, None, None) => SlotState::Stopped,
+        }
     }
 
     /// When `Tick` is due next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Starting { deadline } | State::Draining { deadline } => Some(deadline),
-            State::Stopping { kill_at, .. } => kill_at,
-            State::Backoff { until, .. } => Some(until),
-            State::Stopped | State::Ready { .. } | State::Suspect { .. } => None,
-        }
+        let lives = self.lives().filter_map(Life::next_deadline).min();
+        [lives, self.next_start()].into_iter().flatten().min()
+    }
+
+    /// When it will be tried again, while it waits for that.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.wait.map(|wait| wait.until)
+    }
+
+    /// What a start from now on is by.
+    pub(super) fn set_rules(&mut self, rules: Arc<config::Pool>, generation: u64) {
+        self.backoff.set_rules(rules.restart.clone());
+        (self.rules, self.generation) = (rules, generation);
     }
 
     /// Takes an event at `now`; says what is to be done.
     pub(super) fn on(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         match event {
             Event::Start => self.on_start(now),
-            Event::Postponed(until) => self.on_postponed(until),
-            Event::Ready(n) if n == self.incarnation => self.on_ready(now),
-            Event::Probed(n, is_ok) if n == self.incarnation => self.on_probed(is_ok, now),
-            Event::Exited(n) if n == self.incarnation => self.on_exited(now),
-            Event::Drained(n) if n == self.incarnation => self.on_drained(now),
-            Event::Stop => self.on_stop(now),
+            Event::Stop => self.on_stop(Wish::Stopped, now),
+            Event::Restart => {
+                let mut effects = self.on_stop(Wish::Again, now);
+                effects.extend(self.start_if_clear(now));
+                effects
+            }
             Event::Kill => self.on_kill(),
+            Event::Replace { rules, generation, cause } => self.on_replace(rules, generation, cause, now),
+            Event::Abandon => self.on_abandon(now),
+            Event::Postponed(n, until) => {
+                self.starting(n).into_iter().for_each(|life| life.postpone(until));
+                Vec::new()
+            }
+            Event::Ready(n) => self.on_ready(n, now),
+            Event::Sign(n, sign) => self.on_sign(n, sign, now),
+            Event::Hung(n) => self.on_hung(n),
+            Event::Exited(n) => self.on_exited(n, now),
+            Event::GateOpened(n, way) => self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect(),
+            Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Tick => self.on_tick(now),
-            Event::Ready(_) | Event::Probed(..) | Event::Exited(_) | Event::Drained(_) => Vec::new(),
         }
     }
 
-    fn launch(&mut self, now: Instant) -> Vec<Effect> {
-        self.incarnation += 1;
-        self.health = Health::default();
-        self.state = State::Starting { deadline: now + self.rules.ready_timeout };
-        vec![Effect::Launch(self.incarnation)]
+    fn present(&mut self, incarnation: u64) -> Option<&mut Life> {
+        self.current.as_mut().filter(|life| life.incarnation == incarnation)
+    }
+
+    fn leaver(&mut self, incarnation: u64) -> Option<&mut Life> {
+        self.leaving.iter_mut().find(|life| life.incarnation == incarnation)
+    }
+
+    fn starting(&mut self, incarnation: u64) -> Option<&mut Life> {
+        let heir = self.heir.as_mut().map(|heir| &mut heir.life);
+        let found = self.current.as_mut().into_iter().chain(heir).find(|life| life.incarnation == incarnation)?;
+        found.is_starting().then_some(found)
+    }
+
+    fn born(&mut self, rules: Arc<config::Pool>, generation: u64, now: Instant) -> Life {
+        self.last += 1;
+        Life::start(self.last, generation, rules, now)
+    }
+
+    fn launch(&mut self, now: Instant) -> Effect {
+        self.wait = None;
+        let life = self.born(Arc::clone(&self.rules), self.generation, now);
+        self.current = Some(life);
+        Effect::Launch(self.last)
     }
 
     fn on_start(&mut self, now: Instant) -> Vec<Effect> {
-        if matches!(self.state, State::Stopped) { self.launch(now) } else { Vec::new() }
-    }
-
-    fn on_postponed(&mut self, until: Instant) -> Vec<Effect> {
-        if let State::Starting { .. } = self.state {
-            // Incarnation numbers may have gaps, never repeats.
-            self.state = State::Backoff { until, is_failed: false };
+        if self.wish != Wish::Stopped {
+            return Vec::new();
         }
-        Vec::new()
+        self.wish = Wish::Again;
+        self.start_if_clear(now).into_iter().collect()
     }
 
-    fn on_ready(&mut self, now: Instant) -> Vec<Effect> {
-        let State::Starting { .. } = self.state else { return Vec::new() };
-        self.state = State::Ready { since: now };
-        vec![Effect::Admit]
-    }
-
-    fn on_probed(&mut self, is_ok: bool, now: Instant) -> Vec<Effect> {
-        let (State::Ready { since } | State::Suspect { since }) = self.state else { return Vec::new() };
-        match self.health.on_probe(is_ok, &self.rules.health) {
-            None => Vec::new(),
-            Some(Turn::Down) => {
-                self.state = State::Suspect { since };
-                vec![Effect::Withdraw]
-            }
-            Some(Turn::Up) => {
-                self.state = State::Ready { since: now };
-                vec![Effect::Admit]
-            }
+    /// Two processes of one slot beside each other are a replacement, and a start is none.
+    fn start_if_clear(&mut self, now: Instant) -> Option<Effect> {
+        if self.wish == Wish::Again && self.lives().next().is_none() {
+            self.wish = Wish::Run;
+            return Some(self.launch(now));
         }
+        None
     }
 
-    fn on_exited(&mut self, now: Instant) -> Vec<Effect> {
-        self.exits += 1;
-        match self.state {
-            State::Stopped | State::Backoff { .. } => Vec::new(),
-            State::Draining { .. } | State::Stopping { then: After::Stopped, .. } => {
-                self.state = State::Stopped;
-                vec![Effect::Withdraw]
-            }
-            State::Stopping { then: After::Again, .. } => self.again(Cause::NeverReady, None, now),
-            State::Starting { .. } => self.again(Cause::Crash, None, now),
-            State::Ready { since } | State::Suspect { since } => self.again(Cause::Crash, Some(now - since), now),
-        }
-    }
-
-    /// After an unasked end: at once, or after a wait.
-    fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
-        let mut effects = vec![Effect::Withdraw, Effect::Restarted(cause)];
-        match self.backoff.exited(ready_for, now) {
-            Next::After(Duration::ZERO) => effects.extend(self.launch(now)),
-            Next::After(wait) => self.state = State::Backoff { until: now + wait, is_failed: false },
-            Next::Exhausted(wait) => self.state = State::Backoff { until: now + wait, is_failed: true },
+    fn on_stop(&mut self, wish: Wish, now: Instant) -> Vec<Effect> {
+        self.wish = wish;
+        self.wait = None;
+        let mut effects = self.on_abandon(now);
+        if let Some(life) = self.current.take() {
+            effects.extend(self.let_go(life, now));
         }
         effects
     }
 
-    fn on_stop(&mut self, now: Instant) -> Vec<Effect> {
-        match self.state {
-            State::Ready { .. } | State::Suspect { .. } => {
-                self.state = State::Draining { deadline: now + self.rules.drain_timeout };
-                vec![Effect::Withdraw]
-            }
-            State::Starting { .. } => self.terminate(After::Stopped, now),
-            State::Stopping { kill_at, .. } => {
-                self.state = State::Stopping { kill_at, then: After::Stopped };
-                Vec::new()
-            }
-            State::Backoff { .. } => {
-                self.state = State::Stopped;
-                Vec::new()
-            }
-            State::Stopped | State::Draining { .. } => Vec::new(),
+    fn on_abandon(&mut self, now: Instant) -> Vec<Effect> {
+        let heir = self.heir.take();
+        heir.and_then(|heir| self.let_go(heir.life, now)).into_iter().collect()
+    }
+
+    fn let_go(&mut self, mut life: Life, now: Instant) -> Option<Effect> {
+        if life.is_unborn() {
+            return None;
         }
-    }
-
-    fn on_drained(&mut self, now: Instant) -> Vec<Effect> {
-        if let State::Draining { .. } = self.state { self.terminate(After::Stopped, now) } else { Vec::new() }
-    }
-
-    fn terminate(&mut self, then: After, now: Instant) -> Vec<Effect> {
-        // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
-        let grace = match self.rules.mode.acceptor() {
-            Acceptor::Master => self.rules.kill_timeout,
-            Acceptor::Workers => self.rules.drain_timeout + self.rules.kill_timeout,
-        };
-        self.state = State::Stopping { kill_at: Some(now + grace), then };
-        vec![Effect::Terminate]
+        let effect = life.leave(now);
+        self.leaving.push(life);
+        effect
     }
 
     fn on_kill(&mut self) -> Vec<Effect> {
-        match self.state {
-            State::Stopped => Vec::new(),
-            State::Backoff { .. } => {
-                self.state = State::Stopped;
-                Vec::new()
-            }
-            State::Starting { .. }
-            | State::Ready { .. }
-            | State::Suspect { .. }
-            | State::Draining { .. }
-            | State::Stopping { .. } => {
-                self.state = State::Stopping { kill_at: None, then: After::Stopped };
-                vec![Effect::Withdraw, Effect::Kill]
-            }
+        self.wish = Wish::Stopped;
+        self.wait = None;
+        let heir = self.heir.take().map(|heir| heir.life);
+        self.leaving.extend(heir.into_iter().chain(self.current.take()).filter(|life| !life.is_unborn()));
+        self.leaving.iter_mut().map(|life| life.kill(None)).collect()
+    }
+
+    fn on_replace(&mut self, rules: Arc<config::Pool>, generation: u64, cause: Cause, now: Instant) -> Vec<Effect> {
+        if self.wish != Wish::Run {
+            return Vec::new();
+        }
+        let mut effects = self.on_abandon(now);
+        let life = self.born(rules, generation, now);
+        effects.push(Effect::Launch(life.incarnation));
+        self.heir = Some(Heir { life, cause });
+        effects
+    }
+
+    fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        let Some(life) = self.starting(incarnation) else { return Vec::new() };
+        let settle = life.rules.settle;
+        if self.present(incarnation).is_some_and(|life| {
+            life.admit(now);
+            true
+        }) {
+            return vec![Effect::Admit(incarnation)];
+        }
+        if settle.is_zero() {
+            return self.switch(now);
+        }
+        if let Some(heir) = &mut self.heir {
+            heir.life.settle(now + settle);
+        }
+        Vec::new()
+    }
+
+    /// The heir takes the place.
+    fn switch(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(Heir { mut life, cause }) = self.heir.take() else { return Vec::new() };
+        life.admit(now);
+        let to = life.incarnation;
+        self.set_rules(Arc::clone(&life.rules), life.generation);
+        self.wait = None;
+        let old = self.current.replace(life);
+        let from = old.as_ref().map(|old| old.incarnation);
+        let mut effects = vec![Effect::Admit(to)];
+        effects.extend(old.and_then(|old| self.let_go(old, now)));
+        effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);
+        effects
+    }
+
+    fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
+        match self.present(incarnation).and_then(|life| life.sign(sign, now)) {
+            None => Vec::new(),
+            Some(Turn::Down) => vec![Effect::Suspect(incarnation)],
+            Some(Turn::Up) => vec![Effect::Admit(incarnation)],
         }
     }
 
+    fn on_hung(&mut self, incarnation: u64) -> Vec<Effect> {
+        match self.present(incarnation) {
+            Some(life) if life.seems_hung() => vec![life.kill(Some(Cause::Hung))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_exited(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        if let Some(life) = self.current.take_if(|life| life.incarnation == incarnation) {
+            self.exits += 1;
+            return self.again(life.fault.unwrap_or(Cause::Crash), life.ready_for(now), now);
+        }
+        if self.heir.take_if(|heir| heir.life.incarnation == incarnation).is_some() {
+            return vec![Effect::HeirFailed(incarnation)];
+        }
+        self.leaving.retain(|life| life.incarnation != incarnation);
+        self.start_if_clear(now).into_iter().collect()
+    }
+
+    /// After an unasked end: at once, or after a wait.
+    fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![Effect::Restarted(cause)];
+        match self.backoff.exited(ready_for, now) {
+            Next::After(Duration::ZERO) => effects.push(self.launch(now)),
+            Next::After(wait) => self.wait = Some(Wait { until: now + wait, is_failed: false }),
+            Next::Exhausted(wait) => self.wait = Some(Wait { until: now + wait, is_failed: true }),
+        }
+        effects
+    }
+
     fn on_tick(&mut self, now: Instant) -> Vec<Effect> {
-        if self.next_deadline().is_none_or(|deadline| now < deadline) {
-            return Vec::new();
+        let is_due = |life: &Life| life.next_deadline().is_some_and(|deadline| deadline <= now);
+        let mut effects = Vec::new();
+        if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
+            effects.extend(life.overdue(now));
         }
-        match self.state {
-            State::Starting { .. } => {
-                let mut effects = vec![Effect::Late];
-                effects.extend(self.terminate(After::Again, now));
-                effects
-            }
-            State::Draining { .. } => {
-                let mut effects = vec![Effect::Cut];
-                effects.extend(self.terminate(After::Stopped, now));
-                effects
-            }
-            State::Stopping { then, .. } => {
-                self.state = State::Stopping { kill_at: None, then };
-                vec![Effect::Kill]
-            }
-            State::Backoff { .. } => self.launch(now),
-            State::Stopped | State::Ready { .. } | State::Suspect { .. } => Vec::new(),
+        if self.heir.as_ref().is_some_and(|heir| is_due(&heir.life)) {
+            effects.extend(self.heir_overdue(now));
         }
+        for life in self.leaving.iter_mut().filter(|life| is_due(life)) {
+            effects.extend(life.overdue(now));
+        }
+        if self.wait.is_some_and(|wait| wait.until <= now) {
+            effects.push(self.launch(now));
+        }
+        effects
+    }
+
+    fn heir_overdue(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(mut heir) = self.heir.take() else { return Vec::new() };
+        let is_late = heir.life.is_starting();
+        if heir.life.state() == SlotState::Starting && !is_late {
+            // It has settled.
+            self.heir = Some(heir);
+            return self.switch(now);
+        }
+        let mut effects = heir.life.overdue(now);
+        if is_late {
+            effects.push(Effect::HeirFailed(heir.life.incarnation));
+            self.leaving.push(heir.life);
+        } else {
+            self.heir = Some(heir);
+        }
+        effects
     }
 }
 

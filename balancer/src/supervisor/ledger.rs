@@ -1,0 +1,84 @@
+//! What an operation cost the clients: the pool's counters at its beginning and its end, and what became of the
+//! connections of those processes that left. Pure but for reading counters.
+
+use crate::pool::Pool;
+use crate::pool::operation::Ledger;
+use crate::rotation::Upstream;
+use crate::stats::{Counter, Outcome};
+
+/// The counters of a pool at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    accepted: u64,
+    served: u64,
+    moved: u64,
+    refused: u64,
+    closed: u64,
+}
+
+/// What became of the connections of a process that left, or of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Closes {
+    /// By their own two ends.
+    pub(super) finished: u64,
+    /// Cut at the deadline, or broken by the process.
+    pub(super) cut: u64,
+}
+
+impl Totals {
+    /// The present counters.
+    pub(super) fn of(pool: &Pool) -> Self {
+        let slots = pool.slots();
+        let sum = |each: &dyn Fn(&crate::stats::SlotStats) -> u64| slots.iter().map(|slot| each(slot)).sum::<u64>();
+        let closes = |outcome: Outcome| {
+            let unassigned = pool.stats.unassigned[outcome as usize].get();
+            unassigned + sum(&|slot| slot.closes[outcome as usize].get())
+        };
+        let is_served = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle, Outcome::Closed];
+        Self {
+            accepted: pool.stats.accepted.get(),
+            served: is_served.map(closes).iter().sum(),
+            moved: sum(&|slot| slot.retries.get()),
+            refused: pool.stats.refused.iter().map(Counter::get).sum::<u64>()
+                + closes(Outcome::Unreachable)
+                + closes(Outcome::NoUpstream),
+            closed: closes(Outcome::Closed),
+        }
+    }
+
+    /// What happened from `self` to `now`, of which `left` is what became of the processes that left meanwhile.
+    pub(super) fn until(&self, now: &Totals, left: &Closes) -> Ledger {
+        Ledger {
+            accepted: now.accepted - self.accepted,
+            served: now.served - self.served,
+            moved: now.moved - self.moved,
+            closed: now.closed - self.closed,
+            refused: now.refused - self.refused,
+            cut: left.cut,
+        }
+    }
+}
+
+impl Closes {
+    /// What has become of a process's connections so far.
+    pub(super) fn of(upstream: &Upstream) -> Self {
+        let count = |outcome: Outcome| upstream.closes[outcome as usize].get();
+        let well = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle, Outcome::Closed];
+        Self {
+            finished: well.map(count).iter().sum(),
+            cut: count(Outcome::Cut) + count(Outcome::UpstreamReset),
+        }
+    }
+
+    /// The same since `before`.
+    pub(super) fn since(self, before: Closes) -> Self {
+        Self { finished: self.finished - before.finished, cut: self.cut - before.cut }
+    }
+}
+
+impl std::ops::AddAssign for Closes {
+    fn add_assign(&mut self, other: Self) {
+        self.finished += other.finished;
+        self.cut += other.cut;
+    }
+}

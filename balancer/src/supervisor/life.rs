@@ -1,0 +1,245 @@
+//! One process's life, from its start to its end. Pure: events and the time come in, effects and a deadline go out.
+//!
+//! ```text
+//! starting -> (settling) -> ready <-> suspect -> draining -> stopping
+//! ```
+//!
+//! A drain has one order, and each of its guards has a reason:
+//!
+//! 1. *Leave the rotation*: nobody picks it any more.
+//! 2. *The gate*: no connect to it is under way and its accept queue is empty. Whatever it is told before that, it may
+//!    close its listener over clients that wait in it.
+//! 3. *The drain signal*, where it is known to finish what it has after it: only that makes a server say
+//!    `Connection: close`. Elsewhere the signal would cut, so it comes last: what is owed nothing is closed after a second
+//!    of silence (`quiet`), or nothing is (`closed`).
+//! 4. *The end* when nothing is left on it, or at the drain deadline, at which the rest is cut; then SIGKILL after
+//!    `kill-timeout`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::health::{Health, Sign, Turn};
+use super::slot::Effect;
+use crate::config;
+use crate::mode::Acceptor;
+use crate::pool::SlotState;
+use crate::stats::Restart as Cause;
+
+/// How a worker is brought to its end once no new connection can reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is told, and finishes by itself.
+    Signal,
+    /// What is owed nothing is closed; it is told when nothing is left.
+    Quiet,
+    /// It is told when everything has ended by itself.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The spawn budget was empty.
+    Postponed { until: Instant },
+    Starting { deadline: Instant },
+    /// Ready, and watched for a while before it takes another's place.
+    Settling { until: Instant },
+    Ready { since: Instant },
+    Suspect { since: Instant },
+    Draining { deadline: Instant, step: Step },
+    Stopping { kill_at: Option<Instant> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Connections may still reach it. It may have none even so.
+    Gate { is_idle: bool },
+    /// It was told and finishes by itself.
+    Told,
+    /// It will be told when nothing is left on it.
+    Waiting,
+}
+
+/// The life of one incarnation.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) incarnation: u64,
+    pub(super) generation: u64,
+    /// What it was started by.
+    pub(super) rules: Arc<config::Pool>,
+    /// Why it is being ended, where that is its own fault.
+    pub(super) fault: Option<Cause>,
+    state: State,
+    health: Health,
+}
+
+impl Life {
+    /// One that is being started at `now`.
+    pub(super) fn start(incarnation: u64, generation: u64, rules: Arc<config::Pool>, now: Instant) -> Self {
+        let state = State::Starting { deadline: now + rules.ready_timeout };
+        Self { incarnation, generation, rules, fault: None, state, health: Health::default() }
+    }
+
+    /// The state's public word.
+    pub(super) fn state(&self) -> SlotState {
+        match self.state {
+            State::Postponed { .. } => SlotState::Backoff,
+            State::Starting { .. } | State::Settling { .. } => SlotState::Starting,
+            State::Ready { .. } => SlotState::Ready,
+            State::Suspect { .. } => SlotState::Suspect,
+            State::Draining { .. } => SlotState::Draining,
+            State::Stopping { .. } => SlotState::Stopping,
+        }
+    }
+
+    /// For how long it has been ready at `now`, if it is.
+    pub(super) fn ready_for(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Ready { since } | State::Suspect { since } => Some(now.saturating_duration_since(since)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
+    /// Whether probes should come fast.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.health.is_in_doubt()
+    }
+
+    /// Whether it is suspect of doing nothing at all, which is worse than answering badly.
+    pub(super) fn seems_hung(&self) -> bool {
+        matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Postponed { until } | State::Settling { until } => Some(until),
+            State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
+            State::Stopping { kill_at } => kill_at,
+            State::Ready { .. } | State::Suspect { .. } => None,
+        }
+    }
+
+    /// It could not be started yet.
+    pub(super) fn postpone(&mut self, until: Instant) {
+        if self.is_starting() {
+            self.state = State::Postponed { until };
+        }
+    }
+
+    /// It said ready, and is to be watched until `until` before it counts.
+    pub(super) fn settle(&mut self, until: Instant) {
+        self.state = State::Settling { until };
+    }
+
+    /// It is in rotation from now on.
+    pub(super) fn admit(&mut self, now: Instant) {
+        self.state = State::Ready { since: now };
+    }
+
+    /// A sign of its health, if it is ready.
+    pub(super) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Turn> {
+        let (State::Ready { since } | State::Suspect { since }) = self.state else { return None };
+        let turn = self.health.on_sign(sign, &self.rules.health)?;
+        self.state = match turn {
+            Turn::Down => State::Suspect { since },
+            Turn::Up => State::Ready { since: now },
+        };
+        Some(turn)
+    }
+
+    /// It leaves: drained if it may have connections, ended if it cannot.
+    pub(super) fn leave(&mut self, now: Instant) -> Option<Effect> {
+        match (self.state, self.rules.mode.acceptor()) {
+            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Master) => {
+                let deadline = now + self.rules.drain_timeout;
+                self.state = State::Draining { deadline, step: Step::Gate { is_idle: false } };
+                Some(Effect::Drain(self.incarnation))
+            }
+            // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
+            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) => {
+                Some(self.terminate(self.rules.drain_timeout + self.rules.kill_timeout, now))
+            }
+            (State::Starting { .. } | State::Settling { .. }, _) => Some(self.terminate(self.rules.kill_timeout, now)),
+            // Never started: nothing to end.
+            (State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. }, _) => None,
+        }
+    }
+
+    /// Whether there was no process yet, and so none will exit.
+    pub(super) fn is_unborn(&self) -> bool {
+        matches!(self.state, State::Postponed { .. })
+    }
+
+    /// No new connection can reach it any more.
+    pub(super) fn gate_opened(&mut self, way: Way, now: Instant) -> Option<Effect> {
+        let State::Draining { deadline, step: Step::Gate { is_idle } } = self.state else { return None };
+        if is_idle {
+            return Some(self.terminate(self.rules.kill_timeout, now));
+        }
+        let (step, effect) = match way {
+            Way::Signal => (Step::Told, Some(Effect::Terminate(self.incarnation))),
+            Way::Quiet => (Step::Waiting, Some(Effect::Quieten(self.incarnation))),
+            Way::Closed => (Step::Waiting, None),
+        };
+        self.state = State::Draining { deadline, step };
+        effect
+    }
+
+    /// Nothing is left on it.
+    pub(super) fn drained(&mut self, now: Instant) -> Option<Effect> {
+        let State::Draining { deadline, step } = self.state else { return None };
+        match step {
+            Step::Gate { .. } => {
+                self.state = State::Draining { deadline, step: Step::Gate { is_idle: true } };
+                None
+            }
+            Step::Waiting => Some(self.terminate(self.rules.kill_timeout, now)),
+            Step::Told => {
+                self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };
+                None
+            }
+        }
+    }
+
+    /// It shall be gone, because of this fault.
+    pub(super) fn kill(&mut self, fault: Option<Cause>) -> Effect {
+        self.fault = self.fault.or(fault);
+        self.state = State::Stopping { kill_at: None };
+        Effect::Kill(self.incarnation)
+    }
+
+    /// Its deadline has passed. What settling comes to is the slot's business.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Effect> {
+        let n = self.incarnation;
+        match self.state {
+            State::Postponed { .. } => {
+                self.state = State::Starting { deadline: now + self.rules.ready_timeout };
+                vec![Effect::Launch(n)]
+            }
+            State::Starting { .. } => {
+                self.fault = Some(Cause::NeverReady);
+                vec![Effect::Late(n), self.terminate(self.rules.kill_timeout, now)]
+            }
+            State::Draining { step, .. } => {
+                let told = Effect::Terminate(n);
+                self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };
+                if step == Step::Told { vec![Effect::Cut(n)] } else { vec![Effect::Cut(n), told] }
+            }
+            State::Stopping { .. } => {
+                self.state = State::Stopping { kill_at: None };
+                vec![Effect::Kill(n)]
+            }
+            State::Settling { .. } | State::Ready { .. } | State::Suspect { .. } => Vec::new(),
+        }
+    }
+
+    fn terminate(&mut self, grace: Duration, now: Instant) -> Effect {
+        self.state = State::Stopping { kill_at: Some(now + grace) };
+        Effect::Terminate(self.incarnation)
+    }
+}

@@ -1,0 +1,99 @@
+//! The gate of a drain: from when on no new connection can reach a worker that has left the rotation.
+//!
+//! No connect to it is under way, and its accept queue, read from the kernel, is empty, at two looks 5 ms apart. Nobody
+//! else can add to that queue: its endpoint is private. A worker told to end before that would close its listener over
+//! who waits in it: of 40 that waited 39 were lost where it was tried, and none with the gate.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::ledger::Closes;
+use super::super::life::Way;
+use super::super::slot::Event;
+use super::Member;
+use super::process::Draining;
+use crate::config::Drain;
+use crate::os::inspect;
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(5);
+/// How many in a row must say so.
+const LOOKS: u32 = 2;
+/// The same where the queue cannot be read: then what was connected is given a second to be accepted.
+const BLIND_LOOKS: u32 = 200;
+
+impl Member {
+    /// It leaves the rotation for good: its gate is watched, and it is told when it has no connection.
+    pub(in crate::supervisor) fn begin_drain(&mut self, incarnation: u64, now: Instant) {
+        let report = self.reporter(incarnation);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        process.next_probe = None;
+        let before = Closes::of(&process.upstream);
+        process.drain = Some(Draining { since: now, before, next_look: Some(now), closed_looks: 0 });
+        let upstream = std::sync::Arc::clone(&process.upstream);
+        tokio::spawn(async move {
+            upstream.drained().await;
+            report(super::News::Drained);
+        });
+    }
+
+    /// Looks at the gates that are due to be looked at; what has opened.
+    pub(in crate::supervisor) fn watch_gates(&mut self, now: Instant) -> Vec<Event> {
+        let is_due = |draining: &Draining| draining.next_look.is_some_and(|due| due <= now);
+        let due: Vec<u64> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.drain.as_ref().is_some_and(is_due))
+            .map(|(&incarnation, _)| incarnation)
+            .collect();
+        due.into_iter().filter_map(|incarnation| self.look_at_gate(incarnation, now)).collect()
+    }
+
+    fn look_at_gate(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
+        let resources = std::sync::Arc::clone(&self.context.resources);
+        let name = self.name();
+        let process = self.processes.get_mut(&incarnation)?;
+        let queued = resources.queued(&process.upstream.endpoint);
+        let is_closed = process.upstream.connecting() == 0 && queued.as_ref().is_ok_and(|&queued| queued == 0)
+            || process.upstream.connecting() == 0 && queued.is_err();
+        let needed = if queued.is_ok() { LOOKS } else { BLIND_LOOKS };
+        let draining = process.drain.as_mut()?;
+        draining.closed_looks = if is_closed { draining.closed_looks + 1 } else { 0 };
+        if draining.closed_looks < needed {
+            draining.next_look = Some(now + LOOK);
+            return None;
+        }
+        draining.next_look = None;
+        if let Err(error) = queued {
+            tracing::debug!(worker = %name, %error, "its accept queue cannot be read; waited instead");
+        }
+        // It will close its listener: a duplicate would keep the port alive.
+        process.spare = None;
+        Some(Event::GateOpened(incarnation, self.way(incarnation)))
+    }
+
+    /// How that process is brought to its end.
+    fn way(&self, incarnation: u64) -> Way {
+        let Some(process) = self.processes.get(&incarnation) else { return Way::Closed };
+        match process.rules.drain {
+            Drain::Closed => Way::Closed,
+            Drain::Quiet => Way::Quiet,
+            Drain::Auto if process.drains_by_signal => Way::Signal,
+            Drain::Auto => Way::Quiet,
+            Drain::Signal => {
+                let signal = super::signal_of(process.rules.stop_signal);
+                if process.pid.and_then(|pid| inspect::all_catch(pid, signal)) == Some(false) {
+                    let name = self.name();
+                    tracing::warn!(
+                        worker = %name,
+                        "drain = \"signal\", but a process of its group does not catch the stop signal, which would kill \
+                         it: its connections are drained first"
+                    );
+                    return Way::Quiet;
+                }
+                Way::Signal
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! One incarnation's process and what is known of it.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::super::endpoint::PrivateEndpoint;
+use super::super::ledger::Closes;
+use super::vitals::Vitals;
+use crate::config;
+use crate::os::child::ChildId;
+use crate::output::Capture;
+use crate::rotation::Upstream;
+
+/// The processes of one slot by incarnation: the present one, an heir, those that leave.
+pub(super) type Processes = BTreeMap<u64, Process>;
+
+/// One incarnation's process.
+pub(super) struct Process {
+    pub(super) rules: Arc<config::Pool>,
+    pub(super) generation: u64,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) private: PrivateEndpoint,
+    pub(super) child: ChildId,
+    pub(super) pid: Option<u32>,
+    pub(super) started: SystemTime,
+    pub(super) launched: Instant,
+    pub(super) capture: Option<Capture>,
+    pub(super) notify: AbortHandle,
+    pub(super) start_error: Option<String>,
+    pub(super) said: Option<String>,
+    pub(super) said_ready: bool,
+    /// It said that it finishes what it has when it is told to end.
+    pub(super) drains_by_signal: bool,
+    pub(super) next_probe: Option<Instant>,
+    pub(super) next_look: Option<Instant>,
+    pub(super) last_look: Option<String>,
+    /// A duplicate of the listener that it made: what waits there can be saved if it dies.
+    pub(super) spare: Option<OwnedFd>,
+    pub(super) vitals: Vitals,
+    pub(super) drain: Option<Draining>,
+}
+
+/// A process on its way out.
+pub(super) struct Draining {
+    /// When it left the rotation.
+    pub(super) since: Instant,
+    /// What had become of its connections by then.
+    pub(super) before: Closes,
+    /// When its gate is looked at next; none once it has opened.
+    pub(super) next_look: Option<Instant>,
+    /// Looks in a row at which no connection could reach it any more.
+    pub(super) closed_looks: u32,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.notify.abort();
+    }
+}

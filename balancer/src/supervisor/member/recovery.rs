@@ -1,0 +1,82 @@
+//! What waits in the accept queue of a process that died.
+//!
+//! Such a connection is ours on both sides: the near end is some client's relay, which has written what its client said,
+//! and the far end nobody has accepted. It outlives the process as long as somebody holds the listener: the master, which
+//! made it (`inherited`) or took a duplicate of it. So the far ends are accepted here and given to other workers, with
+//! every byte.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::Connections;
+use super::Member;
+use crate::os::{accept_queue::QueueReader, duplicate};
+use crate::rotation::{Endpoint, Upstream};
+
+/// How often connects that are under way are looked at.
+const LOOK: Duration = Duration::from_millis(2);
+/// Accepted in a row.
+const BATCH: usize = 4096;
+
+impl Member {
+    /// Takes a duplicate of the listener that a ready process has made, on a thread that may wait for `/proc`.
+    pub(super) fn take_spare(&self, incarnation: u64) {
+        let Some(process) = self.processes.get(&incarnation) else { return };
+        let is_wanted = process.rules.recover_queue && process.private.listener.is_none();
+        let (Some(pid), true, true) = (process.pid, is_wanted, process.spare.is_none()) else { return };
+        let (endpoint, report) = (process.upstream.endpoint.clone(), self.reporter(incarnation));
+        tokio::task::spawn_blocking(move || {
+            if let Some(taken) = duplicate_of(&endpoint, pid).transpose() {
+                report(super::News::Spare(taken));
+            }
+        });
+    }
+
+    /// The duplicate, or why there is none.
+    pub(in crate::supervisor) fn spare(&mut self, incarnation: u64, taken: std::io::Result<OwnedFd>) {
+        let name = self.name();
+        let Some(process) = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none()) else { return };
+        match taken {
+            Ok(listener) => process.spare = Some(listener),
+            Err(error) => tracing::debug!(worker = %name, %error, "no duplicate of its listener: its queue dies with it"),
+        }
+    }
+}
+
+fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd>> {
+    let mut reader = QueueReader::new()?;
+    let listening = match endpoint {
+        Endpoint::Tcp(address) => reader.tcp(*address)?,
+        Endpoint::Unix(path) => reader.unix(path)?,
+        Endpoint::Inherited => return Ok(None),
+    };
+    let Some(first) = listening.first() else { return Ok(None) };
+    duplicate::duplicate_listener(pid, first.inode).map(Some)
+}
+
+/// Accepts what waits at `listener`, whose process is dead, until no connect to it is under way any more, and hands it on.
+pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, connections: Arc<dyn Connections>) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let mut recovered = Vec::new();
+    loop {
+        // Read first: a connect that ends after it is seen by the next look.
+        let is_last = upstream.connecting() == 0 || Instant::now() >= deadline;
+        match duplicate::accept_all(&listener, BATCH) {
+            Ok(accepted) => recovered.extend(accepted.into_iter().map(|(socket, _)| socket)),
+            Err(error) => {
+                tracing::error!(slot = %upstream.slot, %error, "clients in a dead worker's queue could not be accepted")
+            }
+        }
+        if is_last {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    if !recovered.is_empty() {
+        tracing::info!(slot = %upstream.slot, connections = recovered.len(), "recovered from a dead worker's queue");
+    }
+    connections.orphan(upstream.slot, upstream.incarnation, recovered);
+}

@@ -1,0 +1,205 @@
+//! Signs of life that need no code in the program: an accept queue that moves, CPU time that is used; and the heartbeat
+//! where it is offered.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::health::Sign;
+use super::super::slot::Event;
+use super::Member;
+use crate::config::Health;
+use crate::os::inspect;
+use crate::rotation::Endpoint;
+
+/// How often accept queues are looked at.
+pub(in crate::supervisor) const QUEUE_LOOK: Duration = Duration::from_millis(250);
+/// For how long a queue must not have moved.
+const STUCK: Duration = Duration::from_millis(750);
+/// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
+const IDLE_SHARE: f64 = 0.02;
+
+/// What is known of one process's progress. Pure: what was seen, and when, comes in.
+#[derive(Debug, Default)]
+pub(super) struct Vitals {
+    queue: Option<Queue>,
+    is_stuck: bool,
+    /// When it last sent `WATCHDOG=1`, if ever.
+    last_beat: Option<Instant>,
+    is_lifeless: bool,
+    suspicion: Option<Suspicion>,
+    /// Resident memory, as last seen.
+    pub(super) memory: Option<u64>,
+}
+
+/// A queue that has not moved since.
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    since: Instant,
+    length: u32,
+    /// What the worker had written by then.
+    written: u64,
+}
+
+/// What is remembered of a process that seems hung.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    since: Instant,
+    /// Since when it has used next to no CPU time, and how much it had used then.
+    idle: Option<(Instant, f64)>,
+}
+
+impl Vitals {
+    /// Its accept queue has `length` connections, and it has written `written` bytes so far. Says what changed.
+    fn queue_seen(&mut self, length: u32, written: u64, now: Instant) -> Option<Sign> {
+        let moves = |queue: &Queue| length < queue.length || written != queue.written;
+        match self.queue.as_mut().filter(|queue| length > 0 && !moves(queue)) {
+            Some(queue) => queue.length = length,
+            None => self.queue = (length > 0).then_some(Queue { since: now, length, written }),
+        }
+        let is_stuck = self.queue.is_some_and(|queue| now - queue.since >= STUCK);
+        (std::mem::replace(&mut self.is_stuck, is_stuck) != is_stuck).then_some(Sign::Stuck(is_stuck))
+    }
+
+    /// It sent a heartbeat. Says what changed.
+    pub(super) fn beat(&mut self, now: Instant) -> Option<Sign> {
+        self.last_beat = Some(now);
+        std::mem::take(&mut self.is_lifeless).then_some(Sign::Lifeless(false))
+    }
+
+    /// When its next heartbeat is overdue, if it ever sent one and is not known to be silent.
+    fn next_beat(&self, rules: &Health) -> Option<Instant> {
+        let is_watched = !rules.heartbeat.is_zero() && !self.is_lifeless;
+        self.last_beat.filter(|_| is_watched).map(|last| last + rules.heartbeat)
+    }
+
+    /// Its group has used this much CPU time while it seems hung, or it does not seem so. True if it is hung for sure.
+    fn usage_seen(&mut self, seems_hung: bool, cpu_seconds: f64, rules: &Health, now: Instant) -> bool {
+        if !seems_hung {
+            self.suspicion = None;
+            return false;
+        }
+        let suspicion = self.suspicion.get_or_insert(Suspicion { since: now, idle: Some((now, cpu_seconds)) });
+        let (idle_since, used) = *suspicion.idle.get_or_insert((now, cpu_seconds));
+        let idle_for = now - idle_since;
+        // One tick of the kernel's clock is 10 ms: what is below that says nothing.
+        if cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02) {
+            suspicion.idle = None;
+        }
+        let is_idle = suspicion.idle.is_some() && !rules.hang_timeout.is_zero() && idle_for >= rules.hang_timeout;
+        let is_busy = !rules.busy_timeout.is_zero() && now - suspicion.since >= rules.busy_timeout;
+        is_idle || is_busy
+    }
+}
+
+impl Member {
+    /// When a heartbeat of the present process is overdue.
+    pub(super) fn next_beat(&self) -> Option<Instant> {
+        let process = self.processes.get(&self.slot.current()?.incarnation)?;
+        process.vitals.next_beat(&process.rules.health)
+    }
+
+    /// The heartbeat that did not come.
+    pub(in crate::supervisor) fn beat_if_due(&mut self, now: Instant) -> Option<Event> {
+        if self.next_beat().is_none_or(|due| due > now) {
+            return None;
+        }
+        let incarnation = self.slot.current()?.incarnation;
+        self.processes.get_mut(&incarnation)?.vitals.is_lifeless = true;
+        Some(Event::Sign(incarnation, Sign::Lifeless(true)))
+    }
+
+    /// The endpoint whose queue shows whether the present process takes connections.
+    pub(in crate::supervisor) fn watched_endpoint(&self) -> Option<Endpoint> {
+        let life = self.slot.current().filter(|life| life.ready_for(Instant::now()).is_some())?;
+        Some(self.processes.get(&life.incarnation)?.upstream.endpoint.clone())
+    }
+
+    /// The queue of the present process has this length.
+    pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, now: Instant) -> Option<Event> {
+        let incarnation = self.slot.current()?.incarnation;
+        let written = self.stats.tx_bytes.get();
+        let process = self.processes.get_mut(&incarnation)?;
+        process.vitals.queue_seen(length, written, now).map(|sign| Event::Sign(incarnation, sign))
+    }
+
+    /// What process groups use: of the present process, whether it is hung for sure, or too big.
+    pub(in crate::supervisor) fn usage_seen(&mut self, usage: &inspect::Usage, now: Instant) -> Option<Event> {
+        let seems_hung = self.slot.current()?.seems_hung();
+        let incarnation = self.slot.current()?.incarnation;
+        let name = self.name();
+        let process = self.processes.get_mut(&incarnation)?;
+        process.vitals.memory = Some(usage.resident_bytes);
+        if !process.vitals.usage_seen(seems_hung, usage.cpu_seconds, &process.rules.health, now) {
+            return None;
+        }
+        process.vitals.suspicion = None;
+        let pid = process.pid.unwrap_or(0);
+        if inspect::is_traced(pid) {
+            tracing::warn!(worker = %name, pid, "seems hung, but a debugger holds it: left alone");
+            return None;
+        }
+        tracing::error!(worker = %name, pid, "hung: killing its process group and starting another");
+        Some(Event::Hung(incarnation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(250);
+
+    #[test]
+    fn a_queue_that_stands_still_while_nothing_is_said_is_stuck_and_one_step_frees_it() {
+        let (mut vitals, mut now) = (Vitals::default(), Instant::now());
+        let mut see = |length, written| {
+            now += STEP;
+            vitals.queue_seen(length, written, now)
+        };
+        assert_eq!([see(0, 10), see(3, 10), see(3, 10), see(4, 10)], [None; 4], "not for long enough");
+        assert_eq!(see(5, 10), Some(Sign::Stuck(true)), "it only grows");
+        assert_eq!(see(5, 10), None);
+        assert_eq!(see(4, 10), Some(Sign::Stuck(false)), "one was accepted");
+        assert_eq!([see(9, 11), see(9, 12), see(9, 13), see(9, 14), see(9, 15)], [None; 5], "full, but it works");
+    }
+
+    #[test]
+    fn only_one_that_ever_beat_is_expected_to() {
+        let (mut vitals, now, rules) = (Vitals::default(), Instant::now(), Health::default());
+        assert_eq!(vitals.next_beat(&rules), None);
+        assert_eq!(vitals.beat(now), None);
+        assert_eq!(vitals.next_beat(&rules), Some(now + rules.heartbeat));
+        vitals.is_lifeless = true;
+        assert_eq!(vitals.beat(now), Some(Sign::Lifeless(false)));
+        assert_eq!(vitals.next_beat(&Health { heartbeat: Duration::ZERO, ..rules }), None, "off");
+    }
+
+    /// For how long a process that seems hung is left alone, using that share of a CPU.
+    fn patience(share: f64) -> Duration {
+        let (mut vitals, begun, rules) = (Vitals::default(), Instant::now(), Health::default());
+        let mut now = begun;
+        while !vitals.usage_seen(true, (now - begun).as_secs_f64() * share, &rules, now) {
+            now += STEP;
+            assert!(now - begun < Duration::from_secs(60), "never");
+        }
+        now - begun
+    }
+
+    #[test]
+    fn doing_nothing_confirms_a_hang_soon_and_computing_only_after_long() {
+        let rules = Health::default();
+        assert_eq!(patience(0.0), rules.hang_timeout);
+        assert_eq!(patience(0.01), rules.hang_timeout, "timers");
+        assert_eq!(patience(1.0), rules.busy_timeout);
+        assert_eq!(patience(0.2), rules.busy_timeout);
+    }
+
+    #[test]
+    fn a_suspicion_that_ends_is_forgotten() {
+        let (mut vitals, now, rules) = (Vitals::default(), Instant::now(), Health::default());
+        assert!(!vitals.usage_seen(true, 0.0, &rules, now));
+        assert!(!vitals.usage_seen(false, 0.0, &rules, now + STEP));
+        assert!(!vitals.usage_seen(true, 0.0, &rules, now + rules.hang_timeout));
+    }
+}

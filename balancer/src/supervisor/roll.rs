@@ -1,0 +1,145 @@
+//! A rolling replacement: which slot's turn it is, and when to stop. Pure.
+//!
+//! New before old, a few at a time; the first that does not come up stops it. A slot is done when its old process has
+//! ended, so that there are never more processes than workers and `max-surge` together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// How far a slot in work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its heir is not ready yet.
+    Coming,
+    /// The heir has its place; the old process still finishes what it has.
+    Leaving,
+}
+
+/// A roll over some slots.
+#[derive(Debug)]
+pub(super) struct Roll {
+    surge: usize,
+    pending: VecDeque<usize>,
+    working: BTreeMap<usize, Stage>,
+    replaced: Vec<usize>,
+    failed: Option<String>,
+}
+
+impl Roll {
+    /// Over these slots in this order, at most `surge` at a time.
+    pub(super) fn new(slots: impl IntoIterator<Item = usize>, surge: u32) -> Self {
+        let surge = usize::try_from(surge).unwrap_or(usize::MAX).max(1);
+        let pending = slots.into_iter().collect();
+        Self { surge, pending, working: BTreeMap::new(), replaced: Vec::new(), failed: None }
+    }
+
+    /// The slots whose replacement begins now.
+    pub(super) fn next(&mut self) -> Vec<usize> {
+        let room = self.surge.saturating_sub(self.working.len()).min(self.pending.len());
+        let next: Vec<_> = self.pending.drain(..room).collect();
+        self.working.extend(next.iter().map(|&slot| (slot, Stage::Coming)));
+        next
+    }
+
+    /// A slot's heir has taken its place.
+    pub(super) fn switched(&mut self, slot: usize) {
+        if let Some(stage) = self.working.get_mut(&slot) {
+            *stage = Stage::Leaving;
+            self.replaced.push(slot);
+        }
+    }
+
+    /// Nothing of a slot is leaving any more.
+    pub(super) fn clear(&mut self, slot: usize) {
+        if self.working.get(&slot) == Some(&Stage::Leaving) {
+            self.working.remove(&slot);
+        }
+    }
+
+    /// A slot's heir did not come up: nothing more begins. Returns those whose heirs are to be given up.
+    pub(super) fn fail(&mut self, slot: usize, why: String) -> Vec<usize> {
+        if self.working.get(&slot) != Some(&Stage::Coming) {
+            return Vec::new();
+        }
+        self.working.remove(&slot);
+        self.stop(why)
+    }
+
+    /// Nothing more begins. Returns those whose heirs are to be given up.
+    pub(super) fn stop(&mut self, why: String) -> Vec<usize> {
+        self.failed.get_or_insert(why);
+        self.pending.clear();
+        let coming: Vec<_> =
+            self.working.iter().filter(|(_, stage)| **stage == Stage::Coming).map(|(&slot, _)| slot).collect();
+        self.working.retain(|_, stage| *stage == Stage::Leaving);
+        coming
+    }
+
+    /// Whether it waits for that slot's heir.
+    pub(super) fn awaits(&self, slot: usize) -> bool {
+        self.working.get(&slot) == Some(&Stage::Coming)
+    }
+
+    /// Whether nothing is in work and nothing will begin.
+    pub(super) fn is_over(&self) -> bool {
+        self.working.is_empty() && self.pending.is_empty()
+    }
+
+    /// Why it stopped, if it did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// The slots that have been replaced.
+    pub(super) fn replaced(&self) -> &[usize] {
+        &self.replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slot_at_a_time_and_the_next_only_when_the_old_process_is_gone() {
+        let mut roll = Roll::new(0..3, 1);
+        assert_eq!(roll.next(), [0]);
+        assert_eq!(roll.next(), [] as [usize; 0]);
+        roll.clear(0);
+        assert!(roll.awaits(0), "an earlier one has left, the heir is not there yet");
+        roll.switched(0);
+        assert_eq!(roll.next(), [] as [usize; 0], "the old one still drains");
+        roll.clear(0);
+        assert_eq!(roll.next(), [1]);
+        for slot in [1, 2] {
+            roll.switched(slot);
+            roll.clear(slot);
+            roll.next();
+        }
+        assert!(roll.is_over() && roll.failure().is_none());
+        assert_eq!(roll.replaced(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn surge_is_how_many_are_in_work() {
+        let mut roll = Roll::new(0..5, 3);
+        assert_eq!(roll.next(), [0, 1, 2]);
+        roll.switched(1);
+        roll.clear(1);
+        assert_eq!(roll.next(), [3]);
+    }
+
+    #[test]
+    fn the_first_failure_stops_it_and_what_has_switched_finishes_its_drain() {
+        let mut roll = Roll::new(0..5, 3);
+        roll.next();
+        roll.switched(0);
+        assert_eq!(roll.fail(1, "exit code 3".into()), [2], "the other heir is given up");
+        assert!(!roll.is_over(), "the old process of slot 0 drains");
+        assert_eq!(roll.next(), [] as [usize; 0]);
+        roll.clear(0);
+        assert!(roll.is_over());
+        assert_eq!(roll.failure(), Some("exit code 3"));
+        assert_eq!(roll.replaced(), [0]);
+        assert_eq!(roll.fail(4, "late".into()), [] as [usize; 0], "not in work");
+    }
+}

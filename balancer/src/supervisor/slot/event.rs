@@ -1,0 +1,72 @@
+//! What reaches a slot, and what it decides.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::health::Sign;
+use super::super::life::Way;
+use crate::config;
+use crate::stats::Restart as Cause;
+
+/// What happens to a slot.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) enum Event {
+    /// It shall run.
+    Start,
+    /// It shall drain and end.
+    Stop,
+    /// It shall drain, end and start again.
+    Restart,
+    /// It shall end now.
+    Kill,
+    /// An heir shall take its place.
+    Replace { rules: Arc<config::Pool>, generation: u64, cause: Cause },
+    /// The heir shall not.
+    Abandon,
+    /// The spawn budget was empty: it may start at that time.
+    Postponed(u64, Instant),
+    /// Its process said ready, or its endpoint answered.
+    Ready(u64),
+    /// Something was seen of a worker that has been ready.
+    Sign(u64, Sign),
+    /// It is hung for sure.
+    Hung(u64),
+    /// Its process is gone, or never came to be.
+    Exited(u64),
+    /// No new connection can reach it any more.
+    GateOpened(u64, Way),
+    /// Nothing is left on it.
+    Drained(u64),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Effect {
+    /// Start incarnation n.
+    Launch(u64),
+    /// It is in rotation now.
+    Admit(u64),
+    /// It is suspect now.
+    Suspect(u64),
+    /// It leaves the rotation for good: watch its gate and its connections.
+    Drain(u64),
+    /// Close what is owed nothing on it.
+    Quieten(u64),
+    /// Cut what its drain left open.
+    Cut(u64),
+    /// It was not ready in time.
+    Late(u64),
+    /// The stop signal to its group.
+    Terminate(u64),
+    /// SIGKILL to its group.
+    Kill(u64),
+    /// Count a replacement.
+    Restarted(Cause),
+    /// An heir has taken the place of another, or an empty one.
+    Switched { from: Option<u64>, to: u64 },
+    /// An heir will not: it ended, or was late.
+    HeirFailed(u64),
+}
