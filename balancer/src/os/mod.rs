@@ -3,6 +3,7 @@
 //! With `worker-runtime`'s `fds.rs` the only place for `unsafe`. Everything that forks, waits or reaps lives in
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
+pub mod accept_queue;
 pub mod child;
 pub mod guardian;
 pub mod inspect;
