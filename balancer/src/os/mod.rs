@@ -5,6 +5,7 @@
 
 pub mod accept_queue;
 pub mod child;
+pub mod duplicate;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
