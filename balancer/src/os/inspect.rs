@@ -11,7 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use procfs::net::{TcpNetEntry, TcpState};
-use procfs::process::{FDTarget, Process, Stat};
+use procfs::process::{FDTarget, Process, Stat, Status};
+use rustix::process::Signal;
 
 /// What the processes of a group use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -92,13 +93,28 @@ pub fn port_holder(address: SocketAddr) -> Option<Holder> {
     Some(Holder { pid: u32::try_from(stat.pid).ok()?, name: stat.comm })
 }
 
-/// Whether a thread of the group `pgid` is stopped by a signal or a debugger: such a worker is not hung, somebody holds it.
-pub fn has_stopped_threads(pgid: u32) -> bool {
-    let is_stopped = |state: char| matches!(state, 'T' | 't');
-    group(pgid).any(|(process, stat)| {
-        let tasks = process.tasks().into_iter().flatten().flatten();
-        is_stopped(stat.state) || tasks.filter_map(|task| task.stat().ok()).any(|stat| is_stopped(stat.state))
+/// Whether every process of the group `pgid` catches or ignores `signal`, so that it ends none of them by itself. None if
+/// nothing of the group can be read.
+///
+/// From the masks `SigCgt` and `SigIgn` in `/proc/PID/status`; a shell around a program counts, and usually catches nothing.
+pub fn all_catch(pgid: u32, signal: Signal) -> Option<bool> {
+    let bit = u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift))?;
+    let living = group(pgid).filter_map(|(process, _)| process.status().ok()).filter(is_living);
+    let catches = living.map(|status| (status.sigcgt | status.sigign) & bit != 0);
+    catches.reduce(|all, one| all && one)
+}
+
+/// Whether a debugger is attached to a thread of the group `pgid`: such a worker is not hung, somebody holds it.
+pub fn is_traced(pgid: u32) -> bool {
+    group(pgid).any(|(process, _)| {
+        let mut threads = process.tasks().into_iter().flatten().flatten();
+        threads.any(|thread| thread.status().is_ok_and(|status| status.tracerpid != 0))
     })
+}
+
+/// What has ended since it was listed has empty masks.
+fn is_living(status: &Status) -> bool {
+    !status.state.starts_with(['Z', 'X'])
 }
 
 /// User and system time of a process and the children it has waited for. Without the latter, a group's time would fall
@@ -115,7 +131,7 @@ fn processes() -> impl Iterator<Item = (Process, Stat)> {
 }
 
 /// The living processes of a group.
-fn group(pgid: u32) -> impl Iterator<Item = (Process, Stat)> {
+pub(super) fn group(pgid: u32) -> impl Iterator<Item = (Process, Stat)> {
     processes().filter(move |(_, stat)| u32::try_from(stat.pgrp) == Ok(pgid) && stat.state != 'Z')
 }
 
@@ -171,7 +187,7 @@ mod tests {
             self.0.id()
         }
 
-        fn signal(&self, signal: rustix::process::Signal) {
+        fn signal(&self, signal: Signal) {
             let pid = rustix::process::Pid::from_child(&self.0);
             rustix::process::kill_process_group(pid, signal).expect("group");
         }
@@ -179,7 +195,7 @@ mod tests {
 
     impl Drop for Group {
         fn drop(&mut self) {
-            self.signal(rustix::process::Signal::KILL);
+            self.signal(Signal::KILL);
             let _ = self.0.wait();
         }
     }
@@ -209,17 +225,47 @@ mod tests {
     fn what_is_gone_uses_nothing() {
         let id = Group::shell("exec sleep 600").id();
         assert_eq!(group_usage(id), Usage::default());
-        assert!(group_listeners(id).is_empty() && !has_stopped_threads(id));
+        assert!(group_listeners(id).is_empty() && !is_traced(id));
+        assert_eq!(all_catch(id, Signal::TERM), None);
     }
 
     #[test]
-    fn stopped_threads_are_seen_and_running_ones_are_not() {
+    fn a_group_catches_a_signal_when_each_of_its_processes_does() {
+        let careful = Group::shell("trap : TERM; trap '' HUP; while :; do sleep 0.01; done");
+        // The shell catches TERM from its own hand on; the program it starts has it at its default, but ignores HUP too.
+        eventually("HUP is ignored by both", || all_catch(careful.id(), Signal::HUP) == Some(true));
+        eventually("TERM ends the sleep", || all_catch(careful.id(), Signal::TERM) == Some(false));
+        assert_eq!(all_catch(careful.id(), Signal::USR1), Some(false));
+
+        let alone = Group::shell("trap : TERM; while :; do :; done");
+        eventually("TERM is caught", || all_catch(alone.id(), Signal::TERM) == Some(true));
+        assert_eq!(all_catch(alone.id(), Signal::USR1), Some(false));
+    }
+
+    #[test]
+    fn a_debugger_is_seen_and_a_stop_is_none() {
         let group = Group::shell("exec sleep 600");
-        assert!(!has_stopped_threads(group.id()));
-        group.signal(rustix::process::Signal::STOP);
-        eventually("stopped", || has_stopped_threads(group.id()));
-        group.signal(rustix::process::Signal::CONT);
-        eventually("running again", || !has_stopped_threads(group.id()));
+        group.signal(Signal::STOP);
+        eventually("stopped", || super::group(group.id()).any(|(_, stat)| stat.state == 'T'));
+        assert!(!is_traced(group.id()));
+        if let Err(error) = seize(&group.0) {
+            assert!(
+                std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|all| all != "1"),
+                "ptrace is required: {error}"
+            );
+            println!("skipped: needs ptrace");
+            return;
+        }
+        assert!(is_traced(group.id()));
+    }
+
+    /// Attaches this thread as a debugger; its end detaches it.
+    #[allow(unsafe_code)]
+    fn seize(child: &Child) -> std::io::Result<()> {
+        let nothing = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: PTRACE_SEIZE takes numbers and touches no memory of ours; the child is ours.
+        let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id() as libc::pid_t, nothing, nothing) };
+        if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! With `worker-runtime`'s `fds.rs` the only place for `unsafe`. Everything that forks, waits or reaps lives in
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
+pub mod accept_queue;
 pub mod child;
+pub mod duplicate;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
