@@ -119,8 +119,8 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Asks a child to end, or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// SIGTERM to its process group.
-    Terminate,
+    /// This signal to its process group.
+    Signal(rustix::process::Signal),
     /// SIGKILL to its process group.
     Kill,
 }

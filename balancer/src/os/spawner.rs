@@ -234,7 +234,7 @@ impl Family {
     fn end(&self, id: ChildId, ending: Ending) {
         if let Some(child) = self.children.get(&id) {
             let signal = match ending {
-                Ending::Terminate => Signal::TERM,
+                Ending::Signal(signal) => signal,
                 Ending::Kill => Signal::KILL,
             };
             // Not reaped yet, so the number is still this child's group.

@@ -133,6 +133,13 @@ pub struct ExitStatus {
     pub last_lines: Vec<String>,
 }
 
+impl ExitStatus {
+    /// An exit of this moment.
+    pub fn new(what: String, code: i32) -> Self {
+        Self { what, code, at: SystemTime::now(), last_lines: Vec::new() }
+    }
+}
+
 /// What a probe said.
 #[derive(Clone, Debug)]
 pub struct CheckStatus {

@@ -51,6 +51,14 @@ impl PrivateEndpoint {
     }
 }
 
+impl PrivateEndpoint {
+    /// The same endpoint for the heir; this one gives nothing back any more.
+    pub(super) fn hand_on(&mut self) -> Self {
+        let endpoint = std::mem::replace(&mut self.endpoint, Endpoint::Inherited);
+        Self { endpoint, listener: self.listener.take(), resources: Arc::clone(&self.resources) }
+    }
+}
+
 /// A unix listener, blocking: that is what a plain `accept` in any language expects.
 fn listen(path: &Path, backlog: u32) -> std::io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;

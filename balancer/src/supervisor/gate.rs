@@ -16,6 +16,11 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    /// Holds for as long as this from now on.
+    pub(super) fn set_hold_timeout(&mut self, hold_timeout: Duration) {
+        self.hold_timeout = hold_timeout;
+    }
+
     /// No worker yet at `now`.
     pub(super) fn new(hold_timeout: Duration, now: Instant) -> Self {
         Self { hold_timeout, none_since: Some(now), is_closing: false }

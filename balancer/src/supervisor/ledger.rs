@@ -64,10 +64,7 @@ impl Closes {
     pub(super) fn of(upstream: &Upstream) -> Self {
         let count = |outcome: Outcome| upstream.closes[outcome as usize].get();
         let well = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle, Outcome::Closed];
-        Self {
-            finished: well.map(count).iter().sum(),
-            cut: count(Outcome::Cut) + count(Outcome::UpstreamReset),
-        }
+        Self { finished: well.map(count).iter().sum(), cut: count(Outcome::Cut) + count(Outcome::UpstreamReset) }
     }
 
     /// The same since `before`.

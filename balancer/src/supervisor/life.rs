@@ -41,14 +41,29 @@ pub(super) enum Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The spawn budget was empty.
-    Postponed { until: Instant },
-    Starting { deadline: Instant },
+    Postponed {
+        until: Instant,
+    },
+    Starting {
+        deadline: Instant,
+    },
     /// Ready, and watched for a while before it takes another's place.
-    Settling { until: Instant },
-    Ready { since: Instant },
-    Suspect { since: Instant },
-    Draining { deadline: Instant, step: Step },
-    Stopping { kill_at: Option<Instant> },
+    Settling {
+        until: Instant,
+    },
+    Ready {
+        since: Instant,
+    },
+    Suspect {
+        since: Instant,
+    },
+    Draining {
+        deadline: Instant,
+        step: Step,
+    },
+    Stopping {
+        kill_at: Option<Instant>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

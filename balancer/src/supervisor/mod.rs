@@ -12,15 +12,21 @@ mod endpoint;
 mod gate;
 mod health;
 mod launch;
+mod ledger;
+mod life;
 mod member;
 mod notify;
+mod operate;
 mod probe;
 mod publish;
 mod resources;
+mod roll;
 mod slot;
+mod vigil;
 mod warden;
 mod watch;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -31,9 +37,11 @@ use tokio::time::Instant;
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
 use crate::os::child::ChildEvent;
+use crate::os::inspect::Usage;
 use crate::pool::Pool;
-use crate::pool::operation::{Ask, Progress};
+use crate::pool::operation::{Ask, Progress, Step};
 use crate::rotation::SlotId;
+use ledger::Closes;
 use notify::Said;
 use probe::Verdict;
 use warden::Warden;
@@ -45,18 +53,16 @@ pub use resources::Resources;
 
 /// The connections of a pool's workers, as its supervisor needs them: the data path, or a test's double.
 pub trait Connections: Send + Sync {
-    /// That process has ended: what it said is still delivered, what something else holds open is reset.
-    fn orphan(&self, slot: SlotId, incarnation: u64);
+    /// That process has ended: what it said is still delivered, what something else holds open is reset. `recovered` are
+    /// the far ends of connections of ours that waited in its accept queue, each with what a client has sent: they go to
+    /// other workers.
+    fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
 
     /// From now on closes each connection of that process that is owed nothing and was silent for a second.
     fn quieten(&self, slot: SlotId, incarnation: u64);
 
     /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest.
     fn cut(&self, slot: SlotId, incarnation: u64);
-
-    /// Gives these to other workers: the far ends of connections of ours that waited in a dead process's queue, each with
-    /// what a client has sent.
-    fn adopt(&self, recovered: Vec<OwnedFd>);
 }
 
 /// What the application asks of a pool.
@@ -75,7 +81,13 @@ pub enum Order {
 enum Input {
     Order(Order),
     Ask(Ask, mpsc::UnboundedSender<Progress>),
-    Worker { slot: usize, incarnation: u64, news: News },
+    Worker {
+        slot: usize,
+        incarnation: u64,
+        news: News,
+    },
+    /// What process groups of the pool use.
+    Usage(HashMap<u32, Usage>),
 }
 
 /// What is new of one incarnation.
@@ -89,6 +101,10 @@ enum News {
     ConnectFailed,
     /// Out of rotation and without a connection.
     Drained,
+    /// A duplicate of its listener, or why there is none.
+    Spare(std::io::Result<OwnedFd>),
+    /// It had left the rotation and is gone, and its connections have all ended.
+    Counted(Step, Closes),
     /// Its output has ended, or a second has passed since its exit.
     LastWords(Vec<String>),
     /// Where its process group listens.

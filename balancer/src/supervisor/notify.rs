@@ -17,6 +17,10 @@ pub(super) enum Said {
     Status(String),
     /// `STOPPING=1`
     Stopping,
+    /// `WATCHDOG=1`
+    Beat,
+    /// `X_ROUNDELAY_DRAIN=signal`, of our own: told to end, it finishes what it has.
+    DrainsBySignal,
 }
 
 /// A longer datagram is cut off, and its last line ignored with it.
@@ -44,6 +48,8 @@ fn line(line: &str) -> Option<Said> {
     match line.split_once('=')? {
         ("READY", "1") => Some(Said::Ready),
         ("STOPPING", "1") => Some(Said::Stopping),
+        ("WATCHDOG", "1") => Some(Said::Beat),
+        ("X_ROUNDELAY_DRAIN", "signal") => Some(Said::DrainsBySignal),
         ("STATUS", text) => Some(Said::Status(text.chars().filter(|c| !c.is_control()).take(MAX_STATUS).collect())),
         _ => None,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::member::Member;
 use super::warden::Warden;
 use crate::mode::Acceptor;
 use crate::pool::{PoolStatus, SlotState};
@@ -25,24 +26,45 @@ impl Warden {
         let gate = self.keeper.gate(is_open, Instant::now());
         self.pool.rotation.set_gate(gate);
         self.pool.status.store(Arc::new(PoolStatus {
-            generation: 1,
+            generation: self.generation,
             gate,
-            desired: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-            operation: None,
-            last_report: None,
+            desired: self.desired,
+            operation: self.operation.as_ref().map(|operation| operation.verb),
+            last_report: self.last_report.clone(),
             is_stopping: self.is_stopping || gate == crate::rotation::Gate::Closing,
-            workers: self.members.iter().map(|member| member.status()).collect(),
+            workers: self.shown().map(Member::status).collect(),
         }));
     }
 
-    /// The ready ones; with none of them the suspects, since a suspicion is better than nobody.
+    /// Every slot that there shall be, and those beyond that are not over yet.
+    fn shown(&self) -> impl Iterator<Item = &Member> {
+        let desired = self.desired as usize;
+        self.members
+            .iter()
+            .enumerate()
+            .filter(move |(index, one)| *index < desired || !one.is_over())
+            .map(|(_, one)| one)
+    }
+
+    /// The ready ones, and those suspects that are too many to leave out: at most half of a pool, and at least one, is put
+    /// out on suspicion, since what makes more than half look sick is seldom the workers. With nobody else all suspects
+    /// are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
-        let of = |state| -> Vec<_> {
-            let members = self.members.iter().filter(|member| member.slot.state() == state);
-            members.filter_map(|member| member.upstream().cloned()).collect()
+        let candidates: Vec<_> = self.members.iter().filter_map(Member::candidate).collect();
+        let of = |state| candidates.iter().filter(move |(_, its)| *its == state).count();
+        let (ready, suspects) = (of(SlotState::Ready), of(SlotState::Suspect));
+        let most = ((self.desired as usize) / 2).max(1);
+        let mut out = if ready == 0 && suspects <= most { 0 } else { suspects.min(most) };
+        let is_in = |(upstream, state): &(&Arc<Upstream>, SlotState)| match state {
+            SlotState::Ready => Some(Arc::clone(upstream)),
+            SlotState::Suspect if out > 0 => {
+                out -= 1;
+                None
+            }
+            SlotState::Suspect => Some(Arc::clone(upstream)),
+            _ => None,
         };
-        let ready = of(SlotState::Ready);
-        if ready.is_empty() { of(SlotState::Suspect) } else { ready }
+        candidates.iter().filter_map(is_in).collect()
     }
 
     fn republish(&self, upstreams: Vec<Arc<Upstream>>) {
@@ -51,7 +73,7 @@ impl Warden {
         for upstream in &upstreams {
             upstream.set_standing(Standing::Up);
         }
-        for upstream in self.members.iter().filter_map(|member| member.upstream()) {
+        for upstream in self.members.iter().flat_map(Member::upstreams) {
             if !upstreams.iter().any(|chosen| Arc::ptr_eq(chosen, upstream)) {
                 upstream.set_standing(Standing::Down);
             }

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::SpawnBudget;
+use crate::os::accept_queue::{Listening, QueueReader, Where};
 use crate::os::child::Launcher;
 use crate::os::ports::Ports;
 use crate::output::Output;
+use crate::rotation::Endpoint;
 
 /// The longest path of a unix socket.
 const LONGEST_PATH: usize = 107;
@@ -30,6 +32,7 @@ pub struct Resources {
     paths: AtomicU64,
     ports: Mutex<Ports>,
     budget: Mutex<SpawnBudget>,
+    queues: Mutex<Option<QueueReader>>,
 }
 
 impl Resources {
@@ -52,6 +55,7 @@ impl Resources {
             paths: AtomicU64::new(1),
             ports,
             budget: Mutex::new(budget),
+            queues: Mutex::default(),
         }
     }
 
@@ -72,8 +76,38 @@ impl Resources {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).give_back(port);
     }
 
+    /// How many connections wait to be accepted at each of these private endpoints.
+    pub(super) fn queued(&self, endpoints: &[&Endpoint]) -> Vec<std::io::Result<u32>> {
+        let mut reader = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed =
+            |error: &std::io::Error| endpoints.iter().map(|_| Err(std::io::Error::from(error.kind()))).collect();
+        let reader = match &mut *reader {
+            Some(reader) => reader,
+            none => match QueueReader::new() {
+                Ok(new) => none.insert(new),
+                Err(error) => return failed(&error),
+            },
+        };
+        let places: Vec<_> = endpoints.iter().filter_map(|endpoint| place(endpoint)).collect();
+        let mut found = reader.look(&places).into_iter();
+        let sum = |listening: Vec<Listening>| listening.iter().map(|one| one.queued).sum();
+        let each = endpoints.iter().map(|endpoint| match place(endpoint) {
+            Some(_) => found.next().unwrap_or_else(|| Ok(Vec::new())).map(sum),
+            None => Ok(0),
+        });
+        each.collect()
+    }
+
     pub(super) fn spend_spawn(&self, now: Instant) -> Result<(), Instant> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+}
+
+fn place(endpoint: &Endpoint) -> Option<Where<'_>> {
+    match endpoint {
+        Endpoint::Tcp(address) => Some(Where::Tcp(*address)),
+        Endpoint::Unix(path) => Some(Where::Unix(path)),
+        Endpoint::Inherited => None,
     }
 }
 

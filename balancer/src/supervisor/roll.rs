@@ -42,7 +42,7 @@ impl Roll {
 
     /// A slot's heir has taken its place.
     pub(super) fn switched(&mut self, slot: usize) {
-        if let Some(stage) = self.working.get_mut(&slot) {
+        if let Some(stage @ Stage::Coming) = self.working.get_mut(&slot) {
             *stage = Stage::Leaving;
             self.replaced.push(slot);
         }

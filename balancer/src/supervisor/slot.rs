@@ -174,7 +174,9 @@ impl Slot {
             Event::Sign(n, sign) => self.on_sign(n, sign, now),
             Event::Hung(n) => self.on_hung(n),
             Event::Exited(n) => self.on_exited(n, now),
-            Event::GateOpened(n, way) => self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect(),
+            Event::GateOpened(n, way) => {
+                self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect()
+            }
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Tick => self.on_tick(now),
         }
@@ -273,7 +275,7 @@ impl Slot {
             life.admit(now);
             true
         }) {
-            return vec![Effect::Admit(incarnation)];
+            return vec![Effect::Admit(incarnation), Effect::Switched { from: None, to: incarnation }];
         }
         if settle.is_zero() {
             return self.switch(now);

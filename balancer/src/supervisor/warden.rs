@@ -9,27 +9,40 @@ use tokio::time::Instant;
 use super::boot::Boot;
 use super::gate::Keeper;
 use super::member::{Context, Member};
+use super::operate::{Note, Operation};
 use super::slot::{Effect, Event};
+use super::vigil::Vigil;
 use super::watch::Watch;
 use super::{Connections, Input, News, Order, Resources};
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
-use crate::os::child::{ChildEvent, Ending};
+use crate::os::child::ChildEvent;
+use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
-use crate::stats::Check;
 
+/// The generation of a pool's first workers.
+const FIRST_GENERATION: u64 = 1;
 /// How many inputs are taken before deadlines are looked at again.
 const BATCH: usize = 255;
 
 /// The task's own state.
 pub(super) struct Warden {
     pub(super) pool: Arc<Pool>,
-    resources: Arc<Resources>,
+    pub(super) context: Arc<Context>,
     pub(super) members: Vec<Member>,
+    /// How many slots there shall be; members beyond that are on their way out.
+    pub(super) desired: u32,
+    pub(super) generation: u64,
     pub(super) keeper: Keeper,
     boot: Boot,
+    pub(super) vigil: Vigil,
+    /// What is being done by order.
+    pub(super) operation: Option<Operation>,
+    /// What happened that it may wait for.
+    pub(super) notes: Vec<Note>,
+    pub(super) last_report: Option<Arc<Report>>,
     pub(super) is_stopping: bool,
     /// All are being killed by order, so no kill is news.
     is_killing: bool,
@@ -48,15 +61,23 @@ impl Warden {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let context = Context { pool: Arc::clone(&pool), resources: Arc::clone(&resources), connections, inputs };
+        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs };
         let context = Arc::new(context);
-        let members = (0..pool.slots().len()).map(|index| Member::new(index, &context)).collect();
+        let count = pool.slots().len();
+        let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
+        let (hold_timeout, ready_timeout) = (pool.config().hold_timeout, pool.config().ready_timeout);
         Self {
-            keeper: Keeper::new(pool.config().hold_timeout, now),
-            boot: Boot::new(now + pool.config().ready_timeout),
+            keeper: Keeper::new(hold_timeout, now),
+            boot: Boot::new(now + ready_timeout),
+            vigil: Vigil::new(now),
             pool,
-            resources,
+            context,
             members,
+            desired: u32::try_from(count).unwrap_or(u32::MAX),
+            generation: FIRST_GENERATION,
+            operation: None,
+            notes: Vec::new(),
+            last_report: None,
             is_stopping: false,
             is_killing: false,
             gave_up: None,
@@ -65,11 +86,21 @@ impl Warden {
         }
     }
 
+    /// Makes room for so many slots; those beyond are to be told to stop.
+    pub(super) fn set_desired(&mut self, workers: u32) {
+        let wanted = workers as usize;
+        self.pool.grow(wanted);
+        for index in self.members.len()..wanted {
+            self.members.push(Member::new(index, self.generation, &self.context));
+        }
+        self.desired = workers;
+    }
+
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<(), Failure> {
-        self.tell_all(Event::Start);
+        self.tell_all(&Event::Start);
         loop {
             self.publish();
-            if self.is_stopping && self.members.iter().all(|member| member.slot.state() == SlotState::Stopped) {
+            if self.is_stopping && self.members.iter().all(Member::is_over) {
                 return self.gave_up.map_or(Ok(()), Err);
             }
             let deadline = self.next_deadline();
@@ -91,6 +122,7 @@ impl Warden {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.tick();
             }
+            self.operate();
         }
     }
 
@@ -105,7 +137,8 @@ impl Warden {
     fn next_deadline(&self) -> Option<Instant> {
         let members = self.members.iter().filter_map(Member::next_deadline).min();
         let boot = if self.is_stopping { None } else { self.boot.next_deadline() };
-        [members, boot, self.keeper.next_deadline(Instant::now()), self.watch.next_deadline()]
+        let vigil = self.vigil.next_deadline();
+        [members, boot, vigil, self.keeper.next_deadline(Instant::now()), self.watch.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -118,7 +151,11 @@ impl Warden {
             self.tell(index, Event::Tick);
             self.members[index].probe_if_due(now);
             self.members[index].look_if_due(now);
+            let member = &mut self.members[index];
+            let events: Vec<_> = member.watch_gates(now).into_iter().chain(member.beat_if_due(now)).collect();
+            events.into_iter().for_each(|event| self.tell(index, event));
         }
+        self.keep_vigil(now);
         // Before its deadline a start is judged when a process's last words are in, so that they can be told.
         if self.boot.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.judge_boot();
@@ -134,20 +171,12 @@ impl Warden {
                 self.is_killing = true;
                 self.stop(Event::Kill);
             }
-            Input::Ask(ask, reply) => {
-                let _ = reply
-                    .send(crate::pool::operation::Progress::Refused(format!("{} is not built", ask.verb().name())));
+            Input::Ask(ask, reply) => self.ask(ask, reply),
+            Input::Usage(usage) => self.usage_seen(&usage),
+            Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
+                self.hear(slot, incarnation, news);
             }
-            Input::Worker { slot, incarnation, news } => {
-                // A late word of a process that is no more changes nothing, but its last words belong to its story.
-                let Some(member) = self.members.get_mut(slot) else { return };
-                if let News::LastWords(lines) = news {
-                    member.last_words(incarnation, lines);
-                    self.judge_boot();
-                } else if member.slot.incarnation() == incarnation {
-                    self.hear(slot, incarnation, news);
-                }
-            }
+            Input::Worker { .. } => {}
         }
     }
 
@@ -155,59 +184,65 @@ impl Warden {
         self.is_stopping = true;
         self.keeper.close();
         self.watch.close();
-        self.tell_all(event);
+        self.tell_all(&event);
     }
 
+    /// A late word of a process that is no more changes nothing, but its last words belong to its story.
     fn hear(&mut self, index: usize, incarnation: u64, news: News) {
         let now = Instant::now();
         let member = &mut self.members[index];
         let event = match news {
             News::Child(ChildEvent::Forked { pid, stdout, stderr, .. }) => {
-                member.forked(pid, stdout, stderr, &self.resources.output).then_some(Event::Ready(incarnation))
+                member.forked(incarnation, pid, stdout, stderr, &self.context.resources.output)
             }
-            News::Child(ChildEvent::Executed) => member.executed(now).then_some(Event::Ready(incarnation)),
-            News::Child(ChildEvent::Failed(error)) => member.start_failed(&error).then_some(Event::Exited(incarnation)),
+            News::Child(ChildEvent::Executed) => member.executed(incarnation, now),
+            News::Child(ChildEvent::Failed(error)) => member.start_failed(incarnation, &error),
             News::Child(ChildEvent::Exited(exit)) => {
-                member.exited(Some(exit));
+                member.exited(incarnation, Some(exit));
                 // It may have died of a listener that was shut down, and so would its heir.
                 self.watch.look(&self.pool.config(), &self.pool.stats, now);
                 Some(Event::Exited(incarnation))
             }
-            News::Said(said) => member.said(said).then_some(Event::Ready(incarnation)),
-            News::Probed(verdict) => {
-                let is_ok = verdict.as_ref().map(|verdict| verdict.check == Check::Ok);
-                let was_starting = member.slot.state() == SlotState::Starting;
-                member.probed(verdict, now);
-                match is_ok {
-                    Some(true) if was_starting => Some(Event::Ready(incarnation)),
-                    Some(is_ok) if !was_starting => Some(Event::Probed(incarnation, is_ok)),
-                    _ => None,
-                }
-            }
+            News::Said(said) => member.said(incarnation, said, now),
+            News::Probed(verdict) => member.probed(incarnation, verdict, now),
             News::ConnectFailed => {
-                member.probe_soon(now);
+                member.probe_soon(incarnation, now);
                 None
             }
             News::Drained => Some(Event::Drained(incarnation)),
             News::Listens(addresses) => {
-                member.listens(&addresses);
+                member.listens(incarnation, &addresses);
                 None
             }
-            News::LastWords(_) => None,
+            News::Spare(taken) => {
+                member.spare(incarnation, taken);
+                None
+            }
+            News::Counted(step, closes) => {
+                member.counted();
+                self.notes.push(Note::Left { step, closes });
+                None
+            }
+            News::LastWords(lines) => {
+                let note = member.last_words(incarnation, lines);
+                self.notes.extend(note);
+                self.judge_boot();
+                None
+            }
         };
         if let Some(event) = event {
             self.tell(index, event);
         }
     }
 
-    fn tell_all(&mut self, event: Event) {
+    fn tell_all(&mut self, event: &Event) {
         for index in 0..self.members.len() {
-            self.tell(index, event);
+            self.tell(index, event.clone());
         }
     }
 
     /// Gives a slot an event and performs what it decides.
-    fn tell(&mut self, index: usize, event: Event) {
+    pub(super) fn tell(&mut self, index: usize, event: Event) {
         let now = Instant::now();
         let mut effects = VecDeque::from(self.members[index].slot.on(event, now));
         while let Some(effect) = effects.pop_front() {
@@ -218,8 +253,12 @@ impl Warden {
         let is = self.members[index].slot.state();
         match is {
             SlotState::Ready if was != is => self.boot.ready(),
-            SlotState::Draining if was != is => self.members[index].await_drain(),
-            SlotState::Failed if was != is => self.slot_failed(index),
+            SlotState::Backoff | SlotState::Failed if was != is => {
+                self.members[index].give_up_bequest();
+                if is == SlotState::Failed {
+                    self.slot_failed(index);
+                }
+            }
             _ => {}
         }
     }
@@ -228,26 +267,41 @@ impl Warden {
         let member = &mut self.members[index];
         match effect {
             Effect::Launch(incarnation) => {
-                if let Err(later) = self.resources.spend_spawn(now) {
-                    return Some(Event::Postponed(later));
+                if let Err(later) = self.context.resources.spend_spawn(now) {
+                    return Some(Event::Postponed(incarnation, later));
                 }
-                return member.launch(incarnation, self.watch.handles(), now).err().map(|error| {
-                    member.start_failed(&error);
-                    Event::Exited(incarnation)
-                });
+                let launched = member.launch(incarnation, self.desired, self.watch.handles(), now);
+                return launched.err().and_then(|error| member.start_failed(incarnation, &error));
             }
-            Effect::Admit => member.admitted(now),
-            Effect::Withdraw => member.withdrawn(),
-            Effect::Cut => member.cut(),
-            Effect::Late => member.late(),
-            Effect::Terminate => member.end(Ending::Terminate),
-            Effect::Kill => {
-                if !self.is_killing {
+            Effect::Admit(incarnation) => {
+                member.admitted(incarnation, now);
+            }
+            Effect::Suspect(incarnation) => member.suspected(incarnation),
+            Effect::Drain(incarnation) => member.begin_drain(incarnation, now),
+            Effect::Quieten(incarnation) => member.quieten(incarnation),
+            Effect::Cut(incarnation) => member.cut(incarnation),
+            Effect::Late(incarnation) => {
+                member.late(incarnation);
+                self.notes.extend(member.lateness(incarnation));
+            }
+            Effect::Terminate(incarnation) => member.terminate(incarnation, now),
+            Effect::Kill(incarnation) => {
+                if !self.is_killing && !member.is_hung(incarnation) {
                     tracing::warn!(worker = %member.name(), "did not end within kill-timeout: killing its process group");
                 }
-                member.end(Ending::Kill);
+                member.kill(incarnation);
             }
             Effect::Restarted(cause) => self.pool.slots()[index].restarts[cause as usize].increment(),
+            Effect::Switched { from, to } => {
+                let generation = member.slot.generation();
+                let step = member.ready_step(to, from);
+                self.notes.extend(step.map(|step| Note::Up { slot: index, generation, step }));
+            }
+            Effect::HeirFailed(_) => {
+                if self.operation.is_none() {
+                    tracing::warn!(worker = %member.name(), "its replacement did not become ready: it stays");
+                }
+            }
         }
         None
     }

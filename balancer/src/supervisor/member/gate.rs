@@ -54,9 +54,10 @@ impl Member {
         let resources = std::sync::Arc::clone(&self.context.resources);
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
-        let queued = resources.queued(&process.upstream.endpoint);
-        let is_closed = process.upstream.connecting() == 0 && queued.as_ref().is_ok_and(|&queued| queued == 0)
-            || process.upstream.connecting() == 0 && queued.is_err();
+        // The count first: a connect that has ended since is in the queue that is read after it.
+        let is_reached = process.upstream.connecting() > 0;
+        let queued = resources.queued(&[&process.upstream.endpoint]).swap_remove(0);
+        let is_closed = !is_reached && queued.as_ref().map_or(true, |&queued| queued == 0);
         let needed = if queued.is_ok() { LOOKS } else { BLIND_LOOKS };
         let draining = process.drain.as_mut()?;
         draining.closed_looks = if is_closed { draining.closed_looks + 1 } else { 0 };

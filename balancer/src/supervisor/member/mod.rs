@@ -1,32 +1,34 @@
-//! A slot with its process: performs what the slot decides, keeps what is told of it.
+//! A slot with its processes: performs what the slot decides, keeps what is told of them.
 
+mod end;
+mod gate;
 mod probing;
+mod process;
+mod recovery;
 mod report;
+mod start;
+mod vitals;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::endpoint::PrivateEndpoint;
-use super::launch::{self, Birth};
-use super::notify::{NotifySocket, Said};
-use super::slot::Slot;
+use super::notify::Said;
+use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
-use crate::config::{self, Probe, Ready};
-use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
-use crate::output::{Capture, Output};
+use crate::config::{Probe, StopSignal};
+use crate::mode::Acceptor;
+use crate::os::child::Ending;
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
-use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
+use crate::rotation::{Endpoint, SlotId, Upstream};
 use crate::stats::SlotStats;
+use process::{Draining, Process, Processes};
 
-/// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a program may take to be ready before we look where it listens instead.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+pub(super) use vitals::QUEUE_LOOK;
 
 /// What all members of a pool need of their surroundings.
 pub(super) struct Context {
@@ -42,7 +44,13 @@ pub(super) struct Member {
     id: SlotId,
     context: Arc<Context>,
     stats: Arc<SlotStats>,
-    process: Option<Process>,
+    processes: Processes,
+    /// The listener of one that died, for its heir.
+    bequest: Option<PrivateEndpoint>,
+    /// Ended processes whose connections are not all counted yet.
+    uncounted: usize,
+    /// Ended before they were ever in rotation, by incarnation, with their generation: their last words will tell why.
+    stillborn: Vec<(u64, u64)>,
     state: SlotState,
     since: SystemTime,
     starts: u64,
@@ -53,39 +61,18 @@ pub(super) struct Member {
     chance: fastrand::Rng,
 }
 
-/// One incarnation's process.
-struct Process {
-    upstream: Arc<Upstream>,
-    _private: PrivateEndpoint,
-    child: ChildId,
-    pid: Option<u32>,
-    started: SystemTime,
-    launched: Instant,
-    capture: Option<Capture>,
-    notify: AbortHandle,
-    start_error: Option<String>,
-    said: Option<String>,
-    said_ready: bool,
-    next_probe: Option<Instant>,
-    next_look: Option<Instant>,
-    last_look: Option<String>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.notify.abort();
-    }
-}
-
 impl Member {
-    pub(super) fn new(index: usize, context: &Arc<Context>) -> Self {
+    pub(super) fn new(index: usize, generation: u64, context: &Arc<Context>) -> Self {
         let mut chance = fastrand::Rng::new();
         Self {
-            slot: Slot::new(config::Pool::clone(&context.pool.config()), chance.u64(..)),
+            slot: Slot::new(Arc::clone(&context.pool.config()), generation, chance.u64(..)),
             id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
             stats: Arc::clone(&context.pool.slots()[index]),
             context: Arc::clone(context),
-            process: None,
+            processes: Processes::new(),
+            bequest: None,
+            uncounted: 0,
+            stillborn: Vec::new(),
             state: SlotState::Stopped,
             since: SystemTime::now(),
             starts: 0,
@@ -102,15 +89,45 @@ impl Member {
         format!("{}/{}", self.context.pool.name, self.id)
     }
 
-    fn pid(&self) -> u32 {
-        self.process.as_ref().and_then(|process| process.pid).unwrap_or(0)
+    fn pid(&self, incarnation: u64) -> u32 {
+        self.processes.get(&incarnation).and_then(|process| process.pid).unwrap_or(0)
     }
 
-    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
-        self.process.as_ref().map(|process| &process.upstream)
+    /// The process that serves, or is to.
+    fn present(&self) -> Option<&Process> {
+        self.processes.get(&self.slot.current()?.incarnation)
     }
 
-    /// A way to send news of the present incarnation from another task or thread.
+    fn present_mut(&mut self) -> Option<&mut Process> {
+        self.processes.get_mut(&self.slot.current()?.incarnation)
+    }
+
+    /// The group of the present process.
+    pub(super) fn group(&self) -> Option<u32> {
+        self.present()?.pid
+    }
+
+    /// The upstream that may be in rotation, with its state.
+    pub(super) fn candidate(&self) -> Option<(&Arc<Upstream>, SlotState)> {
+        Some((&self.present()?.upstream, self.slot.state()))
+    }
+
+    /// All its upstreams, of processes that come and go too.
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.processes.values().map(|process| &process.upstream)
+    }
+
+    /// Whether nothing of it is leaving any more, and what has left is counted.
+    pub(super) fn has_nothing_leaving(&self) -> bool {
+        self.slot.leaving().is_empty() && self.uncounted == 0
+    }
+
+    /// Whether it has no process, will have none, and all is counted.
+    pub(super) fn is_over(&self) -> bool {
+        self.slot.is_over() && self.uncounted == 0
+    }
+
+    /// A way to send news of an incarnation from another task or thread.
     fn reporter(&self, incarnation: u64) -> impl Fn(News) + Send + Sync + Clone + 'static {
         let (inputs, slot) = (self.context.inputs.clone(), self.id.index());
         move |news| {
@@ -118,231 +135,106 @@ impl Member {
         }
     }
 
-    /// Starts the process of an incarnation, which inherits `listen`.
-    pub(super) fn launch(&mut self, incarnation: u64, listen: &[Arc<OwnedFd>], now: Instant) -> Result<(), StartError> {
-        let stage = |stage: &str| {
-            let stage = stage.to_owned();
-            move |source| StartError { stage, source }
-        };
-        let Context { pool, resources, .. } = &*self.context;
-        let private = PrivateEndpoint::choose(&pool.config(), resources)?;
-        let endpoint = private.endpoint.clone();
-        let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
-        let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
-        let report = self.reporter(incarnation);
-        let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
-
-        let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
-        let birth = Birth {
-            slot: self.id,
-            workers: u32::try_from(pool.slots().len()).unwrap_or(u32::MAX),
-            generation: 1,
-            endpoint: &endpoint,
-            notify: &notify_path,
-            listen,
-        };
-        let spec = launch::spec(&pool.config(), &birth, &resources.inherited, resources.nofile);
-        let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
-        let child = resources.launcher.launch(
-            spec,
-            Box::new(move |event| {
-                // On the spawner's thread, before anything else hears of it: no connection starts on the dead.
-                match &event {
-                    ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
-                    ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
-                    ChildEvent::Executed | ChildEvent::Failed(_) => {}
-                }
-                report(News::Child(event));
-            }),
-        );
-        self.starts += 1;
-        self.process = Some(Process {
-            upstream,
-            _private: private,
-            child,
-            pid: None,
-            started: SystemTime::now(),
-            launched: now,
-            capture: None,
-            notify: listening.abort_handle(),
-            start_error: None,
-            said: None,
-            said_ready: false,
-            next_probe: None,
-            next_look: None,
-            last_look: None,
-        });
-        Ok(())
-    }
-
-    /// Its process exists. True if it said ready before this was heard.
-    pub(super) fn forked(&mut self, pid: u32, stdout: OwnedFd, stderr: OwnedFd, output: &Output) -> bool {
-        let name = self.name();
-        let Some(process) = &mut self.process else { return false };
-        process.pid = Some(pid);
-        process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
-        tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
-        process.said_ready
-    }
-
-    /// The program runs. True if that is all that ready means here.
-    pub(super) fn executed(&mut self, now: Instant) -> bool {
-        let ready = self.context.pool.config().ready;
-        tracing::debug!(worker = %self.name(), pid = self.pid(), "worker executed");
-        if let Some(process) = &mut self.process {
-            process.next_look = Some(now + LOOK_AFTER);
-            process.next_probe = (ready == Ready::Probe).then_some(now);
-        }
-        ready == Ready::None
-    }
-
-    /// The program could not be started. True if there is no process whose exit follows.
-    pub(super) fn start_failed(&mut self, error: &StartError) -> bool {
-        let what = format!("cannot start `{}`: {error}: {}", self.context.pool.config().program, error.source);
-        tracing::error!(worker = %self.name(), "{what}");
-        self.last_start_failed = true;
-        match &mut self.process {
-            Some(process) => {
-                process.start_error = Some(what);
-                let never_forked = process.pid.is_none();
-                if never_forked {
-                    self.exited(None);
-                }
-                never_forked
-            }
-            None => {
-                self.note_exit(what, -1);
-                true
-            }
-        }
-    }
-
-    /// Its process is gone; `None` if there never was one.
-    pub(super) fn exited(&mut self, exit: Option<Exit>) {
-        let Some(mut process) = self.process.take() else { return };
-        process.upstream.set_standing(Standing::Dead);
-        self.context.connections.orphan(self.id, process.upstream.incarnation);
-        let what = end_in_words(exit, process.start_error.as_deref());
-        let was_asked = matches!(self.state, SlotState::Draining | SlotState::Stopping);
-        let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
-        if process.start_error.is_none() {
-            if was_asked {
-                tracing::info!(%worker, pid, exit = %what, "worker ended");
-            } else {
-                tracing::warn!(%worker, pid, exit = %what, "worker died");
-            }
-            self.last_start_failed = false;
-        }
-        self.note_exit(what, exit.map_or(-1, Exit::code));
-        let report = self.reporter(process.upstream.incarnation);
-        if let Some(mut capture) = process.capture.take() {
-            tokio::spawn(async move {
-                let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
-                report(News::LastWords(capture.last_lines()));
-            });
-        } else {
-            report(News::LastWords(Vec::new()));
-        }
-    }
-
-    fn note_exit(&mut self, what: String, code: i32) {
-        self.stats.last_exit.set(i64::from(code));
-        let exit = ExitStatus { what, code, at: SystemTime::now(), last_lines: Vec::new() };
-        self.last_exit = Some((self.slot.incarnation(), exit));
-    }
-
-    pub(super) fn last_words(&mut self, incarnation: u64, lines: Vec<String>) {
-        if let Some((of, exit)) = &mut self.last_exit
-            && *of == incarnation
-        {
-            exit.last_lines = lines;
-        }
-    }
-
-    /// What it said by `NOTIFY_SOCKET`. True if that makes it ready.
-    pub(super) fn said(&mut self, said: Said) -> bool {
-        let Some(process) = &mut self.process else { return false };
+    /// What it said by `NOTIFY_SOCKET`.
+    pub(super) fn said(&mut self, incarnation: u64, said: Said, now: Instant) -> Option<Event> {
+        let process = self.processes.get_mut(&incarnation)?;
         match said {
             Said::Ready => {
                 process.said_ready = true;
-                process.pid.is_some()
+                return process.pid.map(|_| Event::Ready(incarnation));
             }
-            Said::Status(text) => {
-                process.said = Some(text);
-                false
-            }
-            Said::Stopping => {
-                process.said = Some("stopping".to_owned());
-                false
-            }
+            Said::Beat => return process.vitals.beat(now).map(|sign| Event::Sign(incarnation, sign)),
+            Said::DrainsBySignal => process.drains_by_signal = true,
+            Said::Status(text) => process.said = Some(text),
+            Said::Stopping => process.said = Some("stopping".to_owned()),
         }
+        None
     }
 
-    pub(super) fn admitted(&mut self, now: Instant) {
-        let Some(process) = &mut self.process else { return };
+    /// It is in rotation now, for the first time or again.
+    pub(super) fn admitted(&mut self, incarnation: u64, now: Instant) {
+        let (name, id, looked) = (self.name(), self.id, self.looked_exposed);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
         // Only a port can be reached from elsewhere, and the look is dear.
         let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
-        process.next_look = (can_be_exposed && self.id == SlotId(0) && !self.looked_exposed).then_some(now);
-        process.next_probe = (self.context.pool.config().health.probe != Probe::None).then_some(now);
-        let took = now - process.launched;
+        process.next_look = (can_be_exposed && id == SlotId(0) && !looked).then_some(now);
+        process.next_probe = (process.rules.health.probe != Probe::None).then_some(now);
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
-        if self.state == SlotState::Suspect {
+        if std::mem::replace(&mut process.was_ready, true) {
             self.stats.health_transitions.increment();
-            tracing::info!(worker = %self.name(), pid, "worker healthy again");
-        } else {
-            self.context.pool.stats.spawn.shard(0).record(took);
-            let after = humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(0)));
-            tracing::info!(worker = %self.name(), pid, endpoint, %after, "worker ready");
+            tracing::info!(worker = %name, pid, "worker healthy again");
+            return;
         }
+        let took = now - process.launched;
+        let age = process.rules.max_age.mul_f64(0.9 + 0.2 * self.chance.f64());
+        process.replace_at = (!age.is_zero()).then(|| now + age);
+        self.context.pool.stats.spawn.shard(0).record(took);
+        let after = humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(0)));
+        tracing::info!(worker = %name, pid, endpoint, %after, "worker ready");
+        self.take_spare(incarnation);
     }
 
-    pub(super) fn withdrawn(&mut self) {
-        if self.slot.state() == SlotState::Suspect {
-            self.stats.health_transitions.increment();
-            let why = self.last_check.as_ref().map(|check| check.what.clone()).unwrap_or_default();
-            tracing::warn!(worker = %self.name(), pid = self.pid(), why, "worker suspect: out of rotation");
+    /// It is suspect now.
+    pub(super) fn suspected(&mut self, incarnation: u64) {
+        self.stats.health_transitions.increment();
+        let why = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.clone());
+        let why = match why {
+            Some(why) => why,
+            None if self.slot.current().is_some_and(|life| life.seems_hung()) => {
+                "its accept queue does not move, or its heartbeat has stopped".to_owned()
+            }
+            None => String::new(),
+        };
+        tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+    }
+
+    /// From now on what is owed nothing on it is closed.
+    pub(super) fn quieten(&self, incarnation: u64) {
+        self.context.connections.quieten(self.id, incarnation);
+    }
+
+    pub(super) fn cut(&self, incarnation: u64) {
+        let Some(process) = self.processes.get(&incarnation) else { return };
+        let (open, pid) = (process.upstream.active(), self.pid(incarnation));
+        if open > 0 {
+            tracing::warn!(worker = %self.name(), pid, open, "drain deadline: cutting what is still open");
         }
+        self.context.connections.cut(self.id, incarnation);
     }
 
-    /// Tells when it is out of rotation and holds no connection any more.
-    pub(super) fn await_drain(&self) {
-        let Some(upstream) = self.upstream().cloned() else { return };
-        let report = self.reporter(upstream.incarnation);
-        tokio::spawn(async move {
-            upstream.drained().await;
-            report(News::Drained);
-        });
-    }
-
-    pub(super) fn cut(&self) {
-        if let Some(upstream) = self.upstream() {
-            let open = upstream.active();
-            tracing::warn!(worker = %self.name(), pid = self.pid(), open, "drain deadline: cutting what is still open");
-            self.context.connections.cut(self.id, upstream.incarnation);
+    /// Tells it to end.
+    pub(super) fn terminate(&mut self, incarnation: u64, now: Instant) {
+        let is_observed = self.context.pool.mode.acceptor() == Acceptor::Master;
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        process.spare = None;
+        if process.was_ready && !is_observed {
+            process.drain.get_or_insert(Draining {
+                since: now,
+                before: Default::default(),
+                next_look: None,
+                closed_looks: 0,
+            });
         }
+        let signal = signal_of(process.rules.stop_signal);
+        self.context.resources.launcher.end(process.child, Ending::Signal(signal));
     }
 
-    /// It was not ready in time: that is its story, not the signal that ends it.
-    pub(super) fn late(&mut self) {
-        let timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
-        tracing::warn!(worker = %self.name(), pid = self.pid(), "not ready within {timeout}: ending it");
-        if let Some(process) = &mut self.process {
-            process.start_error = Some(format!("not ready within {timeout}"));
-        }
-    }
-
-    pub(super) fn end(&self, ending: Ending) {
-        if let Some(process) = &self.process {
-            self.context.resources.launcher.end(process.child, ending);
+    pub(super) fn kill(&self, incarnation: u64) {
+        if let Some(process) = self.processes.get(&incarnation) {
+            self.context.resources.launcher.end(process.child, Ending::Kill);
         }
     }
 }
 
-/// In words for the log and the status: how a process ended, or why it never ran.
-fn end_in_words(exit: Option<Exit>, start_error: Option<&str>) -> String {
-    match (start_error, exit) {
-        (Some(error), _) => error.to_owned(),
-        (None, Some(exit)) => exit.to_string(),
-        (None, None) => "ended".to_owned(),
+/// The signal's number.
+fn signal_of(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Winch => Signal::WINCH,
     }
 }

@@ -5,13 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::super::health::Sign;
+use super::super::life::Life;
 use super::super::probe::{self, Verdict};
+use super::super::slot::Event;
 use super::super::{News, elsewhere};
 use super::Member;
 use crate::config::Probe;
 use crate::net::proxy_header;
 use crate::os::inspect;
 use crate::pool::{CheckStatus, SlotState};
+use crate::rotation::Endpoint;
 use crate::stats::Check;
 
 /// How often a program that is not ready is looked at again.
@@ -19,82 +23,107 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Member {
     pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
-        let process = self.process.as_ref();
-        let probe = process.and_then(|process| process.next_probe);
-        let look = process.and_then(|process| process.next_look);
-        [self.slot.next_deadline(), probe, look].into_iter().flatten().min()
+        let of_process = self.processes.values().flat_map(|process| {
+            let gate = process.drain.as_ref().and_then(|draining| draining.next_look);
+            [process.next_probe, process.next_look, gate].into_iter().flatten()
+        });
+        let age = self.present().and_then(|process| process.replace_at);
+        of_process.chain(self.slot.next_deadline()).chain(self.next_beat()).chain(age).min()
     }
 
     /// Something looked wrong from the data path: ask now.
-    pub(in crate::supervisor) fn probe_soon(&mut self, now: Instant) {
-        if let Some(process) = &mut self.process
-            && let Some(next) = &mut process.next_probe
-        {
+    pub(in crate::supervisor) fn probe_soon(&mut self, incarnation: u64, now: Instant) {
+        if let Some(next) = self.processes.get_mut(&incarnation).and_then(|process| process.next_probe.as_mut()) {
             *next = now.min(*next);
         }
     }
 
     pub(in crate::supervisor) fn probe_if_due(&mut self, now: Instant) {
-        let Some(process) = &mut self.process else { return };
-        if process.next_probe.is_none_or(|due| due > now) {
-            return;
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let due: Vec<u64> =
+            self.processes.iter().filter(|(_, process)| is_due(process.next_probe)).map(|(&n, _)| n).collect();
+        for incarnation in due {
+            let report = self.reporter(incarnation);
+            let Some(process) = self.processes.get_mut(&incarnation) else { continue };
+            // The verdict sets the next one: never two questions at a time.
+            process.next_probe = None;
+            let endpoint = process.upstream.endpoint.clone();
+            let rules = &process.rules.health;
+            let question = match &rules.probe {
+                Probe::None => Probe::Tcp,
+                asked => asked.clone(),
+            };
+            let header = proxy_header::of_probe(process.rules.proxy_protocol);
+            let timeout = rules.timeout;
+            tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
         }
-        // The verdict sets the next one: never two questions at a time.
-        process.next_probe = None;
-        let endpoint = process.upstream.endpoint.clone();
-        let incarnation = process.upstream.incarnation;
-        let rules = &self.context.pool.config().health;
-        let question = match &rules.probe {
-            Probe::None => Probe::Tcp,
-            asked => asked.clone(),
-        };
-        let header = proxy_header::of_probe(self.context.pool.config().proxy_protocol);
-        let (timeout, report) = (rules.timeout, self.reporter(incarnation));
-        tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
     }
 
-    /// Notes a verdict and sets the next probe.
-    pub(in crate::supervisor) fn probed(&mut self, verdict: Option<Verdict>, now: Instant) {
-        let state = self.slot.state();
-        let rules = &self.context.pool.config().health;
-        let Some(process) = &mut self.process else { return };
+    /// Takes a verdict; `None` where our own clock was too late for one. What it means for the slot.
+    pub(in crate::supervisor) fn probed(
+        &mut self,
+        incarnation: u64,
+        verdict: Option<Verdict>,
+        now: Instant,
+    ) -> Option<Event> {
+        let life = self.slot.life(incarnation)?;
+        let (state, is_starting, is_in_doubt) = (life.state(), life.is_starting(), life.is_in_doubt());
+        let process = self.processes.get_mut(&incarnation)?;
+        let rules = &process.rules.health;
         let wait = match state {
             SlotState::Starting => readiness_pause(now - process.launched),
-            _ if verdict.as_ref().is_some_and(|verdict| verdict.check != Check::Ok) || self.slot.is_in_doubt() => {
+            _ if verdict.as_ref().is_some_and(|verdict| verdict.check != Check::Ok) || is_in_doubt => {
                 rules.fast_interval
             }
             _ => rules.interval.mul_f64(0.9 + 0.2 * self.chance.f64()),
         };
         let goes_on = matches!(state, SlotState::Starting | SlotState::Ready | SlotState::Suspect);
         process.next_probe = goes_on.then(|| now + wait);
-        let Some(verdict) = verdict else { return };
+        let verdict = verdict?;
+        let sign = match verdict.check {
+            Check::Ok => Sign::Good,
+            Check::Fail => Sign::Bad,
+            Check::Timeout => Sign::Silent,
+        };
         if state != SlotState::Starting {
             process.upstream.stats.checks[verdict.check as usize].increment();
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let is_ok = verdict.check == Check::Ok;
         self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });
+        match (is_starting, is_ok) {
+            (true, true) => Some(Event::Ready(incarnation)),
+            (true, false) => None,
+            (false, _) => Some(Event::Sign(incarnation, sign)),
+        }
     }
 
+    /// Looks, on a thread that may wait for `/proc`, where a program listens.
     pub(in crate::supervisor) fn look_if_due(&mut self, now: Instant) {
-        let is_starting = self.slot.state() == SlotState::Starting;
-        let Some(process) = &mut self.process else { return };
-        if process.next_look.is_none_or(|due| due > now) {
-            return;
-        }
-        process.next_look = is_starting.then(|| now + LOOK_AGAIN);
-        if let Some(pid) = process.pid {
-            let report = self.reporter(self.slot.incarnation());
-            tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let due: Vec<u64> =
+            self.processes.iter().filter(|(_, process)| is_due(process.next_look)).map(|(&n, _)| n).collect();
+        for incarnation in due {
+            let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
+            let report = self.reporter(incarnation);
+            let Some(process) = self.processes.get_mut(&incarnation) else { continue };
+            process.next_look = is_starting.then(|| now + LOOK_AGAIN);
+            if let Some(pid) = process.pid {
+                tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
+            }
         }
     }
 
-    pub(in crate::supervisor) fn listens(&mut self, addresses: &[SocketAddr]) {
-        let (state, worker, pid) = (self.slot.state(), self.name(), self.pid());
-        let Some(process) = &mut self.process else { return };
-        if state == SlotState::Starting {
-            let told =
-                elsewhere::explain_not_ready(&process.upstream.endpoint, addresses, &self.context.pool.listening);
+    pub(in crate::supervisor) fn listens(&mut self, incarnation: u64, addresses: &[SocketAddr]) {
+        let worker = self.name();
+        let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        let pid = process.pid;
+        // A listener that was handed over is not one that it has opened.
+        let endpoint =
+            if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
+        if is_starting {
+            let told = elsewhere::explain_not_ready(endpoint, addresses, &self.context.pool.listening);
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);
@@ -102,7 +131,7 @@ impl Member {
         } else {
             // Once is enough: the next incarnation is the same program.
             self.looked_exposed = true;
-            if let Some(told) = elsewhere::explain_exposed(&process.upstream.endpoint, addresses) {
+            if let Some(told) = elsewhere::explain_exposed(endpoint, addresses) {
                 tracing::warn!(%worker, pid, "{told}");
             }
         }

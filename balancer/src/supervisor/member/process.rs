@@ -34,11 +34,17 @@ pub(super) struct Process {
     pub(super) start_error: Option<String>,
     pub(super) said: Option<String>,
     pub(super) said_ready: bool,
+    /// It has been in rotation.
+    pub(super) was_ready: bool,
     /// It said that it finishes what it has when it is told to end.
     pub(super) drains_by_signal: bool,
     pub(super) next_probe: Option<Instant>,
     pub(super) next_look: Option<Instant>,
     pub(super) last_look: Option<String>,
+    /// When it is too old.
+    pub(super) replace_at: Option<Instant>,
+    /// A replacement was begun, and another may not before this.
+    pub(super) not_before: Option<Instant>,
     /// A duplicate of the listener that it made: what waits there can be saved if it dies.
     pub(super) spare: Option<OwnedFd>,
     pub(super) vitals: Vitals,

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::super::Connections;
 use super::Member;
-use crate::os::{accept_queue::QueueReader, duplicate};
+use crate::os::accept_queue::QueueReader;
+use crate::os::duplicate::{self, End};
 use crate::rotation::{Endpoint, Upstream};
 
 /// How often connects that are under way are looked at.
@@ -38,10 +39,14 @@ impl Member {
     /// The duplicate, or why there is none.
     pub(in crate::supervisor) fn spare(&mut self, incarnation: u64, taken: std::io::Result<OwnedFd>) {
         let name = self.name();
-        let Some(process) = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none()) else { return };
+        let Some(process) = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none()) else {
+            return;
+        };
         match taken {
             Ok(listener) => process.spare = Some(listener),
-            Err(error) => tracing::debug!(worker = %name, %error, "no duplicate of its listener: its queue dies with it"),
+            Err(error) => {
+                tracing::debug!(worker = %name, %error, "no duplicate of its listener: its queue dies with it")
+            }
         }
     }
 }
@@ -64,16 +69,21 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, con
     loop {
         // Read first: a connect that ends after it is seen by the next look.
         let is_last = upstream.connecting() == 0 || Instant::now() >= deadline;
-        match duplicate::accept_all(&listener, BATCH) {
-            Ok(accepted) => recovered.extend(accepted.into_iter().map(|(socket, _)| socket)),
-            Err(error) => {
-                tracing::error!(slot = %upstream.slot, %error, "clients in a dead worker's queue could not be accepted")
+        let accepted = duplicate::accept_all(&listener, BATCH).unwrap_or_else(|error| duplicate::Accepted {
+            connections: Vec::new(),
+            broken: 0,
+            end: End::Refused(error),
+        });
+        recovered.extend(accepted.connections.into_iter().map(|(socket, _)| socket));
+        match accepted.end {
+            End::Limit => continue,
+            End::Empty if is_last => break,
+            End::Empty => tokio::time::sleep(LOOK).await,
+            End::Refused(error) => {
+                tracing::error!(slot = %upstream.slot, %error, "clients in a dead worker's queue could not be accepted");
+                break;
             }
         }
-        if is_last {
-            break;
-        }
-        tokio::time::sleep(LOOK).await;
     }
     if !recovered.is_empty() {
         tracing::info!(slot = %upstream.slot, connections = recovered.len(), "recovered from a dead worker's queue");

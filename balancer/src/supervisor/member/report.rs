@@ -5,8 +5,10 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::super::boot::Story;
+use super::super::life::Life;
 use super::Member;
-use crate::pool::{SlotState, WorkerStatus};
+use crate::pool::operation::Step;
+use crate::pool::{OtherStatus, SlotState, WorkerStatus};
 use crate::rotation::Endpoint;
 
 impl Member {
@@ -20,15 +22,16 @@ impl Member {
     }
 
     pub(in crate::supervisor) fn status(&self) -> WorkerStatus {
-        let process = self.process.as_ref();
-        let backoff =
-            self.slot.next_deadline().filter(|_| matches!(self.state, SlotState::Backoff | SlotState::Failed));
+        let shown = self.slot.current().or(self.slot.leaving().last()).map(|life| life.incarnation);
+        let process = shown.and_then(|incarnation| self.processes.get(&incarnation));
+        let backoff = self.slot.next_start().filter(|_| matches!(self.state, SlotState::Backoff | SlotState::Failed));
+        let others = self.slot.heir().into_iter().chain(self.slot.leaving());
+        let others = others.filter(|life| Some(life.incarnation) != shown);
         WorkerStatus {
             slot: self.id,
             state: self.state,
             since: self.since,
-            generation: 1,
-            others: Vec::new(),
+            generation: self.slot.generation(),
             pid: process.and_then(|process| process.pid),
             started: process.map(|process| process.started),
             endpoint: process.map(|process| process.upstream.endpoint.clone()),
@@ -37,19 +40,43 @@ impl Member {
             restarts: self.starts.saturating_sub(1),
             last_exit: self.last_exit.as_ref().map(|(_, exit)| exit.clone()),
             last_check: self.last_check.clone(),
+            others: others.filter_map(|life| self.other(life)).collect(),
         }
+    }
+
+    fn other(&self, life: &Life) -> Option<OtherStatus> {
+        let process = self.processes.get(&life.incarnation)?;
+        Some(OtherStatus {
+            state: life.state(),
+            generation: life.generation,
+            pid: process.pid,
+            started: process.started,
+            active: process.upstream.active(),
+        })
+    }
+
+    /// For those who watch an operation: a process is in rotation.
+    pub(in crate::supervisor) fn ready_step(&self, incarnation: u64, from: Option<u64>) -> Option<Step> {
+        let process = self.processes.get(&incarnation)?;
+        Some(Step::Ready {
+            slot: self.id.0,
+            pid: process.pid.unwrap_or(0),
+            instead_of: from.map(|from| self.pid(from)).filter(|&pid| pid > 0),
+            after: process.launched.elapsed(),
+        })
     }
 
     /// For the end of a start that failed.
     pub(in crate::supervisor) fn story(&self) -> Story {
         let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
-        let listens_elsewhere = self.process.as_ref().and_then(|process| process.last_look.clone());
-        let not_ready = || match self.process.as_ref() {
-            Some(process) if process.upstream.endpoint == Endpoint::Inherited => {
-                format!("pid {} did not say READY=1 within {ready_timeout}", self.pid())
+        let listens_elsewhere = self.present().and_then(|process| process.last_look.clone());
+        let not_ready = || match self.present() {
+            Some(process) if process.upstream.endpoint == Endpoint::Inherited || process.private.listener.is_some() => {
+                format!("pid {} did not say READY=1 within {ready_timeout}", process.pid.unwrap_or(0))
             }
             Some(process) => {
-                format!("pid {} was not ready on {} within {ready_timeout}", self.pid(), process.upstream.endpoint)
+                let pid = process.pid.unwrap_or(0);
+                format!("pid {pid} was not ready on {} within {ready_timeout}", process.upstream.endpoint)
             }
             None => "was not started".to_owned(),
         };

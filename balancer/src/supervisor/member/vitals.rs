@@ -11,6 +11,7 @@ use super::Member;
 use crate::config::Health;
 use crate::os::inspect;
 use crate::rotation::Endpoint;
+use crate::stats::Restart as Cause;
 
 /// How often accept queues are looked at.
 pub(in crate::supervisor) const QUEUE_LOOK: Duration = Duration::from_millis(250);
@@ -93,6 +94,33 @@ impl Vitals {
 }
 
 impl Member {
+    /// The bound on the present process's memory, in bytes.
+    pub(in crate::supervisor) fn memory_bound(&self) -> Option<u64> {
+        self.present()?.rules.max_memory
+    }
+
+    /// Whether the present process has reached its age.
+    pub(in crate::supervisor) fn is_too_old(&self, now: Instant) -> bool {
+        self.present().and_then(|process| process.replace_at).is_some_and(|at| at <= now)
+    }
+
+    /// Whether the present process may be replaced at `now`; if so, not again before `next`.
+    pub(in crate::supervisor) fn may_be_replaced(&mut self, next: Instant, now: Instant) -> bool {
+        let Some(process) = self.present_mut() else { return false };
+        let may = process.not_before.is_none_or(|at| at <= now);
+        if may {
+            process.not_before = Some(next);
+        }
+        // Due again only if this comes to nothing.
+        process.replace_at = process.replace_at.map(|at| at.max(next));
+        may
+    }
+
+    /// Whether that process is being killed because it is hung.
+    pub(in crate::supervisor) fn is_hung(&self, incarnation: u64) -> bool {
+        self.slot.life(incarnation).is_some_and(|life| life.fault == Some(Cause::Hung))
+    }
+
     /// When a heartbeat of the present process is overdue.
     pub(super) fn next_beat(&self) -> Option<Instant> {
         let process = self.processes.get(&self.slot.current()?.incarnation)?;

@@ -65,7 +65,7 @@ pub(in crate::supervisor) enum Effect {
     Kill(u64),
     /// Count a replacement.
     Restarted(Cause),
-    /// An heir has taken the place of another, or an empty one.
+    /// A process has its place: instead of another, or of none.
     Switched { from: Option<u64>, to: u64 },
     /// An heir will not: it ended, or was late.
     HeirFailed(u64),

@@ -1,3 +1,6 @@
+mod random;
+
+use super::super::life::Way;
 use super::*;
 use crate::config::Program;
 
@@ -6,13 +9,20 @@ fn rules() -> config::Pool {
 }
 
 fn slot() -> (Slot, Instant) {
-    (Slot::new(rules(), 7), Instant::now())
+    (Slot::new(Arc::new(rules()), 1, 7), Instant::now())
 }
 
-fn ready(slot: &mut Slot, now: Instant) {
+/// A slot whose first process is ready.
+fn ready() -> (Slot, Instant) {
+    let (mut slot, now) = slot();
     slot.on(Event::Start, now);
-    slot.on(Event::Ready(slot.incarnation()), now);
+    slot.on(Event::Ready(1), now);
     assert_eq!(slot.state(), SlotState::Ready);
+    (slot, now)
+}
+
+fn replace(slot: &mut Slot, now: Instant) -> Vec<Effect> {
+    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 2, cause: Cause::Order }, now)
 }
 
 /// Lets time pass to the next deadline.
@@ -26,17 +36,15 @@ fn a_started_worker_enters_rotation_only_when_ready() {
     let (mut slot, now) = slot();
     assert_eq!(slot.on(Event::Start, now), [Effect::Launch(1)]);
     assert_eq!(slot.state(), SlotState::Starting);
-    assert_eq!(slot.on(Event::Ready(1), now), [Effect::Admit]);
+    assert_eq!(slot.on(Event::Ready(1), now), [Effect::Admit(1), Effect::Switched { from: None, to: 1 }]);
     assert_eq!(slot.on(Event::Ready(1), now), [], "said twice");
     assert_eq!(slot.on(Event::Start, now), [], "runs already");
 }
 
 #[test]
-fn a_dead_worker_leaves_rotation_and_is_replaced_at_once_the_first_time() {
-    let (mut slot, now) = slot();
-    ready(&mut slot, now);
-    let effects = slot.on(Event::Exited(1), now);
-    assert_eq!(effects, [Effect::Withdraw, Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
+fn a_dead_worker_is_replaced_at_once_the_first_time() {
+    let (mut slot, now) = ready();
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
 }
 
 #[test]
@@ -45,13 +53,13 @@ fn a_worker_that_keeps_dying_young_waits_longer_and_ends_up_failed_but_is_still_
     slot.on(Event::Start, now);
     let mut waits = Vec::new();
     while slot.state() != SlotState::Failed {
-        slot.on(Event::Exited(slot.incarnation()), now);
+        let present = slot.current().expect("a process").incarnation;
+        slot.on(Event::Exited(present), now);
         if slot.state() != SlotState::Starting {
-            let begun = now;
-            let was = slot.state();
+            let (begun, was) = (now, slot.state());
             let effects = pass(&mut slot, &mut now);
             waits.push(now - begun);
-            assert_eq!(effects, [Effect::Launch(slot.incarnation())]);
+            assert!(matches!(effects[..], [Effect::Launch(_)]), "{effects:?}");
             if was == SlotState::Failed {
                 break;
             }
@@ -66,56 +74,130 @@ fn a_worker_that_keeps_dying_young_waits_longer_and_ends_up_failed_but_is_still_
 fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Late, Effect::Terminate]);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(1), Effect::Terminate(1)]);
     assert_eq!(slot.state(), SlotState::Stopping);
     assert_eq!(slot.on(Event::Ready(1), now), [], "too late");
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill]);
-    let effects = slot.on(Event::Exited(1), now);
-    assert_eq!(effects, [Effect::Withdraw, Effect::Restarted(Cause::NeverReady), Effect::Launch(2)]);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::NeverReady), Effect::Launch(2)]);
 }
 
 #[test]
-fn failed_probes_take_it_out_and_good_ones_bring_it_back() {
-    let (mut slot, now) = slot();
-    ready(&mut slot, now);
-    let probe = |slot: &mut Slot, is_ok| slot.on(Event::Probed(1, is_ok), now);
-    assert_eq!(probe(&mut slot, false), []);
-    assert!(slot.is_in_doubt());
-    assert_eq!(probe(&mut slot, false), []);
-    assert_eq!(probe(&mut slot, false), [Effect::Withdraw]);
-    assert_eq!(slot.state(), SlotState::Suspect);
-    assert_eq!(probe(&mut slot, true), []);
-    assert_eq!(probe(&mut slot, true), [Effect::Admit]);
+fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
+    let (mut slot, now) = ready();
+    let mut see = |sign| slot.on(Event::Sign(1, sign), now);
+    assert_eq!([see(Sign::Bad), see(Sign::Bad)], [[], []]);
+    assert_eq!(see(Sign::Bad), [Effect::Suspect(1)]);
+    assert_eq!(see(Sign::Good), []);
+    assert_eq!(see(Sign::Good), [Effect::Admit(1)]);
     assert_eq!(slot.state(), SlotState::Ready);
 }
 
 #[test]
-fn a_stop_withdraws_waits_for_the_drain_then_terminates_then_kills() {
-    let (mut slot, mut now) = slot();
-    ready(&mut slot, now);
-    assert_eq!(slot.on(Event::Stop, now), [Effect::Withdraw]);
-    assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate]);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill]);
-    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Withdraw]);
-    assert_eq!((slot.state(), slot.next_deadline()), (SlotState::Stopped, None));
+fn a_hang_is_killed_only_while_it_seems_one() {
+    let (mut slot, now) = ready();
+    assert_eq!(slot.on(Event::Hung(1), now), [], "it answers");
+    slot.on(Event::Sign(1, Sign::Silent), now);
+    assert_eq!(slot.on(Event::Hung(1), now), [Effect::Kill(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Hung), Effect::Launch(2)]);
+}
+
+#[test]
+fn the_signal_comes_only_when_no_connection_can_reach_it_any_more() {
+    for (way, at_the_gate) in
+        [(Way::Signal, vec![Effect::Terminate(1)]), (Way::Quiet, vec![Effect::Quieten(1)]), (Way::Closed, vec![])]
+    {
+        let (mut slot, mut now) = ready();
+        assert_eq!(slot.on(Event::Stop, now), [Effect::Drain(1)]);
+        assert_eq!(slot.on(Event::GateOpened(1, way), now), at_the_gate, "{way:?}");
+        let at_the_end = if way == Way::Signal { vec![] } else { vec![Effect::Terminate(1)] };
+        assert_eq!(slot.on(Event::Drained(1), now), at_the_end, "{way:?}: told once");
+        assert_eq!(slot.state(), SlotState::Stopping);
+        assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+        assert_eq!(slot.on(Event::Exited(1), now), []);
+        assert_eq!((slot.state(), slot.next_deadline()), (SlotState::Stopped, None));
+    }
+}
+
+#[test]
+fn one_without_connections_still_waits_for_its_gate() {
+    let (mut slot, now) = ready();
+    slot.on(Event::Stop, now);
+    assert_eq!(slot.on(Event::Drained(1), now), [], "its queue may hold some");
+    assert_eq!(slot.on(Event::GateOpened(1, Way::Quiet), now), [Effect::Terminate(1)]);
 }
 
 #[test]
 fn a_drain_that_does_not_end_is_cut_at_its_deadline() {
-    let (mut slot, mut now) = slot();
-    ready(&mut slot, now);
-    slot.on(Event::Stop, now);
-    let begun = now;
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Cut, Effect::Terminate]);
-    assert_eq!(now - begun, rules().drain_timeout);
+    for way in [None, Some(Way::Quiet), Some(Way::Signal)] {
+        let (mut slot, mut now) = ready();
+        slot.on(Event::Stop, now);
+        if let Some(way) = way {
+            slot.on(Event::GateOpened(1, way), now);
+        }
+        let begun = now;
+        let told = if way == Some(Way::Signal) { vec![] } else { vec![Effect::Terminate(1)] };
+        assert_eq!(pass(&mut slot, &mut now), [vec![Effect::Cut(1)], told].concat(), "{way:?}");
+        assert_eq!(now - begun, rules().drain_timeout);
+        assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+        assert_eq!(now - begun, rules().drain_timeout + rules().kill_timeout);
+    }
+}
+
+#[test]
+fn an_heir_takes_the_place_only_when_ready_and_then_the_old_one_drains() {
+    let (mut slot, now) = ready();
+    assert_eq!(replace(&mut slot, now), [Effect::Launch(2)]);
+    assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1), "nothing has changed");
+    let effects = slot.on(Event::Ready(2), now);
+    let switched = Effect::Switched { from: Some(1), to: 2 };
+    assert_eq!(effects, [Effect::Admit(2), Effect::Drain(1), Effect::Restarted(Cause::Order), switched]);
+    assert_eq!((slot.state(), slot.generation(), slot.leaving().len()), (SlotState::Ready, 2, 1));
+    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), []);
+    assert!(slot.leaving().is_empty());
+}
+
+#[test]
+fn an_heir_that_does_not_come_up_changes_nothing() {
+    let (mut slot, mut now) = ready();
+    replace(&mut slot, now);
+    assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)]);
+    assert_eq!((slot.state(), slot.generation(), slot.exits()), (SlotState::Ready, 1, 0));
+    replace(&mut slot, now);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(3), Effect::Terminate(3), Effect::HeirFailed(3)]);
+    assert_eq!(slot.on(Event::Exited(3), now), []);
+    assert_eq!((slot.state(), slot.generation(), slot.next_deadline()), (SlotState::Ready, 1, None));
+}
+
+#[test]
+fn a_new_worker_that_must_settle_is_watched_before_it_takes_the_place() {
+    let (mut slot, mut now) = ready();
+    let rules = Arc::new(config::Pool { settle: Duration::from_secs(5), ..rules() });
+    for generation in [2, 3] {
+        slot.on(Event::Replace { rules: Arc::clone(&rules), generation, cause: Cause::Order }, now);
+        assert_eq!(slot.on(Event::Ready(generation), now), [], "not yet");
+        if generation == 2 {
+            assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)], "ready was not enough");
+        }
+    }
+    assert_eq!(pass(&mut slot, &mut now)[..2], [Effect::Admit(3), Effect::Drain(1)]);
+}
+
+#[test]
+fn the_old_one_may_die_while_its_heir_starts_and_is_started_again_meanwhile() {
+    let (mut slot, now) = ready();
+    replace(&mut slot, now);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(3)]);
+    assert_eq!(slot.on(Event::Ready(2), now)[..2], [Effect::Admit(2), Effect::Terminate(3)], "the heir was first");
 }
 
 #[test]
 fn a_stop_during_start_or_backoff_starts_nothing_more() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
-    assert_eq!(slot.on(Event::Stop, now), [Effect::Terminate]);
-    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Withdraw]);
+    assert_eq!(slot.on(Event::Stop, now), [Effect::Terminate(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), []);
     assert_eq!(slot.state(), SlotState::Stopped);
 
     slot.on(Event::Start, now);
@@ -129,85 +211,22 @@ fn a_stop_during_start_or_backoff_starts_nothing_more() {
 }
 
 #[test]
-fn a_never_ready_worker_on_its_way_out_is_not_started_again_after_a_stop() {
-    let (mut slot, mut now) = slot();
-    slot.on(Event::Start, now);
-    pass(&mut slot, &mut now);
-    slot.on(Event::Stop, now);
-    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Withdraw]);
-    assert_eq!(slot.state(), SlotState::Stopped);
+fn a_restart_starts_only_when_the_old_process_is_gone() {
+    let (mut slot, now) = ready();
+    assert_eq!(slot.on(Event::Restart, now), [Effect::Drain(1)]);
+    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Launch(2)]);
 }
 
 #[test]
 fn a_postponed_start_happens_at_its_time() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
-    slot.on(Event::Postponed(now + Duration::from_millis(50)), now);
+    slot.on(Event::Postponed(1, now + Duration::from_millis(50)), now);
     assert_eq!(slot.state(), SlotState::Backoff);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Launch(2)]);
-}
-
-/// Whatever comes in whatever order: no process is forgotten, none is started beside another, and after a stop every
-/// life ends.
-#[test]
-fn random_events_never_break_a_slot() {
-    for seed in 0..2_000 {
-        let mut chance = fastrand::Rng::with_seed(seed);
-        let (mut slot, mut now) = slot();
-        let mut alive = None;
-        let mut in_rotation = false;
-        let mut feed = |slot: &mut Slot, event, now, alive: &mut Option<u64>| {
-            if let Event::Exited(n) = event
-                && *alive == Some(n)
-            {
-                *alive = None;
-            }
-            for effect in slot.on(event, now) {
-                match effect {
-                    Effect::Launch(n) => assert_eq!(alive.replace(n), None, "seed {seed}: two processes in one slot"),
-                    Effect::Admit => {
-                        assert!(alive.is_some(), "seed {seed}: admitted without a process");
-                        in_rotation = true;
-                    }
-                    Effect::Withdraw => in_rotation = false,
-                    Effect::Terminate | Effect::Kill => assert!(alive.is_some(), "seed {seed}: nobody to end"),
-                    Effect::Cut | Effect::Late | Effect::Restarted(_) => {}
-                }
-            }
-            assert_eq!(
-                in_rotation,
-                slot.state() == SlotState::Ready,
-                "seed {seed}: {:?} after {event:?}",
-                slot.state()
-            );
-        };
-        for _ in 0..60 {
-            let n = slot.incarnation().saturating_sub(chance.u64(0..2));
-            // Only a living process exits.
-            let exit = alive.map_or(Event::Tick, Event::Exited);
-            let event = match chance.u32(0..9) {
-                0 => Event::Start,
-                1 => Event::Ready(n),
-                2 | 3 => Event::Probed(n, chance.bool()),
-                4 => exit,
-                5 => Event::Drained(n),
-                6 if chance.u32(0..4) == 0 => Event::Stop,
-                7 if chance.u32(0..8) == 0 => Event::Kill,
-                _ => Event::Tick,
-            };
-            now += Duration::from_millis(chance.u64(0..20_000));
-            feed(&mut slot, event, now, &mut alive);
-        }
-        feed(&mut slot, Event::Stop, now, &mut alive);
-        for _ in 0..4 {
-            if let Some(due) = slot.next_deadline() {
-                now = due;
-                feed(&mut slot, Event::Tick, now, &mut alive);
-            }
-        }
-        if let Some(n) = alive {
-            feed(&mut slot, Event::Exited(n), now, &mut alive);
-        }
-        assert_eq!((slot.state(), alive), (SlotState::Stopped, None), "seed {seed}");
-    }
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Launch(1)]);
+    slot.on(Event::Postponed(1, now + Duration::from_millis(50)), now);
+    assert_eq!(slot.on(Event::Stop, now), [], "there is no process to end");
+    assert_eq!(slot.state(), SlotState::Stopped);
 }

@@ -1,0 +1,142 @@
+//! From an exit to the story that is told of it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::News;
+use super::super::ledger::Closes;
+use super::super::operate::Note;
+use super::process::Process;
+use super::recovery::recover;
+use super::{Duration, ExitStatus, Member};
+use crate::os::child::Exit;
+use crate::pool::operation::Step;
+use crate::rotation::Standing;
+
+/// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long after an exit the ends of its connections are waited for.
+const LAST_ENDS: Duration = Duration::from_secs(3);
+
+impl Member {
+    /// Its process is gone; `None` if there never was one.
+    pub(in crate::supervisor) fn exited(&mut self, incarnation: u64, exit: Option<Exit>) {
+        let Some(mut process) = self.processes.remove(&incarnation) else { return };
+        process.upstream.set_standing(Standing::Dead);
+        let what = end_in_words(exit, process.start_error.as_deref());
+        let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
+        let is_asked = self.slot.leaving().iter().any(|life| life.incarnation == incarnation);
+        if process.start_error.is_none() {
+            if is_asked {
+                tracing::info!(%worker, pid, exit = %what, "worker ended");
+            } else {
+                tracing::warn!(%worker, pid, exit = %what, "worker died");
+            }
+            self.last_start_failed = false;
+        }
+        if !process.was_ready {
+            self.stillborn.push((incarnation, process.generation));
+        }
+        let code = exit.map_or(-1, Exit::code);
+        self.stats.last_exit.set(i64::from(code));
+        self.last_exit = Some((incarnation, ExitStatus::new(what.clone(), code)));
+        self.save_queue(&mut process, is_asked);
+        self.count_ends(&process, what);
+        let report = self.reporter(incarnation);
+        let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Vec::new())) };
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
+            report(News::LastWords(capture.last_lines()));
+        });
+    }
+
+    /// What waits in its queue goes to its heir, if that gets the listener, or is given to other workers.
+    fn save_queue(&mut self, process: &mut Process, is_asked: bool) {
+        let upstream = Arc::clone(&process.upstream);
+        let connections = Arc::clone(&self.context.connections);
+        let is_replaced = !is_asked && self.slot.shall_run() && process.was_ready;
+        if let Some(listener) = process.private.listener.clone() {
+            if is_replaced {
+                self.bequest = Some(process.private.hand_on());
+                return;
+            }
+            tokio::spawn(recover(listener, upstream, connections));
+        } else if let Some(listener) = process.spare.take() {
+            tokio::spawn(recover(Arc::new(listener), upstream, connections));
+        } else {
+            connections.orphan(self.id, upstream.incarnation, Vec::new());
+        }
+    }
+
+    /// No heir comes soon: what waits for it goes to other workers.
+    pub(in crate::supervisor) fn give_up_bequest(&mut self) {
+        let Some(private) = self.bequest.take() else { return };
+        let Some(listener) = private.listener.clone() else { return };
+        let connections = Arc::clone(&self.context.connections);
+        let Some((incarnation, _)) = self.last_exit else { return };
+        let dead =
+            crate::rotation::Upstream::new(self.id, incarnation, private.endpoint.clone(), Arc::clone(&self.stats));
+        tokio::spawn(async move {
+            recover(listener, Arc::new(dead), connections).await;
+            // The path goes last, with the listener.
+            drop(private);
+        });
+    }
+
+    /// Counts the ends of its connections once they all have one.
+    fn count_ends(&mut self, process: &Process, exit: String) {
+        let Some(draining) = &process.drain else { return };
+        self.uncounted += 1;
+        let (since, before) = (draining.since, draining.before);
+        let upstream = Arc::clone(&process.upstream);
+        let is_observed = self.context.pool.is_observed();
+        let (slot, pid) = (self.id.0, process.pid.unwrap_or(0));
+        let report = self.reporter(upstream.incarnation);
+        let took = Instant::now() - since;
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(LAST_ENDS, upstream.drained()).await;
+            let closes = Closes::of(&upstream).since(before);
+            let finished = is_observed.then_some(closes.finished);
+            let step = Step::Ended { slot, pid, exit, took, finished, cut: closes.cut };
+            report(News::Counted(step, closes));
+        });
+    }
+
+    /// All its connections have ended and are counted.
+    pub(in crate::supervisor) fn counted(&mut self) {
+        self.uncounted = self.uncounted.saturating_sub(1);
+    }
+
+    /// What a process last wrote. A note if it never was in rotation.
+    pub(in crate::supervisor) fn last_words(&mut self, incarnation: u64, lines: Vec<String>) -> Option<Note> {
+        let (of, exit) = self.last_exit.as_mut()?;
+        let what = exit.what.clone();
+        if *of == incarnation {
+            exit.last_lines = lines.clone();
+        }
+        let at = self.stillborn.iter().position(|(stillborn, _)| *stillborn == incarnation)?;
+        let (_, generation) = self.stillborn.swap_remove(at);
+        Some(Note::NotUp { slot: self.id.index(), generation, why: what, last_lines: lines })
+    }
+
+    /// What is to be told of one that was not ready in time, while it is being ended.
+    pub(in crate::supervisor) fn lateness(&self, incarnation: u64) -> Option<Note> {
+        let process = self.processes.get(&incarnation)?;
+        let last_lines = process.capture.as_ref().map(|capture| capture.last_lines()).unwrap_or_default();
+        let mut why = process.start_error.clone().unwrap_or_default();
+        if let Some(look) = &process.last_look {
+            why = format!("{why}: {look}");
+        }
+        Some(Note::NotUp { slot: self.id.index(), generation: process.generation, why, last_lines })
+    }
+}
+
+/// In words for the log and the status: how a process ended, or why it never ran.
+fn end_in_words(exit: Option<Exit>, start_error: Option<&str>) -> String {
+    match (start_error, exit) {
+        (Some(error), _) => error.to_owned(),
+        (None, Some(exit)) => exit.to_string(),
+        (None, None) => "ended".to_owned(),
+    }
+}

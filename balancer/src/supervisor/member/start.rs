@@ -1,0 +1,163 @@
+//! From an effect to a running program.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::super::News;
+use super::super::endpoint::PrivateEndpoint;
+use super::super::launch::{self, Birth};
+use super::super::notify::NotifySocket;
+use super::super::slot::Event;
+use super::process::Process;
+use super::{Context, Duration, ExitStatus, Member};
+use crate::config::Ready;
+use crate::os::child::{ChildEvent, Exit, StartError};
+use crate::output::Output;
+use crate::rotation::Upstream;
+
+/// How long a program may take to be ready before we look where it listens instead.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+impl Member {
+    /// Starts the process of an incarnation; where the workers accept, it inherits `public`.
+    pub(in crate::supervisor) fn launch(
+        &mut self,
+        incarnation: u64,
+        workers: u32,
+        public: &[Arc<OwnedFd>],
+        now: Instant,
+    ) -> Result<(), StartError> {
+        let Some(life) = self.slot.life(incarnation) else { return Ok(()) };
+        let (rules, generation) = (Arc::clone(&life.rules), life.generation);
+        let stage = |stage: &str| {
+            let stage = stage.to_owned();
+            move |source| StartError { stage, source }
+        };
+        let Context { resources, .. } = &*self.context;
+        let is_heir = self.slot.heir().is_some_and(|heir| heir.incarnation == incarnation);
+        // What waits at the listener of one that died is its heir's; beside a living one a new one is needed.
+        let bequest = if is_heir { None } else { self.bequest.take() };
+        let private = match bequest {
+            Some(private) => private,
+            None => PrivateEndpoint::choose(&rules, resources)?,
+        };
+        let endpoint = private.endpoint.clone();
+        let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
+        let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
+        let report = self.reporter(incarnation);
+        let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
+
+        let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
+        let own: Vec<_> = private.listener.iter().cloned().collect();
+        let listen = if own.is_empty() { public } else { &own };
+        let birth = Birth { slot: self.id, workers, generation, endpoint: &endpoint, notify: &notify_path, listen };
+        let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile);
+        let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
+        let child = resources.launcher.launch(
+            spec,
+            Box::new(move |event| {
+                // On the spawner's thread, before anything else hears of it: no connection starts on the dead.
+                match &event {
+                    ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
+                    ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
+                    ChildEvent::Executed | ChildEvent::Failed(_) => {}
+                }
+                report(News::Child(event));
+            }),
+        );
+        self.starts += 1;
+        let process = Process {
+            rules,
+            generation,
+            upstream,
+            private,
+            child,
+            pid: None,
+            started: SystemTime::now(),
+            launched: now,
+            capture: None,
+            notify: listening.abort_handle(),
+            start_error: None,
+            said: None,
+            said_ready: false,
+            was_ready: false,
+            drains_by_signal: false,
+            next_probe: None,
+            next_look: None,
+            last_look: None,
+            replace_at: None,
+            not_before: None,
+            spare: None,
+            vitals: Default::default(),
+            drain: None,
+        };
+        self.processes.insert(incarnation, process);
+        Ok(())
+    }
+
+    /// Its process exists.
+    pub(in crate::supervisor) fn forked(
+        &mut self,
+        incarnation: u64,
+        pid: u32,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        output: &Output,
+    ) -> Option<Event> {
+        let name = self.name();
+        let process = self.processes.get_mut(&incarnation)?;
+        process.pid = Some(pid);
+        process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
+        tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
+        // It may have said so before this was heard.
+        process.said_ready.then_some(Event::Ready(incarnation))
+    }
+
+    /// The program runs, which is all that ready means where it never says more.
+    pub(in crate::supervisor) fn executed(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
+        let name = self.name();
+        let process = self.processes.get_mut(&incarnation)?;
+        tracing::debug!(worker = %name, pid = process.pid, "worker executed");
+        process.next_look = Some(now + LOOK_AFTER);
+        process.next_probe = (process.rules.ready == Ready::Probe).then_some(now);
+        (process.rules.ready == Ready::None).then_some(Event::Ready(incarnation))
+    }
+
+    /// The program could not be started. An event if there is no process whose exit follows.
+    pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
+        let life = self.slot.life(incarnation);
+        let program = life.map(|life| life.rules.program.to_string()).unwrap_or_default();
+        let generation = life.map_or(0, |life| life.generation);
+        let what = format!("cannot start `{program}`: {error}: {}", error.source);
+        tracing::error!(worker = %self.name(), "{what}");
+        self.last_start_failed = true;
+        match self.processes.get_mut(&incarnation) {
+            Some(process) => {
+                process.start_error = Some(what);
+                if process.pid.is_some() {
+                    return None;
+                }
+                self.exited(incarnation, None);
+            }
+            None => {
+                self.last_exit = Some((incarnation, ExitStatus::new(what, -1)));
+                self.stats.last_exit.set(-1);
+                self.stillborn.push((incarnation, generation));
+                self.reporter(incarnation)(News::LastWords(Vec::new()));
+            }
+        }
+        Some(Event::Exited(incarnation))
+    }
+
+    /// It was not ready in time: that is its story, not the signal that ends it.
+    pub(in crate::supervisor) fn late(&mut self, incarnation: u64) {
+        let name = self.name();
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        let timeout = humantime::format_duration(process.rules.ready_timeout);
+        tracing::warn!(worker = %name, pid = process.pid, "not ready within {timeout}: ending it");
+        process.start_error = Some(format!("not ready within {timeout}"));
+    }
+}

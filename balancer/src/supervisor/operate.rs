@@ -1,0 +1,309 @@
+//! Operations on a pool: reload, scale, restart, stop, start. One at a time, each with a ledger.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::ledger::{Closes, Totals};
+use super::roll::Roll;
+use super::slot::Event;
+use super::warden::Warden;
+use crate::config;
+use crate::pool::SlotState;
+use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
+use crate::stats::Restart as Cause;
+
+/// The most workers a pool can have.
+const MOST_WORKERS: u32 = 1024;
+
+/// What is being done to a pool by order.
+pub(super) struct Operation {
+    pub(super) verb: Verb,
+    reply: mpsc::UnboundedSender<Progress>,
+    begun: Instant,
+    before: Totals,
+    left: Closes,
+    phase: Phase,
+    /// Why it did not come to its end.
+    failed: Option<String>,
+}
+
+/// What happened to a process, as far as an operation may wait for it.
+pub(super) enum Note {
+    /// It is in rotation.
+    Up { slot: usize, generation: u64, step: Step },
+    /// It ended, or was late, before it ever was.
+    NotUp { slot: usize, generation: u64, why: String, last_lines: Vec<String> },
+    /// It had left the rotation, and now it is gone and its connections with it.
+    Left { step: Step, closes: Closes },
+}
+
+/// What it waits for.
+enum Phase {
+    /// New processes by these rules take the place of all.
+    Rolling { roll: Roll, rules: Arc<config::Pool>, generation: u64 },
+    /// A roll has failed: what it had replaced is replaced again by the rules of before.
+    Back { roll: Roll },
+    /// These slots come up. If one does not, the number of workers is again what it was.
+    Up { slots: BTreeSet<usize>, otherwise: Option<u32> },
+    /// These slots end.
+    Down { slots: BTreeSet<usize> },
+}
+
+impl Warden {
+    /// Begins what is asked for, or says why not.
+    pub(super) fn ask(&mut self, ask: Ask, reply: mpsc::UnboundedSender<Progress>) {
+        if let Some(why) = self.objection(&ask) {
+            let _ = reply.send(Progress::Refused(why));
+            return;
+        }
+        let verb = ask.verb();
+        let phase = match ask {
+            Ask::Reload(rules) => self.begin_roll(&rules),
+            Ask::Scale(workers) => self.begin_scale(workers),
+            Ask::Restart(which) => {
+                let slots = self.each(which, |_| true, &Event::Restart);
+                Phase::Up { slots, otherwise: None }
+            }
+            Ask::Stop(which) => Phase::Down { slots: self.each(which, |_| true, &Event::Stop) },
+            Ask::Start(which) => {
+                let slots = self.each(which, |state| state == SlotState::Stopped, &Event::Start);
+                Phase::Up { slots, otherwise: None }
+            }
+        };
+        let slots = match &phase {
+            Phase::Rolling { .. } | Phase::Back { .. } => self.running().len(),
+            Phase::Up { slots, .. } | Phase::Down { slots } => slots.len(),
+        };
+        let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
+        let (begun, before) = (Instant::now(), Totals::of(&self.pool));
+        self.operation = Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, failed: None });
+    }
+
+    /// Why this cannot be done now.
+    fn objection(&self, ask: &Ask) -> Option<String> {
+        let name = &self.pool.name;
+        if self.is_stopping {
+            return Some("the master is stopping".to_owned());
+        }
+        if let Some(operation) = &self.operation {
+            return Some(format!("a {} of pool `{name}` is under way", operation.verb.name()));
+        }
+        match *ask {
+            Ask::Scale(workers) if !(1..=MOST_WORKERS).contains(&workers) => {
+                Some(format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}; to have none, stop it"))
+            }
+            Ask::Restart(Which::Slots(_, last))
+            | Ask::Stop(Which::Slots(_, last))
+            | Ask::Start(Which::Slots(_, last))
+                if last >= self.desired =>
+            {
+                Some(format!("pool `{name}` has no worker {last}: its workers are 0 to {}", self.desired - 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// The slots that are to have a process.
+    fn running(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|&index| self.members[index].slot.shall_run()).collect()
+    }
+
+    /// Gives an event to those of the pool's slots that are meant; which those are.
+    fn each(&mut self, which: Which, is_meant: impl Fn(SlotState) -> bool, event: &Event) -> BTreeSet<usize> {
+        let desired = self.desired;
+        let meant: BTreeSet<usize> = (0..self.members.len())
+            .filter(|&index| u32::try_from(index).is_ok_and(|slot| slot < desired && which.includes(slot)))
+            .filter(|&index| is_meant(self.members[index].slot.state()))
+            .collect();
+        meant.iter().for_each(|&index| self.tell(index, event.clone()));
+        meant
+    }
+
+    fn begin_roll(&mut self, rules: &Arc<config::Pool>) -> Phase {
+        let roll = Roll::new(self.running(), rules.max_surge);
+        Phase::Rolling { roll, rules: Arc::clone(rules), generation: self.generation + 1 }
+    }
+
+    fn begin_scale(&mut self, workers: u32) -> Phase {
+        let before = self.desired;
+        self.set_desired(workers);
+        let wanted = workers as usize;
+        if workers >= before {
+            let slots: BTreeSet<usize> = (before as usize..wanted).collect();
+            slots.iter().for_each(|&index| self.tell(index, Event::Start));
+            return Phase::Up { slots, otherwise: Some(before) };
+        }
+        let slots: BTreeSet<usize> = (wanted..self.members.len()).collect();
+        slots.iter().for_each(|&index| self.tell(index, Event::Stop));
+        Phase::Down { slots }
+    }
+
+    /// Takes the present operation as far as it can go now.
+    pub(super) fn operate(&mut self) {
+        let Some(mut operation) = self.operation.take() else {
+            self.notes.clear();
+            return;
+        };
+        if self.is_stopping {
+            let text = "the master is stopping".to_owned();
+            return self.conclude(operation, Err(text));
+        }
+        loop {
+            while !self.notes.is_empty() {
+                for note in std::mem::take(&mut self.notes) {
+                    self.note(&mut operation, note);
+                }
+            }
+            let next = match &mut operation.phase {
+                Phase::Rolling { roll, rules, generation } => {
+                    let (rules, generation) = (Arc::clone(rules), *generation);
+                    self.advance(roll, &rules, generation);
+                    if !self.notes.is_empty() {
+                        continue;
+                    }
+                    if !roll.is_over() {
+                        break;
+                    }
+                    match roll.failure().map(str::to_owned) {
+                        Some(why) => {
+                            let replaced = roll.replaced().to_vec();
+                            operation.failed = Some(why);
+                            self.roll_back(&replaced, &rules)
+                        }
+                        None => self.rolled(rules, generation),
+                    }
+                }
+                Phase::Back { roll } => {
+                    let (rules, generation) = (Arc::clone(&self.pool.config()), self.generation);
+                    self.advance(roll, &rules, generation);
+                    if !self.notes.is_empty() {
+                        continue;
+                    }
+                    if !roll.is_over() {
+                        break;
+                    }
+                    None
+                }
+                Phase::Up { slots, otherwise } => {
+                    let (is_over, back) = match &operation.failed {
+                        None => (slots.iter().all(|&index| self.is_up(index)), None),
+                        Some(_) => (true, otherwise.take()),
+                    };
+                    match back {
+                        _ if !is_over => break,
+                        Some(workers) => Some(self.begin_scale(workers)),
+                        None => None,
+                    }
+                }
+                Phase::Down { slots } => {
+                    if !slots.iter().all(|&index| self.members[index].is_over()) {
+                        break;
+                    }
+                    None
+                }
+            };
+            match next {
+                Some(phase) => operation.phase = phase,
+                None => {
+                    let result = operation.failed.take().map_or(Ok(()), Err);
+                    return self.conclude(operation, result);
+                }
+            }
+        }
+        self.operation = Some(operation);
+    }
+
+    /// Begins the replacements whose turn it is.
+    fn advance(&mut self, roll: &mut Roll, rules: &Arc<config::Pool>, generation: u64) {
+        for index in 0..self.members.len() {
+            if self.members[index].has_nothing_leaving() {
+                roll.clear(index);
+            }
+        }
+        for index in roll.next() {
+            let replace = Event::Replace { rules: Arc::clone(rules), generation, cause: Cause::Order };
+            self.tell(index, replace);
+        }
+    }
+
+    /// A roll is done: its rules are the pool's. What remains is the number of workers.
+    fn rolled(&mut self, rules: Arc<config::Pool>, generation: u64) -> Option<Phase> {
+        self.generation = generation;
+        for member in &mut self.members {
+            member.slot.set_rules(Arc::clone(&rules), generation);
+        }
+        self.keeper.set_hold_timeout(rules.hold_timeout);
+        let workers = rules.workers.resolve(std::thread::available_parallelism().map_or(1, usize::from));
+        let is_changed = rules.workers != self.pool.config().workers;
+        self.pool.set_config(rules);
+        (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
+    }
+
+    /// A roll has failed. Where the rules have changed, the slots that it has replaced get the old ones back.
+    fn roll_back(&mut self, replaced: &[usize], rules: &config::Pool) -> Option<Phase> {
+        let is_changed = *rules != **self.pool.config();
+        (is_changed && !replaced.is_empty())
+            .then(|| Phase::Back { roll: Roll::new(replaced.iter().copied(), self.pool.config().max_surge) })
+    }
+
+    /// A slot is in rotation, or was stopped meanwhile.
+    fn is_up(&self, index: usize) -> bool {
+        matches!(self.members[index].slot.state(), SlotState::Ready | SlotState::Suspect | SlotState::Stopped)
+    }
+
+    fn conclude(&mut self, operation: Operation, result: Result<(), String>) {
+        let ledger = self.pool.is_observed().then(|| operation.before.until(&Totals::of(&self.pool), &operation.left));
+        let report = Report {
+            verb: operation.verb,
+            result,
+            generation: self.generation,
+            took: operation.begun.elapsed(),
+            at: SystemTime::now(),
+            ledger,
+        };
+        self.last_report = Some(Arc::new(report.clone()));
+        let _ = operation.reply.send(Progress::Done(report));
+    }
+
+    /// What happened, for the operation that waits for it.
+    fn note(&mut self, operation: &mut Operation, note: Note) {
+        let (step, abandoned) = match note {
+            Note::Up { slot, generation, step } => {
+                match &mut operation.phase {
+                    Phase::Rolling { roll, generation: new, .. } if generation == *new => roll.switched(slot),
+                    Phase::Back { roll } if generation == self.generation => roll.switched(slot),
+                    _ => {}
+                }
+                (Some(step), Vec::new())
+            }
+            Note::NotUp { slot, generation, why, last_lines } => {
+                let text = format!("{}: {why}", self.members[slot].name());
+                let abandoned = match &mut operation.phase {
+                    Phase::Rolling { roll, generation: new, .. } if roll.awaits(slot) && generation == *new => {
+                        roll.fail(slot, text)
+                    }
+                    Phase::Back { roll } if roll.awaits(slot) && generation == self.generation => roll.fail(slot, text),
+                    Phase::Up { slots, .. } if slots.contains(&slot) => {
+                        operation.failed.get_or_insert(text);
+                        Vec::new()
+                    }
+                    _ => return,
+                };
+                let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+                (Some(Step::Failed { slot, why, last_lines }), abandoned)
+            }
+            Note::Left { step, closes } => {
+                operation.left += closes;
+                (Some(step), Vec::new())
+            }
+        };
+        if let Some(step) = step {
+            let _ = operation.reply.send(Progress::Step(step));
+        }
+        abandoned.into_iter().for_each(|index| self.tell(index, Event::Abandon));
+    }
+}

@@ -1,0 +1,230 @@
+//! Whatever comes in whatever order, some things never happen.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What is done to a slot; `usize` chooses among the processes there are.
+#[derive(Clone, Debug)]
+enum Command {
+    Start,
+    Stop,
+    Restart,
+    Kill,
+    Replace,
+    Abandon,
+    Postpone(usize),
+    Ready(usize),
+    Sign(usize, Sign),
+    Hung(usize),
+    Exit(usize),
+    GateOpened(usize, Way),
+    Drained(usize),
+    Wait(u64),
+    ToDeadline,
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let way = prop_oneof![Just(Way::Signal), Just(Way::Quiet), Just(Way::Closed)];
+    let sign = prop_oneof![
+        Just(Sign::Good),
+        Just(Sign::Bad),
+        Just(Sign::Silent),
+        any::<bool>().prop_map(Sign::Stuck),
+        any::<bool>().prop_map(Sign::Lifeless)
+    ];
+    prop_oneof![
+        3 => Just(Command::Start),
+        1 => Just(Command::Stop),
+        1 => Just(Command::Restart),
+        1 => Just(Command::Kill),
+        6 => Just(Command::Replace),
+        1 => Just(Command::Abandon),
+        1 => any::<usize>().prop_map(Command::Postpone),
+        12 => any::<usize>().prop_map(Command::Ready),
+        4 => (any::<usize>(), sign).prop_map(|(which, sign)| Command::Sign(which, sign)),
+        2 => any::<usize>().prop_map(Command::Hung),
+        6 => any::<usize>().prop_map(Command::Exit),
+        6 => (any::<usize>(), way).prop_map(|(which, way)| Command::GateOpened(which, way)),
+        6 => any::<usize>().prop_map(Command::Drained),
+        4 => (0u64..30_000).prop_map(Command::Wait),
+        6 => Just(Command::ToDeadline),
+    ]
+}
+
+/// What is known of a living process from outside.
+#[derive(Debug, Default)]
+struct Known {
+    /// It said ready before anything was decided about its end.
+    said_ready: bool,
+    drain_since: Option<Instant>,
+    gate_opened: bool,
+    told: Option<Instant>,
+    may_be_killed: bool,
+}
+
+/// A slot with what its processes would be.
+struct World {
+    slot: Slot,
+    now: Instant,
+    alive: BTreeMap<u64, Known>,
+    newest: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let (slot, now) = slot();
+        Self { slot, now, alive: BTreeMap::new(), newest: 0 }
+    }
+
+    fn choose(&self, which: usize) -> Option<u64> {
+        self.alive.keys().nth(which.checked_rem(self.alive.len())?).copied()
+    }
+
+    fn event(&mut self, command: &Command) -> Option<Event> {
+        Some(match *command {
+            Command::Start => Event::Start,
+            Command::Stop => Event::Stop,
+            Command::Restart => Event::Restart,
+            Command::Kill => {
+                self.alive.values_mut().for_each(|known| known.may_be_killed = true);
+                Event::Kill
+            }
+            Command::Replace => Event::Replace { rules: Arc::new(rules()), generation: 2, cause: Cause::Order },
+            Command::Abandon => Event::Abandon,
+            Command::Postpone(which) => {
+                // Only one that was not started yet can be.
+                let n = self.choose(which)?;
+                let is_starting = self.slot.life(n).is_some_and(|life| life.is_starting());
+                let until = self.now + Duration::from_millis(50);
+                if !is_starting {
+                    return None;
+                }
+                self.alive.remove(&n);
+                Event::Postponed(n, until)
+            }
+            Command::Ready(which) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.said_ready = true;
+                Event::Ready(n)
+            }
+            Command::Sign(which, sign) => Event::Sign(self.choose(which)?, sign),
+            Command::Hung(which) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.may_be_killed = true;
+                Event::Hung(n)
+            }
+            Command::Exit(which) => {
+                let n = self.choose(which)?;
+                self.alive.remove(&n);
+                Event::Exited(n)
+            }
+            Command::GateOpened(which, way) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.gate_opened = true;
+                Event::GateOpened(n, way)
+            }
+            Command::Drained(which) => Event::Drained(self.choose(which)?),
+            Command::Wait(millis) => {
+                self.now += Duration::from_millis(millis);
+                Event::Tick
+            }
+            Command::ToDeadline => {
+                self.now = self.now.max(self.slot.next_deadline()?);
+                Event::Tick
+            }
+        })
+    }
+
+    fn step(&mut self, command: &Command) {
+        let Some(event) = self.event(command) else { return };
+        let is_asked_to_end = matches!(event, Event::Stop | Event::Restart | Event::Kill);
+        let before = self.slot.current().map(|life| life.incarnation);
+        let effects = self.slot.on(event, self.now);
+        let mut admitted = false;
+        for effect in &effects {
+            match *effect {
+                Effect::Launch(n) => {
+                    assert!(!self.alive.contains_key(&n), "started twice");
+                    self.newest = self.newest.max(n);
+                    self.alive.insert(n, Known::default());
+                }
+                Effect::Admit(n) => {
+                    assert!(self.alive[&n].said_ready, "in rotation before it was ready");
+                    admitted = true;
+                }
+                Effect::Drain(n) => {
+                    assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");
+                    let known = self.alive.get_mut(&n).expect("only the living drain");
+                    assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
+                    known.gate_opened = false;
+                }
+                Effect::Terminate(n) => {
+                    let known = self.alive.get_mut(&n).expect("only the living are told");
+                    assert_eq!(known.told.replace(self.now), None, "told twice");
+                    if let Some(since) = known.drain_since {
+                        let is_late = self.now - since >= rules().drain_timeout;
+                        assert!(known.gate_opened || is_late, "told while connections could reach it");
+                    }
+                }
+                Effect::Cut(n) => {
+                    let since = self.alive[&n].drain_since.expect("only what drains is cut");
+                    assert!(self.now - since >= rules().drain_timeout, "cut before the deadline");
+                }
+                Effect::Kill(n) => {
+                    let known = &self.alive[&n];
+                    let had_time = known.told.is_some_and(|told| self.now - told >= rules().kill_timeout);
+                    assert!(had_time || known.may_be_killed, "killed without notice");
+                }
+                Effect::Quieten(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
+                Effect::HeirFailed(_) => {
+                    let after = self.slot.current().map(|life| life.incarnation);
+                    // The end of a backoff may fall together with it.
+                    assert!(before.is_none() || before == after, "an heir that failed changed who serves");
+                }
+                Effect::Restarted(_) | Effect::Switched { .. } => {}
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let is_born = |life: &&Life| !life.is_unborn();
+        let known: Vec<u64> = self.slot.lives().filter(is_born).map(|life| life.incarnation).collect();
+        let alive: Vec<u64> = self.alive.keys().copied().collect();
+        let mut sorted = known.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, alive, "every living process is somebody's business, and no dead one");
+        if let Some(life) = self.slot.current().filter(|_| self.slot.state() == SlotState::Ready) {
+            let known = &self.alive[&life.incarnation];
+            assert!(known.said_ready && known.drain_since.is_none() && known.told.is_none());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    /// 1,500 lives of 100 steps: no process is forgotten or told twice, none is killed without notice or told while
+    /// connections could reach it, an heir that fails changes nothing, and after a stop every life ends.
+    #[test]
+    fn random_commands_never_break_a_slot(commands in prop::collection::vec(command(), 100)) {
+        let mut world = World::new();
+        for command in &commands {
+            world.step(command);
+        }
+        world.step(&Command::Stop);
+        for _ in 0..100 {
+            if world.slot.is_over() {
+                break;
+            }
+            world.step(&Command::ToDeadline);
+            if world.alive.values().any(|known| known.told.is_some() || known.may_be_killed) {
+                world.step(&Command::Exit(0));
+            }
+        }
+        prop_assert!(world.slot.is_over(), "{:?}", world.slot);
+    }
+}
