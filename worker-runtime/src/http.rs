@@ -1,36 +1,53 @@
 //! HTTP/1 connections that end well when the worker drains.
 
+mod activity;
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep};
 
 use crate::{Draining, Stream};
 
-/// How long a draining worker waits for the first request of a connection that it has already accepted.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+use activity::{Activity, Watched};
 
-/// How long a draining worker still listens on a kept connection before it closes it: enough for a request whose bytes
-/// are here already, but not yet seen by the runtime.
-const LAST_LOOK: Duration = Duration::from_millis(10);
+/// How long a draining worker waits for a connection's next request. A client that sends more often than this and minds
+/// `Connection: close` loses nothing.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long it waits for the rest of a request whose beginning has come, after each piece of it.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Serves one HTTP/1 connection until the client leaves or the worker drains. Needs the feature `hyper`.
 ///
 /// Give it to [`Worker::spawn`](crate::Worker::spawn), so that `finish` waits for it. Once draining has begun:
 ///
-/// - a request that is being answered is answered in full, with `Connection: close`;
-/// - a kept connection on which no request has begun is closed after 10 ms, or after 1 s if it never had one;
+/// - a request that is being answered is answered in full, with `Connection: close` unless its head is out already;
+/// - a kept connection stays open for the client's next request, which is answered in full with `Connection: close`. At
+///   byte level nobody can know whether that request is on its way, so the one who may end the connection is told to;
+/// - a connection on which no request begins for 1 s, counted from the beginning of the drain or from its last answer, is
+///   closed; so is one of which a request stalls half-way through its head for 10 s;
 /// - there is no limit on an answer that takes long: the master's `kill-timeout` is that.
+///
+/// However the connection ends, the last answer is not destroyed by what the client still sends: see [`Stream::linger`].
 ///
 /// The service is hyper's: usually a [`service_fn`]; `hyper_util::service::TowerToHyperService` makes one of an axum
 /// router. hyper itself is re-exported as [`worker_runtime::hyper`](crate::hyper), so that the versions are the same.
-/// For other settings or HTTP/2 use hyper directly; this function is short, and [`Draining`] is all it knows.
+/// For other settings or HTTP/2 use hyper directly, with [`Draining`]; beware that hyper's own `graceful_shutdown` closes
+/// an idle connection at once, also when a request is just arriving.
 ///
 /// Cancel safe in that nothing leaks; dropping the future resets what the client still waits for.
 ///
@@ -44,14 +61,9 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // hyper closes a connection at once that has read nothing when it is told to finish. Its request may be on the way,
-    // though: the master relays as soon as we have accepted.
-    tokio::select! {
-        biased;
-        _ = stream.readable() => {}
-        () = after(&draining, FIRST_REQUEST) => return Ok(()),
-    }
+    let activity = Arc::new(Activity::default());
     let closing = service_fn(|request| {
+        let answering = activity.begin_answer();
         let answer = service.call(request);
         let draining = &draining;
         async move {
@@ -59,21 +71,55 @@ where
             if draining.has_begun() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, S::Error>(answer)
+            // The body keeps it: hyper drops that with the last byte.
+            Ok::<_, S::Error>(answer.map(|body| {
+                body.map_err(move |error| {
+                    let _ = &answering;
+                    error
+                })
+            }))
         }
     });
+    let watched = Watched { stream, activity: Arc::clone(&activity) };
     // Half-closing clients (`printf ... | nc -N`) have sent all they have and wait for the answer.
-    let connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), closing);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return ended,
-        () = after(&draining, LAST_LOOK) => connection.as_mut().graceful_shutdown(),
+    let mut connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(watched), closing);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => break ended,
+            () = quiet(&draining, &activity) => activity.close_if_quiet(),
+        }
+    };
+    let stream = connection.into_parts().io.into_inner().stream;
+    // A client that has been told to close by its own request, or has closed, sends nothing that could hurt.
+    if !activity.has_ended() && (draining.has_begun() || stream.has_unread()) {
+        stream.linger().await;
     }
-    connection.await
+    ended
 }
 
-async fn after(draining: &Draining, pause: Duration) {
+/// Resolves when draining has begun and the connection is quiet since long enough.
+///
+/// To be polled by the connection's own task, after each time that it polled the connection: so it sees everything that
+/// happens there, and needs nobody to wake it but its clock.
+async fn quiet(draining: &Draining, activity: &Activity) {
     draining.begun().await;
-    tokio::time::sleep(pause).await;
+    let mut seen = activity.moves();
+    let mut patience = pin!(sleep(patience(activity)));
+    poll_fn(|context| {
+        if activity.is_answering() {
+            seen = activity.moves().wrapping_sub(1);
+            return Poll::Pending;
+        }
+        if seen != activity.moves() {
+            seen = activity.moves();
+            patience.as_mut().reset(Instant::now() + self::patience(activity));
+        }
+        patience.as_mut().poll(context)
+    })
+    .await;
+}
+
+fn patience(activity: &Activity) -> Duration {
+    if activity.has_heard() { STALLED } else { QUIET }
 }

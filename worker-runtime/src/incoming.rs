@@ -19,6 +19,10 @@ use crate::stream::Stream;
 /// How long accepting rests when descriptors or memory have run out: they come back when a client leaves.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many such pauses the end of a worker is worth: 5 s. It drains, so descriptors come back with each answer; but a
+/// worker that has lost its descriptors for good shall not wait for them until it is killed.
+const EXHAUSTED_PAUSES: u32 = 100;
+
 /// The listening sockets of this worker.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -26,6 +30,8 @@ pub(crate) struct Incoming {
     /// Bound by us, so its queue is ours; an inherited queue is served by others after us.
     is_private: bool,
     turn: usize,
+    /// Pauses left for want of descriptors while the queues are emptied.
+    pauses: u32,
 }
 
 impl Incoming {
@@ -35,12 +41,12 @@ impl Incoming {
             let fds = fds::take_inherited(count)?;
             let listeners = fds.into_iter().map(Listener::inherited).collect::<io::Result<_>>();
             let listeners = listeners.map_err(StartError::Inherited)?;
-            return Ok(Self { listeners, is_private: false, turn: 0 });
+            return Ok(Self { listeners, is_private: false, turn: 0, pauses: 0 });
         }
         let port = lookup(PORT).filter(|port| !port.is_empty()).ok_or(StartError::NothingToListenOn)?;
         let host = lookup(HOST).filter(|host| !host.is_empty()).unwrap_or_else(|| "127.0.0.1".into());
         let listener = bind(&port, &host).await?;
-        Ok(Self { listeners: vec![listener], is_private: true, turn: 0 })
+        Ok(Self { listeners: vec![listener], is_private: true, turn: 0, pauses: EXHAUSTED_PAUSES })
     }
 
     pub(crate) fn endpoints(&self) -> io::Result<Vec<Endpoint>> {
@@ -71,15 +77,18 @@ impl Incoming {
 
     /// What is left to accept once nothing new shall come; `None` when that is nothing and the sockets are closed.
     ///
-    /// A client in a private queue has a connection already and would see it reset.
-    pub(crate) fn last(&mut self) -> Option<Stream> {
+    /// A client in a private queue has a connection already and would see it reset. Cancel safe.
+    pub(crate) async fn last(&mut self) -> Option<Stream> {
         while self.is_private
             && let Some(listener) = self.listeners.last()
         {
             match listener.accept_waiting() {
                 Ok(Some(stream)) => return Some(stream),
                 Err(error) if is_of_one_connection(&error) => {}
-                // Out of descriptors, too: a worker that is told to leave does not stay for want of one.
+                Err(error) if is_exhaustion(&error) && self.pauses > 0 => {
+                    self.pauses -= 1;
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
                 Ok(None) | Err(_) => self.close_one(),
             }
         }

@@ -29,7 +29,7 @@
 //! | [`Worker`] | who am I, the next connection, ready, drain |
 //! | [`Stream`] | a client connection, TCP or unix |
 //! | [`Draining`] | the signal to finish, for connections that would stay open |
-//! | [`http::serve`] | one HTTP/1 connection that says `Connection: close` when the worker drains |
+//! | [`http::serve`] | one HTTP/1 connection that answers once more and says `Connection: close` when the worker drains |
 //! | [`Offload`] | CPU-heavy work on a bounded number of threads |
 //! | [`Notifier`] | states for the supervisor: ready, status, stopping, alive |
 //! | [`protocol`] | the names of the contract, shared with the master |

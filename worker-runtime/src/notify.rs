@@ -1,4 +1,4 @@
-//! Telling the supervisor how we are: `READY=1` and its kin, one datagram each, as systemd defined them.
+//! Telling the supervisor how we are: `READY=1` and its kin, as systemd defined them.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::protocol::NOTIFY_SOCKET;
+use crate::protocol::{DRAIN_BY_SIGNAL, NOTIFY_SOCKET, X_ROUNDELAY_DRAIN};
 
 /// Sends states to `NOTIFY_SOCKET`. Where that is unset nobody listens, and every state is silently dropped.
 ///
@@ -24,7 +24,7 @@ pub enum NotifyError {
     #[error("NOTIFY_SOCKET must be an absolute path, or `@` and a name; it is `{0}`")]
     Address(String),
     /// The datagram could not be sent.
-    #[error("cannot send `{state}` to NOTIFY_SOCKET `{target}`")]
+    #[error("cannot send `{}` to NOTIFY_SOCKET `{target}`", state.replace('\n', " "))]
     Send {
         /// What was to be sent.
         state: String,
@@ -54,6 +54,11 @@ impl Notifier {
     /// the honest reaction is to exit.
     pub async fn ready(&self) -> Result<(), NotifyError> {
         self.send("READY=1").await
+    }
+
+    /// [`Notifier::ready`] of a worker that drains by signal. One datagram, so that nobody knows the one without the other.
+    pub(crate) async fn ready_and_drains(&self) -> Result<(), NotifyError> {
+        self.send(&format!("READY=1\n{X_ROUNDELAY_DRAIN}={DRAIN_BY_SIGNAL}")).await
     }
 
     /// `STATUS=...`: one line for people, such as "warming the cache". Line breaks become spaces.

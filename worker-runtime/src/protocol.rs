@@ -1,7 +1,7 @@
 //! The names of the worker contract. The master imports this file too, so both sides spell them alike.
 //!
-//! All of it is environment: conventions of systemd, Node and PM2 where they exist, `ROUNDELAY_*` where they do not. A
-//! program that knows only `PORT` is a complete worker.
+//! Nearly all of it is environment: conventions of systemd, Node and PM2 where they exist, `ROUNDELAY_*` where they do
+//! not. A program that knows only `PORT` is a complete worker.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +24,17 @@ pub const NODE_APP_INSTANCE: &str = "NODE_APP_INSTANCE";
 
 /// The datagram socket that hears `READY=1` and the like: an absolute path, or `@` and an abstract name.
 pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// What a worker does about its open connections when the drain signal comes, said on [`NOTIFY_SOCKET`] in the same datagram
+/// as `READY=1`. Not an environment variable. Receivers of sd_notify(3) ignore names that they do not know, and `X_` marks
+/// those that are not systemd's.
+///
+/// The one value is [`DRAIN_BY_SIGNAL`]. A worker that says nothing has promised nothing: it may exit at the signal with
+/// requests open, so its connections have to be quiet before.
+pub const X_ROUNDELAY_DRAIN: &str = "X_ROUNDELAY_DRAIN";
+/// The value of [`X_ROUNDELAY_DRAIN`] of a worker that drains well when it gets SIGTERM, however early: it accepts what
+/// waits on its own address, answers what is open, tells clients that would keep their connection to leave
+/// (`Connection: close` in HTTP), and exits when the last connection has ended.
+pub const DRAIN_BY_SIGNAL: &str = "signal";
 /// How many listening sockets the process inherited, from descriptor [`FIRST_LISTEN_FD`] on.
 pub const LISTEN_FDS: &str = "LISTEN_FDS";
 /// The process that [`LISTEN_FDS`] is meant for; any other must ignore it.

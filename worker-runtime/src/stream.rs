@@ -2,11 +2,19 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// How long [`Stream::linger`] waits for the other side's end: a round trip or several, also over a slow line.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How many bytes it throws away while it waits. Who sends more than this after an end has not looked for one.
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// An accepted connection: TCP or unix. Read and write it; which one it is rarely matters.
 #[derive(Debug)]
@@ -35,6 +43,38 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.readable().await,
             Stream::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Closes without harm to what was written last: ends our direction, then reads and throws away what the other side
+    /// still sends until it ends too, for at most 1 s and 64 KiB.
+    ///
+    /// A socket that is closed with unread bytes, or that gets some later, answers with a reset, and a reset may overtake
+    /// an answer and destroy it before the other side has read it. For protocols in which a client may send more than the
+    /// worker wants to read; [`http::serve`](crate::http::serve) does it by itself.
+    ///
+    /// Cancel safe: dropped half-way, the connection is closed at once.
+    pub async fn linger(mut self) {
+        // It has no other end, or no more: the reads say so, too.
+        let _ = self.shutdown().await;
+        let rest = async { tokio::io::copy(&mut (&mut self).take(LINGER_BYTES), &mut tokio::io::sink()).await };
+        let _ = tokio::time::timeout(LINGER, rest).await;
+    }
+
+    /// Whether the kernel has bytes that nobody has read.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn has_unread(&self) -> bool {
+        use rustix::net::RecvFlags;
+        rustix::net::recv(self, &mut [0_u8; 1][..], RecvFlags::DONTWAIT | RecvFlags::PEEK)
+            .is_ok_and(|(_, count)| count > 0)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }

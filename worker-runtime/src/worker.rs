@@ -45,9 +45,9 @@ impl Worker {
     /// Without a master the worker is slot 0 of 1 in a pool called `worker`: `PORT=3000 ./worker` is enough.
     ///
     /// If the supervisor asks for signs of life (`WATCHDOG_USEC`, in microseconds), a task of this runtime sends
-    /// `WATCHDOG=1` at half that interval until the worker has finished. It proves that the runtime's loop turns, not
-    /// that your code is right: a deadlock between tasks goes on beating, and on a runtime with many threads so does a
-    /// worker of which one thread is blocked.
+    /// `WATCHDOG=1` at a quarter of that interval until the worker has finished. It proves that the runtime's loop turns,
+    /// not that your code is right: a deadlock between tasks goes on beating, and on a runtime with many threads so does
+    /// a worker of which one thread is blocked.
     ///
     /// Not cancel safe: dropped half-way, inherited sockets are gone for this process.
     ///
@@ -117,9 +117,9 @@ impl Worker {
 
     /// The next connection, or `None` for ever after draining has begun.
     ///
-    /// Clients that were already waiting on an address of our own still come out before `None`; what waits on an
-    /// inherited socket is left to those who share it. A connection that fails while it waits is skipped, and while
-    /// descriptors have run out this waits. Cancel safe.
+    /// Clients that were already waiting on an address of our own still come out before `None`, and only then is that
+    /// address closed; what waits on an inherited socket is left to those who share it. A connection that fails while it
+    /// waits is skipped, and while descriptors have run out this waits (once draining has begun, 5 s in all). Cancel safe.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Worker {
     pub async fn accept(&mut self) -> io::Result<Option<Stream>> {
         tokio::select! {
             biased;
-            () = self.draining.begun() => Ok(self.incoming.last()),
+            () = self.draining.begun() => Ok(self.incoming.last().await),
             accepted = self.incoming.next() => accepted.map(Some),
         }
     }
@@ -141,13 +141,18 @@ impl Worker {
         self.tasks.spawn(future)
     }
 
-    /// Tells the master that connections are answered from now on. Without a master, does nothing. Cancel safe.
+    /// Tells the master that connections are answered from now on, and that SIGTERM makes this worker drain: it says
+    /// `READY=1` and [`X_ROUNDELAY_DRAIN`](crate::protocol::X_ROUNDELAY_DRAIN)`=signal` in one datagram. Without a master,
+    /// does nothing. Cancel safe.
+    ///
+    /// So a worker that uses this keeps the promise of the drain: its connections end by themselves, for HTTP by
+    /// `Connection: close`, and none is cut because it was told so early.
     ///
     /// # Errors
     ///
     /// If the master named a socket that cannot be reached; it will not count this worker as ready then.
     pub async fn ready(&self) -> Result<(), NotifyError> {
-        self.notifier.ready().await
+        self.notifier.ready_and_drains().await
     }
 
     /// For status lines beside [`Worker::ready`]; clone it to report from a task.
@@ -166,7 +171,7 @@ impl Worker {
     /// wrap it in `tokio::time::timeout`; dropped half-way it has stopped accepting, and the tasks go on.
     pub async fn finish(mut self) {
         self.draining.begin();
-        while let Some(stream) = self.incoming.last() {
+        while let Some(stream) = self.incoming.last().await {
             // Nobody accepts any more: closing it is all that is left. A worker that accepts until `None` has none here.
             drop(stream);
         }

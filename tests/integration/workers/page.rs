@@ -16,8 +16,9 @@ pub(super) struct Language {
     pub(super) finishes: bool,
 }
 
+/// The sections that hold a program.
 pub(super) fn languages() -> Vec<Language> {
-    PAGE.split("\n## ").skip(1).map(language).collect()
+    PAGE.split("\n## ").skip(1).filter(|section| section.contains("\n```")).map(language).collect()
 }
 
 pub(super) fn find(name: &str) -> Language {

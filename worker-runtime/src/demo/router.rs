@@ -12,10 +12,11 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::blob::{Blob, Pattern};
+use super::leak::Leaked;
 use super::work;
 use crate::Offload;
 
-/// The longest wait or burn that may be asked for.
+/// The longest wait, burn or block that may be asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// The largest blob: 16 GiB.
@@ -28,11 +29,17 @@ no such page. This is Roundelay's demo worker; it knows
   /offload/:n   the same on another thread: does not block
   /slow/:ms     waits
   /cpu/:ms      computes; blocks this worker
+  /block/:ms    sleeps; blocks this worker without using CPU
   /blob/:bytes  that many bytes
+  /leak/:bytes  keeps that much more memory for ever
   /echo         sends the request body back
   /crash        ends this worker with exit code 1
   /hang         blocks this worker for ever
   /health       200
+its environment may hold
+  DEMO_IGNORE_TERM=1   does not react to SIGTERM
+  DEMO_START_DELAY=ms  waits before it listens
+  DEMO_FAIL_START=1    exits with 3 before it is ready
 ";
 
 /// The body of an answer: text, a blob, or (`B`) the request's own body.
@@ -47,11 +54,12 @@ pub(super) struct Router {
     requests: AtomicU64,
     offload: Offload,
     pattern: Pattern,
+    leaked: Leaked,
 }
 
 impl Router {
     pub(super) fn new(name: String, offload: Offload) -> Self {
-        Self { name, requests: AtomicU64::new(0), offload, pattern: Pattern::new() }
+        Self { name, requests: AtomicU64::new(0), offload, pattern: Pattern::new(), leaked: Leaked::default() }
     }
 
     /// Answers one request. `/crash` and `/hang` do what they say.
@@ -86,6 +94,12 @@ impl Router {
                 }
                 Err(_) => not_a_number(ms),
             },
+            ("block", Some(ms)) => parsed(ms, |ms| {
+                let pause = pause(ms);
+                std::thread::sleep(pause);
+                ok(format!("blocked for {} ms\n", pause.as_millis()))
+            }),
+            ("leak", Some(bytes)) => parsed(bytes, |bytes| self.leak(bytes)),
             ("cpu", Some(ms)) => parsed(ms, |ms| {
                 let pause = pause(ms);
                 work::spin(pause);
@@ -112,6 +126,13 @@ impl Router {
         let mut answer = Response::new(Either::Right(Either::Left(self.pattern.blob(bytes))));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         answer
+    }
+
+    fn leak<B>(&self, bytes: u64) -> Answer<B> {
+        match self.leaked.add(bytes) {
+            Ok(total) => ok(format!("leaked {bytes} bytes, {total} in all\n")),
+            Err(_) => text(StatusCode::INSUFFICIENT_STORAGE, format!("{bytes} bytes are not to be had\n")),
+        }
     }
 
     fn crash(&self) -> ! {
@@ -166,11 +187,11 @@ mod tests {
     use super::USAGE;
 
     #[test]
-    fn the_404_and_the_documentation_list_the_same_routes() {
+    fn the_404_and_the_documentation_list_the_same_routes_and_variables() {
         let told: Vec<_> = USAGE.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
         let documented =
             include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
         assert_eq!(told, documented.collect::<Vec<_>>());
-        assert_eq!(told.len(), 10);
+        assert_eq!(told.len(), 12 + 3);
     }
 }

@@ -101,7 +101,7 @@ async fn clients_that_already_wait_are_served_before_a_draining_worker_ends() {
 }
 
 #[tokio::test]
-async fn finish_waits_for_tasks_and_says_stopping_first() {
+async fn ready_announces_the_drain_and_finish_says_stopping_before_it_waits_for_tasks() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("notify");
     let master = tokio::net::UnixDatagram::bind(&path).expect("bind");
@@ -116,7 +116,7 @@ async fn finish_waits_for_tasks_and_says_stopping_first() {
         let n = timeout(DEADLINE, master.recv(&mut buffer)).await.expect("in time").expect("datagram");
         said.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
     }
-    assert_eq!(said, ["READY=1", "STOPPING=1"]);
+    assert_eq!(said, ["READY=1\nX_ROUNDELAY_DRAIN=signal", "STOPPING=1"]);
     assert!(timeout(Duration::from_millis(20), &mut finishing).await.is_err(), "a task is still open");
     drop(release);
     timeout(DEADLINE, finishing).await.expect("in time").expect("task");

@@ -73,6 +73,9 @@ fn every_route_answers() {
     assert_eq!(demo.get("/offload/100"), (200, "5050".to_owned()));
     assert_eq!(demo.get("/slow/1"), (200, "waited 1 ms\n".to_owned()));
     assert_eq!(demo.get("/cpu/1"), (200, "computed for 1 ms\n".to_owned()));
+    assert_eq!(demo.get("/block/1"), (200, "blocked for 1 ms\n".to_owned()));
+    assert_eq!(demo.get("/leak/1000"), (200, "leaked 1000 bytes, 1000 in all\n".to_owned()));
+    assert_eq!(demo.get("/leak/24"), (200, "leaked 24 bytes, 1024 in all\n".to_owned()));
     assert_eq!(demo.get("/blob/0"), (200, String::new()));
     for path in ["/nowhere", "/api", "/api/1/2x", "/health/1", "//"] {
         let (status, text) = demo.get(path);
@@ -85,12 +88,23 @@ fn every_route_answers() {
 #[test]
 fn numbers_that_are_none_are_refused_in_words() {
     let demo = Demo::start();
-    for path in ["/api/x", "/api/-1", "/api/", "/offload/1.5", "/slow/ten", "/cpu/", "/blob/99999999999999999999"] {
+    for path in [
+        "/api/x",
+        "/api/-1",
+        "/api/",
+        "/offload/1.5",
+        "/slow/ten",
+        "/cpu/",
+        "/block/x",
+        "/leak/1k",
+        "/blob/99999999999999999999",
+    ] {
         let (status, text) = demo.get(path);
         assert_eq!(status, 400, "{path}");
         assert!(text.contains("is not a whole number from 0 to 18446744073709551615"), "{path}: {text}");
     }
     assert_eq!(demo.get("/blob/17179869185").0, 400);
+    assert_eq!(demo.get("/leak/18446744073709551615").0, 507);
     let answer = demo.client().request("DELETE", "/");
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
     demo.finish();
@@ -208,4 +222,29 @@ fn a_drain_finishes_what_is_open_and_closes_what_is_idle() {
     let address = demo.address;
     demo.finish();
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_kept_client_that_sends_every_50_ms_is_answered_through_every_drain() {
+    const DRAINS: u64 = 20;
+    for drain in 0..DRAINS {
+        let demo = Demo::start();
+        // Some drains begin between two requests, some in the middle of an answer.
+        let path = if drain % 2 == 0 { "/" } else { "/slow/20" };
+        let mut client = demo.client();
+        let asking = std::thread::spawn(move || {
+            loop {
+                let answer = client.request("GET", path);
+                assert_eq!(answer.status, 200);
+                if answer.header("connection") == Some("close") {
+                    assert_eq!(client.rest(), "");
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        std::thread::sleep(Duration::from_micros(60_000 + drain * 50_000 / DRAINS));
+        demo.finish();
+        asking.join().unwrap_or_else(|_| panic!("drain {drain} lost a request"));
+    }
 }
