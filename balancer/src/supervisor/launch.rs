@@ -68,6 +68,9 @@ pub(super) fn spec(
     set(protocol::ROUNDELAY_GENERATION, birth.generation.to_string().as_ref());
     set(protocol::NODE_APP_INSTANCE, birth.slot.to_string().as_ref());
     set(protocol::NOTIFY_SOCKET, birth.notify.as_os_str());
+    if !pool.health.heartbeat.is_zero() {
+        set(protocol::WATCHDOG_USEC, pool.health.heartbeat.as_micros().to_string().as_ref());
+    }
     Spec { program, args, env, cwd: pool.cwd.clone(), nofile, listen: birth.listen.to_vec() }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixDatagram;
+use worker_runtime::protocol;
 
 /// What one line of a datagram says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ fn line(line: &str) -> Option<Said> {
         ("READY", "1") => Some(Said::Ready),
         ("STOPPING", "1") => Some(Said::Stopping),
         ("WATCHDOG", "1") => Some(Said::Beat),
-        ("X_ROUNDELAY_DRAIN", "signal") => Some(Said::DrainsBySignal),
+        (protocol::X_ROUNDELAY_DRAIN, protocol::DRAIN_BY_SIGNAL) => Some(Said::DrainsBySignal),
         ("STATUS", text) => Some(Said::Status(text.chars().filter(|c| !c.is_control()).take(MAX_STATUS).collect())),
         _ => None,
     }

@@ -233,7 +233,7 @@ fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
     let mut master = demo("3", &[]).start_ready();
     let address = master.address();
     let mut slow = Kept::connect(address);
-    slow.send("GET /slow/1000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    slow.send("GET /slow/3000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wait_until("a worker to have the request", || is_read(address, slow.local()));
     master.signal("TERM");
     // Two have nothing open, and do not wait for the third.
@@ -245,7 +245,7 @@ fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert!(master.state().is_stopping);
     let answer = slow.answer();
-    assert_eq!((answer.body.as_str(), answer.says_close()), ("waited 1000 ms\n", true), "{answer:?}");
+    assert_eq!((answer.body.as_str(), answer.says_close()), ("waited 3000 ms\n", true), "{answer:?}");
     assert_eq!(slow.rest(), "");
     assert_eq!(master.wait_end().code(), Some(0));
     let log = master.log();
