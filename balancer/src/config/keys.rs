@@ -67,6 +67,11 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "max-connections", max_connections, LIMIT_OR_OFF),
     key!(Pool, "drain-timeout", drain_timeout, DURATION_OR_ZERO),
     key!(Pool, "kill-timeout", kill_timeout, DURATION_OR_ZERO),
+    key!(Pool, "user", user, USER),
+    key!(Pool, "group", group, GROUP),
+    key!(Pool, "no-new-privs", no_new_privs, BOOLEAN),
+    key!(Pool, "limit-nofile", limit_nofile, OPEN_FILES),
+    key!(Pool, "limit-core", limit_core, CORE),
     key!(Pool, "health.probe", health.probe, PROBE),
     key!(Pool, "health.interval", health.interval, DURATION),
     key!(Pool, "health.fast-interval", health.fast_interval, DURATION),
@@ -92,4 +97,4 @@ pub(super) const POOL: &[Key<Pool>] = &[
 ];
 
 /// Keys of the design that this version does not have: said so rather than "unknown".
-pub(super) const LATER: &[&str] = &["drain", "user"];
+pub(super) const LATER: &[&str] = &["drain"];

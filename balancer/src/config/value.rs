@@ -23,7 +23,8 @@ pub(super) enum Raw {
     Integer(i128),
     List(Vec<Value>),
     Table(Vec<(Word, Value)>),
-    /// A boolean, a float or a date, which no option takes.
+    Boolean(bool),
+    /// A float or a date, which no option takes.
     Other,
 }
 
@@ -61,7 +62,7 @@ impl Value {
     pub(super) fn text(&self) -> Option<&str> {
         match (&self.raw, &self.word) {
             (Raw::Text(text), _) => Some(text),
-            (Raw::Integer(_) | Raw::Other, Some(word)) => Some(word),
+            (Raw::Integer(_) | Raw::Boolean(_) | Raw::Other, Some(word)) => Some(word),
             _ => None,
         }
     }
@@ -117,7 +118,8 @@ fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
         }
         DeValue::Array(items) => Raw::List(items.iter().map(|item| value(item, place)).collect()),
         DeValue::Table(inner) => Raw::Table(table(inner, place)),
-        DeValue::Boolean(_) | DeValue::Float(_) | DeValue::Datetime(_) => Raw::Other,
+        DeValue::Boolean(is_so) => Raw::Boolean(*is_so),
+        DeValue::Float(_) | DeValue::Datetime(_) => Raw::Other,
     }
 }
 

@@ -3,10 +3,12 @@
 //! With `worker-runtime`'s `fds.rs` the only place for `unsafe`. Everything that forks, waits or reaps lives in
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
+pub mod account;
 pub mod child;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
+pub mod peer;
 pub mod pidfd;
 pub mod ports;
 pub mod run_dir;

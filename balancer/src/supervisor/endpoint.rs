@@ -31,7 +31,7 @@ impl PrivateEndpoint {
                 let port = resources.take_port().map_err(failed)?;
                 Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             }
-            (Inherits::Nothing, EndpointKind::Unix) => Endpoint::Unix(resources.fresh_path("w").map_err(failed)?),
+            (Inherits::Nothing, EndpointKind::Unix) => resources.fresh_endpoint(pool).map_err(failed)?,
             (Inherits::PublicListeners | Inherits::SlotListener | Inherits::Channel, _) => Endpoint::Inherited,
         };
         Ok(Self { endpoint, resources: Arc::clone(resources) })
@@ -43,7 +43,7 @@ impl Drop for PrivateEndpoint {
         match &self.endpoint {
             Endpoint::Tcp(address) => self.resources.give_back_port(address.port()),
             // A killed worker leaves its socket file behind.
-            Endpoint::Unix(path) => drop(std::fs::remove_file(path)),
+            Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => drop(std::fs::remove_file(path)),
             Endpoint::Inherited => {}
         }
     }

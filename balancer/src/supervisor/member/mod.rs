@@ -127,8 +127,9 @@ impl Member {
         let Context { pool, resources, .. } = &*self.context;
         let private = PrivateEndpoint::choose(&pool.config, resources)?;
         let endpoint = private.endpoint.clone();
-        let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
+        let notify_path = resources.fresh_notify(&pool.config).map_err(stage("naming its notify socket"))?;
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
+        resources.hand_over(&notify_path, &pool.config).map_err(stage("giving it its notify socket"))?;
         let report = self.reporter(incarnation);
         let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
 
@@ -141,7 +142,7 @@ impl Member {
             notify: &notify_path,
             listen,
         };
-        let spec = launch::spec(&pool.config, &birth, &resources.inherited, resources.nofile);
+        let spec = launch::spec(&pool.config, &birth, &resources.inherited, resources.nofile)?;
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
             spec,
