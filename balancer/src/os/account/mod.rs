@@ -154,42 +154,35 @@ pub fn resolve(
     database: &dyn Database,
 ) -> Result<Identity, Refused> {
     let found = user.map(|user| find_user(user, database)).transpose()?;
-    let group = group.map(|group| Ok((group, find_group(group, database)?))).transpose()?;
-    let uid = match (user, &found) {
-        (_, Some(Some(found))) => found.uid,
-        (Some(Account::Id(uid)), _) => *uid,
-        _ => master.uid,
-    };
-    let gid = match (&group, &found, user) {
-        (Some((_, gid)), ..) => *gid,
-        (None, Some(Some(found)), _) => found.gid,
-        (None, Some(None), Some(user)) => {
-            let message = format!("user `{}` is in no database, so nothing says its group", written("uid", user));
+    let group_id = group.map(|group| find_group(group, database)).transpose()?;
+    let uid = found.as_ref().map_or(master.uid, |found| found.uid);
+    let gid = match (group_id, &found) {
+        (Some(gid), _) => gid,
+        (None, Some(Found { entry: Some(entry), .. })) => entry.gid,
+        (None, Some(Found { entry: None, uid })) => {
+            let message = format!("user `uid:{uid}` is in no database, so nothing says its group");
             return Err(refused("user", message, "add `group`, such as \"gid:1000\""));
         }
-        (None, ..) => master.gid,
+        (None, None) => master.gid,
     };
     if !master.may_change {
-        let is_asked = |key, account: Option<&Account>, is_ours: bool| match account {
-            Some(account) if !is_ours => Err(not_permitted(key, account, master)),
-            _ => Ok(()),
-        };
-        is_asked("user", user, uid == master.uid)?;
-        // Said or not, the group comes with the user: then both are to be the master's.
-        is_asked(
-            if group.is_some() { "group" } else { "user" },
-            group.map(|(group, _)| group).or(user),
-            gid == master.gid,
-        )?;
+        match (user, group) {
+            (Some(user), _) if uid != master.uid => return Err(not_permitted("user", user, master)),
+            (_, Some(group)) if gid != master.gid => return Err(not_permitted("group", group, master)),
+            // The user's own group.
+            (Some(user), None) if gid != master.gid => return Err(not_permitted("user", user, master)),
+            _ => {}
+        }
     }
-    let login = found.as_ref().map(|found| match found {
-        Some(found) => Login { name: Some(found.name.clone()), home: found.home.clone() },
-        None => Login { name: None, home: PathBuf::from("/") },
-    });
-    let groups = match &found {
-        Some(Some(found)) => database.groups_of(found, gid).map_err(|error| unreadable("user", &found.name, &error))?,
-        _ => vec![gid],
+    let entry = found.as_ref().and_then(|found| found.entry.as_ref());
+    let groups = match entry {
+        Some(entry) => database.groups_of(entry, gid).map_err(|error| unreadable("user", &entry.name, &error))?,
+        None => vec![gid],
     };
+    let login = found.as_ref().map(|_| Login {
+        name: entry.map(|entry| entry.name.clone()),
+        home: entry.map_or_else(|| PathBuf::from("/"), |entry| entry.home.clone()),
+    });
     let is_change = master.may_change && (user.is_some() || group.is_some());
     Ok(Identity {
         change: is_change.then_some(Credentials { uid, gid, groups }),
@@ -198,32 +191,41 @@ pub fn resolve(
     })
 }
 
-/// `None` is a number that nobody has, which may be used all the same.
-fn find_user(account: &Account, database: &dyn Database) -> Result<Option<User>, Refused> {
-    let found = database.user(account).map_err(|error| unreadable("user", &written("uid", account), &error))?;
-    match (found, account) {
-        // The number that the kernel reads as "leave it as it is".
-        (Some(User { uid: u32::MAX, .. } | User { gid: u32::MAX, .. }), _) | (_, Account::Id(u32::MAX)) => {
-            Err(Refused { key: "user", message: format!("{} is no number of a user", u32::MAX), label: None })
-        }
-        (None, Account::Name(name)) => Err(unknown("user", name)),
-        (found, _) => Ok(found),
+/// A user by its number, and what the database says of it: a number that nobody has may be used all the same.
+struct Found {
+    uid: u32,
+    entry: Option<User>,
+}
+
+fn find_user(account: &Account, database: &dyn Database) -> Result<Found, Refused> {
+    let entry = database.user(account).map_err(|error| unreadable("user", &written("uid", account), &error))?;
+    let (uid, gid) = match (&entry, account) {
+        (Some(entry), _) => (entry.uid, entry.gid),
+        (None, Account::Id(uid)) => (*uid, 0),
+        (None, Account::Name(name)) => return Err(unknown("user", name)),
+    };
+    if uid == LEAVE_AS_IT_IS || gid == LEAVE_AS_IT_IS {
+        return Err(Refused { key: "user", message: format!("{LEAVE_AS_IT_IS} is no number of a user"), label: None });
     }
+    Ok(Found { uid, entry })
 }
 
 fn find_group(account: &Account, database: &dyn Database) -> Result<u32, Refused> {
-    let found = match account {
-        Account::Id(gid) => Some(*gid),
-        Account::Name(name) => database.group(name).map_err(|error| unreadable("group", name, &error))?,
-    };
-    match (found, account) {
-        (Some(u32::MAX), _) => {
-            Err(Refused { key: "group", message: format!("{} is no number of a group", u32::MAX), label: None })
+    let gid = match account {
+        Account::Id(gid) => *gid,
+        Account::Name(name) => {
+            let found = database.group(name).map_err(|error| unreadable("group", name, &error))?;
+            found.ok_or_else(|| unknown("group", name))?
         }
-        (Some(gid), _) => Ok(gid),
-        (None, account) => Err(unknown("group", &written("gid", account))),
+    };
+    if gid == LEAVE_AS_IT_IS {
+        return Err(Refused { key: "group", message: format!("{gid} is no number of a group"), label: None });
     }
+    Ok(gid)
 }
+
+/// What the kernel takes for "do not change it".
+const LEAVE_AS_IT_IS: u32 = u32::MAX;
 
 /// As the configuration has it.
 fn written(prefix: &str, account: &Account) -> String {

@@ -72,7 +72,7 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(order));
-    if let Err(failed) = privileges::drop(order.credentials.as_ref(), order.no_new_privs) {
+    if let Err(failed) = privileges::shed(order.credentials.as_ref(), order.no_new_privs) {
         return failed;
     }
     // As the worker's user: whether that one may enter it is the question.

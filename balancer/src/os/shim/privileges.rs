@@ -17,7 +17,7 @@ pub(super) type Failed = (&'static str, io::Error);
 
 /// Becomes `credentials`, if any; whoever we are then, without ambient capabilities and, if asked, without a way to new
 /// rights.
-pub(super) fn drop(credentials: Option<&Credentials>, no_new_privs: bool) -> Result<(), Failed> {
+pub(super) fn shed(credentials: Option<&Credentials>, no_new_privs: bool) -> Result<(), Failed> {
     if let Some(credentials) = credentials {
         become_user(credentials)?;
     }
