@@ -31,7 +31,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The command line that [`Order::parse`] reads, without the binary and [`COMMAND`].
+    /// The command line that [`Order::parse`] reads, without the binary and [`COMMAND`](super::COMMAND).
     pub fn to_args(&self) -> Vec<OsString> {
         let number = |n: Option<u64>| n.map_or_else(OsString::new, |n| n.to_string().into());
         let mut args = vec![
