@@ -10,7 +10,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`failure`] | what a command says when it gives up |
-//! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, the guardian, who listens where |
+//! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, whom workers run as, the guardian, who listens where |
 //! | [`stats`] | counters that outlive a process, histograms per thread, how a connection ended |
 //! | [`mode`] | pure: the ways of distribution as one table |
 //! | [`rotation`] | who may be picked right now: `Upstream`, `Lease`, the published snapshot |

@@ -96,6 +96,9 @@ fn a_failed_start_is_told_in_one_message() {
         let order = Order {
             parent,
             nofile: None,
+            core: None,
+            credentials: None,
+            no_new_privs: false,
             cwd: Some(cwd.into()),
             listen: vec![],
             program: program.into(),

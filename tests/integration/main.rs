@@ -23,6 +23,7 @@ mod limits;
 mod master_death;
 mod observe;
 mod output;
+mod privileges;
 mod readiness;
 mod readme;
 mod rotation;

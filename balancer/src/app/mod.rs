@@ -26,7 +26,7 @@ use crate::dispatch::{DataThreads, Limits, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
-use crate::os::{limits, run_dir::RunDir, spawner::Spawner};
+use crate::os::{limits, run_dir::RunDirs, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
@@ -81,7 +81,8 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
     let public = listen::public(&config.pools)?;
-    let run_dir = RunDir::create().map_err(cannot("make a folder for this run's sockets"))?;
+    let has_others = config.pools.iter().any(|pool| pool.identity.as_ref().is_some_and(|found| found.owner.is_some()));
+    let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
 
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;
     signals::reap_orphans_if_init(&spawner).map_err(cannot("listen for signals"))?;
@@ -114,8 +115,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let rate = config.master.spawn_rate;
     let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
     let budget = SpawnBudget::new(rate, burst, Instant::now());
-    let run_path = run_dir.path().to_owned();
-    let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_path, files.inherited, budget));
+    let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, files.inherited, budget));
     let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Vec<Listener>))| {
         let connections = Arc::new(PoolConnections { data: Arc::clone(&data), pool: index });
         let supervisor = Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;

@@ -34,7 +34,9 @@ pub(super) fn check(check: &Check, control: Option<&str>) -> Result<ExitCode, En
 
 /// `config show`.
 pub(super) fn show(show: &Show, control: Option<&str>) -> Result<ExitCode, End> {
-    let asked = Asked::find(&show.file, &show.options, &show.command, control)?;
+    let mut asked = Asked::find(&show.file, &show.options, &show.command, control)?;
+    // Nothing is started, so the users may be another machine's, and only root's to become.
+    asked.sources.accounts = None;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
     let origins = Origins { places: &loaded.origins, source: asked.sources.file.as_ref() };

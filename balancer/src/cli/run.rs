@@ -110,6 +110,7 @@ fn sources(options: &Options, control: Option<&str>) -> Sources {
         flags: options.flags(control),
         sets: options.set.clone(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        accounts: Some(crate::os::account::identify),
     }
 }
 

@@ -73,7 +73,12 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "max-surge", max_surge, TIMES),
     key!(Pool, "max-memory", max_memory, SIZE_OR_OFF),
     key!(Pool, "max-age", max_age, DURATION_OR_OFF),
-    key!(Pool, "recover-queue", recover_queue, SWITCH),
+    key!(Pool, "recover-queue", recover_queue, BOOLEAN),
+    key!(Pool, "user", user, USER),
+    key!(Pool, "group", group, GROUP),
+    key!(Pool, "no-new-privs", no_new_privs, BOOLEAN),
+    key!(Pool, "limit-nofile", limit_nofile, OPEN_FILES),
+    key!(Pool, "limit-core", limit_core, CORE),
     key!(Pool, "health.probe", health.probe, PROBE),
     key!(Pool, "health.interval", health.interval, DURATION),
     key!(Pool, "health.fast-interval", health.fast_interval, DURATION),
@@ -102,4 +107,4 @@ pub(super) const POOL: &[Key<Pool>] = &[
 ];
 
 /// Keys of the design that this version does not have: said so rather than "unknown".
-pub(super) const LATER: &[&str] = &["user"];
+pub(super) const LATER: &[&str] = &[];

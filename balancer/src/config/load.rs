@@ -11,6 +11,7 @@ use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
 use super::{Config, EndpointKind, Pool, Probe, Program, Ready, Workers};
 use crate::mode::Acceptor;
+use crate::os::account::Lookup;
 
 /// Everything that may say something about a configuration.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,9 @@ pub struct Sources {
     pub sets: Vec<String>,
     /// CPUs this process may use.
     pub cpus: usize,
+    /// Finds the users and groups of this machine; without it they are taken as written, and no worker can be started as
+    /// one of them.
+    pub accounts: Option<Lookup>,
 }
 
 /// A configuration that breaks no rule.
@@ -254,6 +258,24 @@ impl Load {
         }
     }
 
+    /// Finds out whom the workers run as.
+    fn identities(&mut self, lookup: Lookup) {
+        let mut refused = Vec::new();
+        for pool in self.config.pools.iter_mut().filter(|pool| pool.user.is_some() || pool.group.is_some()) {
+            let path = |key: &str| format!("pool.{}.{key}", pool.name);
+            if ["user", "group"].iter().any(|key| self.failed.contains(&path(key))) {
+                continue;
+            }
+            match lookup(pool.user.as_ref(), pool.group.as_ref()) {
+                Ok(identity) => pool.identity = Some(identity),
+                Err(why) => refused.push((path(why.key), why)),
+            }
+        }
+        for (path, why) in refused {
+            self.problems.push(Problem::error(self.place(&path), why.message).maybe_label(why.label));
+        }
+    }
+
     fn finish(mut self, sources: &Sources) -> Result<Loaded, Problems> {
         for pool in &mut self.config.pools {
             // With one worker a first try would show no distribution.
@@ -289,6 +311,9 @@ impl Load {
         }
         self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));
         self.rules();
+        if let Some(lookup) = sources.accounts {
+            self.identities(lookup);
+        }
         let problems = Problems::new(sources.file.clone(), self.problems);
         if problems.errors() > 0 {
             return Err(problems);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Address;
 use crate::mode::Mode;
+use crate::os::account::{Account, Identity};
+use crate::os::child::CoreLimit;
 
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +77,18 @@ pub struct Pool {
     pub max_age: Duration,
     /// Whether a duplicate of each worker's own listener is held, so that what waits in its queue outlives it. Default yes.
     pub recover_queue: bool,
+    /// The user that the workers run as. Default: the master's own.
+    pub user: Option<Account>,
+    /// The group that they run as. Default: the primary group of `user`, or the master's own.
+    pub group: Option<Account>,
+    /// What `user` and `group` came to on this machine, if one of them was said and they were looked up.
+    pub identity: Option<Identity>,
+    /// Whether nothing that a worker runs may gain rights, as setuid programs do. Default yes.
+    pub no_new_privs: bool,
+    /// Soft limit of a worker's open files. Default: what the master was started with.
+    pub limit_nofile: Option<u64>,
+    /// Limit of a worker's core dump, soft and hard. Default: what the master was started with.
+    pub limit_core: Option<CoreLimit>,
     /// How a worker that ended is started again.
     pub restart: Restart,
 }
@@ -295,6 +309,12 @@ impl Pool {
             max_memory: None,
             max_age: Duration::ZERO,
             recover_queue: true,
+            user: None,
+            group: None,
+            identity: None,
+            no_new_privs: true,
+            limit_nofile: None,
+            limit_core: None,
             restart: Restart::default(),
         }
     }

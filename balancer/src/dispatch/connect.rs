@@ -6,11 +6,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
 use crate::net::stream::Family;
+use crate::os::peer;
 use crate::rotation::Endpoint;
 use crate::stats::ConnectError;
 
@@ -31,15 +34,19 @@ pub(super) fn begin(endpoint: &Endpoint, ephemeral: &RangeInclusive<u16>) -> Res
         Endpoint::Tcp(to) => begin_tcp(*to, ephemeral, at).map_err(|error| classify(&error, Family::Tcp)),
         // Never picked: where workers accept by themselves, the master does not.
         Endpoint::Inherited => Err(ConnectError::Refused),
-        Endpoint::Unix(path) => {
-            let connect = || {
-                let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-                socket.connect(&SockAddr::unix(path)?)?;
-                Ok(Begun { socket, family: Family::Unix, at, is_done: true })
-            };
-            connect().map_err(|error| classify(&error, Family::Unix))
-        }
+        Endpoint::Unix(path) => begin_unix(path, None, at).map_err(|error| classify(&error, Family::Unix)),
+        Endpoint::UnixOf(path, uid) => begin_unix(path, Some(*uid), at).map_err(|error| classify(&error, Family::Unix)),
     }
+}
+
+/// To a path at which only `owner` may listen, if one is given: it is asked before anything is sent.
+fn begin_unix(path: &Path, owner: Option<u32>, at: Instant) -> io::Result<Begun> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    if let Some(uid) = owner {
+        peer::require(socket.as_fd(), uid)?;
+    }
+    Ok(Begun { socket, family: Family::Unix, at, is_done: true })
 }
 
 fn begin_tcp(to: SocketAddr, ephemeral: &RangeInclusive<u16>, at: Instant) -> io::Result<Begun> {
@@ -110,6 +117,16 @@ mod tests {
         let waiting: Vec<_> = (0..2).map(|_| begin(&Endpoint::Unix(path.clone()), &(0..=0))).collect();
         assert!(waiting.first().is_some_and(Result::is_ok));
         assert_eq!(endpoint_error(&Endpoint::Unix(path)), Some(ConnectError::Busy));
+    }
+
+    #[test]
+    fn a_path_at_which_somebody_else_listens_is_no_workers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(endpoint_error(&Endpoint::UnixOf(path.clone(), own)), None);
+        assert_eq!(endpoint_error(&Endpoint::UnixOf(path, own + 1)), Some(ConnectError::Other));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::account::Credentials;
+
 /// A program to start.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -21,8 +23,23 @@ pub struct Spec {
     /// Its soft limit of open files. The master raises its own and must not pass that on: programs that use `select`
     /// break above 1024.
     pub nofile: Option<u64>,
+    /// Its limit of core dumps, soft and hard; default: what the master has.
+    pub core: Option<CoreLimit>,
+    /// Whom it runs as; default: as the master does.
+    pub credentials: Option<Credentials>,
+    /// Whether nothing that it runs may gain rights: setuid and setgid programs then run without theirs.
+    pub no_new_privs: bool,
     /// Listening sockets it inherits, from descriptor 3 on. `LISTEN_PID` is added to its environment then.
     pub listen: Vec<Arc<OwnedFd>>,
+}
+
+/// How large a core dump may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreLimit {
+    /// So many bytes; 0 is none at all.
+    Bytes(u64),
+    /// Any size.
+    Unlimited,
 }
 
 /// A child of this master, never reused.
@@ -55,7 +72,9 @@ pub enum ChildEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} failed")]
 pub struct StartError {
-    /// `fork`, `limits`, `sockets`, `chdir`, `parent` or `exec`; before them, what the master itself could not do.
+    /// In this order: `fork`, `limits`, `sockets`; `output`, `setgroups`, `setresgid`, `setresuid`, where the worker runs as
+    /// another; `capabilities`, `no-new-privs`; `verify`, where the change turned out incomplete; `chdir`, `parent`,
+    /// `exec`. Before them, what the master itself could not do.
     pub stage: String,
     /// The kernel's answer.
     #[source]

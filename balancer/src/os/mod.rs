@@ -4,11 +4,13 @@
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
 pub mod accept_queue;
+pub mod account;
 pub mod child;
 pub mod duplicate;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
+pub mod peer;
 pub mod pidfd;
 pub mod ports;
 pub mod run_dir;

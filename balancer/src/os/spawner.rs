@@ -33,7 +33,7 @@ pub struct Spawner {
 }
 
 enum Request {
-    Launch(ChildId, Spec, Sink),
+    Launch(ChildId, Box<Spec>, Sink),
     End(ChildId, Ending),
     ReapOrphans,
 }
@@ -77,7 +77,7 @@ impl Spawner {
 impl Launcher for Spawner {
     fn launch(&self, spec: Spec, sink: Sink) -> ChildId {
         let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.ask(Request::Launch(id, spec, sink));
+        self.ask(Request::Launch(id, Box::new(spec), sink));
         id
     }
 
@@ -188,6 +188,9 @@ impl Family {
         let order = Order {
             parent: self.own_pid,
             nofile: spec.nofile,
+            core: spec.core,
+            credentials: spec.credentials.clone(),
+            no_new_privs: spec.no_new_privs,
             cwd: spec.cwd.clone(),
             listen: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
             program: spec.program.clone(),

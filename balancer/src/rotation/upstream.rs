@@ -37,6 +37,9 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// The same in a folder of the user whom the worker runs as, and that user's number. The worker may put anything at
+    /// the path, such as a link to a socket that only the master may reach: nobody else may listen there.
+    UnixOf(PathBuf, u32),
     /// None: it accepts on a socket it inherited, and the master cannot connect to it.
     Inherited,
 }
@@ -45,7 +48,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Tcp(address) => address.fmt(f),
-            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => write!(f, "unix:{}", path.display()),
             Endpoint::Inherited => f.write_str("inherited"),
         }
     }

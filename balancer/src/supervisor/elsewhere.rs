@@ -12,7 +12,7 @@ pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr], pub
     let first = listens.iter().find(|address| !is_handed(address))?;
     let wanted = match endpoint {
         Endpoint::Tcp(wanted) => wanted,
-        Endpoint::Unix(path) => {
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => {
             let path = path.display();
             return Some(format!(
                 "your program listens on {first}, not on the path in $PORT ({path}): it must take a path there, or the \

@@ -39,9 +39,9 @@ impl PrivateEndpoint {
                 let port = resources.take_port().map_err(failed)?;
                 Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             }
-            (Inherits::Nothing, EndpointKind::Unix) => Endpoint::Unix(resources.fresh_path("w").map_err(failed)?),
+            (Inherits::Nothing, EndpointKind::Unix) => resources.fresh_endpoint(pool).map_err(failed)?,
             (Inherits::Nothing, EndpointKind::Inherited) => {
-                let path = resources.fresh_path("w").map_err(failed)?;
+                let path = resources.fresh_listener().map_err(failed)?;
                 listener = Some(Arc::new(listen(&path, pool.backlog).map_err(failed)?));
                 Endpoint::Unix(path)
             }
@@ -72,7 +72,7 @@ impl Drop for PrivateEndpoint {
         match &self.endpoint {
             Endpoint::Tcp(address) => self.resources.give_back_port(address.port()),
             // A killed worker leaves its socket file behind.
-            Endpoint::Unix(path) => drop(std::fs::remove_file(path)),
+            Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => drop(std::fs::remove_file(path)),
             Endpoint::Inherited => {}
         }
     }

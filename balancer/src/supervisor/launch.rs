@@ -1,6 +1,7 @@
 //! From a pool's rules to the process that is started. Pure.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use worker_runtime::protocol;
 
 use crate::config::{self, Program};
-use crate::os::child::Spec;
+use crate::os::account::Identity;
+use crate::os::child::{Spec, StartError};
 use crate::rotation::{Endpoint, SlotId};
 
 /// The hidden subcommand that is the demo worker.
@@ -28,13 +30,19 @@ pub(super) struct Birth<'a> {
 /// The program, arguments and environment of a worker.
 ///
 /// Its environment is the master's without what the master itself was given as somebody's worker, then the pool's `env`,
-/// then the contract's names, which win.
+/// then the contract's names, which win. One that runs as another user is told that user's `HOME`, `USER` and `LOGNAME`,
+/// unless the pool's `env` says otherwise.
+///
+/// # Errors
+///
+/// The pool names a user or group that nobody looked up: it must not run as the master instead.
 pub(super) fn spec(
     pool: &config::Pool,
     birth: &Birth<'_>,
     inherited: &[(OsString, OsString)],
     nofile: Option<u64>,
-) -> Spec {
+) -> Result<Spec, StartError> {
+    let identity = identity(pool)?;
     let port = port_text(birth.endpoint).unwrap_or_default();
     let (program, args) = match &pool.program {
         // The magic link, not a path: it still is our image after the file was replaced by a newer one.
@@ -46,10 +54,21 @@ pub(super) fn spec(
         }
     };
     let mut env: Vec<_> = inherited.iter().filter(|(name, _)| !protocol::is_scrubbed(name)).cloned().collect();
+    let login = identity.and_then(|identity| identity.login.as_ref());
+    if login.is_some() {
+        env.retain(|(name, _)| !["HOME", "USER", "LOGNAME"].iter().any(|masters| name == masters));
+    }
     let mut set = |name: &str, value: &OsStr| {
         env.retain(|(other, _)| other != name);
         env.push((name.into(), value.into()));
     };
+    if let Some(login) = login {
+        set("HOME", login.home.as_ref());
+        for name in login.name.iter() {
+            set("USER", name.as_ref());
+            set("LOGNAME", name.as_ref());
+        }
+    }
     for (name, value) in &pool.env {
         set(name, value.as_ref());
     }
@@ -71,14 +90,36 @@ pub(super) fn spec(
     if !pool.health.heartbeat.is_zero() {
         set(protocol::WATCHDOG_USEC, pool.health.heartbeat.as_micros().to_string().as_ref());
     }
-    Spec { program, args, env, cwd: pool.cwd.clone(), nofile, listen: birth.listen.to_vec() }
+    Ok(Spec {
+        program,
+        args,
+        env,
+        cwd: pool.cwd.clone(),
+        nofile: pool.limit_nofile.or(nofile),
+        core: pool.limit_core,
+        credentials: identity.and_then(|identity| identity.change.clone()),
+        no_new_privs: pool.no_new_privs,
+        listen: birth.listen.to_vec(),
+    })
+}
+
+/// Whom the worker runs as; `None` where nothing was said of it.
+fn identity(pool: &config::Pool) -> Result<Option<&Identity>, StartError> {
+    match (&pool.identity, pool.user.is_some() || pool.group.is_some()) {
+        (Some(identity), _) => Ok(Some(identity)),
+        (None, false) => Ok(None),
+        (None, true) => {
+            let source = io::Error::new(io::ErrorKind::NotFound, "its user and group were not looked up");
+            Err(StartError { stage: "finding its user".to_owned(), source })
+        }
+    }
 }
 
 /// What `PORT` says: a number, or a path for a unix endpoint, which Node and many others take as well.
 fn port_text(endpoint: &Endpoint) -> Option<OsString> {
     match endpoint {
         Endpoint::Tcp(address) => Some(address.port().to_string().into()),
-        Endpoint::Unix(path) => Some(path.clone().into_os_string()),
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(path.clone().into_os_string()),
         Endpoint::Inherited => None,
     }
 }
@@ -86,6 +127,8 @@ fn port_text(endpoint: &Endpoint) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::account::{Account, Credentials, Login};
+    use crate::os::child::CoreLimit;
 
     fn worker(pool: &config::Pool, inherited: &[(&str, &str)]) -> Spec {
         worker_on(pool, &Endpoint::Tcp(([127, 0, 0, 1], 20_001).into()), &[], inherited)
@@ -100,7 +143,7 @@ mod tests {
         let notify = Path::new("/run/n");
         let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint, notify, listen };
         let inherited: Vec<_> = inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        spec(pool, &birth, &inherited, Some(1024))
+        spec(pool, &birth, &inherited, Some(1024)).unwrap()
     }
 
     fn value<'a>(spec: &'a Spec, name: &str) -> Vec<&'a str> {
@@ -170,5 +213,42 @@ mod tests {
         let spec = worker(&pool, &[("LANG", "de")]);
         assert_eq!((value(&spec, "LANG"), value(&spec, "NEW")), (vec!["C"], vec!["1"]));
         assert_eq!(value(&spec, "PORT"), ["20001"]);
+    }
+
+    #[test]
+    fn a_worker_of_another_user_is_told_who_it_is_unless_the_pool_says_so_itself() {
+        let mut pool = config::Pool::new("api", Program::Demo);
+        let ours = [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root")];
+        assert_eq!(value(&worker(&pool, &ours), "HOME"), ["/root"]);
+
+        let credentials = Credentials { uid: 33, gid: 34, groups: vec![34] };
+        let login = Login { name: Some("web".into()), home: "/srv/web".into() };
+        pool.user = Some(Account::Name("web".into()));
+        pool.identity = Some(Identity { change: Some(credentials.clone()), login: Some(login), owner: Some(33) });
+        pool.env = [("USER".to_owned(), "me".to_owned())].into();
+        let spec = worker(&pool, &ours);
+        assert_eq!(["HOME", "USER", "LOGNAME"].map(|name| value(&spec, name)), [["/srv/web"], ["me"], ["web"]]);
+        assert_eq!((spec.credentials, spec.no_new_privs), (Some(credentials), true));
+    }
+
+    #[test]
+    fn a_user_that_was_not_looked_up_is_never_the_master() {
+        let named = Some(Account::Id(33));
+        for (user, group) in [(named.clone(), None), (None, named)] {
+            let pool = config::Pool { user, group, ..config::Pool::new("api", Program::Demo) };
+            let endpoint = Endpoint::Inherited;
+            let notify = Path::new("/run/n");
+            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint: &endpoint, notify, listen: &[] };
+            assert!(spec(&pool, &birth, &[], None).is_err());
+        }
+    }
+
+    #[test]
+    fn limits_of_the_pool_replace_what_the_master_was_given() {
+        let mut pool = config::Pool::new("api", Program::Demo);
+        pool.limit_nofile = Some(4096);
+        pool.limit_core = Some(CoreLimit::Bytes(0));
+        let spec = worker(&pool, &[]);
+        assert_eq!((spec.nofile, spec.core), (Some(4096), Some(CoreLimit::Bytes(0))));
     }
 }

@@ -1,6 +1,7 @@
 //! One question to a worker's endpoint: does it accept, or does it answer well?
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use http_body_util::Empty;
@@ -11,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::config::Probe;
+use crate::os::peer;
 use crate::rotation::Endpoint;
 use crate::stats::Check;
 
@@ -53,6 +55,11 @@ async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Resu
     match endpoint {
         Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe, header).await,
         Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe, header).await,
+        Endpoint::UnixOf(path, uid) => {
+            let stream = UnixStream::connect(path).await?;
+            peer::require(stream.as_fd(), *uid)?;
+            converse(stream, probe, header).await
+        }
         Endpoint::Inherited => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -1,16 +1,19 @@
 //! What all pools of one master draw on.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
 use super::SpawnBudget;
+use crate::config;
 use crate::os::accept_queue::{Listening, QueueReader, Where};
 use crate::os::child::Launcher;
 use crate::os::ports::Ports;
+use crate::os::run_dir::RunDirs;
 use crate::output::Output;
 use crate::rotation::Endpoint;
 
@@ -23,8 +26,8 @@ pub struct Resources {
     pub launcher: Arc<dyn Launcher>,
     /// Takes in what they write.
     pub output: Output,
-    /// A folder of this master's own, for notify sockets and unix endpoints.
-    pub run_dir: PathBuf,
+    /// Folders of this master's own, for notify sockets and unix endpoints.
+    pub run_dirs: RunDirs,
     /// The master's own environment, before a worker's is made of it.
     pub inherited: Vec<(OsString, OsString)>,
     /// The soft limit of open files to give workers.
@@ -40,7 +43,7 @@ impl Resources {
     pub fn new(
         launcher: Arc<dyn Launcher>,
         output: Output,
-        run_dir: PathBuf,
+        run_dirs: RunDirs,
         nofile: Option<u64>,
         budget: SpawnBudget,
     ) -> Self {
@@ -49,7 +52,7 @@ impl Resources {
         Self {
             launcher,
             output,
-            run_dir,
+            run_dirs,
             inherited,
             nofile,
             paths: AtomicU64::new(1),
@@ -59,16 +62,50 @@ impl Resources {
         }
     }
 
-    /// A path in the run folder that nobody has been given yet.
+    /// A path that nobody has been given yet, for a socket that the master binds and a worker of the pool sends to.
     ///
     /// # Errors
     ///
-    /// It is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is its end.
-    pub(super) fn fresh_path(&self, prefix: &str) -> std::io::Result<PathBuf> {
-        fitting(self.run_dir.join(format!("{prefix}{}", self.paths.fetch_add(1, Ordering::Relaxed))))
+    /// There is no folder for it, or it is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is
+    /// its end.
+    pub(super) fn fresh_notify(&self, pool: &config::Pool) -> io::Result<PathBuf> {
+        self.fresh(&self.run_dirs.ours(owner(pool))?, 'n')
     }
 
-    pub(super) fn take_port(&self) -> std::io::Result<u16> {
+    /// Lets a worker of the pool send to the socket at that path, which [`Resources::fresh_notify`] gave.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be given to the worker's user.
+    pub(super) fn hand_over(&self, notify: &Path, pool: &config::Pool) -> io::Result<()> {
+        // Only we can put anything there, so it is the socket; a link would not be followed all the same.
+        owner(pool).map_or(Ok(()), |uid| std::os::unix::fs::lchown(notify, Some(uid), None))
+    }
+
+    /// A path that nobody has been given yet, for a worker of the pool to listen on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resources::fresh_notify`].
+    pub(super) fn fresh_endpoint(&self, pool: &config::Pool) -> io::Result<Endpoint> {
+        let path = self.fresh(&self.run_dirs.theirs(owner(pool))?, 'w')?;
+        Ok(owner(pool).map_or_else(|| Endpoint::Unix(path.clone()), |uid| Endpoint::UnixOf(path.clone(), uid)))
+    }
+
+    /// A path that nobody has been given yet, for a listener that the master makes and connects to itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resources::fresh_notify`].
+    pub(super) fn fresh_listener(&self) -> io::Result<PathBuf> {
+        self.fresh(&self.run_dirs.ours(None)?, 'w')
+    }
+
+    fn fresh(&self, folder: &Path, kind: char) -> io::Result<PathBuf> {
+        fitting(folder.join(format!("{kind}{}", self.paths.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    pub(super) fn take_port(&self) -> io::Result<u16> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -106,15 +143,20 @@ impl Resources {
 fn place(endpoint: &Endpoint) -> Option<Where<'_>> {
     match endpoint {
         Endpoint::Tcp(address) => Some(Where::Tcp(*address)),
-        Endpoint::Unix(path) => Some(Where::Unix(path)),
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(Where::Unix(path)),
         Endpoint::Inherited => None,
     }
 }
 
-fn fitting(path: PathBuf) -> std::io::Result<PathBuf> {
+/// The user that the pool's workers run as, where it is not the master's.
+fn owner(pool: &config::Pool) -> Option<u32> {
+    pool.identity.as_ref().and_then(|identity| identity.owner)
+}
+
+fn fitting(path: PathBuf) -> io::Result<PathBuf> {
     if path.as_os_str().len() > LONGEST_PATH {
         let text = format!("{} is longer than a unix socket's path may be ({LONGEST_PATH} bytes)", path.display());
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidFilename, text));
+        return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }
     Ok(path)
 }

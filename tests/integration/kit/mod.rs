@@ -18,9 +18,9 @@ pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};
 pub(crate) use process::{
     Ended, Started, children, command_line, cpu_time, descriptors, environment, is_alive, kill, marked, run_to_end,
-    signals, stat, variable,
+    signals, stat, status, variable,
 };
-pub(crate) use programs::{BINARY, demo_after, express, has, missing, python, python_worker, shell};
+pub(crate) use programs::{BINARY, demo_after, express, has, is_root, missing, python, python_worker, shell};
 pub(crate) use sockets::{free_address, is_listening, is_read};
 
 use std::time::Duration;

@@ -81,6 +81,21 @@ pub(crate) fn signals(pid: u32, set: &str) -> u64 {
     u64::from_str_radix(line.unwrap(), 16).unwrap()
 }
 
+/// A field of `/proc/PID/status`, of each of its threads: `Uid`, `CapEff`, `NoNewPrivs`. They must agree.
+#[track_caller]
+pub(crate) fn status(pid: u32, field: &str) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let value = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Some(value.unwrap().split_whitespace().map(str::to_owned).collect())
+    };
+    let mut values: Vec<Vec<String>> = threads.filter_map(value).collect();
+    values.dedup();
+    assert_eq!(values.len(), 1, "{field} of the threads of {pid}");
+    values.remove(0)
+}
+
 /// The program and arguments of a process; empty if it is gone.
 pub(crate) fn command_line(pid: u32) -> Vec<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -26,6 +26,15 @@ pub(crate) fn missing(what: &str) -> bool {
     false
 }
 
+/// True if this is root. Else the test says that it is skipped; never a failure, as no package brings the right.
+pub(crate) fn is_root() -> bool {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|said| said.stdout == b"0\n");
+    if !is_root {
+        eprintln!("skipped: needs root");
+    }
+    is_root
+}
+
 /// A shell script as a worker's command.
 pub(crate) fn shell(script: &str) -> [&str; 3] {
     ["sh", "-c", script]

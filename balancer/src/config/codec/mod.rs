@@ -2,6 +2,7 @@
 
 mod number;
 mod place;
+mod privilege;
 mod program;
 mod word;
 
@@ -10,6 +11,7 @@ use super::value::Value;
 
 pub(super) use number::*;
 pub(super) use place::*;
+pub(super) use privilege::*;
 pub(super) use program::*;
 pub(super) use word::*;
 

@@ -1,6 +1,6 @@
 //! Words of a fixed list.
 
-use super::super::value::{Raw, Value, nearest};
+use super::super::value::{Value, nearest};
 use super::super::{Contract, Drain, EndpointKind, GiveUp, LogFormat, ProxyProtocol, Ready, StopSignal};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
@@ -71,18 +71,6 @@ pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
         }
     },
     show: |signal| show_word(signal, STOP_SIGNAL_WORDS),
-};
-
-/// Yes or no.
-pub(in crate::config) const SWITCH: Codec<bool> = Codec {
-    expects: "true or false",
-    read: |value| match (&value.raw, value.text()) {
-        (Raw::Boolean(is_on), _) => Ok(*is_on),
-        (_, Some("true")) => Ok(true),
-        (_, Some("false")) => Ok(false),
-        _ => Err(Wrong::Expected),
-    },
-    show: |is_on| Some(is_on.to_string()),
 };
 
 const CONTRACT_WORDS: &[(&str, Contract)] = &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds)];

@@ -2,6 +2,7 @@
 
 mod layered;
 mod mutated;
+mod privileges;
 mod reference;
 mod refused;
 

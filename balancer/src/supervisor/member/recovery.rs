@@ -55,7 +55,7 @@ fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd
     let mut reader = QueueReader::new()?;
     let listening = match endpoint {
         Endpoint::Tcp(address) => reader.tcp(*address)?,
-        Endpoint::Unix(path) => reader.unix(path)?,
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => reader.unix(path)?,
         Endpoint::Inherited => return Ok(None),
     };
     let Some(first) = listening.first() else { return Ok(None) };

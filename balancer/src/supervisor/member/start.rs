@@ -45,8 +45,9 @@ impl Member {
             None => PrivateEndpoint::choose(&rules, resources)?,
         };
         let endpoint = private.endpoint.clone();
-        let notify_path = resources.fresh_path("n").map_err(stage("naming its notify socket"))?;
+        let notify_path = resources.fresh_notify(&rules).map_err(stage("naming its notify socket"))?;
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
+        resources.hand_over(&notify_path, &rules).map_err(stage("giving it its notify socket"))?;
         let report = self.reporter(incarnation);
         let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
 
@@ -54,7 +55,7 @@ impl Member {
         let own: Vec<_> = private.listener.iter().cloned().collect();
         let listen = if own.is_empty() { public } else { &own };
         let birth = Birth { slot: self.id, workers, generation, endpoint: &endpoint, notify: &notify_path, listen };
-        let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile);
+        let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile)?;
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
             spec,

@@ -97,6 +97,18 @@ fn values_that_are_not_of_their_kind() {
             "3:19 restart.give-up must be \"never\" or \"exit\" | did you mean `exit`?".to_owned(),
         ),
         ("cwd = ''", "3:7 cwd must be the path of a directory".to_owned()),
+        ("user = 33", "3:8 a bare number is no name | write \"uid:33\"".to_owned()),
+        ("user = '33'", "3:8 a bare number is no name | write \"uid:33\"".to_owned()),
+        ("group = 0", "3:9 a bare number is no name | write \"gid:0\"".to_owned()),
+        ("user = ''", "3:8 user must be the name of a user, or \"uid:1000\"".to_owned()),
+        ("user = true", "3:8 user must be the name of a user, or \"uid:1000\"".to_owned()),
+        ("no-new-privs = 1", "3:16 no-new-privs must be true or false".to_owned()),
+        ("no-new-privs = 'true'", "3:16 no-new-privs must be true or false | write true without quotes".to_owned()),
+        ("limit-nofile = 3", "3:16 limit-nofile must be \"inherited\" or a count from 16 to 1000000000".to_owned()),
+        (
+            "limit-core = -1",
+            "3:14 limit-core must be \"inherited\", \"off\", \"unlimited\" or a number of bytes".to_owned(),
+        ),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
     }

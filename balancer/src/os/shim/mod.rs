@@ -4,68 +4,31 @@
 //! anything is allowed, and `LISTEN_PID` and the parent-death signal need the child's own hand. Here we are a whole
 //! single-threaded process and may do it in plain Rust. Its standard input is the status pipe: on a failure the stage
 //! and the errno are written to it, on success `exec` closes it.
+//!
+//! The order counts. Limits and sockets need the master's rights, so they come before the privileges go; the working
+//! directory and the program are the worker's own business, so they come after; and the parent-death signal is last, since
+//! a change of credentials clears it.
 
 #![allow(unsafe_code)]
+
+mod order;
+mod privileges;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use worker_runtime::protocol::{self, FIRST_LISTEN_FD};
 
+use super::child::CoreLimit;
+pub use order::Order;
+
 /// The subcommand's name.
 pub const COMMAND: &str = "exec-worker";
-
-/// What the spawner wants of the shim, as its command line says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// The master's pid: if it is no longer our parent, there is no master to work for.
-    pub parent: i32,
-    /// The soft limit of open files to set.
-    pub nofile: Option<u64>,
-    /// Where to run.
-    pub cwd: Option<PathBuf>,
-    /// Descriptors to move to 3 and on, in this order.
-    pub listen: Vec<RawFd>,
-    /// The program.
-    pub program: OsString,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-}
-
-impl Order {
-    /// The command line that [`Order::parse`] reads, without the binary and [`COMMAND`].
-    pub fn to_args(&self) -> Vec<OsString> {
-        let number = |n: Option<u64>| n.map_or_else(OsString::new, |n| n.to_string().into());
-        let mut args = vec![
-            self.parent.to_string().into(),
-            number(self.nofile),
-            self.cwd.clone().unwrap_or_default().into_os_string(),
-            self.listen.iter().map(RawFd::to_string).collect::<Vec<_>>().join(",").into(),
-            self.program.clone(),
-        ];
-        args.extend(self.args.iter().cloned());
-        args
-    }
-
-    /// Reads what [`Order::to_args`] wrote; `None` if it is not that.
-    pub fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Self> {
-        let parent = args.next()?.to_str()?.parse().ok()?;
-        let nofile = args.next()?;
-        let nofile = if nofile.is_empty() { None } else { Some(nofile.to_str()?.parse().ok()?) };
-        let cwd = Some(PathBuf::from(args.next()?)).filter(|cwd| !cwd.as_os_str().is_empty());
-        let listen = args.next()?;
-        let listen = listen.to_str()?.split(',').filter(|fd| !fd.is_empty()).map(str::parse).collect::<Result<_, _>>();
-        let listen = listen.ok()?;
-        let program = args.next()?;
-        Some(Self { parent, nofile, cwd, listen, program, args: args.collect() })
-    }
-}
 
 /// Becomes the worker. Returns only if that failed.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -101,13 +64,18 @@ fn take_status_pipe(above: RawFd) -> io::Result<File> {
 
 /// The stage that failed and why; does not return otherwise.
 fn become_worker(order: &Order) -> (&'static str, io::Error) {
-    if let Err(error) = set_limits(order.nofile) {
+    // Before the credentials: a limit may rise above the inherited one only by the master's rights.
+    if let Err(error) = set_limits(order.nofile, order.core) {
         return ("limits", error);
     }
     if let Err(error) = place_listeners(&order.listen, first_undeclared(order)) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(order));
+    if let Err(failed) = privileges::shed(order.credentials.as_ref(), order.no_new_privs) {
+        return failed;
+    }
+    // As the worker's user: whether that one may enter it is the question.
     if let Some(cwd) = &order.cwd
         && let Err(error) = std::env::set_current_dir(cwd)
     {
@@ -131,15 +99,18 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     ("exec", program.exec())
 }
 
-fn set_limits(nofile: Option<u64>) -> io::Result<()> {
+fn set_limits(nofile: Option<u64>, core: Option<CoreLimit>) -> io::Result<()> {
     if let Some(soft) = nofile {
         let now = rustix::process::getrlimit(Resource::Nofile);
-        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: now.maximum })?;
+        let maximum = now.maximum.map(|hard| hard.max(soft));
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum })?;
     }
-    // Ambient capabilities survive exec and would make workers as mighty as the master. EINVAL: no such thing here.
-    match rustix::thread::clear_ambient_capability_set() {
-        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
+    if let Some(core) = core {
+        let both = match core {
+            CoreLimit::Bytes(bytes) => Some(bytes),
+            CoreLimit::Unlimited => None,
+        };
+        rustix::process::setrlimit(Resource::Core, Rlimit { current: both, maximum: both })?;
     }
     Ok(())
 }
@@ -165,26 +136,5 @@ fn close_undeclared(first: RawFd) {
     // On a kernel without it (before 5.11) the call fails and each descriptor's own flag has to do.
     unsafe {
         libc::syscall(libc::SYS_close_range, first.unsigned_abs(), u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_survives_the_command_line() {
-        let order = Order {
-            parent: 42,
-            nofile: Some(1024),
-            cwd: Some("/srv/my app".into()),
-            listen: vec![7, 9],
-            program: "node".into(),
-            args: vec!["--".into(), "".into(), "app.js".into()],
-        };
-        assert_eq!(Order::parse(order.to_args().into_iter()), Some(order.clone()));
-        let bare = Order { nofile: None, cwd: None, listen: vec![], args: vec![], ..order };
-        assert_eq!(Order::parse(bare.to_args().into_iter()), Some(bare));
-        assert_eq!(Order::parse(["x".into()].into_iter()), None);
     }
 }

@@ -1,0 +1,261 @@
+//! Whom a worker runs as: users and groups by name or number, and what changing to them takes.
+//!
+//! [`resolve`] is pure: it sees a [`Database`] and what this process may do. A name that nobody has is refused, and so is
+//! a change that this process is not permitted: a worker never runs as whoever the master happens to be instead.
+
+#[cfg(any(test, target_feature = "crt-static"))]
+mod files;
+#[cfg(not(target_feature = "crt-static"))]
+mod system;
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::thread::CapabilitySet;
+
+/// A user or a group as somebody wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// A name that the database knows.
+    Name(String),
+    /// A number, known or not.
+    Id(u32),
+}
+
+/// A user of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+    /// The home directory.
+    pub home: PathBuf,
+}
+
+/// Where users and groups are looked up.
+pub trait Database {
+    /// The user of that name or number.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be asked; that nobody is called so is no error.
+    fn user(&self, account: &Account) -> io::Result<Option<User>>;
+
+    /// The number of the group of that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::user`].
+    fn group(&self, name: &str) -> io::Result<Option<u32>>;
+
+    /// `primary` and every group that has this user as a member.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::user`].
+    fn groups_of(&self, user: &User, primary: u32) -> io::Result<Vec<u32>>;
+}
+
+/// What this process is, as far as it decides what it may make of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Whether it can change to any user, give a folder to them, reach into it and signal their processes.
+    pub may_change: bool,
+}
+
+/// The numbers a process is given: real, effective and saved ones alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The supplementary groups, all of them.
+    pub groups: Vec<u32>,
+}
+
+/// What the environment says of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// For `USER` and `LOGNAME`; a number that the database does not know has none.
+    pub name: Option<String>,
+    /// For `HOME`.
+    pub home: PathBuf,
+}
+
+/// Whom a worker runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What is to be changed to; `None` if the master is just that.
+    pub change: Option<Credentials>,
+    /// The user, if one was named.
+    pub login: Option<Login>,
+    /// The other user whom the worker's private folder must belong to; `None` if it is the master's own.
+    pub owner: Option<u32>,
+}
+
+/// Why nobody can run as that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The key at fault: `user` or `group`.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub label: Option<String>,
+}
+
+/// How an identity is found: [`identify`], or a test's double.
+pub type Lookup = fn(Option<&Account>, Option<&Account>) -> Result<Identity, Refused>;
+
+/// Changing to a user, handing a folder over, entering it, and signalling.
+const NEEDED: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::KILL);
+
+/// What `user` and `group` come to on this machine and for this process. May take as long as the name service does.
+///
+/// # Errors
+///
+/// One of them does not exist, or this process may not change to it.
+pub fn identify(user: Option<&Account>, group: Option<&Account>) -> Result<Identity, Refused> {
+    #[cfg(not(target_feature = "crt-static"))]
+    let database = system::System;
+    // A static program cannot load the name service's plugins, which belong to another C library.
+    #[cfg(target_feature = "crt-static")]
+    let database = files::Files::of_this_machine();
+    let effective = rustix::thread::capabilities(None).map(|sets| sets.effective);
+    let master = Master {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        may_change: effective.is_ok_and(|effective| effective.contains(NEEDED)),
+    };
+    resolve(user, group, master, &database)
+}
+
+/// [`identify`], of any process and database. Pure.
+///
+/// # Errors
+///
+/// As [`identify`].
+pub fn resolve(
+    user: Option<&Account>,
+    group: Option<&Account>,
+    master: Master,
+    database: &dyn Database,
+) -> Result<Identity, Refused> {
+    let found = user.map(|user| find_user(user, database)).transpose()?;
+    let group_id = group.map(|group| find_group(group, database)).transpose()?;
+    let uid = found.as_ref().map_or(master.uid, |found| found.uid);
+    let gid = match (group_id, &found) {
+        (Some(gid), _) => gid,
+        (None, Some(Found { entry: Some(entry), .. })) => entry.gid,
+        (None, Some(Found { entry: None, uid })) => {
+            let message = format!("user `uid:{uid}` is in no database, so nothing says its group");
+            return Err(refused("user", message, "add `group`, such as \"gid:1000\""));
+        }
+        (None, None) => master.gid,
+    };
+    if !master.may_change {
+        match (user, group) {
+            (Some(user), _) if uid != master.uid => return Err(not_permitted("user", user, master)),
+            (_, Some(group)) if gid != master.gid => return Err(not_permitted("group", group, master)),
+            // The user's own group.
+            (Some(user), None) if gid != master.gid => return Err(not_permitted("user", user, master)),
+            _ => {}
+        }
+    }
+    let entry = found.as_ref().and_then(|found| found.entry.as_ref());
+    let groups = match entry {
+        Some(entry) => database.groups_of(entry, gid).map_err(|error| unreadable("user", &entry.name, &error))?,
+        None => vec![gid],
+    };
+    let login = found.as_ref().map(|_| Login {
+        name: entry.map(|entry| entry.name.clone()),
+        home: entry.map_or_else(|| PathBuf::from("/"), |entry| entry.home.clone()),
+    });
+    let is_change = master.may_change && (user.is_some() || group.is_some());
+    Ok(Identity {
+        change: is_change.then_some(Credentials { uid, gid, groups }),
+        login,
+        owner: (uid != master.uid).then_some(uid),
+    })
+}
+
+/// A user by its number, and what the database says of it: a number that nobody has may be used all the same.
+struct Found {
+    uid: u32,
+    entry: Option<User>,
+}
+
+fn find_user(account: &Account, database: &dyn Database) -> Result<Found, Refused> {
+    let entry = database.user(account).map_err(|error| unreadable("user", &written("uid", account), &error))?;
+    let (uid, gid) = match (&entry, account) {
+        (Some(entry), _) => (entry.uid, entry.gid),
+        (None, Account::Id(uid)) => (*uid, 0),
+        (None, Account::Name(name)) => return Err(unknown("user", name)),
+    };
+    if uid == LEAVE_AS_IT_IS || gid == LEAVE_AS_IT_IS {
+        return Err(Refused { key: "user", message: format!("{LEAVE_AS_IT_IS} is no number of a user"), label: None });
+    }
+    Ok(Found { uid, entry })
+}
+
+fn find_group(account: &Account, database: &dyn Database) -> Result<u32, Refused> {
+    let gid = match account {
+        Account::Id(gid) => *gid,
+        Account::Name(name) => {
+            let found = database.group(name).map_err(|error| unreadable("group", name, &error))?;
+            found.ok_or_else(|| unknown("group", name))?
+        }
+    };
+    if gid == LEAVE_AS_IT_IS {
+        return Err(Refused { key: "group", message: format!("{gid} is no number of a group"), label: None });
+    }
+    Ok(gid)
+}
+
+/// What the kernel takes for "do not change it".
+const LEAVE_AS_IT_IS: u32 = u32::MAX;
+
+/// As the configuration has it.
+fn written(prefix: &str, account: &Account) -> String {
+    match account {
+        Account::Name(name) => name.clone(),
+        Account::Id(id) => format!("{prefix}:{id}"),
+    }
+}
+
+fn refused(key: &'static str, message: String, label: &str) -> Refused {
+    Refused { key, message, label: Some(label.to_owned()) }
+}
+
+fn unknown(key: &'static str, name: &str) -> Refused {
+    Refused { key, message: format!("there is no {key} `{name}` on this machine"), label: None }
+}
+
+fn unreadable(key: &'static str, name: &str, error: &io::Error) -> Refused {
+    Refused { key, message: format!("cannot look up {key} `{name}`: {error}"), label: None }
+}
+
+fn not_permitted(key: &'static str, account: &Account, master: Master) -> Refused {
+    let account = written(if key == "group" { "gid" } else { "uid" }, account);
+    let message = format!("uid {} may not run workers as {key} `{account}`", master.uid);
+    if master.uid == 0 {
+        let label = "it lacks one of CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE and CAP_KILL";
+        return refused(key, message, label);
+    }
+    refused(key, message, "only root may: start it as root, or remove this")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Who listens on a unix socket.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The user of the process at the other end of a unix connection: for one that was connected, whoever called `listen`.
+///
+/// # Errors
+///
+/// It is no connected unix socket.
+pub fn user(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
+    // SAFETY: `who` is a ucred of `length` bytes, which is all the kernel writes; both live through the call.
+    let result = unsafe {
+        let who = (&raw mut who).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, who, &raw mut length)
+    };
+    if result == 0 { Ok(who.uid) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Fails unless that user listens at the other end.
+///
+/// # Errors
+///
+/// `PermissionDenied` where it is somebody else; or the kernel's own.
+pub fn require(socket: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    match user(socket)? {
+        found if found == uid => Ok(()),
+        found => {
+            let text = format!("uid {found} listens there, not the worker's uid {uid}");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn a_listener_of_another_user_is_told_from_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let _listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let stream = UnixStream::connect(dir.path().join("s")).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        require(stream.as_fd(), own).unwrap();
+        let error = require(stream.as_fd(), own + 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+}

@@ -1,0 +1,289 @@
+//! Folders of this master's own for sockets that live as long as a worker.
+//!
+//! One that only this user may enter, and, where workers run as other users, one that those may pass through. In the
+//! second the master binds the sockets that it listens on, and each user has a folder to bind their own in: the master
+//! changes nothing at a path that a worker could have replaced.
+
+mod bases;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, Mode, flock};
+use tempfile::TempDir;
+
+const PREFIX: &str = "roundelay-run.";
+
+/// A sweep of another master that starts at the same moment may take a folder that is not locked yet.
+const TRIES: usize = 10;
+
+/// Both folders of a running master. They go when this is dropped.
+#[derive(Debug)]
+pub struct RunDirs {
+    own: RunDir,
+    /// Made when it is first needed.
+    passable: Mutex<Option<RunDir>>,
+}
+
+impl RunDirs {
+    /// Makes the master's own folder, and with `for_others` the one for other users, below `$XDG_RUNTIME_DIR`, `/run` or the
+    /// temporary directory. What a killed master left there is removed.
+    ///
+    /// # Errors
+    ///
+    /// None of the places will do; the error is the last one's.
+    pub fn create(for_others: bool) -> io::Result<Self> {
+        let passable = for_others.then(|| RunDir::create(Access::Passable)).transpose()?;
+        Ok(Self { own: RunDir::create(Access::Private)?, passable: Mutex::new(passable) })
+    }
+
+    /// The folder for what the master binds for a worker of that other user, or of its own.
+    ///
+    /// # Errors
+    ///
+    /// It was removed behind our back and could not be made again.
+    pub fn ours(&self, owner: Option<u32>) -> io::Result<PathBuf> {
+        match owner {
+            None => self.own.ensured(),
+            Some(_) => self.with_passable(RunDir::ensured),
+        }
+    }
+
+    /// The folder for what a worker of that other user, or of the master's, binds itself: nobody else gets into it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDirs::ours`], or it cannot be given to that user.
+    pub fn theirs(&self, owner: Option<u32>) -> io::Result<PathBuf> {
+        match owner {
+            None => self.own.ensured(),
+            Some(uid) => self.with_passable(|dir| folder_of(&dir.ensured()?, uid)),
+        }
+    }
+
+    fn with_passable<T>(&self, ask: impl FnOnce(&RunDir) -> io::Result<T>) -> io::Result<T> {
+        let mut passable = self.passable.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*passable {
+            Some(dir) => ask(dir),
+            None => ask(passable.insert(RunDir::create(Access::Passable)?)),
+        }
+    }
+}
+
+/// Who gets into a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// This user.
+    Private,
+    /// Whoever knows a name in it; nobody else sees which there are.
+    Passable,
+}
+
+/// One folder, made again if it disappears.
+#[derive(Debug)]
+struct RunDir {
+    access: Access,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    dir: TempDir,
+    /// Held while the master lives, however it ends: that, not a pid, tells a leftover. Folders are seen across pid
+    /// namespaces, where a pid is another's or nobody's.
+    lock: File,
+}
+
+impl RunDir {
+    fn create(access: Access) -> io::Result<Self> {
+        Ok(Self { access, held: Mutex::new(Held::create(access)?) })
+    }
+
+    /// Its path. If somebody removed it (a cleaner of old files, or the end of a login session), another one takes its
+    /// place, under another name.
+    fn ensured(&self) -> io::Result<PathBuf> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.is_there() {
+            let mut gone = std::mem::replace(&mut *held, Held::create(self.access)?);
+            // Whatever lies at the old path now is not ours.
+            gone.dir.disable_cleanup(true);
+            let (was, path) = (gone.dir.path().display(), held.dir.path().display());
+            tracing::warn!("the folder {was} of this run's sockets was removed by somebody: new ones are in {path}");
+        }
+        Ok(held.dir.path().to_owned())
+    }
+}
+
+impl Held {
+    fn create(access: Access) -> io::Result<Self> {
+        let prefix = format!("{PREFIX}{}.", std::process::id());
+        let mut last =
+            io::Error::new(io::ErrorKind::NotFound, "there is no directory that other users may pass through");
+        for base in bases::all() {
+            if access == Access::Passable && !bases::is_passable(&base) {
+                continue;
+            }
+            remove_stale(&base);
+            match Self::create_in(&base, &prefix, access) {
+                Ok(created) => return Ok(created),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn create_in(base: &Path, prefix: &str, access: Access) -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for _ in 0..TRIES {
+            let private = std::fs::Permissions::from_mode(0o700);
+            let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(base)?;
+            match lock(dir.path()) {
+                Ok(lock) => {
+                    if access == Access::Passable {
+                        rustix::fs::fchmod(&lock, Mode::RWXU | Mode::XGRP | Mode::XOTH)?;
+                    }
+                    let held = Self { dir, lock };
+                    if held.is_there() {
+                        return Ok(held);
+                    }
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Whether the path still leads to the folder that we made and locked.
+    fn is_there(&self) -> bool {
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        match (self.lock.metadata(), std::fs::symlink_metadata(self.dir.path())) {
+            (Ok(made), Ok(found)) => identity(made) == identity(found),
+            _ => false,
+        }
+    }
+}
+
+/// The folder of that user in one in which only we can make any.
+fn folder_of(dir: &Path, uid: u32) -> io::Result<PathBuf> {
+    let path = dir.join(uid.to_string());
+    match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+        Ok(()) => std::os::unix::fs::lchown(&path, Some(uid), None)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let found = std::fs::symlink_metadata(&path)?;
+    if found.is_dir() && found.uid() == uid {
+        return Ok(path);
+    }
+    // Left half done: next time it is made anew.
+    let _ = std::fs::remove_dir(&path);
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} does not belong to uid {uid}", path.display())))
+}
+
+/// Removes folders whose lock nobody holds. What belongs to another user cannot be removed, and is not.
+fn remove_stale(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let is_named_so = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if is_named_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // Held until it is gone, so that nobody begins to live in it.
+            if let Ok(_held) = lock(&entry.path()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// Locks a folder; an error if another holds it.
+fn lock(folder: &Path) -> io::Result<File> {
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_without_a_living_master_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        // A pid of no process here, as a master in another pid namespace has it.
+        let living = Held::create_in(base.path(), "roundelay-run.99999999.", Access::Private).unwrap();
+        let stale = base.path().join(format!("{PREFIX}1.abc"));
+        let foreign = base.path().join("other");
+        for dir in [&stale, &foreign] {
+            std::fs::create_dir(dir).unwrap();
+        }
+        remove_stale(base.path());
+        assert_eq!([&*stale, &*foreign, living.dir.path()].map(Path::exists), [false, true, true]);
+    }
+
+    #[test]
+    fn masters_that_start_and_sweep_at_once_all_keep_their_folders() {
+        let base = tempfile::tempdir().unwrap();
+        let start = || {
+            let created: Vec<_> = (0..50)
+                .map(|_| {
+                    remove_stale(base.path());
+                    Held::create_in(base.path(), PREFIX, Access::Private).unwrap()
+                })
+                .collect();
+            created.iter().all(Held::is_there)
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_folder_is_this_users_alone_and_goes_with_its_owner() {
+        let dirs = RunDirs::create(false).unwrap();
+        let path = dirs.ours(None).unwrap();
+        assert_eq!((mode(&path), dirs.theirs(None).unwrap()), (0o700, path.clone()));
+        drop(dirs);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn another_user_has_a_folder_in_one_to_pass_through() {
+        let dirs = RunDirs::create(true).unwrap();
+        // The only user that a test without rights can give anything to; to the folders it is like any other.
+        let uid = rustix::process::geteuid().as_raw();
+        let (ours, theirs) = (dirs.ours(Some(uid)).unwrap(), dirs.theirs(Some(uid)).unwrap());
+        assert_eq!((mode(&ours), mode(&theirs), theirs.parent()), (0o711, 0o700, Some(&*ours)));
+        assert_ne!(ours, dirs.ours(None).unwrap(), "what is the master's own stays private");
+        assert_eq!(dirs.theirs(Some(uid)).unwrap(), theirs);
+        drop(dirs);
+        assert!(!ours.exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_or_replaced_is_made_again_elsewhere() {
+        let dir = RunDir::create(Access::Private).unwrap();
+        let first = dir.ensured().unwrap();
+        assert_eq!(dir.ensured().unwrap(), first);
+        std::fs::remove_dir_all(&first).unwrap();
+        let second = dir.ensured().unwrap();
+        assert_eq!((second == first, mode(&second)), (false, 0o700));
+        assert!(lock(&second).is_err(), "locked again");
+
+        std::fs::remove_dir(&second).unwrap();
+        std::fs::create_dir(&second).unwrap();
+        let theirs = lock(&second).unwrap();
+        let third = dir.ensured().unwrap();
+        assert_ne!(third, second);
+        drop(dir);
+        assert!(second.exists() && !third.exists(), "what somebody else made is left to them");
+        std::fs::remove_dir(&second).unwrap();
+        drop(theirs);
+    }
+}

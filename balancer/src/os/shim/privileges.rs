@@ -1,0 +1,112 @@
+//! Gives up what the worker shall not have, and checks that it is gone.
+//!
+//! Groups go first and the user last, since without the user's rights nothing else could be changed. The system calls
+//! concern one thread; the shim has only that one.
+
+#![allow(unsafe_code)]
+
+use std::io;
+
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::os::account::Credentials;
+
+/// The stage and why.
+pub(super) type Failed = (&'static str, io::Error);
+
+/// Becomes `credentials`, if any; whoever we are then, without ambient capabilities and, if asked, without a way to new
+/// rights.
+pub(super) fn shed(credentials: Option<&Credentials>, no_new_privs: bool) -> Result<(), Failed> {
+    if let Some(credentials) = credentials {
+        become_user(credentials)?;
+    }
+    give_up_capabilities(credentials).map_err(at("capabilities"))?;
+    if no_new_privs {
+        rustix::thread::set_no_new_privs(true).map_err(at("no-new-privs"))?;
+    }
+    match credentials {
+        Some(credentials) => verify(credentials).map_err(at("verify")),
+        None => Ok(()),
+    }
+}
+
+fn at<E: Into<io::Error>>(stage: &'static str) -> impl Fn(E) -> Failed {
+    move |error| (stage, error.into())
+}
+
+fn become_user(credentials: &Credentials) -> Result<(), Failed> {
+    let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
+    // Programs open /dev/stdout by its name, which asks who owns the pipe.
+    for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        rustix::fs::fchown(output, Some(uid), None).map_err(at("output"))?;
+    }
+    let groups: Vec<_> = credentials.groups.iter().copied().map(Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&groups).map_err(at("setgroups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at("setresgid"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at("setresuid"))
+}
+
+/// Ambient capabilities survive exec and would make any worker as mighty as the master. One of another user keeps none at
+/// all: where the master has its rights without being root, a change of user takes nothing away.
+fn give_up_capabilities(credentials: Option<&Credentials>) -> rustix::io::Result<()> {
+    match rustix::thread::clear_ambient_capability_set() {
+        // EINVAL: there is no such thing here.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error),
+    }
+    match credentials {
+        Some(credentials) if credentials.uid != 0 => rustix::thread::set_capabilities(None, NOTHING),
+        _ => Ok(()),
+    }
+}
+
+const NOTHING: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
+/// That all of it is what it should be, and that there is no way back.
+fn verify(credentials: &Credentials) -> io::Result<()> {
+    let sorted = |mut groups: Vec<u32>| {
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    };
+    let groups = rustix::process::getgroups()?.into_iter().map(Gid::as_raw).collect();
+    let is_complete = user_ids()? == [credentials.uid; 3]
+        && group_ids()? == [credentials.gid; 3]
+        && sorted(groups) == sorted(credentials.groups.clone());
+    let is_rid_of_root = credentials.uid == 0 || (!can_become_root() && rustix::thread::capabilities(None)? == NOTHING);
+    match is_complete && is_rid_of_root {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EPERM)),
+    }
+}
+
+/// Tries it. Where it succeeds the start fails, so it does not matter that it was done.
+fn can_become_root() -> bool {
+    let root = Uid::ROOT;
+    rustix::thread::set_thread_res_uid(root, root, root).is_ok() || rustix::thread::set_thread_uid(root).is_ok()
+}
+
+/// Real, effective and saved.
+fn user_ids() -> io::Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0; 3];
+    // SAFETY: three pointers to numbers of ours, which the call fills in.
+    match unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) } {
+        0 => Ok([real, effective, saved]),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Real, effective and saved.
+fn group_ids() -> io::Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0; 3];
+    // SAFETY: as above.
+    match unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) } {
+        0 => Ok([real, effective, saved]),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

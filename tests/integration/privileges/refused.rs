@@ -1,0 +1,77 @@
+//! A user that workers cannot run as is an error before anything is started; nobody runs as the master instead.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use roundelay::os::account::Credentials;
+use roundelay::os::shim::{self, Order};
+
+use crate::kit::{BINARY, Setup, has, is_root};
+
+use super::idle;
+
+#[test]
+fn an_unknown_user_is_refused_where_it_was_written() {
+    let file = "[pool.app]\ncommand = [\"sleep\", \"600\"]\nuser = \"no-such-user-here\"\n";
+    for command in [&["run", "-c", "app.toml"][..], &["config", "check", "-c", "app.toml"]] {
+        let setup = Setup::new(command).without("ROUNDELAY_LISTEN").without("ROUNDELAY_ADMIN");
+        let ended = setup.file("app.toml", file).run_to_end();
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        let told = "error: there is no user `no-such-user-here` on this machine\n  --> app.toml:3:8\n";
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+    // What another machine shall run can be looked at here.
+    let shown = Setup::new(&["config", "show", "-c", "app.toml"]).file("app.toml", file).run_to_end();
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("user = \"no-such-user-here\""), "{}", shown.stdout);
+}
+
+#[test]
+fn a_master_that_may_not_change_to_the_user_says_so_and_starts_nothing() {
+    let setup = idle(&["--set", "pool.app.user=uid:4241", "--set", "pool.app.group=gid:4242"]);
+    let (setup, told) = if is_root() {
+        if !has("setpriv") {
+            return;
+        }
+        // A root without the right to change users, as containers may have it.
+        (setup.through(&["setpriv", "--bounding-set", "-setuid"]), "it lacks one of CAP_SETUID")
+    } else {
+        (setup, "only root may")
+    };
+    let ended = setup.run_to_end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("may not run workers as user `uid:4241`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+}
+
+#[test]
+fn where_a_right_cannot_be_given_up_no_program_runs() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (lacking, told) in [("-chown", "output 1\n"), ("-setgid", "setgroups 1\n"), ("-setuid", "setresuid 1\n")] {
+        let (spawner, theirs) = UnixDatagram::pair().unwrap();
+        let order = Order {
+            parent: std::process::id().cast_signed(),
+            nofile: None,
+            core: None,
+            credentials: Some(Credentials { uid: 4241, gid: 4242, groups: vec![4242] }),
+            no_new_privs: true,
+            cwd: None,
+            listen: vec![],
+            program: "touch".into(),
+            args: vec![dir.path().join("ran").into()],
+        };
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", lacking, BINARY, shim::COMMAND]).args(order.to_args());
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = command.output().unwrap();
+        assert_eq!(ended.status.code(), Some(127), "{ended:?}");
+        let mut message = [0; 64];
+        let length = spawner.recv(&mut message).unwrap();
+        assert_eq!(String::from_utf8_lossy(&message[..length]), told);
+        assert!(!dir.path().join("ran").exists());
+    }
+}
