@@ -185,7 +185,8 @@ mod tests {
         let spec = worker(&config::Pool::new("api", Program::Demo), &ours);
         assert_eq!(value(&spec, "NOTIFY_SOCKET"), ["/run/n"]);
         assert_eq!(value(&spec, "PORT"), ["20001"]);
-        for gone in ["LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "NODE_CHANNEL_FD", "ROUNDELAY_SET"] {
+        assert_eq!(value(&spec, "WATCHDOG_USEC"), ["1000000"], "its own: `health.heartbeat`");
+        for gone in ["LISTEN_FDS", "LISTEN_PID", "NODE_CHANNEL_FD", "ROUNDELAY_SET"] {
             assert!(value(&spec, gone).is_empty(), "{gone}");
         }
     }

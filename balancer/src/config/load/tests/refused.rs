@@ -50,7 +50,6 @@ fn keys_that_do_not_exist() {
         ("spawn-rate = 3", "3:1 unknown key `spawn-rate` in [pool.a] | did you mean `spawn-rate` of [master]?"),
         ("health.intervall = '1s'", "3:8 unknown key `intervall` in [pool.a.health] | did you mean `interval`?"),
         ("frobnicate = 1", "3:1 unknown key `frobnicate` in [pool.a]"),
-        ("user = 'nobody'", "3:1 `user` is not in this version"),
         ("health = '/up'", "3:10 `health` must be a table | write health = { probe = … }"),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
