@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Address;
+use super::{Address, WorkerLog};
 use crate::mode::Mode;
 
 /// `[pool.NAME]`: one application.
@@ -63,6 +63,8 @@ pub struct Pool {
     pub kill_timeout: Duration,
     /// How a worker that ended is started again.
     pub restart: Restart,
+    /// Where what they write goes.
+    pub log: WorkerLog,
 }
 
 /// What the workers run.
@@ -234,6 +236,7 @@ impl Pool {
             drain_timeout: Duration::from_secs(30),
             kill_timeout: Duration::from_secs(10),
             restart: Restart::default(),
+            log: WorkerLog::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod number;
 mod place;
 mod program;
+mod size;
 mod word;
 
 use super::problem::Place;
@@ -11,6 +12,7 @@ use super::value::Value;
 pub(super) use number::*;
 pub(super) use place::*;
 pub(super) use program::*;
+pub(super) use size::*;
 pub(super) use word::*;
 
 /// Reads and writes one kind of value.

@@ -68,6 +68,13 @@ pub(in crate::config) const COUNT_OR_ZERO: Codec<u32> = Codec {
     show: |n| Some(n.to_string()),
 };
 
+/// Log files that were put aside.
+pub(in crate::config) const KEPT_FILES: Codec<u32> = Codec {
+    expects: "a count from 0 to 100",
+    read: |value| value.count(0..=100).ok_or(Wrong::Expected),
+    show: |n| Some(n.to_string()),
+};
+
 /// A listen backlog.
 pub(in crate::config) const BACKLOG: Codec<u32> = Codec {
     expects: "a count from 1 to 65535",
