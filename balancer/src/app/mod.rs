@@ -80,6 +80,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
     let public = listen::public(&config.pools)?;
+    output.open_logs(&config.pools)?;
     let run_dir = RunDir::create().map_err(cannot("make a folder for this run's sockets"))?;
 
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;

@@ -4,6 +4,7 @@
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
 pub mod child;
+pub mod file_size;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;

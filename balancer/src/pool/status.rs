@@ -1,5 +1,6 @@
 //! What the supervisor says of a pool: plain data, published whole after every change.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::rotation::{Endpoint, Gate, SlotId};
@@ -102,8 +103,8 @@ pub struct ExitStatus {
     pub code: i32,
     /// When.
     pub at: SystemTime,
-    /// The last lines it wrote, oldest first.
-    pub last_lines: Vec<String>,
+    /// The last lines it wrote, oldest first; shared, as every change publishes all of this again.
+    pub last_lines: Arc<[String]>,
 }
 
 /// What a probe said.

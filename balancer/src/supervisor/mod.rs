@@ -80,7 +80,7 @@ enum News {
     /// Out of rotation and without a connection.
     Drained,
     /// Its output has ended, or a second has passed since its exit.
-    LastWords(Vec<String>),
+    LastWords(Arc<[String]>),
     /// Where its process group listens.
     Listens(Vec<std::net::SocketAddr>),
 }

@@ -18,7 +18,7 @@ use super::slot::Slot;
 use super::{Connections, Input, News, Resources};
 use crate::config::{Probe, Ready};
 use crate::os::child::{ChildEvent, ChildId, Ending, Exit, StartError};
-use crate::output::{Capture, Output};
+use crate::output::{Author, Capture, Output};
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
 use crate::rotation::{Endpoint, SlotId, Standing, Upstream};
 use crate::stats::SlotStats;
@@ -180,7 +180,9 @@ impl Member {
         let name = self.name();
         let Some(process) = &mut self.process else { return false };
         process.pid = Some(pid);
-        process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
+        let (pool, incarnation) = (self.context.pool.config.name.clone(), process.upstream.incarnation);
+        let author = Author { pool, slot: self.id, pid, incarnation };
+        process.capture = Some(output.capture(&author, stdout, stderr, &process.upstream.stats));
         tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
         process.said_ready
     }
@@ -241,17 +243,17 @@ impl Member {
                 report(News::LastWords(capture.last_lines()));
             });
         } else {
-            report(News::LastWords(Vec::new()));
+            report(News::LastWords(Arc::default()));
         }
     }
 
     fn note_exit(&mut self, what: String, code: i32) {
         self.stats.last_exit.set(i64::from(code));
-        let exit = ExitStatus { what, code, at: SystemTime::now(), last_lines: Vec::new() };
+        let exit = ExitStatus { what, code, at: SystemTime::now(), last_lines: Arc::default() };
         self.last_exit = Some((self.slot.incarnation(), exit));
     }
 
-    pub(super) fn last_words(&mut self, incarnation: u64, lines: Vec<String>) {
+    pub(super) fn last_words(&mut self, incarnation: u64, lines: Arc<[String]>) {
         if let Some((of, exit)) = &mut self.last_exit
             && *of == incarnation
         {
