@@ -15,6 +15,9 @@ use super::queue::Source;
 use super::tail::Tail;
 use super::writer::Writer;
 
+/// When so many bytes are laid out, they are queued.
+const MOST_AT_ONCE: usize = 32 << 10;
+
 /// The captured output of one process.
 #[derive(Debug)]
 pub struct Capture {
@@ -69,22 +72,52 @@ impl Pump {
         let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else { return };
         let mut lines = Lines::default();
         let mut chunk = vec![0; 16 << 10];
-        let (mut text, mut time) = (String::new(), String::new());
+        let mut laid_out = LaidOut::default();
         while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
-            note_time(&mut time);
-            lines.feed(chunk.get(..length).unwrap_or_default(), |line| self.pass_on(line, &time, &mut text));
+            note_time(&mut laid_out.time);
+            lines.feed(chunk.get(..length).unwrap_or_default(), |line| self.take(line, &mut laid_out));
+            self.pass_on(&mut laid_out);
         }
-        note_time(&mut time);
-        lines.finish(|line| self.pass_on(line, &time, &mut text));
+        note_time(&mut laid_out.time);
+        lines.finish(|line| self.take(line, &mut laid_out));
+        self.pass_on(&mut laid_out);
     }
 
-    fn pass_on(&self, line: Line<'_>, time: &str, text: &mut String) {
+    fn take(&self, line: Line<'_>, to: &mut LaidOut) {
         self.tail.keep(line);
-        let Some(writer) = &self.writer else { return self.source.count(true) };
-        text.clear();
-        self.layout.push(text, time, line);
-        writer.push(text.as_bytes(), &self.source);
+        if self.writer.is_none() {
+            return self.source.count(true);
+        }
+        let before = to.text.len();
+        self.layout.push(&mut to.text, &to.time, line);
+        to.lengths.push(to.text.len() - before);
+        // Many short lines are much longer with what stands before them.
+        if to.text.len() > MOST_AT_ONCE {
+            self.pass_on(to);
+        }
     }
+
+    fn pass_on(&self, lines: &mut LaidOut) {
+        let Some(writer) = self.writer.as_ref().filter(|_| !lines.lengths.is_empty()) else { return };
+        let mut rest = lines.text.as_bytes();
+        let each = lines.lengths.drain(..).map(|length| {
+            let (line, behind) = rest.split_at(length);
+            rest = behind;
+            line
+        });
+        writer.push(each, &self.source);
+        lines.text.clear();
+        lines.text.shrink_to(MOST_AT_ONCE);
+    }
+}
+
+/// Lines as they will be written, that are queued together: what is read at once is a few hundred of them in a flood.
+#[derive(Default)]
+struct LaidOut {
+    text: String,
+    lengths: Vec<usize>,
+    /// Of all of them.
+    time: String,
 }
 
 /// RFC 3339, UTC. A clock before 1970 says 1970.

@@ -1,7 +1,7 @@
 //! From bytes to lines. Pure.
 
 /// A line with more bytes than this is cut, and goes on as the next one.
-pub(super) const MAX_LINE: usize = 16 << 10;
+const MAX_LINE: usize = 16 << 10;
 
 /// One line of a stream, or a piece of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Lines {
 }
 
 /// How many of the bytes are left of a character that may go on behind them. Never 0 for more than three bytes.
-pub(super) fn whole_characters(bytes: &[u8]) -> usize {
+fn whole_characters(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         let length = match byte {
             0x80..=0xbf => continue,

@@ -72,23 +72,12 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a line with its end, or drops it. Never waits for the writer.
-    pub(super) fn push(&self, line: &[u8], source: &Source) {
-        let cost = cost(line.len());
+    /// Queues lines with their ends, and drops those that find no room. Never waits for the writer.
+    pub(super) fn push<'a>(&self, lines: impl IntoIterator<Item = &'a [u8]>, source: &Source) {
         let mut inner = self.lock();
-        if inner.is_closed || inner.held + cost > source.limit() {
-            inner.refused += 1;
-            return source.count(false);
-        }
-        inner.held += cost;
         let was_empty = inner.batches.is_empty();
-        match inner.batches.back_mut() {
-            Some(batch) if batch.cost() + cost <= BATCH => batch.push(line, source),
-            _ => {
-                let mut batch = Batch::default();
-                batch.push(line, source);
-                inner.batches.push_back(batch);
-            }
+        for line in lines {
+            inner.push(line, source);
         }
         drop(inner);
         if was_empty {
@@ -151,6 +140,25 @@ impl Queue {
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
+    }
+}
+
+impl Inner {
+    fn push(&mut self, line: &[u8], source: &Source) {
+        let cost = cost(line.len());
+        if self.is_closed || self.held + cost > source.limit() {
+            self.refused += 1;
+            return source.count(false);
+        }
+        self.held += cost;
+        match self.batches.back_mut() {
+            Some(batch) if batch.cost() + cost <= BATCH => batch.push(line, source),
+            _ => {
+                let mut batch = Batch::default();
+                batch.push(line, source);
+                self.batches.push_back(batch);
+            }
+        }
     }
 }
 
@@ -234,7 +242,7 @@ mod tests {
         for line in [&b"\n"[..], &[b'x'; 5000]] {
             let (queue, (stats, source)) = (Queue::default(), worker());
             while stats.log_dropped[0].get() == 0 {
-                queue.push(line, &source);
+                queue.push([line], &source);
             }
             let inner = queue.lock();
             let bytes: usize = inner.batches.iter().map(Batch::cost).sum();
@@ -247,18 +255,16 @@ mod tests {
     fn a_flood_of_workers_leaves_room_for_our_own_log() {
         let (queue, (stats, source)) = (Queue::default(), worker());
         while stats.log_dropped[0].get() == 0 {
-            queue.push(&[b'x'; 1000], &source);
+            queue.push([&[b'x'; 1000][..]], &source);
         }
-        queue.push(b"an event\n", &Source { stream: Stream::Stderr, worker: None });
+        queue.push([&b"an event\n"[..]], &Source { stream: Stream::Stderr, worker: None });
         assert_eq!(queue.refused(), 1);
     }
 
     #[test]
     fn a_line_is_counted_once_when_its_end_is_known() {
         let (queue, (stats, source)) = (Queue::default(), worker());
-        for line in ["one\n", "two\n", "three\n"] {
-            queue.push(line.as_bytes(), &source);
-        }
+        queue.push(["one\n", "two\n", "three\n"].map(str::as_bytes), &source);
         let counted = || (stats.log_lines[0].get(), stats.log_dropped[0].get());
         assert_eq!(counted(), (0, 0));
         let mut batch = queue.take().unwrap();
@@ -277,7 +283,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_not_read_ends_no_flush_late() {
         let (queue, (_, source)) = (Queue::default(), worker());
-        queue.push(b"line\n", &source);
+        queue.push([&b"line\n"[..]], &source);
         queue.flush(Instant::now());
         assert!(!queue.pause(Duration::from_secs(600)), "there is no time for another try");
     }

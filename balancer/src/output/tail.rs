@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::escape::push_text;
-use super::lines::{Line, whole_characters};
+use super::lines::Line;
 
 /// How many lines are kept.
 const LINES: usize = 20;
@@ -25,20 +25,25 @@ impl Tail {
         // The oldest one's memory is used again.
         let mut kept = if lines.len() < LINES { String::new() } else { lines.pop_front().unwrap_or_default() };
         kept.clear();
-        let start = line.text.as_bytes().get(..LONGEST).map_or(line.text.len(), whole_characters);
-        push_text(&mut kept, line.text.get(..start).unwrap_or_default());
-        let is_whole = start == line.text.len() && kept.len() <= LONGEST;
-        kept.truncate(kept.floor_char_boundary(LONGEST));
-        if !is_whole {
-            kept.push('…');
-        }
+        // A character more than is shown, which tells that there was more.
+        kept.push_str(line.text.get(..line.text.floor_char_boundary(LONGEST + 4)).unwrap_or_default());
         lines.push_back(kept);
     }
 
-    /// Oldest first.
+    /// Oldest first, fit to be shown.
     pub(super) fn lines(&self) -> Arc<[String]> {
-        self.lock().iter().cloned().collect()
+        self.lock().iter().map(|kept| shown(kept)).collect()
     }
+}
+
+fn shown(kept: &str) -> String {
+    let mut shown = String::new();
+    push_text(&mut shown, kept);
+    if shown.len() > LONGEST {
+        shown.truncate(shown.floor_char_boundary(LONGEST));
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

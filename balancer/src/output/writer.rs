@@ -53,9 +53,9 @@ impl Writer {
         Self::start("log-writer", move |queue| write_to_file(queue, file, &pool))
     }
 
-    /// Queues a line with its end, or drops it where too much waits already. Never blocks.
-    pub(super) fn push(&self, line: &[u8], source: &Source) {
-        self.0.0.push(line, source);
+    /// Queues lines with their ends; drops what comes when too much waits already. Never blocks.
+    pub(super) fn push<'a>(&self, lines: impl IntoIterator<Item = &'a [u8]>, source: &Source) {
+        self.0.0.push(lines, source);
     }
 
     /// Waits until everything is written or given up, or until the deadline; for the end of the program.
@@ -71,7 +71,7 @@ pub struct LogWriter(pub(super) Writer);
 
 impl Write for LogWriter {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.push(event, &Source { stream: Stream::Stderr, worker: None });
+        self.0.push([event], &Source { stream: Stream::Stderr, worker: None });
         Ok(event.len())
     }
 

@@ -96,7 +96,7 @@ fn batch(lines: &[&str]) -> Batch {
     let (queue, source) =
         (Queue::default(), Source { stream: Stream::Stdout, worker: Some(Arc::<SlotStats>::default()) });
     for line in lines {
-        queue.push(format!("{line}\n").as_bytes(), &source);
+        queue.push([format!("{line}\n").as_bytes()], &source);
     }
     queue.take().unwrap()
 }

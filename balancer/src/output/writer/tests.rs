@@ -78,7 +78,7 @@ fn with_a_full_disk_lines_wait_then_are_dropped_and_what_waited_is_written_later
     let count = 2 * MAX_QUEUED / line.len();
     for _ in 0..count {
         // Never waits, or this would not end.
-        writer.push(&line, &source);
+        writer.push([line.as_slice()], &source);
     }
     let dropped = stats.log_dropped[0].get();
     assert!(dropped > 0);
@@ -94,7 +94,7 @@ fn at_the_end_what_cannot_be_written_is_counted_and_not_waited_for() {
     let disk = Fickle::default();
     let (writer, stats, source) = start(&disk);
     for _ in 0..5000 {
-        writer.push(b"a line that finds no room\n", &source);
+        writer.push([&b"a line that finds no room\n"[..]], &source);
     }
     writer.flush(Instant::now() + Duration::from_secs(600));
     assert_eq!((stats.log_lines[0].get(), stats.log_dropped[0].get()), (0, 5000));
