@@ -19,7 +19,7 @@
 //! | [`pool`] | what all parts share about one application |
 //! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
 //! | [`dispatch`] | accept, pick, connect, relay, retry |
-//! | [`output`] | what workers write, prefixed, never in their way |
+//! | [`output`] | what workers write: to our own streams or a log file a pool, never in their way |
 //! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
 //! | [`admin`] | health, metrics and state over HTTP, on two doors |
 //! | [`cli`] | flags, the commands that ask a running master, exit codes |

@@ -31,4 +31,5 @@ mod several_pools;
 mod shared;
 mod stop;
 mod unix_endpoint;
+mod worker_logs;
 mod workers;

@@ -48,9 +48,13 @@ fn a_line_without_end_is_cut_and_nothing_of_it_is_lost() {
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
     master.wait_log("app/0 | after");
     let log = master.log();
-    let lines = log.lines().filter_map(|line| line.strip_prefix("app/0 | x").map(|rest| rest.len() + 1));
-    let lengths: Vec<_> = lines.collect();
+    let lines: Vec<_> = log.lines().filter_map(|line| line.strip_prefix("app/0 | ")).collect();
+    let pieces =
+        lines.iter().filter(|line| line.starts_with('x')).map(|line| line.split_once(' ').unwrap_or((line, "")));
+    let (texts, marks): (Vec<_>, Vec<_>) = pieces.unzip();
+    let lengths: Vec<_> = texts.iter().map(|text| text.len()).collect();
     assert_eq!((lengths.iter().sum::<usize>(), lengths.iter().max()), (100_000, Some(&16_384)), "{lengths:?}");
+    assert_eq!(marks, ["[cut]", "[cut]", "[cut]", "[cut]", "[cut]", "[cut]", ""]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn exit_view(exit: &ExitStatus) -> view::Exit {
         what: exit.what.clone(),
         code: exit.code,
         ago_seconds: seconds_since(exit.at),
-        last_lines: exit.last_lines.clone(),
+        last_lines: exit.last_lines.to_vec(),
     }
 }
 

@@ -81,6 +81,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
     let public = listen::public(&config.pools)?;
+    output.open_logs(&config.pools)?;
     let has_others = config.pools.iter().any(|pool| pool.identity.as_ref().is_some_and(|found| found.owner.is_some()));
     let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
 

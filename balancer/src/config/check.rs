@@ -1,5 +1,7 @@
 //! Rules across options. Pure: it sees the configuration and which keys were written, not where.
 
+mod logs;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violatio
         environment(pool, &mut found);
     }
     addresses(config, is_written, &mut found);
+    logs::check(config, &mut found);
     admin(config, is_written, &mut found);
     found
 }

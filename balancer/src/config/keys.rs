@@ -94,6 +94,10 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "restart.budget", restart.budget, COUNT_OR_ZERO),
     key!(Pool, "restart.window", restart.window, DURATION),
     key!(Pool, "restart.give-up", restart.give_up, GIVE_UP),
+    key!(Pool, "log.to", log.to, LOG_TO),
+    key!(Pool, "log.format", log.format, LINE_FORMAT),
+    key!(Pool, "log.max-size", log.max_size, FILE_SIZE),
+    key!(Pool, "log.keep", log.keep, KEPT_FILES),
     Key {
         name: "env",
         expects: codec::ENV.expects,

@@ -9,7 +9,7 @@ use super::problem::{Place, Problem, Problems, Severity};
 use super::source::Source;
 use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
-use super::{Config, EndpointKind, Pool, Probe, Program, Ready, Workers};
+use super::{Config, EndpointKind, LogTarget, Pool, Probe, Program, Ready, Workers};
 use crate::mode::Acceptor;
 use crate::os::account::Lookup;
 
@@ -103,6 +103,9 @@ impl Load {
             }
             for pool in &mut self.config.pools {
                 pool.cwd = pool.cwd.take().map(|cwd| dir.join(cwd));
+                if let LogTarget::File(path) = &mut pool.log.to {
+                    *path = dir.join(&path);
+                }
             }
         }
         let is_mistaken = walk.problems.iter().any(|problem| problem.severity == Severity::Error);

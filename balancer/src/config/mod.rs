@@ -17,6 +17,7 @@ mod show;
 mod source;
 mod value;
 mod walk;
+mod worker_log;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub use pool::{
 pub use problem::{Place, Problem, Problems, Severity};
 pub use show::{Origins, show};
 pub use source::{Source, candidates};
+pub use worker_log::{LineFormat, LogTarget, WorkerLog};
 
 /// The whole configuration of one master.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Address;
+use super::{Address, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
 use crate::os::child::CoreLimit;
@@ -91,6 +91,8 @@ pub struct Pool {
     pub limit_core: Option<CoreLimit>,
     /// How a worker that ended is started again.
     pub restart: Restart,
+    /// Where what they write goes.
+    pub log: WorkerLog,
 }
 
 /// What the workers run.
@@ -316,6 +318,7 @@ impl Pool {
             limit_nofile: None,
             limit_core: None,
             restart: Restart::default(),
+            log: WorkerLog::default(),
         }
     }
 }

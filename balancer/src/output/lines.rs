@@ -1,12 +1,18 @@
-//! From bytes to printable lines. Pure.
+//! From bytes to lines. Pure.
 
-/// A longer line is cut here and goes on as the next one.
+/// A line with more bytes than this is cut, and goes on as the next one.
 const MAX_LINE: usize = 16 << 10;
 
-/// Splits a stream into lines of at most 16 KiB, with every control character escaped.
-///
-/// A worker's text goes to terminals and log files: a raw escape sequence could rewrite them, a raw carriage return could
-/// hide a line.
+/// One line of a stream, or a piece of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// Without its end. As the worker wrote it, but for bytes that are no UTF-8, which are U+FFFD here.
+    pub(super) text: &'a str,
+    /// It was cut: the next line of the stream is the rest of it.
+    pub(super) goes_on: bool,
+}
+
+/// Splits a stream into lines of at most 16 KiB.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     partial: Vec<u8>,
@@ -14,77 +20,126 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes the next bytes; calls `out` for each line they complete.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut out: impl FnMut(&str)) {
-        while !bytes.is_empty() {
-            let room = MAX_LINE - self.partial.len();
-            let end = bytes.iter().take(room).position(|&byte| byte == b'\n');
-            let (line, rest) = bytes.split_at(end.unwrap_or(room.min(bytes.len())));
-            self.partial.extend_from_slice(line);
-            bytes = if end.is_some() { rest.get(1..).unwrap_or_default() } else { rest };
-            if end.is_some() || self.partial.len() == MAX_LINE {
-                self.emit(&mut out);
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut out: impl FnMut(Line<'_>)) {
+        while let Some(&next) = bytes.first() {
+            let room = MAX_LINE.saturating_sub(self.partial.len());
+            if room == 0 && next != b'\n' {
+                self.cut(&mut out);
+                continue;
+            }
+            let end = bytes.iter().take(room + 1).position(|&byte| byte == b'\n');
+            let (part, rest) = bytes.split_at(end.unwrap_or(room.min(bytes.len())));
+            self.partial.extend_from_slice(part);
+            bytes = rest;
+            if end.is_some() {
+                bytes = rest.get(1..).unwrap_or_default();
+                self.end(&mut out);
             }
         }
     }
 
     /// The stream has ended: what is left is a line too.
-    pub(super) fn finish(mut self, mut out: impl FnMut(&str)) {
+    pub(super) fn finish(mut self, mut out: impl FnMut(Line<'_>)) {
         if !self.partial.is_empty() {
-            self.emit(&mut out);
+            self.end(&mut out);
         }
     }
 
-    fn emit(&mut self, out: &mut impl FnMut(&str)) {
-        out(&escape(&String::from_utf8_lossy(&self.partial)));
+    fn end(&mut self, out: &mut impl FnMut(Line<'_>)) {
+        let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
+        out(Line { text: &String::from_utf8_lossy(line), goes_on: false });
         self.partial.clear();
+    }
+
+    fn cut(&mut self, out: &mut impl FnMut(Line<'_>)) {
+        let end = whole_characters(&self.partial);
+        let piece = self.partial.get(..end).unwrap_or_default();
+        out(Line { text: &String::from_utf8_lossy(piece), goes_on: true });
+        self.partial.drain(..end);
     }
 }
 
-/// Escapes control characters but the tab; drops a line's final carriage return.
-fn escape(line: &str) -> String {
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let mut escaped = String::with_capacity(line.len());
-    for c in line.chars() {
-        match c {
-            '\t' => escaped.push(c),
-            // Line and paragraph separator end a line for some readers.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => escaped.extend(c.escape_unicode()),
-            c => escaped.push(c),
-        }
+/// How many of the bytes are left of a character that may go on behind them. Never 0 for more than three bytes.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for (back, byte) in bytes.iter().rev().take(3).enumerate() {
+        let length = match byte {
+            0x80..=0xbf => continue,
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => 1,
+        };
+        let seen = back + 1;
+        return if length > seen { bytes.len() - seen } else { bytes.len() };
     }
-    escaped
+    bytes.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn split(chunks: &[&[u8]]) -> Vec<String> {
+    fn split(chunks: &[&[u8]]) -> Vec<(String, bool)> {
         let mut seen = Vec::new();
         let mut lines = Lines::default();
         for chunk in chunks {
-            lines.feed(chunk, |line| seen.push(line.to_owned()));
+            lines.feed(chunk, |line| seen.push((line.text.to_owned(), line.goes_on)));
         }
-        lines.finish(|line| seen.push(line.to_owned()));
+        lines.finish(|line| seen.push((line.text.to_owned(), line.goes_on)));
         seen
+    }
+
+    fn texts(chunks: &[&[u8]]) -> Vec<String> {
+        split(chunks).into_iter().map(|(text, _)| text).collect()
     }
 
     #[test]
     fn lines_are_whole_however_the_bytes_arrive() {
-        assert_eq!(split(&[b"one\ntw", b"o\r\n", b"\nlast"]), ["one", "two", "", "last"]);
-        assert_eq!(split(&[]), [""; 0]);
+        assert_eq!(texts(&[b"one\ntw", b"o\r\n", b"\nlast"]), ["one", "two", "", "last"]);
+        assert_eq!(texts(&[]), [""; 0]);
     }
 
     #[test]
     fn a_line_without_end_is_cut_at_its_limit_and_loses_nothing() {
         let long = vec![b'x'; MAX_LINE * 2 + 5];
         let seen = split(&[&long, b"\nnext\n"]);
-        assert_eq!(seen.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE, MAX_LINE, 5, 4]);
+        let seen: Vec<_> = seen.iter().map(|(text, goes_on)| (text.len(), *goes_on)).collect();
+        assert_eq!(seen, [(MAX_LINE, true), (MAX_LINE, true), (5, false), (4, false)]);
     }
 
     #[test]
-    fn nothing_a_worker_writes_controls_a_terminal() {
-        let seen = split(&[b"\x1b[2Jgone\rover \x07 \xff \tkept \xe2\x80\xa8\n"]);
-        assert_eq!(seen, ["\\u{1b}[2Jgone\\u{d}over \\u{7} \u{fffd} \tkept \\u{2028}"]);
+    fn a_line_that_just_fits_is_one_line() {
+        let fits = "x".repeat(MAX_LINE);
+        for end in ["\n", "\r\n", ""] {
+            let seen = split(&[fits.as_bytes(), end.as_bytes()]);
+            // A carriage return counts as a byte of the line until its end is seen.
+            let last = if end == "\r\n" {
+                vec![(fits.clone(), true), (String::new(), false)]
+            } else {
+                vec![(fits.clone(), false)]
+            };
+            assert_eq!(seen, last, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        for c in ["é", "€", "🦀"] {
+            for shift in 0..4 {
+                let text = "x".repeat(MAX_LINE - shift) + c + "rest";
+                let seen = split(&[text.as_bytes(), b"\n"]);
+                assert_eq!(seen.iter().map(|(text, _)| text.as_str()).collect::<String>(), text);
+                assert_eq!(seen.iter().map(|(_, goes_on)| *goes_on).collect::<Vec<_>>(), [true, false]);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hold_a_line_up() {
+        for byte in [0x80, 0xbf, 0xc2, 0xf0, 0xff] {
+            let seen = split(&[&vec![byte; MAX_LINE * 2]]);
+            assert_eq!(seen.iter().map(|(text, _)| text.chars().count()).sum::<usize>(), MAX_LINE * 2, "{byte:x}");
+            assert!(seen.iter().all(|(text, _)| text.chars().all(|c| c == '\u{fffd}')));
+        }
     }
 }

@@ -1,32 +1,42 @@
-//! What workers write: read at once, prefixed `pool/slot`, written in order, never in a worker's way.
+//! What workers write: read at once, marked with its author, written in order, never in a worker's way.
 //!
-//! A thread of its own reads all pipes, another writes. Between them stands a bounded queue: where our own output is slower
-//! than the workers, lines are dropped and counted; a worker is never blocked by us.
+//! A thread of its own reads all pipes. Others write: one to our own standard output and error, and one for each pool that
+//! has a log file, so that a slow disk holds up nobody else. Before each stands a bounded queue: where it is slower than the
+//! workers, lines are dropped and counted; a worker is never blocked by us.
 
+mod capture;
+mod escape;
+mod file;
+mod layout;
 mod lines;
+mod queue;
+mod tail;
 mod writer;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::config::{self, LineFormat, LogTarget, WorkerLog};
+use crate::failure::{Failure, code};
 use crate::stats::{SlotStats, Stream};
-use lines::Lines;
+use capture::{Open, Pump};
+use file::{Folder, LogFile};
+use layout::Layout;
+use queue::Source;
+use tail::Tail;
 use writer::Writer;
 
+pub use capture::Capture;
+pub use layout::Author;
 pub use writer::LogWriter;
 
-/// How many of a process's last lines are kept for the story of its end.
-const TAIL: usize = 20;
 /// How long the last lines of ended workers are waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -34,13 +44,24 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Output {
     reader: Handle,
-    writer: Writer,
+    own: Writer,
+    /// Of each pool that said where its lines go; those of the others go to our own streams.
+    places: Arc<Mutex<BTreeMap<String, Place>>>,
     /// Streams that are being read.
     open: Arc<AtomicUsize>,
 }
 
+/// Where a pool's lines go and how they look there.
+#[derive(Clone, Debug)]
+struct Place {
+    /// `None` where they are only read.
+    writer: Option<Writer>,
+    format: LineFormat,
+    has_time: bool,
+}
+
 impl Output {
-    /// Starts the reading and the writing thread.
+    /// Starts the reading thread and the one that writes to our own streams.
     ///
     /// # Errors
     ///
@@ -48,22 +69,50 @@ impl Output {
     pub fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let reader = runtime.handle().clone();
-        let writer = Writer::start()?;
+        let own = Writer::to_own_streams()?;
         let forever = std::future::pending::<()>();
         std::thread::Builder::new().name("output".into()).spawn(move || runtime.block_on(forever))?;
-        Ok(Self { reader, writer, open: Arc::default() })
+        Ok(Self { reader, own, places: Arc::default(), open: Arc::default() })
+    }
+
+    /// Opens the log files of these pools and starts a thread for each. For the start, before any of their workers.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened, is no regular one, or its folder does not allow to rename it.
+    pub fn open_logs(&self, pools: &[config::Pool]) -> Result<(), Failure> {
+        for pool in pools {
+            let WorkerLog { to, format, max_size, keep } = &pool.log;
+            let (writer, has_time) = match to {
+                LogTarget::Stdout => (Some(self.own.clone()), false),
+                LogTarget::Off => (None, false),
+                LogTarget::File(path) => {
+                    let open = |folder| LogFile::open(folder, *max_size, *keep, Instant::now());
+                    let file = Folder::of(path).and_then(open);
+                    let writer = file.and_then(|file| Writer::to_file(&pool.name, file)).map_err(|cause| {
+                        let error = format!("cannot open the log of pool `{}`: {}", pool.name, path.display());
+                        let hint = "log.to is the path of a regular file in a folder that the master may write to";
+                        Failure::new(code::FAILED, error).cause(cause).hint(hint)
+                    })?;
+                    (Some(writer), true)
+                }
+            };
+            self.places().insert(pool.name.clone(), Place { writer, format: *format, has_time });
+        }
+        Ok(())
     }
 
     /// Reads both streams of one process until they end.
-    pub fn capture(&self, label: &str, stdout: OwnedFd, stderr: OwnedFd, stats: &Arc<SlotStats>) -> Capture {
+    pub fn capture(&self, author: &Author, stdout: OwnedFd, stderr: OwnedFd, stats: &Arc<SlotStats>) -> Capture {
+        let to_own = || Place { writer: Some(self.own.clone()), format: LineFormat::Text, has_time: false };
+        let place = self.places().get(&author.pool).cloned().unwrap_or_else(to_own);
         let tail = Tail::default();
         let read = |pipe, stream| {
             let pump = Pump {
-                prefix: format!("{label} | "),
-                stream,
-                stats: Arc::clone(stats),
+                layout: Layout::new(place.format, place.has_time, author, stream),
+                source: Source { stream, worker: Some(Arc::clone(stats)) },
                 tail: tail.clone(),
-                writer: self.writer.clone(),
+                writer: place.writer.clone(),
                 _open: Open::count(&self.open),
             };
             self.reader.spawn(pump.run(pipe))
@@ -73,7 +122,7 @@ impl Output {
 
     /// Where the master's own log goes.
     pub fn log(&self) -> LogWriter {
-        self.writer.log()
+        LogWriter(self.own.clone())
     }
 
     /// Waits until all streams have ended and what was read is written, for at most a second each. For the end of the
@@ -83,96 +132,14 @@ impl Output {
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        self.writer.flush();
-    }
-}
-
-/// The captured output of one process.
-#[derive(Debug)]
-pub struct Capture {
-    ends: [JoinHandle<()>; 2],
-    tail: Tail,
-}
-
-impl Capture {
-    /// Resolves when both streams have ended. A grandchild may hold one open for ever: put a deadline on it.
-    pub async fn ended(&mut self) {
-        for end in &mut self.ends {
-            if !end.is_finished() {
-                let _ = end.await;
-            }
-        }
+        let writers: Vec<Writer> = self.places().values().filter_map(|place| place.writer.clone()).collect();
+        let deadline = Instant::now() + LAST_LINES;
+        writers.iter().for_each(|writer| writer.flush(deadline));
+        // Last, as what is said of the files goes there, and with a second of its own, as a disk may have used up the other.
+        self.own.flush(Instant::now() + LAST_LINES);
     }
 
-    /// The last lines, oldest first.
-    pub fn last_lines(&self) -> Vec<String> {
-        self.tail.lock().iter().cloned().collect()
-    }
-}
-
-/// The last lines of both streams.
-#[derive(Clone, Debug, Default)]
-struct Tail(Arc<Mutex<VecDeque<String>>>);
-
-impl Tail {
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, line: &str) {
-        let mut lines = self.lock();
-        if lines.len() == TAIL {
-            lines.pop_front();
-        }
-        lines.push_back(line.to_owned());
-    }
-}
-
-/// One stream of one process on its way to our own output.
-struct Pump {
-    prefix: String,
-    stream: Stream,
-    stats: Arc<SlotStats>,
-    tail: Tail,
-    writer: Writer,
-    _open: Open,
-}
-
-/// Counts a stream from its beginning to its end.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn count(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Pump {
-    async fn run(self, pipe: OwnedFd) {
-        let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else { return };
-        let mut lines = Lines::default();
-        let mut chunk = vec![0; 16 << 10];
-        while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
-            lines.feed(chunk.get(..length).unwrap_or_default(), |line| self.take(line));
-        }
-        lines.finish(|line| self.take(line));
-    }
-
-    fn take(&self, line: &str) {
-        self.tail.keep(line);
-        let stream = self.stream as usize;
-        let counters = if self.writer.write(self.stream, &self.prefix, line) {
-            &self.stats.log_lines
-        } else {
-            &self.stats.log_dropped
-        };
-        counters[stream].increment();
+    fn places(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,72 +1,77 @@
-//! The one thread that writes workers' lines to our own standard output and error.
+//! Those who write: a thread for our own standard output and error, and one for each log file.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::file::{Disk, LogFile};
+use super::queue::{Queue, Source};
+use crate::os::file_size;
 use crate::stats::Stream;
 
-/// What may wait for a slow terminal, pipe or disk before lines are dropped.
-const MAX_QUEUED: usize = 8 << 20;
+/// How long after a failed write the next one is tried.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// A handle to the writing thread.
+/// A handle to a writing thread; the thread ends with the last one, once it has written what it was given.
 #[derive(Clone, Debug)]
-pub(super) struct Writer {
-    items: mpsc::Sender<Item>,
-    queued: Arc<AtomicUsize>,
-}
+pub(super) struct Writer(Arc<Handle>);
 
-enum Item {
-    Line(Stream, String),
-    /// Everything before it is written now.
-    Flush(mpsc::SyncSender<()>),
+#[derive(Debug)]
+struct Handle(Arc<Queue>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Writer {
-    pub(super) fn start() -> io::Result<Self> {
-        let (sender, items) = mpsc::channel();
-        let queued = Arc::new(AtomicUsize::new(0));
-        let theirs = Arc::clone(&queued);
-        std::thread::Builder::new().name("output-writer".into()).spawn(move || run(&items, &theirs))?;
-        Ok(Self { items: sender, queued })
+    fn start(name: &str, run: impl FnOnce(&Queue) + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let theirs = Arc::clone(&queue);
+        let run = move || {
+            file_size::refuse_instead_of_signal();
+            run(&theirs);
+        };
+        std::thread::Builder::new().name(name.into()).spawn(run)?;
+        Ok(Self(Arc::new(Handle(queue))))
     }
 
-    /// A writer for log lines of our own, on standard error: queued as workers' lines are, dropped where nobody reads them.
-    pub(super) fn log(&self) -> LogWriter {
-        LogWriter(self.clone())
+    /// Writes each line to the one of our own streams that it belongs to.
+    pub(super) fn to_own_streams() -> io::Result<Self> {
+        Self::start("output-writer", write_to_own_streams)
     }
 
-    /// Queues a line; false if it was dropped because too much waits already. Never blocks.
-    pub(super) fn write(&self, stream: Stream, prefix: &str, line: &str) -> bool {
-        self.queue(stream, format!("{prefix}{line}\n"))
+    /// Writes to the log file of a pool.
+    pub(super) fn to_file<D: Disk + Send + 'static>(pool: &str, file: LogFile<D>) -> io::Result<Self>
+    where
+        D::File: Send,
+    {
+        let pool = pool.to_owned();
+        Self::start("log-writer", move |queue| write_to_file(queue, file, &pool))
     }
 
-    fn queue(&self, stream: Stream, text: String) -> bool {
-        let length = text.len();
-        if self.queued.fetch_add(length, Ordering::Relaxed) + length > MAX_QUEUED {
-            self.queued.fetch_sub(length, Ordering::Relaxed);
-            return false;
-        }
-        self.items.send(Item::Line(stream, text)).is_ok()
+    /// Queues lines with their ends; drops what comes when too much waits already. Never blocks.
+    pub(super) fn push<'a>(&self, lines: impl IntoIterator<Item = &'a [u8]>, source: &Source) {
+        self.0.0.push(lines, source);
     }
 
-    pub(super) fn flush(&self) {
-        let (done, wait) = mpsc::sync_channel(1);
-        if self.items.send(Item::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(Duration::from_secs(1));
-        }
+    /// Waits until everything is written or given up, or until the deadline; for the end of the program.
+    pub(super) fn flush(&self, deadline: Instant) {
+        self.0.0.flush(deadline);
     }
 }
 
-/// Takes whole events of the log; never blocks and never fails. The thread that writes is the only one that may wait for a
-/// reader of our standard error: a stalled log collector must not stop the supervisor.
+/// Takes whole events of the master's own log; never blocks and never fails. The thread that writes is the only one that may
+/// wait for a reader of our standard error: a stalled log collector must not stop the supervisor.
 #[derive(Clone, Debug)]
-pub struct LogWriter(Writer);
+pub struct LogWriter(pub(super) Writer);
 
-impl io::Write for LogWriter {
+impl Write for LogWriter {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.queue(Stream::Stderr, String::from_utf8_lossy(event).into_owned());
+        self.0.push([event], &Source { stream: Stream::Stderr, worker: None });
         Ok(event.len())
     }
 
@@ -75,21 +80,43 @@ impl io::Write for LogWriter {
     }
 }
 
-/// Writes until the last handle is gone. Errors are nobody's to hear: our own output is closed or full.
-fn run(items: &mpsc::Receiver<Item>, queued: &AtomicUsize) {
-    while let Ok(item) = items.recv() {
-        match item {
-            Item::Line(stream, text) => {
-                let _ = match stream {
-                    Stream::Stdout => io::stdout().lock().write_all(text.as_bytes()),
-                    Stream::Stderr => io::stderr().lock().write_all(text.as_bytes()),
-                };
-                queued.fetch_sub(text.len(), Ordering::Relaxed);
-            }
-            Item::Flush(done) => {
-                let _ = io::stdout().flush();
-                let _ = done.send(());
-            }
+/// Errors are counted and nobody's to hear: our own output is closed or full.
+fn write_to_own_streams(queue: &Queue) {
+    while let Some(mut batch) = queue.take() {
+        while let Some((stream, bytes)) = batch.run() {
+            let written = match stream {
+                Stream::Stdout => io::stdout().lock().write_all(bytes),
+                Stream::Stderr => io::stderr().lock().write_all(bytes),
+            };
+            let length = bytes.len();
+            batch.settle(length, written.is_ok());
         }
     }
 }
+
+/// Where the file cannot be written, lines wait in the queue until it is full, and are tried again every second.
+fn write_to_file<D: Disk>(queue: &Queue, mut file: LogFile<D>, pool: &str) {
+    let mut trouble: Option<u64> = None;
+    while let Some(mut batch) = queue.take() {
+        let mut given_up = 0;
+        while let Err(error) = file.write(&mut batch, Instant::now()) {
+            if trouble.is_none() {
+                let path = file.path().display();
+                tracing::warn!(pool, %path, %error, "cannot write the workers' log: lines wait, and are dropped if too many");
+                trouble = Some(queue.refused());
+            }
+            if !queue.pause(RETRY) {
+                given_up = batch.settle(batch.bytes().len(), false);
+            }
+        }
+        if given_up == 0
+            && let Some(before) = trouble.take()
+        {
+            let lost = queue.refused() - before;
+            tracing::warn!(pool, path = %file.path().display(), lost, "the workers' log is written again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

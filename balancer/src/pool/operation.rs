@@ -130,7 +130,7 @@ pub enum Step {
         /// Why, in words.
         why: String,
         /// What it last wrote, oldest first.
-        last_lines: Vec<String>,
+        last_lines: Arc<[String]>,
     },
 }
 

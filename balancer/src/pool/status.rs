@@ -129,14 +129,14 @@ pub struct ExitStatus {
     pub code: i32,
     /// When.
     pub at: SystemTime,
-    /// The last lines it wrote, oldest first.
-    pub last_lines: Vec<String>,
+    /// The last lines it wrote, oldest first; shared, as every change publishes all of this again.
+    pub last_lines: Arc<[String]>,
 }
 
 impl ExitStatus {
     /// An exit of this moment.
     pub fn new(what: String, code: i32) -> Self {
-        Self { what, code, at: SystemTime::now(), last_lines: Vec::new() }
+        Self { what, code, at: SystemTime::now(), last_lines: Arc::default() }
     }
 }
 

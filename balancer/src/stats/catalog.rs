@@ -139,9 +139,9 @@ catalog! {
         "Flips of the worker between healthy and unhealthy.";
 
     LOG_LINES = Counter, "roundelay_log_lines_total" ["pool" "worker" "stream"]
-        "Lines the worker wrote.";
+        "Lines of the worker that were written to its pool's log.";
     LOG_DROPPED = Counter, "roundelay_log_dropped_total" ["pool" "worker" "stream"]
-        "Lines of the worker that were dropped because the log was read too slowly.";
+        "Lines of the worker that were dropped because its pool's log was too slow or could not be written.";
 
     PROCESS_CPU = Counter, "process_cpu_seconds_total" []
         "User and system CPU time of the master.";

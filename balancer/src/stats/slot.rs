@@ -26,9 +26,9 @@ pub struct SlotStats {
     pub checks: [Counter; Check::COUNT],
     /// Flips between healthy and unhealthy.
     pub health_transitions: Counter,
-    /// Lines the worker wrote, by [`Stream`].
+    /// Lines of the worker that were written, or only read where its pool's log is off, by [`Stream`].
     pub log_lines: [Counter; Stream::COUNT],
-    /// Lines dropped because our own output was slower than the worker, by [`Stream`].
+    /// Lines dropped because what they are written to was slower than the worker or failed, by [`Stream`].
     pub log_dropped: [Counter; Stream::COUNT],
     /// The last exit: the code, 128 + n for signal n, -1 while none is known.
     pub last_exit: LastExit,

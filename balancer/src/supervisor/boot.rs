@@ -3,6 +3,8 @@
 //! Later the master never gives up by itself: an entrypoint must heal when its database returns. But a first start in
 //! which nothing ever worked is a mistake that somebody waits to be told of.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::config;
@@ -31,7 +33,7 @@ pub(super) struct Story {
     pub(super) what: String,
     /// It listens, but not where it was told to: this says more than any exit.
     pub(super) listens_elsewhere: Option<String>,
-    pub(super) last_lines: Vec<String>,
+    pub(super) last_lines: Arc<[String]>,
 }
 
 impl Boot {
@@ -69,7 +71,7 @@ impl Boot {
         let mut cause = format!("{}: {}", story.worker, story.what);
         if !story.last_lines.is_empty() {
             cause.push_str("; it last wrote:");
-            for line in &story.last_lines {
+            for line in &*story.last_lines {
                 cause.push_str("\n         ");
                 cause.push_str(line);
             }
@@ -94,7 +96,7 @@ mod tests {
     use std::time::Duration;
 
     fn story(exits: u64, cannot_start: bool) -> Story {
-        let last_lines = vec!["boom: missing DATABASE_URL".to_owned()];
+        let last_lines = ["boom: missing DATABASE_URL".to_owned()].into();
         Story {
             worker: "api/0".into(),
             exits,
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_worker_whose_last_words_are_in_speaks_for_one_whose_are_not_yet() {
-        let silent = Story { last_lines: Vec::new(), ..story(3, false) };
+        let silent = Story { last_lines: Arc::default(), ..story(3, false) };
         let failure = verdict(&[story(3, false), silent], Duration::ZERO, false).unwrap().to_string();
         assert!(failure.contains("boom: missing DATABASE_URL"), "{failure}");
     }

@@ -106,7 +106,7 @@ enum News {
     /// It had left the rotation and is gone, and its connections have all ended.
     Counted(Step, Closes),
     /// Its output has ended, or a second has passed since its exit.
-    LastWords(Vec<String>),
+    LastWords(Arc<[String]>),
     /// Where its process group listens.
     Listens(Vec<std::net::SocketAddr>),
 }

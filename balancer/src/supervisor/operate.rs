@@ -36,7 +36,7 @@ pub(super) enum Note {
     /// It is in rotation.
     Up { slot: usize, generation: u64, step: Step },
     /// It ended, or was late, before it ever was.
-    NotUp { slot: usize, generation: u64, why: String, last_lines: Vec<String> },
+    NotUp { slot: usize, generation: u64, why: String, last_lines: Arc<[String]> },
     /// It had left the rotation, and now it is gone and its connections with it.
     Left { step: Step, closes: Closes },
 }

@@ -150,7 +150,7 @@ pub(crate) fn pool(name: &str) -> Arc<Pool> {
         what: "exit code 3".to_owned(),
         code: 3,
         at: SystemTime::now(),
-        last_lines: vec!["boom: missing DATABASE_URL".to_owned()],
+        last_lines: ["boom: missing DATABASE_URL".to_owned()].into(),
     });
     pool.status.store(Arc::new(status));
     Arc::new(pool)

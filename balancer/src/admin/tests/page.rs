@@ -17,7 +17,7 @@ fn nothing_that_a_worker_says_becomes_markup() {
         });
         if let Some(exit) = &mut worker.last_exit {
             exit.what = "</td><script>".to_owned();
-            exit.last_lines = vec!["</pre><script>'&".to_owned()];
+            exit.last_lines = ["</pre><script>'&".to_owned()].into();
         }
     });
     let page = server.get("/").body;

@@ -4,6 +4,7 @@ mod number;
 mod place;
 mod privilege;
 mod program;
+mod size;
 mod word;
 
 use super::problem::Place;
@@ -13,6 +14,7 @@ pub(super) use number::*;
 pub(super) use place::*;
 pub(super) use privilege::*;
 pub(super) use program::*;
+pub(super) use size::*;
 pub(super) use word::*;
 
 /// Reads and writes one kind of value.

@@ -68,6 +68,13 @@ pub(in crate::config) const COUNT_OR_ZERO: Codec<u32> = Codec {
     show: |n| Some(n.to_string()),
 };
 
+/// Log files that were put aside.
+pub(in crate::config) const KEPT_FILES: Codec<u32> = Codec {
+    expects: "a count from 0 to 100",
+    read: |value| value.count(0..=100).ok_or(Wrong::Expected),
+    show: |n| Some(n.to_string()),
+};
+
 /// A listen backlog.
 pub(in crate::config) const BACKLOG: Codec<u32> = Codec {
     expects: "a count from 1 to 65535",
@@ -101,34 +108,6 @@ pub(in crate::config) const LIMIT_OR_OFF: Codec<Option<usize>> = Codec {
     expects: "\"off\" or a count from 1 to 10000000",
     read: |value| read_limit(value, "off"),
     show: |limit| Some(limit.map_or_else(|| quoted("off"), |n| n.to_string())),
-};
-
-/// Bytes in a unit.
-const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-
-/// A bound on memory, at least 1 MiB.
-pub(in crate::config) const SIZE_OR_OFF: Codec<Option<u64>> = Codec {
-    expects: "\"off\" or a size of at least 1 MiB, such as \"512MiB\" or \"2GiB\"",
-    read: |value| {
-        let text = value.text().ok_or(Wrong::Expected)?.trim();
-        if text == "off" {
-            return Ok(None);
-        }
-        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(Wrong::Expected)?;
-        let (number, unit) = text.split_at(split);
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit.trim()).ok_or(Wrong::Expected)?;
-        let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(*factor));
-        bytes.filter(|bytes| *bytes >= 1 << 20).map(Some).ok_or(Wrong::Expected)
-    },
-    show: |size| {
-        Some(size.map_or_else(
-            || quoted("off"),
-            |bytes| {
-                let (name, factor) = UNITS.iter().rev().find(|(_, factor)| bytes % factor == 0).unwrap_or(&UNITS[0]);
-                quoted(&format!("{}{name}", bytes / factor))
-            },
-        ))
-    },
 };
 
 /// How many workers.

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::super::value::{Raw, Value};
-use super::super::{Address, Control, Probe};
+use super::super::value::{Raw, Value, nearest};
+use super::super::{Address, Control, LogTarget, Probe};
 use super::{Codec, Wrong, because, quoted};
 
 /// What a health check asks.
@@ -101,4 +101,30 @@ pub(in crate::config) const CWD: Codec<Option<PathBuf>> = Codec {
     expects: "the path of a directory",
     read: |value| read_path(value).map(Some),
     show: |cwd| cwd.as_ref().map(|path| quoted(&path.display().to_string())),
+};
+
+/// Where workers' lines go.
+pub(in crate::config) const LOG_TO: Codec<LogTarget> = Codec {
+    expects: "\"stdout\", \"off\" or the path of a file",
+    read: |value| match value.text() {
+        Some("stdout") => Ok(LogTarget::Stdout),
+        Some("off") => Ok(LogTarget::Off),
+        Some("stderr") => because(
+            "`stderr` is not a place for both streams",
+            "with \"stdout\" each stream goes to the master's own; a file of that name is \"./stderr\"",
+        ),
+        // A word that is neither, rather than a file of that name.
+        Some(word) if !word.contains(['/', '.']) => match nearest(word, ["stdout", "off"]) {
+            Some(near) => Err(Wrong::Nearly(format!("did you mean \"{near}\"? A file of that name is \"./{word}\""))),
+            None => read_path(value).map(LogTarget::File),
+        },
+        _ => read_path(value).map(LogTarget::File),
+    },
+    show: |to| {
+        Some(quoted(&match to {
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::Off => "off".to_owned(),
+            LogTarget::File(path) => path.display().to_string(),
+        }))
+    },
 };

@@ -1,7 +1,7 @@
 //! Words of a fixed list.
 
 use super::super::value::{Value, nearest};
-use super::super::{Contract, Drain, EndpointKind, GiveUp, LogFormat, ProxyProtocol, Ready, StopSignal};
+use super::super::{Contract, Drain, EndpointKind, GiveUp, LineFormat, LogFormat, ProxyProtocol, Ready, StopSignal};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
 use crate::strategy;
@@ -115,6 +115,15 @@ pub(in crate::config) const LOG_FORMAT: Codec<LogFormat> = Codec {
     expects: "\"auto\", \"pretty\" or \"json\"",
     read: |value| read_word(value, FORMAT_WORDS),
     show: |format| show_word(format, FORMAT_WORDS),
+};
+
+const LINE_WORDS: &[(&str, LineFormat)] = &[("text", LineFormat::Text), ("json", LineFormat::Json)];
+
+/// How a worker's line looks.
+pub(in crate::config) const LINE_FORMAT: Codec<LineFormat> = Codec {
+    expects: "\"text\" or \"json\"",
+    read: |value| read_word(value, LINE_WORDS),
+    show: |format| show_word(format, LINE_WORDS),
 };
 
 const LEVEL_WORDS: &[(&str, &str)] =

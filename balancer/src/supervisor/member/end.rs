@@ -44,7 +44,7 @@ impl Member {
         self.save_queue(&mut process, is_asked);
         self.count_ends(&process, what);
         let report = self.reporter(incarnation);
-        let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Vec::new())) };
+        let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Arc::default())) };
         tokio::spawn(async move {
             let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
             report(News::LastWords(capture.last_lines()));
@@ -109,11 +109,11 @@ impl Member {
     }
 
     /// What a process last wrote. A note if it never was in rotation.
-    pub(in crate::supervisor) fn last_words(&mut self, incarnation: u64, lines: Vec<String>) -> Option<Note> {
+    pub(in crate::supervisor) fn last_words(&mut self, incarnation: u64, lines: Arc<[String]>) -> Option<Note> {
         let (of, exit) = self.last_exit.as_mut()?;
         let what = exit.what.clone();
         if *of == incarnation {
-            exit.last_lines = lines.clone();
+            exit.last_lines = Arc::clone(&lines);
         }
         let at = self.stillborn.iter().position(|(stillborn, _)| *stillborn == incarnation)?;
         let (_, generation) = self.stillborn.swap_remove(at);

@@ -15,7 +15,7 @@ use super::process::Process;
 use super::{Context, Duration, ExitStatus, Member};
 use crate::config::Ready;
 use crate::os::child::{ChildEvent, Exit, StartError};
-use crate::output::Output;
+use crate::output::{Author, Output};
 use crate::rotation::Upstream;
 
 /// How long a program may take to be ready before we look where it listens instead.
@@ -111,7 +111,14 @@ impl Member {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
         process.pid = Some(pid);
-        process.capture = Some(output.capture(&name, stdout, stderr, &process.upstream.stats));
+        let author = Author {
+            pool: self.context.pool.name.clone(),
+            slot: self.id,
+            pid,
+            generation: process.generation,
+            incarnation,
+        };
+        process.capture = Some(output.capture(&author, stdout, stderr, &process.upstream.stats));
         tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
         // It may have said so before this was heard.
         process.said_ready.then_some(Event::Ready(incarnation))
@@ -147,7 +154,7 @@ impl Member {
                 self.last_exit = Some((incarnation, ExitStatus::new(what, -1)));
                 self.stats.last_exit.set(-1);
                 self.stillborn.push((incarnation, generation));
-                self.reporter(incarnation)(News::LastWords(Vec::new()));
+                self.reporter(incarnation)(News::LastWords(Arc::default()));
             }
         }
         Some(Event::Exited(incarnation))

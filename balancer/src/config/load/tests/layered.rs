@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::super::{Control, FLAGS, ProxyProtocol, Ready, Threads, show};
+use super::super::super::{Control, FLAGS, LogTarget, ProxyProtocol, Ready, Threads, show};
 use super::*;
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -163,23 +163,26 @@ fn the_demo_shows_a_distribution_on_one_cpu() {
 
 #[test]
 fn paths_in_a_file_are_relative_to_it_and_those_of_flags_are_not() {
-    let text = "[master]\ncontrol = 'c.sock'\n[pool.a]\ncommand = ['./x']\ncwd = 'app'\n";
+    let text = "[master]\ncontrol = 'c.sock'\n[pool.a]\ncommand = ['./x']\ncwd = 'app'\nlog.to = 'a.log'\n";
     let mut sources = file(text);
     if let Some(file) = &mut sources.file {
         file.dir = Some("/etc/r".into());
     }
     let loaded = load(&sources).expect("valid");
     assert_eq!(loaded.config.pools[0].cwd.as_deref(), Some(Path::new("/etc/r/app")));
+    assert_eq!(loaded.config.pools[0].log.to, LogTarget::File(PathBuf::from("/etc/r/a.log")));
     assert_eq!(loaded.config.master.control, Control::Path(PathBuf::from("/etc/r/c.sock")));
-    sources.sets = vec!["pool.a.cwd=here".into()];
+    sources.sets = vec!["pool.a.cwd=here".into(), "pool.a.log.to=./here".into()];
     assert_eq!(pool(&sources).cwd.as_deref(), Some(Path::new("here")));
+    assert_eq!(pool(&sources).log.to, LogTarget::File(PathBuf::from("./here")));
 }
 
 #[test]
 fn what_is_shown_loads_to_the_same() {
     let text = "[pool.b]\ncommand = ['x', 'a \"b\"', '\\']\nlisten = [':1', 'unix:/s']\nworkers = -2\n\
                 idle-timeout = 'off'\nmax-connections = 7\nenv = { A = 'x\"y', 'b c' = '' }\n\
-                health = { probe = '/h?a=%20' }\nrestart = { give-up = 'exit' }\n\
+                health = { probe = '/h?a=%20' }\n\
+                log = { to = '/l/b.log', format = 'json', max-size = '1536KiB', keep = 0 }\nrestart = { give-up = 'exit' }\n\
                 [pool.a]\ncommand = ['y']\ncwd = '/'\n[admin]\nlisten = 'off'\n";
     let first = load(&file(text)).unwrap_or_else(|problems| panic!("{problems}")).config;
     let shown = show(&first, None);

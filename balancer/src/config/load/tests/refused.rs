@@ -89,6 +89,23 @@ fn values_that_are_not_of_their_kind() {
         ("strategy = 'rund-robin'", "3:12 unknown strategy `rund-robin` | did you mean `round-robin`?".to_owned()),
         ("mode = 'proxi'", "3:8 unknown mode `proxi` | did you mean `proxy`?".to_owned()),
         ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `shared`".to_owned()),
+        (
+            "log.to = 'stdot'",
+            "3:10 log.to must be \"stdout\", \"off\" or the path of a file | did you mean \"stdout\"? A file of that name is \
+             \"./stdot\""
+                .to_owned(),
+        ),
+        (
+            "log.to = 'stderr'",
+            "3:10 `stderr` is not a place for both streams | with \"stdout\" each stream goes to the master's own; a file of \
+             that name is \"./stderr\""
+                .to_owned(),
+        ),
+        ("log.to = ''", "3:10 log.to must be \"stdout\", \"off\" or the path of a file".to_owned()),
+        ("log.format = 'jsn'", "3:14 log.format must be \"text\" or \"json\" | did you mean `json`?".to_owned()),
+        ("log.max-size = '1KiB'", "3:16 1KiB is too small for a log file | at least 128KiB".to_owned()),
+        ("log.keep = 101", "3:12 log.keep must be a count from 0 to 100".to_owned()),
+        ("log.level = 'info'", "3:5 unknown key `level` in [pool.a.log] | did you mean `level` of [log]?".to_owned()),
         ("env = { A = 1 }", "3:13 the variable `A` must be a string | put it in quotes".to_owned()),
         ("env = { 'A=' = '' }", "3:9 `A=` cannot name a variable | no `=` and not empty".to_owned()),
         (

@@ -1,0 +1,128 @@
+//! The output of one process, read to its end.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::task::JoinHandle;
+
+use super::layout::Layout;
+use super::lines::{Line, Lines};
+use super::queue::Source;
+use super::tail::Tail;
+use super::writer::Writer;
+
+/// When so many bytes are laid out, they are queued.
+const MOST_AT_ONCE: usize = 32 << 10;
+
+/// The captured output of one process.
+#[derive(Debug)]
+pub struct Capture {
+    pub(super) ends: [JoinHandle<()>; 2],
+    pub(super) tail: Tail,
+}
+
+impl Capture {
+    /// Resolves when both streams have ended. A grandchild may hold one open for ever: put a deadline on it.
+    pub async fn ended(&mut self) {
+        for end in &mut self.ends {
+            if !end.is_finished() {
+                let _ = end.await;
+            }
+        }
+    }
+
+    /// The last lines, oldest first; of a long line the beginning.
+    pub fn last_lines(&self) -> Arc<[String]> {
+        self.tail.lines()
+    }
+}
+
+/// Counts a stream from its beginning to its end.
+pub(super) struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    pub(super) fn count(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// One stream of one process on its way to where it is written.
+pub(super) struct Pump {
+    pub(super) layout: Layout,
+    pub(super) source: Source,
+    pub(super) tail: Tail,
+    /// `None` where it is only read.
+    pub(super) writer: Option<Writer>,
+    pub(super) _open: Open,
+}
+
+impl Pump {
+    pub(super) async fn run(self, pipe: OwnedFd) {
+        let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else { return };
+        let mut lines = Lines::default();
+        let mut chunk = vec![0; 16 << 10];
+        let mut laid_out = LaidOut::default();
+        while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+            note_time(&mut laid_out.time);
+            lines.feed(chunk.get(..length).unwrap_or_default(), |line| self.take(line, &mut laid_out));
+            self.pass_on(&mut laid_out);
+        }
+        note_time(&mut laid_out.time);
+        lines.finish(|line| self.take(line, &mut laid_out));
+        self.pass_on(&mut laid_out);
+    }
+
+    fn take(&self, line: Line<'_>, to: &mut LaidOut) {
+        self.tail.keep(line);
+        if self.writer.is_none() {
+            return self.source.count(true);
+        }
+        let before = to.text.len();
+        self.layout.push(&mut to.text, &to.time, line);
+        to.lengths.push(to.text.len() - before);
+        // Many short lines are much longer with what stands before them.
+        if to.text.len() > MOST_AT_ONCE {
+            self.pass_on(to);
+        }
+    }
+
+    fn pass_on(&self, lines: &mut LaidOut) {
+        let Some(writer) = self.writer.as_ref().filter(|_| !lines.lengths.is_empty()) else { return };
+        let mut rest = lines.text.as_bytes();
+        let each = lines.lengths.drain(..).map(|length| {
+            let (line, behind) = rest.split_at(length);
+            rest = behind;
+            line
+        });
+        writer.push(each, &self.source);
+        lines.text.clear();
+        lines.text.shrink_to(MOST_AT_ONCE);
+    }
+}
+
+/// Lines as they will be written, that are queued together: what is read at once is a few hundred of them in a flood.
+#[derive(Default)]
+struct LaidOut {
+    text: String,
+    lengths: Vec<usize>,
+    /// Of all of them.
+    time: String,
+}
+
+/// RFC 3339, UTC. A clock before 1970 says 1970.
+fn note_time(time: &mut String) {
+    let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
+    time.clear();
+    let _ = std::fmt::write(time, format_args!("{}", humantime::format_rfc3339_millis(now)));
+}

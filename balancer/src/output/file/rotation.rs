@@ -1,0 +1,30 @@
+//! Which files are renamed when one is put aside. Pure.
+
+/// The renamings that make room for number 0 as number 1, in their order, where `exists` says which numbers are taken.
+///
+/// Only what is in the way moves: up to the first free number, or over the last of `keep`. So a renaming that failed half
+/// way and is tried again pushes nothing further out.
+pub(super) fn renamings(keep: u32, exists: impl Fn(u32) -> bool) -> Vec<(u32, u32)> {
+    let end = (1..keep).find(|&number| !exists(number)).unwrap_or(keep);
+    (0..end).rev().map(|number| (number, number + 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_moves_one_further_and_the_last_is_replaced() {
+        assert_eq!(renamings(3, |_| true), [(2, 3), (1, 2), (0, 1)]);
+        assert_eq!(renamings(1, |_| true), [(0, 1)]);
+        assert_eq!(renamings(0, |_| true), []);
+    }
+
+    #[test]
+    fn a_gap_takes_the_push() {
+        assert_eq!(renamings(5, |_| false), [(0, 1)]);
+        assert_eq!(renamings(5, |number| number != 3), [(2, 3), (1, 2), (0, 1)]);
+        // A second try after only the first of them was done.
+        assert_eq!(renamings(5, |number| number != 2), [(1, 2), (0, 1)]);
+    }
+}

@@ -1,0 +1,177 @@
+//! How a worker's line looks where it is written. Pure.
+
+use super::escape::{is_harmful, push_json, push_text};
+use super::lines::Line;
+use crate::config::LineFormat;
+use crate::rotation::SlotId;
+use crate::stats::Stream;
+
+/// Stands behind a line that goes on in the next one of its stream.
+const CUT: &str = " [cut]";
+
+/// Whose output it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The pool's name.
+    pub pool: String,
+    /// The worker's place in it.
+    pub slot: SlotId,
+    /// The process.
+    pub pid: u32,
+    /// Which process of that place it is, from 1.
+    pub incarnation: u64,
+    /// Its generation, which a reload bumps.
+    pub generation: u64,
+}
+
+/// What stands before and behind the lines of one stream of one process.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    before_time: &'static str,
+    has_time: bool,
+    head: String,
+    is_json: bool,
+}
+
+impl Layout {
+    /// `has_time` is for places that do not note the time themselves, as terminals and collectors do; JSON always has it.
+    pub(super) fn new(format: LineFormat, has_time: bool, author: &Author, stream: Stream) -> Self {
+        let Author { pool, slot, pid, incarnation, generation } = author;
+        let stream = stream.name();
+        match (format, has_time) {
+            (LineFormat::Text, false) => Self::text(false, format!("{pool}/{slot} | ")),
+            (LineFormat::Text, true) => Self::text(true, format!(" {pool}/{slot} {stream} | ")),
+            (LineFormat::Json, _) => {
+                let mut head = String::from("\",\"pool\":\"");
+                push_json(&mut head, pool);
+                head.push_str(&format!(
+                    "\",\"worker\":{slot},\"pid\":{pid},\"generation\":{generation},\"incarnation\":{incarnation},\"stream\":\"{stream}\",\"line\":\""
+                ));
+                Self { before_time: "{\"ts\":\"", has_time: true, head, is_json: true }
+            }
+        }
+    }
+
+    fn text(has_time: bool, head: String) -> Self {
+        debug_assert!(!head.contains(is_harmful));
+        Self { before_time: "", has_time, head, is_json: false }
+    }
+
+    /// Appends the line and its end. `time` is RFC 3339.
+    pub(super) fn push(&self, out: &mut String, time: &str, line: Line<'_>) {
+        out.push_str(self.before_time);
+        if self.has_time {
+            out.push_str(time);
+        }
+        out.push_str(&self.head);
+        match (self.is_json, line.goes_on) {
+            (true, goes_on) => {
+                push_json(out, line.text);
+                out.push_str(if goes_on { "\",\"cut\":true}" } else { "\"}" });
+            }
+            (false, goes_on) => {
+                push_text(out, line.text);
+                out.push_str(if goes_on { CUT } else { "" });
+            }
+        }
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::Lines;
+    use super::*;
+    use proptest::prelude::*;
+
+    const TIME: &str = "2026-01-02T03:04:05.678Z";
+
+    fn author() -> Author {
+        Author { pool: "api".into(), slot: SlotId(2), pid: 4711, incarnation: 3, generation: 1 }
+    }
+
+    fn written(format: LineFormat, has_time: bool, line: Line<'_>) -> String {
+        let mut out = String::new();
+        Layout::new(format, has_time, &author(), Stream::Stderr).push(&mut out, TIME, line);
+        out
+    }
+
+    #[test]
+    fn a_line_says_who_wrote_it() {
+        let line = Line { text: "it \"works\"\x07", goes_on: false };
+        assert_eq!(written(LineFormat::Text, false, line), "api/2 | it \"works\"\\u{7}\n");
+        assert_eq!(
+            written(LineFormat::Text, true, line),
+            "2026-01-02T03:04:05.678Z api/2 stderr | it \"works\"\\u{7}\n"
+        );
+        let json = "{\"ts\":\"2026-01-02T03:04:05.678Z\",\"pool\":\"api\",\"worker\":2,\"pid\":4711,\"generation\":1,\"incarnation\":3,\
+                    \"stream\":\"stderr\",\"line\":\"it \\\"works\\\"\\u0007\"}\n";
+        assert_eq!(written(LineFormat::Json, false, line), json);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_says_so() {
+        let line = Line { text: "x", goes_on: true };
+        assert_eq!(written(LineFormat::Text, false, line), "api/2 | x [cut]\n");
+        assert!(written(LineFormat::Json, true, line).ends_with("\"line\":\"x\",\"cut\":true}\n"));
+    }
+
+    /// What a worker may write, with what does harm more often than chance would have it.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let harm = prop::sample::select(vec![
+            &b"\n"[..],
+            b"\r\n",
+            b"\r",
+            b"\x1b[31m",
+            b"\0",
+            b"\x7f",
+            b"\xc2\x85",
+            b"\xe2\x80\xa8",
+            b"\xe2\x80\xae",
+            b"\xff\xfe",
+            b"\xf0\x9f",
+            b"\"}\\u000a\\",
+            "é🦀".as_bytes(),
+        ]);
+        let part = prop_oneof![
+            harm.prop_map(<[u8]>::to_vec),
+            prop::collection::vec(any::<u8>(), 0..40),
+            Just(vec![b'x'; 9000])
+        ];
+        prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_worker_writes_an_event_is_one_line_and_json_gives_the_text_back(bytes in bytes()) {
+            let mut events = Vec::new();
+            let mut lines = Lines::default();
+            for chunk in bytes.chunks(1000) {
+                lines.feed(chunk, |line| events.push((line.text.to_owned(), line.goes_on)));
+            }
+            lines.finish(|line| events.push((line.text.to_owned(), line.goes_on)));
+
+            for (text, goes_on) in &events {
+                let line = Line { text, goes_on: *goes_on };
+                for written in [written(LineFormat::Text, true, line), written(LineFormat::Json, true, line)] {
+                    let one = written.strip_suffix('\n').unwrap();
+                    prop_assert!(!one.contains(is_harmful), "{one:?}");
+                    prop_assert!(written.len() < 100 << 10, "what the smallest file has room for");
+                }
+                let json: serde_json::Value = serde_json::from_str(&written(LineFormat::Json, true, line)).unwrap();
+                prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
+                prop_assert_eq!(json["cut"].as_bool(), goes_on.then_some(true));
+            }
+            // Put together again, the events are what was written.
+            let mut whole = String::new();
+            for (text, goes_on) in &events {
+                whole.push_str(text);
+                whole.push_str(if *goes_on { "" } else { "\n" });
+            }
+            let meant = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+            prop_assert_eq!(whole.trim_end_matches('\n'), meant.strip_suffix('\r').unwrap_or(&meant).trim_end_matches('\n'));
+        }
+    }
+}
