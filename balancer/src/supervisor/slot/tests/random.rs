@@ -68,6 +68,7 @@ struct Known {
 /// A slot with what its processes would be.
 struct World {
     slot: Slot,
+    rules: Arc<config::Pool>,
     now: Instant,
     alive: BTreeMap<u64, Known>,
     newest: u64,
@@ -76,7 +77,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (slot, now) = slot();
-        Self { slot, now, alive: BTreeMap::new(), newest: 0 }
+        Self { slot, rules: Arc::new(rules()), now, alive: BTreeMap::new(), newest: 0 }
     }
 
     fn choose(&self, which: usize) -> Option<u64> {
@@ -92,7 +93,7 @@ impl World {
                 self.alive.values_mut().for_each(|known| known.may_be_killed = true);
                 Event::Kill
             }
-            Command::Replace => Event::Replace { rules: Arc::new(rules()), generation: 2, cause: Cause::Order },
+            Command::Replace => Event::Replace { rules: Arc::clone(&self.rules), generation: 2, cause: Cause::Order },
             Command::Abandon => Event::Abandon,
             Command::Postpone(which) => {
                 // Only one that was not started yet can be.
@@ -165,17 +166,17 @@ impl World {
                     let known = self.alive.get_mut(&n).expect("only the living are told");
                     assert_eq!(known.told.replace(self.now), None, "told twice");
                     if let Some(since) = known.drain_since {
-                        let is_late = self.now - since >= rules().drain_timeout;
+                        let is_late = self.now - since >= self.rules.drain_timeout;
                         assert!(known.gate_opened || is_late, "told while connections could reach it");
                     }
                 }
                 Effect::Cut(n) => {
                     let since = self.alive[&n].drain_since.expect("only what drains is cut");
-                    assert!(self.now - since >= rules().drain_timeout, "cut before the deadline");
+                    assert!(self.now - since >= self.rules.drain_timeout, "cut before the deadline");
                 }
                 Effect::Kill(n) => {
                     let known = &self.alive[&n];
-                    let had_time = known.told.is_some_and(|told| self.now - told >= rules().kill_timeout);
+                    let had_time = known.told.is_some_and(|told| self.now - told >= self.rules.kill_timeout);
                     assert!(had_time || known.may_be_killed, "killed without notice");
                 }
                 Effect::Quieten(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
