@@ -12,6 +12,12 @@ pub mod code {
     pub const NO_MASTER: u8 = 3;
     /// No such pool or worker.
     pub const NO_TARGET: u8 = 4;
+    /// It was not over in the time that was given. It goes on.
+    pub const TIMED_OUT: u8 = 5;
+    /// Refused: busy, or not possible; nothing was changed.
+    pub const REFUSED: u8 = 6;
+    /// It runs, but not as it should.
+    pub const DEGRADED: u8 = 7;
     /// The configuration is invalid (sysexits' `EX_CONFIG`; systemd prints it by name).
     pub const CONFIG: u8 = 78;
 }

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use prometheus::Registry;
+use tokio::sync::mpsc;
 
 use super::collector::Collector;
+use super::orders::Ordered;
 use super::requests::Requests;
 use super::usage::Sampler;
 use crate::pool::Pool;
@@ -31,6 +33,7 @@ pub struct Master {
 pub struct Context {
     pub(super) source: Arc<Source>,
     pub(super) registry: Registry,
+    pub(super) orders: Option<mpsc::Sender<Ordered>>,
 }
 
 /// What API, metrics and page read: one source, so that they cannot disagree.
@@ -52,7 +55,14 @@ impl Context {
         let source = Source { master, pools, requests: Requests::default(), sampler: Sampler::default() };
         let source = Arc::new(source);
         registry.register(Box::new(Collector::new(Arc::clone(&source))?))?;
-        Ok(Self { source, registry })
+        Ok(Self { source, registry, orders: None })
+    }
+
+    /// Passes the orders that come on the control socket to `orders`; without this all are refused.
+    #[must_use]
+    pub fn with_orders(mut self, orders: mpsc::Sender<Ordered>) -> Self {
+        self.orders = Some(orders);
+        self
     }
 }
 

@@ -8,12 +8,26 @@
 //! | `/metrics` | for Prometheus; [`catalog`](crate::stats::catalog) lists them |
 //! | `/api/v1/state` | [`view::State`] as JSON |
 //!
-//! All of it only reads. Page, metrics and API are made from the same atomics and the same published status, so they
-//! cannot disagree.
+//! All of these only read. Page, metrics and API are made from the same atomics and the same published status, so they
+//! cannot disagree. Orders are given by `POST`, and taken on the control socket only:
+//!
+//! | path | body | what |
+//! |---|---|---|
+//! | `/api/v1/reload` | | read the configuration again, new workers for every pool |
+//! | `/api/v1/pools/NAME/reload` | | the same for one |
+//! | `/api/v1/pools/NAME/scale` | `{"workers": 4}`, `"+1"`, `"-1"`, `"max"`, `"auto"` | change the number of workers |
+//! | `/api/v1/pools/NAME/restart`, `stop`, `start` | `{"slots": "0-3"}`, else all | what the word says |
+//! | `/api/v1/shutdown` | `{"now": true}`, else after a drain | end the master |
+//!
+//! What is begun is answered by a stream of [`view::Line`]s, one JSON object each, as it goes on; a client that goes away
+//! stops nothing. What is refused is a problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes
+//! in the configuration, 503 stopping.
 
 mod collector;
 mod context;
 pub mod door;
+mod exchange;
+pub mod orders;
 mod page;
 mod requests;
 mod respond;

@@ -1,5 +1,6 @@
 //! The routes, and how many requests each has answered.
 
+use crate::pool::operation::Verb;
 use crate::stats::Counter;
 
 /// Where a request goes. The list is fixed: a label of a metric never comes from a request.
@@ -11,13 +12,43 @@ pub(super) enum Route {
     Readyz,
     Metrics,
     State,
+    Reload,
+    Scale,
+    Restart,
+    Stop,
+    Start,
+    Shutdown,
     /// No such path.
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 7] =
-        [Route::Page, Route::Style, Route::Livez, Route::Readyz, Route::Metrics, Route::State, Route::Other];
+    pub(super) const ALL: [Route; 13] = [
+        Route::Page,
+        Route::Style,
+        Route::Livez,
+        Route::Readyz,
+        Route::Metrics,
+        Route::State,
+        Route::Reload,
+        Route::Scale,
+        Route::Restart,
+        Route::Stop,
+        Route::Start,
+        Route::Shutdown,
+        Route::Other,
+    ];
+
+    /// The route of what is done to pools.
+    pub(super) const fn of_verb(verb: Verb) -> Self {
+        match verb {
+            Verb::Reload => Route::Reload,
+            Verb::Scale => Route::Scale,
+            Verb::Restart => Route::Restart,
+            Verb::Stop => Route::Stop,
+            Verb::Start => Route::Start,
+        }
+    }
 
     /// The word in metrics.
     pub(super) const fn name(self) -> &'static str {
@@ -28,6 +59,12 @@ impl Route {
             Route::Readyz => "readyz",
             Route::Metrics => "metrics",
             Route::State => "state",
+            Route::Reload => Verb::Reload.name(),
+            Route::Scale => Verb::Scale.name(),
+            Route::Restart => Verb::Restart.name(),
+            Route::Stop => Verb::Stop.name(),
+            Route::Start => Verb::Start.name(),
+            Route::Shutdown => "shutdown",
             Route::Other => "other",
         }
     }
@@ -38,6 +75,11 @@ impl Route {
             Route::Page | Route::Style | Route::Livez => &[200, 403, 405, 413],
             Route::Readyz => &[200, 403, 405, 413, 503],
             Route::Metrics | Route::State => &[200, 403, 405, 413, 500],
+            Route::Reload => &[200, 400, 403, 404, 405, 408, 409, 413, 415, 422, 503],
+            Route::Scale | Route::Restart | Route::Stop | Route::Start => {
+                &[200, 400, 403, 404, 405, 408, 409, 413, 415, 503]
+            }
+            Route::Shutdown => &[200, 400, 403, 405, 408, 409, 413, 415, 503],
             Route::Other => &[403, 404, 413],
         }
     }

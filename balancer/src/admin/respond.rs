@@ -1,13 +1,16 @@
 //! Answers: a body with its type, and the headers that all of them carry.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-/// An answer, whole in memory.
-pub(super) type Answer = Response<Full<Bytes>>;
+use super::orders::Lines;
+use super::view::Problem;
+
+/// An answer: whole in memory, or lines that are written as they come.
+pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
 
 /// What a browser may do with any answer: show it, with our own style sheet, and nothing else.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
@@ -25,7 +28,16 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 
 /// A body of that type.
 pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    with_headers(status, kind, Either::Left(Full::new(body.into())))
+}
+
+/// Lines of JSON, each an object, written as they come.
+pub(super) fn lines(lines: Lines) -> Answer {
+    with_headers(StatusCode::OK, "application/x-ndjson", Either::Right(lines))
+}
+
+fn with_headers(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, Lines>) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -48,14 +60,25 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 
 /// An error, as a problem document (RFC 9457). `detail` is ours: nothing of the request is repeated.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let document = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    body(status, "application/problem+json", document.to_string())
+    problem_with(status, detail, None)
 }
 
-/// Method not allowed: says which ones are.
-pub(super) fn wrong_method(allowed: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path can only be read");
+/// The same with what to do.
+pub(super) fn problem_with(status: StatusCode, detail: &str, hint: Option<String>) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error").to_owned();
+    let document = Problem { title, status: status.as_u16(), detail: detail.to_owned(), hint };
+    body(status, "application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+}
+
+/// Method not allowed: says which ones are, and why.
+pub(super) fn wrong_method(allowed: &'static str, why: &str) -> Answer {
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, why);
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// The same answer, after which the connection ends: what the client still sends is not read.
+pub(super) fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }

@@ -1,56 +1,64 @@
 //! From a request to an answer.
 
 use hyper::body::Body;
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode, Version};
 use prometheus::TextEncoder;
 
 use super::context::Context;
+use super::exchange::{Entrance, Exchange};
+use super::orders::Path;
 use super::requests::Route;
-use super::respond::{self, Answer};
-use super::{page, snapshot};
-
-/// Where a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entrance {
-    /// The admin port, which any program of this machine reaches, and any page that a browser on it shows.
-    Port,
-    /// The control socket, which only our user reaches.
-    Control,
-}
+use super::respond::{self, Answer, closing};
+use super::{orders, page, snapshot};
 
 /// Answers a request and counts it.
-pub(super) fn answer<B: Body>(context: &Context, entrance: Entrance, request: &Request<B>) -> Answer {
-    let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
-    let route = match path.as_slice() {
-        [""] => Route::Page,
-        ["style.css"] => Route::Style,
-        ["livez"] => Route::Livez,
-        ["readyz"] => Route::Readyz,
-        ["metrics"] => Route::Metrics,
-        ["api", "v1", "state"] => Route::State,
-        _ => Route::Other,
+pub(super) async fn answer<B>(context: &Context, exchange: &Exchange, request: Request<B>) -> Answer
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let path = request.uri().path().to_owned();
+    let path: Vec<&str> = path.split('/').skip(1).collect();
+    let order = Path::of(&path);
+    let route = match (path.as_slice(), order) {
+        ([""], _) => Route::Page,
+        (["style.css"], _) => Route::Style,
+        (["livez"], _) => Route::Livez,
+        (["readyz"], _) => Route::Readyz,
+        (["metrics"], _) => Route::Metrics,
+        (["api", "v1", "state"], _) => Route::State,
+        (_, Some(Path::ReloadAll)) => Route::Reload,
+        (_, Some(Path::OnPool(_, verb))) => Route::of_verb(verb),
+        (_, Some(Path::Shutdown)) => Route::Shutdown,
+        (_, None) => Route::Other,
     };
-    let answer = respond_to(context, entrance, request, route);
+    let answer = match (exchange.entrance, order) {
+        (Entrance::Port, _) if !has_own_host(&request) => {
+            respond::problem(StatusCode::FORBIDDEN, "the Host header must be an IP address or localhost")
+        }
+        (Entrance::Port, Some(_)) => closing(respond::problem_with(
+            StatusCode::FORBIDDEN,
+            "orders are taken on the control socket only; this port can only be read",
+            Some("ask on the control socket, as the user that runs the master or as root".to_owned()),
+        )),
+        (Entrance::Control(peer), Some(order)) => orders::take(context, exchange, peer, order, request).await,
+        (_, None) => look(context, &request, route),
+    };
     context.source.requests.count(route, answer.status().as_u16());
     answer
 }
 
-fn respond_to<B: Body>(context: &Context, entrance: Entrance, request: &Request<B>, route: Route) -> Answer {
-    if entrance == Entrance::Port && !has_own_host(request) {
-        return respond::problem(StatusCode::FORBIDDEN, "the Host header must be an IP address or localhost");
-    }
+/// What is only looked at.
+fn look<B: Body>(context: &Context, request: &Request<B>, route: Route) -> Answer {
     if !request.body().is_end_stream() {
         // Nothing here takes a body. It is not read: the connection ends instead.
-        let mut answer = respond::problem(StatusCode::PAYLOAD_TOO_LARGE, "requests with a body are not taken");
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return answer;
+        return closing(respond::problem(StatusCode::PAYLOAD_TOO_LARGE, "requests with a body are not taken"));
     }
     match (request.method(), route) {
         (_, Route::Other) => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
         // hyper leaves out the body of an answer to HEAD.
         (&Method::GET | &Method::HEAD, route) => read(context, route),
-        _ => respond::wrong_method("GET, HEAD"),
+        _ => respond::wrong_method("GET, HEAD", "this path can only be read"),
     }
 }
 
@@ -71,7 +79,9 @@ fn read(context: &Context, route: Route) -> Answer {
             Err(_) => respond::problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
         },
         Route::State => respond::json(StatusCode::OK, &snapshot::state(source)),
-        Route::Other => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        Route::Reload | Route::Scale | Route::Restart | Route::Stop | Route::Start | Route::Shutdown | Route::Other => {
+            respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path")
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use super::context::Context;
-use super::routes::{self, Entrance};
+use super::exchange::{Entrance, Exchange, Peer};
+use super::routes;
 
 /// Connections open at once on each door; more wait in the kernel.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -57,14 +58,17 @@ pub async fn serve(
     });
     let port = async {
         if let Some(listener) = port {
-            let accept = async || listener.accept().await.map(|(stream, _)| Some(stream));
-            door(&context, Entrance::Port, &stop, accept).await;
+            let accept = async || listener.accept().await.map(|(stream, _)| Some((stream, Entrance::Port)));
+            door(&context, "port", &stop, accept).await;
         }
     };
     let control = async {
         if let Some(listener) = control {
-            let accept = async || listener.accept().await.map(|(stream, _)| is_trusted(&stream).then_some(stream));
-            door(&context, Entrance::Control, &stop, accept).await;
+            let accept = async || {
+                let (stream, _) = listener.accept().await?;
+                Ok(trusted(&stream).map(|peer| (stream, Entrance::Control(peer))))
+            };
+            door(&context, "control", &stop, accept).await;
         }
     };
     tokio::join!(port, control);
@@ -74,19 +78,19 @@ fn adopt<S, T>(listener: Option<S>, adopt: impl FnOnce(S) -> io::Result<T>) -> O
     adopt(listener?).inspect_err(|cause| error!(%cause, "an admin listener cannot be used")).ok()
 }
 
-/// Whether the process at the other end is of our user or root. The socket's mode says the same; this holds also where
+/// The process at the other end, if it is of our user or root. The socket's mode says the same; this holds also where
 /// somebody has changed it.
-fn is_trusted(stream: &tokio::net::UnixStream) -> bool {
+fn trusted(stream: &tokio::net::UnixStream) -> Option<Peer> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == own || peer.uid() == 0 => true,
+        Ok(peer) if peer.uid() == own || peer.uid() == 0 => Some(Peer { uid: peer.uid(), pid: peer.pid() }),
         Ok(peer) => {
             warn!(uid = peer.uid(), pid = peer.pid(), "another user's process was turned away from the control socket");
-            false
+            None
         }
         Err(cause) => {
             warn!(%cause, "a client of the control socket could not be identified and was turned away");
-            false
+            None
         }
     }
 }
@@ -94,9 +98,9 @@ fn is_trusted(stream: &tokio::net::UnixStream) -> bool {
 /// Accepts until `stop`; no error ends it. `None` is a client that is turned away.
 async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     context: &Arc<Context>,
-    entrance: Entrance,
+    name: &'static str,
     stop: &CancellationToken,
-    accept: impl AsyncFn() -> io::Result<Option<S>>,
+    accept: impl AsyncFn() -> io::Result<Option<(S, Entrance)>>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
@@ -111,7 +115,7 @@ async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             next = next => next,
         };
         match accepted {
-            Ok(Some(stream)) => {
+            Ok(Some((stream, entrance))) => {
                 let connection = connection(Arc::clone(context), entrance, stream, stop.clone());
                 connections.spawn(async move {
                     connection.await;
@@ -121,7 +125,7 @@ async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             Ok(None) => {}
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(cause) => {
-                warn!(%cause, ?entrance, "accept failed on the admin side");
+                warn!(%cause, door = name, "accept failed on the admin side");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(PAUSE) => {}
@@ -139,10 +143,9 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     stop: CancellationToken,
 ) {
-    let service = service_fn(|request| {
-        let answer = routes::answer(&context, entrance, &request);
-        async { Ok::<_, Infallible>(answer) }
-    });
+    let exchange = Exchange::new(entrance);
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(routes::answer(&context, &exchange, request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -158,8 +161,13 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         () = sleep(LIFE) => {}
     }
     connection.as_mut().graceful_shutdown();
-    if let Ok(ended) = timeout(LAST_ANSWER, connection).await {
-        log(ended);
+    loop {
+        match timeout(LAST_ANSWER, connection.as_mut()).await {
+            Ok(ended) => return log(ended),
+            // Who watches an order keeps the place until it is over: a reload may take longer than a connection's life.
+            Err(_) if exchange.is_under_way() && !stop.is_cancelled() => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -178,7 +186,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::admin::tests::{context, pool};
+    use crate::admin::tests::{context, context_of, pool};
 
     fn one_pool() -> Arc<Context> {
         context(vec![pool("api")], None, &Arc::default())
@@ -190,8 +198,13 @@ mod tests {
         let error = |errno: rustix::io::Errno| Err(io::Error::from(errno));
         use rustix::io::Errno;
         // From the back: the client comes last.
-        let script: Vec<io::Result<Option<DuplexStream>>> =
-            vec![Ok(Some(stream)), Ok(None), error(Errno::CONNABORTED), error(Errno::NFILE), error(Errno::MFILE)];
+        let script: Vec<io::Result<Option<(DuplexStream, Entrance)>>> = vec![
+            Ok(Some((stream, Entrance::Port))),
+            Ok(None),
+            error(Errno::CONNABORTED),
+            error(Errno::NFILE),
+            error(Errno::MFILE),
+        ];
         let script = Mutex::new(script);
         let accept = async || {
             let next = script.lock().unwrap().pop();
@@ -208,7 +221,7 @@ mod tests {
             stop.cancel();
             (answer, began.elapsed())
         };
-        let ((), (answer, elapsed)) = tokio::join!(door(&context, Entrance::Port, &stop, accept), asking);
+        let ((), (answer, elapsed)) = tokio::join!(door(&context, "port", &stop, accept), asking);
         assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
         assert!(elapsed >= 2 * PAUSE, "{elapsed:?}");
     }
@@ -240,5 +253,32 @@ mod tests {
         let served = connection(one_pool(), Entrance::Port, stream, CancellationToken::new());
         let ((), answers) = tokio::join!(served, asking);
         assert!((55..=65).contains(&answers), "{answers}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_that_takes_longer_than_a_connections_life_is_told_to_its_end() {
+        use crate::admin::orders::{Ordered, Told};
+
+        let (sender, mut orders) = tokio::sync::mpsc::channel(1);
+        let context = Arc::new(context_of(vec![pool("api")], None, &Arc::default()).with_orders(sender));
+        let (mut client, stream) = duplex(64 * 1024);
+        let carrying_out = async {
+            let Ordered { reply, .. } = orders.recv().await.unwrap();
+            for _ in 0..5 {
+                reply.send(Told::Stopping).unwrap();
+                sleep(LIFE).await;
+            }
+        };
+        let asking = async {
+            client.write_all(b"POST /api/v1/shutdown HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let entrance = Entrance::Control(Peer { uid: 0, pid: None });
+        let served = connection(context, entrance, stream, CancellationToken::new());
+        let ((), answer, ()) = tokio::join!(served, asking, carrying_out);
+        assert_eq!(answer.matches("stopping").count(), 5, "{answer}");
+        assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
     }
 }

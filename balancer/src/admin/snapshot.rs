@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::context::Source;
 use super::usage::Sample;
-use super::view;
-use crate::pool::{CheckStatus, ExitStatus, Pool, PoolStatus, SlotState, WorkerStatus};
+use super::{orders, view};
+use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::{Gate, SlotId};
 
 /// The whole master at one moment.
@@ -95,6 +95,8 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
         accepted: observed.then(|| pool.stats.accepted.get()),
         active: observed.then(|| pool.stats.active.get()),
         refused: observed.then(|| pool.stats.refused.iter().map(|counter| counter.get()).sum()),
+        operation: status.operation.map(|verb| verb.name().to_owned()),
+        last_report: status.last_report.as_deref().map(orders::report),
         workers: status.workers.iter().map(|worker| worker_view(pool, worker, sample)).collect(),
     }
 }
@@ -108,6 +110,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         slot: worker.slot.0,
         state: worker.state.name().to_owned(),
         state_seconds: seconds_since(worker.since),
+        generation: worker.generation,
         pid: worker.pid,
         up_seconds: worker.started.filter(|_| worker.pid.is_some()).map(seconds_since),
         endpoint: worker.endpoint.as_ref().map(ToString::to_string),
@@ -120,6 +123,17 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         memory_bytes: usage.map(|usage| usage.resident_bytes),
         last_exit: worker.last_exit.as_ref().map(exit_view),
         last_check: worker.last_check.as_ref().map(check_view),
+        others: worker.others.iter().map(|other| other_view(other, observed)).collect(),
+    }
+}
+
+fn other_view(other: &OtherStatus, observed: bool) -> view::Other {
+    view::Other {
+        state: other.state.name().to_owned(),
+        generation: other.generation,
+        pid: other.pid,
+        up_seconds: seconds_since(other.started),
+        active: observed.then_some(other.active as u64),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The JSON shapes shared by API, page and CLI. Base units; unknown keys may appear in later versions.
 
+mod operation;
+
 use serde::{Deserialize, Serialize};
+
+pub use operation::{Connections, Event, Line, Problem, Report};
 
 /// `GET /api/v1/state`: the whole master at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +57,12 @@ pub struct Pool {
     pub active: Option<i64>,
     /// Clients turned away since start.
     pub refused: Option<u64>,
+    /// What is being done to it by order: `reload`, `scale`, `restart`, `stop` or `start`.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// The last order that was carried out.
+    #[serde(default)]
+    pub last_report: Option<Report>,
     /// One entry a slot.
     pub workers: Vec<Worker>,
 }
@@ -66,6 +76,9 @@ pub struct Worker {
     pub state: String,
     /// Seconds in that state.
     pub state_seconds: f64,
+    /// The generation of its process, or of its last one.
+    #[serde(default)]
+    pub generation: u64,
     /// The process, while there is one.
     pub pid: Option<u32>,
     /// Seconds since that process was started.
@@ -90,6 +103,24 @@ pub struct Worker {
     pub last_exit: Option<Exit>,
     /// What the last probe said.
     pub last_check: Option<Check>,
+    /// Further processes in this slot: the one that is coming, those that are leaving.
+    #[serde(default)]
+    pub others: Vec<Other>,
+}
+
+/// A process in a slot beside the one that serves it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Other {
+    /// `starting` for one that comes, `draining` or `stopping` for one that goes.
+    pub state: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The process, once it exists.
+    pub pid: Option<u32>,
+    /// Seconds since it was started.
+    pub up_seconds: f64,
+    /// Connections it still has; null where the workers accept.
+    pub active: Option<u64>,
 }
 
 /// How a process ended.

@@ -50,14 +50,22 @@ pub(crate) fn note(worker: &view::Worker) -> String {
 /// The text without what could move a terminal's cursor or the order of letters: control characters and the invisible
 /// ones that change direction are written as escapes. At most 200 characters.
 pub(crate) fn escape(text: &str) -> String {
-    const LONGEST: usize = 200;
+    escape_within(text, 200)
+}
+
+/// The same for a line of our own that quotes something: at most 2,000 characters.
+pub(crate) fn escape_long(text: &str) -> String {
+    escape_within(text, 2000)
+}
+
+fn escape_within(text: &str, longest: usize) -> String {
     let is_safe = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let mut safe = String::new();
     for (i, c) in text.chars().enumerate() {
-        if i == LONGEST {
+        if i == longest {
             safe.push('…');
             break;
         }

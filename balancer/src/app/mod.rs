@@ -3,11 +3,15 @@
 //! Start: everything that can fail is opened first (control socket, public listeners, admin port), so that a master that
 //! cannot run has started nothing. Stop: `/readyz` says 503, the public listeners are emptied and closed, connections
 //! finish until the drain deadline, workers are ended, and the admin port goes last so that all of it can be watched.
+//! Between them: orders from the control socket and SIGHUP, which the desk carries out by asking the supervisors.
 
 mod banner;
+mod desk;
 mod listen;
+mod reread;
 mod signals;
 mod stop;
+mod watch;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -31,7 +35,11 @@ use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
 use crate::supervisor::{Connections, Resources, SpawnBudget, Supervisor};
+use desk::Desk;
 use signals::Signals;
+use watch::Inbox;
+
+pub use reread::Reread;
 
 /// What the master is to run, and where that was said.
 #[derive(Clone, Debug)]
@@ -40,6 +48,8 @@ pub struct Plan {
     pub config: Config,
     /// For the banner.
     pub origin: Origin,
+    /// How it is loaded again at a reload.
+    pub reread: Reread,
 }
 
 /// Where a configuration came from.
@@ -73,7 +83,7 @@ pub(crate) struct Running {
 }
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
-    let Plan { config, origin } = plan;
+    let Plan { config, origin, reread } = plan;
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
@@ -92,7 +102,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let threads = config.master.threads.resolve(cpus);
     let max_connections = config.master.max_connections.unwrap_or_else(|| connections_within(files.raised));
     let serve = |(pool, listeners)| Served::new(pool, listeners, cpus, threads);
-    let served: Vec<Served> = std::iter::zip(config.pools, public).map(serve).collect();
+    let served: Vec<Served> = std::iter::zip(config.pools.clone(), public).map(serve).collect();
     let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
 
     let is_stopping = Arc::new(AtomicBool::new(false));
@@ -105,9 +115,14 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     };
     banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
     let admin_stop = CancellationToken::new();
-    let admin_thread = start_admin(master, &pools, admin_listener, door.as_ref(), &admin_stop)?;
+    let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
+    let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread);
+    let inbox = Inbox { orders: inbox, desk, asks };
+    let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());
+    let context = context.map_err(cannot("register the metrics"))?.with_orders(orders);
+    let admin_thread = start_admin(context, admin_listener, door.as_ref(), &admin_stop)?;
 
-    let (reports, inbox) = mpsc::unbounded_channel();
+    let (reports, reported) = mpsc::unbounded_channel();
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
     let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
@@ -124,9 +139,9 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     };
     let running = std::iter::zip(pools, inherited).enumerate().map(start).collect::<std::io::Result<Vec<_>>>();
     let running = running.map_err(cannot("hand the listeners to the workers"))?;
-    tokio::spawn(pass_on(inbox, running.iter().map(|one| one.supervisor.informer()).collect()));
+    tokio::spawn(pass_on(reported, running.iter().map(|one| one.supervisor.informer()).collect()));
 
-    let result = stop::run_until_stopped(running, &data, signals, &is_stopping).await;
+    let result = stop::run_until_stopped(running, &data, signals, inbox, &is_stopping).await;
     admin_stop.cancel();
     let _ = admin_thread.join();
     result
@@ -196,14 +211,11 @@ async fn pass_on(mut inbox: mpsc::UnboundedReceiver<Report>, informers: Vec<crat
 }
 
 fn start_admin(
-    master: admin::Master,
-    pools: &[Arc<Pool>],
+    context: admin::Context,
     tcp: Option<std::net::TcpListener>,
     door: Option<&ControlDoor>,
     stop: &CancellationToken,
 ) -> Result<std::thread::JoinHandle<()>, Failure> {
-    let context = admin::Context::new(master, pools.to_vec(), prometheus::Registry::new());
-    let context = context.map_err(cannot("register the metrics"))?;
     let control = door.map(ControlDoor::listener).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(cannot("start the admin runtime"))?;

@@ -33,11 +33,11 @@ impl Signals {
         })
     }
 
-    /// Resolves at the next request to stop, with the signal's number. Cancel safe.
+    /// Resolves at the next request. Cancel safe.
     ///
-    /// What repeats the first request within a moment is the same one: a terminal's Ctrl-C also comes by way of the program
-    /// that started us, and a terminal that closes sends more than one SIGHUP.
-    pub(super) async fn stop(&mut self) -> i32 {
+    /// What repeats the first request to stop within a moment is the same one: a terminal's Ctrl-C also comes by way of the
+    /// program that started us, and a terminal that closes sends more than one SIGHUP.
+    pub(super) async fn next(&mut self) -> Asked {
         loop {
             let signal = tokio::select! {
                 _ = self.terminate.recv() => libc::SIGTERM,
@@ -45,19 +45,40 @@ impl Signals {
                 _ = self.hangup.recv() => libc::SIGHUP,
             };
             match (signal, self.asked) {
-                (libc::SIGHUP, None) if !self.had_terminal || has_terminal() => {
-                    tracing::warn!("SIGHUP: reload is not in this version; nothing was changed");
-                }
+                (libc::SIGHUP, None) if !self.had_terminal || has_terminal() => return Asked::Reload,
                 (_, None) => {
                     self.asked = Some(Instant::now());
-                    return signal;
+                    return Asked::Stop(signal);
                 }
                 (libc::SIGHUP, Some(_)) => {}
                 (_, Some(asked)) if asked.elapsed() < SAME_REQUEST => {}
-                (_, Some(_)) => return signal,
+                (_, Some(_)) => return Asked::Stop(signal),
             }
         }
     }
+
+    /// A stop was asked for by other means: the next signal is a second request.
+    pub(super) fn note_stop(&mut self) {
+        self.asked.get_or_insert_with(Instant::now);
+    }
+
+    /// Resolves at the next request to stop, with the signal's number, after a first one. Cancel safe.
+    pub(super) async fn stop(&mut self) -> i32 {
+        loop {
+            if let Asked::Stop(signal) = self.next().await {
+                return signal;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To stop, by the signal's number; after a first such request, at once.
+    Stop(i32),
+    /// To read the configuration again and replace the workers.
+    Reload,
 }
 
 /// As process 1 of a container every orphan in it becomes our child: reaps them as they end, without touching our own.

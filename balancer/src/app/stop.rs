@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::Running;
 use super::signals::Signals;
-use crate::dispatch::DataThreads;
+use super::watch::{End, Inbox};
+use crate::dispatch::{DataThreads, Drained};
 use crate::failure::Failure;
 use crate::os::child::signal_name;
 use crate::supervisor::Order;
@@ -17,44 +18,56 @@ use crate::supervisor::Order;
 const FORCED: Duration = Duration::from_secs(5);
 
 /// How it ended.
-enum End {
+enum Ending {
     /// Every worker has ended.
-    Stopped(Result<(), Failure>),
-    /// A second signal came, with its number.
+    Stopped(Result<(), Failure>, Drained),
+    /// It was asked for a second time, by this signal or what counts as one.
     Forced(i32),
 }
 
-/// Waits for a signal, or for a pool that gave up; then stops everything.
+/// Carries out orders until a signal or an order ends it, or a pool gives up; then stops everything.
 pub(super) async fn run_until_stopped(
     mut running: Vec<Running>,
     data: &DataThreads,
     mut signals: Signals,
+    mut inbox: Inbox,
     is_stopping: &AtomicBool,
 ) -> Result<ExitCode, Failure> {
-    let gave_up = tokio::select! {
-        signal = signals.stop() => {
-            tracing::info!(signal = %named(signal), "stopping: finishing open connections (again to stop at once)");
-            None
-        }
-        (index, result) = first_ended(&mut running) => {
-            running.swap_remove(index);
-            result.err()
-        }
-    };
+    let (end, mut waiting) = inbox.until_end(&mut running, &mut signals).await;
     is_stopping.store(true, Ordering::SeqCst);
-    let is_hopeless = gave_up.is_some();
-    let end = tokio::select! {
-        result = stop_all(&mut running, data, is_hopeless) => End::Stopped(result),
-        signal = signals.stop() => End::Forced(signal),
-    };
+    let (mut gave_up, mut is_at_once) = (None, false);
     match end {
-        End::Stopped(result) => gave_up.map_or(result, Err).map(|()| ExitCode::SUCCESS),
-        End::Forced(signal) => {
+        End::Signal(signal) => {
+            tracing::info!(signal = %named(signal), "stopping: finishing open connections (again to stop at once)");
+        }
+        End::Order { now: false } => tracing::info!("stopping by order: finishing open connections"),
+        End::Order { now: true } => is_at_once = true,
+        End::GaveUp(index, result) => {
+            running.swap_remove(index);
+            gave_up = result.err();
+        }
+    }
+    let is_hopeless = gave_up.is_some();
+    let is_observed = running.iter().any(|one| one.pool.is_observed());
+    let ending = tokio::select! {
+        biased;
+        () = std::future::ready(()), if is_at_once => Ending::Forced(libc::SIGTERM),
+        (result, drained) = stop_all(&mut running, data, is_hopeless) => Ending::Stopped(result, drained),
+        signal = signals.stop() => Ending::Forced(signal),
+        () = inbox.until_forced(&mut waiting) => Ending::Forced(libc::SIGTERM),
+    };
+    match ending {
+        Ending::Stopped(result, drained) => {
+            waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
+            gave_up.map_or(result, Err).map(|()| ExitCode::SUCCESS)
+        }
+        Ending::Forced(signal) => {
             tracing::warn!(signal = %named(signal), "stopping at once");
             data.cut_now();
             order_all(&running, Order::Kill);
             // What cannot be killed is the guardian's, and then the kernel's.
             let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
+            waiting.tell(None);
             ended.unwrap_or(Ok(()))?;
             Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)))
         }
@@ -62,7 +75,7 @@ pub(super) async fn run_until_stopped(
 }
 
 /// The first pool that ends by itself, which it only does by giving up.
-async fn first_ended(running: &mut [Running]) -> (usize, Result<(), Failure>) {
+pub(super) async fn first_ended(running: &mut [Running]) -> (usize, Result<(), Failure>) {
     let ends = running
         .iter_mut()
         .enumerate()
@@ -80,7 +93,7 @@ async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
     .await
 }
 
-async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: bool) -> Result<(), Failure> {
+async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: bool) -> (Result<(), Failure>, Drained) {
     order_all(running, Order::Close);
     let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
@@ -95,7 +108,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
         tracing::info!(finished = drained.finished, "all connections finished");
     }
     order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
-    all_ended(running).await
+    (all_ended(running).await, drained)
 }
 
 fn order_all(running: &[Running], order: Order) {

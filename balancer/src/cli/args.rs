@@ -1,5 +1,7 @@
 //! The commands and their flags, as clap sees them.
 
+mod orders;
+
 use std::path::PathBuf;
 
 use clap::builder::StyledStr;
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;
 use crate::strategy;
+
+pub(super) use orders::{Reload, Scale, Shutdown, Status, Targeted, Watching};
 
 /// One public port, N workers of any program kept alive behind it.
 ///
@@ -31,7 +35,8 @@ Examples:
   roundelay run -- node app.js               as many copies as fit this machine
   roundelay run -l :80 -i 4 -- ./server      four workers behind port 80
   roundelay config check                     what is wrong with ./roundelay.toml
-  roundelay list                             what the running master does";
+  roundelay list                             what the running master does
+  roundelay reload                           after a change of the file or program";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -43,6 +48,20 @@ pub(super) enum Command {
     /// Show pools and workers of the running master
     #[command(visible_aliases = ["ls", "ps"])]
     List(List),
+    /// Say in one screen whether all is well; so does the exit code
+    Status(Status),
+    /// Read the configuration again and replace the workers, none lost
+    Reload(Reload),
+    /// Change how many workers a pool has
+    Scale(Scale),
+    /// Drain workers, end them and start them again
+    Restart(Targeted),
+    /// Drain workers and end them; they stay stopped
+    Stop(Targeted),
+    /// Start stopped workers
+    Start(Targeted),
+    /// Stop everything and end the master
+    Shutdown(Shutdown),
     /// Exit with 0 if the running master is ready
     Healthcheck,
     /// Check or show the configuration
@@ -262,91 +281,4 @@ pub(super) struct Show {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(words: &[&str]) -> Result<Cli, clap::error::ErrorKind> {
-        Cli::try_parse_from([&["roundelay"], words].concat()).map_err(|error| error.kind())
-    }
-
-    fn run(words: &[&str]) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
-        let cli = parse(&[&["run"], words].concat()).expect("valid");
-        let Some(Command::Run(run)) = cli.command else { panic!("not run") };
-        let given = run.options.flags(cli.control.as_deref()).into_iter().filter(|(_, words)| !words.is_empty());
-        (given.map(|(flag, words)| (flag.name, words)).collect(), run.command)
-    }
-
-    #[test]
-    fn the_definitions_are_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn short_help_fits_a_screen() {
-        let mut command = Cli::command().term_width(80);
-        command.build();
-        let all = command
-            .get_subcommands()
-            .flat_map(|sub| std::iter::once(sub.clone()).chain(sub.get_subcommands().cloned()));
-        for mut one in std::iter::once(command.clone()).chain(all) {
-            let help = one.render_help().to_string();
-            let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-            assert!(
-                help.lines().count() <= 40 && widest <= 80,
-                "{} lines, {widest} wide:\n{help}",
-                help.lines().count()
-            );
-            let long = one.render_long_help().to_string();
-            assert!(long.lines().all(|line| line.chars().count() <= 80), "{long}");
-        }
-    }
-
-    #[test]
-    fn every_flag_of_the_key_table_is_a_flag_of_run() {
-        let command = Cli::command();
-        let run = command.find_subcommand("run").expect("run");
-        for flag in FLAGS {
-            let known = run.get_arguments().chain(command.get_arguments()).any(|arg| arg.get_long() == Some(flag.name));
-            assert!(known, "--{}", flag.name);
-            let (given, _) = run_one(flag.name);
-            assert_eq!(given, [(flag.name, vec!["x".to_owned()])]);
-        }
-    }
-
-    fn run_one(name: &str) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
-        run(&[&format!("--{name}"), "x"])
-    }
-
-    #[test]
-    fn a_negative_count_is_a_value_and_what_follows_two_dashes_the_program() {
-        let (given, command) =
-            run(&["-i", "-1", "-l", ":80", "-l", "[::1]:81", "--", "node", "app.js", "--workers", "7"]);
-        let word = |text: &str| text.to_owned();
-        assert_eq!(given, [("listen", vec![word(":80"), word("[::1]:81")]), ("workers", vec![word("-1")])]);
-        assert_eq!(command, ["node", "app.js", "--workers", "7"]);
-        assert_eq!(run(&["--workers=-1"]).0, run(&["--workers", "-1"]).0);
-        assert_eq!(run(&["-i-1"]).0, run(&["-i", "-1"]).0);
-    }
-
-    #[test]
-    fn wrong_usage_is_refused() {
-        use clap::error::ErrorKind as Kind;
-        assert_eq!(parse(&["rnu"]).err(), Some(Kind::InvalidSubcommand));
-        assert_eq!(parse(&["run", "--lisen", ":80"]).err(), Some(Kind::UnknownArgument));
-        assert_eq!(parse(&["run", "node", "app.js"]).err(), Some(Kind::UnknownArgument));
-        assert_eq!(parse(&["list", "-o", "yaml"]).err(), Some(Kind::InvalidValue));
-        assert_eq!(parse(&["-V"]).err(), Some(Kind::DisplayVersion));
-    }
-
-    #[test]
-    fn list_has_short_names_and_takes_the_socket_before_or_behind() {
-        for words in [["list", "--json"], ["ls", "-ojson"], ["ps", "--output=json"]] {
-            let cli = parse(&words).expect("valid");
-            assert!(matches!(cli.command, Some(Command::List(list)) if list.is_json()));
-        }
-        for words in [["--control", "/x", "ls"], ["ls", "--control", "/x"]] {
-            assert_eq!(parse(&words).expect("valid").control.as_deref(), Some("/x"));
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Asks a running master over HTTP: on its control socket, or at `http://HOST:PORT`.
 
+mod post;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, code};
+
+pub(super) use post::{Answer, post};
 
 /// For one question, from connect to the answer's last byte.
 const DEADLINE: Duration = Duration::from_secs(5);

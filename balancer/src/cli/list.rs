@@ -2,72 +2,41 @@
 
 mod table;
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use bytes::Bytes;
-
-use super::client;
-use crate::admin::view::State;
-use crate::failure::{Failure, code};
+use super::state;
+use crate::failure::Failure;
 
 /// Prints what the master at `control` says of its pools and workers; with `json` its own words, a
-/// [`State`] on one line.
+/// [`State`](crate::admin::view::State) on one line.
 ///
 /// # Errors
 ///
-/// With [`code::NO_MASTER`] if there is none, [`code::FAILED`] if its answer makes no sense.
+/// With [`code::NO_MASTER`](crate::failure::code::NO_MASTER) if there is none,
+/// [`code::FAILED`](crate::failure::code::FAILED) if its answer makes no sense.
 pub(super) fn run(control: &Path, json: bool) -> Result<ExitCode, Failure> {
-    let (state, received) = fetch(control)?;
+    let (state, received) = state::fetch(control)?;
     // As received: keys that this version does not know are kept.
-    let printed = if json { print(&[&received, b"\n"]) } else { print(&[table::render(&state).as_bytes()]) };
-    match printed {
-        // The reader has seen enough (`| head -1`).
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::new(code::FAILED, "cannot write to standard output").cause(error)),
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    match json {
+        true => state::print(&[&received, b"\n"])?,
+        false => state::print(&[table::render(&state).as_bytes()])?,
     }
-}
-
-/// The state, read and as received.
-fn fetch(control: &Path) -> Result<(State, Bytes), Failure> {
-    let reply = client::get(control, "/api/v1/state")?;
-    let failed = |cause: String| {
-        let hint = "is another program listening there, or a master of another version?";
-        Failure::new(code::FAILED, format!("the answer from {} is not a master's state", control.display()))
-            .cause(cause)
-            .hint(hint)
-    };
-    if reply.status != 200 {
-        return Err(failed(format!("HTTP status {}", reply.status)));
-    }
-    let state: State = serde_json::from_slice(&reply.body).map_err(|error| failed(error.to_string()))?;
-    if state.schema != State::SCHEMA {
-        return Err(failed(format!("its schema is `{}`, expected `{}`", state.schema.escape_debug(), State::SCHEMA)));
-    }
-    Ok((state, reply.body))
-}
-
-/// Colours are left out where they would not be seen as such.
-fn print(parts: &[&[u8]]) -> std::io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    for part in parts {
-        out.write_all(part)?;
-    }
-    out.flush()
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::tests::{Server, pool};
+    use crate::admin::view::State;
+    use crate::failure::code;
 
     #[test]
     fn a_running_master_is_listed_by_socket_and_by_address() {
         let server = Server::start(vec![pool("api")]);
         for control in [server.control.clone(), format!("http://{}", server.port).into()] {
-            let (state, received) = fetch(&control).unwrap();
+            let (state, received) = state::fetch(&control).unwrap();
             assert_eq!((state.pools[0].name.as_str(), state.pools[0].workers.len()), ("api", 2));
             assert_eq!(serde_json::from_slice::<serde_json::Value>(&received).unwrap()["schema"], State::SCHEMA);
             assert!(table::render(&state).contains("last exit: exit code 3, "));

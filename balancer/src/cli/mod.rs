@@ -7,7 +7,11 @@ mod healthcheck;
 mod internal;
 mod list;
 mod log;
+mod order;
 mod run;
+mod state;
+mod status;
+mod target;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,6 +19,7 @@ use std::process::ExitCode;
 
 use crate::config::{Control, Problems};
 use crate::failure::{Failure, code};
+use crate::pool::operation::Verb;
 use args::{Cli, Command, ConfigCommand};
 
 /// Runs the program.
@@ -64,6 +69,13 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Config(ConfigCommand::Check(check))) => config_cmd::check(check, control),
         Some(Command::Config(ConfigCommand::Show(show))) => config_cmd::show(show, control),
         Some(Command::List(list)) => Ok(list::run(&control_path(control)?, list.is_json())?),
+        Some(Command::Status(status)) => Ok(status::run(&control_path(control)?, status)?),
+        Some(Command::Reload(reload)) => Ok(order::reload(&control_path(control)?, reload)?),
+        Some(Command::Scale(scale)) => Ok(order::scale(&control_path(control)?, scale)?),
+        Some(Command::Restart(on)) => Ok(order::targeted(&control_path(control)?, Verb::Restart, on)?),
+        Some(Command::Stop(on)) => Ok(order::targeted(&control_path(control)?, Verb::Stop, on)?),
+        Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),
+        Some(Command::Shutdown(shutdown)) => Ok(order::shutdown(&control_path(control)?, shutdown)?),
         Some(Command::Healthcheck) => Ok(healthcheck::run(&control_path(control)?)?),
     }
 }

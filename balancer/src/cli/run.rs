@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::{Demo, FileArg, Options, Run};
 use super::{End, log, print_problems};
-use crate::app::{self, Origin, Plan};
+use crate::app::{self, Origin, Plan, Reread};
 use crate::config::{self, Loaded, Program, Source, Sources};
 use crate::failure::{Failure, code};
 use crate::output::Output;
@@ -37,7 +37,12 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
         Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
     })?;
     log::start(&loaded.config.log, output.log());
-    let ended = app::run(Plan { config: loaded.config, origin: asked.origin }, &output);
+    let plan = Plan {
+        config: loaded.config,
+        origin: asked.origin,
+        reread: Reread { sources: asked.sources, file: asked.file },
+    };
+    let ended = app::run(plan, &output);
     output.flush();
     Ok(ended?)
 }
@@ -51,6 +56,8 @@ fn name(options: &Options, env: &[(String, String)]) -> Option<String> {
 pub(super) struct Asked {
     pub(super) sources: Sources,
     pub(super) origin: Origin,
+    /// Where the file is.
+    file: Option<PathBuf>,
 }
 
 impl Asked {
@@ -58,7 +65,7 @@ impl Asked {
     fn demo(options: &Options, control: Option<&str>) -> Self {
         let sources = sources(options, control);
         let name = name(options, &sources.env).unwrap_or_else(|| "demo".to_owned());
-        Self { sources: Sources { command: Some((name, Program::Demo)), ..sources }, origin: Origin::Demo }
+        Self { sources: Sources { command: Some((name, Program::Demo)), ..sources }, origin: Origin::Demo, file: None }
     }
 
     /// The command, the file that was named, or the first that is found.
@@ -79,7 +86,7 @@ impl Asked {
             sources.file = named.as_deref().map(Source::read).transpose()?;
             let name = name(options, &sources.env).unwrap_or_else(|| pool_name(program));
             sources.command = Some((name, Program::Command(command.to_vec())));
-            return Ok(Self { sources, origin: Origin::CommandLine });
+            return Ok(Self { sources, origin: Origin::CommandLine, file: named });
         }
         let path = named.or_else(found).ok_or_else(nothing_to_run)?;
         if options.name.is_some() {
@@ -89,7 +96,7 @@ impl Asked {
         let file = Source::read(&path)?;
         let origin = Origin::File(PathBuf::from(&file.name));
         sources.file = Some(file);
-        Ok(Self { sources, origin })
+        Ok(Self { sources, origin, file: Some(path) })
     }
 
     /// Everything put together and checked.

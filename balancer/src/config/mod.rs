@@ -4,6 +4,7 @@
 //! and flags into it is the business of the modules beside this one; nothing here touches the system.
 
 mod address;
+mod change;
 mod check;
 mod codec;
 mod control;
@@ -22,6 +23,7 @@ mod worker_log;
 use std::path::PathBuf;
 
 pub use address::{Address, AddressError};
+pub use change::{Change, compare};
 pub use check::{Violation, check};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
@@ -32,6 +34,8 @@ pub use pool::{
 pub use problem::{Place, Problem, Problems, Severity};
 pub use show::{Origins, show};
 pub use source::{Source, candidates};
+pub(crate) use value::nearest;
+pub(crate) use walk::name_is_valid;
 pub use worker_log::{LineFormat, LogTarget, WorkerLog};
 
 /// The whole configuration of one master.
@@ -107,6 +111,13 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+impl Config {
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
 }
 
 impl Default for Master {

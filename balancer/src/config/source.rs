@@ -61,6 +61,25 @@ impl Source {
         }
         Ok(source)
     }
+
+    /// Reads the file that a running master was started with once more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::read`]; and what it was read from cannot be read a second time, as standard input or a pipe.
+    pub fn read_again(path: &Path) -> Result<Self, Problems> {
+        let cannot = |what: String| Problems::new(None, vec![Problem::error(Place::Whole, what)]);
+        if path == Path::new("-") {
+            return Err(cannot("the configuration came from standard input, which cannot be read again".to_owned()));
+        }
+        match std::fs::metadata(path) {
+            // Opening a FIFO would wait for somebody who writes to it.
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                Err(cannot(format!("{} is no plain file, and cannot be read again", path.display())))
+            }
+            _ => Self::read(path),
+        }
+    }
 }
 
 /// The places where a file is looked for when none was named, in this order.
@@ -98,6 +117,15 @@ mod tests {
         let long = dir.path().join("long.toml");
         std::fs::write(&long, vec![b'\n'; (1 << 20) + 1]).expect("written");
         assert_eq!(refused(&long), "error: FILE is longer than 1 MiB: is it a configuration?\n");
+    }
+
+    #[test]
+    fn what_can_be_read_only_once_is_refused_the_second_time() {
+        let again = |path: &Path| Source::read_again(path).expect_err("refused").to_string();
+        let expected = "error: the configuration came from standard input, which cannot be read again\n";
+        assert_eq!(again(Path::new("-")), expected);
+        assert_eq!(again(Path::new("/dev/null")), "error: /dev/null is no plain file, and cannot be read again\n");
+        assert_eq!(again(Path::new("/nowhere/x")), "error: cannot read /nowhere/x: there is no such file\n");
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
 }
 
 /// The candidate that was probably meant.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.replace('_', "-").to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
     let distances = candidates.into_iter().map(|one| (strsim::damerau_levenshtein(&word, &one.to_lowercase()), one));

@@ -2,6 +2,7 @@
 
 pub mod operation;
 mod status;
+mod tally;
 
 use std::sync::Arc;
 

@@ -74,6 +74,11 @@ catalog! {
     POOL_READY = Gauge, "roundelay_pool_ready" ["pool"]
         "1 while at least min-ready workers are in rotation and the master is not stopping.";
 
+    OPERATIONS = Counter, "roundelay_operations_total" ["pool" "verb" "result"]
+        "Reloads, scalings, restarts, stops and starts by order, by how they ended.";
+    OPERATION_CONNECTIONS = Counter, "roundelay_operation_connections_total" ["pool" "verb" "outcome"]
+        "Connections during such operations, by what became of them; refused and cut are lost clients.";
+
     CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
         "Connections accepted on the public listeners.";
     CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
@@ -180,7 +185,8 @@ mod tests {
 
     #[test]
     fn labels_come_from_a_short_list() {
-        let allowed = ["pool", "worker", "reason", "state", "direction", "result", "stream", "route", "code"];
+        let allowed =
+            ["pool", "worker", "reason", "state", "direction", "result", "stream", "route", "code", "verb", "outcome"];
         // Facts of the configuration and the build, on series that are always 1.
         let facts = ["version", "strategy", "mode"];
         for metric in ALL {

@@ -12,6 +12,6 @@ mod slot;
 
 pub use counter::{Counter, Gauge};
 pub use histogram::{CONNECT_BUCKETS, DURATION_BUCKETS, Histogram, HistogramSnapshot, SPAWN_BUCKETS, Sharded};
-pub use outcome::{AcceptError, Check, ConnectError, Outcome, Refusal, Restart, Stream};
-pub use pool::PoolStats;
+pub use outcome::{AcceptError, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
+pub use pool::{OperationStats, PoolStats};
 pub use slot::SlotStats;

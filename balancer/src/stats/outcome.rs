@@ -118,3 +118,35 @@ labels! {
         Stderr = "stderr",
     }
 }
+
+labels! {
+    /// How an operation on a pool ended.
+    Verdict {
+        /// Carried out, and no client was lost as far as that was observed.
+        Done = "done",
+        /// Carried out, and clients were lost.
+        Lost = "lost",
+        /// Not carried out to its end.
+        Failed = "failed",
+        /// Not begun.
+        Refused = "refused",
+    }
+}
+
+labels! {
+    /// What became of the connections of a pool during an operation.
+    Fate {
+        /// Accepted.
+        Accepted = "accepted",
+        /// Ended as their two ends wanted.
+        Served = "served",
+        /// Given to another worker than the first.
+        Moved = "moved",
+        /// Idle, and closed so that a drain could end.
+        Closed = "closed",
+        /// Turned away, or not placed in time. Lost.
+        Refused = "refused",
+        /// Cut, or broken by a worker that was told to end. Lost.
+        Cut = "cut",
+    }
+}

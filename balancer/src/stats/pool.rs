@@ -1,6 +1,9 @@
 //! The counters of one pool that belong to no slot.
 
-use super::{AcceptError, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Gauge, Outcome, Refusal, SPAWN_BUCKETS, Sharded};
+use super::{
+    AcceptError, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Fate, Gauge, Outcome, Refusal, SPAWN_BUCKETS, Sharded,
+    Verdict,
+};
 
 /// What happened in one pool since the master started, apart from what its slots count.
 #[derive(Debug)]
@@ -27,6 +30,22 @@ pub struct PoolStats {
     pub spawn: Sharded,
     /// How long a health probe took.
     pub check: Sharded,
+    /// What was done to the pool by order, by verb, in the order of [`Verb::ALL`](crate::pool::operation::Verb::ALL).
+    pub operations: [OperationStats; OperationStats::VERBS],
+}
+
+/// The operations of one verb.
+#[derive(Debug, Default)]
+pub struct OperationStats {
+    /// How they ended, by [`Verdict`].
+    pub ended: [Counter; Verdict::COUNT],
+    /// What became of the connections meanwhile, by [`Fate`].
+    pub connections: [Counter; Fate::COUNT],
+}
+
+impl OperationStats {
+    /// How many verbs there are.
+    pub const VERBS: usize = 5;
 }
 
 impl PoolStats {
@@ -44,6 +63,7 @@ impl PoolStats {
             connect: Sharded::new(CONNECT_BUCKETS, threads),
             spawn: Sharded::new(SPAWN_BUCKETS, 1),
             check: Sharded::new(CONNECT_BUCKETS, 1),
+            operations: Default::default(),
         }
     }
 }

@@ -4,10 +4,13 @@ use super::Scrape;
 use crate::admin::context::Source;
 use crate::admin::snapshot::{self, unix_seconds};
 use crate::admin::usage::Sample;
+use crate::pool::operation::Verb;
 use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::SlotId;
 use crate::stats::catalog::{self, Metric};
-use crate::stats::{AcceptError, Check, ConnectError, Counter, Outcome, Refusal, Restart, SlotStats, Stream};
+use crate::stats::{
+    AcceptError, Check, ConnectError, Counter, Fate, Outcome, Refusal, Restart, SlotStats, Stream, Verdict,
+};
 
 pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sample, scrape: &mut Scrape) {
     let name = pool.name.as_str();
@@ -28,6 +31,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
         connections(source, name, pool, scrape);
     }
     supervision(name, pool, scrape);
+    operations(name, pool, scrape);
     for (slot, stats) in pool.slots().iter().enumerate() {
         let slot_name = slot.to_string();
         let labels = [name, &slot_name];
@@ -70,6 +74,17 @@ fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {
         [(&catalog::WORKER_SPAWN_DURATION, &pool.stats.spawn), (&catalog::HEALTH_CHECK_DURATION, &pool.stats.check)]
     {
         scrape.histogram(metric, &[name], &histogram.snapshot());
+    }
+}
+
+/// What was done by order, and what it cost.
+fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
+    for (verb, stats) in Verb::ALL.into_iter().zip(&pool.stats.operations) {
+        let labels = [name, verb.name()];
+        by_word(scrape, &catalog::OPERATIONS, &labels, Verdict::ALL, |v| v.name(), &stats.ended);
+        if pool.is_observed() {
+            by_word(scrape, &catalog::OPERATION_CONNECTIONS, &labels, Fate::ALL, |f| f.name(), &stats.connections);
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use super::super::requests::Route;
 use super::super::view::State;
 use super::*;
+use crate::pool::operation::Verb;
 use crate::rotation::{Endpoint, Lease, SlotId, Snapshot, Standing, Upstream};
 use crate::stats::catalog::{self, Kind};
-use crate::stats::{AcceptError, Check, ConnectError, Outcome, Refusal, Restart, Stream};
+use crate::stats::{AcceptError, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
 
 /// Series and their values, histograms as their parts.
 fn series(text: &str) -> BTreeMap<&str, f64> {
@@ -196,6 +197,9 @@ fn document() -> String {
     for (metric, label, values) in [
         (catalog::POOL_WORKERS, "state", SlotState::ALL.map(SlotState::name).to_vec()),
         (catalog::WORKER_STATE, "state", SlotState::ALL.map(SlotState::name).to_vec()),
+        (catalog::OPERATIONS, "verb", Verb::ALL.map(Verb::name).to_vec()),
+        (catalog::OPERATIONS, "result", words(Verdict::ALL, |word| word.name())),
+        (catalog::OPERATION_CONNECTIONS, "outcome", words(Fate::ALL, |word| word.name())),
         (catalog::CONNECTIONS_REJECTED, "reason", words(Refusal::ALL, |word| word.name())),
         (catalog::CONNECTIONS_UNASSIGNED, "reason", words(Outcome::ALL, |word| word.name())),
         (catalog::CONNECTION_CLOSES, "reason", words(Outcome::ALL, |word| word.name())),

@@ -14,9 +14,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use prometheus::Registry;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::door::ControlDoor;
+use super::orders::Ordered;
 use super::{Context, Master, serve};
 use crate::config::{self, Program};
 use crate::pool::{ExitStatus, Pool, PoolStatus, SlotState};
@@ -24,6 +26,9 @@ use crate::rotation::Gate;
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many orders may wait in these tests.
+pub(crate) const QUEUE: usize = 8;
 
 /// A running admin side; ends with the test.
 pub(crate) struct Server {
@@ -39,13 +44,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(pools: Vec<Arc<Pool>>) -> Self {
+        Self::with_orders(pools).0
+    }
+
+    /// The same, with the orders that come in.
+    pub(crate) fn with_orders(pools: Vec<Arc<Pool>>) -> (Self, mpsc::Receiver<Ordered>) {
+        let (orders, ordered) = mpsc::channel(QUEUE);
         let place = tempfile::tempdir().unwrap();
         let control = place.path().join("control.sock");
         let door = ControlDoor::open(&control).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap();
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let context = context(pools.clone(), Some(port), &is_stopping);
+        let context = context_of(pools.clone(), Some(port), &is_stopping).with_orders(orders);
+        let context = Arc::new(context);
         let stop = CancellationToken::new();
         let socket = door.listener().unwrap();
         let token = stop.clone();
@@ -53,7 +65,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve(context, Some(listener), Some(socket), token));
         });
-        Self { port, control, pools, is_stopping, stop, thread: Some(thread), _door: door, _place: place }
+        (Self { port, control, pools, is_stopping, stop, thread: Some(thread), _door: door, _place: place }, ordered)
     }
 
     /// `GET` on the admin port.
@@ -90,6 +102,10 @@ impl Drop for Server {
 }
 
 pub(crate) fn context(pools: Vec<Arc<Pool>>, admin: Option<SocketAddr>, is_stopping: &Arc<AtomicBool>) -> Arc<Context> {
+    Arc::new(context_of(pools, admin, is_stopping))
+}
+
+pub(crate) fn context_of(pools: Vec<Arc<Pool>>, admin: Option<SocketAddr>, is_stopping: &Arc<AtomicBool>) -> Context {
     let master = Master {
         version: "1.2.3".to_owned(),
         started: SystemTime::now(),
@@ -97,7 +113,7 @@ pub(crate) fn context(pools: Vec<Arc<Pool>>, admin: Option<SocketAddr>, is_stopp
         max_connections: Some(1000),
         is_stopping: Arc::clone(is_stopping),
     };
-    Arc::new(Context::new(master, pools, Registry::new()).unwrap())
+    Context::new(master, pools, Registry::new()).unwrap()
 }
 
 /// `GET` on a control socket.

@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::view::{Pool, State, Worker};
+use crate::admin::view::{Other, Pool, State, Worker};
 use crate::admin::words::{bytes, duration, escape, note};
 
 /// The CPU column is time used so far: a share would need two looks.
-const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
-const COLUMNS: usize = 9;
+const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
+const COLUMNS: usize = 10;
 /// The first columns hold words and start on the left.
 const WORDS: usize = 2;
 
@@ -25,7 +25,10 @@ pub(super) fn render(state: &State) -> String {
     let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
     for pool in &state.pools {
         rows.push(pool_row(state, pool));
-        rows.extend(pool.workers.iter().map(|worker| worker_row(pool, worker)));
+        for worker in &pool.workers {
+            rows.push(worker_row(pool, worker));
+            rows.extend(worker.others.iter().map(|other| other_row(pool, worker, other)));
+        }
     }
     let width = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
@@ -65,15 +68,18 @@ fn pool_row(state: &State, pool: &Pool) -> Row {
         (!figures.is_empty()).then(|| figures.iter().sum::<f64>())
     };
     let restarts: u64 = pool.workers.iter().map(|worker| worker.restarts).sum();
-    let note = match pool.gate.as_str() {
-        "hold" => "clients wait for a worker".to_owned(),
-        "refuse" => "clients are refused".to_owned(),
-        _ => String::new(),
+    let gate = match pool.gate.as_str() {
+        "hold" => Some("clients wait for a worker".to_owned()),
+        "refuse" => Some("clients are refused".to_owned()),
+        _ => None,
     };
+    let operation = pool.operation.as_ref().map(|verb| format!("{} is under way", escape(verb)));
+    let note = [operation, gate].into_iter().flatten().collect::<Vec<_>>().join("; ");
     Row {
         cells: [
             escape(&pool.name),
             word.to_owned(),
+            pool.generation.to_string(),
             format!("{}/{}", pool.workers_ready, pool.workers_desired),
             String::new(),
             figure(measured(|worker| worker.cpu_seconds).map(duration)),
@@ -91,6 +97,7 @@ fn worker_row(pool: &Pool, worker: &Worker) -> Row {
         cells: [
             format!("  {}/{}", escape(&pool.name), worker.slot),
             escape(&worker.state),
+            worker.generation.to_string(),
             figure(worker.pid.map(|pid| pid.to_string())),
             figure(worker.up_seconds.map(duration)),
             figure(worker.cpu_seconds.map(duration)),
@@ -100,6 +107,26 @@ fn worker_row(pool: &Pool, worker: &Worker) -> Row {
             worker.restarts.to_string(),
         ],
         note: note(worker),
+    }
+}
+
+/// A process beside the one that serves the slot.
+fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
+    let note = if other.state == "starting" { "comes" } else { "leaves" };
+    Row {
+        cells: [
+            format!("    {}/{}", escape(&pool.name), worker.slot),
+            escape(&other.state),
+            other.generation.to_string(),
+            figure(other.pid.map(|pid| pid.to_string())),
+            duration(other.up_seconds),
+            figure(None),
+            figure(None),
+            figure(other.active.map(|n| n.to_string())),
+            String::new(),
+            String::new(),
+        ],
+        note: note.to_owned(),
     }
 }
 
@@ -127,6 +154,7 @@ mod tests {
             slot,
             state: state.to_owned(),
             state_seconds: 192.4,
+            generation: 1,
             pid: Some(40112),
             up_seconds: Some(192.4),
             endpoint: None,
@@ -139,6 +167,7 @@ mod tests {
             memory_bytes: Some(61_865_984),
             last_exit: None,
             last_check: None,
+            others: vec![],
         }
     }
 
@@ -156,6 +185,8 @@ mod tests {
             accepted: Some(812),
             active: Some(14),
             refused: Some(0),
+            operation: None,
+            last_report: None,
             workers,
         };
         State {
@@ -198,13 +229,35 @@ mod tests {
             ..worker(10, "suspect")
         };
         let expected = "\
-POOL/WORKER  STATE       PID     UP  CPU   MEM  CONN  TOTAL  RESTARTS
-api          degraded    1/3         41s  118M    14    812        12
-  api/0      ready     40112  3m12s  20s   59M     7    406         0
-  api/1      backoff       -      -    -     -     0    406        12  next start in 4.0s; last exit: exit code 3, 1m05s ago
-  api/10     suspect   40112  3m12s  20s   59M     7    406         0  check: tcp 127.0.0.1:20001: connection refused
+POOL/WORKER  STATE     GEN    PID     UP  CPU   MEM  CONN  TOTAL  RESTARTS
+api          degraded    1    1/3         41s  118M    14    812        12
+  api/0      ready       1  40112  3m12s  20s   59M     7    406         0
+  api/1      backoff     1      -      -    -     -     0    406        12  next start in 4.0s; last exit: exit code 3, 1m05s ago
+  api/10     suspect     1  40112  3m12s  20s   59M     7    406         0  check: tcp 127.0.0.1:20001: connection refused
 ";
         assert_eq!(plain(&state(vec![worker(0, "ready"), failing, suspect])), expected);
+    }
+
+    #[test]
+    fn processes_that_come_and_leave_stand_below_their_worker() {
+        let other = |state: &str, generation, pid, active| Other {
+            state: state.to_owned(),
+            generation,
+            pid,
+            up_seconds: 1.25,
+            active,
+        };
+        let others = vec![other("starting", 2, None, Some(0)), other("draining", 1, Some(40100), Some(3))];
+        let mut state = state(vec![Worker { others, ..worker(0, "ready") }]);
+        state.pools[0].operation = Some("reload".into());
+        let expected = "\
+POOL/WORKER  STATE     GEN    PID     UP  CPU  MEM  CONN  TOTAL  RESTARTS
+api          ready       1    1/1         20s  59M    14    812         0  reload is under way
+  api/0      ready       1  40112  3m12s  20s  59M     7    406         0
+    api/0    starting    2      -   1.2s    -    -     0                   comes
+    api/0    draining    1  40100   1.2s    -    -     3                   leaves
+";
+        assert_eq!(plain(&state), expected);
     }
 
     #[test]

@@ -1,0 +1,152 @@
+//! From a request that orders something to its answer: a problem, or a stream of lines.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::lines::Lines;
+use super::{Demand, Ordered, Refused, RefusedKind, Told, body};
+use crate::admin::context::Context;
+use crate::admin::exchange::{Exchange, Peer};
+use crate::admin::respond::{self, Answer, closing};
+use crate::pool::operation::Verb;
+
+/// No order says more.
+const LARGEST_BODY: usize = 64 * 1024;
+/// For a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a path orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::admin) enum Path<'a> {
+    /// `/api/v1/reload`
+    ReloadAll,
+    /// `/api/v1/pools/NAME/VERB`
+    OnPool(&'a str, Verb),
+    /// `/api/v1/shutdown`
+    Shutdown,
+}
+
+impl<'a> Path<'a> {
+    /// The order of these segments of a path, if they are one.
+    pub(in crate::admin) fn of(segments: &[&'a str]) -> Option<Self> {
+        match segments {
+            ["api", "v1", "reload"] => Some(Path::ReloadAll),
+            ["api", "v1", "shutdown"] => Some(Path::Shutdown),
+            ["api", "v1", "pools", name, word] => {
+                let verb = Verb::ALL.into_iter().find(|verb| verb.name() == *word)?;
+                Some(Path::OnPool(name, verb))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Takes an order that came from `peer` on the control socket; answers when it is refused or has begun.
+pub(in crate::admin) async fn take<B>(
+    context: &Context,
+    exchange: &Exchange,
+    peer: Peer,
+    path: Path<'_>,
+    request: Request<B>,
+) -> Answer
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    if request.method() != Method::POST {
+        return respond::wrong_method("POST", "an order is given by POST");
+    }
+    // Before the body is looked at: a wrong name is the likeliest mistake.
+    if let Path::OnPool(name, _) = path {
+        let pools = &context.source.pools;
+        if !pools.iter().any(|pool| pool.name == name) {
+            return closing(refused(Refused::no_pool(name, pools.iter().map(|pool| pool.name.as_str()))));
+        }
+    }
+    let bytes = match read(request).await {
+        Ok(bytes) => bytes,
+        // The rest of the body is not read: the connection ends instead.
+        Err((status, what)) => return closing(respond::problem(status, what)),
+    };
+    let demand = match path {
+        Path::ReloadAll => body::reload(&bytes),
+        Path::OnPool(name, verb) => body::on_pool(verb, name, &bytes),
+        Path::Shutdown => body::shutdown(&bytes),
+    };
+    match demand {
+        Ok(demand) => order(context, exchange, peer, demand).await,
+        Err(expected) => respond::problem(StatusCode::BAD_REQUEST, expected),
+    }
+}
+
+async fn order(context: &Context, exchange: &Exchange, peer: Peer, demand: Demand) -> Answer {
+    let (verb, pool) = (demand.verb().map_or("shutdown", Verb::name), demand.pool().unwrap_or("-"));
+    info!(verb, pool, uid = peer.uid, pid = peer.pid, order = ?demand, "an order came on the control socket");
+    let (reply, mut news) = mpsc::unbounded_channel();
+    exchange.begins(&reply);
+    let sent = match &context.orders {
+        Some(orders) => orders.try_send(Ordered { demand, reply }),
+        None => return refused(Refused::new(RefusedKind::Refused, "this master takes no orders")),
+    };
+    match sent {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => {
+            return refused(Refused::new(RefusedKind::Refused, "too many orders wait already"));
+        }
+        Err(TrySendError::Closed(_)) => return refused(Refused::stopping()),
+    }
+    match news.recv().await {
+        Some(Told::Refused(why)) => refused(why),
+        Some(first) => respond::lines(Lines::new(first, news)),
+        None => refused(Refused::stopping()),
+    }
+}
+
+/// The whole body, within bounds.
+async fn read<B>(request: Request<B>) -> Result<Bytes, (StatusCode, &'static str)>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 64 KiB");
+    if request.body().is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if !is_json(request.headers()) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json"));
+    }
+    if request.body().size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(TOO_LARGE);
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body did not arrive whole")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 5 s")),
+    }
+}
+
+/// `application/json`, with or without parameters, said once.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(first), None) = (types.next(), types.next()) else { return false };
+    let kind = first.to_str().ok().and_then(|text| text.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn refused(refused: Refused) -> Answer {
+    let status = match refused.kind {
+        RefusedKind::NoTarget => StatusCode::NOT_FOUND,
+        RefusedKind::Refused => StatusCode::CONFLICT,
+        RefusedKind::Config => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusedKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    respond::problem_with(status, &refused.why, refused.hint)
+}

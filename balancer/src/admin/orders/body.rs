@@ -1,0 +1,256 @@
+//! What the body of an order says. Pure.
+
+use serde::Deserialize;
+
+use super::Demand;
+use crate::pool::operation::{Verb, Which};
+
+/// More workers than this no pool has.
+const MOST: u32 = 1024;
+
+/// How many workers a pool is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// This many, 1 to 1024.
+    Exactly(u32),
+    /// So many more than now.
+    More(u32),
+    /// So many fewer than now.
+    Fewer(u32),
+    /// One a CPU.
+    Max,
+    /// min(CPUs, 4).
+    Auto,
+}
+
+impl Size {
+    /// Reads `4`, `+1`, `-1`, `max` or `auto`; `None` if it is something else or no count of workers.
+    pub fn parse(text: &str) -> Option<Self> {
+        let count = |digits: &str| {
+            let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u32>().ok().filter(|n| is_plain && (1..=MOST).contains(n))
+        };
+        match (text, text.as_bytes().first()?) {
+            ("max", _) => Some(Size::Max),
+            ("auto", _) => Some(Size::Auto),
+            (_, b'+') => count(&text[1..]).map(Size::More),
+            (_, b'-') => count(&text[1..]).map(Size::Fewer),
+            _ => count(text).map(Size::Exactly),
+        }
+    }
+
+    /// How many that is for a pool that is to have `now`, where `cpus` may be used.
+    ///
+    /// # Errors
+    ///
+    /// Why a pool cannot have so many, in words.
+    pub fn resolve(self, now: u32, cpus: usize) -> Result<u32, String> {
+        let wanted = match self {
+            Size::Exactly(n) => i64::from(n),
+            Size::More(n) => i64::from(now) + i64::from(n),
+            Size::Fewer(n) => i64::from(now) - i64::from(n),
+            Size::Max => i64::from(crate::config::Workers::Max.resolve(cpus)),
+            Size::Auto => i64::from(crate::config::Workers::Auto.resolve(cpus)),
+        };
+        match u32::try_from(wanted) {
+            Ok(wanted) if (1..=MOST).contains(&wanted) => Ok(wanted),
+            _ => Err(format!("a pool has 1 to {MOST} workers; it has {now}, and {wanted} were asked for")),
+        }
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Size::Exactly(n) => n.fmt(f),
+            Size::More(n) => write!(f, "+{n}"),
+            Size::Fewer(n) => write!(f, "-{n}"),
+            Size::Max => f.write_str("max"),
+            Size::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+/// Reads slots: `3` or `0-3`, both ends included; `None` if it is something else.
+pub fn slots(text: &str) -> Option<Which> {
+    let number = |digits: &str| {
+        let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u32>().ok().filter(|_| is_plain)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some(Which::Slots(first, last))
+}
+
+/// The order that `verb` on `pool` with this body is; an empty body says nothing.
+///
+/// # Errors
+///
+/// What the body should have been. Nothing of it is repeated.
+pub(super) fn on_pool(verb: Verb, pool: &str, body: &[u8]) -> Result<Demand, &'static str> {
+    let pool = pool.to_owned();
+    Ok(match verb {
+        Verb::Reload => {
+            nothing(body)?;
+            Demand::Reload { pool: Some(pool) }
+        }
+        Verb::Scale => Demand::Scale { pool, workers: workers(body)? },
+        Verb::Restart => Demand::Restart { pool, which: which(body)? },
+        Verb::Stop => Demand::Stop { pool, which: which(body)? },
+        Verb::Start => Demand::Start { pool, which: which(body)? },
+    })
+}
+
+/// The reload of all pools.
+pub(super) fn reload(body: &[u8]) -> Result<Demand, &'static str> {
+    nothing(body)?;
+    Ok(Demand::Reload { pool: None })
+}
+
+/// The end of the master.
+pub(super) fn shutdown(body: &[u8]) -> Result<Demand, &'static str> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[serde(default)]
+        now: bool,
+    }
+    let body: Body = read(body, r#"the body may be {"now": true}"#)?;
+    Ok(Demand::Shutdown { now: body.now })
+}
+
+fn workers(body: &[u8]) -> Result<Size, &'static str> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        workers: Option<Count>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Count {
+        Number(u32),
+        Word(String),
+    }
+    const EXPECTED: &str = r#"the body must be {"workers": N}: 1 to 1024, "+N", "-N", "max" or "auto""#;
+    let body: Body = read(body, EXPECTED)?;
+    let size = match body.workers {
+        Some(Count::Number(n)) => Size::parse(&n.to_string()),
+        Some(Count::Word(word)) => Size::parse(&word),
+        None => None,
+    };
+    size.ok_or(EXPECTED)
+}
+
+fn which(body: &[u8]) -> Result<Which, &'static str> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        slots: Option<String>,
+    }
+    const EXPECTED: &str = r#"the body may be {"slots": "2"} or {"slots": "0-3"}"#;
+    let body: Body = read(body, EXPECTED)?;
+    body.slots.map_or(Ok(Which::All), |text| slots(&text).ok_or(EXPECTED))
+}
+
+fn nothing(body: &[u8]) -> Result<(), &'static str> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {}
+    read::<Body>(body, "the body must be empty or {}").map(drop)
+}
+
+fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8], expected: &'static str) -> Result<T, &'static str> {
+    // serde also reads an array as a struct; only an object is meant.
+    match body.trim_ascii() {
+        [] => Ok(T::default()),
+        body @ [b'{', ..] => serde_json::from_slice(body).map_err(|_| expected),
+        _ => Err(expected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_count_a_step_or_a_word() {
+        let sizes = ["4", "1024", "+1", "-2", "max", "auto"].map(Size::parse);
+        let expected = [Size::Exactly(4), Size::Exactly(1024), Size::More(1), Size::Fewer(2), Size::Max, Size::Auto];
+        assert_eq!(sizes, expected.map(Some));
+        assert_eq!(expected.map(|size| size.to_string()), ["4", "1024", "+1", "-2", "max", "auto"]);
+        for text in ["", "0", "+0", "-0", "1025", "+", "-", "++1", "+-1", "1.5", " 1", "٣", "all", "99999999999", "-é"]
+        {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pool_never_comes_below_one_worker_nor_above_the_bound() {
+        let resolve = |size: Size| size.resolve(2, 8).ok();
+        let sizes = [Size::Exactly(7), Size::More(1), Size::Fewer(1), Size::Max, Size::Auto];
+        assert_eq!(sizes.map(resolve), [7, 3, 1, 8, 4].map(Some));
+        assert_eq!([Size::Fewer(2), Size::Fewer(9), Size::More(1024)].map(resolve), [None; 3]);
+        let why = Size::Fewer(2).resolve(2, 8).unwrap_err();
+        assert_eq!(why, "a pool has 1 to 1024 workers; it has 2, and 0 were asked for");
+    }
+
+    #[test]
+    fn slots_are_one_or_a_range() {
+        assert_eq!(["3", "0-3", "2-2"].map(slots), [(3, 3), (0, 3), (2, 2)].map(|(a, b)| Some(Which::Slots(a, b))));
+        for text in ["", "-", "3-", "-3", "3-2", "a", "1-2-3", "+1", "1,2", " 1", "4294967296"] {
+            assert_eq!(slots(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bodies_say_the_order() {
+        let pool = || "api".to_owned();
+        let scale = |workers| Ok(Demand::Scale { pool: pool(), workers });
+        assert_eq!(on_pool(Verb::Scale, "api", br#"{"workers": 4}"#), scale(Size::Exactly(4)));
+        assert_eq!(on_pool(Verb::Scale, "api", br#"{"workers": "-1"}"#), scale(Size::Fewer(1)));
+        for body in ["", " \n", "{}"] {
+            let restart = on_pool(Verb::Restart, "api", body.as_bytes());
+            assert_eq!(restart, Ok(Demand::Restart { pool: pool(), which: Which::All }));
+            assert_eq!(reload(body.as_bytes()), Ok(Demand::Reload { pool: None }));
+            assert_eq!(shutdown(body.as_bytes()), Ok(Demand::Shutdown { now: false }));
+        }
+        let stop = on_pool(Verb::Stop, "api", br#" {"slots":"1-2"} "#);
+        assert_eq!(stop, Ok(Demand::Stop { pool: pool(), which: Which::Slots(1, 2) }));
+        assert_eq!(shutdown(br#"{"now":true}"#), Ok(Demand::Shutdown { now: true }));
+    }
+
+    #[test]
+    fn bodies_that_are_anything_else_are_refused() {
+        let deep = "[".repeat(60_000);
+        for body in [
+            "{",
+            "[]",
+            "[4]",
+            "null",
+            "4",
+            "\"x\"",
+            "{}{}",
+            "{\"x\":1}",
+            "{\"slots\":3}",
+            "{\"slots\":\"a\"}",
+            "{\"slots\":null,\"slots\":\"1\"}",
+            "{\"workers\":0}",
+            "{\"workers\":-1}",
+            "{\"workers\":1.5}",
+            "{\"workers\":1e999}",
+            "{\"workers\":[[[]]]}",
+            "{\"workers\":4,\"force\":true}",
+            "{\"now\":\"true\"}",
+            "\u{feff}{}",
+            &deep,
+        ] {
+            for verb in Verb::ALL {
+                let is_refused = on_pool(verb, "api", body.as_bytes()).is_err();
+                assert!(is_refused, "{} {}", verb.name(), &body[..body.len().min(40)]);
+            }
+            assert!(reload(body.as_bytes()).is_err() && shutdown(body.as_bytes()).is_err(), "{body:.40}");
+        }
+        assert!(on_pool(Verb::Scale, "api", b"").is_err() && on_pool(Verb::Scale, "api", b"{}").is_err());
+        assert!(on_pool(Verb::Stop, "api", b"{\"slots\":\"\xff\"}").is_err());
+    }
+}

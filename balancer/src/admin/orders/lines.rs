@@ -1,0 +1,106 @@
+//! News of an order as lines of JSON, written as they happen.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+
+use super::Told;
+use crate::admin::snapshot::unix_seconds;
+use crate::admin::view;
+use crate::pool::operation::{Report, Step};
+
+/// The body of an answer: ends when the order is over. Dropping it stops nothing but the telling.
+pub(in crate::admin) struct Lines {
+    first: Option<Told>,
+    rest: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Lines {
+    /// The first news, which is there, and what follows.
+    pub(super) fn new(first: Told, rest: mpsc::UnboundedReceiver<Told>) -> Self {
+        Self { first: Some(first), rest }
+    }
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let told = match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.rest.poll_recv(context),
+        };
+        told.map(|told| told.map(|told| Ok(Frame::data(line(told)))))
+    }
+}
+
+fn line(told: Told) -> Bytes {
+    let mut bytes = serde_json::to_vec(&shown(told)).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}
+
+/// As the client is shown it.
+fn shown(told: Told) -> view::Line {
+    let (pool, event) = match told {
+        Told::Step { pool, step, plan } => (Some(pool.to_string()), self::step(step, plan)),
+        Told::Report { pool, report } => (Some(pool.to_string()), view::Event::Report(self::report(&report))),
+        Told::Refused(refused) => (refused.pool, view::Event::Refused { why: refused.why, hint: refused.hint }),
+        Told::Stopping => (None, view::Event::Stopping),
+        Told::Stopped(stopped) => {
+            let took_seconds = stopped.took.as_secs_f64();
+            let (finished, cut) = stopped.connections.unzip();
+            (None, view::Event::Stopped { took_seconds, finished, cut })
+        }
+    };
+    view::Line { schema: view::Line::SCHEMA.to_owned(), pool, event }
+}
+
+fn step(step: Step, plan: super::Plan) -> view::Event {
+    match step {
+        Step::Began { verb, generation, slots } => view::Event::Began {
+            verb: verb.name().to_owned(),
+            generation,
+            slots,
+            at_once: plan.at_once,
+            workers_before: plan.workers.map(|(before, _)| before),
+            workers: plan.workers.map(|(_, after)| after),
+        },
+        Step::Ready { slot, pid, instead_of, after } => {
+            view::Event::Ready { slot, pid, instead_of, after_seconds: after.as_secs_f64() }
+        }
+        Step::Ended { slot, pid, exit, took, finished, cut } => {
+            view::Event::Ended { slot, pid, exit, took_seconds: took.as_secs_f64(), finished, cut }
+        }
+        Step::Failed { slot, why, last_lines } => view::Event::Failed { slot, why, last_lines: last_lines.to_vec() },
+    }
+}
+
+/// A report as it is shown.
+pub(in crate::admin) fn report(report: &Report) -> view::Report {
+    let connections = report.ledger.map(|ledger| view::Connections {
+        accepted: ledger.accepted,
+        served: ledger.served,
+        moved: ledger.moved,
+        closed: ledger.closed,
+        refused: ledger.refused,
+        cut: ledger.cut,
+    });
+    view::Report {
+        verb: report.verb.name().to_owned(),
+        result: report.verdict().name().to_owned(),
+        error: report.result.clone().err(),
+        generation: report.generation,
+        took_seconds: report.took.as_secs_f64(),
+        at: unix_seconds(report.at),
+        connections,
+    }
+}

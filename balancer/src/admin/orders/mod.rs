@@ -1,0 +1,205 @@
+//! What a client of the control socket may order, and what it is told. The application carries it out.
+
+mod answer;
+mod body;
+mod lines;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::{name_is_valid, nearest};
+use crate::pool::operation::{Report, Step, Verb, Which};
+
+pub(super) use answer::{Path, take};
+pub use body::{Size, slots};
+pub(super) use lines::{Lines, report};
+
+/// How many orders may wait for the application; more are refused.
+pub const QUEUE: usize = 64;
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Read the configuration again, and give one pool or all of them new workers by it.
+    Reload {
+        /// The pool; `None` is all of them.
+        pool: Option<String>,
+    },
+    /// Change the number of a pool's workers.
+    Scale {
+        /// The pool.
+        pool: String,
+        /// How many.
+        workers: Size,
+    },
+    /// Drain and end workers of a pool, and start them again.
+    Restart {
+        /// The pool.
+        pool: String,
+        /// Its workers.
+        which: Which,
+    },
+    /// Drain and end workers of a pool; they stay so.
+    Stop {
+        /// The pool.
+        pool: String,
+        /// Its workers.
+        which: Which,
+    },
+    /// Start stopped workers of a pool.
+    Start {
+        /// The pool.
+        pool: String,
+        /// Its workers.
+        which: Which,
+    },
+    /// Stop everything and end the master.
+    Shutdown {
+        /// Without waiting for open connections.
+        now: bool,
+    },
+}
+
+impl Demand {
+    /// What is done to pools; `None` for the end of the master.
+    pub fn verb(&self) -> Option<Verb> {
+        match self {
+            Demand::Reload { .. } => Some(Verb::Reload),
+            Demand::Scale { .. } => Some(Verb::Scale),
+            Demand::Restart { .. } => Some(Verb::Restart),
+            Demand::Stop { .. } => Some(Verb::Stop),
+            Demand::Start { .. } => Some(Verb::Start),
+            Demand::Shutdown { .. } => None,
+        }
+    }
+
+    /// The pool it is about, if it is about one.
+    pub fn pool(&self) -> Option<&str> {
+        match self {
+            Demand::Reload { pool } => pool.as_deref(),
+            Demand::Scale { pool, .. }
+            | Demand::Restart { pool, .. }
+            | Demand::Stop { pool, .. }
+            | Demand::Start { pool, .. } => Some(pool),
+            Demand::Shutdown { .. } => None,
+        }
+    }
+}
+
+/// An order and who waits for news of it.
+#[derive(Debug)]
+pub struct Ordered {
+    /// What is to be done.
+    pub demand: Demand,
+    /// Is told how it goes, and dropped when it is over. That nobody listens any more stops nothing.
+    pub reply: mpsc::UnboundedSender<Told>,
+}
+
+/// News of an order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// It, or what of it was still to be done, was not begun. As the first word: nothing was changed.
+    Refused(Refused),
+    /// A pool's operation goes on.
+    Step {
+        /// The pool.
+        pool: Arc<str>,
+        /// What happened.
+        step: Step,
+        /// With the step [`Step::Began`]: what the operation is to come to.
+        plan: Plan,
+    },
+    /// A pool's operation is over.
+    Report {
+        /// The pool.
+        pool: Arc<str>,
+        /// What came of it.
+        report: Report,
+    },
+    /// The master is stopping.
+    Stopping,
+    /// The master has stopped everything and ends.
+    Stopped(Stopped),
+}
+
+/// What an operation is to come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// For a reload: how many workers are replaced at once.
+    pub at_once: Option<u32>,
+    /// For a scaling: how many workers there were to be, and are to be.
+    pub workers: Option<(u32, u32)>,
+}
+
+/// How the master's stop went for its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// How long it took.
+    pub took: std::time::Duration,
+    /// Connections that finished and that were cut; `None` where that was not counted.
+    pub connections: Option<(u64, u64)>,
+}
+
+/// Why an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What kind of reason.
+    pub kind: RefusedKind,
+    /// The pool it is about, where others were done before it.
+    pub pool: Option<String>,
+    /// Why, in words.
+    pub why: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Kinds of reasons, as programs tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// There is no such pool or worker.
+    NoTarget,
+    /// Another operation is under way, or it cannot be done to a running master.
+    Refused,
+    /// The configuration has mistakes.
+    Config,
+    /// The master is stopping.
+    Stopping,
+}
+
+impl Refused {
+    /// A reason.
+    pub fn new(kind: RefusedKind, why: impl Into<String>) -> Self {
+        Self { kind, pool: None, why: why.into(), hint: None }
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The master is stopping.
+    pub fn stopping() -> Self {
+        Self::new(RefusedKind::Stopping, "the master is stopping")
+    }
+
+    /// There is no pool `name` among `known`.
+    pub fn no_pool<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
+        // Only what could be a name is repeated.
+        let what = match name_is_valid(name) {
+            Ok(()) => format!("no pool named `{name}`"),
+            Err(_) => "no pool of that name".to_owned(),
+        };
+        let pools = known.clone().collect::<Vec<_>>().join(", ");
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`? pools: {pools}"),
+            None => format!("pools: {pools}"),
+        };
+        Self::new(RefusedKind::NoTarget, what).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests;

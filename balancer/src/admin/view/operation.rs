@@ -1,0 +1,149 @@
+//! What is said of an operation: one JSON object a line while it goes on, and the report of the last one in the state.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the answer to an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Always [`Line::SCHEMA`].
+    pub schema: String,
+    /// The pool it is about; null where it is about the master.
+    pub pool: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Line {
+    /// The name and version of this shape; a change that breaks readers changes it.
+    pub const SCHEMA: &str = "roundelay.operation/1";
+}
+
+/// What happened; the key `event` says which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A pool's operation began.
+    Began {
+        /// `reload`, `scale`, `restart`, `stop` or `start`.
+        verb: String,
+        /// The generation that serves.
+        generation: u64,
+        /// How many slots it is done to.
+        slots: usize,
+        /// For a reload: how many workers are replaced at once.
+        at_once: Option<u32>,
+        /// For a scaling: how many workers there were to be.
+        workers_before: Option<u32>,
+        /// For a scaling: how many there are to be.
+        workers: Option<u32>,
+    },
+    /// A process is ready and in rotation.
+    Ready {
+        /// Its slot.
+        slot: u32,
+        /// The process.
+        pid: u32,
+        /// The process whose place it took.
+        instead_of: Option<u32>,
+        /// Seconds from its start.
+        after_seconds: f64,
+    },
+    /// A process has ended after its drain.
+    Ended {
+        /// Its slot.
+        slot: u32,
+        /// The process.
+        pid: u32,
+        /// How it ended, in words.
+        exit: String,
+        /// Seconds from the moment it left the rotation.
+        took_seconds: f64,
+        /// Connections that it still finished; null where they are not observed.
+        finished: Option<u64>,
+        /// Connections that were cut at the end of its drain.
+        cut: u64,
+    },
+    /// A new process did not come up.
+    Failed {
+        /// Its slot.
+        slot: u32,
+        /// Why, in words.
+        why: String,
+        /// What it last wrote, oldest first.
+        last_lines: Vec<String>,
+    },
+    /// A pool's operation is over.
+    Report(Report),
+    /// What was still to be done is not begun.
+    Refused {
+        /// Why, in words.
+        why: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The master is stopping.
+    Stopping,
+    /// The master has stopped everything and ends.
+    Stopped {
+        /// How long it took, in seconds.
+        took_seconds: f64,
+        /// Connections that finished meanwhile; null where that was not counted.
+        finished: Option<u64>,
+        /// Connections that were cut; null where that was not counted.
+        cut: Option<u64>,
+    },
+    /// Something that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `reload`, `scale`, `restart`, `stop` or `start`.
+    pub verb: String,
+    /// `done`, `lost` (done, and clients were lost) or `failed`.
+    pub result: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The generation that serves now.
+    pub generation: u64,
+    /// How long it took, in seconds.
+    pub took_seconds: f64,
+    /// When it ended, in Unix seconds.
+    pub at: f64,
+    /// What it cost the clients; null where the connections are not observed.
+    pub connections: Option<Connections>,
+}
+
+/// What became of a pool's connections during an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Accepted.
+    pub accepted: u64,
+    /// Ended as their two ends wanted.
+    pub served: u64,
+    /// Given to another worker than the first.
+    pub moved: u64,
+    /// Idle, and closed so that a drain could end.
+    pub closed: u64,
+    /// Turned away, or not placed in time. Lost.
+    pub refused: u64,
+    /// Cut, or broken by a worker that was told to end. Lost.
+    pub cut: u64,
+}
+
+/// An error, as a problem document (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong.
+    pub detail: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,264 @@
+//! The desk where orders are carried out: one operation at a time a pool, each told as it goes and counted at its end.
+//!
+//! It owns the configuration that runs. The pools' supervisors belong to somebody else; what is asked of them is passed on
+//! as [`Asking`], so that a test can be the supervisors.
+
+mod claim;
+mod report;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::Reread;
+use crate::admin::orders::{Demand, Ordered, Plan, Refused, RefusedKind, Told};
+use crate::config::{self, Change, Config};
+use crate::pool::Pool;
+use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
+use claim::{Claim, Claims};
+
+/// A question to the supervisor of a pool.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// Which pool, in the order of the configuration.
+    pub(super) pool: usize,
+    pub(super) ask: Ask,
+    pub(super) reply: mpsc::UnboundedSender<Progress>,
+}
+
+/// Carries out orders.
+pub(super) struct Desk {
+    /// In the order of the configuration.
+    pools: Vec<Arc<Pool>>,
+    claims: Arc<Claims>,
+    /// What runs: with this the next reload is compared.
+    config: Mutex<Config>,
+    reread: Reread,
+    asks: mpsc::UnboundedSender<Asking>,
+}
+
+/// Whether what comes after it should be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Clean,
+    /// Carried out, but clients were lost.
+    Lost,
+    /// Not carried out.
+    Failed,
+}
+
+impl Desk {
+    /// A desk for `pools`, which run by `config`; also what it asks of their supervisors.
+    pub(super) fn new(
+        pools: Vec<Arc<Pool>>,
+        config: Config,
+        reread: Reread,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Asking>) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let claims = Arc::new(Claims::new(pools.len()));
+        (Arc::new(Self { pools, claims, config: Mutex::new(config), reread, asks }), asked)
+    }
+
+    /// Begins to carry out an order on a pool; returns at once.
+    pub(super) fn take(self: &Arc<Self>, Ordered { demand, reply }: Ordered) {
+        let desk = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(refused) = desk.carry_out(demand, &reply).await {
+                tracing::warn!(why = %refused.why, "an order was refused; nothing was changed");
+                let _ = reply.send(Told::Refused(refused));
+            }
+        });
+    }
+
+    /// As [`Desk::take`] with a reload of everything that nobody waits for: its outcome is in the log.
+    pub(super) fn reload_by_signal(self: &Arc<Self>) {
+        tracing::info!("SIGHUP: reading the configuration again");
+        let (reply, _) = mpsc::unbounded_channel();
+        self.take(Ordered { demand: Demand::Reload { pool: None }, reply });
+    }
+
+    async fn carry_out(&self, demand: Demand, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
+        let (index, ask, plan) = match demand {
+            Demand::Reload { pool } => {
+                let meant = match pool {
+                    Some(name) => vec![self.find(&name)?],
+                    None => (0..self.pools.len()).collect(),
+                };
+                return self.reload(meant, reply).await;
+            }
+            Demand::Scale { pool, workers } => {
+                let index = self.find(&pool)?;
+                let desired = self.pools[index].status.load().desired;
+                let wanted = workers.resolve(desired, self.reread.sources.cpus);
+                let wanted = wanted.map_err(|why| self.refuse(index, Verb::Scale, why))?;
+                (index, Ask::Scale(wanted), Plan { workers: Some((desired, wanted)), ..Plan::default() })
+            }
+            Demand::Restart { pool, which } => (self.place(&pool, which)?, Ask::Restart(which), Plan::default()),
+            Demand::Stop { pool, which } => (self.place(&pool, which)?, Ask::Stop(which), Plan::default()),
+            Demand::Start { pool, which } => (self.place(&pool, which)?, Ask::Start(which), Plan::default()),
+            // The end of the master is not the desk's business.
+            Demand::Shutdown { .. } => return Err(Refused::stopping()),
+        };
+        let claim = self.claim(&[index], ask.verb())?;
+        self.operate(index, ask, plan, reply).await?;
+        drop(claim);
+        Ok(())
+    }
+
+    /// Reads the configuration again and brings it to these pools, one after the other.
+    async fn reload(&self, meant: Vec<usize>, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
+        let claim = self.claim(&meant, Verb::Reload)?;
+        let refuse = |kind, why: String| {
+            for &index in &meant {
+                self.pools[index].count_refusal(Verb::Reload);
+            }
+            Refused::new(kind, why)
+        };
+        let loaded = self.reread.load().await.map_err(|problems| {
+            tracing::error!("the configuration cannot be loaded, nothing was changed:\n{}", problems.trim_end());
+            refuse(RefusedKind::Config, problems)
+        })?;
+        if !loaded.warnings.is_empty() {
+            tracing::warn!("the configuration has warnings:\n{}", loaded.warnings.to_string().trim_end());
+        }
+        let changes = config::compare(&self.config(), &loaded.config);
+        let fixed = self.fixed(&changes, &meant);
+        if !fixed.is_empty() {
+            let hint = "change it back, or stop the master and start it again";
+            return Err(refuse(RefusedKind::Refused, fixed).hint(hint));
+        }
+        let mut meant = meant.into_iter();
+        while let Some(index) = meant.next() {
+            let name = &self.pools[index].name;
+            let Some(rules) = loaded.config.pool(name).cloned() else { continue };
+            let keys: Vec<&str> = changes.iter().filter(|change| is_of(change, name)).map(|c| c.key.as_str()).collect();
+            tracing::info!(pool = name, changed = keys.join(", "), "reload begins");
+            let plan = Plan { at_once: Some(rules.max_surge), ..Plan::default() };
+            let outcome = self.operate(index, Ask::Reload(Arc::new(rules.clone())), plan, reply).await;
+            if matches!(outcome, Ok(Outcome::Clean | Outcome::Lost))
+                && let Some(running) = self.config().pools.iter_mut().find(|pool| pool.name == *name)
+            {
+                *running = rules;
+            }
+            if !matches!(outcome, Ok(Outcome::Clean)) {
+                self.leave(meant.as_slice(), name, reply);
+                return outcome.map(drop);
+            }
+        }
+        drop(claim);
+        Ok(())
+    }
+
+    /// Says that these pools are left as they are, since the reload of `failed` did not go well.
+    fn leave(&self, left: &[usize], failed: &str, reply: &mpsc::UnboundedSender<Told>) {
+        for pool in left.iter().map(|&index| &self.pools[index]) {
+            let why = format!("not reloaded, since the reload of {failed} did not go well");
+            tracing::warn!(pool = pool.name, why);
+            pool.count_refusal(Verb::Reload);
+            let refused = Refused::new(RefusedKind::Refused, why);
+            let _ = reply.send(Told::Refused(Refused { pool: Some(pool.name.clone()), ..refused }));
+        }
+    }
+
+    /// What a running master cannot change, of what concerns these pools; empty if there is nothing.
+    fn fixed(&self, changes: &[Change], meant: &[usize]) -> String {
+        let concerns = |change: &&Change| match &change.pool {
+            None => true,
+            // A pool that is new or gone is nobody's, and concerns a reload of everything.
+            Some(name) => meant.len() == self.pools.len() || meant.iter().any(|&index| self.pools[index].name == *name),
+        };
+        let fixed = changes.iter().filter(|change| change.is_fixed).filter(concerns);
+        fixed.map(|change| format!("{change} needs a restart of the master")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Has one pool's supervisor do it, and tells, counts and logs how it goes.
+    ///
+    /// # Errors
+    ///
+    /// It was not begun.
+    async fn operate(
+        &self,
+        index: usize,
+        ask: Ask,
+        plan: Plan,
+        reply: &mpsc::UnboundedSender<Told>,
+    ) -> Result<Outcome, Refused> {
+        let pool = &self.pools[index];
+        let name: Arc<str> = pool.name.as_str().into();
+        let verb = ask.verb();
+        let (news, mut progress) = mpsc::unbounded_channel();
+        if self.asks.send(Asking { pool: index, ask, reply: news }).is_err() {
+            return Err(Refused { pool: Some(pool.name.clone()), ..Refused::stopping() });
+        }
+        let mut has_begun = false;
+        let report = loop {
+            match progress.recv().await {
+                Some(Progress::Refused(why)) => return Err(self.refuse(index, verb, why)),
+                Some(Progress::Step(step)) => {
+                    has_begun = true;
+                    let plan = if matches!(step, Step::Began { .. }) { plan } else { Plan::default() };
+                    let _ = reply.send(Told::Step { pool: Arc::clone(&name), step, plan });
+                }
+                Some(Progress::Done(report)) => break report,
+                None if has_begun => break report::abandoned(pool, verb),
+                None => return Err(Refused { pool: Some(pool.name.clone()), ..Refused::stopping() }),
+            }
+        };
+        pool.count_report(&report);
+        report::log(&pool.name, &report);
+        let outcome = outcome(&report);
+        let _ = reply.send(Told::Report { pool: name, report });
+        Ok(outcome)
+    }
+
+    fn refuse(&self, index: usize, verb: Verb, why: String) -> Refused {
+        let pool = &self.pools[index];
+        pool.count_refusal(verb);
+        Refused { pool: Some(pool.name.clone()), ..Refused::new(RefusedKind::Refused, why) }
+    }
+
+    fn claim(&self, meant: &[usize], verb: Verb) -> Result<Claim, Refused> {
+        self.claims.take(meant, verb).map_err(|(index, under_way)| {
+            let why = format!("pool {} is busy: {} is under way", self.pools[index].name, under_way.name());
+            self.refuse(index, verb, why).hint("wait for its end; `roundelay status` shows it")
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<usize, Refused> {
+        let found = self.pools.iter().position(|pool| pool.name == name);
+        found.ok_or_else(|| Refused::no_pool(name, self.pools.iter().map(|pool| pool.name.as_str())))
+    }
+
+    /// The pool, if it has all of these slots.
+    fn place(&self, name: &str, which: Which) -> Result<usize, Refused> {
+        let index = self.find(name)?;
+        let there = self.pools[index].status.load().workers.len();
+        match which {
+            Which::Slots(_, last) if last as usize >= there => {
+                let what = format!("pool {name} has no worker {last}");
+                let hint = format!("its workers are {name}/0 to {name}/{}", there.saturating_sub(1));
+                Err(Refused::new(RefusedKind::NoTarget, what).hint(hint))
+            }
+            _ => Ok(index),
+        }
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_of(change: &Change, pool: &str) -> bool {
+    change.pool.as_deref() == Some(pool)
+}
+
+fn outcome(report: &Report) -> Outcome {
+    match (&report.result, report.is_clean()) {
+        (Err(_), _) => Outcome::Failed,
+        (Ok(()), true) => Outcome::Clean,
+        (Ok(()), false) => Outcome::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! The end of an operation as an event: one line of the log, whoever ordered it.
+
+use std::time::{Duration, SystemTime};
+
+use crate::admin::words::duration;
+use crate::pool::Pool;
+use crate::pool::operation::{Report, Verb};
+
+/// Logs it: as an error if it failed, as a warning if clients were lost.
+pub(super) fn log(pool: &str, report: &Report) {
+    let Report { verb, result, generation, took, ledger, .. } = report;
+    let (verb, took) = (verb.name(), duration(took.as_secs_f64()));
+    macro_rules! event {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                pool,
+                generation,
+                took,
+                accepted = ledger.map(|ledger| ledger.accepted),
+                served = ledger.map(|ledger| ledger.served),
+                moved = ledger.map(|ledger| ledger.moved),
+                closed = ledger.map(|ledger| ledger.closed),
+                refused = ledger.map(|ledger| ledger.refused),
+                cut = ledger.map(|ledger| ledger.cut),
+                connections = ledger.is_none().then_some("not observed"),
+                why = result.as_ref().err(),
+                $message,
+                verb
+            )
+        };
+    }
+    match (result, report.is_clean()) {
+        (Err(_), _) => event!(error, "{} failed"),
+        (Ok(()), false) => event!(warn, "{} done, and clients were lost"),
+        (Ok(()), true) => event!(info, "{} done"),
+    }
+}
+
+/// What is said of an operation whose pool ended under it.
+pub(super) fn abandoned(pool: &Pool, verb: Verb) -> Report {
+    Report {
+        verb,
+        result: Err("the pool ended before it was over".to_owned()),
+        generation: pool.status.load().generation,
+        took: Duration::ZERO,
+        at: SystemTime::now(),
+        ledger: None,
+    }
+}

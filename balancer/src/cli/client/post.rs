@@ -1,0 +1,267 @@
+//! Gives an order and reads what is said of it as it goes on.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{LONGEST_ANSWER, Place, Reply, unreachable_at};
+use crate::failure::{Failure, code};
+
+/// To connect, and then to the first byte of the answer, before which the master may read its configuration.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+
+/// No line of an answer is longer.
+const LONGEST_LINE: usize = 4 * 1024 * 1024;
+
+/// What became of an order.
+#[derive(Debug)]
+pub(in crate::cli) enum Answer {
+    /// It was not begun.
+    Refused(Reply),
+    /// It is over, and every line was passed on. With the master's process, where it is known.
+    Over(Option<OwnedFd>),
+}
+
+/// Posts `body` to `path` at `control`, and passes each line of the answer to `line`, until `deadline` if there is one.
+///
+/// # Errors
+///
+/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::REFUSED`] if the socket is another user's,
+/// [`code::TIMED_OUT`] at the deadline, [`code::FAILED`] if the answer ends in the middle.
+pub(in crate::cli) fn post(
+    control: &Path,
+    path: &str,
+    body: String,
+    deadline: Option<Instant>,
+    mut line: impl FnMut(&[u8]),
+) -> Result<Answer, Failure> {
+    let place = Place::parse(control)?;
+    let failed =
+        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {place}")).cause(cause);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let answered = runtime.block_on(async {
+        let asking = ask(&place, path, body, &mut line);
+        match deadline {
+            None => asking.await,
+            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or(Err(Trouble::Deadline)),
+        }
+    });
+    runtime.shutdown_background();
+    answered.map_err(|trouble| match trouble {
+        Trouble::Connect(error) => unreachable_at(&place, &error),
+        Trouble::Stranger(uid) => Failure::new(code::REFUSED, format!("the order was not sent to {place}"))
+            .cause(format!("a process of another user (uid {uid}) listens there"))
+            .hint("ask as the user that runs the master, or as root"),
+        Trouble::Answer(cause) => failed(cause),
+        Trouble::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
+            .cause(cause)
+            .hint("has the master ended? Look with `roundelay status`, and at its log"),
+        Trouble::Deadline => Failure::new(code::TIMED_OUT, "it was not over in the time given by --timeout")
+            .hint("what was begun goes on: look with `roundelay status`"),
+    })
+}
+
+enum Trouble {
+    Connect(io::Error),
+    /// The uid of who listens there.
+    Stranger(u32),
+    /// Nothing was begun, as far as is known.
+    Answer(String),
+    /// It was begun, and how it ended is not known.
+    Broken(String),
+    Deadline,
+}
+
+async fn ask(place: &Place, path: &str, body: String, line: &mut impl FnMut(&[u8])) -> Result<Answer, Trouble> {
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    match place {
+        Place::Socket(socket) => {
+            let connecting = timeout(FIRST_BYTE, UnixStream::connect(socket));
+            let stream = connecting.await.map_err(late).flatten().map_err(Trouble::Connect)?;
+            let peer = stream.peer_cred().map_err(Trouble::Connect)?;
+            let own = rustix::process::geteuid().as_raw();
+            if !is_trusted(peer.uid(), own, || std::fs::metadata(socket).ok().map(|file| file.uid())) {
+                return Err(Trouble::Stranger(peer.uid()));
+            }
+            // Taken before the order: afterwards the number may be another process's.
+            let master = peer.pid().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            exchange(stream, "localhost", path, body, line).await.map(|refused| Answer::new(refused, master))
+        }
+        Place::Http(authority) => {
+            let connecting = timeout(FIRST_BYTE, TcpStream::connect(authority.as_str()));
+            let stream = connecting.await.map_err(late).flatten().map_err(Trouble::Connect)?;
+            exchange(stream, authority, path, body, line).await.map(|refused| Answer::new(refused, None))
+        }
+    }
+}
+
+/// Whether an order may be given to a listener of user `peer` by user `own`: our own and root's. Root may also order about
+/// the master of a service's user, whose socket it is.
+fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
+    peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
+}
+
+impl Answer {
+    fn new(refused: Option<Reply>, master: Option<OwnedFd>) -> Self {
+        refused.map_or(Answer::Over(master), Answer::Refused)
+    }
+}
+
+async fn exchange<S>(
+    stream: S,
+    host: &str,
+    path: &str,
+    body: String,
+    line: &mut impl FnMut(&[u8]),
+) -> Result<Option<Reply>, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = |error: hyper::Error| Trouble::Answer(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(answer)?;
+    let request = Request::builder().method(Method::POST).uri(path).header(HOST, host).header(CONNECTION, "close");
+    let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
+    let request = request.map_err(|error| Trouble::Answer(error.to_string()))?;
+    let exchange = async {
+        let answered = timeout(FIRST_BYTE, sender.send_request(request)).await;
+        let answered =
+            answered.map_err(|_| Trouble::Answer(format!("it took more than {} s", FIRST_BYTE.as_secs())))?;
+        let answered = answered.map_err(answer)?;
+        if answered.status() != 200 {
+            let status = answered.status().as_u16();
+            let body = timeout(FIRST_BYTE, Limited::new(answered.into_body(), LONGEST_ANSWER).collect()).await;
+            let body = body.map_err(|_| Trouble::Answer("it stopped in the middle".to_owned()))?;
+            let body = body.map_err(|error| Trouble::Answer(error.to_string()))?.to_bytes();
+            return Ok(Some(Reply { status, body }));
+        }
+        read_lines(answered, line).await.map(|()| None)
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        done = &mut exchange => return done,
+        _ = connection => {}
+    }
+    exchange.await
+}
+
+/// Passes on each line as it comes.
+async fn read_lines(answer: Response<Incoming>, line: &mut impl FnMut(&[u8])) -> Result<(), Trouble> {
+    let (mut body, mut partial) = (answer.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Trouble::Broken(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        for piece in data.split_inclusive(|&byte| byte == b'\n') {
+            partial.extend_from_slice(piece);
+            if partial.last() == Some(&b'\n') {
+                line(&partial);
+                partial.clear();
+            } else if partial.len() > LONGEST_LINE {
+                return Err(Trouble::Broken("a line of it is far too long".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A listener that reads a request and says this, then waits for the other side's end if `holds`.
+    fn says(answer: &'static str, holds: bool) -> (tempfile::TempDir, PathBuf, std::thread::JoinHandle<String>) {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("c");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            if holds {
+                let _ = stream.read(&mut [0; 1]);
+            }
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        (place, socket, server)
+    }
+
+    fn order(socket: &Path, within: Option<Duration>) -> (Result<Answer, Failure>, Vec<String>) {
+        let mut lines = Vec::new();
+        let line = |line: &[u8]| lines.push(String::from_utf8_lossy(line).into_owned());
+        let deadline = within.map(|within| Instant::now() + within);
+        let answer = post(socket, "/api/v1/reload", "{}".to_owned(), deadline, line);
+        (answer, lines)
+    }
+
+    const STREAM: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn lines_are_passed_on_whole_however_they_come() {
+        let answer =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n6\r\n:1}\n{}\r\n1\r\n\n\r\n0\r\n\r\n";
+        let (_place, socket, server) = says(answer, false);
+        let (answer, lines) = order(&socket, None);
+        assert!(matches!(answer, Ok(Answer::Over(Some(_)))), "{answer:?}");
+        assert_eq!(lines, ["{\"a\":1}\n", "{}\n"]);
+        let request = server.join().unwrap().to_ascii_lowercase();
+        assert!(
+            request.starts_with("post /api/v1/reload http/1.1\r\n") && request.ends_with("\r\n\r\n{}"),
+            "{request}"
+        );
+        assert!(request.contains("content-type: application/json\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_refusal_is_handed_on_with_its_status() {
+        let (_place, socket, server) = says("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}", false);
+        let (answer, lines) = order(&socket, None);
+        assert!(matches!(&answer, Ok(Answer::Refused(reply)) if reply.status == 409), "{answer:?}");
+        assert!(lines.is_empty());
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_a_failure() {
+        let (_place, socket, server) =
+            says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n", false);
+        let (answer, lines) = order(&socket, None);
+        let failure = answer.unwrap_err();
+        assert_eq!((failure.code, lines.len()), (code::FAILED, 1), "{failure}");
+        assert!(failure.error.contains("ended in the middle"));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_deadline_has_an_exit_code_of_its_own() {
+        let (_place, socket, server) = says(STREAM, true);
+        let (answer, _) = order(&socket, Some(Duration::from_millis(50)));
+        assert_eq!(answer.unwrap_err().code, code::TIMED_OUT);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn orders_go_to_our_own_and_to_root_and_roots_also_to_the_sockets_owner() {
+        let owned_by = |uid| move || Some(uid);
+        assert!(is_trusted(1000, 1000, || None) && is_trusted(0, 1000, || None) && is_trusted(0, 0, || None));
+        assert!(!is_trusted(33, 1000, owned_by(33)));
+        assert!(is_trusted(33, 0, owned_by(33)) && !is_trusted(33, 0, owned_by(0)) && !is_trusted(33, 0, || None));
+    }
+}

@@ -1,0 +1,183 @@
+//! The commands that order something: give it, show how it goes, and end with an exit code that tells the truth.
+
+mod progress;
+
+use std::io::{IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::time::Instant;
+
+use super::args::{Reload, Scale, Shutdown, Targeted, Watching};
+use super::client::{self, Answer, Reply};
+use super::target::{Target, checked};
+use super::{print_error, state};
+use crate::admin::orders::Size;
+use crate::admin::view::{Line, Problem};
+use crate::admin::words::escape_long;
+use crate::failure::{Failure, code};
+use crate::pool::operation::Verb;
+pub(super) use progress::ledger;
+use progress::{Progress, Say};
+
+/// For the process to be gone once it said that it ends.
+const LAST_STEPS: u64 = 10;
+
+/// `roundelay reload`.
+pub(super) fn reload(control: &Path, reload: &Reload) -> Result<ExitCode, Failure> {
+    let pool = reload.pool.as_deref().map(checked).transpose()?;
+    let path = pool.as_ref().map_or("/api/v1/reload".to_owned(), |pool| path_of(pool, Verb::Reload));
+    let mut session = Session::new(control, &reload.watching, pool.is_none());
+    session.give(&path, String::new())?;
+    Ok(session.end())
+}
+
+/// `roundelay scale`.
+pub(super) fn scale(control: &Path, scale: &Scale) -> Result<ExitCode, Failure> {
+    let pool = checked(&scale.pool)?;
+    let size = Size::parse(&scale.workers).ok_or_else(|| {
+        Failure::new(code::USAGE, format!("`{}` is no count of workers", scale.workers.escape_debug()))
+            .hint("write 4, +1, -1, max or auto; a pool has 1 to 1024 workers")
+    })?;
+    let mut session = Session::new(control, &scale.watching, false);
+    session.give(&path_of(&pool, Verb::Scale), format!(r#"{{"workers":"{size}"}}"#))?;
+    Ok(session.end())
+}
+
+/// `roundelay restart`, `stop` and `start`.
+pub(super) fn targeted(control: &Path, verb: Verb, targeted: &Targeted) -> Result<ExitCode, Failure> {
+    let Some(target) = &targeted.target else {
+        if !targeted.all {
+            return Err(Failure::new(code::USAGE, "which one? give a pool or worker, or --all")
+                .hint(format!("for example: roundelay {} api/0", verb.name())));
+        }
+        return everything(control, verb, &targeted.watching);
+    };
+    let target = Target::parse(target)?;
+    let mut session = Session::new(control, &targeted.watching, false);
+    session.give(&path_of(&target.pool, verb), target.body())?;
+    Ok(session.end())
+}
+
+/// Every pool, one after the other. A restart that fails is not tried on the next one; the others are.
+fn everything(control: &Path, verb: Verb, watching: &Watching) -> Result<ExitCode, Failure> {
+    let (state, _) = state::fetch(control)?;
+    let mut session = Session::new(control, watching, true);
+    for pool in &state.pools {
+        let given = session.give(&path_of(&pool.name, verb), "{}".to_owned());
+        match given {
+            Err(failure) if verb != Verb::Restart && failure.code == code::REFUSED => {
+                print_error(&failure.to_string());
+                session.progress.note(failure.code);
+            }
+            given => drop(given?),
+        }
+        if verb == Verb::Restart && session.progress.code() != 0 {
+            break;
+        }
+    }
+    Ok(session.end())
+}
+
+/// `roundelay shutdown`: returns when the master's process is gone.
+pub(super) fn shutdown(control: &Path, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
+    let watching = Watching { timeout: shutdown.timeout, json: false };
+    let mut session = Session::new(control, &watching, false);
+    let master = session.give("/api/v1/shutdown", format!(r#"{{"now":{}}}"#, shutdown.now))?;
+    if let Some(master) = master {
+        // What it held (the ports, the lock of the socket) is free when the process is gone, not when it said so.
+        let patience = Timespec { tv_sec: LAST_STEPS.cast_signed(), tv_nsec: 0 };
+        let mut watched = [PollFd::new(&master, PollFlags::IN)];
+        if poll(&mut watched, Some(&patience)) == Ok(0) {
+            return Err(Failure::new(code::TIMED_OUT, format!("the master has not ended after {LAST_STEPS} s")));
+        }
+    }
+    Ok(session.end())
+}
+
+fn path_of(pool: &str, verb: Verb) -> String {
+    format!("/api/v1/pools/{pool}/{}", verb.name())
+}
+
+/// Orders given one after the other, and what came of them.
+struct Session<'a> {
+    control: &'a Path,
+    deadline: Option<Instant>,
+    progress: Progress,
+}
+
+impl<'a> Session<'a> {
+    fn new(control: &'a Path, watching: &Watching, is_many: bool) -> Self {
+        let deadline = watching.timeout.map(|within| Instant::now() + within);
+        let progress = Progress::new(std::io::stderr().is_terminal(), watching.json, is_many);
+        Self { control, deadline, progress }
+    }
+
+    /// Gives one order and shows how it goes; the master's process, where it is known.
+    ///
+    /// # Errors
+    ///
+    /// It was not begun, or how it ended is not known.
+    fn give(&mut self, path: &str, body: String) -> Result<Option<OwnedFd>, Failure> {
+        let progress = &mut self.progress;
+        let line = |bytes: &[u8]| {
+            // A line of another version's that cannot be read is passed over.
+            if let Ok(line) = serde_json::from_slice::<Line>(bytes) {
+                show(progress.take(&line, bytes));
+            }
+        };
+        let answer = client::post(self.control, path, body, self.deadline, line);
+        show(self.progress.close());
+        match answer? {
+            Answer::Refused(reply) => Err(refusal(&reply)),
+            Answer::Over(master) => self.progress.is_complete().map(|()| master),
+        }
+    }
+
+    fn end(self) -> ExitCode {
+        ExitCode::from(self.progress.code())
+    }
+}
+
+fn show(said: Vec<Say>) {
+    for say in said {
+        match say {
+            // Nobody reads it any more: the order goes on, and the exit code still tells.
+            Say::Progress(text) => drop(anstream::stderr().write_all(text.as_bytes())),
+            Say::Answer(text) => drop(state::print(&[text.as_bytes()])),
+            Say::Error(text) => print_error(&text),
+        }
+    }
+}
+
+/// A problem document as a failure of the command.
+fn refusal(reply: &Reply) -> Failure {
+    let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
+    let code = match reply.status {
+        404 => code::NO_TARGET,
+        403 | 409 | 503 => code::REFUSED,
+        _ => code::FAILED,
+    };
+    let Some(problem) = problem else {
+        return Failure::new(code, format!("the master answered with HTTP status {}", reply.status));
+    };
+    let lines: Vec<String> = problem.detail.lines().map(escape_long).collect();
+    let failure = match (reply.status, lines.as_slice()) {
+        // Every problem of the file, as `config check` says it.
+        (422, lines) => {
+            let failure = Failure::new(code, "the configuration was not reloaded, and nothing was changed");
+            failure.cause(format!("it has mistakes\n{}", lines.join("\n")))
+        }
+        (_, [line]) => Failure::new(code, line.clone()),
+        (_, lines) => Failure::new(code, "it was refused, and nothing was changed").cause(lines.join("\n       ")),
+    };
+    match problem.hint {
+        Some(hint) => failure.hint(crate::admin::words::escape(&hint)),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! How an operation goes, in lines for people. Pure.
+
+use crate::admin::view::{Connections, Event, Line, Report};
+use crate::admin::words::{duration, escape};
+use crate::failure::{Failure, code};
+
+/// One thing to say, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    /// To standard error, as it is.
+    Progress(String),
+    /// To standard output, as it is.
+    Answer(String),
+    /// To standard error, as an error.
+    Error(String),
+}
+
+/// What was seen so far.
+pub(super) struct Progress {
+    /// On a terminal what belongs to one slot stands on one line, which grows; elsewhere each event has its own.
+    has_terminal: bool,
+    is_json: bool,
+    /// Several pools: the answers name them.
+    is_many: bool,
+    /// The line that may still grow: until this process of this worker has ended.
+    growing: Option<(String, u32)>,
+    /// Of new processes that did not come up: worker, and its last lines.
+    failed: Vec<(String, Vec<String>)>,
+    has_ended: bool,
+    code: u8,
+}
+
+impl Progress {
+    pub(super) fn new(has_terminal: bool, is_json: bool, is_many: bool) -> Self {
+        let failed = Vec::new();
+        Self { has_terminal, is_json, is_many, growing: None, failed, has_ended: true, code: 0 }
+    }
+
+    /// The exit code so far: of the first thing that went wrong.
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Something went wrong.
+    pub(super) fn note(&mut self, code: u8) {
+        if self.code == 0 {
+            self.code = code;
+        }
+    }
+
+    /// Whether everything that was begun has had its last word.
+    ///
+    /// # Errors
+    ///
+    /// If not: how it ended is not known.
+    pub(super) fn is_complete(&self) -> Result<(), Failure> {
+        match self.has_ended {
+            true => Ok(()),
+            false => Err(Failure::new(code::FAILED, "the master stopped telling before it was over")),
+        }
+    }
+
+    /// Ends a line that was still growing.
+    pub(super) fn close(&mut self) -> Vec<Say> {
+        self.growing.take().map(|_| Say::Progress("\n".to_owned())).into_iter().collect()
+    }
+
+    /// What is to be said of one line of the answer; `received` are its bytes.
+    pub(super) fn take(&mut self, line: &Line, received: &[u8]) -> Vec<Say> {
+        let pool = escape(line.pool.as_deref().unwrap_or("the master"));
+        let mut said = Vec::new();
+        if let Event::Ended { slot, pid, .. } = &line.event
+            && self.growing.take_if(|growing| *growing == (format!("{pool}/{slot}"), *pid)).is_some()
+        {
+            said.push(Say::Progress(format!("   {}\n", end(&line.event))));
+            return said;
+        }
+        said.extend(self.close());
+        match &line.event {
+            Event::Began { .. } => {
+                self.has_ended = false;
+                self.failed.clear();
+                said.push(Say::Progress(format!("{pool}  {}\n", head(&line.event))));
+            }
+            Event::Ready { slot, pid, instead_of, after_seconds } => {
+                let (worker, after) = (format!("{pool}/{slot}"), duration(*after_seconds));
+                let pids = instead_of.map_or(format!("pid {pid}"), |old| format!("pid {old} -> {pid}"));
+                let grows = instead_of.filter(|_| self.has_terminal);
+                let ending = if grows.is_some() { "" } else { "\n" };
+                said.push(Say::Progress(format!("  {worker}  {pids}   ready in {after}{ending}")));
+                self.growing = grows.map(|old| (worker, old));
+            }
+            Event::Ended { slot, pid, .. } => {
+                said.push(Say::Progress(format!("  {pool}/{slot}  pid {pid}   {}\n", end(&line.event))));
+            }
+            Event::Failed { slot, why, last_lines } => {
+                said.push(Say::Progress(format!("  {pool}/{slot}  {}\n", escape(why))));
+                self.failed.push((format!("{pool}/{slot}"), last_lines.clone()));
+            }
+            Event::Report(report) => {
+                self.has_ended = true;
+                self.report(&pool, report, received, &mut said);
+            }
+            Event::Refused { why, hint } => {
+                self.note(code::REFUSED);
+                let failure = Failure::new(code::REFUSED, format!("{pool}: {}", escape(why)));
+                let failure = hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint)));
+                said.push(Say::Error(failure.to_string()));
+            }
+            Event::Stopping => {
+                self.has_ended = false;
+                said.push(Say::Progress("the master stops\n".to_owned()));
+            }
+            Event::Stopped { took_seconds, finished, cut } => {
+                self.has_ended = true;
+                let connections = match (finished, cut) {
+                    (Some(finished), Some(cut)) => format!("   finished {finished}  cut {cut}"),
+                    _ => String::new(),
+                };
+                said.push(Say::Answer(format!("stopped in {}{connections}\n", duration(*took_seconds))));
+                if cut.is_some_and(|cut| cut > 0) {
+                    self.note(code::FAILED);
+                }
+            }
+            Event::Unknown => {}
+        }
+        said
+    }
+
+    fn report(&mut self, pool: &str, report: &Report, received: &[u8], said: &mut Vec<Say>) {
+        let is_failed = report.result == "failed";
+        said.push(Say::Answer(match self.is_json {
+            true => String::from_utf8_lossy(received).into_owned(),
+            false => {
+                let name = if self.is_many { format!("{pool}  ") } else { String::new() };
+                let word = if is_failed { "failed after" } else { "done in" };
+                format!("{name}{word} {}   {}\n", duration(report.took_seconds), ledger(report.connections))
+            }
+        }));
+        let lost = report.connections.map_or(0, |connections| connections.refused + connections.cut);
+        if is_failed {
+            self.note(code::FAILED);
+            said.push(Say::Error(self.failure(pool, report)));
+        } else if lost > 0 {
+            self.note(code::FAILED);
+            let (verb, s) = (escape(&report.verb), if lost == 1 { " was" } else { "s were" });
+            said.push(Say::Error(format!("error: the {verb} of {pool} was carried out, but {lost} client{s} lost")));
+        }
+    }
+
+    /// Why it failed, with the last lines of what did not come up and what to do.
+    fn failure(&self, pool: &str, report: &Report) -> String {
+        let (verb, generation) = (escape(&report.verb), report.generation);
+        let error = format!("{verb} of {pool} failed; generation {generation} keeps serving");
+        let mut failure = Failure::new(code::FAILED, error);
+        if let Some(cause) = &report.error {
+            let mut cause = escape(cause);
+            for (worker, lines) in self.failed.iter().filter(|(_, lines)| !lines.is_empty()) {
+                cause.push_str(&format!("\n  last lines of {worker}:"));
+                lines.iter().for_each(|line| cause.push_str(&format!("\n    {}", escape(line))));
+            }
+            failure = failure.cause(cause);
+        }
+        if !self.failed.is_empty() {
+            failure = failure.hint(format!("mend the program and run `roundelay {verb} {pool}` again"));
+        }
+        failure.to_string()
+    }
+}
+
+fn head(began: &Event) -> String {
+    let Event::Began { verb, generation, slots, at_once, workers_before, workers } = began else {
+        return String::new();
+    };
+    let plural = if *slots == 1 { "" } else { "s" };
+    match (verb.as_str(), workers_before, workers) {
+        ("reload", ..) => {
+            let at_once = at_once.map_or(String::new(), |at_once| format!(", {at_once} at a time"));
+            format!("generation {generation} -> {}, rolling{at_once}", generation.saturating_add(1))
+        }
+        ("scale", Some(before), Some(after)) => format!("generation {generation}, {before} -> {after} workers"),
+        (verb, ..) => format!("generation {generation}, {} of {slots} worker{plural}", escape(verb)),
+    }
+}
+
+fn end(ended: &Event) -> String {
+    let Event::Ended { exit, took_seconds, finished, cut, .. } = ended else { return String::new() };
+    let took = duration(*took_seconds);
+    let mut text = match finished {
+        None => format!("ended in {took}"),
+        Some(1) => format!("drained 1 connection in {took}"),
+        Some(finished) => format!("drained {finished} connections in {took}"),
+    };
+    if *cut > 0 {
+        text.push_str(&format!(", {cut} cut"));
+    }
+    // How a worker that was told to end usually does.
+    if exit != "exit code 0" && !exit.ends_with("(TERM)") {
+        text.push_str(&format!(", {}", escape(exit)));
+    }
+    text
+}
+
+/// What it cost, on one line.
+pub(in crate::cli) fn ledger(connections: Option<Connections>) -> String {
+    match connections {
+        None => "connections not observed".to_owned(),
+        Some(Connections { accepted, served, moved, closed, refused, cut }) => {
+            format!(
+                "accepted {accepted}  served {served}  moved {moved}  closed {closed}  refused {refused}  cut {cut}"
+            )
+        }
+    }
+}

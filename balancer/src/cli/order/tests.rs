@@ -1,0 +1,189 @@
+//! What a person and a script get to see of an order.
+
+use super::*;
+use crate::admin::view::{Connections, Event, Report};
+
+fn line(event: Event) -> Line {
+    Line { schema: Line::SCHEMA.to_owned(), pool: Some("api".to_owned()), event }
+}
+
+fn began() -> Event {
+    let (verb, at_once) = ("reload".to_owned(), Some(1));
+    Event::Began { verb, generation: 3, slots: 2, at_once, workers_before: None, workers: None }
+}
+
+fn ready(slot: u32, pid: u32, instead_of: Option<u32>) -> Event {
+    Event::Ready { slot, pid, instead_of, after_seconds: 0.44 }
+}
+
+fn ended(slot: u32, pid: u32, finished: Option<u64>, exit: &str, cut: u64) -> Event {
+    Event::Ended { slot, pid, exit: exit.to_owned(), took_seconds: 1.12, finished, cut }
+}
+
+fn report(result: &str, error: Option<&str>, connections: Option<Connections>) -> Event {
+    let (verb, error) = ("reload".to_owned(), error.map(str::to_owned));
+    let result = result.to_owned();
+    Event::Report(Report { verb, result, error, generation: 4, took_seconds: 2.84, at: 0.0, connections })
+}
+
+const CLEAN: Connections = Connections { accepted: 812, served: 809, moved: 0, closed: 3, refused: 0, cut: 0 };
+
+/// Standard error, standard output and the exit code after these events.
+fn told(mut progress: Progress, events: Vec<Event>) -> (String, String, u8) {
+    let (mut err, mut out) = (String::new(), String::new());
+    for event in events {
+        for say in progress.take(&line(event), b"{json}\n") {
+            match say {
+                Say::Progress(text) => err.push_str(&text),
+                Say::Answer(text) => out.push_str(&text),
+                Say::Error(text) => err.push_str(&(text + "\n")),
+            }
+        }
+    }
+    for say in progress.close() {
+        let Say::Progress(text) = say else { panic!("{say:?}") };
+        err.push_str(&text);
+    }
+    (err, out, progress.code())
+}
+
+fn rolling() -> Vec<Event> {
+    vec![
+        began(),
+        ready(0, 41020, Some(40112)),
+        ended(0, 40112, Some(7), "killed by signal 15 (TERM)", 0),
+        ready(1, 41022, Some(40377)),
+        ended(1, 40377, Some(1), "exit code 0", 0),
+        report("done", None, Some(CLEAN)),
+    ]
+}
+
+#[test]
+fn on_a_terminal_a_reload_has_a_line_for_each_slot() {
+    let (err, out, code) = told(Progress::new(true, false, false), rolling());
+    let expected = "\
+api  generation 3 -> 4, rolling, 1 at a time
+  api/0  pid 40112 -> 41020   ready in 0.4s   drained 7 connections in 1.1s
+  api/1  pid 40377 -> 41022   ready in 0.4s   drained 1 connection in 1.1s
+";
+    assert_eq!(err, expected);
+    assert_eq!(out, "done in 2.8s   accepted 812  served 809  moved 0  closed 3  refused 0  cut 0\n");
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn elsewhere_each_event_has_a_line() {
+    let (err, out, _) = told(Progress::new(false, false, true), rolling());
+    let expected = "\
+api  generation 3 -> 4, rolling, 1 at a time
+  api/0  pid 40112 -> 41020   ready in 0.4s
+  api/0  pid 40112   drained 7 connections in 1.1s
+  api/1  pid 40377 -> 41022   ready in 0.4s
+  api/1  pid 40377   drained 1 connection in 1.1s
+";
+    assert_eq!(err, expected);
+    assert!(out.starts_with("api  done in 2.8s   accepted"), "several pools are named: {out}");
+}
+
+#[test]
+fn a_line_that_grows_ends_when_something_else_happens() {
+    let events = vec![began(), ready(0, 2, Some(1)), ready(1, 4, Some(3)), ended(0, 1, None, "exit code 7", 2)];
+    let (err, ..) = told(Progress::new(true, false, false), events);
+    let expected = "\
+api  generation 3 -> 4, rolling, 1 at a time
+  api/0  pid 1 -> 2   ready in 0.4s
+  api/1  pid 3 -> 4   ready in 0.4s
+  api/0  pid 1   ended in 1.1s, 2 cut, exit code 7
+";
+    assert_eq!(err, expected);
+}
+
+#[test]
+fn a_failure_says_what_serves_on_and_shows_the_last_lines() {
+    let why = "pid 41071 exited with code 3 after 0.2s, before it was ready";
+    let last_lines = vec!["boom: missing \u{1b}[2JDATABASE_URL".to_owned()];
+    let failed = Event::Failed { slot: 0, why: why.to_owned(), last_lines };
+    let events = vec![began(), failed, report("failed", Some("worker 0 did not come up"), None)];
+    let (err, out, code) = told(Progress::new(false, false, false), events);
+    let expected = "\
+api  generation 3 -> 4, rolling, 1 at a time
+  api/0  pid 41071 exited with code 3 after 0.2s, before it was ready
+error: reload of api failed; generation 4 keeps serving
+cause: worker 0 did not come up
+  last lines of api/0:
+    boom: missing \\u{1b}[2JDATABASE_URL
+hint:  mend the program and run `roundelay reload api` again
+";
+    assert_eq!(err, expected);
+    assert_eq!((out.as_str(), code), ("failed after 2.8s   connections not observed\n", 1));
+}
+
+#[test]
+fn lost_clients_are_a_failure() {
+    let lost = Connections { refused: 1, cut: 2, ..CLEAN };
+    let (err, out, code) = told(Progress::new(false, false, false), vec![report("lost", None, Some(lost))]);
+    assert_eq!(err, "error: the reload of api was carried out, but 3 clients were lost\n");
+    assert!(out.ends_with("refused 1  cut 2\n"), "{out}");
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn other_verbs_say_what_they_are_done_to() {
+    let head = |verb: &str, slots, workers_before, workers| {
+        let event = Event::Began { verb: verb.into(), generation: 3, slots, at_once: None, workers_before, workers };
+        told(Progress::new(false, false, false), vec![event]).0
+    };
+    assert_eq!(head("scale", 2, Some(2), Some(4)), "api  generation 3, 2 -> 4 workers\n");
+    assert_eq!(head("restart", 1, None, None), "api  generation 3, restart of 1 worker\n");
+    assert_eq!(head("stop", 4, None, None), "api  generation 3, stop of 4 workers\n");
+}
+
+#[test]
+fn json_is_the_report_as_it_was_received() {
+    let (_, out, code) = told(Progress::new(false, true, false), rolling());
+    assert_eq!((out.as_str(), code), ("{json}\n", 0));
+}
+
+#[test]
+fn an_answer_without_a_last_word_is_no_success() {
+    let mut progress = Progress::new(false, false, false);
+    assert_eq!(progress.is_complete(), Ok(()));
+    progress.take(&line(began()), b"");
+    assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED);
+    progress.take(&line(report("done", None, None)), b"");
+    assert_eq!(progress.is_complete(), Ok(()));
+}
+
+#[test]
+fn events_of_a_later_version_are_passed_over() {
+    let later = r#"{"schema":"roundelay.operation/1","pool":"api","event":"paused","for":3}"#;
+    let line: Line = serde_json::from_str(later).unwrap();
+    assert_eq!(line.event, Event::Unknown);
+    assert!(Progress::new(false, false, false).take(&line, b"").is_empty());
+}
+
+#[test]
+fn a_refusal_has_the_exit_code_of_its_kind() {
+    let refusal = |status: u16, detail: &str, hint: Option<&str>| {
+        let problem = Problem { title: "x".into(), status, detail: detail.into(), hint: hint.map(str::to_owned) };
+        refusal(&Reply { status, body: serde_json::to_vec(&problem).unwrap().into() })
+    };
+    let codes = [404, 403, 409, 503, 422, 400, 500].map(|status| refusal(status, "no", None).code);
+    let expected = [code::NO_TARGET, code::REFUSED, code::REFUSED, code::REFUSED, 1, 1, 1];
+    assert_eq!(codes, expected);
+    let unknown = refusal(404, "no pool named `apj`", Some("did you mean `api`?"));
+    assert_eq!(unknown.to_string(), "error: no pool named `apj`\nhint:  did you mean `api`?");
+    let mistakes = refusal(422, "error: unknown key\n  --> r.toml:4:1\n1 error in r.toml\n", None);
+    assert_eq!(
+        mistakes.to_string(),
+        "error: the configuration was not reloaded, and nothing was changed\n\
+         cause: it has mistakes\nerror: unknown key\n  --> r.toml:4:1\n1 error in r.toml"
+    );
+}
+
+#[test]
+fn what_was_not_named_is_not_done() {
+    let nothing = Targeted { target: None, all: false, watching: Watching::default() };
+    let failure = targeted(Path::new("/nowhere/c"), Verb::Stop, &nothing).unwrap_err();
+    assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "which one? give a pool or worker, or --all"));
+}

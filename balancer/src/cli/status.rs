@@ -1,0 +1,178 @@
+//! `roundelay status`: in one screen whether all is well. The exit code says it too.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+use super::args::Status;
+use super::order::ledger;
+use super::state;
+use crate::admin::orders::Refused;
+use crate::admin::view::{Pool, Report, State, Worker};
+use crate::admin::words::{duration, escape, note};
+use crate::failure::{Failure, code};
+
+/// A pool's last words are shown up to here: one screen.
+const MOST_TROUBLED: usize = 5;
+/// Lines of a worker's own.
+const MOST_LINES: usize = 3;
+
+/// Prints how the master at `control`, or one pool of it, is: success if all is well, else [`code::DEGRADED`].
+///
+/// # Errors
+///
+/// With [`code::NO_MASTER`] if there is none, [`code::NO_TARGET`] if there is no such pool.
+pub(super) fn run(control: &Path, status: &Status) -> Result<ExitCode, Failure> {
+    let (state, received) = state::fetch(control)?;
+    let names = state.pools.iter().map(|pool| pool.name.as_str());
+    if let Some(name) = status.pool.as_ref().filter(|name| !names.clone().any(|one| one == *name)) {
+        let refused = Refused::no_pool(name, names);
+        let failure = Failure::new(code::NO_TARGET, refused.why);
+        return Err(refused.hint.into_iter().fold(failure, Failure::hint));
+    }
+    let meant: Vec<&Pool> =
+        state.pools.iter().filter(|pool| status.pool.as_ref().is_none_or(|name| pool.name == *name)).collect();
+    match status.json {
+        true => state::print(&[&received, b"\n"])?,
+        false => state::print(&[render(&state, &meant).as_bytes()])?,
+    }
+    Ok(ExitCode::from(if is_well(&state, &meant) { 0 } else { code::DEGRADED }))
+}
+
+/// Whether every one of these pools has all the workers it is to have.
+fn is_well(state: &State, pools: &[&Pool]) -> bool {
+    !state.is_stopping && pools.iter().all(|pool| is_whole(pool))
+}
+
+/// Whether all are ready that are to run: one that was stopped by order is as it was asked to be.
+fn is_whole(pool: &Pool) -> bool {
+    let is_as_asked = |worker: &Worker| matches!(worker.state.as_str(), "ready" | "stopped");
+    pool.workers.iter().all(is_as_asked) && pool.workers_ready > 0
+}
+
+fn render(state: &State, pools: &[&Pool]) -> String {
+    let width = pools.iter().map(|pool| pool.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for pool in pools {
+        // Writing to a `String` cannot fail.
+        let _ = write_pool(&mut text, state, pool, width);
+    }
+    text
+}
+
+fn write_pool(text: &mut String, state: &State, pool: &Pool, width: usize) -> std::fmt::Result {
+    let (mark, word, color) = match pool.workers_ready {
+        _ if state.is_stopping => ("○", "stopping", AnsiColor::Yellow),
+        0 if pool.workers.iter().all(|worker| worker.state == "stopped") => ("○", "stopped", AnsiColor::Yellow),
+        0 => ("○", "down", AnsiColor::Red),
+        _ if is_whole(pool) => ("●", "ready", AnsiColor::Green),
+        _ => ("◐", "degraded", AnsiColor::Yellow),
+    };
+    let style: Style = color.on_default();
+    let connections = match (pool.active, pool.accepted, pool.refused) {
+        (Some(active), Some(accepted), Some(refused)) => {
+            format!("{active} open, {accepted} accepted, {refused} refused")
+        }
+        _ => "connections not observed".to_owned(),
+    };
+    let padding = " ".repeat(width.saturating_sub(pool.name.chars().count()));
+    writeln!(
+        text,
+        "{style}{mark}{style:#} {}{padding}  {style}{word:<8}{style:#}  {}/{} workers  generation {}  {connections}",
+        escape(&pool.name),
+        pool.workers_ready,
+        pool.workers_desired,
+        pool.generation
+    )?;
+    if let Some(verb) = &pool.operation {
+        writeln!(text, "    {} is under way", escape(verb))?;
+    } else if let Some(report) = &pool.last_report {
+        writeln!(text, "    last {}", last(report))?;
+    }
+    let troubled = pool.workers.iter().filter(|worker| worker.state != "ready");
+    for worker in troubled.clone().take(MOST_TROUBLED) {
+        let note = note(worker);
+        let gap = if note.is_empty() { "" } else { "  " };
+        writeln!(text, "    {}/{}  {}{gap}{note}", escape(&pool.name), worker.slot, escape(&worker.state))?;
+        let lines = worker.last_exit.as_ref().map_or(&[][..], |exit| exit.last_lines.as_slice());
+        for line in lines.iter().skip(lines.len().saturating_sub(MOST_LINES)) {
+            writeln!(text, "      | {}", escape(line))?;
+        }
+    }
+    match troubled.count().saturating_sub(MOST_TROUBLED) {
+        0 => Ok(()),
+        more => writeln!(text, "    and {more} more; see `roundelay list`"),
+    }
+}
+
+/// The last operation, in a line.
+fn last(report: &Report) -> String {
+    let (verb, result) = (escape(&report.verb), escape(&report.result));
+    let why = report.error.as_ref().map_or(String::new(), |error| format!(": {}", escape(error)));
+    format!("{verb}: {result} in {}   {}{why}", duration(report.took_seconds), ledger(report.connections))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::{Server, pool, publish};
+    use crate::pool::SlotState;
+
+    fn shown(server: &Server) -> (String, bool) {
+        let (state, _) = state::fetch(&server.control).unwrap();
+        let pools: Vec<&Pool> = state.pools.iter().collect();
+        (anstream::adapter::strip_str(&render(&state, &pools)).to_string(), is_well(&state, &pools))
+    }
+
+    fn asked(server: &Server, pool: Option<&str>) -> Result<ExitCode, Failure> {
+        run(&server.control, &Status { pool: pool.map(str::to_owned), json: false })
+    }
+
+    #[test]
+    fn a_degraded_pool_is_shown_with_the_reason_and_its_last_lines() {
+        let server = Server::start(vec![pool("api"), pool("jobs")]);
+        publish(&server.pools[0], |status| status.workers[1].state = SlotState::Ready);
+        let (text, is_well) = shown(&server);
+        let lines: Vec<&str> = text.lines().collect();
+        let expected = "● api   ready     2/2 workers  generation 1  0 open, 0 accepted, 0 refused";
+        assert_eq!(lines[0], expected);
+        assert!(lines[1].starts_with("◐ jobs  degraded  1/2 workers"), "{text}");
+        assert!(lines[2].starts_with("    jobs/1  backoff  next start in "), "{text}");
+        assert_eq!(lines[3], "      | boom: missing DATABASE_URL");
+        assert!(!is_well);
+        assert_eq!(asked(&server, None), Ok(ExitCode::from(code::DEGRADED)));
+        assert_eq!(asked(&server, Some("api")), Ok(ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn an_operation_and_the_last_one_are_shown() {
+        use crate::pool::operation::{Ledger, Report, Verb};
+        let server = Server::start(vec![pool("api")]);
+        let report = Report {
+            verb: Verb::Reload,
+            result: Ok(()),
+            generation: 2,
+            took: std::time::Duration::from_millis(2840),
+            at: std::time::SystemTime::now(),
+            ledger: Some(Ledger { accepted: 812, served: 812, ..Ledger::default() }),
+        };
+        publish(&server.pools[0], |status| status.last_report = Some(report.into()));
+        let (text, _) = shown(&server);
+        let expected = "    last reload: done in 2.8s   accepted 812  served 812  moved 0  closed 0  refused 0  cut 0";
+        assert!(text.lines().any(|line| line == expected), "{text}");
+        publish(&server.pools[0], |status| status.operation = Some(Verb::Scale));
+        assert!(shown(&server).0.contains("    scale is under way\n"));
+    }
+
+    #[test]
+    fn a_wrong_name_is_suggested_about() {
+        let server = Server::start(vec![pool("api"), pool("jobs")]);
+        let failure = asked(&server, Some("apj")).unwrap_err();
+        assert_eq!((failure.code, failure.error.as_str()), (code::NO_TARGET, "no pool named `apj`"));
+        assert_eq!(failure.hint.as_deref(), Some("did you mean `api`? pools: api, jobs"));
+        let none = run(Path::new("/nowhere/c"), &Status { pool: None, json: false });
+        assert_eq!(none.unwrap_err().code, code::NO_MASTER);
+    }
+}

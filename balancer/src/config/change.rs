@@ -1,0 +1,200 @@
+//! What another configuration would change, and what of it a running master cannot change. Pure.
+
+use std::collections::BTreeSet;
+
+use super::keys::{GLOBAL, POOL};
+use super::{Config, Pool, Program};
+
+/// Keys of a pool that its listeners and data threads were started with.
+const FIXED: [&str; 5] = ["mode", "listen", "backlog", "keepalive", "max-connections"];
+
+/// One key whose value differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key: `log.level`, `pool.api.workers`, or `pool.api` for a pool that is new or gone.
+    pub key: String,
+    /// The pool it belongs to; `None` for `[master]`, `[admin]` and `[log]`.
+    pub pool: Option<String>,
+    /// The value that runs, as the file would say it.
+    pub old: String,
+    /// The value that was read.
+    pub new: String,
+    /// Whether only a new master can take it.
+    pub is_fixed: bool,
+}
+
+/// Every key in which `new` differs from `old`, in the order of the key table; pools by name. A variable's value is never
+/// shown: it may be a secret.
+pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for key in GLOBAL {
+        let values = ((key.show)(old), (key.show)(new));
+        changes.extend(change(key.name.to_owned(), None, values, true));
+    }
+    let names: BTreeSet<&str> = old.pools.iter().chain(&new.pools).map(|pool| pool.name.as_str()).collect();
+    for name in names {
+        match (old.pool(name), new.pool(name)) {
+            (Some(old), Some(new)) => compare_pools(old, new, &mut changes),
+            (before, after) => {
+                let word = |pool: Option<&Pool>| Some(if pool.is_some() { "a pool" } else { "no pool" }.to_owned());
+                changes.extend(change(format!("pool.{name}"), Some(name), (word(before), word(after)), true));
+            }
+        }
+    }
+    changes
+}
+
+fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
+    let name = old.name.as_str();
+    for key in POOL {
+        let shown = |pool: &Pool| match (key.name, &pool.program) {
+            ("command", Program::Demo) => Some("the demo worker".to_owned()),
+            _ => (key.show)(pool),
+        };
+        let values = (shown(old), shown(new));
+        changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, FIXED.contains(&key.name)));
+    }
+    let variables: BTreeSet<&String> = old.env.keys().chain(new.env.keys()).collect();
+    for variable in variables.into_iter().filter(|variable| old.env.get(*variable) != new.env.get(*variable)) {
+        let hidden = |pool: &Pool| if pool.env.contains_key(variable) { "***" } else { "not set" }.to_owned();
+        changes.push(Change {
+            key: format!("pool.{name}.env.{variable}"),
+            pool: Some(name.to_owned()),
+            old: hidden(old),
+            new: hidden(new),
+            is_fixed: false,
+        });
+    }
+}
+
+fn change(
+    key: String,
+    pool: Option<&str>,
+    (old, new): (Option<String>, Option<String>),
+    is_fixed: bool,
+) -> Option<Change> {
+    let said = |value: Option<String>| value.unwrap_or_else(|| "not set".to_owned());
+    (old != new).then(|| Change { key, pool: pool.map(str::to_owned), old: said(old), new: said(new), is_fixed })
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} -> {}", self.key, self.old, self.new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Sources, load};
+    use super::*;
+
+    /// One pool, with these settings over its defaults.
+    fn config(sets: &[&str]) -> Config {
+        let command = Some(("a".to_owned(), Program::Command(vec!["x".to_owned()])));
+        let sets = sets.iter().map(|&set| set.to_owned()).collect();
+        load(&Sources { command, sets, cpus: 8, ..Sources::default() }).expect("valid").config
+    }
+
+    fn keys(changes: &[Change]) -> Vec<&str> {
+        changes.iter().map(|change| change.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_same_configuration_changes_nothing() {
+        assert_eq!(compare(&config(&[]), &config(&[])), []);
+    }
+
+    #[test]
+    fn every_key_is_noticed_and_the_fixed_ones_are_marked() {
+        let settings = [
+            ("master.control", "off"),
+            ("master.threads", "3"),
+            ("master.max-connections", "77"),
+            ("master.spawn-rate", "7"),
+            ("admin.listen", "off"),
+            ("log.level", "debug"),
+            ("log.format", "json"),
+            ("command", "['y']"),
+            ("cwd", "/"),
+            ("listen", ":81"),
+            ("backlog", "7"),
+            ("workers", "7"),
+            ("mode", "shared"),
+            ("endpoint", "unix"),
+            ("contract", "listen-fds"),
+            ("ready", "none"),
+            ("ready-timeout", "7s"),
+            ("min-ready", "2"),
+            ("proxy-protocol", "v2"),
+            ("connect-timeout", "70ms"),
+            ("assignment-timeout", "7s"),
+            ("idle-timeout", "7s"),
+            ("half-closed-timeout", "7s"),
+            ("keepalive", "7s"),
+            ("hold-timeout", "7s"),
+            ("max-connections", "77"),
+            ("drain", "closed"),
+            ("drain-timeout", "7s"),
+            ("stop-signal", "INT"),
+            ("kill-timeout", "7s"),
+            ("settle", "7s"),
+            ("max-surge", "2"),
+            ("max-memory", "777MiB"),
+            ("max-age", "7h"),
+            ("recover-queue", "false"),
+            ("health.probe", "/h"),
+            ("health.interval", "7s"),
+            ("health.fast-interval", "70ms"),
+            ("health.timeout", "70ms"),
+            ("health.fall", "7"),
+            ("health.rise", "7"),
+            ("health.heartbeat", "7s"),
+            ("health.hang-timeout", "7s"),
+            ("health.busy-timeout", "70s"),
+            ("restart.backoff", "7ms"),
+            ("restart.backoff-max", "70s"),
+            ("restart.reset-after", "7s"),
+            ("restart.budget", "7"),
+            ("restart.window", "7s"),
+            ("restart.give-up", "exit"),
+        ];
+        let known = GLOBAL.iter().map(|key| key.name).chain(POOL.iter().map(|key| key.name));
+        // There is one strategy so far, and variables are looked at below.
+        for name in known.filter(|name| !["strategy", "env"].contains(name)) {
+            let (_, value) = settings.iter().find(|(key, _)| *key == name).unwrap_or_else(|| panic!("no {name}"));
+            let is_global = GLOBAL.iter().any(|key| key.name == name);
+            let path = if is_global { name.to_owned() } else { format!("pool.a.{name}") };
+            let changes = compare(&config(&[]), &config(&[&format!("{path}={value}")]));
+            let found = changes.iter().find(|change| change.key == path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!(found.pool.as_deref(), (!is_global).then_some("a"), "{path}");
+            assert_eq!(found.is_fixed, is_global || FIXED.contains(&name), "{path}");
+            assert_ne!(found.old, found.new, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_said_as_the_file_says_it() {
+        let changes = compare(&config(&["pool.a.workers=2"]), &config(&["pool.a.workers=4", "log.level=warn"]));
+        let said: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["log.level: \"info\" -> \"warn\"", "pool.a.workers: 2 -> 4"]);
+    }
+
+    #[test]
+    fn a_variable_that_changes_is_named_and_never_shown() {
+        let changes = compare(&config(&["pool.a.env.A=s3cret", "pool.a.env.B=same"]), &config(&["pool.a.env.B=same"]));
+        assert_eq!(keys(&changes), ["pool.a.env.A"]);
+        assert_eq!((changes[0].old.as_str(), changes[0].new.as_str()), ("***", "not set"));
+        assert!(!changes[0].is_fixed);
+    }
+
+    #[test]
+    fn a_pool_that_is_new_or_gone_needs_another_master() {
+        let (one, mut two) = (config(&[]), config(&[]));
+        two.pools.push(Pool::new("b", Program::Demo));
+        for (old, new) in [(&one, &two), (&two, &one)] {
+            let changes = compare(old, new);
+            assert_eq!(keys(&changes), ["pool.b"]);
+            assert!(changes[0].is_fixed && changes[0].pool.as_deref() == Some("b"));
+        }
+    }
+}

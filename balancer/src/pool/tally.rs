@@ -1,0 +1,89 @@
+//! Counts what was done to a pool by order, and what it cost.
+
+use super::Pool;
+use super::operation::{Ledger, Report, Verb};
+use crate::stats::{Fate, OperationStats, Verdict};
+
+// One place for each verb.
+const _: () = assert!(Verb::ALL.len() == OperationStats::VERBS);
+
+impl Report {
+    /// How it ended, in the word of metrics, API and commands.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.result, self.is_clean()) {
+            (Err(_), _) => Verdict::Failed,
+            (Ok(()), false) => Verdict::Lost,
+            (Ok(()), true) => Verdict::Done,
+        }
+    }
+}
+
+impl Ledger {
+    /// The count of each fate, in the order of [`Fate::ALL`].
+    pub fn by_fate(&self) -> [(Fate, u64); Fate::COUNT] {
+        [
+            (Fate::Accepted, self.accepted),
+            (Fate::Served, self.served),
+            (Fate::Moved, self.moved),
+            (Fate::Closed, self.closed),
+            (Fate::Refused, self.refused),
+            (Fate::Cut, self.cut),
+        ]
+    }
+}
+
+impl Pool {
+    /// Counts an operation that is over.
+    pub fn count_report(&self, report: &Report) {
+        let stats = &self.stats.operations[report.verb as usize];
+        stats.ended[report.verdict() as usize].increment();
+        for (fate, count) in report.ledger.iter().flat_map(Ledger::by_fate) {
+            stats.connections[fate as usize].add(count);
+        }
+    }
+
+    /// Counts an operation that was not begun.
+    pub fn count_refusal(&self, verb: Verb) {
+        self.stats.operations[verb as usize].ended[Verdict::Refused as usize].increment();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::config::{self, Program};
+
+    fn report(result: Result<(), String>, ledger: Option<Ledger>) -> Report {
+        let (took, at) = (Duration::ZERO, SystemTime::now());
+        Report { verb: Verb::Scale, result, generation: 1, took, at, ledger }
+    }
+
+    #[test]
+    fn verbs_and_fates_index_their_counters() {
+        assert_eq!(Verb::ALL.map(|verb| verb as usize), [0, 1, 2, 3, 4]);
+        let fates = Ledger::default().by_fate().map(|(fate, _)| fate);
+        assert_eq!(fates.as_slice(), Fate::ALL);
+    }
+
+    #[test]
+    fn what_an_operation_cost_is_counted_once() {
+        let pool = Pool::new(config::Pool::new("a", Program::Demo), 1, 1, Vec::new());
+        let lost = Ledger { accepted: 7, cut: 2, ..Ledger::default() };
+        for (result, ledger, verdict) in [
+            (Ok(()), None, Verdict::Done),
+            (Ok(()), Some(Ledger::default()), Verdict::Done),
+            (Ok(()), Some(lost), Verdict::Lost),
+            (Err("no".to_owned()), None, Verdict::Failed),
+        ] {
+            let report = report(result, ledger);
+            assert_eq!(report.verdict(), verdict);
+            pool.count_report(&report);
+        }
+        pool.count_refusal(Verb::Scale);
+        let stats = &pool.stats.operations[Verb::Scale as usize];
+        assert_eq!(stats.ended.each_ref().map(|counter| counter.get()), [2, 1, 1, 1]);
+        assert_eq!(stats.connections.each_ref().map(|counter| counter.get()), [7, 0, 0, 0, 0, 2]);
+    }
+}
