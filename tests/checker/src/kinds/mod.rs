@@ -201,7 +201,12 @@ pub(crate) async fn run(shared: Arc<Shared>, operation: Operation) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::plan::Protocol;
+    use crate::record::Record;
+    use crate::schedule::Schedule;
 
     #[test]
     fn kinds_and_mixes_are_read_as_they_are_written() {
@@ -214,5 +219,32 @@ mod tests {
         for wrong in ["", "one-shot=", "one-shot=-1", "one-shot=0", "oneshot=1", "one-shot=1,"] {
             assert!(wrong.parse::<Mix>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn latency_counts_from_the_intended_start_however_late_the_real_one_is() {
+        const LATE: Duration = Duration::from_secs(3);
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut plan = Plan::new(server.local_addr().unwrap());
+        plan.protocol = Protocol::Tcp;
+        let echo = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let recorder = Recorder::new(Record::new(1));
+        let operation = Schedule::new(&plan).next().unwrap();
+        runtime.block_on(async {
+            let start = Instant::now().checked_sub(LATE).unwrap();
+            let (_, ending) = watch::channel(false);
+            let (keep_alive, stubborn) = (Vec::new(), Vec::new());
+            let plan = Arc::new(plan);
+            let shared = Shared { plan, recorder: recorder.clone(), keep_alive, stubborn, start, ending };
+            run(Arc::new(shared), operation).await;
+        });
+        echo.join().unwrap();
+        let record = recorder.change(|record| record.clone());
+        assert_eq!(record.good(), 1, "{:?}", record.failures());
+        assert!(record.latency().max() >= LATE && record.lag().max() >= LATE, "{record:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Where all is well nothing is found, and clients behave as their kind does.
 
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use roundelay_checker::{Allowance, Ask, Kind, Length, Load, Plan, Protocol};
@@ -119,4 +121,24 @@ fn a_plan_that_cannot_be_carried_out_does_not_start() {
     let server = Server::http(|_| None);
     let error = Load::start(Plan { rate: 0.0, ..plan(server.address, Kind::OneShot, 1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_unix_socket_is_a_target_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    for kind in [Kind::OneShot, Kind::KeepAlive, Kind::HalfClose, Kind::Upload] {
+        // The server's backlog is as small as the standard library makes it.
+        let template = raw(plan(SocketAddr::from(([127, 0, 0, 1], 1)), kind, 200));
+        let plan = Plan { targets: vec![path.clone().into()], rate: 200.0, upload: 100_000..=200_000, ..template };
+        let record = carry_out(plan);
+        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        assert_eq!(record.good(), 200);
+    }
 }

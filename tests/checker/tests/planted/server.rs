@@ -310,6 +310,8 @@ impl Peer {
             if let Some(at) = found(&self.unread) {
                 return Ok(Some(at));
             }
+            // By itself it would read 64 bytes at a time.
+            self.unread.reserve(64 << 10);
             if self.stream.read_buf(&mut self.unread).await? == 0 {
                 return Ok(None);
             }
