@@ -1,0 +1,149 @@
+//! The head of an HTTP/1 answer. Pure.
+
+/// The longest head that is borne, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+
+/// What a client has to know of a head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) length: Option<u64>,
+    pub(super) is_chunked: bool,
+    /// The connection carries no further request.
+    pub(super) says_close: bool,
+    /// The worker, where a header `X-Worker` names it.
+    pub(super) worker: Option<String>,
+}
+
+/// Takes bytes until a head is complete.
+#[derive(Debug, Default)]
+pub(super) struct Collector(Vec<u8>);
+
+impl Collector {
+    /// Takes what belongs to the head: the head once it is complete, and what is left.
+    ///
+    /// # Errors
+    ///
+    /// Why this is no head of an answer.
+    pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(Option<Head>, &'a [u8]), String> {
+        let before = self.0.len();
+        let room = (MAX_HEAD - before).min(bytes.len());
+        self.0.extend_from_slice(&bytes[..room]);
+        // The end may have begun in what came before.
+        let from = before.saturating_sub(3);
+        let Some(end) = self.0[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at) else {
+            // Whatever speaks something else is found by its first bytes, not by the deadline.
+            let start = self.0.len().min(5);
+            if self.0[..start] != b"HTTP/"[..start] {
+                return Err(format!("{:?} begins no answer", String::from_utf8_lossy(&self.0[..start])));
+            }
+            if self.0.len() >= MAX_HEAD {
+                return Err(format!("no end of the head within {MAX_HEAD} bytes"));
+            }
+            return Ok((None, &[]));
+        };
+        let head = parse(&String::from_utf8_lossy(&self.0[..end]))?;
+        self.0.clear();
+        Ok((Some(head), &bytes[end + 4 - before..]))
+    }
+}
+
+fn parse(text: &str) -> Result<Head, String> {
+    let mut lines = text.split("\r\n");
+    let first = lines.next().unwrap_or_default();
+    let no_status = || format!("{first:?} is no status line");
+    let (version, rest) = first.split_once(' ').ok_or_else(no_status)?;
+    let status = rest.get(..3).and_then(|status| status.parse().ok()).ok_or_else(no_status)?;
+    let mut head = Head { status, ..Head::default() };
+    let mut keeps = match version {
+        "HTTP/1.1" => true,
+        "HTTP/1.0" => false,
+        _ => return Err(no_status()),
+    };
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is no header"))?;
+        let value = value.trim();
+        let mut words = value.split(',').map(str::trim);
+        if name.eq_ignore_ascii_case("content-length") {
+            let length = value.parse().map_err(|_| format!("{value:?} is no Content-Length"))?;
+            if head.length.is_some_and(|other| other != length) {
+                return Err("two different Content-Length".to_owned());
+            }
+            head.length = Some(length);
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            if !value.eq_ignore_ascii_case("chunked") {
+                return Err(format!("Transfer-Encoding {value:?} was not asked for"));
+            }
+            head.is_chunked = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            head.says_close |= words.clone().any(|word| word.eq_ignore_ascii_case("close"));
+            keeps |= words.any(|word| word.eq_ignore_ascii_case("keep-alive"));
+        } else if name.eq_ignore_ascii_case("x-worker") {
+            head.worker = Some(value.to_owned());
+        }
+    }
+    if head.is_chunked && head.length.is_some() {
+        return Err("both Content-Length and Transfer-Encoding".to_owned());
+    }
+    head.says_close |= !keeps;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str =
+        "HTTP/1.1 200 OK\r\ncontent-Length: 5\r\nConnection: foo, Close\r\nX-Worker: demo/1\r\n\r\nhello";
+
+    #[test]
+    fn a_head_is_read_the_same_however_it_is_cut() {
+        let expected = Head {
+            status: 200,
+            length: Some(5),
+            is_chunked: false,
+            says_close: true,
+            worker: Some("demo/1".to_owned()),
+        };
+        for size in 1..=ANSWER.len() {
+            let mut collector = Collector::default();
+            let mut found = None;
+            for (index, piece) in ANSWER.as_bytes().chunks(size).enumerate() {
+                if let (Some(head), rest) = collector.read(piece).unwrap() {
+                    let read = index * size + piece.len() - rest.len();
+                    found = Some((head, read));
+                    break;
+                }
+            }
+            assert_eq!(found, Some((expected.clone(), ANSWER.len() - 5)), "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_connection_and_what_does_not() {
+        for (text, says_close) in [
+            ("HTTP/1.1 200 OK", false),
+            ("HTTP/1.1 200", false),
+            ("HTTP/1.0 200 OK", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive", false),
+            ("HTTP/1.1 200 OK\r\nConnection: close", true),
+            ("HTTP/1.1 200 OK\r\nConnection: keep-alive", false),
+        ] {
+            assert_eq!(parse(text).unwrap().says_close, says_close, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_at_once() {
+        for text in ["\0", "t00", "HTTQ", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/2 200\r\n\r\n"] {
+            assert!(Collector::default().read(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for headers in
+            ["content-length: x", "content-length: 1\r\nContent-Length: 2", "transfer-encoding: gzip", "no header"]
+        {
+            assert!(parse(&format!("HTTP/1.1 200 OK\r\n{headers}")).is_err(), "{headers:?}");
+        }
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
+        assert!(Collector::default().read(long.as_bytes()).is_err());
+    }
+}

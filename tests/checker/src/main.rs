@@ -1,0 +1,106 @@
+//! The `roundelay-checker` binary: flags, progress, report, exit code.
+
+mod args;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use roundelay_checker::{Load, Plan, Record, report};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::time::{Instant, sleep};
+
+use args::Args;
+
+/// Wrong usage.
+const USAGE: u8 = 2;
+
+/// How often the end of the load is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let Some(plan) = args.plan() else { return usage("no target") };
+    if let Err(error) = plan.check() {
+        return usage(error);
+    }
+    raise_descriptor_limit();
+    let record = match run(plan.clone()) {
+        Ok(record) => record,
+        Err(error) => return failed("cannot make the load", &error),
+    };
+    let allowance = args.allowance();
+    // Standard output may be closed; the exit code and the file say it too.
+    let _ = writeln!(io::stdout(), "{}seed: {}", report::table(&record, &allowance), plan.seed);
+    if let Some(path) = &args.json
+        && let Err(error) = std::fs::write(path, report::json(&plan, &record, &allowance) + "\n")
+    {
+        return failed(&format!("cannot write {}", path.display()), &error);
+    }
+    ExitCode::from(record.verdict(&allowance).code())
+}
+
+/// Until the plan is carried out or somebody interrupts; a second interrupt ends the program at once.
+fn run(plan: Plan) -> io::Result<Record> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let load = Load::start(plan)?;
+    runtime.block_on(async {
+        let interrupted = async {
+            // Without a handler the signal ends the program, as ever.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = watch(&load) => {}
+            () = interrupted => {
+                tokio::spawn(async {
+                    if tokio::signal::ctrl_c().await.is_ok() {
+                        std::process::exit(130);
+                    }
+                });
+            }
+        }
+    });
+    let stopping = std::thread::spawn(move || load.stop());
+    runtime.block_on(async {
+        while !stopping.is_finished() {
+            sleep(LOOK).await;
+        }
+    });
+    stopping.join().map_err(|_| io::Error::other("a defect ended it"))
+}
+
+/// Returns at the end of the load. Says how it goes, if somebody is there to see it.
+async fn watch(load: &Load) {
+    let mut stderr = io::stderr();
+    let mut next = Instant::now() + Duration::from_secs(1);
+    while !load.is_over() {
+        sleep(LOOK).await;
+        if Instant::now() >= next {
+            next += Duration::from_secs(1);
+            if stderr.is_terminal() {
+                let _ = writeln!(stderr, "{}", report::progress(&load.so_far()));
+            }
+        }
+    }
+}
+
+/// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn usage(error: impl std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {error}");
+    ExitCode::from(USAGE)
+}
+
+fn failed(what: &str, error: &io::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {what}\ncause: {error}");
+    // Nothing is proved, and nothing refuted.
+    ExitCode::from(3)
+}

@@ -1,0 +1,307 @@
+//! What happened: counts, latencies, and the first failures with their circumstances.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::failure::{Class, Failure};
+use crate::judge::{self, Allowance, Verdict};
+use crate::kinds::Kind;
+use crate::latency::Latency;
+
+/// All that a load has found so far.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    kinds: BTreeMap<Kind, KindRecord>,
+    workers: BTreeMap<String, u64>,
+    details: BTreeMap<String, u64>,
+    not_started: BTreeMap<&'static str, u64>,
+    kept: KeptRecord,
+    failures: Vec<Failure>,
+    keep_failures: usize,
+    lag: Latency,
+    elapsed: Duration,
+}
+
+/// The part of one kind of client.
+#[derive(Clone, Debug, Default)]
+pub struct KindRecord {
+    pub(crate) started: u64,
+    pub(crate) good: u64,
+    pub(crate) failed: BTreeMap<Class, u64>,
+    pub(crate) messages: u64,
+    pub(crate) latency: Latency,
+}
+
+/// What became of kept connections, none of which is a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// Connections opened.
+    pub opened: u64,
+    /// Answers that announced the end of their connection.
+    pub said_close: u64,
+    /// Ends of a connection on which no request was under way, seen before the next was sent.
+    pub idle_closed: u64,
+    /// Resets of such a connection.
+    pub idle_reset: u64,
+}
+
+impl Record {
+    pub(crate) fn new(keep_failures: usize) -> Self {
+        Self { keep_failures, ..Self::default() }
+    }
+
+    /// An operation starts, so long after its time.
+    pub(crate) fn start(&mut self, kind: Kind, late: Duration) {
+        self.kinds.entry(kind).or_default().started += 1;
+        self.lag.record(late);
+    }
+
+    /// An operation was not carried out, for a reason of the generator's own.
+    pub(crate) fn skip(&mut self, why: &'static str) {
+        *self.not_started.entry(why).or_default() += 1;
+    }
+
+    /// An operation that was counted as started could not even connect, for a reason of the generator's own.
+    pub(crate) fn take_back(&mut self, kind: Kind, why: &'static str) {
+        let started = &mut self.kinds.entry(kind).or_default().started;
+        *started = started.saturating_sub(1);
+        self.skip(why);
+    }
+
+    /// An operation ended well; one of many messages has no latency of its own.
+    pub(crate) fn succeed(&mut self, kind: Kind, latency: Option<Duration>, worker: Option<&str>) {
+        let record = self.kinds.entry(kind).or_default();
+        record.good += 1;
+        if let Some(latency) = latency {
+            record.latency.record(latency);
+        }
+        if let Some(worker) = worker {
+            match self.workers.get_mut(worker) {
+                Some(count) => *count += 1,
+                None => drop(self.workers.insert(worker.to_owned(), 1)),
+            }
+        }
+    }
+
+    /// A message of a session came back.
+    pub(crate) fn message(&mut self, kind: Kind, latency: Duration) {
+        let record = self.kinds.entry(kind).or_default();
+        record.messages += 1;
+        record.latency.record(latency);
+    }
+
+    /// An operation failed; `detail` is what is counted within its class.
+    pub(crate) fn fail(&mut self, failure: Failure, detail: Option<String>) {
+        *self.kinds.entry(failure.kind).or_default().failed.entry(failure.class).or_default() += 1;
+        if let Some(detail) = detail {
+            *self.details.entry(detail).or_default() += 1;
+        }
+        if self.failures.len() < self.keep_failures {
+            self.failures.push(failure);
+        }
+    }
+
+    pub(crate) fn kept_mut(&mut self) -> &mut KeptRecord {
+        &mut self.kept
+    }
+
+    pub(crate) fn set_elapsed(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
+    }
+
+    /// Operations started.
+    pub fn started(&self) -> u64 {
+        self.kinds.values().map(|kind| kind.started).sum()
+    }
+
+    /// Operations that ended well.
+    pub fn good(&self) -> u64 {
+        self.kinds.values().map(|kind| kind.good).sum()
+    }
+
+    /// Operations that failed so.
+    pub fn failed(&self, class: Class) -> u64 {
+        self.kinds.values().map(|kind| kind.failed(class)).sum()
+    }
+
+    /// Operations that failed.
+    pub fn failed_total(&self) -> u64 {
+        self.kinds.values().map(KindRecord::failed_total).sum()
+    }
+
+    /// Operations under way; after the end of the load, those that got lost by a defect of this program.
+    pub fn open(&self) -> u64 {
+        self.started().saturating_sub(self.good() + self.failed_total())
+    }
+
+    /// Operations that were not carried out for a reason of the generator's own: too many under way, or no ports or
+    /// descriptors left.
+    pub fn not_started(&self) -> u64 {
+        self.not_started.values().sum()
+    }
+
+    /// The same by reason.
+    pub fn not_started_by_reason(&self) -> &BTreeMap<&'static str, u64> {
+        &self.not_started
+    }
+
+    /// What one kind of client met; nothing if none was started.
+    pub fn kind(&self, kind: Kind) -> Option<&KindRecord> {
+        self.kinds.get(&kind)
+    }
+
+    /// What each kind met.
+    pub fn kinds(&self) -> &BTreeMap<Kind, KindRecord> {
+        &self.kinds
+    }
+
+    /// Good answers by the worker that they name; see [`Ask::Worker`](crate::Ask::Worker).
+    pub fn workers(&self) -> &BTreeMap<String, u64> {
+        &self.workers
+    }
+
+    /// Failures of class `bad_status` by status and of class `other` by error.
+    pub fn details(&self) -> &BTreeMap<String, u64> {
+        &self.details
+    }
+
+    /// What became of kept connections.
+    pub fn kept(&self) -> KeptRecord {
+        self.kept
+    }
+
+    /// The first failures, [`Plan::keep_failures`](crate::Plan::keep_failures) at most, in the order of their end.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// From the intended start to the complete answer, of what ended well. A slow reader's is up to the first byte, a
+    /// websocket's that of each message.
+    pub fn latency(&self) -> Latency {
+        let mut all = Latency::default();
+        self.kinds.values().for_each(|kind| all.merge(&kind.latency));
+        all
+    }
+
+    /// How late operations were started: the generator's own weakness, which the latencies contain.
+    pub fn lag(&self) -> &Latency {
+        &self.lag
+    }
+
+    /// From the start of the load until now or its end.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// What it comes to.
+    pub fn verdict(&self, allowance: &Allowance) -> Verdict {
+        judge::judge(self, allowance)
+    }
+
+    /// For tests: whether all is well, judged at the end of the load.
+    ///
+    /// # Errors
+    ///
+    /// The verdict and the first failures, to be printed.
+    pub fn judge(&self, allowance: &Allowance) -> Result<(), String> {
+        let verdict = self.verdict(allowance);
+        if verdict == Verdict::Passed {
+            return Ok(());
+        }
+        let failures: String = self.failures.iter().take(20).map(|failure| format!("\n  {failure}")).collect();
+        Err(format!("{verdict}; {} started, {} good{failures}", self.started(), self.good()))
+    }
+}
+
+impl KindRecord {
+    /// Operations started.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Operations that ended well.
+    pub fn good(&self) -> u64 {
+        self.good
+    }
+
+    /// Operations that failed so.
+    pub fn failed(&self, class: Class) -> u64 {
+        self.failed.get(&class).copied().unwrap_or(0)
+    }
+
+    /// Operations that failed.
+    pub fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Messages of sessions that came back.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// See [`Record::latency`].
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn good(count: u64) -> Record {
+        let mut record = Record::new(2);
+        for _ in 0..count {
+            record.start(Kind::OneShot, Duration::ZERO);
+            record.succeed(Kind::OneShot, Some(Duration::from_millis(1)), Some("demo/0"));
+        }
+        record
+    }
+
+    pub(crate) fn failed(record: &mut Record, class: Class, count: u64) {
+        for _ in 0..count {
+            record.start(Kind::KeepAlive, Duration::ZERO);
+            let failure = Failure {
+                class,
+                kind: Kind::KeepAlive,
+                token: String::new(),
+                at: Duration::ZERO,
+                ended: Duration::from_millis(1500),
+                target: String::new(),
+                what: "status 503".to_owned(),
+            };
+            record.fail(failure, Some("status 503".to_owned()));
+        }
+    }
+
+    pub(crate) fn not_started(record: &mut Record, count: u64) {
+        (0..count).for_each(|_| record.skip("too many under way"));
+    }
+
+    pub(crate) fn lost(record: &mut Record, count: u64) {
+        (0..count).for_each(|_| record.start(Kind::OneShot, Duration::ZERO));
+    }
+
+    #[test]
+    fn all_failures_are_counted_and_the_first_are_kept() {
+        let mut record = good(3);
+        failed(&mut record, Class::BadStatus, 4);
+        lost(&mut record, 1);
+        assert_eq!((record.started(), record.good(), record.failed_total(), record.open()), (8, 3, 4, 1));
+        assert_eq!(record.failures().len(), 2);
+        assert_eq!(record.details().get("status 503"), Some(&4));
+        assert_eq!(record.workers().get("demo/0"), Some(&3));
+        assert_eq!(record.latency().count(), 3, "failures have no latency");
+        assert_eq!(record.kind(Kind::KeepAlive).map(|kind| kind.failed(Class::BadStatus)), Some(4));
+        let told = record.judge(&Allowance::none()).unwrap_err();
+        assert!(told.contains("4 bad_status (0 allowed)") && told.contains("0.000 s to 1.500 s"), "{told}");
+    }
+
+    #[test]
+    fn an_operation_taken_back_was_not_started() {
+        let mut record = good(1);
+        lost(&mut record, 1);
+        record.take_back(Kind::OneShot, "no ports or descriptors left");
+        assert_eq!((record.started(), record.open(), record.not_started()), (1, 0, 1));
+    }
+}

@@ -1,0 +1,145 @@
+//! What a client of each kind sends, and what must come back. Pure.
+
+use crate::answer::{Answer, Expected};
+use crate::content::Content;
+use crate::kinds::Kind;
+use crate::plan::{Ask, Plan, Protocol};
+use crate::schedule::Operation;
+
+/// Up to this size head and body are one piece, so that a small request is one write.
+const ONE_PIECE: u64 = 16 << 10;
+
+/// A request on its way out.
+#[derive(Debug)]
+pub(crate) struct Request {
+    head: Vec<u8>,
+    body: Content,
+    /// Bytes of head and body that are gone.
+    sent: u64,
+}
+
+impl Request {
+    /// The request of one operation.
+    pub(crate) fn new(plan: &Plan, operation: &Operation) -> Self {
+        let Operation { token, kind, bytes, .. } = *operation;
+        let body = || Content::repeated(token.to_string().as_bytes(), bytes);
+        let Some(ask) = ask(plan, kind) else { return Self::from(Vec::new(), body()) };
+        let paths = &plan.paths;
+        let target = &plan.targets[operation.target];
+        let close = if keeps(kind) { "" } else { "Connection: close\r\n" };
+        // The token in the target makes the request findable in access logs, and in GET it is nowhere else.
+        match ask {
+            Ask::Echo => {
+                let path = &paths.echo;
+                let head = format!(
+                    "POST {path}?{token} HTTP/1.1\r\nHost: {target}\r\nContent-Type: text/plain\r\nContent-Length: \
+                     {bytes}\r\n{close}\r\n"
+                );
+                Self::from(head.into_bytes(), body())
+            }
+            Ask::Blob | Ask::Worker => {
+                let path = match ask {
+                    Ask::Worker => paths.worker.clone(),
+                    Ask::Blob | Ask::Echo => format!("{}{bytes}", paths.blob),
+                };
+                let head = format!("GET {path}?{token} HTTP/1.1\r\nHost: {target}\r\n{close}\r\n");
+                Self::from(head.into_bytes(), Content::counting(0))
+            }
+        }
+    }
+
+    fn from(mut head: Vec<u8>, body: Content) -> Self {
+        let length = body.length();
+        if length > ONE_PIECE {
+            return Self { head, body, sent: 0 };
+        }
+        // A content that is no longer than a block is one piece.
+        head.extend_from_slice(body.piece(0));
+        Self { head, body: body.cut(0), sent: 0 }
+    }
+
+    /// The next bytes to send; none when all are sent.
+    pub(crate) fn next(&self) -> &[u8] {
+        let head = self.head.len() as u64;
+        match usize::try_from(self.sent) {
+            Ok(sent) if self.sent < head => &self.head[sent..],
+            _ => self.body.piece(self.sent - head),
+        }
+    }
+
+    /// So many of them were sent.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+}
+
+/// What must come back for one operation.
+pub(crate) fn answer(plan: &Plan, operation: &Operation) -> Answer {
+    let Operation { token, kind, bytes, .. } = *operation;
+    let echo = || Content::repeated(token.to_string().as_bytes(), bytes);
+    match ask(plan, kind) {
+        Some(Ask::Echo) => Answer::http(Expected::Content(echo())),
+        Some(Ask::Blob) => Answer::http(Expected::Content(Content::counting(bytes))),
+        Some(Ask::Worker) => Answer::http(Expected::Worker),
+        // Who ends its side gets all back and then the end.
+        None if kind == Kind::HalfClose => Answer::bytes_to_end(echo()),
+        None => Answer::bytes(echo()),
+    }
+}
+
+/// What is asked for, or nothing if no HTTP is spoken.
+fn ask(plan: &Plan, kind: Kind) -> Option<Ask> {
+    let Protocol::Http(ask) = plan.protocol else { return None };
+    Some(match kind {
+        Kind::Upload | Kind::WebSocket => Ask::Echo,
+        Kind::SlowReader => Ask::Blob,
+        Kind::OneShot | Kind::KeepAlive | Kind::Stubborn | Kind::HalfClose => ask,
+    })
+}
+
+fn keeps(kind: Kind) -> bool {
+    matches!(kind, Kind::KeepAlive | Kind::Stubborn)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::content::Token;
+
+    fn all(plan: &Plan, kind: Kind, bytes: u64) -> String {
+        let operation = Operation { token: Token::new(1, 2), at: std::time::Duration::ZERO, kind, target: 0, bytes };
+        let mut request = Request::new(plan, &operation);
+        let mut sent = Vec::new();
+        while let piece = request.next().to_vec()
+            && !piece.is_empty()
+        {
+            // Never all of it, as a socket would.
+            let some = piece.len().div_ceil(2);
+            sent.extend_from_slice(&piece[..some]);
+            request.advance(some);
+        }
+        String::from_utf8(sent).unwrap()
+    }
+
+    #[test]
+    fn what_each_kind_sends() {
+        let mut plan = Plan::new(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let text = "t00000001.000000000002;".repeat(2000);
+        for bytes in [23, 100, 16 << 10, 30_000] {
+            let body = &text[..bytes];
+            let sent = all(&plan, Kind::OneShot, bytes as u64);
+            let (head, found) = sent.split_once("\r\n\r\n").unwrap();
+            assert_eq!(found, body);
+            assert!(head.starts_with("POST /echo?t00000001.000000000002; HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"));
+            assert!(head.contains(&format!("Content-Length: {bytes}\r\nConnection: close")), "{head}");
+            assert!(!all(&plan, Kind::KeepAlive, bytes as u64).contains("Connection"));
+        }
+        assert!(all(&plan, Kind::SlowReader, 99).starts_with("GET /blob/99?t00000001.000000000002; HTTP/1.1\r\n"));
+        plan.protocol = Protocol::Http(Ask::Worker);
+        assert!(all(&plan, Kind::KeepAlive, 99).starts_with("GET /?t"));
+        plan.protocol = Protocol::Tcp;
+        assert_eq!(all(&plan, Kind::Upload, 30_000), text[..30_000]);
+    }
+}

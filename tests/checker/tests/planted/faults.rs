@@ -1,0 +1,223 @@
+//! A server that does one bad thing in every tenth request is found out, exactly.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use roundelay_checker::{Allowance, Class, Kind, Plan, Record, Target, Token, Verdict};
+
+use crate::server::{Fault, Seen, Server};
+use crate::{carry_out, only, plan, raw};
+
+const COUNT: u64 = 200;
+
+/// Every tenth operation by its number.
+fn every_tenth(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 'static {
+    move |seen| (seen.number % 10 == 3).then_some(fault)
+}
+
+/// The failures are those of the operations that were harmed.
+#[track_caller]
+fn same_operations(record: &Record, server: &Server) {
+    let mut failed: Vec<_> =
+        record.failures().iter().map(|failure| Token::parse(failure.token.as_bytes()).unwrap().number()).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, server.harmed());
+}
+
+#[track_caller]
+fn found(server: &Server, plan: Plan, class: Class) {
+    let record = carry_out(plan);
+    only(&record, class, COUNT / 10);
+    same_operations(&record, server);
+    assert!(record.judge(&Allowance::none()).is_err());
+    assert_eq!(record.judge(&Allowance::none().allow(class, COUNT / 10)), Ok(()));
+}
+
+#[track_caller]
+fn found_over_http(kind: Kind, fault: Fault, class: Class) {
+    let server = Server::http(every_tenth(fault));
+    found(&server, plan(server.address, kind, COUNT), class);
+}
+
+#[track_caller]
+fn found_over_tcp(kind: Kind, fault: Fault, class: Class) {
+    let server = Server::raw(every_tenth(fault));
+    found(&server, raw(plan(server.address, kind, COUNT)), class);
+}
+
+#[test]
+fn a_reset_before_the_answer() {
+    found_over_http(Kind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
+    found_over_http(Kind::HalfClose, Fault::Reset, Class::ResetBeforeFirstByte);
+    found_over_tcp(Kind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
+}
+
+#[test]
+fn an_end_before_the_answer() {
+    found_over_http(Kind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
+    found_over_tcp(Kind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
+    found_over_tcp(Kind::HalfClose, Fault::Close, Class::ClosedBeforeFirstByte);
+}
+
+#[test]
+fn a_reset_amid_the_answer() {
+    for kind in [Kind::OneShot, Kind::HalfClose, Kind::KeepAlive, Kind::SlowReader, Kind::WebSocket] {
+        let server = Server::http(every_tenth(Fault::ResetMidway));
+        let mut plan = plan(server.address, kind, COUNT);
+        plan.slow.bytes = 1000;
+        plan.session.interval = Duration::from_millis(10);
+        plan.session.messages = 3;
+        found(&server, plan, Class::ResetMidway);
+    }
+    found_over_tcp(Kind::OneShot, Fault::ResetMidway, Class::ResetMidway);
+}
+
+#[test]
+fn an_end_amid_the_answer() {
+    for kind in [Kind::OneShot, Kind::HalfClose, Kind::KeepAlive, Kind::WebSocket] {
+        let server = Server::http(every_tenth(Fault::Truncate));
+        let mut plan = plan(server.address, kind, COUNT);
+        plan.session.interval = Duration::from_millis(10);
+        plan.session.messages = 3;
+        found(&server, plan, Class::Truncated);
+    }
+    found_over_tcp(Kind::OneShot, Fault::Truncate, Class::Truncated);
+    found_over_tcp(Kind::HalfClose, Fault::Truncate, Class::Truncated);
+}
+
+#[test]
+fn an_end_amid_an_answer_of_unknown_length_that_looks_complete() {
+    found_over_http(Kind::OneShot, Fault::TruncateUnsaid, Class::Truncated);
+    found_over_http(Kind::KeepAlive, Fault::TruncateUnsaid, Class::Truncated);
+}
+
+#[test]
+fn wrong_bytes_of_every_sort() {
+    for fault in [Fault::Flip, Fault::Other, Fault::Double, Fault::Surplus, Fault::Garbage] {
+        found_over_http(Kind::OneShot, fault, Class::WrongBytes);
+        found_over_http(Kind::KeepAlive, fault, Class::WrongBytes);
+    }
+    for fault in [Fault::Flip, Fault::Double, Fault::Surplus] {
+        found_over_tcp(Kind::OneShot, fault, Class::WrongBytes);
+    }
+}
+
+#[test]
+fn bytes_on_a_connection_that_is_idle() {
+    let script = |seen: Seen| (seen.number == 20).then_some(Fault::LateSurplus);
+    let server = Server::http(script);
+    let mut plan = plan(server.address, Kind::KeepAlive, 60);
+    plan.rate = 50.0;
+    // The next operation on that connection finds them.
+    only(&carry_out(plan), Class::WrongBytes, 1);
+}
+
+#[test]
+fn a_status_that_is_not_200() {
+    let server = Server::http(every_tenth(Fault::Status));
+    let record = carry_out(plan(server.address, Kind::KeepAlive, COUNT));
+    only(&record, Class::BadStatus, COUNT / 10);
+    same_operations(&record, &server);
+    assert_eq!(record.details().get("status 503"), Some(&(COUNT / 10)));
+}
+
+#[test]
+fn an_answer_that_never_comes() {
+    for kind in [Kind::OneShot, Kind::KeepAlive] {
+        let server = Server::http(every_tenth(Fault::Hang));
+        let mut plan = plan(server.address, kind, COUNT);
+        // Not too short: on a busy machine a good answer may take long.
+        plan.timeout = Duration::from_secs(4);
+        found(&server, plan, Class::Timeout);
+    }
+}
+
+/// A request that was not the first of its connection, every tenth of those.
+fn every_tenth_kept(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 'static {
+    let mut kept = 0_u64;
+    move |seen| {
+        kept += u64::from(!seen.is_first);
+        (!seen.is_first && kept.is_multiple_of(10)).then_some(fault)
+    }
+}
+
+#[test]
+fn a_kept_connection_that_ends_under_a_request() {
+    for fault in [Fault::Close, Fault::Reset] {
+        for kind in [Kind::KeepAlive, Kind::Stubborn] {
+            let server = Server::http(every_tenth_kept(fault));
+            let record = carry_out(plan(server.address, kind, COUNT));
+            let harmed = server.harmed();
+            assert!(harmed.len() > 10, "hardly any connection was kept: {record:?}");
+            only(&record, Class::StaleKeepalive, harmed.len() as u64);
+            same_operations(&record, &server);
+        }
+    }
+}
+
+/// Nine targets that are well, and this one.
+fn every_tenth_target(good: &Server, bad: Target) -> Plan {
+    let mut plan = plan(good.address, Kind::OneShot, COUNT);
+    plan.targets = vec![plan.targets[0].clone(); 9];
+    plan.targets.push(bad);
+    plan
+}
+
+#[test]
+fn a_refused_connect() {
+    let good = Server::http(|_| None);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    only(&carry_out(every_tenth_target(&good, closed.into())), Class::Refused, COUNT / 10);
+}
+
+#[test]
+fn any_other_error() {
+    let good = Server::http(|_| None);
+    let folder = tempfile::tempdir().unwrap();
+    let record = carry_out(every_tenth_target(&good, folder.path().join("none.sock").into()));
+    only(&record, Class::Other, COUNT / 10);
+    assert_eq!(record.details().values().sum::<u64>(), COUNT / 10);
+}
+
+#[test]
+fn a_connect_that_nobody_answers() {
+    let good = Server::http(|_| None);
+    let (full, _listener, _queued) = full_backlog();
+    let mut plan = every_tenth_target(&good, full.into());
+    plan.timeout = Duration::from_secs(4);
+    only(&carry_out(plan), Class::ConnectTimeout, COUNT / 10);
+}
+
+/// A listener that accepts nothing and whose backlog is full, so that the kernel drops further attempts.
+fn full_backlog() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse().unwrap())?;
+        socket.listen(0)
+    });
+    let listener = listener.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    for _ in 0..100 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+            Ok(stream) => queued.push(stream),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return (address, listener, queued),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the backlog does not fill");
+}
+
+#[test]
+fn what_cannot_be_started_is_counted_and_proves_nothing() {
+    let server = Server::http(|_| Some(Fault::Hang));
+    let mut plan = plan(server.address, Kind::OneShot, 50);
+    plan.max_open = 10;
+    plan.timeout = Duration::from_secs(2);
+    let record = carry_out(plan);
+    assert_eq!((record.started(), record.not_started(), record.failed(Class::Timeout)), (10, 40, 10));
+    let allowance = Allowance::none().allow(Class::Timeout, 10);
+    assert_eq!(record.verdict(&allowance), Verdict::GeneratorLimit(40));
+}

@@ -1,0 +1,27 @@
+//! A server that stalls is seen as late by everybody who would have come meanwhile, not only by those it had.
+
+use std::time::Duration;
+
+use roundelay_checker::{Allowance, Kind, Plan};
+
+use crate::server::{Fault, Seen, Server};
+use crate::{carry_out, plan};
+
+const STALL: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_stall_delays_all_that_was_due_meanwhile() {
+    for kind in [Kind::OneShot, Kind::KeepAlive] {
+        let server = Server::http(|seen: Seen| (seen.before == 300).then_some(Fault::Stall(STALL)));
+        // 1000 a second: 500 were due, of which 400 waited more than 100 ms. A client that waits for its answers before it
+        // goes on would have seen as many as it has connections: 4.
+        let record = carry_out(Plan { rate: 1000.0, ..plan(server.address, kind, 2000) });
+        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        let latency = record.latency();
+        let slow = latency.over(Duration::from_millis(100));
+        assert!(slow >= 300, "{kind}: only {slow} slow operations");
+        // A busy machine may make more of them, but hardly all.
+        assert!(slow < 1700, "{kind}: {slow} slow operations");
+        assert!(latency.max() >= Duration::from_millis(400), "{kind}: {:?}", latency.max());
+    }
+}

@@ -1,0 +1,50 @@
+//! Promises of the checker, against a scripted server: it finds every planted fault, calls it by its name, and finds
+//! nothing where nothing is.
+
+// A test that cannot go on panics; that is how it fails.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults;
+mod good;
+mod lateness;
+mod program;
+mod server;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roundelay_checker::{Class, Kind, Length, Load, Mix, Plan, Protocol, Record};
+
+/// Longer than anything here takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So many operations of one kind.
+fn plan(address: SocketAddr, kind: Kind, count: u64) -> Plan {
+    Plan {
+        kinds: Mix::only(kind),
+        rate: 500.0,
+        length: Length::Count(count),
+        timeout: PATIENCE,
+        connections: 4,
+        seed: 1,
+        ..Plan::new(address)
+    }
+}
+
+fn raw(plan: Plan) -> Plan {
+    Plan { protocol: Protocol::Tcp, ..plan }
+}
+
+fn carry_out(plan: Plan) -> Record {
+    Load::start(plan).unwrap().wait()
+}
+
+/// So many failures of that class, no other, and all else good.
+#[track_caller]
+fn only(record: &Record, class: Class, count: u64) {
+    for other in Class::ALL {
+        let expected = if other == class { count } else { 0 };
+        assert_eq!(record.failed(other), expected, "{other}: {:#?}", record.failures());
+    }
+    assert_eq!((record.started(), record.open(), record.not_started()), (record.good() + count, 0, 0));
+}
