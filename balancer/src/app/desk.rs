@@ -66,7 +66,7 @@ impl Desk {
             if let Err(refused) = desk.carry_out(demand, &reply).await {
                 // Mistakes in the configuration are in the log already, as the error that they are.
                 if refused.kind != RefusedKind::Config {
-                    tracing::warn!(why = %refused.why, "an order was refused; nothing was changed");
+                    tracing::warn!(pool = refused.pool, why = refused.why, "an order was refused; nothing was changed");
                 }
                 let _ = reply.send(Told::Refused(refused));
             }
