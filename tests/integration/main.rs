@@ -13,6 +13,7 @@ mod any_program;
 mod bad_input;
 mod client_address;
 mod container;
+mod control;
 mod death;
 mod examples;
 mod first_run;

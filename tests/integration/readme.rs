@@ -100,7 +100,21 @@ fn told(page: &str) -> Vec<String> {
 
 #[test]
 fn every_command_and_flag_in_the_pages_exists() {
-    let commands = ["run", "demo", "list", "healthcheck", "config check", "config show"];
+    let commands = [
+        "run",
+        "demo",
+        "list",
+        "status",
+        "reload",
+        "scale",
+        "restart",
+        "stop",
+        "start",
+        "shutdown",
+        "healthcheck",
+        "config check",
+        "config show",
+    ];
     let top = help(&[]);
     let known = |words: &str| flags(&help(&words.split(' ').collect::<Vec<_>>()));
     let all: BTreeSet<String> = commands.iter().flat_map(|command| known(command)).chain(flags(&top)).collect();

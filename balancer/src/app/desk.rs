@@ -64,7 +64,10 @@ impl Desk {
         let desk = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(refused) = desk.carry_out(demand, &reply).await {
-                tracing::warn!(why = %refused.why, "an order was refused; nothing was changed");
+                // Mistakes in the configuration are in the log already, as the error that they are.
+                if refused.kind != RefusedKind::Config {
+                    tracing::warn!(pool = refused.pool, why = refused.why, "an order was refused; nothing was changed");
+                }
                 let _ = reply.send(Told::Refused(refused));
             }
         });

@@ -36,7 +36,7 @@ Examples:
   roundelay run -l :80 -i 4 -- ./server      four workers behind port 80
   roundelay config check                     what is wrong with ./roundelay.toml
   roundelay list                             what the running master does
-  roundelay reload                           after a change of the file or program";
+  roundelay reload                           take a changed file or program";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -50,7 +50,7 @@ pub(super) enum Command {
     List(List),
     /// Say in one screen whether all is well; so does the exit code
     Status(Status),
-    /// Read the configuration again and replace the workers, none lost
+    /// Read the configuration again and replace the workers one by one
     Reload(Reload),
     /// Change how many workers a pool has
     Scale(Scale),

@@ -151,7 +151,10 @@ impl Progress {
     /// Why it failed, with the last lines of what did not come up and what to do.
     fn failure(&self, pool: &str, report: &Report) -> String {
         let (verb, generation) = (escape(&report.verb), report.generation);
-        let error = format!("{verb} of {pool} failed; generation {generation} keeps serving");
+        let error = match verb.as_str() {
+            "reload" => format!("reload of {pool} failed; generation {generation} keeps serving"),
+            verb => format!("{verb} of {pool} failed"),
+        };
         let mut failure = Failure::new(code::FAILED, error);
         if let Some(cause) = &report.error {
             let mut cause = escape(cause);

@@ -1,6 +1,8 @@
 //! What a person and a script get to see of an order.
 
 use super::*;
+use crate::admin::orders::{Ordered, Plan, Refused, RefusedKind, Told};
+use crate::admin::tests::{Server, pool};
 use crate::admin::view::{Connections, Event, Report};
 
 fn line(event: Event) -> Line {
@@ -186,4 +188,54 @@ fn what_was_not_named_is_not_done() {
     let nothing = Targeted { target: None, all: false, watching: Watching::default() };
     let failure = targeted(Path::new("/nowhere/c"), Verb::Stop, &nothing).unwrap_err();
     assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "which one? give a pool or worker, or --all"));
+}
+
+/// An order to a master that says these things and then is over.
+fn given(news: Vec<Told>, holds: bool, watching: Watching) -> Result<ExitCode, Failure> {
+    let (server, mut orders) = Server::with_orders(vec![pool("api")]);
+    let carrying_out = std::thread::spawn(move || {
+        let Ordered { reply, .. } = orders.blocking_recv().unwrap();
+        news.into_iter().for_each(|told| drop(reply.send(told)));
+        // Until the server ends, with the client.
+        if holds { orders.blocking_recv() } else { None }
+    });
+    let ended = reload(&server.control, &Reload { pool: Some("api".to_owned()), watching });
+    drop(server);
+    carrying_out.join().unwrap();
+    ended
+}
+
+#[test]
+fn the_exit_code_is_what_came_of_it() {
+    use crate::pool::operation::{Ledger, Report, Step};
+    use std::time::{Duration, SystemTime};
+
+    let began = || {
+        let step = Step::Began { verb: Verb::Reload, generation: 1, slots: 2 };
+        Told::Step { pool: "api".into(), step, plan: Plan::default() }
+    };
+    let report = |result: Result<(), &str>, cut| {
+        let (verb, result) = (Verb::Reload, result.map_err(str::to_owned));
+        let (took, at, ledger) = (Duration::ZERO, SystemTime::now(), Some(Ledger { cut, ..Ledger::default() }));
+        Told::Report { pool: "api".into(), report: Report { verb, result, generation: 2, took, at, ledger } }
+    };
+    let refused = || Told::Refused(Refused::new(RefusedKind::Refused, "busy"));
+    let code = |news, holds, watching| match given(news, holds, watching) {
+        Ok(code) => format!("{code:?}"),
+        Err(failure) => format!("{:?}", ExitCode::from(failure.code)),
+    };
+    let hurried = Watching { timeout: Some(Duration::from_millis(50)), json: false };
+    for (news, holds, watching, expected) in [
+        (vec![began(), report(Ok(()), 0)], false, Watching::default(), 0),
+        (vec![began(), report(Ok(()), 1)], false, Watching::default(), 1),
+        (vec![began(), report(Err("no"), 0)], false, Watching::default(), 1),
+        (vec![began(), report(Err("no"), 0), refused()], false, Watching::default(), 1),
+        (vec![refused()], false, Watching::default(), code::REFUSED),
+        (vec![began()], false, Watching::default(), code::FAILED),
+        (vec![], false, Watching::default(), code::REFUSED),
+        (vec![began()], true, hurried, code::TIMED_OUT),
+    ] {
+        let said = format!("{news:?}");
+        assert_eq!(code(news, holds, watching), format!("{:?}", ExitCode::from(expected)), "{said}");
+    }
 }

@@ -1,0 +1,226 @@
+//! Orders reach only the master they are meant for, from whom it trusts; what is refused has changed nothing.
+
+mod hostile;
+
+use std::process::Command;
+
+use roundelay::admin::view::State;
+
+use crate::kit::{BINARY, Ended, Master, Setup, is_alive, run_to_end, wait_until};
+
+/// A command that orders something on the master's control socket.
+#[track_caller]
+fn order(master: &Master, args: &[&str]) -> Ended {
+    run_to_end(Command::new(BINARY).args(args).env("ROUNDELAY_CONTROL", &master.control).current_dir(master.dir()))
+}
+
+/// It ends with this code and says all of these words on standard error.
+#[track_caller]
+fn says(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "`{word}` in:\n{}", ended.stderr);
+    }
+}
+
+/// What must not change when an order is refused.
+#[track_caller]
+fn facts(master: &Master) -> Vec<(String, u64, u32, Vec<Option<u32>>)> {
+    let State { pools, .. } = master.state();
+    let pids = |pool: &roundelay::admin::view::Pool| pool.workers.iter().map(|worker| worker.pid).collect();
+    pools.iter().map(|pool| (pool.name.clone(), pool.generation, pool.workers_desired, pids(pool))).collect()
+}
+
+/// A file of two pools of sleepers, which need no endpoint.
+const TWO: &str = "\
+[pool.api]
+command = [\"sleep\", \"600\"]
+listen = \"127.0.0.1:0\"
+workers = 2
+ready = \"none\"
+health = { probe = \"none\" }
+
+[pool.jobs]
+command = [\"sleep\", \"600\"]
+listen = \"127.0.0.1:0\"
+workers = 1
+ready = \"none\"
+health = { probe = \"none\" }
+";
+
+fn two_pools() -> Setup {
+    Setup::new(&["run", "-c", "two.toml"]).without("ROUNDELAY_LISTEN").file("two.toml", TWO)
+}
+
+#[test]
+fn without_a_master_every_order_exits_with_3() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["reload"][..],
+        &["reload", "api"],
+        &["scale", "api", "-1"],
+        &["restart", "api/0"],
+        &["stop", "--all"],
+        &["start", "api"],
+        &["status"],
+        &["shutdown", "--now"],
+    ] {
+        let mut command = Command::new(BINARY);
+        let ended = run_to_end(command.args(args).env("ROUNDELAY_CONTROL", dir.path().join("c")));
+        says(&ended, 3, &["no master is running", "no such file", "roundelay run"]);
+    }
+}
+
+#[test]
+fn what_is_not_there_exits_with_4_and_a_suggestion() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    for args in
+        [&["reload", "apj"][..], &["scale", "apj", "+1"], &["restart", "apj/0"], &["stop", "apj"], &["status", "apj"]]
+    {
+        says(&order(&master, args), 4, &["error: no pool named `apj`", "did you mean `api`? pools: api, jobs"]);
+    }
+    says(&order(&master, &["restart", "api/2"]), 4, &["pool api has no worker 2", "its workers are api/0 to api/1"]);
+    says(&order(&master, &["stop", "api/0-7"]), 4, &["pool api has no worker 7"]);
+    says(&order(&master, &["reload", "../v1/reload"]), 4, &["no pool named"]);
+    assert_eq!(facts(&master), before);
+}
+
+#[test]
+fn what_nobody_named_is_not_stopped() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    for verb in ["stop", "restart", "start"] {
+        says(&order(&master, &[verb]), 2, &["which one? give a pool or worker, or --all"]);
+        says(&order(&master, &[verb, "api/"]), 2, &["is no target", "api/2-4"]);
+    }
+    says(&order(&master, &["scale", "api", "0"]), 2, &["`0` is no count of workers"]);
+    says(&order(&master, &["restrat", "api"]), 2, &["restart"]);
+    assert_eq!(facts(&master), before);
+}
+
+#[test]
+fn a_pool_cannot_be_scaled_below_one_worker() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    says(
+        &order(&master, &["scale", "jobs", "-1"]),
+        6,
+        &["a pool has 1 to 1024 workers; it has 1, and 0 were asked for"],
+    );
+    assert_eq!(facts(&master), before);
+    assert_eq!(
+        master.metric("roundelay_operations_total", &[r#"pool="jobs""#, r#"verb="scale""#, r#"result="refused""#]),
+        1.0
+    );
+}
+
+#[test]
+fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    let mistakes = TWO.replacen("workers = 2", "workrs = 2\nidle-timeout = 10", 1);
+    for (text, words) in [
+        (
+            mistakes.as_str(),
+            &["unknown key `workrs`", "did you mean `workers`?", "two.toml:4:1", "a duration needs a unit"][..],
+        ),
+        // Half of it is written.
+        (&TWO[..TWO.len() - 5], &["two.toml:"]),
+        ("", &["the file is empty"]),
+        ("\u{0}\u{0}\u{0}", &["two.toml:1:4"]),
+    ] {
+        std::fs::write(master.dir().join("two.toml"), text).unwrap();
+        for args in [&["reload"][..], &["reload", "jobs"]] {
+            let ended = order(&master, args);
+            says(&ended, 1, &["the configuration was not reloaded, and nothing was changed"]);
+            says(&ended, 1, words);
+        }
+    }
+    master.remove("two.toml");
+    says(&order(&master, &["reload"]), 1, &["cannot read two.toml: there is no such file"]);
+    assert_eq!(facts(&master), before);
+    assert!(master.log().contains("did you mean `workers`?"), "{}", master.log());
+}
+
+#[test]
+fn a_reload_names_what_only_a_new_master_can_change() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[log]\nlevel = \"debug\"\n";
+    std::fs::write(master.dir().join("two.toml"), text).unwrap();
+    let ended = order(&master, &["reload"]);
+    says(&ended, 6, &["log.level: \"info\" -> \"debug\" needs a restart of the master"]);
+    says(&ended, 6, &["pool.jobs.backlog: 4096 -> 7 needs a restart of the master"]);
+    let third = "[pool.third]\ncommand = [\"sleep\", \"600\"]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(master.dir().join("two.toml"), TWO.to_owned() + third).unwrap();
+    says(&order(&master, &["reload"]), 6, &["pool.third: no pool -> a pool needs a restart of the master"]);
+    assert_eq!(facts(&master), before);
+}
+
+#[test]
+fn what_came_from_standard_input_cannot_be_reloaded() {
+    // The kit's masters have no standard input, so a shell gives this one something to read.
+    let script = format!("cat two.toml | exec {BINARY} run -c -");
+    let setup = Setup::new(&[]).without("ROUNDELAY_LISTEN").file("two.toml", TWO);
+    let master = setup.through(&["sh", "-c", &script]).start_ready();
+    says(&order(&master, &["reload"]), 1, &["came from standard input, which cannot be read again"]);
+    order(&master, &["shutdown", "--now"]);
+    master.wait_no_family();
+}
+
+#[test]
+fn status_says_in_its_exit_code_whether_all_is_well() {
+    let script = crate::kit::demo_after("while test $ROUNDELAY_WORKER = 1 && ! test -e boot; do sleep 0.02; done");
+    let mut master = Setup::app(&["-i", "2"], &crate::kit::shell(&script)).start();
+    master.wait_state(0, "ready");
+    let ended = order(&master, &["status"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(7), ""), "{ended:?}");
+    assert!(ended.stdout.starts_with("◐ app  degraded  1/2 workers  generation 1"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("app/1  starting"), "{}", ended.stdout);
+    master.touch("boot");
+    master.wait_all_ready();
+    let ended = order(&master, &["status", "app"]);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stdout.starts_with("● app  ready     2/2 workers"), "{}", ended.stdout);
+}
+
+#[test]
+fn shutdown_drains_and_returns_when_the_master_is_gone() {
+    let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let client = crate::kit::send_get(master.address(), "/slow/700").unwrap();
+    wait_until("the request to be under way", || master.pool().active == Some(1));
+    let (pid, lock) = (master.pid(), master.control.with_extension("lock"));
+    let ended = order(&master, &["shutdown"]);
+    assert!(!is_alive(pid), "it was gone before the command ended");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with("stopped in ") && ended.stdout.ends_with("cut 0\n"), "{}", ended.stdout);
+    assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 700 ms\n");
+    assert_eq!(master.wait_end().code(), Some(0));
+    assert!(!master.control.exists() && !lock.exists());
+    assert!(master.log().contains("verb=\"shutdown\""), "{}", master.log());
+}
+
+#[test]
+fn shutdown_now_cuts_what_is_open_like_a_second_signal() {
+    let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
+    wait_until("the request to be under way", || master.pool().active == Some(1));
+    let ended = order(&master, &["shutdown", "--now"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(crate::kit::read_answer(client).is_err());
+    assert_eq!(master.wait_end().code(), Some(143));
+    master.wait_no_family();
+}
+
+#[test]
+fn a_shutdown_that_takes_too_long_for_the_caller_exits_with_5_and_a_second_one_hurries_it() {
+    let mut master = Setup::new(&["demo", "-i", "1"]).start_ready();
+    let _client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
+    wait_until("the request to be under way", || master.pool().active == Some(1));
+    says(&order(&master, &["shutdown", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
+    assert!(master.state().is_stopping);
+    says(&order(&master, &["reload"]), 6, &["the master is stopping"]);
+    assert_eq!(order(&master, &["shutdown", "--now"]).code, Some(0));
+    assert_eq!(master.wait_end().code(), Some(143));
+}
