@@ -171,8 +171,8 @@ struct PoolConnections {
 }
 
 impl Connections for PoolConnections {
-    fn orphan(&self, slot: SlotId, incarnation: u64) {
-        self.data.orphan(self.pool, slot, incarnation);
+    fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        self.data.orphan(self.pool, slot, incarnation, recovered);
     }
 
     fn quieten(&self, slot: SlotId, incarnation: u64) {
@@ -181,10 +181,6 @@ impl Connections for PoolConnections {
 
     fn cut(&self, slot: SlotId, incarnation: u64) {
         self.data.cut(self.pool, slot, incarnation);
-    }
-
-    fn adopt(&self, recovered: Vec<OwnedFd>) {
-        self.data.adopt(self.pool, recovered);
     }
 }
 

@@ -221,7 +221,7 @@ impl Member {
     pub(super) fn exited(&mut self, exit: Option<Exit>) {
         let Some(mut process) = self.process.take() else { return };
         process.upstream.set_standing(Standing::Dead);
-        self.context.connections.orphan(self.id, process.upstream.incarnation);
+        self.context.connections.orphan(self.id, process.upstream.incarnation, Vec::new());
         let what = end_in_words(exit, process.start_error.as_deref());
         let was_asked = matches!(self.state, SlotState::Draining | SlotState::Stopping);
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
