@@ -15,29 +15,12 @@ use crate::kit::*;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A worker that reads and never answers.
-async fn mute_worker() -> roundelay::rotation::Endpoint {
-    worker(|mut stream| async move {
-        let _ = read_all(&mut stream).await;
-        std::future::pending::<()>().await;
-    })
-    .await
-}
-
-/// A connection with one exchange behind it.
-async fn spoken(stand: &Stand) -> TcpStream {
-    let mut client = stand.connect().await;
-    client.write_all(b"ping").await.unwrap();
-    client.read_exact(&mut [0; 4]).await.unwrap();
-    client
-}
-
 #[tokio::test]
 async fn a_silent_connection_ends_with_fin_if_nothing_is_owed_and_with_a_reset_if_an_answer_is() {
     for threads in THREADS {
         let idle = |config: &mut roundelay::config::Pool| config.idle_timeout = Duration::from_millis(200);
         let answers = stand_with(threads, &[echo_worker().await], idle);
-        let mut client = spoken(&answers).await;
+        let mut client = answers.spoken().await;
         within(read_all(&mut client)).await.1.expect("FIN");
         until("counted", || answers.ended(Outcome::Idle) == 1).await;
         answers.finish(SOON).await;
@@ -156,14 +139,14 @@ async fn a_closing_gate_without_workers_turns_the_backlog_away() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
+async fn what_outlives_the_drain_deadline_is_ended_and_counted_exactly() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, mute_worker().await]);
         let (mut idle, mut owed) = (Vec::new(), Vec::new());
         for i in 0..16 {
             // Round robin: every other one gets the worker that never answers.
             if i % 2 == 0 {
-                idle.push(spoken(&stand).await);
+                idle.push(stand.spoken().await);
             } else {
                 let mut client = stand.connect().await;
                 client.write_all(b"ping").await.unwrap();
@@ -176,10 +159,11 @@ async fn what_outlives_the_drain_deadline_is_cut_and_counted_exactly() {
         stand.pool.rotation.set_gate(Gate::Closing);
         drop(leaves);
         let drained = stand.finish(Duration::from_millis(300)).await;
-        assert_eq!(drained.cut, 15);
+        assert_eq!((drained.closed, drained.cut), (7, 8));
         assert!(drained.finished <= 1);
-        let cut: u64 = ended.slots().iter().map(|slot| slot.closes[Outcome::Cut as usize].get()).sum();
-        assert_eq!(cut, 15);
+        let [idle_ends, owed_ends] = [0, 1].map(|slot| Arc::clone(&ended.slots()[slot]));
+        assert_eq!(idle_ends.closes[Outcome::Closed as usize].get(), 7);
+        assert_eq!(owed_ends.closes[Outcome::Cut as usize].get(), 8);
         for client in &mut idle {
             within(read_all(client)).await.1.expect("FIN: nothing was owed");
         }
@@ -199,14 +183,14 @@ async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
         })
         .await;
         let stand = stand(threads, &[echo_worker().await, slow]);
-        let mut idle = spoken(&stand).await;
+        let mut idle = stand.spoken().await;
         let mut owed = stand.connect().await;
         owed.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[1].rx_bytes.get() == 4).await;
         stand.pool.rotation.set_gate(Gate::Closing);
         let answer = tokio::spawn(async move { read_all(&mut owed).await });
         let drained = stand.finish(SOON).await;
-        assert_eq!((drained.finished, drained.cut), (2, 0));
+        assert_eq!((drained.finished, drained.closed, drained.cut), (1, 1, 0));
         within(read_all(&mut idle)).await.1.expect("FIN");
         let (answer, end) = answer.await.unwrap();
         assert_eq!((answer.as_slice(), end.is_ok()), (&b"late"[..], true));
@@ -214,14 +198,14 @@ async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
 }
 
 #[tokio::test]
-async fn a_second_signal_cuts_at_once() {
+async fn a_second_signal_ends_all_at_once() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
-        let clients = [spoken(&stand).await, spoken(&stand).await];
+        let clients = [stand.spoken().await, stand.spoken().await];
         stand.pool.rotation.set_gate(Gate::Closing);
         let far = Instant::now() + Duration::from_secs(3600);
         let (drained, ()) = within(async { tokio::join!(stand.data.drain(far), async { stand.data.cut_now() }) }).await;
-        assert_eq!((drained.finished, drained.cut), (0, 2));
+        assert_eq!((drained.finished, drained.closed, drained.cut), (0, 2, 0));
         drop(clients);
         stand.finish(SOON).await;
     }
@@ -234,8 +218,8 @@ async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
-        stand.data.orphan(0, SlotId(0), 2);
-        stand.data.orphan(0, SlotId(0), 1);
+        stand.data.orphan(0, SlotId(0), 2, Vec::new());
+        stand.data.orphan(0, SlotId(0), 1, Vec::new());
         assert!(is_reset(&within(read_all(&mut client)).await.1));
         until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
@@ -257,7 +241,7 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let mut answer = vec![0; 4 << 20];
         for chunk in answer.chunks_mut(256 << 10) {
-            stand.data.orphan(0, SlotId(0), 1);
+            stand.data.orphan(0, SlotId(0), 1, Vec::new());
             within(client.read_exact(chunk)).await.unwrap();
         }
         assert!(answer == text(1, 4 << 20));
@@ -290,7 +274,7 @@ async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_end
             let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut half)).await;
             assert!(early.is_err(), "told before it was known: {early:?}");
             stand.upstreams[0].set_ended(well);
-            stand.data.orphan(0, SlotId(0), 1);
+            stand.data.orphan(0, SlotId(0), 1, Vec::new());
             let end = within(read_all(&mut client)).await.1;
             assert_eq!(is_reset(&end), !well, "{end:?}");
             let outcome = if well { Outcome::Finished } else { Outcome::UpstreamReset };
@@ -317,23 +301,13 @@ async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
         let uploading = tokio::spawn(async move { while to.write_all(&[b'u'; 4096]).await.is_ok() {} });
         within(from.read_exact(&mut [0; 4])).await.unwrap();
         stand.upstreams[0].set_ended(false);
-        stand.data.orphan(0, SlotId(0), 1);
+        stand.data.orphan(0, SlotId(0), 1, Vec::new());
         // Its kernel tells the reset to whoever asks first, reader or writer; ours knows which end it was.
         let _ = within(read_all(&mut from)).await;
         within(uploading).await.unwrap();
         until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
     }
-}
-
-/// The pidfd of a process that was killed.
-async fn killed() -> Arc<std::os::fd::OwnedFd> {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    Arc::new(pidfd)
 }
 
 #[tokio::test]

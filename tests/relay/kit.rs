@@ -71,6 +71,22 @@ impl Stand {
         TcpStream::connect(self.tcp()).await.unwrap()
     }
 
+    /// A connection with one exchange behind it.
+    pub(crate) async fn spoken(&self) -> TcpStream {
+        let mut client = self.connect().await;
+        ping(&mut client).await;
+        client
+    }
+
+    /// Publishes these slots as the ones in rotation, and the others as out of it.
+    pub(crate) fn rotate(&self, slots: &[usize]) {
+        for (slot, upstream) in self.upstreams.iter().enumerate() {
+            upstream.set_standing(if slots.contains(&slot) { Standing::Up } else { Standing::Down });
+        }
+        let upstreams = slots.iter().map(|&slot| Arc::clone(&self.upstreams[slot])).collect();
+        self.pool.rotation.publish(Snapshot { upstreams });
+    }
+
     /// Connections that ended so, assigned to a worker or not.
     pub(crate) fn ended(&self, outcome: Outcome) -> u64 {
         let of_slots: u64 = self.pool.slots().iter().map(|slot| slot.closes[outcome as usize].get()).sum();
@@ -86,9 +102,14 @@ impl Stand {
         assert_eq!(self.pool.stats.accepted.get(), ended + sum(&self.pool.stats.refused), "accepted = ended + refused");
         assert_eq!(self.pool.stats.duration.snapshot().count, ended);
         assert_eq!((self.pool.stats.active.get(), self.data.open()), (0, 0));
+        let recovered = self.pool.stats.recovered.get();
+        let twice: u64 = self.pool.slots().iter().map(|slot| slot.connections.get() - sum(&slot.closes)).sum();
+        assert_eq!(twice, recovered, "a recovered connection was given to two");
         for (upstream, slot) in self.upstreams.iter().zip(self.pool.slots().iter()) {
             assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
-            assert_eq!(slot.connections.get(), sum(&slot.closes), "given to slot {} = ended there", upstream.slot);
+            let given = slot.connections.get() - sum(&slot.closes);
+            assert!(recovered > 0 || given == 0, "given to slot {} = ended there", upstream.slot);
+            assert_eq!(sum(&upstream.closes), sum(&slot.closes), "one incarnation in slot {}", upstream.slot);
         }
         self.data.join();
         drained
@@ -166,9 +187,36 @@ pub(crate) async fn echo_worker() -> Endpoint {
     .await
 }
 
+/// A worker that reads and never answers.
+pub(crate) async fn mute_worker() -> Endpoint {
+    worker(|mut stream| async move {
+        let _ = read_all(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
+/// The pidfd of a process that was killed.
+pub(crate) async fn killed() -> Arc<std::os::fd::OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Arc::new(pidfd)
+}
+
 /// An endpoint where nobody listens.
 pub(crate) async fn nobody() -> Endpoint {
     Endpoint::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap())
+}
+
+/// One exchange with a worker that echoes.
+pub(crate) async fn ping(client: &mut TcpStream) {
+    let mut answer = [0; 4];
+    within(client.write_all(b"ping")).await.unwrap();
+    within(client.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"ping");
 }
 
 /// Sends `bytes`, ends its side and reads to the end.

@@ -3,7 +3,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client_address;
+mod draining;
 mod endings;
 mod fidelity;
 mod kit;
+mod listening;
 mod placing;
+mod recovering;

@@ -188,8 +188,7 @@ struct PoolConnections {
 
 impl Connections for PoolConnections {
     fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        self.data.orphan(self.pool, slot, incarnation);
-        self.data.adopt(self.pool, recovered);
+        self.data.orphan(self.pool, slot, incarnation, recovered);
     }
 
     fn quieten(&self, slot: SlotId, incarnation: u64) {

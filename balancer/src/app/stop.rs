@@ -101,11 +101,12 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     if drained.cut > 0 {
         tracing::warn!(
             finished = drained.finished,
+            closed = drained.closed,
             cut = drained.cut,
-            "connections still open at the drain deadline were cut"
+            "connections still owed something at the drain deadline were cut"
         );
     } else if !is_hopeless && running.iter().any(|one| one.pool.is_observed()) {
-        tracing::info!(finished = drained.finished, "all connections finished");
+        tracing::info!(finished = drained.finished, closed = drained.closed, "all connections finished");
     }
     order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
     (all_ended(running).await, drained)

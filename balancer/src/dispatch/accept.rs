@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::connection::Connection;
@@ -63,17 +63,27 @@ pub(super) struct AcceptLoop {
     listener: AsyncFd<Listener>,
     family: Family,
     stop: CancellationToken,
+    door: Door,
     /// Dropped last: the listener is closed when a drain hears of it.
     _running: Running,
 }
 
+/// What the loops of one listener share, to be told when it is not wanted any more.
+#[derive(Clone)]
+pub(super) struct Door {
+    /// Cancelled when the listener is to be emptied and closed.
+    pub(super) retired: CancellationToken,
+    /// Says that it is closed when the last loop drops it.
+    pub(super) _closed: Arc<DropGuard>,
+}
+
 impl AcceptLoop {
-    /// Registers the listener with the runtime that is entered; `stop` ends it at once.
+    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `door` when its queue is empty.
     ///
     /// # Errors
     ///
     /// When the runtime cannot watch the listener.
-    pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken) -> io::Result<Self> {
+    pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken, door: Door) -> io::Result<Self> {
         let running = Running::begin(&lane);
         let family = match listener.address() {
             Address::Tcp(_) => Family::Tcp,
@@ -82,10 +92,11 @@ impl AcceptLoop {
         // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
         #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
         let listener = AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
-        Ok(Self { lane, listener, family, stop, _running: running })
+        Ok(Self { lane, listener, family, stop, door, _running: running })
     }
 
-    /// Accepts until the gate closes and the queue is empty, or until it is stopped; then closes the listener.
+    /// Accepts until the gate closes or the listener is retired, and the queue is empty, or until it is stopped; then closes
+    /// the listener. A retired one waits at a held gate as any other: its clients wait for a worker too.
     pub(super) async fn run(self) {
         let mut gate = self.lane.pool.rotation.gate();
         let mut last = Turn::More;
@@ -97,6 +108,10 @@ impl AcceptLoop {
                 Gate::Hold => None,
                 Gate::Closing => return self.close().await,
             };
+            let is_retired = self.door.retired.is_cancelled();
+            if is_retired {
+                self.listener.get_ref().unlink();
+            }
             let is_full = last == Turn::Full && way == Some(Way::Serve);
             let was_exhausted = last == Turn::Exhausted;
             last = tokio::select! {
@@ -104,10 +119,12 @@ impl AcceptLoop {
                 () = self.stop.cancelled() => return self.turn_away_rest(),
                 // The pool outlives its loops, so the gate does too.
                 _ = gate.changed() => Turn::More,
+                () = self.door.retired.cancelled(), if !is_retired => Turn::More,
                 () = self.lane.room(), if is_full => Turn::More,
-                turn = self.next_turn(way.unwrap_or(Way::Serve)), if way.is_some() && !is_full => turn,
+                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
             };
             match last {
+                Turn::Empty if is_retired => return,
                 Turn::More => tokio::task::yield_now().await,
                 Turn::Exhausted => {
                     if !was_exhausted {
@@ -120,8 +137,11 @@ impl AcceptLoop {
         }
     }
 
-    /// Waits for the listener, then accepts one batch. Cancel safe: the batch itself does not wait.
-    async fn next_turn(&self, way: Way) -> Turn {
+    /// Waits for the listener unless it is retired, then accepts one batch. Cancel safe: the batch itself does not wait.
+    async fn next_turn(&self, way: Way, is_retired: bool) -> Turn {
+        if is_retired {
+            return self.batch(way);
+        }
         let Ok(mut ready) = self.listener.readable().await else {
             return Turn::Exhausted;
         };

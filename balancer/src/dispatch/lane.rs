@@ -51,6 +51,8 @@ pub(super) struct Tally {
     pub(super) open: AtomicUsize,
     /// Connections ended since start.
     pub(super) ended: AtomicU64,
+    /// Those of them that were owed nothing and were closed since something drained.
+    pub(super) closed: AtomicU64,
     /// Those of them that were cut.
     pub(super) cut: AtomicU64,
     quiet: Notify,

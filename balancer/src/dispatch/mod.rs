@@ -4,6 +4,8 @@
 //! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not in
 //! our memory.
 //!
+//! Pools and listeners may come and go while the threads run; what is open is not touched by that.
+//!
 //! The one upward path is a [`Report`] to the supervisor.
 
 mod accept;
@@ -11,6 +13,7 @@ mod connect;
 mod connection;
 mod lane;
 mod permits;
+mod served;
 mod threads;
 
 pub use lane::Report;

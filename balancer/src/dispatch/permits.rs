@@ -8,7 +8,7 @@ use tokio::sync::futures::Notified;
 /// A bound on open connections, shared by all data threads.
 #[derive(Debug)]
 pub(super) struct Permits {
-    limit: usize,
+    limit: AtomicUsize,
     taken: AtomicUsize,
     freed: Notify,
 }
@@ -16,25 +16,33 @@ pub(super) struct Permits {
 impl Permits {
     /// At most `limit` at once; at least one, or nothing would ever be served.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), taken: AtomicUsize::new(0), freed: Notify::new() }
+        Self { limit: AtomicUsize::new(limit.max(1)), taken: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    /// Changes the bound. What was taken under a higher one stays taken.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit.max(1), Ordering::SeqCst);
+        self.freed.notify_waiters();
     }
 
     /// Takes one if there is one.
     pub(super) fn try_take(&self) -> bool {
-        let one_more = |taken| (taken < self.limit).then_some(taken + 1);
+        let limit = self.limit.load(Ordering::SeqCst);
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
     /// Gives one back. Who waits is only looked for if none was left.
     pub(super) fn give_back(&self) {
-        if self.taken.fetch_sub(1, Ordering::SeqCst) >= self.limit {
+        // The limit is read after the return is counted: who waits under a new limit looked at the count before.
+        if self.taken.fetch_sub(1, Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst) {
             self.freed.notify_waiters();
         }
     }
 
     /// Whether one could be taken now.
     pub(super) fn has_room(&self) -> bool {
-        self.taken.load(Ordering::SeqCst) < self.limit
+        self.taken.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
     }
 
     /// Resolves when one was given back after none was left. Enable it before looking.
@@ -57,6 +65,22 @@ mod tests {
         freed.as_mut().enable();
         permits.give_back();
         freed.await;
+        assert!(permits.try_take());
+    }
+    #[tokio::test]
+    async fn a_higher_limit_wakes_who_waits_and_a_lower_one_takes_nothing_away() {
+        let permits = Permits::new(1);
+        assert!(permits.try_take());
+        let freed = permits.freed();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        permits.set_limit(3);
+        freed.await;
+        assert!(permits.try_take() && permits.try_take() && !permits.try_take());
+        permits.set_limit(2);
+        permits.give_back();
+        assert!(!permits.try_take(), "two of three are still out");
+        permits.give_back();
         assert!(permits.try_take());
     }
 }

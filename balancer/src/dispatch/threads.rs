@@ -1,8 +1,10 @@
-//! The data threads: start, drain, cut, join.
+//! The data threads: start, orders about a worker's connections, drain, cut, join.
 
 use std::io;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::runtime;
@@ -10,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::AcceptLoop;
 use super::connect;
-use super::lane::{Lane, Report, Tally};
+use super::lane::{Report, Tally};
 use super::permits::Permits;
+use super::served::Served;
 use crate::net::conns::{self, Owner};
 use crate::net::listeners::Listener;
+use crate::net::recovery::{Recovery, Summons};
 use crate::pool::Pool;
 use crate::rotation::SlotId;
 
@@ -31,28 +34,38 @@ pub struct Limits {
 pub struct Drained {
     /// Connections that ended by themselves since the drain began.
     pub finished: u64,
-    /// Connections cut at the deadline or by [`DataThreads::cut_now`].
+    /// Connections that were owed nothing and were closed by FIN: silent for a second, or still open at the deadline.
+    pub closed: u64,
+    /// Connections that were owed something and were reset, at the deadline or by [`DataThreads::cut_now`].
     pub cut: u64,
 }
 
 /// The threads that accept and relay. Dropping it ends them without waiting.
 #[derive(Debug)]
 pub struct DataThreads {
-    threads: Vec<DataThread>,
-    tally: Arc<Tally>,
+    pub(super) threads: Vec<DataThread>,
+    pub(super) pools: Mutex<Vec<Served>>,
+    /// The bound over all pools.
+    pub(super) permits: Arc<Permits>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) ephemeral: RangeInclusive<u16>,
     /// Ends the accept loops.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 #[derive(Debug)]
-struct DataThread {
+pub(super) struct DataThread {
     orders: mpsc::UnboundedSender<Command>,
+    /// Where its accept loops are started from outside.
+    pub(super) runtime: runtime::Handle,
     handle: JoinHandle<()>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Command {
-    Orphan(Owner),
+    Orphan(Owner, Option<Arc<Summons>>),
+    Quieten(Owner),
     Cut(Owner),
     Drain,
     CutAll,
@@ -70,84 +83,78 @@ impl DataThreads {
         limits: Limits,
         reports: mpsc::UnboundedSender<Report>,
     ) -> io::Result<Self> {
-        let mut started = Self { threads: Vec::new(), tally: Arc::default(), stop: CancellationToken::new() };
-        let all = Arc::new(Permits::new(limits.max_connections));
-        let of_pool = |pool: &Arc<Pool>| Arc::new(Permits::new(pool.config().max_connections.unwrap_or(usize::MAX)));
-        let permits: Vec<_> = pools.iter().map(|(pool, _)| [of_pool(pool), Arc::clone(&all)]).collect();
-        let ephemeral = connect::ephemeral_ports();
+        let mut started = Self {
+            threads: Vec::new(),
+            pools: Mutex::default(),
+            permits: Arc::new(Permits::new(limits.max_connections)),
+            tally: Arc::default(),
+            reports,
+            ephemeral: connect::ephemeral_ports(),
+            stop: CancellationToken::new(),
+        };
         for thread in 0..threads.max(1) {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            let entered = runtime.enter();
-            let mut loops = Vec::new();
-            for (index, ((pool, listeners), permits)) in (0u32..).zip(pools.iter().zip(&permits)) {
-                let lane = Arc::new(Lane {
-                    pool: Arc::clone(pool),
-                    index,
-                    thread,
-                    permits: permits.clone(),
-                    tally: Arc::clone(&started.tally),
-                    reports: reports.clone(),
-                    ephemeral: ephemeral.clone(),
-                });
-                for listener in listeners {
-                    loops.push(AcceptLoop::new(Arc::clone(&lane), listener.try_clone()?, started.stop.clone())?);
-                }
-            }
-            drop(entered);
+            let within = runtime.handle().clone();
             let (orders, received) = mpsc::unbounded_channel();
             let name = format!("data-{thread}");
-            let handle = std::thread::Builder::new().name(name).spawn(move || serve(&runtime, loops, received))?;
-            started.threads.push(DataThread { orders, handle });
+            let handle = std::thread::Builder::new().name(name).spawn(move || serve(&runtime, received))?;
+            started.threads.push(DataThread { orders, runtime: within, handle });
         }
-        // The threads' handles are the only ones now: the last accept loop closes the socket.
-        drop(pools);
+        for (pool, listeners) in pools {
+            started.add_pool(pool, listeners)?;
+        }
         Ok(started)
     }
 
     /// Tells the connections of a worker's process that it has ended. What the worker had said is delivered; those that
     /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
     /// Call it once the process is dead, not before.
-    pub fn orphan(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        self.tell(Command::Orphan(owner(pool, slot, incarnation)));
+    ///
+    /// `recovered` are sockets accepted from the dead worker's listener by one who held it too: the far ends of connections
+    /// of ours that nobody has read from. Those connections take back what they sent and go to another worker, whatever
+    /// mode the sockets are in. A far end that belongs to no connection of that worker is closed. To recover all, see that
+    /// no connect is under way any more (the upstream is dead and its `connecting` is 0) before the queue is emptied.
+    pub fn orphan(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        let summons = (!recovered.is_empty()).then(|| Summons::new(Recovery::new(recovered)));
+        self.tell(&Command::Orphan(owner(pool, slot, incarnation), summons));
     }
 
-    /// Cuts the connections of a worker's process, dead or alive.
-    pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        self.tell(Command::Cut(owner(pool, slot, incarnation)));
-    }
-
-    /// From now on closes each connection of a worker's process that is owed nothing and was silent for a second.
+    /// From now on closes each connection of a worker's process that is owed nothing and was silent for a second, by FIN;
+    /// one that has given the worker nothing yet goes to another, as long as one is in rotation. Holds until that process
+    /// is said to have ended ([`DataThreads::orphan`]).
     pub fn quieten(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        let _ = (pool, slot, incarnation);
+        self.tell(&Command::Quieten(owner(pool, slot, incarnation)));
     }
 
-    /// Serves the far ends of connections of ours that waited in a dead worker's queue.
-    pub fn adopt(&self, pool: usize, recovered: Vec<std::os::fd::OwnedFd>) {
-        let _ = (pool, recovered);
+    /// Ends the connections of a worker's process, dead or alive: those that are owed nothing first, by FIN, then the rest
+    /// by reset. One that has given the worker nothing yet goes to another, as long as one is in rotation.
+    pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        self.tell(&Command::Cut(owner(pool, slot, incarnation)));
     }
 
-    /// Waits until every connection has ended and every accept loop has emptied its queue, or cuts what is left at
+    /// Waits until every connection has ended and every accept loop has emptied its queue, or ends what is left at
     /// `deadline`. Set the gates to [`crate::rotation::Gate::Closing`] first.
     ///
     /// A connection that has been silent for a second and owes nothing (an idle keep-alive one) is ended by FIN: its client
     /// would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
     pub async fn drain(&self, deadline: Instant) -> Drained {
-        self.tell(Command::Drain);
-        let count = || (self.tally.ended.load(Ordering::SeqCst), self.tally.cut.load(Ordering::SeqCst));
+        self.tell(&Command::Drain);
+        let tally = &self.tally;
+        let count = || [&tally.ended, &tally.closed, &tally.cut].map(|number| number.load(Ordering::SeqCst));
         let before = count();
         if timeout_at(deadline, self.tally.quiet()).await.is_err() {
             self.cut_now();
             self.tally.quiet().await;
         }
         let after = count();
-        let cut = after.1 - before.1;
-        Drained { finished: (after.0 - before.0).saturating_sub(cut), cut }
+        let [ended, closed, cut] = [0, 1, 2].map(|i| after[i] - before[i]);
+        Drained { finished: ended.saturating_sub(closed + cut), closed, cut }
     }
 
-    /// Cuts every connection, turns away who waits in the queues, and accepts nothing more.
+    /// Ends every connection (by FIN what is owed nothing, by reset the rest), turns away who waits in the queues, and accepts nothing more.
     pub fn cut_now(&self) {
         self.stop.cancel();
-        self.tell(Command::CutAll);
+        self.tell(&Command::CutAll);
     }
 
     /// Connections open now, over all pools and threads.
@@ -164,24 +171,22 @@ impl DataThreads {
         }
     }
 
-    fn tell(&self, command: Command) {
+    fn tell(&self, command: &Command) {
         for thread in &self.threads {
             // A thread that has ended has no connections.
-            let _ = thread.orders.send(command);
+            let _ = thread.orders.send(command.clone());
         }
     }
 }
 
 /// The life of one data thread: until nobody can give it orders any more.
-fn serve(runtime: &runtime::Runtime, loops: Vec<AcceptLoop>, mut orders: mpsc::UnboundedReceiver<Command>) {
+fn serve(runtime: &runtime::Runtime, mut orders: mpsc::UnboundedReceiver<Command>) {
     runtime.block_on(async {
         tokio::spawn(conns::run_ticker());
-        for accept in loops {
-            tokio::spawn(accept.run());
-        }
         while let Some(order) = orders.recv().await {
             match order {
-                Command::Orphan(owner) => conns::orphan(owner),
+                Command::Orphan(owner, summons) => conns::orphan(owner, summons.as_ref()),
+                Command::Quieten(owner) => conns::quieten(owner),
                 Command::Cut(owner) => conns::cut(owner),
                 Command::Drain => conns::drain_quiet(),
                 Command::CutAll => conns::cut_all(),

@@ -3,7 +3,8 @@
 //! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
 //! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
 //! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and a
-//! timeout is late by up to a second but never early.
+//! timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is idle
+//! does not hold up a reload.
 //!
 //! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
 
@@ -16,6 +17,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::net::recovery::Summons;
 use crate::rotation::SlotId;
 
 /// The grain of deadlines.
@@ -26,17 +28,26 @@ const COARSE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(1);
 const NEVER: u32 = u32::MAX;
 
-/// What a connection is told when it is woken.
+/// How much of the pool an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// One worker: a client that has given it nothing may go to another.
+    Worker,
+    /// Everything: there is no other.
+    All,
+}
+
+/// What a connection is told when it is woken. Of two the greater one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
-    /// The master drains and nothing has moved for a while: end if nothing is owed.
-    Quiet,
+    /// What it belongs to drains and nothing has moved for a while: end if nothing is owed.
+    Quiet(Scope),
     /// Its deadline or its idle timeout has passed.
     Due,
     /// The process it is connected to has ended.
     Orphaned,
     /// End now.
-    Cut,
+    Cut(Scope),
 }
 
 /// Whom a connection belongs to: which pool of this thread, and which process once it has one.
@@ -55,9 +66,15 @@ struct Entry {
     /// Ticks of silence allowed; 0 if `due` is a fixed deadline.
     silence: u32,
     has_moved: bool,
+    /// As of the last bytes that moved: an answer is awaited or not all of it is delivered.
+    owes: bool,
+    /// Its worker drains.
+    is_quiet: bool,
     /// The tick of the sweep that last saw bytes moved, or of the entry.
     active: u32,
     order: Option<Order>,
+    /// Comes with the order that its worker has ended.
+    summons: Option<Arc<Summons>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +90,8 @@ struct Conns {
     pace: Pace,
     alarm: Arc<Notify>,
     is_draining: bool,
+    /// The workers that drain: few, and gone from here when their processes have ended.
+    quiet: Vec<Owner>,
 }
 
 thread_local! {
@@ -82,12 +101,17 @@ thread_local! {
         pace: Pace::Rest,
         alarm: Arc::default(),
         is_draining: false,
+        quiet: Vec::new(),
     });
 }
 
 impl Conns {
     fn tick(&self) -> u32 {
         u32::try_from(self.epoch.elapsed().as_millis() / TICK.as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    fn of(&mut self, owner: Owner) -> impl Iterator<Item = &mut Entry> {
+        self.entries.iter_mut().map(|(_, entry)| entry).filter(move |entry| entry.owner == Some(owner))
     }
 
     /// Makes the ticker sweep at least at `pace` from now on.
@@ -108,9 +132,12 @@ impl Conns {
                     entry.due = now.saturating_add(entry.silence);
                 }
             }
-            if self.is_draining && now >= entry.active.saturating_add(ticks(QUIET)) {
-                entry.active = now;
-                entry.give(Order::Quiet);
+            if self.is_draining || entry.is_quiet {
+                pace = Pace::Fine;
+                if now >= entry.active.saturating_add(ticks(QUIET)) {
+                    entry.active = now;
+                    entry.give(Order::Quiet(if self.is_draining { Scope::All } else { Scope::Worker }));
+                }
             }
             if entry.due <= now {
                 entry.due = NEVER;
@@ -154,31 +181,55 @@ pub(crate) async fn run_ticker() {
     }
 }
 
-/// Tells the connections of one ended process so.
-pub(crate) fn orphan(owner: Owner) {
-    tell(owner, Order::Orphaned);
-}
-
-/// Tells the connections of one process to end now.
-pub(crate) fn cut(owner: Owner) {
-    tell(owner, Order::Cut);
-}
-
-fn tell(owner: Owner, order: Order) {
+/// Tells the connections of one ended process so. `summons` is for those that its queue gave back, if it did.
+pub(crate) fn orphan(owner: Owner, summons: Option<&Arc<Summons>>) {
     CONNS.with_borrow_mut(|conns| {
-        let theirs = conns.entries.iter_mut().filter(|(_, entry)| entry.owner == Some(owner));
-        theirs.for_each(|(_, entry)| entry.give(order));
+        conns.quiet.retain(|quiet| *quiet != owner);
+        for entry in conns.of(owner) {
+            entry.is_quiet = false;
+            entry.summons = summons.cloned();
+            entry.give(Order::Orphaned);
+        }
+    });
+}
+
+/// From now on, tells each connection of one process that has been silent for a second to end if it owes nothing.
+pub(crate) fn quieten(owner: Owner) {
+    CONNS.with_borrow_mut(|conns| {
+        if !conns.quiet.contains(&owner) {
+            conns.quiet.push(owner);
+        }
+        conns.of(owner).for_each(|entry| entry.is_quiet = true);
+        conns.hurry(Pace::Fine);
+    });
+}
+
+/// Tells the connections of one process to end now, those that owe nothing first.
+pub(crate) fn cut(owner: Owner) {
+    CONNS.with_borrow_mut(|conns| {
+        for owes in [false, true] {
+            let theirs = conns.of(owner).filter(|entry| entry.owes == owes);
+            theirs.for_each(|entry| entry.give(Order::Cut(Scope::Worker)));
+        }
     });
 }
 
 /// From now on, tells each connection of this thread that has been silent for a second to end if it owes nothing.
 pub(crate) fn drain_quiet() {
-    CONNS.with_borrow_mut(|conns| conns.is_draining = true);
+    CONNS.with_borrow_mut(|conns| {
+        conns.is_draining = true;
+        conns.hurry(Pace::Fine);
+    });
 }
 
-/// Tells every connection of this thread to end now.
+/// Tells every connection of this thread to end now, those that owe nothing first.
 pub(crate) fn cut_all() {
-    CONNS.with_borrow_mut(|conns| conns.entries.iter_mut().for_each(|(_, entry)| entry.give(Order::Cut)));
+    CONNS.with_borrow_mut(|conns| {
+        for owes in [false, true] {
+            let all = conns.entries.iter_mut().filter(|(_, entry)| entry.owes == owes);
+            all.for_each(|(_, entry)| entry.give(Order::Cut(Scope::All)));
+        }
+    });
 }
 
 /// A connection's place in its thread's registry, left when dropped.
@@ -190,8 +241,18 @@ impl Place {
     pub(crate) fn enter() -> Self {
         CONNS.with_borrow_mut(|conns| {
             let active = conns.tick();
-            let entry =
-                Entry { waker: None, owner: None, due: NEVER, silence: 0, has_moved: false, active, order: None };
+            let entry = Entry {
+                waker: None,
+                owner: None,
+                due: NEVER,
+                silence: 0,
+                has_moved: false,
+                owes: false,
+                is_quiet: false,
+                active,
+                order: None,
+                summons: None,
+            };
             conns.hurry(Pace::Coarse);
             Self(u32::try_from(conns.entries.insert(entry)).unwrap_or(NEVER))
         })
@@ -215,14 +276,28 @@ impl Place {
         })
     }
 
-    /// Says which process it is connected to, if any.
+    /// Says which process it is connected to, if any. An order that was for the last one is none for the next.
     pub(crate) fn belongs_to(&self, owner: Option<Owner>) {
-        self.entry(|entry| entry.owner = owner);
+        let summons = self.with(|conns, key| {
+            let is_quiet = owner.is_some_and(|owner| conns.quiet.contains(&owner));
+            if is_quiet {
+                conns.hurry(Pace::Fine);
+            }
+            let entry = conns.entries.get_mut(key)?;
+            (entry.owner, entry.is_quiet) = (owner, is_quiet);
+            entry.summons.take()
+        });
+        drop(summons);
     }
 
-    /// Says that bytes moved.
-    pub(crate) fn moved(&self) {
-        self.entry(|entry| entry.has_moved = true);
+    /// What came with the order [`Order::Orphaned`], once. The others of that worker wait for who holds it.
+    pub(crate) fn summons(&self) -> Option<Arc<Summons>> {
+        self.entry(|entry| entry.summons.take())
+    }
+
+    /// Says that bytes moved, and whether the client is owed some since.
+    pub(crate) fn moved(&self, owes: bool) {
+        self.entry(|entry| (entry.has_moved, entry.owes) = (true, owes));
     }
 
     /// Due once, after `time`, whatever moves.
@@ -258,71 +333,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    /// Waits for the next order as a connection does.
-    async fn order(place: &Place) -> Order {
-        poll_fn(|cx| place.order(cx).map_or(Poll::Pending, Poll::Ready)).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_is_met_to_the_tick_and_never_early() {
-        let ticker = tokio::spawn(run_ticker());
-        let place = Place::enter();
-        let start = Instant::now();
-        place.due_in(Duration::from_millis(250));
-        assert_eq!(order(&place).await, Order::Due);
-        let took = start.elapsed();
-        assert!(took >= Duration::from_millis(250) && took <= Duration::from_millis(400), "{took:?}");
-        ticker.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn silence_is_counted_from_the_last_byte() {
-        let ticker = tokio::spawn(run_ticker());
-        let place = Place::enter();
-        place.due_when_silent(Duration::from_secs(10));
-        let start = Instant::now();
-        for _ in 0..3 {
-            sleep(Duration::from_secs(9)).await;
-            place.moved();
-            assert!(poll_fn(|cx| Poll::Ready(place.order(cx))).await.is_none());
-        }
-        assert_eq!(order(&place).await, Order::Due);
-        let took = start.elapsed();
-        assert!(took >= Duration::from_secs(37) && took <= Duration::from_secs(40), "{took:?}");
-        ticker.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_asks_only_the_silent_and_asks_again() {
-        let ticker = tokio::spawn(run_ticker());
-        let (busy, silent) = (Place::enter(), Place::enter());
-        sleep(Duration::from_secs(5)).await;
-        assert!(poll_fn(|cx| Poll::Ready(silent.order(cx))).await.is_none(), "no drain yet");
-        drain_quiet();
-        for _ in 0..2 {
-            busy.moved();
-            assert_eq!(order(&silent).await, Order::Quiet);
-            assert!(poll_fn(|cx| Poll::Ready(busy.order(cx))).await.is_none());
-        }
-        ticker.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
-        let [mine, other] = [1, 2].map(|incarnation| Owner { pool: 0, slot: SlotId(0), incarnation });
-        let (a, b) = (Place::enter(), Place::enter());
-        a.belongs_to(Some(mine));
-        b.belongs_to(Some(other));
-        orphan(mine);
-        assert_eq!(order(&a).await, Order::Orphaned);
-        assert!(poll_fn(|cx| Poll::Ready(b.order(cx))).await.is_none());
-        cut_all();
-        orphan(other);
-        assert_eq!((order(&a).await, order(&b).await), (Order::Cut, Order::Cut));
-    }
-}
+mod tests;

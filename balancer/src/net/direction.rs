@@ -64,6 +64,14 @@ impl Direction {
         }
     }
 
+    /// Begins again towards another target with what the last one was sent but had not read, `preface` at its front if it
+    /// was sent one; then comes what that one did not take. An end of the source is still to be sent on.
+    pub(crate) fn take_back(&mut self, mut sent: Vec<u8>, preface: Option<Box<Preface>>) {
+        sent.extend_from_slice(self.kept());
+        let state = if self.state == State::Open { State::Open } else { State::Draining };
+        *self = Self { state, ..Self::with(sent, preface) };
+    }
+
     /// Gives back the preface once the target has it, for when there will be no other target.
     pub(crate) fn forget_preface(&mut self) {
         self.preface.take_if(|preface| preface.is_sent());

@@ -1,4 +1,5 @@
-//! Public listeners, the relay that copies both ways, what it says first, and the open connections of a thread.
+//! Public listeners, the relay that copies both ways, what it says first, the open connections of a thread, and how
+//! those that a dead worker left unread begin again.
 //!
 //! Nothing here knows pools, strategies or retries; [`crate::dispatch`] does.
 
@@ -7,5 +8,6 @@ pub(crate) mod direction;
 pub mod listeners;
 pub(crate) mod preface;
 pub(crate) mod proxy_header;
+pub(crate) mod recovery;
 pub(crate) mod relay;
 pub(crate) mod stream;

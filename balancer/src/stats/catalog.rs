@@ -81,6 +81,8 @@ catalog! {
 
     CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
         "Connections accepted on the public listeners.";
+    CONNECTIONS_RECOVERED = Counter, "roundelay_connections_recovered_total" ["pool"]
+        "Connections whose worker died before it accepted them, and that were given to another with all they had sent.";
     CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
         "Client connections open now.";
     CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]
@@ -101,13 +103,13 @@ catalog! {
         "From the master's connect to the connection with the worker.";
 
     WORKER_CONNECTIONS = Counter, "roundelay_worker_connections_total" ["pool" "worker"]
-        "Connections given to the worker.";
+        "Connections given to the worker; a recovered one counts for both.";
     WORKER_CONNECTIONS_ACTIVE = Gauge, "roundelay_worker_connections_active" ["pool" "worker"]
         "Connections the worker has now.";
     WORKER_CONNECT_ERRORS = Counter, "roundelay_worker_connect_errors_total" ["pool" "worker" "reason"]
         "Connects to the worker that failed.";
     WORKER_RETRIES = Counter, "roundelay_worker_retries_total" ["pool" "worker"]
-        "Connections moved to another worker after a failed connect.";
+        "Connections moved to another worker before one byte: after a failed connect, or since the worker drained.";
     CONNECTION_CLOSES = Counter, "roundelay_connection_closes_total" ["pool" "worker" "reason"]
         "Connections of the worker that ended, by how.";
     BYTES = Counter, "roundelay_bytes_total" ["pool" "worker" "direction"]

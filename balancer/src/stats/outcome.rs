@@ -36,9 +36,9 @@ labels! {
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
-        /// Owed nothing while its worker drained, and was closed by FIN.
+        /// Owed nothing while its worker or the master drained, and was closed by FIN.
         Closed = "closed",
-        /// Still owed something at a drain deadline, and cut.
+        /// Still owed something at a drain deadline, and was reset.
         Cut = "cut",
     }
 }

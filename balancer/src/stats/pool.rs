@@ -10,6 +10,8 @@ use super::{
 pub struct PoolStats {
     /// Connections accepted on the public listeners.
     pub accepted: Counter,
+    /// Connections that took back what a dead worker had not read and went to another.
+    pub recovered: Counter,
     /// Client connections open now.
     pub active: Gauge,
     /// Clients turned away, by [`Refusal`].
@@ -53,6 +55,7 @@ impl PoolStats {
     pub fn new(threads: usize) -> Self {
         Self {
             accepted: Counter::default(),
+            recovered: Counter::default(),
             active: Gauge::default(),
             refused: Default::default(),
             revived: Counter::default(),

@@ -8,7 +8,7 @@ use super::{Check, ConnectError, Counter, Gauge, Outcome, Restart, Stream};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SlotStats {
-    /// Connections whose bytes this slot's workers were given.
+    /// Connections whose bytes this slot's workers were given. One that was recovered counts for both its workers.
     pub connections: Counter,
     /// Bytes from clients written to the worker; a PROXY header, which is ours, is not among them.
     pub rx_bytes: Counter,
@@ -16,7 +16,7 @@ pub struct SlotStats {
     pub tx_bytes: Counter,
     /// Failed connects, by [`ConnectError`].
     pub connect_errors: [Counter; ConnectError::COUNT],
-    /// Connections moved to another worker after a failed connect.
+    /// Connections moved to another worker before one byte: after a failed connect, or since the worker drained.
     pub retries: Counter,
     /// Ended connections, by [`Outcome`].
     pub closes: [Counter; Outcome::COUNT],

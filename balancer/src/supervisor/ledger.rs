@@ -38,7 +38,7 @@ impl Totals {
         Self {
             accepted: pool.stats.accepted.get(),
             served: is_served.map(closes).iter().sum(),
-            moved: sum(&|slot| slot.retries.get()),
+            moved: sum(&|slot| slot.retries.get()) + pool.stats.recovered.get(),
             refused: pool.stats.refused.iter().map(Counter::get).sum::<u64>()
                 + closes(Outcome::Unreachable)
                 + closes(Outcome::NoUpstream),

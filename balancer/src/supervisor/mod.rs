@@ -54,14 +54,16 @@ pub use resources::Resources;
 /// The connections of a pool's workers, as its supervisor needs them: the data path, or a test's double.
 pub trait Connections: Send + Sync {
     /// That process has ended: what it said is still delivered, what something else holds open is reset. `recovered` are
-    /// the far ends of connections of ours that waited in its accept queue, each with what a client has sent: they go to
-    /// other workers.
+    /// the far ends of connections of ours that waited in its queue, accepted from it: each of those connections goes to
+    /// another worker with all it had sent.
     fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
 
-    /// From now on closes each connection of that process that is owed nothing and was silent for a second.
+    /// From now on closes each connection of that process that is owed nothing and was silent for a second, by FIN; one that
+    /// has given it nothing goes to another worker in rotation.
     fn quieten(&self, slot: SlotId, incarnation: u64);
 
-    /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest.
+    /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
+    /// goes to another worker in rotation.
     fn cut(&self, slot: SlotId, incarnation: u64);
 }
 

@@ -55,6 +55,7 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     let stats = &pool.stats;
     let limit = [pool.config().max_connections, source.master.max_connections].into_iter().flatten().min();
     scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
+    scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], stats.recovered.get());
     scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
     scrape.count(&catalog::CONNECTIONS_LIMIT, &[name], limit.unwrap_or(0) as u64);
     by_word(scrape, &catalog::CONNECTIONS_REJECTED, &[name], Refusal::ALL, |r| r.name(), &stats.refused);

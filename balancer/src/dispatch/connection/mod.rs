@@ -6,10 +6,12 @@
 //! Whatever its end, dropping it counts it exactly once.
 
 mod placing;
+mod recovering;
 
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -19,14 +21,16 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use placing::Search;
+use recovering::Recovering;
 
 use super::accept::Accepted;
 use super::connect;
 use super::lane::{Lane, Ticket};
 use crate::config::ProxyProtocol;
-use crate::net::conns::{Order, Place};
+use crate::net::conns::{Order, Place, Scope};
 use crate::net::preface::Preface;
 use crate::net::proxy_header;
+use crate::net::recovery::Summons;
 use crate::net::relay::{Ends, Moved, Relay, Verdict, with_scratch};
 use crate::net::stream::{Family, Stream};
 use crate::rotation::Lease;
@@ -41,6 +45,7 @@ pub(super) struct Connection {
     lease: Option<Lease>,
     relay: Relay,
     search: Option<Box<Search>>,
+    recovering: Option<Box<Recovering>>,
     accepted: Instant,
     connecting_since: Instant,
     place: Place,
@@ -58,6 +63,8 @@ enum Stage {
     /// A worker, and its endpoint was not reached yet.
     Connecting,
     Relaying,
+    /// Its worker died; what it was sent may be had back.
+    Recovering,
     Over,
 }
 
@@ -75,7 +82,7 @@ impl Connection {
         let lease = lane.pool.picker.pick(&lane.pool.rotation, &context);
         // The connect comes first: meanwhile the client's first bytes arrive.
         let begun = lease.map(|lease| (connect::begin(&lease.upstream().endpoint, &lane.ephemeral), lease));
-        let header = proxy_header(lane.pool.config().proxy_protocol, &client);
+        let header = proxy_header(lane.pool.config().proxy_protocol, client.peer, &client.socket);
         let early = early_bytes(&client.socket, &header);
         let client = Stream::register(client.socket, client.family)?;
         lane.pool.stats.active.add(1);
@@ -85,6 +92,7 @@ impl Connection {
             lease: None,
             relay: Relay::default(),
             search: None,
+            recovering: None,
             accepted,
             connecting_since: accepted,
             place: Place::enter(),
@@ -129,11 +137,17 @@ impl Connection {
         }
         let pool = &self.lane().pool;
         pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
+        self.place.moved(self.relay.owes());
         self.place.due_when_silent(pool.config().idle_timeout);
         self.stage = Stage::Relaying;
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        // Held until this connection has done what the order means for it: then its socket may be told a tag.
+        let summons = if order == Some(Order::Orphaned) { self.place.summons() } else { None };
+        if order.is_some_and(|order| self.changes_worker(order, summons.as_deref())) {
+            return Poll::Ready(());
+        }
         let half_closed = self.lane().pool.config().half_closed_timeout;
         let (Some(upstream), Some(lease)) = (&mut self.upstream, &self.lease) else { return Poll::Ready(()) };
         let mut ends =
@@ -142,7 +156,7 @@ impl Connection {
         let mut moved = Moved::default();
         let verdict = self.relay.poll(cx, &mut ends, order, &mut moved);
         if moved.any {
-            self.place.moved();
+            self.place.moved(self.relay.owes());
             let stats = &lease.upstream().stats;
             stats.rx_bytes.add(moved.up);
             stats.tx_bytes.add(moved.down);
@@ -162,6 +176,18 @@ impl Connection {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Whether an order is the end of its time with this worker, and not of its own.
+    fn changes_worker(&mut self, order: Order, summons: Option<&Summons>) -> bool {
+        match order {
+            Order::Orphaned => summons.is_some_and(|summons| self.seek(summons.recovery())),
+            Order::Quiet(Scope::Worker) | Order::Cut(Scope::Worker) => {
+                let is_silent = self.upstream.as_ref().is_some_and(Stream::is_silent);
+                is_silent && !self.relay.is_engaged() && self.leave()
+            }
+            Order::Quiet(Scope::All) | Order::Cut(Scope::All) | Order::Due => false,
+        }
     }
 
     /// Counts it as a connection of its slot, once.
@@ -185,6 +211,7 @@ impl Future for Connection {
                 Stage::Searching => ready!(this.poll_search(cx, order.take())),
                 Stage::Connecting => ready!(this.poll_connect(cx, order.take())),
                 Stage::Relaying => ready!(this.poll_relay(cx, order.take())),
+                Stage::Recovering => ready!(this.poll_recovering(cx, order.take())),
                 Stage::Over => return Poll::Ready(()),
             }
         }
@@ -210,8 +237,10 @@ impl Drop for Connection {
         stats.duration.shard(lane.thread).record(life);
         stats.active.add(-1);
         lane.tally.ended.fetch_add(1, Ordering::SeqCst);
-        if self.outcome == Outcome::Cut {
-            lane.tally.cut.fetch_add(1, Ordering::SeqCst);
+        match self.outcome {
+            Outcome::Cut => drop(lane.tally.cut.fetch_add(1, Ordering::SeqCst)),
+            Outcome::Closed => drop(lane.tally.closed.fetch_add(1, Ordering::SeqCst)),
+            _ => {}
         }
         let slot = slot.map(|upstream| upstream.slot.0);
         debug!(pool = %lane.pool.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
@@ -219,13 +248,13 @@ impl Drop for Connection {
 }
 
 /// What its worker is told of the client first; empty if nothing.
-fn proxy_header(version: ProxyProtocol, client: &Accepted) -> Vec<u8> {
+fn proxy_header(version: ProxyProtocol, peer: Option<SocketAddr>, client: &impl AsFd) -> Vec<u8> {
     if version == ProxyProtocol::Off {
         return Vec::new();
     }
     // Asked of the socket, since a listener on all addresses does not know which one it was.
-    let local = SockRef::from(&client.socket).local_addr().ok().and_then(|local| local.as_socket());
-    proxy_header::of_client(version, client.peer, local)
+    let local = SockRef::from(client).local_addr().ok().and_then(|local| local.as_socket());
+    proxy_header::of_client(version, peer, local)
 }
 
 /// What the client has said so far, behind `header`: nothing more if it said nothing, or if it only ended its side.

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::{Connection, Stage};
 use crate::dispatch::connect::{self, Begun};
 use crate::dispatch::lane::Report;
-use crate::net::conns::{Order, Owner};
+use crate::net::conns::{Order, Owner, Scope};
 use crate::net::stream::Stream;
-use crate::rotation::{Lease, Rotation, SlotId};
+use crate::rotation::{Lease, Rotation, SlotId, Standing, Upstream};
 use crate::stats::{ConnectError, Outcome, SlotStats};
 use crate::strategy::PickContext;
 
@@ -35,7 +35,7 @@ pub(super) struct Search {
     tried: Vec<SlotId>,
     /// The processes the supervisor heard about from this connection.
     reported: Vec<(SlotId, u64)>,
-    /// The slot whose worker failed last.
+    /// The slot whose worker failed last, or drains.
     failed: Option<Arc<SlotStats>>,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -59,7 +59,7 @@ fn next_change(rotation: &Rotation) -> Pin<Box<dyn Future<Output = ()> + Send>> 
 impl Connection {
     /// Looks for a worker that was not tried yet, and waits for a change if there is none.
     pub(super) fn poll_search(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
-        if order == Some(Order::Cut) {
+        if matches!(order, Some(Order::Cut(_))) {
             self.give_up(Outcome::Cut);
             return Poll::Ready(());
         }
@@ -146,15 +146,18 @@ impl Connection {
     }
 
     pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Cut(Scope::Worker)) && self.leave() {
+            return Poll::Ready(());
+        }
         let (Some(upstream), Some(lease)) = (&self.upstream, &self.lease) else { return Poll::Ready(()) };
         let error = match order {
-            Some(Order::Cut) => {
+            Some(Order::Cut(_)) => {
                 self.give_up(Outcome::Cut);
                 return Poll::Ready(());
             }
             Some(Order::Orphaned) => Some(ConnectError::Reset),
             order => match (upstream.poll_write_ready(cx), order) {
-                (Poll::Pending, None | Some(Order::Quiet)) => return Poll::Pending,
+                (Poll::Pending, None | Some(Order::Quiet(_))) => return Poll::Pending,
                 (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
                 (Poll::Ready(result), _) => {
                     let family = upstream.family();
@@ -168,6 +171,26 @@ impl Connection {
             Some(error) => self.upstream_failed(error),
         }
         Poll::Ready(())
+    }
+
+    /// Leaves a worker that drains for another one, as long as it was given nothing of the client's. False if there is no
+    /// other in rotation.
+    pub(super) fn leave(&mut self) -> bool {
+        let Some(left) = self.lease.as_ref().map(|lease| Arc::clone(lease.upstream())) else { return false };
+        let rotation = &self.ticket.lane().pool.rotation;
+        let is_other = |other: &Arc<Upstream>| !Arc::ptr_eq(other, &left) && other.standing() == Standing::Up;
+        if !rotation.snapshot().upstreams.iter().any(is_other) {
+            return false;
+        }
+        let mut search = Search::new(rotation);
+        search.failed = Some(Arc::clone(&left.stats));
+        self.search = Some(search);
+        self.upstream = None;
+        self.lease = None;
+        self.relay.start_over();
+        self.place.belongs_to(None);
+        self.stage = Stage::Searching;
+        true
     }
 
     pub(super) fn upstream_failed(&mut self, error: ConnectError) {

@@ -11,8 +11,10 @@
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
 //! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
 //!   [`Verdict::Untouched`] says so. A [`Preface`] is ours, so a worker that was given no more than that is untouched.
+//! - One that died without reading anything can be replaced later still, if its queue was recovered ([`crate::net::recovery`]).
 
 mod early;
+mod orders;
 
 use std::cell::RefCell;
 use std::io;
@@ -26,15 +28,12 @@ use crate::net::stream::Stream;
 use crate::rotation::{Life, Upstream};
 use crate::stats::Outcome;
 use early::LINGER_BYTES;
+use orders::ORPHAN;
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
 /// Reads each way a poll; then other connections of the thread get their turn.
 const ROUNDS: usize = 16;
-/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many of
-/// them a client gets that does not read what is there for it.
-const ORPHAN: Duration = Duration::from_secs(1);
-const ORPHAN_WAITS: u8 = 60;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -146,6 +145,29 @@ impl Relay {
         self.is_answered
     }
 
+    /// Whether the client is owed something, as far as bytes have moved.
+    pub(crate) fn owes(&self) -> bool {
+        self.owes || !self.down.kept().is_empty()
+    }
+
+    /// Whether the client has said something (or ended its side) and the worker nothing.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
+    }
+
+    /// Begins again with what had been sent to a worker that read none of it: `sent`, `preface` at its front if one was.
+    /// What was still to be sent follows, and the client's end if it has ended its side.
+    pub(crate) fn take_back(&mut self, sent: Vec<u8>, preface: Option<Box<Preface>>) {
+        self.up.take_back(sent, preface);
+        *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
+    }
+
+    /// Takes up what was read from the worker elsewhere.
+    pub(crate) fn heard(&mut self, said: &[u8]) {
+        self.is_answered |= !said.is_empty();
+        self.down = Direction::with(said.to_vec(), None);
+    }
+
     /// Copies until nothing more can be done now or the budget of a poll is used.
     pub(crate) fn poll(
         &mut self,
@@ -173,70 +195,6 @@ impl Relay {
             cx.waker().wake_by_ref();
             Poll::Pending
         })
-    }
-
-    fn on_order(&mut self, order: Order, ends: &Ends<'_>) -> Option<Verdict> {
-        let is_owed = self.owes || !self.down.kept().is_empty();
-        match (order, self.phase) {
-            (Order::Orphaned, _) if !self.is_engaged && ends.upstream.is_silent() => {
-                Some(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()))
-            }
-            (Order::Orphaned, Phase::Relaying) if self.down.is_live() => {
-                self.orphaned.get_or_insert(0);
-                ends.place.due_when_silent(ORPHAN);
-                None
-            }
-            // It did not close early on an upload: it died.
-            (Order::Orphaned, Phase::InDoubt) => Some(reset_client(ends)),
-            // The answer is on its way; an order to end may just have been overtaken by this one.
-            (Order::Orphaned, Phase::Lingering { .. }) => {
-                ends.place.due_in(early::LINGER);
-                None
-            }
-            (Order::Orphaned, _) => None,
-            (Order::Quiet, Phase::Relaying) if self.owes_nothing(ends) => Some(Verdict::Ended(Outcome::Finished)),
-            (Order::Quiet, _) => None,
-            // The client has everything.
-            (_, Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
-            (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
-            (Order::Due, Phase::Relaying) if self.awaits_orphans_bytes(ends) => None,
-            (Order::Due, Phase::Relaying) if self.orphaned.is_some() => {
-                ends.upstream.reset_at_close();
-                Some(reset_client(ends))
-            }
-            (Order::Due | Order::Cut, _) => {
-                if is_owed || self.phase == Phase::InDoubt {
-                    ends.client.reset_at_close();
-                    ends.upstream.reset_at_close();
-                }
-                Some(Verdict::Ended(if order == Order::Due { Outcome::Idle } else { Outcome::Cut }))
-            }
-        }
-    }
-
-    /// The worker's process has ended and the kernel closed its sockets, but it still delivers what was said. Only if
-    /// nothing comes any more, something that the process left behind holds this one open.
-    fn awaits_orphans_bytes(&mut self, ends: &Ends<'_>) -> bool {
-        let is_over = self.down.kept().is_empty() && ends.upstream.is_silent();
-        match &mut self.orphaned {
-            Some(waits) if !is_over && *waits < ORPHAN_WAITS => {
-                *waits += 1;
-                ends.place.due_when_silent(ORPHAN);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
-    /// ended its side waits for the end of the other.
-    fn owes_nothing(&self, ends: &Ends<'_>) -> bool {
-        let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
-        let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();
-        // What has just arrived and was not read yet is not silence; of a side that has ended nothing is awaited.
-        let is_silent =
-            (!self.up.is_live() || ends.client.is_silent()) && (!self.down.is_live() || ends.upstream.is_silent());
-        !self.owes && !is_awaited && is_between && is_silent
     }
 
     /// One round each way.

@@ -1,0 +1,164 @@
+//! Connections of ours that a worker died without accepting, and how each of them finds its far end again.
+//!
+//! Whoever holds a worker's listener too can accept what waits in its queue when the worker has died. Each socket found so
+//! is the *far end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The connection
+//! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
+//! between them afterwards, and it is the same connection for its client, its permit and its counters.
+//!
+//! Which far end is whose?
+//!
+//! - A TCP one says: the address of its peer is the near end's own. That is exact.
+//! - A unix one has no name. So each near end that may be meant is asked first to pass nothing on to its client
+//!   ([`Summons`]). When all have been asked, a tag goes into every far end: a number behind a secret of this recovery. The
+//!   tag comes out of one near end, which then knows its own. That is exact too, and costs nothing as long as no worker dies.
+//!
+//! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so what
+//! it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group still holds
+//! open looks the same; no far end turns up for it, and it is treated as without a recovery (on a unix socket a second
+//! later).
+//!
+//! A far end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path) is
+//! never written to.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::net::sockopt::socket_peercred;
+use socket2::SockRef;
+
+use super::stream::Stream;
+
+/// The secret and the number.
+pub(crate) const TAG: usize = 24;
+
+/// The far ends from one dead worker's queue.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    far: Mutex<Far>,
+    secret: [u8; 16],
+    is_tagged: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Far {
+    /// By the near end's address.
+    named: HashMap<SocketAddr, OwnedFd>,
+    /// By the number in their tags.
+    tagged: HashMap<u64, OwnedFd>,
+}
+
+/// What a near end finds.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Its far end.
+    Far(OwnedFd),
+    /// It will be told by a tag, if there is one for it.
+    Wait,
+    /// There is none for it.
+    Nothing,
+}
+
+impl Recovery {
+    /// Of sockets accepted from the worker's listener.
+    pub(crate) fn new(sockets: Vec<OwnedFd>) -> Self {
+        let mut far = Far::default();
+        for (number, socket) in (0..).zip(sockets) {
+            // One that fails has lost its peer.
+            let _ = far.add(number, socket);
+        }
+        Self { far: Mutex::new(far), secret: secret(), is_tagged: AtomicBool::new(false) }
+    }
+
+    /// The far end of a near one.
+    pub(crate) fn find(&self, near: &Stream) -> Found {
+        let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
+        match near {
+            Stream::Unix(_) if far.tagged.is_empty() => Found::Nothing,
+            Stream::Unix(_) => Found::Wait,
+            Stream::Tcp(tcp) => {
+                let own = tcp.local_addr().ok().map(canonical);
+                own.and_then(|own| far.named.remove(&own)).map_or(Found::Nothing, Found::Far)
+            }
+        }
+    }
+
+    /// The far end that said this; `None` if it is no tag of ours.
+    pub(crate) fn find_tagged(&self, said: &[u8]) -> Option<OwnedFd> {
+        let number = said.strip_prefix(&self.secret)?.try_into().ok().map(u64::from_le_bytes)?;
+        let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
+        far.tagged.remove(&number)
+    }
+
+    /// Whether every tag has been sent: who has none in its socket then will not get one.
+    pub(crate) fn is_tagged(&self) -> bool {
+        self.is_tagged.load(Ordering::SeqCst)
+    }
+
+    fn tag(&self) {
+        let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody has written to it, so its buffer is empty; a peer that is gone needs it no more.
+        far.tagged.retain(|number, socket| {
+            let tag = [&self.secret[..], &number.to_le_bytes()].concat();
+            SockRef::from(&*socket).send_with_flags(&tag, libc::MSG_NOSIGNAL).is_ok_and(|n| n == TAG)
+        });
+        self.is_tagged.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Far {
+    fn add(&mut self, number: u64, socket: OwnedFd) -> io::Result<()> {
+        SockRef::from(&socket).set_nonblocking(true)?;
+        match SockRef::from(&socket).peer_addr()?.as_socket() {
+            Some(peer) => drop(self.named.insert(canonical(peer), socket)),
+            None if is_ours(&socket) => drop(self.tagged.insert(number, socket)),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Asks the connections of a dead worker to look for their far ends. Each holds it until it passes nothing on any more;
+/// when the last one lets go, the tags are sent.
+#[derive(Debug)]
+pub(crate) struct Summons(Arc<Recovery>);
+
+impl Summons {
+    pub(crate) fn new(recovery: Recovery) -> Arc<Self> {
+        Arc::new(Self(Arc::new(recovery)))
+    }
+
+    pub(crate) fn recovery(&self) -> &Arc<Recovery> {
+        &self.0
+    }
+}
+
+impl Drop for Summons {
+    fn drop(&mut self) {
+        self.0.tag();
+    }
+}
+
+/// A worker that listens for both families sees IPv4 in IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether the process that connected it is this one.
+fn is_ours(far: &OwnedFd) -> bool {
+    socket_peercred(far).is_ok_and(|peer| peer.pid == rustix::process::getpid())
+}
+
+/// Not to be guessed by who holds another socket of the dead worker: keys of the standard library's, from the kernel.
+fn secret() -> [u8; 16] {
+    let [a, b] = [(); 2].map(|()| RandomState::new().build_hasher().finish().to_le_bytes());
+    let mut secret = [0; 16];
+    secret[..8].copy_from_slice(&a);
+    secret[8..].copy_from_slice(&b);
+    secret
+}

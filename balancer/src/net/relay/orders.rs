@@ -1,0 +1,80 @@
+//! What a relay does when it is told something: that it is due, that its worker drains or has died, or to end.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Ends, Phase, Relay, Verdict, early, reset_client};
+use crate::net::conns::Order;
+use crate::net::direction::State;
+use crate::stats::Outcome;
+
+/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many of
+/// them a client gets that does not read what is there for it.
+pub(super) const ORPHAN: Duration = Duration::from_secs(1);
+const ORPHAN_WAITS: u8 = 60;
+
+impl Relay {
+    pub(super) fn on_order(&mut self, order: Order, ends: &Ends<'_>) -> Option<Verdict> {
+        match (order, self.phase) {
+            (Order::Orphaned, _) if !self.is_engaged && ends.upstream.is_silent() => {
+                Some(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()))
+            }
+            (Order::Orphaned, Phase::Relaying) if self.down.is_live() => {
+                self.orphaned.get_or_insert(0);
+                ends.place.due_when_silent(ORPHAN);
+                None
+            }
+            // It did not close early on an upload: it died.
+            (Order::Orphaned, Phase::InDoubt) => Some(reset_client(ends)),
+            // The answer is on its way; an order to end may just have been overtaken by this one.
+            (Order::Orphaned, Phase::Lingering { .. }) => {
+                ends.place.due_in(early::LINGER);
+                None
+            }
+            (Order::Orphaned, _) => None,
+            (Order::Quiet(_) | Order::Cut(_), Phase::Relaying) if self.owes_nothing(ends) => {
+                Some(Verdict::Ended(Outcome::Closed))
+            }
+            (Order::Quiet(_), _) => None,
+            // The client has everything.
+            (Order::Due | Order::Cut(_), Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
+            (Order::Cut(_), _) => Some(reset_both(ends, Outcome::Cut)),
+            (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
+            (Order::Due, Phase::Relaying) if self.awaits_orphans_bytes(ends) => None,
+            (Order::Due, Phase::Relaying) if self.orphaned.is_some() => Some(reset_both(ends, Outcome::UpstreamReset)),
+            (Order::Due, Phase::Relaying) if self.owes() => Some(reset_both(ends, Outcome::Idle)),
+            (Order::Due, Phase::Relaying) => Some(Verdict::Ended(Outcome::Idle)),
+        }
+    }
+
+    /// The worker's process has ended and the kernel closed its sockets, but it still delivers what was said. Only if
+    /// nothing comes any more, something that the process left behind holds this one open.
+    fn awaits_orphans_bytes(&mut self, ends: &Ends<'_>) -> bool {
+        let is_over = self.down.kept().is_empty() && ends.upstream.is_silent();
+        match &mut self.orphaned {
+            Some(waits) if !is_over && *waits < ORPHAN_WAITS => {
+                *waits += 1;
+                ends.place.due_when_silent(ORPHAN);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
+    /// ended its side waits for the end of the other.
+    fn owes_nothing(&self, ends: &Ends<'_>) -> bool {
+        let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
+        let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();
+        // What has just arrived and was not read yet is not silence; of a side that has ended nothing is awaited.
+        let is_silent =
+            (!self.up.is_live() || ends.client.is_silent()) && (!self.down.is_live() || ends.upstream.is_silent());
+        !self.owes && !is_awaited && is_between && is_silent
+    }
+}
+
+fn reset_both(ends: &Ends<'_>, outcome: Outcome) -> Verdict {
+    ends.client.reset_at_close();
+    ends.upstream.reset_at_close();
+    Verdict::Ended(outcome)
+}

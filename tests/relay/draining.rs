@@ -1,0 +1,226 @@
+//! One worker drains while the others serve: what is idle goes, what is owed stays, what it never touched moves.
+
+use std::time::Duration;
+
+use roundelay::rotation::{Endpoint, SlotId};
+use roundelay::stats::Outcome;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::kit::*;
+
+const SOON: Duration = Duration::from_secs(20);
+/// The silence that a drain waits for.
+const QUIET: Duration = Duration::from_secs(1);
+const FIRST: SlotId = SlotId(0);
+
+/// A connection to that slot with one exchange behind it.
+async fn spoken_to(stand: &Stand, slot: usize) -> TcpStream {
+    stand.rotate(&[slot]);
+    stand.spoken().await
+}
+
+async fn owed_by(stand: &Stand, slot: usize) -> TcpStream {
+    stand.rotate(&[slot]);
+    let mut client = stand.connect().await;
+    let before = stand.pool.slots()[slot].rx_bytes.get();
+    client.write_all(b"ping").await.unwrap();
+    until("given", || stand.pool.slots()[slot].rx_bytes.get() == before + 4).await;
+    client
+}
+
+/// A connection to that slot on which nothing was said.
+async fn untouched_on(stand: &Stand, slot: usize) -> TcpStream {
+    stand.rotate(&[slot]);
+    let before = stand.upstreams[slot].active();
+    let client = stand.connect().await;
+    let upstream = &stand.upstreams[slot];
+    until("connected", || upstream.active() == before + 1 && upstream.connecting() == 0).await;
+    client
+}
+
+#[tokio::test]
+async fn the_idle_of_the_draining_worker_end_by_fin_after_a_second_and_nobody_elses() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
+        let mut others = spoken_to(&stand, 1).await;
+        let mut idle = spoken_to(&stand, 0).await;
+        let said = Instant::now();
+        ping(&mut idle).await;
+        stand.rotate(&[1]);
+        stand.data.quieten(0, FIRST, 2);
+        stand.data.quieten(0, FIRST, 1);
+        within(read_all(&mut idle)).await.1.expect("FIN");
+        assert!(said.elapsed() >= QUIET, "{:?} of silence", said.elapsed());
+        until("counted", || stand.upstreams[0].closes[Outcome::Closed as usize].get() == 1).await;
+        // As silent, for as long; but its worker stays.
+        ping(&mut others).await;
+        drop(others);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_owed_an_answer_gets_it_and_is_closed_afterwards() {
+    for threads in THREADS {
+        let slow = worker(|mut stream| async move {
+            let _ = stream.read_exact(&mut [0; 4]).await;
+            tokio::time::sleep(2 * QUIET).await;
+            let _ = stream.write_all(b"late").await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let stand = stand(threads, &[slow]);
+        let mut client = owed_by(&stand, 0).await;
+        stand.data.quieten(0, FIRST, 1);
+        let (answer, end) = within(read_all(&mut client)).await;
+        assert_eq!(answer, b"late");
+        end.expect("FIN");
+        until("counted", || stand.ended(Outcome::Closed) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_speaks_within_each_second_lives() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        let mut client = stand.spoken().await;
+        stand.data.quieten(0, FIRST, 1);
+        let begun = Instant::now();
+        let mut said = begun;
+        while begun.elapsed() < 3 * QUIET {
+            tokio::time::sleep(QUIET / 4).await;
+            let mut answer = [0; 4];
+            let is_answered = client.write_all(b"ping").await.is_ok() && client.read_exact(&mut answer).await.is_ok();
+            // On a machine that stands still for a second, silence is what it looks like.
+            assert!(is_answered || said.elapsed() >= QUIET, "closed after {:?}", said.elapsed());
+            if !is_answered {
+                client = stand.spoken().await;
+            }
+            said = Instant::now();
+        }
+        within(read_all(&mut client)).await.1.expect("FIN, now that it is silent");
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_after_the_order_is_meant_too() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        stand.data.quieten(0, FIRST, 1);
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(stand.spoken().await);
+        }
+        for client in &mut clients {
+            within(read_all(client)).await.1.expect("FIN");
+        }
+        until("counted", || stand.ended(Outcome::Closed) == 4).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_nothing_yet_moves_when_its_worker_drains() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
+        let mut client = untouched_on(&stand, 0).await;
+        stand.rotate(&[1]);
+        stand.data.quieten(0, FIRST, 1);
+        until("moved", || stand.upstreams[0].active() == 0 && stand.upstreams[1].active() == 1).await;
+        ping(&mut client).await;
+        assert_eq!(stand.pool.slots()[0].retries.get(), 1);
+        drop(client);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_ends_the_idle_by_fin_resets_the_owed_and_moves_the_untouched() {
+    for threads in THREADS {
+        // Answers once.
+        let moody = worker(|mut stream| async move {
+            let mut said = [0; 4];
+            let _ = stream.read_exact(&mut said).await;
+            let _ = stream.write_all(&said).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let mut stand = stand(threads, &[moody, echo_worker().await]);
+        let mut idle = spoken_to(&stand, 0).await;
+        let mut owed = spoken_to(&stand, 0).await;
+        let given = stand.pool.slots()[0].rx_bytes.get();
+        owed.write_all(b"more").await.unwrap();
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
+        let mut half_closed = spoken_to(&stand, 0).await;
+        half_closed.shutdown().await.unwrap();
+        let mut untouched = untouched_on(&stand, 0).await;
+        let mut others = spoken_to(&stand, 1).await;
+        until("all there", || stand.upstreams[0].active() == 4).await;
+        stand.data.cut(0, FIRST, 1);
+        within(read_all(&mut idle)).await.1.expect("FIN: nothing was owed");
+        assert!(is_reset(&within(read_all(&mut owed)).await.1), "an answer was owed");
+        assert!(is_reset(&within(read_all(&mut half_closed)).await.1), "an end was owed");
+        ping(&mut untouched).await;
+        ping(&mut others).await;
+        until("the cut worker has none", || stand.upstreams[0].active() == 0).await;
+        let closes = |outcome: Outcome| stand.upstreams[0].closes[outcome as usize].get();
+        assert_eq!((closes(Outcome::Closed), closes(Outcome::Cut)), (1, 2));
+        assert_eq!((stand.pool.slots()[0].retries.get(), stand.upstreams[1].active()), (1, 2));
+        assert!(stand.reports.try_recv().is_err(), "to leave a worker is no failure of it");
+        drop((untouched, others));
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn without_another_worker_the_untouched_end_by_fin() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await]);
+        let mut client = untouched_on(&stand, 0).await;
+        stand.rotate(&[]);
+        stand.data.cut(0, FIRST, 1);
+        within(read_all(&mut client)).await.1.expect("FIN");
+        until("counted", || stand.ended(Outcome::Closed) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn at_a_full_stop_nobody_moves() {
+    for threads in THREADS {
+        let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
+        let mut client = untouched_on(&stand, 0).await;
+        stand.rotate(&[0, 1]);
+        stand.data.cut_now();
+        within(read_all(&mut client)).await.1.expect("FIN");
+        assert_eq!(stand.pool.slots()[0].retries.get(), 0);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connect_under_way_is_moved_by_a_cut() {
+    for threads in THREADS {
+        // A full TCP queue drops the SYN.
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        full.listen(0).unwrap();
+        let at = full.local_addr().unwrap().as_socket().unwrap();
+        let _waits = std::net::TcpStream::connect(at).unwrap();
+        let stand = stand_with(threads, &[Endpoint::Tcp(at), echo_worker().await], |config| {
+            config.connect_timeout = SOON;
+            config.assignment_timeout = SOON;
+        });
+        stand.rotate(&[0]);
+        let client = stand.connect().await;
+        until("connecting", || stand.upstreams[0].connecting() == 1).await;
+        stand.rotate(&[1]);
+        stand.data.cut(0, FIRST, 1);
+        assert_eq!(within(exchange(client, text(1, 5000))).await, text(1, 5000));
+        stand.finish(SOON).await;
+    }
+}

@@ -1,0 +1,328 @@
+//! A worker dies with connections in its queue that it never accepted: their clients are answered by another.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundelay::config::{self, ProxyProtocol};
+use roundelay::rotation::{Endpoint, SlotId};
+use roundelay::stats::Outcome;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::kit::*;
+
+const SOON: Duration = Duration::from_secs(20);
+const FAMILIES: [&str; 3] = ["tcp", "dual-stack", "unix"];
+
+/// A worker that listens and never accepts. The test holds its listener, as the master does.
+struct Deaf {
+    listener: Socket,
+    endpoint: Endpoint,
+}
+
+impl Deaf {
+    fn new(family: &str, dir: &Path) -> Self {
+        let (domain, address): (_, SockAddr) = match family {
+            "tcp" => (Domain::IPV4, "127.0.0.1:0".parse::<SocketAddr>().unwrap().into()),
+            "dual-stack" => (Domain::IPV6, "[::]:0".parse::<SocketAddr>().unwrap().into()),
+            _ => (Domain::UNIX, SockAddr::unix(dir.join(format!("{}.sock", fastrand::u64(..)))).unwrap()),
+        };
+        let listener = Socket::new(domain, Type::STREAM, None).unwrap();
+        if family == "dual-stack" {
+            listener.set_only_v6(false).unwrap();
+        }
+        listener.bind(&address).unwrap();
+        listener.listen(128).unwrap();
+        let bound = listener.local_addr().unwrap();
+        let endpoint = match bound.as_socket() {
+            Some(at) => Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], at.port()))),
+            None => Endpoint::Unix(bound.as_pathname().unwrap().to_owned()),
+        };
+        listener.set_nonblocking(true).unwrap();
+        Self { listener, endpoint }
+    }
+
+    fn accept(&self) -> OwnedFd {
+        self.listener.accept().unwrap().0.into()
+    }
+
+    fn queue(&self) -> Vec<OwnedFd> {
+        std::iter::from_fn(|| self.listener.accept().ok()).map(|(socket, _)| socket.into()).collect()
+    }
+}
+
+/// The worker in that slot dies, and what was in its queue is given to the others.
+async fn die(stand: &Stand, slot: u32, deaf: &Deaf, others: &[usize]) {
+    let upstream = &stand.upstreams[slot as usize];
+    upstream.set_process(killed().await);
+    stand.rotate(others);
+    upstream.set_ended(false);
+    until("no connect under way", || upstream.connecting() == 0).await;
+    stand.data.orphan(0, SlotId(slot), 1, deaf.queue());
+}
+
+/// A client that sends so much, ends its side or not, and reads `header` bytes more than that back.
+fn client(stand: &Stand, i: usize, length: usize, ends: bool, header: usize) -> JoinHandle<Vec<u8>> {
+    let at = stand.tcp();
+    tokio::spawn(async move {
+        let (mut from, mut to) = TcpStream::connect(at).await.unwrap().into_split();
+        let said = text(i, length);
+        let sending = tokio::spawn(async move {
+            to.write_all(said).await.unwrap();
+            if ends {
+                to.shutdown().await.unwrap();
+            }
+            to
+        });
+        let mut answer = vec![0; header + said.len()];
+        from.read_exact(&mut answer).await.unwrap();
+        if ends {
+            assert_eq!(from.read(&mut [0]).await.unwrap(), 0, "FIN");
+        }
+        drop(sending.await.unwrap());
+        assert!(answer.ends_with(said), "byte for byte");
+        answer.truncate(header);
+        answer
+    })
+}
+
+#[tokio::test]
+async fn clients_of_a_dead_workers_queue_are_answered_by_another() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            for version in [ProxyProtocol::Off, ProxyProtocol::V1, ProxyProtocol::V2] {
+                let dir = tempfile::tempdir().unwrap();
+                let deaf = Deaf::new(family, dir.path());
+                // Every permit is taken by those who wait.
+                let stand = stand_with(threads, &[deaf.endpoint.clone(), echo_worker().await], |config| {
+                    config.max_connections = Some(5);
+                    config.proxy_protocol = version;
+                });
+                stand.rotate(&[0]);
+                let header = match version {
+                    ProxyProtocol::Off => 0,
+                    // "PROXY TCP4 127.0.0.1 127.0.0.1 PORT PORT\r\n", ports of five digits.
+                    ProxyProtocol::V1 => "PROXY TCP4 127.0.0.1 127.0.0.1".len() + 2 * 6 + 2,
+                    ProxyProtocol::V2 => 28,
+                };
+                let clients: Vec<_> = (0..5).map(|i| client(&stand, i, 1 + 1000 * i, i % 2 == 0, header)).collect();
+                until("all sent", || stand.pool.slots()[0].rx_bytes.get() == 5 + 10_000).await;
+                die(&stand, 0, &deaf, &[1]).await;
+                for client in clients {
+                    let told = within(client).await.unwrap();
+                    let start: &[u8] = match version {
+                        ProxyProtocol::Off => b"",
+                        ProxyProtocol::V1 => b"PROXY TCP4 127.0.0.1 127.0.0.1 ",
+                        ProxyProtocol::V2 => b"\r\n\r\n\0\r\nQUIT\n\x21\x11",
+                    };
+                    assert!(told.starts_with(start), "{told:?}");
+                }
+                until("all have ended", || stand.data.open() == 0).await;
+                let stats = &stand.pool.stats;
+                assert_eq!((stats.recovered.get(), stats.accepted.get()), (5, 5), "{family} {version:?}");
+                assert_eq!(stand.ended(Outcome::Finished), 5);
+                assert_eq!(stand.pool.slots()[1].rx_bytes.get(), 5 + 10_000, "the header is ours and not counted");
+                stand.finish(SOON).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_filled_every_buffer_goes_on_where_it_was() {
+    const SIZE: usize = 6 << 20;
+    for threads in THREADS {
+        for family in FAMILIES {
+            let dir = tempfile::tempdir().unwrap();
+            let deaf = Deaf::new(family, dir.path());
+            let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
+            stand.rotate(&[0]);
+            let clients: Vec<_> = (0..2).map(|i| client(&stand, i, SIZE, i == 0, 0)).collect();
+            until("all connected", || stand.pool.slots()[0].connections.get() == 2).await;
+            die(&stand, 0, &deaf, &[1]).await;
+            for client in clients {
+                within(client).await.unwrap();
+            }
+            assert_eq!(stand.pool.stats.recovered.get(), 2, "{family}");
+            stand.finish(SOON).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_dead_worker_had_accepted_is_reset_beside_what_is_recovered() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            let dir = tempfile::tempdir().unwrap();
+            let deaf = Deaf::new(family, dir.path());
+            let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
+            stand.rotate(&[0]);
+            let mut taken = Vec::new();
+            for _ in 0..2 {
+                let mut client = stand.connect().await;
+                client.write_all(b"ping").await.unwrap();
+                let given = 4 * (taken.len() as u64 + 1);
+                until("given", || stand.pool.slots()[0].rx_bytes.get() == given).await;
+                taken.push((client, deaf.accept()));
+            }
+            let [(mut held, holds), (mut closed, closes)] = taken.try_into().unwrap();
+            let waits = client(&stand, 3, 5000, true, 0);
+            until("given", || stand.pool.slots()[0].rx_bytes.get() == 8 + 5000).await;
+            // One by a process that the worker left behind; one by the worker, so the kernel closed it.
+            drop(closes);
+            die(&stand, 0, &deaf, &[1]).await;
+            assert!(is_reset(&within(read_all(&mut held)).await.1), "{family}: held by something else");
+            assert!(is_reset(&within(read_all(&mut closed)).await.1), "{family}: died with the worker");
+            drop(holds);
+            within(waits).await.unwrap();
+            until("counted", || stand.ended(Outcome::UpstreamReset) == 2).await;
+            assert_eq!((stand.pool.stats.recovered.get(), stand.ended(Outcome::Finished)), (1, 1));
+            stand.finish(SOON).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_workers_heir_still_says_is_delivered() {
+    for threads in THREADS {
+        let dir = tempfile::tempdir().unwrap();
+        let deaf = Deaf::new("unix", dir.path());
+        let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
+        stand.rotate(&[0]);
+        let mut client = stand.connect().await;
+        client.write_all(b"ping").await.unwrap();
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
+        let heir: std::os::unix::net::UnixStream = deaf.accept().into();
+        // Another is recovered, so this one is asked, too.
+        let waits = self::client(&stand, 3, 5000, true, 0);
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
+        die(&stand, 0, &deaf, &[1]).await;
+        std::io::Write::write_all(&mut &heir, text(7, 1000)).unwrap();
+        let mut answer = [0; 1000];
+        within(client.read_exact(&mut answer)).await.unwrap();
+        assert!(answer == text(7, 1000));
+        within(waits).await.unwrap();
+        assert!(is_reset(&within(read_all(&mut client)).await.1), "then it is silent");
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_may_be_recovered_twice_and_a_worker_that_refuses_is_passed_over() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            let dir = tempfile::tempdir().unwrap();
+            let [first, second] = [(); 2].map(|()| Deaf::new(family, dir.path()));
+            let endpoints = [first.endpoint.clone(), second.endpoint.clone(), nobody().await, echo_worker().await];
+            let v2 = |config: &mut config::Pool| config.proxy_protocol = ProxyProtocol::V2;
+            let stand = stand_with(threads, &endpoints, v2);
+            stand.rotate(&[0]);
+            let clients: Vec<_> = (0..3).map(|i| client(&stand, i, 700, true, 28)).collect();
+            until("given", || stand.pool.slots()[0].rx_bytes.get() == 2100).await;
+            die(&stand, 0, &first, &[1]).await;
+            until("given again", || stand.pool.slots()[1].rx_bytes.get() == 2100).await;
+            stand.upstreams[2].set_standing(roundelay::rotation::Standing::Up);
+            die(&stand, 1, &second, &[2, 3]).await;
+            for client in clients {
+                within(client).await.unwrap();
+            }
+            assert_eq!(stand.pool.stats.recovered.get(), 6, "{family}");
+            stand.finish(SOON).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_had_said_nothing_yet_goes_to_another_and_is_told_nothing_of_it() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            for version in [ProxyProtocol::Off, ProxyProtocol::V1] {
+                let dir = tempfile::tempdir().unwrap();
+                let deaf = Deaf::new(family, dir.path());
+                let echo = worker(move |mut stream| async move {
+                    // What it is told comes in one write.
+                    if version == ProxyProtocol::V1 {
+                        let _ = stream.read(&mut [0; 200]).await;
+                    }
+                    let (mut from, mut to) = stream.split();
+                    let _ = tokio::io::copy(&mut from, &mut to).await;
+                })
+                .await;
+                let endpoints = [deaf.endpoint.clone(), echo];
+                let stand = stand_with(threads, &endpoints, |config| config.proxy_protocol = version);
+                stand.rotate(&[0]);
+                let mut clients = [stand.connect().await, stand.connect().await];
+                let upstream = &stand.upstreams[0];
+                until("connected", || upstream.active() == 2 && upstream.connecting() == 0).await;
+                die(&stand, 0, &deaf, &[1]).await;
+                until("moved", || stand.upstreams[1].active() == 2).await;
+                for client in &mut clients {
+                    ping(client).await;
+                }
+                drop(clients);
+                until("ended", || stand.data.open() == 0).await;
+                assert_eq!(stand.pool.slots()[1].tx_bytes.get(), 8, "{family} {version:?}");
+                stand.finish(SOON).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_in_a_dead_workers_queue_hurt_nobody() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            let dir = tempfile::tempdir().unwrap();
+            let deaf = Deaf::new(family, dir.path());
+            let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
+            stand.rotate(&[0]);
+            // A health probe of ours that waits as well, one that has gone, and a client that leaves.
+            let to = deaf.listener.local_addr().unwrap();
+            let connect = || {
+                let socket = Socket::new(to.domain(), Type::STREAM, None).unwrap();
+                socket.connect(&to).unwrap();
+                socket
+            };
+            let probe = connect();
+            drop(connect());
+            let waits = client(&stand, 1, 100, true, 0);
+            let mut leaves = stand.connect().await;
+            leaves.write_all(b"ping").await.unwrap();
+            until("given", || stand.pool.slots()[0].rx_bytes.get() == 104).await;
+            reset(leaves);
+            until("it has left", || stand.data.open() == 1).await;
+            die(&stand, 0, &deaf, &[1]).await;
+            within(waits).await.unwrap();
+            assert_eq!((stand.pool.stats.recovered.get(), stand.ended(Outcome::ClientReset)), (1, 1), "{family}");
+            drop(probe);
+            stand.finish(SOON).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_worker_the_recovered_wait_for_one() {
+    for threads in THREADS {
+        for family in FAMILIES {
+            let dir = tempfile::tempdir().unwrap();
+            let deaf = Deaf::new(family, dir.path());
+            let stand = stand_with(threads, &[deaf.endpoint.clone(), echo_worker().await], |config| {
+                config.assignment_timeout = SOON;
+            });
+            stand.rotate(&[0]);
+            let waits = client(&stand, 1, 3000, true, 0);
+            until("given", || stand.pool.slots()[0].rx_bytes.get() == 3000).await;
+            die(&stand, 0, &deaf, &[]).await;
+            until("taken back", || stand.pool.stats.recovered.get() == 1).await;
+            assert_eq!(Arc::clone(&stand.upstreams[0]).active(), 0);
+            stand.rotate(&[1]);
+            within(waits).await.unwrap();
+            stand.finish(SOON).await;
+        }
+    }
+}
