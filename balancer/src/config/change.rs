@@ -6,7 +6,8 @@ use super::keys::{GLOBAL, POOL};
 use super::{Config, Pool, Program};
 
 /// Keys of a pool that its listeners and data threads were started with.
-const FIXED: [&str; 5] = ["mode", "listen", "backlog", "keepalive", "max-connections"];
+const FIXED: [&str; 9] =
+    ["mode", "backlog", "keepalive", "user", "group", "log.to", "log.format", "log.max-size", "log.keep"];
 
 /// One key whose value differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,14 @@ mod tests {
             ("kill-timeout", "7s"),
             ("settle", "7s"),
             ("max-surge", "2"),
+            ("user", "uid:7"),
+            ("group", "gid:7"),
+            ("no-new-privs", "false"),
+            ("limit-nofile", "77"),
+            ("limit-core", "off"),
+            ("log.to", "off"),
+            ("log.max-size", "7MiB"),
+            ("log.keep", "7"),
             ("max-memory", "777MiB"),
             ("max-age", "7h"),
             ("recover-queue", "false"),

@@ -63,6 +63,11 @@ impl Rotation {
         self.gate.subscribe()
     }
 
+    /// Whether clients are held now, since nobody is there for them.
+    pub fn is_held(&self) -> bool {
+        *self.gate.borrow() == Gate::Hold
+    }
+
     /// Changes each time a snapshot is published: for a connection that found no upstream and waits for one.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()

@@ -1,8 +1,8 @@
 //! The private endpoint of one incarnation: chosen at its start, given back at its end.
 //!
 //! A new process gets a new one. Two processes on one path would take it from each other, and a port that the old one has
-//! just left may still be refused to the new one. The exception is a listener that the master made and keeps: it goes on
-//! to the heir of a worker that died, and what waits in its queue with it.
+//! just left may still be refused to the new one. A listener that the master made outlives its worker for a moment: what
+//! waits in its queue goes to other workers then.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -48,14 +48,6 @@ impl PrivateEndpoint {
             (Inherits::PublicListeners | Inherits::SlotListener | Inherits::Channel, _) => Endpoint::Inherited,
         };
         Ok(Self { endpoint, listener, resources: Arc::clone(resources) })
-    }
-}
-
-impl PrivateEndpoint {
-    /// The same endpoint for the heir; this one gives nothing back any more.
-    pub(super) fn hand_on(&mut self) -> Self {
-        let endpoint = std::mem::replace(&mut self.endpoint, Endpoint::Inherited);
-        Self { endpoint, listener: self.listener.take(), resources: Arc::clone(&self.resources) }
     }
 }
 

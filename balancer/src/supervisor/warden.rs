@@ -253,12 +253,7 @@ impl Warden {
         let is = self.members[index].slot.state();
         match is {
             SlotState::Ready if was != is => self.boot.ready(),
-            SlotState::Backoff | SlotState::Failed if was != is => {
-                self.members[index].give_up_bequest();
-                if is == SlotState::Failed {
-                    self.slot_failed(index);
-                }
-            }
+            SlotState::Failed if was != is => self.slot_failed(index),
             _ => {}
         }
     }

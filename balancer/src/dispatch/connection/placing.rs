@@ -29,7 +29,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// What is only needed when the first worker was not the right one.
 pub(super) struct Search {
-    /// When it began; the assignment deadline counts from here.
+    /// When it began, or was last held; the assignment deadline counts from here.
     since: Instant,
     /// Tried in vain since the snapshot changed or the last pause.
     tried: Vec<SlotId>,
@@ -71,6 +71,10 @@ impl Connection {
         }
         loop {
             let Some(search) = &mut self.search else { return Poll::Pending };
+            if pool.rotation.is_held() {
+                // It waits with those in the backlog, who are told when holding ends.
+                search.since = Instant::now();
+            }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() {
                 let has_failed = search.failed.is_some();

@@ -41,7 +41,7 @@ impl Member {
         let code = exit.map_or(-1, Exit::code);
         self.stats.last_exit.set(i64::from(code));
         self.last_exit = Some((incarnation, ExitStatus::new(what.clone(), code)));
-        self.save_queue(&mut process, is_asked);
+        self.save_queue(&mut process);
         self.count_ends(&process, what);
         let report = self.reporter(incarnation);
         let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Arc::default())) };
@@ -51,37 +51,15 @@ impl Member {
         });
     }
 
-    /// What waits in its queue goes to its heir, if that gets the listener, or is given to other workers.
-    fn save_queue(&mut self, process: &mut Process, is_asked: bool) {
+    /// What waits in its queue goes to other workers, as far as its listener is held here too.
+    fn save_queue(&self, process: &mut Process) {
         let upstream = Arc::clone(&process.upstream);
         let connections = Arc::clone(&self.context.connections);
-        let is_replaced = !is_asked && self.slot.shall_run() && process.was_ready;
-        if let Some(listener) = process.private.listener.clone() {
-            if is_replaced {
-                self.bequest = Some(process.private.hand_on());
-                return;
-            }
-            tokio::spawn(recover(listener, upstream, connections));
-        } else if let Some(listener) = process.spare.take() {
-            tokio::spawn(recover(Arc::new(listener), upstream, connections));
-        } else {
-            connections.orphan(self.id, upstream.incarnation, Vec::new());
+        let own = process.private.listener.clone();
+        match own.or_else(|| process.spare.take().map(Arc::new)) {
+            Some(listener) => drop(tokio::spawn(recover(listener, upstream, connections))),
+            None => connections.orphan(self.id, upstream.incarnation, Vec::new()),
         }
-    }
-
-    /// No heir comes soon: what waits for it goes to other workers.
-    pub(in crate::supervisor) fn give_up_bequest(&mut self) {
-        let Some(private) = self.bequest.take() else { return };
-        let Some(listener) = private.listener.clone() else { return };
-        let connections = Arc::clone(&self.context.connections);
-        let Some((incarnation, _)) = self.last_exit else { return };
-        let dead =
-            crate::rotation::Upstream::new(self.id, incarnation, private.endpoint.clone(), Arc::clone(&self.stats));
-        tokio::spawn(async move {
-            recover(listener, Arc::new(dead), connections).await;
-            // The path goes last, with the listener.
-            drop(private);
-        });
     }
 
     /// Counts the ends of its connections once they all have one.

@@ -16,7 +16,6 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::endpoint::PrivateEndpoint;
 use super::notify::Said;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
@@ -45,8 +44,6 @@ pub(super) struct Member {
     context: Arc<Context>,
     stats: Arc<SlotStats>,
     processes: Processes,
-    /// The listener of one that died, for its heir.
-    bequest: Option<PrivateEndpoint>,
     /// Ended processes whose connections are not all counted yet.
     uncounted: usize,
     /// Ended before they were ever in rotation, by incarnation, with their generation: their last words will tell why.
@@ -70,7 +67,6 @@ impl Member {
             stats: Arc::clone(&context.pool.slots()[index]),
             context: Arc::clone(context),
             processes: Processes::new(),
-            bequest: None,
             uncounted: 0,
             stillborn: Vec::new(),
             state: SlotState::Stopped,

@@ -37,13 +37,7 @@ impl Member {
             move |source| StartError { stage, source }
         };
         let Context { resources, .. } = &*self.context;
-        let is_heir = self.slot.heir().is_some_and(|heir| heir.incarnation == incarnation);
-        // What waits at the listener of one that died is its heir's; beside a living one a new one is needed.
-        let bequest = if is_heir { None } else { self.bequest.take() };
-        let private = match bequest {
-            Some(private) => private,
-            None => PrivateEndpoint::choose(&rules, resources)?,
-        };
+        let private = PrivateEndpoint::choose(&rules, resources)?;
         let endpoint = private.endpoint.clone();
         let notify_path = resources.fresh_notify(&rules).map_err(stage("naming its notify socket"))?;
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
