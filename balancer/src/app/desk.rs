@@ -4,7 +4,7 @@
 //! as [`Asking`], so that a test can be the supervisors.
 
 mod claim;
-mod report;
+pub(super) mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

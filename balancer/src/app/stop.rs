@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Running;
+use super::desk::report;
 use super::signals::Signals;
 use super::watch::{End, Inbox};
 use crate::dispatch::{DataThreads, Drained};
 use crate::failure::Failure;
 use crate::os::child::signal_name;
-use crate::supervisor::Order;
+use crate::supervisor::{Ended, Order};
 
 /// How long a forced stop waits for killed workers to be gone.
 const FORCED: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ pub(super) async fn run_until_stopped(
             // What cannot be killed is the guardian's, and then the kernel's.
             let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
             waiting.tell(None);
-            ended.unwrap_or(Ok(()))?;
+            ended.map_or(Ok(()), |(_, result)| result)?;
             Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)))
         }
     }
@@ -79,7 +80,7 @@ pub(super) async fn first_ended(running: &mut [Running]) -> (usize, Result<(), F
     let ends = running
         .iter_mut()
         .enumerate()
-        .map(|(index, one)| Box::pin(async move { (index, one.supervisor.ended().await) }));
+        .map(|(index, one)| Box::pin(async move { (index, one.supervisor.ended().await.map(drop)) }));
     first(ends.collect()).await
 }
 
@@ -94,10 +95,23 @@ async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
 }
 
 async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: bool) -> (Result<(), Failure>, Drained) {
+    let before = data.ends();
     order_all(running, Order::Close);
     let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
-    let drained = data.drain(Instant::now() + patience).await;
+    let deadline = Instant::now() + patience;
+    // Who waits is given to a worker; then the workers are drained, and told, as at a reload.
+    data.closed(deadline).await;
+    order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
+    let (ended, result) = all_ended(running).await;
+    // What a client reads slowly is still delivered when its worker is gone.
+    data.drain(deadline).await;
+    let drained = data.ends().since(before);
+    for one in &ended {
+        let report = one.report();
+        one.pool().count_report(&report);
+        report::log(&one.pool().name, &report);
+    }
     if drained.cut > 0 {
         tracing::warn!(
             finished = drained.finished,
@@ -108,8 +122,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     } else if !is_hopeless && running.iter().any(|one| one.pool.is_observed()) {
         tracing::info!(finished = drained.finished, closed = drained.closed, "all connections finished");
     }
-    order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
-    (all_ended(running).await, drained)
+    (result, drained)
 }
 
 fn order_all(running: &[Running], order: Order) {
@@ -118,14 +131,17 @@ fn order_all(running: &[Running], order: Order) {
     }
 }
 
-async fn all_ended(running: &mut Vec<Running>) -> Result<(), Failure> {
-    let mut result = Ok(());
+async fn all_ended(running: &mut Vec<Running>) -> (Vec<Ended>, Result<(), Failure>) {
+    let (mut all, mut result) = (Vec::new(), Ok(()));
     while let Some(one) = running.last_mut() {
         let ended = one.supervisor.ended().await;
         running.pop();
-        result = result.and(ended);
+        match ended {
+            Ok(ended) => all.push(ended),
+            Err(failure) => result = result.and(Err(failure)),
+        }
     }
-    result
+    (all, result)
 }
 
 fn named(signal: i32) -> String {

@@ -66,13 +66,22 @@ impl Tally {
         }
     }
 
+    /// Resolves when no accept loop runs. Cancel safe.
+    pub(super) async fn closed(&self) {
+        self.until(|| self.loops.load(Ordering::SeqCst) == 0).await;
+    }
+
     /// Resolves when no accept loop runs and no connection is open. Cancel safe.
     pub(super) async fn quiet(&self) {
+        self.until(|| self.loops.load(Ordering::SeqCst) == 0 && self.open.load(Ordering::SeqCst) == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
         loop {
             let quiet = self.quiet.notified();
             tokio::pin!(quiet);
             quiet.as_mut().enable();
-            if self.loops.load(Ordering::SeqCst) == 0 && self.open.load(Ordering::SeqCst) == 0 {
+            if is_so() {
                 return;
             }
             quiet.await;

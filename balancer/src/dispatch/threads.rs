@@ -40,6 +40,18 @@ pub struct Drained {
     pub cut: u64,
 }
 
+impl Drained {
+    /// What came after `before`.
+    pub fn since(self, before: Self) -> Self {
+        let since = |now: u64, then: u64| now.saturating_sub(then);
+        Self {
+            finished: since(self.finished, before.finished),
+            closed: since(self.closed, before.closed),
+            cut: since(self.cut, before.cut),
+        }
+    }
+}
+
 /// The threads that accept and relay. Dropping it ends them without waiting.
 #[derive(Debug)]
 pub struct DataThreads {
@@ -132,6 +144,19 @@ impl DataThreads {
         self.tell(&Command::Cut(owner(pool, slot, incarnation)));
     }
 
+    /// Waits until every accept loop has emptied its queue and closed its listener, at most until `deadline`. Set the gates
+    /// to [`crate::rotation::Gate::Closing`] first. Cancel safe.
+    pub async fn closed(&self, deadline: Instant) {
+        let _ = timeout_at(deadline, self.tally.closed()).await;
+    }
+
+    /// How connections have ended since the start.
+    pub fn ends(&self) -> Drained {
+        let [ended, closed, cut] =
+            [&self.tally.ended, &self.tally.closed, &self.tally.cut].map(|number| number.load(Ordering::SeqCst));
+        Drained { finished: ended.saturating_sub(closed + cut), closed, cut }
+    }
+
     /// Waits until every connection has ended and every accept loop has emptied its queue, or ends what is left at
     /// `deadline`. Set the gates to [`crate::rotation::Gate::Closing`] first.
     ///
@@ -139,16 +164,12 @@ impl DataThreads {
     /// would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         self.tell(&Command::Drain);
-        let tally = &self.tally;
-        let count = || [&tally.ended, &tally.closed, &tally.cut].map(|number| number.load(Ordering::SeqCst));
-        let before = count();
+        let before = self.ends();
         if timeout_at(deadline, self.tally.quiet()).await.is_err() {
             self.cut_now();
             self.tally.quiet().await;
         }
-        let after = count();
-        let [ended, closed, cut] = [0, 1, 2].map(|i| after[i] - before[i]);
-        Drained { finished: ended.saturating_sub(closed + cut), closed, cut }
+        self.ends().since(before)
     }
 
     /// Ends every connection (by FIN what is owed nothing, by reset the rest), turns away who waits in the queues, and accepts nothing more.

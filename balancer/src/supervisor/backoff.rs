@@ -1,7 +1,8 @@
 //! How long a slot waits before its next start. Pure.
 //!
 //! The first exit after a good run costs nothing: the replacement starts at once. Exits in a row wait `backoff` × 2ⁿ up to
-//! `backoff_max`, ±20 % so that many slots do not start in step. More exits than `budget` within `window` exhaust it.
+//! `backoff_max`, ±20 % so that many slots do not start in step. More exits than `budget` within `window` exhaust it,
+//! whatever their cause and however long each process was ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,7 +48,6 @@ impl Backoff {
     pub(super) fn exited(&mut self, ready_for: Option<Duration>, now: Instant) -> Next {
         if ready_for.is_some_and(|time| time >= self.rules.reset_after) {
             self.streak = 0;
-            self.recent.clear();
         }
         self.recent.push_back(now);
         while self.recent.front().is_some_and(|&first| now - first > self.rules.window) {
@@ -114,5 +114,13 @@ mod tests {
         assert!(matches!(last, Some(Next::Exhausted(wait)) if wait >= Duration::from_secs(24)), "{last:?}");
         let later = now + Duration::from_secs(61);
         assert!(matches!(backoff.exited(None, later), Next::After(_)), "the window has passed");
+    }
+
+    #[test]
+    fn a_good_run_does_not_make_the_budget_forget() {
+        let rules = Restart { budget: 3, window: Duration::from_secs(3600), ..Restart::default() };
+        let (mut backoff, begun) = (Backoff::new(rules, 1), Instant::now());
+        let ends = (1..=4).map(|n| backoff.exited(Some(Duration::from_secs(60)), begun + n * Duration::from_secs(60)));
+        assert!(matches!(ends.last(), Some(Next::Exhausted(_))));
     }
 }

@@ -7,7 +7,7 @@ use crate::rotation::Upstream;
 use crate::stats::{Counter, Outcome};
 
 /// The counters of a pool at one moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     accepted: u64,
     served: u64,

@@ -9,6 +9,7 @@ mod boot;
 mod budget;
 mod elsewhere;
 mod endpoint;
+mod farewell;
 mod gate;
 mod health;
 mod launch;
@@ -48,6 +49,7 @@ use warden::Warden;
 use watch::Watch;
 
 pub use budget::SpawnBudget;
+pub use farewell::Ended;
 pub use launch::DEMO_COMMAND;
 pub use resources::Resources;
 
@@ -117,7 +119,7 @@ enum News {
 #[derive(Debug)]
 pub struct Supervisor {
     inputs: mpsc::UnboundedSender<Input>,
-    task: JoinHandle<Result<(), Failure>>,
+    task: JoinHandle<Result<Ended, Failure>>,
 }
 
 /// Lets the data path tell what it saw of a worker. Cheap to clone.
@@ -163,7 +165,7 @@ impl Supervisor {
     /// # Errors
     ///
     /// Why the pool gave up.
-    pub async fn ended(&mut self) -> Result<(), Failure> {
+    pub async fn ended(&mut self) -> Result<Ended, Failure> {
         match (&mut self.task).await {
             Ok(result) => result,
             Err(error) => Err(Failure::new(code::FAILED, "a pool's supervisor ended").cause(error)),

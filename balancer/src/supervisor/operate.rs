@@ -145,12 +145,15 @@ impl Warden {
     /// Takes the present operation as far as it can go now.
     pub(super) fn operate(&mut self) {
         let Some(mut operation) = self.operation.take() else {
-            self.notes.clear();
+            for note in std::mem::take(&mut self.notes) {
+                if let Note::Left { closes, .. } = note {
+                    self.left += closes;
+                }
+            }
             return;
         };
         if self.is_stopping {
-            let text = "the master is stopping".to_owned();
-            return self.conclude(operation, Err(text));
+            return self.conclude(operation, Err("the master is stopping".to_owned()));
         }
         loop {
             while !self.notes.is_empty() {

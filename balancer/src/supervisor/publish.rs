@@ -54,7 +54,7 @@ impl Warden {
         let of = |state| candidates.iter().filter(move |(_, its)| *its == state).count();
         let (ready, suspects) = (of(SlotState::Ready), of(SlotState::Suspect));
         let most = ((self.desired as usize) / 2).max(1);
-        let mut out = if ready == 0 && suspects <= most { 0 } else { suspects.min(most) };
+        let mut out = if ready == 0 { 0 } else { suspects.min(most) };
         let is_in = |(upstream, state): &(&Arc<Upstream>, SlotState)| match state {
             SlotState::Ready => Some(Arc::clone(upstream)),
             SlotState::Suspect if out > 0 => {

@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::boot::Boot;
+use super::farewell::Ended;
 use super::gate::Keeper;
+use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
 use super::operate::{Note, Operation};
 use super::slot::{Effect, Event};
@@ -44,6 +46,10 @@ pub(super) struct Warden {
     pub(super) notes: Vec<Note>,
     pub(super) last_report: Option<Arc<Report>>,
     pub(super) is_stopping: bool,
+    /// When its end began, and how its counters stood then.
+    end_begun: Option<(Instant, Totals)>,
+    /// What became of the connections of those that left since.
+    pub(super) left: Closes,
     /// All are being killed by order, so no kill is news.
     is_killing: bool,
     gave_up: Option<Failure>,
@@ -79,6 +85,8 @@ impl Warden {
             notes: Vec::new(),
             last_report: None,
             is_stopping: false,
+            end_begun: None,
+            left: Closes::default(),
             is_killing: false,
             gave_up: None,
             published: Vec::new(),
@@ -96,12 +104,12 @@ impl Warden {
         self.desired = workers;
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<Ended, Failure> {
         self.tell_all(&Event::Start);
         loop {
             self.publish();
             if self.is_stopping && self.members.iter().all(Member::is_over) {
-                return self.gave_up.map_or(Ok(()), Err);
+                return self.ended();
             }
             let deadline = self.next_deadline();
             let timer = async {
@@ -114,7 +122,7 @@ impl Warden {
                 biased;
                 input = inbox.recv() => match input {
                     Some(input) => self.take_some(input, &mut inbox),
-                    None => return Ok(()),
+                    None => return self.ended(),
                 },
                 () = timer => {}
             }
@@ -164,7 +172,10 @@ impl Warden {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Order(Order::Close) if self.pool.mode.acceptor() == Acceptor::Master => self.keeper.close(),
+            Input::Order(Order::Close) if self.pool.mode.acceptor() == Acceptor::Master => {
+                self.begin_end();
+                self.keeper.close();
+            }
             // Where the workers accept, their drain is what closes the listeners: it does not wait for other pools.
             Input::Order(Order::Close | Order::Stop) => self.stop(Event::Stop),
             Input::Order(Order::Kill) => {
@@ -180,7 +191,18 @@ impl Warden {
         }
     }
 
+    fn begin_end(&mut self) {
+        self.end_begun.get_or_insert_with(|| (Instant::now(), Totals::of(&self.pool)));
+    }
+
+    fn ended(self) -> Result<Ended, Failure> {
+        let (begun, before) = self.end_begun.unwrap_or_else(|| (Instant::now(), Totals::of(&self.pool)));
+        let ended = Ended { pool: self.pool, begun, before, left: self.left, generation: self.generation };
+        self.gave_up.map_or(Ok(ended), Err)
+    }
+
     fn stop(&mut self, event: Event) {
+        self.begin_end();
         self.is_stopping = true;
         self.keeper.close();
         self.watch.close();

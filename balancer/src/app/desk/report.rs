@@ -7,7 +7,7 @@ use crate::pool::Pool;
 use crate::pool::operation::{Report, Verb};
 
 /// Logs it: as an error if it failed, as a warning if clients were lost.
-pub(super) fn log(pool: &str, report: &Report) {
+pub(in crate::app) fn log(pool: &str, report: &Report) {
     let Report { verb, result, generation, took, ledger, .. } = report;
     let (verb, took) = (verb.name(), duration(took.as_secs_f64()));
     macro_rules! event {

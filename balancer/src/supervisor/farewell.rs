@@ -1,0 +1,45 @@
+//! The end of a pool, and what it cost.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::ledger::{Closes, Totals};
+use crate::pool::Pool;
+use crate::pool::operation::{Report, Verb};
+
+/// A pool whose workers have all ended by order.
+pub struct Ended {
+    pub(super) pool: Arc<Pool>,
+    pub(super) begun: Instant,
+    pub(super) before: Totals,
+    pub(super) left: Closes,
+    pub(super) generation: u64,
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ended").field("pool", &self.pool.name).finish_non_exhaustive()
+    }
+}
+
+impl Ended {
+    /// What the end has cost up to now: asked once the last connections have ended too.
+    pub fn report(&self) -> Report {
+        let ledger = self.pool.is_observed().then(|| self.before.until(&Totals::of(&self.pool), &self.left));
+        Report {
+            verb: Verb::Stop,
+            result: Ok(()),
+            generation: self.generation,
+            took: self.begun.elapsed(),
+            at: SystemTime::now(),
+            ledger,
+        }
+    }
+
+    /// The pool that ended.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
