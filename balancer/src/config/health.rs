@@ -20,9 +20,11 @@ pub struct Health {
     /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
     /// for as long. Default 1 s; 0 off.
     pub heartbeat: Duration,
-    /// A worker that seems hung and uses no CPU time for this long is killed and replaced. Default 3 s; 0 never.
+    /// A worker that was asked and says nothing, or is stopped, and uses no CPU time for this long is killed and replaced.
+    /// Default 3 s; 0 never.
     pub hang_timeout: Duration,
-    /// The same for one that computes all the time. Default 30 s; 0 never.
+    /// The same for one that computes all the time, or that only leaves its accept queue waiting: it may serve one client
+    /// at a time. Default 30 s; 0 never.
     pub busy_timeout: Duration,
 }
 

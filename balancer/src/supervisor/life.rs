@@ -130,6 +130,11 @@ impl Life {
         matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
     }
 
+    /// Whether that is because it was asked and said nothing.
+    pub(super) fn is_mute(&self) -> bool {
+        self.seems_hung() && self.health.is_mute()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Postponed { until } | State::Settling { until } => Some(until),
