@@ -34,9 +34,9 @@ pub(super) struct Operation {
 /// What happened to a process, as far as an operation may wait for it.
 pub(super) enum Note {
     /// It is in rotation.
-    Up { slot: usize, generation: u64, step: Step },
+    Up { slot: usize, incarnation: u64, step: Step },
     /// It ended, or was late, before it ever was.
-    NotUp { slot: usize, generation: u64, why: String, last_lines: Arc<[String]> },
+    NotUp { slot: usize, incarnation: u64, why: String, last_lines: Arc<[String]> },
     /// It had left the rotation, and now it is gone and its connections with it.
     Left { step: Step, closes: Closes },
 }
@@ -230,6 +230,7 @@ impl Warden {
         for index in roll.next() {
             let replace = Event::Replace { rules: Arc::clone(rules), generation, cause: Cause::Order };
             self.tell(index, replace);
+            roll.begun(index, self.members[index].slot.newest());
         }
     }
 
@@ -275,21 +276,18 @@ impl Warden {
     /// What happened, for the operation that waits for it.
     fn note(&mut self, operation: &mut Operation, note: Note) {
         let (step, abandoned) = match note {
-            Note::Up { slot, generation, step } => {
-                match &mut operation.phase {
-                    Phase::Rolling { roll, generation: new, .. } if generation == *new => roll.switched(slot),
-                    Phase::Back { roll } if generation == self.generation => roll.switched(slot),
-                    _ => {}
+            Note::Up { slot, incarnation, step } => {
+                if let Phase::Rolling { roll, .. } | Phase::Back { roll } = &mut operation.phase {
+                    roll.switched(slot, incarnation);
                 }
                 (Some(step), Vec::new())
             }
-            Note::NotUp { slot, generation, why, last_lines } => {
+            Note::NotUp { slot, incarnation, why, last_lines } => {
                 let text = format!("{}: {why}", self.members[slot].name());
                 let abandoned = match &mut operation.phase {
-                    Phase::Rolling { roll, generation: new, .. } if roll.awaits(slot) && generation == *new => {
+                    Phase::Rolling { roll, .. } | Phase::Back { roll } if roll.awaits(slot, incarnation) => {
                         roll.fail(slot, text)
                     }
-                    Phase::Back { roll } if roll.awaits(slot) && generation == self.generation => roll.fail(slot, text),
                     Phase::Up { slots, .. } if slots.contains(&slot) => {
                         operation.failed.get_or_insert(text);
                         Vec::new()

@@ -97,6 +97,11 @@ impl Slot {
         &self.leaving
     }
 
+    /// The incarnation that was started last, 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        self.last
+    }
+
     /// The life of that incarnation, while it has one.
     pub(super) fn life(&self, incarnation: u64) -> Option<&Life> {
         self.lives().find(|life| life.incarnation == incarnation)

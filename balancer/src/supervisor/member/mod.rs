@@ -46,8 +46,8 @@ pub(super) struct Member {
     processes: Processes,
     /// Ended processes whose connections are not all counted yet.
     uncounted: usize,
-    /// Ended before they were ever in rotation, by incarnation, with their generation: their last words will tell why.
-    stillborn: Vec<(u64, u64)>,
+    /// Ended before they were ever in rotation, and how: their last words are still to come.
+    stillborn: Vec<(u64, String)>,
     state: SlotState,
     since: SystemTime,
     starts: u64,
