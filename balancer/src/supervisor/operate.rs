@@ -27,6 +27,8 @@ pub(super) struct Operation {
     before: Totals,
     left: Closes,
     phase: Phase,
+    /// The rule for the number of workers before a reload changed it.
+    before_roll: Option<config::Workers>,
     /// Why it did not come to its end.
     failed: Option<String>,
 }
@@ -80,7 +82,8 @@ impl Warden {
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
-        self.operation = Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, failed: None });
+        let left = Closes::default();
+        self.operation = Some(Operation { verb, reply, begun, before, left, phase, before_roll: None, failed: None });
     }
 
     /// Why this cannot be done now.
@@ -177,7 +180,10 @@ impl Warden {
                             operation.failed = Some(why);
                             self.roll_back(&replaced, &rules)
                         }
-                        None => self.rolled(rules, generation),
+                        None => {
+                            operation.before_roll = Some(self.pool.config().workers);
+                            self.rolled(rules, generation)
+                        }
                     }
                 }
                 Phase::Back { roll } => {
@@ -198,7 +204,12 @@ impl Warden {
                     };
                     match back {
                         _ if !is_over => break,
-                        Some(workers) => Some(self.begin_scale(workers)),
+                        Some(workers) => {
+                            if let Some(rule) = operation.before_roll.take() {
+                                self.set_workers_rule(rule);
+                            }
+                            Some(self.begin_scale(workers))
+                        }
                         None => None,
                     }
                 }
@@ -245,6 +256,12 @@ impl Warden {
         let is_changed = rules.workers != self.pool.config().workers;
         self.pool.set_config(rules);
         (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
+    }
+
+    /// The number of workers could not be reached: the next reload is to try it again.
+    fn set_workers_rule(&mut self, workers: config::Workers) {
+        let rules = config::Pool { workers, ..config::Pool::clone(&self.pool.config()) };
+        self.pool.set_config(Arc::new(rules));
     }
 
     /// A roll has failed. Where the rules have changed, the slots that it has replaced get the old ones back.
