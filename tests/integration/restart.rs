@@ -1,8 +1,8 @@
 //! Workers are restarted, stopped and started by order, and no client is lost.
 
 use crate::kit::{
-    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, order, ordering, read_answer, says, send_get,
-    shell, wait_until,
+    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, order, ordering, read_answer, report, says,
+    send_get, shell, wait_until,
 };
 
 fn demo(workers: &str) -> Master {
@@ -117,4 +117,47 @@ fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
     assert!(read_answer(client).is_err());
     assert_eq!(states(&master), ["ready"; 2]);
     traffic.lost_nothing();
+}
+
+#[test]
+fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() {
+    let set = "pool.demo.hold-timeout=300ms";
+    let setup = Setup::new(&["demo", "-i", "1", "--set", set]).env("DEMO_START_DELAY", "1200");
+    let master = setup.start_ready();
+    let traffic = Traffic::start(&master, "one-shot");
+    let ended = order(&master, &["restart", "demo", "--json"]);
+    let connections = report(&ended).connections.unwrap();
+    says(&ended, 1, &[&format!("but {} clients were lost", connections.refused)]);
+    traffic.flows();
+    let record = traffic.stop();
+    assert_eq!((connections.refused, connections.cut), (record.failed_total(), 0), "{:?}", record.failures());
+}
+
+#[test]
+fn where_workers_accept_a_stopped_pool_has_its_clients_wait_in_the_queue() {
+    let master = Setup::new(&["demo", "--mode", "shared", "-i", "2"]).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for target in ["demo/0", "demo"] {
+        carried_out(&master, &["restart", target]);
+        carried_out(&master, &["stop", target]);
+        carried_out(&master, &["start", target]);
+        traffic.flows();
+    }
+    traffic.lost_nothing();
+    assert_eq!(states(&master), ["ready"; 2]);
+}
+
+#[test]
+fn a_worker_that_is_still_starting_can_be_restarted() {
+    let script = demo_after("until test -e go; do sleep 0.02; done");
+    let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
+    wait_until("both to run", || master.pids().len() == 2);
+    let before = master.pids();
+    let restart = ordering(&master, &["restart", "app/1", "--json"]);
+    wait_until("another process", || master.worker(1).pid.is_some_and(|pid| pid != before[1]));
+    master.touch("go");
+    let ended = restart.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    master.wait_all_ready();
+    assert_eq!(master.pids()[0], before[0]);
 }

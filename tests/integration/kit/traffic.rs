@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roundelay_checker::{Allowance, Length, Load, Plan, Record};
+use roundelay_checker::{Allowance, Length, Load, Plan, Record, Session};
 
 use super::{DEADLINE, Master, wait_until};
 
@@ -24,6 +24,8 @@ impl Traffic {
             length: Length::UntilStopped,
             timeout: DEADLINE,
             connections: 8,
+            session: Session { interval: Duration::from_millis(100), messages: 10 },
+            upload: 1 << 18..=1 << 20,
             ..Plan::new(master.address())
         });
         let traffic = Self(load.unwrap());

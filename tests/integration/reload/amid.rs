@@ -42,6 +42,19 @@ fn a_second_order_is_refused_and_told_of_the_first() {
 }
 
 #[test]
+fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
+    let master = slow_heirs().start_ready();
+    says(&order(&master, &["reload", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
+    says(&order(&master, &["reload"]), 6, &["reload is under way"]);
+    master.touch("go");
+    wait_until("the reload to be over", || master.pool().operation.is_none());
+    assert_eq!(
+        master.pool().last_report.map(|report| (report.result, report.generation)),
+        Some(("done".to_owned(), 2))
+    );
+}
+
+#[test]
 fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
     let mut master = slow_heirs().start_ready();
     let traffic = Traffic::start(&master, "one-shot");
@@ -119,4 +132,29 @@ fn an_heir_that_is_killed_fails_the_reload_and_nobody_notices() {
     says(&ended, 1, &["generation 1 keeps serving", "KILL"]);
     traffic.lost_nothing();
     assert_eq!(master.pids(), pids);
+}
+
+#[test]
+fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
+    // Never ready and deaf to the signal: it is still there when the reload has failed.
+    let deaf = "if test -e bad; then trap '' TERM; until test -e leave; do sleep 0.02; done; exit 3; fi";
+    let script =
+        demo_after(&format!("{deaf}\ntest $ROUNDELAY_GENERATION = 1 || until test -e go; do sleep 0.02; done"));
+    let rules = ["ready-timeout=3s", "max-surge=2"].map(|rule| format!("pool.app.{rule}"));
+    let rules: Vec<_> = rules.iter().flat_map(|rule| ["--set", rule.as_str()]).collect();
+    let master = Setup::app(&[&["-i", "2"], &rules[..]].concat(), &shell(&script)).start_ready();
+    master.touch("bad");
+    says(&order(&master, &["reload"]), 1, &["not ready within 3s"]);
+    // Two that are on their way out: the late one, and the other, which was given up.
+    let left: Vec<_> =
+        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect();
+    assert_eq!(left.len(), 2);
+    master.remove("bad");
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_until("it to begin", || master.pool().operation.is_some());
+    master.touch("leave");
+    wait_until("their end", || left.iter().all(|&pid| !is_alive(pid)));
+    master.touch("go");
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }

@@ -55,6 +55,18 @@ fn ten_reloads_of_workers_that_accept_by_themselves_lose_nothing() {
 }
 
 #[test]
+fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let kinds = "one-shot=40,keep-alive=30,half-close=20,upload=2,slow-reader=2,websocket=1";
+    let traffic = Traffic::start(&master, kinds);
+    for _ in 0..2 {
+        carried_out(&master, &["reload"]);
+    }
+    let record = traffic.lost_nothing();
+    assert_eq!(record.kinds().len(), 6, "{:?}", record.kinds().keys());
+}
+
+#[test]
 fn a_reload_says_what_it_cost_and_where_nobody_counts_that_it_was_not_observed() {
     for (flags, words) in
         [(&["-i", "2"][..], "refused 0  cut 0\n"), (&["--mode", "shared"], "connections not observed\n")]
