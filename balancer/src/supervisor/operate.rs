@@ -27,6 +27,9 @@ pub(super) struct Operation {
     before: Totals,
     left: Closes,
     phase: Phase,
+    /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
+    /// said again, so that the next reload tries anew.
+    count: Option<config::Workers>,
     /// Why it did not come to its end.
     failed: Option<String>,
 }
@@ -80,7 +83,8 @@ impl Warden {
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
-        self.operation = Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, failed: None });
+        self.operation =
+            Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, count: None, failed: None });
     }
 
     /// Why this cannot be done now.
@@ -174,7 +178,10 @@ impl Warden {
                             operation.failed = Some(why);
                             self.roll_back(&replaced, &rules)
                         }
-                        None => self.rolled(rules, generation),
+                        None => {
+                            operation.count = Some(self.pool.config().workers);
+                            self.rolled(rules, generation)
+                        }
                     }
                 }
                 Phase::Back { roll } => {
@@ -195,7 +202,10 @@ impl Warden {
                     };
                     match back {
                         _ if !is_over => break,
-                        Some(workers) => Some(self.begin_scale(workers)),
+                        Some(workers) => {
+                            self.keep_count(operation.count.take());
+                            Some(self.begin_scale(workers))
+                        }
                         None => None,
                     }
                 }
@@ -241,6 +251,14 @@ impl Warden {
         let is_changed = rules.workers != self.pool.config().workers;
         self.pool.set_config(rules);
         (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
+    }
+
+    /// The number of workers that a reload brought did not come up: the rules say again what they said before.
+    fn keep_count(&mut self, count: Option<config::Workers>) {
+        if let Some(workers) = count {
+            let rules = config::Pool { workers, ..(**self.pool.config()).clone() };
+            self.pool.set_config(Arc::new(rules));
+        }
     }
 
     /// A roll has failed. Where the rules have changed, the slots that it has replaced get the old ones back.

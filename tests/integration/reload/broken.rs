@@ -2,6 +2,7 @@
 
 use crate::kit::{
     BINARY, COOPERATIVE, Master, Setup, Traffic, carried_out, demo_after, environment, order, says, variable,
+    wait_until,
 };
 
 /// The file of a pool of two; `more` are further lines of it.
@@ -90,9 +91,44 @@ fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
     assert!(before[0] != after[0] && before[1] == after[1], "{before:?} -> {after:?}");
     // A worker that dies now is started by the good rules, too.
     master.kill_worker(0);
-    crate::kit::wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != after[0]));
+    wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != after[0]));
     master.wait_state(0, "ready");
     assert_eq!(releases(), ["good"; 2]);
     let record = traffic.stop();
     assert!(record.failed_total() <= 8, "only what was in flight on who was killed: {:?}", record.failures());
+}
+
+#[test]
+fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_one_gets_it() {
+    let script = demo_after("test $ROUNDELAY_WORKER -lt 2 || ! test -e broken || exit 8");
+    let text = |workers| release(&["sh", "-c", &script], "").replace("workers = 2", &format!("workers = {workers}"));
+    let master = start(&text(2));
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    master.touch("broken");
+    put(&master, &text(4));
+    says(&order(&master, &["reload"]), 1, &["app/2: exit code 8"]);
+    assert_eq!(master.pool().workers_desired, 2);
+    master.remove("broken");
+    carried_out(&master, &["reload"]);
+    assert_eq!((master.pool().workers_desired, master.pool().workers_ready), (4, 4));
+    put(&master, &text(1));
+    carried_out(&master, &["reload"]);
+    assert_eq!((master.pool().workers_desired, master.pool().workers_ready), (1, 1));
+    traffic.lost_nothing();
+}
+
+#[test]
+fn a_good_release_mends_a_pool_whose_workers_keep_dying() {
+    let script = demo_after("test $RELEASE = good || ! test -e broken || exit 6");
+    let text = |name| release(&["sh", "-c", &script], &format!("env = {{ RELEASE = \"{name}\" }}\n"));
+    let master = start(&text("bad"));
+    master.touch("broken");
+    for slot in [0, 1] {
+        master.kill_worker(slot);
+    }
+    let is_down = |state: &str| state == "backoff" || state == "failed";
+    wait_until("both to fail again and again", || master.workers().iter().all(|one| is_down(&one.state)));
+    put(&master, &text("good"));
+    carried_out(&master, &["reload"]);
+    assert!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 2));
 }
