@@ -25,7 +25,7 @@ fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
 }
 
 fn ended(connections: Connections) -> u64 {
-    connections.served + connections.cut + connections.refused
+    connections.served + connections.closed + connections.refused + connections.cut
 }
 
 #[test]
