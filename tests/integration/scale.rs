@@ -6,7 +6,17 @@ use crate::kit::{
 
 #[test]
 fn up_down_to_the_same_number_and_by_one_nobody_is_lost() {
-    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    loses_nothing(&[]);
+}
+
+#[test]
+fn so_it_is_where_the_workers_accept() {
+    loses_nothing(&["--mode", "shared"]);
+}
+
+#[track_caller]
+fn loses_nothing(flags: &[&str]) {
+    let master = Setup::new(&[&["demo", "-i", "2"], flags].concat()).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     let first = master.pids();
     for (size, workers) in [("4", 4), ("4", 4), ("+1", 5), ("-1", 4), ("1", 1), ("+2", 3), ("2", 2)] {

@@ -5,7 +5,7 @@ mod deadline;
 use std::net::TcpStream;
 
 use crate::kit::{
-    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, ordering, python, read_answer, report, says,
+    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ordering, python, read_answer, report, says,
     send_get, shell, wait_until,
 };
 
@@ -17,9 +17,11 @@ fn python_worker(workers: &str, rules: &[&str], flags: &[&str]) -> Option<Master
     Some(Setup::app(&[&["-i", workers], &sets[..]].concat(), &command).start_ready())
 }
 
-/// `count` requests that wait in the queue of the one worker, which is paused.
+/// Pauses the one worker; `count` requests that wait in its queue.
 #[track_caller]
 fn queued(master: &Master, count: usize) -> Vec<TcpStream> {
+    master.touch("pause");
+    wait_until("the worker to pause", || master.dir().join("paused").exists());
     let waiting: Vec<_> = (0..count).map(|_| send_get(master.address(), "/").unwrap()).collect();
     wait_until("all to wait in its queue", || master.worker(0).active == Some(count as u64));
     waiting
@@ -50,7 +52,6 @@ fn a_worker_that_was_told_to_end_is_given_no_connection() {
 fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_are_all_served() {
     let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
     let old = master.pids()[0];
-    master.touch("pause");
     let waiting = queued(&master, 40);
     let reload = ordering(&master, &["reload", "--json"]);
     wait_heir(&master, old);
@@ -130,4 +131,22 @@ fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group
     assert!(master.log().contains("did not end within kill-timeout: killing its process group"), "{}", master.log());
     wait_until("all of the old ones to be gone", || old.iter().chain(&grandchildren).all(|&pid| !is_alive(pid)));
     assert_eq!(master.sleepers().len(), 2, "those of the new ones");
+}
+
+#[test]
+fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_heir() {
+    let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
+    let old = master.pids()[0];
+    let waiting = queued(&master, 20);
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_heir(&master, old);
+    kill(i64::from(old), "KILL");
+    let heir = master.pids()[0];
+    for client in waiting {
+        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {heir}\n"));
+    }
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!((connections.moved, connections.cut), (20, 0), "{connections:?}");
 }

@@ -4,7 +4,7 @@ request's body back. SIGTERM kills it, as it does every program that says nothin
   --drains    it closes its listener at once, finishes what it has accepted and ends
   --lingers   the same, but before it goes on accepting for a second, and answers what it accepts then with 503
 
-Of the first generation nothing is accepted while the file `pause` exists.
+While the file `pause` exists the first generation accepts nothing, and makes the file `paused` to say so.
 """
 import http.server
 import os
@@ -64,12 +64,12 @@ def terminate(*_):
 
 
 listener = socket.create_server((os.environ["HOST"], int(os.environ["PORT"])), backlog=128)
+listener.settimeout(0.05)
 if len(sys.argv) > 1:
     signal.signal(signal.SIGTERM, terminate)
-if "--lingers" in sys.argv:
-    listener.settimeout(0.05)
 while not told or ("--lingers" in sys.argv and time.monotonic() < told + 1):
     if IS_FIRST and os.path.exists("pause"):
+        open("paused", "w").close()
         time.sleep(0.005)
         continue
     try:

@@ -6,18 +6,22 @@ mod broken;
 use std::time::Duration;
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Setup, Traffic, carried_out, children, order, ordering, says, shell, wait_until,
+    BINARY, COOPERATIVE, Setup, Traffic, carried_out, children, descriptors, order, ordering, says, shell, wait_until,
 };
 
-/// How often the pool is reloaded.
+/// How often the pool is reloaded under load.
 const RELOADS: u64 = 10;
 
 /// A pool of two demo workers is reloaded again and again under load.
 #[track_caller]
 fn loses_nothing(flags: &[&str], is_observed: bool) {
     let master = Setup::new(&[&["demo", "-i", "2"], flags].concat()).start_ready();
+    // What is opened once for all is open after the first one.
+    carried_out(&master, &["reload"]);
+    let open = || descriptors(master.pid()).len();
+    let at_rest = open();
     let traffic = Traffic::start(&master, COOPERATIVE);
-    for before in 1..=RELOADS {
+    for before in 2..2 + RELOADS {
         let pids = master.pids();
         let report = carried_out(&master, &["reload"]);
         assert_eq!((report.verb.as_str(), report.generation), ("reload", before + 1));
@@ -29,9 +33,10 @@ fn loses_nothing(flags: &[&str], is_observed: bool) {
         traffic.flows();
     }
     traffic.lost_nothing();
-    assert_eq!(master.pool().generation, RELOADS + 1);
     let done = [r#"verb="reload""#, r#"result="done""#];
-    assert_eq!(master.metric("roundelay_operations_total", &done), RELOADS as f64);
+    assert_eq!(master.metric("roundelay_operations_total", &done), (RELOADS + 1) as f64);
+    wait_until("nothing to be left of them in the master", || open() <= at_rest);
+    assert_eq!(master.family().len(), 2, "its two workers");
 }
 
 #[test]
