@@ -6,22 +6,7 @@ use std::process::Command;
 
 use roundelay::admin::view::State;
 
-use crate::kit::{BINARY, Ended, Master, Setup, is_alive, run_to_end, wait_until};
-
-/// A command that orders something on the master's control socket.
-#[track_caller]
-fn order(master: &Master, args: &[&str]) -> Ended {
-    run_to_end(Command::new(BINARY).args(args).env("ROUNDELAY_CONTROL", &master.control).current_dir(master.dir()))
-}
-
-/// It ends with this code and says all of these words on standard error.
-#[track_caller]
-fn says(ended: &Ended, code: i32, words: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    for word in words {
-        assert!(ended.stderr.contains(word), "`{word}` in:\n{}", ended.stderr);
-    }
-}
+use crate::kit::{BINARY, Master, Setup, is_alive, order, run_to_end, says, wait_until};
 
 /// What must not change when an order is refused.
 #[track_caller]

@@ -135,6 +135,9 @@ pub enum Step {
 }
 
 /// What an operation cost the clients of its pool, from its beginning to its end.
+///
+/// Each connection that ended meanwhile is in one of `served`, `closed`, `refused` and `cut`, but for those of a worker that
+/// died unasked, which are in none: that is not the operation's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.

@@ -27,8 +27,9 @@ pub(super) struct Operation {
     before: Totals,
     left: Closes,
     phase: Phase,
-    /// The rule for the number of workers before a reload changed it.
-    before_roll: Option<config::Workers>,
+    /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
+    /// said again, so that the next reload tries anew.
+    count: Option<config::Workers>,
     /// Why it did not come to its end.
     failed: Option<String>,
 }
@@ -82,8 +83,8 @@ impl Warden {
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
-        let left = Closes::default();
-        self.operation = Some(Operation { verb, reply, begun, before, left, phase, before_roll: None, failed: None });
+        self.operation =
+            Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, count: None, failed: None });
     }
 
     /// Why this cannot be done now.
@@ -181,7 +182,7 @@ impl Warden {
                             self.roll_back(&replaced, &rules)
                         }
                         None => {
-                            operation.before_roll = Some(self.pool.config().workers);
+                            operation.count = Some(self.pool.config().workers);
                             self.rolled(rules, generation)
                         }
                     }
@@ -205,9 +206,7 @@ impl Warden {
                     match back {
                         _ if !is_over => break,
                         Some(workers) => {
-                            if let Some(rule) = operation.before_roll.take() {
-                                self.set_workers_rule(rule);
-                            }
+                            self.keep_count(operation.count.take());
                             Some(self.begin_scale(workers))
                         }
                         None => None,
@@ -258,10 +257,12 @@ impl Warden {
         (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
     }
 
-    /// The number of workers could not be reached: the next reload is to try it again.
-    fn set_workers_rule(&mut self, workers: config::Workers) {
-        let rules = config::Pool { workers, ..config::Pool::clone(&self.pool.config()) };
-        self.pool.set_config(Arc::new(rules));
+    /// The number of workers that a reload brought did not come up: the rules say again what they said before.
+    fn keep_count(&mut self, count: Option<config::Workers>) {
+        if let Some(workers) = count {
+            let rules = config::Pool { workers, ..(**self.pool.config()).clone() };
+            self.pool.set_config(Arc::new(rules));
+        }
     }
 
     /// A roll has failed. Where the rules have changed, the slots that it has replaced get the old ones back.

@@ -13,6 +13,7 @@ use super::{Duration, ExitStatus, Member};
 use crate::os::child::Exit;
 use crate::pool::operation::Step;
 use crate::rotation::Standing;
+use crate::stats::Restart as Cause;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -35,7 +36,9 @@ impl Member {
             }
             self.last_start_failed = false;
         }
-        if !process.was_ready {
+        // Of what was late it has been told, and of what was given up nobody waits to hear.
+        let is_late = self.slot.life(incarnation).is_some_and(|life| life.fault == Some(Cause::NeverReady));
+        if !process.was_ready && !is_asked && !is_late {
             self.stillborn.push((incarnation, what.clone()));
         }
         let code = exit.map_or(-1, Exit::code);
