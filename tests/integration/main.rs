@@ -27,6 +27,7 @@ mod output;
 mod privileges;
 mod readiness;
 mod readme;
+mod reload_listeners;
 mod rotation;
 mod several_pools;
 mod shared;
