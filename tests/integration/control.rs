@@ -132,10 +132,10 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
 fn a_reload_names_what_only_a_new_master_can_change() {
     let master = two_pools().start_ready();
     let before = facts(&master);
-    let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[log]\nlevel = \"debug\"\n";
+    let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[master]\nspawn-rate = 7\n";
     std::fs::write(master.dir().join("two.toml"), text).unwrap();
     let ended = order(&master, &["reload"]);
-    says(&ended, 6, &["log.level: \"info\" -> \"debug\" needs a restart of the master"]);
+    says(&ended, 6, &["master.spawn-rate: 20 -> 7 needs a restart of the master"]);
     says(&ended, 6, &["pool.jobs.backlog: 4096 -> 7 needs a restart of the master"]);
     let third = "[pool.third]\ncommand = [\"sleep\", \"600\"]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(master.dir().join("two.toml"), TWO.to_owned() + third).unwrap();

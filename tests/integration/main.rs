@@ -30,6 +30,7 @@ mod privileges;
 mod readiness;
 mod readme;
 mod reload;
+mod reload_listeners;
 mod restart;
 mod rotation;
 mod scale;

@@ -60,7 +60,7 @@ impl Which {
 /// What a pool is asked to do.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// New workers by these rules; those that the master's start fixed (name, mode, `listen`) are the present ones.
+    /// New workers by these rules; those that the master's start fixed (name, mode, `backlog`) are the present ones.
     Reload(Arc<config::Pool>),
     /// So many workers, 1 to 1024.
     Scale(u32),
