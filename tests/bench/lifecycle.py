@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the life of workers costs the clients: reloads, kills, hangs, crashes under a load that checks every answer.
 
-    tests/bench/lifecycle.py                              # everything, for hours of a quiet machine
+    tests/bench/lifecycle.py                              # everything, about an hour of a quiet machine
     tests/bench/lifecycle.py --quick                      # the same in a few minutes, to see that it works
     tests/bench/lifecycle.py --rate 2000 reload kill      # two scenes at a given rate
     tests/bench/lifecycle.py --targets shared reload      # one way to a worker
@@ -23,6 +23,7 @@ import os
 import platform
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -65,7 +66,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join([*SCENES, *BEHIND])}; all by default")
     parser.add_argument("--targets", type=words(master.WAYS), help=f"ways to a worker, of {', '.join(master.WAYS)}")
-    parser.add_argument("--quick", action="store_true", help="few faults and low rates: shows that it works, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="few faults, low rates: only shows that it works")
     parser.add_argument("--rate", type=float, help="operations a second [80 %% of what a calibration sustains]")
     parser.add_argument("--seconds", type=float, help="how long each load lasts at least [as long as its faults]")
     parser.add_argument("--operations", type=int, help="of all loads of `reload` together, at least [200000]")
@@ -131,7 +132,9 @@ def main():
             sys.exit(f"{binary} is missing: cargo build --release -p roundelay -p roundelay-checker")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    rows = []
+    # As Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows, is_interrupted = [], False
     with tempfile.TemporaryDirectory(prefix="roundelay-lifecycle-") as folder:
         run = Run(asked, folder)
         about = {"schema": SCHEMA, "seed": asked.seed, "machine": machine(run), "quick": asked.quick}
@@ -140,10 +143,13 @@ def main():
                 rows.append(play(run, name, scene, target, count))
         except KeyboardInterrupt:
             say("interrupted: what is over so far")
+            is_interrupted = True
         about["sustained"] = run.rates
     print(f"\nseed {asked.seed}; {json.dumps(about['machine'])}; sustained {json.dumps(run.rates)}\n\n{table(rows)}")
     if asked.out:
         asked.out.write_text(json.dumps(about | {"rows": [row.line() for row in rows]}, indent=1) + "\n")
+    if is_interrupted:
+        return 130
     verdicts = {row.verdict for row in rows}
     return 1 if "broken" in verdicts else 3 if verdicts - {"held"} else 0
 
