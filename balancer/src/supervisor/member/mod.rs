@@ -103,9 +103,9 @@ impl Member {
         self.present()?.pid
     }
 
-    /// The upstream that may be in rotation, with its state.
-    pub(super) fn candidate(&self) -> Option<(&Arc<Upstream>, SlotState)> {
-        Some((&self.present()?.upstream, self.slot.state()))
+    /// The upstream of the present process.
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        Some(&self.present()?.upstream)
     }
 
     /// All its upstreams, of processes that come and go too.
