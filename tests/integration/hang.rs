@@ -19,7 +19,7 @@ const FAST: [&str; 4] =
     ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
 
 /// What was under way on a worker at one moment, at the rates of these tests: generous, and far below what a queue holds.
-const IN_FLIGHT: u64 = 5;
+const IN_FLIGHT: u64 = 10;
 
 /// What a request to a worker may come to that was accepted by it when it stood still.
 fn in_flight(most: u64) -> Allowance {

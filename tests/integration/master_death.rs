@@ -68,7 +68,8 @@ fn a_killed_guardian_is_replaced_and_its_successor_knows_every_group() {
 fn nothing_of_a_reload_outlives_a_killed_master() {
     // Each has processes that the parent-death signal does not reach.
     let script = demo_after("(sleep 600 & sleep 601) & until test -e go.$ROUNDELAY_WORKER; do sleep 0.02; done");
-    let setup = Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-surge=2", "drain-timeout=10m"]);
+    let setup =
+        Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-surge=2", "drain=closed", "drain-timeout=10m"]);
     let mut master = setup.file("go.0", "").file("go.1", "").start_ready();
     // A request keeps the first worker on its way out, and the second one's successor is not ready.
     master.remove("go.1");
