@@ -1,6 +1,6 @@
 //! A killed master leaves nothing behind, and the next one can start at once.
 
-use crate::kit::{Master, Setup, burst, demo_after, is_alive, kill, shell, wait_until};
+use crate::kit::{Master, Setup, burst, demo_after, is_alive, kill, read_answer, send_get, shell, wait_until};
 
 /// Two workers with a process each that the parent-death signal does not reach.
 fn with_grandchildren() -> Master {
@@ -62,6 +62,32 @@ fn a_killed_guardian_is_replaced_and_its_successor_knows_every_group() {
     master.signal("KILL");
     master.wait_end();
     master.wait_no_family();
+}
+
+#[test]
+fn nothing_of_a_reload_outlives_a_killed_master() {
+    // Each has processes that the parent-death signal does not reach.
+    let script = demo_after("(sleep 600 & sleep 601) & until test -e go.$ROUNDELAY_WORKER; do sleep 0.02; done");
+    let setup =
+        Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-surge=2", "drain=closed", "drain-timeout=10m"]);
+    let mut master = setup.file("go.0", "").file("go.1", "").start_ready();
+    // A request keeps the first worker on its way out, and the second one's successor is not ready.
+    master.remove("go.1");
+    let open = send_get(master.address(), "/slow/60000").unwrap();
+    wait_until("it to be assigned", || master.workers()[0].active == Some(1));
+    master.signal("HUP");
+    wait_until("one that leaves and one that comes", || {
+        let others: Vec<_> = master.workers().into_iter().flat_map(|worker| worker.others).collect();
+        let has = |state: &str| others.iter().any(|other| other.state == state);
+        has("draining") && has("starting")
+    });
+    wait_until("the grandchildren of all four", || master.sleepers().len() >= 8);
+    let guardian = master.guardian();
+    master.signal("KILL");
+    master.wait_end();
+    master.wait_no_family();
+    wait_until("the guardian's end", || !is_alive(guardian));
+    assert!(read_answer(open).is_err());
 }
 
 #[test]

@@ -118,7 +118,7 @@ catalog! {
     WORKER_STATE = Gauge, "roundelay_worker_state" ["pool" "worker" "state"]
         "1 for the worker's present state, 0 for the others.";
     WORKER_UP = Gauge, "roundelay_worker_up" ["pool" "worker"]
-        "1 while the worker is in rotation.";
+        "1 while the worker is ready: healthy, and in rotation.";
     WORKER_START_TIME = Gauge, "roundelay_worker_start_time_seconds" ["pool" "worker"]
         "When the present process was started, in Unix time; 0 while there is none.";
     WORKER_RESTARTS = Counter, "roundelay_worker_restarts_total" ["pool" "worker" "reason"]

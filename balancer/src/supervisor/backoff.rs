@@ -34,6 +34,14 @@ pub(super) enum Next {
     Exhausted(Duration),
 }
 
+impl Next {
+    pub(super) fn wait(self) -> Duration {
+        match self {
+            Self::After(wait) | Self::Exhausted(wait) => wait,
+        }
+    }
+}
+
 impl Backoff {
     pub(super) fn new(rules: Restart, seed: u64) -> Self {
         Self { rules, streak: 0, recent: VecDeque::new(), chance: fastrand::Rng::with_seed(seed) }
@@ -79,7 +87,7 @@ mod tests {
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..exits {
-            let (Next::After(wait) | Next::Exhausted(wait)) = backoff.exited(ready_for, now);
+            let wait = backoff.exited(ready_for, now).wait();
             now += wait;
             waits.push(wait);
         }

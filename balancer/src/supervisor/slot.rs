@@ -61,6 +61,8 @@ pub(super) struct Slot {
     wait: Option<Wait>,
     last: u64,
     backoff: Backoff,
+    /// When the next process that is too big may be replaced.
+    too_big_until: Option<Instant>,
     exits: u64,
 }
 
@@ -78,6 +80,7 @@ impl Slot {
             wait: None,
             last: 0,
             backoff,
+            too_big_until: None,
             exits: 0,
         }
     }
@@ -119,6 +122,12 @@ impl Slot {
     /// How many of its processes have ended by themselves, or failed to start.
     pub(super) fn exits(&self) -> u64 {
         self.exits
+    }
+
+    /// Whether it must be left as big as it is at `now`: what is too big again and again is replaced less and less often,
+    /// as what exits again and again is started less and less often.
+    pub(super) fn stays_big(&self, now: Instant) -> bool {
+        self.too_big_until.is_some_and(|until| until > now)
     }
 
     /// Whether it is to have a process.
@@ -269,6 +278,10 @@ impl Slot {
         self.wait = None;
         let old = self.current.replace(life);
         let from = old.as_ref().map(|old| old.incarnation);
+        if cause == Cause::Memory {
+            let ready_for = old.as_ref().and_then(|old| old.ready_for(now));
+            self.too_big_until = Some(now + self.backoff.exited(ready_for, now).wait());
+        }
         let mut effects = vec![Effect::Admit(to)];
         effects.extend(old.and_then(|old| self.let_go(old, now)));
         effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);

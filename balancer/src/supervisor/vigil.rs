@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::{Duration, Instant};
 
 use super::Input;
-use super::member::QUEUE_LOOK;
+use super::member::{Member, QUEUE_LOOK};
 use super::slot::Event;
 use super::warden::Warden;
 use crate::mode::Acceptor;
@@ -98,6 +98,7 @@ impl Warden {
         }
     }
 
+    /// A look, not a deadline: what may not be replaced yet is looked at again.
     fn replace_the_old(&mut self, now: Instant) {
         for index in 0..self.members.len() {
             if self.members[index].is_too_old(now) {
@@ -106,12 +107,16 @@ impl Warden {
         }
     }
 
-    /// Replaces a worker, new first, unless it is being replaced or was just tried.
+    /// Replaces a worker, new first, unless it is being replaced, was just tried, or others are being replaced.
     fn replace(&mut self, index: usize, cause: Cause, now: Instant) {
-        let is_busy = self.operation.is_some() || self.is_stopping;
+        let is_changing = |member: &&Member| member.slot.heir().is_some() || !member.has_nothing_leaving();
+        let changing = self.members.iter().filter(is_changing).count();
+        let is_full = changing >= usize::try_from(self.pool.config().max_surge).unwrap_or(usize::MAX).max(1);
+        let is_busy = self.operation.is_some() || self.is_stopping || is_full;
         let member = &mut self.members[index];
         let is_up = matches!(member.slot.state(), SlotState::Ready | SlotState::Suspect);
-        if is_busy || !is_up || member.slot.heir().is_some() || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
+        let is_settled = member.slot.heir().is_none() && !(cause == Cause::Memory && member.slot.stays_big(now));
+        if is_busy || !is_up || !is_settled || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
             return;
         }
         tracing::info!(worker = %member.name(), why = cause.name(), "replacing this worker, new first");

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod checked;
 mod client;
+mod frozen;
 mod http;
 mod kept;
 mod load;
@@ -12,8 +14,11 @@ mod process;
 mod programs;
 mod sockets;
 mod traffic;
+mod tuning;
 
+pub(crate) use checked::{checked, one_shots, wait_good};
 pub(crate) use client::{Burst, burst, clients};
+pub(crate) use frozen::{freeze, freeze_workers};
 pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
 pub(crate) use kept::Kept;
 pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};

@@ -27,8 +27,7 @@ impl Member {
             let gate = process.drain.as_ref().and_then(|draining| draining.next_look);
             [process.next_probe, process.next_look, gate].into_iter().flatten()
         });
-        let age = self.present().and_then(|process| process.replace_at);
-        of_process.chain(self.slot.next_deadline()).chain(self.next_beat()).chain(age).min()
+        of_process.chain(self.slot.next_deadline()).chain(self.next_beat()).min()
     }
 
     /// Something looked wrong from the data path: ask now.

@@ -47,7 +47,7 @@ struct Queue {
 struct Suspicion {
     since: Instant,
     /// Since when it has used next to no CPU time, and how much it had used then.
-    idle: Option<(Instant, f64)>,
+    idle: (Instant, f64),
 }
 
 /// How a process seems from outside.
@@ -93,19 +93,19 @@ impl Vitals {
             self.suspicion = None;
             return false;
         }
-        let suspicion = self.suspicion.get_or_insert(Suspicion { since: now, idle: Some((now, cpu_seconds)) });
-        let (idle_since, used) = *suspicion.idle.get_or_insert((now, cpu_seconds));
+        let suspicion = self.suspicion.get_or_insert(Suspicion { since: now, idle: (now, cpu_seconds) });
+        let (idle_since, used) = suspicion.idle;
         let idle_for = now - idle_since;
         // One tick of the kernel's clock is 10 ms: what is below that says nothing.
-        if cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02) {
-            suspicion.idle = None;
+        let computes = cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02);
+        if computes {
+            suspicion.idle = (now, cpu_seconds);
         }
-        let is_idle = seems == Seems::Mute
-            && suspicion.idle.is_some()
-            && !rules.hang_timeout.is_zero()
-            && idle_for >= rules.hang_timeout;
-        let is_busy = !rules.busy_timeout.is_zero() && now - suspicion.since >= rules.busy_timeout;
-        is_idle || is_busy
+        let is_mute = seems == Seems::Mute;
+        let is_idle = is_mute && !computes && !rules.hang_timeout.is_zero() && idle_for >= rules.hang_timeout;
+        // Each bound is about one thing only: with the other one off, what it would have found is let be.
+        let has_long = !rules.busy_timeout.is_zero() && now - suspicion.since >= rules.busy_timeout;
+        is_idle || (has_long && (computes || !is_mute))
     }
 }
 
@@ -244,6 +244,20 @@ mod tests {
         assert_eq!(patience(Seems::Mute, 1.0), rules.busy_timeout);
         assert_eq!(patience(Seems::Mute, 0.2), rules.busy_timeout);
         assert_eq!(patience(Seems::Stuck, 0.0), rules.busy_timeout, "it may wait for something, one client at a time");
+    }
+
+    #[test]
+    fn a_bound_that_is_off_is_not_replaced_by_the_other() {
+        let (begun, long) = (Instant::now(), Duration::from_secs(600));
+        let never_hangs = Health { hang_timeout: Duration::ZERO, ..Health::default() };
+        let never_busy = Health { busy_timeout: Duration::ZERO, ..Health::default() };
+        for (rules, share) in [(&never_hangs, 0.0), (&never_hangs, 0.01), (&never_busy, 1.0)] {
+            let (mut vitals, mut now) = (Vitals::default(), begun);
+            while now - begun < long {
+                assert!(!vitals.usage_seen(Seems::Mute, (now - begun).as_secs_f64() * share, rules, now), "{share}");
+                now += STEP;
+            }
+        }
     }
 
     #[test]

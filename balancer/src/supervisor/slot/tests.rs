@@ -230,3 +230,29 @@ fn a_postponed_start_happens_at_its_time() {
     assert_eq!(slot.on(Event::Stop, now), [], "there is no process to end");
     assert_eq!(slot.state(), SlotState::Stopped);
 }
+
+#[test]
+fn one_that_is_too_big_again_and_again_is_left_so_for_longer_and_longer_and_that_counts_as_its_exits_do() {
+    let (mut slot, mut now) = ready();
+    let mut waits = Vec::new();
+    for heir in 2..6 {
+        slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Memory }, now);
+        slot.on(Event::Ready(heir), now);
+        let begun = now;
+        while slot.stays_big(now) {
+            now += Duration::from_millis(10);
+        }
+        waits.push(now - begun);
+    }
+    assert!(waits.is_sorted() && waits[0].is_zero() && waits[3] > Duration::from_millis(300), "{waits:?}");
+    slot.on(Event::Exited(5), now);
+    assert_eq!(slot.state(), SlotState::Backoff, "its fifth end in a row");
+    // A good run makes the next one a first one.
+    let (mut slot, now) = ready();
+    for heir in 2..5 {
+        let later = now + Duration::from_secs(15 * heir);
+        slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Memory }, later);
+        slot.on(Event::Ready(heir), later);
+        assert!(!slot.stays_big(later));
+    }
+}

@@ -1,0 +1,154 @@
+//! A worker that hangs gets nothing new, is killed and replaced, and others answer who waited for it. One that only
+//! computes is let be.
+
+mod heartbeat;
+mod spared;
+
+use std::time::Duration;
+
+use roundelay_checker::{Allowance, Class};
+use tokio::time::Instant;
+
+use crate::kit::{
+    Master, Setup, burst, checked, clients, freeze_workers, get, kill, one_shots, read_answer, send_get, wait_for,
+    wait_until,
+};
+
+/// Checks and patience that a test can wait for.
+const FAST: [&str; 4] =
+    ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
+
+/// What was under way on a worker at one moment, at the rates of these tests: generous, and far below what a queue holds.
+const IN_FLIGHT: u64 = 10;
+
+/// What a request to a worker may come to that was accepted by it when it stood still.
+fn in_flight(most: u64) -> Allowance {
+    Allowance::none().allow(Class::ResetBeforeFirstByte, most).allow(Class::ResetMidway, most)
+}
+
+fn of_slot(master: &Master, metric: &str, slot: usize, label: &str) -> f64 {
+    master.metric(metric, &[&format!("worker=\"{slot}\""), label])
+}
+
+fn hung(master: &Master, slot: usize) -> f64 {
+    of_slot(master, "roundelay_worker_restarts_total", slot, r#"reason="hung""#)
+}
+
+/// Waits until another process is ready in that place; returns its pid.
+#[track_caller]
+fn wait_replaced(master: &Master, slot: usize, old: u32) -> u32 {
+    wait_for("its replacement", || {
+        let worker = master.worker(slot);
+        worker.pid.filter(|&pid| pid != old && worker.state == "ready")
+    })
+}
+
+/// Freezes the first worker under load and sees it taken out, killed and replaced; `way` is how that is found out.
+#[track_caller]
+fn freeze_under_load(way: &str, master: &Master) {
+    let load = checked(one_shots(master.address(), 60.0));
+    let frozen = freeze_workers(master, &[0])[0];
+    let begun = Instant::now();
+    wait_until("it to be suspect", || master.worker(0).state == "suspect");
+    let suspect = begun.elapsed();
+    // What was given to it at that very moment is counted now.
+    assert_eq!(burst(master.address(), "/", 10).failed, [""; 0]);
+    let given = of_slot(master, "roundelay_worker_connections_total", 0, "");
+    let last = wait_for("its death", || match of_slot(master, "roundelay_worker_connections_total", 0, "") {
+        count if master.worker(0).pid == Some(frozen) => {
+            assert_eq!(count, given, "it gets nothing new while others are healthy");
+            None
+        }
+        _ => Some(begun.elapsed()),
+    });
+    wait_replaced(master, 0, frozen);
+    let record = load.stop();
+    record.judge(&in_flight(IN_FLIGHT)).unwrap();
+    let saved = master.metric("roundelay_connections_recovered_total", &[]);
+    println!(
+        "{way}: suspect after {suspect:.2?}, gone after {last:.2?}, {saved} of its queue answered by others, {} of {} \
+         requests lost, slowest {:.2?}",
+        record.failed_total(),
+        record.started(),
+        record.latency().max(),
+    );
+    assert!(suspect < Duration::from_secs(10), "{suspect:?}");
+    assert_eq!(hung(master, 0), 1.0);
+    assert_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0, "nobody else was replaced");
+    assert!(master.log().contains("hung: killing its process group"));
+}
+
+#[test]
+fn a_worker_that_stands_still_is_found_by_its_http_probe() {
+    let master = Setup::new(&["demo", "-i", "3", "--health", "/health"]).start_ready();
+    freeze_under_load("http probe", &master);
+    assert!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
+}
+
+#[test]
+fn a_worker_that_stands_still_is_found_by_its_queue_where_the_probe_only_connects() {
+    let master = Setup::new(&["demo", "-i", "3"]).with("demo", &["health.heartbeat=off"]).start_ready();
+    freeze_under_load("queue", &master);
+    assert!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
+}
+
+#[test]
+fn a_worker_that_blocks_without_computing_is_replaced_soon() {
+    let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &FAST).start_ready();
+    let (address, pid) = (master.address(), master.pids()[0]);
+    std::thread::scope(|scope| {
+        let blocking = scope.spawn(|| get(address, "/block/60000"));
+        wait_replaced(&master, 0, pid);
+        assert!(blocking.join().unwrap().is_err(), "that request is lost");
+    });
+    assert_eq!((hung(&master, 0), hung(&master, 1)), (1.0, 0.0));
+}
+
+#[test]
+fn a_worker_that_computes_for_longer_than_the_busy_timeout_is_replaced() {
+    let options = [&FAST[..], &["health.busy-timeout=2s"]].concat();
+    let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &options).start_ready();
+    let (address, pid) = (master.address(), master.pids()[0]);
+    std::thread::scope(|scope| {
+        let computing = scope.spawn(|| get(address, "/cpu/60000"));
+        wait_replaced(&master, 0, pid);
+        assert!(computing.join().unwrap().is_err(), "that request is lost");
+    });
+    assert_eq!((hung(&master, 0), hung(&master, 1)), (1.0, 0.0));
+}
+
+#[test]
+fn when_all_workers_are_suspect_half_of_them_stay_in_rotation() {
+    let options = [&FAST[..3], &["health.hang-timeout=off"]].concat();
+    let master = Setup::new(&["demo", "-i", "4", "--health", "/health"]).with("demo", &options).start_ready();
+    let frozen = freeze_workers(&master, &[0, 1, 2, 3]);
+    for slot in 0..4 {
+        master.wait_state(slot, "suspect");
+    }
+    let waiting: Vec<_> = (0..20).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    let active = || master.workers().iter().map(|worker| worker.active.unwrap_or(0)).collect::<Vec<_>>();
+    wait_until("all to be assigned", || active().iter().sum::<u64>() == 20);
+    let mut active = active();
+    active.sort_unstable();
+    assert_eq!(active, [0, 0, 10, 10], "at most half is out on suspicion");
+    frozen.iter().for_each(|&pid| kill(i64::from(pid), "CONT"));
+    for client in waiting {
+        assert_eq!(read_answer(client).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn when_all_workers_stand_still_all_are_replaced_and_everybody_is_answered() {
+    let master = Setup::new(&["demo", "-i", "4", "--health", "/health"]).with("demo", &FAST).start_ready();
+    let (address, frozen) = (master.address(), freeze_workers(&master, &[0, 1, 2, 3]));
+    let begun = Instant::now();
+    let answers = clients(40, 40, |_| get(address, "/"));
+    for (slot, &old) in frozen.iter().enumerate() {
+        wait_replaced(&master, slot, old);
+    }
+    println!("all frozen: recovered after {:.2?}", begun.elapsed());
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!((0..4).map(|slot| hung(&master, slot)).sum::<f64>(), 4.0);
+    assert_eq!(burst(address, "/", 20).failed, [""; 0]);
+}

@@ -1,0 +1,125 @@
+//! Workers that are too big or too old are replaced, new first; nobody notices, and it is no loop.
+
+use std::time::Duration;
+
+use roundelay_checker::Allowance;
+use tokio::time::Instant;
+
+use crate::kit::{Master, Setup, burst, checked, cpu_time, demo_after, get, one_shots, shell, wait_good, wait_until};
+
+fn replaced(master: &Master, reason: &str) -> f64 {
+    master.metric("roundelay_worker_restarts_total", &[&format!("reason=\"{reason}\"")])
+}
+
+/// Makes the worker whose turn it is so much bigger; nothing else may ask meanwhile.
+#[track_caller]
+fn leak(master: &Master, bytes: u64) {
+    let answer = get(master.address(), &format!("/leak/{bytes}")).unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_worker_that_leaks_is_replaced_new_first_and_no_client_notices() {
+    let master = Setup::new(&["demo", "-i", "2"]).with("demo", &["max-memory=150MiB"]).start_ready();
+    let before = master.pids();
+    let load = checked(one_shots(master.address(), 50.0));
+    leak(&master, 200 << 20);
+    wait_until("its replacement", || {
+        assert!(master.pool().workers_ready == 2, "new first");
+        replaced(&master, "memory") == 1.0
+    });
+    wait_good(&load, 20);
+    load.stop().judge(&Allowance::none()).unwrap();
+    let after = master.pids();
+    assert_eq!(before.iter().filter(|pid| after.contains(pid)).count(), 1, "{before:?} {after:?}");
+    assert_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0);
+}
+
+#[test]
+fn all_leaking_at_once_they_are_replaced_one_after_the_other() {
+    // What comes is slow to be ready, so that the replacements would overlap.
+    let script = demo_after("if test -e slow; then sleep 0.7; fi");
+    let options = ["max-memory=150MiB"];
+    let master = Setup::app(&["-i", "4"], &shell(&script)).with("app", &options).start_ready();
+    master.touch("slow");
+    (0..4).for_each(|_| leak(&master, 200 << 20));
+    let mut most = 0;
+    wait_until("all to be replaced", || {
+        let others = master.workers().into_iter().flat_map(|worker| worker.others);
+        most = most.max(others.filter(|other| other.state == "starting").count());
+        replaced(&master, "memory") == 4.0
+    });
+    assert_eq!(most, 1, "processes more than workers, while they come");
+    assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+}
+
+#[test]
+fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
+    let script = demo_after("printf x >> starts; if test -e bad; then echo no database; exit 7; fi");
+    let master = Setup::app(&["-i", "1"], &shell(&script)).with("app", &["max-memory=150MiB"]).start_ready();
+    let (pids, begun) = (master.pids(), Instant::now());
+    master.touch("bad");
+    leak(&master, 200 << 20);
+    master.wait_log("its replacement did not become ready: it stays");
+    wait_until("several looks at its memory", || {
+        assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
+        begun.elapsed() > Duration::from_secs(4)
+    });
+    assert_eq!((master.pids(), master.worker(0).state.as_str()), (pids, "ready"));
+    assert!(master.log().contains("| no database"));
+    assert_eq!(std::fs::read_to_string(master.dir().join("starts")).unwrap(), "xx", "it is not tried on and on");
+}
+
+#[test]
+fn a_program_that_is_always_too_big_is_replaced_less_and_less_often() {
+    let options = ["max-memory=1MiB"];
+    let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();
+    let begun = Instant::now();
+    let load = checked(one_shots(master.address(), 20.0));
+    wait_until("the time to pass", || begun.elapsed() > Duration::from_secs(8));
+    load.stop().judge(&Allowance::none()).unwrap();
+    let count = replaced(&master, "memory");
+    println!("always too big: {count} replacements in 8 s");
+    assert!((2.0..=9.0).contains(&count), "{count}");
+}
+
+#[test]
+fn workers_of_an_age_are_replaced_one_after_the_other_and_no_client_notices() {
+    let master = Setup::new(&["demo", "-i", "4"]).with("demo", &["max-age=3s"]).start_ready();
+    let before = master.pids();
+    let load = checked(one_shots(master.address(), 50.0));
+    let mut most = 0;
+    wait_until("all to be replaced", || {
+        let workers = master.workers();
+        assert!(workers.iter().all(|worker| worker.state == "ready"), "new first");
+        let others = workers.iter().flat_map(|worker| &worker.others);
+        most = most.max(others.filter(|other| other.state == "starting").count());
+        workers.iter().all(|worker| !before.contains(&worker.pid.unwrap()))
+    });
+    wait_good(&load, 20);
+    load.stop().judge(&Allowance::none()).unwrap();
+    assert!(most <= 1, "{most} at a time");
+    assert!(replaced(&master, "age") >= 4.0);
+    assert_eq!(replaced(&master, "crash"), 0.0);
+}
+
+#[test]
+fn a_worker_that_is_too_old_during_a_reload_waits_for_its_end() {
+    // The reload takes as long as its first new worker needs.
+    let script = demo_after("until test -e go; do sleep 0.02; done");
+    let master = Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-age=2s"]);
+    std::fs::write(master.dir().join("go"), "").unwrap();
+    let master = master.start_ready();
+    master.remove("go");
+    master.signal("HUP");
+    wait_until("an heir", || master.workers().iter().any(|worker| !worker.others.is_empty()));
+    let before = cpu_time(master.pid());
+    let begun = Instant::now();
+    wait_until("the age to be over", || begun.elapsed() > Duration::from_secs(5));
+    let used = cpu_time(master.pid()) - before;
+    println!("too old during a reload: {used:?} of CPU in 5 s");
+    assert!(used < Duration::from_secs(2), "the master is busy: {used:?}");
+    master.touch("go");
+    wait_until("the end of the reload", || master.pool().generation == 2);
+    assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+}
