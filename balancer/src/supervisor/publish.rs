@@ -49,13 +49,14 @@ impl Warden {
 
     /// The ready ones, and those suspects that are too many to leave out: at most half of a pool, and at least one, is put
     /// out on suspicion, those first that were suspect first, since what makes more than half look sick is seldom the
-    /// workers. With nobody else all suspects are in: a suspicion is better than nobody.
+    /// workers. Where that would leave nobody all are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
         let ready = self.members.iter().filter(|member| member.slot.state() == SlotState::Ready).count();
         let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since);
         let mut doubts: Vec<_> = self.members.iter().filter_map(doubted).collect();
         doubts.sort_unstable();
-        let most = if ready == 0 { 0 } else { (self.desired as usize / 2).max(1) };
+        let most = (self.desired as usize / 2).max(1);
+        let most = if ready == 0 && doubts.len() <= most { 0 } else { most };
         let spared_from = doubts.get(most).copied();
         let is_in = |member: &&Member| match doubted(member) {
             None => member.slot.state() == SlotState::Ready,
