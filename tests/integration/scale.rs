@@ -39,14 +39,14 @@ fn loses_nothing(flags: &[&str]) {
 #[test]
 fn workers_that_are_too_many_finish_what_they_have() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
-    let clients = [(); 2].map(|()| crate::kit::send_get(master.address(), "/slow/1500").unwrap());
+    let clients = [(); 2].map(|()| crate::kit::send_get(master.address(), "/slow/3000").unwrap());
     wait_until("each to have one", || master.workers().iter().all(|worker| worker.active == Some(1)));
     let mut kept = [(); 2].map(|()| Kept::connect(master.address()));
     kept.iter_mut().for_each(|kept| drop(kept.get("/")));
     let scale = ordering(&master, &["scale", "demo", "1", "--json"]);
     wait_until("the drain", || master.workers().get(1).is_some_and(|worker| worker.state == "draining"));
     for client in clients {
-        assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 1500 ms\n");
+        assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 3000 ms\n");
     }
     let ended = scale.join().unwrap();
     assert_eq!((ended.code, report(&ended).connections.unwrap().cut), (Some(0), 0), "{ended:?}");

@@ -7,9 +7,12 @@ use roundelay_checker::Class;
 
 use crate::kit::{Kept, Setup, Traffic, is_alive, order, ordering, read_answer, report, says, send_get, wait_until};
 
-/// Demo workers that stay deaf to the signal, and two seconds for their drain.
+/// How long a drain may take.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Demo workers that stay deaf to the signal.
 fn deaf(workers: &str) -> Setup {
-    let short = ["--set", "pool.demo.drain-timeout=2s", "--set", "pool.demo.kill-timeout=1s"];
+    let short = ["--set", "pool.demo.drain-timeout=3s", "--set", "pool.demo.kill-timeout=1s"];
     Setup::new(&[&["demo", "-i", workers], &short[..]].concat()).env("DEMO_IGNORE_TERM", "1")
 }
 
@@ -74,7 +77,7 @@ fn clients_that_do_not_leave_fail_at_the_deadline_at_the_earliest_and_no_more_th
     assert!(master.pids().iter().all(|pid| !pids.contains(pid)));
     let record = traffic.stop();
     for failure in record.failures() {
-        assert!(failure.ended >= begun + Duration::from_secs(2), "within the time it had: {failure}");
+        assert!(failure.ended >= begun + DRAIN, "within the time it had: {failure}");
         assert_ne!(failure.class, Class::Refused, "{failure}");
     }
     let ended_by_us = connections.cut + connections.closed;

@@ -40,7 +40,8 @@ fn wait_heir(master: &Master, old: u32) {
 #[test]
 fn a_worker_that_was_told_to_end_is_given_no_connection() {
     let Some(master) = python_worker("2", &["drain=signal"], &["--lingers"]) else { return };
-    let traffic = Traffic::start(&master, "one-shot");
+    // Python makes a thread of each connection.
+    let traffic = Traffic::at(80.0, &master, "one-shot");
     for _ in 0..2 {
         carried_out(&master, &["reload"]);
     }
@@ -72,9 +73,13 @@ fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
     for drain in ["auto", "quiet", "signal"] {
         let Some(master) = python_worker("1", &[&format!("drain={drain}")], &[]) else { return };
         let old = master.pids()[0];
-        let client = send_get(master.address(), "/slow/1000").unwrap();
+        let client = send_get(master.address(), "/until/answer").unwrap();
         wait_until("the request to be under way", || master.worker(0).active == Some(1));
         let reload = ordering(&master, &["reload"]);
+        wait_heir(&master, old);
+        // Time enough for it to be told and killed.
+        assert_eq!(master.get("/slow/500").unwrap().status, 200);
+        master.touch("answer");
         assert_eq!(read_answer(client).unwrap().body, format!("python/0 {old}\n"), "drain = {drain}");
         says(&reload.join().unwrap(), 0, &["drained 1 connection"]);
         let is_noticed = master.log().contains("does not catch the stop signal");
@@ -90,11 +95,12 @@ fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
     for kept in [&mut idle, &mut busy] {
         assert_eq!(kept.get("/").body, format!("python/0 {old}\n"));
     }
-    busy.send("GET /slow/4000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    busy.send("GET /until/answer HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let reload = ordering(&master, &["reload", "--json"]);
     wait_heir(&master, old);
     assert_eq!(idle.rest(), "", "an orderly end");
     assert!(is_alive(old) && !reload.is_finished(), "the other one lives");
+    master.touch("answer");
     assert_eq!(busy.answer().body, format!("python/0 {old}\n"));
     assert_eq!(busy.rest(), "", "idle now");
     let connections = report(&reload.join().unwrap()).connections.unwrap();
@@ -124,13 +130,13 @@ fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group
     let script = demo_after("trap '' TERM\nsleep 600 &");
     let setup = Setup::app(&["-i", "2", "--set", "pool.app.kill-timeout=300ms"], &shell(&script));
     let master = setup.env("DEMO_IGNORE_TERM", "1").start_ready();
+    wait_until("a grandchild of each", || master.sleepers().len() == 2);
     let (old, grandchildren) = (master.pids(), master.sleepers());
-    assert_eq!(grandchildren.len(), 2);
     let ended = crate::kit::order(&master, &["reload"]);
     says(&ended, 0, &["KILL"]);
     assert!(master.log().contains("did not end within kill-timeout: killing its process group"), "{}", master.log());
     wait_until("all of the old ones to be gone", || old.iter().chain(&grandchildren).all(|&pid| !is_alive(pid)));
-    assert_eq!(master.sleepers().len(), 2, "those of the new ones");
+    wait_until("those of the new ones", || master.sleepers().len() == 2);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-"""A worker of the drain tests. Every path answers with the slot and the pid, but /slow/MS after that time; /echo sends the
-request's body back. SIGTERM kills it, as it does every program that says nothing about it, but with
+"""A worker of the drain tests. Every path answers with the slot and the pid, but /slow/MS after that time and /until/FILE when
+that file exists; /echo sends the request's body back. SIGTERM kills it, as it does every program that says nothing about it, but with
 
   --drains    it closes its listener at once, finishes what it has accepted and ends
   --lingers   the same, but before it goes on accepting for a second, and answers what it accepts then with 503
@@ -33,8 +33,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        if self.path.startswith("/slow/"):
-            time.sleep(int(self.path.rpartition("/")[2]) / 1000)
+        _, what, *value = self.path.split("/")
+        if what == "slow":
+            time.sleep(int(value[0]) / 1000)
+        while what == "until" and not os.path.exists(value[0]):
+            time.sleep(0.005)
         self.answer(NAME.encode())
 
     def do_POST(self):

@@ -9,7 +9,7 @@ use super::{DEADLINE, Master, wait_until};
 /// One-shot clients, and such that keep connections and do as the answers say.
 pub(crate) const COOPERATIVE: &str = "one-shot=3,keep-alive=2";
 /// Operations a second: enough that something is always under way, and no work for a small machine.
-const RATE: f64 = 250.0;
+const RATE: f64 = 200.0;
 
 /// Clients of a master's first pool, each answer of which is checked.
 pub(crate) struct Traffic(Load);
@@ -18,9 +18,15 @@ impl Traffic {
     /// Starts clients of these kinds, as the checker names them, and waits until they are served.
     #[track_caller]
     pub(crate) fn start(master: &Master, kinds: &str) -> Self {
+        Self::at(RATE, master, kinds)
+    }
+
+    /// The same, so many operations a second.
+    #[track_caller]
+    pub(crate) fn at(rate: f64, master: &Master, kinds: &str) -> Self {
         let load = Load::start(Plan {
             kinds: kinds.parse().unwrap(),
-            rate: RATE,
+            rate,
             length: Length::UntilStopped,
             timeout: DEADLINE,
             connections: 8,

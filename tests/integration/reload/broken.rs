@@ -106,7 +106,7 @@ fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_on
     let traffic = Traffic::start(&master, COOPERATIVE);
     master.touch("broken");
     put(&master, &text(4));
-    says(&order(&master, &["reload"]), 1, &[": exit code 8"]);
+    says(&order(&master, &["reload"]), 1, &["reload of app failed", "exit code 8"]);
     assert_eq!(master.pool().workers_desired, 2);
     master.remove("broken");
     carried_out(&master, &["reload"]);
