@@ -150,6 +150,11 @@ impl Relay {
         self.owes || !self.down.kept().is_empty()
     }
 
+    /// Whether the client waits for the worker: its bytes went up, none came down since, and some may still.
+    pub(crate) fn waits(&self) -> bool {
+        self.owes && self.down.is_live()
+    }
+
     /// Whether the client has said something (or ended its side) and the worker nothing.
     pub(crate) fn is_unheard(&self) -> bool {
         self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
