@@ -31,6 +31,7 @@ mod rotation;
 mod several_pools;
 mod shared;
 mod stop;
+mod strategies;
 mod unix_endpoint;
 mod worker_logs;
 mod workers;

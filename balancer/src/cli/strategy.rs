@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::args::Strategy;
 use super::target::checked;
 use super::{order, state};
+use crate::admin::orders::Refused;
 use crate::admin::view::State;
 use crate::admin::words::escape;
 use crate::failure::{Failure, code};
@@ -26,8 +27,9 @@ pub(super) fn run(control: &Path, strategy: &Strategy) -> Result<ExitCode, Failu
 /// The list with a mark at the present one; as JSON only that. Pure.
 fn shown(state: &State, name: &str, is_json: bool) -> Result<String, Failure> {
     let pool = state.pools.iter().find(|pool| pool.name == name).ok_or_else(|| {
-        let pools = state.pools.iter().map(|pool| escape(&pool.name)).collect::<Vec<_>>().join(", ");
-        Failure::new(code::NO_TARGET, format!("no pool named `{name}`")).hint(format!("pools: {pools}"))
+        let refused = Refused::no_pool(name, state.pools.iter().map(|pool| pool.name.as_str()));
+        let failure = Failure::new(code::NO_TARGET, refused.why);
+        refused.hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint)))
     })?;
     if is_json {
         return Ok(format!("{}\n", serde_json::json!({ "pool": pool.name, "strategy": pool.strategy })));

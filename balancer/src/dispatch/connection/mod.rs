@@ -150,12 +150,10 @@ impl Connection {
         }
         let half_closed = self.lane().pool.config().half_closed_timeout;
         let (Some(upstream), Some(lease)) = (&mut self.upstream, &mut self.lease) else { return Poll::Ready(()) };
-        let mut ends =
-            Ends { client: &mut self.client, upstream, place: &self.place, worker: lease.upstream(), half_closed };
+        let mut ends = Ends { client: &mut self.client, upstream, place: &self.place, lease, half_closed };
         let was_answered = self.relay.is_answered();
         let mut moved = Moved::default();
         let verdict = self.relay.poll(cx, &mut ends, order, &mut moved);
-        lease.set_waiting(self.relay.waits());
         if moved.any {
             self.place.moved(self.relay.owes());
             let stats = &lease.upstream().stats;

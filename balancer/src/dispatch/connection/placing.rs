@@ -123,7 +123,7 @@ impl Connection {
                 Ok(Some(n)) => {
                     let clients = self.relay.sent_early(n);
                     lease.upstream().stats.rx_bytes.add(clients as u64);
-                    lease.set_waiting(self.relay.waits());
+                    lease.set_waiting(clients > 0);
                     is_reached = true;
                 }
                 Err(error) => return self.failed(lease, error),
