@@ -6,22 +6,7 @@ use std::process::Command;
 
 use roundelay::admin::view::State;
 
-use crate::kit::{BINARY, Ended, Master, Setup, is_alive, run_to_end, wait_until};
-
-/// A command that orders something on the master's control socket.
-#[track_caller]
-fn order(master: &Master, args: &[&str]) -> Ended {
-    run_to_end(Command::new(BINARY).args(args).env("ROUNDELAY_CONTROL", &master.control).current_dir(master.dir()))
-}
-
-/// It ends with this code and says all of these words on standard error.
-#[track_caller]
-fn says(ended: &Ended, code: i32, words: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    for word in words {
-        assert!(ended.stderr.contains(word), "`{word}` in:\n{}", ended.stderr);
-    }
-}
+use crate::kit::{BINARY, Master, Setup, is_alive, order, run_to_end, says, wait_until};
 
 /// What must not change when an order is refused.
 #[track_caller]
@@ -155,10 +140,10 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
 fn a_reload_names_what_only_a_new_master_can_change() {
     let master = two_pools().start_ready();
     let before = facts(&master);
-    let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[log]\nlevel = \"debug\"\n";
+    let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[master]\nspawn-rate = 7\n";
     std::fs::write(master.dir().join("two.toml"), text).unwrap();
     let ended = order(&master, &["reload"]);
-    says(&ended, 6, &["log.level: \"info\" -> \"debug\" needs a restart of the master"]);
+    says(&ended, 6, &["master.spawn-rate: 20 -> 7 needs a restart of the master"]);
     says(&ended, 6, &["pool.jobs.backlog: 4096 -> 7 needs a restart of the master"]);
     let third = "[pool.third]\ncommand = [\"sleep\", \"600\"]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(master.dir().join("two.toml"), TWO.to_owned() + third).unwrap();

@@ -57,7 +57,7 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
 #[test]
 fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
     let script = demo_after("while test -e away; do sleep 0.02; done");
-    let master = Setup::app(&["-i", "1", "--set", "pool.app.hold-timeout=400ms"], &shell(&script)).start_ready();
+    let master = Setup::app(&["-i", "1", "--set", "pool.app.hold-timeout=2s"], &shell(&script)).start_ready();
     let address = master.address();
     master.touch("away");
     master.kill_worker(0);

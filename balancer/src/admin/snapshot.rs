@@ -98,7 +98,7 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
     let observed = pool.is_observed();
     view::Pool {
         name: pool.name.clone(),
-        listen: pool.listening.iter().map(ToString::to_string).collect(),
+        listen: pool.listening().iter().map(ToString::to_string).collect(),
         mode: pool.mode.name().to_owned(),
         strategy: pool.chosen_by().to_owned(),
         generation: status.generation,

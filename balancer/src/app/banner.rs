@@ -34,7 +34,7 @@ fn text(
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\n  roundelay {}   {from}\n", env!("CARGO_PKG_VERSION"));
     for pool in pools {
-        for address in &pool.listening {
+        for address in pool.listening().iter() {
             let workers = match pool.slots().len() {
                 1 => "1 worker".to_owned(),
                 n => format!("{n} workers"),
@@ -55,11 +55,11 @@ fn text(
         let _ = writeln!(text, "  control    {}", control.display());
     }
     if *origin == Origin::Demo
-        && let Some(address) = pools.first().and_then(|pool| pool.listening.first())
+        && let Some(address) = pools.first().and_then(|pool| pool.listening().first().cloned())
     {
         let again =
             if pools.iter().any(|pool| pool.slots().len() > 1) { "  (again: the other worker answers)" } else { "" };
-        let _ = writeln!(text, "\n  try    {}{again}", curl(address));
+        let _ = writeln!(text, "\n  try    {}{again}", curl(&address));
         if control.is_some() {
             let _ = writeln!(text, "         {own_name} list   (kill -9 a pid, and list again)");
         }

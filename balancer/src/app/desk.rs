@@ -1,18 +1,20 @@
 //! The desk where orders are carried out: one operation at a time a pool, each told as it goes and counted at its end.
 //!
-//! It owns the configuration that runs. The pools' supervisors belong to somebody else; what is asked of them is passed on
-//! as [`Asking`], so that a test can be the supervisors.
+//! It owns the configuration that runs. The pools' supervisors belong to somebody else, as do the public listeners; what is
+//! asked of them is passed on as [`Asking`] and to [`Doors`], so that a test can be both.
 
 mod claim;
+mod reload;
 pub(super) mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::Reread;
+use super::doors::Doors;
+use super::{LogLevel, Reread};
 use crate::admin::orders::{Demand, Ordered, Plan, Refused, RefusedKind, Told};
-use crate::config::{self, Change, Config};
+use crate::config::Config;
 use crate::pool::Pool;
 use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
 use crate::strategy;
@@ -35,6 +37,8 @@ pub(super) struct Desk {
     /// What runs: with this the next reload is compared.
     config: Mutex<Config>,
     reread: Reread,
+    doors: Arc<dyn Doors>,
+    log_level: LogLevel,
     asks: mpsc::UnboundedSender<Asking>,
 }
 
@@ -49,15 +53,17 @@ enum Outcome {
 }
 
 impl Desk {
-    /// A desk for `pools`, which run by `config`; also what it asks of their supervisors.
+    /// A desk for `pools`, which run by `config` behind `doors`; also what it asks of their supervisors.
     pub(super) fn new(
         pools: Vec<Arc<Pool>>,
         config: Config,
         reread: Reread,
+        doors: Arc<dyn Doors>,
+        log_level: LogLevel,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Asking>) {
         let (asks, asked) = mpsc::unbounded_channel();
         let claims = Arc::new(Claims::new(pools.len()));
-        (Arc::new(Self { pools, claims, config: Mutex::new(config), reread, asks }), asked)
+        (Arc::new(Self { pools, claims, config: Mutex::new(config), reread, doors, log_level, asks }), asked)
     }
 
     /// Begins to carry out an order on a pool; returns at once.
@@ -112,78 +118,12 @@ impl Desk {
             Demand::Shutdown { .. } => return Err(Refused::stopping()),
         };
         let claim = self.claim(&[index], ask.verb())?;
-        self.operate(index, ask, plan, reply).await?;
+        self.operate(index, ask, plan, reply, |_| {}).await?;
         drop(claim);
         Ok(())
     }
 
-    /// Reads the configuration again and brings it to these pools, one after the other.
-    async fn reload(&self, meant: Vec<usize>, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
-        let claim = self.claim(&meant, Verb::Reload)?;
-        let refuse = |kind, why: String| {
-            for &index in &meant {
-                self.pools[index].count_refusal(Verb::Reload);
-            }
-            Refused::new(kind, why)
-        };
-        let loaded = self.reread.load().await.map_err(|problems| {
-            tracing::error!("the configuration cannot be loaded, nothing was changed:\n{}", problems.trim_end());
-            refuse(RefusedKind::Config, problems)
-        })?;
-        if !loaded.warnings.is_empty() {
-            tracing::warn!("the configuration has warnings:\n{}", loaded.warnings.to_string().trim_end());
-        }
-        let changes = config::compare(&self.config(), &loaded.config);
-        let fixed = self.fixed(&changes, &meant);
-        if !fixed.is_empty() {
-            let hint = "change it back, or stop the master and start it again";
-            return Err(refuse(RefusedKind::Refused, fixed).hint(hint));
-        }
-        let mut meant = meant.into_iter();
-        while let Some(index) = meant.next() {
-            let name = &self.pools[index].name;
-            let Some(rules) = loaded.config.pool(name).cloned() else { continue };
-            let keys: Vec<&str> = changes.iter().filter(|change| is_of(change, name)).map(|c| c.key.as_str()).collect();
-            tracing::info!(pool = name, changed = keys.join(", "), "reload begins");
-            let plan = Plan { at_once: Some(rules.max_surge), ..Plan::default() };
-            let outcome = self.operate(index, Ask::Reload(Arc::new(rules.clone())), plan, reply).await;
-            if matches!(outcome, Ok(Outcome::Clean | Outcome::Lost))
-                && let Some(running) = self.config().pools.iter_mut().find(|pool| pool.name == *name)
-            {
-                *running = rules;
-            }
-            if !matches!(outcome, Ok(Outcome::Clean)) {
-                self.leave(meant.as_slice(), name, reply);
-                return outcome.map(drop);
-            }
-        }
-        drop(claim);
-        Ok(())
-    }
-
-    /// Says that these pools are left as they are, since the reload of `failed` did not go well.
-    fn leave(&self, left: &[usize], failed: &str, reply: &mpsc::UnboundedSender<Told>) {
-        for pool in left.iter().map(|&index| &self.pools[index]) {
-            let why = format!("not reloaded, since the reload of {failed} did not go well");
-            tracing::warn!(pool = pool.name, why);
-            pool.count_refusal(Verb::Reload);
-            let refused = Refused::new(RefusedKind::Refused, why);
-            let _ = reply.send(Told::Refused(Refused { pool: Some(pool.name.clone()), ..refused }));
-        }
-    }
-
-    /// What a running master cannot change, of what concerns these pools; empty if there is nothing.
-    fn fixed(&self, changes: &[Change], meant: &[usize]) -> String {
-        let concerns = |change: &&Change| match &change.pool {
-            None => true,
-            // A pool that is new or gone is nobody's, and concerns a reload of everything.
-            Some(name) => meant.len() == self.pools.len() || meant.iter().any(|&index| self.pools[index].name == *name),
-        };
-        let fixed = changes.iter().filter(|change| change.is_fixed).filter(concerns);
-        fixed.map(|change| format!("{change} needs a restart of the master")).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Has one pool's supervisor do it, and tells, counts and logs how it goes.
+    /// Has one pool's supervisor do it, and tells, counts and logs how it goes; `at_end` has a say in its outcome.
     ///
     /// # Errors
     ///
@@ -194,6 +134,7 @@ impl Desk {
         ask: Ask,
         plan: Plan,
         reply: &mpsc::UnboundedSender<Told>,
+        at_end: impl FnOnce(&mut Report) + Send,
     ) -> Result<Outcome, Refused> {
         let pool = &self.pools[index];
         let name: Arc<str> = pool.name.as_str().into();
@@ -211,7 +152,10 @@ impl Desk {
                     let plan = if matches!(step, Step::Began { .. }) { plan } else { Plan::default() };
                     let _ = reply.send(Told::Step { pool: Arc::clone(&name), step, plan });
                 }
-                Some(Progress::Done(report)) => break report,
+                Some(Progress::Done(mut report)) => {
+                    at_end(&mut report);
+                    break report;
+                }
                 None if has_begun => break report::abandoned(pool, verb),
                 None => return Err(Refused { pool: Some(pool.name.clone()), ..Refused::stopping() }),
             }
@@ -258,10 +202,6 @@ impl Desk {
     fn config(&self) -> MutexGuard<'_, Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_of(change: &Change, pool: &str) -> bool {
-    change.pool.as_deref() == Some(pool)
 }
 
 fn outcome(report: &Report) -> Outcome {

@@ -11,32 +11,54 @@ use crate::os::inspect;
 /// The public listeners of each pool, in the order of the configuration.
 pub(super) fn public(pools: &[config::Pool]) -> Result<Vec<Vec<Listener>>, Failure> {
     let of_pool = |pool: &config::Pool| {
-        let open = |address| {
-            let v6_only = is_v6_only(address, &pool.listen);
-            Listener::bind(address, pool.backlog, pool.keepalive, v6_only)
-        };
-        pool.listen.iter().map(open).collect::<Result<Vec<_>, BindError>>()
+        pool.listen.iter().map(|address| bind(address, pool)).collect::<Result<Vec<_>, BindError>>()
     };
     let opened = pools.iter().map(of_pool).collect::<Result<_, _>>();
-    opened.map_err(|error| explain(&error.address, &error.source, "--listen"))
+    opened.map_err(|error| explain(&error.address, &error.source, Asked::Flag("--listen")))
+}
+
+/// One more public listener of a pool that runs, by its new rules.
+pub(super) fn at_reload(address: &Address, rules: &config::Pool) -> Result<Listener, Failure> {
+    bind(address, rules).map_err(|error| explain(&error.address, &error.source, Asked::Reload))
+}
+
+fn bind(address: &Address, rules: &config::Pool) -> Result<Listener, BindError> {
+    Listener::bind(address, rules.backlog, rules.keepalive, is_v6_only(address, &rules.listen))
 }
 
 /// The admin port, if there is to be one.
 pub(super) fn admin(admin: &config::Admin) -> Result<Option<std::net::TcpListener>, Failure> {
     let Some(address) = admin.listen else { return Ok(None) };
     let opened = std::net::TcpListener::bind(address);
-    opened.map(Some).map_err(|error| explain(&Address::Tcp(address), &error, "--admin"))
+    opened.map(Some).map_err(|error| explain(&Address::Tcp(address), &error, Asked::Flag("--admin")))
 }
 
-fn explain(address: &Address, error: &io::Error, flag: &str) -> Failure {
+/// How an address was asked for, and so how another one is.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// At the start; this flag says another.
+    Flag(&'static str),
+    /// By a file that was read again.
+    Reload,
+}
+
+fn explain(address: &Address, error: &io::Error, asked: Asked) -> Failure {
     let failure = Failure::new(code::FAILED, format!("cannot listen on {address}"));
     match (error.kind(), address) {
         (io::ErrorKind::AddrInUse, Address::Tcp(taken)) => {
             let holder = inspect::port_holder(*taken);
+            let is_ours = holder.as_ref().is_some_and(|holder| holder.pid == std::process::id());
             let held =
                 holder.map(|holder| format!("; held by {} (pid {})", holder.name, holder.pid)).unwrap_or_default();
             let other = SocketAddr::new(taken.ip(), taken.port().saturating_add(1));
-            let hint = format!("choose another with {flag} {other}, or stop that program");
+            let hint = match asked {
+                Asked::Flag(flag) => format!("choose another with {flag} {other}, or stop that program"),
+                Asked::Reload if is_ours => {
+                    "this master listens there itself: give that address up by one reload, and take it by the next"
+                        .into()
+                }
+                Asked::Reload => format!("choose another, such as listen = \"{other}\", or stop that program"),
+            };
             failure.cause(format!("{error}{held}")).hint(hint)
         }
         (io::ErrorKind::AddrNotAvailable, Address::Tcp(_)) => {

@@ -7,6 +7,7 @@
 
 mod banner;
 mod desk;
+mod doors;
 mod listen;
 mod reread;
 mod signals;
@@ -36,6 +37,7 @@ use crate::pool::Pool;
 use crate::rotation::SlotId;
 use crate::supervisor::{Connections, Resources, SpawnBudget, Supervisor};
 use desk::Desk;
+use doors::PublicDoors;
 use signals::Signals;
 use watch::Inbox;
 
@@ -50,6 +52,33 @@ pub struct Plan {
     pub origin: Origin,
     /// How it is loaded again at a reload.
     pub reread: Reread,
+    /// How a reload changes `log.level`.
+    pub log_level: LogLevel,
+}
+
+/// Changes how much of the master's own log is shown while it runs. By default nothing does.
+#[derive(Clone, Default)]
+pub struct LogLevel(Option<Arc<SetLevel>>);
+
+type SetLevel = dyn Fn(&str) + Send + Sync;
+
+impl LogLevel {
+    /// By a function that is told the new `log.level`.
+    pub fn new(set: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(set)))
+    }
+
+    fn set(&self, level: &str) {
+        if let Some(set) = &self.0 {
+            set(level);
+        }
+    }
+}
+
+impl std::fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogLevel").finish_non_exhaustive()
+    }
 }
 
 /// Where a configuration came from.
@@ -83,7 +112,7 @@ pub(crate) struct Running {
 }
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
-    let Plan { config, origin, reread } = plan;
+    let Plan { config, origin, reread, log_level } = plan;
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
@@ -116,8 +145,6 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
     let admin_stop = CancellationToken::new();
     let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
-    let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread);
-    let inbox = Inbox { orders: inbox, desk, asks };
     let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());
     let context = context.map_err(cannot("register the metrics"))?.with_orders(orders);
     let admin_thread = start_admin(context, admin_listener, door.as_ref(), &admin_stop)?;
@@ -126,6 +153,9 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
     let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
+    let doors = PublicDoors::new(Arc::clone(&data), &pools);
+    let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread, doors, log_level);
+    let inbox = Inbox { orders: inbox, desk, asks };
 
     let workers: usize = pools.iter().map(|pool| pool.slots().len()).sum();
     let rate = config.master.spawn_rate;

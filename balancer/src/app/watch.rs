@@ -105,11 +105,10 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn inbox() -> (Inbox, mpsc::Sender<Ordered>) {
         let (orders_sender, orders) = mpsc::channel(8);
-        let (desk, asks) = Desk::new(Vec::new(), Config::default(), super::super::Reread::default());
+        let (desk, asks) = Desk::idle();
         (Inbox { orders, desk, asks }, orders_sender)
     }
 

@@ -3,30 +3,51 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
+use crate::app::LogLevel;
 use crate::config::{Log, LogFormat};
 use crate::output::LogWriter;
 
-/// Starts logging to `writer`; once a process. `RUST_LOG` wins over the configuration.
-pub(super) fn start(log: &Log, writer: LogWriter) {
+/// Starts logging to `writer`; once a process. `RUST_LOG` wins over the configuration. What changes `log.level` later.
+pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    let by_config = || EnvFilter::new(&log.level);
-    let (filter, refused) = match asked.trim() {
-        "" => (by_config(), None),
-        asked => EnvFilter::try_new(asked).map_or_else(|error| (by_config(), Some(error)), |filter| (filter, None)),
+    let (said, refused) = match asked.trim() {
+        "" => (None, None),
+        asked => EnvFilter::try_new(asked).map_or_else(|error| (None, Some(error)), |filter| (Some(filter), None)),
     };
+    let is_overruled = said.is_some();
+    let filter = said.unwrap_or_else(|| EnvFilter::new(&log.level));
     let is_terminal = std::io::stderr().is_terminal();
     let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
-    let started = match is_json(log.format, is_terminal) {
-        true => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-        false => builder.compact().with_ansi(has_colours).with_target(false).try_init(),
+    // A process that logs already, as a test's may, keeps the log it has; the level of the other is then nobody's.
+    let level = if is_json(log.format, is_terminal) {
+        let json = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let json = json.with_filter_reloading();
+        let level = by_handle(json.reload_handle(), is_overruled);
+        drop(json.try_init());
+        level
+    } else {
+        let pretty = builder.compact().with_ansi(has_colours).with_target(false).with_filter_reloading();
+        let level = by_handle(pretty.reload_handle(), is_overruled);
+        drop(pretty.try_init());
+        level
     };
-    // A process that logs already, as a test's may, keeps the log it has.
-    drop(started);
     if let Some(error) = refused {
         tracing::warn!(%error, "RUST_LOG cannot be read, so log.level counts");
     }
+    level
+}
+
+fn by_handle<S: 'static>(handle: Handle<EnvFilter, S>, is_overruled: bool) -> LogLevel {
+    LogLevel::new(move |level| {
+        if is_overruled {
+            tracing::warn!(level, "log.level has changed, but RUST_LOG is set and wins");
+        } else if handle.reload(EnvFilter::new(level)).is_ok() {
+            tracing::info!(level, "log.level has changed");
+        }
+    })
 }
 
 fn is_json(format: LogFormat, is_terminal: bool) -> bool {

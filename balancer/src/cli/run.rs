@@ -36,11 +36,12 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
     let output = Output::start().map_err(|cause| {
         Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
     })?;
-    log::start(&loaded.config.log, output.log());
+    let log_level = log::start(&loaded.config.log, output.log());
     let plan = Plan {
         config: loaded.config,
         origin: asked.origin,
         reread: Reread { sources: asked.sources, file: asked.file },
+        log_level,
     };
     let ended = app::run(plan, &output);
     output.flush();

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use super::keys::{GLOBAL, POOL};
 use super::{Config, Pool, Program};
+use crate::mode::Acceptor;
 
 /// Keys of a pool that its listeners and data threads were started with.
 const FIXED: [&str; 9] =
     ["mode", "backlog", "keepalive", "user", "group", "log.to", "log.format", "log.max-size", "log.keep"];
+
+/// Keys of the whole master that a running one takes.
+const LIVE: [&str; 1] = ["log.level"];
 
 /// One key whose value differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     for key in GLOBAL {
         let values = ((key.show)(old), (key.show)(new));
-        changes.extend(change(key.name.to_owned(), None, values, true));
+        changes.extend(change(key.name.to_owned(), None, values, !LIVE.contains(&key.name)));
     }
     let names: BTreeSet<&str> = old.pools.iter().chain(&new.pools).map(|pool| pool.name.as_str()).collect();
     for name in names {
@@ -53,7 +57,7 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
             _ => (key.show)(pool),
         };
         let values = (shown(old), shown(new));
-        changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, FIXED.contains(&key.name)));
+        changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, is_fixed(key.name, old)));
     }
     let variables: BTreeSet<&String> = old.env.keys().chain(new.env.keys()).collect();
     for variable in variables.into_iter().filter(|variable| old.env.get(*variable) != new.env.get(*variable)) {
@@ -66,6 +70,12 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
             is_fixed: false,
         });
     }
+}
+
+/// Whether a pool that runs by these rules cannot take another value of this key. Workers that accept by themselves have
+/// inherited their listeners.
+fn is_fixed(key: &str, runs: &Pool) -> bool {
+    FIXED.contains(&key) || (key == "listen" && runs.mode.acceptor() == Acceptor::Workers)
 }
 
 fn change(
@@ -179,8 +189,18 @@ mod tests {
             let changes = compare(&config(&[]), &config(&[&format!("{path}={value}")]));
             let found = changes.iter().find(|change| change.key == path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(found.pool.as_deref(), (!is_global).then_some("a"), "{path}");
-            assert_eq!(found.is_fixed, is_global || FIXED.contains(&name), "{path}");
+            let is_live = if is_global { LIVE.contains(&name) } else { !FIXED.contains(&name) };
+            assert_eq!(found.is_fixed, !is_live, "{path}");
             assert_ne!(found.old, found.new, "{path}");
+        }
+    }
+
+    #[test]
+    fn where_the_workers_hold_the_listeners_other_addresses_need_another_master() {
+        for (mode, is_fixed) in [("proxy", false), ("shared", true)] {
+            let mode = format!("pool.a.mode={mode}");
+            let changes = compare(&config(&[&mode]), &config(&[&mode, "pool.a.listen=:81"]));
+            assert_eq!((keys(&changes), changes[0].is_fixed), (vec!["pool.a.listen"], is_fixed), "{mode}");
         }
     }
 

@@ -9,11 +9,13 @@ mod check;
 mod codec;
 mod control;
 mod frame;
+mod health;
 mod keys;
 mod layers;
 mod load;
 mod pool;
 mod problem;
+mod restart;
 mod show;
 mod source;
 mod value;
@@ -25,13 +27,12 @@ use std::path::PathBuf;
 pub use address::{Address, AddressError};
 pub use change::{Change, compare};
 pub use check::{Violation, check};
+pub use health::{Health, Probe};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
-pub use pool::{
-    Contract, Drain, EndpointKind, GiveUp, Health, Pool, Probe, Program, ProxyProtocol, Ready, Restart, StopSignal,
-    Workers,
-};
+pub use pool::{Contract, Drain, EndpointKind, Pool, Program, ProxyProtocol, Ready, StopSignal, Workers};
 pub use problem::{Place, Problem, Problems, Severity};
+pub use restart::{GiveUp, Restart};
 pub use show::{Origins, show};
 pub use source::{Source, candidates};
 pub(crate) use value::nearest;

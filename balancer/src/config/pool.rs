@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, WorkerLog};
+use super::{Address, Health, Restart, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
 use crate::os::child::CoreLimit;
@@ -196,70 +196,6 @@ pub enum ProxyProtocol {
     V2,
 }
 
-/// Health checks of ready workers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Health {
-    /// What is asked. Default `tcp`.
-    pub probe: Probe,
-    /// Between checks, ±10 %. Default 1 s.
-    pub interval: Duration,
-    /// Between checks after a first failure. Default 200 ms.
-    pub fast_interval: Duration,
-    /// For one check. Default 1 s.
-    pub timeout: Duration,
-    /// Failures in a row that take a worker out of rotation. Default 3.
-    pub fall: u32,
-    /// Successes in a row that bring it back. Default 2.
-    pub rise: u32,
-    /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
-    /// for as long. Default 1 s; 0 off.
-    pub heartbeat: Duration,
-    /// A worker that seems hung and uses no CPU time for this long is killed and replaced. Default 3 s; 0 never.
-    pub hang_timeout: Duration,
-    /// The same for one that computes all the time. Default 30 s; 0 never.
-    pub busy_timeout: Duration,
-}
-
-/// What a probe asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// Nothing: a running worker is a healthy one.
-    None,
-    /// That the endpoint accepts a connection.
-    Tcp,
-    /// That `GET` of this path answers 200 to 399.
-    Http {
-        /// Absolute path, such as `/health`.
-        path: String,
-    },
-}
-
-/// How a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`, ±20 %.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Restart {
-    /// The first wait. Default 100 ms.
-    pub backoff: Duration,
-    /// The longest wait. Default 30 s.
-    pub backoff_max: Duration,
-    /// Ready for this long, a worker's next exit is a first one again. Default 10 s.
-    pub reset_after: Duration,
-    /// More exits than this within `window` put the slot into state `failed`. Default 10.
-    pub budget: u32,
-    /// Default 60 s.
-    pub window: Duration,
-    /// What a failed slot does to the master. Default `never`.
-    pub give_up: GiveUp,
-}
-
-/// What a slot in state `failed` does to the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GiveUp {
-    /// Nothing: it is tried again at the longest backoff, for ever.
-    Never,
-    /// The master stops with exit code 1, for containers whose orchestrator decides.
-    Exit,
-}
-
 impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -332,35 +268,6 @@ impl Pool {
     /// What the worker of a slot weighs.
     pub fn weight(&self, slot: usize) -> u32 {
         self.weights.get(slot).copied().unwrap_or(1)
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            probe: Probe::Tcp,
-            interval: Duration::from_secs(1),
-            fast_interval: Duration::from_millis(200),
-            timeout: Duration::from_secs(1),
-            fall: 3,
-            rise: 2,
-            heartbeat: Duration::from_secs(1),
-            hang_timeout: Duration::from_secs(3),
-            busy_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Default for Restart {
-    fn default() -> Self {
-        Self {
-            backoff: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(30),
-            reset_after: Duration::from_secs(10),
-            budget: 10,
-            window: Duration::from_secs(60),
-            give_up: GiveUp::Never,
-        }
     }
 }
 

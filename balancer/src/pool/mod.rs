@@ -32,8 +32,7 @@ pub struct Pool {
     /// Counters of the pool.
     pub stats: PoolStats,
     slots: ArcSwap<Vec<Arc<SlotStats>>>,
-    /// The public addresses as bound (port 0 replaced), in the order of the configuration.
-    pub listening: Vec<config::Address>,
+    listening: ArcSwap<Vec<config::Address>>,
     /// What the supervisor last published; read by API, metrics and page.
     pub status: ArcSwap<PoolStatus>,
 }
@@ -65,6 +64,16 @@ impl Pool {
         }
     }
 
+    /// The public addresses as bound (port 0 replaced), in the order of the configuration; a reload may change them.
+    pub fn listening(&self) -> Guard<Arc<Vec<config::Address>>> {
+        self.listening.load()
+    }
+
+    /// Replaces them. Only who opens and closes the public listeners calls it.
+    pub(crate) fn set_listening(&self, listening: Vec<config::Address>) {
+        self.listening.store(Arc::new(listening));
+    }
+
     /// Counters of its slots, by slot number: of every slot there ever was, since counters only grow.
     pub fn slots(&self) -> Guard<Arc<Vec<Arc<SlotStats>>>> {
         self.slots.load()
@@ -91,7 +100,7 @@ impl Pool {
             mode: config.mode,
             config: ArcSwap::from_pointee(config),
             threads,
-            listening,
+            listening: ArcSwap::from_pointee(listening),
         }
     }
 }

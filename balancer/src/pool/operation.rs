@@ -63,7 +63,7 @@ impl Which {
 /// What a pool is asked to do.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// New workers by these rules; those that the master's start fixed (name, mode, `listen`) are the present ones.
+    /// New workers by these rules; those that the master's start fixed (name, mode, `backlog`) are the present ones.
     Reload(Arc<config::Pool>),
     /// So many workers, 1 to 1024.
     Scale(u32),
@@ -141,6 +141,9 @@ pub enum Step {
 }
 
 /// What an operation cost the clients of its pool, from its beginning to its end.
+///
+/// Each connection that ended meanwhile is in one of `served`, `closed`, `refused` and `cut`, but for those of a worker that
+/// died unasked, which are in none: that is not the operation's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.

@@ -89,6 +89,11 @@ impl Health {
         self.is_down() || self.against > 0
     }
 
+    /// Whether it was asked and has said nothing: its probe, or the heartbeat that it offers itself.
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_silent || self.is_lifeless
+    }
+
     /// Whether it does nothing, which is not the same as answering badly.
     pub(super) fn seems_hung(&self) -> bool {
         self.is_silent || self.is_stuck || self.is_lifeless

@@ -34,7 +34,7 @@ impl Totals {
             let unassigned = pool.stats.unassigned[outcome as usize].get();
             unassigned + sum(&|slot| slot.closes[outcome as usize].get())
         };
-        let is_served = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle, Outcome::Closed];
+        let is_served = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle];
         Self {
             accepted: pool.stats.accepted.get(),
             served: is_served.map(closes).iter().sum(),

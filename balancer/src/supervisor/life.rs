@@ -54,8 +54,10 @@ enum State {
     Ready {
         since: Instant,
     },
+    /// Ready since the one moment, suspect since the other.
     Suspect {
         since: Instant,
+        doubted: Instant,
     },
     Draining {
         deadline: Instant,
@@ -111,7 +113,15 @@ impl Life {
     /// For how long it has been ready at `now`, if it is.
     pub(super) fn ready_for(&self, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Ready { since } | State::Suspect { since } => Some(now.saturating_duration_since(since)),
+            State::Ready { since } | State::Suspect { since, .. } => Some(now.saturating_duration_since(since)),
+            _ => None,
+        }
+    }
+
+    /// Since when it is suspect, if it is.
+    pub(super) fn doubted_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Suspect { doubted, .. } => Some(doubted),
             _ => None,
         }
     }
@@ -128,6 +138,11 @@ impl Life {
     /// Whether it is suspect of doing nothing at all, which is worse than answering badly.
     pub(super) fn seems_hung(&self) -> bool {
         matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
+    }
+
+    /// Whether that is because it was asked and said nothing.
+    pub(super) fn is_mute(&self) -> bool {
+        self.seems_hung() && self.health.is_mute()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -158,10 +173,10 @@ impl Life {
 
     /// A sign of its health, if it is ready.
     pub(super) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Turn> {
-        let (State::Ready { since } | State::Suspect { since }) = self.state else { return None };
+        let (State::Ready { since } | State::Suspect { since, .. }) = self.state else { return None };
         let turn = self.health.on_sign(sign, &self.rules.health)?;
         self.state = match turn {
-            Turn::Down => State::Suspect { since },
+            Turn::Down => State::Suspect { since, doubted: now },
             Turn::Up => State::Ready { since: now },
         };
         Some(turn)

@@ -28,6 +28,9 @@ pub(super) struct Operation {
     before: Totals,
     left: Closes,
     phase: Phase,
+    /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
+    /// said again, so that the next reload tries anew.
+    count: Option<config::Workers>,
     /// Why it did not come to its end.
     failed: Option<String>,
 }
@@ -35,9 +38,9 @@ pub(super) struct Operation {
 /// What happened to a process, as far as an operation may wait for it.
 pub(super) enum Note {
     /// It is in rotation.
-    Up { slot: usize, generation: u64, step: Step },
+    Up { slot: usize, incarnation: u64, step: Step },
     /// It ended, or was late, before it ever was.
-    NotUp { slot: usize, generation: u64, why: String, last_lines: Arc<[String]> },
+    NotUp { slot: usize, incarnation: u64, why: String, last_lines: Arc<[String]> },
     /// It had left the rotation, and now it is gone and its connections with it.
     Left { step: Step, closes: Closes },
 }
@@ -86,7 +89,8 @@ impl Warden {
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
-        self.operation = Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, failed: None });
+        self.operation =
+            Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, count: None, failed: None });
     }
 
     /// Why this cannot be done now.
@@ -189,7 +193,10 @@ impl Warden {
                             operation.failed = Some(why);
                             self.roll_back(&replaced, &rules)
                         }
-                        None => self.rolled(rules, generation),
+                        None => {
+                            operation.count = Some(self.pool.config().workers);
+                            self.rolled(rules, generation)
+                        }
                     }
                 }
                 Phase::Back { roll } => {
@@ -210,7 +217,10 @@ impl Warden {
                     };
                     match back {
                         _ if !is_over => break,
-                        Some(workers) => Some(self.begin_scale(workers)),
+                        Some(workers) => {
+                            self.keep_count(operation.count.take());
+                            Some(self.begin_scale(workers))
+                        }
                         None => None,
                     }
                 }
@@ -242,6 +252,7 @@ impl Warden {
         for index in roll.next() {
             let replace = Event::Replace { rules: Arc::clone(rules), generation, cause: Cause::Order };
             self.tell(index, replace);
+            roll.begun(index, self.members[index].slot.newest());
         }
     }
 
@@ -256,6 +267,14 @@ impl Warden {
         let is_changed = rules.workers != self.pool.config().workers;
         self.pool.set_config(rules);
         (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
+    }
+
+    /// The number of workers that a reload brought did not come up: the rules say again what they said before.
+    fn keep_count(&mut self, count: Option<config::Workers>) {
+        if let Some(workers) = count {
+            let rules = config::Pool { workers, ..(**self.pool.config()).clone() };
+            self.pool.set_config(Arc::new(rules));
+        }
     }
 
     /// A roll has failed. Where the rules have changed, the slots that it has replaced get the old ones back.
@@ -287,21 +306,18 @@ impl Warden {
     /// What happened, for the operation that waits for it.
     fn note(&mut self, operation: &mut Operation, note: Note) {
         let (step, abandoned) = match note {
-            Note::Up { slot, generation, step } => {
-                match &mut operation.phase {
-                    Phase::Rolling { roll, generation: new, .. } if generation == *new => roll.switched(slot),
-                    Phase::Back { roll } if generation == self.generation => roll.switched(slot),
-                    _ => {}
+            Note::Up { slot, incarnation, step } => {
+                if let Phase::Rolling { roll, .. } | Phase::Back { roll } = &mut operation.phase {
+                    roll.switched(slot, incarnation);
                 }
                 (Some(step), Vec::new())
             }
-            Note::NotUp { slot, generation, why, last_lines } => {
+            Note::NotUp { slot, incarnation, why, last_lines } => {
                 let text = format!("{}: {why}", self.members[slot].name());
                 let abandoned = match &mut operation.phase {
-                    Phase::Rolling { roll, generation: new, .. } if roll.awaits(slot) && generation == *new => {
+                    Phase::Rolling { roll, .. } | Phase::Back { roll } if roll.awaits(slot, incarnation) => {
                         roll.fail(slot, text)
                     }
-                    Phase::Back { roll } if roll.awaits(slot) && generation == self.generation => roll.fail(slot, text),
                     Phase::Up { slots, .. } if slots.contains(&slot) => {
                         operation.failed.get_or_insert(text);
                         Vec::new()

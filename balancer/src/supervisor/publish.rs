@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::life::Life;
 use super::member::Member;
 use super::warden::Warden;
 use crate::mode::Acceptor;
@@ -55,24 +56,20 @@ impl Warden {
     }
 
     /// The ready ones, and those suspects that are too many to leave out: at most half of a pool, and at least one, is put
-    /// out on suspicion, since what makes more than half look sick is seldom the workers. With nobody else all suspects
-    /// are in: a suspicion is better than nobody.
+    /// out on suspicion, those first that were suspect first, since what makes more than half look sick is seldom the
+    /// workers. With nobody else all suspects are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
-        let candidates: Vec<_> = self.members.iter().filter_map(Member::candidate).collect();
-        let of = |state| candidates.iter().filter(move |(_, its)| *its == state).count();
-        let (ready, suspects) = (of(SlotState::Ready), of(SlotState::Suspect));
-        let most = ((self.desired as usize) / 2).max(1);
-        let mut out = if ready == 0 { 0 } else { suspects.min(most) };
-        let is_in = |(upstream, state): &(&Arc<Upstream>, SlotState)| match state {
-            SlotState::Ready => Some(Arc::clone(upstream)),
-            SlotState::Suspect if out > 0 => {
-                out -= 1;
-                None
-            }
-            SlotState::Suspect => Some(Arc::clone(upstream)),
-            _ => None,
+        let ready = self.members.iter().filter(|member| member.slot.state() == SlotState::Ready).count();
+        let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since);
+        let mut doubts: Vec<_> = self.members.iter().filter_map(doubted).collect();
+        doubts.sort_unstable();
+        let most = if ready == 0 { 0 } else { (self.desired as usize / 2).max(1) };
+        let spared_from = doubts.get(most).copied();
+        let is_in = |member: &&Member| match doubted(member) {
+            None => member.slot.state() == SlotState::Ready,
+            Some(since) => spared_from.is_some_and(|from| since >= from),
         };
-        candidates.iter().filter_map(is_in).collect()
+        self.members.iter().filter(is_in).filter_map(|member| member.upstream().cloned()).collect()
     }
 
     fn republish(&self, upstreams: Vec<Arc<Upstream>>) {

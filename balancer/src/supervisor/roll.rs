@@ -20,6 +20,8 @@ pub(super) struct Roll {
     surge: usize,
     pending: VecDeque<usize>,
     working: BTreeMap<usize, Stage>,
+    /// The heirs of those in work, by slot.
+    heirs: BTreeMap<usize, u64>,
     replaced: Vec<usize>,
     failed: Option<String>,
 }
@@ -29,7 +31,7 @@ impl Roll {
     pub(super) fn new(slots: impl IntoIterator<Item = usize>, surge: u32) -> Self {
         let surge = usize::try_from(surge).unwrap_or(usize::MAX).max(1);
         let pending = slots.into_iter().collect();
-        Self { surge, pending, working: BTreeMap::new(), replaced: Vec::new(), failed: None }
+        Self { surge, pending, working: BTreeMap::new(), heirs: BTreeMap::new(), replaced: Vec::new(), failed: None }
     }
 
     /// The slots whose replacement begins now.
@@ -40,9 +42,17 @@ impl Roll {
         next
     }
 
-    /// A slot's heir has taken its place.
-    pub(super) fn switched(&mut self, slot: usize) {
-        if let Some(stage @ Stage::Coming) = self.working.get_mut(&slot) {
+    /// A slot's heir is this process.
+    pub(super) fn begun(&mut self, slot: usize, heir: u64) {
+        self.heirs.insert(slot, heir);
+    }
+
+    /// A process has taken a slot's place; nothing if it is not the heir.
+    pub(super) fn switched(&mut self, slot: usize, incarnation: u64) {
+        if !self.awaits(slot, incarnation) {
+            return;
+        }
+        if let Some(stage) = self.working.get_mut(&slot) {
             *stage = Stage::Leaving;
             self.replaced.push(slot);
         }
@@ -57,15 +67,7 @@ impl Roll {
 
     /// A slot's heir did not come up: nothing more begins. Returns those whose heirs are to be given up.
     pub(super) fn fail(&mut self, slot: usize, why: String) -> Vec<usize> {
-        if self.working.get(&slot) != Some(&Stage::Coming) {
-            return Vec::new();
-        }
         self.working.remove(&slot);
-        self.stop(why)
-    }
-
-    /// Nothing more begins. Returns those whose heirs are to be given up.
-    pub(super) fn stop(&mut self, why: String) -> Vec<usize> {
         self.failed.get_or_insert(why);
         self.pending.clear();
         let coming: Vec<_> =
@@ -74,9 +76,9 @@ impl Roll {
         coming
     }
 
-    /// Whether it waits for that slot's heir.
-    pub(super) fn awaits(&self, slot: usize) -> bool {
-        self.working.get(&slot) == Some(&Stage::Coming)
+    /// Whether it waits for that process, as the slot's heir.
+    pub(super) fn awaits(&self, slot: usize, incarnation: u64) -> bool {
+        self.working.get(&slot) == Some(&Stage::Coming) && self.heirs.get(&slot) == Some(&incarnation)
     }
 
     /// Whether nothing is in work and nothing will begin.
@@ -99,21 +101,34 @@ impl Roll {
 mod tests {
     use super::*;
 
+    /// Begins what is due, each slot's heir being process 10 + slot.
+    fn begin(roll: &mut Roll) -> Vec<usize> {
+        let slots = roll.next();
+        slots.iter().for_each(|&slot| roll.begun(slot, 10 + slot as u64));
+        slots
+    }
+
+    fn switched(roll: &mut Roll, slot: usize) {
+        roll.switched(slot, 10 + slot as u64);
+    }
+
     #[test]
     fn one_slot_at_a_time_and_the_next_only_when_the_old_process_is_gone() {
         let mut roll = Roll::new(0..3, 1);
-        assert_eq!(roll.next(), [0]);
-        assert_eq!(roll.next(), [] as [usize; 0]);
+        assert_eq!(begin(&mut roll), [0]);
+        assert_eq!(begin(&mut roll), [] as [usize; 0]);
         roll.clear(0);
-        assert!(roll.awaits(0), "an earlier one has left, the heir is not there yet");
-        roll.switched(0);
-        assert_eq!(roll.next(), [] as [usize; 0], "the old one still drains");
+        assert!(roll.awaits(0, 10), "an earlier one has left, the heir is not there yet");
+        roll.switched(0, 7);
+        assert!(roll.awaits(0, 10), "another process of the slot came up, not the heir");
+        switched(&mut roll, 0);
+        assert_eq!(begin(&mut roll), [] as [usize; 0], "the old one still drains");
         roll.clear(0);
-        assert_eq!(roll.next(), [1]);
+        assert_eq!(begin(&mut roll), [1]);
         for slot in [1, 2] {
-            roll.switched(slot);
+            switched(&mut roll, slot);
             roll.clear(slot);
-            roll.next();
+            begin(&mut roll);
         }
         assert!(roll.is_over() && roll.failure().is_none());
         assert_eq!(roll.replaced(), [0, 1, 2]);
@@ -122,24 +137,23 @@ mod tests {
     #[test]
     fn surge_is_how_many_are_in_work() {
         let mut roll = Roll::new(0..5, 3);
-        assert_eq!(roll.next(), [0, 1, 2]);
-        roll.switched(1);
+        assert_eq!(begin(&mut roll), [0, 1, 2]);
+        switched(&mut roll, 1);
         roll.clear(1);
-        assert_eq!(roll.next(), [3]);
+        assert_eq!(begin(&mut roll), [3]);
     }
 
     #[test]
     fn the_first_failure_stops_it_and_what_has_switched_finishes_its_drain() {
         let mut roll = Roll::new(0..5, 3);
-        roll.next();
-        roll.switched(0);
+        begin(&mut roll);
+        switched(&mut roll, 0);
         assert_eq!(roll.fail(1, "exit code 3".into()), [2], "the other heir is given up");
         assert!(!roll.is_over(), "the old process of slot 0 drains");
-        assert_eq!(roll.next(), [] as [usize; 0]);
+        assert_eq!(begin(&mut roll), [] as [usize; 0]);
         roll.clear(0);
         assert!(roll.is_over());
         assert_eq!(roll.failure(), Some("exit code 3"));
         assert_eq!(roll.replaced(), [0]);
-        assert_eq!(roll.fail(4, "late".into()), [] as [usize; 0], "not in work");
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.
 
+mod ends;
 mod event;
 
 use std::sync::Arc;
@@ -94,6 +95,11 @@ impl Slot {
     /// Those whose place was taken, oldest first.
     pub(super) fn leaving(&self) -> &[Life] {
         &self.leaving
+    }
+
+    /// The incarnation that was started last, 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        self.last
     }
 
     /// The life of that incarnation, while it has one.
@@ -223,38 +229,6 @@ impl Slot {
             return Some(self.launch(now));
         }
         None
-    }
-
-    fn on_stop(&mut self, wish: Wish, now: Instant) -> Vec<Effect> {
-        self.wish = wish;
-        self.wait = None;
-        let mut effects = self.on_abandon(now);
-        if let Some(life) = self.current.take() {
-            effects.extend(self.let_go(life, now));
-        }
-        effects
-    }
-
-    fn on_abandon(&mut self, now: Instant) -> Vec<Effect> {
-        let heir = self.heir.take();
-        heir.and_then(|heir| self.let_go(heir.life, now)).into_iter().collect()
-    }
-
-    fn let_go(&mut self, mut life: Life, now: Instant) -> Option<Effect> {
-        if life.is_unborn() {
-            return None;
-        }
-        let effect = life.leave(now);
-        self.leaving.push(life);
-        effect
-    }
-
-    fn on_kill(&mut self) -> Vec<Effect> {
-        self.wish = Wish::Stopped;
-        self.wait = None;
-        let heir = self.heir.take().map(|heir| heir.life);
-        self.leaving.extend(heir.into_iter().chain(self.current.take()).filter(|life| !life.is_unborn()));
-        self.leaving.iter_mut().map(|life| life.kill(None)).collect()
     }
 
     fn on_replace(&mut self, rules: Arc<config::Pool>, generation: u64, cause: Cause, now: Instant) -> Vec<Effect> {

@@ -315,9 +315,8 @@ impl Warden {
             }
             Effect::Restarted(cause) => self.pool.slots()[index].restarts[cause as usize].increment(),
             Effect::Switched { from, to } => {
-                let generation = member.slot.generation();
                 let step = member.ready_step(to, from);
-                self.notes.extend(step.map(|step| Note::Up { slot: index, generation, step }));
+                self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));
             }
             Effect::HeirFailed(_) => {
                 if self.operation.is_none() {

@@ -77,6 +77,9 @@ pub(crate) struct Args {
     /// Path of the line that names the worker
     #[arg(long, default_value = "/")]
     worker_path: String,
+    /// Failures that the report describes; all are counted
+    #[arg(long, value_name = "N", default_value = "100")]
+    keep_failures: usize,
     /// So many failures of a class are no defect; repeat for other classes
     #[arg(long, value_name = "CLASS=N")]
     allow: Vec<Allowance>,
@@ -129,6 +132,7 @@ impl Args {
         plan.paths.echo.clone_from(&self.echo_path);
         plan.paths.blob.clone_from(&self.blob_path);
         plan.paths.worker.clone_from(&self.worker_path);
+        plan.keep_failures = self.keep_failures;
         Some(plan)
     }
 

@@ -7,21 +7,25 @@ mod http;
 mod kept;
 mod load;
 mod master;
+mod order;
 mod process;
 mod programs;
 mod sockets;
+mod traffic;
 
 pub(crate) use client::{Burst, burst, clients};
 pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
 pub(crate) use kept::Kept;
 pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};
+pub(crate) use order::{carried_out, order, ordering, report, says};
 pub(crate) use process::{
     Ended, Started, children, command_line, cpu_time, descriptors, environment, is_alive, kill, marked, run_to_end,
     signals, stat, status, variable,
 };
 pub(crate) use programs::{BINARY, demo_after, express, has, is_root, missing, python, python_worker, shell};
 pub(crate) use sockets::{free_address, is_listening, is_read};
+pub(crate) use traffic::{COOPERATIVE, Traffic};
 
 use std::time::Duration;
 

@@ -128,8 +128,10 @@ impl Session {
             let mut shell = Command::new("sh");
             shell.args(["-c", &command]).current_dir(master.dir()).env("PATH", &path);
             let ended = run_to_end(shell.env("ROUNDELAY_CONTROL", &master.control));
-            let said = format!("{}\n{}", ended.stdout, ended.stderr);
-            if (ended.code == Some(0)) != must_fail && is_shown(&shown, &said) {
+            // On a terminal progress comes before the answer, and an error after it.
+            let [out, err] = [&ended.stdout, &ended.stderr];
+            let is_said = is_shown(&shown, &format!("{out}\n{err}")) || is_shown(&shown, &format!("{err}\n{out}"));
+            if (ended.code == Some(0)) != must_fail && is_said {
                 return;
             }
             assert!(Instant::now() < given_up, "`{command}` must show {shown:#?}, but it said {ended:#?}");

@@ -1,19 +1,26 @@
-//! Orders against a script in the supervisors' place.
+//! Orders against a script in the place of the supervisors and the listeners.
+
+mod doors;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::admin::orders::Size;
-use crate::config::{Source, Sources};
+use crate::app::LogLevel;
+use crate::config::{self, Source, Sources};
 use crate::pool::operation::Ledger;
 use crate::stats::Verdict;
+use doors::TestDoors;
 
 /// A desk over the pools of a file, and the supervisors' side of it.
 struct Bench {
     desk: Arc<Desk>,
     asked: mpsc::UnboundedReceiver<Asking>,
     pools: Vec<Arc<Pool>>,
+    doors: Arc<TestDoors>,
+    /// Every `log.level` that was set.
+    levels: Arc<Mutex<Vec<String>>>,
     file: PathBuf,
     _place: tempfile::TempDir,
 }
@@ -30,8 +37,14 @@ impl Bench {
         let config = config::load(&sources).unwrap().config;
         let pool = |pool: &config::Pool| Arc::new(Pool::new(pool.clone(), pool.workers.resolve(4), 1, Vec::new()));
         let pools: Vec<_> = config.pools.iter().map(pool).collect();
-        let (desk, asked) = Desk::new(pools.clone(), config, Reread { sources, file: Some(file.clone()) });
-        Self { desk, asked, pools, file, _place: place }
+        let (doors, levels) = (Arc::new(TestDoors::default()), Arc::new(Mutex::default()));
+        let set = {
+            let levels: Arc<Mutex<Vec<String>>> = Arc::clone(&levels);
+            LogLevel::new(move |level| levels.lock().unwrap().push(level.to_owned()))
+        };
+        let reread = Reread { sources, file: Some(file.clone()) };
+        let (desk, asked) = Desk::new(pools.clone(), config, reread, Arc::<TestDoors>::clone(&doors), set);
+        Self { desk, asked, pools, doors, levels, file, _place: place }
     }
 
     fn write(&self, text: &str) {
@@ -56,8 +69,25 @@ impl Bench {
         self.asked.recv().await.unwrap()
     }
 
+    /// Answers the next reload of a pool as a supervisor that takes the rules.
+    async fn take_rules(&mut self) -> usize {
+        let Asking { pool, ask, reply } = self.asked().await;
+        let Ask::Reload(rules) = ask else { panic!("{ask:?}") };
+        self.pools[pool].set_config(rules);
+        reply.send(report(Verb::Reload, Ok(()), 0)).unwrap();
+        pool
+    }
+
     fn ended(&self, pool: usize, verb: Verb) -> [u64; Verdict::COUNT] {
         self.pools[pool].stats.operations[verb as usize].ended.each_ref().map(|counter| counter.get())
+    }
+}
+
+impl Desk {
+    /// A desk with nothing on it.
+    pub(in crate::app) fn idle() -> (Arc<Self>, mpsc::UnboundedReceiver<Asking>) {
+        let doors = Arc::new(TestDoors::default());
+        Self::new(Vec::new(), Config::default(), Reread::default(), doors, LogLevel::default())
     }
 }
 
@@ -177,6 +207,7 @@ async fn a_reload_brings_the_new_rules_to_one_pool_after_the_other() {
         let Ask::Reload(rules) = ask else { panic!("{ask:?}") };
         assert_eq!((pool, rules.workers), (index, config::Workers::Count(workers)));
         assert!(bench.asked.try_recv().is_err(), "the next one waits for the end of this one");
+        bench.pools[index].set_config(rules);
         reply.send(began(Verb::Reload)).unwrap();
         reply.send(report(Verb::Reload, Ok(()), 0)).unwrap();
         let Some(Told::Step { plan, .. }) = news.recv().await else { panic!("no step") };
@@ -194,7 +225,11 @@ async fn the_first_pool_that_fails_ends_the_reload_and_keeps_its_rules() {
         let mut bench = Bench::new();
         bench.write(&TWO.replace("workers = 2", "workers = 4"));
         let mut news = bench.order(reload(None));
-        bench.asked().await.reply.send(report(Verb::Reload, result, lost)).unwrap();
+        let Asking { ask, reply, .. } = bench.asked().await;
+        if let (Ask::Reload(rules), true) = (ask, has_new_rules) {
+            bench.pools[0].set_config(rules);
+        }
+        reply.send(report(Verb::Reload, result, lost)).unwrap();
         assert!(matches!(news.recv().await, Some(Told::Report { .. })));
         let Some(Told::Refused(refused)) = news.recv().await else { panic!("the other is not told of") };
         assert_eq!(refused.pool.as_deref(), Some("jobs"));
@@ -231,20 +266,19 @@ async fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_said() {
 #[tokio::test]
 async fn what_only_a_new_master_can_take_is_refused_by_name() {
     let mut bench = Bench::new();
-    bench.write(&format!(
-        "{}\n[log]\nlevel = \"debug\"\n",
-        TWO.replace(":8002", ":8003").replace("workers = 2", "workers = 4")
-    ));
+    let text = TWO.replace(":8002", ":8003\"\nbacklog = 7\nmode = \"shared").replace("workers = 2", "workers = 4");
+    bench.write(&format!("{text}\n[log]\nformat = \"json\"\nlevel = \"debug\"\n"));
     let refused = bench.refused(reload(None)).await;
     assert_eq!(refused.kind, RefusedKind::Refused);
-    let lines: Vec<&str> = refused.why.lines().collect();
-    assert_eq!(lines[0], "log.level: \"info\" -> \"debug\" needs a restart of the master");
-    assert!(lines[1].starts_with("pool.jobs.listen: ") && lines[1].contains("8003"), "{lines:?}");
-    assert_eq!(lines.len(), 2);
+    let keys: Vec<_> = refused.why.lines().filter_map(|line| line.split_once(": ")).collect();
+    assert_eq!(keys[0], ("log.format", "\"auto\" -> \"json\" needs a restart of the master"));
+    let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["log.format", "pool.jobs.backlog", "pool.jobs.mode"]);
+    assert_eq!((bench.doors.said(), bench.levels.lock().unwrap().len()), (Vec::new(), 0), "nothing was touched");
 
     // A reload of one pool is not held up by what concerns another one, or by a pool that is new.
     let third = "[pool.third]\ncommand = [\"z\"]\nlisten = \":8004\"\n";
-    bench.write(&(TWO.replace(":8002", ":8003") + third));
+    bench.write(&(TWO.replace("workers = 3", "backlog = 7") + third));
     assert!(bench.refused(reload(None)).await.why.contains("pool.third: no pool -> a pool"));
     let _news = bench.order(reload(Some("api")));
     assert!(matches!(bench.asked().await, Asking { pool: 0, ask: Ask::Reload(_), .. }));

@@ -104,7 +104,6 @@ impl Connection {
     fn turn_round(&mut self, far: OwnedFd) {
         let family = self.upstream.as_ref().map(Stream::family);
         self.upstream = family.and_then(|family| Stream::register(far, family).ok());
-        self.lease = None;
         self.place.belongs_to(None);
         self.place.due_in(PATIENCE);
         self.recovering = Some(Box::new(Recovering::Reading(Vec::new())));
@@ -136,6 +135,8 @@ impl Connection {
         self.relay.take_back(sent, preface);
         self.is_counted = false;
         pool.stats.recovered.increment();
+        // Only now: when the last lease on the dead worker is gone, what became of its connections is counted.
+        self.lease = None;
         self.search = None;
         self.stage = Stage::Searching;
     }

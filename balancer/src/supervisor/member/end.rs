@@ -13,6 +13,7 @@ use super::{Duration, ExitStatus, Member};
 use crate::os::child::Exit;
 use crate::pool::operation::Step;
 use crate::rotation::Standing;
+use crate::stats::Restart as Cause;
 
 /// How long after an exit its last words are waited for: a grandchild may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -35,8 +36,10 @@ impl Member {
             }
             self.last_start_failed = false;
         }
-        if !process.was_ready {
-            self.stillborn.push((incarnation, process.generation));
+        // Of what was late it has been told, and of what was given up nobody waits to hear.
+        let is_late = self.slot.life(incarnation).is_some_and(|life| life.fault == Some(Cause::NeverReady));
+        if !process.was_ready && !is_asked && !is_late {
+            self.stillborn.push((incarnation, what.clone()));
         }
         let code = exit.map_or(-1, Exit::code);
         self.stats.last_exit.set(i64::from(code));
@@ -88,14 +91,14 @@ impl Member {
 
     /// What a process last wrote. A note if it never was in rotation.
     pub(in crate::supervisor) fn last_words(&mut self, incarnation: u64, lines: Arc<[String]>) -> Option<Note> {
-        let (of, exit) = self.last_exit.as_mut()?;
-        let what = exit.what.clone();
-        if *of == incarnation {
+        if let Some((of, exit)) = &mut self.last_exit
+            && *of == incarnation
+        {
             exit.last_lines = Arc::clone(&lines);
         }
         let at = self.stillborn.iter().position(|(stillborn, _)| *stillborn == incarnation)?;
-        let (_, generation) = self.stillborn.swap_remove(at);
-        Some(Note::NotUp { slot: self.id.index(), generation, why: what, last_lines: lines })
+        let (_, why) = self.stillborn.swap_remove(at);
+        Some(Note::NotUp { slot: self.id.index(), incarnation, why, last_lines: lines })
     }
 
     /// What is to be told of one that was not ready in time, while it is being ended.
@@ -106,7 +109,7 @@ impl Member {
         if let Some(look) = &process.last_look {
             why = format!("{why}: {look}");
         }
-        Some(Note::NotUp { slot: self.id.index(), generation: process.generation, why, last_lines })
+        Some(Note::NotUp { slot: self.id.index(), incarnation, why, last_lines })
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Member {
     processes: Processes,
     /// Ended processes whose connections are not all counted yet.
     uncounted: usize,
-    /// Ended before they were ever in rotation, by incarnation, with their generation: their last words will tell why.
-    stillborn: Vec<(u64, u64)>,
+    /// Ended before they were ever in rotation, and how: their last words are still to come.
+    stillborn: Vec<(u64, String)>,
     state: SlotState,
     since: SystemTime,
     starts: u64,
@@ -103,9 +103,9 @@ impl Member {
         self.present()?.pid
     }
 
-    /// The upstream that may be in rotation, with its state.
-    pub(super) fn candidate(&self) -> Option<(&Arc<Upstream>, SlotState)> {
-        Some((&self.present()?.upstream, self.slot.state()))
+    /// The upstream of the present process.
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        Some(&self.present()?.upstream)
     }
 
     /// All its upstreams, of processes that come and go too.

@@ -123,7 +123,7 @@ impl Member {
         let endpoint =
             if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
         if is_starting {
-            let told = elsewhere::explain_not_ready(endpoint, addresses, &self.context.pool.listening);
+            let told = elsewhere::explain_not_ready(endpoint, addresses, &self.context.pool.listening());
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);

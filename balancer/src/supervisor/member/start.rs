@@ -132,7 +132,6 @@ impl Member {
     pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
         let life = self.slot.life(incarnation);
         let program = life.map(|life| life.rules.program.to_string()).unwrap_or_default();
-        let generation = life.map_or(0, |life| life.generation);
         let what = format!("cannot start `{program}`: {error}: {}", error.source);
         tracing::error!(worker = %self.name(), "{what}");
         self.last_start_failed = true;
@@ -145,9 +144,9 @@ impl Member {
                 self.exited(incarnation, None);
             }
             None => {
-                self.last_exit = Some((incarnation, ExitStatus::new(what, -1)));
+                self.last_exit = Some((incarnation, ExitStatus::new(what.clone(), -1)));
                 self.stats.last_exit.set(-1);
-                self.stillborn.push((incarnation, generation));
+                self.stillborn.push((incarnation, what));
                 self.reporter(incarnation)(News::LastWords(Arc::default()));
             }
         }

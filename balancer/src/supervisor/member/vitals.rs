@@ -50,6 +50,16 @@ struct Suspicion {
     idle: Option<(Instant, f64)>,
 }
 
+/// How a process seems from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seems {
+    Well,
+    /// It takes no connection and says nothing.
+    Stuck,
+    /// It was asked and said nothing, or all of it is stopped.
+    Mute,
+}
+
 impl Vitals {
     /// Its accept queue has `length` connections, and it has written `written` bytes so far. Says what changed.
     fn queue_seen(&mut self, length: u32, written: u64, now: Instant) -> Option<Sign> {
@@ -74,9 +84,12 @@ impl Vitals {
         self.last_beat.filter(|_| is_watched).map(|last| last + rules.heartbeat)
     }
 
-    /// Its group has used this much CPU time while it seems hung, or it does not seem so. True if it is hung for sure.
-    fn usage_seen(&mut self, seems_hung: bool, cpu_seconds: f64, rules: &Health, now: Instant) -> bool {
-        if !seems_hung {
+    /// Its group has used this much CPU time, while it seemed so. True if it is hung for sure.
+    ///
+    /// A queue that does not move is not enough to be sure soon: a program that serves one client at a time may wait for
+    /// its database as long. But one that was asked and says nothing, or that somebody has stopped, does nothing at all.
+    fn usage_seen(&mut self, seems: Seems, cpu_seconds: f64, rules: &Health, now: Instant) -> bool {
+        if seems == Seems::Well {
             self.suspicion = None;
             return false;
         }
@@ -87,7 +100,10 @@ impl Vitals {
         if cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02) {
             suspicion.idle = None;
         }
-        let is_idle = suspicion.idle.is_some() && !rules.hang_timeout.is_zero() && idle_for >= rules.hang_timeout;
+        let is_idle = seems == Seems::Mute
+            && suspicion.idle.is_some()
+            && !rules.hang_timeout.is_zero()
+            && idle_for >= rules.hang_timeout;
         let is_busy = !rules.busy_timeout.is_zero() && now - suspicion.since >= rules.busy_timeout;
         is_idle || is_busy
     }
@@ -153,12 +169,18 @@ impl Member {
 
     /// What process groups use: of the present process, whether it is hung for sure, or too big.
     pub(in crate::supervisor) fn usage_seen(&mut self, usage: &inspect::Usage, now: Instant) -> Option<Event> {
-        let seems_hung = self.slot.current()?.seems_hung();
+        let life = self.slot.current()?;
+        let is_stopped = usage.processes > 0 && usage.stopped == usage.processes;
+        let seems = match (life.seems_hung(), life.is_mute() || is_stopped) {
+            (false, _) => Seems::Well,
+            (true, false) => Seems::Stuck,
+            (true, true) => Seems::Mute,
+        };
         let incarnation = self.slot.current()?.incarnation;
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
         process.vitals.memory = Some(usage.resident_bytes);
-        if !process.vitals.usage_seen(seems_hung, usage.cpu_seconds, &process.rules.health, now) {
+        if !process.vitals.usage_seen(seems, usage.cpu_seconds, &process.rules.health, now) {
             return None;
         }
         process.vitals.suspicion = None;
@@ -204,10 +226,10 @@ mod tests {
     }
 
     /// For how long a process that seems hung is left alone, using that share of a CPU.
-    fn patience(share: f64) -> Duration {
+    fn patience(seems: Seems, share: f64) -> Duration {
         let (mut vitals, begun, rules) = (Vitals::default(), Instant::now(), Health::default());
         let mut now = begun;
-        while !vitals.usage_seen(true, (now - begun).as_secs_f64() * share, &rules, now) {
+        while !vitals.usage_seen(seems, (now - begun).as_secs_f64() * share, &rules, now) {
             now += STEP;
             assert!(now - begun < Duration::from_secs(60), "never");
         }
@@ -217,17 +239,18 @@ mod tests {
     #[test]
     fn doing_nothing_confirms_a_hang_soon_and_computing_only_after_long() {
         let rules = Health::default();
-        assert_eq!(patience(0.0), rules.hang_timeout);
-        assert_eq!(patience(0.01), rules.hang_timeout, "timers");
-        assert_eq!(patience(1.0), rules.busy_timeout);
-        assert_eq!(patience(0.2), rules.busy_timeout);
+        assert_eq!(patience(Seems::Mute, 0.0), rules.hang_timeout);
+        assert_eq!(patience(Seems::Mute, 0.01), rules.hang_timeout, "timers");
+        assert_eq!(patience(Seems::Mute, 1.0), rules.busy_timeout);
+        assert_eq!(patience(Seems::Mute, 0.2), rules.busy_timeout);
+        assert_eq!(patience(Seems::Stuck, 0.0), rules.busy_timeout, "it may wait for something, one client at a time");
     }
 
     #[test]
     fn a_suspicion_that_ends_is_forgotten() {
         let (mut vitals, now, rules) = (Vitals::default(), Instant::now(), Health::default());
-        assert!(!vitals.usage_seen(true, 0.0, &rules, now));
-        assert!(!vitals.usage_seen(false, 0.0, &rules, now + STEP));
-        assert!(!vitals.usage_seen(true, 0.0, &rules, now + rules.hang_timeout));
+        assert!(!vitals.usage_seen(Seems::Mute, 0.0, &rules, now));
+        assert!(!vitals.usage_seen(Seems::Well, 0.0, &rules, now + STEP));
+        assert!(!vitals.usage_seen(Seems::Mute, 0.0, &rules, now + rules.hang_timeout));
     }
 }

@@ -1,0 +1,169 @@
+//! The public listeners of a running master: a reload opens some and closes others.
+//!
+//! What is new is bound before anything else happens, so that an address that is taken refuses the whole reload. It is
+//! served once the new rules are; until then its clients wait in its queue.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::listen;
+use crate::config::{self, Address};
+use crate::dispatch::DataThreads;
+use crate::failure::Failure;
+use crate::net::listeners::{Listener, is_v6_only};
+use crate::pool::Pool;
+
+/// The public listeners of the pools, as the desk needs them: the data threads, or a test's double.
+pub(super) trait Doors: Send + Sync {
+    /// Binds what the rules list and this pool, by its number, does not listen on yet. Nothing is accepted there before
+    /// [`Opened::enter`]. Reads `/proc` where an address is taken: not for a thread that must not wait.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be had, and who has it; what was bound before it is closed.
+    fn open(self: Arc<Self>, pool: usize, rules: &config::Pool) -> Result<Box<dyn Opened>, Failure>;
+
+    /// Takes over the `max-connections` of the rules by which the pool runs.
+    fn relimit(&self, pool: usize);
+}
+
+/// Listeners that a pool is to have from now on; those that are new are closed when it is dropped.
+pub(super) trait Opened: Send {
+    /// Accepts on what is new, and empties and closes what the pool is not to have any more.
+    ///
+    /// # Errors
+    ///
+    /// Which address cannot be accepted on, and why. The old ones are all kept then; the next reload tries again.
+    fn enter(self: Box<Self>) -> Result<Closing, String>;
+}
+
+/// Resolves when the listeners that went are closed; it need not be awaited.
+pub(super) type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The pools' listeners on the data threads.
+pub(super) struct PublicDoors {
+    data: Arc<DataThreads>,
+    pools: Vec<(Arc<Pool>, Mutex<Vec<Door>>)>,
+}
+
+/// One public address.
+#[derive(Clone, Debug)]
+struct Door {
+    /// As it was configured; port 0 is any.
+    said: Address,
+    bound: Address,
+    is_v6_only: bool,
+}
+
+impl PublicDoors {
+    /// Of these pools, which listen on what they are configured to. They have the same numbers on the data threads.
+    pub(super) fn new(data: Arc<DataThreads>, pools: &[Arc<Pool>]) -> Arc<Self> {
+        let of_pool = |pool: &Arc<Pool>| {
+            let said = doors(&pool.config().listen);
+            let listening = pool.listening();
+            let doors = std::iter::zip(said, listening.iter()).map(|(door, bound)| door.bound_to(bound));
+            (Arc::clone(pool), Mutex::new(doors.collect()))
+        };
+        Arc::new(Self { data, pools: pools.iter().map(of_pool).collect() })
+    }
+
+    fn doors(&self, pool: usize) -> MutexGuard<'_, Vec<Door>> {
+        self.pools[pool].1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Door {
+    fn bound_to(self, bound: &Address) -> Self {
+        Self { bound: bound.clone(), ..self }
+    }
+
+    /// Whether a socket that was bound for one would do for the other.
+    fn is_same(&self, other: &Door) -> bool {
+        (&self.said, self.is_v6_only) == (&other.said, other.is_v6_only)
+    }
+}
+
+/// The doors of a configured list, not bound yet.
+fn doors(listen: &[Address]) -> Vec<Door> {
+    let door = |said: &Address| Door { said: said.clone(), bound: said.clone(), is_v6_only: is_v6_only(said, listen) };
+    listen.iter().map(door).collect()
+}
+
+/// Takes each of `wanted` from `open` if it is there: a door that stays, or one to be opened, in the order of `wanted`. What
+/// is left in `open` goes. Pure. An address that is listed twice (port 0) counts twice.
+fn match_up(open: &mut Vec<Door>, wanted: Vec<Door>) -> Vec<Result<Door, Door>> {
+    let find = |door: Door| match open.iter().position(|one| one.is_same(&door)) {
+        Some(at) => Ok(open.remove(at)),
+        None => Err(door),
+    };
+    wanted.into_iter().map(find).collect()
+}
+
+impl Doors for PublicDoors {
+    fn open(self: Arc<Self>, pool: usize, rules: &config::Pool) -> Result<Box<dyn Opened>, Failure> {
+        let mut gone = self.doors(pool).clone();
+        let bind = |door: Result<Door, Door>| match door {
+            Ok(stays) => Ok((stays, None)),
+            Err(new) => {
+                let listener = listen::at_reload(&new.said, rules)?;
+                Ok((new.bound_to(listener.address()), Some(listener)))
+            }
+        };
+        let doors = match_up(&mut gone, doors(&rules.listen)).into_iter().map(bind);
+        let doors = doors.collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Box::new(Turnover { owner: self, pool, doors, gone }))
+    }
+
+    fn relimit(&self, pool: usize) {
+        self.data.relimit(pool);
+    }
+}
+
+/// What becomes of a pool's listeners.
+struct Turnover {
+    owner: Arc<PublicDoors>,
+    pool: usize,
+    /// Those it is to have, in the order of the configuration; with its socket what is new.
+    doors: Vec<(Door, Option<Listener>)>,
+    gone: Vec<Door>,
+}
+
+impl Opened for Turnover {
+    fn enter(self: Box<Self>) -> Result<Closing, String> {
+        let Self { owner, pool: index, doors, gone } = *self;
+        let (data, (pool, _)) = (&owner.data, &owner.pools[index]);
+        let (mut open, mut failed) = (Vec::new(), Vec::new());
+        for (door, listener) in doors {
+            match listener.map(|listener| data.listen(index, listener)) {
+                None => {}
+                Some(Ok(())) => tracing::info!(pool = pool.name, address = %door.bound, "listens on a new address"),
+                Some(Err(error)) => {
+                    failed.push(format!("cannot accept on {}: {error}", door.bound));
+                    continue;
+                }
+            }
+            open.push(door);
+        }
+        let has_failed = !failed.is_empty();
+        let stays = if has_failed { gone.as_slice() } else { &[] };
+        open.extend_from_slice(stays);
+        pool.set_listening(open.iter().map(|door| door.bound.clone()).collect());
+        *owner.doors(index) = open;
+        if has_failed {
+            return Err(failed.join("; "));
+        }
+        let close = |door: &Door| {
+            tracing::info!(pool = pool.name, address = %door.bound, "listens no more: who waits there is served");
+            data.unlisten(index, &door.bound)
+        };
+        let closing: Vec<_> = gone.iter().filter_map(close).collect();
+        Ok(Box::pin(async move {
+            for closed in closing {
+                closed.await;
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

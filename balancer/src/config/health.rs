@@ -1,0 +1,59 @@
+//! How a worker's health is judged.
+
+use std::time::Duration;
+
+/// Health checks of ready workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// What is asked. Default `tcp`.
+    pub probe: Probe,
+    /// Between checks, ±10 %. Default 1 s.
+    pub interval: Duration,
+    /// Between checks after a first failure. Default 200 ms.
+    pub fast_interval: Duration,
+    /// For one check. Default 1 s.
+    pub timeout: Duration,
+    /// Failures in a row that take a worker out of rotation. Default 3.
+    pub fall: u32,
+    /// Successes in a row that bring it back. Default 2.
+    pub rise: u32,
+    /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
+    /// for as long. Default 1 s; 0 off.
+    pub heartbeat: Duration,
+    /// A worker that was asked and says nothing, or is stopped, and uses no CPU time for this long is killed and replaced.
+    /// Default 3 s; 0 never.
+    pub hang_timeout: Duration,
+    /// The same for one that computes all the time, or that only leaves its accept queue waiting: it may serve one client
+    /// at a time. Default 30 s; 0 never.
+    pub busy_timeout: Duration,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing: a running worker is a healthy one.
+    None,
+    /// That the endpoint accepts a connection.
+    Tcp,
+    /// That `GET` of this path answers 200 to 399.
+    Http {
+        /// Absolute path, such as `/health`.
+        path: String,
+    },
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            probe: Probe::Tcp,
+            interval: Duration::from_secs(1),
+            fast_interval: Duration::from_millis(200),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 2,
+            heartbeat: Duration::from_secs(1),
+            hang_timeout: Duration::from_secs(3),
+            busy_timeout: Duration::from_secs(30),
+        }
+    }
+}

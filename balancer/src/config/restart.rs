@@ -1,0 +1,42 @@
+//! How a worker that ended is started again.
+
+use std::time::Duration;
+
+/// How a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`, ±20 %.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// The first wait. Default 100 ms.
+    pub backoff: Duration,
+    /// The longest wait. Default 30 s.
+    pub backoff_max: Duration,
+    /// Ready for this long, a worker's next exit is a first one again. Default 10 s.
+    pub reset_after: Duration,
+    /// More exits than this within `window` put the slot into state `failed`. Default 10.
+    pub budget: u32,
+    /// Default 60 s.
+    pub window: Duration,
+    /// What a failed slot does to the master. Default `never`.
+    pub give_up: GiveUp,
+}
+
+/// What a slot in state `failed` does to the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// Nothing: it is tried again at the longest backoff, for ever.
+    Never,
+    /// The master stops with exit code 1, for containers whose orchestrator decides.
+    Exit,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            backoff: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(30),
+            reset_after: Duration::from_secs(10),
+            budget: 10,
+            window: Duration::from_secs(60),
+            give_up: GiveUp::Never,
+        }
+    }
+}

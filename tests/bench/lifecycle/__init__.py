@@ -1,0 +1,12 @@
+"""The parts of `lifecycle.py`, from the lowest up.
+
+| module | what it is |
+|---|---|
+| `processes` | what the kernel says of processes; how they are ended |
+| `load` | the checker as load, its report, the rate that a target sustains |
+| `master` | a roundelay master of its own: its file, its log, orders, counters |
+| `peers` | the same Node app behind pm2, Node's cluster and roundelay |
+| `run` | one run: options, seed, folder, rates |
+| `row` | what one scene has found, and the table |
+| `orders`, `faults`, `bystanders` | the scenes: reloads; kills, hangs and crashes; churn and the peers |
+"""

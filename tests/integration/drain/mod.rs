@@ -1,0 +1,152 @@
+//! A worker that leaves finishes what it has. Each step of its drain has a reason, and each reason a test here.
+
+mod deadline;
+
+use std::net::TcpStream;
+
+use crate::kit::{
+    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ordering, python, read_answer, report, says,
+    send_get, shell, wait_until,
+};
+
+/// One worker of `worker.py` by these rules of its pool, if there is a Python.
+fn python_worker(workers: &str, rules: &[&str], flags: &[&str]) -> Option<Master> {
+    let rules: Vec<_> = rules.iter().map(|rule| format!("pool.app.{rule}")).collect();
+    let sets: Vec<_> = rules.iter().flat_map(|rule| ["--set", rule.as_str()]).collect();
+    let command = [&[python()?, "-c", include_str!("worker.py")], flags].concat();
+    Some(Setup::app(&[&["-i", workers], &sets[..]].concat(), &command).start_ready())
+}
+
+/// Pauses the one worker; `count` requests that wait in its queue.
+#[track_caller]
+fn queued(master: &Master, count: usize) -> Vec<TcpStream> {
+    master.touch("pause");
+    wait_until("the worker to pause", || master.dir().join("paused").exists());
+    let waiting: Vec<_> = (0..count).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    wait_until("all to wait in its queue", || master.worker(0).active == Some(count as u64));
+    waiting
+}
+
+/// Waits until another process has the place of `old`, which still drains.
+#[track_caller]
+fn wait_heir(master: &Master, old: u32) {
+    wait_until("an heir in its place", || {
+        let worker = master.worker(0);
+        let drains = worker.others.iter().any(|other| other.pid == Some(old) && other.state == "draining");
+        worker.state == "ready" && worker.pid != Some(old) && drains
+    });
+}
+
+#[test]
+fn a_worker_that_was_told_to_end_is_given_no_connection() {
+    let Some(master) = python_worker("2", &["drain=signal"], &["--lingers"]) else { return };
+    let traffic = Traffic::start(&master, "one-shot");
+    for _ in 0..2 {
+        carried_out(&master, &["reload"]);
+    }
+    traffic.flows();
+    traffic.lost_nothing();
+}
+
+#[test]
+fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_are_all_served() {
+    let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
+    let old = master.pids()[0];
+    let waiting = queued(&master, 40);
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_heir(&master, old);
+    assert!(read_answer(send_get(master.address(), "/").unwrap()).is_ok(), "the heir serves");
+    assert!(is_alive(old));
+    master.remove("pause");
+    for client in waiting {
+        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {old}\n"));
+    }
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!((connections.moved, connections.cut, connections.refused), (0, 0, 0), "{connections:?}");
+}
+
+#[test]
+fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
+    for drain in ["auto", "quiet", "signal"] {
+        let Some(master) = python_worker("1", &[&format!("drain={drain}")], &[]) else { return };
+        let old = master.pids()[0];
+        let client = send_get(master.address(), "/slow/1000").unwrap();
+        wait_until("the request to be under way", || master.worker(0).active == Some(1));
+        let reload = ordering(&master, &["reload"]);
+        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {old}\n"), "drain = {drain}");
+        says(&reload.join().unwrap(), 0, &["drained 1 connection"]);
+        let is_noticed = master.log().contains("does not catch the stop signal");
+        assert_eq!(is_noticed, drain == "signal", "{}", master.log());
+    }
+}
+
+#[test]
+fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
+    let Some(master) = python_worker("1", &["drain=quiet", "drain-timeout=2m"], &[]) else { return };
+    let old = master.pids()[0];
+    let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
+    for kept in [&mut idle, &mut busy] {
+        assert_eq!(kept.get("/").body, format!("python/0 {old}\n"));
+    }
+    busy.send("GET /slow/4000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_heir(&master, old);
+    assert_eq!(idle.rest(), "", "an orderly end");
+    assert!(is_alive(old) && !reload.is_finished(), "the other one lives");
+    assert_eq!(busy.answer().body, format!("python/0 {old}\n"));
+    assert_eq!(busy.rest(), "", "idle now");
+    let connections = report(&reload.join().unwrap()).connections.unwrap();
+    assert_eq!((connections.served, connections.closed, connections.cut), (0, 2, 0), "{connections:?}");
+}
+
+#[test]
+fn a_closed_drain_waits_until_clients_leave_by_themselves() {
+    let Some(master) = python_worker("1", &["drain=closed", "drain-timeout=2m"], &[]) else { return };
+    let old = master.pids()[0];
+    let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
+    idle.get("/");
+    busy.get("/");
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_heir(&master, old);
+    // As long as that one takes the first is silent: longer than the second that ends a quiet one.
+    assert_eq!(busy.get("/slow/2500").body, format!("python/0 {old}\n"));
+    assert_eq!(idle.get("/").body, format!("python/0 {old}\n"), "still there, and still on the old one");
+    assert!(!reload.is_finished());
+    drop((idle, busy));
+    let connections = report(&reload.join().unwrap()).connections.unwrap();
+    assert_eq!((connections.served, connections.closed, connections.cut), (2, 0, 0), "{connections:?}");
+}
+
+#[test]
+fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group_with_it() {
+    let script = demo_after("trap '' TERM\nsleep 600 &");
+    let setup = Setup::app(&["-i", "2", "--set", "pool.app.kill-timeout=300ms"], &shell(&script));
+    let master = setup.env("DEMO_IGNORE_TERM", "1").start_ready();
+    let (old, grandchildren) = (master.pids(), master.sleepers());
+    assert_eq!(grandchildren.len(), 2);
+    let ended = crate::kit::order(&master, &["reload"]);
+    says(&ended, 0, &["KILL"]);
+    assert!(master.log().contains("did not end within kill-timeout: killing its process group"), "{}", master.log());
+    wait_until("all of the old ones to be gone", || old.iter().chain(&grandchildren).all(|&pid| !is_alive(pid)));
+    assert_eq!(master.sleepers().len(), 2, "those of the new ones");
+}
+
+#[test]
+fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_heir() {
+    let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
+    let old = master.pids()[0];
+    let waiting = queued(&master, 20);
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_heir(&master, old);
+    kill(i64::from(old), "KILL");
+    let heir = master.pids()[0];
+    for client in waiting {
+        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {heir}\n"));
+    }
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!((connections.moved, connections.cut), (20, 0), "{connections:?}");
+}

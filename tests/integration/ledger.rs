@@ -1,0 +1,82 @@
+//! The ledger of an operation adds up.
+
+use roundelay::admin::view::Connections;
+
+use crate::kit::{
+    Ended, Master, Setup, Traffic, burst, carried_out, clients, demo_after, get, ordering, read_answer, report,
+    send_get, shell, wait_until,
+};
+
+/// A pool of two, to which more workers are added only when the file `go` exists.
+fn pool() -> Master {
+    let script = demo_after("test $ROUNDELAY_WORKER -lt 2 || until test -e go; do sleep 0.02; done");
+    Setup::app(&["-i", "2"], &shell(&script)).start_ready()
+}
+
+/// Scales to three; `meanwhile` happens while that goes on, and ends before it does.
+#[track_caller]
+fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
+    let scale = ordering(master, &["scale", "app", "3", "--json"]);
+    wait_until("it to be under way", || master.pool().operation.as_deref() == Some("scale"));
+    meanwhile();
+    wait_until("nothing to be open", || master.pool().active == Some(0));
+    master.touch("go");
+    scale.join().unwrap()
+}
+
+fn ended(connections: Connections) -> u64 {
+    connections.served + connections.closed + connections.refused + connections.cut
+}
+
+#[test]
+fn where_nothing_is_open_at_its_two_ends_all_that_was_accepted_is_accounted_for() {
+    let master = pool();
+    let order = during_a_scale(&master, || assert_eq!(burst(master.address(), "/", 200).failed, [""; 0]));
+    let connections = report(&order).connections.unwrap();
+    let all = Connections { accepted: 200, served: 200, moved: 0, closed: 0, refused: 0, cut: 0 };
+    assert_eq!((order.code, connections), (Some(0), all));
+}
+
+#[test]
+fn a_worker_that_is_killed_meanwhile_is_no_loss_of_the_operation_but_its_connections_are_not_called_served() {
+    let master = pool();
+    let order = during_a_scale(&master, || {
+        let address = master.address();
+        let slow: Vec<_> = (0..6).map(|_| send_get(address, "/slow/4000").unwrap()).collect();
+        wait_until("them to be under way", || master.workers()[..2].iter().all(|one| one.active == Some(3)));
+        let dead = master.kill_worker(0);
+        wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != dead));
+        master.wait_state(0, "ready");
+        let answers = clients(4, 100, |_| get(address, "/"));
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let broken = slow.into_iter().map(read_answer).filter(Result::is_err).count();
+        assert_eq!(broken, 3);
+    });
+    let connections = report(&order).connections.unwrap();
+    assert_eq!((connections.accepted, connections.refused, connections.cut), (106, 0, 0), "{connections:?}");
+    assert_eq!(connections.accepted - ended(connections), 3, "those of the killed one: {connections:?}");
+    assert_eq!(order.code, Some(0), "{order:?}");
+}
+
+#[test]
+fn under_load_it_never_says_more_than_was_open_or_came() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let traffic = Traffic::start(&master, "one-shot=30,keep-alive=20,upload=1");
+    for order in [&["reload"][..], &["scale", "demo", "3"], &["restart", "demo/0"], &["scale", "demo", "2"]] {
+        let before = master.pool();
+        let report = carried_out(&master, order);
+        let connections = report.connections.unwrap();
+        let at_most = master.pool().accepted.unwrap() - before.accepted.unwrap();
+        assert!(connections.accepted <= at_most, "{connections:?}");
+        let was_open = before.active.unwrap().unsigned_abs();
+        // What came between our look and its beginning was open then, too.
+        let since = at_most - connections.accepted;
+        assert!(ended(connections) <= connections.accepted + was_open + since, "{order:?}: {connections:?}");
+    }
+    traffic.lost_nothing();
+    // With everybody gone each connection that was accepted has had one end.
+    wait_until("nothing to be open", || master.pool().active == Some(0));
+    let closes = master.metric("roundelay_connection_closes_total", &[]);
+    let unassigned = master.metric("roundelay_connections_unassigned_total", &[]);
+    assert_eq!(master.pool().accepted.unwrap() as f64, closes + unassigned);
+}

@@ -1,0 +1,160 @@
+//! What else happens amid a reload: another order, a signal, a death.
+
+use crate::kit::{
+    COOPERATIVE, Ended, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, order, ordering, says, shell,
+    wait_for, wait_until,
+};
+
+/// Two demo workers, whose heirs start only while the file `go` exists.
+fn slow_heirs() -> Setup {
+    let script = demo_after("test $ROUNDELAY_GENERATION = 1 || until test -e go; do sleep 0.02; done");
+    Setup::app(&["-i", "2"], &shell(&script))
+}
+
+/// Begins a reload and waits until the heir of the first slot is there, which gets no further without `go`.
+#[track_caller]
+fn begin(master: &Master) -> (std::thread::JoinHandle<Ended>, u32) {
+    let reload = ordering(master, &["reload", "--json"]);
+    let heir = wait_for("an heir", || master.worker(0).others.first().and_then(|heir| heir.pid));
+    (reload, heir)
+}
+
+#[test]
+fn a_second_order_is_refused_and_told_of_the_first() {
+    let master = slow_heirs().start_ready();
+    let (reload, _) = begin(&master);
+    assert_eq!(master.pool().operation.as_deref(), Some("reload"));
+    for second in [
+        &["reload"][..],
+        &["reload", "app"],
+        &["scale", "app", "3"],
+        &["restart", "app/1"],
+        &["stop", "app"],
+        &["start", "app"],
+    ] {
+        says(&order(&master, second), 6, &["app", "reload is under way"]);
+    }
+    assert_eq!(master.pool().workers_desired, 2);
+    master.touch("go");
+    assert_eq!(reload.join().unwrap().code, Some(0));
+    assert_eq!(master.pool().operation, None);
+    carried_out(&master, &["scale", "app", "3"]);
+}
+
+#[test]
+fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
+    let master = slow_heirs().start_ready();
+    says(&order(&master, &["reload", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
+    says(&order(&master, &["reload"]), 6, &["reload is under way"]);
+    master.touch("go");
+    wait_until("the reload to be over", || master.pool().operation.is_none());
+    assert_eq!(
+        master.pool().last_report.map(|report| (report.result, report.generation)),
+        Some(("done".to_owned(), 2))
+    );
+}
+
+#[test]
+fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
+    let mut master = slow_heirs().start_ready();
+    let traffic = Traffic::start(&master, "one-shot");
+    let slow = crate::kit::send_get(master.address(), "/slow/500").unwrap();
+    let (reload, heir) = begin(&master);
+    // Who comes after the listeners are closed is refused, and rightly: the load ends first.
+    traffic.lost_nothing();
+    master.signal("TERM");
+    assert_eq!(crate::kit::read_answer(slow).unwrap().body, "waited 500 ms\n");
+    assert_eq!(master.wait_end().code(), Some(0));
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(1), "it was not carried out: {ended:?}");
+    assert!(!is_alive(heir));
+    master.wait_no_family();
+}
+
+#[test]
+fn sighup_reloads_and_the_log_says_so() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    let pids = master.pids();
+    for generation in 2..=3 {
+        master.signal("HUP");
+        wait_until("the reload to be over", || {
+            master.pool().last_report.is_some_and(|report| report.generation == generation)
+        });
+    }
+    traffic.lost_nothing();
+    assert!(master.pids().iter().all(|pid| !pids.contains(pid)));
+    let log = master.log();
+    assert!(log.contains("SIGHUP") && log.contains("reload"), "{log}");
+}
+
+/// Kills amid a reload, before the heir of the first slot has started; the reload then goes on to a good end.
+#[track_caller]
+fn is_survived(kill_one: impl Fn(&Master)) {
+    let mut master = slow_heirs().start_ready();
+    let traffic = Traffic::start(&master, "one-shot");
+    let (reload, _) = begin(&master);
+    kill_one(&master);
+    master.touch("go");
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    master.wait_all_ready();
+    assert!(master.workers().iter().all(|worker| worker.generation == 2), "{:?}", master.workers());
+    traffic.flows();
+    let record = traffic.stop();
+    assert!(record.failed_total() <= 8, "only what was in flight on who was killed: {:?}", record.failures());
+}
+
+#[test]
+fn a_worker_that_is_killed_while_its_heir_starts_does_not_spoil_the_reload() {
+    is_survived(|master| {
+        let dead = master.kill_worker(0);
+        wait_until("its death to be seen", || master.worker(0).pid != Some(dead));
+    });
+}
+
+#[test]
+fn a_worker_that_is_killed_before_its_turn_does_not_spoil_the_reload() {
+    is_survived(|master| {
+        let dead = master.kill_worker(1);
+        wait_until("its successor", || master.worker(1).pid.is_some_and(|pid| pid != dead));
+        master.wait_state(1, "ready");
+    });
+}
+
+#[test]
+fn an_heir_that_is_killed_fails_the_reload_and_nobody_notices() {
+    let master = slow_heirs().start_ready();
+    let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
+    let (reload, heir) = begin(&master);
+    kill(i64::from(heir), "KILL");
+    let ended = reload.join().unwrap();
+    says(&ended, 1, &["generation 1 keeps serving", "KILL"]);
+    traffic.lost_nothing();
+    assert_eq!(master.pids(), pids);
+}
+
+#[test]
+fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
+    // Never ready and deaf to the signal: it is still there when the reload has failed.
+    let deaf = "if test -e bad; then trap '' TERM; until test -e leave; do sleep 0.02; done; exit 3; fi";
+    let script =
+        demo_after(&format!("{deaf}\ntest $ROUNDELAY_GENERATION = 1 || until test -e go; do sleep 0.02; done"));
+    let rules = ["ready-timeout=3s", "max-surge=2"].map(|rule| format!("pool.app.{rule}"));
+    let rules: Vec<_> = rules.iter().flat_map(|rule| ["--set", rule.as_str()]).collect();
+    let master = Setup::app(&[&["-i", "2"], &rules[..]].concat(), &shell(&script)).start_ready();
+    master.touch("bad");
+    says(&order(&master, &["reload"]), 1, &["not ready within 3s"]);
+    // Two that are on their way out: the late one, and the other, which was given up.
+    let left: Vec<_> =
+        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect();
+    assert_eq!(left.len(), 2);
+    master.remove("bad");
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_until("it to begin", || master.pool().operation.is_some());
+    master.touch("leave");
+    wait_until("their end", || left.iter().all(|&pid| !is_alive(pid)));
+    master.touch("go");
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}

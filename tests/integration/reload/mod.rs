@@ -1,0 +1,134 @@
+//! A reload replaces every worker, new before old, and no client notices.
+
+mod amid;
+mod broken;
+
+use std::time::Duration;
+
+use crate::kit::{
+    BINARY, COOPERATIVE, Setup, Traffic, carried_out, children, descriptors, order, ordering, says, shell, wait_until,
+};
+
+/// How often the pool is reloaded under load.
+const RELOADS: u64 = 10;
+
+/// A pool of two demo workers is reloaded again and again under load.
+#[track_caller]
+fn loses_nothing(flags: &[&str], is_observed: bool) {
+    let master = Setup::new(&[&["demo", "-i", "2"], flags].concat()).start_ready();
+    // What is opened once for all is open after the first one.
+    carried_out(&master, &["reload"]);
+    let open = || descriptors(master.pid()).len();
+    let at_rest = open();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for before in 2..2 + RELOADS {
+        let pids = master.pids();
+        let report = carried_out(&master, &["reload"]);
+        assert_eq!((report.verb.as_str(), report.generation), ("reload", before + 1));
+        assert_eq!(report.connections.is_some(), is_observed, "{report:?}");
+        let workers = master.workers();
+        assert!(workers.iter().all(|worker| worker.generation == before + 1 && worker.others.is_empty()));
+        let heirs = master.pids();
+        assert!(heirs.len() == 2 && heirs.iter().all(|heir| !pids.contains(heir)), "{pids:?} -> {heirs:?}");
+        traffic.flows();
+    }
+    traffic.lost_nothing();
+    let done = [r#"verb="reload""#, r#"result="done""#];
+    assert_eq!(master.metric("roundelay_operations_total", &done), (RELOADS + 1) as f64);
+    wait_until("nothing to be left of them in the master", || open() <= at_rest);
+    assert_eq!(master.family().len(), 2, "its two workers");
+}
+
+#[test]
+fn ten_reloads_of_workers_on_ports_lose_nothing() {
+    loses_nothing(&[], true);
+}
+
+#[test]
+fn ten_reloads_of_workers_on_unix_sockets_lose_nothing() {
+    loses_nothing(&["--endpoint", "unix"], true);
+}
+
+#[test]
+fn ten_reloads_of_workers_on_inherited_sockets_lose_nothing() {
+    loses_nothing(&["--endpoint", "inherited"], true);
+}
+
+#[test]
+fn ten_reloads_of_workers_that_accept_by_themselves_lose_nothing() {
+    loses_nothing(&["--mode", "shared"], false);
+}
+
+#[test]
+fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let kinds = "one-shot=40,keep-alive=30,half-close=20,upload=2,slow-reader=2,websocket=1";
+    let traffic = Traffic::start(&master, kinds);
+    for _ in 0..2 {
+        carried_out(&master, &["reload"]);
+    }
+    let record = traffic.lost_nothing();
+    assert_eq!(record.kinds().len(), 6, "{:?}", record.kinds().keys());
+}
+
+#[test]
+fn a_reload_says_what_it_cost_and_where_nobody_counts_that_it_was_not_observed() {
+    for (flags, words) in
+        [(&["-i", "2"][..], "refused 0  cut 0\n"), (&["--mode", "shared"], "connections not observed\n")]
+    {
+        let master = Setup::new(&[&["demo"], flags].concat()).start_ready();
+        let ended = order(&master, &["reload", "demo"]);
+        says(&ended, 0, &["demo  generation 1 -> 2, rolling, 1 at a time\n", "demo/0  pid "]);
+        assert!(ended.stdout.starts_with("done in ") && ended.stdout.ends_with(words), "{ended:?}");
+    }
+}
+
+#[test]
+fn there_are_never_more_processes_than_workers_and_the_surge_nor_fewer_ready_than_workers() {
+    for surge in [1, 3] {
+        let set = format!("pool.demo.max-surge={surge}");
+        let setup = Setup::new(&["demo", "-i", "4", "--set", &set]).env("DEMO_START_DELAY", "150");
+        let master = setup.start_ready();
+        let guardian = master.guardian();
+        let reload = ordering(&master, &["reload", "--json"]);
+        let mut most = 0;
+        while !reload.is_finished() {
+            let processes = children(master.pid()).into_iter().filter(|&pid| pid != guardian).count();
+            most = processes.max(most);
+            assert!(master.pool().workers_ready >= 4);
+        }
+        assert!((5..=4 + surge).contains(&most), "{most} processes with a surge of {surge}");
+        assert_eq!(reload.join().unwrap().code, Some(0));
+        assert_eq!(master.pool().generation, 2);
+    }
+}
+
+#[test]
+fn an_heir_that_dies_before_it_has_settled_fails_the_reload() {
+    let script = format!(
+        "test $ROUNDELAY_GENERATION = 1 || set -- timeout --foreground 0.4\nexec \"$@\" '{BINARY}' demo-worker"
+    );
+    let master = Setup::app(&["-i", "2", "--set", "pool.app.settle=10s"], &shell(&script)).start_ready();
+    let pids = master.pids();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    says(
+        &order(&master, &["reload"]),
+        1,
+        &["reload of app failed; generation 1 keeps serving", "app/0: exit code 124"],
+    );
+    traffic.lost_nothing();
+    assert_eq!(master.pids(), pids);
+}
+
+#[test]
+fn an_heir_serves_only_once_it_has_settled() {
+    let settle = Duration::from_millis(700);
+    let master = Setup::new(&["demo", "-i", "1", "--set", "pool.demo.settle=700ms"]).start_ready();
+    let old = master.pids();
+    let reload = ordering(&master, &["reload", "--json"]);
+    let other = || master.worker(0).others.into_iter().next();
+    wait_until("an heir", || other().is_some_and(|other| other.state == "starting" && other.pid.is_some()));
+    let report = crate::kit::report(&reload.join().unwrap());
+    assert!(report.took_seconds >= settle.as_secs_f64(), "{report:?}");
+    assert_ne!(master.pids(), old);
+}

@@ -1,0 +1,163 @@
+//! Workers are restarted, stopped and started by order, and no client is lost.
+
+use crate::kit::{
+    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, order, ordering, read_answer, report, says,
+    send_get, shell, wait_until,
+};
+
+fn demo(workers: &str) -> Master {
+    Setup::new(&["demo", "-i", workers]).start_ready()
+}
+
+fn states(master: &Master) -> Vec<String> {
+    master.workers().into_iter().map(|worker| worker.state).collect()
+}
+
+#[test]
+fn one_worker_of_two_is_restarted_and_nobody_notices() {
+    let master = demo("2");
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for slot in [1, 0, 0] {
+        let before = master.pids();
+        let report = carried_out(&master, &["restart", &format!("demo/{slot}")]);
+        assert_eq!((report.verb.as_str(), report.generation), ("restart", 1));
+        let after = master.pids();
+        assert_eq!(after[1 - slot], before[1 - slot]);
+        assert_ne!(after[slot], before[slot]);
+        assert_eq!(states(&master), ["ready"; 2]);
+    }
+    traffic.lost_nothing();
+}
+
+#[test]
+fn while_all_workers_are_restarted_clients_wait() {
+    let master = demo("2");
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    let before = master.pids();
+    carried_out(&master, &["restart", "demo"]);
+    assert!(master.pids().iter().all(|pid| !before.contains(pid)));
+    carried_out(&master, &["restart", "--all"]);
+    traffic.flows();
+    traffic.lost_nothing();
+}
+
+#[test]
+fn one_worker_of_two_is_stopped_and_started_and_nobody_notices() {
+    let master = demo("2");
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    let before = master.pids();
+    carried_out(&master, &["stop", "demo/1"]);
+    assert_eq!((states(&master), master.pids()), (vec!["ready".to_owned(), "stopped".to_owned()], vec![before[0]]));
+    let list = order(&master, &["list"]).stdout;
+    assert!(list.lines().any(|line| line.contains("demo/1") && line.contains("stopped")), "{list}");
+    says(&order(&master, &["status"]), 0, &[]);
+    carried_out(&master, &["stop", "demo/1"]);
+    traffic.flows();
+    carried_out(&master, &["start", "demo/1"]);
+    assert_eq!((states(&master), master.pids()[0]), (vec!["ready".to_owned(); 2], before[0]));
+    carried_out(&master, &["start", "demo/1"]);
+    traffic.lost_nothing();
+}
+
+#[test]
+fn a_stopped_pool_holds_its_clients_and_serves_them_when_it_is_started() {
+    let master = demo("2");
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    carried_out(&master, &["stop", "demo"]);
+    assert_eq!((states(&master), master.pids()), (vec!["stopped".to_owned(); 2], vec![]));
+    assert_eq!(master.pool().gate, "hold");
+    assert_eq!(master.ask("/readyz").status, 503);
+    says(&order(&master, &["status"]), 7, &[]);
+    // A second stop has nothing to do, and does no harm.
+    let report = carried_out(&master, &["stop", "demo"]);
+    assert_eq!(report.connections.unwrap().accepted, 0);
+    let waiting: Vec<_> = (0..20).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    carried_out(&master, &["start", "demo"]);
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("hello from demo/"));
+    }
+    assert_eq!(states(&master), ["ready"; 2]);
+    traffic.flows();
+    traffic.lost_nothing();
+}
+
+#[test]
+fn a_reload_leaves_a_stopped_worker_stopped() {
+    let master = demo("3");
+    carried_out(&master, &["stop", "demo/1"]);
+    carried_out(&master, &["reload"]);
+    assert_eq!(states(&master), ["ready", "stopped", "ready"]);
+    carried_out(&master, &["start", "demo/1"]);
+    assert!(master.workers().iter().all(|worker| worker.generation == 2));
+    assert_eq!(burst(master.address(), "/", 30).failed, [""; 0]);
+}
+
+#[test]
+fn a_worker_that_does_not_start_again_fails_the_restart_and_is_still_tried() {
+    let script = demo_after("if test -e broken; then echo 'no licence' >&2; exit 4; fi");
+    let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    master.touch("broken");
+    says(&order(&master, &["restart", "app/1"]), 1, &["restart of app failed", "app/1: exit code 4", "no licence"]);
+    assert_ne!(master.worker(1).state, "ready");
+    master.remove("broken");
+    master.wait_state(1, "ready");
+    traffic.lost_nothing();
+}
+
+#[test]
+fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
+    let master = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.drain-timeout=1s"]).start_ready();
+    let client = send_get(master.address(), "/slow/60000").unwrap();
+    let slot = || master.workers().iter().position(|worker| worker.active == Some(1));
+    wait_until("the request to be under way", || slot().is_some());
+    let restart = ordering(&master, &["restart", &format!("demo/{}", slot().unwrap())]);
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    says(&restart.join().unwrap(), 1, &["the restart of demo was carried out, but 1 client was lost"]);
+    assert!(read_answer(client).is_err());
+    assert_eq!(states(&master), ["ready"; 2]);
+    traffic.lost_nothing();
+}
+
+#[test]
+fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() {
+    let set = "pool.demo.hold-timeout=300ms";
+    let setup = Setup::new(&["demo", "-i", "1", "--set", set]).env("DEMO_START_DELAY", "1200");
+    let master = setup.start_ready();
+    let traffic = Traffic::start(&master, "one-shot");
+    let ended = order(&master, &["restart", "demo", "--json"]);
+    let connections = report(&ended).connections.unwrap();
+    says(&ended, 1, &[&format!("but {} clients were lost", connections.refused)]);
+    traffic.flows();
+    let record = traffic.stop();
+    assert_eq!((connections.refused, connections.cut), (record.failed_total(), 0), "{:?}", record.failures());
+}
+
+#[test]
+fn where_workers_accept_a_stopped_pool_has_its_clients_wait_in_the_queue() {
+    let master = Setup::new(&["demo", "--mode", "shared", "-i", "2"]).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for target in ["demo/0", "demo"] {
+        carried_out(&master, &["restart", target]);
+        carried_out(&master, &["stop", target]);
+        carried_out(&master, &["start", target]);
+        traffic.flows();
+    }
+    traffic.lost_nothing();
+    assert_eq!(states(&master), ["ready"; 2]);
+}
+
+#[test]
+fn a_worker_that_is_still_starting_can_be_restarted() {
+    let script = demo_after("until test -e go; do sleep 0.02; done");
+    let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
+    wait_until("both to run", || master.pids().len() == 2);
+    let before = master.pids();
+    let restart = ordering(&master, &["restart", "app/1", "--json"]);
+    wait_until("another process", || master.worker(1).pid.is_some_and(|pid| pid != before[1]));
+    master.touch("go");
+    let ended = restart.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    master.wait_all_ready();
+    assert_eq!(master.pids()[0], before[0]);
+}

@@ -1,0 +1,81 @@
+//! The number of workers changes under load, and no client notices.
+
+use crate::kit::{
+    COOPERATIVE, Kept, Setup, Traffic, carried_out, demo_after, order, ordering, report, says, shell, wait_until,
+};
+
+#[test]
+fn up_down_to_the_same_number_and_by_one_nobody_is_lost() {
+    loses_nothing(&[]);
+}
+
+#[test]
+fn so_it_is_where_the_workers_accept() {
+    loses_nothing(&["--mode", "shared"]);
+}
+
+#[track_caller]
+fn loses_nothing(flags: &[&str]) {
+    let master = Setup::new(&[&["demo", "-i", "2"], flags].concat()).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    let first = master.pids();
+    for (size, workers) in [("4", 4), ("4", 4), ("+1", 5), ("-1", 4), ("1", 1), ("+2", 3), ("2", 2)] {
+        let before = master.pids();
+        let report = carried_out(&master, &["scale", "demo", size]);
+        assert_eq!((report.verb.as_str(), report.generation), ("scale", 1));
+        let (pool, after) = (master.pool(), master.pids());
+        assert_eq!((pool.workers_desired, pool.workers_ready, after.len()), (workers, workers, workers as usize));
+        let kept = before.len().min(after.len());
+        assert_eq!(after[..kept], before[..kept], "those that stay are not touched");
+        let list = order(&master, &["list"]).stdout;
+        assert!(list.contains(&format!("{workers}/{workers}")), "{list}");
+        assert_eq!(list.matches("demo/").count(), workers as usize, "{list}");
+        traffic.flows();
+    }
+    assert_eq!(master.pids()[0], first[0]);
+    traffic.lost_nothing();
+}
+
+#[test]
+fn workers_that_are_too_many_finish_what_they_have() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let clients = [(); 2].map(|()| crate::kit::send_get(master.address(), "/slow/1500").unwrap());
+    wait_until("each to have one", || master.workers().iter().all(|worker| worker.active == Some(1)));
+    let mut kept = [(); 2].map(|()| Kept::connect(master.address()));
+    kept.iter_mut().for_each(|kept| drop(kept.get("/")));
+    let scale = ordering(&master, &["scale", "demo", "1", "--json"]);
+    wait_until("the drain", || master.workers().get(1).is_some_and(|worker| worker.state == "draining"));
+    for client in clients {
+        assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 1500 ms\n");
+    }
+    let ended = scale.join().unwrap();
+    assert_eq!((ended.code, report(&ended).connections.unwrap().cut), (Some(0), 0), "{ended:?}");
+    assert_eq!(master.workers().len(), 1);
+}
+
+#[test]
+fn a_size_that_cannot_be_is_refused() {
+    let master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let pids = master.pids();
+    for (size, code) in [("+1023", 6), ("-2", 6), ("1025", 2), ("0", 2), ("many", 2), ("99999999999", 2)] {
+        says(&order(&master, &["scale", "demo", size]), code, &["1 to 1024"]);
+    }
+    assert_eq!((master.pids(), master.pool().workers_desired), (pids, 2));
+}
+
+#[test]
+fn more_workers_of_a_program_that_no_longer_starts_are_given_up() {
+    let script = demo_after("if test -e broken; then echo 'the disk is full' >&2; exit 5; fi");
+    let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
+    let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
+    master.touch("broken");
+    let ended = order(&master, &["scale", "app", "4"]);
+    says(&ended, 1, &["error: scale of app failed", "exit code 5", "the disk is full"]);
+    let pool = master.pool();
+    assert_eq!((pool.workers_desired, pool.workers_ready, master.pids()), (2, 2, pids.clone()));
+    assert_eq!(pool.last_report.unwrap().result, "failed");
+    master.remove("broken");
+    carried_out(&master, &["scale", "app", "4"]);
+    assert_eq!(master.pids()[..2], pids);
+    traffic.lost_nothing();
+}
