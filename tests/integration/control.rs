@@ -44,6 +44,8 @@ fn without_a_master_every_order_exits_with_3() {
         &["reload"][..],
         &["reload", "api"],
         &["scale", "api", "-1"],
+        &["strategy", "api"],
+        &["strategy", "api", "p2c"],
         &["restart", "api/0"],
         &["stop", "--all"],
         &["start", "api"],
@@ -60,9 +62,15 @@ fn without_a_master_every_order_exits_with_3() {
 fn what_is_not_there_exits_with_4_and_a_suggestion() {
     let master = two_pools().start_ready();
     let before = facts(&master);
-    for args in
-        [&["reload", "apj"][..], &["scale", "apj", "+1"], &["restart", "apj/0"], &["stop", "apj"], &["status", "apj"]]
-    {
+    for args in [
+        &["reload", "apj"][..],
+        &["scale", "apj", "+1"],
+        &["strategy", "apj"],
+        &["strategy", "apj", "p2c"],
+        &["restart", "apj/0"],
+        &["stop", "apj"],
+        &["status", "apj"],
+    ] {
         says(&order(&master, args), 4, &["error: no pool named `apj`", "did you mean `api`? pools: api, jobs"]);
     }
     says(&order(&master, &["restart", "api/2"]), 4, &["pool api has no worker 2", "its workers are api/0 to api/1"]);

@@ -44,6 +44,7 @@ mod several_pools;
 mod shared;
 mod stop;
 mod stop_signals;
+mod strategies;
 mod terminal;
 mod unix_endpoint;
 mod worker_logs;

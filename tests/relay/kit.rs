@@ -51,7 +51,7 @@ pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl Fn
         Arc::new(upstream)
     };
     let upstreams: Vec<_> = (0..).zip(endpoints).map(upstream).collect();
-    pool.rotation.publish(Snapshot { upstreams: upstreams.clone() });
+    pool.rotation.publish(Snapshot::new(upstreams.clone()));
     pool.rotation.set_gate(Gate::Open);
     let (sender, reports) = mpsc::unbounded_channel();
     let limits = Limits { max_connections: 10_000 };
@@ -84,7 +84,7 @@ impl Stand {
             upstream.set_standing(if slots.contains(&slot) { Standing::Up } else { Standing::Down });
         }
         let upstreams = slots.iter().map(|&slot| Arc::clone(&self.upstreams[slot])).collect();
-        self.pool.rotation.publish(Snapshot { upstreams });
+        self.pool.rotation.publish(Snapshot::new(upstreams));
     }
 
     /// Connections that ended so, assigned to a worker or not.
@@ -106,7 +106,7 @@ impl Stand {
         let twice: u64 = self.pool.slots().iter().map(|slot| slot.connections.get() - sum(&slot.closes)).sum();
         assert_eq!(twice, recovered, "a recovered connection was given to two");
         for (upstream, slot) in self.upstreams.iter().zip(self.pool.slots().iter()) {
-            assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
+            assert_eq!((upstream.active(), upstream.connecting(), upstream.waiting()), (0, 0, 0), "nothing leaks");
             let given = slot.connections.get() - sum(&slot.closes);
             assert!(recovered > 0 || given == 0, "given to slot {} = ended there", upstream.slot);
             assert_eq!(sum(&upstream.closes), sum(&slot.closes), "one incarnation in slot {}", upstream.slot);

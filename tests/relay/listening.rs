@@ -136,7 +136,7 @@ async fn a_pool_that_comes_has_its_own_workers_and_leaves_the_others_alone() {
         let mut config = config::Pool::new("second", Program::Demo);
         config.listen = vec![address.clone()];
         let pool = Arc::new(Pool::new(config, 1, threads, vec![address.clone()]));
-        pool.rotation.publish(Snapshot { upstreams: second.upstreams.clone() });
+        pool.rotation.publish(Snapshot::new(second.upstreams.clone()));
         pool.rotation.set_gate(Gate::Open);
         assert_eq!(first.data.add_pool(Arc::clone(&pool), vec![listener]).unwrap(), 1);
         let mut client = TcpStream::connect(port(&address)).await.unwrap();

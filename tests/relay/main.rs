@@ -10,3 +10,4 @@ mod kit;
 mod listening;
 mod placing;
 mod recovering;
+mod waiting;

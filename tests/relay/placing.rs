@@ -139,7 +139,7 @@ async fn who_finds_no_worker_waits_for_one_and_keeps_what_was_said() {
         let client = stand.connect().await;
         let waiting = tokio::spawn(exchange(client, text(3, 5000)));
         until("accepted", || stand.pool.stats.accepted.get() == 1).await;
-        stand.pool.rotation.publish(Snapshot { upstreams: stand.upstreams.clone() });
+        stand.pool.rotation.publish(Snapshot::new(stand.upstreams.clone()));
         assert_eq!(within(waiting).await.unwrap(), text(3, 5000));
         stand.finish(SOON).await;
     }

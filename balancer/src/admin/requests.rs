@@ -17,13 +17,14 @@ pub(super) enum Route {
     Restart,
     Stop,
     Start,
+    Strategy,
     Shutdown,
     /// No such path.
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 13] = [
+    pub(super) const ALL: [Route; 14] = [
         Route::Page,
         Route::Style,
         Route::Livez,
@@ -35,6 +36,7 @@ impl Route {
         Route::Restart,
         Route::Stop,
         Route::Start,
+        Route::Strategy,
         Route::Shutdown,
         Route::Other,
     ];
@@ -47,6 +49,7 @@ impl Route {
             Verb::Restart => Route::Restart,
             Verb::Stop => Route::Stop,
             Verb::Start => Route::Start,
+            Verb::Strategy => Route::Strategy,
         }
     }
 
@@ -64,6 +67,7 @@ impl Route {
             Route::Restart => Verb::Restart.name(),
             Route::Stop => Verb::Stop.name(),
             Route::Start => Verb::Start.name(),
+            Route::Strategy => Verb::Strategy.name(),
             Route::Shutdown => "shutdown",
             Route::Other => "other",
         }
@@ -76,7 +80,7 @@ impl Route {
             Route::Readyz => &[200, 403, 405, 413, 503],
             Route::Metrics | Route::State => &[200, 403, 405, 413, 500],
             Route::Reload => &[200, 400, 403, 404, 405, 408, 409, 413, 415, 422, 503],
-            Route::Scale | Route::Restart | Route::Stop | Route::Start => {
+            Route::Scale | Route::Restart | Route::Stop | Route::Start | Route::Strategy => {
                 &[200, 400, 403, 404, 405, 408, 409, 413, 415, 503]
             }
             Route::Shutdown => &[200, 400, 403, 405, 408, 409, 413, 415, 503],

@@ -79,9 +79,14 @@ fn read(context: &Context, route: Route) -> Answer {
             Err(_) => respond::problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
         },
         Route::State => respond::json(StatusCode::OK, &snapshot::state(source)),
-        Route::Reload | Route::Scale | Route::Restart | Route::Stop | Route::Start | Route::Shutdown | Route::Other => {
-            respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path")
-        }
+        Route::Reload
+        | Route::Scale
+        | Route::Restart
+        | Route::Stop
+        | Route::Start
+        | Route::Strategy
+        | Route::Shutdown
+        | Route::Other => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
     }
 }
 

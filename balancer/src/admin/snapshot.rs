@@ -7,7 +7,7 @@ use super::context::Source;
 use super::usage::Sample;
 use super::{orders, view};
 use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolStatus, SlotState, WorkerStatus};
-use crate::rotation::{Gate, SlotId};
+use crate::rotation::{Gate, SlotId, UNIT_WEIGHT};
 
 /// The whole master at one moment.
 pub(super) fn state(source: &Source) -> view::State {
@@ -75,6 +75,19 @@ pub(super) fn active(pool: &Pool, slot: SlotId) -> u64 {
     })
 }
 
+/// Of these, those whose client waits for its answer, as far as the worker is in rotation.
+pub(super) fn waiting(pool: &Pool, slot: SlotId) -> u64 {
+    let snapshot = pool.rotation.snapshot();
+    snapshot.upstreams.iter().filter(|upstream| upstream.slot == slot).map(|upstream| upstream.waiting() as u64).sum()
+}
+
+/// What a slot weighs now; 0 out of rotation.
+pub(super) fn weight(pool: &Pool, slot: SlotId) -> f64 {
+    let snapshot = pool.rotation.snapshot();
+    let found = snapshot.upstreams.iter().find(|upstream| upstream.slot == slot);
+    found.map_or(0.0, |upstream| f64::from(upstream.weight()) / f64::from(UNIT_WEIGHT))
+}
+
 /// Unix time in seconds.
 pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
@@ -87,7 +100,7 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
         name: pool.name.clone(),
         listen: pool.listening().iter().map(ToString::to_string).collect(),
         mode: pool.mode.name().to_owned(),
-        strategy: pool.chosen_by(),
+        strategy: pool.chosen_by().to_owned(),
         generation: status.generation,
         workers_desired: status.desired,
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
@@ -119,6 +132,8 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         restarts: worker.restarts,
         connections: stats.filter(|_| observed).map(|stats| stats.connections.get()),
         active: observed.then(|| active(pool, worker.slot)),
+        waiting: observed.then(|| waiting(pool, worker.slot)),
+        weight: observed.then(|| weight(pool, worker.slot)),
         cpu_seconds: usage.map(|usage| usage.cpu_seconds),
         memory_bytes: usage.map(|usage| usage.resident_bytes),
         last_exit: worker.last_exit.as_ref().map(exit_view),

@@ -57,7 +57,7 @@ pub struct Pool {
     pub active: Option<i64>,
     /// Clients turned away since start.
     pub refused: Option<u64>,
-    /// What is being done to it by order: `reload`, `scale`, `restart`, `stop` or `start`.
+    /// What is being done to it by order: `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
     #[serde(default)]
     pub operation: Option<String>,
     /// The last order that was carried out.
@@ -91,10 +91,16 @@ pub struct Worker {
     pub backoff_seconds: Option<f64>,
     /// Starts after the first one.
     pub restarts: u64,
-    /// Connections given to it since the master's start. This and the next are null where the workers accept.
+    /// Connections given to it since the master's start. This and the next three are null where the workers accept.
     pub connections: Option<u64>,
     /// Connections open now.
     pub active: Option<u64>,
+    /// Those of them whose client waits for its answer, while it is in rotation.
+    #[serde(default)]
+    pub waiting: Option<u64>,
+    /// What it weighs now beside the others; 0 while it is out of rotation.
+    #[serde(default)]
+    pub weight: Option<f64>,
     /// CPU seconds of its process group, while there is one and it can be read.
     pub cpu_seconds: Option<f64>,
     /// Resident bytes of its process group.

@@ -17,6 +17,7 @@ use crate::admin::orders::{Demand, Ordered, Plan, Refused, RefusedKind, Told};
 use crate::config::Config;
 use crate::pool::Pool;
 use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
+use crate::strategy;
 use claim::{Claim, Claims};
 
 /// A question to the supervisor of a pool.
@@ -105,6 +106,14 @@ impl Desk {
             Demand::Restart { pool, which } => (self.place(&pool, which)?, Ask::Restart(which), Plan::default()),
             Demand::Stop { pool, which } => (self.place(&pool, which)?, Ask::Stop(which), Plan::default()),
             Demand::Start { pool, which } => (self.place(&pool, which)?, Ask::Start(which), Plan::default()),
+            // The configuration is what it was: a reload sets what the file says only if that changes. As with `scale`.
+            Demand::Strategy { pool, name } => {
+                let index = self.find(&pool)?;
+                let entry = strategy::find(name)
+                    .ok_or_else(|| self.refuse(index, Verb::Strategy, format!("unknown strategy `{name}`")))?;
+                let strategy = Some((self.pools[index].chosen_by(), entry.name));
+                (index, Ask::Strategy(entry), Plan { strategy, ..Plan::default() })
+            }
             // The end of the master is not the desk's business.
             Demand::Shutdown { .. } => return Err(Refused::stopping()),
         };

@@ -12,7 +12,7 @@ use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;
 use crate::strategy;
 
-pub(super) use orders::{Reload, Scale, Shutdown, Status, Targeted, Watching};
+pub(super) use orders::{Reload, Scale, Shutdown, Status, Strategy, Targeted, Watching};
 
 /// One public port, N workers of any program kept alive behind it.
 ///
@@ -54,6 +54,8 @@ pub(super) enum Command {
     Reload(Reload),
     /// Change how many workers a pool has
     Scale(Scale),
+    /// Show how a pool chooses its workers, or change it at once
+    Strategy(Strategy),
     /// Drain workers, end them and start them again
     Restart(Targeted),
     /// Drain workers and end them; they stay stopped

@@ -11,6 +11,7 @@ mod order;
 mod run;
 mod state;
 mod status;
+mod strategy;
 mod target;
 
 use std::io::Write;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Status(status)) => Ok(status::run(&control_path(control)?, status)?),
         Some(Command::Reload(reload)) => Ok(order::reload(&control_path(control)?, reload)?),
         Some(Command::Scale(scale)) => Ok(order::scale(&control_path(control)?, scale)?),
+        Some(Command::Strategy(strategy)) => Ok(strategy::run(&control_path(control)?, strategy)?),
         Some(Command::Restart(on)) => Ok(order::targeted(&control_path(control)?, Verb::Restart, on)?),
         Some(Command::Stop(on)) => Ok(order::targeted(&control_path(control)?, Verb::Stop, on)?),
         Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),

@@ -17,8 +17,10 @@ use super::{print_error, state};
 use crate::admin::orders::Size;
 use crate::admin::view::{Line, Problem};
 use crate::admin::words::escape_long;
+use crate::config::nearest;
 use crate::failure::{Failure, code};
 use crate::pool::operation::Verb;
+use crate::strategy;
 pub(super) use progress::ledger;
 use progress::{Progress, Say};
 
@@ -43,6 +45,19 @@ pub(super) fn scale(control: &Path, scale: &Scale) -> Result<ExitCode, Failure> 
     })?;
     let mut session = Session::new(control, &scale.watching, false);
     session.give(&path_of(&pool, Verb::Scale), format!(r#"{{"workers":"{size}"}}"#))?;
+    Ok(session.end())
+}
+
+/// `roundelay strategy POOL NAME`.
+pub(super) fn strategy(control: &Path, pool: &str, name: &str, watching: &Watching) -> Result<ExitCode, Failure> {
+    let entry = strategy::find(name).ok_or_else(|| {
+        let names = || strategy::ALL.iter().map(|entry| entry.name);
+        let all = names().collect::<Vec<_>>().join(", ");
+        let hint = nearest(name, names()).map_or(format!("there is {all}"), |near| format!("did you mean `{near}`?"));
+        Failure::new(code::USAGE, format!("unknown strategy `{}`", name.escape_debug())).hint(hint)
+    })?;
+    let mut session = Session::new(control, watching, false);
+    session.give(&path_of(pool, Verb::Strategy), format!(r#"{{"strategy":"{}"}}"#, entry.name))?;
     Ok(session.end())
 }
 

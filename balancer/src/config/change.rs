@@ -131,6 +131,9 @@ mod tests {
             ("backlog", "7"),
             ("workers", "7"),
             ("mode", "shared"),
+            ("strategy", "p2c"),
+            ("weights", "[2, 1]"),
+            ("slow-start", "7s"),
             ("endpoint", "unix"),
             ("contract", "listen-fds"),
             ("ready", "none"),
@@ -178,8 +181,8 @@ mod tests {
             ("restart.give-up", "exit"),
         ];
         let known = GLOBAL.iter().map(|key| key.name).chain(POOL.iter().map(|key| key.name));
-        // There is one strategy so far, and variables are looked at below.
-        for name in known.filter(|name| !["strategy", "env"].contains(name)) {
+        // Variables are looked at below.
+        for name in known.filter(|name| *name != "env") {
             let (_, value) = settings.iter().find(|(key, _)| *key == name).unwrap_or_else(|| panic!("no {name}"));
             let is_global = GLOBAL.iter().any(|key| key.name == name);
             let path = if is_global { name.to_owned() } else { format!("pool.a.{name}") };

@@ -1,5 +1,6 @@
 //! Rules across options. Pure: it sees the configuration and which keys were written, not where.
 
+mod choice;
 mod logs;
 
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +45,8 @@ impl Violation {
 pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violation> {
     let mut found = Vec::new();
     for pool in &config.pools {
-        distribution(pool, is_written, &mut found);
+        choice::check(pool, is_written, &mut found);
+        distribution(pool, &mut found);
         client_address(pool, &mut found);
         times(pool, &mut found);
         environment(pool, &mut found);
@@ -59,16 +61,11 @@ fn path(pool: &Pool, key: &str) -> String {
     format!("pool.{}.{key}", pool.name)
 }
 
-fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
+fn distribution(pool: &Pool, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     if !pool.mode.is_built() {
         let message = format!("mode `{mode}` is not in this version");
         found.push(Violation::error(path(pool, "mode"), message).label("use `proxy`"));
-    }
-    let strategy = path(pool, "strategy");
-    if pool.mode.acceptor() == Acceptor::Workers && is_written(&strategy) {
-        let message = format!("in mode `{mode}` the workers accept, so the kernel chooses and `strategy` has no say");
-        found.push(Violation::error(strategy, message).label("remove it").also(path(pool, "mode")));
     }
     if pool.mode.acceptor() == Acceptor::Workers {
         workers_accept(pool, found);
@@ -81,15 +78,19 @@ fn distribution(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<
         let violation = Violation::error(path(pool, "ready"), text.to_owned()).label(label);
         found.push(violation.also(path(pool, "endpoint")));
     }
-    // What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
-    let most = match pool.workers {
-        Workers::Count(n) => n,
-        Workers::Auto => 4,
-        Workers::Max | Workers::AllBut(_) => 1024,
-    };
+    let most = most_workers(pool);
     if pool.min_ready > most {
         let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
         found.push(Violation::error(path(pool, "min-ready"), message).also(path(pool, "workers")));
+    }
+}
+
+/// What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
+fn most_workers(pool: &Pool) -> u32 {
+    match pool.workers {
+        Workers::Count(n) => n,
+        Workers::Auto => 4,
+        Workers::Max | Workers::AllBut(_) => 1024,
     }
 }
 
@@ -263,17 +264,17 @@ mod tests {
     use crate::config::Program;
     use crate::mode::Mode;
 
-    fn pool(name: &str, listen: &[&str]) -> Pool {
+    pub(super) fn pool(name: &str, listen: &[&str]) -> Pool {
         let mut pool = Pool::new(name, Program::Demo);
         pool.listen = listen.iter().map(|text| text.parse().expect("an address")).collect();
         pool
     }
 
-    fn broken(config: &Config) -> Vec<(String, String)> {
+    pub(super) fn broken(config: &Config) -> Vec<(String, String)> {
         check(config, &|_| true).into_iter().map(|found| (found.path, found.message)).collect()
     }
 
-    fn with(pools: Vec<Pool>) -> Config {
+    pub(super) fn with(pools: Vec<Pool>) -> Config {
         Config { pools, ..Config::default() }
     }
 
@@ -331,16 +332,5 @@ mod tests {
             let paths: Vec<_> = check(&config, &|_| false).into_iter().map(|found| found.path).collect();
             assert!(paths.contains(&"pool.a.proxy-protocol".to_owned()), "{paths:?}");
         }
-    }
-
-    #[test]
-    fn in_modes_where_the_kernel_chooses_a_strategy_is_refused() {
-        let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
-        config.pools[0].mode = Mode::Shared;
-        let paths =
-            |is_written: bool| check(&config, &|_| is_written).into_iter().map(|found| found.path).collect::<Vec<_>>();
-        let probing = ["pool.a.ready", "pool.a.health.probe"];
-        assert_eq!(paths(true), ["pool.a.strategy", probing[0], probing[1]]);
-        assert_eq!(paths(false), probing, "which loading sets right where they are not written");
     }
 }

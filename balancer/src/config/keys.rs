@@ -52,6 +52,8 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "workers", workers, WORKERS),
     key!(Pool, "mode", mode, MODE),
     key!(Pool, "strategy", strategy, STRATEGY),
+    key!(Pool, "weights", weights, WEIGHTS),
+    key!(Pool, "slow-start", slow_start, DURATION_OR_OFF),
     key!(Pool, "endpoint", endpoint, ENDPOINT),
     key!(Pool, "contract", contract, CONTRACT),
     key!(Pool, "ready", ready, READY),

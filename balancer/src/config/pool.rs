@@ -30,6 +30,11 @@ pub struct Pool {
     pub mode: Mode,
     /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
     pub strategy: String,
+    /// How many connections each slot gets beside the others, by slot number: 1 to 1000. Default none: a slot that is not in
+    /// the list weighs 1.
+    pub weights: Vec<u32>,
+    /// How long a new worker's weight takes to grow from a tenth to all of it. Default 0: it has all of it at once.
+    pub slow_start: Duration,
     /// What kind of private endpoint a worker gets, where it gets one. Default `port`.
     pub endpoint: EndpointKind,
     /// How a worker is handed sockets, where it inherits any. Default `auto`.
@@ -224,6 +229,8 @@ impl Pool {
             workers: Workers::Auto,
             mode: Mode::Proxy,
             strategy: "round-robin".to_owned(),
+            weights: Vec::new(),
+            slow_start: Duration::ZERO,
             endpoint: EndpointKind::Port,
             contract: Contract::Auto,
             ready: Ready::Probe,
@@ -256,6 +263,11 @@ impl Pool {
             restart: Restart::default(),
             log: WorkerLog::default(),
         }
+    }
+
+    /// What the worker of a slot weighs.
+    pub fn weight(&self, slot: usize) -> u32 {
+        self.weights.get(slot).copied().unwrap_or(1)
     }
 }
 

@@ -111,13 +111,15 @@ impl Direction {
         *self = Self { state: State::Stopped, ..Self::default() };
     }
 
-    /// One read and one write at most. Called only while live.
+    /// One read and one write at most. Called only while live. `heard` is called between the two, if the source said
+    /// something.
     pub(crate) fn round(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
         scratch: &mut [u8],
+        heard: impl FnOnce(),
     ) -> Round {
         if !self.kept().is_empty() {
             return match to.poll_write(cx, self.kept()) {
@@ -138,6 +140,7 @@ impl Direction {
             }
             Poll::Ready(Ok(n)) => scratch.get(..n).unwrap_or_default(),
         };
+        heard();
         match to.poll_write(cx, read) {
             Poll::Ready(Ok(n)) => {
                 self.kept = read.get(n..).unwrap_or_default().to_vec();

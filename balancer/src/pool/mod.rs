@@ -45,8 +45,8 @@ impl Pool {
     }
 
     /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
-    pub fn chosen_by(&self) -> String {
-        if self.is_observed() { self.config().strategy.clone() } else { "kernel".to_owned() }
+    pub fn chosen_by(&self) -> &'static str {
+        if self.is_observed() { self.picker.strategy().name } else { "kernel" }
     }
 
     /// The rules it runs by now; a reload replaces them whole. Cheap: no lock, no allocation. Not to be held across a wait.
@@ -54,9 +54,14 @@ impl Pool {
         self.config.load()
     }
 
-    /// Replaces the rules. Only the supervisor calls it.
+    /// Replaces the rules. A strategy that was chosen by order stays, unless the rules name another one than before. Only the
+    /// supervisor calls it.
     pub(crate) fn set_config(&self, rules: Arc<config::Pool>) {
-        self.config.store(rules);
+        let before = self.config.swap(rules);
+        let rules = self.config();
+        if rules.strategy != before.strategy {
+            self.picker.switch(strategy_of(&rules));
+        }
     }
 
     /// The public addresses as bound (port 0 replaced), in the order of the configuration; a reload may change them.
@@ -85,10 +90,9 @@ impl Pool {
 
     /// A pool with no worker yet, of `workers` slots, served by `threads` data threads.
     pub fn new(config: config::Pool, workers: u32, threads: usize, listening: Vec<config::Address>) -> Self {
-        let strategy = strategy::find(&config.strategy).unwrap_or(&strategy::ALL[0]);
         Self {
             rotation: Rotation::default(),
-            picker: Picker::new((strategy.build)()),
+            picker: Picker::new(strategy_of(&config)),
             stats: PoolStats::new(threads),
             slots: ArcSwap::from_pointee((0..workers).map(|_| Arc::default()).collect()),
             status: ArcSwap::from_pointee(PoolStatus::new(workers)),
@@ -97,6 +101,32 @@ impl Pool {
             config: ArcSwap::from_pointee(config),
             threads,
             listening: ArcSwap::from_pointee(listening),
+        }
+    }
+}
+
+/// What its rules say; the default could only be meant by a name that loading refuses.
+fn strategy_of(rules: &config::Pool) -> &'static strategy::Entry {
+    strategy::find(&rules.strategy).unwrap_or(&strategy::ALL[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strategy_by_order_stays_until_the_rules_name_another_than_before() {
+        let rules = |strategy: &str| {
+            let mut rules = config::Pool::new("a", config::Program::Demo);
+            rules.strategy = strategy.to_owned();
+            rules
+        };
+        let pool = Pool::new(rules("p2c"), 2, 1, Vec::new());
+        assert_eq!(pool.chosen_by(), "p2c");
+        pool.picker.switch(strategy::find("random").unwrap());
+        for (said, chosen) in [("p2c", "random"), ("least-waiting", "least-waiting"), ("p2c", "p2c")] {
+            pool.set_config(Arc::new(rules(said)));
+            assert_eq!(pool.chosen_by(), chosen, "{said}");
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config;
+use crate::{config, strategy};
 
 /// What is done to a pool by order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +20,13 @@ pub enum Verb {
     Stop,
     /// Stopped workers are started.
     Start,
+    /// Workers are chosen in another way from now on; no process is touched.
+    Strategy,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 5] = [Verb::Reload, Verb::Scale, Verb::Restart, Verb::Stop, Verb::Start];
+    pub const ALL: [Verb; 6] = [Verb::Reload, Verb::Scale, Verb::Restart, Verb::Stop, Verb::Start, Verb::Strategy];
 
     /// The word in commands, metrics, logs and pages.
     pub const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Verb {
             Verb::Restart => "restart",
             Verb::Stop => "stop",
             Verb::Start => "start",
+            Verb::Strategy => "strategy",
         }
     }
 }
@@ -70,6 +73,8 @@ pub enum Ask {
     Stop(Which),
     /// Start what is stopped.
     Start(Which),
+    /// Choose workers so from now on.
+    Strategy(&'static strategy::Entry),
 }
 
 impl Ask {
@@ -81,6 +86,7 @@ impl Ask {
             Ask::Restart(_) => Verb::Restart,
             Ask::Stop(_) => Verb::Stop,
             Ask::Start(_) => Verb::Start,
+            Ask::Strategy(_) => Verb::Strategy,
         }
     }
 }

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn verbs_and_fates_index_their_counters() {
-        assert_eq!(Verb::ALL.map(|verb| verb as usize), [0, 1, 2, 3, 4]);
+        assert_eq!(Verb::ALL.map(|verb| verb as usize), [0, 1, 2, 3, 4, 5]);
         let fates = Ledger::default().by_fate().map(|(fate, _)| fate);
         assert_eq!(fates.as_slice(), Fate::ALL);
     }

@@ -7,11 +7,13 @@ use super::{Standing, Upstream};
 
 /// Counts a connection on its upstream from the pick until it is dropped.
 ///
-/// It begins as *connecting*; [`Lease::connected`] ends that part.
+/// It begins as *connecting*; [`Lease::connected`] ends that part. While its client waits for an answer it counts among
+/// those, too. Whatever ends it gives back all that it counted: there is no way round the drop.
 #[derive(Debug)]
 pub struct Lease {
     upstream: Arc<Upstream>,
     connecting: bool,
+    waiting: bool,
 }
 
 impl Lease {
@@ -19,7 +21,7 @@ impl Lease {
     pub fn take(upstream: &Arc<Upstream>) -> Option<Self> {
         upstream.active.fetch_add(1, Ordering::SeqCst);
         upstream.connecting.fetch_add(1, Ordering::SeqCst);
-        let lease = Self { upstream: Arc::clone(upstream), connecting: true };
+        let lease = Self { upstream: Arc::clone(upstream), connecting: true, waiting: false };
         (upstream.standing() == Standing::Up).then_some(lease)
     }
 
@@ -35,6 +37,19 @@ impl Lease {
         }
     }
 
+    /// Says whether the client waits for an answer. Relaxed, as nothing is decided by it but who is picked; free if it is as
+    /// it was.
+    pub fn set_waiting(&mut self, waiting: bool) {
+        if std::mem::replace(&mut self.waiting, waiting) == waiting {
+            return;
+        }
+        if waiting {
+            self.upstream.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.upstream.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the endpoint has not been reached yet.
     pub fn is_connecting(&self) -> bool {
         self.connecting
@@ -44,6 +59,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.connected();
+        self.set_waiting(false);
         let last = self.upstream.active.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.upstream.standing() != Standing::Up {
             self.upstream.idle.notify_waiters();
@@ -78,6 +94,29 @@ mod tests {
         assert_eq!((upstream.active(), upstream.connecting()), (1, 0));
         drop(lease);
         assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
+    }
+
+    #[test]
+    fn a_lease_that_waits_counts_once_and_until_it_does_not_or_is_dropped() {
+        let upstream = upstream();
+        upstream.set_standing(Standing::Up);
+        let [mut one, mut other] = [(); 2].map(|()| Lease::take(&upstream).unwrap());
+        assert_eq!(upstream.waiting(), 0);
+        one.set_waiting(true);
+        one.set_waiting(true);
+        other.set_waiting(true);
+        assert_eq!(upstream.waiting(), 2);
+        other.set_waiting(false);
+        other.set_waiting(false);
+        drop(other);
+        assert_eq!(upstream.waiting(), 1);
+        // A panic drops it as well.
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _held = one;
+            std::panic::resume_unwind(Box::new("the connection's task panics"));
+        }));
+        assert!(end.is_err());
+        assert_eq!((upstream.waiting(), upstream.active(), upstream.connecting()), (0, 0, 0));
     }
 
     #[test]

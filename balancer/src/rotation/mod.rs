@@ -13,4 +13,4 @@ mod upstream;
 
 pub use lease::Lease;
 pub use snapshot::{Gate, Rotation, Snapshot};
-pub use upstream::{Endpoint, Life, SlotId, Standing, Upstream};
+pub use upstream::{Endpoint, Life, SlotId, Standing, UNIT_WEIGHT, Upstream};

@@ -12,6 +12,28 @@ use super::Upstream;
 pub struct Snapshot {
     /// In slot order; empty while no worker is ready.
     pub upstreams: Vec<Arc<Upstream>>,
+    heaviest: u32,
+    is_weighted: bool,
+}
+
+impl Snapshot {
+    /// These workers, in slot order, with the weights they have now.
+    pub fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
+        let weights = || upstreams.iter().map(|upstream| upstream.weight());
+        let heaviest = weights().max().unwrap_or(0);
+        let is_weighted = weights().any(|weight| weight != heaviest);
+        Self { upstreams, heaviest, is_weighted }
+    }
+
+    /// The greatest weight; 0 if there is nobody.
+    pub fn heaviest(&self) -> u32 {
+        self.heaviest
+    }
+
+    /// Whether the weights differ.
+    pub fn is_weighted(&self) -> bool {
+        self.is_weighted
+    }
 }
 
 /// What the data threads do with the public listeners.

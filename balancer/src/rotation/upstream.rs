@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
@@ -79,6 +79,10 @@ pub enum Life {
     EndedBadly,
 }
 
+/// What a worker of the configured weight 1 weighs: [`Upstream::weight`] counts in hundredths, so that a weight can grow by
+/// the percent.
+pub const UNIT_WEIGHT: u32 = 100;
+
 /// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
 #[derive(Debug)]
 pub struct Upstream {
@@ -95,8 +99,10 @@ pub struct Upstream {
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
     ended_well: OnceLock<bool>,
+    weight: AtomicU32,
     pub(super) active: AtomicUsize,
     pub(super) connecting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     pub(super) idle: Notify,
 }
 
@@ -112,8 +118,10 @@ impl Upstream {
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),
             ended_well: OnceLock::new(),
+            weight: AtomicU32::new(UNIT_WEIGHT),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             idle: Notify::new(),
         }
     }
@@ -163,6 +171,23 @@ impl Upstream {
     /// Leases whose connect has not succeeded yet.
     pub fn connecting(&self) -> usize {
         self.connecting.load(Ordering::SeqCst)
+    }
+
+    /// Connections that wait for its answer: client bytes went up, and none came back since.
+    ///
+    /// Bytes are all that is seen: a client that talks and expects no answer waits for ever.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What share of the pool's connections it shall get, in hundredths of a configured weight: 1 or more.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Changes the weight. The snapshots that are published from then on go by it.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
     }
 
     /// Resolves when it is out of rotation and no lease is held. Cancel safe.

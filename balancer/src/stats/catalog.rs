@@ -75,7 +75,7 @@ catalog! {
         "1 while at least min-ready workers are in rotation and the master is not stopping.";
 
     OPERATIONS = Counter, "roundelay_operations_total" ["pool" "verb" "result"]
-        "Reloads, scalings, restarts, stops and starts by order, by how they ended.";
+        "Reloads, scalings, restarts, stops, starts and changes of strategy by order, by how they ended.";
     OPERATION_CONNECTIONS = Counter, "roundelay_operation_connections_total" ["pool" "verb" "outcome"]
         "Connections during such operations, by what became of them; refused and cut are lost clients.";
 
@@ -106,6 +106,10 @@ catalog! {
         "Connections given to the worker; a recovered one counts for both.";
     WORKER_CONNECTIONS_ACTIVE = Gauge, "roundelay_worker_connections_active" ["pool" "worker"]
         "Connections the worker has now.";
+    WORKER_WAITING = Gauge, "roundelay_worker_waiting" ["pool" "worker"]
+        "Connections whose client waits for the worker's answer, while the worker is in rotation.";
+    WORKER_WEIGHT = Gauge, "roundelay_worker_weight" ["pool" "worker"]
+        "What the worker weighs beside the others now, less during a slow start; 0 while it is out of rotation.";
     WORKER_CONNECT_ERRORS = Counter, "roundelay_worker_connect_errors_total" ["pool" "worker" "reason"]
         "Connects to the worker that failed.";
     WORKER_RETRIES = Counter, "roundelay_worker_retries_total" ["pool" "worker"]

@@ -47,7 +47,7 @@ pub struct OperationStats {
 
 impl OperationStats {
     /// How many verbs there are.
-    pub const VERBS: usize = 5;
+    pub const VERBS: usize = 6;
 }
 
 impl PoolStats {

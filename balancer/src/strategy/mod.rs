@@ -1,21 +1,36 @@
 //! Which worker in rotation a connection goes to.
 //!
-//! A strategy is one file and its entry in [`ALL`]; config values, help and the law tests read that list.
+//! A strategy is one file and its entry in [`ALL`]; config values, help and the law tests read that list. Its header says what
+//! it does, its bound, what it costs and when to use it. What they share stands beside them: [`turns`] that go round, [`load`]
+//! that is compared, [`chance`]. None of them locks, and none allocates: each data thread picks for itself.
+//!
+//! Weights are no strategy: they are the workers' ([`Upstream::weight`](crate::rotation::Upstream::weight)), and every strategy
+//! goes by them.
 
+mod chance;
+mod least_connections;
+mod least_waiting;
+mod load;
+mod p2c;
 mod picker;
+mod random;
 mod round_robin;
+mod source_hash;
+mod turns;
+
+#[cfg(test)]
+mod laws;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::rotation::{SlotId, Upstream};
+use crate::rotation::{SlotId, Snapshot};
 
 pub use picker::Picker;
 
 /// Chooses among the workers in rotation. Shared by all data threads.
 pub trait Strategy: Send + Sync {
-    /// The index of the chosen one in `upstreams`, or `None` if the slice is empty. Never an index out of range.
-    fn pick(&self, upstreams: &[Arc<Upstream>], context: &PickContext<'_>) -> Option<usize>;
+    /// The index of the chosen one in `among`, or `None` if nobody is there. Never an index out of range.
+    fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize>;
 }
 
 /// What is known of the connection that is to be placed.
@@ -30,55 +45,27 @@ pub struct PickContext<'a> {
 }
 
 /// One strategy: its word, what help says of it, and how it is made.
+#[derive(Debug)]
 pub struct Entry {
     /// The word in flags, files, metrics and pages.
     pub name: &'static str,
-    /// One line for `--help`.
+    /// One line for people who choose.
     pub summary: &'static str,
-    /// Makes one for a pool.
-    pub build: fn() -> Box<dyn Strategy>,
+    /// Makes one for a pool, with a seed for those that draw lots: the same seed makes the same choices.
+    pub build: fn(seed: u64) -> Box<dyn Strategy>,
 }
 
 /// Every strategy; the first is the default.
-pub const ALL: &[Entry] = &[round_robin::ENTRY];
+pub const ALL: &[Entry] = &[
+    round_robin::ENTRY,
+    least_waiting::ENTRY,
+    least_connections::ENTRY,
+    p2c::ENTRY,
+    random::ENTRY,
+    source_hash::ENTRY,
+];
 
 /// The entry of that name.
 pub fn find(name: &str) -> Option<&'static Entry> {
     ALL.iter().find(|entry| entry.name == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rotation::Endpoint;
-
-    pub(in crate::strategy) fn upstreams(n: u32) -> Vec<Arc<Upstream>> {
-        let upstream = |slot| Upstream::new(SlotId(slot), 1, Endpoint::Unix("/nowhere".into()), Arc::default());
-        (0..n).map(|slot| Arc::new(upstream(slot))).collect()
-    }
-
-    #[test]
-    fn every_strategy_keeps_to_the_pool() {
-        assert!(!ALL.is_empty());
-        for entry in ALL {
-            let strategy = (entry.build)();
-            let any = PickContext::default();
-            assert_eq!(strategy.pick(&[], &any), None, "{}", entry.name);
-            for n in 1..=5 {
-                for _ in 0..20 {
-                    let i = strategy.pick(&upstreams(n), &any);
-                    assert!(i.is_some_and(|i| i < n as usize), "{}: {i:?} of {n}", entry.name);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_found() {
-        for (i, entry) in ALL.iter().enumerate() {
-            assert_eq!(ALL.iter().position(|other| other.name == entry.name), Some(i));
-            assert!(find(entry.name).is_some());
-        }
-        assert!(find("roundrobin").is_none());
-    }
 }

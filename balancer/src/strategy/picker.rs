@@ -1,17 +1,43 @@
 //! From the published snapshot to a lease.
 
-use super::{PickContext, Strategy};
-use crate::rotation::{Lease, Rotation, SlotId};
+use arc_swap::ArcSwap;
+
+use super::{Entry, PickContext, Strategy};
+use crate::rotation::{Lease, Rotation, SlotId, Snapshot};
 
 /// Picks from the current snapshot until a lease is held or nobody untried is left.
 pub struct Picker {
+    chosen: ArcSwap<Chosen>,
+}
+
+struct Chosen {
+    entry: &'static Entry,
     strategy: Box<dyn Strategy>,
 }
 
+impl Chosen {
+    fn new(entry: &'static Entry) -> Self {
+        Self { entry, strategy: (entry.build)(fastrand::u64(..)) }
+    }
+}
+
 impl Picker {
-    /// Picks by `strategy`.
-    pub fn new(strategy: Box<dyn Strategy>) -> Self {
-        Self { strategy }
+    /// Picks by this strategy.
+    pub fn new(entry: &'static Entry) -> Self {
+        Self { chosen: ArcSwap::from_pointee(Chosen::new(entry)) }
+    }
+
+    /// The strategy it picks by now.
+    pub fn strategy(&self) -> &'static Entry {
+        self.chosen.load().entry
+    }
+
+    /// Picks by this strategy from now on; what was picked stays where it is, and it begins to count where the last one
+    /// stood, since what is counted is the workers'. The present strategy goes on as it is. Only the supervisor calls it.
+    pub fn switch(&self, entry: &'static Entry) {
+        if entry.name != self.strategy().name {
+            self.chosen.store(Chosen::new(entry).into());
+        }
     }
 
     /// A lease on the chosen worker, or `None` if every worker in rotation was tried or left the rotation.
@@ -19,57 +45,75 @@ impl Picker {
     /// A pick from a snapshot that went stale meanwhile is repeated on the new one, so that "no upstream" is only said
     /// when it is true now.
     pub fn pick(&self, rotation: &Rotation, context: &PickContext<'_>) -> Option<Lease> {
+        let chosen = self.chosen.load();
         // The common case: nothing tried yet, the first choice still stands. No allocation.
         let snapshot = rotation.snapshot();
         if context.tried.is_empty() {
-            let i = self.strategy.pick(&snapshot.upstreams, context)?;
+            let i = chosen.strategy.pick(&snapshot, context)?;
             if let Some(lease) = snapshot.upstreams.get(i).and_then(Lease::take) {
                 return Some(lease);
             }
         }
         drop(snapshot);
-        self.pick_again(rotation, context)
+        pick_again(&*chosen.strategy, rotation, context)
     }
+}
 
-    #[cold]
-    fn pick_again(&self, rotation: &Rotation, context: &PickContext<'_>) -> Option<Lease> {
-        let mut gone: Vec<(SlotId, u64)> = Vec::new();
-        loop {
-            let snapshot = rotation.snapshot();
-            let is_open = |slot: SlotId, n| !context.tried.contains(&slot) && !gone.contains(&(slot, n));
-            let open: Vec<_> = snapshot.upstreams.iter().filter(|u| is_open(u.slot, u.incarnation)).cloned().collect();
-            let chosen = open.get(self.strategy.pick(&open, context)?)?;
-            if let Some(lease) = Lease::take(chosen) {
-                return Some(lease);
-            }
-            gone.push((chosen.slot, chosen.incarnation));
+#[cold]
+fn pick_again(strategy: &dyn Strategy, rotation: &Rotation, context: &PickContext<'_>) -> Option<Lease> {
+    let mut gone: Vec<(SlotId, u64)> = Vec::new();
+    loop {
+        let snapshot = rotation.snapshot();
+        let is_open = |slot: SlotId, n| !context.tried.contains(&slot) && !gone.contains(&(slot, n));
+        let open = snapshot.upstreams.iter().filter(|u| is_open(u.slot, u.incarnation)).cloned().collect();
+        let open = Snapshot::new(open);
+        let chosen = open.upstreams.get(strategy.pick(&open, context)?)?;
+        if let Some(lease) = Lease::take(chosen) {
+            return Some(lease);
         }
+        gone.push((chosen.slot, chosen.incarnation));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rotation::{Snapshot, Standing};
-    use crate::strategy::{ALL, tests::upstreams};
+    use crate::rotation::Standing;
+    use crate::strategy::{ALL, find, laws::pool};
 
     #[test]
     fn tried_and_departed_workers_are_passed_over() {
-        let pool = upstreams(3);
-        for upstream in &pool {
-            upstream.set_standing(Standing::Up);
+        for entry in ALL {
+            let rotation = Rotation::default();
+            rotation.publish(pool(3));
+            let workers = rotation.snapshot().upstreams.clone();
+            let picker = Picker::new(entry);
+            // Slot 1 died and the snapshot does not say so yet; slot 0 was tried.
+            workers[1].set_standing(Standing::Dead);
+            for _ in 0..6 {
+                let lease = picker.pick(&rotation, &PickContext { tried: &[SlotId(0)], ..Default::default() });
+                assert_eq!(lease.map(|lease| lease.upstream().slot), Some(SlotId(2)), "{}", entry.name);
+            }
+            let all = [SlotId(0), SlotId(2)];
+            assert!(picker.pick(&rotation, &PickContext { tried: &all, ..Default::default() }).is_none());
+            assert!(workers.iter().all(|upstream| upstream.active() == 0));
         }
+    }
+
+    #[test]
+    fn a_switch_is_for_the_next_pick_and_the_present_strategy_goes_on() {
         let rotation = Rotation::default();
-        rotation.publish(Snapshot { upstreams: pool.clone() });
-        let picker = Picker::new((ALL[0].build)());
-        // Slot 1 died and the snapshot does not say so yet; slot 0 was tried.
-        pool[1].set_standing(Standing::Dead);
-        for _ in 0..6 {
-            let lease = picker.pick(&rotation, &PickContext { tried: &[SlotId(0)], ..Default::default() });
-            assert_eq!(lease.map(|lease| lease.upstream().slot), Some(SlotId(2)));
-        }
-        let all = [SlotId(0), SlotId(2)];
-        assert!(picker.pick(&rotation, &PickContext { tried: &all, ..Default::default() }).is_none());
-        assert!(pool.iter().all(|upstream| upstream.active() == 0));
+        rotation.publish(pool(3));
+        let picker = Picker::new(&ALL[0]);
+        let any = PickContext::default();
+        let slot = || picker.pick(&rotation, &any).unwrap().upstream().slot.0;
+        assert_eq!([slot(), slot()], [0, 1]);
+        picker.switch(find("round-robin").unwrap());
+        assert_eq!(slot(), 2, "its cursor stands where it stood");
+        let held: Vec<_> = (0..2).map(|_| picker.pick(&rotation, &any).unwrap()).collect();
+        picker.switch(find("least-connections").unwrap());
+        assert_eq!(picker.strategy().name, "least-connections");
+        assert_eq!([slot(), slot()], [2, 2], "it knows of the two that are open");
+        drop(held);
     }
 }

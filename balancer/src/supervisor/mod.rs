@@ -26,6 +26,7 @@ mod slot;
 mod vigil;
 mod warden;
 mod watch;
+mod weights;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;

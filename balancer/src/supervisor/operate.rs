@@ -12,6 +12,7 @@ use super::roll::Roll;
 use super::slot::Event;
 use super::warden::Warden;
 use crate::config;
+use crate::mode::Acceptor;
 use crate::pool::SlotState;
 use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
 use crate::stats::Restart as Cause;
@@ -76,6 +77,11 @@ impl Warden {
                 let slots = self.each(which, |state| state == SlotState::Stopped, &Event::Start);
                 Phase::Up { slots, otherwise: None }
             }
+            Ask::Strategy(entry) => {
+                // The next pick is by it; nobody has to come or to go.
+                self.pool.picker.switch(entry);
+                Phase::Up { slots: BTreeSet::new(), otherwise: None }
+            }
         };
         let slots = match &phase {
             Phase::Rolling { .. } | Phase::Back { .. } => self.running().len(),
@@ -97,6 +103,12 @@ impl Warden {
             return Some(format!("a {} of pool `{name}` is under way", operation.verb.name()));
         }
         match *ask {
+            Ask::Strategy(_) if self.pool.mode.acceptor() == Acceptor::Workers => {
+                let mode = self.pool.mode.name();
+                Some(format!(
+                    "in mode {mode} the workers of pool `{name}` accept by themselves, and the kernel chooses"
+                ))
+            }
             Ask::Scale(workers) if !(1..=MOST_WORKERS).contains(&workers) => {
                 Some(format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}; to have none, stop it"))
             }

@@ -15,16 +15,24 @@ impl Warden {
     /// Publishes what changed: first who is in rotation, then what the listeners do, then what is told of it.
     pub(super) fn publish(&mut self) {
         let upstreams = self.in_rotation();
-        let identity = |upstream: &Arc<Upstream>| (upstream.slot, upstream.incarnation);
-        let chosen: Vec<_> = upstreams.iter().map(identity).collect();
+        let (rules, now) = (self.pool.config(), Instant::now());
+        let mut weighed = |upstream: &Arc<Upstream>| {
+            let (slot, incarnation) = (upstream.slot, upstream.incarnation);
+            (slot, incarnation, self.weights.of(slot, incarnation, &rules, now))
+        };
+        let chosen: Vec<_> = upstreams.iter().map(&mut weighed).collect();
+        drop(rules);
         let has_workers = !upstreams.is_empty();
         if chosen != self.published {
+            for (upstream, (_, _, weight)) in upstreams.iter().zip(&chosen) {
+                upstream.set_weight(*weight);
+            }
             self.republish(upstreams);
             self.published = chosen;
         }
         // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
         let is_open = has_workers || self.pool.mode.acceptor() == Acceptor::Workers;
-        let gate = self.keeper.gate(is_open, Instant::now());
+        let gate = self.keeper.gate(is_open, now);
         self.pool.rotation.set_gate(gate);
         self.pool.status.store(Arc::new(PoolStatus {
             generation: self.generation,
@@ -76,6 +84,6 @@ impl Warden {
                 upstream.set_standing(Standing::Down);
             }
         }
-        self.pool.rotation.publish(Snapshot { upstreams });
+        self.pool.rotation.publish(Snapshot::new(upstreams));
     }
 }

@@ -15,6 +15,7 @@ use super::operate::{Note, Operation};
 use super::slot::{Effect, Event};
 use super::vigil::Vigil;
 use super::watch::Watch;
+use super::weights::Weights;
 use super::{Connections, Input, News, Order, Resources};
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
@@ -53,8 +54,9 @@ pub(super) struct Warden {
     /// All are being killed by order, so no kill is news.
     is_killing: bool,
     gave_up: Option<Failure>,
-    /// Who is in rotation, as last published.
-    pub(super) published: Vec<(SlotId, u64)>,
+    /// Who is in rotation and with which weight, as last published.
+    pub(super) published: Vec<(SlotId, u64, u32)>,
+    pub(super) weights: Weights,
     watch: Watch,
 }
 
@@ -90,6 +92,7 @@ impl Warden {
             is_killing: false,
             gave_up: None,
             published: Vec::new(),
+            weights: Weights::new(count),
             watch,
         }
     }
@@ -146,7 +149,9 @@ impl Warden {
         let members = self.members.iter().filter_map(Member::next_deadline).min();
         let boot = if self.is_stopping { None } else { self.boot.next_deadline() };
         let vigil = self.vigil.next_deadline();
-        [members, boot, vigil, self.keeper.next_deadline(Instant::now()), self.watch.next_deadline()]
+        let now = Instant::now();
+        let weights = self.weights.next_deadline(&self.pool.config(), now);
+        [members, boot, vigil, weights, self.keeper.next_deadline(now), self.watch.next_deadline()]
             .into_iter()
             .flatten()
             .min()

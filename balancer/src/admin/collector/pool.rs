@@ -17,7 +17,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     let status = pool.status.load();
     let is_ready = snapshot::is_ready(pool, &status) && !source.is_stopping();
 
-    scrape.count(&catalog::POOL_INFO, &[name, &pool.chosen_by(), pool.mode.name()], 1);
+    scrape.count(&catalog::POOL_INFO, &[name, pool.chosen_by(), pool.mode.name()], 1);
     scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], u64::from(pool.status.load().desired));
     scrape.count(&catalog::POOL_GENERATION, &[name], status.generation);
     scrape.count(&catalog::POOL_READY, &[name], u64::from(is_ready));
@@ -41,6 +41,8 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
             slot_connections(labels, stats, scrape);
             let active = snapshot::active(pool, SlotId(number));
             scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, active);
+            scrape.count(&catalog::WORKER_WAITING, &labels, snapshot::waiting(pool, SlotId(number)));
+            scrape.set(&catalog::WORKER_WEIGHT, &labels, snapshot::weight(pool, SlotId(number)));
         }
         scrape.set(&catalog::WORKER_CPU, &labels, sample.cpu_total(index, number));
         worker(labels, worker_of(&status, number), sample, scrape);

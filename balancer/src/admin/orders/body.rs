@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::Demand;
 use crate::pool::operation::{Verb, Which};
+use crate::strategy;
 
 /// More workers than this no pool has.
 const MOST: u32 = 1024;
@@ -98,6 +99,7 @@ pub(super) fn on_pool(verb: Verb, pool: &str, body: &[u8]) -> Result<Demand, &'s
         Verb::Restart => Demand::Restart { pool, which: which(body)? },
         Verb::Stop => Demand::Stop { pool, which: which(body)? },
         Verb::Start => Demand::Start { pool, which: which(body)? },
+        Verb::Strategy => Demand::Strategy { pool, name: strategy(body)? },
     })
 }
 
@@ -139,6 +141,17 @@ fn workers(body: &[u8]) -> Result<Size, &'static str> {
         None => None,
     };
     size.ok_or(EXPECTED)
+}
+
+fn strategy(body: &[u8]) -> Result<&'static str, &'static str> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        strategy: Option<String>,
+    }
+    const EXPECTED: &str = r#"the body must be {"strategy": NAME}, NAME as in a configuration"#;
+    let body: Body = read(body, EXPECTED)?;
+    body.strategy.and_then(|name| strategy::find(&name)).map(|entry| entry.name).ok_or(EXPECTED)
 }
 
 fn which(body: &[u8]) -> Result<Which, &'static str> {
@@ -216,6 +229,11 @@ mod tests {
         }
         let stop = on_pool(Verb::Stop, "api", br#" {"slots":"1-2"} "#);
         assert_eq!(stop, Ok(Demand::Stop { pool: pool(), which: Which::Slots(1, 2) }));
+        let strategy = on_pool(Verb::Strategy, "api", br#"{"strategy": "p2c"}"#);
+        assert_eq!(strategy, Ok(Demand::Strategy { pool: pool(), name: "p2c" }));
+        for body in ["", "{}", r#"{"strategy":"p3c"}"#, r#"{"strategy":["p2c"]}"#] {
+            assert!(on_pool(Verb::Strategy, "api", body.as_bytes()).is_err(), "{body}");
+        }
         assert_eq!(shutdown(br#"{"now":true}"#), Ok(Demand::Shutdown { now: true }));
     }
 

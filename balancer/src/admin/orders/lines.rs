@@ -73,6 +73,8 @@ fn step(step: Step, plan: super::Plan) -> view::Event {
             at_once: plan.at_once,
             workers_before: plan.workers.map(|(before, _)| before),
             workers: plan.workers.map(|(_, after)| after),
+            strategy_before: plan.strategy.map(|(before, _)| before.to_owned()),
+            strategy: plan.strategy.map(|(_, after)| after.to_owned()),
         },
         Step::Ready { slot, pid, instead_of, after } => {
             view::Event::Ready { slot, pid, instead_of, after_seconds: after.as_secs_f64() }

@@ -54,6 +54,13 @@ pub enum Demand {
         /// Its workers.
         which: Which,
     },
+    /// Choose a pool's workers in another way, at once.
+    Strategy {
+        /// The pool.
+        pool: String,
+        /// The name of a strategy, of [`crate::strategy::ALL`].
+        name: &'static str,
+    },
     /// Stop everything and end the master.
     Shutdown {
         /// Without waiting for open connections.
@@ -70,6 +77,7 @@ impl Demand {
             Demand::Restart { .. } => Some(Verb::Restart),
             Demand::Stop { .. } => Some(Verb::Stop),
             Demand::Start { .. } => Some(Verb::Start),
+            Demand::Strategy { .. } => Some(Verb::Strategy),
             Demand::Shutdown { .. } => None,
         }
     }
@@ -81,7 +89,8 @@ impl Demand {
             Demand::Scale { pool, .. }
             | Demand::Restart { pool, .. }
             | Demand::Stop { pool, .. }
-            | Demand::Start { pool, .. } => Some(pool),
+            | Demand::Start { pool, .. }
+            | Demand::Strategy { pool, .. } => Some(pool),
             Demand::Shutdown { .. } => None,
         }
     }
@@ -130,6 +139,8 @@ pub struct Plan {
     pub at_once: Option<u32>,
     /// For a scaling: how many workers there were to be, and are to be.
     pub workers: Option<(u32, u32)>,
+    /// For another strategy: the name of the present one, and of the one to come.
+    pub strategy: Option<(&'static str, &'static str)>,
 }
 
 /// How the master's stop went for its clients.

@@ -53,7 +53,7 @@ fn answer(orders: &mut mpsc::Receiver<Ordered>, news: Vec<Told>) -> Demand {
 
 fn began() -> Told {
     let step = Step::Began { verb: Verb::Reload, generation: 3, slots: 2 };
-    Told::Step { pool: "api".into(), step, plan: Plan { at_once: Some(1), workers: None } }
+    Told::Step { pool: "api".into(), step, plan: Plan { at_once: Some(1), ..Plan::default() } }
 }
 
 fn report() -> Told {

@@ -89,7 +89,7 @@ fn metrics_and_state_agree() {
     let upstream = Upstream::new(SlotId(0), 1, Endpoint::Unix("/nowhere".into()), Arc::clone(&pool.slots()[0]));
     let upstream = Arc::new(upstream);
     upstream.set_standing(Standing::Up);
-    pool.rotation.publish(Snapshot { upstreams: vec![Arc::clone(&upstream)] });
+    pool.rotation.publish(Snapshot::new(vec![Arc::clone(&upstream)]));
     let _leases = [Lease::take(&upstream).unwrap(), Lease::take(&upstream).unwrap()];
 
     let state: State = serde_json::from_str(&server.get("/api/v1/state").body).unwrap();

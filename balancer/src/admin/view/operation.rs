@@ -25,7 +25,7 @@ impl Line {
 pub enum Event {
     /// A pool's operation began.
     Began {
-        /// `reload`, `scale`, `restart`, `stop` or `start`.
+        /// `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
         verb: String,
         /// The generation that serves.
         generation: u64,
@@ -37,6 +37,12 @@ pub enum Event {
         workers_before: Option<u32>,
         /// For a scaling: how many there are to be.
         workers: Option<u32>,
+        /// For another strategy: the present one.
+        #[serde(default)]
+        strategy_before: Option<String>,
+        /// For another strategy: the one to come.
+        #[serde(default)]
+        strategy: Option<String>,
     },
     /// A process is ready and in rotation.
     Ready {
@@ -101,7 +107,7 @@ pub enum Event {
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// `reload`, `scale`, `restart`, `stop` or `start`.
+    /// `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
     pub verb: String,
     /// `done`, `lost` (done, and clients were lost) or `failed`.
     pub result: String,

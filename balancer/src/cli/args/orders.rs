@@ -46,6 +46,16 @@ pub(in crate::cli) struct Scale {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct Strategy {
+    /// The pool
+    pub(in crate::cli) pool: String,
+    /// The strategy to choose by from now on [default: show them]
+    pub(in crate::cli) name: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) watching: Watching,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct Status {
     /// Only this pool
     pub(in crate::cli) pool: Option<String>,

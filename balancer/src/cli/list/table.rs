@@ -163,6 +163,8 @@ mod tests {
             restarts: 0,
             connections: Some(406),
             active: Some(7),
+            waiting: Some(2),
+            weight: Some(1.0),
             cpu_seconds: Some(20.5),
             memory_bytes: Some(61_865_984),
             last_exit: None,

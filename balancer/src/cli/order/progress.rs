@@ -172,10 +172,14 @@ impl Progress {
 }
 
 fn head(began: &Event) -> String {
-    let Event::Began { verb, generation, slots, at_once, workers_before, workers } = began else {
+    let Event::Began { verb, generation, slots, at_once, workers_before, workers, strategy_before, strategy } = began
+    else {
         return String::new();
     };
     let plural = if *slots == 1 { "" } else { "s" };
+    if let (Some(before), Some(after)) = (strategy_before, strategy) {
+        return format!("strategy {} -> {}", escape(before), escape(after));
+    }
     match (verb.as_str(), workers_before, workers) {
         ("reload", ..) => {
             let at_once = at_once.map_or(String::new(), |at_once| format!(", {at_once} at a time"));

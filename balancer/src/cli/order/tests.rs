@@ -11,7 +11,8 @@ fn line(event: Event) -> Line {
 
 fn began() -> Event {
     let (verb, at_once) = ("reload".to_owned(), Some(1));
-    Event::Began { verb, generation: 3, slots: 2, at_once, workers_before: None, workers: None }
+    let (workers_before, workers, strategy_before, strategy) = (None, None, None, None);
+    Event::Began { verb, generation: 3, slots: 2, at_once, workers_before, workers, strategy_before, strategy }
 }
 
 fn ready(slot: u32, pid: u32, instead_of: Option<u32>) -> Event {
@@ -132,12 +133,21 @@ fn lost_clients_are_a_failure() {
 #[test]
 fn other_verbs_say_what_they_are_done_to() {
     let head = |verb: &str, slots, workers_before, workers| {
-        let event = Event::Began { verb: verb.into(), generation: 3, slots, at_once: None, workers_before, workers };
+        let (verb, at_once, strategy_before, strategy) = (verb.to_owned(), None, None, None);
+        let generation = 3;
+        let event =
+            Event::Began { verb, generation, slots, at_once, workers_before, workers, strategy_before, strategy };
         told(Progress::new(false, false, false), vec![event]).0
     };
     assert_eq!(head("scale", 2, Some(2), Some(4)), "api  generation 3, 2 -> 4 workers\n");
     assert_eq!(head("restart", 1, None, None), "api  generation 3, restart of 1 worker\n");
     assert_eq!(head("stop", 4, None, None), "api  generation 3, stop of 4 workers\n");
+
+    let strategy: Event = serde_json::from_str(
+        r#"{"event":"began","verb":"strategy","generation":3,"slots":0,"strategy_before":"p2c","strategy":"random"}"#,
+    )
+    .unwrap();
+    assert_eq!(told(Progress::new(false, false, false), vec![strategy]).0, "api  strategy p2c -> random\n");
 }
 
 #[test]

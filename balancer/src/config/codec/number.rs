@@ -129,6 +129,21 @@ pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
     },
 };
 
+/// What workers weigh, by slot.
+pub(in crate::config) const WEIGHTS: Codec<Vec<u32>> = Codec {
+    expects: "a list of weights by slot, such as [2, 1]",
+    read: |value| {
+        let Raw::List(items) = &value.raw else { return Err(Wrong::Expected) };
+        let message = || "a weight is a count from 1 to 1000".to_owned();
+        let wrong = |item: &Value| Wrong::Because { message: message(), label: None, at: Some(item.at.clone()) };
+        items.iter().map(|item| item.count(1..=1000).ok_or_else(|| wrong(item))).collect()
+    },
+    show: |weights| {
+        let each: Vec<String> = weights.iter().map(u32::to_string).collect();
+        Some(format!("[{}]", each.join(", ")))
+    },
+};
+
 /// How many data threads.
 pub(in crate::config) const THREADS: Codec<Threads> = Codec {
     expects: "\"auto\" or a count from 1 to 256",

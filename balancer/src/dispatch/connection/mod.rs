@@ -149,9 +149,8 @@ impl Connection {
             return Poll::Ready(());
         }
         let half_closed = self.lane().pool.config().half_closed_timeout;
-        let (Some(upstream), Some(lease)) = (&mut self.upstream, &self.lease) else { return Poll::Ready(()) };
-        let mut ends =
-            Ends { client: &mut self.client, upstream, place: &self.place, worker: lease.upstream(), half_closed };
+        let (Some(upstream), Some(lease)) = (&mut self.upstream, &mut self.lease) else { return Poll::Ready(()) };
+        let mut ends = Ends { client: &mut self.client, upstream, place: &self.place, lease, half_closed };
         let was_answered = self.relay.is_answered();
         let mut moved = Moved::default();
         let verdict = self.relay.poll(cx, &mut ends, order, &mut moved);

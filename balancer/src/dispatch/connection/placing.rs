@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Sends what the worker is told first and what the client has said, and hands the socket to the runtime.
-    pub(super) fn follow(&mut self, lease: Lease, begun: Begun) {
+    pub(super) fn follow(&mut self, mut lease: Lease, begun: Begun) {
         let mut is_reached = begun.is_done;
         if !self.relay.early().is_empty() {
             match connect::send(&begun, self.relay.early()) {
@@ -123,6 +123,7 @@ impl Connection {
                 Ok(Some(n)) => {
                     let clients = self.relay.sent_early(n);
                     lease.upstream().stats.rx_bytes.add(clients as u64);
+                    lease.set_waiting(clients > 0);
                     is_reached = true;
                 }
                 Err(error) => return self.failed(lease, error),

@@ -86,6 +86,7 @@ impl Connection {
                 }
                 // Somebody who has that socket goes on where the worker ended.
                 self.relay.heard(said);
+                self.lease.iter_mut().for_each(|lease| lease.set_waiting(false));
                 self.not_found(cx)
             }
             Poll::Pending | Poll::Ready(_) => self.not_found(cx),

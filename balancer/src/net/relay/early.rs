@@ -78,5 +78,5 @@ impl Relay {
 }
 
 fn has_died(ends: &Ends<'_>) -> bool {
-    matches!(ends.worker.life(), Life::Exiting | Life::EndedBadly)
+    matches!(ends.lease.upstream().life(), Life::Exiting | Life::EndedBadly)
 }

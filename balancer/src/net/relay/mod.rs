@@ -25,7 +25,7 @@ use crate::net::conns::{Order, Place};
 use crate::net::direction::{Direction, Round, State};
 use crate::net::preface::Preface;
 use crate::net::stream::Stream;
-use crate::rotation::{Life, Upstream};
+use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
 use early::LINGER_BYTES;
 use orders::ORPHAN;
@@ -58,8 +58,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) client: &'a mut Stream,
     pub(crate) upstream: &'a mut Stream,
     pub(crate) place: &'a Place,
-    /// Whose end the upstream is.
-    pub(crate) worker: &'a Upstream,
+    /// The hold on whose end the upstream is. It counts while the client waits for that worker.
+    pub(crate) lease: &'a mut Lease,
     /// Silence allowed once one direction has ended.
     pub(crate) half_closed: Duration,
 }
@@ -201,15 +201,23 @@ impl Relay {
     fn copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8], moved: &mut Moved) -> Turn {
         let mut turn = Turn::Idle;
         if self.up.is_live() {
-            let round = self.up.round(cx, ends.client, ends.upstream, scratch);
+            let round = self.up.round(cx, ends.client, ends.upstream, scratch, || {});
+            if matches!(round, Round::Moved(1..)) && self.down.is_live() {
+                ends.lease.set_waiting(true);
+            }
             turn = self.after_up(round, ends, moved);
         }
         if self.phase == Phase::Relaying && self.down.is_live() && !matches!(turn, Turn::Over(_)) {
-            let round = self.down.round(cx, ends.upstream, ends.client, scratch);
+            // Before the client can see the answer and come again: then it finds the worker free.
+            let heard = || ends.lease.set_waiting(false);
+            let round = self.down.round(cx, ends.upstream, ends.client, scratch, heard);
             match self.after_down(round, ends, moved) {
                 Turn::Idle => {}
                 other => turn = other,
             }
+        }
+        if !self.down.is_live() {
+            ends.lease.set_waiting(false);
         }
         turn
     }
@@ -258,7 +266,7 @@ impl Relay {
             Round::Ended if self.up.state() == State::Stopped && !self.is_answered => {
                 return Turn::Over(reset_client(ends));
             }
-            Round::Ended => match ends.worker.life() {
+            Round::Ended => match ends.lease.upstream().life() {
                 // The kernel says FIN for a killed process, too. How it ended is told in a moment; if not, only a thread
                 // of it has ended.
                 Life::Exiting if self.orphaned.is_none_or(|waits| waits == 0) => {

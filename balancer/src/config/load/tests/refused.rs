@@ -87,6 +87,19 @@ fn values_that_are_not_of_their_kind() {
             "3:16 `/a b` cannot stand in a request | write spaces and letters beyond ASCII as %XX".to_owned(),
         ),
         ("strategy = 'rund-robin'", "3:12 unknown strategy `rund-robin` | did you mean `round-robin`?".to_owned()),
+        ("strategy = 'least-wating'", "3:12 unknown strategy `least-wating` | did you mean `least-waiting`?".to_owned()),
+        ("strategy = 'p3c'", "3:12 unknown strategy `p3c` | did you mean `p2c`?".to_owned()),
+        (
+            "strategy = 'weighted'",
+            "3:12 unknown strategy `weighted` | there is `round-robin`, `least-waiting`, `least-connections`, `p2c`, \
+             `random`, `source-hash`"
+                .to_owned(),
+        ),
+        ("weights = 2", "3:11 weights must be a list of weights by slot, such as [2, 1]".to_owned()),
+        ("weights = [2, 0]", "3:15 a weight is a count from 1 to 1000".to_owned()),
+        ("weights = [1001]", "3:12 a weight is a count from 1 to 1000".to_owned()),
+        ("weights = [1.5]", "3:12 a weight is a count from 1 to 1000".to_owned()),
+        ("slow-start = 10", "3:14 a duration needs a unit | write \"10s\" or \"10ms\"".to_owned()),
         ("mode = 'proxi'", "3:8 unknown mode `proxi` | did you mean `proxy`?".to_owned()),
         ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `shared`".to_owned()),
         (
@@ -197,6 +210,10 @@ fn options_that_contradict_each_other() {
         ("connect-timeout = '4s'", "3:19 connect-timeout (4s) is longer than assignment-timeout (3s) (see 1:7)"),
         ("keepalive = '10h'", "3:13 keepalive (10h) is outside of what TCP takes | 1s to 9h, or \"off\""),
         ("keepalive = '500ms'", "3:13 keepalive (500ms) is outside of what TCP takes | 1s to 9h, or \"off\""),
+        (
+            "weights = [1, 2, 3]\nworkers = 2",
+            "3:11 weights has 3 entries, and the pool at most 2 workers | one a worker, by slot (see 4:11)",
+        ),
         ("mode = 'handoff'", "3:8 mode `handoff` is not in this version | use `proxy`"),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");

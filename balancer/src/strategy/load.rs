@@ -1,0 +1,60 @@
+//! How loaded a worker is: connections for its weight, compared without dividing. Pure.
+
+use std::cmp::Ordering;
+
+use crate::rotation::{Snapshot, Upstream};
+
+/// Connections a weight. Of two workers with as many, the heavier one is less loaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    connections: u64,
+    weight: u64,
+}
+
+impl Load {
+    pub(super) fn new(connections: usize, upstream: &Upstream) -> Self {
+        Self { connections: connections as u64, weight: u64::from(upstream.weight()) }
+    }
+
+    /// The least one; `None` if there is nobody.
+    pub(super) fn least(among: &Snapshot, of: impl Fn(&Upstream) -> Self) -> Option<Self> {
+        among.upstreams.iter().map(|upstream| of(upstream)).min()
+    }
+}
+
+impl Ord for Load {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let [mine, theirs] =
+            [(self, other), (other, self)].map(|(one, two)| u128::from(one.connections) * u128::from(two.weight));
+        mine.cmp(&theirs)
+    }
+}
+
+impl PartialOrd for Load {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Load {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Load {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_connections_for_a_weight() {
+        let load = |connections, weight| Load { connections, weight };
+        assert!(load(1, 100) < load(2, 100));
+        assert!(load(2, 300) < load(1, 100));
+        assert_eq!(load(2, 200), load(1, 100));
+        assert_eq!(load(0, 1), load(0, 1000));
+        assert!(load(u64::MAX, 100) > load(u64::MAX, 101));
+    }
+}

@@ -1,0 +1,168 @@
+//! Source hash: clients with the same address go to the same worker, as long as it is there.
+//!
+//! Rendezvous hashing: the client's address and each slot make a number, and the worker with the greatest one has the client.
+//! A worker that leaves changes no number of the others, so only its own clients move, and evenly to all of them; when its
+//! slot has a worker again they come back.
+//!
+//! - Bound: a client never changes workers while its own is in rotation. How even it is depends on the clients: many
+//!   addresses spread as lots would, a few do not, and those behind one proxy or NAT are one.
+//! - Costs: a hash for every worker a connection, and a logarithm where weights differ.
+//! - Use it where workers keep something of a client (a cache, a session) that others would have to fetch. It is no promise:
+//!   a worker that dies takes its memory with it, and an address is no person.
+//! - The number of an address is the same in every master of every machine, and in later versions: a restart moves nobody.
+//! - Weights: a worker gets a share of the addresses as it weighs; a change of one weight moves only clients to or from it.
+//!   So with `slow-start` a new worker's clients come to it little by little.
+//! - A client on a unix socket has no address: those are given out in turn.
+//! - Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous" (1996); weights: Schindelhauer and
+//!   Schomaker (2005).
+
+use std::net::IpAddr;
+
+use super::chance::mix;
+use super::turns::Turns;
+use super::{Entry, PickContext, Strategy};
+use crate::rotation::{SlotId, Snapshot};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "source-hash",
+    summary: "the same client address to the same worker",
+    build: |_| Box::new(SourceHash::default()),
+};
+
+#[derive(Default)]
+struct SourceHash {
+    turns: Turns,
+}
+
+impl Strategy for SourceHash {
+    fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize> {
+        let Some(key) = context.key.or_else(|| context.client.map(number)) else {
+            return self.turns.next(among, context);
+        };
+        let each = among.upstreams.iter().enumerate();
+        if !among.is_weighted() {
+            return each.max_by_key(|(_, upstream)| score(key, upstream.slot)).map(|(i, _)| i);
+        }
+        // Waiting times of a race: the least of them is the greatest score where weights are equal.
+        let time = |slot, weight: u32| -unit(score(key, slot)).ln() / f64::from(weight);
+        let times = each.map(|(i, upstream)| (i, time(upstream.slot, upstream.weight())));
+        times.min_by(|(_, one), (_, two)| one.total_cmp(two)).map(|(i, _)| i)
+    }
+}
+
+/// The number of an address; of an IPv4 address it is the same in its IPv6 form.
+fn number(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(ip) => mix(u64::from(ip.to_bits())),
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits().to_be_bytes();
+            let [a, b, c, d, e, f, g, h, low @ ..] = bits;
+            mix(mix(u64::from_be_bytes([a, b, c, d, e, f, g, h])) ^ u64::from_be_bytes(low))
+        }
+    }
+}
+
+fn score(key: u64, slot: SlotId) -> u64 {
+    mix(key ^ mix(!u64::from(slot.0)))
+}
+
+/// The same as a number above 0 and up to 1.
+fn unit(score: u64) -> f64 {
+    // 53 bits are what a double holds exactly.
+    ((score >> 11) + 1) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::strategy::laws::{pool, weighted};
+
+    fn client(ip: impl Into<IpAddr>) -> PickContext<'static> {
+        PickContext { client: Some(ip.into()), ..Default::default() }
+    }
+
+    fn without(pool: &Snapshot, i: usize) -> Snapshot {
+        let mut rest = pool.upstreams.clone();
+        rest.remove(i);
+        Snapshot::new(rest)
+    }
+
+    fn slot(strategy: &dyn Strategy, pool: &Snapshot, ip: u32) -> u32 {
+        pool.upstreams[strategy.pick(pool, &client(Ipv4Addr::from_bits(ip))).unwrap()].slot.0
+    }
+
+    #[test]
+    fn the_same_address_goes_to_the_same_slot_in_every_version() {
+        let (strategy, pool) = (SourceHash::default(), pool(5));
+        let slots = |text: &str| {
+            let ip: IpAddr = text.parse().unwrap();
+            strategy.pick(&pool, &client(ip)).unwrap()
+        };
+        let fixed = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "10.1.2.3", "192.0.2.77", "::1", "2001:db8::7"].map(slots);
+        assert_eq!(fixed, [0, 1, 2, 4, 2, 0, 0]);
+        assert_eq!(slots("::ffff:10.1.2.3"), slots("10.1.2.3"));
+    }
+
+    #[test]
+    fn a_client_without_an_address_is_given_out_in_turn() {
+        let (strategy, pool) = (SourceHash::default(), pool(3));
+        let picks = [(); 6].map(|()| strategy.pick(&pool, &PickContext::default()).unwrap());
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
+        let keyed = PickContext { key: Some(7), ..Default::default() };
+        assert_eq!(strategy.pick(&pool, &keyed), strategy.pick(&pool, &keyed));
+    }
+
+    #[test]
+    fn when_a_worker_leaves_only_its_clients_move_and_to_all_of_the_others() {
+        let (strategy, all) = (SourceHash::default(), pool(5));
+        let rest = without(&all, 2);
+        let mut moved = [0; 5];
+        for ip in 0..5000 {
+            let (before, after) = (slot(&strategy, &all, ip), slot(&strategy, &rest, ip));
+            if before == 2 {
+                moved[after as usize] += 1;
+            } else {
+                assert_eq!(before, after);
+            }
+        }
+        assert!([0, 1, 3, 4].iter().all(|&i| (200..300).contains(&moved[i])), "{moved:?}");
+    }
+
+    #[test]
+    fn addresses_are_shared_out_by_weight() {
+        let (strategy, all) = (SourceHash::default(), weighted(&[1, 2, 5]));
+        let mut counts = [0_i32; 3];
+        (0..8000).for_each(|ip| counts[slot(&strategy, &all, ip) as usize] += 1);
+        assert!(counts.iter().zip([1000, 2000, 5000]).all(|(n, fair)| (n - fair).abs() < 250), "{counts:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_of_weight_moves_clients_only_to_or_from_it(
+            weights in prop::collection::vec(1_u32..=5, 2..=6), which: prop::sample::Index, new in 1_u32..=5, ip: u32,
+        ) {
+            let which = which.index(weights.len());
+            let mut changed = weights.clone();
+            changed[which] = new;
+            let strategy = SourceHash::default();
+            let (before, after) = (slot(&strategy, &weighted(&weights), ip), slot(&strategy, &weighted(&changed), ip));
+            let to_or_from = if new > weights[which] { after } else { before };
+            prop_assert!(before == after || to_or_from as usize == which);
+        }
+
+        #[test]
+        fn equal_weights_are_no_weights(weight in 2_u32..=9, ip: u32) {
+            let strategy = SourceHash::default();
+            let even = slot(&strategy, &pool(4), ip);
+            prop_assert_eq!(slot(&strategy, &weighted(&[weight; 4]), ip), even);
+            // And nearly equal ones move nearly nobody: the two ways of computing agree.
+            let race = |slot: u32| -unit(score(number(Ipv4Addr::from_bits(ip).into()), SlotId(slot))).ln();
+            let first = (0..4).min_by(|a, b| race(*a).total_cmp(&race(*b))).unwrap();
+            prop_assert_eq!(first, even);
+        }
+    }
+}
