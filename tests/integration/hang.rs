@@ -76,6 +76,7 @@ fn freeze_under_load(way: &str, master: &Master) {
     assert_eq!(hung(master, 0), 1.0);
     assert_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0, "nobody else was replaced");
     assert!(master.log().contains("hung: killing its process group"));
+    assert_eq!(master.worker(0).last_exit.unwrap().what, "hung: killed by the master");
 }
 
 #[test]
@@ -90,6 +91,18 @@ fn a_worker_that_stands_still_is_found_by_its_queue_where_the_probe_only_connect
     let master = Setup::new(&["demo", "-i", "3"]).with("demo", &["health.heartbeat=off"]).start_ready();
     freeze_under_load("queue", &master);
     assert!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
+}
+
+/// What the check leaves in the queue is enough to see that nobody takes it.
+#[test]
+fn an_idle_worker_that_stands_still_is_found_by_its_queue_too() {
+    for endpoint in ["endpoint=port", "endpoint=unix"] {
+        let options = [&FAST[..], &["health.heartbeat=off", endpoint]].concat();
+        let master = Setup::new(&["demo", "-i", "2"]).with("demo", &options).start_ready();
+        let frozen = freeze_workers(&master, &[0])[0];
+        wait_replaced(&master, 0, frozen);
+        assert_eq!((hung(&master, 0), hung(&master, 1)), (1.0, 0.0));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::kit::{BINARY, Started, get_unix, is_alive, marked, python, wait_until};
+use crate::kit::{BINARY, Started, command_line, get_unix, is_alive, kill, marked, python, wait_until};
 
 /// Starts its arguments in a terminal of their own, tells the pid, and closes the terminal when its standard input ends.
 const TERMINAL: &str = r#"
@@ -24,6 +24,17 @@ _, status = os.waitpid(pid, 0)
 print(os.waitstatus_to_exitcode(status), flush=True)
 "#;
 
+/// A master that is no child of this process. Killed when dropped, if it has not ended.
+struct Detached(u32);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if command_line(self.0).first().is_some_and(|program| program == BINARY) {
+            kill(i64::from(self.0), "KILL");
+        }
+    }
+}
+
 #[test]
 fn a_terminal_that_closes_stops_the_master_and_nothing_is_left() {
     let Some(python) = python() else { return };
@@ -36,13 +47,13 @@ fn a_terminal_that_closes_stops_the_master_and_nothing_is_left() {
     terminal.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut terminal = Started(terminal.spawn().unwrap());
     let mut said = BufReader::new(terminal.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let master: u32 = said.next().unwrap().parse().unwrap();
+    let master = Detached(said.next().unwrap().parse().unwrap());
     wait_until("its workers", || get_unix(&control, "/readyz").is_ok_and(|answer| answer.status == 200));
 
     drop(terminal.0.stdin.take());
     assert_eq!(said.next().as_deref(), Some("closed"));
     assert_eq!(said.next().as_deref(), Some("0"), "a stop by signal is a clean one");
-    assert!(!is_alive(master));
+    assert!(!is_alive(master.0));
     wait_until("nothing left behind", || {
         let left = marked(&format!("TEST_FOLDER={mark}"));
         left.into_iter().all(|pid| pid == terminal.0.id())

@@ -25,7 +25,11 @@ impl Member {
     pub(in crate::supervisor) fn exited(&mut self, incarnation: u64, exit: Option<Exit>) {
         let Some(mut process) = self.processes.remove(&incarnation) else { return };
         process.upstream.set_standing(Standing::Dead);
-        let what = end_in_words(exit, process.start_error.as_deref());
+        let what = match self.is_hung(incarnation) {
+            // Its story is not the signal.
+            true => "hung: killed by the master".to_owned(),
+            false => end_in_words(exit, process.start_error.as_deref()),
+        };
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
         let is_asked = self.slot.leaving().iter().any(|life| life.incarnation == incarnation);
         if process.start_error.is_none() {

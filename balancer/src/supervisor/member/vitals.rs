@@ -29,6 +29,8 @@ pub(super) struct Vitals {
     last_beat: Option<Instant>,
     is_lifeless: bool,
     suspicion: Option<Suspicion>,
+    /// It was said that a debugger holds it.
+    is_held: bool,
     /// Resident memory, as last seen.
     pub(super) memory: Option<u64>,
 }
@@ -91,6 +93,7 @@ impl Vitals {
     fn usage_seen(&mut self, seems: Seems, cpu_seconds: f64, rules: &Health, now: Instant) -> bool {
         if seems == Seems::Well {
             self.suspicion = None;
+            self.is_held = false;
             return false;
         }
         let suspicion = self.suspicion.get_or_insert(Suspicion { since: now, idle: (now, cpu_seconds) });
@@ -186,6 +189,9 @@ impl Member {
         process.vitals.suspicion = None;
         let pid = process.pid.unwrap_or(0);
         if inspect::is_traced(pid) {
+            if std::mem::replace(&mut process.vitals.is_held, true) {
+                return None;
+            }
             tracing::warn!(worker = %name, pid, "seems hung, but a debugger holds it: left alone");
             return None;
         }
