@@ -1,8 +1,8 @@
 //! Which worker in rotation a connection goes to.
 //!
 //! A strategy is one file and its entry in [`ALL`]; config values, help and the law tests read that list. Its header says what
-//! it does, its bound, what it costs and when to use it. What they share stands beside them: [`turns`] that go round, [`load`]
-//! that is compared, [`chance`]. None of them locks, and none allocates: each data thread picks for itself.
+//! it does, its bound, what it costs and when to use it. What they share stands beside them: `turns` that go round, `load`
+//! that is compared, `chance`. None of them locks, and none allocates: each data thread picks for itself.
 //!
 //! Weights are no strategy: they are the workers' ([`Upstream::weight`](crate::rotation::Upstream::weight)), and every strategy
 //! goes by them.

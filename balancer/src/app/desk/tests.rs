@@ -294,3 +294,20 @@ async fn sighup_reloads_everything_and_nobody_need_listen() {
         asking.reply.send(report(Verb::Reload, Ok(()), 0)).unwrap();
     }
 }
+
+#[tokio::test]
+async fn another_strategy_is_asked_of_the_supervisor_and_what_a_reload_compares_with_stays() {
+    let mut bench = Bench::new();
+    let mut news = bench.order(Demand::Strategy { pool: "api".to_owned(), name: "p2c" });
+    let asking = bench.asked().await;
+    assert!(matches!(asking, Asking { pool: 0, ask: Ask::Strategy(entry), .. } if entry.name == "p2c"));
+    asking.reply.send(began(Verb::Strategy)).unwrap();
+    let Some(Told::Step { plan, .. }) = news.recv().await else { panic!("no step") };
+    assert_eq!(plan.strategy, Some(("round-robin", "p2c")));
+    asking.reply.send(report(Verb::Strategy, Ok(()), 0)).unwrap();
+    assert!(matches!(news.recv().await, Some(Told::Report { .. })));
+    assert_eq!(bench.ended(0, Verb::Strategy), [1, 0, 0, 0]);
+    assert_eq!(bench.desk.config().pools[0].strategy, "round-robin");
+    let unknown = bench.refused(Demand::Strategy { pool: "apj".to_owned(), name: "p2c" }).await;
+    assert_eq!(unknown.kind, RefusedKind::NoTarget);
+}
