@@ -18,6 +18,9 @@ use crate::supervisor::{Ended, Order};
 /// How long a forced stop waits for killed workers to be gone.
 const FORCED: Duration = Duration::from_secs(5);
 
+/// How long the end of idle connections is left to their workers, which can tell their clients so.
+const POLITE: Duration = Duration::from_secs(2);
+
 /// How it ended.
 enum Ending {
     /// Every worker has ended.
@@ -101,9 +104,24 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     let patience = if is_hopeless { Duration::ZERO } else { patience };
     let deadline = Instant::now() + patience;
     // Who waits is given to a worker; then the workers are drained, and told, as at a reload.
-    data.closed(deadline).await;
+    data.closed(deadline.min(Instant::now() + POLITE)).await;
+    if !data.is_closed() {
+        // Idle connections hold the places that those in the queues wait for.
+        data.quieten_all();
+        data.closed(deadline).await;
+    }
     order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
-    let (ended, result) = all_ended(running).await;
+    let (ended, result) = {
+        let mut all = std::pin::pin!(all_ended(running));
+        match tokio::time::timeout(POLITE, &mut all).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                // The workers have told their clients to leave; who is idle even so is not waited for.
+                data.quieten_all();
+                all.await
+            }
+        }
+    };
     // What a client reads slowly is still delivered when its worker is gone.
     data.drain(deadline).await;
     let drained = data.ends().since(before);

@@ -150,6 +150,16 @@ impl DataThreads {
         let _ = timeout_at(deadline, self.tally.closed()).await;
     }
 
+    /// Whether every public listener has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.tally.loops.load(Ordering::SeqCst) == 0
+    }
+
+    /// From now on ends each connection that has been silent for a second and owes nothing, whosever it is.
+    pub fn quieten_all(&self) {
+        self.tell(&Command::Drain);
+    }
+
     /// How connections have ended since the start.
     pub fn ends(&self) -> Drained {
         let [ended, closed, cut] =

@@ -29,6 +29,8 @@ pub struct Usage {
     pub threads: u64,
     /// Processes that somebody has stopped: by SIGSTOP, at a terminal or with a debugger.
     pub stopped: u64,
+    /// Processes that run or would if a CPU were free: on a busy machine that is not the same as using one.
+    pub runnable: u64,
 }
 
 /// Who listens on a port.
@@ -52,6 +54,7 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
         usage.processes += 1;
         usage.cpu_seconds += cpu_seconds(&stat);
         usage.resident_bytes += stat.rss * procfs::page_size();
+        usage.runnable += u64::from(stat.state == 'R');
         usage.stopped += u64::from(matches!(stat.state, 'T' | 't'));
         usage.threads += u64::try_from(stat.num_threads).unwrap_or(0);
         usage.open_fds += process.fd_count().map_or(0, |count| count as u64);

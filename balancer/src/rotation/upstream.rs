@@ -94,6 +94,8 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// The counters of its slot.
     pub stats: Arc<SlotStats>,
+    /// Bytes of this incarnation written to clients: a sign of life.
+    pub sent: Counter,
     /// How this incarnation's connections ended, by [`Outcome`]: what its drain is judged by.
     pub closes: [Counter; Outcome::COUNT],
     standing: AtomicU8,
@@ -114,6 +116,7 @@ impl Upstream {
             incarnation,
             endpoint,
             stats,
+            sent: Counter::default(),
             closes: Default::default(),
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),

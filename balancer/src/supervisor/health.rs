@@ -19,6 +19,8 @@ pub(super) enum Sign {
     Stuck(bool),
     /// Its heartbeat has stopped; or is back.
     Lifeless(bool),
+    /// It says that it ends.
+    Leaving,
 }
 
 /// The opinion has turned.
@@ -38,6 +40,7 @@ pub(super) struct Health {
     is_silent: bool,
     is_stuck: bool,
     is_lifeless: bool,
+    is_leaving: bool,
     /// Probes in a row that speak against the opinion.
     against: u32,
 }
@@ -61,6 +64,7 @@ impl Health {
             }
             Sign::Stuck(is_stuck) => self.is_stuck = is_stuck,
             Sign::Lifeless(is_lifeless) => self.is_lifeless = is_lifeless,
+            Sign::Leaving => self.is_leaving = true,
         }
         match (was, self.is_down()) {
             (false, true) => Some(Turn::Down),
@@ -81,7 +85,7 @@ impl Health {
     }
 
     fn is_down(&self) -> bool {
-        self.is_failing || self.is_stuck || self.is_lifeless
+        self.is_failing || self.is_stuck || self.is_lifeless || self.is_leaving
     }
 
     /// Whether probes should come fast: it is down, or the last one said the opposite of what we think.

@@ -27,6 +27,9 @@ use crate::mode::Acceptor;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
+/// How long the gate of a worker that seems hung is waited for.
+const HUNG_GATE: Duration = Duration::from_secs(3);
+
 /// How a worker is brought to its end once no new connection can reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -71,7 +74,11 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// Connections may still reach it. It may have none even so.
-    Gate { is_idle: bool },
+    Gate {
+        is_idle: bool,
+        /// The drain deadline, where that of the gate is sooner.
+        full: Instant,
+    },
     /// It was told and finishes by itself.
     Told,
     /// It will be told when nothing is left on it.
@@ -186,8 +193,11 @@ impl Life {
     pub(super) fn leave(&mut self, now: Instant) -> Option<Effect> {
         match (self.state, self.rules.mode.acceptor()) {
             (State::Ready { .. } | State::Suspect { .. }, Acceptor::Master) => {
-                let deadline = now + self.rules.drain_timeout;
-                self.state = State::Draining { deadline, step: Step::Gate { is_idle: false } };
+                let full = now + self.rules.drain_timeout;
+                // One that does nothing will not empty its queue: who waits there is sooner answered by another.
+                let patience = if self.health.seems_hung() { HUNG_GATE } else { self.rules.drain_timeout };
+                let deadline = full.min(now + patience);
+                self.state = State::Draining { deadline, step: Step::Gate { is_idle: false, full } };
                 Some(Effect::Drain(self.incarnation))
             }
             // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
@@ -207,7 +217,7 @@ impl Life {
 
     /// No new connection can reach it any more.
     pub(super) fn gate_opened(&mut self, way: Way, now: Instant) -> Option<Effect> {
-        let State::Draining { deadline, step: Step::Gate { is_idle } } = self.state else { return None };
+        let State::Draining { step: Step::Gate { is_idle, full: deadline }, .. } = self.state else { return None };
         if is_idle {
             return Some(self.terminate(self.rules.kill_timeout, now));
         }
@@ -224,8 +234,8 @@ impl Life {
     pub(super) fn drained(&mut self, now: Instant) -> Option<Effect> {
         let State::Draining { deadline, step } = self.state else { return None };
         match step {
-            Step::Gate { .. } => {
-                self.state = State::Draining { deadline, step: Step::Gate { is_idle: true } };
+            Step::Gate { full, .. } => {
+                self.state = State::Draining { deadline, step: Step::Gate { is_idle: true, full } };
                 None
             }
             Step::Waiting => Some(self.terminate(self.rules.kill_timeout, now)),
@@ -255,6 +265,8 @@ impl Life {
                 self.fault = Some(Cause::NeverReady);
                 vec![Effect::Late(n), self.terminate(self.rules.kill_timeout, now)]
             }
+            // Its queue is not empty, and it takes nothing from it: killed, it leaves that to be given to others.
+            State::Draining { step: Step::Gate { .. }, .. } => vec![self.kill(None)],
             State::Draining { step, .. } => {
                 let told = Effect::Terminate(n);
                 self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };

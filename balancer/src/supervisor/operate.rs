@@ -1,6 +1,6 @@
 //! Operations on a pool: reload, scale, restart, stop, start. One at a time, each with a ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::ledger::{Closes, Totals};
+use super::member::Member;
 use super::roll::Roll;
 use super::slot::Event;
 use super::warden::Warden;
@@ -51,8 +52,9 @@ enum Phase {
     Rolling { roll: Roll, rules: Arc<config::Pool>, generation: u64 },
     /// A roll has failed: what it had replaced is replaced again by the rules of before.
     Back { roll: Roll },
-    /// These slots come up. If one does not, the number of workers is again what it was.
-    Up { slots: BTreeSet<usize>, otherwise: Option<u32> },
+    /// These slots come up, each with a process after the one that is named: who was older says nothing of it. If one does
+    /// not, the number of workers is again what it was.
+    Up { slots: BTreeMap<usize, u64>, otherwise: Option<u32> },
     /// These slots end.
     Down { slots: BTreeSet<usize> },
 }
@@ -68,11 +70,8 @@ impl Warden {
         let phase = match ask {
             Ask::Reload(rules) => self.begin_roll(&rules),
             Ask::Scale(workers) => self.begin_scale(workers),
-            Ask::Restart(which) => {
-                let slots = self.each(which, |_| true, &Event::Restart);
-                Phase::Up { slots, otherwise: None }
-            }
-            Ask::Stop(which) => Phase::Down { slots: self.each(which, |_| true, &Event::Stop) },
+            Ask::Restart(which) => Phase::Up { slots: self.each(which, |_| true, &Event::Restart), otherwise: None },
+            Ask::Stop(which) => Phase::Down { slots: self.each(which, |_| true, &Event::Stop).into_keys().collect() },
             Ask::Start(which) => {
                 let slots = self.each(which, |state| state == SlotState::Stopped, &Event::Start);
                 Phase::Up { slots, otherwise: None }
@@ -80,12 +79,13 @@ impl Warden {
             Ask::Strategy(entry) => {
                 // The next pick is by it; nobody has to come or to go.
                 self.pool.picker.switch(entry);
-                Phase::Up { slots: BTreeSet::new(), otherwise: None }
+                Phase::Up { slots: BTreeMap::new(), otherwise: None }
             }
         };
         let slots = match &phase {
             Phase::Rolling { .. } | Phase::Back { .. } => self.running().len(),
-            Phase::Up { slots, .. } | Phase::Down { slots } => slots.len(),
+            Phase::Up { slots, .. } => slots.len(),
+            Phase::Down { slots } => slots.len(),
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
@@ -128,20 +128,30 @@ impl Warden {
         (0..self.members.len()).filter(|&index| self.members[index].slot.shall_run()).collect()
     }
 
-    /// Gives an event to those of the pool's slots that are meant; which those are.
-    fn each(&mut self, which: Which, is_meant: impl Fn(SlotState) -> bool, event: &Event) -> BTreeSet<usize> {
+    /// Gives an event to those of the pool's slots that are meant; which those are, each with its newest process before.
+    fn each(&mut self, which: Which, is_meant: impl Fn(SlotState) -> bool, event: &Event) -> BTreeMap<usize, u64> {
         let desired = self.desired;
-        let meant: BTreeSet<usize> = (0..self.members.len())
+        let meant = (0..self.members.len())
             .filter(|&index| u32::try_from(index).is_ok_and(|slot| slot < desired && which.includes(slot)))
-            .filter(|&index| is_meant(self.members[index].slot.state()))
-            .collect();
-        meant.iter().for_each(|&index| self.tell(index, event.clone()));
-        meant
+            .filter(|&index| is_meant(self.members[index].slot.state()));
+        let meant: Vec<usize> = meant.collect();
+        self.tell_each(meant, event)
+    }
+
+    fn tell_each(&mut self, slots: impl IntoIterator<Item = usize>, event: &Event) -> BTreeMap<usize, u64> {
+        let tell = |index: usize| {
+            let newest = self.members[index].slot.newest();
+            self.tell(index, event.clone());
+            (index, newest)
+        };
+        slots.into_iter().map(tell).collect()
     }
 
     fn begin_roll(&mut self, rules: &Arc<config::Pool>) -> Phase {
         let roll = Roll::new(self.running(), rules.max_surge);
-        Phase::Rolling { roll, rules: Arc::clone(rules), generation: self.generation + 1 }
+        // Each attempt has a number of its own: what is left of one that failed is told from the next.
+        self.newest_generation += 1;
+        Phase::Rolling { roll, rules: Arc::clone(rules), generation: self.newest_generation }
     }
 
     fn begin_scale(&mut self, workers: u32) -> Phase {
@@ -149,20 +159,17 @@ impl Warden {
         self.set_desired(workers);
         let wanted = workers as usize;
         if workers >= before {
-            let slots: BTreeSet<usize> = (before as usize..wanted).collect();
-            slots.iter().for_each(|&index| self.tell(index, Event::Start));
+            let slots = self.tell_each(before as usize..wanted, &Event::Start);
             return Phase::Up { slots, otherwise: Some(before) };
         }
-        let slots: BTreeSet<usize> = (wanted..self.members.len()).collect();
-        slots.iter().for_each(|&index| self.tell(index, Event::Stop));
-        Phase::Down { slots }
+        Phase::Down { slots: self.tell_each(wanted..self.members.len(), &Event::Stop).into_keys().collect() }
     }
 
     /// Takes the present operation as far as it can go now.
     pub(super) fn operate(&mut self) {
         let Some(mut operation) = self.operation.take() else {
             for note in std::mem::take(&mut self.notes) {
-                if let Note::Left { closes, .. } = note {
+                if let (Note::Left { closes, .. }, Some(_)) = (note, self.end_begun) {
                     self.left += closes;
                 }
             }
@@ -211,9 +218,12 @@ impl Warden {
                     None
                 }
                 Phase::Up { slots, otherwise } => {
-                    let (is_over, back) = match &operation.failed {
-                        None => (slots.iter().all(|&index| self.is_up(index)), None),
-                        Some(_) => (true, otherwise.take()),
+                    let is_failed = operation.failed.is_some();
+                    let (is_over, back) = match is_failed {
+                        false => (slots.is_empty() && self.members.iter().all(Member::has_nothing_leaving), None),
+                        // Who still waits for its old process to end is started first: it is nobody's business later.
+                        true if self.members.iter().any(|member| member.slot.will_start_again()) => (false, None),
+                        true => (true, otherwise.take()),
                     };
                     match back {
                         _ if !is_over => break,
@@ -251,8 +261,14 @@ impl Warden {
         }
         for index in roll.next() {
             let replace = Event::Replace { rules: Arc::clone(rules), generation, cause: Cause::Order };
+            let older = self.members[index].slot.newest();
             self.tell(index, replace);
-            roll.begun(index, self.members[index].slot.newest());
+            let heir = self.members[index].slot.newest();
+            roll.begun(index, heir);
+            if heir == older {
+                let why = format!("{}: it cannot be replaced now", self.members[index].name());
+                roll.fail(index, why).into_iter().for_each(|index| self.tell(index, Event::Abandon));
+            }
         }
     }
 
@@ -284,11 +300,6 @@ impl Warden {
             .then(|| Phase::Back { roll: Roll::new(replaced.iter().copied(), self.pool.config().max_surge) })
     }
 
-    /// A slot is in rotation, or was stopped meanwhile.
-    fn is_up(&self, index: usize) -> bool {
-        matches!(self.members[index].slot.state(), SlotState::Ready | SlotState::Suspect | SlotState::Stopped)
-    }
-
     fn conclude(&mut self, operation: Operation, result: Result<(), String>) {
         let ledger = self.pool.is_observed().then(|| operation.before.until(&Totals::of(&self.pool), &operation.left));
         let report = Report {
@@ -307,8 +318,12 @@ impl Warden {
     fn note(&mut self, operation: &mut Operation, note: Note) {
         let (step, abandoned) = match note {
             Note::Up { slot, incarnation, step } => {
-                if let Phase::Rolling { roll, .. } | Phase::Back { roll } = &mut operation.phase {
-                    roll.switched(slot, incarnation);
+                match &mut operation.phase {
+                    Phase::Rolling { roll, .. } | Phase::Back { roll } => roll.switched(slot, incarnation),
+                    Phase::Up { slots, .. } if slots.get(&slot).is_some_and(|&older| incarnation > older) => {
+                        slots.remove(&slot);
+                    }
+                    Phase::Up { .. } | Phase::Down { .. } => {}
                 }
                 (Some(step), Vec::new())
             }
@@ -318,7 +333,7 @@ impl Warden {
                     Phase::Rolling { roll, .. } | Phase::Back { roll } if roll.awaits(slot, incarnation) => {
                         roll.fail(slot, text)
                     }
-                    Phase::Up { slots, .. } if slots.contains(&slot) => {
+                    Phase::Up { slots, .. } if slots.get(&slot).is_some_and(|&older| incarnation > older) => {
                         operation.failed.get_or_insert(text);
                         Vec::new()
                     }

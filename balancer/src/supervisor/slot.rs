@@ -135,6 +135,11 @@ impl Slot {
         self.wish != Wish::Stopped
     }
 
+    /// Whether it will start once what is leaving has left.
+    pub(super) fn will_start_again(&self) -> bool {
+        self.wish == Wish::Again
+    }
+
     /// Whether it has none and will not start one.
     pub(super) fn is_over(&self) -> bool {
         self.wish == Wish::Stopped && self.lives().next().is_none()

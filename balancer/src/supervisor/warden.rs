@@ -38,6 +38,8 @@ pub(super) struct Warden {
     /// How many slots there shall be; members beyond that are on their way out.
     pub(super) desired: u32,
     pub(super) generation: u64,
+    /// The highest number that a reload was given, whatever became of it.
+    pub(super) newest_generation: u64,
     pub(super) keeper: Keeper,
     boot: Boot,
     pub(super) vigil: Vigil,
@@ -48,7 +50,7 @@ pub(super) struct Warden {
     pub(super) last_report: Option<Arc<Report>>,
     pub(super) is_stopping: bool,
     /// When its end began, and how its counters stood then.
-    end_begun: Option<(Instant, Totals)>,
+    pub(super) end_begun: Option<(Instant, Totals)>,
     /// What became of the connections of those that left since.
     pub(super) left: Closes,
     /// All are being killed by order, so no kill is news.
@@ -83,6 +85,7 @@ impl Warden {
             members,
             desired: u32::try_from(count).unwrap_or(u32::MAX),
             generation: FIRST_GENERATION,
+            newest_generation: FIRST_GENERATION,
             operation: None,
             notes: Vec::new(),
             last_report: None,

@@ -159,6 +159,7 @@ impl Connection {
             let stats = &lease.upstream().stats;
             stats.rx_bytes.add(moved.up);
             stats.tx_bytes.add(moved.down);
+            lease.upstream().sent.add(moved.down);
         }
         if self.relay.is_answered() && !was_answered {
             let lane = self.ticket.lane();

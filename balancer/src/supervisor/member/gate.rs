@@ -18,10 +18,13 @@ use crate::os::inspect;
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(5);
+/// After this many in vain it is looked at less often: a list of all sockets is not free.
+const HASTY: u32 = 40;
+const PATIENT: Duration = Duration::from_millis(50);
 /// How many in a row must say so.
 const LOOKS: u32 = 2;
 /// The same where the queue cannot be read: then what was connected is given a second to be accepted.
-const BLIND_LOOKS: u32 = 200;
+const BLIND_LOOKS: u32 = 56;
 
 impl Member {
     /// It leaves the rotation for good: its gate is watched, and it is told when it has no connection.
@@ -30,7 +33,7 @@ impl Member {
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.next_probe = None;
         let before = Closes::of(&process.upstream);
-        process.drain = Some(Draining { since: now, before, next_look: Some(now), closed_looks: 0 });
+        process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
         let upstream = std::sync::Arc::clone(&process.upstream);
         tokio::spawn(async move {
             upstream.drained().await;
@@ -62,7 +65,8 @@ impl Member {
         let draining = process.drain.as_mut()?;
         draining.closed_looks = if is_closed { draining.closed_looks + 1 } else { 0 };
         if draining.closed_looks < needed {
-            draining.next_look = Some(now + LOOK);
+            draining.looks += 1;
+            draining.next_look = Some(now + if draining.looks < HASTY { LOOK } else { PATIENT });
             return None;
         }
         draining.next_look = None;

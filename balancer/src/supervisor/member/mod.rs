@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::health::Sign;
 use super::notify::Said;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
@@ -142,7 +143,12 @@ impl Member {
             Said::Beat => return process.vitals.beat(now).map(|sign| Event::Sign(incarnation, sign)),
             Said::DrainsBySignal => process.drains_by_signal = true,
             Said::Status(text) => process.said = Some(text),
-            Said::Stopping => process.said = Some("stopping".to_owned()),
+            Said::Stopping => {
+                process.said = Some("stopping".to_owned());
+                // It closes its listener now: a duplicate would keep a door open behind which nobody is.
+                process.spare = None;
+                return Some(Event::Sign(incarnation, Sign::Leaving));
+            }
         }
         None
     }
@@ -208,6 +214,7 @@ impl Member {
                 since: now,
                 before: Default::default(),
                 next_look: None,
+                looks: 0,
                 closed_looks: 0,
             });
         }

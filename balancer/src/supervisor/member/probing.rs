@@ -44,6 +44,12 @@ impl Member {
         for incarnation in due {
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
+            let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
+            // The kernel would answer, and the question take a client's place: a queue that does not move says enough.
+            if !is_starting && process.rules.health.probe == Probe::Tcp && process.vitals.has_queue() {
+                process.next_probe = Some(now + process.rules.health.interval);
+                continue;
+            }
             // The verdict sets the next one: never two questions at a time.
             process.next_probe = None;
             let endpoint = process.upstream.endpoint.clone();

@@ -59,6 +59,8 @@ pub(super) struct Draining {
     pub(super) before: Closes,
     /// When its gate is looked at next; none once it has opened.
     pub(super) next_look: Option<Instant>,
+    /// Looks in vain.
+    pub(super) looks: u32,
     /// Looks in a row at which no connection could reach it any more.
     pub(super) closed_looks: u32,
 }

@@ -68,7 +68,8 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, con
     let mut recovered = Vec::new();
     loop {
         // Read first: a connect that ends after it is seen by the next look.
-        let is_last = upstream.connecting() == 0 || Instant::now() >= deadline;
+        let is_late = Instant::now() >= deadline;
+        let is_last = upstream.connecting() == 0 || is_late;
         let accepted = duplicate::accept_all(&listener, BATCH).unwrap_or_else(|error| duplicate::Accepted {
             connections: Vec::new(),
             broken: 0,
@@ -76,9 +77,12 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, con
         });
         recovered.extend(accepted.connections.into_iter().map(|(socket, _)| socket));
         match accepted.end {
-            End::Limit => continue,
+            End::Limit if !is_late => tokio::task::yield_now().await,
+            End::Limit => break,
             End::Empty if is_last => break,
             End::Empty => tokio::time::sleep(LOOK).await,
+            // Others may give descriptors back.
+            End::Refused(_) if !is_late => tokio::time::sleep(LOOK).await,
             End::Refused(error) => {
                 tracing::error!(slot = %upstream.slot, %error, "clients in a dead worker's queue could not be accepted");
                 break;

@@ -28,6 +28,10 @@ pub(super) struct Vitals {
     /// When it last sent `WATCHDOG=1`, if ever.
     last_beat: Option<Instant>,
     is_lifeless: bool,
+    /// When it last took a connection from its queue or wrote something, as far as was seen.
+    progress: Option<Instant>,
+    /// What it had written when that was last looked at.
+    written: u64,
     suspicion: Option<Suspicion>,
     /// It was said that a debugger holds it.
     is_held: bool,
@@ -40,8 +44,6 @@ pub(super) struct Vitals {
 struct Queue {
     since: Instant,
     length: u32,
-    /// What the worker had written by then.
-    written: u64,
 }
 
 /// What is remembered of a process that seems hung.
@@ -50,6 +52,13 @@ struct Suspicion {
     since: Instant,
     /// Since when it has used next to no CPU time, and how much it had used then.
     idle: (Instant, f64),
+}
+
+/// What a process group has used of the CPUs, and whether it would use more.
+#[derive(Clone, Copy, Debug)]
+struct Cpu {
+    seconds: f64,
+    is_wanted: bool,
 }
 
 /// How a process seems from outside.
@@ -65,13 +74,22 @@ enum Seems {
 impl Vitals {
     /// Its accept queue has `length` connections, and it has written `written` bytes so far. Says what changed.
     fn queue_seen(&mut self, length: u32, written: u64, now: Instant) -> Option<Sign> {
-        let moves = |queue: &Queue| length < queue.length || written != queue.written;
-        match self.queue.as_mut().filter(|queue| length > 0 && !moves(queue)) {
+        let has_moved = self.queue.is_some_and(|queue| length < queue.length) || written != self.written;
+        if has_moved {
+            self.progress = Some(now);
+        }
+        self.written = written;
+        match self.queue.as_mut().filter(|_| length > 0 && !has_moved) {
             Some(queue) => queue.length = length,
-            None => self.queue = (length > 0).then_some(Queue { since: now, length, written }),
+            None => self.queue = (length > 0).then_some(Queue { since: now, length }),
         }
         let is_stuck = self.queue.is_some_and(|queue| now - queue.since >= STUCK);
         (std::mem::replace(&mut self.is_stuck, is_stuck) != is_stuck).then_some(Sign::Stuck(is_stuck))
+    }
+
+    /// Whether clients waited in its queue when that was last looked at.
+    pub(super) fn has_queue(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// It sent a heartbeat. Says what changed.
@@ -90,17 +108,22 @@ impl Vitals {
     ///
     /// A queue that does not move is not enough to be sure soon: a program that serves one client at a time may wait for
     /// its database as long. But one that was asked and says nothing, or that somebody has stopped, does nothing at all.
-    fn usage_seen(&mut self, seems: Seems, cpu_seconds: f64, rules: &Health, now: Instant) -> bool {
+    fn usage_seen(&mut self, seems: Seems, cpu: Cpu, rules: &Health, now: Instant) -> bool {
+        let Cpu { seconds: cpu_seconds, is_wanted } = cpu;
         if seems == Seems::Well {
             self.suspicion = None;
             self.is_held = false;
             return false;
         }
         let suspicion = self.suspicion.get_or_insert(Suspicion { since: now, idle: (now, cpu_seconds) });
+        // Too much work is not a hang: whoever still takes or answers a client is let be.
+        if self.progress.is_some_and(|at| at > suspicion.since) {
+            *suspicion = Suspicion { since: now, idle: (now, cpu_seconds) };
+        }
         let (idle_since, used) = suspicion.idle;
         let idle_for = now - idle_since;
         // One tick of the kernel's clock is 10 ms: what is below that says nothing.
-        let computes = cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02);
+        let computes = is_wanted || cpu_seconds - used > (idle_for.as_secs_f64() * IDLE_SHARE).max(0.02);
         if computes {
             suspicion.idle = (now, cpu_seconds);
         }
@@ -165,8 +188,8 @@ impl Member {
     /// The queue of the present process has this length.
     pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, now: Instant) -> Option<Event> {
         let incarnation = self.slot.current()?.incarnation;
-        let written = self.stats.tx_bytes.get();
         let process = self.processes.get_mut(&incarnation)?;
+        let written = process.upstream.sent.get();
         process.vitals.queue_seen(length, written, now).map(|sign| Event::Sign(incarnation, sign))
     }
 
@@ -183,7 +206,8 @@ impl Member {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
         process.vitals.memory = Some(usage.resident_bytes);
-        if !process.vitals.usage_seen(seems, usage.cpu_seconds, &process.rules.health, now) {
+        let cpu = Cpu { seconds: usage.cpu_seconds, is_wanted: usage.runnable > 0 };
+        if !process.vitals.usage_seen(seems, cpu, &process.rules.health, now) {
             return None;
         }
         process.vitals.suspicion = None;
@@ -205,6 +229,10 @@ mod tests {
     use super::*;
 
     const STEP: Duration = Duration::from_millis(250);
+
+    fn used(seconds: f64) -> Cpu {
+        Cpu { seconds, is_wanted: false }
+    }
 
     #[test]
     fn a_queue_that_stands_still_while_nothing_is_said_is_stuck_and_one_step_frees_it() {
@@ -235,7 +263,7 @@ mod tests {
     fn patience(seems: Seems, share: f64) -> Duration {
         let (mut vitals, begun, rules) = (Vitals::default(), Instant::now(), Health::default());
         let mut now = begun;
-        while !vitals.usage_seen(seems, (now - begun).as_secs_f64() * share, &rules, now) {
+        while !vitals.usage_seen(seems, used((now - begun).as_secs_f64() * share), &rules, now) {
             now += STEP;
             assert!(now - begun < Duration::from_secs(60), "never");
         }
@@ -260,17 +288,41 @@ mod tests {
         for (rules, share) in [(&never_hangs, 0.0), (&never_hangs, 0.01), (&never_busy, 1.0)] {
             let (mut vitals, mut now) = (Vitals::default(), begun);
             while now - begun < long {
-                assert!(!vitals.usage_seen(Seems::Mute, (now - begun).as_secs_f64() * share, rules, now), "{share}");
+                assert!(
+                    !vitals.usage_seen(Seems::Mute, used((now - begun).as_secs_f64() * share), rules, now),
+                    "{share}"
+                );
                 now += STEP;
             }
         }
     }
 
     #[test]
+    fn a_worker_that_still_takes_or_answers_clients_is_overloaded_and_not_hung() {
+        let (mut vitals, begun, rules) = (Vitals::default(), Instant::now(), Health::default());
+        let mut now = begun;
+        while now - begun < Duration::from_secs(120) {
+            now += STEP;
+            let answers = (now - begun).as_millis() / 2_000;
+            vitals.queue_seen(9, u64::try_from(answers).unwrap(), now);
+            assert!(!vitals.usage_seen(Seems::Mute, used(0.0), &rules, now), "an answer every 2 s");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waits_for_a_cpu_is_as_good_as_one_that_uses_it() {
+        let (mut vitals, begun, rules) = (Vitals::default(), Instant::now(), Health::default());
+        let starved = Cpu { seconds: 0.0, is_wanted: true };
+        assert!(!vitals.usage_seen(Seems::Mute, starved, &rules, begun));
+        assert!(!vitals.usage_seen(Seems::Mute, starved, &rules, begun + rules.hang_timeout));
+        assert!(vitals.usage_seen(Seems::Mute, starved, &rules, begun + rules.busy_timeout));
+    }
+
+    #[test]
     fn a_suspicion_that_ends_is_forgotten() {
         let (mut vitals, now, rules) = (Vitals::default(), Instant::now(), Health::default());
-        assert!(!vitals.usage_seen(Seems::Mute, 0.0, &rules, now));
-        assert!(!vitals.usage_seen(Seems::Well, 0.0, &rules, now + STEP));
-        assert!(!vitals.usage_seen(Seems::Mute, 0.0, &rules, now + rules.hang_timeout));
+        assert!(!vitals.usage_seen(Seems::Mute, used(0.0), &rules, now));
+        assert!(!vitals.usage_seen(Seems::Well, used(0.0), &rules, now + STEP));
+        assert!(!vitals.usage_seen(Seems::Mute, used(0.0), &rules, now + rules.hang_timeout));
     }
 }

@@ -128,19 +128,33 @@ fn one_without_connections_still_waits_for_its_gate() {
 
 #[test]
 fn a_drain_that_does_not_end_is_cut_at_its_deadline() {
-    for way in [None, Some(Way::Quiet), Some(Way::Signal)] {
+    for way in [Way::Quiet, Way::Signal] {
         let (mut slot, mut now) = ready();
         slot.on(Event::Stop, now);
-        if let Some(way) = way {
-            slot.on(Event::GateOpened(1, way), now);
-        }
+        slot.on(Event::GateOpened(1, way), now);
         let begun = now;
-        let told = if way == Some(Way::Signal) { vec![] } else { vec![Effect::Terminate(1)] };
+        let told = if way == Way::Signal { vec![] } else { vec![Effect::Terminate(1)] };
         assert_eq!(pass(&mut slot, &mut now), [vec![Effect::Cut(1)], told].concat(), "{way:?}");
         assert_eq!(now - begun, rules().drain_timeout);
         assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
         assert_eq!(now - begun, rules().drain_timeout + rules().kill_timeout);
     }
+}
+
+#[test]
+fn one_that_never_empties_its_queue_is_killed_so_that_others_can_be_given_it() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+    assert_eq!(now - begun, rules().drain_timeout);
+
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Sign(1, Sign::Silent), now);
+    slot.on(Event::Stop, now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "sooner, since it seemed hung before");
+    assert!(now - begun < rules().drain_timeout);
 }
 
 #[test]

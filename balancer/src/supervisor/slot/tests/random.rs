@@ -32,6 +32,7 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Sign::Good),
         Just(Sign::Bad),
         Just(Sign::Silent),
+        Just(Sign::Leaving),
         any::<bool>().prop_map(Sign::Stuck),
         any::<bool>().prop_map(Sign::Lifeless)
     ];
@@ -175,9 +176,15 @@ impl World {
                     assert!(self.now - since >= self.rules.drain_timeout, "cut before the deadline");
                 }
                 Effect::Kill(n) => {
-                    let known = &self.alive[&n];
-                    let had_time = known.told.is_some_and(|told| self.now - told >= self.rules.kill_timeout);
+                    let known = self.alive.get_mut(&n).expect("only the living are killed");
+                    let gate_missed = known.drain_since.is_some_and(|since| {
+                        let patience = self.rules.drain_timeout.min(Duration::from_secs(3));
+                        !known.gate_opened && self.now - since >= patience
+                    });
+                    let had_time =
+                        gate_missed || known.told.is_some_and(|told| self.now - told >= self.rules.kill_timeout);
                     assert!(had_time || known.may_be_killed, "killed without notice");
+                    known.may_be_killed = true;
                 }
                 Effect::Quieten(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
                 Effect::HeirFailed(_) => {
