@@ -100,6 +100,7 @@ fn everything(control: &Path, verb: Verb, watching: &Watching) -> Result<ExitCod
 pub(super) fn shutdown(control: &Path, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let watching = Watching { timeout: shutdown.timeout, json: false };
     let mut session = Session::new(control, &watching, false);
+    session.progress = session.progress.may_cut(shutdown.now);
     let master = session.give("/api/v1/shutdown", format!(r#"{{"now":{}}}"#, shutdown.now))?;
     if let Some(master) = master {
         // What it held (the ports, the lock of the socket) is free when the process is gone, not when it said so.

@@ -26,6 +26,8 @@ pub(super) struct Progress {
     growing: Option<(String, u32)>,
     /// Of new processes that did not come up: worker, and its last lines.
     failed: Vec<(String, Vec<String>)>,
+    /// Cut clients are what was ordered.
+    may_cut: bool,
     has_ended: bool,
     code: u8,
 }
@@ -33,7 +35,13 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(has_terminal: bool, is_json: bool, is_many: bool) -> Self {
         let failed = Vec::new();
-        Self { has_terminal, is_json, is_many, growing: None, failed, has_ended: true, code: 0 }
+        Self { has_terminal, is_json, is_many, growing: None, failed, may_cut: false, has_ended: true, code: 0 }
+    }
+
+    /// Clients that are cut at the end of the master are no failure, if they are what was ordered.
+    pub(super) fn may_cut(mut self, may_cut: bool) -> Self {
+        self.may_cut = may_cut;
+        self
     }
 
     /// The exit code so far: of the first thing that went wrong.
@@ -115,11 +123,13 @@ impl Progress {
                 self.has_ended = true;
                 let connections = match (finished, cut) {
                     (Some(finished), Some(cut)) => format!("   finished {finished}  cut {cut}"),
-                    _ => String::new(),
+                    _ => "   connections not observed".to_owned(),
                 };
                 said.push(Say::Answer(format!("stopped in {}{connections}\n", duration(*took_seconds))));
-                if cut.is_some_and(|cut| cut > 0) {
+                if let (Some(cut @ 1..), false) = (*cut, self.may_cut) {
                     self.note(code::FAILED);
+                    let s = if cut == 1 { " was" } else { "s were" };
+                    said.push(Say::Error(format!("error: the master stopped, but {cut} client{s} cut")));
                 }
             }
             Event::Unknown => {}

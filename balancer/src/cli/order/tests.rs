@@ -131,6 +131,19 @@ fn lost_clients_are_a_failure() {
 }
 
 #[test]
+fn clients_that_were_cut_at_the_end_are_a_failure_unless_that_was_ordered() {
+    let stopped = |finished, cut| Event::Stopped { took_seconds: 1.0, finished, cut };
+    let progress = || Progress::new(false, false, false);
+    let (err, out, code) = told(progress(), vec![Event::Stopping, stopped(Some(4), Some(2))]);
+    assert_eq!(err, "the master stops\nerror: the master stopped, but 2 clients were cut\n");
+    assert_eq!((out.as_str(), code), ("stopped in 1.0s   finished 4  cut 2\n", 1));
+    let (err, out, code) = told(progress().may_cut(true), vec![stopped(Some(4), Some(2))]);
+    assert_eq!((err.as_str(), out.as_str(), code), ("", "stopped in 1.0s   finished 4  cut 2\n", 0));
+    let (_, out, code) = told(progress(), vec![stopped(None, None)]);
+    assert_eq!((out.as_str(), code), ("stopped in 1.0s   connections not observed\n", 0));
+}
+
+#[test]
 fn other_verbs_say_what_they_are_done_to() {
     let head = |verb: &str, slots, workers_before, workers| {
         let (verb, at_once, strategy_before, strategy) = (verb.to_owned(), None, None, None);
