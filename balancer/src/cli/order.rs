@@ -138,9 +138,12 @@ impl<'a> Session<'a> {
     /// It was not begun, or how it ended is not known.
     fn give(&mut self, path: &str, body: String) -> Result<Option<OwnedFd>, Failure> {
         let progress = &mut self.progress;
+        progress.next();
         let line = |bytes: &[u8]| {
-            // A line of another version's that cannot be read is passed over.
-            if let Ok(line) = serde_json::from_slice::<Line>(bytes) {
+            // A line of another version's, or one that cannot be read, is passed over: it is no last word.
+            if let Ok(line) = serde_json::from_slice::<Line>(bytes)
+                && line.schema == Line::SCHEMA
+            {
                 show(progress.take(&line, bytes));
             }
         };
