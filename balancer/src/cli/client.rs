@@ -65,7 +65,7 @@ pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
     runtime.shutdown_background();
     answer.map_err(|trouble| match trouble {
         Trouble::Connect(error) => unreachable_at(&place, &error),
-        Trouble::Stranger(uid) => stranger_at(&place, uid),
+        Trouble::Stranger(uid) => stranger_at(&format!("nothing was asked of {place}"), uid),
         Trouble::Answer(cause) => failed(cause),
     })
 }
@@ -160,8 +160,8 @@ fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool 
     peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
 }
 
-fn stranger_at(place: &Place, uid: u32) -> Failure {
-    Failure::new(code::REFUSED, format!("nothing was asked of {place}"))
+fn stranger_at(error: &str, uid: u32) -> Failure {
+    Failure::new(code::REFUSED, error)
         .cause(format!("a process of another user (uid {uid}) listens there"))
         .hint("ask as the user that runs the master, or as root")
 }

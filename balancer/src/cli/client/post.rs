@@ -62,7 +62,7 @@ pub(in crate::cli) fn post(
     runtime.shutdown_background();
     answered.map_err(|trouble| match trouble {
         Trouble::Connect(error) => unreachable_at(&place, &error),
-        Trouble::Stranger(uid) => stranger_at(&place, uid),
+        Trouble::Stranger(uid) => stranger_at(&format!("the order was not sent to {place}"), uid),
         Trouble::Answer(cause) => failed(cause),
         Trouble::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
             .cause(cause)
