@@ -244,7 +244,7 @@ fn a_limit_on_the_size_of_files_ends_no_master_and_what_waited_is_written_later(
 
 #[test]
 fn a_full_disk_stops_nobody_and_what_waited_is_written_when_there_is_room() {
-    let mount = "mount -t tmpfs -o size=32m none full";
+    let mount = "mount -t tmpfs -o size=32m,mode=755 none full";
     let can_mount = || {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("full")).unwrap();

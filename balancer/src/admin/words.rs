@@ -58,6 +58,11 @@ pub(crate) fn escape_long(text: &str) -> String {
     escape_within(text, 2000)
 }
 
+/// The same for a text that is not cut off.
+pub(crate) fn escape_all(text: &str) -> String {
+    escape_within(text, usize::MAX)
+}
+
 fn escape_within(text: &str, longest: usize) -> String {
     let is_safe = |c: char| {
         !c.is_control()

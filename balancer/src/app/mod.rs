@@ -6,6 +6,7 @@
 //! Between them: orders from the control socket and SIGHUP, which the desk carries out by asking the supervisors.
 
 mod banner;
+mod descriptors;
 mod desk;
 mod doors;
 mod listen;
@@ -92,9 +93,6 @@ pub enum Origin {
     File(PathBuf),
 }
 
-/// Descriptors that are kept for everything but client connections: listeners, pipes, admin, the log.
-const RESERVED_DESCRIPTORS: u64 = 256;
-
 /// Runs the master until it is told to stop; its workers' output is taken in by `output`.
 ///
 /// # Errors
@@ -129,7 +127,11 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
 
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = config.master.threads.resolve(cpus);
-    let max_connections = config.master.max_connections.unwrap_or_else(|| connections_within(files.raised));
+    let sized = config.pools.iter().map(|pool| (pool, pool.workers.resolve(cpus)));
+    let reserve = descriptors::reserve(sized, threads);
+    let fit = || descriptors::connections_within(files.raised, reserve);
+    let max_connections = config.master.max_connections.unwrap_or_else(fit);
+    descriptors::warn_if_few(files.raised, reserve, max_connections);
     let serve = |(pool, listeners)| Served::new(pool, listeners, cpus, threads);
     let served: Vec<Served> = std::iter::zip(config.pools.clone(), public).map(serve).collect();
     let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
@@ -205,11 +207,6 @@ impl Served {
     }
 }
 
-/// How many client connections `files` descriptors allow: two each, less a reserve.
-fn connections_within(files: u64) -> usize {
-    usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
-}
-
 /// One pool's connections on the data threads.
 struct PoolConnections {
     data: Arc<DataThreads>,
@@ -252,14 +249,4 @@ fn start_admin(
     let serve = move || runtime.block_on(admin::serve(Arc::new(context), tcp, control, stop));
     let thread = std::thread::Builder::new().name("admin".into()).spawn(serve);
     thread.map_err(cannot("start the admin thread"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_descriptor_limit_bounds_connections_with_a_reserve() {
-        assert_eq!([0, 256, 1024, 20_000].map(connections_within), [1, 1, 384, 9_872]);
-    }
 }

@@ -28,7 +28,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            had_terminal: has_terminal(),
+            had_terminal: terminal().is_ok(),
             asked: None,
         })
     }
@@ -45,7 +45,7 @@ impl Signals {
                 _ = self.hangup.recv() => libc::SIGHUP,
             };
             match (signal, self.asked) {
-                (libc::SIGHUP, None) if !self.had_terminal || has_terminal() => return Asked::Reload,
+                (libc::SIGHUP, None) if !self.had_terminal || !is_gone(&terminal()) => return Asked::Reload,
                 (_, None) => {
                     self.asked = Some(Instant::now());
                     return Asked::Stop(signal);
@@ -99,7 +99,26 @@ pub(super) fn reap_orphans_if_init(spawner: &Spawner) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is a controlling terminal. After it hung up there is none, and a service never has one.
-fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
+/// Opens the controlling terminal. After it hung up there is none, and a service never has one.
+fn terminal() -> io::Result<()> {
+    std::fs::File::open("/dev/tty").map(drop)
+}
+
+/// Whether there is no terminal any more. That it could not be opened for want of a descriptor does not say so.
+fn is_gone(terminal: &io::Result<()>) -> bool {
+    let errno = terminal.as_ref().err().and_then(io::Error::raw_os_error);
+    matches!(errno, Some(libc::ENXIO | libc::ENOENT | libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_that_there_is_no_terminal_means_so() {
+        let errors = [libc::ENXIO, libc::ENOENT, libc::EIO, libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES];
+        let gone = errors.map(|errno| is_gone(&Err(io::Error::from_raw_os_error(errno))));
+        assert_eq!(gone, [true, true, true, false, false, false, false]);
+        assert!(!is_gone(&Ok(())));
+    }
 }

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 use crate::os::child::signal_name;
 use crate::supervisor::{Ended, Order};
 
+/// How long a forced stop waits for what it cut to be counted, before the workers are killed.
+const COUNTED: Duration = Duration::from_secs(1);
 /// How long a forced stop waits for killed workers to be gone.
 const FORCED: Duration = Duration::from_secs(5);
 
@@ -25,8 +27,28 @@ const POLITE: Duration = Duration::from_secs(2);
 enum Ending {
     /// Every worker has ended.
     Stopped(Result<(), Failure>, Drained),
-    /// It was asked for a second time, by this signal or what counts as one.
-    Forced(i32),
+    /// It is not to wait for open connections any more.
+    Forced(Haste),
+}
+
+/// Who wants a stop at once.
+#[derive(Clone, Copy)]
+enum Haste {
+    /// Somebody who sent this signal after a first request.
+    Signal(i32),
+    /// An order, as which it is carried out.
+    Order,
+}
+
+impl Haste {
+    /// The exit code of a master that did so: by a signal as shells count it; by order 0, since a service manager would take
+    /// anything else for a failure and start it again.
+    fn code(self) -> u8 {
+        match self {
+            Haste::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            Haste::Order => 0,
+        }
+    }
 }
 
 /// Carries out orders until a signal or an order ends it, or a pool gives up; then stops everything.
@@ -52,28 +74,34 @@ pub(super) async fn run_until_stopped(
         }
     }
     let is_hopeless = gave_up.is_some();
+    let before = data.ends();
     let is_observed = running.iter().any(|one| one.pool.is_observed());
     let ending = tokio::select! {
         biased;
-        () = std::future::ready(()), if is_at_once => Ending::Forced(libc::SIGTERM),
+        () = std::future::ready(()), if is_at_once => Ending::Forced(Haste::Order),
         (result, drained) = stop_all(&mut running, data, is_hopeless) => Ending::Stopped(result, drained),
-        signal = signals.stop() => Ending::Forced(signal),
-        () = inbox.until_forced(&mut waiting) => Ending::Forced(libc::SIGTERM),
+        signal = signals.stop() => Ending::Forced(Haste::Signal(signal)),
+        () = inbox.until_forced(&mut waiting) => Ending::Forced(Haste::Order),
     };
     match ending {
         Ending::Stopped(result, drained) => {
             waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
             gave_up.map_or(result, Err).map(|()| ExitCode::SUCCESS)
         }
-        Ending::Forced(signal) => {
-            tracing::warn!(signal = %named(signal), "stopping at once");
-            data.cut_now();
+        Ending::Forced(haste) => {
+            match haste {
+                Haste::Signal(signal) => tracing::warn!(signal = %named(signal), "stopping at once"),
+                Haste::Order => tracing::warn!("stopping at once, by order"),
+            }
+            // Before the workers are killed: what breaks with them would not be counted as cut.
+            let _ = tokio::time::timeout(COUNTED, data.drain(Instant::now())).await;
             order_all(&running, Order::Kill);
             // What cannot be killed is the guardian's, and then the kernel's.
             let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
-            waiting.tell(None);
+            let drained = data.ends().since(before);
+            waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
             ended.map_or(Ok(()), |(_, result)| result)?;
-            Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)))
+            Ok(ExitCode::from(haste.code()))
         }
     }
 }
@@ -164,4 +192,15 @@ async fn all_ended(running: &mut Vec<Running>) -> (Vec<Ended>, Result<(), Failur
 
 fn named(signal: i32) -> String {
     signal_name(signal).map_or_else(|| signal.to_string(), |name| format!("SIG{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordered_end_is_a_success_and_a_second_signal_is_not() {
+        assert_eq!(Haste::Order.code(), 0);
+        assert_eq!([libc::SIGINT, libc::SIGTERM].map(|signal| Haste::Signal(signal).code()), [130, 143]);
+    }
 }

@@ -3,6 +3,7 @@
 mod post;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +48,8 @@ pub(super) struct Reply {
 ///
 /// # Errors
 ///
-/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::FAILED`] if there is no whole answer within 5 s.
+/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::REFUSED`] if the socket is another user's,
+/// [`code::FAILED`] if there is no whole answer within 5 s.
 pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
     let place = Place::parse(control)?;
     let failed =
@@ -63,12 +65,15 @@ pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
     runtime.shutdown_background();
     answer.map_err(|trouble| match trouble {
         Trouble::Connect(error) => unreachable_at(&place, &error),
+        Trouble::Stranger(uid) => stranger_at(&format!("nothing was asked of {place}"), uid),
         Trouble::Answer(cause) => failed(cause),
     })
 }
 
 enum Trouble {
     Connect(io::Error),
+    /// The uid of who listens there.
+    Stranger(u32),
     Answer(String),
 }
 
@@ -82,6 +87,7 @@ async fn ask(place: &Place, path: &str) -> Result<Reply, Trouble> {
     match place {
         Place::Socket(socket) => {
             let stream = UnixStream::connect(socket).await.map_err(Trouble::Connect)?;
+            stranger(&stream, socket).map_err(Trouble::Connect)?.map_or(Ok(()), |uid| Err(Trouble::Stranger(uid)))?;
             exchange(stream, "localhost", path).await
         }
         Place::Http(authority) => {
@@ -138,6 +144,26 @@ impl std::fmt::Display for Place {
             Place::Http(authority) => write!(f, "http://{authority}"),
         }
     }
+}
+
+/// The uid of who listens at `socket`, if that is nobody to be asked or believed.
+fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
+    let peer = stream.peer_cred()?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    let owner = || std::fs::metadata(socket).ok().map(|file| file.uid());
+    Ok((!is_trusted(peer, own, owner)).then_some(peer))
+}
+
+/// Whether user `own` may deal with a listener of user `peer`: our own and root's. Root may also deal with the master of a
+/// service's user, whose socket it is.
+fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
+    peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
+}
+
+fn stranger_at(error: &str, uid: u32) -> Failure {
+    Failure::new(code::REFUSED, error)
+        .cause(format!("a process of another user (uid {uid}) listens there"))
+        .hint("ask as the user that runs the master, or as root")
 }
 
 fn unreachable_at(place: &Place, error: &io::Error) -> Failure {
@@ -227,5 +253,41 @@ mod tests {
         let failure = get(Path::new(&format!("http://{address}")), "/").unwrap_err();
         assert_eq!(failure.code, code::FAILED, "{failure}");
         server.join().unwrap();
+    }
+
+    #[test]
+    fn our_own_and_root_are_believed_and_root_also_believes_the_sockets_owner() {
+        let owned_by = |uid| move || Some(uid);
+        assert!(is_trusted(1000, 1000, || None) && is_trusted(0, 1000, || None) && is_trusted(0, 0, || None));
+        assert!(!is_trusted(33, 1000, owned_by(33)));
+        assert!(is_trusted(33, 0, owned_by(33)) && !is_trusted(33, 0, owned_by(0)) && !is_trusted(33, 0, || None));
+    }
+
+    /// A listener as `listen` was called by that user. Needs root.
+    fn listen_as(uid: u32, path: &Path) -> socket2::Socket {
+        let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&socket2::SockAddr::unix(path).unwrap()).unwrap();
+        let theirs = std::thread::spawn(move || {
+            let uid = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            listener.listen(1).unwrap();
+            listener
+        });
+        theirs.join().unwrap()
+    }
+
+    #[test]
+    fn another_users_socket_is_not_asked() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("c");
+        let listener = listen_as(12_345, &socket);
+        let failure = get(&socket, "/").unwrap_err();
+        assert_eq!(failure.code, code::REFUSED, "{failure}");
+        assert!(failure.cause.is_some_and(|cause| cause.contains("uid 12345")));
+        drop(listener);
     }
 }

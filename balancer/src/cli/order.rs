@@ -100,6 +100,7 @@ fn everything(control: &Path, verb: Verb, watching: &Watching) -> Result<ExitCod
 pub(super) fn shutdown(control: &Path, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let watching = Watching { timeout: shutdown.timeout, json: false };
     let mut session = Session::new(control, &watching, false);
+    session.progress = session.progress.may_cut(shutdown.now);
     let master = session.give("/api/v1/shutdown", format!(r#"{{"now":{}}}"#, shutdown.now))?;
     if let Some(master) = master {
         // What it held (the ports, the lock of the socket) is free when the process is gone, not when it said so.
@@ -137,9 +138,12 @@ impl<'a> Session<'a> {
     /// It was not begun, or how it ended is not known.
     fn give(&mut self, path: &str, body: String) -> Result<Option<OwnedFd>, Failure> {
         let progress = &mut self.progress;
+        progress.next();
         let line = |bytes: &[u8]| {
-            // A line of another version's that cannot be read is passed over.
-            if let Ok(line) = serde_json::from_slice::<Line>(bytes) {
+            // A line of another version's, or one that cannot be read, is passed over: it is no last word.
+            if let Ok(line) = serde_json::from_slice::<Line>(bytes)
+                && line.schema == Line::SCHEMA
+            {
                 show(progress.take(&line, bytes));
             }
         };

@@ -30,7 +30,7 @@ pub(super) fn run(control: &Path, status: &Status) -> Result<ExitCode, Failure> 
     if let Some(name) = status.pool.as_ref().filter(|name| !names.clone().any(|one| one == *name)) {
         let refused = Refused::no_pool(name, names);
         let failure = Failure::new(code::NO_TARGET, refused.why);
-        return Err(refused.hint.into_iter().fold(failure, Failure::hint));
+        return Err(refused.hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint))));
     }
     let meant: Vec<&Pool> =
         state.pools.iter().filter(|pool| status.pool.as_ref().is_none_or(|name| pool.name == *name)).collect();

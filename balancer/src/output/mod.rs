@@ -9,6 +9,7 @@ mod escape;
 mod file;
 mod layout;
 mod lines;
+mod own;
 mod queue;
 mod tail;
 mod writer;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Disk, LogFile};
+use super::own::Own;
 use super::queue::{Queue, Source};
 use crate::os::file_size;
 use crate::stats::Stream;
@@ -82,14 +83,19 @@ impl Write for LogWriter {
 
 /// Errors are counted and nobody's to hear: our own output is closed or full.
 fn write_to_own_streams(queue: &Queue) {
+    let mut out = Own::new(rustix::stdio::stdout());
+    let mut err = Own::new(rustix::stdio::stderr());
     while let Some(mut batch) = queue.take() {
         while let Some((stream, bytes)) = batch.run() {
-            let written = match stream {
-                Stream::Stdout => io::stdout().lock().write_all(bytes),
-                Stream::Stderr => io::stderr().lock().write_all(bytes),
+            let own = match stream {
+                Stream::Stdout => &mut out,
+                Stream::Stderr => &mut err,
             };
             let length = bytes.len();
-            batch.settle(length, written.is_ok());
+            // Of a line that was torn nobody can say that it was written.
+            let whole = batch.whole_lines(own.write(bytes) as u64);
+            batch.settle(whole, true);
+            batch.settle(length - whole, false);
         }
     }
 }
@@ -107,6 +113,7 @@ fn write_to_file<D: Disk>(queue: &Queue, mut file: LogFile<D>, pool: &str) {
             }
             if !queue.pause(RETRY) {
                 given_up = batch.settle(batch.bytes().len(), false);
+                break;
             }
         }
         if given_up == 0

@@ -3,9 +3,10 @@
 //! One socket per incarnation. The socket *is* the identity: a sender's process may be gone before one could look at it.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixDatagram;
 use worker_runtime::protocol;
 
@@ -66,10 +67,13 @@ pub(super) struct NotifySocket {
 impl NotifySocket {
     /// Binds it at `path`, for this user only.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::bind(path)?;
-        let bound = Self { socket, path: path.to_owned() };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(bound)
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)?;
+        // What it has then, its path gets (unix(7)): changed by the path, it could be another file's.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let socket =
+            UnixDatagram::from_std(std::os::unix::net::UnixDatagram::from(std::os::fd::OwnedFd::from(socket)))?;
+        Ok(Self { socket, path: path.to_owned() })
     }
 
     /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it, and a flood
@@ -118,6 +122,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("n");
         let notify = NotifySocket::bind(&path).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::symlink_metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
         let (heard, mut said) = tokio::sync::mpsc::unbounded_channel();
         let listening = tokio::spawn(notify.listen(move |word| drop(heard.send(word))));
         let worker = UnixDatagram::unbound().unwrap();

@@ -46,14 +46,31 @@ impl Desk {
         })?;
         self.take_level(&loaded.config);
         let mut pools = opened.into_iter();
+        let mut has_begun = false;
         while let Some((index, rules, opened)) = pools.next() {
             let name = &self.pools[index].name;
             let keys: Vec<&str> = changes.iter().filter(|change| is_of(change, name)).map(|c| c.key.as_str()).collect();
             tracing::info!(pool = name, changed = keys.join(", "), "reload begins");
             let outcome = self.reload_one(index, rules, opened, reply).await;
-            if !matches!(outcome, Ok(Outcome::Clean)) {
-                self.leave(pools.map(|(index, ..)| index), name, reply);
-                return outcome.map(drop);
+            match outcome {
+                Ok(Outcome::Clean) => has_begun = true,
+                Ok(_) => {
+                    self.leave(pools.map(|(index, ..)| index), name, reply);
+                    break;
+                }
+                // What was done to a pool before cannot be taken back by a refusal: it is said as part of the answer.
+                Err(refused) if has_begun => {
+                    tracing::warn!(pool = name, why = refused.why, "not reloaded; those before it were");
+                    let _ = reply.send(Told::Refused(refused));
+                    self.leave(pools.map(|(index, ..)| index), name, reply);
+                    break;
+                }
+                Err(refused) => {
+                    for (index, ..) in pools {
+                        self.pools[index].count_refusal(Verb::Reload);
+                    }
+                    return Err(refused);
+                }
             }
         }
         drop(claim);

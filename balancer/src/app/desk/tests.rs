@@ -30,9 +30,13 @@ const TWO: &str = "[pool.api]\ncommand = [\"x\"]\nworkers = 2\nlisten = \":8001\
 
 impl Bench {
     fn new() -> Self {
+        Self::of(TWO)
+    }
+
+    fn of(text: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("r.toml");
-        std::fs::write(&file, TWO).unwrap();
+        std::fs::write(&file, text).unwrap();
         let sources = Sources { file: Some(Source::read(&file).unwrap()), cpus: 4, ..Sources::default() };
         let config = config::load(&sources).unwrap().config;
         let pool = |pool: &config::Pool| Arc::new(Pool::new(pool.clone(), pool.workers.resolve(4), 1, Vec::new()));
@@ -239,6 +243,29 @@ async fn the_first_pool_that_fails_ends_the_reload_and_keeps_its_rules() {
         let workers = if has_new_rules { 4 } else { 2 };
         assert_eq!(bench.desk.config().pools[0].workers, config::Workers::Count(workers));
     }
+}
+
+#[tokio::test]
+async fn a_reload_that_meets_the_masters_end_says_of_each_pool_what_became_of_it() {
+    let third = "[pool.mail]\ncommand = [\"z\"]\nworkers = 1\nlisten = \":8003\"\n";
+    let mut bench = Bench::of(&(TWO.to_owned() + third));
+    let mut news = bench.order(reload(None));
+    bench.take_rules().await;
+    assert!(matches!(news.recv().await, Some(Told::Report { .. })));
+    drop(bench.asked().await);
+    for (pool, why) in
+        [("jobs", "the master is stopping"), ("mail", "not reloaded, since the reload of jobs did not go well")]
+    {
+        let Some(Told::Refused(refused)) = news.recv().await else { panic!("{pool} is not told of") };
+        assert_eq!((refused.pool.as_deref(), refused.why.as_str()), (Some(pool), why));
+    }
+    assert_eq!(news.recv().await, None);
+
+    // Before anything was begun there is one answer, its own.
+    let mut news = bench.order(reload(None));
+    drop(bench.asked().await);
+    assert_eq!(news.recv().await, Some(Told::Refused(Refused { pool: Some("api".into()), ..Refused::stopping() })));
+    assert_eq!(news.recv().await, None);
 }
 
 #[tokio::test]

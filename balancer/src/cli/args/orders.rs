@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use clap::Args;
 
+/// Nobody waits longer, and clocks cannot tell any time.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+fn patience(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time <= LONGEST { Ok(time) } else { Err("at most 366 days".to_owned()) }
+}
+
 /// How an order is watched.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct Watching {
     /// Wait no longer, such as 30s; what was begun goes on
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(in crate::cli) timeout: Option<Duration>,
     /// Print the report of each pool as JSON
     #[arg(long)]
@@ -70,6 +78,6 @@ pub(in crate::cli) struct Shutdown {
     #[arg(long)]
     pub(in crate::cli) now: bool,
     /// Wait no longer, such as 30s; the stop goes on
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(in crate::cli) timeout: Option<Duration>,
 }

@@ -105,3 +105,13 @@ fn an_order_that_is_misspelt_is_refused_with_the_nearest_word() {
     assert_eq!(parse(&["scale", "api", "--x"]).err(), Some(Kind::UnknownArgument));
     assert_eq!(parse(&["reload", "--timeout", "soon"]).err(), Some(Kind::ValueValidation));
 }
+
+#[test]
+fn a_time_that_no_clock_can_tell_is_wrong_usage() {
+    let parse = |time: &str| Cli::try_parse_from(["roundelay", "reload", "--timeout", time]).map(drop);
+    parse("366d").unwrap();
+    for time in ["367d", "18446744073709551615s", "500000000000y"] {
+        assert_eq!(parse(time).unwrap_err().exit_code(), 2, "{time}");
+    }
+    Cli::try_parse_from(["roundelay", "shutdown", "--timeout", "367d"]).unwrap_err();
+}

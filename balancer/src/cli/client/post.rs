@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{LONGEST_ANSWER, Place, Reply, unreachable_at};
+use super::{LONGEST_ANSWER, Place, Reply, stranger, stranger_at, unreachable_at};
 use crate::failure::{Failure, code};
 
 /// To connect, and then to the first byte of the answer, before which the master may read its configuration.
@@ -63,9 +62,7 @@ pub(in crate::cli) fn post(
     runtime.shutdown_background();
     answered.map_err(|trouble| match trouble {
         Trouble::Connect(error) => unreachable_at(&place, &error),
-        Trouble::Stranger(uid) => Failure::new(code::REFUSED, format!("the order was not sent to {place}"))
-            .cause(format!("a process of another user (uid {uid}) listens there"))
-            .hint("ask as the user that runs the master, or as root"),
+        Trouble::Stranger(uid) => stranger_at(&format!("the order was not sent to {place}"), uid),
         Trouble::Answer(cause) => failed(cause),
         Trouble::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
             .cause(cause)
@@ -93,9 +90,8 @@ async fn ask(place: &Place, path: &str, body: String, line: &mut impl FnMut(&[u8
             let connecting = timeout(FIRST_BYTE, UnixStream::connect(socket));
             let stream = connecting.await.map_err(late).flatten().map_err(Trouble::Connect)?;
             let peer = stream.peer_cred().map_err(Trouble::Connect)?;
-            let own = rustix::process::geteuid().as_raw();
-            if !is_trusted(peer.uid(), own, || std::fs::metadata(socket).ok().map(|file| file.uid())) {
-                return Err(Trouble::Stranger(peer.uid()));
+            if let Some(uid) = stranger(&stream, socket).map_err(Trouble::Connect)? {
+                return Err(Trouble::Stranger(uid));
             }
             // Taken before the order: afterwards the number may be another process's.
             let master = peer.pid().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -107,12 +103,6 @@ async fn ask(place: &Place, path: &str, body: String, line: &mut impl FnMut(&[u8
             exchange(stream, authority, path, body, line).await.map(|refused| Answer::new(refused, None))
         }
     }
-}
-
-/// Whether an order may be given to a listener of user `peer` by user `own`: our own and root's. Root may also order about
-/// the master of a service's user, whose socket it is.
-fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
-    peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
 }
 
 impl Answer {
@@ -255,13 +245,5 @@ mod tests {
         let (answer, _) = order(&socket, Some(Duration::from_millis(50)));
         assert_eq!(answer.unwrap_err().code, code::TIMED_OUT);
         server.join().unwrap();
-    }
-
-    #[test]
-    fn orders_go_to_our_own_and_to_root_and_roots_also_to_the_sockets_owner() {
-        let owned_by = |uid| move || Some(uid);
-        assert!(is_trusted(1000, 1000, || None) && is_trusted(0, 1000, || None) && is_trusted(0, 0, || None));
-        assert!(!is_trusted(33, 1000, owned_by(33)));
-        assert!(is_trusted(33, 0, owned_by(33)) && !is_trusted(33, 0, owned_by(0)) && !is_trusted(33, 0, || None));
     }
 }

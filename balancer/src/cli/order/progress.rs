@@ -26,6 +26,11 @@ pub(super) struct Progress {
     growing: Option<(String, u32)>,
     /// Of new processes that did not come up: worker, and its last lines.
     failed: Vec<(String, Vec<String>)>,
+    /// Cut clients are what was ordered.
+    may_cut: bool,
+    /// Something was begun and has not had its last word.
+    is_under_way: bool,
+    /// The order has had a last word.
     has_ended: bool,
     code: u8,
 }
@@ -33,7 +38,28 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(has_terminal: bool, is_json: bool, is_many: bool) -> Self {
         let failed = Vec::new();
-        Self { has_terminal, is_json, is_many, growing: None, failed, has_ended: true, code: 0 }
+        Self {
+            has_terminal,
+            is_json,
+            is_many,
+            growing: None,
+            failed,
+            may_cut: false,
+            is_under_way: false,
+            has_ended: false,
+            code: 0,
+        }
+    }
+
+    /// Clients that are cut at the end of the master are no failure, if they are what was ordered.
+    pub(super) fn may_cut(mut self, may_cut: bool) -> Self {
+        self.may_cut = may_cut;
+        self
+    }
+
+    /// Another order is given: what was said of the one before is no answer to it.
+    pub(super) fn next(&mut self) {
+        (self.is_under_way, self.has_ended) = (false, false);
     }
 
     /// The exit code so far: of the first thing that went wrong.
@@ -48,15 +74,17 @@ impl Progress {
         }
     }
 
-    /// Whether everything that was begun has had its last word.
+    /// Whether the order, and everything that was begun by it, has had its last word.
     ///
     /// # Errors
     ///
     /// If not: how it ended is not known.
     pub(super) fn is_complete(&self) -> Result<(), Failure> {
-        match self.has_ended {
-            true => Ok(()),
-            false => Err(Failure::new(code::FAILED, "the master stopped telling before it was over")),
+        match (self.is_under_way, self.has_ended) {
+            (false, true) => Ok(()),
+            (true, _) => Err(Failure::new(code::FAILED, "the master stopped telling before it was over")),
+            (false, false) => Err(Failure::new(code::FAILED, "the answer says nothing of what became of the order")
+                .hint("is another program listening there, or a master of another version?")),
         }
     }
 
@@ -78,7 +106,7 @@ impl Progress {
         said.extend(self.close());
         match &line.event {
             Event::Began { .. } => {
-                self.has_ended = false;
+                self.is_under_way = true;
                 self.failed.clear();
                 said.push(Say::Progress(format!("{pool}  {}\n", head(&line.event))));
             }
@@ -98,28 +126,32 @@ impl Progress {
                 self.failed.push((format!("{pool}/{slot}"), last_lines.clone()));
             }
             Event::Report(report) => {
-                self.has_ended = true;
+                (self.is_under_way, self.has_ended) = (false, true);
                 self.report(&pool, report, received, &mut said);
             }
             Event::Refused { why, hint } => {
-                self.note(code::REFUSED);
+                // As the first word it says that nothing was changed; later, that not all of it was done.
+                self.note(if self.has_ended { code::FAILED } else { code::REFUSED });
+                self.has_ended = true;
                 let failure = Failure::new(code::REFUSED, format!("{pool}: {}", escape(why)));
                 let failure = hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint)));
                 said.push(Say::Error(failure.to_string()));
             }
             Event::Stopping => {
-                self.has_ended = false;
+                self.is_under_way = true;
                 said.push(Say::Progress("the master stops\n".to_owned()));
             }
             Event::Stopped { took_seconds, finished, cut } => {
-                self.has_ended = true;
+                (self.is_under_way, self.has_ended) = (false, true);
                 let connections = match (finished, cut) {
                     (Some(finished), Some(cut)) => format!("   finished {finished}  cut {cut}"),
-                    _ => String::new(),
+                    _ => "   connections not observed".to_owned(),
                 };
                 said.push(Say::Answer(format!("stopped in {}{connections}\n", duration(*took_seconds))));
-                if cut.is_some_and(|cut| cut > 0) {
+                if let (Some(cut @ 1..), false) = (*cut, self.may_cut) {
                     self.note(code::FAILED);
+                    let s = if cut == 1 { " was" } else { "s were" };
+                    said.push(Say::Error(format!("error: the master stopped, but {cut} client{s} cut")));
                 }
             }
             Event::Unknown => {}
@@ -128,7 +160,8 @@ impl Progress {
     }
 
     fn report(&mut self, pool: &str, report: &Report, received: &[u8], said: &mut Vec<Say>) {
-        let is_failed = report.result == "failed";
+        // A word that this version does not know is no success.
+        let is_failed = !["done", "lost"].contains(&report.result.as_str());
         said.push(Say::Answer(match self.is_json {
             true => String::from_utf8_lossy(received).into_owned(),
             false => {

@@ -131,6 +131,19 @@ fn lost_clients_are_a_failure() {
 }
 
 #[test]
+fn clients_that_were_cut_at_the_end_are_a_failure_unless_that_was_ordered() {
+    let stopped = |finished, cut| Event::Stopped { took_seconds: 1.0, finished, cut };
+    let progress = || Progress::new(false, false, false);
+    let (err, out, code) = told(progress(), vec![Event::Stopping, stopped(Some(4), Some(2))]);
+    assert_eq!(err, "the master stops\nerror: the master stopped, but 2 clients were cut\n");
+    assert_eq!((out.as_str(), code), ("stopped in 1.0s   finished 4  cut 2\n", 1));
+    let (err, out, code) = told(progress().may_cut(true), vec![stopped(Some(4), Some(2))]);
+    assert_eq!((err.as_str(), out.as_str(), code), ("", "stopped in 1.0s   finished 4  cut 2\n", 0));
+    let (_, out, code) = told(progress(), vec![stopped(None, None)]);
+    assert_eq!((out.as_str(), code), ("stopped in 1.0s   connections not observed\n", 0));
+}
+
+#[test]
 fn other_verbs_say_what_they_are_done_to() {
     let head = |verb: &str, slots, workers_before, workers| {
         let (verb, at_once, strategy_before, strategy) = (verb.to_owned(), None, None, None);
@@ -159,11 +172,50 @@ fn json_is_the_report_as_it_was_received() {
 #[test]
 fn an_answer_without_a_last_word_is_no_success() {
     let mut progress = Progress::new(false, false, false);
-    assert_eq!(progress.is_complete(), Ok(()));
+    assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED, "nothing was said at all");
     progress.take(&line(began()), b"");
     assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED);
     progress.take(&line(report("done", None, None)), b"");
     assert_eq!(progress.is_complete(), Ok(()));
+    // One order after another: each has its own.
+    progress.next();
+    assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED);
+}
+
+#[test]
+fn a_refusal_after_something_was_done_is_a_failure() {
+    let refused = || Event::Refused { why: "the master is stopping".to_owned(), hint: None };
+    let code = |events| told(Progress::new(false, false, true), events).2;
+    assert_eq!(code(vec![began(), report("done", None, None), refused()]), code::FAILED);
+    assert_eq!(code(vec![refused(), refused()]), code::REFUSED);
+}
+
+#[test]
+fn a_result_of_a_later_version_is_no_success() {
+    let (_, out, code) = told(Progress::new(false, false, false), vec![began(), report("undone", None, None)]);
+    assert!(out.starts_with("failed after"), "{out}");
+    assert_eq!(code, code::FAILED);
+}
+
+#[test]
+fn an_answer_of_something_else_is_no_success() {
+    use std::io::{Read, Write};
+    for body in
+        ["", "{}\n", "welcome\n", "{\"schema\":\"roundelay.operation/2\",\"pool\":null,\"event\":\"stopping\"}\n"]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("c");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        });
+        let failure = reload(&socket, &Reload { pool: None, watching: Watching::default() }).unwrap_err();
+        assert_eq!(failure.code, code::FAILED, "{body}: {failure}");
+        assert!(failure.error.contains("nothing of what became of the order"), "{failure}");
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where a run folder may be.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Short paths first: a unix socket's path has 108 bytes.
@@ -12,6 +12,20 @@ pub(super) fn all() -> Vec<PathBuf> {
     [runtime, run, tmp, Some(PathBuf::from("/tmp"))].into_iter().flatten().collect()
 }
 
+/// Whether nobody but this user and root can put something else in the place of a folder in it. For root so also no
+/// `$XDG_RUNTIME_DIR` that another user's session left in the environment.
+pub(super) fn is_safe(base: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    // Whoever owns that can replace everything. In a user namespace root is seen under the number of nobody.
+    let root = std::fs::metadata("/").map_or(0, |found| found.uid());
+    std::fs::metadata(base).is_ok_and(|found| [0, own, root].contains(&found.uid()) && mode_is_safe(found.mode()))
+}
+
+/// Who can write to a folder can rename what is in it, unless its sticky bit leaves that to the owners.
+fn mode_is_safe(mode: u32) -> bool {
+    mode & 0o022 == 0 || mode & 0o1000 != 0
+}
+
 /// Whether any user can reach a folder in it, and none but its owner and root can put another in its place.
 pub(super) fn is_passable(base: &Path) -> bool {
     let Ok(base) = base.canonicalize() else { return false };
@@ -19,9 +33,7 @@ pub(super) fn is_passable(base: &Path) -> bool {
 }
 
 fn mode_is_passable(mode: u32) -> bool {
-    let [others_pass, sticky] = [0o001, 0o1000].map(|bit| mode & bit != 0);
-    let others_write = mode & 0o022 != 0;
-    others_pass && (!others_write || sticky)
+    mode & 0o001 != 0 && mode_is_safe(mode)
 }
 
 #[cfg(test)]
@@ -36,5 +48,20 @@ mod tests {
         let private = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         std::fs::create_dir(private.path().join("open")).unwrap();
         assert!(!is_passable(&private.path().join("open")), "each folder above it counts");
+    }
+
+    #[test]
+    fn a_place_that_others_can_change_is_none() {
+        let modes = [0o700, 0o755, 0o1777, 0o777, 0o770, 0o1770];
+        assert_eq!(modes.map(mode_is_safe), [true, true, true, false, false, true]);
+        let place = tempfile::tempdir().unwrap();
+        assert!(is_safe(place.path()) && is_safe(Path::new("/")) && !is_safe(&place.path().join("nowhere")));
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!is_safe(place.path()));
+        if rustix::process::geteuid().is_root() {
+            std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+            std::os::unix::fs::chown(place.path(), Some(12_345), None).unwrap();
+            assert!(!is_safe(place.path()), "another user's");
+        }
     }
 }

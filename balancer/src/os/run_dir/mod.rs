@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tempfile::TempDir;
 
 const PREFIX: &str = "roundelay-run.";
@@ -120,10 +120,13 @@ impl RunDir {
 impl Held {
     fn create(access: Access) -> io::Result<Self> {
         let prefix = format!("{PREFIX}{}.", std::process::id());
-        let mut last =
-            io::Error::new(io::ErrorKind::NotFound, "there is no directory that other users may pass through");
+        let none = match access {
+            Access::Private => "there is no directory in which only its owner can replace what is ours",
+            Access::Passable => "there is no directory that other users may pass through, and not change",
+        };
+        let mut last = io::Error::new(io::ErrorKind::NotFound, none);
         for base in bases::all() {
-            if access == Access::Passable && !bases::is_passable(&base) {
+            if !bases::is_safe(&base) || access == Access::Passable && !bases::is_passable(&base) {
                 continue;
             }
             remove_stale(&base);
@@ -158,11 +161,16 @@ impl Held {
 
     /// Whether the path still leads to the folder that we made and locked.
     fn is_there(&self) -> bool {
-        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
-        match (self.lock.metadata(), std::fs::symlink_metadata(self.dir.path())) {
-            (Ok(made), Ok(found)) => identity(made) == identity(found),
-            _ => false,
-        }
+        is_at(&self.lock, self.dir.path())
+    }
+}
+
+/// Whether the path leads to this folder, and not by a link.
+fn is_at(folder: &File, path: &Path) -> bool {
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    match (folder.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(held), Ok(found)) => identity(held) == identity(found),
+        _ => false,
     }
 }
 
@@ -183,23 +191,31 @@ fn folder_of(dir: &Path, uid: u32) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} does not belong to uid {uid}", path.display())))
 }
 
-/// Removes folders whose lock nobody holds. What belongs to another user cannot be removed, and is not.
+/// Removes our own folders whose lock nobody holds. What belongs to another user is left alone, also by root.
 fn remove_stale(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else { return };
     for entry in entries.flatten() {
         let is_named_so = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if is_named_so && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // Held until it is gone, so that nobody begins to live in it.
-            if let Ok(_held) = lock(&entry.path()) {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
+        if !is_named_so {
+            continue;
+        }
+        // Held until it is gone, so that nobody begins to live in it.
+        if let Ok(held) = lock(&entry.path())
+            && is_at(&held, &entry.path())
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// Locks a folder; an error if another holds it.
+/// Locks a folder of this user; an error if another holds it, or if it is anything else. Whatever somebody put at the path,
+/// opening it waits for nobody.
 fn lock(folder: &Path) -> io::Result<File> {
-    let folder = File::open(folder)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let folder = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+    if folder.metadata()?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
     flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
     Ok(folder)
 }
@@ -220,6 +236,23 @@ mod tests {
         }
         remove_stale(base.path());
         assert_eq!([&*stale, &*foreign, living.dir.path()].map(Path::exists), [false, true, true]);
+    }
+
+    #[test]
+    fn what_somebody_put_in_a_folders_place_is_left_alone_and_waited_for_by_nobody() {
+        let base = tempfile::tempdir().unwrap();
+        let [fifo, link, file] = ["1.fifo", "1.link", "1.file"].map(|name| base.path().join(format!("{PREFIX}{name}")));
+        let target = base.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RWXU).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        let paths = [&fifo, &link, &file].map(Clone::clone);
+        std::thread::spawn(move || done.send(paths.map(|path| lock(&path).is_err())));
+        assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(20)), Ok([true; 3]));
+        remove_stale(base.path());
+        assert!([&fifo, &link, &file, &target].iter().all(|path| std::fs::symlink_metadata(path).is_ok()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, OFlags, access};
 
 use super::Disk;
+use super::ground;
 use super::rotation::renamings;
 
 /// A log file in its folder, with those that were put aside from it beside it: `app.log.1` is the newest.
@@ -19,7 +20,8 @@ pub(in crate::output) struct Folder {
 impl Folder {
     /// # Errors
     ///
-    /// Nothing can be renamed in the folder of `path`, or there is none.
+    /// Nothing can be renamed in the folder of `path`, there is none, or to write there as root would be to write where
+    /// another user says.
     pub(in crate::output) fn of(path: &Path) -> io::Result<Self> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -29,6 +31,9 @@ impl Folder {
             let error = io::Error::from(error);
             io::Error::new(error.kind(), format!("its folder {} cannot be written: {error}", folder.display()))
         })?;
+        if rustix::process::geteuid().is_root() {
+            ground::check(folder)?;
+        }
         Ok(Self { path: path.to_owned() })
     }
 

@@ -1,6 +1,7 @@
 //! A log file: when it is put aside, when it is opened again. Knows the disk only as [`Disk`], and the time as `now`.
 
 mod disk;
+mod ground;
 mod rotation;
 
 use std::io;

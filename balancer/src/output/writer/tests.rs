@@ -12,6 +12,7 @@ use crate::stats::SlotStats;
 #[derive(Clone, Default)]
 struct Fickle {
     works: Arc<AtomicBool>,
+    is_gone: Arc<AtomicBool>,
     written: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -23,7 +24,7 @@ impl Disk for Fickle {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.is_gone.load(Ordering::SeqCst) { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
     }
 
     fn append(&mut self, (): &mut (), bytes: &[u8]) -> io::Result<usize> {
@@ -98,4 +99,16 @@ fn at_the_end_what_cannot_be_written_is_counted_and_not_waited_for() {
     }
     writer.flush(Instant::now() + Duration::from_secs(600));
     assert_eq!((stats.log_lines[0].get(), stats.log_dropped[0].get()), (0, 5000));
+}
+
+#[test]
+fn at_the_end_a_folder_that_is_gone_holds_nobody() {
+    let disk = Fickle::default();
+    let (writer, stats, source) = start(&disk);
+    disk.is_gone.store(true, Ordering::SeqCst);
+    writer.push([&b"a line that finds no folder\n"[..]], &source);
+    let (begun, patience) = (Instant::now(), Duration::from_secs(20));
+    writer.flush(begun + patience);
+    assert!(begun.elapsed() < patience, "it was given up and not tried for ever");
+    assert_eq!(stats.log_dropped[0].get(), 1);
 }
