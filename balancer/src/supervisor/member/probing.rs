@@ -112,7 +112,10 @@ impl Member {
             let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            process.next_look = is_starting.then(|| now + LOOK_AGAIN);
+            // Among many connections a look takes long: the answer sets the next one, never two at a time. Of one that is
+            // ready one look is enough for all that come after it, whether or not it lives to see the answer.
+            process.next_look = None;
+            self.looked_exposed |= !is_starting;
             if let Some(pid) = process.pid {
                 tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
             }
@@ -128,14 +131,13 @@ impl Member {
         let endpoint =
             if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
         if is_starting {
+            process.next_look = Some(Instant::now() + LOOK_AGAIN);
             let told = elsewhere::explain_not_ready(endpoint, addresses, &self.context.pool.listening());
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);
             }
         } else {
-            // Once is enough: the next incarnation is the same program.
-            self.looked_exposed = true;
             if let Some(told) = elsewhere::explain_exposed(endpoint, addresses) {
                 tracing::warn!(%worker, pid, "{told}");
             }
