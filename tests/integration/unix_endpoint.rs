@@ -91,7 +91,7 @@ fn a_program_that_cannot_listen_on_a_path_is_told_so() {
     if !has("socat") {
         return;
     }
-    let flags = ["-i", "1", "--endpoint", "unix", "--set", "pool.app.ready-timeout=2s"];
+    let flags = ["-i", "1", "--endpoint", "unix", "--set", "pool.app.ready-timeout=6s"];
     let ended = Setup::app(&flags, &["socat", "TCP4-LISTEN:0,bind=0.0.0.0,fork", "SYSTEM:true"]).run_to_end();
     assert_eq!(ended.code, Some(1));
     let told = ended.stderr.lines().find(|line| line.contains("WARN") && line.contains("your program listens on"));
