@@ -64,7 +64,7 @@ fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
 #[test]
 fn a_program_that_never_says_ready_is_not_told_that_it_listens_elsewhere() {
     let script = demo_after("unset NOTIFY_SOCKET");
-    let ended = pool("1", &["--set", "pool.app.ready-timeout=6s"], &shell(&script)).run_to_end();
+    let ended = pool("1", &["--set", "pool.app.ready-timeout=2s"], &shell(&script)).run_to_end();
     assert_eq!(ended.code, Some(1));
     assert!(!ended.stderr.contains("your program listens on"), "{}", ended.stderr);
     assert!(ended.stderr.contains("did not say READY=1 within 2s"), "{}", ended.stderr);
