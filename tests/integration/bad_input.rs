@@ -143,7 +143,7 @@ fn a_wrong_command_line_is_refused_with_what_was_meant() {
         (run(&["--strategy", "roundrobin"]), &["roundrobin", "did you mean `round-robin`?"]),
         (run(&["--strategy", "nonsense"]), &["unknown strategy `nonsense`"]),
         (run(&["--mode", "prxy"]), &["unknown mode `prxy`", "`proxy`"]),
-        (run(&["--mode", "handoff"]), &["mode `handoff` is not in this version"]),
+        (run(&["--mode", "handof"]), &["unknown mode `handof`"]),
         (run(&["--set", "pool.sleep.workrs=3"]), &["unknown key `workrs`", "did you mean `workers`?"]),
         (run(&["--set", "pool.other.workers=3"]), &["other"]),
         (run(&["--set", "nonsense"]), &["nonsense"]),

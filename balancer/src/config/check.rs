@@ -1,14 +1,16 @@
 //! Rules across options. Pure: it sees the configuration and which keys were written, not where.
 
 mod choice;
+mod distribution;
 mod logs;
+mod node;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::problem::Severity;
-use super::{Address, Config, Control, EndpointKind, Pool, Probe, Program, ProxyProtocol, Ready, Workers};
-use crate::mode::{Acceptor, Mode};
+use super::{Address, Config, Control, Pool, Program, ProxyProtocol, Workers};
+use crate::mode::Mode;
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +48,8 @@ pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violatio
     let mut found = Vec::new();
     for pool in &config.pools {
         choice::check(pool, is_written, &mut found);
-        distribution(pool, &mut found);
+        distribution::check(pool, &mut found);
+        node::check(pool, &mut found);
         client_address(pool, &mut found);
         times(pool, &mut found);
         environment(pool, &mut found);
@@ -61,55 +64,12 @@ fn path(pool: &Pool, key: &str) -> String {
     format!("pool.{}.{key}", pool.name)
 }
 
-fn distribution(pool: &Pool, found: &mut Vec<Violation>) {
-    let mode = pool.mode.name();
-    if !pool.mode.is_built() {
-        let message = format!("mode `{mode}` is not in this version");
-        found.push(Violation::error(path(pool, "mode"), message).label("use `proxy`"));
-    }
-    if pool.mode.acceptor() == Acceptor::Workers {
-        workers_accept(pool, found);
-    } else if pool.endpoint == EndpointKind::Inherited
-        && pool.ready == Ready::Probe
-        && !matches!(pool.health.probe, Probe::Http { .. })
-    {
-        let text = "the master holds an inherited listener, so a connect says nothing about the worker";
-        let label = "write \"notify\" if the program says READY=1, or give health.probe a path";
-        let violation = Violation::error(path(pool, "ready"), text.to_owned()).label(label);
-        found.push(violation.also(path(pool, "endpoint")));
-    }
-    let most = most_workers(pool);
-    if pool.min_ready > most {
-        let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
-        found.push(Violation::error(path(pool, "min-ready"), message).also(path(pool, "workers")));
-    }
-}
-
 /// What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
 fn most_workers(pool: &Pool) -> u32 {
     match pool.workers {
         Workers::Count(n) => n,
         Workers::Auto => 4,
         Workers::Max | Workers::AllBut(_) => 1024,
-    }
-}
-
-/// The workers have no private endpoint then: nothing to probe, nothing to choose the kind of, nothing to write to.
-fn workers_accept(pool: &Pool, found: &mut Vec<Violation>) {
-    let mode = pool.mode.name();
-    let message = |what: &str| format!("in mode `{mode}` the workers accept by themselves, and {what}");
-    if pool.ready == Ready::Probe {
-        let text = message("there is no private endpoint to probe");
-        let label = "write \"notify\" if the program says READY=1, else \"none\"";
-        found.push(Violation::error(path(pool, "ready"), text).label(label).also(path(pool, "mode")));
-    }
-    if pool.health.probe != Probe::None {
-        let text = message("a probe could not tell which of them answers");
-        found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
-    }
-    if pool.endpoint != EndpointKind::Port {
-        let text = message("there is no private endpoint");
-        found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
     }
 }
 
@@ -272,6 +232,11 @@ mod tests {
 
     pub(super) fn broken(config: &Config) -> Vec<(String, String)> {
         check(config, &|_| true).into_iter().map(|found| (found.path, found.message)).collect()
+    }
+
+    /// The same of a configuration in which nothing was written: what follows from a mode alone.
+    pub(super) fn broken_by_itself(config: &Config) -> Vec<(String, String)> {
+        check(config, &|_| false).into_iter().map(|found| (found.path, found.message)).collect()
     }
 
     pub(super) fn with(pools: Vec<Pool>) -> Config {

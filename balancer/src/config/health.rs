@@ -35,6 +35,8 @@ pub enum Probe {
     None,
     /// That the endpoint accepts a connection.
     Tcp,
+    /// That the worker answers on its channel, where it has one.
+    Channel,
     /// That `GET` of this path answers 200 to 399.
     Http {
         /// Absolute path, such as `/health`.

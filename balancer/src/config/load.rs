@@ -1,5 +1,7 @@
 //! All sources into one checked [`Config`], with every problem at once. Pure: reading files is [`Source`]'s business.
 
+mod defaults;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
@@ -9,8 +11,7 @@ use super::problem::{Place, Problem, Problems, Severity};
 use super::source::Source;
 use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
-use super::{Config, EndpointKind, LogTarget, Pool, Probe, Program, Ready, Workers};
-use crate::mode::Acceptor;
+use super::{Config, LogTarget, Pool, Program, Workers};
 use crate::os::account::Lookup;
 
 /// Everything that may say something about a configuration.
@@ -288,29 +289,8 @@ impl Load {
             }
         }
         for pool in &mut self.config.pools {
-            // The demo worker has a page for it, and only an answer shows a hang: the kernel accepts for a stuck process.
-            let path = format!("pool.{}.health.probe", pool.name);
-            if pool.program == Program::Demo && !self.origins.contains_key(&path) {
-                pool.health.probe = Probe::Http { path: "/health".to_owned() };
-            }
-        }
-        for pool in &mut self.config.pools {
-            // Where the workers accept, the master has no endpoint to ask.
-            let is_written = |key: &str| self.origins.contains_key(&format!("pool.{}.{key}", pool.name));
-            if pool.mode.acceptor() == Acceptor::Workers {
-                if !is_written("ready") {
-                    pool.ready = Ready::Notify;
-                }
-                if !is_written("health.probe") {
-                    pool.health.probe = Probe::None;
-                }
-            } else if pool.endpoint == EndpointKind::Inherited
-                && !matches!(pool.health.probe, Probe::Http { .. })
-                && !is_written("ready")
-            {
-                // The master holds the listener, so a connect succeeds before there is a worker.
-                pool.ready = Ready::Notify;
-            }
+            let (origins, name) = (&self.origins, pool.name.clone());
+            defaults::follow(pool, |key| origins.contains_key(&format!("pool.{name}.{key}")));
         }
         self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));
         self.rules();

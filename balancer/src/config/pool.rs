@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, Health, Restart, WorkerLog};
+use super::{Address, Contract, Health, Restart, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
 use crate::os::child::CoreLimit;
@@ -20,7 +20,7 @@ pub struct Pool {
     pub cwd: Option<PathBuf>,
     /// Added to the environment they inherit.
     pub env: BTreeMap<String, String>,
-    /// Public addresses, at least one. Default `127.0.0.1:8080`.
+    /// Public addresses. Default `127.0.0.1:8080`; on Node's channel none, since the application names its own.
     pub listen: Vec<Address>,
     /// How many connections may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn` caps.
     pub backlog: u32,
@@ -37,10 +37,10 @@ pub struct Pool {
     pub slow_start: Duration,
     /// What kind of private endpoint a worker gets, where it gets one. Default `port`.
     pub endpoint: EndpointKind,
-    /// How a worker is handed sockets, where it inherits any. Default `auto`.
+    /// How a worker is handed what it inherits. Default `auto`; [`Pool::handing`] says what that comes to.
     pub contract: Contract,
-    /// When a started worker counts as ready. Default `probe`; where the workers accept there is nothing to probe, and the
-    /// default is `notify`.
+    /// When a started worker counts as ready. Default `probe`; where there is no private endpoint to probe it is `notify`,
+    /// and `listening` on Node's channel.
     pub ready: Ready,
     /// How long a worker may take to become ready. Default 30 s.
     pub ready_timeout: Duration,
@@ -68,7 +68,7 @@ pub struct Pool {
     pub drain: Drain,
     /// How long a draining worker may finish what it has. Default 30 s.
     pub drain_timeout: Duration,
-    /// What tells a worker to end. Default SIGTERM.
+    /// What tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being disconnected.
     pub stop_signal: StopSignal,
     /// From that signal to SIGKILL. Default 10 s.
     pub kill_timeout: Duration,
@@ -165,15 +165,6 @@ pub enum StopSignal {
     Winch,
 }
 
-/// How a worker is handed the sockets it inherits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contract {
-    /// The one that fits the program; in this version always `listen-fds`.
-    Auto,
-    /// `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` from descriptor 3, as systemd defines them.
-    ListenFds,
-}
-
 /// When a started worker counts as ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -183,6 +174,10 @@ pub enum Ready {
     Notify,
     /// As soon as it was started.
     None,
+    /// When it says on Node's channel that it listens.
+    Listening,
+    /// When it has sent the message `"ready"` on its channel, which is PM2's `wait_ready`.
+    Message,
 }
 
 /// How a worker is told the client's address: a header of the PROXY protocol, before the client's bytes.

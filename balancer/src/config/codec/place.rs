@@ -9,9 +9,10 @@ use super::{Codec, Wrong, because, quoted};
 
 /// What a health check asks.
 pub(in crate::config) const PROBE: Codec<Probe> = Codec {
-    expects: "\"tcp\", \"none\" or a path such as \"/health\"",
+    expects: "\"tcp\", \"channel\", \"none\" or a path such as \"/health\"",
     read: |value| match value.text().ok_or(Wrong::Expected)? {
         "tcp" => Ok(Probe::Tcp),
+        "channel" => Ok(Probe::Channel),
         "none" => Ok(Probe::None),
         // The path goes into a request line as it stands.
         path if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
@@ -26,6 +27,7 @@ pub(in crate::config) const PROBE: Codec<Probe> = Codec {
         Some(quoted(match probe {
             Probe::None => "none",
             Probe::Tcp => "tcp",
+            Probe::Channel => "channel",
             Probe::Http { path } => path,
         }))
     },

@@ -21,11 +21,17 @@ fn show_word<T: PartialEq>(meant: &T, words: &[(&str, T)]) -> Option<String> {
     words.iter().find(|(_, one)| one == meant).map(|(word, _)| quoted(word))
 }
 
-const READY_WORDS: &[(&str, Ready)] = &[("probe", Ready::Probe), ("notify", Ready::Notify), ("none", Ready::None)];
+const READY_WORDS: &[(&str, Ready)] = &[
+    ("probe", Ready::Probe),
+    ("notify", Ready::Notify),
+    ("none", Ready::None),
+    ("listening", Ready::Listening),
+    ("message", Ready::Message),
+];
 
 /// When a worker is ready.
 pub(in crate::config) const READY: Codec<Ready> = Codec {
-    expects: "\"probe\", \"notify\" or \"none\"",
+    expects: "\"probe\", \"notify\", \"none\", \"listening\" or \"message\"",
     read: |value| read_word(value, READY_WORDS),
     show: |ready| show_word(ready, READY_WORDS),
 };
@@ -73,18 +79,13 @@ pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
     show: |signal| show_word(signal, STOP_SIGNAL_WORDS),
 };
 
-const CONTRACT_WORDS: &[(&str, Contract)] = &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds)];
+const CONTRACT_WORDS: &[(&str, Contract)] =
+    &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds), ("node", Contract::Node)];
 
 /// How a worker is handed sockets.
 pub(in crate::config) const CONTRACT: Codec<Contract> = Codec {
-    expects: "\"auto\" or \"listen-fds\"",
-    read: |value| match value.text() {
-        Some("node") => because(
-            "contract `node` is not in this version".to_owned(),
-            "a Node program can listen on descriptor 3 with \"listen-fds\"",
-        ),
-        _ => read_word(value, CONTRACT_WORDS),
-    },
+    expects: "\"auto\", \"listen-fds\" or \"node\"",
+    read: |value| read_word(value, CONTRACT_WORDS),
     show: |contract| show_word(contract, CONTRACT_WORDS),
 };
 

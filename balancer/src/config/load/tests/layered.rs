@@ -135,8 +135,8 @@ fn what_a_flag_or_setting_says_wrong_is_named_by_it_and_exits_2() {
         "error: threads must be \"auto\" or a count from 1 to 256 (from --threads 0)\n"
     );
     assert_eq!(
-        wrong(&[], vec![flag("mode", &["handoff"])]),
-        "error: mode `handoff` is not in this version (from --mode handoff)\nhint:  use `proxy`\n"
+        wrong(&[], vec![flag("mode", &["handof"])]),
+        "error: unknown mode `handof` (from --mode handof)\nhint:  did you mean `handoff`?\n"
     );
 }
 

@@ -67,7 +67,7 @@ fn values_that_are_not_of_their_kind() {
         ("workers = 1025", workers.to_owned()),
         ("workers = 2.5", workers.to_owned()),
         ("workers = '2'", workers.to_owned()),
-        ("ready = 'Notify'", "3:9 ready must be \"probe\", \"notify\" or \"none\" | did you mean `notify`?".to_owned()),
+        ("ready = 'Notify'", "3:9 ready must be \"probe\", \"notify\", \"none\", \"listening\" or \"message\" | did you mean `notify`?".to_owned()),
         ("ready-timeout = 30", "3:17 a duration needs a unit | write \"30s\" or \"30ms\"".to_owned()),
         ("ready-timeout = 'soon'", format!("3:17 ready-timeout {duration}")),
         ("connect-timeout = 0", format!("3:19 connect-timeout {duration}")),
@@ -81,7 +81,7 @@ fn values_that_are_not_of_their_kind() {
         ("health.rise = -1", "3:15 health.rise must be a count from 1 to 1000".to_owned()),
         ("backlog = 0", "3:11 backlog must be a count from 1 to 65535".to_owned()),
         ("max-connections = 0", "3:19 max-connections must be \"off\" or a count from 1 to 10000000".to_owned()),
-        ("health.probe = 'up'", "3:16 health.probe must be \"tcp\", \"none\" or a path such as \"/health\"".to_owned()),
+        ("health.probe = 'up'", "3:16 health.probe must be \"tcp\", \"channel\", \"none\" or a path such as \"/health\"".to_owned()),
         (
             "health.probe = '/a b'",
             "3:16 `/a b` cannot stand in a request | write spaces and letters beyond ASCII as %XX".to_owned(),
@@ -101,7 +101,7 @@ fn values_that_are_not_of_their_kind() {
         ("weights = [1.5]", "3:12 a weight is a count from 1 to 1000".to_owned()),
         ("slow-start = 10", "3:14 a duration needs a unit | write \"10s\" or \"10ms\"".to_owned()),
         ("mode = 'proxi'", "3:8 unknown mode `proxi` | did you mean `proxy`?".to_owned()),
-        ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `shared`".to_owned()),
+        ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `handoff`, `shared`".to_owned()),
         (
             "log.to = 'stdot'",
             "3:10 log.to must be \"stdout\", \"off\" or the path of a file | did you mean \"stdout\"? A file of that name is \
@@ -214,7 +214,10 @@ fn options_that_contradict_each_other() {
             "weights = [1, 2, 3]\nworkers = 2",
             "3:11 weights has 3 entries, and the pool at most 2 workers | one a worker, by slot (see 4:11)",
         ),
-        ("mode = 'handoff'", "3:8 mode `handoff` is not in this version | use `proxy`"),
+        (
+            "mode = 'handoff'\nendpoint = 'unix'",
+            "4:12 in mode `handoff` the workers are handed their connections, and there is no private endpoint | remove it (see 3:8)",
+        ),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
     }
@@ -244,7 +247,7 @@ fn options_that_contradict_each_other() {
         ),
         (
             "contract = 'node'",
-            "3:12 contract `node` is not in this version | a Node program can listen on descriptor 3 with \"listen-fds\"",
+            "3:12 in mode `proxy` nothing is handed over: a Node application listens on $PORT | remove it, or use mode = \"handoff\", in which it listens where it wants (see 1:7)",
         ),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");

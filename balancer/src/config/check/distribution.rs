@@ -1,0 +1,143 @@
+//! Rules on how a connection reaches a worker: what each mode has an endpoint, a probe or a drain for. Pure.
+
+use super::{Violation, most_workers, path};
+use crate::config::{Contract, Drain, EndpointKind, Handing, Pool, Probe, Ready};
+use crate::mode::{Acceptor, Mode};
+
+pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
+    if !pool.mode.is_built() {
+        let message = format!("mode `{}` is not in this version", pool.mode.name());
+        found.push(Violation::error(path(pool, "mode"), message).label("use `proxy`"));
+    }
+    match pool.mode {
+        Mode::Proxy => endpoint(pool, found),
+        Mode::Handoff | Mode::Shared | Mode::Reuseport => no_endpoint(pool, found),
+    }
+    if pool.mode == Mode::Handoff {
+        handoff(pool, found);
+    }
+    let most = most_workers(pool);
+    if pool.min_ready > most {
+        let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
+        found.push(Violation::error(path(pool, "min-ready"), message).also(path(pool, "workers")));
+    }
+}
+
+/// A worker that the master connects to.
+fn endpoint(pool: &Pool, found: &mut Vec<Violation>) {
+    if pool.endpoint == EndpointKind::Inherited
+        && pool.ready == Ready::Probe
+        && !matches!(pool.health.probe, Probe::Http { .. })
+    {
+        let text = "the master holds an inherited listener, so a connect says nothing about the worker";
+        let label = "write \"notify\" if the program says READY=1, or give health.probe a path";
+        let violation = Violation::error(path(pool, "ready"), text.to_owned()).label(label);
+        found.push(violation.also(path(pool, "endpoint")));
+    }
+    if pool.health.probe == Probe::Channel {
+        let text = "in mode `proxy` a worker has no channel on which it could be asked".to_owned();
+        let violation = Violation::error(path(pool, "health.probe"), text).label("use \"tcp\", or a path");
+        found.push(violation.also(path(pool, "mode")));
+    }
+}
+
+/// A worker without a private endpoint: nothing to probe, nothing to choose the kind of.
+fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
+    let mode = pool.mode.name();
+    let why = match pool.mode.acceptor() {
+        Acceptor::Master => "the workers are handed their connections",
+        Acceptor::Workers => "the workers accept by themselves",
+    };
+    let message = |what: &str| format!("in mode `{mode}` {why}, and {what}");
+    if pool.ready == Ready::Probe {
+        let text = message("there is no private endpoint to probe");
+        let label = match pool.handing() {
+            Handing::Node => "write \"listening\", \"message\" or \"none\"",
+            Handing::Channel => "write \"notify\", which a worker made with worker-runtime says",
+            _ => "write \"notify\" if the program says READY=1, else \"none\"",
+        };
+        found.push(Violation::error(path(pool, "ready"), text).label(label).also(path(pool, "mode")));
+    }
+    if matches!(pool.health.probe, Probe::Tcp | Probe::Http { .. }) {
+        let text = message(match pool.mode.acceptor() {
+            Acceptor::Master => "there is no private endpoint to probe",
+            Acceptor::Workers => "a probe could not tell which of them answers",
+        });
+        found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.health.probe == Probe::Channel && !pool.handing().has_channel() {
+        let text = message("there is no channel on which they could be asked");
+        found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.endpoint != EndpointKind::Port {
+        let text = message("there is no private endpoint");
+        found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
+    }
+}
+
+/// The master has no connection any more that it could close or wait for.
+fn handoff(pool: &Pool, found: &mut Vec<Violation>) {
+    if pool.contract == Contract::ListenFds {
+        let text = "in mode `handoff` a worker is handed accepted sockets, not listeners".to_owned();
+        let label = "remove it for a worker made with worker-runtime, write \"node\", or use mode = \"shared\"";
+        let violation = Violation::error(path(pool, "contract"), text).label(label);
+        found.push(violation.also(path(pool, "mode")));
+    }
+    let way = match (pool.drain, pool.handing().tells_ends()) {
+        (Drain::Quiet, _) => "`quiet` closes",
+        (Drain::Closed, false) => "`closed` waits for",
+        _ => return,
+    };
+    let text = format!("in mode `handoff` the worker has the connections, so the master sees none that drain {way}");
+    let label = "remove it: the worker is told, and finishes what it has";
+    found.push(Violation::error(path(pool, "drain"), text).label(label).also(path(pool, "mode")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{broken_by_itself, pool, with};
+    use super::*;
+    use crate::config::Program;
+
+    /// What a pool of that command breaks in handoff, once its defaults are set right as loading does.
+    fn in_handoff(command: &str, change: impl Fn(&mut Pool)) -> Vec<(String, String)> {
+        let mut pool = pool("a", &["127.0.0.1:80"]);
+        pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());
+        pool.mode = Mode::Handoff;
+        pool.health.probe = Probe::Channel;
+        pool.ready = if pool.handing() == Handing::Node { Ready::Listening } else { Ready::Notify };
+        change(&mut pool);
+        broken_by_itself(&with(vec![pool]))
+    }
+
+    fn keys(broken: Vec<(String, String)>) -> Vec<String> {
+        broken.into_iter().map(|(path, _)| path.trim_start_matches("pool.a.").to_owned()).collect()
+    }
+
+    #[test]
+    fn handoff_refuses_what_needs_an_endpoint_or_the_connection_itself() {
+        for command in ["./mine", "node app.js"] {
+            assert_eq!(in_handoff(command, |_| {}), []);
+            assert_eq!(keys(in_handoff(command, |pool| pool.ready = Ready::Probe)), ["ready"]);
+            assert_eq!(keys(in_handoff(command, |pool| pool.health.probe = Probe::Tcp)), ["health.probe"]);
+            assert_eq!(keys(in_handoff(command, |pool| pool.endpoint = EndpointKind::Unix)), ["endpoint"]);
+            assert_eq!(keys(in_handoff(command, |pool| pool.drain = Drain::Quiet)), ["drain"]);
+        }
+        assert_eq!(keys(in_handoff("./mine", |pool| pool.drain = Drain::Closed)), [""; 0], "their ends are told");
+        assert_eq!(keys(in_handoff("node app.js", |pool| pool.drain = Drain::Closed)), ["drain"]);
+        assert_eq!(keys(in_handoff("./mine", |pool| pool.contract = Contract::ListenFds)), ["contract"]);
+    }
+
+    #[test]
+    fn a_channel_is_asked_only_where_there_is_one() {
+        let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
+        config.pools[0].health.probe = Probe::Channel;
+        assert_eq!(keys(broken_by_itself(&config)), ["health.probe"]);
+        config.pools[0].mode = Mode::Shared;
+        config.pools[0].ready = Ready::Notify;
+        config.pools[0].program = Program::Command(vec!["./mine".to_owned()]);
+        assert_eq!(keys(broken_by_itself(&config)), ["health.probe"]);
+        config.pools[0].program = Program::Command(vec!["node".to_owned(), "app.js".to_owned()]);
+        assert_eq!(keys(broken_by_itself(&config)), [""; 0]);
+    }
+}

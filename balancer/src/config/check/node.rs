@@ -1,0 +1,120 @@
+//! Rules on workers that are handed sockets by Node's cluster channel. Pure.
+
+use super::{Violation, path};
+use crate::config::problem::Severity;
+use crate::config::{Contract, Handing, Launch, Pool, Program, Ready};
+use crate::mode::Mode;
+
+pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
+    contract(pool, found);
+    launcher(pool, found);
+    let handing = pool.handing();
+    if matches!(pool.ready, Ready::Listening | Ready::Message) && handing != Handing::Node {
+        let word = if pool.ready == Ready::Listening { "listening" } else { "message" };
+        let text = format!("ready = \"{word}\" is said on Node's channel, which these workers do not have");
+        let label = "use \"probe\", \"notify\" or \"none\", or run `node FILE` in mode `handoff` or `shared`";
+        found.push(Violation::error(path(pool, "ready"), text).label(label));
+    }
+    if handing == Handing::Node && pool.mode == Mode::Shared && pool.listen.len() > 1 {
+        let text = format!(
+            "in mode `shared` a Node application gets one socket for its listener, and the pool lists {} addresses",
+            pool.listen.len()
+        );
+        let label = "keep one, or use mode = \"handoff\", which accepts on all of them";
+        found.push(Violation::error(path(pool, "listen[1]"), text).label(label));
+    }
+}
+
+fn contract(pool: &Pool, found: &mut Vec<Violation>) {
+    if pool.contract != Contract::Node {
+        return;
+    }
+    let violation = |text: String, label: &str| Violation::error(path(pool, "contract"), text).label(label);
+    match (pool.mode, &pool.program) {
+        (_, Program::Demo) => {
+            let text = "the demo worker is no Node application".to_owned();
+            found.push(violation(text, "remove it"));
+        }
+        (Mode::Proxy, _) => {
+            let text = "in mode `proxy` nothing is handed over: a Node application listens on $PORT".to_owned();
+            let label = "remove it, or use mode = \"handoff\", in which it listens where it wants";
+            found.push(violation(text, label).also(path(pool, "mode")));
+        }
+        (Mode::Reuseport, _) => {
+            let text = "Node's channel knows no socket of a worker's own, as mode `reuseport` has".to_owned();
+            let label = "use mode = \"handoff\" or \"shared\"";
+            found.push(violation(text, label).also(path(pool, "mode")));
+        }
+        (Mode::Handoff | Mode::Shared, _) => {}
+    }
+}
+
+/// Node's channel belongs to the process that is started: who stands between takes it for itself.
+fn launcher(pool: &Pool, found: &mut Vec<Violation>) {
+    let Launch::Between(launcher) = pool.launch() else { return };
+    let needs_channel = pool.mode == Mode::Handoff || pool.handing() == Handing::Node;
+    let severity = match (needs_channel, pool.mode, pool.contract) {
+        (true, ..) => Severity::Error,
+        (false, Mode::Shared, Contract::Auto) => Severity::Warning,
+        _ => return,
+    };
+    let mode = pool.mode.name();
+    let message =
+        format!("`{launcher}` runs the application as a process of its own, which mode `{mode}` cannot reach");
+    let label = "write command = [\"node\", \"FILE\"] with the file that it would run";
+    let violation = Violation::error(path(pool, "command"), message).label(label).also(path(pool, "mode"));
+    found.push(Violation { severity, ..violation });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{broken_by_itself, pool, with};
+    use super::*;
+    use crate::config::Probe;
+
+    fn of(mode: Mode, command: &str, change: impl Fn(&mut Pool)) -> Vec<String> {
+        let mut pool = pool("a", &["127.0.0.1:80"]);
+        pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());
+        pool.mode = mode;
+        (pool.ready, pool.health.probe) = (Ready::None, Probe::None);
+        change(&mut pool);
+        broken_by_itself(&with(vec![pool]))
+            .into_iter()
+            .map(|(path, _)| path.trim_start_matches("pool.a.").to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_contract_is_for_the_modes_that_nodes_cluster_knows() {
+        let node = |pool: &mut Pool| pool.contract = Contract::Node;
+        assert_eq!(of(Mode::Handoff, "./start", node), [""; 0]);
+        assert_eq!(of(Mode::Shared, "./start", node), [""; 0]);
+        assert_eq!(of(Mode::Proxy, "node app.js", node), ["contract"]);
+        let reuseport = of(Mode::Reuseport, "node app.js", node);
+        assert!(reuseport.contains(&"contract".to_owned()), "{reuseport:?}");
+    }
+
+    #[test]
+    fn who_stands_between_is_named_and_what_to_run_instead() {
+        assert_eq!(of(Mode::Handoff, "npm start", |_| {}), ["command"]);
+        assert_eq!(of(Mode::Handoff, "node --watch app.js", |_| {}), ["command"]);
+        assert_eq!(of(Mode::Shared, "npm start", |_| {}), ["command"], "a warning");
+        assert_eq!(of(Mode::Proxy, "npm start", |_| {}), [""; 0], "it listens on $PORT");
+    }
+
+    #[test]
+    fn what_only_node_says_is_no_sign_of_other_workers() {
+        for word in [Ready::Listening, Ready::Message] {
+            assert_eq!(of(Mode::Handoff, "node app.js", |pool| pool.ready = word), [""; 0]);
+            assert_eq!(of(Mode::Handoff, "./mine", |pool| pool.ready = word), ["ready"]);
+            assert_eq!(of(Mode::Shared, "./mine", |pool| pool.ready = word), ["ready"]);
+        }
+    }
+
+    #[test]
+    fn a_shared_node_application_has_one_public_address() {
+        let two = |pool: &mut Pool| pool.listen.push("127.0.0.1:81".parse().expect("an address"));
+        assert_eq!(of(Mode::Shared, "node app.js", two), ["listen[1]"]);
+        assert_eq!(of(Mode::Handoff, "node app.js", two), [""; 0]);
+    }
+}

@@ -1,0 +1,45 @@
+//! Defaults that follow from what was written of a pool. Pure.
+
+use super::super::{EndpointKind, Handing, Pool, Probe, Program, Ready, StopSignal};
+use crate::mode::Mode;
+
+/// Sets what was not written to what the rest makes of it: what is asked of a worker depends on how it can be reached.
+pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
+    let handing = pool.handing();
+    let (mut ready, mut probe) = (pool.ready, pool.health.probe.clone());
+    if pool.program == Program::Demo {
+        // It has a page for it, and only an answer shows a hang: the kernel accepts for a stuck process.
+        probe = Probe::Http { path: "/health".to_owned() };
+    }
+    if is_written("health.probe") {
+        probe = pool.health.probe.clone();
+    }
+    if pool.mode != Mode::Proxy {
+        // There is no private endpoint to ask.
+        ready = Ready::Notify;
+        probe = Probe::None;
+    } else if pool.endpoint == EndpointKind::Inherited && !matches!(probe, Probe::Http { .. }) {
+        // The master holds the listener, so a connect succeeds before there is a worker.
+        ready = Ready::Notify;
+    }
+    if handing.has_channel() {
+        probe = Probe::Channel;
+    }
+    if handing == Handing::Node {
+        ready = Ready::Listening;
+        if !is_written("stop-signal") {
+            // Node's own convention, and PM2's; it comes when the end of its channel has not ended it.
+            pool.stop_signal = StopSignal::Int;
+        }
+        if !is_written("listen") {
+            // The application says where.
+            pool.listen.clear();
+        }
+    }
+    if !is_written("ready") {
+        pool.ready = ready;
+    }
+    if !is_written("health.probe") {
+        pool.health.probe = probe;
+    }
+}
