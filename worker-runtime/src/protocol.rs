@@ -3,6 +3,8 @@
 //! Nearly all of it is environment: conventions of systemd, Node and PM2 where they exist, `ROUNDELAY_*` where they do
 //! not. A program that knows only `PORT` is a complete worker.
 
+pub mod packet;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -19,6 +21,9 @@ pub const ROUNDELAY_WORKER: &str = "ROUNDELAY_WORKER";
 pub const ROUNDELAY_WORKERS: &str = "ROUNDELAY_WORKERS";
 /// The pool's generation, which a reload bumps. A replacement after a crash keeps it.
 pub const ROUNDELAY_GENERATION: &str = "ROUNDELAY_GENERATION";
+/// The descriptor of the channel over which a worker of this library is handed its connections: see [`packet`]. It stands
+/// for `LISTEN_FDS`, `PORT` and `HOST`, which are absent then.
+pub const ROUNDELAY_CHANNEL_FD: &str = "ROUNDELAY_CHANNEL_FD";
 /// The slot again, under the name that PM2 made customary.
 pub const NODE_APP_INSTANCE: &str = "NODE_APP_INSTANCE";
 
@@ -100,6 +105,7 @@ mod tests {
             ROUNDELAY_WORKER,
             ROUNDELAY_WORKERS,
             ROUNDELAY_GENERATION,
+            ROUNDELAY_CHANNEL_FD,
             NODE_APP_INSTANCE,
             NOTIFY_SOCKET,
             LISTEN_FDS,
