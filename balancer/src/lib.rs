@@ -18,7 +18,8 @@
 //! | [`config`] | every option once; file < environment < flags; all problems at once |
 //! | [`pool`] | what all parts share about one application |
 //! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
-//! | [`dispatch`] | accept, pick, connect, relay, retry |
+//! | [`channel`] | a worker's control channel: sockets that are handed over, and what is said of them |
+//! | [`dispatch`] | accept, pick, then connect, relay and retry, or hand over |
 //! | [`output`] | what workers write: to our own streams or a log file a pool, never in their way |
 //! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
 //! | [`admin`] | health, metrics and state over HTTP, on two doors; orders on one of them |
@@ -41,6 +42,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod dispatch;

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, door::ControlDoor};
+use crate::channel::Channel;
 use crate::config::{self, Config};
 use crate::dispatch::{DataThreads, Limits, Report};
 use crate::failure::{Failure, code};
@@ -220,6 +221,10 @@ impl Connections for PoolConnections {
 
     fn quieten(&self, slot: SlotId, incarnation: u64) {
         self.data.quieten(self.pool, slot, incarnation);
+    }
+
+    fn host(&self, slot: SlotId, channel: Channel) {
+        self.data.host(slot, channel);
     }
 
     fn cut(&self, slot: SlotId, incarnation: u64) {

@@ -17,8 +17,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::connection::Connection;
+use super::handoff::Handoff;
 use super::lane::{Lane, Tally, Ticket};
 use crate::config::Address;
+use crate::mode::Inherits;
 use crate::net::listeners::Listener;
 use crate::net::stream::{Family, reset_at_close};
 use crate::rotation::Gate;
@@ -64,6 +66,7 @@ pub(super) struct AcceptLoop {
     family: Family,
     stop: CancellationToken,
     door: Door,
+    is_handed_over: bool,
     /// Dropped last: the listener is closed when a drain hears of it.
     _running: Running,
 }
@@ -71,6 +74,8 @@ pub(super) struct AcceptLoop {
 /// What the loops of one listener share, to be told when it is not wanted any more.
 #[derive(Clone)]
 pub(super) struct Door {
+    /// Its number among the pool's public listeners; all that the rules name have the same.
+    pub(super) number: u32,
     /// Cancelled when the listener is to be emptied and closed.
     pub(super) retired: CancellationToken,
     /// Says that it is closed when the last loop drops it.
@@ -92,7 +97,8 @@ impl AcceptLoop {
         // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
         #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
         let listener = AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
-        Ok(Self { lane, listener, family, stop, door, _running: running })
+        let is_handed_over = lane.pool.mode.inherits() == Inherits::Channel;
+        Ok(Self { lane, listener, family, stop, door, is_handed_over, _running: running })
     }
 
     /// Accepts until the gate closes or the listener is retired, and the queue is empty, or until it is stopped; then closes
@@ -195,6 +201,9 @@ impl AcceptLoop {
     }
 
     fn serve(&self, ticket: Ticket, client: Accepted) {
+        if self.is_handed_over {
+            return Handoff::start(ticket, client, self.door.number);
+        }
         match Connection::start(ticket, client) {
             Ok(connection) => drop(tokio::spawn(connection)),
             // Nothing but a lack of memory for one more watched socket.

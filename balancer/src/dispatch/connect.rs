@@ -32,8 +32,8 @@ pub(super) fn begin(endpoint: &Endpoint, ephemeral: &RangeInclusive<u16>) -> Res
     let at = Instant::now();
     match endpoint {
         Endpoint::Tcp(to) => begin_tcp(*to, ephemeral, at).map_err(|error| classify(&error, Family::Tcp)),
-        // Never picked: where workers accept by themselves, the master does not.
-        Endpoint::Inherited => Err(ConnectError::Refused),
+        // Never connected to: where workers accept by themselves the master does not, and a channel is given to.
+        Endpoint::Inherited | Endpoint::Channel => Err(ConnectError::Refused),
         Endpoint::Unix(path) => begin_unix(path, None, at).map_err(|error| classify(&error, Family::Unix)),
         Endpoint::UnixOf(path, uid) => begin_unix(path, Some(*uid), at).map_err(|error| classify(&error, Family::Unix)),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::permits::Permits;
 use crate::pool::Pool;
@@ -38,6 +39,8 @@ pub(super) struct Lane {
     pub(super) permits: [Arc<Permits>; 2],
     pub(super) tally: Arc<Tally>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
+    /// Cancelled when what is open is to end at once.
+    pub(super) stop: CancellationToken,
     /// Ports the kernel gives to outgoing connections: only a connect to one of those can meet itself.
     pub(super) ephemeral: RangeInclusive<u16>,
 }
@@ -122,6 +125,16 @@ impl Drop for Ticket {
 }
 
 impl Lane {
+    /// Whether what is open is to end at once.
+    pub(super) fn is_cut(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Resolves when it is. Cancel safe.
+    pub(super) async fn cut(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Resolves when a ticket may be had. Cancel safe.
     pub(super) async fn room(&self) {
         let [pool, all] = &self.permits;

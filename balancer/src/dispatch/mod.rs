@@ -11,10 +11,12 @@
 mod accept;
 mod connect;
 mod connection;
+mod handoff;
 mod lane;
 mod permits;
 mod served;
 mod threads;
 
 pub use lane::Report;
+pub use served::PUBLIC_DOOR;
 pub use threads::{DataThreads, Drained, Limits};

@@ -15,6 +15,9 @@ use crate::config::Address;
 use crate::net::listeners::Listener;
 use crate::pool::Pool;
 
+/// The number of the listeners that the rules name.
+pub const PUBLIC_DOOR: u32 = 0;
+
 /// One pool on all data threads. It stays when its last listener is gone, for the connections that are still open.
 pub(super) struct Served {
     pool: Arc<Pool>,
@@ -49,12 +52,13 @@ impl DataThreads {
                 permits: [Arc::clone(&permits), Arc::clone(&self.permits)],
                 tally: Arc::clone(&self.tally),
                 reports: self.reports.clone(),
+                stop: self.stop.clone(),
                 ephemeral: self.ephemeral.clone(),
             })
         };
         let lanes: Vec<_> = (0..self.threads.len()).map(lane).collect();
-        let opened =
-            listeners.into_iter().map(|listener| self.prepare(&lanes, &listener)).collect::<io::Result<Vec<_>>>()?;
+        let prepare = |listener| self.prepare(&lanes, &listener, PUBLIC_DOOR);
+        let opened = listeners.into_iter().map(prepare).collect::<io::Result<Vec<_>>>()?;
         let (listening, loops): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         loops.into_iter().for_each(|loops| self.begin(loops));
         pools.push(Served { pool, lanes, permits, listening });
@@ -67,9 +71,18 @@ impl DataThreads {
     ///
     /// When another handle of it cannot be made or watched, or there is no such pool; nothing is accepted on it then.
     pub fn listen(&self, pool: usize, listener: Listener) -> io::Result<()> {
+        self.open_door(pool, listener, PUBLIC_DOOR)
+    }
+
+    /// The same for a listener that the workers know by a number: what comes by it is handed to one that has that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataThreads::listen`].
+    pub fn open_door(&self, pool: usize, listener: Listener, door: u32) -> io::Result<()> {
         let mut pools = self.pools();
         let served = pools.get_mut(pool).ok_or(io::ErrorKind::NotFound)?;
-        let (listening, loops) = self.prepare(&served.lanes, &listener)?;
+        let (listening, loops) = self.prepare(&served.lanes, &listener, door)?;
         drop(listener);
         self.begin(loops);
         served.listening.push(listening);
@@ -105,9 +118,15 @@ impl DataThreads {
     }
 
     /// A loop for each thread, not running yet.
-    fn prepare(&self, lanes: &[Arc<Lane>], listener: &Listener) -> io::Result<(Listening, Vec<AcceptLoop>)> {
+    fn prepare(
+        &self,
+        lanes: &[Arc<Lane>],
+        listener: &Listener,
+        number: u32,
+    ) -> io::Result<(Listening, Vec<AcceptLoop>)> {
         let (retired, closed) = (CancellationToken::new(), CancellationToken::new());
-        let door = Door { retired: retired.clone(), _closed: Arc::new(closed.clone().drop_guard()) };
+        let closing = Arc::new(closed.clone().drop_guard());
+        let door = Door { number, retired: retired.clone(), _closed: closing };
         let on_thread = |(lane, thread): (&Arc<Lane>, &super::threads::DataThread)| {
             let _entered = thread.runtime.enter();
             AcceptLoop::new(Arc::clone(lane), listener.try_clone()?, self.stop.clone(), door.clone())

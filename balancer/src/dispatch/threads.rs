@@ -16,6 +16,7 @@ use super::connect;
 use super::lane::{Report, Tally};
 use super::permits::Permits;
 use super::served::Served;
+use crate::channel::Channel;
 use crate::net::conns::{self, Owner};
 use crate::net::listeners::Listener;
 use crate::net::recovery::{Recovery, Summons};
@@ -142,6 +143,14 @@ impl DataThreads {
     /// by reset. One that has given the worker nothing yet goes to another, as long as one is in rotation.
     pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
         self.tell(&Command::Cut(owner(pool, slot, incarnation)));
+    }
+
+    /// Runs a worker's channel on one of the threads, for as long as it runs by itself.
+    pub fn host(&self, slot: SlotId, channel: Channel) {
+        // There is at least one thread.
+        if let Some(thread) = self.threads.get(slot.index() % self.threads.len().max(1)) {
+            thread.runtime.spawn(channel.run());
+        }
     }
 
     /// Waits until every accept loop has emptied its queue and closed its listener, at most until `deadline`. Set the gates

@@ -29,8 +29,27 @@ pub struct Spec {
     pub credentials: Option<Credentials>,
     /// Whether nothing that it runs may gain rights: setuid and setgid programs then run without theirs.
     pub no_new_privs: bool,
-    /// Listening sockets it inherits, from descriptor 3 on. `LISTEN_PID` is added to its environment then.
-    pub listen: Vec<Arc<OwnedFd>>,
+    /// What it inherits, from descriptor 3 on.
+    pub inherits: Inherited,
+}
+
+/// Descriptors that a child is given beside its standard streams.
+#[derive(Clone, Debug)]
+pub enum Inherited {
+    /// Listening sockets. If there is one, `LISTEN_PID` is added to its environment.
+    Listeners(Vec<Arc<OwnedFd>>),
+    /// Its end of a channel.
+    Channel(Arc<OwnedFd>),
+}
+
+impl Inherited {
+    /// In the order of their numbers.
+    pub fn descriptors(&self) -> &[Arc<OwnedFd>] {
+        match self {
+            Inherited::Listeners(listeners) => listeners,
+            Inherited::Channel(end) => std::slice::from_ref(end),
+        }
+    }
 }
 
 /// How large a core dump may become.

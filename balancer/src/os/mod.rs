@@ -7,6 +7,7 @@ pub mod accept_queue;
 pub mod account;
 pub mod child;
 pub mod duplicate;
+pub mod far_end;
 pub mod file_size;
 pub mod guardian;
 pub mod inspect;

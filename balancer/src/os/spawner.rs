@@ -17,7 +17,7 @@ use std::sync::{Arc, mpsc};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 
-use super::child::{ChildEvent, ChildId, Ending, Exit, Launcher, Sink, Spec, StartError};
+use super::child::{ChildEvent, ChildId, Ending, Exit, Inherited, Launcher, Sink, Spec, StartError};
 use super::guardian::Lifeline;
 use super::shim::{self, Order};
 
@@ -183,7 +183,7 @@ impl Family {
 
     fn fork(&self, spec: &Spec) -> io::Result<(Living, OwnedFd, OwnedFd)> {
         // Without close-on-exec, and closed again below: no other thread forks, so nobody else can inherit them.
-        let inherited = spec.listen.iter().map(rustix::io::dup);
+        let inherited = spec.inherits.descriptors().iter().map(rustix::io::dup);
         let inherited = inherited.collect::<Result<Vec<OwnedFd>, _>>()?;
         let order = Order {
             parent: self.own_pid,
@@ -192,7 +192,8 @@ impl Family {
             credentials: spec.credentials.clone(),
             no_new_privs: spec.no_new_privs,
             cwd: spec.cwd.clone(),
-            listen: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
+            inherit: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
+            has_listeners: matches!(spec.inherits, Inherited::Listeners(_)),
             program: spec.program.clone(),
             args: spec.args.clone(),
         };

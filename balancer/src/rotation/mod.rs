@@ -7,10 +7,12 @@
 //! has taken an upstream out and seen its counts at zero, no connection can start on it any more, whatever snapshot a
 //! data thread still holds.
 
+mod guest;
 mod lease;
 mod snapshot;
 mod upstream;
 
+pub use guest::{Guest, Hatch};
 pub use lease::Lease;
 pub use snapshot::{Gate, Rotation, Snapshot};
 pub use upstream::{Endpoint, Life, SlotId, Standing, UNIT_WEIGHT, Upstream};

@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
+use super::Hatch;
 use crate::os::pidfd::is_exiting;
 use crate::stats::{Counter, Outcome, SlotStats};
 
@@ -42,6 +43,8 @@ pub enum Endpoint {
     UnixOf(PathBuf, u32),
     /// None: it accepts on a socket it inherited, and the master cannot connect to it.
     Inherited,
+    /// Its channel, on which it is handed accepted sockets.
+    Channel,
 }
 
 impl fmt::Display for Endpoint {
@@ -50,6 +53,7 @@ impl fmt::Display for Endpoint {
             Endpoint::Tcp(address) => address.fmt(f),
             Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => write!(f, "unix:{}", path.display()),
             Endpoint::Inherited => f.write_str("inherited"),
+            Endpoint::Channel => f.write_str("channel"),
         }
     }
 }
@@ -100,6 +104,8 @@ pub struct Upstream {
     pub closes: [Counter; Outcome::COUNT],
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
+    hatch: OnceLock<Hatch>,
+    is_stalled: AtomicBool,
     ended_well: OnceLock<bool>,
     weight: AtomicU32,
     pub(super) active: AtomicUsize,
@@ -120,6 +126,8 @@ impl Upstream {
             closes: Default::default(),
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),
+            hatch: OnceLock::new(),
+            is_stalled: AtomicBool::new(false),
             ended_well: OnceLock::new(),
             weight: AtomicU32::new(UNIT_WEIGHT),
             active: AtomicUsize::new(0),
@@ -150,6 +158,31 @@ impl Upstream {
         let _ = self.process.set(pidfd);
     }
 
+    /// Its process, once it has one.
+    pub fn process(&self) -> Option<&Arc<OwnedFd>> {
+        self.process.get()
+    }
+
+    /// Says how connections are handed over to it, where they are. The first word counts.
+    pub fn set_hatch(&self, hatch: Hatch) {
+        let _ = self.hatch.set(hatch);
+    }
+
+    /// The way into its channel, where it has one.
+    pub fn hatch(&self) -> Option<&Hatch> {
+        self.hatch.get()
+    }
+
+    /// Whether it has left a handed-over connection lying for so long that others are better.
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Only its channel calls it.
+    pub fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
     /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.
     pub fn set_ended(&self, well: bool) {
         let _ = self.ended_well.set(well);
@@ -171,7 +204,7 @@ impl Upstream {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Leases whose connect has not succeeded yet.
+    /// Leases whose connect has not succeeded yet, or, where connections are handed over, that it has not taken yet.
     pub fn connecting(&self) -> usize {
         self.connecting.load(Ordering::SeqCst)
     }

@@ -40,6 +40,8 @@ labels! {
         Closed = "closed",
         /// Still owed something at a drain deadline, and was reset.
         Cut = "cut",
+        /// Handed over to a worker that does not tell how it ends, as Node's do not.
+        HandedOver = "handed_over",
     }
 }
 

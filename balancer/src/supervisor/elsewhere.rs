@@ -19,6 +19,12 @@ pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr], pub
                  pool needs endpoint = \"port\""
             ));
         }
+        Endpoint::Channel => {
+            return Some(format!(
+                "your program listens on {first} by itself, but in this mode it is handed its connections: it must be made \
+                 with worker-runtime or be started as `node FILE`, or the pool needs mode = \"proxy\""
+            ));
+        }
         Endpoint::Inherited => {
             return Some(format!(
                 "your program listens on {first} by itself, but in this mode it is handed its listener: it must accept \

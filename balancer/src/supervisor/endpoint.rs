@@ -45,7 +45,8 @@ impl PrivateEndpoint {
                 listener = Some(Arc::new(listen(&path, pool.backlog).map_err(failed)?));
                 Endpoint::Unix(path)
             }
-            (Inherits::PublicListeners | Inherits::SlotListener | Inherits::Channel, _) => Endpoint::Inherited,
+            (Inherits::PublicListeners | Inherits::SlotListener, _) => Endpoint::Inherited,
+            (Inherits::Channel, _) => Endpoint::Channel,
         };
         Ok(Self { endpoint, listener, resources: Arc::clone(resources) })
     }
@@ -65,7 +66,7 @@ impl Drop for PrivateEndpoint {
             Endpoint::Tcp(address) => self.resources.give_back_port(address.port()),
             // A killed worker leaves its socket file behind.
             Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => drop(std::fs::remove_file(path)),
-            Endpoint::Inherited => {}
+            Endpoint::Inherited | Endpoint::Channel => {}
         }
     }
 }

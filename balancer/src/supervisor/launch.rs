@@ -10,7 +10,8 @@ use worker_runtime::protocol;
 
 use crate::config::{self, Program};
 use crate::os::account::Identity;
-use crate::os::child::{Spec, StartError};
+use crate::channel::WORKER_FD;
+use crate::os::child::{Inherited, Spec, StartError};
 use crate::rotation::{Endpoint, SlotId};
 
 /// The hidden subcommand that is the demo worker.
@@ -25,6 +26,15 @@ pub(super) struct Birth<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) notify: &'a Path,
     pub(super) listen: &'a [Arc<OwnedFd>],
+    pub(super) channel: Option<Line<'a>>,
+}
+
+/// A worker's end of its channel.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) end: &'a Arc<OwnedFd>,
+    /// Its `cluster.worker.id`, where Node is at that end: from 1, and never used again.
+    pub(super) node_id: Option<u64>,
 }
 
 /// The program, arguments and environment of a worker.
@@ -72,14 +82,26 @@ pub(super) fn spec(
     for (name, value) in &pool.env {
         set(name, value.as_ref());
     }
-    if birth.listen.is_empty() {
-        set(protocol::PORT, &port);
-        set(protocol::HOST, "127.0.0.1".as_ref());
-    }
-    if !birth.listen.is_empty() {
-        let count = birth.listen.len();
-        set(protocol::LISTEN_FDS, count.to_string().as_ref());
-        set(protocol::LISTEN_FDNAMES, vec![pool.name.as_str(); count].join(":").as_ref());
+    match (&birth.channel, birth.listen.len()) {
+        (Some(line), _) => {
+            let channel = WORKER_FD.to_string();
+            match line.node_id {
+                None => set(protocol::ROUNDELAY_CHANNEL_FD, channel.as_ref()),
+                Some(id) => {
+                    set(protocol::NODE_CHANNEL_FD, channel.as_ref());
+                    set(protocol::NODE_CHANNEL_SERIALIZATION_MODE, "json".as_ref());
+                    set(protocol::NODE_UNIQUE_ID, id.to_string().as_ref());
+                }
+            }
+        }
+        (None, 0) => {
+            set(protocol::PORT, &port);
+            set(protocol::HOST, "127.0.0.1".as_ref());
+        }
+        (None, count) => {
+            set(protocol::LISTEN_FDS, count.to_string().as_ref());
+            set(protocol::LISTEN_FDNAMES, vec![pool.name.as_str(); count].join(":").as_ref());
+        }
     }
     set(protocol::ROUNDELAY_POOL, pool.name.as_ref());
     set(protocol::ROUNDELAY_WORKER, birth.slot.to_string().as_ref());
@@ -99,7 +121,10 @@ pub(super) fn spec(
         core: pool.limit_core,
         credentials: identity.and_then(|identity| identity.change.clone()),
         no_new_privs: pool.no_new_privs,
-        listen: birth.listen.to_vec(),
+        inherits: match &birth.channel {
+            Some(line) => Inherited::Channel(Arc::clone(line.end)),
+            None => Inherited::Listeners(birth.listen.to_vec()),
+        },
     })
 }
 
@@ -120,7 +145,7 @@ fn port_text(endpoint: &Endpoint) -> Option<OsString> {
     match endpoint {
         Endpoint::Tcp(address) => Some(address.port().to_string().into()),
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(path.clone().into_os_string()),
-        Endpoint::Inherited => None,
+        Endpoint::Inherited | Endpoint::Channel => None,
     }
 }
 
@@ -141,7 +166,7 @@ mod tests {
         inherited: &[(&str, &str)],
     ) -> Spec {
         let notify = Path::new("/run/n");
-        let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint, notify, listen };
+        let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint, notify, listen, channel: None };
         let inherited: Vec<_> = inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
         spec(pool, &birth, &inherited, Some(1024)).unwrap()
     }
@@ -204,7 +229,29 @@ mod tests {
         assert_eq!(value(&inherits, "LISTEN_FDS"), ["2"]);
         assert_eq!(value(&inherits, "LISTEN_FDNAMES"), ["api:api"]);
         assert!(value(&inherits, "PORT").is_empty() && value(&inherits, "HOST").is_empty());
-        assert_eq!(inherits.listen.len(), 2);
+        assert_eq!(inherits.inherits.descriptors().len(), 2);
+    }
+
+    #[test]
+    fn a_worker_with_a_channel_is_told_its_descriptor_and_no_port() {
+        let pool = config::Pool::new("api", Program::Command(vec!["node".into(), "app.js".into()]));
+        let end = Arc::new(OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap()));
+        let with = |node_id| {
+            let (endpoint, notify) = (&Endpoint::Channel, Path::new("/run/n"));
+            let channel = Some(Line { end: &end, node_id });
+            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint, notify, listen: &[], channel };
+            let masters = [("PORT", "80"), ("NODE_CHANNEL_SERIALIZATION_MODE", "advanced")];
+            let masters = masters.map(|(name, value)| (name.into(), value.into()));
+            spec(&pool, &birth, &masters, None).unwrap()
+        };
+        let (own, node) = (with(None), with(Some(7)));
+        assert_eq!((value(&own, "ROUNDELAY_CHANNEL_FD"), value(&own, "NODE_CHANNEL_FD")), (vec!["3"], vec![]));
+        let names = ["NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_CHANNEL_SERIALIZATION_MODE"];
+        assert_eq!(names.map(|name| value(&node, name)), [["3"], ["7"], ["json"]]);
+        for spec in [own, node] {
+            assert!(matches!(spec.inherits, Inherited::Channel(_)));
+            assert!(["PORT", "HOST", "LISTEN_FDS"].iter().all(|name| value(&spec, name).is_empty()));
+        }
     }
 
     #[test]
@@ -239,7 +286,7 @@ mod tests {
             let pool = config::Pool { user, group, ..config::Pool::new("api", Program::Demo) };
             let endpoint = Endpoint::Inherited;
             let notify = Path::new("/run/n");
-            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint: &endpoint, notify, listen: &[] };
+            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint: &endpoint, notify, listen: &[], channel: None };
             assert!(spec(&pool, &birth, &[], None).is_err());
         }
     }

@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::channel::{self, Channel};
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
 use crate::os::child::ChildEvent;
@@ -64,6 +65,9 @@ pub trait Connections: Send + Sync {
     /// From now on closes each connection of that process that is owed nothing and was silent for a second, by FIN; one that
     /// has given it nothing goes to another worker in rotation.
     fn quieten(&self, slot: SlotId, incarnation: u64);
+
+    /// Runs a worker's channel where connections are handed over.
+    fn host(&self, slot: SlotId, channel: Channel);
 
     /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
     /// goes to another worker in rotation.
@@ -100,6 +104,7 @@ enum Input {
 enum News {
     Child(ChildEvent),
     Said(Said),
+    Channel(channel::News),
     /// A probe's verdict; `None` where our own clock was too late for one.
     Probed(Option<Verdict>),
     /// The data path could not connect to it.

@@ -60,7 +60,7 @@ async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Resu
             peer::require(stream.as_fd(), *uid)?;
             converse(stream, probe, header).await
         }
-        Endpoint::Inherited => Err(io::ErrorKind::Unsupported.into()),
+        Endpoint::Inherited | Endpoint::Channel => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Resources {
     /// The soft limit of open files to give workers.
     pub nofile: Option<u64>,
     paths: AtomicU64,
+    node_ids: AtomicU64,
     ports: Mutex<Ports>,
     budget: Mutex<SpawnBudget>,
     queues: Mutex<Option<QueueReader>>,
@@ -56,6 +57,7 @@ impl Resources {
             inherited,
             nofile,
             paths: AtomicU64::new(1),
+            node_ids: AtomicU64::new(1),
             ports,
             budget: Mutex::new(budget),
             queues: Mutex::default(),
@@ -105,6 +107,11 @@ impl Resources {
         fitting(folder.join(format!("{kind}{}", self.paths.fetch_add(1, Ordering::Relaxed))))
     }
 
+    /// A number that no worker of this master has had, as Node's cluster counts its workers.
+    pub(super) fn fresh_node_id(&self) -> u64 {
+        self.node_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) fn take_port(&self) -> io::Result<u16> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -144,7 +151,7 @@ fn place(endpoint: &Endpoint) -> Option<Where<'_>> {
     match endpoint {
         Endpoint::Tcp(address) => Some(Where::Tcp(*address)),
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(Where::Unix(path)),
-        Endpoint::Inherited => None,
+        Endpoint::Inherited | Endpoint::Channel => None,
     }
 }
 

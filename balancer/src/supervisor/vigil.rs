@@ -55,6 +55,11 @@ impl Warden {
         if self.pool.mode.acceptor() != Acceptor::Master {
             return;
         }
+        for index in 0..self.members.len() {
+            if let Some(event) = self.members[index].untaken_seen(now) {
+                self.tell(index, event);
+            }
+        }
         let watched: Vec<_> = (0..self.members.len())
             .filter_map(|index| Some((index, self.members[index].watched_endpoint()?)))
             .collect();

@@ -234,6 +234,7 @@ impl Warden {
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(incarnation, said, now),
+            News::Channel(news) => member.channel_news(incarnation, news),
             News::Probed(verdict) => member.probed(incarnation, verdict, now),
             News::ConnectFailed => {
                 member.probe_soon(incarnation, now);

@@ -52,7 +52,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// The first descriptor that the program shall not have.
 fn first_undeclared(order: &Order) -> RawFd {
-    RawFd::try_from(order.listen.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
+    RawFd::try_from(order.inherit.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
 }
 
 /// Moves the status pipe away from standard input, which becomes `/dev/null`; to above what the program inherits.
@@ -68,7 +68,7 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if let Err(error) = set_limits(order.nofile, order.core) {
         return ("limits", error);
     }
-    if let Err(error) = place_listeners(&order.listen, first_undeclared(order)) {
+    if let Err(error) = place_inherited(&order.inherit, first_undeclared(order)) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(order));
@@ -91,7 +91,7 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     }
     let mut program = Command::new(&order.program);
     program.args(&order.args);
-    if !order.listen.is_empty() {
+    if order.has_listeners && !order.inherit.is_empty() {
         // Only here the pid is known, and exec keeps it.
         program.env(protocol::LISTEN_PID, std::process::id().to_string());
     }
@@ -115,13 +115,13 @@ fn set_limits(nofile: Option<u64>, core: Option<CoreLimit>) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the inherited listeners at 3 and on, without close-on-exec.
-fn place_listeners(listen: &[RawFd], above: RawFd) -> io::Result<()> {
+/// Puts what is inherited at 3 and on, without close-on-exec.
+fn place_inherited(inherit: &[RawFd], above: RawFd) -> io::Result<()> {
     let check = |result: RawFd| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
     // First out of the way, since one's place may be another's number.
     // SAFETY: fcntl and dup2 take numbers and touch no memory; a number that is no descriptor gives EBADF. Nothing in
     // this single-threaded process owns the numbers from 3 that are overwritten, save the status pipe, which is above.
-    let moved = listen.iter().map(|&fd| check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) }));
+    let moved = inherit.iter().map(|&fd| check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) }));
     let moved = moved.collect::<io::Result<Vec<_>>>()?;
     for (fd, place) in moved.into_iter().zip(FIRST_LISTEN_FD..) {
         // SAFETY: as above.

@@ -23,7 +23,9 @@ pub struct Order {
     /// Where to run.
     pub cwd: Option<PathBuf>,
     /// Descriptors to move to 3 and on, in this order.
-    pub listen: Vec<RawFd>,
+    pub inherit: Vec<RawFd>,
+    /// Whether they are listeners, which is said by `LISTEN_PID`.
+    pub has_listeners: bool,
     /// The program.
     pub program: OsString,
     /// Its arguments.
@@ -41,7 +43,8 @@ impl Order {
             self.credentials.as_ref().map(credentials_text).unwrap_or_default().into(),
             if self.no_new_privs { "locked" } else { "" }.into(),
             self.cwd.clone().unwrap_or_default().into_os_string(),
-            joined(&self.listen).into(),
+            joined(&self.inherit).into(),
+            if self.has_listeners { "listeners" } else { "" }.into(),
             self.program.clone(),
         ];
         args.extend(self.args.iter().cloned());
@@ -66,10 +69,15 @@ impl Order {
             _ => return None,
         };
         let cwd = Some(PathBuf::from(args.next()?)).filter(|cwd| !cwd.as_os_str().is_empty());
-        let listen = split(args.next()?.to_str()?)?;
+        let inherit = split(args.next()?.to_str()?)?;
+        let has_listeners = match args.next()?.to_str()? {
+            "" => false,
+            "listeners" => true,
+            _ => return None,
+        };
         let program = args.next()?;
         let args = args.collect();
-        Some(Self { parent, nofile, core, credentials, no_new_privs, cwd, listen, program, args })
+        Some(Self { parent, nofile, core, credentials, no_new_privs, cwd, inherit, has_listeners, program, args })
     }
 }
 
@@ -122,7 +130,8 @@ mod tests {
             credentials: Some(Credentials { uid: 33, gid: 34, groups: vec![34, 8] }),
             no_new_privs: true,
             cwd: Some("/srv/my app".into()),
-            listen: vec![7, 9],
+            inherit: vec![7, 9],
+            has_listeners: true,
             program: "node".into(),
             args: vec!["--".into(), "".into(), "app.js".into()],
         };
@@ -130,7 +139,7 @@ mod tests {
         let unlimited = Order { core: Some(CoreLimit::Unlimited), no_new_privs: false, ..order.clone() };
         assert_eq!(Order::parse(unlimited.to_args().into_iter()), Some(unlimited));
         let bare =
-            Order { nofile: None, core: None, credentials: None, cwd: None, listen: vec![], args: vec![], ..order };
+            Order { nofile: None, core: None, credentials: None, cwd: None, inherit: vec![], has_listeners: false, args: vec![], ..order };
         assert_eq!(Order::parse(bare.to_args().into_iter()), Some(bare));
         assert_eq!(Order::parse(["x".into()].into_iter()), None);
     }
@@ -138,10 +147,10 @@ mod tests {
     #[test]
     fn credentials_that_cannot_be_read_are_no_order_at_all() {
         for text in ["33", "33:34", "web:34:", "33:34:8:9", "33:34:x", ":34:", "33::", "4294967296:0:"] {
-            let words = ["1", "", "", text, "", "", "", "true"].map(OsString::from);
+            let words = ["1", "", "", text, "", "", "", "", "true"].map(OsString::from);
             assert_eq!(Order::parse(words.into_iter()), None, "{text}");
         }
-        let words = ["1", "", "", "33:34:", "", "", "", "true"].map(OsString::from);
+        let words = ["1", "", "", "33:34:", "", "", "", "", "true"].map(OsString::from);
         assert!(Order::parse(words.into_iter()).is_some());
     }
 }

@@ -62,6 +62,9 @@ impl Member {
     fn save_queue(&self, process: &mut Process) {
         let upstream = Arc::clone(&process.upstream);
         let connections = Arc::clone(&self.context.connections);
+        if let Some(channel) = process.channel.take() {
+            self.end_line(&channel, process.drain.is_some());
+        }
         let own = process.private.listener.clone();
         match own.or_else(|| process.spare.take().map(Arc::new)) {
             Some(listener) => drop(tokio::spawn(recover(listener, upstream, connections))),

@@ -2,6 +2,7 @@
 
 mod end;
 mod gate;
+mod line;
 mod probing;
 mod process;
 mod recovery;

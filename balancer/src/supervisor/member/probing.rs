@@ -52,6 +52,11 @@ impl Member {
             }
             // The verdict sets the next one: never two questions at a time.
             process.next_probe = None;
+            if process.rules.health.probe == Probe::Channel {
+                let timeout = process.rules.health.timeout;
+                self.ping(incarnation, timeout);
+                continue;
+            }
             let endpoint = process.upstream.endpoint.clone();
             let rules = &process.rules.health;
             let question = match &rules.probe {

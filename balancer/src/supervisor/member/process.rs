@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::endpoint::PrivateEndpoint;
 use super::super::ledger::Closes;
 use super::vitals::Vitals;
+use crate::channel::Handle;
 use crate::config;
 use crate::os::child::ChildId;
 use crate::output::Capture;
@@ -26,6 +27,8 @@ pub(super) struct Process {
     pub(super) upstream: Arc<Upstream>,
     pub(super) private: PrivateEndpoint,
     pub(super) child: ChildId,
+    /// The way to its channel, where it has one.
+    pub(super) channel: Option<Handle>,
     pub(super) pid: Option<u32>,
     pub(super) started: SystemTime,
     pub(super) launched: Instant,

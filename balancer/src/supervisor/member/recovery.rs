@@ -56,7 +56,7 @@ fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd
     let listening = match endpoint {
         Endpoint::Tcp(address) => reader.tcp(*address)?,
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => reader.unix(path)?,
-        Endpoint::Inherited => return Ok(None),
+        Endpoint::Inherited | Endpoint::Channel => return Ok(None),
     };
     let Some(first) = listening.first() else { return Ok(None) };
     duplicate::duplicate_listener(pid, first.inode).map(Some)

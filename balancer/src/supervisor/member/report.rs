@@ -7,9 +7,16 @@ use tokio::time::Instant;
 use super::super::boot::Story;
 use super::super::life::Life;
 use super::Member;
+use super::process::Process;
 use crate::pool::operation::Step;
 use crate::pool::{OtherStatus, SlotState, WorkerStatus};
 use crate::rotation::Endpoint;
+
+/// Whether it has no endpoint of its own to be ready on.
+fn is_handed(process: &Process) -> bool {
+    let endpoint = &process.upstream.endpoint;
+    matches!(endpoint, Endpoint::Inherited | Endpoint::Channel) || process.private.listener.is_some()
+}
 
 impl Member {
     /// Notes a change of state; returns the one before.
@@ -71,7 +78,7 @@ impl Member {
         let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         let listens_elsewhere = self.present().and_then(|process| process.last_look.clone());
         let not_ready = || match self.present() {
-            Some(process) if process.upstream.endpoint == Endpoint::Inherited || process.private.listener.is_some() => {
+            Some(process) if is_handed(process) => {
                 format!("pid {} did not say READY=1 within {ready_timeout}", process.pid.unwrap_or(0))
             }
             Some(process) => {

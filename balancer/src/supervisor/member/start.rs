@@ -48,7 +48,11 @@ impl Member {
         let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let own: Vec<_> = private.listener.iter().cloned().collect();
         let listen = if own.is_empty() { public } else { &own };
-        let birth = Birth { slot: self.id, workers, generation, endpoint: &endpoint, notify: &notify_path, listen };
+        let line = self.open_line(rules.handing(), &upstream)?;
+        let channel = line.as_ref().map(|line| launch::Line { end: &line.theirs, node_id: line.node_id });
+        let listen = if channel.is_some() { &[] } else { listen };
+        let (slot, notify) = (self.id, notify_path.as_path());
+        let birth = Birth { slot, workers, generation, endpoint: &endpoint, notify, listen, channel };
         let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile)?;
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
@@ -63,6 +67,10 @@ impl Member {
                 report(News::Child(event));
             }),
         );
+        let channel = line.map(|line| {
+            self.context.connections.host(self.id, line.channel);
+            line.handle
+        });
         self.starts += 1;
         let process = Process {
             rules,
@@ -70,6 +78,7 @@ impl Member {
             upstream,
             private,
             child,
+            channel,
             pid: None,
             started: SystemTime::now(),
             launched: now,

@@ -182,7 +182,8 @@ impl Member {
     /// The endpoint whose queue shows whether the present process takes connections.
     pub(in crate::supervisor) fn watched_endpoint(&self) -> Option<Endpoint> {
         let life = self.slot.current().filter(|life| life.ready_for(Instant::now()).is_some())?;
-        Some(self.processes.get(&life.incarnation)?.upstream.endpoint.clone())
+        let endpoint = &self.processes.get(&life.incarnation)?.upstream.endpoint;
+        (*endpoint != Endpoint::Channel).then(|| endpoint.clone())
     }
 
     /// The queue of the present process has this length.
@@ -191,6 +192,14 @@ impl Member {
         let process = self.processes.get_mut(&incarnation)?;
         let written = process.upstream.sent.get();
         process.vitals.queue_seen(length, written, now).map(|sign| Event::Sign(incarnation, sign))
+    }
+
+    /// What was handed to the present process and lies untaken is its queue.
+    pub(in crate::supervisor) fn untaken_seen(&mut self, now: Instant) -> Option<Event> {
+        let upstream = self.upstream().filter(|upstream| upstream.endpoint == Endpoint::Channel)?;
+        // What was taken back from it still says that it does not read.
+        let length = upstream.connecting() + usize::from(upstream.is_stalled());
+        self.queue_seen(u32::try_from(length).unwrap_or(u32::MAX), now)
     }
 
     /// What process groups use: of the present process, whether it is hung for sure, or too big.

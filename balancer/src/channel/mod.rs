@@ -1,0 +1,161 @@
+//! A worker's control channel: how accepted connections are handed over to it, and what it says of them.
+//!
+//! Each channel belongs to one task on a data thread, which alone reads and writes its socket and knows which connections
+//! the worker was given. Three rules make a handoff safe:
+//!
+//! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a byte.
+//!    So a connection that was not taken is as the client made it, and can go to another worker.
+//! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
+//!    only relieved of what it provably has not read: that is taken out of its queue ([`far_end`](crate::os::far_end)),
+//!    and a message can be read once.
+//! 3. *No worker has more than a few untaken ones*: who gives sees to that by
+//!    [`Upstream::connecting`](crate::rotation::Upstream::connecting).
+//!
+//! Two dialects: [`native`] packets for workers made with `worker-runtime`, and Node's.
+
+mod native;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::SocketType;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Handing;
+use crate::os::far_end::inode_of;
+use crate::pool::Pool;
+use crate::rotation::{Guest, Hatch, Standing, Upstream};
+
+/// The descriptor that is the worker's end, where listeners would begin.
+pub const WORKER_FD: i32 = 3;
+/// For how long a worker may leave a connection unread that another could have: longer than a busy machine takes to run
+/// it, and shorter than a client would notice.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often untaken connections are looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How many inputs of a kind are taken before the others are looked at.
+const BATCH: usize = 32;
+
+/// What a channel is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Ask the worker whether it is alive; the answer is sent, or the sender dropped when there will be none.
+    Ping(oneshot::Sender<()>),
+    /// Say this JSON value to the worker's program.
+    Message(String, oneshot::Sender<Result<(), Unsent>>),
+    /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
+    Ended {
+        /// Whether it was told to end: then what it still had counts as cut.
+        was_asked: bool,
+    },
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    /// It is longer than the channel takes.
+    #[error("it has {0} bytes, and a message may have {most}", most = worker_runtime::protocol::packet::MAX_MESSAGE)]
+    TooLong(usize),
+    /// As much as may wait for the worker waits already.
+    #[error("the worker has not read the messages before it")]
+    Full,
+    /// The worker has closed the channel.
+    #[error("the worker has closed its channel")]
+    Closed,
+}
+
+/// What a worker said, or what became of its channel.
+#[derive(Debug)]
+pub enum News {
+    /// Its program sent this JSON value.
+    Message(String),
+    /// It has closed the channel and lives: it can be handed nothing.
+    Closed,
+    /// It said what it may not: in words, said once a kind.
+    Strange(String),
+}
+
+/// The supervisor's way to a channel. Orders to one that has ended go nowhere.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::UnboundedSender<Order>);
+
+impl Handle {
+    /// Gives an order.
+    pub fn order(&self, order: Order) {
+        let _ = self.0.send(order);
+    }
+}
+
+/// A channel that was made and is to be run.
+pub struct Channel {
+    ours: OwnedFd,
+    handing: Handing,
+    guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    worker: Worker,
+}
+
+/// Whose channel it is, and who hears of it.
+struct Worker {
+    /// Of its end.
+    inode: u64,
+    pool: Arc<Pool>,
+    upstream: Arc<Upstream>,
+    news: Box<dyn Fn(News) + Send>,
+}
+
+/// What [`open`] makes.
+pub struct Opened {
+    /// To be run on a data thread.
+    pub channel: Channel,
+    /// The worker's end, for its descriptor [`WORKER_FD`].
+    pub theirs: OwnedFd,
+    /// For its supervisor.
+    pub handle: Handle,
+}
+
+/// Makes the channel of a worker that is about to start, and the way into it for those who hand connections over.
+///
+/// # Errors
+///
+/// No descriptor is left.
+pub fn open(
+    handing: Handing,
+    pool: Arc<Pool>,
+    upstream: Arc<Upstream>,
+    news: impl Fn(News) + Send + 'static,
+) -> io::Result<Opened> {
+    let kind = if handing == Handing::Node { SocketType::STREAM } else { SocketType::SEQPACKET };
+    let (ours, theirs) = socket::pair(kind)?;
+    let inode = inode_of(&theirs)?;
+    let (hatch, guests) = Hatch::new();
+    upstream.set_hatch(hatch);
+    let (handle, orders) = mpsc::unbounded_channel();
+    let worker = Worker { inode, pool, upstream, news: Box::new(news) };
+    let channel = Channel { ours, handing, guests, orders, worker };
+    Ok(Opened { channel, theirs, handle: Handle(handle) })
+}
+
+impl Channel {
+    /// Hands over and listens until the worker is gone. Not cancel safe: what it holds is dropped.
+    pub async fn run(self) {
+        native::run(self).await;
+    }
+}
+
+impl Worker {
+    /// Whether somebody else in rotation could have what this worker leaves lying.
+    fn has_alternative(&self) -> bool {
+        let others = self.pool.rotation.snapshot();
+        let is_better = |other: &&Arc<Upstream>| {
+            !Arc::ptr_eq(other, &self.upstream) && other.standing() == Standing::Up && !other.is_stalled()
+        };
+        others.upstreams.iter().any(|other| is_better(&other))
+    }
+}

@@ -1,0 +1,1 @@
+//! A channel against a scripted worker.

@@ -1,0 +1,263 @@
+//! Handing an accepted connection over to a worker: pick, give, and on a refusal the next one.
+//!
+//! Nothing is read from the socket here. Our copy stays open until the worker says that it has taken the connection; what
+//! comes back untaken goes to another worker, and all tries together have one deadline, as in `connection`. In the common
+//! case nobody waits for anything: the accept loop picks and gives, and the channel's task does the rest.
+//!
+//! Whatever its end, dropping it counts it exactly once.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::accept::Accepted;
+use super::lane::{Report, Ticket};
+use crate::config::Handing;
+use crate::net::stream::{Family, reset_at_close};
+use crate::rotation::{Guest, Lease, SlotId};
+use crate::stats::{ConnectError, Outcome, SlotStats};
+use crate::strategy::PickContext;
+
+/// How many connections a worker may have been handed and not taken. More only wait where another cannot have them, and
+/// the kernel bounds the descriptors that are under way (`ETOOMANYREFS`, unix(7)).
+const MOST_UNTAKEN: usize = 64;
+/// When every worker has refused it: how soon they are asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A client's connection that is handed over.
+pub(super) struct Handoff {
+    // In this order they are dropped: our copy is closed before the lease and the ticket say so.
+    socket: Option<OwnedFd>,
+    family: Family,
+    peer: Option<SocketAddr>,
+    door: u32,
+    lease: Option<Lease>,
+    search: Option<Box<Search>>,
+    accepted: Instant,
+    given: Instant,
+    is_taken: bool,
+    outcome: Outcome,
+    ticket: Ticket,
+}
+
+/// What is only needed when the first worker would not have it.
+struct Search {
+    /// When it began, or was last held; the assignment deadline counts from here.
+    since: Instant,
+    /// Refused since the snapshot changed or the last pause.
+    tried: Vec<SlotId>,
+    /// The slot whose worker refused last.
+    refused_by: Option<Arc<SlotStats>>,
+}
+
+impl Handoff {
+    /// Hands over what was accepted at that door, or looks for somebody who takes it.
+    pub(super) fn start(ticket: Ticket, client: Accepted, door: u32) {
+        let now = Instant::now();
+        ticket.lane().pool.stats.active.add(1);
+        let handoff = Box::new(Self {
+            socket: Some(client.socket),
+            family: client.family,
+            peer: client.peer,
+            door,
+            lease: None,
+            search: None,
+            accepted: now,
+            given: now,
+            is_taken: false,
+            outcome: Outcome::Cut,
+            ticket,
+        });
+        match handoff.choose() {
+            Some(lease) => handoff.give(lease, now),
+            None => handoff.look_further(),
+        }
+    }
+
+    /// A worker that may be given one more, and rather one that reads what it is given.
+    fn choose(&self) -> Option<Lease> {
+        let pool = &self.ticket.lane().pool;
+        let tried = self.search.as_ref().map(|search| search.tried.as_slice()).unwrap_or_default();
+        let context = PickContext { client: self.peer.map(|peer| peer.ip()), key: None, tried };
+        let first = pool.picker.pick(&pool.rotation, &context)?;
+        // Its own place is counted already.
+        let is_full = |lease: &Lease| lease.upstream().connecting() > MOST_UNTAKEN;
+        if !first.upstream().is_stalled() && !is_full(&first) {
+            return Some(first);
+        }
+        let mut passed = tried.to_vec();
+        let mut second_best = Some(first).filter(|lease| !is_full(lease));
+        if second_best.is_none() {
+            passed.extend(pool.rotation.snapshot().upstreams.iter().filter(|u| u.connecting() >= MOST_UNTAKEN).map(|u| u.slot));
+        }
+        passed.extend(second_best.as_ref().map(|lease| lease.upstream().slot));
+        while let Some(lease) = pool.picker.pick(&pool.rotation, &PickContext { tried: &passed, ..context }) {
+            passed.push(lease.upstream().slot);
+            match (lease.upstream().is_stalled(), is_full(&lease)) {
+                (_, true) => {}
+                (true, false) => drop(second_best.get_or_insert(lease)),
+                (false, false) => return Some(lease),
+            }
+        }
+        second_best
+    }
+
+    fn give(mut self: Box<Self>, mut lease: Lease, now: Instant) {
+        let Some(hatch) = lease.upstream().hatch().cloned() else { return self.turned_down(lease, ConnectError::Refused) };
+        // Untaken, it waits for the worker: load is what has not been taken yet.
+        lease.set_waiting(true);
+        self.given = now;
+        self.lease = Some(lease);
+        hatch.give(self);
+    }
+
+    /// This worker would not have it: to the next one.
+    fn turned_down(mut self: Box<Self>, lease: Lease, why: ConnectError) {
+        let upstream = Arc::clone(lease.upstream());
+        drop(lease);
+        upstream.stats.connect_errors[why as usize].increment();
+        let search = self.search.get_or_insert_with(Search::new);
+        search.tried.push(upstream.slot);
+        search.refused_by = Some(Arc::clone(&upstream.stats));
+        let lane = self.ticket.lane();
+        if why != ConnectError::Busy {
+            let (pool, slot, incarnation) = (lane.index as usize, upstream.slot, upstream.incarnation);
+            // The supervisor may be gone already while the last connections end.
+            let _ = lane.reports.send(Report::ConnectFailed { pool, slot, incarnation, error: why });
+        }
+        match self.choose() {
+            Some(lease) => self.move_on(lease),
+            None => self.look_further(),
+        }
+    }
+
+    /// To another worker than the one that refused it.
+    fn move_on(mut self: Box<Self>, lease: Lease) {
+        if let Some(stats) = self.search.as_mut().and_then(|search| search.refused_by.take()) {
+            stats.retries.increment();
+        }
+        self.give(lease, Instant::now());
+    }
+
+    /// Waits for somebody who takes it.
+    fn look_further(self: Box<Self>) {
+        // Outside of the data threads only while the master ends, and then it is dropped, which counts it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(self.search());
+        }
+    }
+
+    async fn search(mut self: Box<Self>) {
+        let pool = Arc::clone(&self.ticket.lane().pool);
+        let mut changes = pool.rotation.changes();
+        loop {
+            changes.mark_unchanged();
+            if let Some(lease) = self.choose() {
+                return self.move_on(lease);
+            }
+            let search = self.search.get_or_insert_with(Search::new);
+            if pool.rotation.is_held() {
+                // It waits with those in the backlog, who are told when holding ends.
+                search.since = Instant::now();
+            }
+            let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
+            if left.is_zero() || self.ticket.lane().is_cut() {
+                return self.give_up();
+            }
+            let pause = if search.tried.is_empty() { left } else { left.min(AGAIN) };
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = sleep(pause) => {}
+                () = self.ticket.lane().cut() => {}
+            }
+            if let Some(search) = &mut self.search {
+                search.tried.clear();
+            }
+        }
+    }
+
+    /// Ends without an answer: the client sees a reset.
+    fn give_up(mut self: Box<Self>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.family == Family::Tcp) {
+            reset_at_close(socket.as_fd());
+        }
+        let was_refused = self.search.as_ref().is_some_and(|search| search.refused_by.is_some());
+        self.outcome = match was_refused {
+            _ if self.ticket.lane().is_cut() => Outcome::Cut,
+            true => Outcome::Unreachable,
+            false => Outcome::NoUpstream,
+        };
+    }
+}
+
+impl Search {
+    fn new() -> Box<Self> {
+        Box::new(Self { since: Instant::now(), tried: Vec::new(), refused_by: None })
+    }
+}
+
+impl Guest for Handoff {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    fn door(&self) -> u32 {
+        self.door
+    }
+
+    fn taken(&mut self) {
+        self.socket = None;
+        self.search = None;
+        self.is_taken = true;
+        let Some(lease) = &mut self.lease else { return };
+        lease.connected();
+        lease.set_waiting(false);
+        lease.upstream().stats.connections.increment();
+        let lane = self.ticket.lane();
+        lane.pool.stats.connect.shard(lane.thread).record(self.given.elapsed());
+        if lane.pool.config().handing() == Handing::Node {
+            self.outcome = Outcome::HandedOver;
+        }
+    }
+
+    fn ended(mut self: Box<Self>, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    fn returned(mut self: Box<Self>, why: ConnectError) {
+        if let Some(lease) = self.lease.take() {
+            self.turned_down(lease, why);
+        }
+    }
+}
+
+impl Drop for Handoff {
+    fn drop(&mut self) {
+        let lane = self.ticket.lane();
+        let (stats, life) = (&lane.pool.stats, self.accepted.elapsed());
+        let upstream = self.lease.as_ref().filter(|_| self.is_taken).map(|lease| lease.upstream());
+        match upstream {
+            Some(upstream) => {
+                upstream.stats.closes[self.outcome as usize].increment();
+                upstream.closes[self.outcome as usize].increment();
+            }
+            None => stats.unassigned[self.outcome as usize].increment(),
+        }
+        if self.outcome != Outcome::HandedOver {
+            stats.duration.shard(lane.thread).record(life);
+        }
+        stats.active.add(-1);
+        lane.tally.ended.fetch_add(1, Ordering::SeqCst);
+        if self.outcome == Outcome::Cut {
+            lane.tally.cut.fetch_add(1, Ordering::SeqCst);
+        }
+        let slot = upstream.map(|upstream| upstream.slot.0);
+        debug!(pool = %lane.pool.name, slot, outcome = self.outcome.name(), ?life, "connection handed over");
+    }
+}
