@@ -100,7 +100,8 @@ fn a_failed_start_is_told_in_one_message() {
             credentials: None,
             no_new_privs: false,
             cwd: Some(cwd.into()),
-            listen: vec![],
+            inherit: vec![],
+            has_listeners: false,
             program: program.into(),
             args: vec![],
         };

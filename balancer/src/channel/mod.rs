@@ -49,6 +49,8 @@ pub enum Order {
     Ping(oneshot::Sender<()>),
     /// Say this JSON value to the worker's program.
     Message(String, oneshot::Sender<Result<(), Unsent>>),
+    /// Where it is Node's: leave the cluster, which closes its listeners and ends it when its connections have ended.
+    Disconnect,
     /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
     Ended {
         /// Whether it was told to end: then what it still had counts as cut.

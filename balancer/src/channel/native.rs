@@ -132,7 +132,8 @@ impl Native {
             Order::Message(json, reply) => {
                 let _ = reply.send(self.message(&json));
             }
-            Order::Ended { .. } => {}
+            // Such a worker is told by a signal.
+            Order::Disconnect | Order::Ended { .. } => {}
         }
     }
 

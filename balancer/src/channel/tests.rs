@@ -1,1 +1,235 @@
-//! A channel against a scripted worker.
+//! A channel against a scripted worker: what the worker says decides what becomes of each connection.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+
+use super::*;
+use crate::config::{self, Program};
+use crate::rotation::{Endpoint, SlotId};
+use crate::stats::{ConnectError, Outcome};
+use worker_runtime::protocol::packet::{Ids, Refusal, ToMaster, ToWorker};
+
+/// What became of a guest, in order.
+type Fates = Arc<Mutex<Vec<(u32, &'static str)>>>;
+
+/// A guest without a connection: standard input is its socket, and its door its name.
+struct Named(u32, Fates);
+
+impl Named {
+    fn say(&self, what: &'static str) {
+        self.1.lock().expect("no panic while held").push((self.0, what));
+    }
+}
+
+impl Guest for Named {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(rustix::stdio::stdin())
+    }
+
+    fn door(&self) -> u32 {
+        self.0
+    }
+
+    fn taken(&mut self) {
+        self.say("taken");
+    }
+
+    fn ended(self: Box<Self>, outcome: Outcome) {
+        self.say(outcome.name());
+    }
+
+    fn returned(self: Box<Self>, why: ConnectError) {
+        self.say(why.name());
+    }
+}
+
+/// A running channel, its worker's end and what came of it.
+struct Scene {
+    hatch: Hatch,
+    handle: Handle,
+    worker: OwnedFd,
+    fates: Fates,
+    news: mpsc::UnboundedReceiver<News>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn scene() -> Scene {
+    let pool = Arc::new(Pool::new(config::Pool::new("test", Program::Demo), 1, 1, Vec::new()));
+    let upstream = Arc::new(Upstream::new(SlotId(0), 1, Endpoint::Channel, Arc::default()));
+    let (heard, news) = mpsc::unbounded_channel();
+    let report = move |news| drop(heard.send(news));
+    let Opened { channel, theirs, handle } = open(Handing::Channel, pool, Arc::clone(&upstream), report).unwrap();
+    let task = tokio::spawn(channel.run());
+    Scene { hatch: upstream.hatch().unwrap().clone(), handle, worker: theirs, fates: Fates::default(), news, task }
+}
+
+impl Scene {
+    fn give(&self, names: std::ops::Range<u32>) {
+        names.for_each(|name| self.hatch.give(Box::new(Named(name, Arc::clone(&self.fates)))));
+    }
+
+    /// What the worker reads next, and how many descriptors came with it.
+    async fn read(&self) -> (Vec<u8>, usize) {
+        let mut buffer = vec![0; 70_000];
+        loop {
+            match socket::receive(&self.worker, &mut buffer) {
+                Ok(received) => {
+                    buffer.truncate(received.length);
+                    return (buffer, received.descriptors.len());
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// The number of the next connection that the worker is handed.
+    async fn next_connection(&self) -> u64 {
+        let (packet, descriptors) = self.read().await;
+        match ToWorker::decode(&packet) {
+            Ok(ToWorker::Connection { id }) if descriptors == 1 => id,
+            other => panic!("{other:?} with {descriptors} descriptors"),
+        }
+    }
+
+    fn say(&self, what: &ToMaster<'_>) {
+        let mut packet = Vec::new();
+        what.encode(&mut packet);
+        self.say_bytes(&packet);
+    }
+
+    fn say_bytes(&self, packet: &[u8]) {
+        socket::send(&self.worker, packet, None).unwrap();
+    }
+
+    /// Waits until so many fates are known.
+    async fn fates(&self, count: usize) -> Vec<(u32, &'static str)> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let fates = self.fates.lock().unwrap().clone();
+            if fates.len() >= count {
+                return fates;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{fates:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn all(ids: &[u64]) -> Ids<'_> {
+    Ids::batches(ids).next().expect("at least one")
+}
+
+#[tokio::test]
+async fn each_connection_ends_as_the_worker_says() {
+    let scene = scene();
+    scene.give(0..4);
+    let mut given = Vec::new();
+    for _ in 0..4 {
+        given.push(scene.next_connection().await);
+    }
+    scene.say(&ToMaster::Taken(all(&given[..2])));
+    scene.say(&ToMaster::Refused { reason: Refusal::Draining, ids: all(&given[2..3]) });
+    scene.say(&ToMaster::Refused { reason: Refusal::NoDescriptor, ids: all(&given[3..]) });
+    scene.say(&ToMaster::Ended(all(&given[..1])));
+    let fates = [(0, "taken"), (1, "taken"), (2, "refused"), (3, "busy"), (0, "finished")];
+    assert_eq!(scene.fates(5).await, fates);
+    scene.handle.order(Order::Ended { was_asked: true });
+    assert_eq!(scene.fates(6).await[5], (1, "cut"), "it was told to end, and had this one still");
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() {
+    let scene = scene();
+    scene.give(0..3);
+    let mut given = Vec::new();
+    for _ in 0..3 {
+        given.push(scene.next_connection().await);
+    }
+    // Both lie in the channel when its end is told.
+    scene.say(&ToMaster::Taken(all(&given[1..2])));
+    scene.handle.order(Order::Ended { was_asked: false });
+    assert_eq!(scene.fates(4).await, [(1, "taken"), (0, "reset"), (1, "upstream_reset"), (2, "reset")]);
+    scene.task.await.unwrap();
+    scene.hatch.give(Box::new(Named(9, Arc::clone(&scene.fates))));
+    assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
+}
+
+#[tokio::test]
+async fn a_worker_that_closes_its_channel_keeps_what_it_may_have_read_until_it_is_dead() {
+    let mut scene = scene();
+    scene.give(0..1);
+    scene.next_connection().await;
+    let worker = std::mem::replace(&mut scene.worker, rustix::io::dup(std::io::stdin()).unwrap());
+    drop(worker);
+    assert!(matches!(scene.news.recv().await, Some(News::Closed)));
+    scene.give(1..2);
+    assert_eq!(scene.fates(1).await, [(1, "refused")], "what comes after it goes elsewhere");
+    scene.handle.order(Order::Ended { was_asked: false });
+    assert_eq!(scene.fates(2).await[1], (0, "reset"));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_by_its_own_pong_and_by_nothing_else() {
+    let scene = scene();
+    let (reply, mut answer) = oneshot::channel();
+    scene.handle.order(Order::Ping(reply));
+    let (packet, _) = scene.read().await;
+    let Ok(ToWorker::Ping { token }) = ToWorker::decode(&packet) else { panic!("{packet:?}") };
+    scene.say(&ToMaster::Pong { token: token - 1 });
+    scene.say(&ToMaster::Message("1"));
+    tokio::task::yield_now().await;
+    assert!(answer.try_recv().is_err());
+    scene.say(&ToMaster::Pong { token });
+    answer.await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_within_their_bounds() {
+    let mut scene = scene();
+    let send = |text: String| {
+        let (reply, answer) = oneshot::channel();
+        scene.handle.order(Order::Message(text, reply));
+        answer
+    };
+    assert_eq!(send("{\"hello\":1}".to_owned()).await.unwrap(), Ok(()));
+    let (packet, _) = scene.read().await;
+    assert_eq!(ToWorker::decode(&packet), Ok(ToWorker::Message("{\"hello\":1}")));
+    let long = format!("\"{}\"", "x".repeat(64 * 1024));
+    assert_eq!(send(long.clone()).await.unwrap(), Err(Unsent::TooLong(long.len())));
+    // A worker that does not read: the channel fills up, and says so.
+    let mut last = Ok(());
+    for _ in 0..2_000 {
+        last = send("\"x\"".to_owned()).await.unwrap();
+        if last.is_err() {
+            break;
+        }
+    }
+    assert_eq!(last, Err(Unsent::Full));
+    scene.say(&ToMaster::Message("[2]"));
+    assert!(matches!(scene.news.recv().await, Some(News::Message(text)) if text == "[2]"));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
+    let mut scene = scene();
+    scene.give(0..1);
+    let id = scene.next_connection().await;
+    for packet in [&[9_u8][..], &[1], &[1, 2, 3], &[2, 1], &[3, 0], &[4], &[5, 1]] {
+        scene.say_bytes(packet);
+        scene.say_bytes(packet);
+    }
+    scene.say(&ToMaster::Ended(all(&[id])));
+    scene.say(&ToMaster::Taken(all(&[id + 7])));
+    scene.say(&ToMaster::Taken(all(&[id])));
+    assert_eq!(scene.fates(1).await, [(0, "taken")]);
+    let mut told = Vec::new();
+    while let Ok(News::Strange(what)) = scene.news.try_recv() {
+        told.push(what);
+    }
+    let mut once = told.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), told.len(), "{told:?}");
+    assert!(told.len() >= 4, "{told:?}");
+}

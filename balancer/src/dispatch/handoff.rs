@@ -94,7 +94,9 @@ impl Handoff {
         let mut passed = tried.to_vec();
         let mut second_best = Some(first).filter(|lease| !is_full(lease));
         if second_best.is_none() {
-            passed.extend(pool.rotation.snapshot().upstreams.iter().filter(|u| u.connecting() >= MOST_UNTAKEN).map(|u| u.slot));
+            passed.extend(
+                pool.rotation.snapshot().upstreams.iter().filter(|u| u.connecting() >= MOST_UNTAKEN).map(|u| u.slot),
+            );
         }
         passed.extend(second_best.as_ref().map(|lease| lease.upstream().slot));
         while let Some(lease) = pool.picker.pick(&pool.rotation, &PickContext { tried: &passed, ..context }) {
@@ -109,7 +111,9 @@ impl Handoff {
     }
 
     fn give(mut self: Box<Self>, mut lease: Lease, now: Instant) {
-        let Some(hatch) = lease.upstream().hatch().cloned() else { return self.turned_down(lease, ConnectError::Refused) };
+        let Some(hatch) = lease.upstream().hatch().cloned() else {
+            return self.turned_down(lease, ConnectError::Refused);
+        };
         // Untaken, it waits for the worker: load is what has not been taken yet.
         lease.set_waiting(true);
         self.given = now;

@@ -19,7 +19,10 @@ use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 pub fn far_end(process: impl AsFd, number: i32, inode: u64) -> io::Result<OwnedFd> {
     let end = pidfd_getfd(process, number, PidfdGetfdFlags::empty())?;
     if inode_of(&end)? != inode {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("its descriptor {number} is another socket by now")));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("its descriptor {number} is another socket by now"),
+        ));
     }
     Ok(end)
 }

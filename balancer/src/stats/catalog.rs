@@ -100,18 +100,18 @@ catalog! {
     CONNECTION_FIRST_BYTE = Histogram(DURATION_BUCKETS), "roundelay_connection_first_byte_seconds" ["pool"]
         "From accept to the worker's first byte.";
     CONNECT_DURATION = Histogram(CONNECT_BUCKETS), "roundelay_connect_duration_seconds" ["pool"]
-        "From the master's connect to the connection with the worker.";
+        "From the master's connect to the connection with the worker, or from a handoff until the worker has taken it.";
 
     WORKER_CONNECTIONS = Counter, "roundelay_worker_connections_total" ["pool" "worker"]
         "Connections given to the worker; a recovered one counts for both.";
     WORKER_CONNECTIONS_ACTIVE = Gauge, "roundelay_worker_connections_active" ["pool" "worker"]
         "Connections the worker has now.";
     WORKER_WAITING = Gauge, "roundelay_worker_waiting" ["pool" "worker"]
-        "Connections whose client waits for the worker's answer, while the worker is in rotation.";
+        "Connections whose client waits for the worker's answer, or that it has not taken yet, while it is in rotation.";
     WORKER_WEIGHT = Gauge, "roundelay_worker_weight" ["pool" "worker"]
         "What the worker weighs beside the others now, less during a slow start; 0 while it is out of rotation.";
     WORKER_CONNECT_ERRORS = Counter, "roundelay_worker_connect_errors_total" ["pool" "worker" "reason"]
-        "Connects to the worker that failed.";
+        "Connects to the worker that failed, or connections handed over that it did not take.";
     WORKER_RETRIES = Counter, "roundelay_worker_retries_total" ["pool" "worker"]
         "Connections moved to another worker before one byte: after a failed connect, or since the worker drained.";
     CONNECTION_CLOSES = Counter, "roundelay_connection_closes_total" ["pool" "worker" "reason"]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use worker_runtime::protocol;
 
+use crate::channel::WORKER_FD;
 use crate::config::{self, Program};
 use crate::os::account::Identity;
-use crate::channel::WORKER_FD;
 use crate::os::child::{Inherited, Spec, StartError};
 use crate::rotation::{Endpoint, SlotId};
 
@@ -286,7 +286,15 @@ mod tests {
             let pool = config::Pool { user, group, ..config::Pool::new("api", Program::Demo) };
             let endpoint = Endpoint::Inherited;
             let notify = Path::new("/run/n");
-            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint: &endpoint, notify, listen: &[], channel: None };
+            let birth = Birth {
+                slot: SlotId(0),
+                workers: 1,
+                generation: 1,
+                endpoint: &endpoint,
+                notify,
+                listen: &[],
+                channel: None,
+            };
             assert!(spec(&pool, &birth, &[], None).is_err());
         }
     }

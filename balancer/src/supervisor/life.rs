@@ -11,7 +11,8 @@
 //!    close its listener over clients that wait in it.
 //! 3. *The drain signal*, where it is known to finish what it has after it: only that makes a server say
 //!    `Connection: close`. Elsewhere the signal would cut, so it comes last: what is owed nothing is closed after a second
-//!    of silence (`quiet`), or nothing is (`closed`).
+//!    of silence (`quiet`), or nothing is (`closed`). A Node worker is *disconnected* instead, which is the drain signal of
+//!    its cluster; the stop signal comes only if it has not ended by the deadline.
 //! 4. *The end* when nothing is left on it, or at the drain deadline, at which the rest is cut; then SIGKILL after
 //!    `kill-timeout`.
 
@@ -22,13 +23,16 @@ use tokio::time::Instant;
 
 use super::health::{Health, Sign, Turn};
 use super::slot::Effect;
-use crate::config;
+use crate::config::{self, Drain, Handing};
 use crate::mode::Acceptor;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
 /// How long the gate of a worker that seems hung is waited for.
 const HUNG_GATE: Duration = Duration::from_secs(3);
+
+/// How long a worker that has closed its channel, as it does when its connections have ended, may take to end by itself.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// How a worker is brought to its end once no new connection can reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub(super) enum Way {
     Quiet,
     /// It is told when everything has ended by itself.
     Closed,
+    /// It is disconnected from its cluster, and finishes by itself.
+    Disconnect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,8 @@ enum Step {
     },
     /// It was told and finishes by itself.
     Told,
+    /// It was disconnected and finishes by itself; what it still has is not seen from here.
+    Disconnected,
     /// It will be told when nothing is left on it.
     Waiting,
 }
@@ -94,6 +102,8 @@ pub(super) struct Life {
     pub(super) rules: Arc<config::Pool>,
     /// Why it is being ended, where that is its own fault.
     pub(super) fault: Option<Cause>,
+    /// It was killed because it took nothing from its queue while it was to drain.
+    pub(super) kept_its_queue: bool,
     state: State,
     health: Health,
 }
@@ -102,7 +112,7 @@ impl Life {
     /// One that is being started at `now`.
     pub(super) fn start(incarnation: u64, generation: u64, rules: Arc<config::Pool>, now: Instant) -> Self {
         let state = State::Starting { deadline: now + rules.ready_timeout };
-        Self { incarnation, generation, rules, fault: None, state, health: Health::default() }
+        Self { incarnation, generation, rules, fault: None, kept_its_queue: false, state, health: Health::default() }
     }
 
     /// The state's public word.
@@ -200,6 +210,10 @@ impl Life {
                 self.state = State::Draining { deadline, step: Step::Gate { is_idle: false, full } };
                 Some(Effect::Drain(self.incarnation))
             }
+            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) if self.is_disconnected_first() => {
+                self.state = State::Draining { deadline: now + self.rules.drain_timeout, step: Step::Disconnected };
+                Some(Effect::Disconnect(self.incarnation))
+            }
             // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
             (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) => {
                 Some(self.terminate(self.rules.drain_timeout + self.rules.kill_timeout, now))
@@ -210,6 +224,11 @@ impl Life {
         }
     }
 
+    /// Whether the end of its channel, and not a signal, is what makes it finish what it has.
+    fn is_disconnected_first(&self) -> bool {
+        self.rules.handing() == Handing::Node && self.rules.drain == Drain::Auto
+    }
+
     /// Whether there was no process yet, and so none will exit.
     pub(super) fn is_unborn(&self) -> bool {
         matches!(self.state, State::Postponed { .. })
@@ -218,13 +237,15 @@ impl Life {
     /// No new connection can reach it any more.
     pub(super) fn gate_opened(&mut self, way: Way, now: Instant) -> Option<Effect> {
         let State::Draining { step: Step::Gate { is_idle, full: deadline }, .. } = self.state else { return None };
-        if is_idle {
+        // What a Node worker has is not seen from here.
+        if is_idle && way != Way::Disconnect {
             return Some(self.terminate(self.rules.kill_timeout, now));
         }
         let (step, effect) = match way {
             Way::Signal => (Step::Told, Some(Effect::Terminate(self.incarnation))),
             Way::Quiet => (Step::Waiting, Some(Effect::Quieten(self.incarnation))),
             Way::Closed => (Step::Waiting, None),
+            Way::Disconnect => (Step::Disconnected, Some(Effect::Disconnect(self.incarnation))),
         };
         self.state = State::Draining { deadline, step };
         effect
@@ -243,6 +264,14 @@ impl Life {
                 self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };
                 None
             }
+            Step::Disconnected => None,
+        }
+    }
+
+    /// It has closed its channel. After a disconnect that means that all its connections have ended.
+    pub(super) fn parted(&mut self, now: Instant) {
+        if let State::Draining { deadline, step: Step::Disconnected } = self.state {
+            self.state = State::Draining { deadline: deadline.min(now + PARTING), step: Step::Disconnected };
         }
     }
 
@@ -266,7 +295,11 @@ impl Life {
                 vec![Effect::Late(n), self.terminate(self.rules.kill_timeout, now)]
             }
             // Its queue is not empty, and it takes nothing from it: killed, it leaves that to be given to others.
-            State::Draining { step: Step::Gate { .. }, .. } => vec![self.kill(None)],
+            State::Draining { step: Step::Gate { .. }, .. } => {
+                self.kept_its_queue = true;
+                vec![self.kill(None)]
+            }
+            State::Draining { step: Step::Disconnected, .. } => vec![self.terminate(self.rules.kill_timeout, now)],
             State::Draining { step, .. } => {
                 let told = Effect::Terminate(n);
                 self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };

@@ -198,6 +198,10 @@ impl Slot {
                 self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect()
             }
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
+            Event::Parted(n) => {
+                self.leaver(n).into_iter().for_each(|life| life.parted(now));
+                self.on_sign(n, Sign::Leaving, now)
+            }
             Event::Tick => self.on_tick(now),
         }
     }

@@ -310,10 +310,11 @@ impl Warden {
                 member.late(incarnation);
                 self.notes.extend(member.lateness(incarnation));
             }
+            Effect::Disconnect(incarnation) => member.disconnect(incarnation, now),
             Effect::Terminate(incarnation) => member.terminate(incarnation, now),
             Effect::Kill(incarnation) => {
-                if !self.is_killing && !member.is_hung(incarnation) {
-                    tracing::warn!(worker = %member.name(), "did not end within kill-timeout: killing its process group");
+                if !self.is_killing {
+                    member.tell_why_killed(incarnation);
                 }
                 member.kill(incarnation);
             }

@@ -60,7 +60,8 @@ fn where_a_right_cannot_be_given_up_no_program_runs() {
             credentials: Some(Credentials { uid: 4241, gid: 4242, groups: vec![4242] }),
             no_new_privs: true,
             cwd: None,
-            listen: vec![],
+            inherit: vec![],
+            has_listeners: false,
             program: "touch".into(),
             args: vec![dir.path().join("ran").into()],
         };

@@ -138,8 +138,16 @@ mod tests {
         assert_eq!(Order::parse(order.to_args().into_iter()), Some(order.clone()));
         let unlimited = Order { core: Some(CoreLimit::Unlimited), no_new_privs: false, ..order.clone() };
         assert_eq!(Order::parse(unlimited.to_args().into_iter()), Some(unlimited));
-        let bare =
-            Order { nofile: None, core: None, credentials: None, cwd: None, inherit: vec![], has_listeners: false, args: vec![], ..order };
+        let bare = Order {
+            nofile: None,
+            core: None,
+            credentials: None,
+            cwd: None,
+            inherit: vec![],
+            has_listeners: false,
+            args: vec![],
+            ..order
+        };
         assert_eq!(Order::parse(bare.to_args().into_iter()), Some(bare));
         assert_eq!(Order::parse(["x".into()].into_iter()), None);
     }

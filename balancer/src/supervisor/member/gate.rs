@@ -13,7 +13,7 @@ use super::super::life::Way;
 use super::super::slot::Event;
 use super::Member;
 use super::process::Draining;
-use crate::config::Drain;
+use crate::config::{Drain, Handing};
 use crate::os::inspect;
 
 /// From one look to the next.
@@ -84,6 +84,7 @@ impl Member {
         match process.rules.drain {
             Drain::Closed => Way::Closed,
             Drain::Quiet => Way::Quiet,
+            Drain::Auto if process.rules.handing() == Handing::Node => Way::Disconnect,
             Drain::Auto if process.drains_by_signal => Way::Signal,
             Drain::Auto => Way::Quiet,
             Drain::Signal => {

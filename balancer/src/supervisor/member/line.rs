@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::News;
-use super::super::health::Sign;
 use super::super::probe::Verdict;
 use super::super::slot::Event;
 use super::Member;
@@ -59,7 +58,7 @@ impl Member {
                 None
             }
             // It can be handed nothing any more; whether it ends is for it or its kill-timeout to say.
-            channel::News::Closed => Some(Event::Sign(incarnation, Sign::Leaving)),
+            channel::News::Closed => Some(Event::Parted(incarnation)),
         }
     }
 
@@ -75,7 +74,9 @@ impl Member {
             let (check, what) = match answer {
                 Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
                 Ok(Err(_)) => (Check::Fail, "channel: it was closed".to_owned()),
-                Err(_) => (Check::Timeout, format!("channel: no answer within {}", humantime::format_duration(timeout))),
+                Err(_) => {
+                    (Check::Timeout, format!("channel: no answer within {}", humantime::format_duration(timeout)))
+                }
             };
             report(News::Probed(Some(Verdict { check, what, took: begun.elapsed() })));
         });

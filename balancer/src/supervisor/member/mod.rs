@@ -21,6 +21,7 @@ use super::health::Sign;
 use super::notify::Said;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
+use crate::channel::Order;
 use crate::config::{Probe, StopSignal};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
@@ -207,9 +208,25 @@ impl Member {
 
     /// Tells it to end.
     pub(super) fn terminate(&mut self, incarnation: u64, now: Instant) {
-        let is_observed = self.context.pool.mode.acceptor() == Acceptor::Master;
+        self.note_end(incarnation, now);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.spare = None;
+        let signal = signal_of(process.rules.stop_signal);
+        self.context.resources.launcher.end(process.child, Ending::Signal(signal));
+    }
+
+    /// Ends its membership in Node's cluster.
+    pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
+        self.note_end(incarnation, now);
+        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
+            channel.order(Order::Disconnect);
+        }
+    }
+
+    /// Where the workers accept, being told to end is what its drain begins with.
+    fn note_end(&mut self, incarnation: u64, now: Instant) {
+        let is_observed = self.context.pool.mode.acceptor() == Acceptor::Master;
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
         if process.was_ready && !is_observed {
             process.drain.get_or_insert(Draining {
                 since: now,
@@ -219,8 +236,19 @@ impl Member {
                 closed_looks: 0,
             });
         }
-        let signal = signal_of(process.rules.stop_signal);
-        self.context.resources.launcher.end(process.child, Ending::Signal(signal));
+    }
+
+    /// Why its group is about to be killed, unless that was said already.
+    pub(super) fn tell_why_killed(&self, incarnation: u64) {
+        let (worker, pid) = (self.name(), self.pid(incarnation));
+        match self.slot.life(incarnation).is_some_and(|life| life.kept_its_queue) {
+            _ if self.is_hung(incarnation) => {}
+            true => tracing::warn!(
+                %worker, pid,
+                "takes no client that waits for it: killing its process group, so that others answer them"
+            ),
+            false => tracing::warn!(%worker, pid, "did not end within kill-timeout: killing its process group"),
+        }
     }
 
     pub(super) fn kill(&self, incarnation: u64) {

@@ -38,6 +38,8 @@ pub(in crate::supervisor) enum Event {
     GateOpened(u64, Way),
     /// Nothing is left on it.
     Drained(u64),
+    /// It has closed its channel.
+    Parted(u64),
     /// Time has passed.
     Tick,
 }
@@ -59,6 +61,8 @@ pub(in crate::supervisor) enum Effect {
     Cut(u64),
     /// It was not ready in time.
     Late(u64),
+    /// The end of its membership in Node's cluster.
+    Disconnect(u64),
     /// The stop signal to its group.
     Terminate(u64),
     /// SIGKILL to its group.

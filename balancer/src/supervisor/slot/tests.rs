@@ -119,6 +119,36 @@ fn the_signal_comes_only_when_no_connection_can_reach_it_any_more() {
 }
 
 #[test]
+fn a_node_worker_is_disconnected_then_told_and_then_killed() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    slot.on(Event::Drained(1), now);
+    assert_eq!(slot.on(Event::GateOpened(1, Way::Disconnect), now), [Effect::Disconnect(1)], "what it has is not seen");
+    assert_eq!(slot.on(Event::Drained(1), now), [], "it was handed nothing else, which says nothing");
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+}
+
+#[test]
+fn a_node_worker_that_has_parted_is_told_soon() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    let begun = now;
+    assert_eq!(slot.on(Event::Parted(1), now), [], "it may be about to end");
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, Duration::from_secs(1));
+}
+
+#[test]
+fn a_worker_that_parts_by_itself_leaves_the_rotation() {
+    let (mut slot, now) = ready();
+    assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);
+}
+
+#[test]
 fn one_without_connections_still_waits_for_its_gate() {
     let (mut slot, now) = ready();
     slot.on(Event::Stop, now);

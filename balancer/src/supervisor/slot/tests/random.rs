@@ -22,12 +22,13 @@ enum Command {
     Exit(usize),
     GateOpened(usize, Way),
     Drained(usize),
+    Parted(usize),
     Wait(u64),
     ToDeadline,
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let way = prop_oneof![Just(Way::Signal), Just(Way::Quiet), Just(Way::Closed)];
+    let way = prop_oneof![Just(Way::Signal), Just(Way::Quiet), Just(Way::Closed), Just(Way::Disconnect)];
     let sign = prop_oneof![
         Just(Sign::Good),
         Just(Sign::Bad),
@@ -50,6 +51,7 @@ fn command() -> impl Strategy<Value = Command> {
         6 => any::<usize>().prop_map(Command::Exit),
         6 => (any::<usize>(), way).prop_map(|(which, way)| Command::GateOpened(which, way)),
         6 => any::<usize>().prop_map(Command::Drained),
+        3 => any::<usize>().prop_map(Command::Parted),
         4 => (0u64..30_000).prop_map(Command::Wait),
         6 => Just(Command::ToDeadline),
     ]
@@ -62,6 +64,7 @@ struct Known {
     said_ready: bool,
     drain_since: Option<Instant>,
     gate_opened: bool,
+    disconnected: bool,
     told: Option<Instant>,
     may_be_killed: bool,
 }
@@ -129,6 +132,7 @@ impl World {
                 Event::GateOpened(n, way)
             }
             Command::Drained(which) => Event::Drained(self.choose(which)?),
+            Command::Parted(which) => Event::Parted(self.choose(which)?),
             Command::Wait(millis) => {
                 self.now += Duration::from_millis(millis);
                 Event::Tick
@@ -170,6 +174,12 @@ impl World {
                         let is_late = self.now - since >= self.rules.drain_timeout;
                         assert!(known.gate_opened || is_late, "told while connections could reach it");
                     }
+                }
+                Effect::Disconnect(n) => {
+                    let known = self.alive.get_mut(&n).expect("only the living are disconnected");
+                    assert!(known.gate_opened, "disconnected while connections could reach it");
+                    assert!(!std::mem::replace(&mut known.disconnected, true), "disconnected twice");
+                    assert_eq!(known.told, None, "disconnected after it was told to end");
                 }
                 Effect::Cut(n) => {
                     let since = self.alive[&n].drain_since.expect("only what drains is cut");
