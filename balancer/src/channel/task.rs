@@ -1,0 +1,269 @@
+//! The task that owns a channel, whatever dialect is spoken on it.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::socket::{self, Received};
+use super::table::Table;
+use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, Unsent, WORKER_FD, Worker};
+use crate::os::far_end::far_end;
+use crate::rotation::Guest;
+use crate::stats::{ConnectError, Outcome};
+
+/// How many kinds of nonsense are told of one worker.
+const MOST_COMPLAINTS: usize = 16;
+
+/// What is the same in both dialects: the socket, who was given, who asked.
+pub(super) struct Core {
+    pub(super) worker: Worker,
+    pub(super) socket: AsyncFd<OwnedFd>,
+    pub(super) table: Table,
+    /// Who asked, by the token that the answer will carry.
+    pings: Vec<(u64, oneshot::Sender<()>)>,
+    last_token: u64,
+    look: Option<Pin<Box<Sleep>>>,
+    complained: HashSet<String>,
+    is_closed: bool,
+    /// What lies in the worker's queue cannot be taken back on this machine.
+    is_final: bool,
+}
+
+/// How a worker is spoken to. What the socket does not take waits in the dialect.
+pub(super) trait Dialect {
+    /// The longest thing that is read at once, in bytes.
+    const LONGEST: usize;
+
+    /// Hand over the guest of that number; its answer comes to [`Dialect::heard`].
+    fn give(&mut self, core: &mut Core, id: u64);
+
+    /// Ask whether anybody is there; the answer comes as [`Core::ponged`] with this token or a later one.
+    fn ping(&mut self, token: u64);
+
+    /// Say a JSON value to its program.
+    fn message(&mut self, json: &str) -> Result<(), Unsent>;
+
+    /// An order that only this dialect knows.
+    fn obey(&mut self, core: &mut Core, order: Order);
+
+    /// What was read.
+    fn heard(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
+
+    /// Writes what waits, as far as the socket takes it.
+    fn flush(&mut self, core: &mut Core);
+
+    /// Whether something waits to be written.
+    fn has_more(&self) -> bool;
+
+    /// Takes out of the worker's queue what it has not read, by its `end`: the guests among that, and those that were not
+    /// written yet. The rest it shall get again.
+    fn take_back(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
+
+    /// The worker has closed its end: what was not written will not be. The guests among that.
+    fn close(&mut self) -> Vec<u64>;
+}
+
+/// Runs a channel until the worker is gone.
+pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
+    let Channel { ours, mut guests, mut orders, worker, .. } = channel;
+    #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; this one keeps it")]
+    let socket = match AsyncFd::new(ours) {
+        Ok(socket) => socket,
+        Err(error) => {
+            // No memory for one more watched socket. Guests that come find nobody.
+            (worker.news)(News::Strange(format!("its channel cannot be watched: {error}")));
+            return (worker.news)(News::Closed);
+        }
+    };
+    let mut core = Core::new(worker, socket);
+    let mut buffer = vec![0; D::LONGEST + 1].into_boxed_slice();
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::Ended { was_asked: false }) => break Outcome::UpstreamReset,
+                // None: the master ends.
+                Some(Order::Ended { was_asked: true }) | None => break Outcome::Cut,
+                Some(order) => core.obey(&mut dialect, order),
+            },
+            Some(guest) = guests.recv() => {
+                core.take_in(&mut dialect, guest);
+                for guest in std::iter::from_fn(|| guests.try_recv().ok()).take(BATCH) {
+                    core.take_in(&mut dialect, guest);
+                }
+                dialect.flush(&mut core);
+            }
+            ready = core.socket.readable(), if !core.is_closed => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                core.listen(&mut dialect, &mut buffer);
+                dialect.flush(&mut core);
+            }
+            ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                dialect.flush(&mut core);
+            }
+            () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
+        }
+    };
+    core.end(&mut dialect, &mut buffer, guests, outcome);
+}
+
+async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
+    match look {
+        Some(sleep) => sleep.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Core {
+    fn new(worker: Worker, socket: AsyncFd<OwnedFd>) -> Self {
+        Self {
+            worker,
+            socket,
+            table: Table::default(),
+            pings: Vec::new(),
+            last_token: 0,
+            look: None,
+            complained: HashSet::new(),
+            is_closed: false,
+            is_final: false,
+        }
+    }
+
+    fn take_in(&mut self, dialect: &mut impl Dialect, guest: Box<dyn Guest>) {
+        if self.is_closed {
+            return guest.returned(ConnectError::Refused);
+        }
+        let id = self.table.add(guest, Instant::now());
+        dialect.give(self, id);
+        self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+    }
+
+    fn obey(&mut self, dialect: &mut impl Dialect, order: Order) {
+        match order {
+            Order::Ping(reply) if !self.is_closed => {
+                self.last_token += 1;
+                self.pings.retain(|(_, asker)| !asker.is_closed());
+                self.pings.push((self.last_token, reply));
+                dialect.ping(self.last_token);
+            }
+            // Dropped, the asker hears that there is nobody.
+            Order::Ping(_) => {}
+            Order::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
+            Order::Message(json, reply) => drop(reply.send(dialect.message(&json))),
+            order => dialect.obey(self, order),
+        }
+        dialect.flush(self);
+    }
+
+    /// The worker took a guest, or answered: it reads what it is sent.
+    pub(super) fn reads(&self) {
+        self.worker.upstream.set_stalled(false);
+    }
+
+    /// The worker has answered the question of that token, and with it those before.
+    pub(super) fn ponged(&mut self, token: u64) {
+        self.reads();
+        let (answered, waiting) = std::mem::take(&mut self.pings).into_iter().partition(|(asked, _)| *asked <= token);
+        self.pings = waiting;
+        let answered: Vec<(u64, oneshot::Sender<()>)> = answered;
+        answered.into_iter().for_each(|(_, asker)| drop(asker.send(())));
+    }
+
+    /// What a worker does wrong is told once.
+    pub(super) fn complain(&mut self, what: String) {
+        if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
+            (self.worker.news)(News::Strange(what));
+        }
+    }
+
+    /// Reads what the worker has said.
+    fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+        loop {
+            match socket::receive(self.socket.get_ref(), buffer) {
+                Ok(Received { length: 0, .. }) => return self.close(dialect),
+                Ok(received) => {
+                    let bytes = buffer.get(..received.length).unwrap_or_default();
+                    dialect.heard(self, bytes, &received);
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return,
+                Err(_) => return self.close(dialect),
+            }
+        }
+    }
+
+    /// The worker's end is closed. It may have read what was sent before: only its end tells.
+    pub(super) fn close(&mut self, dialect: &mut impl Dialect) {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        self.pings.clear();
+        for id in dialect.close() {
+            self.table.returned(id, ConnectError::Refused);
+        }
+        (self.worker.news)(News::Closed);
+    }
+
+    /// Looks whether the worker leaves something lying that another could have.
+    fn look(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+        self.look = None;
+        let Some(oldest) = self.table.oldest() else { return };
+        self.look = Some(Box::pin(sleep(LOOK)));
+        if oldest.elapsed() >= PATIENCE && !self.is_final && !self.is_closed && self.worker.has_alternative() {
+            self.take_back(dialect, buffer);
+            dialect.flush(self);
+        }
+    }
+
+    /// What the worker has not read goes to others. A ping tells when it reads again.
+    fn take_back(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+        let Some(process) = self.worker.upstream.process() else { return };
+        let slot = self.worker.upstream.slot;
+        let end = match far_end(process, WORKER_FD, self.worker.inode) {
+            Ok(end) => end,
+            Err(error) => {
+                self.is_final = true;
+                tracing::debug!(%slot, %error, "what this worker leaves unread stays with it");
+                return;
+            }
+        };
+        let back = dialect.take_back(self, &end, buffer);
+        drop(end);
+        if back.is_empty() {
+            return;
+        }
+        // Before they are given on: it must not get them again.
+        self.worker.upstream.set_stalled(true);
+        dialect.ping(self.last_token);
+        tracing::debug!(%slot, connections = back.len(), "taken back from a worker that did not read");
+        for id in back {
+            self.table.returned(id, ConnectError::Timeout);
+        }
+    }
+
+    /// The worker is gone, or the master ends: what it said is heard to its end.
+    fn end(
+        &mut self,
+        dialect: &mut impl Dialect,
+        buffer: &mut [u8],
+        mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
+        outcome: Outcome,
+    ) {
+        if !self.is_closed {
+            self.listen(dialect, buffer);
+        }
+        guests.close();
+        while let Ok(guest) = guests.try_recv() {
+            guest.returned(ConnectError::Reset);
+        }
+        self.table.clear(outcome);
+    }
+}
