@@ -13,7 +13,7 @@ mod mailbox;
 mod outbox;
 mod receive;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::io;

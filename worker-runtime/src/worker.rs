@@ -77,6 +77,14 @@ impl Worker {
         Self::with(incoming, draining, lookup)
     }
 
+    /// One that is handed its connections over this socket, in an otherwise empty environment.
+    #[cfg(test)]
+    pub(crate) fn over(channel: std::os::fd::OwnedFd) -> Self {
+        let draining = Draining::default();
+        let incoming = crate::channel::Channel::over(channel, &draining).map(Incoming::Channel).expect("a channel");
+        Self::with(incoming, draining, &|_: &str| None).expect("a worker")
+    }
+
     fn with(
         incoming: Incoming,
         draining: Draining,
