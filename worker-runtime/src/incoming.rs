@@ -1,168 +1,86 @@
-//! One `accept` for everything a worker may be told to listen on.
+//! One `accept` for every way in which a worker may get its connections.
 
-use std::ffi::{OsStr, OsString};
-use std::future::poll_fn;
+mod listening;
+
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::task::Poll;
-use std::time::Duration;
+#[cfg(feature = "messages")]
+use std::sync::Arc;
 
-use rustix::io::Errno;
-
+use crate::channel::Channel;
+use crate::draining::Draining;
 use crate::error::StartError;
-use crate::fds;
-use crate::listener::{Endpoint, Listener};
-use crate::protocol::{HOST, LISTEN_FDS, LISTEN_PID, PORT};
+use crate::listener::Endpoint;
 use crate::stream::Stream;
 
-/// How long accepting rests when descriptors or memory have run out: they come back when a client leaves.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+use listening::Listening;
 
-/// How many such pauses the end of a worker is worth: 5 s. It drains, so descriptors come back with each answer; but a
-/// worker that has lost its descriptors for good shall not wait for them until it is killed.
-const EXHAUSTED_PAUSES: u32 = 100;
-
-/// The listening sockets of this worker.
+/// Where this worker's connections come from.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    listeners: Vec<Listener>,
-    /// Bound by us, so its queue is ours; an inherited queue is served by others after us.
-    is_private: bool,
-    turn: usize,
-    /// Pauses left for want of descriptors while the queues are emptied.
-    pauses: u32,
+pub(crate) enum Incoming {
+    /// It listens.
+    Listening(Listening),
+    /// The master hands them over.
+    Channel(Channel),
 }
 
 impl Incoming {
-    /// Listens as the environment says: inherited sockets, else `PORT`.
-    pub(crate) async fn open(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, StartError> {
-        if let Some(count) = inherited_count(lookup)? {
-            let fds = fds::take_inherited(count)?;
-            let listeners = fds.into_iter().map(Listener::inherited).collect::<io::Result<_>>();
-            let listeners = listeners.map_err(StartError::Inherited)?;
-            return Ok(Self { listeners, is_private: false, turn: 0, pauses: 0 });
+    /// As the environment says: the master's channel, else inherited sockets, else `PORT`. The end of a channel begins
+    /// `draining`.
+    pub(crate) async fn open(
+        lookup: &impl Fn(&str) -> Option<OsString>,
+        draining: &Draining,
+    ) -> Result<Self, StartError> {
+        match Channel::inherited(lookup, draining)? {
+            Some(channel) => Ok(Self::Channel(channel)),
+            None => Listening::open(lookup).await.map(Self::Listening),
         }
-        let port = lookup(PORT).filter(|port| !port.is_empty()).ok_or(StartError::NothingToListenOn)?;
-        let host = lookup(HOST).filter(|host| !host.is_empty()).unwrap_or_else(|| "127.0.0.1".into());
-        let listener = bind(&port, &host).await?;
-        Ok(Self { listeners: vec![listener], is_private: true, turn: 0, pauses: EXHAUSTED_PAUSES })
     }
 
     pub(crate) fn endpoints(&self) -> io::Result<Vec<Endpoint>> {
-        self.listeners.iter().map(Listener::endpoint).collect()
+        match self {
+            Self::Listening(sockets) => sockets.endpoints(),
+            Self::Channel(channel) => Ok(channel.endpoint().into_iter().collect()),
+        }
     }
 
     /// The next connection. Cancel safe. Errors of one connection are skipped, exhausted descriptors waited out.
     pub(crate) async fn next(&mut self) -> io::Result<Stream> {
-        loop {
-            let accepted = poll_fn(|context| {
-                self.turn = self.turn.wrapping_add(1);
-                for i in 0..self.listeners.len() {
-                    let listener = &self.listeners[self.turn.wrapping_add(i) % self.listeners.len()];
-                    if let Poll::Ready(accepted) = listener.poll_accept(context) {
-                        return Poll::Ready(accepted);
-                    }
-                }
-                Poll::Pending
-            });
-            match accepted.await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) if is_exhaustion(&error) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
-                Err(error) => return Err(error),
-            }
+        match self {
+            Self::Listening(sockets) => sockets.next().await,
+            Self::Channel(channel) => Ok(channel.next().await),
         }
     }
 
-    /// What is left to accept once nothing new shall come; `None` when that is nothing and the sockets are closed.
-    ///
-    /// A client in a private queue has a connection already and would see it reset. Cancel safe.
+    /// What is left to accept once nothing new shall come; `None` when that is nothing and the way in is closed. Cancel safe.
     pub(crate) async fn last(&mut self) -> Option<Stream> {
-        while self.is_private
-            && let Some(listener) = self.listeners.last()
-        {
-            match listener.accept_waiting() {
-                Ok(Some(stream)) => return Some(stream),
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) if is_exhaustion(&error) && self.pauses > 0 => {
-                    self.pauses -= 1;
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                }
-                Ok(None) | Err(_) => self.close_one(),
-            }
-        }
-        self.listeners.clear();
-        None
-    }
-
-    /// Closes the last listener. Its path is ours alone, each start gets a new one, so nobody else can be behind it.
-    fn close_one(&mut self) {
-        let endpoint = self.listeners.last().map(Listener::endpoint);
-        self.listeners.pop();
-        if let Some(Ok(Endpoint::Unix(path))) = endpoint {
-            let _ = std::fs::remove_file(path);
+        match self {
+            Self::Listening(sockets) => sockets.last().await,
+            Self::Channel(channel) => channel.last().await,
         }
     }
-}
 
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        while self.is_private && !self.listeners.is_empty() {
-            self.close_one();
+    /// Closes the way in although nobody accepts what may wait there. A worker that has accepted until `None` loses nothing.
+    pub(crate) async fn close(&mut self) {
+        match self {
+            Self::Listening(sockets) => while sockets.last().await.is_some() {},
+            Self::Channel(channel) => channel.close(),
         }
     }
-}
 
-/// How many sockets were inherited *for this process*; `LISTEN_PID` of another one means that they were not.
-fn inherited_count(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Option<u16>, StartError> {
-    let is_for_us = lookup(LISTEN_PID).is_some_and(|pid| pid == *std::process::id().to_string());
-    let Some(count) = lookup(LISTEN_FDS).filter(|_| is_for_us) else { return Ok(None) };
-    match count.to_str().and_then(|count| count.parse::<u16>().ok()) {
-        Some(0) => Ok(None),
-        Some(count) => Ok(Some(count)),
-        None => Err(StartError::variable(LISTEN_FDS, &count, "a number of sockets")),
-    }
-}
-
-async fn bind(port: &OsStr, host: &OsStr) -> Result<Listener, StartError> {
-    if port.as_bytes().starts_with(b"/") {
-        let path = Path::new(port);
-        return Listener::bind_unix(path)
-            .map_err(|source| StartError::Listen { address: path.display().to_string(), source });
-    }
-    let number = port.to_str().and_then(|port| port.parse::<u16>().ok());
-    let number = number.ok_or_else(|| StartError::variable(PORT, port, "a port number or an absolute path"))?;
-    let host = host.to_str().ok_or_else(|| StartError::variable(HOST, host, "an address or a name"))?;
-    let listen = |source| StartError::Listen { address: format!("{host}:{number}"), source };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host((host, number)).await.map_err(listen)? {
-        match Listener::bind_tcp(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
+    /// Waits until the master has been told whatever it wants to know of the connections that it handed over.
+    pub(crate) async fn tell_all(&self) {
+        match self {
+            Self::Listening(_) => {}
+            Self::Channel(channel) => channel.tell_all().await,
         }
     }
-    Err(listen(last))
-}
 
-/// The client gave up while it was in the queue, or one of the network errors that accept(2) says to treat alike.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    let of_one = [
-        Errno::CONNABORTED,
-        Errno::INTR,
-        Errno::PROTO,
-        Errno::PERM,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::NOPROTOOPT,
-        Errno::NONET,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| of_one.contains(&errno))
-}
-
-fn is_exhaustion(error: &io::Error) -> bool {
-    let exhaustion = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| exhaustion.contains(&errno))
+    #[cfg(feature = "messages")]
+    pub(crate) fn link(&self) -> Option<Arc<crate::channel::Link>> {
+        match self {
+            Self::Listening(_) => None,
+            Self::Channel(channel) => Some(channel.link()),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 use crate::protocol::BACKLOG;
 use crate::stream::Stream;
 
-/// Where a worker listens.
+/// Where a worker's connections come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A TCP address; the port is the real one also where 0 was asked for.
@@ -22,6 +22,8 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A unix socket without a path, which only an inherited one can be.
     UnixUnnamed,
+    /// Nowhere: the master accepts, and hands connections over.
+    Channel,
 }
 
 impl fmt::Display for Endpoint {
@@ -30,6 +32,7 @@ impl fmt::Display for Endpoint {
             Endpoint::Tcp(address) => write!(f, "{address}"),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
             Endpoint::UnixUnnamed => f.write_str("an inherited unix socket"),
+            Endpoint::Channel => f.write_str("sockets handed over by the master"),
         }
     }
 }
@@ -93,8 +96,8 @@ impl Listener {
 
     pub(crate) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         match self {
-            Listener::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Stream::Tcp(stream)),
-            Listener::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Stream::Unix(stream)),
+            Listener::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| stream.into()),
+            Listener::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| stream.into()),
         }
     }
 
@@ -106,8 +109,8 @@ impl Listener {
             Err(error) => return Err(error.into()),
         };
         Ok(Some(match self {
-            Listener::Tcp(_) => Stream::Tcp(TcpStream::from_std(fd.into())?),
-            Listener::Unix(_) => Stream::Unix(UnixStream::from_std(fd.into())?),
+            Listener::Tcp(_) => TcpStream::from_std(fd.into())?.into(),
+            Listener::Unix(_) => UnixStream::from_std(fd.into())?.into(),
         }))
     }
 }

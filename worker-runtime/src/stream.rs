@@ -2,13 +2,16 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::channel::Ending;
 
 /// How long [`Stream::linger`] waits for the other side's end: a round trip or several, also over a slow line.
 const LINGER: Duration = Duration::from_secs(1);
@@ -16,21 +19,48 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many bytes it throws away while it waits. Who sends more than this after an end has not looked for one.
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// An accepted connection: TCP or unix. Read and write it; which one it is rarely matters.
+/// An accepted connection: TCP (without Nagle's delay) or unix. Read and write it; which one it is rarely matters.
+///
+/// Where the master hands connections over, it is told when this has been dropped: keep it for as long as you serve the
+/// client, since strategies that look at load count it until then.
 #[derive(Debug)]
-pub enum Stream {
-    /// Over TCP, without Nagle's delay.
+pub struct Stream {
+    socket: Socket,
+    /// Reports the end. Dropped after the socket, so that what is reported is true.
+    _ending: Option<Ending>,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
-    /// Over a unix socket.
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// The other end's address. Behind a relaying master that is the master's; a unix connection has none.
+    /// A connected, non-blocking stream socket, of whichever family it is.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither TCP nor unix, or the runtime cannot watch it.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        match sockopt::socket_domain(&fd)? {
+            AddressFamily::INET | AddressFamily::INET6 => Ok(TcpStream::from_std(fd.into())?.into()),
+            AddressFamily::UNIX => Ok(UnixStream::from_std(fd.into())?.into()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a TCP nor a unix socket")),
+        }
+    }
+
+    /// The same, with a master that wants to hear of its end.
+    pub(crate) fn handed_over(self, ending: Ending) -> Self {
+        Self { socket: self.socket, _ending: Some(ending) }
+    }
+
+    /// The other end's address: the client's where the worker accepts by itself or the master hands connections over, the
+    /// master's behind one that relays. A unix connection has none.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) => None,
+        match &self.socket {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) => None,
         }
     }
 
@@ -40,9 +70,9 @@ impl Stream {
     ///
     /// Only if the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Unix(stream) => stream.readable().await,
+        match &self.socket {
+            Socket::Tcp(stream) => stream.readable().await,
+            Socket::Unix(stream) => stream.readable().await,
         }
     }
 
@@ -70,11 +100,23 @@ impl Stream {
     }
 }
 
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self { socket: Socket::Tcp(stream), _ending: None }
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self { socket: Socket::Unix(stream), _ending: None }
+    }
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+        match &self.socket {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
         }
     }
 }
@@ -82,12 +124,12 @@ impl AsFd for Stream {
 /// Runs `$call` on the stream inside, pinned.
 macro_rules! delegate {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp(stream) => {
+        match &mut $self.get_mut().socket {
+            Socket::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Stream::Unix(stream) => {
+            Socket::Unix(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }

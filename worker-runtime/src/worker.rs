@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::draining::Draining;
 use crate::error::StartError;
 use crate::heartbeat::Heartbeat;
 use crate::incoming::Incoming;
@@ -40,7 +40,8 @@ pub struct Worker {
 impl Worker {
     /// Listens as the environment says and begins to watch for SIGTERM. Call once in a process.
     ///
-    /// Inherited sockets (`LISTEN_FDS`) win over `PORT`, which is a port number on `HOST` (default `127.0.0.1`; port 0 is
+    /// Where the master hands connections over (`ROUNDELAY_CHANNEL_FD`), they come from there and nothing is listened on.
+    /// Else inherited sockets (`LISTEN_FDS`) win over `PORT`, which is a port number on `HOST` (default `127.0.0.1`; port 0 is
     /// any free one) or the absolute path of a unix socket to be made. An existing file there is never replaced.
     /// Without a master the worker is slot 0 of 1 in a pool called `worker`: `PORT=3000 ./worker` is enough.
     ///
@@ -49,7 +50,7 @@ impl Worker {
     /// not that your code is right: a deadlock between tasks goes on beating, and on a runtime with many threads so does
     /// a worker of which one thread is blocked.
     ///
-    /// Not cancel safe: dropped half-way, inherited sockets are gone for this process.
+    /// Not cancel safe: dropped half-way, inherited descriptors are gone for this process.
     ///
     /// # Errors
     ///
@@ -71,6 +72,24 @@ impl Worker {
 
     /// [`Worker::from_env`] with another environment and without the signal.
     pub(crate) async fn open(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, StartError> {
+        let draining = Draining::default();
+        let incoming = Incoming::open(lookup, &draining).await?;
+        Self::with(incoming, draining, lookup)
+    }
+
+    /// One that is handed its connections over this socket, in an otherwise empty environment.
+    #[cfg(test)]
+    pub(crate) fn over(channel: std::os::fd::OwnedFd) -> Self {
+        let draining = Draining::default();
+        let incoming = crate::channel::Channel::over(channel, &draining).map(Incoming::Channel).expect("a channel");
+        Self::with(incoming, draining, &|_: &str| None).expect("a worker")
+    }
+
+    fn with(
+        incoming: Incoming,
+        draining: Draining,
+        lookup: &impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, StartError> {
         let notifier = Notifier::to(lookup(crate::protocol::NOTIFY_SOCKET));
         let pool = lookup(ROUNDELAY_POOL).map(|pool| pool.to_string_lossy().into_owned());
         Ok(Self {
@@ -78,10 +97,10 @@ impl Worker {
             slot: number(lookup, ROUNDELAY_WORKER)?.unwrap_or(0),
             workers: number(lookup, ROUNDELAY_WORKERS)?.unwrap_or(1),
             generation: number(lookup, ROUNDELAY_GENERATION)?.unwrap_or(0),
-            incoming: Incoming::open(lookup).await?,
+            incoming,
             _heartbeat: Heartbeat::start(lookup, &notifier)?,
             notifier,
-            draining: Draining::default(),
+            draining,
             tasks: TaskTracker::new(),
         })
     }
@@ -118,7 +137,9 @@ impl Worker {
     /// The next connection, or `None` for ever after draining has begun.
     ///
     /// Clients that were already waiting on an address of our own still come out before `None`, and only then is that
-    /// address closed; what waits on an inherited socket is left to those who share it. A connection that fails while it
+    /// address closed; what waits on an inherited socket is left to those who share it. Connections that the master has
+    /// handed over come out too, and those that it sends after `None` are refused, so that it gives them to another worker.
+    /// The end of its channel, which is the end of the master, begins the drain. A connection that fails while it
     /// waits is skipped, and while descriptors have run out this waits (once draining has begun, 5 s in all). Cancel safe.
     ///
     /// # Errors
@@ -165,45 +186,27 @@ impl Worker {
         self.draining.clone()
     }
 
-    /// Stops accepting, if that has not happened yet, and waits for every task of [`Worker::spawn`].
+    /// What the program and the master say to each other beside the connections. Only a master that hands connections over
+    /// has a channel for it; elsewhere nothing is received, and sending is an error. Needs the feature `messages`.
+    #[cfg(feature = "messages")]
+    pub fn messages(&self) -> crate::Messages {
+        crate::Messages::over(self.incoming.link())
+    }
+
+    /// Stops accepting, if that has not happened yet, and waits for every task of [`Worker::spawn`]; then until a master that
+    /// hands connections over has been told of every end, for 1 s at most.
     ///
     /// Without a deadline of its own: the master has one, and ends with SIGKILL what does not finish. Without a master,
     /// wrap it in `tokio::time::timeout`; dropped half-way it has stopped accepting, and the tasks go on.
     pub async fn finish(mut self) {
         self.draining.begin();
-        while let Some(stream) = self.incoming.last().await {
-            // Nobody accepts any more: closing it is all that is left. A worker that accepts until `None` has none here.
-            drop(stream);
-        }
+        self.incoming.close().await;
         // News for a master that listens. One that does not changes nothing for the clients that are still served.
         let _ = tokio::time::timeout(COURTESY, self.notifier.stopping()).await;
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-/// The wish of the master that this worker finishes what it has and leaves. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Draining {
-    token: CancellationToken,
-}
-
-impl Draining {
-    /// Resolves when draining begins; at once if it has. Cancel safe.
-    ///
-    /// A worker that speaks HTTP then says `Connection: close`, since a kept connection would never end by itself.
-    pub async fn begun(&self) {
-        self.token.cancelled().await;
-    }
-
-    /// Whether draining has begun. It never ends.
-    pub fn has_begun(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    /// Begins draining, as SIGTERM does: for a worker that leaves of its own accord.
-    pub fn begin(&self) {
-        self.token.cancel();
+        // A master that does not read hears the rest from the end of the process.
+        let _ = tokio::time::timeout(COURTESY, self.incoming.tell_all()).await;
     }
 }
 

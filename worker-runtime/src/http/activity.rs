@@ -183,7 +183,7 @@ mod tests {
     async fn bytes_that_the_runtime_has_not_seen_are_read_before_the_end() {
         let (mut client, worker) = UnixStream::pair().expect("a pair");
         worker.set_nonblocking(true).expect("non-blocking");
-        let stream = Stream::Unix(tokio::net::UnixStream::from_std(worker).expect("a stream"));
+        let stream = tokio::net::UnixStream::from_std(worker).expect("a stream").into();
         let activity = Arc::new(Activity::default());
         let mut watched = Watched { stream, activity: Arc::clone(&activity) };
         client.write_all(b"late").expect("written");
@@ -201,7 +201,7 @@ mod tests {
     async fn what_comes_during_an_answer_is_not_the_next_request() {
         let (client, worker) = tokio::net::UnixStream::pair().expect("a pair");
         let activity = Arc::new(Activity::default());
-        let mut watched = Watched { stream: Stream::Unix(worker), activity: Arc::clone(&activity) };
+        let mut watched = Watched { stream: worker.into(), activity: Arc::clone(&activity) };
         let answering = activity.begin_answer();
         client.try_write(b"body").expect("written");
         watched.stream.readable().await.expect("readable");

@@ -32,7 +32,7 @@ struct Pair<S> {
 impl Pair<UnixStream> {
     fn new() -> Self {
         let (client, worker) = UnixStream::pair().expect("a pair");
-        Self::of(client, Stream::Unix(worker))
+        Self::of(client, worker.into())
     }
 }
 
@@ -41,7 +41,7 @@ impl Pair<TcpStream> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let client = TcpStream::connect(listener.local_addr().expect("address")).await.expect("connect");
         let (worker, _) = listener.accept().await.expect("accept");
-        Self::of(client, Stream::Tcp(worker))
+        Self::of(client, worker.into())
     }
 }
 

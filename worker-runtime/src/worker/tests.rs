@@ -34,8 +34,7 @@ async fn a_port_is_listened_on_at_loopback_without_nagle() {
     let mut client = TcpStream::connect(address).await.expect("connect");
     let mut stream = next(&mut worker).await.expect("a stream");
     assert_eq!(stream.peer_addr(), client.local_addr().ok());
-    let Stream::Tcp(tcp) = &stream else { panic!("tcp") };
-    assert!(tcp.nodelay().expect("nodelay"));
+    assert!(rustix::net::sockopt::tcp_nodelay(&stream).expect("nodelay"));
     client.write_all(b"ping").await.expect("write");
     stream.readable().await.expect("readable");
     let mut bytes = [0; 4];

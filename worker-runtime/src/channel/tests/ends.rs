@@ -1,0 +1,170 @@
+//! How connections, workers and masters end.
+
+use std::io::{Read, Write};
+
+use tokio::io::AsyncWriteExt;
+
+use super::script::{Said, connection, is_closed};
+use super::*;
+use crate::protocol::packet::{Refusal, ToWorker};
+
+#[tokio::test]
+async fn an_end_is_told_once_the_socket_is_closed() {
+    let (mut worker, master) = pair();
+    for id in 0..50 {
+        let mut client = master.connect(id);
+        let stream = accepted(&mut worker).await.expect("a stream");
+        assert_eq!(master.hears().await, Said::Taken(vec![id]));
+        // Half of them on the way that closes slowly.
+        if id % 2 == 0 {
+            drop(stream);
+        } else {
+            let lingering = tokio::spawn(stream.linger());
+            tokio::task::yield_now().await;
+            assert_eq!(master.try_hear(), None, "it lingers");
+            client.shutdown(std::net::Shutdown::Write).expect("shutdown");
+            lingering.await.expect("lingered");
+        }
+        assert_eq!(master.hears().await, Said::Ended(vec![id]));
+        client.set_nonblocking(true).expect("non-blocking");
+        assert_eq!(client.read(&mut [0]).expect("closed by now"), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_handed_over_before_the_drain_is_served_and_what_comes_later_refused() {
+    let (mut worker, master) = pair();
+    let mut clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
+    worker.draining().begin();
+    for id in 0..20 {
+        let mut stream = accepted(&mut worker).await.unwrap_or_else(|| panic!("client {id} was forgotten"));
+        worker.spawn(async move { stream.write_all(b"bye").await });
+        if id == 10 {
+            clients.push(master.connect(20));
+        }
+    }
+    let mut last = accepted(&mut worker).await.expect("one that came while it drained");
+    worker.spawn(async move { last.write_all(b"bye").await });
+    assert!(accepted(&mut worker).await.is_none());
+    assert_eq!(worker.endpoints().expect("endpoints"), []);
+
+    let (mut late, socket) = connection();
+    master.hand_over(21, &socket);
+    master.send(ToWorker::Ping { token: 3 }, &[]);
+    let mut told = Vec::new();
+    while told.last() != Some(&Said::Refused(Refusal::Draining, vec![21])) {
+        told.push(master.hears().await);
+    }
+    assert!(told.contains(&Said::Taken((0..16).collect())), "{told:?}");
+    assert!(!told.contains(&Said::Nothing), "{told:?}");
+    // The worker's copy is closed, ours is the only one: another worker may have it.
+    let mut ours = socket;
+    ours.write_all(b"from another").expect("written");
+    drop(ours);
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).expect("read");
+    assert_eq!(answer, "from another");
+    assert!(accepted(&mut worker).await.is_none(), "and it stays so");
+
+    for client in &mut clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("read");
+        assert_eq!(answer, "bye");
+    }
+    timeout(DEADLINE, worker.finish()).await.expect("finished");
+}
+
+#[tokio::test]
+async fn when_finish_returns_the_master_has_been_told_of_every_end() {
+    let (mut worker, master) = pair();
+    let _clients: Vec<_> = (0..100).map(|id| master.connect(id)).collect();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(accepted(&mut worker).await.expect("a stream"));
+        while let Some(said) = master.try_hear() {
+            assert!(matches!(said, Said::Taken(_)), "{said:?}");
+        }
+    }
+    let (end, gate) = tokio::sync::oneshot::channel::<()>();
+    worker.spawn(async move {
+        let _ = gate.await;
+        drop(open);
+    });
+    let finishing = tokio::spawn(worker.finish());
+    // Refused by a worker that waits for its tasks.
+    let _late = master.connect(100);
+    assert_eq!(master.hears().await, Said::Refused(Refusal::Draining, vec![100]));
+    drop(end);
+    timeout(DEADLINE, finishing).await.expect("in time").expect("finished");
+    let mut ended = Vec::new();
+    while let Some(Said::Ended(ids)) = master.try_hear() {
+        assert!(ids.len() <= 64);
+        ended.extend(ids);
+    }
+    assert_eq!(ended, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_without_accepting_gives_back_what_nobody_had_promised() {
+    let (worker, master) = pair();
+    let mut clients: Vec<_> = (0..3).map(|id| master.connect(id)).collect();
+    timeout(DEADLINE, worker.finish()).await.expect("finished");
+    assert_eq!(master.hears().await, Said::Refused(Refusal::Draining, vec![0, 1, 2]));
+    assert!(clients.iter_mut().all(is_closed));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_dropped_refuses_what_comes_and_tells_of_what_ends() {
+    let (mut worker, master) = pair();
+    let _clients: Vec<_> = (0..3).map(|id| master.connect(id)).collect();
+    let stream = accepted(&mut worker).await.expect("a stream");
+    assert_eq!(master.hears().await, Said::Taken(vec![0, 1, 2]));
+    drop(worker);
+    assert_eq!(master.hears_ends(2).await, [1, 2]);
+    let _late = master.connect(3);
+    assert_eq!(master.hears().await, Said::Refused(Refusal::Draining, vec![3]));
+    drop(stream);
+    assert_eq!(master.hears().await, Said::Ended(vec![0]));
+}
+
+#[tokio::test]
+async fn the_end_of_the_master_begins_the_drain_after_what_it_handed_over() {
+    let (mut worker, master) = pair();
+    let mut clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
+    drop(master);
+    for _ in 0..20 {
+        let mut stream = accepted(&mut worker).await.expect("a stream");
+        stream.write_all(b"still here").await.expect("written");
+    }
+    assert!(accepted(&mut worker).await.is_none());
+    assert!(worker.draining().has_begun());
+    timeout(DEADLINE, worker.finish()).await.expect("finished");
+    for client in &mut clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("read");
+        assert_eq!(answer, "still here");
+    }
+}
+
+#[tokio::test]
+async fn a_master_that_dies_with_words_of_ours_unread_is_a_master_that_has_ended() {
+    let (mut worker, master) = pair();
+    let _client = master.connect(1);
+    let stream = accepted(&mut worker).await.expect("a stream");
+    let _second = master.connect(2);
+    // It never reads that the first was taken: the kernel calls this a reset.
+    drop(master);
+    assert!(accepted(&mut worker).await.is_some(), "what it had sent still comes");
+    assert!(accepted(&mut worker).await.is_none());
+    drop(stream);
+    timeout(DEADLINE, worker.finish()).await.expect("finished");
+}
+
+#[tokio::test]
+async fn an_idle_worker_notices_the_end_of_its_master() {
+    let (mut worker, master) = pair();
+    let accepting = tokio::spawn(async move { worker.accept().await.map(|stream| stream.is_none()) });
+    tokio::task::yield_now().await;
+    drop(master);
+    assert!(timeout(DEADLINE, accepting).await.expect("in time").expect("task").expect("accepted"));
+}

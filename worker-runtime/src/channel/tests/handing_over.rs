@@ -1,0 +1,128 @@
+//! How connections come.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::yield_now;
+
+use super::script::{Said, connection, is_closed};
+use super::*;
+use crate::Endpoint;
+use crate::protocol::packet::{MAX_PACKET, Refusal, ToWorker};
+
+#[tokio::test]
+async fn the_master_knows_that_a_connection_is_taken_before_anybody_can_read_it() {
+    let (mut worker, master) = pair();
+    assert_eq!(worker.endpoints().expect("endpoints"), [Endpoint::Channel]);
+    assert_eq!(Endpoint::Channel.to_string(), "sockets handed over by the master");
+    let mut client = master.connect(7);
+    client.write_all(b"ping").expect("written");
+    yield_now().await;
+    assert_eq!(master.try_hear(), None, "nobody accepts yet");
+    let mut stream = accepted(&mut worker).await.expect("a stream");
+    assert_eq!(master.try_hear(), Some(Said::Taken(vec![7])));
+    assert_eq!(stream.peer_addr(), client.local_addr().ok(), "the client's own address");
+    let mut bytes = [0; 4];
+    stream.read_exact(&mut bytes).await.expect("read");
+    stream.write_all(&bytes).await.expect("written");
+    drop(stream);
+    let mut echoed = Vec::new();
+    client.read_to_end(&mut echoed).expect("read");
+    assert_eq!(echoed, b"ping");
+    assert_eq!(master.hears().await, Said::Ended(vec![7]));
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_in_one_packet_before_its_first_is_handed_out() {
+    let (mut worker, master) = pair();
+    let _clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
+    let mut streams = vec![accepted(&mut worker).await.expect("a stream")];
+    assert_eq!(master.try_hear(), Some(Said::Taken((0..16).collect())));
+    for _ in 1..16 {
+        streams.push(accepted(&mut worker).await.expect("a stream"));
+        assert_eq!(master.try_hear(), None);
+    }
+    streams.push(accepted(&mut worker).await.expect("a stream"));
+    assert_eq!(master.try_hear(), Some(Said::Taken((16..20).collect())));
+    for _ in 17..20 {
+        streams.push(accepted(&mut worker).await.expect("a stream"));
+    }
+    drop(streams);
+    assert_eq!(master.hears().await, Said::Ended((0..20).collect()), "and ends are told in one, too");
+}
+
+#[tokio::test]
+async fn a_unix_connection_is_handed_over_like_any_other() {
+    let (mut worker, master) = pair();
+    // Blocking, against the protocol: it shall not stop the worker.
+    let (mut client, socket) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    master.hand_over(1, &socket);
+    drop(socket);
+    let mut stream = accepted(&mut worker).await.expect("a stream");
+    assert_eq!(stream.peer_addr(), None);
+    stream.write_all(b"hello").await.expect("written");
+    drop(stream);
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).expect("read");
+    assert_eq!(heard, "hello");
+}
+
+#[tokio::test]
+async fn a_connection_without_its_one_socket_is_refused_and_everything_closed() {
+    let (mut worker, master) = pair();
+    let (mut first, one) = connection();
+    let (mut second, two) = connection();
+    let (pipe, _other_end) = std::io::pipe().expect("a pipe");
+    master.send(ToWorker::Connection { id: 1 }, &[]);
+    master.send(ToWorker::Connection { id: 2 }, &[one.as_fd(), two.as_fd()]);
+    // More than there is room for: the kernel says that it has cut some off.
+    master.send(ToWorker::Connection { id: 3 }, &[one.as_fd(); 8]);
+    master.send(ToWorker::Connection { id: 4 }, &[pipe.as_fd()]);
+    // A socket that nobody expects beside what is no connection.
+    master.send(ToWorker::Ping { token: 5 }, &[two.as_fd()]);
+    drop((one, two));
+    let _client = master.connect(6);
+    let _stream = accepted(&mut worker).await.expect("the good one");
+    assert_eq!(master.hears().await, Said::Pong(5));
+    assert_eq!(master.hears().await, Said::Taken(vec![6]));
+    assert_eq!(master.hears().await, Said::Refused(Refusal::NoDescriptor, vec![1]));
+    assert_eq!(master.hears().await, Said::Refused(Refusal::Other, vec![2, 3, 4]));
+    assert!(is_closed(&mut first) && is_closed(&mut second), "no copy is left");
+}
+
+#[tokio::test]
+async fn a_packet_that_is_none_is_ignored() {
+    let (mut worker, master) = pair();
+    let too_long = vec![b'1'; MAX_PACKET + 1];
+    let too_long = [&[2], &too_long[1..]].concat();
+    let (mut client, socket) = connection();
+    for packet in [&[0][..], &[9, 9, 9], &[1], &[1; 8], &[1; 10], &[2], &[2, 0xff], &[3, 1], &[255; 600], &too_long] {
+        master.send_raw(packet, &[socket.as_fd()]);
+    }
+    drop(socket);
+    let _other = master.connect(1);
+    assert!(accepted(&mut worker).await.is_some());
+    assert_eq!(master.hears().await, Said::Taken(vec![1]));
+    assert!(is_closed(&mut client), "what came beside them is closed");
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_by_the_accept_loop_and_by_nobody_else() {
+    let (mut worker, master) = pair();
+    #[cfg(feature = "messages")]
+    {
+        let messages = worker.messages();
+        tokio::spawn(async move { messages.recv::<u32>().await });
+    }
+    master.send(ToWorker::Ping { token: 1 }, &[]);
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(master.try_hear(), None, "nobody accepts");
+    }
+    let accepting = tokio::spawn(async move { worker.accept().await.map(|stream| stream.is_some()) });
+    assert_eq!(master.hears().await, Said::Pong(1));
+    master.send(ToWorker::Ping { token: u64::MAX }, &[]);
+    assert_eq!(master.hears().await, Said::Pong(u64::MAX));
+    assert!(!accepting.is_finished());
+}
