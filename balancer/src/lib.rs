@@ -18,6 +18,7 @@
 //! | [`config`] | every option once; file < environment < flags; all problems at once |
 //! | [`pool`] | what all parts share about one application |
 //! | [`net`] | public listeners, the relay that copies both ways, the open connections of a thread |
+//! | [`channel`] | a worker's control channel, by which accepted sockets are handed over |
 //! | [`dispatch`] | accept, pick, connect, relay, retry |
 //! | [`output`] | what workers write: to our own streams or a log file a pool, never in their way |
 //! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
@@ -41,6 +42,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
