@@ -1,0 +1,81 @@
+//! Why a worker's channel cannot go on. Pure.
+
+/// What a worker said, or did not take, after which nothing on its channel can be relied on. The worker has to be ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// No end of line where one must be.
+    #[error("the worker sent a line of more than {longest} bytes, the longest that is taken: send less at a time")]
+    LongLine {
+        /// The bound, in bytes.
+        longest: usize,
+    },
+    /// A line is not UTF-8.
+    #[error(
+        "the worker sent a line that is not UTF-8: `{excerpt}`; only Node itself may write to the descriptor that \
+         NODE_CHANNEL_FD named"
+    )]
+    NotText {
+        /// How the line begins.
+        excerpt: String,
+    },
+    /// A line is not JSON.
+    #[error(
+        "the worker sent a line that is not JSON ({cause}): `{excerpt}`; only Node itself may write to the descriptor \
+         that NODE_CHANNEL_FD named"
+    )]
+    NotJson {
+        /// How the line begins.
+        excerpt: String,
+        /// What the reader of JSON says.
+        cause: String,
+    },
+    /// One of Node's own messages is longer than any that Node writes.
+    #[error(
+        "the worker sent a cluster message of {length} bytes, of which Node writes at most a few hundred: `{excerpt}`"
+    )]
+    LongInternal {
+        /// Of the line, in bytes.
+        length: usize,
+        /// How it begins.
+        excerpt: String,
+    },
+    /// It asks on and does not read the answers.
+    #[error("the worker waits for {0} answers and asks for more: it does not read its channel, or listens in a loop")]
+    Greedy(usize),
+    /// It cannot receive the listener that it asked for, and would wait for it for ever.
+    #[error(
+        "the worker could not receive the listener for {key} in {tries} tries: is it out of descriptors (ulimit -n)?"
+    )]
+    NoListener {
+        /// Of the server that asked.
+        key: String,
+        /// How often it was sent.
+        tries: u8,
+    },
+}
+
+/// How a text from outside begins, for a line of a log: short, and nothing in it that acts on a terminal.
+pub(super) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut safe = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i == LONGEST {
+            safe.push('…');
+            break;
+        }
+        // Quotes are what JSON is full of; they do no harm.
+        if matches!(c, '"' | '\'' | '\\') { safe.push(c) } else { safe.extend(c.escape_debug()) }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_harmless() {
+        assert_eq!(excerpt("{\"a\":\"ü\u{1b}[2J\r\u{202e}\"}"), r#"{"a":"ü\u{1b}[2J\r\u{202e}"}"#);
+        assert_eq!(excerpt(&"x".repeat(1000)).chars().count(), 121);
+    }
+}

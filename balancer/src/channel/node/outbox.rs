@@ -1,0 +1,185 @@
+//! What is to be said to a worker, and when it may be. Pure.
+//!
+//! One line with a socket is on its way at a time; until the worker says that it came, nothing follows but our own word on
+//! what the worker sent.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::say;
+
+/// So many bytes of the app's messages wait for a worker at most.
+pub const MOST_WAITING: usize = 16 * 1024 * 1024;
+
+/// What a waiting message costs besides its bytes, about: so that no number of tiny ones goes beyond the bound.
+const OVERHEAD: usize = 64;
+
+/// The next thing to be written, whole, before anything else is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// A line.
+    pub bytes: Bytes,
+    /// What goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor must not block: a
+    /// worker does not set that, and would stand still.
+    pub attached: Option<Attached>,
+}
+
+/// A socket, in the caller's numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// A client's.
+    Guest(u64),
+    /// A listening one.
+    Listener(u64),
+}
+
+/// What a line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cargo {
+    /// Our answer or order.
+    Word,
+    /// The app's message.
+    Message,
+    /// A client comes with it.
+    Guest(u64),
+    /// A listening socket comes with it, for the server of this key.
+    Listener { listener: u64, key: String },
+    /// A socket seems to come with it.
+    Ping(u64),
+}
+
+impl Cargo {
+    /// Whether the worker says that it came.
+    fn is_acknowledged(&self) -> bool {
+        !matches!(self, Self::Word | Self::Message)
+    }
+
+    fn attached(&self) -> Option<Attached> {
+        match self {
+            Self::Guest(guest) => Some(Attached::Guest(*guest)),
+            Self::Listener { listener, .. } => Some(Attached::Listener(*listener)),
+            Self::Word | Self::Message | Self::Ping(_) => None,
+        }
+    }
+}
+
+/// A line with what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) line: Bytes,
+    pub(super) cargo: Cargo,
+    /// How often it was written.
+    pub(super) tries: u8,
+}
+
+/// What waits, and what is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Our word on descriptors that the worker sent; goes first.
+    urgent: VecDeque<&'static [u8]>,
+    queue: VecDeque<Item>,
+    flight: Option<Item>,
+    /// How many of `queue` the worker caused.
+    words: usize,
+    /// What the app's messages in `queue` cost.
+    waiting: usize,
+    /// Something was written that the worker may not have read: before what is on its way, and after it.
+    before: bool,
+    after: bool,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, line: Bytes, cargo: Cargo) {
+        self.count(&cargo, &line, 1);
+        self.queue.push_back(Item { line, cargo, tries: 0 });
+    }
+
+    /// Whether so long a message of the app still fits.
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.waiting.saturating_add(length).saturating_add(OVERHEAD) <= MOST_WAITING
+    }
+
+    /// Tells the worker whether the descriptor came that it sent.
+    pub(super) fn push_urgent(&mut self, came: bool) {
+        self.urgent.push_back(if came { say::CAME } else { say::CAME_NOT });
+    }
+
+    /// How many words to this worker wait for it to read.
+    pub(super) fn words(&self) -> usize {
+        self.words + self.urgent.len()
+    }
+
+    /// What may be written now.
+    pub(super) fn next(&mut self) -> Option<Out> {
+        if let Some(word) = self.urgent.pop_front() {
+            *if self.flight.is_some() { &mut self.after } else { &mut self.before } = true;
+            return Some(Out { bytes: Bytes::from_static(word), attached: None });
+        }
+        if self.flight.is_some() {
+            return None;
+        }
+        let mut item = self.queue.pop_front()?;
+        self.count(&item.cargo, &item.line, -1);
+        let out = Out { bytes: item.line.clone(), attached: item.cargo.attached() };
+        if item.cargo.is_acknowledged() {
+            item.tries = item.tries.saturating_add(1);
+            self.flight = Some(item);
+        } else {
+            self.before = true;
+        }
+        Some(out)
+    }
+
+    /// The worker has read all up to what was on its way, and says whether its socket came. The way is free.
+    pub(super) fn landed(&mut self) -> Option<Item> {
+        let item = self.flight.take()?;
+        self.before = std::mem::take(&mut self.after);
+        Some(item)
+    }
+
+    /// Writes it once more, before all that waits.
+    pub(super) fn again(&mut self, item: Item) {
+        self.count(&item.cargo, &item.line, 1);
+        self.queue.push_front(item);
+    }
+
+    /// Forgets a client that was not written or came back; false if there is none.
+    pub(super) fn withdraw(&mut self, guest: u64) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|item| item.cargo != Cargo::Guest(guest));
+        self.queue.len() < before
+    }
+
+    /// What is on its way.
+    pub(super) fn flight(&self) -> Option<&Cargo> {
+        self.flight.as_ref().map(|item| &item.cargo)
+    }
+
+    /// Whether what is on its way is all that the worker may not have read.
+    pub(super) fn is_clean(&self) -> bool {
+        self.flight.is_some() && !self.before && !self.after
+    }
+
+    /// What was on its way was taken back unread: the way is free, and there is nothing on it.
+    pub(super) fn take_back(&mut self) {
+        self.flight = None;
+    }
+
+    /// Whether a ping waits or is on its way.
+    pub(super) fn has_ping(&self) -> bool {
+        let mut all = self.queue.iter().chain(&self.flight);
+        all.any(|item| matches!(item.cargo, Cargo::Ping(_)))
+    }
+
+    fn count(&mut self, cargo: &Cargo, line: &Bytes, by: isize) {
+        match cargo {
+            Cargo::Word | Cargo::Listener { .. } => self.words = self.words.saturating_add_signed(by),
+            Cargo::Message => {
+                let cost = line.len().saturating_add(OVERHEAD).cast_signed();
+                self.waiting = self.waiting.saturating_add_signed(cost * by);
+            }
+            Cargo::Guest(_) | Cargo::Ping(_) => (),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+mod random;
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::*;
+use crate::channel::node::broken::Broken;
+use crate::channel::node::guests::MOST_GUESTS;
+use crate::channel::node::news::Why;
+use crate::channel::node::outbox::MOST_WAITING;
+use crate::channel::node::query::{AddressType, Query};
+
+const KEY: &str = "null:3000:4:undefined";
+const ACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
+const NACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
+
+/// A line of Node's cluster.
+fn cluster(mut message: Value) -> Vec<u8> {
+    message["cmd"] = json!("NODE_CLUSTER");
+    format!("{message}\n").into_bytes()
+}
+
+fn accepted(ack: u64, accepted: bool) -> Vec<u8> {
+    cluster(json!({"ack": ack, "accepted": accepted, "seq": 100 + ack}))
+}
+
+/// What a worker asks at `app.listen(3000)`.
+fn ask() -> Vec<u8> {
+    cluster(json!({"act": "queryServer", "index": 0, "data": null, "address": null, "port": 3000, "addressType": 4,
+        "flags": 0, "backlog": 0, "seq": 1}))
+}
+
+/// All that may be written now, read as the worker does.
+fn said(session: &mut Session) -> Vec<(Value, Option<Attached>)> {
+    let lines = std::iter::from_fn(|| session.next_out());
+    lines
+        .map(|out| {
+            let text = std::str::from_utf8(&out.bytes).unwrap();
+            assert!(text.find('\n') == Some(text.len() - 1), "one line: {text}");
+            (serde_json::from_str(text).unwrap(), out.attached)
+        })
+        .collect()
+}
+
+fn handed() -> Answer {
+    Answer::RoundRobin { key: KEY.into(), sockname: Some("[::]:3000".parse().unwrap()), data: Value::Null }
+}
+
+/// One that is handed connections by [`KEY`].
+fn listening() -> Session {
+    let mut session = Session::default();
+    session.received(&ask());
+    session.answer(1, handed()).unwrap();
+    assert_eq!(said(&mut session).len(), 1);
+    session
+}
+
+#[test]
+fn the_life_of_a_server_is_said_in_the_words_of_node() {
+    let mut session = Session::default();
+    assert_eq!(session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"online\",\"seq\":0}\n"), [News::Online]);
+    let news = session.received(
+        b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"index\":0,\"data\":null,\"address\":null,\"port\":3000,\
+          \"addressType\":4,\"flags\":0,\"backlog\":0,\"seq\":1}\n",
+    );
+    let query = Query {
+        seq: 1,
+        address: None,
+        port: Some(3000),
+        address_type: AddressType::Ipv4,
+        fd: None,
+        index: 0,
+        flags: 0,
+        backlog: None,
+        data: Value::Null,
+    };
+    assert_eq!(news, [News::Query(query.clone())]);
+    session
+        .answer(1, Answer::RoundRobin { key: query.key(), sockname: "[::]:3000".parse().ok(), data: Value::Null })
+        .unwrap();
+    assert_eq!(session.keys().collect::<Vec<_>>(), [KEY]);
+    let reply = json!({"cmd": "NODE_CLUSTER", "errno": null, "key": "null:3000:4:undefined", "ack": 1, "data": null,
+        "sockname": {"address": "::", "family": "IPv6", "port": 3000}, "seq": 0});
+    assert_eq!(said(&mut session), [(reply, None)]);
+    let listening = cluster(json!({"act": "listening", "index": 0, "data": null, "address": null, "port": 3000,
+        "addressType": 4, "flags": 0, "backlog": 0, "seq": 2}));
+    let news = session.received(&listening);
+    assert_eq!(news, [News::Listening { address: None, port: Some(3000), address_type: AddressType::Ipv4 }]);
+
+    session.give(77, KEY).unwrap();
+    let newconn = json!({"cmd": "NODE_HANDLE", "type": "net.Native",
+        "msg": {"cmd": "NODE_CLUSTER", "act": "newconn", "key": "null:3000:4:undefined", "seq": 1}});
+    assert_eq!(said(&mut session), [(newconn, Some(Attached::Guest(77)))]);
+    let both = [ACK, b"{\"cmd\":\"NODE_CLUSTER\",\"ack\":1,\"accepted\":true,\"seq\":3}\n"].concat();
+    assert_eq!(session.received(&both), [News::Taken(77)]);
+    assert_eq!(session.unacknowledged().count(), 0);
+
+    assert!(session.disconnect());
+    let order = json!({"cmd": "NODE_CLUSTER", "act": "disconnect", "seq": 2});
+    assert_eq!(said(&mut session), [(order, None)]);
+    let close = b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"close\",\"key\":\"null:3000:4:undefined\",\"seq\":4}\n";
+    assert_eq!(session.received(close), [News::Closed { key: KEY.into() }]);
+    assert_eq!(session.keys().count(), 0);
+}
+
+#[test]
+fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_guests() {
+    let mut session = Session::default();
+    session.received(&ask());
+    let ticket = json!({"ticketKeys": "00ff"});
+    session.answer(1, Answer::Shared { key: KEY.into(), listener: 5, data: ticket.clone() }).unwrap();
+    let inner = json!({"cmd": "NODE_CLUSTER", "errno": 0, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
+    let reply = json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": inner});
+    assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
+    assert_eq!(session.give(1, KEY), Err(Unsaid::NotOn(KEY.into())));
+    for _ in 0..3 {
+        assert_eq!(session.received(NACK), []);
+        assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
+    }
+    let news = session.received(NACK);
+    assert!(matches!(&*news, [News::Broken(Broken::NoListener { tries: 4, .. })]), "{news:?}");
+}
+
+#[test]
+fn a_refusal_is_a_negative_number_whatever_it_was_made_of() {
+    for (errno, said_errno) in [(98, -98), (13, -13), (0, -22), (i32::MIN, -22), (i32::MAX, -i32::MAX)] {
+        let mut session = Session::default();
+        session.received(&ask());
+        session.answer(1, Answer::Refused { errno, key: KEY.into() }).unwrap();
+        let reply = json!({"cmd": "NODE_CLUSTER", "errno": said_errno, "key": KEY, "ack": 1, "data": null, "seq": 0});
+        assert_eq!(said(&mut session), [(reply, None)]);
+        assert_eq!(session.keys().count(), 0);
+    }
+}
+
+#[test]
+fn a_unix_server_has_no_sockname_and_all_workers_the_same_tickets() {
+    let mut session = Session::default();
+    session.received(&ask());
+    let data = json!({"ticketKeys": "ab".repeat(48)});
+    session
+        .answer(1, Answer::RoundRobin { key: "/a:-1:-1:undefined".into(), sockname: None, data: data.clone() })
+        .unwrap();
+    let [(reply, None)] = &*said(&mut session) else { panic!("one line without a socket") };
+    assert_eq!(reply.get("sockname"), None);
+    assert_eq!(reply.get("data"), Some(&data));
+    assert_eq!(reply.get("errno"), Some(&Value::Null));
+}
+
+#[test]
+fn nothing_that_would_end_a_worker_can_be_said() {
+    let mut session = listening();
+    assert_eq!(session.answer(1, handed()), Err(Unsaid::NotAsked(1)));
+    session.received(&cluster(json!({"act": "queryServer", "port": 3000, "addressType": 4, "seq": 2})));
+    assert_eq!(session.answer(2, handed()), Err(Unsaid::AlreadyOn(KEY.into())));
+    assert_eq!(session.message(&json!({"cmd": "NODE_CLUSTER"})), Err(Unsaid::OfNode));
+    assert!(session.disconnect());
+    assert!(!session.disconnect());
+    assert_eq!(session.answer(2, Answer::Refused { errno: 98, key: KEY.into() }), Err(Unsaid::Leaving));
+    assert_eq!(session.give(1, KEY), Err(Unsaid::Leaving));
+    assert_eq!(said(&mut session).len(), 1, "the order to leave");
+}
+
+#[test]
+fn a_worker_that_leaves_by_itself_is_answered_and_not_told_to() {
+    let mut session = listening();
+    let news = session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":5}\n");
+    assert_eq!(news, [News::Leaving]);
+    assert_eq!(said(&mut session), [(json!({"cmd": "NODE_CLUSTER", "ack": 5, "seq": 1}), None)]);
+    assert!(!session.disconnect());
+    let late = session.received(&cluster(json!({"act": "queryServer", "port": 1, "addressType": 4, "seq": 6})));
+    assert!(matches!(&*late, [News::Ignored(_)]));
+}
+
+#[test]
+fn one_socket_at_a_time_and_everything_else_after_it_in_order() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    session.message(&json!("hello")).unwrap();
+    session.give(2, KEY).unwrap();
+    assert_eq!(said(&mut session).len(), 1);
+    assert_eq!((session.in_flight(), session.received(&accepted(1, true))), (Some(1), vec![News::Taken(1)]));
+    assert_eq!(said(&mut session), [], "it said taken, but not yet that the socket came");
+    assert_eq!(session.in_flight(), None, "it is not ours to take back");
+    assert_eq!(session.received(ACK), []);
+    let next = said(&mut session);
+    assert_eq!(next.first(), Some(&(json!("hello"), None)));
+    assert_eq!(next.get(1).and_then(|(_, attached)| *attached), Some(Attached::Guest(2)));
+    assert_eq!(next.len(), 2);
+}
+
+#[test]
+fn our_word_on_a_workers_socket_goes_before_all_that_waits() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    assert_eq!(said(&mut session).len(), 1);
+    session.message(&json!("later")).unwrap();
+    let theirs = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":{\"a\":1}}\n";
+    session.descriptor_came();
+    assert_eq!(session.received(theirs), [News::StrayDescriptor]);
+    assert!(matches!(&*session.received(theirs), [News::Ignored(_)]), "this one came without");
+    let ours = said(&mut session);
+    assert_eq!(ours, [(json!({"cmd": "NODE_HANDLE_ACK"}), None), (json!({"cmd": "NODE_HANDLE_NACK"}), None)]);
+}
+
+#[test]
+fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    session.give(2, KEY).unwrap();
+    let first = said(&mut session);
+    for _ in 0..3 {
+        assert_eq!(session.received(NACK), []);
+        assert_eq!(said(&mut session), first, "the same line by the same number");
+    }
+    assert_eq!(session.received(NACK), [News::Refused(1, Why::NoDescriptorAfterRetries)]);
+    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Guest(2)));
+    assert_eq!(session.received(&[NACK, &accepted(2, false)].concat()), [News::Ignored("an answer to nothing")]);
+    assert_eq!(said(&mut session).len(), 1, "a number that is not with the worker cannot be answered for");
+    assert_eq!(session.received(&[ACK, &accepted(2, false)].concat()), [News::Refused(2, Why::NotAccepted)]);
+}
+
+#[test]
+fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
+    let mut session = listening();
+    [1, 2, 3].into_iter().for_each(|guest| session.give(guest, KEY).unwrap());
+    assert_eq!(said(&mut session).len(), 1);
+    assert!(!session.withdraw(1));
+    assert!(session.withdraw(2));
+    assert!(!session.withdraw(2));
+    assert_eq!(session.unacknowledged().collect::<Vec<_>>(), [1, 3]);
+    session.received(NACK);
+    assert!(session.withdraw(1), "it is back");
+    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Guest(3)));
+}
+
+#[test]
+fn a_line_that_lies_alone_in_the_socket_can_be_taken_back() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    assert!(!session.is_clean(), "nothing is on its way");
+    assert_eq!(said(&mut session).len(), 1);
+    assert!(!session.taken_back(1), "our answer may be unread too");
+    session.received(&[ACK, &accepted(1, true)].concat());
+    session.give(2, KEY).unwrap();
+    session.give(3, KEY).unwrap();
+    said(&mut session);
+    assert!(session.is_clean());
+    assert!(!session.taken_back(3) && session.taken_back(2) && !session.taken_back(2));
+    assert_eq!(session.unacknowledged().collect::<Vec<_>>(), [3]);
+    said(&mut session);
+    assert_eq!((session.in_flight(), session.is_clean()), (Some(3), true));
+    session.descriptor_came();
+    session.received(b"{\"cmd\":\"NODE_HANDLE\"}\n");
+    said(&mut session);
+    assert!(!session.is_clean(), "our word came after it");
+    session.received(ACK);
+    session.give(4, KEY).unwrap();
+    said(&mut session);
+    assert!(!session.is_clean(), "that it read the socket does not say that it read the word after it");
+}
+
+#[test]
+fn a_ping_takes_the_way_of_a_socket_and_its_missing_socket_is_the_answer() {
+    let mut session = listening();
+    assert!(session.ping(9));
+    assert!(!session.ping(10));
+    session.give(1, KEY).unwrap();
+    let [(ping, None)] = &*said(&mut session) else { panic!("the ping alone, without a socket") };
+    assert_eq!(ping["cmd"], "NODE_HANDLE");
+    assert_eq!(session.in_flight(), None);
+    assert_eq!(session.received(NACK), [News::Pong(9)]);
+    assert_eq!(said(&mut session).len(), 1);
+    assert_eq!(session.received(ACK), []);
+    assert!(session.ping(10));
+}
+
+#[test]
+fn a_worker_is_given_so_many_and_no_more() {
+    let mut session = listening();
+    let most = MOST_GUESTS as u64;
+    (0..most).for_each(|guest| session.give(guest, KEY).unwrap());
+    assert_eq!(session.give(most, KEY), Err(Unsaid::Full));
+    assert_eq!(session.give(3, KEY), Err(Unsaid::GivenTwice(3)));
+    assert_eq!(session.give(99, "another"), Err(Unsaid::NotOn("another".into())));
+    said(&mut session);
+    session.received(&[ACK, &accepted(1, true)].concat());
+    session.give(most, KEY).unwrap();
+    assert!(session.unacknowledged().eq(1..=most), "all others, in order");
+}
+
+#[test]
+fn messages_of_the_app_are_bounded_by_what_they_cost_us() {
+    let mut session = listening();
+    let large = json!("x".repeat(1024 * 1024));
+    while session.message(&large).is_ok() {}
+    let error = session.message(&large).unwrap_err().to_string();
+    assert!(error.contains("1048579 bytes") && error.contains("16777216"), "{error}");
+    said(&mut session);
+    assert_eq!(session.message(&large), Ok(()), "it was read");
+    said(&mut session);
+    let tiny = (0..).take_while(|_| session.message(&json!(1)).is_ok()).count();
+    assert!(tiny * 64 < MOST_WAITING);
+}
+
+#[test]
+fn a_program_that_asks_on_without_reading_is_broken_off() {
+    for line in [
+        "{\"cmd\":\"NODE_HANDLE\"}\n",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":1}\n",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"addressType\":\"x\",\"seq\":1}\n",
+    ] {
+        let mut session = Session::default();
+        let news = session.received(line.repeat(2000).as_bytes());
+        assert!(matches!(news.last(), Some(News::Broken(Broken::Greedy(1024)))), "{line}");
+        assert!(news.len() < 1100);
+    }
+    let mut lines = String::new();
+    for seq in 0..2000 {
+        writeln!(
+            lines,
+            "{{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"addressType\":4,\"port\":1,\"seq\":{seq}}}"
+        )
+        .unwrap();
+    }
+    let news = Session::default().received(lines.as_bytes());
+    assert!(matches!(news.last(), Some(News::Broken(Broken::Greedy(1024)))));
+}
+
+#[test]
+fn a_query_of_an_unknown_form_is_answered_all_the_same() {
+    let mut session = Session::default();
+    let odd = cluster(json!({"act": "queryServer", "addressType": "udp5", "port": 1, "seq": 7}));
+    assert!(matches!(&*session.received(&odd), [News::Ignored(_)]));
+    let reply = json!({"cmd": "NODE_CLUSTER", "errno": -22, "key": "", "ack": 7, "data": null, "seq": 0});
+    assert_eq!(said(&mut session), [(reply, None)]);
+}
+
+#[test]
+fn what_means_nothing_is_ignored_and_what_is_no_json_ends_it_after_the_news_before() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    said(&mut session);
+    let ignored = [
+        "{\"cmd\":\"NODE_NEW\"}",
+        "{\"cmd\":\"NODE_CLUSTER\"}",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"dance\",\"seq\":1}",
+        "{\"cmd\":\"NODE_CLUSTER\",\"ack\":1000,\"accepted\":true}",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"close\",\"key\":\"another\"}",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"close\",\"key\":7}",
+        "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"listening\"}",
+        "\"\\ud800\"",
+    ];
+    for line in ignored {
+        assert!(matches!(&*session.received(format!("{line}\n").as_bytes()), [News::Ignored(_)]), "{line}");
+    }
+    let news = session.received(&[accepted(1, true), b"\"hi\"\nboom\x1b\n\"lost\"\n".to_vec()].concat());
+    let [News::Taken(1), News::Message(hi), News::Broken(broken @ Broken::NotJson { .. })] = &*news else {
+        panic!("{news:?}");
+    };
+    assert_eq!(hi, "hi");
+    assert!(broken.to_string().contains(r"`boom\u{1b}`"), "{broken}");
+    assert_eq!(session.received(ACK), []);
+    assert_eq!(session.give(2, KEY), Err(Unsaid::Broken));
+    assert!(!session.ping(1) && !session.disconnect() && session.next_out().is_none());
+}
+
+#[test]
+fn a_message_of_300_kilobytes_passes_both_ways() {
+    let mut session = listening();
+    let long = json!({"text": "ü\n".repeat(100_000)});
+    let news = session.received(format!("{long}\n").as_bytes());
+    assert_eq!(news, [News::Message(long.clone())]);
+    session.message(&long).unwrap();
+    assert_eq!(said(&mut session), [(long, None)]);
+    let fake = cluster(json!({"act": "close", "key": "x".repeat(100_000)}));
+    assert!(matches!(&*session.received(&fake), [News::Broken(Broken::LongInternal { .. })]));
+}
