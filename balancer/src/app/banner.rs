@@ -34,6 +34,9 @@ fn text(
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\n  roundelay {}   {from}\n", env!("CARGO_PKG_VERSION"));
     for pool in pools {
+        if pool.listening().is_empty() {
+            let _ = writeln!(text, "  public     {:<29}  {}", "where the application asks", pool.config().program);
+        }
         for address in pool.listening().iter() {
             let workers = match pool.slots().len() {
                 1 => "1 worker".to_owned(),

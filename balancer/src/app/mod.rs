@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, door::ControlDoor};
 use crate::channel::Channel;
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::dispatch::{DataThreads, Limits, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
@@ -221,6 +221,15 @@ impl Connections for PoolConnections {
 
     fn quieten(&self, slot: SlotId, incarnation: u64) {
         self.data.quieten(self.pool, slot, incarnation);
+    }
+
+    fn open_door(&self, listener: Listener, door: u32) -> std::io::Result<()> {
+        self.data.open_door(self.pool, listener, door)
+    }
+
+    fn close_door(&self, address: &Address) {
+        // It is closed when it is empty, and nobody waits for that.
+        drop(self.data.unlisten(self.pool, address));
     }
 
     fn host(&self, slot: SlotId, channel: Channel) {

@@ -13,9 +13,12 @@
 //!
 //! Two dialects: [`native`] packets for workers made with `worker-runtime`, and Node's.
 
+mod cluster;
 mod native;
+pub mod node;
 mod socket;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +54,17 @@ pub enum Order {
     Message(String, oneshot::Sender<Result<(), Unsent>>),
     /// Where it is Node's: leave the cluster, which closes its listeners and ends it when its connections have ended.
     Disconnect,
+    /// Where it is Node's: what a `listen` of its program is answered.
+    Answer {
+        /// Of the query.
+        seq: u64,
+        /// What is said.
+        answer: node::Answer,
+        /// The public listener whose connections belong to that server.
+        door: Option<u32>,
+        /// The socket that goes with a shared answer, non-blocking.
+        listener: Option<Arc<OwnedFd>>,
+    },
     /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
     Ended {
         /// Whether it was told to end: then what it still had counts as cut.
@@ -67,6 +81,9 @@ pub enum Unsent {
     /// As much as may wait for the worker waits already.
     #[error("the worker has not read the messages before it")]
     Full,
+    /// It is not what a message may be.
+    #[error("it cannot be a message: {0}")]
+    NoJson(String),
     /// The worker has closed the channel.
     #[error("the worker has closed its channel")]
     Closed,
@@ -77,6 +94,10 @@ pub enum Unsent {
 pub enum News {
     /// Its program sent this JSON value.
     Message(String),
+    /// What only Node says: that it runs, listens, closes a server, leaves.
+    Node(node::News),
+    /// It said what cannot be understood, and nothing after it can: it has to be ended.
+    Broken,
     /// It has closed the channel and lives: it can be handed nothing.
     Closed,
     /// It said what it may not: in words, said once a kind.
@@ -147,7 +168,10 @@ pub fn open(
 impl Channel {
     /// Hands over and listens until the worker is gone. Not cancel safe: what it holds is dropped.
     pub async fn run(self) {
-        native::run(self).await;
+        match self.handing {
+            Handing::Node => task::run(self, cluster::Cluster::default()).await,
+            _ => task::run(self, native::Native::default()).await,
+        }
     }
 }
 

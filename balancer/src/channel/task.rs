@@ -175,7 +175,9 @@ impl Core {
         let (answered, waiting) = std::mem::take(&mut self.pings).into_iter().partition(|(asked, _)| *asked <= token);
         self.pings = waiting;
         let answered: Vec<(u64, oneshot::Sender<()>)> = answered;
-        answered.into_iter().for_each(|(_, asker)| drop(asker.send(())));
+        for (_, asker) in answered {
+            let _ = asker.send(());
+        }
     }
 
     /// What a worker does wrong is told once.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{GLOBAL, POOL};
-use super::{Config, Pool, Program};
+use super::{Config, Handing, Pool, Program};
 use crate::mode::Acceptor;
 
 /// Keys of a pool that its listeners and data threads were started with.
@@ -73,9 +73,10 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
 }
 
 /// Whether a pool that runs by these rules cannot take another value of this key. Workers that accept by themselves have
-/// inherited their listeners.
+/// inherited their listeners, and a Node application was told what its own is.
 fn is_fixed(key: &str, runs: &Pool) -> bool {
-    FIXED.contains(&key) || (key == "listen" && runs.mode.acceptor() == Acceptor::Workers)
+    let is_handed = runs.mode.acceptor() == Acceptor::Workers || runs.handing() == Handing::Node;
+    FIXED.contains(&key) || (key == "listen" && is_handed)
 }
 
 fn change(

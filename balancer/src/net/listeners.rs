@@ -88,6 +88,16 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
+    /// A handle for somebody who waits for it in an event loop: the socket becomes non-blocking, for all who hold it.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.set_nonblocking(true)?;
+        Ok(self.socket.try_clone()?.into())
+    }
+
     /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if that
     /// was so; what waited in the queue is lost then.
     ///

@@ -18,6 +18,7 @@ mod life;
 mod member;
 mod notify;
 mod operate;
+mod porter;
 mod probe;
 mod publish;
 mod resources;
@@ -37,6 +38,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::channel::{self, Channel};
+use crate::config::Address;
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
 use crate::os::child::ChildEvent;
@@ -68,6 +70,16 @@ pub trait Connections: Send + Sync {
 
     /// Runs a worker's channel where connections are handed over.
     fn host(&self, slot: SlotId, channel: Channel);
+
+    /// Accepts on one more public listener; what comes by it is handed to who listens at this door.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be watched, or another handle of it cannot be made.
+    fn open_door(&self, listener: Listener, door: u32) -> std::io::Result<()>;
+
+    /// Accepts what waits at that listener and closes it.
+    fn close_door(&self, address: &Address);
 
     /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
     /// goes to another worker in rotation.

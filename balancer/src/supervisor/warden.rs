@@ -12,11 +12,13 @@ use super::gate::Keeper;
 use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
 use super::operate::{Note, Operation};
+use super::porter::Porter;
 use super::slot::{Effect, Event};
 use super::vigil::Vigil;
 use super::watch::Watch;
 use super::weights::Weights;
 use super::{Connections, Input, News, Order, Resources};
+use crate::channel;
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
@@ -59,7 +61,9 @@ pub(super) struct Warden {
     /// Who is in rotation and with which weight, as last published.
     pub(super) published: Vec<(SlotId, u64, u32)>,
     pub(super) weights: Weights,
-    watch: Watch,
+    pub(super) watch: Watch,
+    /// Where the workers are Node's.
+    pub(super) porter: Option<Porter>,
 }
 
 impl Warden {
@@ -77,6 +81,7 @@ impl Warden {
         let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
         let (hold_timeout, ready_timeout) = (pool.config().hold_timeout, pool.config().ready_timeout);
         Self {
+            porter: Porter::of(&pool.config(), &pool.listening()),
             keeper: Keeper::new(hold_timeout, now),
             boot: Boot::new(now + ready_timeout),
             vigil: Vigil::new(now),
@@ -229,11 +234,13 @@ impl Warden {
             News::Child(ChildEvent::Failed(error)) => member.start_failed(incarnation, &error),
             News::Child(ChildEvent::Exited(exit)) => {
                 member.exited(incarnation, Some(exit));
+                self.worker_left(index, incarnation);
                 // It may have died of a listener that was shut down, and so would its heir.
                 self.watch.look(&self.pool.config(), &self.pool.stats, now);
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(incarnation, said, now),
+            News::Channel(channel::News::Node(news)) => self.node_said(index, incarnation, news),
             News::Channel(news) => member.channel_news(incarnation, news),
             News::Probed(verdict) => member.probed(incarnation, verdict, now),
             News::ConnectFailed => {

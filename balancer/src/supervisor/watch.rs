@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config;
+use crate::config::{self, Address};
 use crate::net::listeners::Listener;
 use crate::stats::PoolStats;
 
@@ -31,6 +31,37 @@ impl Watch {
     pub(super) fn new(listeners: Vec<Listener>, now: Instant) -> std::io::Result<Self> {
         let handles = listeners.iter().map(|listener| listener.hand_over().map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Self { listeners, handles, next: now + INTERVAL })
+    }
+
+    /// Another handle of one of them: that of an address, or the first. Non-blocking: a Node worker takes it as it is, and
+    /// would stand still at a blocking one.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or no descriptor is left.
+    pub(super) fn share(&self, address: Option<&Address>) -> std::io::Result<OwnedFd> {
+        let is_meant = |listener: &&Listener| address.is_none_or(|address| listener.address() == address);
+        let listener = self.listeners.iter().find(is_meant).ok_or(std::io::ErrorKind::NotFound)?;
+        listener.share()
+    }
+
+    /// Looks after one more.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub(super) fn add(&mut self, listener: Listener) -> std::io::Result<()> {
+        self.handles.push(Arc::new(listener.share()?));
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Lets go of one: it is open until the last worker has closed it.
+    pub(super) fn remove(&mut self, address: &Address) {
+        if let Some(at) = self.listeners.iter().position(|listener| listener.address() == address) {
+            self.listeners.remove(at);
+            self.handles.remove(at);
+        }
     }
 
     /// Handles for a worker to inherit.

@@ -12,11 +12,13 @@ use super::super::probe::Verdict;
 use super::super::slot::Event;
 use super::Member;
 use crate::channel::{self, Channel, Handle, Order};
-use crate::config::Handing;
+use crate::config::{Handing, Ready};
 use crate::os::child::StartError;
 use crate::rotation::Upstream;
 use crate::stats::Check;
 
+/// What `process.send('ready')` sends, by which PM2's `wait_ready` made it customary.
+const READY_MESSAGE: &str = "\"ready\"";
 /// How many characters of what a worker says are logged.
 const EXCERPT: usize = 200;
 
@@ -49,6 +51,9 @@ impl Member {
         let process = self.processes.get(&incarnation)?;
         let pid = process.pid.unwrap_or(0);
         match news {
+            channel::News::Message(json) if process.rules.ready == Ready::Message && json == READY_MESSAGE => {
+                Some(Event::Ready(incarnation))
+            }
             channel::News::Message(json) => {
                 tracing::info!(%worker, pid, message = excerpt(&json), "worker message");
                 None
@@ -57,8 +62,27 @@ impl Member {
                 tracing::warn!(%worker, pid, "on its channel: {what}");
                 None
             }
+            channel::News::Node(_) => None,
+            channel::News::Broken => {
+                self.kill(incarnation);
+                None
+            }
             // It can be handed nothing any more; whether it ends is for it or its kill-timeout to say.
             channel::News::Closed => Some(Event::Parted(incarnation)),
+        }
+    }
+
+    /// Gives an order to the channel of a process, if it has one.
+    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) {
+        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
+            channel.order(order);
+        }
+    }
+
+    /// Node runs there; what the application does is to be seen.
+    pub(in crate::supervisor) fn node_runs(&mut self, incarnation: u64) {
+        if let Some(process) = self.processes.get_mut(&incarnation) {
+            process.is_online = true;
         }
     }
 

@@ -218,9 +218,7 @@ impl Member {
     /// Ends its membership in Node's cluster.
     pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
         self.note_end(incarnation, now);
-        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
-            channel.order(Order::Disconnect);
-        }
+        self.order(incarnation, Order::Disconnect);
     }
 
     /// Where the workers accept, being told to end is what its drain begins with.

@@ -36,6 +36,8 @@ pub(super) struct Process {
     pub(super) notify: AbortHandle,
     pub(super) start_error: Option<String>,
     pub(super) said: Option<String>,
+    /// Node runs in it and has said so on its channel.
+    pub(super) is_online: bool,
     pub(super) said_ready: bool,
     /// It has been in rotation.
     pub(super) was_ready: bool,

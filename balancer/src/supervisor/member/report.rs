@@ -10,12 +10,28 @@ use super::Member;
 use super::process::Process;
 use crate::pool::operation::Step;
 use crate::pool::{OtherStatus, SlotState, WorkerStatus};
+use crate::config::{Handing, Ready};
 use crate::rotation::Endpoint;
 
 /// Whether it has no endpoint of its own to be ready on.
 fn is_handed(process: &Process) -> bool {
     let endpoint = &process.upstream.endpoint;
     matches!(endpoint, Endpoint::Inherited | Endpoint::Channel) || process.private.listener.is_some()
+}
+
+/// What an application on Node's channel has not done, and why that may be.
+fn node_not_ready(ready: Ready, is_online: bool) -> &'static str {
+    match (ready, is_online) {
+        (_, false) => {
+            "did not say on Node's channel that it runs (it must be `node FILE`, not what starts that)"
+        }
+        (Ready::Message, true) => "did not send the message \"ready\"",
+        (Ready::Notify, true) => "did not say READY=1",
+        (_, true) => {
+            "runs, but did not ask for a listener: one that is `exclusive`, has `reusePort`, or is in a worker thread or \
+             in a process that it started (npm start, node --watch) is its own, and needs mode = \"proxy\"; it did not listen"
+        }
+    }
 }
 
 impl Member {
@@ -78,6 +94,10 @@ impl Member {
         let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         let listens_elsewhere = self.present().and_then(|process| process.last_look.clone());
         let not_ready = || match self.present() {
+            Some(process) if process.rules.handing() == Handing::Node => {
+                let (pid, is_online) = (process.pid.unwrap_or(0), process.is_online);
+                format!("pid {pid} {} within {ready_timeout}", node_not_ready(process.rules.ready, is_online))
+            }
             Some(process) if is_handed(process) => {
                 format!("pid {} did not say READY=1 within {ready_timeout}", process.pid.unwrap_or(0))
             }

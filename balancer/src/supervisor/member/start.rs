@@ -86,6 +86,7 @@ impl Member {
             notify: listening.abort_handle(),
             start_error: None,
             said: None,
+            is_online: false,
             said_ready: false,
             was_ready: false,
             drains_by_signal: false,

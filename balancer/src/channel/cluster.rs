@@ -1,0 +1,197 @@
+//! The channel of an unmodified Node worker: [`node`](super::node) says what is said, here it is read and written.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::node::{Answer, Attached, News as Said, Out, Session, Unsaid, Why};
+use super::socket::{self, Received};
+use super::task::{Core, Dialect};
+use super::{News, Order, Unsent};
+use crate::rotation::Guest;
+use crate::stats::ConnectError;
+
+/// A session, and what of it is half-written.
+#[derive(Default)]
+pub(super) struct Cluster {
+    session: Session,
+    /// The line that is being written, and what goes with its first byte.
+    writing: Option<Out>,
+    /// Which of its servers a public listener leads to.
+    doors: HashMap<u32, String>,
+    /// Listening sockets that it was or will be sent, by the numbers that the session has them by.
+    listeners: Vec<Arc<OwnedFd>>,
+    /// The last line written with a guest: read back, it must be all of it.
+    flight: Bytes,
+    /// Guests that could not be said: they go back at the next chance.
+    unsaid: Vec<(u64, ConnectError)>,
+}
+
+impl Cluster {
+    fn answer(&mut self, core: &mut Core, seq: u64, answer: Answer, door: Option<u32>, listener: Option<Arc<OwnedFd>>) {
+        let answer = match (answer, listener) {
+            (Answer::Shared { key, data, .. }, Some(listener)) => {
+                self.listeners.push(listener);
+                Answer::Shared { key, data, listener: self.listeners.len() as u64 - 1 }
+            }
+            (answer, _) => answer,
+        };
+        if let (Answer::RoundRobin { key, .. }, Some(door)) = (&answer, door) {
+            self.doors.insert(door, key.clone());
+        }
+        if let Err(error) = self.session.answer(seq, answer) {
+            core.complain(format!("its listen could not be answered: {error}"));
+        }
+    }
+
+    fn descriptor<'a>(&'a self, core: &'a Core, attached: Attached) -> Option<BorrowedFd<'a>> {
+        match attached {
+            Attached::Guest(id) => core.table.untaken(id).and_then(Guest::socket),
+            Attached::Listener(listener) => {
+                let listener = usize::try_from(listener).ok().and_then(|listener| self.listeners.get(listener));
+                listener.map(|listener| listener.as_fd())
+            }
+        }
+    }
+
+    fn news(&mut self, core: &mut Core, said: Said) {
+        match said {
+            Said::Taken(id) => {
+                core.reads();
+                core.table.taken(id, false);
+            }
+            Said::Refused(id, why) => {
+                core.reads();
+                let why = match why {
+                    Why::NotAccepted => ConnectError::Refused,
+                    Why::NoDescriptorAfterRetries => ConnectError::Busy,
+                };
+                core.table.returned(id, why);
+            }
+            Said::Pong(token) => core.ponged(token),
+            Said::Message(value) => (core.worker.news)(News::Message(value.to_string())),
+            Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
+            Said::Ignored(what) => core.complain(what.to_owned()),
+            Said::Broken(broken) => {
+                (core.worker.news)(News::Strange(broken.to_string()));
+                (core.worker.news)(News::Broken);
+            }
+            Said::Closed { ref key } => {
+                self.doors.retain(|_, of| of != key);
+                (core.worker.news)(News::Node(said));
+            }
+            Said::Online | Said::Query(_) | Said::Listening { .. } | Said::Leaving => {
+                (core.worker.news)(News::Node(said))
+            }
+        }
+    }
+}
+
+impl Dialect for Cluster {
+    const LONGEST: usize = 64 * 1024;
+
+    fn give(&mut self, core: &mut Core, id: u64) {
+        let door = core.table.untaken(id).map(Guest::door);
+        let given = match door.and_then(|door| self.doors.get(&door)) {
+            Some(key) => self.session.give(id, key),
+            // It has not asked for that one yet, or has closed it.
+            None => Err(Unsaid::Leaving),
+        };
+        match given {
+            Ok(()) => {}
+            Err(Unsaid::Full) => self.unsaid.push((id, ConnectError::Busy)),
+            Err(_) => self.unsaid.push((id, ConnectError::Refused)),
+        }
+    }
+
+    fn ping(&mut self, token: u64) {
+        // One is asked at a time; its answer is one to all who asked before.
+        self.session.ping(token);
+    }
+
+    fn message(&mut self, json: &str) -> Result<(), Unsent> {
+        let value = serde_json::from_str(json).map_err(|error| Unsent::NoJson(error.to_string()))?;
+        self.session.message(&value).map_err(|error| match error {
+            Unsaid::NoRoom(_) => Unsent::Full,
+            Unsaid::OfNode => Unsent::NoJson(error.to_string()),
+            _ => Unsent::Closed,
+        })
+    }
+
+    fn obey(&mut self, core: &mut Core, order: Order) {
+        match order {
+            Order::Disconnect => drop(self.session.disconnect()),
+            Order::Answer { seq, answer, door, listener } => self.answer(core, seq, answer, door, listener),
+            Order::Ping(_) | Order::Message(..) | Order::Ended { .. } => {}
+        }
+    }
+
+    fn heard(&mut self, core: &mut Core, bytes: &[u8], received: &Received) {
+        received.descriptors.iter().for_each(|_| self.session.descriptor_came());
+        for said in self.session.received(bytes) {
+            self.news(core, said);
+        }
+    }
+
+    fn flush(&mut self, core: &mut Core) {
+        for (id, why) in std::mem::take(&mut self.unsaid) {
+            core.table.returned(id, why);
+        }
+        loop {
+            let Some(mut out) = self.writing.take().or_else(|| self.session.next_out()) else { return };
+            let descriptor = out.attached.and_then(|attached| self.descriptor(core, attached));
+            match socket::send(core.socket.get_ref(), &out.bytes, descriptor) {
+                Ok(sent) => {
+                    if matches!(out.attached, Some(Attached::Guest(_))) {
+                        self.flight = if sent == out.bytes.len() { out.bytes.clone() } else { Bytes::new() };
+                    }
+                    let rest = out.bytes.slice(sent..);
+                    if !rest.is_empty() {
+                        // Its descriptor went with the first byte.
+                        self.writing = Some(Out { bytes: rest, attached: None });
+                        return;
+                    }
+                }
+                Err(error) if socket::is_full(&error) => {
+                    out.bytes = out.bytes.clone();
+                    self.writing = Some(out);
+                    return;
+                }
+                Err(_) => return core.close(self),
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    fn take_back(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64> {
+        let mut back = Vec::new();
+        if let Some(id) = self.session.in_flight().filter(|_| self.session.is_clean() && self.writing.is_none()) {
+            // Only this line can be there, whole, or nothing if the worker has read it.
+            match socket::receive(end, buffer) {
+                Ok(unread) if unread.length == self.flight.len() && unread.descriptors.len() == 1 => {
+                    if self.session.taken_back(id) {
+                        back.push(id);
+                    }
+                }
+                Ok(unread) if unread.length > 0 => core.complain("a line was read back in part".to_owned()),
+                _ => {}
+            }
+        }
+        // Those behind it were not written.
+        let waiting: Vec<u64> = self.session.unacknowledged().collect();
+        back.extend(waiting.into_iter().filter(|id| self.session.withdraw(*id)));
+        back
+    }
+
+    fn close(&mut self) -> Vec<u64> {
+        self.writing = None;
+        let waiting: Vec<u64> = self.session.unacknowledged().collect();
+        let unsaid = std::mem::take(&mut self.unsaid).into_iter().map(|(id, _)| id);
+        unsaid.chain(waiting.into_iter().filter(|id| self.session.withdraw(*id))).collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! Opens to a pool's Node workers the listeners that their application asks for.
+//!
+//! In Node's cluster an application listens as it would alone, and each worker asks the master for the listener. Which one
+//! is meant says [`Doors`]; here it is bound, kept while somebody wants it, and answered.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::slot::Event;
+use super::warden::Warden;
+use crate::channel::Order;
+use crate::channel::node::doors::{Decision, Doors, PUBLIC, Policy, Where, WorkerId};
+use crate::channel::node::{Answer, News, Query};
+use crate::config::{self, Address, Handing, Ready};
+use crate::mode::{Acceptor, Mode};
+use crate::net::listeners::Listener;
+use crate::pool::SlotState;
+
+/// The listeners of one pool's application.
+pub(super) struct Porter {
+    doors: Doors,
+    /// Where the rules have it listen.
+    configured: Vec<Address>,
+    /// What the application had opened, by door.
+    opened: BTreeMap<u32, Address>,
+    last: u32,
+}
+
+impl Porter {
+    /// For a pool whose workers are Node's; it listens at these addresses already.
+    pub(super) fn of(rules: &config::Pool, configured: &[Address]) -> Option<Self> {
+        // Who runs as another user shall not open by us what it could not open itself.
+        let is_ours = rules.identity.as_ref().is_none_or(|identity| identity.owner.is_none());
+        let policy =
+            Policy { public: !configured.is_empty(), may_bind_low_ports: is_ours, may_bind_paths: is_ours };
+        (rules.handing() == Handing::Node).then(|| Self {
+            doors: Doors::new(policy),
+            configured: configured.to_vec(),
+            opened: BTreeMap::new(),
+            last: PUBLIC,
+        })
+    }
+
+    /// All addresses, those of the rules first.
+    fn addresses(&self) -> Vec<Address> {
+        self.configured.iter().chain(self.opened.values()).cloned().collect()
+    }
+}
+
+impl Warden {
+    /// What Node said on a worker's channel.
+    pub(super) fn node_said(&mut self, index: usize, incarnation: u64, news: News) -> Option<Event> {
+        let worker = worker_id(index, incarnation);
+        match news {
+            News::Query(query) => self.answer(index, worker, &query),
+            News::Listening { .. } => {
+                let rules = &self.members[index].slot.life(incarnation)?.rules;
+                return (rules.ready == Ready::Listening).then_some(Event::Ready(incarnation));
+            }
+            News::Closed { key } => {
+                self.porter.as_mut()?.doors.closed(worker, &key);
+                self.close_unwanted();
+            }
+            // It closes its listeners and ends when its connections have ended.
+            News::Leaving => return Some(Event::Parted(incarnation)),
+            News::Online => self.members[index].node_runs(incarnation),
+            News::Taken(_)
+            | News::Refused(..)
+            | News::Message(_)
+            | News::Pong(_)
+            | News::StrayDescriptor
+            | News::Ignored(_)
+            | News::Broken(_) => {}
+        }
+        None
+    }
+
+    fn answer(&mut self, index: usize, worker: WorkerId, query: &Query) {
+        let Some(porter) = &mut self.porter else { return };
+        let decision = porter.doors.ask(worker, query);
+        let answered = match decision {
+            Decision::Mapped { key, sockname, data } => {
+                let sockname = sockname.map(|said| if said.port() == 0 { public_tcp(porter).unwrap_or(said) } else { said });
+                self.answer_door(PUBLIC, key, sockname, data)
+            }
+            Decision::Join { key, door, sockname, data } => self.answer_door(door, key, sockname, data),
+            Decision::Bind { key, address, backlog } => match self.open(&address, backlog) {
+                Ok((door, sockname)) => {
+                    let Some(porter) = &mut self.porter else { return };
+                    porter.doors.bound(&key, door, sockname);
+                    let data = porter.doors.data(&key);
+                    self.answer_door(door, key, sockname, data)
+                }
+                Err(error) => {
+                    let Some(porter) = &mut self.porter else { return };
+                    porter.doors.not_bound(&key);
+                    let name = self.members[index].name();
+                    let (address, _) = address_of(&address);
+                    tracing::error!(worker = %name, %address, %error, "cannot listen there, as the application asks");
+                    Ok((Answer::Refused { errno: error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL), key }, None, None))
+                }
+            },
+            // Nothing is bound beside the answer: it cannot be under way.
+            Decision::Wait { key } => Ok((Answer::Refused { errno: libc::EAGAIN, key }, None, None)),
+            Decision::Refuse { key, errno, why } => {
+                tracing::error!(worker = %self.members[index].name(), "{why}");
+                Ok((Answer::Refused { errno, key }, None, None))
+            }
+        };
+        let (answer, door, listener) = answered.unwrap_or_else(|error: io::Error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EBADF);
+            (Answer::Refused { errno, key: query.key() }, None, None)
+        });
+        self.members[index].order(worker.incarnation, Order::Answer { seq: query.seq, answer, door, listener });
+    }
+
+    /// The answer that leads a worker to a door: that it will be handed what comes by it, or the listener itself.
+    fn answer_door(
+        &self,
+        door: u32,
+        key: String,
+        sockname: Option<SocketAddr>,
+        data: serde_json::Value,
+    ) -> io::Result<(Answer, Option<u32>, Option<Arc<OwnedFd>>)> {
+        if self.pool.mode == Mode::Handoff {
+            return Ok((Answer::RoundRobin { key, sockname, data }, Some(door), None));
+        }
+        let address = self.porter.as_ref().and_then(|porter| porter.opened.get(&door));
+        let listener = Arc::new(self.watch.share(address)?);
+        // Its number is the channel's to give.
+        Ok((Answer::Shared { key, listener: 0, data }, None, Some(listener)))
+    }
+
+    /// Binds what the application asks for and opens it to clients.
+    fn open(&mut self, at: &Where, backlog: u32) -> io::Result<(u32, Option<SocketAddr>)> {
+        let rules = self.pool.config();
+        let listener = bind(at, backlog.min(rules.backlog.max(1)), rules.keepalive)?;
+        drop(rules);
+        let address = listener.address().clone();
+        let Some(porter) = &mut self.porter else { return Err(io::ErrorKind::NotFound.into()) };
+        porter.last += 1;
+        let door = porter.last;
+        match self.pool.mode.acceptor() {
+            Acceptor::Master => self.context.connections.open_door(listener, door)?,
+            Acceptor::Workers => self.watch.add(listener)?,
+        }
+        tracing::info!(pool = self.pool.name, %address, "listening, as the application asks");
+        let sockname = match &address {
+            Address::Tcp(bound) => Some(*bound),
+            Address::Unix(_) => None,
+        };
+        porter.opened.insert(door, address);
+        self.pool.set_listening(porter.addresses());
+        Ok((door, sockname))
+    }
+
+    /// A worker is gone.
+    pub(super) fn worker_left(&mut self, index: usize, incarnation: u64) {
+        if let Some(porter) = &mut self.porter {
+            porter.doors.left(worker_id(index, incarnation));
+            self.close_unwanted();
+        }
+    }
+
+    /// Closes listeners that no worker wants any more, unless one is on its way that may.
+    pub(super) fn close_unwanted(&mut self) {
+        let is_settled = self.members.iter().take(self.desired as usize).all(|member| {
+            member.slot.heir().is_none() && matches!(member.slot.state(), SlotState::Ready | SlotState::Suspect)
+        });
+        let Some(porter) = self.porter.as_mut().filter(|_| is_settled) else { return };
+        let unwanted: Vec<String> = porter.doors.unwanted().into_iter().map(|(key, _)| key.to_owned()).collect();
+        for key in unwanted {
+            let Some(address) = porter.doors.forget(&key).and_then(|door| porter.opened.remove(&door)) else { continue };
+            tracing::info!(pool = self.pool.name, %address, "listens no more: the application has closed it");
+            match self.pool.mode.acceptor() {
+                Acceptor::Master => self.context.connections.close_door(&address),
+                Acceptor::Workers => self.watch.remove(&address),
+            }
+            self.pool.set_listening(porter.addresses());
+        }
+    }
+}
+
+fn worker_id(index: usize, incarnation: u64) -> WorkerId {
+    WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), incarnation }
+}
+
+/// The first configured TCP address.
+fn public_tcp(porter: &Porter) -> Option<SocketAddr> {
+    porter.configured.iter().find_map(|address| match address {
+        Address::Tcp(bound) => Some(*bound),
+        Address::Unix(_) => None,
+    })
+}
+
+/// What is to be bound, and whether without IPv4.
+fn address_of(at: &Where) -> (Address, bool) {
+    match at {
+        Where::Tcp { address, v6_only, .. } => (Address::Tcp(*address), *v6_only),
+        Where::Unix(path) => (Address::Unix(path.clone()), false),
+    }
+}
+
+fn bind(at: &Where, backlog: u32, keepalive: std::time::Duration) -> io::Result<Listener> {
+    let (address, v6_only) = address_of(at);
+    // Without IPv6 the wildcard falls back to IPv4 by itself.
+    Listener::bind(&address, backlog, keepalive, v6_only).map_err(|error| error.source)
+}
