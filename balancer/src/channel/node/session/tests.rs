@@ -110,7 +110,7 @@ fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_guests() {
     session.received(&ask());
     let ticket = json!({"ticketKeys": "00ff"});
     session.answer(1, Answer::Shared { key: KEY.into(), listener: 5, data: ticket.clone() }).unwrap();
-    let inner = json!({"cmd": "NODE_CLUSTER", "errno": 0, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
+    let inner = json!({"cmd": "NODE_CLUSTER", "errno": null, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
     let reply = json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": inner});
     assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
     assert_eq!(session.give(1, KEY), Err(Unsaid::NotOn(KEY.into())));
