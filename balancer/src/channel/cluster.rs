@@ -25,6 +25,8 @@ pub(super) struct Cluster {
     listeners: Vec<Arc<OwnedFd>>,
     /// The last line written with a guest: read back, it must be all of it.
     flight: Bytes,
+    /// The last question's token.
+    asked: u64,
     /// Guests that could not be said: they go back at the next chance.
     unsaid: Vec<(u64, ConnectError)>,
 }
@@ -59,7 +61,8 @@ impl Cluster {
     fn news(&mut self, core: &mut Core, said: Said) {
         match said {
             Said::Taken(id) => {
-                core.reads();
+                // It lives, which is all that a question would tell; and that may wait behind many others.
+                core.ponged(self.asked);
                 core.table.taken(id, false);
             }
             Said::Refused(id, why) => {
@@ -70,8 +73,8 @@ impl Cluster {
                 };
                 core.table.returned(id, why);
             }
-            Said::Pong(token) => core.ponged(token),
-            Said::Message(value) => (core.worker.news)(News::Message(value.to_string())),
+            Said::Pong(_) => core.ponged(self.asked),
+            Said::Message(value) => core.message(&value.to_string()),
             Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
             Said::Ignored(what) => core.complain(what.to_owned()),
             Said::Broken(broken) => {
@@ -107,7 +110,8 @@ impl Dialect for Cluster {
     }
 
     fn ping(&mut self, token: u64) {
-        // One is asked at a time; its answer is one to all who asked before.
+        // One is on its way at a time; its answer is one to all who have asked by then.
+        self.asked = token;
         self.session.ping(token);
     }
 

@@ -16,6 +16,7 @@
 mod cluster;
 mod native;
 pub mod node;
+mod sayings;
 mod socket;
 mod table;
 mod task;
@@ -29,6 +30,8 @@ use std::time::Duration;
 
 use rustix::net::SocketType;
 use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use sayings::READY;
 
 use crate::config::Handing;
 use crate::os::far_end::inode_of;
@@ -92,8 +95,10 @@ pub enum Unsent {
 /// What a worker said, or what became of its channel.
 #[derive(Debug)]
 pub enum News {
-    /// Its program sent this JSON value.
+    /// Its program sent this JSON value; of a long one this is the beginning.
     Message(String),
+    /// It sent so many more within a second, which are not told.
+    MoreMessages(u64),
     /// What only Node says: that it runs, listens, closes a server, leaves.
     Node(node::News),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.

@@ -8,6 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::sayings::Sayings;
 use super::socket::{self, Received};
 use super::table::Table;
 use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, Unsent, WORKER_FD, Worker};
@@ -15,6 +16,8 @@ use crate::os::far_end::far_end;
 use crate::rotation::Guest;
 use crate::stats::{ConnectError, Outcome};
 
+/// In how many pieces the last words of a worker are read.
+const MOST_LAST_WORDS: usize = 4096;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
@@ -28,6 +31,7 @@ pub(super) struct Core {
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
     complained: HashSet<String>,
+    sayings: Sayings,
     is_closed: bool,
     /// What lies in the worker's queue cannot be taken back on this machine.
     is_final: bool,
@@ -81,6 +85,7 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
     };
     let mut core = Core::new(worker, socket);
     let mut buffer = vec![0; D::LONGEST + 1].into_boxed_slice();
+    let mut has_more = false;
     let outcome = loop {
         tokio::select! {
             biased;
@@ -97,11 +102,16 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 }
                 dialect.flush(&mut core);
             }
-            ready = core.socket.readable(), if !core.is_closed => {
+            ready = core.socket.readable(), if !core.is_closed && !has_more => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
-                core.listen(&mut dialect, &mut buffer);
+                has_more = core.listen(&mut dialect, &mut buffer, BATCH);
+                dialect.flush(&mut core);
+            }
+            // One that talks without end has this thread in turn with everybody else.
+            () = tokio::task::yield_now(), if has_more => {
+                has_more = core.listen(&mut dialect, &mut buffer, BATCH);
                 dialect.flush(&mut core);
             }
             ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
@@ -133,6 +143,7 @@ impl Core {
             last_token: 0,
             look: None,
             complained: HashSet::new(),
+            sayings: Sayings::new(Instant::now()),
             is_closed: false,
             is_final: false,
         }
@@ -180,6 +191,13 @@ impl Core {
         }
     }
 
+    /// What its program said.
+    pub(super) fn message(&mut self, json: &str) {
+        for news in self.sayings.hear(json, Instant::now()) {
+            (self.worker.news)(news);
+        }
+    }
+
     /// What a worker does wrong is told once.
     pub(super) fn complain(&mut self, what: String) {
         if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
@@ -187,19 +205,26 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has said.
-    fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
-        loop {
+    /// Reads what the worker has said, in so many pieces at most. True if there may be more.
+    fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8], most: usize) -> bool {
+        for _ in 0..most {
             match socket::receive(self.socket.get_ref(), buffer) {
-                Ok(Received { length: 0, .. }) => return self.close(dialect),
+                Ok(Received { length: 0, .. }) => {
+                    self.close(dialect);
+                    return false;
+                }
                 Ok(received) => {
                     let bytes = buffer.get(..received.length).unwrap_or_default();
                     dialect.heard(self, bytes, &received);
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return,
-                Err(_) => return self.close(dialect),
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return false,
+                Err(_) => {
+                    self.close(dialect);
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// The worker's end is closed. It may have read what was sent before: only its end tells.
@@ -260,7 +285,8 @@ impl Core {
         outcome: Outcome,
     ) {
         if !self.is_closed {
-            self.listen(dialect, buffer);
+            // No more than its socket can hold, whoever else has that and writes on.
+            self.listen(dialect, buffer, MOST_LAST_WORDS);
         }
         guests.close();
         while let Ok(guest) = guests.try_recv() {

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::connection::Connection;
-use super::handoff::Handoff;
+use super::handoff::{self, Handoff};
 use super::lane::{Lane, Tally, Ticket};
 use crate::config::Address;
 use crate::mode::Inherits;
@@ -30,6 +30,8 @@ use crate::stats::{AcceptError, Refusal};
 const BATCH: usize = 16;
 /// How long accepting rests when descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How soon workers that could be given no more are looked at again: each has plenty until then.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A client's socket as it comes from the queue, non-blocking.
 pub(super) struct Accepted {
@@ -48,6 +50,8 @@ enum Turn {
     More,
     /// No permit is left.
     Full,
+    /// No worker may be given one more before it has taken some.
+    Busy,
     /// No descriptor or memory is left.
     Exhausted,
 }
@@ -119,6 +123,7 @@ impl AcceptLoop {
                 self.listener.get_ref().unlink();
             }
             let is_full = last == Turn::Full && way == Some(Way::Serve);
+            let is_busy = last == Turn::Busy && way == Some(Way::Serve);
             let was_exhausted = last == Turn::Exhausted;
             last = tokio::select! {
                 biased;
@@ -127,7 +132,8 @@ impl AcceptLoop {
                 _ = gate.changed() => Turn::More,
                 () = self.door.retired.cancelled(), if !is_retired => Turn::More,
                 () = self.lane.room(), if is_full => Turn::More,
-                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
+                () = sleep(BUSY_PAUSE), if is_busy => Turn::More,
+                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full && !is_busy => turn,
             };
             match last {
                 Turn::Empty if is_retired => return,
@@ -138,7 +144,7 @@ impl AcceptLoop {
                     }
                     sleep(PAUSE).await;
                 }
-                Turn::Empty | Turn::Full => {}
+                Turn::Empty | Turn::Full | Turn::Busy => {}
             }
         }
     }
@@ -160,6 +166,9 @@ impl AcceptLoop {
 
     fn batch(&self, way: Way) -> Turn {
         for _ in 0..BATCH {
+            if way == Way::Serve && self.is_handed_over && !handoff::has_room(&self.lane.pool) {
+                return Turn::Busy;
+            }
             let ticket = match way {
                 Way::Serve => Ticket::take(&self.lane),
                 Way::TurnAway(_) => None,
@@ -233,6 +242,7 @@ impl AcceptLoop {
                         Turn::Empty => {}
                         Turn::More => tokio::task::yield_now().await,
                         Turn::Full => self.lane.room().await,
+                        Turn::Busy => sleep(BUSY_PAUSE).await,
                         Turn::Exhausted => sleep(PAUSE).await,
                     }
                 } => {}

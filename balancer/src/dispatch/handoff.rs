@@ -20,7 +20,8 @@ use super::accept::Accepted;
 use super::lane::{Report, Ticket};
 use crate::config::Handing;
 use crate::net::stream::{Family, reset_at_close};
-use crate::rotation::{Guest, Lease, SlotId};
+use crate::pool::Pool;
+use crate::rotation::{Guest, Lease, SlotId, Upstream};
 use crate::stats::{ConnectError, Outcome, SlotStats};
 use crate::strategy::PickContext;
 
@@ -157,6 +158,13 @@ impl Handoff {
         }
     }
 
+    /// Whether there is a worker that has not refused it, and only has as many as it may be given at once.
+    fn is_queued(&self) -> bool {
+        let tried = self.search.as_ref().map(|search| search.tried.as_slice()).unwrap_or_default();
+        let is_full = |u: &Arc<Upstream>| u.connecting() >= MOST_UNTAKEN && !tried.contains(&u.slot);
+        self.ticket.lane().pool.rotation.snapshot().upstreams.iter().any(is_full)
+    }
+
     async fn search(mut self: Box<Self>) {
         let pool = Arc::clone(&self.ticket.lane().pool);
         let mut changes = pool.rotation.changes();
@@ -165,16 +173,18 @@ impl Handoff {
             if let Some(lease) = self.choose() {
                 return self.move_on(lease);
             }
+            let is_queued = self.is_queued();
             let search = self.search.get_or_insert_with(Search::new);
-            if pool.rotation.is_held() {
-                // It waits with those in the backlog, who are told when holding ends.
+            if pool.rotation.is_held() || is_queued {
+                // It waits with those in the backlog, who are told when holding ends; or for a worker's turn, as it would in
+                // the accept queue of one that is slow.
                 search.since = Instant::now();
             }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() || self.ticket.lane().is_cut() {
                 return self.give_up();
             }
-            let pause = if search.tried.is_empty() { left } else { left.min(AGAIN) };
+            let pause = if search.tried.is_empty() && !is_queued { left } else { left.min(AGAIN) };
             tokio::select! {
                 _ = changes.changed() => {}
                 () = sleep(pause) => {}
@@ -197,6 +207,18 @@ impl Handoff {
             true => Outcome::Unreachable,
             false => Outcome::NoUpstream,
         };
+    }
+}
+
+/// Whether some worker may be given one more; those that do not read count only where all are such. Who finds no room waits
+/// in the kernel's backlog, in the order in which they came.
+pub(super) fn has_room(pool: &Pool) -> bool {
+    let snapshot = pool.rotation.snapshot();
+    let has_room = |u: &&Arc<Upstream>| u.connecting() < MOST_UNTAKEN;
+    let mut reading = snapshot.upstreams.iter().filter(|u| !u.is_stalled()).peekable();
+    match reading.peek() {
+        Some(_) => reading.any(|u| has_room(&u)),
+        None => snapshot.upstreams.is_empty() || snapshot.upstreams.iter().any(|u| has_room(&u)),
     }
 }
 

@@ -199,9 +199,12 @@ impl Slot {
             }
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Parted(n) => {
-                self.leaver(n).into_iter().for_each(|life| life.parted(now));
-                self.on_sign(n, Sign::Leaving, now)
+                let present = self.current.as_mut().into_iter().chain(&mut self.leaving);
+                present.filter(|life| life.incarnation == n).for_each(|life| life.parted(now));
+                self.on_sign(n, Sign::Leaving(true), now)
             }
+            Event::Closed(n, is_closed) => self.on_closed(n, is_closed, now),
+            Event::Leaves(n) => self.on_leaves(n, now),
             Event::Tick => self.on_tick(now),
         }
     }
@@ -324,6 +327,28 @@ impl Slot {
         self.start_if_clear(now).into_iter().collect()
     }
 
+    /// The present process has begun to end of its own accord: another is started beside it.
+    fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        let is_meant = |life: &mut Life| life.incarnation == incarnation && life.ready_for(now).is_some();
+        let Some(mut life) = self.current.take_if(is_meant) else { return Vec::new() };
+        let ready_for = life.ready_for(now);
+        life.finish_by_itself(now);
+        self.leaving.push(life);
+        self.exits += 1;
+        self.again(Cause::Left, ready_for, now)
+    }
+
+    /// Of the present process.
+    fn on_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
+        let Some(life) = self.present(incarnation) else { return Vec::new() };
+        if is_closed {
+            life.closed(now)
+        } else {
+            life.opened()
+        }
+        self.on_sign(incarnation, Sign::Leaving(is_closed), now)
+    }
+
     /// After an unasked end: at once, or after a wait.
     fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Restarted(cause)];
@@ -337,7 +362,8 @@ impl Slot {
 
     fn on_tick(&mut self, now: Instant) -> Vec<Effect> {
         let is_due = |life: &Life| life.next_deadline().is_some_and(|deadline| deadline <= now);
-        let mut effects = Vec::new();
+        let given_up = self.current.as_ref().filter(|life| life.is_given_up(now)).map(|life| life.incarnation);
+        let mut effects = given_up.map(|n| self.on_leaves(n, now)).unwrap_or_default();
         if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
             effects.extend(life.overdue(now));
         }

@@ -17,8 +17,6 @@ use crate::os::child::StartError;
 use crate::rotation::Upstream;
 use crate::stats::Check;
 
-/// What `process.send('ready')` sends, by which PM2's `wait_ready` made it customary.
-const READY_MESSAGE: &str = "\"ready\"";
 /// How many characters of what a worker says are logged.
 const EXCERPT: usize = 200;
 
@@ -51,11 +49,15 @@ impl Member {
         let process = self.processes.get(&incarnation)?;
         let pid = process.pid.unwrap_or(0);
         match news {
-            channel::News::Message(json) if process.rules.ready == Ready::Message && json == READY_MESSAGE => {
+            channel::News::Message(json) if process.rules.ready == Ready::Message && json == channel::READY => {
                 Some(Event::Ready(incarnation))
             }
             channel::News::Message(json) => {
                 tracing::info!(%worker, pid, message = excerpt(&json), "worker message");
+                None
+            }
+            channel::News::MoreMessages(count) => {
+                tracing::info!(%worker, pid, count, "more messages of this worker, not shown: too many in a second");
                 None
             }
             channel::News::Strange(what) => {
@@ -84,6 +86,16 @@ impl Member {
         if let Some(process) = self.processes.get_mut(&incarnation) {
             process.is_online = true;
         }
+    }
+
+    /// The application ends its membership itself (`cluster.worker.disconnect()`, `kill()`).
+    pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
+        let is_present = self.slot.current().is_some_and(|life| life.incarnation == incarnation);
+        if is_present {
+            let (worker, pid) = (self.name(), self.pid(incarnation));
+            tracing::info!(%worker, pid, "leaves of its own accord: another takes its place");
+        }
+        is_present.then_some(Event::Leaves(incarnation))
     }
 
     /// Asks on the channel whether anybody is there.

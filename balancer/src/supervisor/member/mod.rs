@@ -149,7 +149,7 @@ impl Member {
                 process.said = Some("stopping".to_owned());
                 // It closes its listener now: a duplicate would keep a door open behind which nobody is.
                 process.spare = None;
-                return Some(Event::Sign(incarnation, Sign::Leaving));
+                return Some(Event::Sign(incarnation, Sign::Leaving(true)));
             }
         }
         None

@@ -144,8 +144,72 @@ fn a_node_worker_that_has_parted_is_told_soon() {
 
 #[test]
 fn a_worker_that_parts_by_itself_leaves_the_rotation() {
-    let (mut slot, now) = ready();
+    let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);
+    let begun = now;
+    let replaced = [Effect::Restarted(Cause::Left), Effect::Launch(2)];
+    assert_eq!(pass(&mut slot, &mut now), replaced, "it lives on, and is of no use");
+    assert_eq!(now - begun, Duration::from_secs(1));
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, Duration::from_secs(2), "nothing is to be waited for");
+
+    let (mut slot, now) = ready();
+    slot.on(Event::Parted(1), now);
+    assert_eq!(
+        slot.on(Event::Exited(1), now),
+        [Effect::Restarted(Cause::Crash), Effect::Launch(2)],
+        "it was its death"
+    );
+}
+
+#[test]
+fn one_that_leaves_of_its_own_accord_finishes_while_another_starts() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Leaves(1), now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
+    assert_eq!(slot.leaving().len(), 1);
+    slot.on(Event::Ready(2), now);
+    assert_eq!(slot.on(Event::Leaves(1), now), [], "said twice");
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it did not come to its end");
+    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(slot.on(Event::Exited(1), now), []);
+}
+
+#[test]
+fn one_that_leaves_again_and_again_waits_as_one_that_dies() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Leaves(1), now);
+    slot.on(Event::Ready(2), now);
+    assert_eq!(slot.on(Event::Leaves(2), now), [Effect::Restarted(Cause::Left)]);
+    assert_eq!(slot.state(), SlotState::Backoff);
+    assert_eq!(slot.on(Event::Exited(2), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Launch(3)]);
+}
+
+#[test]
+fn one_whose_application_closes_its_servers_is_replaced_unless_it_opens_them_again() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Closed(1, true), now), [Effect::Suspect(1)]);
+    assert_eq!(slot.on(Event::Closed(1, false), now), [Effect::Admit(1)]);
+    assert_eq!(slot.next_deadline(), None);
+    slot.on(Event::Closed(1, true), now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
+    assert_eq!(now - begun, Duration::from_secs(1));
+    slot.on(Event::Ready(2), now);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it had its time to finish what it has");
+    assert_eq!(now - begun, Duration::from_secs(1) + rules().drain_timeout);
+}
+
+#[test]
+fn one_that_is_ordered_to_go_and_says_that_it_leaves_keeps_its_time() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    let begun = now;
+    assert_eq!(slot.on(Event::Leaves(1), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, rules().drain_timeout);
 }
 
 #[test]
