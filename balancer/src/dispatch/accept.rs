@@ -166,7 +166,7 @@ impl AcceptLoop {
 
     fn batch(&self, way: Way) -> Turn {
         for _ in 0..BATCH {
-            if way == Way::Serve && self.is_handed_over && !handoff::has_room(&self.lane.pool) {
+            if way == Way::Serve && self.is_handed_over && !handoff::has_room(&self.lane) {
                 return Turn::Busy;
             }
             let ticket = match way {

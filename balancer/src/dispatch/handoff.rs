@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,10 +17,9 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::accept::Accepted;
-use super::lane::{Report, Ticket};
+use super::lane::{Lane, Report, Ticket};
 use crate::config::Handing;
 use crate::net::stream::{Family, reset_at_close};
-use crate::pool::Pool;
 use crate::rotation::{Guest, Lease, SlotId, Upstream};
 use crate::stats::{ConnectError, Outcome, SlotStats};
 use crate::strategy::PickContext;
@@ -30,6 +29,8 @@ use crate::strategy::PickContext;
 const MOST_UNTAKEN: usize = 64;
 /// When every worker has refused it: how soon they are asked again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// When each has as many as it may be given: how soon it is looked whether one has taken some.
+const SOON: Duration = Duration::from_millis(10);
 
 /// A client's connection that is handed over.
 pub(super) struct Handoff {
@@ -55,6 +56,24 @@ struct Search {
     tried: Vec<SlotId>,
     /// The slot whose worker refused last.
     refused_by: Option<Arc<SlotStats>>,
+    /// While all it waits for is its turn.
+    place: Option<Place>,
+}
+
+/// A place before those who were not accepted yet.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(queued: &Arc<AtomicUsize>) -> Self {
+        queued.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(queued))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Handoff {
@@ -112,6 +131,9 @@ impl Handoff {
     }
 
     fn give(mut self: Box<Self>, mut lease: Lease, now: Instant) {
+        if let Some(search) = &mut self.search {
+            search.place = None;
+        }
         let Some(hatch) = lease.upstream().hatch().cloned() else {
             return self.turned_down(lease, ConnectError::Refused);
         };
@@ -184,7 +206,13 @@ impl Handoff {
             if left.is_zero() || self.ticket.lane().is_cut() {
                 return self.give_up();
             }
-            let pause = if search.tried.is_empty() && !is_queued { left } else { left.min(AGAIN) };
+            let (queued, is_untried) = (&self.ticket.lane().queued, search.tried.is_empty());
+            search.place = (is_queued && is_untried).then(|| Place::take(queued));
+            let pause = match (is_queued, is_untried) {
+                (true, _) => left.min(SOON),
+                (false, true) => left,
+                (false, false) => left.min(AGAIN),
+            };
             tokio::select! {
                 _ = changes.changed() => {}
                 () = sleep(pause) => {}
@@ -212,8 +240,11 @@ impl Handoff {
 
 /// Whether some worker may be given one more; those that do not read count only where all are such. Who finds no room waits
 /// in the kernel's backlog, in the order in which they came.
-pub(super) fn has_room(pool: &Pool) -> bool {
-    let snapshot = pool.rotation.snapshot();
+pub(super) fn has_room(lane: &Lane) -> bool {
+    if lane.queued.load(Ordering::SeqCst) > 0 {
+        return false;
+    }
+    let snapshot = lane.pool.rotation.snapshot();
     let has_room = |u: &&Arc<Upstream>| u.connecting() < MOST_UNTAKEN;
     let mut reading = snapshot.upstreams.iter().filter(|u| !u.is_stalled()).peekable();
     match reading.peek() {
@@ -224,7 +255,7 @@ pub(super) fn has_room(pool: &Pool) -> bool {
 
 impl Search {
     fn new() -> Box<Self> {
-        Box::new(Self { since: Instant::now(), tried: Vec::new(), refused_by: None })
+        Box::new(Self { since: Instant::now(), tried: Vec::new(), refused_by: None, place: None })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ impl DataThreads {
         let mut pools = self.pools();
         let index = pools.len();
         let permits = Arc::new(Permits::new(limit(&pool)));
+        let queued = Arc::new(AtomicUsize::new(0));
         let lane = |thread| {
             Arc::new(Lane {
                 pool: Arc::clone(&pool),
@@ -51,6 +53,7 @@ impl DataThreads {
                 thread,
                 permits: [Arc::clone(&permits), Arc::clone(&self.permits)],
                 tally: Arc::clone(&self.tally),
+                queued: Arc::clone(&queued),
                 reports: self.reports.clone(),
                 stop: self.stop.clone(),
                 ephemeral: self.ephemeral.clone(),

@@ -104,7 +104,7 @@ fn clients_beyond_what_a_busy_worker_may_be_given_wait_for_it_as_in_an_accept_qu
     let master = app(node, &[&flags[..], &patient].concat(), PID).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
     let clients: Vec<_> = (0..150).map(|_| send_get(master.address(), "/").unwrap()).collect();
-    wait_until("them to be accepted", || master.metric("roundelay_connections_accepted_total", &[]) >= 150.0);
+    wait_until("as many as it may be given", || master.metric("roundelay_connections_accepted_total", &[]) >= 64.0);
     master.wait_state(0, "suspect");
     kill(i64::from(frozen), "CONT");
     for client in clients {
