@@ -59,6 +59,20 @@ fn the_readmes_commands_do_what_it_shows() {
 }
 
 #[test]
+fn what_the_page_on_node_shows_is_so() {
+    let mut session = Session::default();
+    for block in blocks(&read(&root().join("docs/node.md"))) {
+        match block {
+            Block::File { name, text } => session.write(name, text),
+            Block::Console(steps) => steps.iter().for_each(|step| session.run(step)),
+            Block::Other => {}
+        }
+    }
+    session.finish();
+    assert!(session.masters > 1 && session.commands > 4, "hardly anything in docs/node.md can be run: {session:?}");
+}
+
+#[test]
 fn the_readmes_configuration_files_are_right() {
     let mut checked = 0;
     for block in blocks(&readme()) {

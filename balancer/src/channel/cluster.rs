@@ -27,6 +27,8 @@ pub(super) struct Cluster {
     last_listener: u64,
     /// The last line written with a guest: read back, it must be all of it.
     flight: Bytes,
+    /// It is to be told to leave as soon as its loop has turned once more.
+    shall_leave: bool,
     /// The last question's token.
     asked: u64,
     /// Guests that could not be said: they go back at the next chance.
@@ -73,7 +75,12 @@ impl Cluster {
                 };
                 core.table.returned(id, why);
             }
-            Said::Pong(_) => core.ponged(self.asked),
+            Said::Pong(_) => {
+                core.ponged(self.asked);
+                if self.shall_leave {
+                    self.session.disconnect();
+                }
+            }
             Said::Message(value) => core.message(&value.to_string()),
             Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
             Said::Ignored(what) => core.complain(what.to_owned()),
@@ -127,7 +134,12 @@ impl Dialect for Cluster {
 
     fn obey(&mut self, core: &mut Core, order: Order) {
         match order {
-            Order::Disconnect => drop(self.session.disconnect()),
+            // After an answer: what it was handed before has been read by then. Node 26 closes, when a server is closed, also
+            // those whose request it has not read yet.
+            Order::Disconnect => {
+                self.shall_leave = true;
+                self.session.ping(self.asked);
+            }
             Order::Answer { seq, answer, door, listener } => self.answer(core, seq, answer, door, listener),
             Order::Ping(_) | Order::Message(..) | Order::Ended { .. } => {}
         }

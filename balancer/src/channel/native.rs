@@ -70,16 +70,16 @@ impl Dialect for Native {
         let is_known = match ToMaster::decode(bytes) {
             Ok(ToMaster::Taken(ids)) => {
                 core.reads();
-                ids.iter().fold(true, |all, id| core.table.taken(id, true) && all)
+                each(ids.iter(), |id| core.table.taken(id, true))
             }
             Ok(ToMaster::Refused { reason, ids }) => {
                 let why = match reason {
                     Refusal::NoDescriptor => ConnectError::Busy,
                     Refusal::Draining | Refusal::Other => ConnectError::Refused,
                 };
-                ids.iter().fold(true, |all, id| core.table.returned(id, why) && all)
+                each(ids.iter(), |id| core.table.returned(id, why))
             }
-            Ok(ToMaster::Ended(ids)) => ids.iter().fold(true, |all, id| core.table.ended(id) && all),
+            Ok(ToMaster::Ended(ids)) => each(ids.iter(), |id| core.table.ended(id)),
             Ok(ToMaster::Pong { token }) => {
                 core.ponged(token);
                 true
@@ -149,6 +149,11 @@ impl Dialect for Native {
         self.outbox.clear();
         guests
     }
+}
+
+/// Whether it is so for all of them, each of which is dealt with.
+fn each(ids: impl Iterator<Item = u64>, mut deal: impl FnMut(u64) -> bool) -> bool {
+    ids.filter(|id| !deal(*id)).count() == 0
 }
 
 impl Native {

@@ -57,7 +57,10 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
             _ => (key.show)(pool),
         };
         let values = (shown(old), shown(new));
-        changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, is_fixed(key.name, old)));
+        // What opens listeners for Node's applications is made at the start, or is not.
+        let is_other = matches!(key.name, "command" | "contract") && old.handing() != new.handing();
+        let is_fixed = is_other || is_fixed(key.name, old);
+        changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, is_fixed));
     }
     let variables: BTreeSet<&String> = old.env.keys().chain(new.env.keys()).collect();
     for variable in variables.into_iter().filter(|variable| old.env.get(*variable) != new.env.get(*variable)) {
@@ -114,6 +117,19 @@ mod tests {
     #[test]
     fn the_same_configuration_changes_nothing() {
         assert_eq!(compare(&config(&[]), &config(&[])), []);
+    }
+
+    #[test]
+    fn what_makes_the_workers_nodes_is_fixed() {
+        let of =
+            |mode: &str, command: &str| config(&[&format!("pool.a.mode={mode}"), &format!("pool.a.command={command}")]);
+        for (mode, is_fixed) in [("proxy", false), ("handoff", true), ("shared", true)] {
+            let changes = compare(&of(mode, "['./mine']"), &of(mode, "['node', 'app.js']"));
+            let command = changes.iter().find(|change| change.key == "pool.a.command").unwrap();
+            assert_eq!(command.is_fixed, is_fixed, "{mode}");
+        }
+        let changes = compare(&of("handoff", "['node', 'a.js']"), &of("handoff", "['node', 'b.js']"));
+        assert!(changes.iter().all(|change| !change.is_fixed), "{changes:?}");
     }
 
     #[test]

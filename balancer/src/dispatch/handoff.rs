@@ -204,7 +204,7 @@ impl Handoff {
             }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() || self.ticket.lane().is_cut() {
-                return self.give_up();
+                return (*self).give_up();
             }
             let (queued, is_untried) = (&self.ticket.lane().queued, search.tried.is_empty());
             search.place = (is_queued && is_untried).then(|| Place::take(queued));
@@ -225,7 +225,7 @@ impl Handoff {
     }
 
     /// Ends without an answer: the client sees a reset.
-    fn give_up(mut self: Box<Self>) {
+    fn give_up(mut self) {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.family == Family::Tcp) {
             reset_at_close(socket.as_fd());
         }

@@ -17,6 +17,7 @@ use crate::channel::node::{Answer, News, Query};
 use crate::config::{self, Address, Handing, Ready};
 use crate::mode::{Acceptor, Mode};
 use crate::net::listeners::Listener;
+use crate::os::inspect;
 use crate::pool::SlotState;
 
 /// The listeners of one pool's application.
@@ -103,9 +104,7 @@ impl Warden {
                 Err(error) => {
                     let Some(porter) = &mut self.porter else { return };
                     porter.doors.not_bound(&key);
-                    let name = self.members[index].name();
-                    let (address, _) = address_of(&address);
-                    tracing::error!(worker = %name, %address, %error, "cannot listen there, as the application asks");
+                    tell_failed(self.members[index].name(), address_of(&address).0, &error);
                     Ok((
                         Answer::Refused { errno: error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL), key },
                         None,
@@ -218,6 +217,41 @@ fn address_of(at: &Where) -> (Address, bool) {
 
 fn bind(at: &Where, backlog: u32, keepalive: std::time::Duration) -> io::Result<Listener> {
     let (address, v6_only) = address_of(at);
-    // Without IPv6 the wildcard falls back to IPv4 by itself.
-    Listener::bind(&address, backlog, keepalive, v6_only).map_err(|error| error.source)
+    let bind = |address: &Address| Listener::bind(address, backlog, keepalive, v6_only).map_err(|error| error.source);
+    match (bind(&address), at) {
+        // A kernel with IPv6 that no interface has.
+        (Err(error), Where::Tcp { fallback: Some(fallback), .. })
+            if error.kind() == io::ErrorKind::AddrNotAvailable =>
+        {
+            bind(&Address::Tcp(*fallback))
+        }
+        (bound, _) => bound,
+    }
+}
+
+/// Says that an address could not be had, and who has it: on a thread that may wait for `/proc`.
+fn tell_failed(worker: String, address: Address, error: &io::Error) {
+    let (is_taken, error) = (error.kind() == io::ErrorKind::AddrInUse, error.to_string());
+    tokio::task::spawn_blocking(move || {
+        let holder = match &address {
+            Address::Tcp(taken) if is_taken => inspect::port_holder(*taken),
+            _ => None,
+        };
+        let held = holder.map(|holder| format!("; held by {} (pid {})", holder.name, holder.pid)).unwrap_or_default();
+        tracing::error!(%worker, %address, "cannot listen there, as the application asks: {error}{held}");
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_interface_has_ipv6_everywhere_is_everywhere_in_ipv4() {
+        let at = |fallback| Where::Tcp { address: "[2001:db8::1]:0".parse().unwrap(), v6_only: false, fallback };
+        let error = bind(&at(None), 8, std::time::Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        let bound = bind(&at(Some(([127, 0, 0, 1], 0).into())), 8, std::time::Duration::ZERO).unwrap();
+        assert!(matches!(bound.address(), Address::Tcp(address) if address.is_ipv4()), "{}", bound.address());
+    }
 }

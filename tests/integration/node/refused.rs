@@ -42,12 +42,24 @@ fn a_listener_of_the_workers_own_is_named_with_its_address() {
                 address.port(),
                 address.ip()
             );
-            let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=3s"];
-            let ended = app(node, &flags, &text).run_to_end();
-            let words = [&address.to_string(), "by itself", "exclusive", "reusePort", "worker thread"];
-            says(&ended, 1, &words.map(|word: &str| word));
+            let master = app(node, &["--mode", "handoff", "-i", "1"], &text).start();
+            master.wait_log(&format!("your application listens on {address} by itself"));
         }
     }
+}
+
+#[test]
+fn where_no_worker_asks_for_its_listener_the_master_ends_and_says_why() {
+    let Some(node) = a_node() else { return };
+    let address = free_address();
+    let text = format!(
+        "require('http').createServer(() => {{}}).listen({{ port: {}, host: '{}', exclusive: true }});",
+        address.port(),
+        address.ip()
+    );
+    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=5s"];
+    let ended = app(node, &flags, &text).run_to_end();
+    says(&ended, 1, &["no worker became ready", &address.to_string(), "by itself", "exclusive", "reusePort", "$PORT"]);
 }
 
 #[test]
@@ -67,7 +79,7 @@ fn a_node_behind_another_node_is_told_to_be_started_itself() {
     let text = "require('child_process').spawn(process.execPath, ['real.js'], { stdio: 'inherit' });";
     let address = free_address();
     let real = format!("require('http').createServer(() => {{}}).listen({}, '{}');", address.port(), address.ip());
-    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=3s"];
-    let ended = app(node, &flags, text).file("real.js", &real).run_to_end();
-    says(&ended, 1, &[&address.to_string(), "by itself", "a process that it starts"]);
+    let master = app(node, &["--mode", "handoff", "-i", "1"], text).file("real.js", &real).start();
+    master.wait_log(&format!("your application listens on {address} by itself"));
+    assert!(master.log().contains("in a process that it starts"));
 }

