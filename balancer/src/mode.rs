@@ -71,6 +71,6 @@ impl Mode {
 
     /// Whether this version can run the mode; the rest of the table is named so that an error can say "not yet".
     pub const fn is_built(self) -> bool {
-        matches!(self, Mode::Proxy | Mode::Shared)
+        !matches!(self, Mode::Handoff)
     }
 }

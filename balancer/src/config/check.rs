@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::problem::Severity;
 use super::{Address, Config, Control, EndpointKind, Pool, Probe, Program, ProxyProtocol, Ready, Workers};
-use crate::mode::{Acceptor, Mode};
+use crate::mode::{Acceptor, Inherits, Mode};
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,16 @@ fn workers_accept(pool: &Pool, found: &mut Vec<Violation>) {
     if pool.endpoint != EndpointKind::Port {
         let text = message("there is no private endpoint");
         found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.mode.inherits() == Inherits::SlotListener {
+        for (i, address) in pool.listen.iter().enumerate().filter(|(_, address)| matches!(address, Address::Unix(_))) {
+            let text = format!(
+                "in mode `{mode}` each worker has a listener of its own on the public address, and there can be only one \
+                 at {address}"
+            );
+            let violation = Violation::error(path(pool, &format!("listen[{i}]")), text);
+            found.push(violation.label("use mode `shared`, or a TCP address").also(path(pool, "mode")));
+        }
     }
 }
 

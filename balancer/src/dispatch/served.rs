@@ -19,7 +19,7 @@ use crate::pool::Pool;
 pub(super) struct Served {
     pool: Arc<Pool>,
     /// One a data thread.
-    lanes: Vec<Arc<Lane>>,
+    pub(super) lanes: Vec<Arc<Lane>>,
     permits: Arc<Permits>,
     listening: Vec<Listening>,
 }
@@ -122,7 +122,7 @@ impl DataThreads {
         }
     }
 
-    fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
+    pub(super) fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
