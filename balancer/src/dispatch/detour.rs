@@ -73,3 +73,52 @@ impl std::fmt::Debug for Detour {
         f.debug_struct("Detour").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    use crate::config::{self, Program};
+    use crate::dispatch::Limits;
+    use crate::net::listeners::Listener;
+
+    #[test]
+    fn who_is_taken_is_served_at_the_public_address_and_nobody_is_taken_beyond_the_limit() {
+        let public = TcpListener::bind("127.0.0.1:0").unwrap();
+        let queue = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16, Duration::ZERO, false).unwrap();
+        let config::Address::Tcp(at) = *queue.address() else { panic!("{queue:?}") };
+        let mut clients = [(); 2].map(|()| TcpStream::connect(at).unwrap());
+        clients.iter_mut().for_each(|client| client.write_all(b"ask").unwrap());
+        let limits = Limits { max_connections: 1 };
+        let data = DataThreads::start(2, Vec::new(), limits, mpsc::unbounded_channel().0).unwrap();
+        let pool = Pool::new(config::Pool::new("a", Program::Demo), 1, 2, Vec::new());
+        let detour = data.add_detour(&pool, public.local_addr().unwrap()).unwrap();
+        let mut next = || queue.accept_waiting().unwrap();
+        for client in &mut clients {
+            assert_eq!(data.take(&detour, &mut next), 1);
+            let (mut worker, _) = public.accept().unwrap();
+            let mut asked = [0; 3];
+            worker.read_exact(&mut asked).unwrap();
+            assert_eq!(data.take(&detour, &mut next), 0, "the limit is reached, or nobody waits");
+            worker.write_all(b"answer").unwrap();
+            drop(worker);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert_eq!((&asked, answer.as_str()), (b"ask", "answer"));
+            client.shutdown(std::net::Shutdown::Both).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while data.open() > 0 {
+                assert!(Instant::now() < deadline, "it does not end");
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(data.ends().finished, 2);
+        data.join();
+    }
+}

@@ -98,6 +98,19 @@ fn where_their_order_got_lost_nobody_is_left_out() {
 }
 
 #[test]
+fn who_joins_the_group_from_outside_gets_nothing_of_what_is_steered() {
+    let mut group = group("127.0.0.1:0");
+    let stranger = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+    stranger.set_reuse_port(true).unwrap();
+    stranger.bind(&group.way_in().into()).unwrap();
+    stranger.listen(64).unwrap();
+    group.steer(&[0, 1, 2, 3]).unwrap();
+    let came = spread(&group, 80);
+    assert!(came.iter().all(|&came| came > 0), "{came:?}");
+    assert_eq!(stranger.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn nobody_chosen_is_everybody() {
     let mut group = group("127.0.0.1:0");
     for _ in 0..2 {
