@@ -38,6 +38,7 @@ mod recycling;
 mod reload;
 mod reload_listeners;
 mod restart;
+mod reuseport;
 mod rotation;
 mod scale;
 mod several_pools;

@@ -4,6 +4,7 @@ use super::Scrape;
 use crate::admin::context::Source;
 use crate::admin::snapshot::{self, unix_seconds};
 use crate::admin::usage::Sample;
+use crate::mode::Inherits;
 use crate::pool::operation::Verb;
 use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::SlotId;
@@ -29,6 +30,10 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     // What was not observed is not there, rather than 0.
     if pool.is_observed() {
         connections(source, name, pool, scrape);
+    }
+    // What it took out of a queue itself the master has seen.
+    if pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener {
+        scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], pool.stats.recovered.get());
     }
     supervision(name, pool, scrape);
     operations(name, pool, scrape);
@@ -57,7 +62,6 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     let stats = &pool.stats;
     let limit = [pool.config().max_connections, source.master.max_connections].into_iter().flatten().min();
     scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
-    scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], stats.recovered.get());
     scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
     scrape.count(&catalog::CONNECTIONS_LIMIT, &[name], limit.unwrap_or(0) as u64);
     by_word(scrape, &catalog::CONNECTIONS_REJECTED, &[name], Refusal::ALL, |r| r.name(), &stats.refused);
