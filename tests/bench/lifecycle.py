@@ -101,7 +101,7 @@ def plan(asked):
             scene, targets = BEHIND[name][0], asked.peer_workers
         else:
             scene, usual = SCENES[name]
-            targets = [way for way in asked.targets or usual if name not in OBSERVED or "mode" not in WAYS[way]]
+            targets = [way for way in asked.targets or usual if name not in OBSERVED or "mode" not in master.WAYS[way]]
         for target in targets:
             yield name, scene, target, len(targets)
 
