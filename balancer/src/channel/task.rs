@@ -176,7 +176,13 @@ impl Core {
             // Dropped, the asker hears that there is nobody.
             Order::Ping(_) => {}
             Order::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
-            Order::Message(json, reply) => drop(reply.send(dialect.message(&json))),
+            Order::Message(json, reply) => {
+                let said = dialect.message(&json);
+                if said.is_ok() {
+                    self.worker.upstream.stats.messages_to.increment();
+                }
+                let _ = reply.send(said);
+            }
             order => dialect.obey(self, order),
         }
         dialect.flush(self);
@@ -200,6 +206,7 @@ impl Core {
 
     /// Its program said something: told, as long as it is not too much.
     pub(super) fn said(&mut self, json: String) {
+        self.worker.upstream.stats.messages_from.increment();
         let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
         match self.talk.said(Instant::now(), is_first_ready) {
             None => (self.worker.news)(News::Message(json)),
