@@ -28,6 +28,7 @@ mod ledger;
 mod limits;
 mod lone_worker;
 mod master_death;
+mod messages;
 mod observe;
 mod output;
 mod privileges;

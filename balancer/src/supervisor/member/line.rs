@@ -74,11 +74,10 @@ impl Member {
         }
     }
 
-    /// Gives an order to the channel of a process, if it has one.
-    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) {
-        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
-            channel.order(order);
-        }
+    /// Gives an order to the channel of a process; whether it has one.
+    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) -> bool {
+        let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
+        channel.inspect(|channel| channel.order(order)).is_some()
     }
 
     /// Node runs there; what the application does is to be seen.
