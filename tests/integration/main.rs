@@ -29,6 +29,7 @@ mod limits;
 mod lone_worker;
 mod master_death;
 mod matrix;
+mod messages;
 mod observe;
 mod output;
 mod privileges;

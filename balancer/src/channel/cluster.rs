@@ -71,7 +71,7 @@ impl Cluster {
                 core.table.returned(id, why);
             }
             Said::Pong(token) => core.ponged(token),
-            Said::Message(value) => (core.worker.news)(News::Message(value.to_string())),
+            Said::Message(value) => core.said(value.to_string()),
             Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
             Said::Ignored(what) => core.complain(what.to_owned()),
             Said::Broken(broken) => {

@@ -18,6 +18,7 @@ mod native;
 pub mod node;
 mod socket;
 mod table;
+mod talk;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(50);
 /// How many inputs of a kind are taken before the others are looked at.
 const BATCH: usize = 32;
+
+/// What a program sends to say that it is ready, where that is how it says it: `process.send('ready')`, which PM2's
+/// `wait_ready` made customary. Passed on whatever else was said.
+pub const READY: &str = "\"ready\"";
 
 /// What a channel is told.
 #[derive(Debug)]
@@ -94,6 +99,8 @@ pub enum Unsent {
 pub enum News {
     /// Its program sent this JSON value.
     Message(String),
+    /// Its program sent so many more within a second, which are not told.
+    LeftOut(u64),
     /// What only Node says: that it runs, listens, closes a server, leaves.
     Node(node::News),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.

@@ -7,7 +7,7 @@ use worker_runtime::protocol::packet::{MAX_MESSAGE, MAX_PACKET, Refusal, ToMaste
 
 use super::socket::{self, Received};
 use super::task::{Core, Dialect};
-use super::{News, Order, Unsent};
+use super::{Order, Unsent};
 use crate::rotation::Guest;
 use crate::stats::ConnectError;
 
@@ -85,7 +85,7 @@ impl Dialect for Native {
                 true
             }
             Ok(ToMaster::Message(json)) => {
-                (core.worker.news)(News::Message(json.to_owned()));
+                core.said(json.to_owned());
                 true
             }
             Err(error) => return core.complain(format!("it sent {error}")),

@@ -6,15 +6,18 @@ use std::pin::Pin;
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::socket::{self, Received};
 use super::table::Table;
-use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, Unsent, WORKER_FD, Worker};
+use super::talk::Talk;
+use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, READY, Unsent, WORKER_FD, Worker};
 use crate::os::far_end::far_end;
 use crate::rotation::Guest;
 use crate::stats::{ConnectError, Outcome};
 
+/// How many times [`BATCH`] pieces of a worker's last words are read.
+const MOST_LAST_WORDS: usize = 128;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
@@ -27,8 +30,14 @@ pub(super) struct Core {
     pings: Vec<(u64, oneshot::Sender<()>)>,
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
+    talk: Talk,
+    /// Until what was left out of its talk is told.
+    tell: Option<Pin<Box<Sleep>>>,
+    has_said_ready: bool,
     complained: HashSet<String>,
     is_closed: bool,
+    /// There may be more to read: others came first.
+    has_unread: bool,
     /// What lies in the worker's queue cannot be taken back on this machine.
     is_final: bool,
 }
@@ -110,7 +119,12 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 }
                 dialect.flush(&mut core);
             }
+            () = tokio::task::yield_now(), if core.has_unread => {
+                core.listen(&mut dialect, &mut buffer);
+                dialect.flush(&mut core);
+            }
             () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
+            () = due(&mut core.tell) => core.tell_left_out(),
         }
     };
     core.end(&mut dialect, &mut buffer, guests, outcome);
@@ -132,8 +146,12 @@ impl Core {
             pings: Vec::new(),
             last_token: 0,
             look: None,
+            talk: Talk::default(),
+            tell: None,
+            has_said_ready: false,
             complained: HashSet::new(),
             is_closed: false,
+            has_unread: false,
             is_final: false,
         }
     }
@@ -158,7 +176,13 @@ impl Core {
             // Dropped, the asker hears that there is nobody.
             Order::Ping(_) => {}
             Order::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
-            Order::Message(json, reply) => drop(reply.send(dialect.message(&json))),
+            Order::Message(json, reply) => {
+                let said = dialect.message(&json);
+                if said.is_ok() {
+                    self.worker.upstream.stats.messages_to.increment();
+                }
+                let _ = reply.send(said);
+            }
             order => dialect.obey(self, order),
         }
         dialect.flush(self);
@@ -180,6 +204,23 @@ impl Core {
         }
     }
 
+    /// Its program said something: told, as long as it is not too much.
+    pub(super) fn said(&mut self, json: String) {
+        self.worker.upstream.stats.messages_from.increment();
+        let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
+        match self.talk.said(Instant::now(), is_first_ready) {
+            None => (self.worker.news)(News::Message(json)),
+            Some(until) => drop(self.tell.get_or_insert_with(|| Box::pin(sleep_until(until)))),
+        }
+    }
+
+    fn tell_left_out(&mut self) {
+        self.tell = None;
+        if let left_out @ 1.. = self.talk.take_left_out() {
+            (self.worker.news)(News::LeftOut(left_out));
+        }
+    }
+
     /// What a worker does wrong is told once.
     pub(super) fn complain(&mut self, what: String) {
         if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
@@ -187,9 +228,10 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has said.
+    /// Reads what the worker has said. One that talks without end does not keep the thread from others.
     fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
-        loop {
+        self.has_unread = false;
+        for _ in 0..BATCH {
             match socket::receive(self.socket.get_ref(), buffer) {
                 Ok(Received { length: 0, .. }) => return self.close(dialect),
                 Ok(received) => {
@@ -200,6 +242,7 @@ impl Core {
                 Err(_) => return self.close(dialect),
             }
         }
+        self.has_unread = true;
     }
 
     /// The worker's end is closed. It may have read what was sent before: only its end tells.
@@ -259,9 +302,14 @@ impl Core {
         mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
         outcome: Outcome,
     ) {
-        if !self.is_closed {
-            self.listen(dialect, buffer);
+        self.has_unread = !self.is_closed;
+        // No more than its socket can hold, whoever else has that and writes on.
+        for _ in 0..MOST_LAST_WORDS {
+            if self.has_unread {
+                self.listen(dialect, buffer);
+            }
         }
+        self.tell_left_out();
         guests.close();
         while let Ok(guest) = guests.try_recv() {
             guest.returned(ConnectError::Reset);

@@ -233,3 +233,39 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
     assert_eq!(once.len(), told.len(), "{told:?}");
     assert!(told.len() >= 4, "{told:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_and_ready_is_never_lost() {
+    let mut scene = scene();
+    for _ in 0..30 {
+        scene.say(&ToMaster::Message("1"));
+    }
+    scene.say(&ToMaster::Message(READY));
+    scene.say(&ToMaster::Message(READY));
+    let mut told = Vec::new();
+    let left_out = loop {
+        match scene.news.recv().await {
+            Some(News::Message(json)) => told.push(json),
+            Some(News::LeftOut(left_out)) => break left_out,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told.iter().filter(|json| *json == READY).count(), 1, "once is enough");
+    assert_eq!(told.len() as u64 + left_out, 32);
+
+    // What was left out is told at the end, too.
+    for _ in 0..30 {
+        scene.say(&ToMaster::Message("2"));
+    }
+    scene.handle.order(Order::Ended { was_asked: true });
+    scene.task.await.unwrap();
+    let mut count = 0;
+    while let Ok(news) = scene.news.try_recv() {
+        count += match news {
+            News::Message(_) => 1,
+            News::LeftOut(left_out) => left_out,
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(count, 30);
+}

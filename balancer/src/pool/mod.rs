@@ -1,5 +1,6 @@
 //! What all parts share about one application.
 
+pub mod message;
 pub mod operation;
 mod status;
 mod tally;

@@ -149,6 +149,9 @@ catalog! {
     HEALTH_TRANSITIONS = Counter, "roundelay_health_transitions_total" ["pool" "worker"]
         "Flips of the worker between healthy and unhealthy.";
 
+    WORKER_MESSAGES = Counter, "roundelay_worker_messages_total" ["pool" "worker" "direction"]
+        "Messages on the worker's channel: from its program, and to it by order.";
+
     LOG_LINES = Counter, "roundelay_log_lines_total" ["pool" "worker" "stream"]
         "Lines of the worker that were written to its pool's log.";
     LOG_DROPPED = Counter, "roundelay_log_dropped_total" ["pool" "worker" "stream"]

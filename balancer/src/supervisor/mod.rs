@@ -16,6 +16,7 @@ mod launch;
 mod ledger;
 mod life;
 mod member;
+mod message;
 mod notify;
 mod operate;
 mod porter;
@@ -34,7 +35,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -47,6 +48,7 @@ use crate::net::public::Public;
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
 use crate::pool::Pool;
+use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ask, Progress, Step};
 use crate::rotation::SlotId;
 use ledger::Closes;
@@ -109,6 +111,7 @@ pub enum Order {
 enum Input {
     Order(Order),
     Ask(Ask, mpsc::UnboundedSender<Progress>),
+    Say(Message, oneshot::Sender<Vec<Delivery>>),
     Worker {
         slot: usize,
         incarnation: u64,
@@ -178,6 +181,12 @@ impl Supervisor {
     /// Asks the pool to do something; `reply` is told how it goes, and is dropped without a last word if the pool ends.
     pub fn operate(&self, ask: Ask, reply: mpsc::UnboundedSender<Progress>) {
         let _ = self.inputs.send(Input::Ask(ask, reply));
+    }
+
+    /// Says something to the programs in its workers; `reply` is told within about a second what became of it, and dropped
+    /// if the pool has ended.
+    pub fn say(&self, message: Message, reply: oneshot::Sender<Vec<Delivery>>) {
+        let _ = self.inputs.send(Input::Say(message, reply));
     }
 
     /// For the data path.

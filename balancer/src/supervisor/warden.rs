@@ -201,6 +201,7 @@ impl Warden {
                 self.stop(Event::Kill);
             }
             Input::Ask(ask, reply) => self.ask(ask, reply),
+            Input::Say(message, reply) => self.say(&message, reply),
             Input::Usage(usage) => self.usage_seen(&usage),
             Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
                 self.hear(slot, incarnation, news);

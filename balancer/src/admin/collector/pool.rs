@@ -114,6 +114,9 @@ fn slot_counters(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
     scrape.set(&catalog::WORKER_LAST_EXIT_CODE, &labels, stats.last_exit.get() as f64);
     by_word(scrape, &catalog::WORKER_RESTARTS, &labels, Restart::ALL, |r| r.name(), &stats.restarts);
     by_word(scrape, &catalog::HEALTH_CHECKS, &labels, Check::ALL, |c| c.name(), &stats.checks);
+    let [pool, slot] = labels;
+    scrape.count(&catalog::WORKER_MESSAGES, &[pool, slot, "from"], stats.messages_from.get());
+    scrape.count(&catalog::WORKER_MESSAGES, &[pool, slot, "to"], stats.messages_to.get());
     by_word(scrape, &catalog::LOG_LINES, &labels, Stream::ALL, |s| s.name(), &stats.log_lines);
     by_word(scrape, &catalog::LOG_DROPPED, &labels, Stream::ALL, |s| s.name(), &stats.log_dropped);
 }

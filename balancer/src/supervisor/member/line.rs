@@ -17,8 +17,6 @@ use crate::os::child::StartError;
 use crate::rotation::Upstream;
 use crate::stats::Check;
 
-/// What `process.send('ready')` sends, by which PM2's `wait_ready` made it customary.
-const READY_MESSAGE: &str = "\"ready\"";
 /// How many characters of what a worker says are logged.
 const EXCERPT: usize = 200;
 
@@ -51,11 +49,15 @@ impl Member {
         let process = self.processes.get(&incarnation)?;
         let pid = process.pid.unwrap_or(0);
         match news {
-            channel::News::Message(json) if process.rules.ready == Ready::Message && json == READY_MESSAGE => {
+            channel::News::Message(json) if process.rules.ready == Ready::Message && json == channel::READY => {
                 Some(Event::Ready(incarnation))
             }
             channel::News::Message(json) => {
-                tracing::info!(%worker, pid, message = excerpt(&json), "worker message");
+                tracing::info!(%worker, pid, said = excerpt(&json), "worker message");
+                None
+            }
+            channel::News::LeftOut(count) => {
+                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 20 a second");
                 None
             }
             channel::News::Strange(what) => {
@@ -72,11 +74,10 @@ impl Member {
         }
     }
 
-    /// Gives an order to the channel of a process, if it has one.
-    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) {
-        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
-            channel.order(order);
-        }
+    /// Gives an order to the channel of a process; whether it has one.
+    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) -> bool {
+        let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
+        channel.inspect(|channel| channel.order(order)).is_some()
     }
 
     /// Node runs there; what the application does is to be seen.
