@@ -75,7 +75,7 @@ pub(super) async fn run_until_stopped(
     }
     let is_hopeless = gave_up.is_some();
     let before = data.ends();
-    let is_observed = running.iter().any(|one| one.pool.is_observed());
+    let is_observed = running.iter().any(|one| one.pool.sees_ends());
     let ending = tokio::select! {
         biased;
         () = std::future::ready(()), if is_at_once => Ending::Forced(Haste::Order),
@@ -165,7 +165,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
             cut = drained.cut,
             "connections still owed something at the drain deadline were cut"
         );
-    } else if !is_hopeless && running.iter().any(|one| one.pool.is_observed()) {
+    } else if !is_hopeless && running.iter().any(|one| one.pool.sees_ends()) {
         tracing::info!(finished = drained.finished, closed = drained.closed, "all connections finished");
     }
     (result, drained)

@@ -44,6 +44,12 @@ impl Pool {
         self.mode.acceptor() == Acceptor::Master
     }
 
+    /// Whether the master sees how each connection ends. A Node worker says only that it has taken one, so what an operation
+    /// cost its clients is not observed either.
+    pub fn sees_ends(&self) -> bool {
+        self.is_observed() && self.config().handing().tells_ends()
+    }
+
     /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
     pub fn chosen_by(&self) -> &'static str {
         if self.is_observed() { self.picker.strategy().name } else { "kernel" }

@@ -34,8 +34,7 @@ impl Porter {
     pub(super) fn of(rules: &config::Pool, configured: &[Address]) -> Option<Self> {
         // Who runs as another user shall not open by us what it could not open itself.
         let is_ours = rules.identity.as_ref().is_none_or(|identity| identity.owner.is_none());
-        let policy =
-            Policy { public: !configured.is_empty(), may_bind_low_ports: is_ours, may_bind_paths: is_ours };
+        let policy = Policy { public: !configured.is_empty(), may_bind_low_ports: is_ours, may_bind_paths: is_ours };
         (rules.handing() == Handing::Node).then(|| Self {
             doors: Doors::new(policy),
             configured: configured.to_vec(),
@@ -83,7 +82,8 @@ impl Warden {
         let decision = porter.doors.ask(worker, query);
         let answered = match decision {
             Decision::Mapped { key, sockname, data } => {
-                let sockname = sockname.map(|said| if said.port() == 0 { public_tcp(porter).unwrap_or(said) } else { said });
+                let sockname =
+                    sockname.map(|said| if said.port() == 0 { public_tcp(porter).unwrap_or(said) } else { said });
                 self.answer_door(PUBLIC, key, sockname, data)
             }
             Decision::Join { key, door, sockname, data } => self.answer_door(door, key, sockname, data),
@@ -100,7 +100,11 @@ impl Warden {
                     let name = self.members[index].name();
                     let (address, _) = address_of(&address);
                     tracing::error!(worker = %name, %address, %error, "cannot listen there, as the application asks");
-                    Ok((Answer::Refused { errno: error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL), key }, None, None))
+                    Ok((
+                        Answer::Refused { errno: error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL), key },
+                        None,
+                        None,
+                    ))
                 }
             },
             // Nothing is bound beside the answer: it cannot be under way.
@@ -173,7 +177,9 @@ impl Warden {
         let Some(porter) = self.porter.as_mut().filter(|_| is_settled) else { return };
         let unwanted: Vec<String> = porter.doors.unwanted().into_iter().map(|(key, _)| key.to_owned()).collect();
         for key in unwanted {
-            let Some(address) = porter.doors.forget(&key).and_then(|door| porter.opened.remove(&door)) else { continue };
+            let Some(address) = porter.doors.forget(&key).and_then(|door| porter.opened.remove(&door)) else {
+                continue;
+            };
             tracing::info!(pool = self.pool.name, %address, "listens no more: the application has closed it");
             match self.pool.mode.acceptor() {
                 Acceptor::Master => self.context.connections.close_door(&address),

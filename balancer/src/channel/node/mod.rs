@@ -37,6 +37,7 @@
 //! query means. Sockets and their owners are left to the caller: here a socket is a number that the caller chose.
 
 pub mod broken;
+pub mod doors;
 mod guests;
 pub mod news;
 mod outbox;
@@ -46,6 +47,7 @@ pub mod session;
 pub mod wire;
 
 pub use broken::Broken;
+pub use doors::Doors;
 pub use guests::MOST_GUESTS;
 pub use news::{News, Unsaid, Why};
 pub use outbox::{Attached, MOST_WAITING, Out};

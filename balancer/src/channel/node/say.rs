@@ -48,7 +48,9 @@ pub(super) fn answer(answer: &Answer, ack: u64, seq: u64) -> Bytes {
             }
             line(&reply)
         }
-        Answer::Shared { key, data, .. } => with_socket(reply(json!(0), key, data, ack, seq)),
+        // Null, where Node's own primary says 0: at 0 a worker compares the socket's port with the one that it asked for, and
+        // one of another port is "in use" to it. A mapped listener may have any port.
+        Answer::Shared { key, data, .. } => with_socket(reply(Value::Null, key, data, ack, seq)),
         Answer::Refused { errno, key } => {
             // Anything but a negative number would be no error to the worker, or its end.
             let errno = if *errno > 0 { *errno } else { libc::EINVAL };

@@ -78,14 +78,14 @@ impl Member {
         self.uncounted += 1;
         let (since, before) = (draining.since, draining.before);
         let upstream = Arc::clone(&process.upstream);
-        let is_observed = self.context.pool.is_observed();
+        let sees_ends = self.context.pool.sees_ends();
         let (slot, pid) = (self.id.0, process.pid.unwrap_or(0));
         let report = self.reporter(upstream.incarnation);
         let took = Instant::now() - since;
         tokio::spawn(async move {
             let _ = tokio::time::timeout(LAST_ENDS, upstream.drained()).await;
             let closes = Closes::of(&upstream).since(before);
-            let finished = is_observed.then_some(closes.finished);
+            let finished = sees_ends.then_some(closes.finished);
             let step = Step::Ended { slot, pid, exit, took, finished, cut: closes.cut };
             report(News::Counted(step, closes));
         });

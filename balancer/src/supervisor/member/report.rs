@@ -8,9 +8,9 @@ use super::super::boot::Story;
 use super::super::life::Life;
 use super::Member;
 use super::process::Process;
+use crate::config::{Handing, Ready};
 use crate::pool::operation::Step;
 use crate::pool::{OtherStatus, SlotState, WorkerStatus};
-use crate::config::{Handing, Ready};
 use crate::rotation::Endpoint;
 
 /// Whether it has no endpoint of its own to be ready on.
@@ -22,9 +22,7 @@ fn is_handed(process: &Process) -> bool {
 /// What an application on Node's channel has not done, and why that may be.
 fn node_not_ready(ready: Ready, is_online: bool) -> &'static str {
     match (ready, is_online) {
-        (_, false) => {
-            "did not say on Node's channel that it runs (it must be `node FILE`, not what starts that)"
-        }
+        (_, false) => "did not say on Node's channel that it runs (it must be `node FILE`, not what starts that)",
         (Ready::Message, true) => "did not send the message \"ready\"",
         (Ready::Notify, true) => "did not say READY=1",
         (_, true) => {

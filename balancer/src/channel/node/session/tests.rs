@@ -110,7 +110,7 @@ fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_guests() {
     session.received(&ask());
     let ticket = json!({"ticketKeys": "00ff"});
     session.answer(1, Answer::Shared { key: KEY.into(), listener: 5, data: ticket.clone() }).unwrap();
-    let inner = json!({"cmd": "NODE_CLUSTER", "errno": 0, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
+    let inner = json!({"cmd": "NODE_CLUSTER", "errno": null, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
     let reply = json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": inner});
     assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
     assert_eq!(session.give(1, KEY), Err(Unsaid::NotOn(KEY.into())));
@@ -219,6 +219,15 @@ fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
     assert_eq!(session.received(&[NACK, &accepted(2, false)].concat()), [News::Ignored("an answer to nothing")]);
     assert_eq!(said(&mut session).len(), 1, "a number that is not with the worker cannot be answered for");
     assert_eq!(session.received(&[ACK, &accepted(2, false)].concat()), [News::Refused(2, Why::NotAccepted)]);
+}
+
+#[test]
+fn a_guest_that_was_answered_for_is_never_sent_again() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    said(&mut session);
+    assert_eq!(session.received(&[accepted(1, false), NACK.to_vec()].concat()), [News::Refused(1, Why::NotAccepted)]);
+    assert_eq!(said(&mut session), [], "it may be with another worker by now");
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! What an app may listen on by asking us. Pure.
+//!
+//! The master may have rights that its workers have not, and its listeners outlive them. So an app opens by itself only
+//! what does no harm: TCP on loopback or on all interfaces. Anything else has to stand in the configuration.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::Decision;
+use crate::channel::node::broken::excerpt;
+use crate::channel::node::query::{AddressType, Query};
+
+/// How many clients may wait where the app does not say: Node's own number.
+pub(super) const BACKLOG: u32 = 511;
+
+/// Ports from here on anybody may have.
+const FIRST_FREE_PORT: u16 = 1024;
+
+/// What a unix path may have, without the zero at its end.
+const LONGEST_PATH: usize = 107;
+
+/// What the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// It names the pool's public address: each worker's first server gets it.
+    pub public: bool,
+    /// Apps may have ports below 1024 opened, if we can.
+    pub may_bind_low_ports: bool,
+    /// Apps may have unix paths opened.
+    pub may_bind_paths: bool,
+}
+
+/// What to bind for an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// A port.
+    Tcp {
+        /// The IPv6 wildcard takes IPv4 clients too, unless `v6_only`.
+        address: SocketAddr,
+        /// No IPv4 clients.
+        v6_only: bool,
+        /// To be tried where there is no IPv6: the app named no address.
+        fallback: Option<SocketAddr>,
+    },
+    /// A path; what exists there belongs to somebody.
+    Unix(PathBuf),
+}
+
+/// What an app means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A TCP address; all interfaces if it names none.
+    Tcp { ip: Option<IpAddr>, port: u16 },
+    /// A path.
+    Path(String),
+}
+
+/// Why not.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    errno: i32,
+    why: String,
+}
+
+impl Refusal {
+    fn new(errno: i32, why: String) -> Self {
+        Self { errno, why }
+    }
+
+    /// As the decision about a key.
+    pub(super) fn of(self, key: String) -> Decision {
+        Decision::Refuse { key, errno: self.errno, why: self.why }
+    }
+}
+
+/// What a query means.
+pub(super) fn target(query: &Query) -> Result<Target, Refusal> {
+    let address = query.address.as_deref();
+    let port = query.port.map_or("none".into(), |port| port.to_string());
+    match query.address_type {
+        AddressType::Udp4 | AddressType::Udp6 => Err(Refusal::new(
+            libc::ENOTSUP,
+            format!(
+                "the app binds UDP port {port}: workers are handed TCP connections only; `exclusive: true` in bind() \
+                 opens a socket of the worker's own"
+            ),
+        )),
+        AddressType::Fd => Err(Refusal::new(
+            libc::EBADF,
+            format!(
+                "the app listens on descriptor {}: workers are handed none by number; let it listen on a port",
+                query.fd.map_or("none".into(), |fd| fd.to_string())
+            ),
+        )),
+        AddressType::Unix => match address {
+            None => Err(Refusal::new(
+                libc::EINVAL,
+                "the app listens on a socket that it was handed: let it listen on a port".into(),
+            )),
+            Some(path) => path_target(path),
+        },
+        AddressType::Ipv4 | AddressType::Ipv6 => {
+            let named = excerpt(address.unwrap_or("all interfaces"));
+            let port = query.port.and_then(|port| u16::try_from(port).ok()).ok_or_else(|| {
+                let why = format!("the app listens on {named}, port {port}: a port is a number from 0 to 65535");
+                Refusal::new(libc::EINVAL, why)
+            })?;
+            let ip = address.map(str::parse::<IpAddr>).transpose().map_err(|_| {
+                let why =
+                    format!("the app listens on {named}, port {port}: that is no IP address; use 127.0.0.1 or none");
+                Refusal::new(libc::EADDRNOTAVAIL, why)
+            })?;
+            Ok(Target::Tcp { ip: ip.map(|ip| ip.to_canonical()), port })
+        }
+    }
+}
+
+fn path_target(path: &str) -> Result<Target, Refusal> {
+    let what = if !path.starts_with('/') {
+        "a path must be absolute"
+    } else if path.len() > LONGEST_PATH || path.contains('\0') {
+        "a path has at most 107 bytes, and no zero among them"
+    } else {
+        return Ok(Target::Path(path.to_owned()));
+    };
+    Err(Refusal::new(libc::EINVAL, format!("the app listens on the unix path {}: {what}", excerpt(path))))
+}
+
+impl Target {
+    /// What the app is told that it listens on, if it gets something else.
+    pub(super) fn sockname(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { ip, port } => Some(SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), *port)),
+            Self::Path(_) => None,
+        }
+    }
+
+    /// How `--listen` names it.
+    fn named(&self) -> String {
+        match self {
+            Self::Tcp { ip: None, port } => format!(":{port}"),
+            Self::Tcp { ip: Some(ip), port } => SocketAddr::new(*ip, *port).to_string(),
+            Self::Path(path) => format!("unix:{}", excerpt(path)),
+        }
+    }
+
+    /// What to bind, if the app may have that without its being configured.
+    pub(super) fn may_be_bound(&self, query: &Query, policy: &Policy) -> Result<Where, Refusal> {
+        let named = self.named();
+        let refuse =
+            |errno, why| Err(Refusal::new(errno, format!("the app listens on {named}: {why} --listen {named}")));
+        let (ip, port) = match self {
+            Self::Path(_) if !policy.may_bind_paths => {
+                return refuse(libc::EACCES, "unix paths are opened only where they are named, with");
+            }
+            Self::Path(path) => return Ok(Where::Unix(path.into())),
+            Self::Tcp { ip, port } => (*ip, *port),
+        };
+        if ip.is_some_and(|ip| !ip.is_loopback() && !ip.is_unspecified()) {
+            return refuse(libc::EADDRNOTAVAIL, "that is neither loopback nor all interfaces; name it with");
+        }
+        if (1..FIRST_FREE_PORT).contains(&port) && !policy.may_bind_low_ports {
+            return refuse(libc::EACCES, "ports below 1024 are opened only where they are named, with");
+        }
+        // What an app may ask of Node: bit 0 of the flags.
+        let v6_only = query.flags & 1 == 1 && ip.is_none_or(|ip| ip.is_ipv6());
+        let fallback = (ip.is_none() && !v6_only).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        let address = SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port);
+        Ok(Where::Tcp { address, v6_only, fallback })
+    }
+
+    /// The worker has it.
+    pub(super) fn is_taken(&self) -> Refusal {
+        let why = format!(
+            "the app listens on {} twice in one process: close the first server, or choose another port",
+            self.named()
+        );
+        Refusal::new(libc::EADDRINUSE, why)
+    }
+
+    /// The worker has too many.
+    pub(super) fn is_one_too_many(&self, most: usize) -> Refusal {
+        let why = format!(
+            "the app listens on {}, and on {most} more, the most that a worker may have: close some",
+            self.named()
+        );
+        Refusal::new(libc::EMFILE, why)
+    }
+}
