@@ -9,10 +9,11 @@
 //!    only relieved of what it provably has not read: that is taken out of its queue ([`far_end`](crate::os::far_end)),
 //!    and a message can be read once.
 //! 3. *No worker has more than a few untaken ones*: who gives sees to that by
-//!    [`Upstream::connecting`](crate::rotation::Upstream::connecting).
+//!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
 //! Two dialects: [`native`] packets for workers made with `worker-runtime`, and Node's.
 
+mod bound;
 mod cluster;
 mod native;
 pub mod node;
@@ -160,7 +161,7 @@ pub fn open(
     let (hatch, guests) = Hatch::new();
     upstream.set_hatch(hatch);
     let (handle, orders) = mpsc::unbounded_channel();
-    let worker = Worker { inode, pool, upstream, news: Box::new(news) };
+    let worker = Worker { inode, pool, upstream, news: Box::new(bound::bounded(news)) };
     let channel = Channel { ours, handing, guests, orders, worker };
     Ok(Opened { channel, theirs, handle: Handle(handle) })
 }
@@ -180,7 +181,8 @@ impl Worker {
     fn has_alternative(&self) -> bool {
         let others = self.pool.rotation.snapshot();
         let is_better = |other: &&Arc<Upstream>| {
-            !Arc::ptr_eq(other, &self.upstream) && other.standing() == Standing::Up && !other.is_stalled()
+            let is_other = !Arc::ptr_eq(other, &self.upstream) && other.standing() == Standing::Up;
+            is_other && !other.is_stalled() && other.has_room()
         };
         others.upstreams.iter().any(|other| is_better(&other))
     }

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::socket::{self, Received};
@@ -29,6 +31,8 @@ pub(super) struct Core {
     look: Option<Pin<Box<Sleep>>>,
     complained: HashSet<String>,
     is_closed: bool,
+    /// There may be more to read than was read at once.
+    has_unread: bool,
     /// What lies in the worker's queue cannot be taken back on this machine.
     is_final: bool,
 }
@@ -104,6 +108,11 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
+            // A worker that talks without end does not keep this thread from its other work.
+            () = yield_now(), if core.has_unread && !core.is_closed => {
+                core.listen(&mut dialect, &mut buffer);
+                dialect.flush(&mut core);
+            }
             ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
@@ -114,6 +123,11 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
         }
     };
     core.end(&mut dialect, &mut buffer, guests, outcome);
+}
+
+/// Whether it is about this moment: no descriptor or memory is left here.
+fn is_for_now(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
@@ -134,6 +148,7 @@ impl Core {
             look: None,
             complained: HashSet::new(),
             is_closed: false,
+            has_unread: false,
             is_final: false,
         }
     }
@@ -187,9 +202,10 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has said.
+    /// Reads some of what the worker has said.
     fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
-        loop {
+        self.has_unread = false;
+        for _ in 0..BATCH {
             match socket::receive(self.socket.get_ref(), buffer) {
                 Ok(Received { length: 0, .. }) => return self.close(dialect),
                 Ok(received) => {
@@ -200,6 +216,7 @@ impl Core {
                 Err(_) => return self.close(dialect),
             }
         }
+        self.has_unread = true;
     }
 
     /// The worker's end is closed. It may have read what was sent before: only its end tells.
@@ -232,7 +249,7 @@ impl Core {
         let end = match far_end(process, WORKER_FD, self.worker.inode) {
             Ok(end) => end,
             Err(error) => {
-                self.is_final = true;
+                self.is_final = !is_for_now(&error);
                 tracing::debug!(%slot, %error, "what this worker leaves unread stays with it");
                 return;
             }
@@ -259,7 +276,10 @@ impl Core {
         mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
         outcome: Outcome,
     ) {
-        if !self.is_closed {
+        // Nothing can be added to what it said: another process may hold its end, and talk without end.
+        let _ = shutdown(self.socket.get_ref(), Shutdown::Read);
+        self.has_unread = true;
+        while self.has_unread && !self.is_closed {
             self.listen(dialect, buffer);
         }
         guests.close();

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::config::{self, Program};
@@ -149,7 +150,7 @@ async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() 
     // Both lie in the channel when its end is told.
     scene.say(&ToMaster::Taken(all(&given[1..2])));
     scene.handle.order(Order::Ended { was_asked: false });
-    assert_eq!(scene.fates(4).await, [(1, "taken"), (0, "reset"), (1, "upstream_reset"), (2, "reset")]);
+    assert_eq!(scene.fates(4).await, [(1, "taken"), (1, "upstream_reset"), (0, "reset"), (2, "reset")]);
     scene.task.await.unwrap();
     scene.hatch.give(Box::new(Named(9, Arc::clone(&scene.fates))));
     assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
@@ -232,4 +233,94 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
     once.dedup();
     assert_eq!(once.len(), told.len(), "{told:?}");
     assert!(told.len() >= 4, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_says_much_at_once_is_heard_in_parts_so_that_others_have_their_turn() {
+    let scene = scene();
+    (0..90).for_each(|_| scene.say(&ToMaster::Message("1")));
+    let mut parts = Vec::new();
+    while parts.last() != Some(&90) {
+        let heard = scene.news.len();
+        if parts.last() != Some(&heard) {
+            parts.push(heard);
+        }
+        tokio::task::yield_now().await;
+    }
+    let longest = parts.windows(2).map(|two| two[1] - two[0]).max();
+    assert!(longest <= Some(BATCH), "{parts:?}");
+}
+
+/// As a process of the dead worker's may, that has left its group with the descriptor.
+#[tokio::test]
+async fn what_is_said_after_a_workers_end_is_not_waited_for() {
+    let scene = scene();
+    scene.give(0..1);
+    scene.next_connection().await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (told, end) = (Arc::clone(&is_over), scene.worker.try_clone().unwrap());
+    let talking = std::thread::spawn(move || {
+        let begun = tokio::time::Instant::now();
+        while !told.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(5) {
+            let _ = socket::send(&end, &[99], None);
+        }
+        told.store(true, Ordering::Relaxed);
+    });
+    scene.handle.order(Order::Ended { was_asked: false });
+    assert_eq!(scene.fates(1).await, [(0, "reset")]);
+    scene.task.await.unwrap();
+    assert!(!is_over.swap(true, Ordering::Relaxed), "only when it had nothing more to say");
+    talking.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_read_is_asked_once_more_and_not_once_a_question() {
+    let scene = scene();
+    let ask = || {
+        let (reply, answer) = oneshot::channel();
+        scene.handle.order(Order::Ping(reply));
+        answer
+    };
+    let mut last = ask();
+    for _ in 0..3_000 {
+        last = ask();
+        tokio::task::yield_now().await;
+    }
+    // The kernel holds some hundreds.
+    let mut asked = 0;
+    let token = loop {
+        let (packet, _) = scene.read().await;
+        let Ok(ToWorker::Ping { token }) = ToWorker::decode(&packet) else { panic!("{packet:?}") };
+        asked += 1;
+        if token == 3_001 {
+            break token;
+        }
+    };
+    assert!(asked < 2_000, "{asked}");
+    scene.say(&ToMaster::Pong { token });
+    last.await.unwrap();
+}
+
+#[tokio::test]
+async fn of_messages_without_end_a_bounded_number_is_passed_on() {
+    let mut scene = scene();
+    for _ in 0..5_000 {
+        while socket::send(&scene.worker, b"\x041", None).is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    scene.give(0..1);
+    let id = scene.next_connection().await;
+    scene.say(&ToMaster::Taken(all(&[id])));
+    scene.fates(1).await;
+    let (mut passed, mut told) = (0, Vec::new());
+    while let Ok(news) = scene.news.try_recv() {
+        match news {
+            News::Message(_) => passed += 1,
+            News::Strange(what) => told.push(what),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((100..2_000).contains(&passed), "{passed}");
+    assert!(told.len() == 1 && told[0].contains("more messages than"), "{told:?}");
 }
