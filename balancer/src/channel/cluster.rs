@@ -173,10 +173,12 @@ impl Dialect for Cluster {
         if let Some(id) = self.session.in_flight().filter(|_| self.session.is_clean() && self.writing.is_none()) {
             // Only this line can be there, whole, or nothing if the worker has read it.
             match socket::receive(end, buffer) {
-                Ok(unread) if unread.length == self.flight.len() && unread.descriptors.len() == 1 => {
-                    if self.session.taken_back(id) {
-                        back.push(id);
-                    }
+                Ok(unread)
+                    if unread.length == self.flight.len()
+                        && unread.descriptors.len() == 1
+                        && self.session.taken_back(id) =>
+                {
+                    back.push(id);
                 }
                 Ok(unread) if unread.length > 0 => core.complain("a line was read back in part".to_owned()),
                 _ => {}

@@ -11,7 +11,7 @@
 //! 3. *No worker has more than a few untaken ones*: who gives sees to that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
-//! Two dialects: [`native`] packets for workers made with `worker-runtime`, and Node's.
+//! Two dialects: `native` packets for workers made with `worker-runtime`, and Node's.
 
 mod bound;
 mod cluster;

@@ -73,16 +73,16 @@ impl Dialect for Native {
         let is_known = match ToMaster::decode(bytes) {
             Ok(ToMaster::Taken(ids)) => {
                 core.reads();
-                ids.iter().fold(true, |all, id| core.table.taken(id, true) && all)
+                ids.iter().filter(|&id| !core.table.taken(id, true)).count() == 0
             }
             Ok(ToMaster::Refused { reason, ids }) => {
                 let why = match reason {
                     Refusal::NoDescriptor => ConnectError::Busy,
                     Refusal::Draining | Refusal::Other => ConnectError::Refused,
                 };
-                ids.iter().fold(true, |all, id| core.table.returned(id, why) && all)
+                ids.iter().filter(|&id| !core.table.returned(id, why)).count() == 0
             }
-            Ok(ToMaster::Ended(ids)) => ids.iter().fold(true, |all, id| core.table.ended(id) && all),
+            Ok(ToMaster::Ended(ids)) => ids.iter().filter(|&id| !core.table.ended(id)).count() == 0,
             Ok(ToMaster::Pong { token }) => {
                 core.ponged(token);
                 true

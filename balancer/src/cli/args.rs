@@ -166,7 +166,7 @@ pub(super) struct Options {
 
 /// The line of `--mode`, from the table of modes.
 fn modes() -> String {
-    let names: Vec<&str> = Mode::ALL.iter().filter(|mode| mode.is_built()).map(|mode| mode.name()).collect();
+    let names: Vec<&str> = Mode::ALL.iter().map(|mode| mode.name()).collect();
     format!("How a connection reaches a worker: {}", names.join(", "))
 }
 

@@ -188,7 +188,7 @@ impl Handoff {
     }
 
     /// Ends without an answer: the client sees a reset.
-    fn give_up(mut self: Box<Self>) {
+    fn give_up(&mut self) {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.family == Family::Tcp) {
             reset_at_close(socket.as_fd());
         }

@@ -22,7 +22,7 @@ pub const PUBLIC_DOOR: u32 = 0;
 pub(super) struct Served {
     pool: Arc<Pool>,
     /// One a data thread.
-    lanes: Vec<Arc<Lane>>,
+    pub(super) lanes: Vec<Arc<Lane>>,
     permits: Arc<Permits>,
     listening: Vec<Listening>,
 }
@@ -141,7 +141,7 @@ impl DataThreads {
         }
     }
 
-    fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
+    pub(super) fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

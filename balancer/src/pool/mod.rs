@@ -44,6 +44,11 @@ impl Pool {
         self.mode.acceptor() == Acceptor::Master
     }
 
+    /// Whether the bytes go through the master, which only then counts them.
+    pub fn is_relayed(&self) -> bool {
+        self.mode == Mode::Proxy
+    }
+
     /// Whether the master sees how each connection ends. A Node worker says only that it has taken one, so what an operation
     /// cost its clients is not observed either.
     pub fn sees_ends(&self) -> bool {

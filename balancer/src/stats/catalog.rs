@@ -82,7 +82,7 @@ catalog! {
     CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
         "Connections accepted on the public listeners.";
     CONNECTIONS_RECOVERED = Counter, "roundelay_connections_recovered_total" ["pool"]
-        "Connections whose worker died before it accepted them, and that were given to another with all they had sent.";
+        "Connections that no worker had accepted when theirs was gone, and that were given to another with all they had sent.";
     CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
         "Client connections open now.";
     CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]

@@ -21,6 +21,7 @@ mod operate;
 mod porter;
 mod probe;
 mod publish;
+mod relief;
 mod resources;
 mod roll;
 mod slot;
@@ -39,8 +40,10 @@ use tokio::time::Instant;
 
 use crate::channel::{self, Channel};
 use crate::config::Address;
+use crate::dispatch::Client;
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
+use crate::net::public::Public;
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
 use crate::pool::Pool;
@@ -84,6 +87,10 @@ pub trait Connections: Send + Sync {
     /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
     /// goes to another worker in rotation.
     fn cut(&self, slot: SlotId, incarnation: u64);
+
+    /// Has whom `next` accepts served by workers that accept by themselves, by way of the pool's public address of that
+    /// number, until it accepts nobody or the limits allow no more; how many. It may wait as long as `next` does.
+    fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize;
 }
 
 /// What the application asks of a pool.
@@ -155,7 +162,7 @@ impl Supervisor {
         pool: Arc<Pool>,
         resources: Arc<Resources>,
         connections: Arc<dyn Connections>,
-        inherited: Vec<Listener>,
+        inherited: Public,
     ) -> std::io::Result<Self> {
         let (inputs, inbox) = mpsc::unbounded_channel();
         let watch = Watch::new(inherited, Instant::now())?;

@@ -117,6 +117,11 @@ impl Member {
         self.processes.values().map(|process| &process.upstream)
     }
 
+    /// Whether there is a process of it, whatever it does.
+    pub(super) fn has_process(&self) -> bool {
+        !self.processes.is_empty()
+    }
+
     /// Whether nothing of it is leaving any more, and what has left is counted.
     pub(super) fn has_nothing_leaving(&self) -> bool {
         self.slot.leaving().is_empty() && self.uncounted == 0
