@@ -20,6 +20,7 @@ mod death;
 mod drain;
 mod examples;
 mod first_run;
+mod handoff;
 mod hang;
 mod health;
 mod hold;

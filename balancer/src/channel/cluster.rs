@@ -91,6 +91,7 @@ impl Cluster {
 
 impl Dialect for Cluster {
     const LONGEST: usize = 64 * 1024;
+    const IS_STREAM: bool = true;
 
     fn give(&mut self, core: &mut Core, id: u64) {
         let door = core.table.untaken(id).map(Guest::door);

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::socket::{self, Received};
@@ -16,8 +18,6 @@ use crate::os::far_end::far_end;
 use crate::rotation::Guest;
 use crate::stats::{ConnectError, Outcome};
 
-/// How many times [`BATCH`] pieces of a worker's last words are read.
-const MOST_LAST_WORDS: usize = 128;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
@@ -46,6 +46,9 @@ pub(super) struct Core {
 pub(super) trait Dialect {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
+
+    /// Whether what is said runs together, instead of coming in packets.
+    const IS_STREAM: bool;
 
     /// Hand over the guest of that number; its answer comes to [`Dialect::heard`].
     fn give(&mut self, core: &mut Core, id: u64);
@@ -113,14 +116,15 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
+            // A worker that talks without end does not keep this thread from its other work.
+            () = yield_now(), if core.has_unread && !core.is_closed => {
+                core.listen(&mut dialect, &mut buffer);
+                dialect.flush(&mut core);
+            }
             ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
-                dialect.flush(&mut core);
-            }
-            () = tokio::task::yield_now(), if core.has_unread => {
-                core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
             () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
@@ -128,6 +132,11 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
         }
     };
     core.end(&mut dialect, &mut buffer, guests, outcome);
+}
+
+/// Whether it is about this moment: no descriptor or memory is left here.
+fn is_for_now(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
@@ -229,7 +238,7 @@ impl Core {
     }
 
     /// Reads what the worker has said. One that talks without end does not keep the thread from others.
-    fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+    fn listen<D: Dialect>(&mut self, dialect: &mut D, buffer: &mut [u8]) {
         self.has_unread = false;
         for _ in 0..BATCH {
             match socket::receive(self.socket.get_ref(), buffer) {
@@ -237,6 +246,10 @@ impl Core {
                 Ok(received) => {
                     let bytes = buffer.get(..received.length).unwrap_or_default();
                     dialect.heard(self, bytes, &received);
+                    // A stream that gave less than there was room for is empty, unless a descriptor stood between.
+                    if D::IS_STREAM && received.length < buffer.len() && received.descriptors.is_empty() {
+                        return;
+                    }
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return,
                 Err(_) => return self.close(dialect),
@@ -275,7 +288,7 @@ impl Core {
         let end = match far_end(process, WORKER_FD, self.worker.inode) {
             Ok(end) => end,
             Err(error) => {
-                self.is_final = true;
+                self.is_final = !is_for_now(&error);
                 tracing::debug!(%slot, %error, "what this worker leaves unread stays with it");
                 return;
             }
@@ -302,12 +315,11 @@ impl Core {
         mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
         outcome: Outcome,
     ) {
-        self.has_unread = !self.is_closed;
-        // No more than its socket can hold, whoever else has that and writes on.
-        for _ in 0..MOST_LAST_WORDS {
-            if self.has_unread {
-                self.listen(dialect, buffer);
-            }
+        // Nothing can be added to what it said: another process may hold its end, and talk without end.
+        let _ = shutdown(self.socket.get_ref(), Shutdown::Read);
+        self.has_unread = true;
+        while self.has_unread && !self.is_closed {
+            self.listen(dialect, buffer);
         }
         self.tell_left_out();
         guests.close();

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::config::{self, Program};
@@ -149,7 +150,7 @@ async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() 
     // Both lie in the channel when its end is told.
     scene.say(&ToMaster::Taken(all(&given[1..2])));
     scene.handle.order(Order::Ended { was_asked: false });
-    assert_eq!(scene.fates(4).await, [(1, "taken"), (0, "reset"), (1, "upstream_reset"), (2, "reset")]);
+    assert_eq!(scene.fates(4).await, [(1, "taken"), (1, "upstream_reset"), (0, "reset"), (2, "reset")]);
     scene.task.await.unwrap();
     scene.hatch.give(Box::new(Named(9, Arc::clone(&scene.fates))));
     assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
@@ -264,8 +265,59 @@ async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_an
         count += match news {
             News::Message(_) => 1,
             News::LeftOut(left_out) => left_out,
+            News::Closed => 0,
             other => panic!("{other:?}"),
         };
     }
     assert_eq!(count, 30);
+}
+
+/// As a process of the dead worker's may, that has left its group with the descriptor.
+#[tokio::test]
+async fn what_is_said_after_a_workers_end_is_not_waited_for() {
+    let scene = scene();
+    scene.give(0..1);
+    scene.next_connection().await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (told, end) = (Arc::clone(&is_over), scene.worker.try_clone().unwrap());
+    let talking = std::thread::spawn(move || {
+        let begun = tokio::time::Instant::now();
+        while !told.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(5) {
+            let _ = socket::send(&end, &[99], None);
+        }
+        told.store(true, Ordering::Relaxed);
+    });
+    scene.handle.order(Order::Ended { was_asked: false });
+    assert_eq!(scene.fates(1).await, [(0, "reset")]);
+    scene.task.await.unwrap();
+    assert!(!is_over.swap(true, Ordering::Relaxed), "only when it had nothing more to say");
+    talking.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_read_is_asked_once_more_and_not_once_a_question() {
+    let scene = scene();
+    let ask = || {
+        let (reply, answer) = oneshot::channel();
+        scene.handle.order(Order::Ping(reply));
+        answer
+    };
+    let mut last = ask();
+    for _ in 0..3_000 {
+        last = ask();
+        tokio::task::yield_now().await;
+    }
+    // The kernel holds some hundreds.
+    let mut asked = 0;
+    let token = loop {
+        let (packet, _) = scene.read().await;
+        let Ok(ToWorker::Ping { token }) = ToWorker::decode(&packet) else { panic!("{packet:?}") };
+        asked += 1;
+        if token == 3_001 {
+            break token;
+        }
+    };
+    assert!(asked < 2_000, "{asked}");
+    scene.say(&ToMaster::Pong { token });
+    last.await.unwrap();
 }

@@ -28,6 +28,8 @@ use crate::stats::{AcceptError, Refusal};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
+/// How soon workers are looked at again that have no room for what they would be handed.
+const CROWDED: Duration = Duration::from_millis(5);
 /// How long accepting rests when descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,6 +50,8 @@ enum Turn {
     More,
     /// No permit is left.
     Full,
+    /// Every worker has as many as it may that it has not taken: more wait in the kernel.
+    Crowded,
     /// No descriptor or memory is left.
     Exhausted,
 }
@@ -138,6 +142,7 @@ impl AcceptLoop {
                     }
                     sleep(PAUSE).await;
                 }
+                Turn::Crowded => sleep(CROWDED).await,
                 Turn::Empty | Turn::Full => {}
             }
         }
@@ -160,6 +165,9 @@ impl AcceptLoop {
 
     fn batch(&self, way: Way) -> Turn {
         for _ in 0..BATCH {
+            if way == Way::Serve && self.is_crowded() {
+                return Turn::Crowded;
+            }
             let ticket = match way {
                 Way::Serve => Ticket::take(&self.lane),
                 Way::TurnAway(_) => None,
@@ -180,6 +188,15 @@ impl AcceptLoop {
             }
         }
         Turn::More
+    }
+
+    /// Whether a connection would have to wait for a worker to take what it was handed before.
+    fn is_crowded(&self) -> bool {
+        if !self.is_handed_over {
+            return false;
+        }
+        let snapshot = self.lane.pool.rotation.snapshot();
+        !snapshot.upstreams.is_empty() && !snapshot.upstreams.iter().any(|upstream| upstream.has_room())
     }
 
     fn accept(&self) -> Result<Accepted, Turn> {
@@ -233,6 +250,7 @@ impl AcceptLoop {
                         Turn::Empty => {}
                         Turn::More => tokio::task::yield_now().await,
                         Turn::Full => self.lane.room().await,
+                        Turn::Crowded => sleep(CROWDED).await,
                         Turn::Exhausted => sleep(PAUSE).await,
                     }
                 } => {}

@@ -24,10 +24,7 @@ use crate::rotation::{Guest, Lease, SlotId};
 use crate::stats::{ConnectError, Outcome, SlotStats};
 use crate::strategy::PickContext;
 
-/// How many connections a worker may have been handed and not taken. More only wait where another cannot have them, and
-/// the kernel bounds the descriptors that are under way (`ETOOMANYREFS`, unix(7)).
-const MOST_UNTAKEN: usize = 64;
-/// When every worker has refused it: how soon they are asked again.
+/// When every worker has refused it, or has no room: how soon they are asked again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A client's connection that is handed over.
@@ -52,6 +49,8 @@ struct Search {
     since: Instant,
     /// Refused since the snapshot changed or the last pause.
     tried: Vec<SlotId>,
+    /// The processes the supervisor heard about from this connection.
+    reported: Vec<(SlotId, u64)>,
     /// The slot whose worker refused last.
     refused_by: Option<Arc<SlotStats>>,
 }
@@ -87,16 +86,14 @@ impl Handoff {
         let context = PickContext { client: self.peer.map(|peer| peer.ip()), key: None, tried };
         let first = pool.picker.pick(&pool.rotation, &context)?;
         // Its own place is counted already.
-        let is_full = |lease: &Lease| lease.upstream().connecting() > MOST_UNTAKEN;
+        let is_full = |lease: &Lease| lease.upstream().is_crowded();
         if !first.upstream().is_stalled() && !is_full(&first) {
             return Some(first);
         }
         let mut passed = tried.to_vec();
         let mut second_best = Some(first).filter(|lease| !is_full(lease));
         if second_best.is_none() {
-            passed.extend(
-                pool.rotation.snapshot().upstreams.iter().filter(|u| u.connecting() >= MOST_UNTAKEN).map(|u| u.slot),
-            );
+            passed.extend(pool.rotation.snapshot().upstreams.iter().filter(|u| !u.has_room()).map(|u| u.slot));
         }
         passed.extend(second_best.as_ref().map(|lease| lease.upstream().slot));
         while let Some(lease) = pool.picker.pick(&pool.rotation, &PickContext { tried: &passed, ..context }) {
@@ -130,8 +127,9 @@ impl Handoff {
         search.tried.push(upstream.slot);
         search.refused_by = Some(Arc::clone(&upstream.stats));
         let lane = self.ticket.lane();
-        if why != ConnectError::Busy {
-            let (pool, slot, incarnation) = (lane.index as usize, upstream.slot, upstream.incarnation);
+        let (pool, slot, incarnation) = (lane.index as usize, upstream.slot, upstream.incarnation);
+        if why != ConnectError::Busy && !search.reported.contains(&(slot, incarnation)) {
+            search.reported.push((slot, incarnation));
             // The supervisor may be gone already while the last connections end.
             let _ = lane.reports.send(Report::ConnectFailed { pool, slot, incarnation, error: why });
         }
@@ -166,15 +164,18 @@ impl Handoff {
                 return self.move_on(lease);
             }
             let search = self.search.get_or_insert_with(Search::new);
-            if pool.rotation.is_held() {
-                // It waits with those in the backlog, who are told when holding ends.
+            // Those that did not refuse it have no room.
+            let is_in_line =
+                pool.rotation.snapshot().upstreams.iter().any(|upstream| !search.tried.contains(&upstream.slot));
+            if pool.rotation.is_held() || is_in_line {
+                // It waits with those in the backlog: for a worker at all, or for its turn.
                 search.since = Instant::now();
             }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() || self.ticket.lane().is_cut() {
                 return self.give_up();
             }
-            let pause = if search.tried.is_empty() { left } else { left.min(AGAIN) };
+            let pause = if search.tried.is_empty() && !is_in_line { left } else { left.min(AGAIN) };
             tokio::select! {
                 _ = changes.changed() => {}
                 () = sleep(pause) => {}
@@ -202,7 +203,7 @@ impl Handoff {
 
 impl Search {
     fn new() -> Box<Self> {
-        Box::new(Self { since: Instant::now(), tried: Vec::new(), refused_by: None })
+        Box::new(Self { since: Instant::now(), tried: Vec::new(), reported: Vec::new(), refused_by: None })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config;
+use crate::config::{self, Handing};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 
@@ -79,6 +79,11 @@ impl Boot {
         let failure = failure.cause(cause);
         Some(failure.hint(match (cannot_start, pool.mode.acceptor()) {
             (Some(_), _) => format!("check that this can be run from here: {command}"),
+            (None, Acceptor::Master) if pool.handing() == Handing::Channel => {
+                "here a worker is handed its connections: it must be made with worker-runtime or be started as `node FILE`; \
+                 any other program needs `--mode proxy`"
+                    .to_owned()
+            }
             (None, Acceptor::Master) => format!("run it by itself to see what is wrong: PORT=20000 {command}"),
             (None, Acceptor::Workers) if story.exits == 0 => {
                 "a program that never says so is taken for ready once it runs with `--ready none`".to_owned()

@@ -104,6 +104,8 @@ pub(super) struct Life {
     pub(super) fault: Option<Cause>,
     /// It was killed because it took nothing from its queue while it was to drain.
     pub(super) kept_its_queue: bool,
+    /// When it is told to end if it has not done so by itself: it has closed its channel, and nothing can be handed to it.
+    parted: Option<Instant>,
     state: State,
     health: Health,
 }
@@ -112,7 +114,16 @@ impl Life {
     /// One that is being started at `now`.
     pub(super) fn start(incarnation: u64, generation: u64, rules: Arc<config::Pool>, now: Instant) -> Self {
         let state = State::Starting { deadline: now + rules.ready_timeout };
-        Self { incarnation, generation, rules, fault: None, kept_its_queue: false, state, health: Health::default() }
+        Self {
+            incarnation,
+            generation,
+            rules,
+            fault: None,
+            kept_its_queue: false,
+            parted: None,
+            state,
+            health: Health::default(),
+        }
     }
 
     /// The state's public word.
@@ -167,8 +178,13 @@ impl Life {
             State::Postponed { until } | State::Settling { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Suspect { .. } => None,
+            State::Ready { .. } | State::Suspect { .. } => self.parted,
         }
+    }
+
+    /// Whether it has closed its channel.
+    pub(super) fn has_parted(&self) -> bool {
+        self.parted.is_some()
     }
 
     /// It could not be started yet.
@@ -268,8 +284,10 @@ impl Life {
         }
     }
 
-    /// It has closed its channel. After a disconnect that means that all its connections have ended.
+    /// It has closed its channel. After a disconnect that means that all its connections have ended; else it may finish
+    /// what it has, as long as after a signal, and then is told.
     pub(super) fn parted(&mut self, now: Instant) {
+        self.parted.get_or_insert(now + self.rules.kill_timeout);
         if let State::Draining { deadline, step: Step::Disconnected } = self.state {
             self.state = State::Draining { deadline: deadline.min(now + PARTING), step: Step::Disconnected };
         }
@@ -308,6 +326,9 @@ impl Life {
             State::Stopping { .. } => {
                 self.state = State::Stopping { kill_at: None };
                 vec![Effect::Kill(n)]
+            }
+            State::Ready { .. } | State::Suspect { .. } if self.has_parted() => {
+                vec![self.terminate(self.rules.kill_timeout, now)]
             }
             State::Settling { .. } | State::Ready { .. } | State::Suspect { .. } => Vec::new(),
         }

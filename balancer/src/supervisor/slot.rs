@@ -114,6 +114,11 @@ impl Slot {
         self.current.iter().chain(self.heir.iter().map(|heir| &heir.life)).chain(&self.leaving)
     }
 
+    fn lives_mut(&mut self) -> impl Iterator<Item = &mut Life> {
+        let heir = self.heir.iter_mut().map(|heir| &mut heir.life);
+        self.current.iter_mut().chain(heir).chain(&mut self.leaving)
+    }
+
     /// The generation that its process is of, or its next one will be.
     pub(super) fn generation(&self) -> u64 {
         self.current.as_ref().map_or(self.generation, |life| life.generation)
@@ -199,7 +204,7 @@ impl Slot {
             }
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Parted(n) => {
-                self.leaver(n).into_iter().for_each(|life| life.parted(now));
+                self.lives_mut().filter(|life| life.incarnation == n).for_each(|life| life.parted(now));
                 self.on_sign(n, Sign::Leaving, now)
             }
             Event::Tick => self.on_tick(now),
@@ -261,7 +266,8 @@ impl Slot {
     }
 
     fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        let Some(life) = self.starting(incarnation) else { return Vec::new() };
+        // One that can be handed nothing is not ready, whatever it says.
+        let Some(life) = self.starting(incarnation).filter(|life| !life.has_parted()) else { return Vec::new() };
         let settle = life.rules.settle;
         if self.present(incarnation).is_some_and(|life| {
             life.admit(now);
