@@ -131,7 +131,8 @@ impl Life {
         match self.state {
             State::Postponed { .. } => SlotState::Backoff,
             State::Starting { .. } | State::Settling { .. } => SlotState::Starting,
-            State::Ready { .. } => SlotState::Ready,
+            State::Ready { .. } if self.parted.is_none() => SlotState::Ready,
+            State::Ready { .. } => SlotState::Suspect,
             State::Suspect { .. } => SlotState::Suspect,
             State::Draining { .. } => SlotState::Draining,
             State::Stopping { .. } => SlotState::Stopping,
@@ -146,10 +147,10 @@ impl Life {
         }
     }
 
-    /// Since when it is suspect, if it is.
+    /// Since when it is suspect, if it is and may be spared: one that has closed its channel is no use to anybody.
     pub(super) fn doubted_since(&self) -> Option<Instant> {
         match self.state {
-            State::Suspect { doubted, .. } => Some(doubted),
+            State::Suspect { doubted, .. } if self.parted.is_none() => Some(doubted),
             _ => None,
         }
     }

@@ -61,16 +61,14 @@ impl Warden {
     /// workers. Where that would leave nobody all are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
         let ready = self.members.iter().filter(|member| member.slot.state() == SlotState::Ready).count();
-        // One that has closed its channel is no suspect: nothing can be handed to it.
-        let present = |member: &Member| member.slot.current().is_some_and(|life| !life.has_parted());
-        let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since).filter(|_| present(member));
+        let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since);
         let mut doubts: Vec<_> = self.members.iter().filter_map(doubted).collect();
         doubts.sort_unstable();
         let most = (self.desired as usize / 2).max(1);
         let most = if ready == 0 && doubts.len() <= most { 0 } else { most };
         let spared_from = doubts.get(most).copied();
         let is_in = |member: &&Member| match doubted(member) {
-            None => member.slot.state() == SlotState::Ready && present(member),
+            None => member.slot.state() == SlotState::Ready,
             Some(since) => spared_from.is_some_and(|from| since >= from),
         };
         self.members.iter().filter(is_in).filter_map(|member| member.upstream().cloned()).collect()

@@ -205,7 +205,7 @@ impl Slot {
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Parted(n) => {
                 self.lives_mut().filter(|life| life.incarnation == n).for_each(|life| life.parted(now));
-                self.on_sign(n, Sign::Leaving, now)
+                Vec::new()
             }
             Event::Tick => self.on_tick(now),
         }

@@ -82,6 +82,25 @@ fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
 }
 
 #[test]
+fn one_that_closes_its_channel_and_lives_gets_nothing_more_and_is_ended_and_started_again() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Parted(1), now), [], "most are about to exit, and that is another story");
+    assert_eq!(slot.state(), SlotState::Suspect);
+    assert_eq!(slot.current().and_then(Life::doubted_since), None, "nobody is better");
+    let parted = now;
+    slot.on(Event::Sign(1, Sign::Silent), now);
+    assert_eq!(slot.current().and_then(Life::doubted_since), None, "whatever else is seen of it");
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now, parted + rules().kill_timeout);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
+    // And one that does so before it is ready never is.
+    slot.on(Event::Parted(2), now);
+    assert_eq!(slot.on(Event::Ready(2), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(2), Effect::Terminate(2)]);
+}
+
+#[test]
 fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
     let (mut slot, now) = ready();
     let mut see = |sign| slot.on(Event::Sign(1, sign), now);
@@ -140,12 +159,6 @@ fn a_node_worker_that_has_parted_is_told_soon() {
     assert_eq!(slot.on(Event::Parted(1), now), [], "it may be about to end");
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
     assert_eq!(now - begun, Duration::from_secs(1));
-}
-
-#[test]
-fn a_worker_that_parts_by_itself_leaves_the_rotation() {
-    let (mut slot, now) = ready();
-    assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);
 }
 
 #[test]
