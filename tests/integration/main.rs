@@ -31,6 +31,7 @@ mod lone_worker;
 mod master_death;
 mod matrix;
 mod messages;
+mod node;
 mod observe;
 mod output;
 mod privileges;

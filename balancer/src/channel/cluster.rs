@@ -21,10 +21,14 @@ pub(super) struct Cluster {
     writing: Option<Out>,
     /// Which of its servers a public listener leads to.
     doors: HashMap<u32, String>,
-    /// Listening sockets that it was or will be sent, by the numbers that the session has them by.
-    listeners: Vec<Arc<OwnedFd>>,
+    /// Listening sockets that it was or will be sent and has not closed, with their keys, by the numbers that the session
+    /// has them by. What is kept here longer keeps a port open behind which nobody is.
+    listeners: HashMap<u64, (String, Arc<OwnedFd>)>,
+    last_listener: u64,
     /// The last line written with a guest: read back, it must be all of it.
     flight: Bytes,
+    /// The last question's token.
+    asked: u64,
     /// Guests that could not be said: they go back at the next chance.
     unsaid: Vec<(u64, ConnectError)>,
 }
@@ -33,8 +37,9 @@ impl Cluster {
     fn answer(&mut self, core: &mut Core, seq: u64, answer: Answer, door: Option<u32>, listener: Option<Arc<OwnedFd>>) {
         let answer = match (answer, listener) {
             (Answer::Shared { key, data, .. }, Some(listener)) => {
-                self.listeners.push(listener);
-                Answer::Shared { key, data, listener: self.listeners.len() as u64 - 1 }
+                self.last_listener += 1;
+                self.listeners.insert(self.last_listener, (key.clone(), listener));
+                Answer::Shared { key, data, listener: self.last_listener }
             }
             (answer, _) => answer,
         };
@@ -49,17 +54,15 @@ impl Cluster {
     fn descriptor<'a>(&'a self, core: &'a Core, attached: Attached) -> Option<BorrowedFd<'a>> {
         match attached {
             Attached::Guest(id) => core.table.untaken(id).and_then(Guest::socket),
-            Attached::Listener(listener) => {
-                let listener = usize::try_from(listener).ok().and_then(|listener| self.listeners.get(listener));
-                listener.map(|listener| listener.as_fd())
-            }
+            Attached::Listener(listener) => self.listeners.get(&listener).map(|(_, listener)| listener.as_fd()),
         }
     }
 
     fn news(&mut self, core: &mut Core, said: Said) {
         match said {
             Said::Taken(id) => {
-                core.reads();
+                // It lives, which is all that a question would tell; and that may wait behind many others.
+                core.ponged(self.asked);
                 core.table.taken(id, false);
             }
             Said::Refused(id, why) => {
@@ -70,7 +73,7 @@ impl Cluster {
                 };
                 core.table.returned(id, why);
             }
-            Said::Pong(token) => core.ponged(token),
+            Said::Pong(_) => core.ponged(self.asked),
             Said::Message(value) => core.said(value.to_string()),
             Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
             Said::Ignored(what) => core.complain(what.to_owned()),
@@ -80,6 +83,7 @@ impl Cluster {
             }
             Said::Closed { ref key } => {
                 self.doors.retain(|_, of| of != key);
+                self.listeners.retain(|_, (of, _)| of != key);
                 (core.worker.news)(News::Node(said));
             }
             Said::Online | Said::Query(_) | Said::Listening { .. } | Said::Leaving => {
@@ -108,7 +112,8 @@ impl Dialect for Cluster {
     }
 
     fn ping(&mut self, token: u64) {
-        // One is asked at a time; its answer is one to all who asked before.
+        // One is on its way at a time; its answer is one to all who have asked by then.
+        self.asked = token;
         self.session.ping(token);
     }
 

@@ -99,7 +99,7 @@ pub enum Unsent {
 /// What a worker said, or what became of its channel.
 #[derive(Debug)]
 pub enum News {
-    /// Its program sent this JSON value.
+    /// Its program sent this JSON value; of a long one this is the beginning.
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),

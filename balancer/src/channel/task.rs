@@ -18,6 +18,8 @@ use crate::os::far_end::far_end;
 use crate::rotation::Guest;
 use crate::stats::{ConnectError, Outcome};
 
+/// How many bytes of a message are passed on.
+const MOST_TOLD: usize = 1024;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
@@ -139,6 +141,12 @@ fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
+/// What is passed on of a message: enough to be known by. A worker may say megabytes, many times a second.
+fn beginning(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MOST_TOLD));
+    message
+}
+
 async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
     match look {
         Some(sleep) => sleep.as_mut().await,
@@ -218,7 +226,7 @@ impl Core {
         self.worker.upstream.stats.messages_from.increment();
         let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
         match self.talk.said(Instant::now(), is_first_ready) {
-            None => (self.worker.news)(News::Message(json)),
+            None => (self.worker.news)(News::Message(beginning(json))),
             Some(until) => drop(self.tell.get_or_insert_with(|| Box::pin(sleep_until(until)))),
         }
     }

@@ -86,6 +86,8 @@ labels! {
     Restart {
         /// It ended by itself.
         Crash = "crash",
+        /// It said on its channel that it leaves, or closed it, as a Node application does to be replaced.
+        Left = "left",
         /// It never became ready.
         NeverReady = "never_ready",
         /// It was hung, and killed.

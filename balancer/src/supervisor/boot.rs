@@ -84,6 +84,10 @@ impl Boot {
                  any other program needs `--mode proxy`"
                     .to_owned()
             }
+            // It listens where it wants, started by us or not.
+            (None, _) if pool.handing() == Handing::Node => {
+                format!("run it by itself to see what is wrong: {command}")
+            }
             (None, Acceptor::Master) => format!("run it by itself to see what is wrong: PORT=20000 {command}"),
             (None, Acceptor::Workers) if story.exits == 0 => {
                 "a program that never says so is taken for ready once it runs with `--ready none`".to_owned()

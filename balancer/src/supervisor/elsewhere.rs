@@ -2,14 +2,26 @@
 
 use std::net::SocketAddr;
 
-use crate::config::Address;
+use crate::config::{Address, Handing};
 use crate::rotation::Endpoint;
 
 /// Why a worker that is not ready may not be: it listens, but not where it was told to. `public` is where the pool
 /// listens: a worker that was handed those listeners has not opened them.
-pub(super) fn explain_not_ready(endpoint: &Endpoint, listens: &[SocketAddr], public: &[Address]) -> Option<String> {
+pub(super) fn explain_not_ready(
+    endpoint: &Endpoint,
+    handing: Handing,
+    listens: &[SocketAddr],
+    public: &[Address],
+) -> Option<String> {
     let is_handed = |address: &SocketAddr| *endpoint == Endpoint::Inherited && public.contains(&Address::Tcp(*address));
     let first = listens.iter().find(|address| !is_handed(address))?;
+    if handing == Handing::Node {
+        return Some(format!(
+            "your application listens on {first} by itself, past Node's cluster, as a listener does that is `exclusive` or \
+             has `reusePort`, or that is in a worker thread or in a process that it starts: let it listen without those, or \
+             use mode = \"proxy\", where it listens on $PORT"
+        ));
+    }
     let wanted = match endpoint {
         Endpoint::Tcp(wanted) => wanted,
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => {
@@ -71,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_program_on_another_port_or_address_is_told_so() {
-        let told = |texts: &[&str]| explain_not_ready(&endpoint(), &addresses(texts), &[]);
+        let told = |texts: &[&str]| explain_not_ready(&endpoint(), Handing::Nothing, &addresses(texts), &[]);
         let other = told(&["0.0.0.0:3000"]).unwrap();
         assert!(other.contains("0.0.0.0:3000, not on $PORT (20001)"), "{other}");
         let v6 = told(&["[::1]:20001"]).unwrap();
@@ -84,10 +96,23 @@ mod tests {
     #[test]
     fn a_program_that_was_handed_its_listener_is_told_of_another_one_only() {
         let public = [Address::Tcp(addresses(&["0.0.0.0:80"])[0])];
-        let told = |texts: &[&str]| explain_not_ready(&Endpoint::Inherited, &addresses(texts), &public);
+        let told =
+            |texts: &[&str]| explain_not_ready(&Endpoint::Inherited, Handing::Listeners, &addresses(texts), &public);
         let other = told(&["0.0.0.0:80", "0.0.0.0:3000"]).unwrap();
         assert!(other.contains("listens on 0.0.0.0:3000 by itself") && other.contains("descriptor 3"), "{other}");
         assert_eq!(told(&["0.0.0.0:80"]), None);
+    }
+
+    #[test]
+    fn an_application_that_listens_past_nodes_cluster_is_told_what_does_that() {
+        for endpoint in [Endpoint::Channel, Endpoint::Inherited] {
+            let told = |texts: &[&str]| explain_not_ready(&endpoint, Handing::Node, &addresses(texts), &[]);
+            let other = told(&["127.0.0.1:3000"]).unwrap();
+            for word in ["127.0.0.1:3000 by itself", "exclusive", "reusePort", "worker thread", "$PORT"] {
+                assert!(other.contains(word), "{other}");
+            }
+            assert_eq!(told(&[]), None);
+        }
     }
 
     #[test]

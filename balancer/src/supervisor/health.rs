@@ -19,8 +19,8 @@ pub(super) enum Sign {
     Stuck(bool),
     /// Its heartbeat has stopped; or is back.
     Lifeless(bool),
-    /// It says that it ends.
-    Leaving,
+    /// It says that it ends, or has nothing more to be handed connections for; or has again.
+    Leaving(bool),
 }
 
 /// The opinion has turned.
@@ -64,7 +64,7 @@ impl Health {
             }
             Sign::Stuck(is_stuck) => self.is_stuck = is_stuck,
             Sign::Lifeless(is_lifeless) => self.is_lifeless = is_lifeless,
-            Sign::Leaving => self.is_leaving = true,
+            Sign::Leaving(is_leaving) => self.is_leaving = is_leaving,
         }
         match (was, self.is_down()) {
             (false, true) => Some(Turn::Down),

@@ -104,8 +104,10 @@ pub(super) struct Life {
     pub(super) fault: Option<Cause>,
     /// It was killed because it took nothing from its queue while it was to drain.
     pub(super) kept_its_queue: bool,
-    /// When it is told to end if it has not done so by itself: it has closed its channel, and nothing can be handed to it.
-    parted: Option<Instant>,
+    /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
+    given_up: Option<Instant>,
+    /// It has closed its channel.
+    has_parted: bool,
     state: State,
     health: Health,
 }
@@ -114,15 +116,17 @@ impl Life {
     /// One that is being started at `now`.
     pub(super) fn start(incarnation: u64, generation: u64, rules: Arc<config::Pool>, now: Instant) -> Self {
         let state = State::Starting { deadline: now + rules.ready_timeout };
+        let health = Health::default();
         Self {
             incarnation,
             generation,
             rules,
             fault: None,
             kept_its_queue: false,
-            parted: None,
+            given_up: None,
+            has_parted: false,
             state,
-            health: Health::default(),
+            health,
         }
     }
 
@@ -131,8 +135,7 @@ impl Life {
         match self.state {
             State::Postponed { .. } => SlotState::Backoff,
             State::Starting { .. } | State::Settling { .. } => SlotState::Starting,
-            State::Ready { .. } if self.parted.is_none() => SlotState::Ready,
-            State::Ready { .. } => SlotState::Suspect,
+            State::Ready { .. } => SlotState::Ready,
             State::Suspect { .. } => SlotState::Suspect,
             State::Draining { .. } => SlotState::Draining,
             State::Stopping { .. } => SlotState::Stopping,
@@ -147,12 +150,17 @@ impl Life {
         }
     }
 
-    /// Since when it is suspect, if it is and may be spared: one that has closed its channel is no use to anybody.
+    /// Since when it is suspect, if it is and may be spared: one that can be handed nothing is no use to anybody.
     pub(super) fn doubted_since(&self) -> Option<Instant> {
         match self.state {
-            State::Suspect { doubted, .. } if self.parted.is_none() => Some(doubted),
+            State::Suspect { doubted, .. } if self.given_up.is_none() => Some(doubted),
             _ => None,
         }
+    }
+
+    /// Whether it has closed its channel.
+    pub(super) fn has_parted(&self) -> bool {
+        self.has_parted
     }
 
     pub(super) fn is_starting(&self) -> bool {
@@ -179,13 +187,8 @@ impl Life {
             State::Postponed { until } | State::Settling { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Suspect { .. } => self.parted,
+            State::Ready { .. } | State::Suspect { .. } => self.given_up,
         }
-    }
-
-    /// Whether it has closed its channel.
-    pub(super) fn has_parted(&self) -> bool {
-        self.parted.is_some()
     }
 
     /// It could not be started yet.
@@ -228,7 +231,7 @@ impl Life {
                 Some(Effect::Drain(self.incarnation))
             }
             (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) if self.is_disconnected_first() => {
-                self.state = State::Draining { deadline: now + self.rules.drain_timeout, step: Step::Disconnected };
+                self.finish_by_itself(now);
                 Some(Effect::Disconnect(self.incarnation))
             }
             // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
@@ -239,6 +242,12 @@ impl Life {
             // Never started: nothing to end.
             (State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. }, _) => None,
         }
+    }
+
+    /// It closes its listeners and finishes what it has, by order or of its own accord.
+    pub(super) fn finish_by_itself(&mut self, now: Instant) {
+        let time = if self.has_parted { PARTING } else { self.rules.drain_timeout };
+        self.state = State::Draining { deadline: now + time, step: Step::Disconnected };
     }
 
     /// Whether the end of its channel, and not a signal, is what makes it finish what it has.
@@ -262,7 +271,11 @@ impl Life {
             Way::Signal => (Step::Told, Some(Effect::Terminate(self.incarnation))),
             Way::Quiet => (Step::Waiting, Some(Effect::Quieten(self.incarnation))),
             Way::Closed => (Step::Waiting, None),
-            Way::Disconnect => (Step::Disconnected, Some(Effect::Disconnect(self.incarnation))),
+            Way::Disconnect => {
+                let deadline = if self.has_parted { deadline.min(now + PARTING) } else { deadline };
+                self.state = State::Draining { deadline, step: Step::Disconnected };
+                return Some(Effect::Disconnect(self.incarnation));
+            }
         };
         self.state = State::Draining { deadline, step };
         effect
@@ -285,13 +298,31 @@ impl Life {
         }
     }
 
-    /// It has closed its channel. After a disconnect that means that all its connections have ended; else it may finish
-    /// what it has, as long as after a signal, and then is told.
+    /// It has closed its channel. After a disconnect that means that all its connections have ended; without one it is of no
+    /// more use, and most often about to be heard of as dead.
     pub(super) fn parted(&mut self, now: Instant) {
-        self.parted.get_or_insert(now + self.rules.kill_timeout);
+        self.has_parted = true;
+        self.closed(now);
         if let State::Draining { deadline, step: Step::Disconnected } = self.state {
             self.state = State::Draining { deadline: deadline.min(now + PARTING), step: Step::Disconnected };
         }
+    }
+
+    /// Its application has closed all its servers: it may be about to end, or to open them again.
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.given_up.get_or_insert(now + PARTING);
+    }
+
+    /// Its application listens again.
+    pub(super) fn opened(&mut self) {
+        if !self.has_parted {
+            self.given_up = None;
+        }
+    }
+
+    /// Whether it serves no more, though it is not known to be dead.
+    pub(super) fn is_given_up(&self, now: Instant) -> bool {
+        self.ready_for(now).is_some() && self.given_up.is_some_and(|at| at <= now)
     }
 
     /// It shall be gone, because of this fault.
@@ -327,9 +358,6 @@ impl Life {
             State::Stopping { .. } => {
                 self.state = State::Stopping { kill_at: None };
                 vec![Effect::Kill(n)]
-            }
-            State::Ready { .. } | State::Suspect { .. } if self.has_parted() => {
-                vec![self.terminate(self.rules.kill_timeout, now)]
             }
             State::Settling { .. } | State::Ready { .. } | State::Suspect { .. } => Vec::new(),
         }

@@ -59,15 +59,21 @@ impl Warden {
         match news {
             News::Query(query) => self.answer(index, worker, &query),
             News::Listening { .. } => {
-                let rules = &self.members[index].slot.life(incarnation)?.rules;
-                return (rules.ready == Ready::Listening).then_some(Event::Ready(incarnation));
+                let life = self.members[index].slot.life(incarnation)?;
+                if life.is_starting() {
+                    return (life.rules.ready == Ready::Listening).then_some(Event::Ready(incarnation));
+                }
+                return Some(Event::Closed(incarnation, false));
             }
             News::Closed { key } => {
-                self.porter.as_mut()?.doors.closed(worker, &key);
+                let doors = &mut self.porter.as_mut()?.doors;
+                doors.closed(worker, &key);
+                let has_none = doors.doors_of(worker).is_empty();
                 self.close_unwanted();
+                return has_none.then_some(Event::Closed(incarnation, true));
             }
             // It closes its listeners and ends when its connections have ended.
-            News::Leaving => return Some(Event::Parted(incarnation)),
+            News::Leaving => return self.members[index].leaves(incarnation),
             News::Online => self.members[index].node_runs(incarnation),
             News::Taken(_)
             | News::Refused(..)

@@ -114,11 +114,6 @@ impl Slot {
         self.current.iter().chain(self.heir.iter().map(|heir| &heir.life)).chain(&self.leaving)
     }
 
-    fn lives_mut(&mut self) -> impl Iterator<Item = &mut Life> {
-        let heir = self.heir.iter_mut().map(|heir| &mut heir.life);
-        self.current.iter_mut().chain(heir).chain(&mut self.leaving)
-    }
-
     /// The generation that its process is of, or its next one will be.
     pub(super) fn generation(&self) -> u64 {
         self.current.as_ref().map_or(self.generation, |life| life.generation)
@@ -204,9 +199,12 @@ impl Slot {
             }
             Event::Drained(n) => self.leaver(n).and_then(|life| life.drained(now)).into_iter().collect(),
             Event::Parted(n) => {
-                self.lives_mut().filter(|life| life.incarnation == n).for_each(|life| life.parted(now));
-                Vec::new()
+                let present = self.current.as_mut().into_iter().chain(&mut self.leaving);
+                present.filter(|life| life.incarnation == n).for_each(|life| life.parted(now));
+                self.on_sign(n, Sign::Leaving(true), now)
             }
+            Event::Closed(n, is_closed) => self.on_closed(n, is_closed, now),
+            Event::Leaves(n) => self.on_leaves(n, now),
             Event::Tick => self.on_tick(now),
         }
     }
@@ -222,7 +220,7 @@ impl Slot {
     fn starting(&mut self, incarnation: u64) -> Option<&mut Life> {
         let heir = self.heir.as_mut().map(|heir| &mut heir.life);
         let found = self.current.as_mut().into_iter().chain(heir).find(|life| life.incarnation == incarnation)?;
-        found.is_starting().then_some(found)
+        (found.is_starting() && !found.has_parted()).then_some(found)
     }
 
     fn born(&mut self, rules: Arc<config::Pool>, generation: u64, now: Instant) -> Life {
@@ -266,8 +264,7 @@ impl Slot {
     }
 
     fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        // One that can be handed nothing is not ready, whatever it says.
-        let Some(life) = self.starting(incarnation).filter(|life| !life.has_parted()) else { return Vec::new() };
+        let Some(life) = self.starting(incarnation) else { return Vec::new() };
         let settle = life.rules.settle;
         if self.present(incarnation).is_some_and(|life| {
             life.admit(now);
@@ -330,6 +327,28 @@ impl Slot {
         self.start_if_clear(now).into_iter().collect()
     }
 
+    /// The present process has begun to end of its own accord: another is started beside it.
+    fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        let is_meant = |life: &mut Life| life.incarnation == incarnation && life.ready_for(now).is_some();
+        let Some(mut life) = self.current.take_if(is_meant) else { return Vec::new() };
+        let ready_for = life.ready_for(now);
+        life.finish_by_itself(now);
+        self.leaving.push(life);
+        self.exits += 1;
+        self.again(Cause::Left, ready_for, now)
+    }
+
+    /// Of the present process.
+    fn on_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
+        let Some(life) = self.present(incarnation) else { return Vec::new() };
+        if is_closed {
+            life.closed(now)
+        } else {
+            life.opened()
+        }
+        self.on_sign(incarnation, Sign::Leaving(is_closed), now)
+    }
+
     /// After an unasked end: at once, or after a wait.
     fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Restarted(cause)];
@@ -343,7 +362,8 @@ impl Slot {
 
     fn on_tick(&mut self, now: Instant) -> Vec<Effect> {
         let is_due = |life: &Life| life.next_deadline().is_some_and(|deadline| deadline <= now);
-        let mut effects = Vec::new();
+        let given_up = self.current.as_ref().filter(|life| life.is_given_up(now)).map(|life| life.incarnation);
+        let mut effects = given_up.map(|n| self.on_leaves(n, now)).unwrap_or_default();
         if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
             effects.extend(life.overdue(now));
         }

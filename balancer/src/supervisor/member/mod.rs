@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::health::Sign;
-use super::life::Life;
 use super::notify::Said;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
@@ -160,7 +159,7 @@ impl Member {
                 process.said = Some("stopping".to_owned());
                 // It closes its listener now: a duplicate would keep a door open behind which nobody is.
                 process.spare = None;
-                return Some(Event::Sign(incarnation, Sign::Leaving));
+                return Some(Event::Sign(incarnation, Sign::Leaving(true)));
             }
         }
         None
@@ -220,14 +219,9 @@ impl Member {
     /// Tells it to end.
     pub(super) fn terminate(&mut self, incarnation: u64, now: Instant) {
         self.note_end(incarnation, now);
-        let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.spare = None;
         let signal = signal_of(process.rules.stop_signal);
-        let (is_present, pid) = (self.slot.current().is_some_and(|life| life.incarnation == incarnation), process.pid);
-        if is_present && self.slot.life(incarnation).is_some_and(Life::has_parted) {
-            tracing::warn!(worker = %name, pid, "closed its channel and has not ended: telling it to");
-        }
         self.context.resources.launcher.end(process.child, Ending::Signal(signal));
     }
 

@@ -137,7 +137,8 @@ impl Member {
             if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
         if is_starting {
             process.next_look = Some(Instant::now() + LOOK_AGAIN);
-            let told = elsewhere::explain_not_ready(endpoint, addresses, &self.context.pool.listening());
+            let (handing, public) = (process.rules.handing(), self.context.pool.listening());
+            let told = elsewhere::explain_not_ready(endpoint, handing, addresses, &public);
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);

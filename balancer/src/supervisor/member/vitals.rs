@@ -30,8 +30,8 @@ pub(super) struct Vitals {
     is_lifeless: bool,
     /// When it last took a connection from its queue or wrote something, as far as was seen.
     progress: Option<Instant>,
-    /// What it had written when that was last looked at.
-    written: u64,
+    /// How many bytes it had written, or connections taken from its channel, when that was last looked at.
+    done: u64,
     suspicion: Option<Suspicion>,
     /// It was said that a debugger holds it.
     is_held: bool,
@@ -72,13 +72,13 @@ enum Seems {
 }
 
 impl Vitals {
-    /// Its accept queue has `length` connections, and it has written `written` bytes so far. Says what changed.
-    fn queue_seen(&mut self, length: u32, written: u64, now: Instant) -> Option<Sign> {
-        let has_moved = self.queue.is_some_and(|queue| length < queue.length) || written != self.written;
+    /// Its accept queue has `length` connections, and it has done so much so far. Says what changed.
+    fn queue_seen(&mut self, length: u32, done: u64, now: Instant) -> Option<Sign> {
+        let has_moved = self.queue.is_some_and(|queue| length < queue.length) || done != self.done;
         if has_moved {
             self.progress = Some(now);
         }
-        self.written = written;
+        self.done = done;
         match self.queue.as_mut().filter(|_| length > 0 && !has_moved) {
             Some(queue) => queue.length = length,
             None => self.queue = (length > 0).then_some(Queue { since: now, length }),
@@ -190,8 +190,13 @@ impl Member {
     pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, now: Instant) -> Option<Event> {
         let incarnation = self.slot.current()?.incarnation;
         let process = self.processes.get_mut(&incarnation)?;
-        let written = process.upstream.sent.get();
-        process.vitals.queue_seen(length, written, now).map(|sign| Event::Sign(incarnation, sign))
+        let upstream = &process.upstream;
+        let done = match upstream.endpoint {
+            // Each was taken by the worker itself. A few that are always on their way are no queue that stands still.
+            Endpoint::Channel => upstream.stats.connections.get(),
+            _ => upstream.sent.get(),
+        };
+        process.vitals.queue_seen(length, done, now).map(|sign| Event::Sign(incarnation, sign))
     }
 
     /// What was handed to the present process and lies untaken is its queue.

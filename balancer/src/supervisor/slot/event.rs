@@ -40,6 +40,10 @@ pub(in crate::supervisor) enum Event {
     Drained(u64),
     /// It has closed its channel.
     Parted(u64),
+    /// Its application has closed its last server; or listens again.
+    Closed(u64, bool),
+    /// It ends of its own accord, and finishes what it has.
+    Leaves(u64),
     /// Time has passed.
     Tick,
 }

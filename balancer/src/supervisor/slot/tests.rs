@@ -82,25 +82,6 @@ fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
 }
 
 #[test]
-fn one_that_closes_its_channel_and_lives_gets_nothing_more_and_is_ended_and_started_again() {
-    let (mut slot, mut now) = ready();
-    assert_eq!(slot.on(Event::Parted(1), now), [], "most are about to exit, and that is another story");
-    assert_eq!(slot.state(), SlotState::Suspect);
-    assert_eq!(slot.current().and_then(Life::doubted_since), None, "nobody is better");
-    let parted = now;
-    slot.on(Event::Sign(1, Sign::Silent), now);
-    assert_eq!(slot.current().and_then(Life::doubted_since), None, "whatever else is seen of it");
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
-    assert_eq!(now, parted + rules().kill_timeout);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
-    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
-    // And one that does so before it is ready never is.
-    slot.on(Event::Parted(2), now);
-    assert_eq!(slot.on(Event::Ready(2), now), []);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(2), Effect::Terminate(2)]);
-}
-
-#[test]
 fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
     let (mut slot, now) = ready();
     let mut see = |sign| slot.on(Event::Sign(1, sign), now);
@@ -159,6 +140,76 @@ fn a_node_worker_that_has_parted_is_told_soon() {
     assert_eq!(slot.on(Event::Parted(1), now), [], "it may be about to end");
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
     assert_eq!(now - begun, Duration::from_secs(1));
+}
+
+#[test]
+fn a_worker_that_parts_by_itself_leaves_the_rotation() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);
+    let begun = now;
+    let replaced = [Effect::Restarted(Cause::Left), Effect::Launch(2)];
+    assert_eq!(pass(&mut slot, &mut now), replaced, "it lives on, and is of no use");
+    assert_eq!(now - begun, Duration::from_secs(1));
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, Duration::from_secs(2), "nothing is to be waited for");
+
+    let (mut slot, now) = ready();
+    slot.on(Event::Parted(1), now);
+    assert_eq!(
+        slot.on(Event::Exited(1), now),
+        [Effect::Restarted(Cause::Crash), Effect::Launch(2)],
+        "it was its death"
+    );
+}
+
+#[test]
+fn one_that_leaves_of_its_own_accord_finishes_while_another_starts() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Leaves(1), now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
+    assert_eq!(slot.leaving().len(), 1);
+    slot.on(Event::Ready(2), now);
+    assert_eq!(slot.on(Event::Leaves(1), now), [], "said twice");
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it did not come to its end");
+    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(slot.on(Event::Exited(1), now), []);
+}
+
+#[test]
+fn one_that_leaves_again_and_again_waits_as_one_that_dies() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Leaves(1), now);
+    slot.on(Event::Ready(2), now);
+    assert_eq!(slot.on(Event::Leaves(2), now), [Effect::Restarted(Cause::Left)]);
+    assert_eq!(slot.state(), SlotState::Backoff);
+    assert_eq!(slot.on(Event::Exited(2), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Launch(3)]);
+}
+
+#[test]
+fn one_whose_application_closes_its_servers_is_replaced_unless_it_opens_them_again() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Closed(1, true), now), [Effect::Suspect(1)]);
+    assert_eq!(slot.on(Event::Closed(1, false), now), [Effect::Admit(1)]);
+    assert_eq!(slot.next_deadline(), None);
+    slot.on(Event::Closed(1, true), now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
+    assert_eq!(now - begun, Duration::from_secs(1));
+    slot.on(Event::Ready(2), now);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it had its time to finish what it has");
+    assert_eq!(now - begun, Duration::from_secs(1) + rules().drain_timeout);
+}
+
+#[test]
+fn one_that_is_ordered_to_go_and_says_that_it_leaves_keeps_its_time() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    let begun = now;
+    assert_eq!(slot.on(Event::Leaves(1), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
+    assert_eq!(now - begun, rules().drain_timeout);
 }
 
 #[test]

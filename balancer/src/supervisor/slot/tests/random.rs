@@ -23,6 +23,8 @@ enum Command {
     GateOpened(usize, Way),
     Drained(usize),
     Parted(usize),
+    Leaves(usize),
+    Closed(usize, bool),
     Wait(u64),
     ToDeadline,
 }
@@ -33,7 +35,7 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Sign::Good),
         Just(Sign::Bad),
         Just(Sign::Silent),
-        Just(Sign::Leaving),
+        any::<bool>().prop_map(Sign::Leaving),
         any::<bool>().prop_map(Sign::Stuck),
         any::<bool>().prop_map(Sign::Lifeless)
     ];
@@ -52,6 +54,8 @@ fn command() -> impl Strategy<Value = Command> {
         6 => (any::<usize>(), way).prop_map(|(which, way)| Command::GateOpened(which, way)),
         6 => any::<usize>().prop_map(Command::Drained),
         3 => any::<usize>().prop_map(Command::Parted),
+        2 => any::<usize>().prop_map(Command::Leaves),
+        3 => any::<(usize, bool)>().prop_map(|(which, is_closed)| Command::Closed(which, is_closed)),
         4 => (0u64..30_000).prop_map(Command::Wait),
         6 => Just(Command::ToDeadline),
     ]
@@ -64,6 +68,8 @@ struct Known {
     said_ready: bool,
     drain_since: Option<Instant>,
     gate_opened: bool,
+    /// Or closed its servers.
+    has_parted: bool,
     disconnected: bool,
     told: Option<Instant>,
     may_be_killed: bool,
@@ -104,7 +110,7 @@ impl World {
                 let n = self.choose(which)?;
                 let is_starting = self.slot.life(n).is_some_and(|life| life.is_starting());
                 let until = self.now + Duration::from_millis(50);
-                if !is_starting {
+                if !is_starting || self.alive[&n].has_parted {
                     return None;
                 }
                 self.alive.remove(&n);
@@ -132,7 +138,17 @@ impl World {
                 Event::GateOpened(n, way)
             }
             Command::Drained(which) => Event::Drained(self.choose(which)?),
-            Command::Parted(which) => Event::Parted(self.choose(which)?),
+            Command::Parted(which) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.has_parted = true;
+                Event::Parted(n)
+            }
+            Command::Leaves(which) => Event::Leaves(self.choose(which)?),
+            Command::Closed(which, is_closed) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.has_parted = true;
+                Event::Closed(n, is_closed)
+            }
             Command::Wait(millis) => {
                 self.now += Duration::from_millis(millis);
                 Event::Tick
@@ -162,8 +178,8 @@ impl World {
                     admitted = true;
                 }
                 Effect::Drain(n) => {
-                    assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");
                     let known = self.alive.get_mut(&n).expect("only the living drain");
+                    assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
                     known.gate_opened = false;
                 }
@@ -199,8 +215,12 @@ impl World {
                 Effect::Quieten(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
                 Effect::HeirFailed(_) => {
                     let after = self.slot.current().map(|life| life.incarnation);
-                    // The end of a backoff may fall together with it.
-                    assert!(before.is_none() || before == after, "an heir that failed changed who serves");
+                    // The end of a backoff may fall together with it, or that of a channel.
+                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(|known| known.has_parted);
+                    assert!(
+                        before.is_none() || had_parted || before == after,
+                        "an heir that failed changed who serves"
+                    );
                 }
                 Effect::Restarted(_) | Effect::Switched { .. } => {}
             }

@@ -1,0 +1,68 @@
+//! The versions of Node that are here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::missing;
+
+/// Where npm has put versions of Node: one that is in every full run, and more that are installed by hand.
+const FOLDERS: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/node/node_modules"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/node/versions/node_modules"),
+];
+
+/// A Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) program: String,
+    /// Such as 22.
+    pub(crate) major: u32,
+}
+
+/// Every Node that is here, each major version once: the one in PATH first, then the newest, then the others. Where there
+/// is none the test says so and is skipped; where everything is required there have to be two.
+pub(crate) fn nodes() -> &'static [Node] {
+    static NODES: OnceLock<Vec<Node>> = OnceLock::new();
+    let nodes = NODES.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let in_path = std::env::split_paths(&path).map(|dir| dir.join("node")).find(|node| node.is_file());
+        let mut rest: Vec<Node> = FOLDERS.iter().flat_map(|folder| installed(Path::new(folder))).collect();
+        rest.sort_by_key(|node| std::cmp::Reverse(node.major));
+        let mut nodes: Vec<Node> = in_path.and_then(node).into_iter().collect();
+        for node in rest {
+            if nodes.iter().all(|other| other.major != node.major) {
+                nodes.push(node);
+            }
+        }
+        nodes
+    });
+    if nodes.len() < 2 {
+        missing("two versions of Node (`npm ci --ignore-scripts --prefix tests/node`; there are some for x86_64 only)");
+    }
+    nodes
+}
+
+/// The one in PATH, and the newest of the others: for what takes its time.
+pub(crate) fn two_nodes() -> &'static [Node] {
+    nodes().get(..2).unwrap_or(nodes())
+}
+
+/// The one in PATH.
+pub(crate) fn a_node() -> Option<&'static Node> {
+    nodes().first()
+}
+
+/// The packages `node-MAJOR` of a folder.
+fn installed(folder: &Path) -> Vec<Node> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let packages = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("node-"));
+    packages.filter_map(|entry| node(entry.path().join("bin/node"))).collect()
+}
+
+/// What it says that it is; nothing if it cannot be run here.
+fn node(program: PathBuf) -> Option<Node> {
+    let said = Command::new(&program).args(["-p", "process.versions.node"]).output().ok()?;
+    let major = String::from_utf8(said.stdout).ok()?.split('.').next()?.parse().ok()?;
+    Some(Node { program: program.display().to_string(), major })
+}

@@ -1,0 +1,79 @@
+//! What a worker is told of itself, and what its own children are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{MODES, app, text};
+use crate::kit::{Master, a_node, carried_out, descriptors, nodes};
+
+/// Says who it is; at `/child`, what a process of its own sees.
+const WHO: &str = "
+const cluster = require('cluster');
+require('http').createServer((q, r) => {
+    if (q.url === '/child') {
+        const list = 'env; ls -l /proc/self/fd';
+        return r.end(require('child_process').execFileSync('sh', ['-c', list], { stdio: ['ignore', 'pipe', 'inherit'] }));
+    }
+    const hidden = ['NODE_CHANNEL_FD', 'NODE_UNIQUE_ID', 'NODE_CHANNEL_SERIALIZATION_MODE', 'PORT', 'HOST'];
+    r.end(JSON.stringify({
+        id: cluster.worker.id,
+        kind: [cluster.isWorker, cluster.isPrimary, process.connected],
+        hidden: hidden.filter(name => name in process.env).join(),
+        instance: process.env.NODE_APP_INSTANCE,
+        place: process.env.ROUNDELAY_WORKER,
+    }));
+}).listen(3000);";
+
+/// What each of two workers says: its id by its place.
+#[track_caller]
+fn ids(master: &Master) -> BTreeMap<String, u64> {
+    let said = (0..2).map(|_| {
+        let said: serde_json::Value = serde_json::from_str(&text(master.address(), "/")).unwrap();
+        assert_eq!(said["kind"], serde_json::json!([true, false, true]), "{said}");
+        assert_eq!(said["hidden"], "", "{said}");
+        assert_eq!(said["instance"], said["place"], "{said}");
+        (said["place"].as_str().unwrap().to_owned(), said["id"].as_u64().unwrap())
+    });
+    said.collect()
+}
+
+#[test]
+fn a_worker_is_one_of_nodes_cluster_with_a_number_that_is_never_used_again() {
+    for node in nodes() {
+        eprintln!("{node:?}");
+        let master = app(node, &["--mode", "handoff", "-i", "2"], WHO).start_ready();
+        let first = ids(&master);
+        assert_eq!(first.keys().collect::<Vec<_>>(), ["0", "1"]);
+        assert_eq!(first.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
+        carried_out(&master, &["reload"]);
+        assert_eq!(ids(&master).into_values().collect::<BTreeSet<_>>(), BTreeSet::from([3, 4]));
+    }
+}
+
+#[test]
+fn a_process_that_a_worker_starts_knows_nothing_of_its_channel() {
+    for node in nodes() {
+        eprintln!("{node:?}");
+        let master = app(node, &["--mode", "handoff", "-i", "1"], WHO).start_ready();
+        let seen = text(master.address(), "/child");
+        for name in ["NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_CHANNEL_SERIALIZATION_MODE"] {
+            assert!(!seen.contains(name), "{seen}");
+        }
+        let is_beyond = |line: &str| {
+            let (number, what) = line.rsplit_once(" -> ")?;
+            Some(what.starts_with("socket:") && number.rsplit(' ').next()?.parse::<u32>().ok()? > 2)
+        };
+        assert!(!seen.lines().any(|line| is_beyond(line) == Some(true)), "{seen}");
+    }
+}
+
+#[test]
+fn a_worker_holds_its_channel_and_no_public_listener_unless_it_accepts_by_itself() {
+    let Some(node) = a_node() else { return };
+    for (mode, listeners) in std::iter::zip(MODES, [0, 1]) {
+        let master = app(node, &["--mode", mode, "-i", "1"], WHO).start_ready();
+        let sockets: Vec<_> =
+            descriptors(master.pids()[0]).into_iter().filter(|(_, what)| what.starts_with("socket:")).collect();
+        assert_eq!(sockets.len(), 1 + listeners, "{mode}: {sockets:?}");
+        assert_eq!(sockets[0].0, 3, "{sockets:?}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Applications that keep their listener to themselves: the master says what to do instead.
+
+use super::{MODES, app};
+use crate::kit::{Ended, Setup, a_node, free_address, nodes};
+
+#[track_caller]
+fn says(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "`{word}` in {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_launcher_that_stands_between_is_refused_with_what_to_write_instead() {
+    for command in [&["npm", "start"][..], &["npx", "next", "start"], &["node", "--watch", "app.js"]] {
+        let ended = Setup::app(&["--mode", "handoff"], command).run_to_end();
+        says(&ended, 2, &["runs the application as a process of its own", r#"command = ["node", "FILE"]"#]);
+    }
+}
+
+#[test]
+fn a_listener_of_the_workers_own_is_named_with_its_address() {
+    for node in nodes() {
+        let cases = [
+            ("exclusive", "server.listen({ port, host, exclusive: true });", true),
+            (
+                "a worker thread",
+                "
+                const { Worker } = require('worker_threads');
+                new Worker(`require('http').createServer(() => {}).listen(${port}, '${host}')`, { eval: true });",
+                true,
+            ),
+            // Before 22 the option is not known, and the listener is asked for.
+            ("reusePort", "server.listen({ port, host, reusePort: true });", node.major >= 22),
+        ];
+        for (name, how, is_own) in cases.into_iter().filter(|(.., is_own)| *is_own) {
+            eprintln!("{node:?} {name} {is_own}");
+            let address = free_address();
+            let text = format!(
+                "const server = require('http').createServer(() => {{}}), port = {}, host = '{}';\n{how}",
+                address.port(),
+                address.ip()
+            );
+            let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=3s"];
+            let ended = app(node, &flags, &text).run_to_end();
+            let words = [&address.to_string(), "by itself", "exclusive", "reusePort", "worker thread"];
+            says(&ended, 1, &words.map(|word: &str| word));
+        }
+    }
+}
+
+#[test]
+fn an_application_that_listens_nowhere_is_told_so() {
+    let Some(node) = a_node() else { return };
+    for mode in MODES {
+        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.ready-timeout=500ms"];
+        let ended = app(node, &flags, "setInterval(() => {}, 1000);").run_to_end();
+        says(&ended, 1, &["no worker became ready", "did not ask for a listener"]);
+        assert!(!ended.stderr.contains("systemd-socket-activate"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_node_behind_another_node_is_told_to_be_started_itself() {
+    let Some(node) = a_node() else { return };
+    let text = "require('child_process').spawn(process.execPath, ['real.js'], { stdio: 'inherit' });";
+    let address = free_address();
+    let real = format!("require('http').createServer(() => {{}}).listen({}, '{}');", address.port(), address.ip());
+    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=3s"];
+    let ended = app(node, &flags, text).file("real.js", &real).run_to_end();
+    says(&ended, 1, &[&address.to_string(), "by itself", "a process that it starts"]);
+}

@@ -1,0 +1,151 @@
+//! The end by order: what is under way completes, and nothing outstays its time.
+
+use super::{MODES, PID, app};
+use crate::kit::{
+    Kept, Master, a_node, carried_out, is_alive, nodes, order, ordering, read_answer, send_get, two_nodes, wait_for,
+    wait_until,
+};
+
+/// A request in flight until `go` is there.
+const SLOW: &str = "
+const fs = require('fs');
+require('http').createServer((q, r) => {
+    if (q.url === '/held') return r.write('held');
+    if (q.url !== '/slow') return r.end(String(process.pid));
+    r.write('begun ');
+    const wait = () => fs.existsSync('go') ? r.end('and finished') : setTimeout(wait, 10);
+    wait();
+}).listen(3000);";
+
+/// Waits until that worker's one process is another one, and for the exit of the old one.
+#[track_caller]
+fn last_exit(master: &Master, old: u32) -> String {
+    wait_for("the end of the old one", || {
+        let worker = master.worker(0);
+        let is_new = worker.pid.is_some_and(|pid| pid != old) && worker.others.is_empty();
+        worker.last_exit.filter(|_| is_new).map(|exit| exit.what)
+    })
+}
+
+#[test]
+fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
+    for node in nodes() {
+        for mode in MODES {
+            eprintln!("{node:?} {mode}");
+            let master = app(node, &["--mode", mode, "-i", "1"], SLOW).start_ready();
+            let old = master.pids()[0];
+            let mut slow = Kept::connect(master.address());
+            slow.send("GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let mut begun = String::new();
+            while !begun.ends_with("begun \r\n") {
+                begun.push_str(&slow.receive(1));
+            }
+            let reload = ordering(&master, &["reload"]);
+            wait_until("another to serve", || master.worker(0).pid != Some(old) && master.worker(0).state == "ready");
+            assert!(is_alive(old));
+            assert_ne!(super::answering(master.address(), 1), [old]);
+            master.touch("go");
+            assert!(slow.rest().contains("and finished"));
+            assert_eq!(reload.join().unwrap().code, Some(0));
+            assert_eq!(last_exit(&master, old), "exit code 0");
+        }
+    }
+}
+
+#[test]
+fn what_a_timer_keeps_alive_is_told_soon_after_its_channel_is_closed() {
+    for node in nodes() {
+        eprintln!("{node:?}");
+        let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.drain-timeout=10m"];
+        let master = app(node, &flags, &format!("{PID} setInterval(() => {{}}, 1000);")).start_ready();
+        let old = master.pids()[0];
+        carried_out(&master, &["reload"]);
+        assert_eq!(last_exit(&master, old), "killed by signal 2 (INT)");
+    }
+}
+
+#[test]
+fn what_ignores_that_is_killed_after_its_time() {
+    let Some(node) = a_node() else { return };
+    for mode in MODES {
+        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.kill-timeout=100ms"];
+        let stubborn = format!("{PID} setInterval(() => {{}}, 1000); process.on('SIGINT', () => console.log('no'));");
+        let master = app(node, &flags, &stubborn).start_ready();
+        let old = master.pids()[0];
+        let ended = order(&master, &["reload"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(last_exit(&master, old), "killed by signal 9 (KILL)");
+        assert!(master.log().contains(" no\n"), "it was told first: {}", master.log());
+    }
+}
+
+#[test]
+fn a_held_connection_is_given_its_drain_timeout_and_no_more() {
+    for node in two_nodes() {
+        let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.drain-timeout=300ms"];
+        let master = app(node, &flags, SLOW).start_ready();
+        let old = master.pids()[0];
+        let mut held = Kept::connect(master.address());
+        held.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut begun = String::new();
+        while !begun.ends_with("held\r\n") {
+            begun.push_str(&held.receive(1));
+        }
+        order(&master, &["reload"]);
+        assert_eq!(last_exit(&master, old), "killed by signal 2 (INT)");
+    }
+}
+
+#[test]
+fn an_application_that_closes_by_itself_at_sigint_ends_with_its_own_code() {
+    let Some(node) = a_node() else { return };
+    let text = "
+const server = require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000);
+const timer = setInterval(() => {}, 1000);
+process.on('SIGINT', () => { console.log('closing'); clearInterval(timer); process.exitCode = 7; });";
+    let master = app(node, &["--mode", "handoff", "-i", "1"], text).start_ready();
+    let old = master.pids()[0];
+    carried_out(&master, &["reload"]);
+    assert_eq!(last_exit(&master, old), "exit code 7");
+    assert!(master.log().contains("closing"));
+}
+
+#[test]
+fn the_end_of_the_master_drains_its_workers_and_leaves_nothing() {
+    for node in nodes() {
+        for mode in MODES {
+            eprintln!("{node:?} {mode}");
+            let mut master = app(node, &["--mode", mode, "-i", "2"], SLOW).start_ready();
+            let slow = send_get(master.address(), "/slow").unwrap();
+            let address = master.address();
+            wait_until("it to be in flight", || crate::kit::is_read(address, slow.local_addr().unwrap()));
+            master.signal("TERM");
+            wait_until("the port to be closed", || !crate::kit::is_listening(address));
+            master.touch("go");
+            assert!(read_answer(slow).unwrap().body.contains("and finished"));
+            assert_eq!(master.wait_end().code(), Some(0), "{}", master.log());
+        }
+    }
+}
+
+#[test]
+fn with_ready_message_a_worker_is_ready_when_the_application_says_so() {
+    let text = "
+const fs = require('fs');
+require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000, () => {
+    console.log('listens');
+    const wait = () => fs.existsSync('go') ? process.send('ready') : setTimeout(wait, 10);
+    wait();
+});";
+    for node in nodes() {
+        for mode in MODES {
+            eprintln!("{node:?} {mode}");
+            let mut master = app(node, &["--mode", mode, "--ready", "message", "-i", "2"], text).start();
+            wait_until("both to listen", || master.log().matches("listens").count() >= 2);
+            assert!(master.workers().iter().all(|worker| worker.state == "starting"));
+            master.touch("go");
+            master.wait_all_ready();
+            super::all_answer(master.address(), &master);
+        }
+    }
+}
