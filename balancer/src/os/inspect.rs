@@ -1,10 +1,12 @@
 //! What the kernel says of running processes: what a process group uses, where it listens, who holds a port.
 //!
-//! Everything is read from `/proc`, but for who listens, which the kernel is asked. What cannot be read (another user's process, one that just ended) is skipped and
-//! never an error: these are observations for people, metrics and hints; nothing that a connection waits for.
+//! Everything is read from `/proc`, but for who listens, which the kernel is asked. What cannot be read (another user's
+//! process, one that just ended) is skipped and never an error: these are observations for people, metrics and hints;
+//! nothing that a connection waits for.
 //!
 //! What it costs: one pass over `/proc` is a handful of calls for every process of the machine, about 5 µs each where it
-//! was measured; the open descriptors of a process are three calls for each. So ask for all groups at once, and never on the way of a connection.
+//! was measured; the open descriptors of a process are three calls for each. So ask for all groups at once, and never on
+//! the way of a connection.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
