@@ -68,9 +68,4 @@ impl Mode {
             Mode::Reuseport => Inherits::SlotListener,
         }
     }
-
-    /// Whether this version can run the mode; the rest of the table is named so that an error can say "not yet".
-    pub const fn is_built(self) -> bool {
-        matches!(self, Mode::Proxy | Mode::Handoff | Mode::Shared)
-    }
 }

@@ -37,7 +37,7 @@ from lifecycle.run import Run, say
 
 # Each scene with the ways to a worker it is played behind unless --targets says others.
 SCENES = {
-    "reload": (orders.reload, ["port", "unix", "inherited", "shared"]),
+    "reload": (orders.reload, ["port", "unix", "inherited", "shared", "reuseport"]),
     "ignore": (orders.ignore, ["port"]),
     "kill": (faults.kill, ["port", "unix", "inherited"]),
     "stop": (faults.stop, ["port"]),
@@ -101,7 +101,7 @@ def plan(asked):
             scene, targets = BEHIND[name][0], asked.peer_workers
         else:
             scene, usual = SCENES[name]
-            targets = [way for way in asked.targets or usual if name not in OBSERVED or way != "shared"]
+            targets = [way for way in asked.targets or usual if name not in OBSERVED or "mode" not in master.WAYS[way]]
         for target in targets:
             yield name, scene, target, len(targets)
 

@@ -104,6 +104,15 @@ fn cpu_answers_others_while_it_computes_and_finishes_the_computation_after_sigte
 }
 
 #[test]
+fn messages_greets_also_where_no_messages_come() {
+    let master = start("messages");
+    let mut client = Kept::connect(master.address());
+    let greeting = client.rest();
+    assert!(greeting.starts_with("hello, 127.0.0.1:") && greeting.ends_with('\n'), "{greeting}");
+    stop(master);
+}
+
+#[test]
 fn a_stop_of_the_master_ends_an_idle_connection_of_each() {
     let check = |name| {
         let master = start(name);

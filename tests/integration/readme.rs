@@ -125,6 +125,7 @@ fn every_command_and_flag_in_the_pages_exists() {
         "restart",
         "stop",
         "start",
+        "message",
         "shutdown",
         "healthcheck",
         "config check",
@@ -143,7 +144,9 @@ fn every_command_and_flag_in_the_pages_exists() {
             let is_bare = ours.first().is_none_or(|word| word.starts_with('-') || *word == "|");
             assert!(named.is_some() || is_bare, "{}: no such command: {line}", path.display());
             let of = named.map_or_else(|| flags(&top), |name| known(name));
-            for flag in ours.iter().filter(|word| word.starts_with('-') && word.parse::<i32>().is_err()) {
+            // A step down is a value, and so is standard input.
+            let is_flag = |word: &&&str| word.starts_with('-') && **word != "-" && word.parse::<i32>().is_err();
+            for flag in ours.iter().filter(is_flag) {
                 assert!(of.contains(*flag), "{}: {flag} is no flag of `{line}`", path.display());
             }
             seen += 1;

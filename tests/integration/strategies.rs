@@ -1,15 +1,12 @@
 //! What each strategy promises, with real workers; and that another one can be chosen under load.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::kit::{
-    BINARY, Ended, Master, Setup, burst, clients, get, read_answer, run_to_end, send_get, wait_for, wait_until,
+    BINARY, Ended, Master, Setup, burst, clients, get, get_from, run_to_end, send_get, wait_for, wait_until,
 };
 
 /// An order to the master.
@@ -114,23 +111,15 @@ fn short_requests_pass_a_worker_that_is_blocked_with_least_waiting() {
     }
 }
 
-/// The answer to a request from that address.
-#[track_caller]
-fn get_from(source: Ipv4Addr, address: SocketAddr) -> String {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-    socket.connect(&address.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    read_answer(stream).unwrap().body.split(' ').nth(2).unwrap().to_owned()
-}
-
 #[test]
 fn with_source_hash_only_the_clients_of_a_worker_that_leaves_move_and_they_come_back() {
     let master = Setup::new(&["demo", "-i", "5", "--strategy", "source-hash"]).start_ready();
     let address = master.address();
     let homes = || {
-        let home = |n: u8| get_from(Ipv4Addr::new(127, 0, 0, n), address);
+        let home = |n: u8| {
+            let answer = get_from(Ipv4Addr::new(127, 0, 0, n), address, "/").unwrap();
+            answer.body.split(' ').nth(2).unwrap().to_owned()
+        };
         (2..=61).map(home).collect::<Vec<String>>()
     };
     let before = homes();

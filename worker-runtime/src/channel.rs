@@ -20,7 +20,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::task::coop::consume_budget;
 
 use crate::draining::Draining;
@@ -55,12 +54,8 @@ impl Channel {
         Self::over(fds::take_channel(number)?, draining).map(Some).map_err(StartError::Channel)
     }
 
-    /// One over this socket; needs a runtime, on which a task keeps it.
+    /// One over this unix socket of packets; needs a runtime, on which a task keeps it.
     pub(crate) fn over(fd: OwnedFd, draining: &Draining) -> io::Result<Self> {
-        let kind = (sockopt::socket_domain(&fd)?, sockopt::socket_type(&fd)?);
-        if kind != (AddressFamily::UNIX, SocketType::SEQPACKET) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a unix socket of packets"));
-        }
         rustix::io::ioctl_fionbio(&fd, true)?;
         let link = Arc::new(Link::over(fd, draining.clone())?);
         tokio::spawn(keeper::keep(Arc::clone(&link)));

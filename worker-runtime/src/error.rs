@@ -35,8 +35,8 @@ pub enum StartError {
     /// An inherited descriptor is not a socket that a worker can use.
     #[error("cannot listen on an inherited socket")]
     Inherited(#[source] io::Error),
-    /// The descriptor of `ROUNDELAY_CHANNEL_FD` is no channel: perhaps the variable was meant for the program that started us.
-    #[error("the descriptor that ROUNDELAY_CHANNEL_FD names is not a channel of a master")]
+    /// The channel to the master could not be watched.
+    #[error("cannot use the channel that ROUNDELAY_CHANNEL_FD names")]
     Channel(#[source] io::Error),
     /// SIGTERM could not be caught, so this worker could not drain.
     #[error("cannot catch SIGTERM")]

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::io::unix::AsyncFd;
 
-use crate::protocol::{FIRST_LISTEN_FD, LISTEN_FDS, ROUNDELAY_CHANNEL_FD};
+use crate::protocol::FIRST_LISTEN_FD;
 
 /// Set once the inherited descriptors have an owner: a descriptor number can be owned once in a process.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -20,36 +21,43 @@ pub enum InheritError {
     #[error("the inherited descriptors were already taken by this process")]
     Taken,
     /// The environment promises a descriptor that is not open.
-    #[error("{name} promises descriptor {number}, which is not open")]
-    Closed {
-        /// The variable.
-        name: &'static str,
-        /// The descriptor.
-        number: i32,
-    },
+    #[error("LISTEN_FDS promises descriptor {0}, which is not open")]
+    Closed(i32),
+    /// `ROUNDELAY_CHANNEL_FD` names a descriptor that is something else.
+    #[error("ROUNDELAY_CHANNEL_FD promises a channel at descriptor {0}; unset it if another program was meant")]
+    NoChannel(i32),
 }
 
-/// Takes the `count` descriptors that [`LISTEN_FDS`] promises, from [`FIRST_LISTEN_FD`] on.
+/// Takes the `count` descriptors that `LISTEN_FDS` promises, from [`FIRST_LISTEN_FD`] on.
 pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, InheritError> {
-    take(LISTEN_FDS, FIRST_LISTEN_FD..FIRST_LISTEN_FD + i32::from(count))
+    take(FIRST_LISTEN_FD..FIRST_LISTEN_FD + i32::from(count))
 }
 
-/// Takes the descriptor that [`ROUNDELAY_CHANNEL_FD`] promises.
+/// Takes the descriptor that `ROUNDELAY_CHANNEL_FD` promises, if it is a channel: a unix socket of packets.
+///
+/// Unlike `LISTEN_FDS` it does not say for which process it is meant. In a child of a worker the descriptor is closed, and
+/// its number may be anything that the child has opened since, which is not to be touched.
 pub(crate) fn take_channel(number: u16) -> Result<OwnedFd, InheritError> {
     let number = i32::from(number);
-    let taken = take(ROUNDELAY_CHANNEL_FD, number..number + 1)?;
-    taken.into_iter().next().ok_or(InheritError::Closed { name: ROUNDELAY_CHANNEL_FD, number })
+    // SAFETY: borrowed for calls that do not close it, and the kernel answers EBADF if it is not open.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    let kind = (sockopt::socket_domain(fd), sockopt::socket_type(fd));
+    if kind != (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) {
+        return Err(InheritError::NoChannel(number));
+    }
+    let taken = take(number..number + 1)?;
+    taken.into_iter().next().ok_or(InheritError::NoChannel(number))
 }
 
 /// Takes descriptors above standard error and marks them close-on-exec. Works once in a process.
-fn take(name: &'static str, numbers: Range<i32>) -> Result<Vec<OwnedFd>, InheritError> {
+fn take(numbers: Range<i32>) -> Result<Vec<OwnedFd>, InheritError> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(InheritError::Taken);
     }
     for number in numbers.clone() {
         // SAFETY: borrowed for one call that does not close it, and the kernel answers EBADF if it is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|_| InheritError::Closed { name, number })?;
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|_| InheritError::Closed(number))?;
     }
     // SAFETY: open, as just seen, and ours: whoever set LISTEN_FDS with our pid in LISTEN_PID, or ROUNDELAY_CHANNEL_FD, put
     // them there before exec for us to own, `TAKEN` lets no second owner be made here, and nothing else in this process has

@@ -18,13 +18,14 @@ pub(super) enum Route {
     Stop,
     Start,
     Strategy,
+    Message,
     Shutdown,
     /// No such path.
     Other,
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 14] = [
+    pub(super) const ALL: [Route; 15] = [
         Route::Page,
         Route::Style,
         Route::Livez,
@@ -37,6 +38,7 @@ impl Route {
         Route::Stop,
         Route::Start,
         Route::Strategy,
+        Route::Message,
         Route::Shutdown,
         Route::Other,
     ];
@@ -68,6 +70,7 @@ impl Route {
             Route::Stop => Verb::Stop.name(),
             Route::Start => Verb::Start.name(),
             Route::Strategy => Verb::Strategy.name(),
+            Route::Message => "message",
             Route::Shutdown => "shutdown",
             Route::Other => "other",
         }
@@ -80,7 +83,7 @@ impl Route {
             Route::Readyz => &[200, 403, 405, 413, 503],
             Route::Metrics | Route::State => &[200, 403, 405, 413, 500],
             Route::Reload => &[200, 400, 403, 404, 405, 408, 409, 413, 415, 422, 503],
-            Route::Scale | Route::Restart | Route::Stop | Route::Start | Route::Strategy => {
+            Route::Scale | Route::Restart | Route::Stop | Route::Start | Route::Strategy | Route::Message => {
                 &[200, 400, 403, 404, 405, 408, 409, 413, 415, 503]
             }
             Route::Shutdown => &[200, 400, 403, 405, 408, 409, 413, 415, 503],

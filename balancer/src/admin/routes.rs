@@ -29,6 +29,7 @@ where
         (["api", "v1", "state"], _) => Route::State,
         (_, Some(Path::ReloadAll)) => Route::Reload,
         (_, Some(Path::OnPool(_, verb))) => Route::of_verb(verb),
+        (_, Some(Path::Message(_))) => Route::Message,
         (_, Some(Path::Shutdown)) => Route::Shutdown,
         (_, None) => Route::Other,
     };
@@ -85,6 +86,7 @@ fn read(context: &Context, route: Route) -> Answer {
         | Route::Stop
         | Route::Start
         | Route::Strategy
+        | Route::Message
         | Route::Shutdown
         | Route::Other => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
     }

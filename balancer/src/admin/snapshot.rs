@@ -106,7 +106,7 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
         gate: gate(status.gate).to_owned(),
         accepted: observed.then(|| pool.stats.accepted.get()),
-        active: observed.then(|| pool.stats.active.get()),
+        active: pool.sees_ends().then(|| pool.stats.active.get()),
         refused: observed.then(|| pool.stats.refused.iter().map(|counter| counter.get()).sum()),
         operation: status.operation.map(|verb| verb.name().to_owned()),
         last_report: status.last_report.as_deref().map(orders::report),
@@ -118,7 +118,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
     let usage = sample.group(worker.pid);
     let slots = pool.slots();
     let stats = slots.get(worker.slot.index());
-    let observed = pool.is_observed();
+    let (observed, sees_ends) = (pool.is_observed(), pool.sees_ends());
     view::Worker {
         slot: worker.slot.0,
         state: worker.state.name().to_owned(),
@@ -131,14 +131,14 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
         restarts: worker.restarts,
         connections: stats.filter(|_| observed).map(|stats| stats.connections.get()),
-        active: observed.then(|| active(pool, worker.slot)),
+        active: sees_ends.then(|| active(pool, worker.slot)),
         waiting: observed.then(|| waiting(pool, worker.slot)),
         weight: observed.then(|| weight(pool, worker.slot)),
         cpu_seconds: usage.map(|usage| usage.cpu_seconds),
         memory_bytes: usage.map(|usage| usage.resident_bytes),
         last_exit: worker.last_exit.as_ref().map(exit_view),
         last_check: worker.last_check.as_ref().map(check_view),
-        others: worker.others.iter().map(|other| other_view(other, observed)).collect(),
+        others: worker.others.iter().map(|other| other_view(other, sees_ends)).collect(),
     }
 }
 

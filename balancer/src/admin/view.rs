@@ -4,7 +4,7 @@ mod operation;
 
 use serde::{Deserialize, Serialize};
 
-pub use operation::{Connections, Event, Line, Problem, Report};
+pub use operation::{Addressee, Connections, Event, Line, Problem, Report};
 
 /// `GET /api/v1/state`: the whole master at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! How the open files that the master may have are divided.
 
 use crate::config::Pool;
+use crate::mode::Inherits;
 
 /// Kept at least for everything but client connections.
 const FEWEST: u64 = 256;
@@ -15,8 +16,13 @@ const PER_CONNECTION: u64 = 2;
 pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a Pool, u32)>, threads: usize) -> u64 {
     let of_pool = |(pool, workers): (&Pool, u32)| {
         let processes = u64::from(workers).saturating_add(u64::from(pool.max_surge));
-        // Each thread has a handle of each public listener, besides the one that all of them are of.
-        let listeners = (pool.listen.len() as u64).saturating_mul(threads as u64 + 1);
+        let an_address = match pool.mode.inherits() {
+            // One a slot, and a handle of each while somebody is relieved of its queue.
+            Inherits::SlotListener => u64::from(workers).saturating_mul(2),
+            // Each thread has a handle of each public listener, besides the one that all of them are of.
+            Inherits::Nothing | Inherits::Channel | Inherits::PublicListeners => threads as u64 + 1,
+        };
+        let listeners = (pool.listen.len() as u64).saturating_mul(an_address);
         processes.saturating_mul(PER_WORKER).saturating_add(listeners)
     };
     pools.map(of_pool).fold(BASE, u64::saturating_add).max(FEWEST)
@@ -51,6 +57,7 @@ pub(super) fn warn_if_few(files: u64, reserve: u64, max_connections: usize) {
 mod tests {
     use super::*;
     use crate::config::Program;
+    use crate::mode::Mode;
 
     #[test]
     fn the_descriptor_limit_bounds_connections_with_a_reserve() {
@@ -65,5 +72,7 @@ mod tests {
         let expected = 64 + 2 * (5 * (1024 + 4) + addresses * 9);
         assert_eq!(reserve([(&pool, 1024), (&pool, 1024)].into_iter(), 8), expected);
         assert_eq!(connections_within(1024, expected), 1);
+        let pool = Pool { mode: Mode::Reuseport, ..pool };
+        assert_eq!(reserve([(&pool, 1024)].into_iter(), 8), 64 + 5 * (1024 + 4) + addresses * 2 * 1024);
     }
 }

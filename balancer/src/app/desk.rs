@@ -1,32 +1,50 @@
 //! The desk where orders are carried out: one operation at a time a pool, each told as it goes and counted at its end.
 //!
 //! It owns the configuration that runs. The pools' supervisors belong to somebody else, as do the public listeners; what is
-//! asked of them is passed on as [`Asking`] and to [`Doors`], so that a test can be both.
+//! asked of them is passed on as [`Question`] and to [`Doors`], so that a test can be both.
 
 mod claim;
+mod message;
 mod reload;
 pub(super) mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::doors::Doors;
 use super::{LogLevel, Reread};
 use crate::admin::orders::{Demand, Ordered, Plan, Refused, RefusedKind, Told};
 use crate::config::Config;
 use crate::pool::Pool;
+use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
 use crate::strategy;
 use claim::{Claim, Claims};
 
-/// A question to the supervisor of a pool.
+/// What the desk asks of the supervisors.
+#[derive(Debug)]
+pub(super) enum Question {
+    Operate(Asking),
+    Say(Saying),
+}
+
+/// An operation on a pool.
 #[derive(Debug)]
 pub(super) struct Asking {
     /// Which pool, in the order of the configuration.
     pub(super) pool: usize,
     pub(super) ask: Ask,
     pub(super) reply: mpsc::UnboundedSender<Progress>,
+}
+
+/// Something to be said to a pool's workers.
+#[derive(Debug)]
+pub(super) struct Saying {
+    /// Which pool, in the order of the configuration.
+    pub(super) pool: usize,
+    pub(super) message: Message,
+    pub(super) reply: oneshot::Sender<Vec<Delivery>>,
 }
 
 /// Carries out orders.
@@ -39,7 +57,7 @@ pub(super) struct Desk {
     reread: Reread,
     doors: Arc<dyn Doors>,
     log_level: LogLevel,
-    asks: mpsc::UnboundedSender<Asking>,
+    asks: mpsc::UnboundedSender<Question>,
 }
 
 /// Whether what comes after it should be begun.
@@ -60,7 +78,7 @@ impl Desk {
         reread: Reread,
         doors: Arc<dyn Doors>,
         log_level: LogLevel,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Asking>) {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Question>) {
         let (asks, asked) = mpsc::unbounded_channel();
         let claims = Arc::new(Claims::new(pools.len()));
         (Arc::new(Self { pools, claims, config: Mutex::new(config), reread, doors, log_level, asks }), asked)
@@ -114,6 +132,7 @@ impl Desk {
                 let strategy = Some((self.pools[index].chosen_by(), entry.name));
                 (index, Ask::Strategy(entry), Plan { strategy, ..Plan::default() })
             }
+            Demand::Message { pool, message } => return self.say(&pool, message, reply).await,
             // The end of the master is not the desk's business.
             Demand::Shutdown { .. } => return Err(Refused::stopping()),
         };
@@ -140,7 +159,7 @@ impl Desk {
         let name: Arc<str> = pool.name.as_str().into();
         let verb = ask.verb();
         let (news, mut progress) = mpsc::unbounded_channel();
-        if self.asks.send(Asking { pool: index, ask, reply: news }).is_err() {
+        if self.asks.send(Question::Operate(Asking { pool: index, ask, reply: news })).is_err() {
             return Err(Refused { pool: Some(pool.name.clone()), ..Refused::stopping() });
         }
         let mut has_begun = false;

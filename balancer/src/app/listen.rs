@@ -5,16 +5,28 @@ use std::net::SocketAddr;
 
 use crate::config::{self, Address};
 use crate::failure::{Failure, code};
+use crate::mode::Inherits;
+use crate::net::group::Group;
 use crate::net::listeners::{BindError, Listener, is_v6_only};
+use crate::net::public::Public;
 use crate::os::inspect;
 
-/// The public listeners of each pool, in the order of the configuration.
-pub(super) fn public(pools: &[config::Pool]) -> Result<Vec<Vec<Listener>>, Failure> {
-    let of_pool = |pool: &config::Pool| {
-        pool.listen.iter().map(|address| bind(address, pool)).collect::<Result<Vec<_>, BindError>>()
-    };
-    let opened = pools.iter().map(of_pool).collect::<Result<_, _>>();
+/// What each pool listens on, in the order of the configuration; `cpus` decide how many workers some have.
+pub(super) fn public(pools: &[config::Pool], cpus: usize) -> Result<Vec<Public>, Failure> {
+    let opened = pools.iter().map(|pool| of_pool(pool, cpus)).collect::<Result<_, _>>();
     opened.map_err(|error| explain(&error.address, &error.source, Asked::Flag("--listen")))
+}
+
+fn of_pool(pool: &config::Pool, cpus: usize) -> Result<Public, BindError> {
+    let listeners = || pool.listen.iter().map(|address| bind(address, pool)).collect::<Result<_, _>>();
+    let group = |address: &Address| {
+        let count = pool.workers.resolve(cpus) as usize;
+        Group::bind(address, count, pool.backlog, pool.keepalive, is_v6_only(address, &pool.listen))
+    };
+    match pool.mode.inherits() {
+        Inherits::SlotListener => Ok(Public::Groups(pool.listen.iter().map(group).collect::<Result<_, _>>()?)),
+        Inherits::Nothing | Inherits::PublicListeners | Inherits::Channel => Ok(Public::Listeners(listeners()?)),
+    }
 }
 
 /// One more public listener of a pool that runs, by its new rules.

@@ -29,10 +29,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, door::ControlDoor};
 use crate::channel::Channel;
 use crate::config::{self, Address, Config};
-use crate::dispatch::{DataThreads, Limits, Report};
+use crate::dispatch::{Client, DataThreads, Detour, Limits, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
+use crate::net::public::Public;
 use crate::os::{limits, run_dir::RunDirs, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
@@ -118,7 +119,8 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     // What can be refused, before anything is started.
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
     let admin_listener = listen::admin(&config.admin)?;
-    let public = listen::public(&config.pools)?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let public = listen::public(&config.pools, cpus)?;
     output.open_logs(&config.pools)?;
     let has_others = config.pools.iter().any(|pool| pool.identity.as_ref().is_some_and(|found| found.owner.is_some()));
     let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
@@ -126,14 +128,13 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;
     signals::reap_orphans_if_init(&spawner).map_err(cannot("listen for signals"))?;
 
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = config.master.threads.resolve(cpus);
     let sized = config.pools.iter().map(|pool| (pool, pool.workers.resolve(cpus)));
     let reserve = descriptors::reserve(sized, threads);
     let fit = || descriptors::connections_within(files.raised, reserve);
     let max_connections = config.master.max_connections.unwrap_or_else(fit);
     descriptors::warn_if_few(files.raised, reserve, max_connections);
-    let serve = |(pool, listeners)| Served::new(pool, listeners, cpus, threads);
+    let serve = |(pool, public)| Served::new(pool, public, cpus, threads);
     let served: Vec<Served> = std::iter::zip(config.pools.clone(), public).map(serve).collect();
     let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
 
@@ -165,8 +166,10 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
     let budget = SpawnBudget::new(rate, burst, Instant::now());
     let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, files.inherited, budget));
-    let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Vec<Listener>))| {
-        let connections = Arc::new(PoolConnections { data: Arc::clone(&data), pool: index });
+    let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Public))| {
+        let detours = detours(&data, &pool, &inherited)?;
+        let of_pool = PoolConnections { data: Arc::clone(&data), index, pool: Arc::clone(&pool), detours };
+        let connections = Arc::new(of_pool);
         let supervisor = Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
         Ok(Running { pool, supervisor })
     };
@@ -188,22 +191,24 @@ fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
 /// A pool and its open public listeners.
 struct Served {
     pool: Arc<Pool>,
-    listeners: Vec<Listener>,
+    public: Public,
 }
 
 impl Served {
-    fn new(pool: config::Pool, listeners: Vec<Listener>, cpus: usize, threads: usize) -> Self {
+    fn new(pool: config::Pool, public: Public, cpus: usize, threads: usize) -> Self {
         let workers = pool.workers.resolve(cpus);
-        let listening = listeners.iter().map(|listener| listener.address().clone()).collect();
-        Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), listeners }
+        let listening = public.addresses();
+        Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), public }
     }
 
     /// Who gets the listeners: the data threads, or the workers by inheritance. Never both: what workers hold may be made
     /// blocking by them.
-    fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Vec<Listener>) {
-        match self.pool.mode.acceptor() {
-            Acceptor::Master => ((self.pool, self.listeners), Vec::new()),
-            Acceptor::Workers => ((self.pool, Vec::new()), self.listeners),
+    fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Public) {
+        match (self.pool.mode.acceptor(), self.public) {
+            (Acceptor::Master, Public::Listeners(listeners)) => ((self.pool, listeners), Public::Listeners(Vec::new())),
+            (Acceptor::Workers, public) | (Acceptor::Master, public @ Public::Groups(_)) => {
+                ((self.pool, Vec::new()), public)
+            }
         }
     }
 }
@@ -211,25 +216,29 @@ impl Served {
 /// One pool's connections on the data threads.
 struct PoolConnections {
     data: Arc<DataThreads>,
-    pool: usize,
+    /// The pool's number there.
+    index: usize,
+    pool: Arc<Pool>,
+    /// One a public address, where each worker has listeners of its own.
+    detours: Vec<Detour>,
 }
 
 impl Connections for PoolConnections {
     fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        self.data.orphan(self.pool, slot, incarnation, recovered);
+        self.data.orphan(self.index, slot, incarnation, recovered);
     }
 
     fn quieten(&self, slot: SlotId, incarnation: u64) {
-        self.data.quieten(self.pool, slot, incarnation);
+        self.data.quieten(self.index, slot, incarnation);
     }
 
     fn open_door(&self, listener: Listener, door: u32) -> std::io::Result<()> {
-        self.data.open_door(self.pool, listener, door)
+        self.data.open_door(self.index, listener, door)
     }
 
     fn close_door(&self, address: &Address) {
         // It is closed when it is empty, and nobody waits for that.
-        drop(self.data.unlisten(self.pool, address));
+        drop(self.data.unlisten(self.index, address));
     }
 
     fn host(&self, slot: SlotId, channel: Channel) {
@@ -237,7 +246,20 @@ impl Connections for PoolConnections {
     }
 
     fn cut(&self, slot: SlotId, incarnation: u64) {
-        self.data.cut(self.pool, slot, incarnation);
+        self.data.cut(self.index, slot, incarnation);
+    }
+
+    fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
+        let taken = self.detours.get(address).map_or(0, |detour| self.data.take(detour, next));
+        self.pool.stats.recovered.add(taken as u64);
+        taken
+    }
+}
+
+fn detours(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io::Result<Vec<Detour>> {
+    match inherited {
+        Public::Listeners(_) => Ok(Vec::new()),
+        Public::Groups(groups) => groups.iter().map(|group| data.add_detour(pool, group.way_in())).collect(),
     }
 }
 

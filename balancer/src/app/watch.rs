@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Running;
-use super::desk::{Asking, Desk};
+use super::desk::{Asking, Desk, Question, Saying};
 use super::signals::{Asked, Signals};
 use crate::admin::orders::{Demand, Ordered, Refused, Stopped, Told};
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub(super) struct Inbox {
     pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) desk: Arc<Desk>,
-    pub(super) asks: mpsc::UnboundedReceiver<Asking>,
+    pub(super) asks: mpsc::UnboundedReceiver<Question>,
 }
 
 /// Who ordered the end, and waits for it.
@@ -49,10 +49,8 @@ impl Inbox {
                     }
                 },
                 (index, result) = super::stop::first_ended(running) => return (End::GaveUp(index, result), waiting),
-                Some(Asking { pool, ask, reply }) = self.asks.recv() => {
-                    if let Some(one) = running.get(pool) {
-                        one.supervisor.operate(ask, reply);
-                    }
+                Some(question) = self.asks.recv() => {
+                    pass_on(question, running);
                     continue;
                 }
                 Some(ordered) = self.orders.recv() => ordered,
@@ -84,6 +82,21 @@ impl Inbox {
             }
         }
         std::future::pending().await
+    }
+}
+
+fn pass_on(question: Question, running: &[Running]) {
+    match question {
+        Question::Operate(Asking { pool, ask, reply }) => {
+            if let Some(one) = running.get(pool) {
+                one.supervisor.operate(ask, reply);
+            }
+        }
+        Question::Say(Saying { pool, message, reply }) => {
+            if let Some(one) = running.get(pool) {
+                one.supervisor.say(message, reply);
+            }
+        }
     }
 }
 

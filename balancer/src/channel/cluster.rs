@@ -81,7 +81,7 @@ impl Cluster {
                     self.session.disconnect();
                 }
             }
-            Said::Message(value) => core.message(&value.to_string()),
+            Said::Message(value) => core.said(value.to_string()),
             Said::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
             Said::Ignored(what) => core.complain(what.to_owned()),
             Said::Broken(broken) => {
@@ -102,6 +102,7 @@ impl Cluster {
 
 impl Dialect for Cluster {
     const LONGEST: usize = 64 * 1024;
+    const IS_STREAM: bool = true;
 
     fn give(&mut self, core: &mut Core, id: u64) {
         let door = core.table.untaken(id).map(Guest::door);
@@ -190,10 +191,12 @@ impl Dialect for Cluster {
         if let Some(id) = self.session.in_flight().filter(|_| self.session.is_clean() && self.writing.is_none()) {
             // Only this line can be there, whole, or nothing if the worker has read it.
             match socket::receive(end, buffer) {
-                Ok(unread) if unread.length == self.flight.len() && unread.descriptors.len() == 1 => {
-                    if self.session.taken_back(id) {
-                        back.push(id);
-                    }
+                Ok(unread)
+                    if unread.length == self.flight.len()
+                        && unread.descriptors.len() == 1
+                        && self.session.taken_back(id) =>
+                {
+                    back.push(id);
                 }
                 Ok(unread) if unread.length > 0 => core.complain("a line was read back in part".to_owned()),
                 _ => {}

@@ -9,16 +9,16 @@
 //!    only relieved of what it provably has not read: that is taken out of its queue ([`far_end`](crate::os::far_end)),
 //!    and a message can be read once.
 //! 3. *No worker has more than a few untaken ones*: who gives sees to that by
-//!    [`Upstream::connecting`](crate::rotation::Upstream::connecting).
+//!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
-//! Two dialects: [`native`] packets for workers made with `worker-runtime`, and Node's.
+//! Two dialects: `native` packets for workers made with `worker-runtime`, and Node's.
 
 mod cluster;
 mod native;
 pub mod node;
-mod sayings;
 mod socket;
 mod table;
+mod talk;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,6 @@ use std::time::Duration;
 use rustix::net::SocketType;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use sayings::READY;
-
 use crate::config::Handing;
 use crate::os::far_end::inode_of;
 use crate::pool::Pool;
@@ -43,10 +41,16 @@ pub const WORKER_FD: i32 = 3;
 /// For how long a worker may leave a connection unread that another could have: longer than a busy machine takes to run
 /// it, and shorter than a client would notice.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Another worker has much less to take if this many times that is no more than what this one has.
+const MUCH_LESS: usize = 4;
 /// How often untaken connections are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many inputs of a kind are taken before the others are looked at.
 const BATCH: usize = 32;
+
+/// What a program sends to say that it is ready, where that is how it says it: `process.send('ready')`, which PM2's
+/// `wait_ready` made customary. Passed on whatever else was said.
+pub const READY: &str = "\"ready\"";
 
 /// What a channel is told.
 #[derive(Debug)]
@@ -97,8 +101,8 @@ pub enum Unsent {
 pub enum News {
     /// Its program sent this JSON value; of a long one this is the beginning.
     Message(String),
-    /// It sent so many more within a second, which are not told.
-    MoreMessages(u64),
+    /// Its program sent so many more within a second, which are not told.
+    LeftOut(u64),
     /// What only Node says: that it runs, listens, closes a server, leaves.
     Node(node::News),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
@@ -181,11 +185,15 @@ impl Channel {
 }
 
 impl Worker {
-    /// Whether somebody else in rotation could have what this worker leaves lying.
+    /// Whether somebody else in rotation would sooner take what this worker leaves lying. Where all have as much to do,
+    /// moving it about helps nobody.
     fn has_alternative(&self) -> bool {
         let others = self.pool.rotation.snapshot();
+        let mine = self.upstream.connecting();
         let is_better = |other: &&Arc<Upstream>| {
-            !Arc::ptr_eq(other, &self.upstream) && other.standing() == Standing::Up && !other.is_stalled()
+            let is_other = !Arc::ptr_eq(other, &self.upstream) && other.standing() == Standing::Up;
+            let theirs = other.connecting();
+            is_other && !other.is_stalled() && (theirs == 0 || theirs * MUCH_LESS <= mine)
         };
         others.upstreams.iter().any(|other| is_better(&other))
     }

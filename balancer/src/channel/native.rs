@@ -23,26 +23,28 @@ pub(super) struct Native {
 
 enum Out {
     Guest(u64),
-    Packet(Vec<u8>),
-}
-
-impl Native {
-    fn say(&mut self, what: &ToWorker<'_>) {
-        let mut packet = Vec::new();
-        what.encode(&mut packet);
-        self.outbox.push_back(Out::Packet(packet));
-    }
+    Message(Vec<u8>),
+    Ping(u64),
 }
 
 impl Dialect for Native {
     const LONGEST: usize = MAX_PACKET;
+    const IS_STREAM: bool = false;
 
     fn give(&mut self, _core: &mut Core, id: u64) {
         self.outbox.push_back(Out::Guest(id));
     }
 
     fn ping(&mut self, token: u64) {
-        self.say(&ToWorker::Ping { token });
+        // Its answer is one to all who asked before: a worker that does not read is not asked again and again.
+        let waiting = self.outbox.iter_mut().find_map(|out| match out {
+            Out::Ping(token) => Some(token),
+            Out::Guest(_) | Out::Message(_) => None,
+        });
+        match waiting {
+            Some(waiting) => *waiting = token.max(*waiting),
+            None => self.outbox.push_back(Out::Ping(token)),
+        }
     }
 
     fn message(&mut self, json: &str) -> Result<(), Unsent> {
@@ -52,7 +54,9 @@ impl Dialect for Native {
         if self.outbox.len() >= MOST_WAITING {
             return Err(Unsent::Full);
         }
-        self.say(&ToWorker::Message(json));
+        let mut packet = Vec::new();
+        ToWorker::Message(json).encode(&mut packet);
+        self.outbox.push_back(Out::Message(packet));
         Ok(())
     }
 
@@ -70,22 +74,22 @@ impl Dialect for Native {
         let is_known = match ToMaster::decode(bytes) {
             Ok(ToMaster::Taken(ids)) => {
                 core.reads();
-                each(ids.iter(), |id| core.table.taken(id, true))
+                ids.iter().filter(|&id| !core.table.taken(id, true)).count() == 0
             }
             Ok(ToMaster::Refused { reason, ids }) => {
                 let why = match reason {
                     Refusal::NoDescriptor => ConnectError::Busy,
                     Refusal::Draining | Refusal::Other => ConnectError::Refused,
                 };
-                each(ids.iter(), |id| core.table.returned(id, why))
+                ids.iter().filter(|&id| !core.table.returned(id, why)).count() == 0
             }
-            Ok(ToMaster::Ended(ids)) => each(ids.iter(), |id| core.table.ended(id)),
+            Ok(ToMaster::Ended(ids)) => ids.iter().filter(|&id| !core.table.ended(id)).count() == 0,
             Ok(ToMaster::Pong { token }) => {
                 core.ponged(token);
                 true
             }
             Ok(ToMaster::Message(json)) => {
-                core.message(json);
+                core.said(json.to_owned());
                 true
             }
             Err(error) => return core.complain(format!("it sent {error}")),
@@ -98,7 +102,12 @@ impl Dialect for Native {
     fn flush(&mut self, core: &mut Core) {
         while let Some(out) = self.outbox.front() {
             let sent = match out {
-                Out::Packet(packet) => socket::send(core.socket.get_ref(), packet, None),
+                Out::Message(packet) => socket::send(core.socket.get_ref(), packet, None),
+                Out::Ping(token) => {
+                    self.packet.clear();
+                    ToWorker::Ping { token: *token }.encode(&mut self.packet);
+                    socket::send(core.socket.get_ref(), &self.packet, None)
+                }
                 Out::Guest(id) => match core.table.untaken(*id).and_then(Guest::socket) {
                     Some(guest) => {
                         self.packet.clear();
@@ -115,7 +124,7 @@ impl Dialect for Native {
                     self.outbox.pop_front();
                     core.table.returned(id, ConnectError::Busy);
                 }
-                (Err(error), Out::Packet(_)) if socket::is_full(&error) => return,
+                (Err(error), Out::Message(_) | Out::Ping(_)) if socket::is_full(&error) => return,
                 (Err(_), _) => return core.close(self),
                 (Ok(_), _) => drop(self.outbox.pop_front()),
             }
@@ -127,19 +136,21 @@ impl Dialect for Native {
     }
 
     fn take_back(&mut self, _core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64> {
-        let (mut back, mut again) = (Vec::new(), Vec::new());
+        let (mut back, mut again, mut asked) = (Vec::new(), Vec::new(), None);
         while let Ok(unread) = socket::receive(end, buffer) {
             let packet = buffer.get(..unread.length).unwrap_or_default();
             match ToWorker::decode(packet) {
                 Ok(ToWorker::Connection { id }) => back.push(id),
-                Ok(ToWorker::Message(_)) => again.push(Out::Packet(packet.to_vec())),
-                // It is asked again.
-                Ok(ToWorker::Ping { .. }) => {}
+                Ok(ToWorker::Message(_)) => again.push(Out::Message(packet.to_vec())),
+                Ok(ToWorker::Ping { token }) => asked = Some(token),
                 // Closed: nothing more comes.
                 Err(_) => break,
             }
         }
         again.into_iter().rev().for_each(|out| self.outbox.push_front(out));
+        if let Some(token) = asked {
+            self.ping(token);
+        }
         back.extend(self.close_guests());
         back
     }
@@ -151,11 +162,6 @@ impl Dialect for Native {
     }
 }
 
-/// Whether it is so for all of them, each of which is dealt with.
-fn each(ids: impl Iterator<Item = u64>, mut deal: impl FnMut(u64) -> bool) -> bool {
-    ids.filter(|id| !deal(*id)).count() == 0
-}
-
 impl Native {
     /// The guests that were not sent.
     fn close_guests(&mut self) -> Vec<u64> {
@@ -165,7 +171,7 @@ impl Native {
                 guests.push(*id);
                 false
             }
-            Out::Packet(_) => true,
+            Out::Message(_) | Out::Ping(_) => true,
         });
         guests
     }

@@ -4,20 +4,22 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::sayings::Sayings;
 use super::socket::{self, Received};
 use super::table::Table;
-use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, Unsent, WORKER_FD, Worker};
+use super::talk::Talk;
+use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, READY, Unsent, WORKER_FD, Worker};
 use crate::os::far_end::far_end;
 use crate::rotation::Guest;
 use crate::stats::{ConnectError, Outcome};
 
-/// In how many pieces the last words of a worker are read.
-const MOST_LAST_WORDS: usize = 4096;
+/// How many bytes of a message are passed on.
+const MOST_TOLD: usize = 1024;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
@@ -30,9 +32,14 @@ pub(super) struct Core {
     pings: Vec<(u64, oneshot::Sender<()>)>,
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
+    talk: Talk,
+    /// Until what was left out of its talk is told.
+    tell: Option<Pin<Box<Sleep>>>,
+    has_said_ready: bool,
     complained: HashSet<String>,
-    sayings: Sayings,
     is_closed: bool,
+    /// There may be more to read: others came first.
+    has_unread: bool,
     /// What lies in the worker's queue cannot be taken back on this machine.
     is_final: bool,
 }
@@ -41,6 +48,9 @@ pub(super) struct Core {
 pub(super) trait Dialect {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
+
+    /// Whether what is said runs together, instead of coming in packets.
+    const IS_STREAM: bool;
 
     /// Hand over the guest of that number; its answer comes to [`Dialect::heard`].
     fn give(&mut self, core: &mut Core, id: u64);
@@ -85,7 +95,6 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
     };
     let mut core = Core::new(worker, socket);
     let mut buffer = vec![0; D::LONGEST + 1].into_boxed_slice();
-    let mut has_more = false;
     let outcome = loop {
         tokio::select! {
             biased;
@@ -102,16 +111,16 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 }
                 dialect.flush(&mut core);
             }
-            ready = core.socket.readable(), if !core.is_closed && !has_more => {
+            ready = core.socket.readable(), if !core.is_closed => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
-                has_more = core.listen(&mut dialect, &mut buffer, BATCH);
+                core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
-            // One that talks without end has this thread in turn with everybody else.
-            () = tokio::task::yield_now(), if has_more => {
-                has_more = core.listen(&mut dialect, &mut buffer, BATCH);
+            // A worker that talks without end does not keep this thread from its other work.
+            () = yield_now(), if core.has_unread && !core.is_closed => {
+                core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
             ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
@@ -121,9 +130,21 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 dialect.flush(&mut core);
             }
             () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
+            () = due(&mut core.tell) => core.tell_left_out(),
         }
     };
     core.end(&mut dialect, &mut buffer, guests, outcome);
+}
+
+/// Whether it is about this moment: no descriptor or memory is left here.
+fn is_for_now(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// What is passed on of a message: enough to be known by. A worker may say megabytes, many times a second.
+fn beginning(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MOST_TOLD));
+    message
 }
 
 async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
@@ -142,9 +163,12 @@ impl Core {
             pings: Vec::new(),
             last_token: 0,
             look: None,
+            talk: Talk::default(),
+            tell: None,
+            has_said_ready: false,
             complained: HashSet::new(),
-            sayings: Sayings::new(Instant::now()),
             is_closed: false,
+            has_unread: false,
             is_final: false,
         }
     }
@@ -169,7 +193,13 @@ impl Core {
             // Dropped, the asker hears that there is nobody.
             Order::Ping(_) => {}
             Order::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
-            Order::Message(json, reply) => drop(reply.send(dialect.message(&json))),
+            Order::Message(json, reply) => {
+                let said = dialect.message(&json);
+                if said.is_ok() {
+                    self.worker.upstream.stats.messages_to.increment();
+                }
+                let _ = reply.send(said);
+            }
             order => dialect.obey(self, order),
         }
         dialect.flush(self);
@@ -191,10 +221,20 @@ impl Core {
         }
     }
 
-    /// What its program said.
-    pub(super) fn message(&mut self, json: &str) {
-        for news in self.sayings.hear(json, Instant::now()) {
-            (self.worker.news)(news);
+    /// Its program said something: told, as long as it is not too much.
+    pub(super) fn said(&mut self, json: String) {
+        self.worker.upstream.stats.messages_from.increment();
+        let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
+        match self.talk.said(Instant::now(), is_first_ready) {
+            None => (self.worker.news)(News::Message(beginning(json))),
+            Some(until) => drop(self.tell.get_or_insert_with(|| Box::pin(sleep_until(until)))),
+        }
+    }
+
+    fn tell_left_out(&mut self) {
+        self.tell = None;
+        if let left_out @ 1.. = self.talk.take_left_out() {
+            (self.worker.news)(News::LeftOut(left_out));
         }
     }
 
@@ -205,26 +245,25 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has said, in so many pieces at most. True if there may be more.
-    fn listen(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8], most: usize) -> bool {
-        for _ in 0..most {
+    /// Reads what the worker has said. One that talks without end does not keep the thread from others.
+    fn listen<D: Dialect>(&mut self, dialect: &mut D, buffer: &mut [u8]) {
+        self.has_unread = false;
+        for _ in 0..BATCH {
             match socket::receive(self.socket.get_ref(), buffer) {
-                Ok(Received { length: 0, .. }) => {
-                    self.close(dialect);
-                    return false;
-                }
+                Ok(Received { length: 0, .. }) => return self.close(dialect),
                 Ok(received) => {
                     let bytes = buffer.get(..received.length).unwrap_or_default();
                     dialect.heard(self, bytes, &received);
+                    // A stream that gave less than there was room for is empty, unless a descriptor stood between.
+                    if D::IS_STREAM && received.length < buffer.len() && received.descriptors.is_empty() {
+                        return;
+                    }
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return false,
-                Err(_) => {
-                    self.close(dialect);
-                    return false;
-                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return,
+                Err(_) => return self.close(dialect),
             }
         }
-        true
+        self.has_unread = true;
     }
 
     /// The worker's end is closed. It may have read what was sent before: only its end tells.
@@ -257,7 +296,7 @@ impl Core {
         let end = match far_end(process, WORKER_FD, self.worker.inode) {
             Ok(end) => end,
             Err(error) => {
-                self.is_final = true;
+                self.is_final = !is_for_now(&error);
                 tracing::debug!(%slot, %error, "what this worker leaves unread stays with it");
                 return;
             }
@@ -284,10 +323,13 @@ impl Core {
         mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
         outcome: Outcome,
     ) {
-        if !self.is_closed {
-            // No more than its socket can hold, whoever else has that and writes on.
-            self.listen(dialect, buffer, MOST_LAST_WORDS);
+        // Nothing can be added to what it said: another process may hold its end, and talk without end.
+        let _ = shutdown(self.socket.get_ref(), Shutdown::Read);
+        self.has_unread = true;
+        while self.has_unread && !self.is_closed {
+            self.listen(dialect, buffer);
         }
+        self.tell_left_out();
         guests.close();
         while let Ok(guest) = guests.try_recv() {
             guest.returned(ConnectError::Reset);

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::config::{self, Program};
@@ -149,7 +150,7 @@ async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() 
     // Both lie in the channel when its end is told.
     scene.say(&ToMaster::Taken(all(&given[1..2])));
     scene.handle.order(Order::Ended { was_asked: false });
-    assert_eq!(scene.fates(4).await, [(1, "taken"), (0, "reset"), (1, "upstream_reset"), (2, "reset")]);
+    assert_eq!(scene.fates(4).await, [(1, "taken"), (1, "upstream_reset"), (0, "reset"), (2, "reset")]);
     scene.task.await.unwrap();
     scene.hatch.give(Box::new(Named(9, Arc::clone(&scene.fates))));
     assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
@@ -232,4 +233,91 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
     once.dedup();
     assert_eq!(once.len(), told.len(), "{told:?}");
     assert!(told.len() >= 4, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_and_ready_is_never_lost() {
+    let mut scene = scene();
+    for _ in 0..30 {
+        scene.say(&ToMaster::Message("1"));
+    }
+    scene.say(&ToMaster::Message(READY));
+    scene.say(&ToMaster::Message(READY));
+    let mut told = Vec::new();
+    let left_out = loop {
+        match scene.news.recv().await {
+            Some(News::Message(json)) => told.push(json),
+            Some(News::LeftOut(left_out)) => break left_out,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told.iter().filter(|json| *json == READY).count(), 1, "once is enough");
+    assert_eq!(told.len() as u64 + left_out, 32);
+
+    // What was left out is told at the end, too.
+    for _ in 0..30 {
+        scene.say(&ToMaster::Message("2"));
+    }
+    scene.handle.order(Order::Ended { was_asked: true });
+    scene.task.await.unwrap();
+    let mut count = 0;
+    while let Ok(news) = scene.news.try_recv() {
+        count += match news {
+            News::Message(_) => 1,
+            News::LeftOut(left_out) => left_out,
+            News::Closed => 0,
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(count, 30);
+}
+
+/// As a process of the dead worker's may, that has left its group with the descriptor.
+#[tokio::test]
+async fn what_is_said_after_a_workers_end_is_not_waited_for() {
+    let scene = scene();
+    scene.give(0..1);
+    scene.next_connection().await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (told, end) = (Arc::clone(&is_over), scene.worker.try_clone().unwrap());
+    let talking = std::thread::spawn(move || {
+        let begun = tokio::time::Instant::now();
+        while !told.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(5) {
+            let _ = socket::send(&end, &[99], None);
+        }
+        told.store(true, Ordering::Relaxed);
+    });
+    scene.handle.order(Order::Ended { was_asked: false });
+    assert_eq!(scene.fates(1).await, [(0, "reset")]);
+    scene.task.await.unwrap();
+    assert!(!is_over.swap(true, Ordering::Relaxed), "only when it had nothing more to say");
+    talking.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_read_is_asked_once_more_and_not_once_a_question() {
+    let scene = scene();
+    let ask = || {
+        let (reply, answer) = oneshot::channel();
+        scene.handle.order(Order::Ping(reply));
+        answer
+    };
+    let mut last = ask();
+    for _ in 0..3_000 {
+        last = ask();
+        tokio::task::yield_now().await;
+    }
+    // The kernel holds some hundreds.
+    let mut asked = 0;
+    let token = loop {
+        let (packet, _) = scene.read().await;
+        let Ok(ToWorker::Ping { token }) = ToWorker::decode(&packet) else { panic!("{packet:?}") };
+        asked += 1;
+        if token == 3_001 {
+            break token;
+        }
+    };
+    assert!(asked < 2_000, "{asked}");
+    scene.say(&ToMaster::Pong { token });
+    last.await.unwrap();
 }

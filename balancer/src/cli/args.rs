@@ -12,7 +12,7 @@ use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;
 use crate::strategy;
 
-pub(super) use orders::{Reload, Scale, Shutdown, Status, Strategy, Targeted, Watching};
+pub(super) use orders::{Message, Reload, Scale, Shutdown, Status, Strategy, Targeted, Watching};
 
 /// One public port, N workers of any program kept alive behind it.
 ///
@@ -62,6 +62,9 @@ pub(super) enum Command {
     Stop(Targeted),
     /// Start stopped workers
     Start(Targeted),
+    /// Say something to the programs in workers, such as Node's
+    #[command(after_long_help = MESSAGE_HELP)]
+    Message(Message),
     /// Stop everything and end the master
     Shutdown(Shutdown),
     /// Exit with 0 if the running master is ready
@@ -104,6 +107,17 @@ Examples:
   roundelay run -- node app.js
   roundelay run -l :80 -i -1 --health /health -- ./server --port {port}
   roundelay run -c production.toml --set pool.api.workers=8";
+
+const MESSAGE_HELP: &str = "\
+It comes to process.on('message') of a Node program, in modes handoff and
+shared, and to Worker::messages() of one made with worker-runtime, in mode
+handoff. Those that are starting are not told. Exits with 0 if all were told,
+1 if only some were, 6 if none was; what they make of it is not known.
+
+Examples:
+  roundelay message api '{\"cmd\":\"flush-cache\"}'
+  roundelay message api/2 --text reload-config
+  roundelay message api - < order.json";
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -166,7 +180,7 @@ pub(super) struct Options {
 
 /// The line of `--mode`, from the table of modes.
 fn modes() -> String {
-    let names: Vec<&str> = Mode::ALL.iter().filter(|mode| mode.is_built()).map(|mode| mode.name()).collect();
+    let names: Vec<&str> = Mode::ALL.iter().map(|mode| mode.name()).collect();
     format!("How a connection reaches a worker: {}", names.join(", "))
 }
 

@@ -77,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Restart(on)) => Ok(order::targeted(&control_path(control)?, Verb::Restart, on)?),
         Some(Command::Stop(on)) => Ok(order::targeted(&control_path(control)?, Verb::Stop, on)?),
         Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),
+        Some(Command::Message(message)) => Ok(order::message(&control_path(control)?, message)?),
         Some(Command::Shutdown(shutdown)) => Ok(order::shutdown(&control_path(control)?, shutdown)?),
         Some(Command::Healthcheck) => Ok(healthcheck::run(&control_path(control)?)?),
     }

@@ -1,5 +1,6 @@
 //! The commands that order something: give it, show how it goes, and end with an exit code that tells the truth.
 
+mod message;
 mod progress;
 
 use std::io::{IsTerminal, Write};
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::Instant;
 
-use super::args::{Reload, Scale, Shutdown, Targeted, Watching};
+use super::args::{Message, Reload, Scale, Shutdown, Targeted, Watching};
 use super::client::{self, Answer, Reply};
 use super::target::{Target, checked};
 use super::{print_error, state};
@@ -93,6 +94,16 @@ fn everything(control: &Path, verb: Verb, watching: &Watching) -> Result<ExitCod
             break;
         }
     }
+    Ok(session.end())
+}
+
+/// `roundelay message`. It is over within about a second, so nobody waits for it with a clock of his own.
+pub(super) fn message(control: &Path, message: &Message) -> Result<ExitCode, Failure> {
+    let target = Target::parse(&message.target)?;
+    let json = message::json(&message.message, message.text, std::io::stdin())?;
+    let watching = Watching { timeout: None, json: message.json };
+    let mut session = Session::new(control, &watching, false);
+    session.give(&format!("/api/v1/pools/{}/message", target.pool), message::body(&target, &json))?;
     Ok(session.end())
 }
 

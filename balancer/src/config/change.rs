@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::keys::{GLOBAL, POOL};
 use super::{Config, Handing, Pool, Program};
-use crate::mode::Acceptor;
+use crate::mode::{Acceptor, Inherits};
 
 /// Keys of a pool that its listeners and data threads were started with.
 const FIXED: [&str; 9] =
@@ -76,10 +76,14 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
 }
 
 /// Whether a pool that runs by these rules cannot take another value of this key. Workers that accept by themselves have
-/// inherited their listeners, and a Node application was told what its own is.
+/// inherited their listeners, where each slot has its own they are as many as at the start, and a Node application was told
+/// what its own is.
 fn is_fixed(key: &str, runs: &Pool) -> bool {
-    let is_handed = runs.mode.acceptor() == Acceptor::Workers || runs.handing() == Handing::Node;
-    FIXED.contains(&key) || (key == "listen" && is_handed)
+    match key {
+        "listen" => runs.mode.acceptor() == Acceptor::Workers || runs.handing() == Handing::Node,
+        "workers" => runs.mode.inherits() == Inherits::SlotListener,
+        key => FIXED.contains(&key),
+    }
 }
 
 fn change(
@@ -214,10 +218,19 @@ mod tests {
 
     #[test]
     fn where_the_workers_hold_the_listeners_other_addresses_need_another_master() {
-        for (mode, is_fixed) in [("proxy", false), ("shared", true)] {
+        for (mode, is_fixed) in [("proxy", false), ("shared", true), ("reuseport", true)] {
             let mode = format!("pool.a.mode={mode}");
             let changes = compare(&config(&[&mode]), &config(&[&mode, "pool.a.listen=:81"]));
             assert_eq!((keys(&changes), changes[0].is_fixed), (vec!["pool.a.listen"], is_fixed), "{mode}");
+        }
+    }
+
+    #[test]
+    fn where_each_worker_has_its_listener_another_number_of_them_needs_another_master() {
+        for (mode, is_fixed) in [("proxy", false), ("shared", false), ("reuseport", true)] {
+            let mode = format!("pool.a.mode={mode}");
+            let changes = compare(&config(&[&mode]), &config(&[&mode, "pool.a.workers=7"]));
+            assert_eq!((keys(&changes), changes[0].is_fixed), (vec!["pool.a.workers"], is_fixed), "{mode}");
         }
     }
 

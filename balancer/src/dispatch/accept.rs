@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::connection::Connection;
-use super::handoff::{self, Handoff};
+use super::handoff::Handoff;
 use super::lane::{Lane, Tally, Ticket};
 use crate::config::Address;
 use crate::mode::Inherits;
@@ -28,10 +28,10 @@ use crate::stats::{AcceptError, Refusal};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
+/// How soon workers are looked at again that have no room for what they would be handed.
+const CROWDED: Duration = Duration::from_millis(5);
 /// How long accepting rests when descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How soon workers that could be given no more are looked at again: each has plenty until then.
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A client's socket as it comes from the queue, non-blocking.
 pub(super) struct Accepted {
@@ -50,8 +50,8 @@ enum Turn {
     More,
     /// No permit is left.
     Full,
-    /// No worker may be given one more before it has taken some.
-    Busy,
+    /// Every worker has as many as it may that it has not taken: more wait in the kernel.
+    Crowded,
     /// No descriptor or memory is left.
     Exhausted,
 }
@@ -123,7 +123,6 @@ impl AcceptLoop {
                 self.listener.get_ref().unlink();
             }
             let is_full = last == Turn::Full && way == Some(Way::Serve);
-            let is_busy = last == Turn::Busy && way == Some(Way::Serve);
             let was_exhausted = last == Turn::Exhausted;
             last = tokio::select! {
                 biased;
@@ -132,8 +131,7 @@ impl AcceptLoop {
                 _ = gate.changed() => Turn::More,
                 () = self.door.retired.cancelled(), if !is_retired => Turn::More,
                 () = self.lane.room(), if is_full => Turn::More,
-                () = sleep(BUSY_PAUSE), if is_busy => Turn::More,
-                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full && !is_busy => turn,
+                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
             };
             match last {
                 Turn::Empty if is_retired => return,
@@ -144,7 +142,8 @@ impl AcceptLoop {
                     }
                     sleep(PAUSE).await;
                 }
-                Turn::Empty | Turn::Full | Turn::Busy => {}
+                Turn::Crowded => sleep(CROWDED).await,
+                Turn::Empty | Turn::Full => {}
             }
         }
     }
@@ -166,8 +165,8 @@ impl AcceptLoop {
 
     fn batch(&self, way: Way) -> Turn {
         for _ in 0..BATCH {
-            if way == Way::Serve && self.is_handed_over && !handoff::has_room(&self.lane) {
-                return Turn::Busy;
+            if way == Way::Serve && self.is_crowded() {
+                return Turn::Crowded;
             }
             let ticket = match way {
                 Way::Serve => Ticket::take(&self.lane),
@@ -189,6 +188,15 @@ impl AcceptLoop {
             }
         }
         Turn::More
+    }
+
+    /// Whether a connection would have to wait for a worker to take what it was handed before.
+    fn is_crowded(&self) -> bool {
+        if !self.is_handed_over {
+            return false;
+        }
+        let snapshot = self.lane.pool.rotation.snapshot();
+        !snapshot.upstreams.is_empty() && !snapshot.upstreams.iter().any(|upstream| upstream.has_room())
     }
 
     fn accept(&self) -> Result<Accepted, Turn> {
@@ -242,7 +250,7 @@ impl AcceptLoop {
                         Turn::Empty => {}
                         Turn::More => tokio::task::yield_now().await,
                         Turn::Full => self.lane.room().await,
-                        Turn::Busy => sleep(BUSY_PAUSE).await,
+                        Turn::Crowded => sleep(CROWDED).await,
                         Turn::Exhausted => sleep(PAUSE).await,
                     }
                 } => {}

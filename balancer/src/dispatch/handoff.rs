@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,20 +17,15 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::accept::Accepted;
-use super::lane::{Lane, Report, Ticket};
+use super::lane::{Report, Ticket};
 use crate::config::Handing;
 use crate::net::stream::{Family, reset_at_close};
-use crate::rotation::{Guest, Lease, SlotId, Upstream};
+use crate::rotation::{Guest, Lease, SlotId};
 use crate::stats::{ConnectError, Outcome, SlotStats};
 use crate::strategy::PickContext;
 
-/// How many connections a worker may have been handed and not taken. More only wait where another cannot have them, and
-/// the kernel bounds the descriptors that are under way (`ETOOMANYREFS`, unix(7)).
-const MOST_UNTAKEN: usize = 64;
-/// When every worker has refused it: how soon they are asked again.
+/// When every worker has refused it, or has no room: how soon they are asked again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// When each has as many as it may be given: how soon it is looked whether one has taken some.
-const SOON: Duration = Duration::from_millis(10);
 
 /// A client's connection that is handed over.
 pub(super) struct Handoff {
@@ -54,26 +49,10 @@ struct Search {
     since: Instant,
     /// Refused since the snapshot changed or the last pause.
     tried: Vec<SlotId>,
+    /// The processes the supervisor heard about from this connection.
+    reported: Vec<(SlotId, u64)>,
     /// The slot whose worker refused last.
     refused_by: Option<Arc<SlotStats>>,
-    /// While all it waits for is its turn.
-    place: Option<Place>,
-}
-
-/// A place before those who were not accepted yet.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(queued: &Arc<AtomicUsize>) -> Self {
-        queued.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(queued))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Handoff {
@@ -107,16 +86,14 @@ impl Handoff {
         let context = PickContext { client: self.peer.map(|peer| peer.ip()), key: None, tried };
         let first = pool.picker.pick(&pool.rotation, &context)?;
         // Its own place is counted already.
-        let is_full = |lease: &Lease| lease.upstream().connecting() > MOST_UNTAKEN;
+        let is_full = |lease: &Lease| lease.upstream().is_crowded();
         if !first.upstream().is_stalled() && !is_full(&first) {
             return Some(first);
         }
         let mut passed = tried.to_vec();
         let mut second_best = Some(first).filter(|lease| !is_full(lease));
         if second_best.is_none() {
-            passed.extend(
-                pool.rotation.snapshot().upstreams.iter().filter(|u| u.connecting() >= MOST_UNTAKEN).map(|u| u.slot),
-            );
+            passed.extend(pool.rotation.snapshot().upstreams.iter().filter(|u| !u.has_room()).map(|u| u.slot));
         }
         passed.extend(second_best.as_ref().map(|lease| lease.upstream().slot));
         while let Some(lease) = pool.picker.pick(&pool.rotation, &PickContext { tried: &passed, ..context }) {
@@ -131,9 +108,6 @@ impl Handoff {
     }
 
     fn give(mut self: Box<Self>, mut lease: Lease, now: Instant) {
-        if let Some(search) = &mut self.search {
-            search.place = None;
-        }
         let Some(hatch) = lease.upstream().hatch().cloned() else {
             return self.turned_down(lease, ConnectError::Refused);
         };
@@ -153,8 +127,9 @@ impl Handoff {
         search.tried.push(upstream.slot);
         search.refused_by = Some(Arc::clone(&upstream.stats));
         let lane = self.ticket.lane();
-        if why != ConnectError::Busy {
-            let (pool, slot, incarnation) = (lane.index as usize, upstream.slot, upstream.incarnation);
+        let (pool, slot, incarnation) = (lane.index as usize, upstream.slot, upstream.incarnation);
+        if why != ConnectError::Busy && !search.reported.contains(&(slot, incarnation)) {
+            search.reported.push((slot, incarnation));
             // The supervisor may be gone already while the last connections end.
             let _ = lane.reports.send(Report::ConnectFailed { pool, slot, incarnation, error: why });
         }
@@ -180,13 +155,6 @@ impl Handoff {
         }
     }
 
-    /// Whether there is a worker that has not refused it, and only has as many as it may be given at once.
-    fn is_queued(&self) -> bool {
-        let tried = self.search.as_ref().map(|search| search.tried.as_slice()).unwrap_or_default();
-        let is_full = |u: &Arc<Upstream>| u.connecting() >= MOST_UNTAKEN && !tried.contains(&u.slot);
-        self.ticket.lane().pool.rotation.snapshot().upstreams.iter().any(is_full)
-    }
-
     async fn search(mut self: Box<Self>) {
         let pool = Arc::clone(&self.ticket.lane().pool);
         let mut changes = pool.rotation.changes();
@@ -195,24 +163,19 @@ impl Handoff {
             if let Some(lease) = self.choose() {
                 return self.move_on(lease);
             }
-            let is_queued = self.is_queued();
             let search = self.search.get_or_insert_with(Search::new);
-            if pool.rotation.is_held() || is_queued {
-                // It waits with those in the backlog, who are told when holding ends; or for a worker's turn, as it would in
-                // the accept queue of one that is slow.
+            // Those that did not refuse it have no room.
+            let is_in_line =
+                pool.rotation.snapshot().upstreams.iter().any(|upstream| !search.tried.contains(&upstream.slot));
+            if pool.rotation.is_held() || is_in_line {
+                // It waits with those in the backlog: for a worker at all, or for its turn.
                 search.since = Instant::now();
             }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
             if left.is_zero() || self.ticket.lane().is_cut() {
-                return (*self).give_up();
+                return self.give_up();
             }
-            let (queued, is_untried) = (&self.ticket.lane().queued, search.tried.is_empty());
-            search.place = (is_queued && is_untried).then(|| Place::take(queued));
-            let pause = match (is_queued, is_untried) {
-                (true, _) => left.min(SOON),
-                (false, true) => left,
-                (false, false) => left.min(AGAIN),
-            };
+            let pause = if search.tried.is_empty() && !is_in_line { left } else { left.min(AGAIN) };
             tokio::select! {
                 _ = changes.changed() => {}
                 () = sleep(pause) => {}
@@ -225,7 +188,7 @@ impl Handoff {
     }
 
     /// Ends without an answer: the client sees a reset.
-    fn give_up(mut self) {
+    fn give_up(&mut self) {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.family == Family::Tcp) {
             reset_at_close(socket.as_fd());
         }
@@ -238,24 +201,9 @@ impl Handoff {
     }
 }
 
-/// Whether some worker may be given one more; those that do not read count only where all are such. Who finds no room waits
-/// in the kernel's backlog, in the order in which they came.
-pub(super) fn has_room(lane: &Lane) -> bool {
-    if lane.queued.load(Ordering::SeqCst) > 0 {
-        return false;
-    }
-    let snapshot = lane.pool.rotation.snapshot();
-    let has_room = |u: &&Arc<Upstream>| u.connecting() < MOST_UNTAKEN;
-    let mut reading = snapshot.upstreams.iter().filter(|u| !u.is_stalled()).peekable();
-    match reading.peek() {
-        Some(_) => reading.any(|u| has_room(&u)),
-        None => snapshot.upstreams.is_empty() || snapshot.upstreams.iter().any(|u| has_room(&u)),
-    }
-}
-
 impl Search {
     fn new() -> Box<Self> {
-        Box::new(Self { since: Instant::now(), tried: Vec::new(), refused_by: None, place: None })
+        Box::new(Self { since: Instant::now(), tried: Vec::new(), reported: Vec::new(), refused_by: None })
     }
 }
 

@@ -38,9 +38,6 @@ pub(super) struct Lane {
     /// The pool's bound and the master's.
     pub(super) permits: [Arc<Permits>; 2],
     pub(super) tally: Arc<Tally>,
-    /// Connections of the pool that were accepted and wait for a worker that may be given one more: they come before those
-    /// in the backlog.
-    pub(super) queued: Arc<AtomicUsize>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     /// Cancelled when what is open is to end at once.
     pub(super) stop: CancellationToken,

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,7 @@ pub const PUBLIC_DOOR: u32 = 0;
 pub(super) struct Served {
     pool: Arc<Pool>,
     /// One a data thread.
-    lanes: Vec<Arc<Lane>>,
+    pub(super) lanes: Vec<Arc<Lane>>,
     permits: Arc<Permits>,
     listening: Vec<Listening>,
 }
@@ -45,7 +44,6 @@ impl DataThreads {
         let mut pools = self.pools();
         let index = pools.len();
         let permits = Arc::new(Permits::new(limit(&pool)));
-        let queued = Arc::new(AtomicUsize::new(0));
         let lane = |thread| {
             Arc::new(Lane {
                 pool: Arc::clone(&pool),
@@ -53,7 +51,6 @@ impl DataThreads {
                 thread,
                 permits: [Arc::clone(&permits), Arc::clone(&self.permits)],
                 tally: Arc::clone(&self.tally),
-                queued: Arc::clone(&queued),
                 reports: self.reports.clone(),
                 stop: self.stop.clone(),
                 ephemeral: self.ephemeral.clone(),
@@ -144,7 +141,7 @@ impl DataThreads {
         }
     }
 
-    fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
+    pub(super) fn pools(&self) -> MutexGuard<'_, Vec<Served>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! Public listening sockets.
 //!
 //! Options that every client connection needs are set here once: the kernel copies them to accepted sockets, which saves
-//! system calls on each. `SO_REUSEPORT` is never set, so that a second server on the same port is an error and not a
-//! silent halving of the clients.
+//! system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second server on the
+//! same port is an error and not a silent halving of the clients.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::config::Address;
@@ -56,10 +58,17 @@ impl Listener {
     pub fn bind(address: &Address, backlog: u32, keepalive: Duration, v6_only: bool) -> Result<Self, BindError> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let bound = match address {
-            Address::Tcp(at) => bind_tcp(*at, backlog, keepalive, v6_only),
+            Address::Tcp(at) => bind_tcp(*at, keepalive, v6_only).and_then(|socket| Self::of_tcp(socket, backlog)),
             Address::Unix(path) => bind_unix(path, backlog),
         };
         bound.map_err(|source| BindError { address: address.clone(), source })
+    }
+
+    /// Lets a bound TCP socket listen.
+    pub(super) fn of_tcp(socket: Socket, backlog: i32) -> io::Result<Self> {
+        socket.listen(backlog)?;
+        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { socket, address: Address::Tcp(bound), path: None })
     }
 
     /// Where it listens; port 0 is replaced by the one the kernel chose.
@@ -98,6 +107,46 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
+    /// A handle for one more worker to inherit, beside one that has it already: blocking or not as that one set it.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn hand_on(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    /// Whether somebody waits to be accepted.
+    pub fn has_queue(&self) -> bool {
+        let mut asked = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Accepts who waits longest, if anybody does: close-on-exec, non-blocking, with the client's address if it is TCP. The
+    /// socket's flags are left alone, since workers may hold it too.
+    ///
+    /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for a
+    /// thread that can bear that.
+    ///
+    /// # Errors
+    ///
+    /// It does not listen, or descriptors or memory are exhausted.
+    pub fn accept_waiting(&self) -> io::Result<Option<(OwnedFd, Option<SocketAddr>)>> {
+        if !self.has_queue() {
+            return Ok(None);
+        }
+        match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((client, from)) => Ok(Some((client, from.and_then(|from| from.try_into().ok())))),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether it still listens: `shutdown` by anybody who holds it ends that.
+    pub fn is_listening(&self) -> bool {
+        self.socket.is_listener().unwrap_or(false)
+    }
+
     /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if that
     /// was so; what waited in the queue is lost then.
     ///
@@ -132,15 +181,23 @@ impl AsRawFd for Listener {
     }
 }
 
-fn bind_tcp(at: SocketAddr, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Listener> {
+/// A TCP socket with all options, bound and not listening yet.
+pub(super) fn bind_tcp(at: SocketAddr, keepalive: Duration, v6_only: bool) -> io::Result<Socket> {
     let socket = match Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None) {
         // A kernel without IPv6: "all interfaces" still means something.
         Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && is_v6_wildcard(at) && !v6_only => {
             let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port()));
-            return bind_tcp(four, backlog, keepalive, v6_only);
+            return bind_tcp(four, keepalive, v6_only);
         }
         socket => socket?,
     };
+    prepare_tcp(&socket, at, keepalive, v6_only)?;
+    socket.bind(&at.into())?;
+    Ok(socket)
+}
+
+/// Sets what is set before a TCP socket is bound.
+pub(super) fn prepare_tcp(socket: &Socket, at: SocketAddr, keepalive: Duration, v6_only: bool) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     if is_v6_wildcard(at) {
         socket.set_only_v6(v6_only)?;
@@ -153,10 +210,7 @@ fn bind_tcp(at: SocketAddr, backlog: i32, keepalive: Duration, v6_only: bool) ->
     // No TCP_USER_TIMEOUT: Linux (since 5.11) applies it to a zero window too, so 30 s of it would cut a client that
     // pauses its download for 31 s although it answers every window probe. A peer that died with bytes unsent is
     // silent in both directions: the idle timeout ends it.
-    socket.bind(&at.into())?;
-    socket.listen(backlog)?;
-    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok(Listener { socket, address: Address::Tcp(bound), path: None })
+    Ok(())
 }
 
 fn is_v6_wildcard(at: SocketAddr) -> bool {

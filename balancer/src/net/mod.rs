@@ -5,9 +5,11 @@
 
 pub(crate) mod conns;
 pub(crate) mod direction;
+pub mod group;
 pub mod listeners;
 pub(crate) mod preface;
 pub(crate) mod proxy_header;
+pub mod public;
 pub(crate) mod recovery;
 pub(crate) mod relay;
 pub(crate) mod stream;

@@ -1,18 +1,20 @@
 //! What the kernel says of running processes: what a process group uses, where it listens, who holds a port.
 //!
-//! Everything is read from `/proc`. What cannot be read (another user's process, one that just ended) is skipped and
-//! never an error: these are observations for people, metrics and hints; nothing that a connection waits for.
+//! Everything is read from `/proc`, but for who listens, which the kernel is asked. What cannot be read (another user's
+//! process, one that just ended) is skipped and never an error: these are observations for people, metrics and hints;
+//! nothing that a connection waits for.
 //!
 //! What it costs: one pass over `/proc` is a handful of calls for every process of the machine, about 5 µs each where it
-//! was measured; the open descriptors of a process are three calls for each; the table of TCP sockets has a line for every
-//! connection of the network namespace. So ask for all groups at once, and never on the way of a connection.
+//! was measured; the open descriptors of a process are three calls for each. So ask for all groups at once, and never on
+//! the way of a connection.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, Stat, Status};
 use rustix::process::Signal;
+
+use super::accept_queue::all_tcp_listeners;
 
 /// What the processes of a group use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -77,8 +79,8 @@ pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
     if held.is_empty() {
         return Vec::new();
     }
-    let mine = listening().into_iter().filter(|entry| held.contains(&entry.inode));
-    let mut addresses: Vec<_> = mine.map(|entry| entry.local_address).collect();
+    let mine = listening().into_iter().filter(|(_, inode)| held.contains(inode));
+    let mut addresses: Vec<_> = mine.map(|(address, _)| address).collect();
     addresses.sort();
     addresses.dedup();
     addresses
@@ -88,8 +90,8 @@ pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
 ///
 /// The dearest look of all: the descriptors of every process. For an error message, not for a loop.
 pub fn port_holder(address: SocketAddr) -> Option<Holder> {
-    let overlapping = listening().into_iter().filter(|entry| overlaps(entry.local_address, address));
-    let inodes: HashSet<u64> = overlapping.map(|entry| entry.inode).collect();
+    let overlapping = listening().into_iter().filter(|(bound, _)| overlaps(*bound, address));
+    let inodes: HashSet<u64> = overlapping.map(|(_, inode)| inode).collect();
     if inodes.is_empty() {
         return None;
     }
@@ -150,11 +152,9 @@ fn sockets(process: &Process) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The listening TCP sockets of our network namespace.
-fn listening() -> impl IntoIterator<Item = TcpNetEntry> {
-    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
-    let all = tables.into_iter().flatten().flatten();
-    all.filter(|entry| entry.state == TcpState::Listen && entry.inode != 0).collect::<Vec<_>>()
+/// The listening TCP sockets of our network namespace, with their inodes; none where the kernel does not tell.
+fn listening() -> Vec<(SocketAddr, u64)> {
+    all_tcp_listeners().unwrap_or_default()
 }
 
 /// Whether a listener at `bound` keeps another one from binding `wanted`.

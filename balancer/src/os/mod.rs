@@ -18,3 +18,4 @@ pub mod ports;
 pub mod run_dir;
 pub mod shim;
 pub mod spawner;
+pub mod steering;

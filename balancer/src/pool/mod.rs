@@ -1,5 +1,6 @@
 //! What all parts share about one application.
 
+pub mod message;
 pub mod operation;
 mod status;
 mod tally;
@@ -42,6 +43,11 @@ impl Pool {
     /// did not see is not 0.
     pub fn is_observed(&self) -> bool {
         self.mode.acceptor() == Acceptor::Master
+    }
+
+    /// Whether the bytes go through the master, which only then counts them.
+    pub fn is_relayed(&self) -> bool {
+        self.mode == Mode::Proxy
     }
 
     /// Whether the master sees how each connection ends. A Node worker says only that it has taken one, so what an operation

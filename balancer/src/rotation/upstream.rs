@@ -87,6 +87,10 @@ pub enum Life {
 /// the percent.
 pub const UNIT_WEIGHT: u32 = 100;
 
+/// How many connections a worker may have been handed and not taken: what is more waits in the kernel's backlog, and the
+/// descriptors that are under way are bounded by the kernel (`ETOOMANYREFS`, unix(7)).
+const MOST_UNTAKEN: usize = 64;
+
 /// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
 #[derive(Debug)]
 pub struct Upstream {
@@ -181,6 +185,16 @@ impl Upstream {
     /// Only its channel calls it.
     pub fn set_stalled(&self, is_stalled: bool) {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    /// Whether it may be handed one more connection.
+    pub fn has_room(&self) -> bool {
+        self.connecting() < MOST_UNTAKEN
+    }
+
+    /// Whether it has been handed more than it may have untaken, which is found out by whoever counted himself in.
+    pub fn is_crowded(&self) -> bool {
+        self.connecting() > MOST_UNTAKEN
     }
 
     /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.

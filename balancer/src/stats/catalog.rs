@@ -82,7 +82,7 @@ catalog! {
     CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
         "Connections accepted on the public listeners.";
     CONNECTIONS_RECOVERED = Counter, "roundelay_connections_recovered_total" ["pool"]
-        "Connections whose worker died before it accepted them, and that were given to another with all they had sent.";
+        "Connections that no worker had accepted when theirs was gone, and that were given to another with all they had sent.";
     CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
         "Client connections open now.";
     CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]
@@ -148,6 +148,9 @@ catalog! {
         "How long health probes took.";
     HEALTH_TRANSITIONS = Counter, "roundelay_health_transitions_total" ["pool" "worker"]
         "Flips of the worker between healthy and unhealthy.";
+
+    WORKER_MESSAGES = Counter, "roundelay_worker_messages_total" ["pool" "worker" "direction"]
+        "Messages on the worker's channel: from its program, and to it by order.";
 
     LOG_LINES = Counter, "roundelay_log_lines_total" ["pool" "worker" "stream"]
         "Lines of the worker that were written to its pool's log.";

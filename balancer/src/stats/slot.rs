@@ -30,6 +30,10 @@ pub struct SlotStats {
     pub log_lines: [Counter; Stream::COUNT],
     /// Lines dropped because what they are written to was slower than the worker or failed, by [`Stream`].
     pub log_dropped: [Counter; Stream::COUNT],
+    /// Messages of its program, on its channel.
+    pub messages_from: Counter,
+    /// Messages to its program that were put on its channel.
+    pub messages_to: Counter,
     /// The last exit: the code, 128 + n for signal n, -1 while none is known.
     pub last_exit: LastExit,
 }

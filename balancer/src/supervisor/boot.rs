@@ -79,6 +79,11 @@ impl Boot {
         let failure = failure.cause(cause);
         Some(failure.hint(match (cannot_start, pool.mode.acceptor()) {
             (Some(_), _) => format!("check that this can be run from here: {command}"),
+            (None, Acceptor::Master) if pool.handing() == Handing::Channel => {
+                "here a worker is handed its connections: it must be made with worker-runtime or be started as `node FILE`; \
+                 any other program needs `--mode proxy`"
+                    .to_owned()
+            }
             // It listens where it wants, started by us or not.
             (None, _) if pool.handing() == Handing::Node => {
                 format!("run it by itself to see what is wrong: {command}")

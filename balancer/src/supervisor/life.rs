@@ -150,12 +150,17 @@ impl Life {
         }
     }
 
-    /// Since when it is suspect, if it is.
+    /// Since when it is suspect, if it is and may be spared: one that can be handed nothing is no use to anybody.
     pub(super) fn doubted_since(&self) -> Option<Instant> {
         match self.state {
-            State::Suspect { doubted, .. } => Some(doubted),
+            State::Suspect { doubted, .. } if self.given_up.is_none() => Some(doubted),
             _ => None,
         }
+    }
+
+    /// Whether it has closed its channel.
+    pub(super) fn has_parted(&self) -> bool {
+        self.has_parted
     }
 
     pub(super) fn is_starting(&self) -> bool {

@@ -16,11 +16,13 @@ mod launch;
 mod ledger;
 mod life;
 mod member;
+mod message;
 mod notify;
 mod operate;
 mod porter;
 mod probe;
 mod publish;
+mod relief;
 mod resources;
 mod roll;
 mod slot;
@@ -33,17 +35,20 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::channel::{self, Channel};
 use crate::config::Address;
+use crate::dispatch::Client;
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
+use crate::net::public::Public;
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
 use crate::pool::Pool;
+use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ask, Progress, Step};
 use crate::rotation::SlotId;
 use ledger::Closes;
@@ -84,6 +89,10 @@ pub trait Connections: Send + Sync {
     /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
     /// goes to another worker in rotation.
     fn cut(&self, slot: SlotId, incarnation: u64);
+
+    /// Has whom `next` accepts served by workers that accept by themselves, by way of the pool's public address of that
+    /// number, until it accepts nobody or the limits allow no more; how many. It may wait as long as `next` does.
+    fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize;
 }
 
 /// What the application asks of a pool.
@@ -102,6 +111,7 @@ pub enum Order {
 enum Input {
     Order(Order),
     Ask(Ask, mpsc::UnboundedSender<Progress>),
+    Say(Message, oneshot::Sender<Vec<Delivery>>),
     Worker {
         slot: usize,
         incarnation: u64,
@@ -155,7 +165,7 @@ impl Supervisor {
         pool: Arc<Pool>,
         resources: Arc<Resources>,
         connections: Arc<dyn Connections>,
-        inherited: Vec<Listener>,
+        inherited: Public,
     ) -> std::io::Result<Self> {
         let (inputs, inbox) = mpsc::unbounded_channel();
         let watch = Watch::new(inherited, Instant::now())?;
@@ -171,6 +181,12 @@ impl Supervisor {
     /// Asks the pool to do something; `reply` is told how it goes, and is dropped without a last word if the pool ends.
     pub fn operate(&self, ask: Ask, reply: mpsc::UnboundedSender<Progress>) {
         let _ = self.inputs.send(Input::Ask(ask, reply));
+    }
+
+    /// Says something to the programs in its workers; `reply` is told within about a second what became of it, and dropped
+    /// if the pool has ended.
+    pub fn say(&self, message: Message, reply: oneshot::Sender<Vec<Delivery>>) {
+        let _ = self.inputs.send(Input::Say(message, reply));
     }
 
     /// For the data path.

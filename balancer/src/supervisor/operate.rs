@@ -13,7 +13,7 @@ use super::roll::Roll;
 use super::slot::Event;
 use super::warden::Warden;
 use crate::config;
-use crate::mode::Acceptor;
+use crate::mode::{Acceptor, Inherits};
 use crate::pool::SlotState;
 use crate::pool::operation::{Ask, Progress, Report, Step, Verb, Which};
 use crate::stats::Restart as Cause;
@@ -109,6 +109,11 @@ impl Warden {
                     "in mode {mode} the workers of pool `{name}` accept by themselves, and the kernel chooses"
                 ))
             }
+            Ask::Scale(_) if self.pool.mode.inherits() == Inherits::SlotListener => Some(format!(
+                "in mode {} each worker of pool `{name}` has a listener of its own, and there are as many as at the start: \
+                 another number of workers needs a restart of the master, or mode shared",
+                self.pool.mode.name()
+            )),
             Ask::Scale(workers) if !(1..=MOST_WORKERS).contains(&workers) => {
                 Some(format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}; to have none, stop it"))
             }

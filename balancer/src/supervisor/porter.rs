@@ -3,7 +3,7 @@
 //! In Node's cluster an application listens as it would alone, and each worker asks the master for the listener. Which one
 //! is meant says [`Doors`]; here it is bound, kept while somebody wants it, and answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -28,6 +28,8 @@ pub(super) struct Porter {
     /// What the application had opened, by door.
     opened: BTreeMap<u32, Address>,
     last: u32,
+    /// Servers of the application that were told to be the public one.
+    mapped: BTreeSet<String>,
 }
 
 impl Porter {
@@ -41,6 +43,7 @@ impl Porter {
             configured: configured.to_vec(),
             opened: BTreeMap::new(),
             last: PUBLIC,
+            mapped: BTreeSet::new(),
         })
     }
 
@@ -89,6 +92,10 @@ impl Warden {
         let decision = porter.doors.ask(worker, query);
         let answered = match decision {
             Decision::Mapped { key, sockname, data } => {
+                if porter.mapped.insert(key.clone()) {
+                    let asked = sockname.map_or_else(|| key.clone(), |address| address.to_string());
+                    tracing::info!(pool = self.pool.name, asked, "the application's first listener is the public one");
+                }
                 let sockname =
                     sockname.map(|said| if said.port() == 0 { public_tcp(porter).unwrap_or(said) } else { said });
                 self.answer_door(PUBLIC, key, sockname, data)

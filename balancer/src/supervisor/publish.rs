@@ -29,6 +29,7 @@ impl Warden {
             }
             self.republish(upstreams);
             self.published = chosen;
+            self.steer(now);
         }
         // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
         let is_open = has_workers || self.pool.mode.acceptor() == Acceptor::Workers;

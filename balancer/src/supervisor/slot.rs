@@ -220,7 +220,7 @@ impl Slot {
     fn starting(&mut self, incarnation: u64) -> Option<&mut Life> {
         let heir = self.heir.as_mut().map(|heir| &mut heir.life);
         let found = self.current.as_mut().into_iter().chain(heir).find(|life| life.incarnation == incarnation)?;
-        found.is_starting().then_some(found)
+        (found.is_starting() && !found.has_parted()).then_some(found)
     }
 
     fn born(&mut self, rules: Arc<config::Pool>, generation: u64, now: Instant) -> Life {

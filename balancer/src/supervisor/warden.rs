@@ -13,6 +13,7 @@ use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
 use super::operate::{Note, Operation};
 use super::porter::Porter;
+use super::relief::Relief;
 use super::slot::{Effect, Event};
 use super::vigil::Vigil;
 use super::watch::Watch;
@@ -22,7 +23,7 @@ use crate::channel;
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
-use crate::os::child::ChildEvent;
+use crate::os::child::{ChildEvent, StartError};
 use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
@@ -64,6 +65,7 @@ pub(super) struct Warden {
     pub(super) watch: Watch,
     /// Where the workers are Node's.
     pub(super) porter: Option<Porter>,
+    pub(super) relief: Relief,
 }
 
 impl Warden {
@@ -102,6 +104,7 @@ impl Warden {
             published: Vec::new(),
             weights: Weights::new(count),
             watch,
+            relief: Relief::new(count, now),
         }
     }
 
@@ -167,7 +170,9 @@ impl Warden {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.watch.look_if_due(&self.pool.config(), &self.pool.stats, now);
+        if self.watch.look_if_due(&self.pool.config(), &self.pool.stats, now) {
+            self.relieve(now);
+        }
         for index in 0..self.members.len() {
             self.tell(index, Event::Tick);
             self.members[index].probe_if_due(now);
@@ -196,6 +201,7 @@ impl Warden {
                 self.stop(Event::Kill);
             }
             Input::Ask(ask, reply) => self.ask(ask, reply),
+            Input::Say(message, reply) => self.say(&message, reply),
             Input::Usage(usage) => self.usage_seen(&usage),
             Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
                 self.hear(slot, incarnation, news);
@@ -218,6 +224,7 @@ impl Warden {
         self.begin_end();
         self.is_stopping = true;
         self.keeper.close();
+        self.relieve_all();
         self.watch.close();
         self.tell_all(&event);
     }
@@ -303,7 +310,10 @@ impl Warden {
                 if let Err(later) = self.context.resources.spend_spawn(now) {
                     return Some(Event::Postponed(incarnation, later));
                 }
-                let launched = member.launch(incarnation, self.desired, self.watch.handles(), now);
+                let public = self.watch.handles(index, !member.has_process());
+                let failed = |source| StartError { stage: "handing over its listeners".to_owned(), source };
+                let launched =
+                    public.map_err(failed).and_then(|public| member.launch(incarnation, self.desired, &public, now));
                 return launched.err().and_then(|error| member.start_failed(incarnation, &error));
             }
             Effect::Admit(incarnation) => {

@@ -1,8 +1,10 @@
 //! Looks after listening sockets that workers hold too.
 //!
-//! The master never accepts on them, but it keeps them: a queue belongs to the socket, not to a worker, so no worker's end
-//! loses what waits in it. One thing a worker can do to all others is `shutdown` on it; that is seen and undone here.
+//! The master accepts nobody on them as long as workers do, but it keeps them: a queue belongs to the socket, not to a
+//! worker, so no worker's end loses what waits in it. One thing a worker can do to all others is `shutdown` on it; that is
+//! seen and undone here.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::{self, Address};
+use crate::net::group::Group;
 use crate::net::listeners::Listener;
+use crate::net::public::Public;
 use crate::stats::PoolStats;
 
 /// How often a listener is looked at.
@@ -19,7 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The listeners that a pool's workers inherit; none where the master accepts.
 #[derive(Debug)]
 pub(super) struct Watch {
-    listeners: Vec<Listener>,
+    public: Public,
+    /// Of those that all workers share.
     handles: Vec<Arc<OwnedFd>>,
     next: Instant,
 }
@@ -28,84 +33,157 @@ impl Watch {
     /// # Errors
     ///
     /// When no descriptor is left for the handles.
-    pub(super) fn new(listeners: Vec<Listener>, now: Instant) -> std::io::Result<Self> {
-        let handles = listeners.iter().map(|listener| listener.hand_over().map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Self { listeners, handles, next: now + INTERVAL })
+    pub(super) fn new(public: Public, now: Instant) -> io::Result<Self> {
+        let handles = match &public {
+            Public::Listeners(listeners) => {
+                listeners.iter().map(|listener| listener.hand_over().map(Arc::new)).collect::<io::Result<_>>()?
+            }
+            Public::Groups(_) => Vec::new(),
+        };
+        Ok(Self { public, handles, next: now + INTERVAL })
     }
 
-    /// Another handle of one of them: that of an address, or the first. Non-blocking: a Node worker takes it as it is, and
-    /// would stand still at a blocking one.
+    /// Another handle of one that all workers share: that of an address, or the first. Non-blocking: a Node worker takes it as
+    /// it is, and would stand still at a blocking one.
     ///
     /// # Errors
     ///
     /// There is none, or no descriptor is left.
-    pub(super) fn share(&self, address: Option<&Address>) -> std::io::Result<OwnedFd> {
+    pub(super) fn share(&self, address: Option<&Address>) -> io::Result<OwnedFd> {
         let is_meant = |listener: &&Listener| address.is_none_or(|address| listener.address() == address);
-        let listener = self.listeners.iter().find(is_meant).ok_or(std::io::ErrorKind::NotFound)?;
-        listener.share()
+        let Public::Listeners(listeners) = &self.public else { return Err(io::ErrorKind::NotFound.into()) };
+        listeners.iter().find(is_meant).ok_or(io::ErrorKind::NotFound)?.share()
     }
 
-    /// Looks after one more.
+    /// Looks after one more that all workers share.
     ///
     /// # Errors
     ///
     /// When no descriptor is left.
-    pub(super) fn add(&mut self, listener: Listener) -> std::io::Result<()> {
-        self.handles.push(Arc::new(listener.share()?));
-        self.listeners.push(listener);
+    pub(super) fn add(&mut self, listener: Listener) -> io::Result<()> {
+        if let Public::Listeners(listeners) = &mut self.public {
+            self.handles.push(Arc::new(listener.share()?));
+            listeners.push(listener);
+        }
         Ok(())
     }
 
     /// Lets go of one: it is open until the last worker has closed it.
     pub(super) fn remove(&mut self, address: &Address) {
-        if let Some(at) = self.listeners.iter().position(|listener| listener.address() == address) {
-            self.listeners.remove(at);
+        let Public::Listeners(listeners) = &mut self.public else { return };
+        if let Some(at) = listeners.iter().position(|listener| listener.address() == address) {
+            listeners.remove(at);
             self.handles.remove(at);
         }
     }
 
-    /// Handles for a worker to inherit.
-    pub(super) fn handles(&self) -> &[Arc<OwnedFd>] {
-        &self.handles
+    /// Handles for a worker of that slot to inherit. What a slot has for itself is blocking for the first process that has
+    /// it, and as that one set it for those beside it.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub(super) fn handles(&self, slot: usize, is_first: bool) -> io::Result<Vec<Arc<OwnedFd>>> {
+        let Public::Groups(groups) = &self.public else { return Ok(self.handles.clone()) };
+        let own = groups.iter().filter_map(|group| group.member(slot));
+        own.map(|member| if is_first { member.hand_over() } else { member.hand_on() }.map(Arc::new)).collect()
+    }
+
+    /// Those of which each slot has a member; none elsewhere.
+    pub(super) fn groups(&self) -> &[Group] {
+        match &self.public {
+            Public::Groups(groups) => groups,
+            Public::Listeners(_) => &[],
+        }
+    }
+
+    /// Lets only these slots get new connections, where each has a listener of its own; all, if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel takes no such choice: all get them.
+    pub(super) fn steer(&mut self, slots: &[usize]) -> io::Result<()> {
+        match &mut self.public {
+            Public::Groups(groups) => groups.iter_mut().map(|group| group.steer(slots)).fold(Ok(()), io::Result::and),
+            Public::Listeners(_) => Ok(()),
+        }
     }
 
     /// Lets go of the listeners, because the pool stops: they are open until the last worker has closed them, and then new
     /// clients are refused instead of waiting for nobody. A unix path goes at once.
     pub(super) fn close(&mut self) {
-        self.listeners.clear();
+        self.public = Public::Listeners(Vec::new());
         self.handles.clear();
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        (!self.listeners.is_empty()).then_some(self.next)
+        let is_empty = match &self.public {
+            Public::Listeners(listeners) => listeners.is_empty(),
+            Public::Groups(groups) => groups.is_empty(),
+        };
+        (!is_empty).then_some(self.next)
     }
 
-    /// Looks if it is time to.
-    pub(super) fn look_if_due(&mut self, pool: &config::Pool, stats: &PoolStats, now: Instant) {
-        if self.next_deadline().is_some_and(|due| due <= now) {
+    /// Looks if it is time to; whether it was.
+    pub(super) fn look_if_due(&mut self, pool: &config::Pool, stats: &PoolStats, now: Instant) -> bool {
+        let is_due = self.next_deadline().is_some_and(|due| due <= now);
+        if is_due {
             self.look(pool, stats, now);
         }
+        is_due
     }
 
     /// Makes those listen again that somebody stopped.
     pub(super) fn look(&mut self, pool: &config::Pool, stats: &PoolStats, now: Instant) {
         self.next = now + INTERVAL;
-        for listener in &self.listeners {
-            let (name, address) = (&pool.name, listener.address());
-            match listener.revive(pool.backlog) {
-                Ok(false) => {}
-                Ok(true) => {
-                    stats.revived.increment();
-                    tracing::error!(
-                        pool = %name, %address,
-                        "a worker shut the shared listener down and the clients in its queue are lost; listening again. \
-                         A worker should close its listener, not shut it down"
-                    );
-                }
-                Err(error) => {
-                    tracing::error!(pool = %name, %address, %error, "the shared listener does not listen any more")
-                }
+        match &mut self.public {
+            Public::Listeners(listeners) => {
+                listeners.iter().for_each(|listener| look_at_listener(listener, pool, stats));
+            }
+            Public::Groups(groups) => groups.iter_mut().for_each(|group| look_at_group(group, pool, stats)),
+        }
+    }
+}
+
+fn look_at_listener(listener: &Listener, pool: &config::Pool, stats: &PoolStats) {
+    let (name, address) = (&pool.name, listener.address());
+    match listener.revive(pool.backlog) {
+        Ok(false) => {}
+        Ok(true) => {
+            stats.revived.increment();
+            tracing::error!(
+                pool = %name, %address,
+                "a worker shut the shared listener down and the clients in its queue are lost; listening again. \
+                 A worker should close its listener, not shut it down"
+            );
+        }
+        Err(error) => tracing::error!(pool = %name, %address, %error, "the shared listener does not listen any more"),
+    }
+}
+
+fn look_at_group(group: &mut Group, pool: &config::Pool, stats: &PoolStats) {
+    let found = group.revive(pool.backlog);
+    let (name, address) = (&pool.name, group.address());
+    for (slot, listens) in found.members {
+        match listens {
+            Ok(()) => {
+                stats.revived.increment();
+                tracing::error!(
+                    pool = %name, %address, slot,
+                    "a worker shut its listener down and the clients in its queue are lost; listening again. \
+                     A worker should close its listener, not shut it down"
+                );
+            }
+            Err(error) => {
+                tracing::error!(pool = %name, %address, slot, %error, "this worker's listener does not listen any more")
             }
         }
+    }
+    if found.has_lost_order {
+        tracing::warn!(
+            pool = %name, %address,
+            "several listeners were shut down at once: new connections cannot be kept away any more from a worker that is \
+             not ready, and may wait half a second before another gets them; a restart of the master mends that"
+        );
     }
 }

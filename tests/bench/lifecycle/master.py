@@ -22,6 +22,7 @@ WAYS = {
     "unix": {"endpoint": "unix", "health": {"probe": "/health"}},
     "inherited": {"endpoint": "inherited", "health": {"probe": "/health"}},
     "shared": {"mode": "shared"},
+    "reuseport": {"mode": "reuseport"},
 }
 # Every death counts as a first one, after which the next process is started at once.
 NO_BACKOFF = {"restart": {"reset-after": "0s", "budget": 100000}}
@@ -51,7 +52,7 @@ class Master:
         self.control = self.folder / "c"
         self.keys = {"command": [str(BINARY), "demo-worker"], "listen": f"127.0.0.1:{self.port}", "workers": workers}
         self.keys |= WAYS[way] | keys
-        self.is_observed = way != "shared"
+        self.is_observed = "mode" not in WAYS[way]
         self.write()
         args = ["run", "-c", "roundelay.toml", "--control", self.control, "--admin", "off", "--log-format", "json"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDELAY_")}

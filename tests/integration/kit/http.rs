@@ -1,9 +1,11 @@
 //! One HTTP request on a connection of its own, read to its end.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+
+use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
 
@@ -25,6 +27,15 @@ pub(crate) fn send_get(address: SocketAddr, path: &str) -> io::Result<TcpStream>
     let mut stream = connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     Ok(stream)
+}
+
+/// `GET` on a new connection from that address.
+pub(crate) fn get_from(source: Ipv4Addr, address: SocketAddr, path: &str) -> io::Result<Response> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&address.into())?;
+    socket.set_read_timeout(Some(DEADLINE))?;
+    request(TcpStream::from(socket), path)
 }
 
 /// `POST` of a text on a new connection.

@@ -20,7 +20,7 @@ mod tuning;
 pub(crate) use checked::{checked, one_shots, wait_good};
 pub(crate) use client::{Burst, burst, clients};
 pub(crate) use frozen::{freeze, freeze_workers};
-pub(crate) use http::{Response, get, get_unix, post, read_answer, request, send_get};
+pub(crate) use http::{Response, get, get_from, get_unix, post, read_answer, request, send_get};
 pub(crate) use kept::Kept;
 pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};

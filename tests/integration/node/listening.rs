@@ -159,7 +159,7 @@ fn a_port_that_is_taken_is_an_error_of_the_application_and_in_the_log_with_its_n
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(said.contains("EADDRINUSE bind"), "{said}");
         let told =
-            [format!("address={address}"), format!("held by integration-"), format!("(pid {})", std::process::id())];
+            [format!("address={address}"), "held by integration-".to_owned(), format!("(pid {})", std::process::id())];
         let is_told = |line: &str| line.contains("cannot listen") && told.iter().all(|word| line.contains(word));
         assert!(said.lines().any(is_told), "{said}");
     }

@@ -60,6 +60,11 @@ fn ten_reloads_of_workers_that_accept_by_themselves_lose_nothing() {
 }
 
 #[test]
+fn ten_reloads_of_workers_with_a_listener_each_lose_nothing() {
+    loses_nothing(&["--mode", "reuseport"], false);
+}
+
+#[test]
 fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let kinds = "one-shot=40,keep-alive=30,half-close=20,upload=2,slow-reader=2,websocket=1";

@@ -124,6 +124,18 @@ fn rust() {
 }
 
 #[test]
+fn the_other_rust_on_the_page_is_from_the_examples_too() {
+    let example = include_str!("../../../worker-runtime/examples/messages.rs");
+    let lines: Vec<_> = example.lines().map(str::trim).collect();
+    let others = page::others("Rust");
+    assert_eq!(others.len(), 1);
+    for block in others {
+        let block: Vec<_> = block.lines().map(str::trim).collect();
+        assert!(lines.windows(block.len()).any(|window| window == block), "{block:#?}");
+    }
+}
+
+#[test]
 fn php() {
     check("PHP", &["php"], "server.php", &["php", "server.php"]);
 }

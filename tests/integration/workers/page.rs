@@ -25,6 +25,12 @@ pub(super) fn find(name: &str) -> Language {
     languages().into_iter().find(|language| language.name == name).expect(name)
 }
 
+/// The blocks after the program in a language's section.
+pub(super) fn others(name: &str) -> Vec<&'static str> {
+    let section = PAGE.split("\n## ").find(|section| section.starts_with(&format!("{name}\n"))).expect(name);
+    section.split("\n```").skip(3).step_by(2).filter_map(|block| block.split_once('\n')).map(|(_, code)| code).collect()
+}
+
 fn language(section: &'static str) -> Language {
     let (name, rest) = section.split_once('\n').unwrap();
     let (_, block) = rest.split_once("\n```").unwrap();

@@ -10,10 +10,17 @@
 //! | `/block/:ms` | blocks that thread for that long without using CPU |
 //! | `/blob/:bytes` | that many bytes, the byte at offset i being i mod 251 |
 //! | `/leak/:bytes` | takes that many bytes of memory, touches them and never gives them back |
+//! | `/client` | the address of the client as this worker sees it: behind a relay the master's |
 //! | `/echo` | sends the request's body back while it still arrives |
 //! | `/crash` | ends this process with exit code 1 at once |
 //! | `/hang` | blocks this worker for ever |
 //! | `/health` | 200 |
+//!
+//! Where the master hands connections over, it may also say something:
+//!
+//! | message | what it does |
+//! |---|---|
+//! | any JSON value | a line `message: {json}` on standard output, and `{"echo": value}` back to the master |
 //!
 //! How it starts and ends badly is said by its environment. Any other value than these is an error:
 //!
@@ -30,6 +37,8 @@
 mod blob;
 mod faults;
 mod leak;
+#[cfg(feature = "messages")]
+mod messages;
 mod router;
 mod work;
 
@@ -96,11 +105,14 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
 /// Accepts until the worker drains, then waits for the open connections.
 async fn serve(mut worker: Worker, router: Router) -> Result<(), Box<dyn Error>> {
     let router = Arc::new(router);
+    #[cfg(feature = "messages")]
+    worker.spawn(messages::echo(worker.messages()));
     while let Some(stream) = worker.accept().await? {
         let router = Arc::clone(&router);
+        let client = stream.peer_addr();
         let service = service_fn(move |request| {
             let router = Arc::clone(&router);
-            async move { Ok::<_, Infallible>(router.answer(request).await) }
+            async move { Ok::<_, Infallible>(router.answer(request, client).await) }
         });
         // A client that fails is no error of ours.
         worker.spawn(http::serve(stream, worker.draining(), service));

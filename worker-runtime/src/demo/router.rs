@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ no such page. This is Roundelay's demo worker; it knows
   /block/:ms    sleeps; blocks this worker without using CPU
   /blob/:bytes  that many bytes
   /leak/:bytes  keeps that much more memory for ever
+  /client       your address as this worker sees it
   /echo         sends the request body back
   /crash        ends this worker with exit code 1
   /hang         blocks this worker for ever
@@ -62,8 +64,8 @@ impl Router {
         Self { name, requests: AtomicU64::new(0), offload, pattern: Pattern::new(), leaked: Leaked::default() }
     }
 
-    /// Answers one request. `/crash` and `/hang` do what they say.
-    pub(super) async fn answer<B: Body>(&self, request: Request<B>) -> Answer<B> {
+    /// Answers one request of `client`, who has no address on a unix socket. `/crash` and `/hang` do what they say.
+    pub(super) async fn answer<B: Body>(&self, request: Request<B>, client: Option<SocketAddr>) -> Answer<B> {
         let (head, body) = request.into_parts();
         let mut parts = head.uri.path().splitn(3, '/').skip(1);
         let route = (parts.next().unwrap_or_default(), parts.next());
@@ -106,6 +108,7 @@ impl Router {
                 ok(format!("computed for {} ms\n", pause.as_millis()))
             }),
             ("blob", Some(bytes)) => parsed(bytes, |bytes| self.blob(bytes)),
+            ("client", None) => ok(client.map_or("no address\n".to_owned(), |address| format!("{address}\n"))),
             ("crash", None) => self.crash(),
             ("hang", None) => self.hang(),
             _ => text(StatusCode::NOT_FOUND, USAGE),
@@ -192,6 +195,6 @@ mod tests {
         let documented =
             include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
         assert_eq!(told, documented.collect::<Vec<_>>());
-        assert_eq!(told.len(), 12 + 3);
+        assert_eq!(told.len(), 13 + 3);
     }
 }

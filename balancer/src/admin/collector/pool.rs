@@ -4,6 +4,7 @@ use super::Scrape;
 use crate::admin::context::Source;
 use crate::admin::snapshot::{self, unix_seconds};
 use crate::admin::usage::Sample;
+use crate::mode::Inherits;
 use crate::pool::operation::Verb;
 use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::SlotId;
@@ -30,6 +31,10 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     if pool.is_observed() {
         connections(source, name, pool, scrape);
     }
+    // What it took out of a queue itself the master has seen.
+    if pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener {
+        scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], pool.stats.recovered.get());
+    }
     supervision(name, pool, scrape);
     operations(name, pool, scrape);
     for (slot, stats) in pool.slots().iter().enumerate() {
@@ -38,9 +43,10 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         slot_counters(labels, stats, scrape);
         if pool.is_observed() {
-            slot_connections(labels, stats, scrape);
-            let active = snapshot::active(pool, SlotId(number));
-            scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, active);
+            slot_connections(labels, stats, pool.is_relayed(), scrape);
+            if pool.sees_ends() {
+                scrape.count(&catalog::WORKER_CONNECTIONS_ACTIVE, &labels, snapshot::active(pool, SlotId(number)));
+            }
             scrape.count(&catalog::WORKER_WAITING, &labels, snapshot::waiting(pool, SlotId(number)));
             scrape.set(&catalog::WORKER_WEIGHT, &labels, snapshot::weight(pool, SlotId(number)));
         }
@@ -57,19 +63,18 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     let stats = &pool.stats;
     let limit = [pool.config().max_connections, source.master.max_connections].into_iter().flatten().min();
     scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
-    scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], stats.recovered.get());
-    scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
+    if pool.sees_ends() {
+        scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
+        scrape.histogram(&catalog::CONNECTION_DURATION, &[name], &stats.duration.snapshot());
+    }
+    if pool.is_relayed() {
+        scrape.histogram(&catalog::CONNECTION_FIRST_BYTE, &[name], &stats.first_byte.snapshot());
+    }
+    scrape.histogram(&catalog::CONNECT_DURATION, &[name], &stats.connect.snapshot());
     scrape.count(&catalog::CONNECTIONS_LIMIT, &[name], limit.unwrap_or(0) as u64);
     by_word(scrape, &catalog::CONNECTIONS_REJECTED, &[name], Refusal::ALL, |r| r.name(), &stats.refused);
     by_word(scrape, &catalog::CONNECTIONS_UNASSIGNED, &[name], Outcome::ALL, |o| o.name(), &stats.unassigned);
     by_word(scrape, &catalog::ACCEPT_ERRORS, &[name], AcceptError::ALL, |e| e.name(), &stats.accept_errors);
-    for (metric, histogram) in [
-        (&catalog::CONNECTION_DURATION, &stats.duration),
-        (&catalog::CONNECTION_FIRST_BYTE, &stats.first_byte),
-        (&catalog::CONNECT_DURATION, &stats.connect),
-    ] {
-        scrape.histogram(metric, &[name], &histogram.snapshot());
-    }
 }
 
 fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {
@@ -85,19 +90,21 @@ fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     for (verb, stats) in Verb::ALL.into_iter().zip(&pool.stats.operations) {
         let labels = [name, verb.name()];
         by_word(scrape, &catalog::OPERATIONS, &labels, Verdict::ALL, |v| v.name(), &stats.ended);
-        if pool.is_observed() {
+        if pool.sees_ends() {
             by_word(scrape, &catalog::OPERATION_CONNECTIONS, &labels, Fate::ALL, |f| f.name(), &stats.connections);
         }
     }
 }
 
 /// What only a master that accepts sees of a slot.
-fn slot_connections(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
+fn slot_connections(labels: [&str; 2], stats: &SlotStats, is_relayed: bool, scrape: &mut Scrape) {
     let [pool, slot] = labels;
     scrape.count(&catalog::WORKER_CONNECTIONS, &labels, stats.connections.get());
     scrape.count(&catalog::WORKER_RETRIES, &labels, stats.retries.get());
-    scrape.count(&catalog::BYTES, &[pool, slot, "rx"], stats.rx_bytes.get());
-    scrape.count(&catalog::BYTES, &[pool, slot, "tx"], stats.tx_bytes.get());
+    if is_relayed {
+        scrape.count(&catalog::BYTES, &[pool, slot, "rx"], stats.rx_bytes.get());
+        scrape.count(&catalog::BYTES, &[pool, slot, "tx"], stats.tx_bytes.get());
+    }
     by_word(scrape, &catalog::WORKER_CONNECT_ERRORS, &labels, ConnectError::ALL, |e| e.name(), &stats.connect_errors);
     by_word(scrape, &catalog::CONNECTION_CLOSES, &labels, Outcome::ALL, |o| o.name(), &stats.closes);
 }
@@ -107,6 +114,9 @@ fn slot_counters(labels: [&str; 2], stats: &SlotStats, scrape: &mut Scrape) {
     scrape.set(&catalog::WORKER_LAST_EXIT_CODE, &labels, stats.last_exit.get() as f64);
     by_word(scrape, &catalog::WORKER_RESTARTS, &labels, Restart::ALL, |r| r.name(), &stats.restarts);
     by_word(scrape, &catalog::HEALTH_CHECKS, &labels, Check::ALL, |c| c.name(), &stats.checks);
+    let [pool, slot] = labels;
+    scrape.count(&catalog::WORKER_MESSAGES, &[pool, slot, "from"], stats.messages_from.get());
+    scrape.count(&catalog::WORKER_MESSAGES, &[pool, slot, "to"], stats.messages_to.get());
     by_word(scrape, &catalog::LOG_LINES, &labels, Stream::ALL, |s| s.name(), &stats.log_lines);
     by_word(scrape, &catalog::LOG_DROPPED, &labels, Stream::ALL, |s| s.name(), &stats.log_dropped);
 }

@@ -13,14 +13,16 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::lines::Lines;
-use super::{Demand, Ordered, Refused, RefusedKind, Told, body};
+use super::{Demand, LONGEST_MESSAGE, Ordered, Refused, RefusedKind, Told, body};
 use crate::admin::context::Context;
 use crate::admin::exchange::{Exchange, Peer};
 use crate::admin::respond::{self, Answer, closing};
 use crate::pool::operation::Verb;
 
-/// No order says more.
-const LARGEST_BODY: usize = 64 * 1024;
+/// No order says more, but for a message.
+const LARGEST_BODY: (usize, &str) = (64 * 1024, "the body has more than 64 KiB");
+/// With room for what stands around the message.
+const LARGEST_MESSAGE: (usize, &str) = (LONGEST_MESSAGE + 1024, "a message may have 1 MiB");
 /// For a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ pub(in crate::admin) enum Path<'a> {
     ReloadAll,
     /// `/api/v1/pools/NAME/VERB`
     OnPool(&'a str, Verb),
+    /// `/api/v1/pools/NAME/message`
+    Message(&'a str),
     /// `/api/v1/shutdown`
     Shutdown,
 }
@@ -41,6 +45,7 @@ impl<'a> Path<'a> {
         match segments {
             ["api", "v1", "reload"] => Some(Path::ReloadAll),
             ["api", "v1", "shutdown"] => Some(Path::Shutdown),
+            ["api", "v1", "pools", name, "message"] => Some(Path::Message(name)),
             ["api", "v1", "pools", name, word] => {
                 let verb = Verb::ALL.into_iter().find(|verb| verb.name() == *word)?;
                 Some(Path::OnPool(name, verb))
@@ -65,13 +70,14 @@ where
         return respond::wrong_method("POST", "an order is given by POST");
     }
     // Before the body is looked at: a wrong name is the likeliest mistake.
-    if let Path::OnPool(name, _) = path {
+    if let Path::OnPool(name, _) | Path::Message(name) = path {
         let pools = &context.source.pools;
         if !pools.iter().any(|pool| pool.name == name) {
             return closing(refused(Refused::no_pool(name, pools.iter().map(|pool| pool.name.as_str()))));
         }
     }
-    let bytes = match read(request).await {
+    let largest = if let Path::Message(_) = path { LARGEST_MESSAGE } else { LARGEST_BODY };
+    let bytes = match read(request, largest).await {
         Ok(bytes) => bytes,
         // The rest of the body is not read: the connection ends instead.
         Err((status, what)) => return closing(respond::problem(status, what)),
@@ -79,6 +85,7 @@ where
     let demand = match path {
         Path::ReloadAll => body::reload(&bytes),
         Path::OnPool(name, verb) => body::on_pool(verb, name, &bytes),
+        Path::Message(name) => body::message(name, &bytes),
         Path::Shutdown => body::shutdown(&bytes),
     };
     match demand {
@@ -88,7 +95,7 @@ where
 }
 
 async fn order(context: &Context, exchange: &Exchange, peer: Peer, demand: Demand) -> Answer {
-    let (verb, pool) = (demand.verb().map_or("shutdown", Verb::name), demand.pool().unwrap_or("-"));
+    let (verb, pool) = (demand.name(), demand.pool().unwrap_or("-"));
     info!(verb, pool, uid = peer.uid, pid = peer.pid, order = ?demand, "an order came on the control socket");
     let (reply, mut news) = mpsc::unbounded_channel();
     exchange.begins(&reply);
@@ -110,24 +117,25 @@ async fn order(context: &Context, exchange: &Exchange, peer: Peer, demand: Deman
     }
 }
 
-/// The whole body, within bounds.
-async fn read<B>(request: Request<B>) -> Result<Bytes, (StatusCode, &'static str)>
+/// The whole body, if it has not more bytes than `largest`, of which the refusal says the text.
+async fn read<B>(request: Request<B>, largest: (usize, &'static str)) -> Result<Bytes, (StatusCode, &'static str)>
 where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
-    const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 64 KiB");
+    let (most, more) = largest;
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, more);
     if request.body().is_end_stream() {
         return Ok(Bytes::new());
     }
     if !is_json(request.headers()) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json"));
     }
-    if request.body().size_hint().lower() > LARGEST_BODY as u64 {
-        return Err(TOO_LARGE);
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(too_large);
     }
-    match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), LARGEST_BODY).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body did not arrive whole")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 5 s")),
     }

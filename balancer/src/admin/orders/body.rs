@@ -1,13 +1,18 @@
 //! What the body of an order says. Pure.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::Demand;
+use crate::pool::message::Message;
 use crate::pool::operation::{Verb, Which};
 use crate::strategy;
 
 /// More workers than this no pool has.
 const MOST: u32 = 1024;
+
+/// The longest JSON text that may be said to workers, in bytes. A worker made with `worker-runtime` takes less.
+pub const LONGEST_MESSAGE: usize = 1024 * 1024;
 
 /// How many workers a pool is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +126,24 @@ pub(super) fn shutdown(body: &[u8]) -> Result<Demand, &'static str> {
     Ok(Demand::Shutdown { now: body.now })
 }
 
+/// What is to be said to workers of `pool`, as it was written: a number keeps all its digits.
+pub(super) fn message(pool: &str, body: &[u8]) -> Result<Demand, &'static str> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        message: &'a RawValue,
+        slots: Option<String>,
+    }
+    const EXPECTED: &str = r#"the body must be {"message": JSON}, and may have "slots": "2" or "0-3""#;
+    let body: Body<'_> = match body.trim_ascii_start() {
+        body @ [b'{', ..] => serde_json::from_slice(body).map_err(|_| EXPECTED)?,
+        _ => return Err(EXPECTED),
+    };
+    let which = body.slots.map_or(Ok(Which::All), |text| slots(&text).ok_or(EXPECTED))?;
+    Ok(Demand::Message { pool: pool.to_owned(), message: Message { which, json: body.message.get().to_owned() } })
+}
+
 fn workers(body: &[u8]) -> Result<Size, &'static str> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -213,6 +236,48 @@ mod tests {
         for text in ["", "-", "3-", "-3", "3-2", "a", "1-2-3", "+1", "1,2", " 1", "4294967296"] {
             assert_eq!(slots(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_is_any_json_value_as_it_was_written() {
+        let said = |body: &str| match message("api", body.as_bytes()) {
+            Ok(Demand::Message { pool, message: Message { which, json } }) if pool == "api" => Ok((which, json)),
+            Ok(other) => panic!("{other:?}"),
+            Err(expected) => Err(expected),
+        };
+        for json in ["null", "\"a\"", "12345678901234567890123.0", "[ 1,\n2 ]", r#"{"a":{"a":1},"a":2}"#, "\"\\ud800\""]
+        {
+            let body = format!(r#" {{"message": {json}}}"#);
+            assert_eq!(said(&body), Ok((Which::All, json.to_owned())));
+            let body = format!(r#"{{"slots":"1-2","message":{json} }}"#);
+            assert_eq!(said(&body), Ok((Which::Slots(1, 2), json.to_owned())));
+        }
+        for body in [
+            "",
+            "{}",
+            "null",
+            "\"a\"",
+            r#"["a"]"#,
+            r#"{"message":}"#,
+            r#"{"message":a}"#,
+            r#"{"message":1} 2"#,
+            r#"{"message":1,"message":2}"#,
+            r#"{"message":1,"slots":"2-1"}"#,
+            r#"{"message":1,"slots":2}"#,
+            r#"{"message":1,"text":2}"#,
+        ] {
+            assert!(said(body).unwrap_err().starts_with("the body must be"), "{body}");
+        }
+        assert!(message("api", b"{\"message\":\"\xff\"}").is_err(), "no UTF-8");
+        let deep = format!(r#"{{"message":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        assert!(said(&deep).is_ok_and(|(_, json)| json.len() == 400_000), "no stack is used up");
+    }
+
+    #[test]
+    fn what_is_said_is_in_no_log() {
+        let demand = message("api", br#"{"message":{"password":"x"}}"#).unwrap();
+        let expected = "Message { pool: \"api\", message: Message { which: All, bytes: 16 } }";
+        assert_eq!(format!("{demand:?}"), expected);
     }
 
     #[test]

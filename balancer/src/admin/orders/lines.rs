@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::Told;
 use crate::admin::snapshot::unix_seconds;
 use crate::admin::view;
+use crate::pool::message::Delivery;
 use crate::pool::operation::{Report, Step};
 
 /// The body of an answer: ends when the order is over. Dropping it stops nothing but the telling.
@@ -54,6 +55,7 @@ fn shown(told: Told) -> view::Line {
         Told::Step { pool, step, plan } => (Some(pool.to_string()), self::step(step, plan)),
         Told::Report { pool, report } => (Some(pool.to_string()), view::Event::Report(self::report(&report))),
         Told::Refused(refused) => (refused.pool, view::Event::Refused { why: refused.why, hint: refused.hint }),
+        Told::Message { pool, deliveries } => (Some(pool.to_string()), message(deliveries)),
         Told::Stopping => (None, view::Event::Stopping),
         Told::Stopped(stopped) => {
             let took_seconds = stopped.took.as_secs_f64();
@@ -84,6 +86,17 @@ fn step(step: Step, plan: super::Plan) -> view::Event {
         }
         Step::Failed { slot, why, last_lines } => view::Event::Failed { slot, why, last_lines: last_lines.to_vec() },
     }
+}
+
+fn message(deliveries: Vec<Delivery>) -> view::Event {
+    let told = deliveries.iter().filter(|delivery| delivery.result.is_ok()).count();
+    let workers = deliveries.into_iter().map(|Delivery { slot, pid, result }| view::Addressee {
+        slot,
+        pid,
+        told: result.is_ok(),
+        why: result.err(),
+    });
+    view::Event::Message { told, workers: workers.collect() }
 }
 
 /// A report as it is shown.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::config::{name_is_valid, nearest};
+use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Report, Step, Verb, Which};
 
 pub(super) use answer::{Path, take};
-pub use body::{Size, slots};
+pub use body::{LONGEST_MESSAGE, Size, slots};
 pub(super) use lines::{Lines, report};
 
 /// How many orders may wait for the application; more are refused.
@@ -61,6 +62,13 @@ pub enum Demand {
         /// The name of a strategy, of [`crate::strategy::ALL`].
         name: &'static str,
     },
+    /// Say something to the programs in a pool's workers.
+    Message {
+        /// The pool.
+        pool: String,
+        /// What, and to which.
+        message: Message,
+    },
     /// Stop everything and end the master.
     Shutdown {
         /// Without waiting for open connections.
@@ -69,16 +77,17 @@ pub enum Demand {
 }
 
 impl Demand {
-    /// What is done to pools; `None` for the end of the master.
-    pub fn verb(&self) -> Option<Verb> {
+    /// The word for it in logs.
+    pub fn name(&self) -> &'static str {
         match self {
-            Demand::Reload { .. } => Some(Verb::Reload),
-            Demand::Scale { .. } => Some(Verb::Scale),
-            Demand::Restart { .. } => Some(Verb::Restart),
-            Demand::Stop { .. } => Some(Verb::Stop),
-            Demand::Start { .. } => Some(Verb::Start),
-            Demand::Strategy { .. } => Some(Verb::Strategy),
-            Demand::Shutdown { .. } => None,
+            Demand::Reload { .. } => Verb::Reload.name(),
+            Demand::Scale { .. } => Verb::Scale.name(),
+            Demand::Restart { .. } => Verb::Restart.name(),
+            Demand::Stop { .. } => Verb::Stop.name(),
+            Demand::Start { .. } => Verb::Start.name(),
+            Demand::Strategy { .. } => Verb::Strategy.name(),
+            Demand::Message { .. } => "message",
+            Demand::Shutdown { .. } => "shutdown",
         }
     }
 
@@ -90,7 +99,8 @@ impl Demand {
             | Demand::Restart { pool, .. }
             | Demand::Stop { pool, .. }
             | Demand::Start { pool, .. }
-            | Demand::Strategy { pool, .. } => Some(pool),
+            | Demand::Strategy { pool, .. }
+            | Demand::Message { pool, .. } => Some(pool),
             Demand::Shutdown { .. } => None,
         }
     }
@@ -125,6 +135,13 @@ pub enum Told {
         pool: Arc<str>,
         /// What came of it.
         report: Report,
+    },
+    /// A message was said to workers of a pool, as far as it could be; nothing follows.
+    Message {
+        /// The pool.
+        pool: Arc<str>,
+        /// What became of it with each process that was meant; at least one.
+        deliveries: Vec<Delivery>,
     },
     /// The master is stopping.
     Stopping,

@@ -208,6 +208,7 @@ fn document() -> String {
         (catalog::WORKER_RESTARTS, "reason", words(Restart::ALL, |word| word.name())),
         (catalog::HEALTH_CHECKS, "result", words(Check::ALL, |word| word.name())),
         (catalog::BYTES, "direction", vec!["rx", "tx"]),
+        (catalog::WORKER_MESSAGES, "direction", vec!["from", "to"]),
         (catalog::LOG_LINES, "stream", words(Stream::ALL, |word| word.name())),
         (catalog::LOG_DROPPED, "stream", words(Stream::ALL, |word| word.name())),
         (catalog::ADMIN_REQUESTS, "route", words(&Route::ALL, |word| word.name())),

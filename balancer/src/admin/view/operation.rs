@@ -88,6 +88,13 @@ pub enum Event {
         /// What to do.
         hint: Option<String>,
     },
+    /// A message was said to workers, as far as it could be; nothing follows.
+    Message {
+        /// How many were told.
+        told: usize,
+        /// All that were meant.
+        workers: Vec<Addressee>,
+    },
     /// The master is stopping.
     Stopping,
     /// The master has stopped everything and ends.
@@ -102,6 +109,19 @@ pub enum Event {
     /// Something that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// A process that a message was meant for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressee {
+    /// Its slot.
+    pub slot: u32,
+    /// The process, if there is one.
+    pub pid: Option<u32>,
+    /// Whether the message is on its channel; that the program has read it is not known.
+    pub told: bool,
+    /// Why it was not told.
+    pub why: Option<String>,
 }
 
 /// What came of an operation.

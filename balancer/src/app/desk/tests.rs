@@ -1,6 +1,7 @@
 //! Orders against a script in the place of the supervisors and the listeners.
 
 mod doors;
+mod message;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use doors::TestDoors;
 /// A desk over the pools of a file, and the supervisors' side of it.
 struct Bench {
     desk: Arc<Desk>,
-    asked: mpsc::UnboundedReceiver<Asking>,
+    asked: mpsc::UnboundedReceiver<Question>,
     pools: Vec<Arc<Pool>>,
     doors: Arc<TestDoors>,
     /// Every `log.level` that was set.
@@ -70,7 +71,10 @@ impl Bench {
     }
 
     async fn asked(&mut self) -> Asking {
-        self.asked.recv().await.unwrap()
+        match self.asked.recv().await.unwrap() {
+            Question::Operate(asking) => asking,
+            Question::Say(saying) => panic!("no operation: {saying:?}"),
+        }
     }
 
     /// Answers the next reload of a pool as a supervisor that takes the rules.
@@ -89,7 +93,7 @@ impl Bench {
 
 impl Desk {
     /// A desk with nothing on it.
-    pub(in crate::app) fn idle() -> (Arc<Self>, mpsc::UnboundedReceiver<Asking>) {
+    pub(in crate::app) fn idle() -> (Arc<Self>, mpsc::UnboundedReceiver<Question>) {
         let doors = Arc::new(TestDoors::default());
         Self::new(Vec::new(), Config::default(), Reread::default(), doors, LogLevel::default())
     }

@@ -64,6 +64,21 @@ pub(in crate::cli) struct Strategy {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct Message {
+    /// A pool, a worker or a range: api, api/0, api/2-4
+    pub(in crate::cli) target: String,
+    /// A JSON value, such as '{"cmd":"flush-cache"}'; - is stdin
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    pub(in crate::cli) message: String,
+    /// Say it as a string, whatever it looks like
+    #[arg(long)]
+    pub(in crate::cli) text: bool,
+    /// Print as JSON who was told
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct Status {
     /// Only this pool
     pub(in crate::cli) pool: Option<String>,

@@ -92,6 +92,14 @@ fn orders_are_flat_commands_and_a_step_down_is_no_flag() {
         if reload.pool.as_deref() == Some("api") && reload.watching.timeout == Some(std::time::Duration::from_secs(30))));
     assert!(matches!(command(&["restart", "api/0-1"]), Command::Restart(on) if on.target.is_some() && !on.all));
     assert!(matches!(command(&["stop", "--all"]), Command::Stop(on) if on.target.is_none() && on.all));
+    for json in ["-", "-5", "{\"a\":1}", "text"] {
+        assert!(
+            matches!(command(&["message", "api/2", json]), Command::Message(message)
+            if message.message == json && !message.text && !message.json),
+            "{json}"
+        );
+    }
+    assert!(matches!(command(&["message", "--text", "api", "5"]), Command::Message(message) if message.text));
     assert!(matches!(command(&["shutdown", "--now"]), Command::Shutdown(shutdown) if shutdown.now));
 }
 
@@ -102,6 +110,7 @@ fn an_order_that_is_misspelt_is_refused_with_the_nearest_word() {
     assert!(error.to_string().contains("'restart'"), "{error}");
     assert_eq!(parse(&["stop", "api", "--all"]).err(), Some(Kind::ArgumentConflict));
     assert_eq!(parse(&["scale", "api"]).err(), Some(Kind::MissingRequiredArgument));
+    assert_eq!(parse(&["message", "api"]).err(), Some(Kind::MissingRequiredArgument));
     assert_eq!(parse(&["scale", "api", "--x"]).err(), Some(Kind::UnknownArgument));
     assert_eq!(parse(&["reload", "--timeout", "soon"]).err(), Some(Kind::ValueValidation));
 }

@@ -1,6 +1,6 @@
 //! How an operation goes, in lines for people. Pure.
 
-use crate::admin::view::{Connections, Event, Line, Report};
+use crate::admin::view::{Addressee, Connections, Event, Line, Report};
 use crate::admin::words::{duration, escape};
 use crate::failure::{Failure, code};
 
@@ -137,6 +137,10 @@ impl Progress {
                 let failure = hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint)));
                 said.push(Say::Error(failure.to_string()));
             }
+            Event::Message { told, workers } => {
+                self.has_ended = true;
+                self.message(&pool, *told, workers, received, &mut said);
+            }
             Event::Stopping => {
                 self.is_under_way = true;
                 said.push(Say::Progress("the master stops\n".to_owned()));
@@ -179,6 +183,28 @@ impl Progress {
             let (verb, s) = (escape(&report.verb), if lost == 1 { " was" } else { "s were" });
             said.push(Say::Error(format!("error: the {verb} of {pool} was carried out, but {lost} client{s} lost")));
         }
+    }
+
+    /// To whom something was said. To nobody: then nothing was done. To some: then it was not done to all.
+    fn message(&mut self, pool: &str, told: usize, workers: &[Addressee], received: &[u8], said: &mut Vec<Say>) {
+        for Addressee { slot, pid, why, .. } in workers.iter().filter(|worker| !worker.told) {
+            let pid = pid.map_or(String::new(), |pid| format!("  pid {pid}"));
+            let why = why.as_ref().map_or(String::new(), |why| format!(": {}", escape(why)));
+            said.push(Say::Progress(format!("  {pool}/{slot}{pid}   not told{why}\n")));
+        }
+        let meant = workers.len();
+        said.push(Say::Answer(match (self.is_json, told == meant) {
+            (true, _) => String::from_utf8_lossy(received).into_owned(),
+            (false, true) => format!("told {told} worker{}\n", if told == 1 { "" } else { "s" }),
+            (false, false) => format!("told {told} of {meant} workers\n"),
+        }));
+        let (code, error) = match told {
+            0 => (code::REFUSED, format!("error: no worker of {pool} was told")),
+            told if told < meant => (code::FAILED, format!("error: not every worker of {pool} was told")),
+            _ => return,
+        };
+        self.note(code);
+        said.push(Say::Error(error));
     }
 
     /// Why it failed, with the last lines of what did not come up and what to do.

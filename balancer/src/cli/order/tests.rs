@@ -3,7 +3,7 @@
 use super::*;
 use crate::admin::orders::{Ordered, Plan, Refused, RefusedKind, Told};
 use crate::admin::tests::{Server, pool};
-use crate::admin::view::{Connections, Event, Report};
+use crate::admin::view::{Addressee, Connections, Event, Report};
 
 fn line(event: Event) -> Line {
     Line { schema: Line::SCHEMA.to_owned(), pool: Some("api".to_owned()), event }
@@ -250,6 +250,33 @@ fn what_was_not_named_is_not_done() {
     let nothing = Targeted { target: None, all: false, watching: Watching::default() };
     let failure = targeted(Path::new("/nowhere/c"), Verb::Stop, &nothing).unwrap_err();
     assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "which one? give a pool or worker, or --all"));
+}
+
+fn addressee(slot: u32, why: Option<&str>) -> Addressee {
+    Addressee { slot, pid: Some(slot + 40), told: why.is_none(), why: why.map(str::to_owned) }
+}
+
+#[test]
+fn a_message_says_who_was_not_told_and_why() {
+    let event = |told: usize, why: &[Option<&str>]| {
+        let workers = (0..).zip(why).map(|(slot, why)| addressee(slot, *why)).collect();
+        self::told(Progress::new(false, false, false), vec![Event::Message { told, workers }])
+    };
+    assert_eq!(event(1, &[None]), (String::new(), "told 1 worker\n".to_owned(), 0));
+    assert_eq!(event(2, &[None, None]), (String::new(), "told 2 workers\n".to_owned(), 0));
+    let some = "  api/1  pid 41   not told: it is \\u{1b}leaving\nerror: not every worker of api was told\n";
+    assert_eq!(
+        event(1, &[None, Some("it is \u{1b}leaving")]),
+        (some.to_owned(), "told 1 of 2 workers\n".to_owned(), 1)
+    );
+    let none = "  api/0  pid 40   not told: no\nerror: no worker of api was told\n";
+    assert_eq!(event(0, &[Some("no")]), (none.to_owned(), "told 0 of 1 workers\n".to_owned(), code::REFUSED));
+
+    let workers = vec![addressee(0, None)];
+    let mut progress = Progress::new(false, true, false);
+    let said = progress.take(&line(Event::Message { told: 1, workers }), b"{json}\n");
+    assert_eq!(said, [Say::Answer("{json}\n".to_owned())]);
+    assert_eq!(progress.is_complete(), Ok(()), "it is the last word");
 }
 
 /// An order to a master that says these things and then is over.

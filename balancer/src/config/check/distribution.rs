@@ -1,14 +1,10 @@
 //! Rules on how a connection reaches a worker: what each mode has an endpoint, a probe or a drain for. Pure.
 
 use super::{Violation, most_workers, path};
-use crate::config::{Contract, Drain, EndpointKind, Handing, Pool, Probe, Ready};
-use crate::mode::{Acceptor, Mode};
+use crate::config::{Address, Contract, Drain, EndpointKind, Handing, Pool, Probe, Ready};
+use crate::mode::{Acceptor, Inherits, Mode};
 
 pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
-    if !pool.mode.is_built() {
-        let message = format!("mode `{}` is not in this version", pool.mode.name());
-        found.push(Violation::error(path(pool, "mode"), message).label("use `proxy`"));
-    }
     match pool.mode {
         Mode::Proxy => endpoint(pool, found),
         Mode::Handoff | Mode::Shared | Mode::Reuseport => no_endpoint(pool, found),
@@ -72,6 +68,16 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
     if pool.endpoint != EndpointKind::Port {
         let text = message("there is no private endpoint");
         found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
+    }
+    if pool.mode.inherits() == Inherits::SlotListener {
+        for (i, address) in pool.listen.iter().enumerate().filter(|(_, address)| matches!(address, Address::Unix(_))) {
+            let text = format!(
+                "in mode `{mode}` each worker has a listener of its own on the public address, and there can be only one \
+                 at {address}"
+            );
+            let violation = Violation::error(path(pool, &format!("listen[{i}]")), text);
+            found.push(violation.label("use mode `shared`, or a TCP address").also(path(pool, "mode")));
+        }
     }
 }
 

@@ -150,9 +150,9 @@ pub(in crate::config) const MODE: Codec<Mode> = Codec {
         if let Some(mode) = Mode::ALL.into_iter().find(|mode| mode.name() == text) {
             return Ok(mode);
         }
-        let built = || Mode::ALL.iter().filter(|mode| mode.is_built()).map(|mode| mode.name());
-        let label = nearest(text, Mode::ALL.iter().map(|mode| mode.name()))
-            .map_or_else(|| format!("this version has {}", listed(built())), |name| format!("did you mean `{name}`?"));
+        let names = || Mode::ALL.iter().map(|mode| mode.name());
+        let label = nearest(text, names())
+            .map_or_else(|| format!("there is {}", listed(names())), |name| format!("did you mean `{name}`?"));
         because(format!("unknown mode `{text}`"), label)
     },
     show: |mode| Some(quoted(mode.name())),

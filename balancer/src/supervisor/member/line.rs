@@ -53,11 +53,11 @@ impl Member {
                 Some(Event::Ready(incarnation))
             }
             channel::News::Message(json) => {
-                tracing::info!(%worker, pid, message = excerpt(&json), "worker message");
+                tracing::info!(%worker, pid, said = excerpt(&json), "worker message");
                 None
             }
-            channel::News::MoreMessages(count) => {
-                tracing::info!(%worker, pid, count, "more messages of this worker, not shown: too many in a second");
+            channel::News::LeftOut(count) => {
+                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 20 a second");
                 None
             }
             channel::News::Strange(what) => {
@@ -74,11 +74,10 @@ impl Member {
         }
     }
 
-    /// Gives an order to the channel of a process, if it has one.
-    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) {
-        if let Some(channel) = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref()) {
-            channel.order(order);
-        }
+    /// Gives an order to the channel of a process; whether it has one.
+    pub(in crate::supervisor) fn order(&self, incarnation: u64, order: Order) -> bool {
+        let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
+        channel.inspect(|channel| channel.order(order)).is_some()
     }
 
     /// Node runs there; what the application does is to be seen.

@@ -88,8 +88,13 @@ impl Member {
         format!("{}/{}", self.context.pool.name, self.id)
     }
 
+    /// The process of an incarnation, while there is one.
+    pub(super) fn pid_of(&self, incarnation: u64) -> Option<u32> {
+        self.processes.get(&incarnation)?.pid
+    }
+
     fn pid(&self, incarnation: u64) -> u32 {
-        self.processes.get(&incarnation).and_then(|process| process.pid).unwrap_or(0)
+        self.pid_of(incarnation).unwrap_or(0)
     }
 
     /// The process that serves, or is to.
@@ -114,6 +119,11 @@ impl Member {
     /// All its upstreams, of processes that come and go too.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.processes.values().map(|process| &process.upstream)
+    }
+
+    /// Whether there is a process of it, whatever it does.
+    pub(super) fn has_process(&self) -> bool {
+        !self.processes.is_empty()
     }
 
     /// Whether nothing of it is leaving any more, and what has left is counted.

@@ -204,7 +204,11 @@ impl Member {
         let upstream = self.upstream().filter(|upstream| upstream.endpoint == Endpoint::Channel)?;
         // What was taken back from it still says that it does not read.
         let length = upstream.connecting() + usize::from(upstream.is_stalled());
-        self.queue_seen(u32::try_from(length).unwrap_or(u32::MAX), now)
+        let (length, taken) = (u32::try_from(length).unwrap_or(u32::MAX), self.stats.connections.get());
+        let incarnation = self.slot.current()?.incarnation;
+        // What passes by the master is not what it writes: that it takes is what is seen of it.
+        let sign = self.processes.get_mut(&incarnation)?.vitals.queue_seen(length, taken, now);
+        sign.map(|sign| Event::Sign(incarnation, sign))
     }
 
     /// What process groups use: of the present process, whether it is hung for sure, or too big.

@@ -168,3 +168,48 @@ async fn an_idle_worker_notices_the_end_of_its_master() {
     drop(master);
     assert!(timeout(DEADLINE, accepting).await.expect("in time").expect("task").expect("accepted"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_each_connection_is_taken_once_and_ends_once() {
+    const WAVES: u64 = 40;
+    const EACH: u64 = 25;
+    let (mut worker, master) = pair();
+    #[cfg(feature = "messages")]
+    let receiving = tokio::spawn({
+        let messages = worker.messages();
+        async move { messages.recv::<u32>().await.is_none() }
+    });
+    let serving = tokio::spawn(async move {
+        while let Some(mut stream) = accepted(&mut worker).await {
+            worker.spawn(async move { stream.write_all(b"served").await });
+        }
+        worker.finish().await;
+    });
+    let (mut taken, mut ended) = (Vec::new(), Vec::new());
+    for wave in 0..WAVES {
+        let clients: Vec<_> = (0..EACH).map(|i| master.connect(wave * EACH + i)).collect();
+        while (ended.len() as u64) < (wave + 1) * EACH {
+            match master.hears().await {
+                Said::Taken(ids) => taken.extend(ids),
+                Said::Ended(ids) => {
+                    assert!(ids.iter().all(|id| taken.contains(id)), "an end before it was taken: {ids:?}");
+                    ended.extend(ids);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        for mut client in clients {
+            client.set_nonblocking(true).expect("non-blocking");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("closed before it was said");
+            assert_eq!(answer, "served");
+        }
+    }
+    ended.sort_unstable();
+    assert_eq!(taken, (0..WAVES * EACH).collect::<Vec<_>>());
+    assert_eq!(ended, taken);
+    drop(master);
+    timeout(DEADLINE, serving).await.expect("in time").expect("finished");
+    #[cfg(feature = "messages")]
+    assert!(timeout(DEADLINE, receiving).await.expect("in time").expect("task"));
+}

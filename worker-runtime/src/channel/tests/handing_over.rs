@@ -126,3 +126,26 @@ async fn a_ping_is_answered_by_the_accept_loop_and_by_nobody_else() {
     assert_eq!(master.hears().await, Said::Pong(u64::MAX));
     assert!(!accepting.is_finished());
 }
+
+#[tokio::test]
+async fn a_connection_is_held_back_until_the_socket_has_taken_the_word_that_it_is_ours() {
+    let (master, socket) = Master::pair();
+    let filler = socket.try_clone().expect("another descriptor of it");
+    let mut worker = Worker::over(socket);
+    let mut filled = 0;
+    while rustix::net::send(&filler, b"\x041", rustix::net::SendFlags::DONTWAIT).is_ok() {
+        filled += 1;
+    }
+    let _client = master.connect(1);
+    let accepting = tokio::spawn(async move { (accepted(&mut worker).await, worker) });
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!accepting.is_finished(), "if we died now, the master would give it to another");
+    for _ in 0..filled {
+        assert_eq!(master.hears().await, Said::Message("1".to_owned()));
+    }
+    assert_eq!(master.hears().await, Said::Taken(vec![1]));
+    let (stream, _worker) = timeout(DEADLINE, accepting).await.expect("in time").expect("task");
+    assert!(stream.is_some());
+}

@@ -1,6 +1,8 @@
 //! The demo worker over real connections, on a thread of its own as in real life.
 
 mod client;
+#[cfg(feature = "messages")]
+mod handed_over;
 mod process;
 
 use std::ffi::OsString;
@@ -77,6 +79,9 @@ fn every_route_answers() {
     assert_eq!(demo.get("/leak/1000"), (200, "leaked 1000 bytes, 1000 in all\n".to_owned()));
     assert_eq!(demo.get("/leak/24"), (200, "leaked 24 bytes, 1024 in all\n".to_owned()));
     assert_eq!(demo.get("/blob/0"), (200, String::new()));
+    let mut client = demo.client();
+    let address = client.stream().local_addr().expect("address");
+    assert_eq!(client.request("GET", "/client").text(), format!("{address}\n"));
     for path in ["/nowhere", "/api", "/api/1/2x", "/health/1", "//"] {
         let (status, text) = demo.get(path);
         assert_eq!(status, if path == "/api/1/2x" { 400 } else { 404 }, "{path}");
@@ -177,7 +182,7 @@ async fn a_full_offload_queue_is_said_and_not_waited_for() {
     let router = Router::new("demo/0".to_owned(), offload.clone());
     let ask = async || {
         let request = hyper::Request::get("/offload/4").body(Empty::<bytes::Bytes>::new()).expect("request");
-        router.answer(request).await
+        router.answer(request, None).await
     };
     assert_eq!(ask().await.status(), 200);
 

@@ -28,7 +28,7 @@ fn as_a_process() {
 }
 
 /// This binary as a demo worker, through a shell, so that it can name its own pid before it becomes the worker.
-fn test_process(script: &str) -> Command {
+pub(super) fn test_process(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{script} exec \"$0\" \"$@\"")]).arg(std::env::current_exe().expect("exe"));
     command.args(["--exact", "demo::tests::process::as_a_process", "--nocapture"]);

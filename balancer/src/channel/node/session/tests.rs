@@ -222,6 +222,15 @@ fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
 }
 
 #[test]
+fn a_guest_that_was_answered_for_is_never_sent_again() {
+    let mut session = listening();
+    session.give(1, KEY).unwrap();
+    said(&mut session);
+    assert_eq!(session.received(&[accepted(1, false), NACK.to_vec()].concat()), [News::Refused(1, Why::NotAccepted)]);
+    assert_eq!(said(&mut session), [], "it may be with another worker by now");
+}
+
+#[test]
 fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
     let mut session = listening();
     [1, 2, 3].into_iter().for_each(|guest| session.give(guest, KEY).unwrap());

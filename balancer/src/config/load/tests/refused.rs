@@ -101,7 +101,10 @@ fn values_that_are_not_of_their_kind() {
         ("weights = [1.5]", "3:12 a weight is a count from 1 to 1000".to_owned()),
         ("slow-start = 10", "3:14 a duration needs a unit | write \"10s\" or \"10ms\"".to_owned()),
         ("mode = 'proxi'", "3:8 unknown mode `proxi` | did you mean `proxy`?".to_owned()),
-        ("mode = 'magic'", "3:8 unknown mode `magic` | this version has `proxy`, `handoff`, `shared`".to_owned()),
+        (
+            "mode = 'magic'",
+            "3:8 unknown mode `magic` | there is `proxy`, `handoff`, `shared`, `reuseport`".to_owned(),
+        ),
         (
             "log.to = 'stdot'",
             "3:10 log.to must be \"stdout\", \"off\" or the path of a file | did you mean \"stdout\"? A file of that name is \
@@ -244,6 +247,12 @@ fn options_that_contradict_each_other() {
         (
             "mode = 'shared'\nendpoint = 'unix'",
             "4:12 in mode `shared` the workers accept by themselves, and there is no private endpoint | remove it (see 3:8)",
+        ),
+        ("mode = 'reuseport'", "ok"),
+        (
+            "listen = [':80', 'unix:/run/a']\nmode = 'reuseport'",
+            "3:18 in mode `reuseport` each worker has a listener of its own on the public address, and there can be only one \
+             at unix:/run/a | use mode `shared`, or a TCP address (see 4:8)",
         ),
         (
             "contract = 'node'",

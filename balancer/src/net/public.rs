@@ -1,0 +1,24 @@
+//! What a pool listens on.
+
+use super::group::Group;
+use super::listeners::Listener;
+use crate::config::Address;
+
+/// The public listeners of a pool, in the order of its addresses.
+#[derive(Debug)]
+pub enum Public {
+    /// One listener an address.
+    Listeners(Vec<Listener>),
+    /// One group an address, which has a listener for each worker.
+    Groups(Vec<Group>),
+}
+
+impl Public {
+    /// Where they listen; port 0 is replaced by the one the kernel chose.
+    pub fn addresses(&self) -> Vec<Address> {
+        match self {
+            Public::Listeners(listeners) => listeners.iter().map(|one| one.address().clone()).collect(),
+            Public::Groups(groups) => groups.iter().map(|one| one.address().clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Which socket of a reuseport group gets a new connection: a small program that the kernel runs for each.
+//!
+//! Sockets that listen on one address with `SO_REUSEPORT` are a group, and by itself the kernel spreads connections over
+//! all of them by a hash of the addresses, whether or not anybody accepts there. A classic BPF program, which needs no
+//! right (`SO_ATTACH_REUSEPORT_CBPF`, Linux 4.5), chooses instead: it gives the place of a socket in the group's array, and
+//! the one here draws it by lot from those places that are wanted. An answer beyond the array leaves it to the hash.
+//!
+//! The array has the sockets in the order in which they began to listen. One that stops has its place taken by the last;
+//! if it begins again it is the last. Seen so on Linux 6.18, and kept to by a test in [`crate::net::group`].
+//!
+//! The SYN decides: what comes later of a handshake goes where its SYN went, even if another program runs by then. Only
+//! where the kernel answers with SYN cookies nothing is remembered and the last packet of the handshake decides; all members
+//! know each other's cookies, so that is a connection all the same.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// The most instructions that Linux takes (`BPF_MAXINSNS`).
+const MOST: usize = 4096;
+
+/// A program that chooses among places in a group's array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program(Vec<Instruction>);
+
+/// One instruction of classic BPF, as in `linux/filter.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Instruction {
+    code: u32,
+    /// How many instructions are skipped if a condition holds.
+    if_so: u8,
+    if_not: u8,
+    value: u32,
+}
+
+impl Instruction {
+    const fn new(code: u32, value: u32) -> Self {
+        Self { code, if_so: 0, if_not: 0, value }
+    }
+}
+
+/// The four kinds of instructions: load a random number, calculate, compare, answer.
+const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const RANDOM: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM).cast_unsigned();
+const REMAINDER: u32 = libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K;
+const ADD: u32 = libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K;
+const IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const ANSWER_VALUE: u32 = libc::BPF_RET | libc::BPF_K;
+const ANSWER: u32 = libc::BPF_RET | libc::BPF_A;
+
+/// Places one after the other, by which rank they are drawn and how far the places are from the ranks.
+struct Run {
+    end_rank: u32,
+    offset: u32,
+}
+
+impl Program {
+    /// Draws one of `places` by lot, each as likely as the others. Of no place at all: leaves it to the kernel's hash, as it
+    /// does where there are more than 1,300 gaps between the places, which no program could hold.
+    ///
+    /// Pure. Its length goes by how many gaps there are between the places.
+    pub fn among(places: &[u32]) -> Self {
+        let mut places = places.to_vec();
+        places.sort_unstable();
+        places.dedup();
+        let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let runs = runs(&places);
+        // A remainder by 0 is no program, and neither is one that is too long.
+        if count == 0 || 3 * runs.len() + 1 > MOST {
+            return Self(vec![Instruction::new(ANSWER_VALUE, u32::MAX)]);
+        }
+        let mut program = vec![Instruction::new(LOAD_WORD, RANDOM), Instruction::new(REMAINDER, count)];
+        let last = runs.len() - 1;
+        for (index, run) in runs.iter().enumerate() {
+            if index < last {
+                // To the next run: over the two instructions of this one.
+                program.push(Instruction { if_so: 2, ..Instruction::new(IF_AT_LEAST, run.end_rank) });
+            }
+            program.extend([Instruction::new(ADD, run.offset), Instruction::new(ANSWER, 0)]);
+        }
+        Self(program)
+    }
+
+    /// Lets it choose for the whole group that `member` belongs to, in place of the program before. The member must listen.
+    ///
+    /// # Errors
+    ///
+    /// The kernel is older than 4.5 or takes no such program; the member does not listen.
+    pub fn attach(&self, member: BorrowedFd<'_>) -> io::Result<()> {
+        let filter = |one: &Instruction| libc::sock_filter {
+            // Lossless: classic BPF has no code of more than 8 bits.
+            code: one.code as u16,
+            jt: one.if_so,
+            jf: one.if_not,
+            k: one.value,
+        };
+        let mut filters: Vec<_> = self.0.iter().map(filter).collect();
+        let length = u16::try_from(filters.len()).map_err(io::Error::other)?;
+        let program = libc::sock_fprog { len: length, filter: filters.as_mut_ptr() };
+        let size = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(io::Error::other)?;
+        // SAFETY: `program` is a sock_fprog of `size` bytes that points to `length` instructions; both live through the call,
+        // and the kernel only reads them and keeps a copy.
+        let result = unsafe {
+            let program = (&raw const program).cast();
+            libc::setsockopt(member.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, program, size)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Leaves the choice to the kernel's hash again. What fails leaves the program that is there.
+pub fn detach(member: impl AsFd) {
+    let nothing: libc::c_int = 0;
+    // SAFETY: the kernel reads nothing but an int, which `nothing` is; it lives through the call.
+    unsafe {
+        let (value, size) = ((&raw const nothing).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+        let member = member.as_fd().as_raw_fd();
+        libc::setsockopt(member, libc::SOL_SOCKET, libc::SO_DETACH_REUSEPORT_BPF, value, size);
+    }
+}
+
+fn runs(places: &[u32]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (rank, &place) in (0u32..).zip(places) {
+        // Sorted and each once, so a place is never below its rank.
+        let offset = place - rank;
+        match runs.last_mut() {
+            Some(run) if run.offset == offset => run.end_rank = rank + 1,
+            _ => runs.push(Run { end_rank: rank + 1, offset }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program answers if that number is drawn.
+    fn answer(program: &Program, random: u32) -> u32 {
+        let (mut a, mut at) = (0u32, 0);
+        loop {
+            let one = program.0[at];
+            at += 1;
+            match one.code {
+                LOAD_WORD => a = if one.value == RANDOM { random } else { panic!("{one:?}") },
+                REMAINDER => a %= one.value,
+                ADD => a += one.value,
+                IF_AT_LEAST => at += usize::from(if a >= one.value { one.if_so } else { one.if_not }),
+                ANSWER_VALUE => return one.value,
+                ANSWER => return a,
+                _ => panic!("{one:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_place_is_drawn_by_as_many_numbers_as_any_other_and_no_other_is() {
+        let scattered: Vec<u32> = (0..1024).filter(|place| place % 2 == 1).collect();
+        let most: Vec<u32> = (0..1024).filter(|place| place % 3 != 0).collect();
+        for places in [&[0][..], &[7], &[0, 1, 2], &[3, 1], &[0, 2, 3, 9, 1023], &scattered, &most] {
+            let program = Program::among(places);
+            assert!(program.0.len() <= MOST, "{}", program.0.len());
+            let mut drawn: Vec<_> = (0..places.len() as u32).map(|number| answer(&program, number)).collect();
+            drawn.sort_unstable();
+            let mut sorted = places.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(drawn, sorted);
+            assert!(places.contains(&answer(&program, u32::MAX)));
+        }
+    }
+
+    #[test]
+    fn no_place_and_too_many_scattered_ones_are_left_to_the_kernel() {
+        let too_many: Vec<u32> = (0..3000).map(|place| place * 2).collect();
+        for places in [&[][..], &too_many] {
+            assert_eq!(answer(&Program::among(places), 5), u32::MAX);
+        }
+        assert_eq!(Program::among(&[4, 4]), Program::among(&[4]), "twice is once");
+    }
+
+    #[test]
+    fn all_of_1024_places_are_four_instructions_and_the_worst_choice_of_them_is_taken_by_the_kernel() {
+        assert_eq!(Program::among(&(0..1024).collect::<Vec<_>>()).0.len(), 4);
+        let worst = Program::among(&(0..1024).step_by(2).collect::<Vec<_>>());
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(1).unwrap();
+        worst.attach(socket.as_fd()).unwrap();
+        detach(&socket);
+    }
+
+    #[test]
+    fn a_socket_of_no_group_takes_no_program() {
+        let alone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Program::among(&[0]).attach(alone.as_fd()).is_err());
+    }
+}

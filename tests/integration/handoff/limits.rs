@@ -1,0 +1,114 @@
+//! At its limits the master waits; and it keeps nothing of what it gave away.
+
+use std::time::Duration;
+
+use super::{PATIENT, all_is_accounted_for, demo, scripted};
+use crate::kit::{
+    Kept, Master, burst, clients, descriptors, freeze_workers, get, kill, read_answer, send_get, wait_until,
+};
+
+#[test]
+fn connections_in_the_workers_hands_count_as_open_until_they_end() {
+    let master = demo("2", &[]).with("demo", &["max-connections=4"]).start_ready();
+    let mut held: Vec<_> = (0..4).map(|_| Kept::connect(master.address())).collect();
+    held.iter_mut().for_each(|kept| drop(kept.get("/")));
+    let fifth = send_get(master.address(), "/").unwrap();
+    assert_eq!(held[0].get("/health").body, "ok\n");
+    assert_eq!((master.pool().accepted, master.pool().active), (Some(4), Some(4)));
+    drop(held.pop());
+    assert_eq!(read_answer(fifth).unwrap().status, 200);
+    drop(held);
+    assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+    all_is_accounted_for(&master);
+}
+
+/// What a process has open, by kind; without what it asks the kernel for sockets by, which it opens when it first does.
+fn open(pid: u32) -> Vec<String> {
+    let netlink = std::fs::read_to_string("/proc/net/netlink").unwrap();
+    let asks = |target: &str| {
+        netlink.lines().any(|line| target == format!("socket:[{}]", line.split_whitespace().last().unwrap()))
+    };
+    let kind = |target: String| target.split(':').next().unwrap_or_default().to_owned();
+    let targets = descriptors(pid).into_iter().map(|(_, target)| target);
+    let mut open: Vec<_> = targets.filter(|target| !asks(target)).map(kind).collect();
+    open.sort();
+    open
+}
+
+#[test]
+fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over() {
+    let master = demo("2", &[]).with("demo", &PATIENT).start_ready();
+    assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+    wait_until("nothing to be open", || master.pool().active == Some(0));
+    let pids = [&[master.pid()][..], &master.pids()].concat();
+    let all = || pids.iter().map(|&pid| open(pid)).collect::<Vec<_>>();
+    // Our own questions are connections, too: they are over when nothing changes any more.
+    let mut before = all();
+    wait_until("it to come to rest", || {
+        let last = std::mem::replace(&mut before, all());
+        last == before
+    });
+    assert_eq!(burst(master.address(), "/", 2000).failed, [""; 0]);
+    wait_until("nothing new to be open after a churn", || all() == before);
+
+    let frozen = freeze_workers(&master, &[0])[0];
+    let taken_back: Vec<_> = (0..12).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    taken_back.into_iter().for_each(|client| drop(read_answer(client).unwrap()));
+    assert!(master.metric("roundelay_worker_retries_total", &[]) > 0.0);
+    kill(i64::from(frozen), "CONT");
+    wait_until("nothing new to be open after some were taken back", || all() == before);
+
+    let dead = master.kill_worker(0);
+    wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != dead));
+    master.wait_state(0, "ready");
+    wait_until("nothing new to be open after a death", || open(master.pid()) == before[0]);
+}
+
+/// More clients than a worker may have untaken, while it computes for longer than an assignment may take.
+#[test]
+fn who_comes_while_every_worker_is_busy_waits_for_his_turn_however_many_they_are() {
+    for threads in ["1", "2"] {
+        let options = [&PATIENT[..], &["assignment-timeout=300ms"]].concat();
+        let master = demo("1", &["--threads", threads]).with("demo", &options).start_ready();
+        let address = master.address();
+        let blocked = send_get(address, "/block/1000").unwrap();
+        wait_until("it to be taken", || master.worker(0).active == Some(1) && master.worker(0).waiting == Some(0));
+        let answers = clients(100, 200, |_| get(address, "/"));
+        let lost: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+        assert!(lost.is_empty(), "{} {lost:?}", lost.len());
+        assert_eq!(read_answer(blocked).unwrap().status, 200);
+        assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+        all_is_accounted_for(&master);
+    }
+}
+
+/// Waits until the number stays what it is, for as long as the master needs to do anything about it.
+#[track_caller]
+fn comes_to_rest(master: &Master, number: impl Fn() -> u64) -> u64 {
+    let mut last = (number(), tokio::time::Instant::now());
+    wait_until("it to come to rest", || {
+        assert_eq!(master.ask("/livez").status, 200);
+        let now = number();
+        if now != last.0 {
+            last = (now, tokio::time::Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(300)
+    });
+    last.0
+}
+
+#[test]
+fn a_worker_that_takes_nothing_gets_64_and_the_rest_waits_in_the_kernel() {
+    let Some(setup) = scripted("1", &["--threads", "1"], &[0], &["mute"]) else { return };
+    let master = setup.with("app", &PATIENT).start_ready();
+    let waiting: Vec<_> = (0..100).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    wait_until("it to have some", || master.worker(0).active > Some(0));
+    assert_eq!(comes_to_rest(&master, || master.worker(0).active.unwrap()), 64);
+    assert_eq!(master.pool().accepted, Some(64));
+    master.remove("bad.0");
+    master.kill_worker(0);
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("python/0 "));
+    }
+    all_is_accounted_for(&master);
+}

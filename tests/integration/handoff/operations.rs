@@ -1,0 +1,143 @@
+//! Reload, restart, scale, stop and the end of the master: nobody notices, and the ledger says what it cost.
+
+use super::{all_is_accounted_for, demo, of_slot, scripted};
+use crate::kit::{
+    COOPERATIVE, Kept, Traffic, burst, carried_out, is_alive, kill, order, ordering, read_answer, report, send_get,
+    wait_until,
+};
+
+#[test]
+fn five_reloads_under_one_shots_and_kept_connections_lose_nothing() {
+    let master = demo("2", &["--threads", "2"]).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for round in 1..=5 {
+        let old = master.pids();
+        let connections = carried_out(&master, &["reload"]).connections.unwrap();
+        assert!(connections.accepted > 0 && connections.served > 0, "{round}: {connections:?}");
+        assert!(master.pids().iter().all(|pid| !old.contains(pid)));
+        traffic.flows();
+    }
+    traffic.lost_nothing();
+    all_is_accounted_for(&master);
+    assert_eq!(master.log().matches("exit=exit code 0").count(), 10, "told to end, each ended by itself");
+}
+
+#[test]
+fn restart_scale_stop_and_start_under_load_lose_nothing() {
+    let master = demo("3", &[]).start_ready();
+    let traffic = Traffic::start(&master, COOPERATIVE);
+    for order in [
+        &["restart", "demo/0"][..],
+        &["scale", "demo", "5"],
+        &["scale", "demo", "2"],
+        &["stop", "demo/1"],
+        &["start", "demo/1"],
+    ] {
+        carried_out(&master, order);
+        traffic.flows();
+    }
+    traffic.lost_nothing();
+    all_is_accounted_for(&master);
+}
+
+#[test]
+fn where_nothing_is_open_at_the_two_ends_of_an_operation_its_ledger_adds_up() {
+    let master = demo("2", &[]).start_ready();
+    let address = master.address();
+    let slow = [(); 4].map(|()| send_get(address, "/slow/700").unwrap());
+    wait_until("them to be taken", || master.workers().iter().all(|worker| worker.active == Some(2)));
+    let reload = ordering(&master, &["reload", "--json"]);
+    wait_until("it to be under way", || master.pool().operation.as_deref() == Some("reload"));
+    assert_eq!(burst(address, "/", 100).failed, [""; 0]);
+    slow.into_iter().for_each(|client| assert_eq!(read_answer(client).unwrap().status, 200));
+    let ended = reload.join().unwrap();
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!((connections.refused, connections.cut, connections.closed), (0, 0, 0), "{connections:?}");
+    // Those that were open before came earlier, and may have ended within it.
+    assert!(connections.served >= connections.accepted && connections.served <= connections.accepted + 4);
+    all_is_accounted_for(&master);
+}
+
+/// The steps of a drain are the same for a program that says nothing of how it drains: it is told when nothing is left.
+#[test]
+fn workers_that_do_not_announce_a_drain_are_told_to_end_when_their_connections_have_ended() {
+    let Some(setup) = scripted("2", &[], &[], &[]) else { return };
+    let master = setup.start_ready();
+    let traffic = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| burst(master.address(), "/", 600));
+        let connections = carried_out(&master, &["reload"]).connections.unwrap();
+        assert_eq!((connections.refused, connections.cut), (0, 0));
+        asking.join().unwrap()
+    });
+    assert_eq!((traffic.bodies.len(), traffic.failed), (600, vec![]));
+    all_is_accounted_for(&master);
+}
+
+#[test]
+fn a_stop_finishes_what_is_open_and_does_not_wait_for_who_is_idle() {
+    let mut master = demo("2", &[]).start_ready();
+    let address = master.address();
+    let mut idle = Kept::connect(address);
+    idle.get("/");
+    let slow = send_get(address, "/slow/1500").unwrap();
+    wait_until("it to be taken", || master.pool().active == Some(2));
+    wait_until("it to be taken", || master.workers().iter().all(|worker| worker.waiting == Some(0)));
+    master.signal("TERM");
+    assert_eq!(read_answer(slow).unwrap().body, "waited 1500 ms\n");
+    assert_eq!(idle.rest(), "");
+    assert_eq!(master.wait_end().code(), Some(0));
+    let log = master.log();
+    assert_eq!(log.matches("exit=exit code 0").count(), 2, "{log}");
+    assert!(!log.contains("were cut"), "{log}");
+}
+
+#[test]
+fn who_waits_in_the_queue_at_a_stop_is_answered() {
+    let mut master = demo("1", &[]).start_ready();
+    let blocked = send_get(master.address(), "/block/500").unwrap();
+    wait_until("it to be taken", || master.worker(0).active == Some(1) && master.worker(0).waiting == Some(0));
+    let waiting: Vec<_> = (0..100).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    master.signal("TERM");
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("hello from demo/0 "));
+    }
+    assert_eq!(read_answer(blocked).unwrap().status, 200);
+    assert_eq!(master.wait_end().code(), Some(0));
+}
+
+#[test]
+fn at_the_drain_deadline_what_a_worker_still_has_is_cut_and_counted() {
+    let short = ["drain-timeout=500ms", "kill-timeout=200ms"];
+    let master = demo("1", &[]).with("demo", &short).env("DEMO_IGNORE_TERM", "1").start_ready();
+    let old = master.pids()[0];
+    let owed = [(); 2].map(|()| send_get(master.address(), "/slow/60000").unwrap());
+    wait_until("them to be taken", || master.worker(0).active == Some(2) && master.worker(0).waiting == Some(0));
+    let ended = order(&master, &["reload", "--json"]);
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!((ended.code, report(&ended).result.as_str()), (Some(1), "lost"), "{ended:?}");
+    assert_eq!((connections.cut, connections.refused), (2, 0), "{connections:?}");
+    assert!(!is_alive(old));
+    for client in owed {
+        read_answer(client).unwrap_err();
+    }
+    assert_eq!(of_slot(&master, "roundelay_connection_closes_total", 0, r#"reason="cut""#), 2.0);
+    all_is_accounted_for(&master);
+}
+
+/// The gate: it is not told to end while it has not answered for what it was handed.
+#[test]
+fn a_worker_that_stands_still_while_it_is_to_drain_keeps_nobody_waiting() {
+    let master = demo("2", &[]).with("demo", &super::PATIENT).start_ready();
+    let frozen = crate::kit::freeze_workers(&master, &[0])[0];
+    let clients: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    let reload = ordering(&master, &["reload", "--json"]);
+    for client in clients {
+        assert_eq!(read_answer(client).unwrap().status, 200);
+    }
+    wait_until("it to leave", || master.worker(0).others.iter().any(|other| other.pid == Some(frozen)));
+    kill(i64::from(frozen), "CONT");
+    let ended = reload.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    all_is_accounted_for(&master);
+}

@@ -1,0 +1,57 @@
+//! What a program is told that cannot be a worker in this mode.
+
+use super::demo;
+use crate::kit::{Ended, Setup, has, python, python_worker};
+
+/// It is not ready in time, and why is said with what to do.
+#[track_caller]
+fn never_ready(flags: &[&str], command: &[&str]) -> Ended {
+    let flags = [&["--mode", "handoff", "-i", "1"], flags].concat();
+    let ended = Setup::app(&flags, command).run_to_end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for word in ["no worker became ready", "worker-runtime", "node FILE", "mode", "proxy"] {
+        assert!(ended.stderr.contains(word), "`{word}` in:\n{}", ended.stderr);
+    }
+    ended
+}
+
+#[test]
+fn a_program_that_listens_by_itself_is_told_that_it_is_handed_its_connections() {
+    let Some(python) = python() else { return };
+    let server = [python, "-m", "http.server", "--bind", "127.0.0.7", "0"];
+    let ended = never_ready(&["--set", "pool.app.ready-timeout=4s"], &server);
+    let told = ended.stderr.lines().find(|line| line.contains("WARN") && line.contains("your program listens on"));
+    let cause = ended.stderr.lines().find(|line| line.starts_with("cause:"));
+    for told in [told, cause] {
+        let told = told.unwrap_or_else(|| panic!("{}", ended.stderr));
+        assert!(told.contains("listens on 127.0.0.7:") && told.contains("it is handed its connections"), "{told}");
+    }
+}
+
+#[test]
+fn a_program_that_does_nothing_of_the_kind_is_told_what_it_did_not_say() {
+    if has("sleep") {
+        let ended = never_ready(&["--set", "pool.app.ready-timeout=2s"], &["sleep", "600"]);
+        assert!(ended.stderr.contains("did not say READY=1 within 2s"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
+    let Some(worker) = python_worker() else { return };
+    let ended = never_ready(&[], &worker);
+    assert!(ended.stderr.contains("KeyError: 'HOST'"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_needs_a_private_endpoint_is_refused() {
+    for (flags, word) in [
+        (&["--endpoint", "unix"][..], "endpoint"),
+        (&["--health", "/health"], "health"),
+        (&["--set", "pool.demo.proxy-protocol=v1"], "proxy-protocol"),
+    ] {
+        let ended = demo("1", flags).run_to_end();
+        assert!(ended.code == Some(2) && ended.stderr.contains(word), "{flags:?}: {ended:?}");
+        assert!(ended.stderr.contains("handoff"), "{flags:?}: {ended:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! What a worker was handed and has not read goes to another; what it may have read waits for its end.
+
+use super::{PATIENT, all_is_accounted_for, demo, of_slot, scripted};
+use crate::kit::{burst, freeze_workers, get, kill, read_answer, send_get, stat, wait_for, wait_until};
+
+const FAST: [&str; 4] =
+    ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
+
+#[test]
+fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
+    for threads in ["1", "2"] {
+        let master = demo("2", &["--threads", threads]).with("demo", &PATIENT).start_ready();
+        let frozen = freeze_workers(&master, &[0])[0];
+        let early: Vec<_> = (0..12).map(|_| send_get(master.address(), "/").unwrap()).collect();
+        for client in early {
+            assert!(read_answer(client).unwrap().body.starts_with("hello from demo/1 "));
+        }
+        assert!(of_slot(&master, "roundelay_worker_retries_total", 0, "") >= 1.0, "some had been handed to it");
+        assert_eq!((master.worker(0).pid, stat(frozen).unwrap()[0].as_str()), (Some(frozen), "T"));
+        assert_eq!(burst(master.address(), "/", 20).starting("hello from demo/1 "), 20);
+        kill(i64::from(frozen), "CONT");
+        wait_until("it to serve again", || get(master.address(), "/").unwrap().body.starts_with("hello from demo/0 "));
+        assert_eq!(master.worker(0).pid, Some(frozen));
+        all_is_accounted_for(&master);
+
+        // And if it never wakes: nobody waits for its death, or because of it.
+        freeze_workers(&master, &[0]);
+        let early: Vec<_> = (0..12).map(|_| send_get(master.address(), "/").unwrap()).collect();
+        kill(i64::from(frozen), "KILL");
+        for client in early {
+            assert_eq!(read_answer(client).unwrap().status, 200);
+        }
+        wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != frozen));
+        master.wait_state(0, "ready");
+        assert_eq!(burst(master.address(), "/", 40).failed, [""; 0]);
+        all_is_accounted_for(&master);
+    }
+}
+
+#[test]
+fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_heir() {
+    let master = demo("1", &[]).with("demo", &PATIENT).start_ready();
+    let frozen = freeze_workers(&master, &[0])[0];
+    let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    wait_until("all to be handed over", || master.worker(0).active == Some(8));
+    assert_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 0.0, "nobody else could have them");
+    kill(i64::from(frozen), "KILL");
+    for client in waiting {
+        let body = read_answer(client).unwrap().body;
+        assert!(body.starts_with("hello from demo/0 ") && !body.contains(&format!("(pid {frozen})")), "{body}");
+    }
+    assert_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 8.0);
+    all_is_accounted_for(&master);
+}
+
+#[test]
+fn a_stopped_only_worker_that_wakes_answers_all_who_waited() {
+    let master = demo("1", &[]).with("demo", &PATIENT).start_ready();
+    let frozen = freeze_workers(&master, &[0])[0];
+    let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    wait_until("all to be handed over", || master.worker(0).active == Some(8));
+    kill(i64::from(frozen), "CONT");
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.contains(&format!("(pid {frozen})")));
+    }
+    assert_eq!(master.metric("roundelay_worker_retries_total", &[]), 0.0);
+}
+
+/// The number that it was given its channel by leads nowhere: nothing can be taken out of its queue.
+#[test]
+fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_after_its_death() {
+    let Some(setup) = scripted("2", &[], &[0], &["moved"]) else { return };
+    let master = setup.with("app", &FAST).start_ready();
+    assert_eq!(burst(master.address(), "/", 40).starting("python/0 "), 20, "it serves as any other");
+    let frozen = freeze_workers(&master, &[0])[0];
+    let early: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    for client in early {
+        let body = read_answer(client).unwrap().body;
+        assert!(!body.ends_with(&format!(" {frozen}\n")), "{body}");
+    }
+    wait_for("its heir", || master.worker(0).pid.filter(|&pid| pid != frozen));
+    assert_eq!(of_slot(&master, "roundelay_worker_restarts_total", 0, r#"reason="hung""#), 1.0);
+    assert_eq!(master.worker(0).last_exit.unwrap().what, "hung: killed by the master");
+    all_is_accounted_for(&master);
+}
+
+/// What is read back besides connections is said again: a worker that looks seldom is not taken for a dead one.
+#[test]
+fn a_worker_that_looks_at_its_channel_seldom_still_answers_when_it_is_asked() {
+    let Some(setup) = scripted("2", &[], &[0], &["lazy"]) else { return };
+    let master =
+        setup.with("app", &[&PATIENT[..], &["health.interval=400ms", "health.timeout=400ms"]].concat()).start_ready();
+    // It keeps some for ever, so that its queue is looked through all the time.
+    let kept: Vec<_> = (0..4).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    let ok = || of_slot(&master, "roundelay_health_checks_total", 0, r#"result="ok""#);
+    let before = ok();
+    wait_until("many checks", || ok() >= before + 8.0);
+    assert_eq!(of_slot(&master, "roundelay_health_checks_total", 0, r#"result="timeout""#), 0.0);
+    master.remove("bad.0");
+    master.kill_worker(0);
+    for client in kept {
+        assert!(read_answer(client).unwrap().body.starts_with("python/"));
+    }
+}

@@ -1,0 +1,129 @@
+//! A slot without a worker that could accept: nobody waits for it.
+
+use super::{all_say, answers, demo, plain, pool};
+use crate::kit::{
+    Kept, Master, carried_out, demo_after, freeze, freeze_workers, kill, read_answer, send_get, shell, wait_until,
+};
+
+/// Connections that are enough for each of three queues to get some: none of one in a million tries.
+const ENOUGH: usize = 36;
+/// Worker 1 does not come up while a file is there.
+const HINDERED: &str = "if test $ROUNDELAY_WORKER = 1; then while test -e hindered; do sleep 0.01; done; fi";
+
+/// How many clients the master took from queues, of the first pool.
+#[track_caller]
+fn moved(master: &Master) -> usize {
+    master.metric("roundelay_connections_recovered_total", &[]) as usize
+}
+
+/// All that ask are answered by workers 0 and 2, by both of them.
+#[track_caller]
+fn others_answer(master: &Master, of: &str) {
+    let answered = answers(master.address(), of, 3, 200);
+    assert!(answered[1] == 0 && answered[0] > 0 && answered[2] > 0, "{answered:?}");
+}
+
+#[test]
+fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
+    let master = pool("3", &[], &shell(&demo_after(HINDERED))).start_ready();
+    all_say(master.address(), "hello from app/", 3);
+    master.touch("hindered");
+    let dead = master.kill_worker(1);
+    wait_until("its heir to start", || {
+        let worker = master.worker(1);
+        worker.state == "starting" && worker.pid.is_some_and(|pid| pid != dead)
+    });
+    others_answer(&master, "hello from app/");
+    assert_eq!(moved(&master), 0, "nobody was sent there");
+    master.remove("hindered");
+    master.wait_state(1, "ready");
+    all_say(master.address(), "hello from app/", 3);
+}
+
+#[test]
+fn a_worker_that_fails_at_every_start_keeps_nobody_waiting() {
+    let script = demo_after("test $ROUNDELAY_WORKER != 1 || test -e mended || exit 3");
+    let flags = ["--set", "pool.app.restart.backoff=20ms", "--set", "pool.app.restart.budget=3"];
+    let master = pool("3", &flags, &shell(&script)).start();
+    // Some of them come before anybody is ready, and into the queue of the one that never is.
+    let early: Vec<_> = (0..ENOUGH).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    for client in early {
+        let answer = read_answer(client).unwrap().body;
+        assert!(answer.starts_with("hello from app/") && !answer.starts_with("hello from app/1"), "{answer}");
+    }
+    others_answer(&master, "hello from app/");
+    master.wait_state(1, "failed");
+    others_answer(&master, "hello from app/");
+    master.touch("mended");
+    carried_out(&master, &["restart", "app/1"]);
+    all_say(master.address(), "hello from app/", 3);
+}
+
+#[test]
+fn who_waits_in_the_queue_of_a_worker_that_died_is_served_by_others_with_all_they_sent() {
+    let script = demo_after(HINDERED);
+    let flags = ["-l", "127.0.0.1:0", "-l", "127.0.0.1:0"];
+    let master = pool("3", &flags, &shell(&script)).start_ready();
+    all_say(master.address(), "hello from app/", 3);
+    master.touch("hindered");
+    let frozen = freeze_workers(&master, &[1])[0];
+    let address = master.pool().listen[1].parse().unwrap();
+    let waiting: Vec<_> = (0..ENOUGH).map(|_| send_get(address, "/").unwrap()).collect();
+    kill(i64::from(frozen), "KILL");
+    for client in waiting {
+        let answer = read_answer(client).unwrap().body;
+        assert!(answer.starts_with("hello from app/") && !answer.starts_with("hello from app/1"), "{answer}");
+    }
+    assert!(moved(&master) > 0);
+    assert!(master.log().contains("waited where nobody accepts: given to others"), "{}", master.log());
+    others_answer(&master, "hello from app/");
+    // Its listener is as it was.
+    master.remove("hindered");
+    master.wait_state(1, "ready");
+    all_say(address, "hello from app/", 3);
+}
+
+#[test]
+fn a_client_that_was_given_to_another_worker_has_a_connection_like_any_other() {
+    let master =
+        pool("2", &[], &shell(&demo_after("test $ROUNDELAY_WORKER != 1 || ! test -e broken || exit 3"))).start_ready();
+    master.touch("broken");
+    let frozen = freeze_workers(&master, &[1])[0];
+    let mut kept: Vec<_> = (0..ENOUGH).map(|_| Kept::connect(master.address())).collect();
+    // Half a request before, the rest after it was given away.
+    kept.iter_mut().for_each(|kept| kept.send("GET /slow/20 HTTP/1.1\r\n"));
+    kill(i64::from(frozen), "KILL");
+    wait_until("all of them to be with worker 0", || moved(&master) > 0 && master.worker(1).state != "ready");
+    for kept in &mut kept {
+        kept.send("Host: localhost\r\n\r\n");
+        assert_eq!(kept.answer().body, "waited 20 ms\n");
+        assert!(kept.get("/").body.starts_with("hello from app/0 "));
+    }
+}
+
+/// One that does nothing, by the heartbeat of workers made with `worker-runtime`.
+#[test]
+fn who_waits_at_a_worker_that_stands_still_is_served_by_others() {
+    let master = demo("3", &["--set", "pool.demo.health.hang-timeout=off"]).start_ready();
+    let frozen = master.worker(1).pid.unwrap();
+    freeze(frozen);
+    let waiting: Vec<_> = (0..ENOUGH).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    for client in waiting {
+        assert!(read_answer(client).unwrap().body.starts_with("hello from demo/"));
+    }
+    assert_eq!(master.worker(1).pid, Some(frozen), "it stands still all the same");
+    kill(i64::from(frozen), "CONT");
+    master.wait_state(1, "ready");
+    all_say(master.address(), "hello from demo/", 3);
+}
+
+#[test]
+fn a_worker_that_was_stopped_by_order_gets_nobody_until_it_is_started() {
+    let Some(setup) = plain("3", &[], &[]) else { return };
+    let master = setup.start_ready();
+    all_say(master.address(), "python/", 3);
+    carried_out(&master, &["stop", "app/1"]);
+    others_answer(&master, "python/");
+    carried_out(&master, &["start", "app/1"]);
+    all_say(master.address(), "python/", 3);
+}

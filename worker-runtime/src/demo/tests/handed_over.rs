@@ -1,0 +1,148 @@
+//! The demo worker as a process that is handed its connections.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::process::test_process;
+use super::*;
+use crate::channel::tests::script::{Master, Said, connection};
+use crate::protocol::ROUNDELAY_CHANNEL_FD;
+use crate::protocol::packet::{MAX_MESSAGE, Refusal, ToWorker};
+
+struct Process {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    master: Master,
+}
+
+impl Process {
+    fn start(script: &str) -> Self {
+        let (master, channel) = Master::pair();
+        let mut command = test_process(&format!("{script} exec 3<&0 </dev/null;"));
+        command.env(ROUNDELAY_CHANNEL_FD, "3").stdin(channel);
+        let mut child = command.spawn().expect("spawn");
+        // It holds our copy of the worker's end.
+        drop(command);
+        let stdout = BufReader::new(child.stdout.take().expect("stdout"));
+        let mut process = Self { child, stdout, master };
+        process.line("listening on sockets handed over by the master");
+        process
+    }
+
+    /// The next line on standard output that ends like this.
+    fn line(&mut self, end: &str) {
+        assert!((&mut self.stdout).lines().map_while(Result::ok).any(|line| line.ends_with(end)), "no line `{end}`");
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("wait")
+    }
+}
+
+#[tokio::test]
+async fn it_serves_clients_that_it_is_handed_and_sees_who_they_are() {
+    let process = Process::start("");
+    let mut client = Client::over(process.master.connect(1));
+    assert_eq!(process.master.hears().await, Said::Taken(vec![1]));
+    assert!(client.request("GET", "/").text().starts_with("hello from worker/0"));
+    let address = client.stream().local_addr().expect("address");
+    assert_eq!(client.request("GET", "/client").text(), format!("{address}\n"));
+    drop(client);
+    assert_eq!(process.master.hears().await, Said::Ended(vec![1]));
+
+    let mut slow = Client::over(process.master.connect(2));
+    slow.send("GET /slow/200 HTTP/1.1\r\nhost: demo\r\n\r\n");
+    assert_eq!(process.master.hears().await, Said::Taken(vec![2]));
+    kill_process(Pid::from_child(&process.child), Signal::TERM).expect("signal");
+    assert_eq!(slow.answer().header("connection"), Some("close"));
+    assert_eq!(slow.rest(), "");
+    drop(slow);
+    assert_eq!(process.master.hears().await, Said::Ended(vec![2]));
+    assert_eq!(process.master.hears().await, Said::Nothing);
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_is_written_out_and_echoed() {
+    let mut process = Process::start("");
+    for json in [r#"{"colour":"red"}"#, "[1,null]", "\"text\""] {
+        process.master.send(ToWorker::Message(json), &[]);
+        process.line(&format!("message: {json}"));
+        assert_eq!(process.master.hears().await, Said::Message(format!("{{\"echo\":{json}}}")));
+    }
+    // Neither what is no JSON nor what grows too long by its echo ends anything.
+    process.master.send(ToWorker::Message("{"), &[]);
+    let longest = format!("\"{}\"", "x".repeat(MAX_MESSAGE - 2));
+    process.master.send(ToWorker::Message(&longest), &[]);
+    process.line(&format!("message: {longest}"));
+    process.master.send(ToWorker::Message("3"), &[]);
+    assert_eq!(process.master.hears().await, Said::Message("{\"echo\":3}".to_owned()));
+    let mut client = Client::over(process.master.connect(1));
+    assert_eq!(client.request("GET", "/health").status, 200);
+    drop(client);
+    kill_process(Pid::from_child(&process.child), Signal::TERM).expect("signal");
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn without_its_master_it_leaves() {
+    let Process { mut child, stdout: _stdout, master } = Process::start("");
+    let mut client = Client::over(master.connect(1));
+    client.send("GET /slow/200 HTTP/1.1\r\nhost: demo\r\n\r\n");
+    assert_eq!(master.hears().await, Said::Taken(vec![1]));
+    drop(master);
+    assert_eq!(client.answer().header("connection"), Some("close"));
+    drop(client);
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
+}
+
+#[tokio::test]
+async fn connections_that_its_table_does_not_hold_are_refused_and_the_next_ones_not() {
+    let process = Process::start("ulimit -n 32;");
+    let mut taken = Vec::new();
+    let mut refused = Vec::new();
+    let mut clients = Vec::new();
+    for id in 0..40 {
+        clients.push(process.master.connect(id));
+        match process.master.hears().await {
+            Said::Taken(ids) => taken.extend(ids),
+            Said::Refused(Refusal::NoDescriptor, ids) => refused.extend(ids),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(taken, (0..taken.len() as u64).collect::<Vec<_>>());
+    assert_eq!(refused, (taken.len() as u64..40).collect::<Vec<_>>());
+    assert!(!taken.is_empty() && !refused.is_empty(), "{} taken", taken.len());
+
+    drop(clients);
+    assert_eq!(process.master.hears_ends(taken.len()).await, taken);
+    let mut client = Client::over(process.master.connect(40));
+    assert_eq!(process.master.hears().await, Said::Taken(vec![40]));
+    assert_eq!(client.request("GET", "/health").status, 200);
+    drop(client);
+    kill_process(Pid::from_child(&process.child), Signal::TERM).expect("signal");
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_descriptor_that_is_no_channel_is_said_and_left_alone() {
+    let (_client, socket) = connection();
+    for (script, value, message) in [
+        // The worker's own by the time that it looks.
+        ("exec 3<&-;", "3", "promises a channel at descriptor 3;"),
+        ("exec 3<&0;", "3", "promises a channel at descriptor 3;"),
+        ("", "999", "promises a channel at descriptor 999;"),
+        ("", "2", "must be the number of a descriptor, 3 or more; it is `2`"),
+        ("", "three", "must be the number of a descriptor, 3 or more; it is `three`"),
+    ] {
+        let mut command = test_process(script);
+        let stdin = std::os::fd::OwnedFd::from(socket.try_clone().expect("clone"));
+        command.env(ROUNDELAY_CHANNEL_FD, value).env(PORT, "0").stdin(stdin);
+        let output = command.output().expect("output");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("error: ROUNDELAY_CHANNEL_FD {message}")), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
