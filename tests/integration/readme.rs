@@ -69,7 +69,7 @@ fn what_the_page_on_node_shows_is_so() {
         }
     }
     session.finish();
-    assert!(session.masters > 1 && session.commands > 4, "hardly anything in docs/node.md can be run: {session:?}");
+    assert!(session.masters > 0 && session.commands > 3, "hardly anything in docs/node.md can be run: {session:?}");
 }
 
 #[test]

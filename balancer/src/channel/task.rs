@@ -104,10 +104,19 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 Some(Order::Ended { was_asked: true }) | None => break Outcome::Cut,
                 Some(order) => core.obey(&mut dialect, order),
             },
+            // Before what may always be ready: a worker that talks without end, clients that come without end.
+            () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
+            () = due(&mut core.tell) => core.tell_left_out(),
             Some(guest) = guests.recv() => {
                 core.take_in(&mut dialect, guest);
                 for guest in std::iter::from_fn(|| guests.try_recv().ok()).take(BATCH) {
                     core.take_in(&mut dialect, guest);
+                }
+                dialect.flush(&mut core);
+            }
+            ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
                 }
                 dialect.flush(&mut core);
             }
@@ -123,14 +132,6 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
-            ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
-                if let Ok(mut ready) = ready {
-                    ready.clear_ready();
-                }
-                dialect.flush(&mut core);
-            }
-            () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
-            () = due(&mut core.tell) => core.tell_left_out(),
         }
     };
     core.end(&mut dialect, &mut buffer, guests, outcome);
