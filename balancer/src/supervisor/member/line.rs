@@ -90,10 +90,6 @@ impl Member {
     /// The application ends its membership itself (`cluster.worker.disconnect()`, `kill()`).
     pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
         let is_present = self.slot.current().is_some_and(|life| life.incarnation == incarnation);
-        if is_present {
-            let (worker, pid) = (self.name(), self.pid(incarnation));
-            tracing::info!(%worker, pid, "leaves of its own accord: another takes its place");
-        }
         is_present.then_some(Event::Leaves(incarnation))
     }
 
