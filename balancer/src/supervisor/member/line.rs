@@ -57,7 +57,7 @@ impl Member {
                 None
             }
             channel::News::LeftOut(count) => {
-                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 20 a second");
+                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 50 a second");
                 None
             }
             channel::News::Strange(what) => {
