@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many messages of one worker are passed on a second: more than a person reads, and no log is filled by it.
-const MOST: u32 = 20;
+const MOST: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What was said in the present second, which begins with its first message.
@@ -48,14 +48,14 @@ mod tests {
     #[test]
     fn so_many_a_second_are_passed_on_and_the_others_are_counted() {
         let (mut talk, begun) = (Talk::default(), Instant::now());
-        let passed = |talk: &mut Talk, at| (0..50).filter(|_| talk.said(begun + at, false).is_none()).count();
-        assert_eq!(passed(&mut talk, Duration::ZERO), 20);
+        let passed = |talk: &mut Talk, at| (0..80).filter(|_| talk.said(begun + at, false).is_none()).count();
+        assert_eq!(passed(&mut talk, Duration::ZERO), 50);
         assert_eq!(passed(&mut talk, SECOND / 2), 0);
         assert_eq!(talk.said(begun + SECOND / 2, false), Some(begun + SECOND), "to be told at the second's end");
         assert_eq!(talk.said(begun + SECOND / 2, true), None, "must be passed on");
-        assert_eq!(passed(&mut talk, SECOND), 20);
-        assert_eq!(talk.take_left_out(), 30 + 50 + 1 + 30, "nobody asked meanwhile");
+        assert_eq!(passed(&mut talk, SECOND), 50);
+        assert_eq!(talk.take_left_out(), 30 + 80 + 1 + 30, "nobody asked meanwhile");
         assert_eq!(talk.take_left_out(), 0);
-        assert_eq!(passed(&mut talk, 10 * SECOND), 20);
+        assert_eq!(passed(&mut talk, 10 * SECOND), 50);
     }
 }

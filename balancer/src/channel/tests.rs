@@ -238,7 +238,7 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
 #[tokio::test(start_paused = true)]
 async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_and_ready_is_never_lost() {
     let mut scene = scene();
-    for _ in 0..30 {
+    for _ in 0..70 {
         scene.say(&ToMaster::Message("1"));
     }
     scene.say(&ToMaster::Message(READY));
@@ -252,10 +252,10 @@ async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_an
         }
     };
     assert_eq!(told.iter().filter(|json| *json == READY).count(), 1, "once is enough");
-    assert_eq!(told.len() as u64 + left_out, 32);
+    assert_eq!(told.len() as u64 + left_out, 72);
 
     // What was left out is told at the end, too.
-    for _ in 0..30 {
+    for _ in 0..70 {
         scene.say(&ToMaster::Message("2"));
     }
     scene.handle.order(Order::Ended { was_asked: true });
@@ -269,7 +269,7 @@ async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_an
             other => panic!("{other:?}"),
         };
     }
-    assert_eq!(count, 30);
+    assert_eq!(count, 70);
 }
 
 /// As a process of the dead worker's may, that has left its group with the descriptor.

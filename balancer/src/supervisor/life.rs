@@ -246,7 +246,8 @@ impl Life {
 
     /// It closes its listeners and finishes what it has, by order or of its own accord.
     pub(super) fn finish_by_itself(&mut self, now: Instant) {
-        let time = if self.has_parted { PARTING } else { self.rules.drain_timeout };
+        // It had its time to end when it is given up.
+        let time = if self.has_parted { Duration::ZERO } else { self.rules.drain_timeout };
         self.state = State::Draining { deadline: now + time, step: Step::Disconnected };
     }
 

@@ -27,6 +27,7 @@ use crate::os::child::{ChildEvent, StartError};
 use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
+use crate::stats::Restart as Cause;
 
 /// The generation of a pool's first workers.
 const FIRST_GENERATION: u64 = 1;
@@ -335,7 +336,12 @@ impl Warden {
                 }
                 member.kill(incarnation);
             }
-            Effect::Restarted(cause) => self.pool.slots()[index].restarts[cause as usize].increment(),
+            Effect::Restarted(cause) => {
+                if cause == Cause::Left {
+                    tracing::info!(worker = %member.name(), "closed its channel or its servers: another takes its place");
+                }
+                self.pool.slots()[index].restarts[cause as usize].increment();
+            }
             Effect::Switched { from, to } => {
                 let step = member.ready_step(to, from);
                 self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));

@@ -113,7 +113,7 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
     wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != old));
     master.wait_state(0, "ready");
-    assert!(!is_alive(old));
+    wait_until("the end of the old one", || !is_alive(old));
     assert!(master.log().contains("closed its channel"), "{}", master.log());
     assert_eq!(shares(master.address(), "python/", 20), [10, 10]);
     all_is_accounted_for(&master);

@@ -66,7 +66,7 @@ fn where_no_worker_asks_for_its_listener_the_master_ends_and_says_why() {
 fn an_application_that_listens_nowhere_is_told_so() {
     let Some(node) = a_node() else { return };
     for mode in MODES {
-        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.ready-timeout=3s"];
+        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.ready-timeout=4s"];
         let ended = app(node, &flags, "setInterval(() => {}, 1000);").run_to_end();
         says(&ended, 1, &["no worker became ready", "did not ask for a listener"]);
         assert!(!ended.stderr.contains("systemd-socket-activate"), "{}", ended.stderr);

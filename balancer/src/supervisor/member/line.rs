@@ -57,7 +57,7 @@ impl Member {
                 None
             }
             channel::News::LeftOut(count) => {
-                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 20 a second");
+                tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 50 a second");
                 None
             }
             channel::News::Strange(what) => {
@@ -90,10 +90,6 @@ impl Member {
     /// The application ends its membership itself (`cluster.worker.disconnect()`, `kill()`).
     pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
         let is_present = self.slot.current().is_some_and(|life| life.incarnation == incarnation);
-        if is_present {
-            let (worker, pid) = (self.name(), self.pid(incarnation));
-            tracing::info!(%worker, pid, "leaves of its own accord: another takes its place");
-        }
         is_present.then_some(Event::Leaves(incarnation))
     }
 

@@ -151,7 +151,7 @@ fn a_worker_that_parts_by_itself_leaves_the_rotation() {
     assert_eq!(pass(&mut slot, &mut now), replaced, "it lives on, and is of no use");
     assert_eq!(now - begun, Duration::from_secs(1));
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
-    assert_eq!(now - begun, Duration::from_secs(2), "nothing is to be waited for");
+    assert_eq!(now - begun, Duration::from_secs(1), "nothing is to be waited for");
 
     let (mut slot, now) = ready();
     slot.on(Event::Parted(1), now);
