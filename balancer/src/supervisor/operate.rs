@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Closes, Totals};
 use super::member::Member;
+use super::note::Note;
 use super::roll::Roll;
 use super::slot::Event;
 use super::warden::Warden;
@@ -24,30 +25,20 @@ const MOST_WORKERS: u32 = 1024;
 /// What is being done to a pool by order.
 pub(super) struct Operation {
     pub(super) verb: Verb,
-    reply: mpsc::UnboundedSender<Progress>,
+    pub(super) reply: mpsc::UnboundedSender<Progress>,
     begun: Instant,
     before: Totals,
-    left: Closes,
-    phase: Phase,
+    pub(super) left: Closes,
+    pub(super) phase: Phase,
     /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
     /// said again, so that the next reload tries anew.
     count: Option<config::Workers>,
     /// Why it did not come to its end.
-    failed: Option<String>,
-}
-
-/// What happened to a process, as far as an operation may wait for it.
-pub(super) enum Note {
-    /// It is in rotation.
-    Up { slot: usize, incarnation: u64, step: Step },
-    /// It ended, or was late, before it ever was.
-    NotUp { slot: usize, incarnation: u64, why: String, last_lines: Arc<[String]> },
-    /// It had left the rotation, and now it is gone and its connections with it.
-    Left { step: Step, closes: Closes },
+    pub(super) failed: Option<String>,
 }
 
 /// What it waits for.
-enum Phase {
+pub(super) enum Phase {
     /// New processes by these rules take the place of all.
     Rolling { roll: Roll, rules: Arc<config::Pool>, generation: u64 },
     /// A roll has failed: what it had replaced is replaced again by the rules of before.
@@ -317,44 +308,5 @@ impl Warden {
         };
         self.last_report = Some(Arc::new(report.clone()));
         let _ = operation.reply.send(Progress::Done(report));
-    }
-
-    /// What happened, for the operation that waits for it.
-    fn note(&mut self, operation: &mut Operation, note: Note) {
-        let (step, abandoned) = match note {
-            Note::Up { slot, incarnation, step } => {
-                match &mut operation.phase {
-                    Phase::Rolling { roll, .. } | Phase::Back { roll } => roll.switched(slot, incarnation),
-                    Phase::Up { slots, .. } if slots.get(&slot).is_some_and(|&older| incarnation > older) => {
-                        slots.remove(&slot);
-                    }
-                    Phase::Up { .. } | Phase::Down { .. } => {}
-                }
-                (Some(step), Vec::new())
-            }
-            Note::NotUp { slot, incarnation, why, last_lines } => {
-                let text = format!("{}: {why}", self.members[slot].name());
-                let abandoned = match &mut operation.phase {
-                    Phase::Rolling { roll, .. } | Phase::Back { roll } if roll.awaits(slot, incarnation) => {
-                        roll.fail(slot, text)
-                    }
-                    Phase::Up { slots, .. } if slots.get(&slot).is_some_and(|&older| incarnation > older) => {
-                        operation.failed.get_or_insert(text);
-                        Vec::new()
-                    }
-                    _ => return,
-                };
-                let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-                (Some(Step::Failed { slot, why, last_lines }), abandoned)
-            }
-            Note::Left { step, closes } => {
-                operation.left += closes;
-                (Some(step), Vec::new())
-            }
-        };
-        if let Some(step) = step {
-            let _ = operation.reply.send(Progress::Step(step));
-        }
-        abandoned.into_iter().for_each(|index| self.tell(index, Event::Abandon));
     }
 }

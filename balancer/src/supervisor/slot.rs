@@ -12,6 +12,7 @@
 
 mod ends;
 mod event;
+mod heir;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,17 +253,6 @@ impl Slot {
         None
     }
 
-    fn on_replace(&mut self, rules: Arc<config::Pool>, generation: u64, cause: Cause, now: Instant) -> Vec<Effect> {
-        if self.wish != Wish::Run {
-            return Vec::new();
-        }
-        let mut effects = self.on_abandon(now);
-        let life = self.born(rules, generation, now);
-        effects.push(Effect::Launch(life.incarnation));
-        self.heir = Some(Heir { life, cause });
-        effects
-    }
-
     fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
         let Some(life) = self.starting(incarnation) else { return Vec::new() };
         let settle = life.rules.settle;
@@ -279,25 +269,6 @@ impl Slot {
             heir.life.settle(now + settle);
         }
         Vec::new()
-    }
-
-    /// The heir takes the place.
-    fn switch(&mut self, now: Instant) -> Vec<Effect> {
-        let Some(Heir { mut life, cause }) = self.heir.take() else { return Vec::new() };
-        life.admit(now);
-        let to = life.incarnation;
-        self.set_rules(Arc::clone(&life.rules), life.generation);
-        self.wait = None;
-        let old = self.current.replace(life);
-        let from = old.as_ref().map(|old| old.incarnation);
-        if cause == Cause::Memory {
-            let ready_for = old.as_ref().and_then(|old| old.ready_for(now));
-            self.too_big_until = Some(now + self.backoff.exited(ready_for, now).wait());
-        }
-        let mut effects = vec![Effect::Admit(to)];
-        effects.extend(old.and_then(|old| self.let_go(old, now)));
-        effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);
-        effects
     }
 
     fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
@@ -325,17 +296,6 @@ impl Slot {
         }
         self.leaving.retain(|life| life.incarnation != incarnation);
         self.start_if_clear(now).into_iter().collect()
-    }
-
-    /// The present process has begun to end of its own accord: another is started beside it.
-    fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        let is_meant = |life: &mut Life| life.incarnation == incarnation && life.ready_for(now).is_some();
-        let Some(mut life) = self.current.take_if(is_meant) else { return Vec::new() };
-        let ready_for = life.ready_for(now);
-        life.finish_by_itself(now);
-        self.leaving.push(life);
-        self.exits += 1;
-        self.again(Cause::Left, ready_for, now)
     }
 
     /// Of the present process.
@@ -375,24 +335,6 @@ impl Slot {
         }
         if self.wait.is_some_and(|wait| wait.until <= now) {
             effects.push(self.launch(now));
-        }
-        effects
-    }
-
-    fn heir_overdue(&mut self, now: Instant) -> Vec<Effect> {
-        let Some(mut heir) = self.heir.take() else { return Vec::new() };
-        let is_late = heir.life.is_starting();
-        if heir.life.state() == SlotState::Starting && !is_late {
-            // It has settled.
-            self.heir = Some(heir);
-            return self.switch(now);
-        }
-        let mut effects = heir.life.overdue(now);
-        if is_late {
-            effects.push(Effect::HeirFailed(heir.life.incarnation));
-            self.leaving.push(heir.life);
-        } else {
-            self.heir = Some(heir);
         }
         effects
     }

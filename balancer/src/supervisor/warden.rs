@@ -11,23 +11,22 @@ use super::farewell::Ended;
 use super::gate::Keeper;
 use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
-use super::operate::{Note, Operation};
 use super::porter::Porter;
 use super::relief::Relief;
-use super::slot::{Effect, Event};
+use super::slot::Event;
 use super::vigil::Vigil;
 use super::watch::Watch;
 use super::weights::Weights;
 use super::{Connections, Input, News, Order, Resources};
+use super::{note::Note, operate::Operation};
 use crate::channel;
 use crate::config::GiveUp;
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
-use crate::os::child::{ChildEvent, StartError};
+use crate::os::child::ChildEvent;
 use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
-use crate::stats::Restart as Cause;
 
 /// The generation of a pool's first workers.
 const FIRST_GENERATION: u64 = 1;
@@ -58,7 +57,7 @@ pub(super) struct Warden {
     /// What became of the connections of those that left since.
     pub(super) left: Closes,
     /// All are being killed by order, so no kill is news.
-    is_killing: bool,
+    pub(super) is_killing: bool,
     gave_up: Option<Failure>,
     /// Who is in rotation and with which weight, as last published.
     pub(super) published: Vec<(SlotId, u64, u32)>,
@@ -302,57 +301,6 @@ impl Warden {
             SlotState::Failed if was != is => self.slot_failed(index),
             _ => {}
         }
-    }
-
-    fn perform(&mut self, index: usize, effect: Effect, now: Instant) -> Option<Event> {
-        let member = &mut self.members[index];
-        match effect {
-            Effect::Launch(incarnation) => {
-                if let Err(later) = self.context.resources.spend_spawn(now) {
-                    return Some(Event::Postponed(incarnation, later));
-                }
-                let public = self.watch.handles(index, !member.has_process());
-                let failed = |source| StartError { stage: "handing over its listeners".to_owned(), source };
-                let launched =
-                    public.map_err(failed).and_then(|public| member.launch(incarnation, self.desired, &public, now));
-                return launched.err().and_then(|error| member.start_failed(incarnation, &error));
-            }
-            Effect::Admit(incarnation) => {
-                member.admitted(incarnation, now);
-            }
-            Effect::Suspect(incarnation) => member.suspected(incarnation),
-            Effect::Drain(incarnation) => member.begin_drain(incarnation, now),
-            Effect::Quieten(incarnation) => member.quieten(incarnation),
-            Effect::Cut(incarnation) => member.cut(incarnation),
-            Effect::Late(incarnation) => {
-                member.late(incarnation);
-                self.notes.extend(member.lateness(incarnation));
-            }
-            Effect::Disconnect(incarnation) => member.disconnect(incarnation, now),
-            Effect::Terminate(incarnation) => member.terminate(incarnation, now),
-            Effect::Kill(incarnation) => {
-                if !self.is_killing {
-                    member.tell_why_killed(incarnation);
-                }
-                member.kill(incarnation);
-            }
-            Effect::Restarted(cause) => {
-                if cause == Cause::Left {
-                    tracing::info!(worker = %member.name(), "closed its channel or its servers: another takes its place");
-                }
-                self.pool.slots()[index].restarts[cause as usize].increment();
-            }
-            Effect::Switched { from, to } => {
-                let step = member.ready_step(to, from);
-                self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));
-            }
-            Effect::HeirFailed(_) => {
-                if self.operation.is_none() {
-                    tracing::warn!(worker = %member.name(), "its replacement did not become ready: it stays");
-                }
-            }
-        }
-        None
     }
 
     fn slot_failed(&mut self, index: usize) {

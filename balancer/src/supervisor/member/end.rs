@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::News;
 use super::super::ledger::Closes;
-use super::super::operate::Note;
+use super::super::note::Note;
 use super::process::Process;
 use super::recovery::recover;
 use super::{Duration, ExitStatus, Member};

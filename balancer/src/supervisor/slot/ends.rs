@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::super::life::Life;
 use super::{Effect, Slot, Wish};
+use crate::stats::Restart as Cause;
 
 impl Slot {
     pub(super) fn on_stop(&mut self, wish: Wish, now: Instant) -> Vec<Effect> {
@@ -36,5 +37,16 @@ impl Slot {
         let heir = self.heir.take().map(|heir| heir.life);
         self.leaving.extend(heir.into_iter().chain(self.current.take()).filter(|life| !life.is_unborn()));
         self.leaving.iter_mut().map(|life| life.kill(None)).collect()
+    }
+
+    /// The present process has begun to end of its own accord: another is started beside it.
+    pub(super) fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        let is_meant = |life: &mut Life| life.incarnation == incarnation && life.ready_for(now).is_some();
+        let Some(mut life) = self.current.take_if(is_meant) else { return Vec::new() };
+        let ready_for = life.ready_for(now);
+        life.finish_by_itself(now);
+        self.leaving.push(life);
+        self.exits += 1;
+        self.again(Cause::Left, ready_for, now)
     }
 }
