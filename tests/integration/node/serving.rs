@@ -67,7 +67,8 @@ fn twenty_reloads_lose_no_client() {
             }
             if mode == "shared" && node.major >= 26 {
                 // It closes with its server also the connections that it has accepted and not read a byte of.
-                let few = Allowance::none().allow(Class::ResetBeforeFirstByte, 5);
+                let few =
+                    Allowance::none().allow(Class::ResetBeforeFirstByte, 5).allow(Class::ClosedBeforeFirstByte, 5);
                 let record = traffic.stop();
                 assert!(record.judge(&few).is_ok(), "{:?}", record.judge(&few));
             } else {
