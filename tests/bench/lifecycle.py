@@ -37,9 +37,9 @@ from lifecycle.run import Run, say
 
 # Each scene with the ways to a worker it is played behind unless --targets says others.
 SCENES = {
-    "reload": (orders.reload, ["port", "unix", "inherited", "shared", "reuseport"]),
+    "reload": (orders.reload, ["port", "unix", "inherited", "handoff", "shared", "reuseport"]),
     "ignore": (orders.ignore, ["port"]),
-    "kill": (faults.kill, ["port", "unix", "inherited"]),
+    "kill": (faults.kill, ["port", "unix", "inherited", "handoff"]),
     "stop": (faults.stop, ["port"]),
     "bad-release": (orders.bad_release, ["port"]),
     "crash-loop": (faults.crash_loop, ["port"]),
@@ -101,7 +101,7 @@ def plan(asked):
             scene, targets = BEHIND[name][0], asked.peer_workers
         else:
             scene, usual = SCENES[name]
-            targets = [way for way in asked.targets or usual if name not in OBSERVED or "mode" not in master.WAYS[way]]
+            targets = [way for way in asked.targets or usual if name not in OBSERVED or way not in master.UNOBSERVED]
         for target in targets:
             yield name, scene, target, len(targets)
 

@@ -16,14 +16,17 @@ from . import processes
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = ROOT / "target/release/roundelay"
 
-# The ways to a worker, and the keys that choose them. Where workers accept by themselves nothing probes them.
+# The ways to a worker, and the keys that choose them. Where they have no endpoint there is nothing to probe.
 WAYS = {
     "port": {"health": {"probe": "/health"}},
     "unix": {"endpoint": "unix", "health": {"probe": "/health"}},
     "inherited": {"endpoint": "inherited", "health": {"probe": "/health"}},
+    "handoff": {"mode": "handoff"},
     "shared": {"mode": "shared"},
     "reuseport": {"mode": "reuseport"},
 }
+# Where the workers accept, the master counts no connections.
+UNOBSERVED = {"shared", "reuseport"}
 # Every death counts as a first one, after which the next process is started at once.
 NO_BACKOFF = {"restart": {"reset-after": "0s", "budget": 100000}}
 
@@ -52,7 +55,7 @@ class Master:
         self.control = self.folder / "c"
         self.keys = {"command": [str(BINARY), "demo-worker"], "listen": f"127.0.0.1:{self.port}", "workers": workers}
         self.keys |= WAYS[way] | keys
-        self.is_observed = "mode" not in WAYS[way]
+        self.is_observed = way not in UNOBSERVED
         self.write()
         args = ["run", "-c", "roundelay.toml", "--control", self.control, "--admin", "off", "--log-format", "json"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ROUNDELAY_")}
