@@ -9,16 +9,16 @@ fn a_worker_is_told_to_end_by_the_signal_of_its_pool() {
     let traps: String = SIGNALS.map(|signal| format!("trap 'echo got {signal}; exit 0' {signal}; ")).concat();
     let pool = |signal: &str| {
         let name = signal.to_lowercase();
-        // The trap runs when the signal has ended the wait.
+        // A trap runs when the command before it has ended, which is soon. A `wait` may miss the signal that comes before it.
         format!(
-            "[pool.{name}]\ncommand = [\"sh\", \"-c\", \"{traps} sleep 600 & wait\"]\nlisten = \"127.0.0.1:0\"\n\
+            "[pool.{name}]\ncommand = [\"sh\", \"-c\", \"{traps} echo set; while :; do sleep 0.05; done\"]\nlisten = \"127.0.0.1:0\"\n\
              workers = 1\nready = \"none\"\nstop-signal = \"{signal}\"\nhealth = {{ probe = \"none\" }}\n"
         )
     };
     let file = SIGNALS.map(pool).concat();
     let setup = Setup::new(&["run", "-c", "all.toml"]).without("ROUNDELAY_LISTEN").file("all.toml", &file);
     let mut master = setup.start_ready();
-    wait_until("every trap to be set", || master.sleepers().len() == SIGNALS.len());
+    wait_until("every trap to be set", || master.log().matches("| set\n").count() == SIGNALS.len());
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
     let log = master.log();

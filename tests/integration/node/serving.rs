@@ -18,7 +18,7 @@ fn the_workers_of_an_unmodified_application_answer_strictly_in_turn() {
         let Some(setup) = plain(node, &["--mode", "handoff", "-i", "3"]) else { return };
         let master = setup.start_ready();
         let pids = BTreeSet::from_iter(master.pids());
-        // One that a busy machine does not run for a tenth of a second is passed over: then once more.
+        // One that a busy machine does not run for a moment is passed over: then once more.
         wait_until("thirty clients strictly in turn", || {
             let answered = answering(master.address(), 30);
             BTreeSet::from_iter(answered[..3].iter().copied()) == pids
