@@ -198,7 +198,11 @@ impl Dialect for Cluster {
                 {
                     back.push(id);
                 }
-                Ok(unread) if unread.length > 0 => core.complain("a line was read back in part".to_owned()),
+                Ok(unread) if unread.length > 0 => {
+                    // It would make no sense of the rest.
+                    core.complain("a line was read back in part".to_owned());
+                    (core.worker.news)(News::Broken);
+                }
                 _ => {}
             }
         }

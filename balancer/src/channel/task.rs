@@ -286,8 +286,9 @@ impl Core {
         self.look = Some(Box::pin(sleep(LOOK)));
         if oldest.elapsed() >= PATIENCE && !self.is_final && !self.is_closed && self.worker.has_alternative() {
             self.take_back(dialect, buffer);
-            dialect.flush(self);
         }
+        // Also what the kernel would not take for the moment, for want of something that is no socket's.
+        dialect.flush(self);
     }
 
     /// What the worker has not read goes to others. A ping tells when it reads again.
