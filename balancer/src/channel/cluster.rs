@@ -158,7 +158,7 @@ impl Dialect for Cluster {
             core.table.returned(id, why);
         }
         loop {
-            let Some(mut out) = self.writing.take().or_else(|| self.session.next_out()) else { return };
+            let Some(out) = self.writing.take().or_else(|| self.session.next_out()) else { return };
             let descriptor = out.attached.and_then(|attached| self.descriptor(core, attached));
             match socket::send(core.socket.get_ref(), &out.bytes, descriptor) {
                 Ok(sent) => {
@@ -173,7 +173,6 @@ impl Dialect for Cluster {
                     }
                 }
                 Err(error) if socket::is_full(&error) => {
-                    out.bytes = out.bytes.clone();
                     self.writing = Some(out);
                     return;
                 }

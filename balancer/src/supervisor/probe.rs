@@ -17,7 +17,7 @@ use crate::rotation::Endpoint;
 use crate::stats::Check;
 
 /// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
-const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
+pub(super) const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
 
 /// What a probe said.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::News;
-use super::super::probe::Verdict;
+use super::super::probe::{OUR_OWN_LATENESS, Verdict};
 use super::super::slot::Event;
 use super::Member;
 use crate::channel::{self, Channel, Handle, Order};
@@ -102,14 +102,17 @@ impl Member {
             let (reply, answer) = oneshot::channel();
             handle.order(Order::Ping(reply));
             let answer = tokio::time::timeout(timeout, answer).await;
+            let took = begun.elapsed();
             let (check, what) = match answer {
+                // Our own clock was late: that says nothing of the worker.
+                Err(_) if took > timeout + OUR_OWN_LATENESS => return report(News::Probed(None)),
                 Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
                 Ok(Err(_)) => (Check::Fail, "channel: it was closed".to_owned()),
                 Err(_) => {
                     (Check::Timeout, format!("channel: no answer within {}", humantime::format_duration(timeout)))
                 }
             };
-            report(News::Probed(Some(Verdict { check, what, took: begun.elapsed() })));
+            report(News::Probed(Some(Verdict { check, what, took })));
         });
     }
 
