@@ -1,0 +1,31 @@
+//! The harness: every way to distribute connections, measured side by side on the user's own program, and every fault that
+//! a server must survive, played on it.
+//!
+//! It knows `roundelay` as its users do, by its command line. `roundelay compare`, `report` and `drill` are this library's
+//! commands; the binary only hands its [`subject::Product`] over.
+//!
+//! # The map
+//!
+//! A module uses what stands above it in this list and its own folder. The pure ones open no sockets and read no clock.
+//!
+//! | module | what it is | |
+//! |---|---|---|
+//! | `failure` | why a command gave up, and exit codes | pure |
+//! | `subject` | the binary under test, and the user's program | pure |
+//! | `record` | what was found: `report.json` | pure |
+//! | `plan` | scenarios, and what is measured in which order | pure |
+//! | `judge` | medians, intervals, verdicts, assertions | pure |
+//! | `load` | the generator | |
+//! | `rig` | one way, set up with fresh workers | |
+//! | `measure` | one repetition: a rig under load, with processor time and memory | |
+//! | `report` | terminal, HTML with plots, Markdown, CSV | pure |
+//! | `compare` | the command: the whole plan, progress, files | |
+//! | `drill` | faults under checked load, what is allowed and what was seen | |
+
+pub mod failure;
+pub mod judge;
+pub mod load;
+pub mod plan;
+pub mod record;
+pub mod rig;
+pub mod subject;

@@ -1,0 +1,114 @@
+//! Rigs: one way to distribute connections, set up with fresh workers on this machine, and taken down again.
+//!
+//! Everything a rig starts is in a process group of its own (an interrupt at the terminal is for the harness), listens on
+//! 127.0.0.1 only, writes to a temporary folder only, and is ended when the rig is dropped.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::record::Origin;
+use crate::subject::{ProductWay, Workload};
+
+/// A way to distribute connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One worker and nobody before it.
+    Direct,
+    /// One of the product's.
+    Product(ProductWay),
+    /// HAProxy, `mode tcp`, round robin, with health checks, before workers that the rig starts.
+    Haproxy,
+    /// nginx's stream module, round robin, before workers that the rig starts.
+    Nginx,
+    /// Node's own cluster module; only for a Node application.
+    NodeCluster,
+    /// pm2 in cluster mode; only for a Node application.
+    Pm2,
+}
+
+/// What is to be set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The way.
+    pub way: Way,
+    /// What the workers are.
+    pub workload: Workload,
+    /// How many.
+    pub workers: usize,
+    /// Variables that the workers get besides their own.
+    pub worker_env: BTreeMap<String, String>,
+    /// More options of the product as `--set` takes them, `{pool}` being the pool's name; other ways ignore them.
+    pub options: Vec<String>,
+}
+
+/// A worker's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerProcess {
+    /// Its slot's name, such as `demo/1`, where the way has slots; else its pid.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// Why a rig cannot be set up or does not do what it is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RigError {
+    /// It cannot be done here at all: a program is missing, or the workload does not fit. The way is skipped, by that reason.
+    #[error("{0}")]
+    Unable(String),
+    /// It should have worked: what was tried, and what came of it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A way that is set up and answers.
+pub trait Rig {
+    /// Where clients connect to.
+    fn address(&self) -> SocketAddr;
+    /// The processes of the master or balancer, without workers; none for [`Way::Direct`].
+    fn balancer(&self) -> Vec<u32>;
+    /// The workers that live now.
+    ///
+    /// # Errors
+    ///
+    /// The master does not say.
+    fn workers(&self) -> Result<Vec<WorkerProcess>, RigError>;
+    /// Replaces all workers, one after the other, in the way's own best manner; returns when it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`RigError::Unable`] where the way cannot; what it said if it failed.
+    fn reload(&mut self) -> Result<(), RigError>;
+    /// As many workers from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rig::reload`].
+    fn scale(&mut self, workers: usize) -> Result<(), RigError>;
+    /// Ends it in order, at most that long, then by SIGKILL. Dropping does the same with a second's patience.
+    fn stop(&mut self, patience: Duration);
+}
+
+impl Way {
+    /// Its name in reports.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Direct => "direct",
+            Self::Product(way) => &way.name,
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::NodeCluster => "node-cluster",
+            Self::Pm2 => "pm2",
+        }
+    }
+
+    /// Whose it is.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Direct => Origin::Direct,
+            Self::Product(_) => Origin::Product,
+            Self::Haproxy | Self::Nginx | Self::NodeCluster | Self::Pm2 => Origin::Reference,
+        }
+    }
+}

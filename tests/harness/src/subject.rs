@@ -1,0 +1,51 @@
+//! What is compared and drilled: the user's own program, and the ways in which the `roundelay` binary can run it. The
+//! harness knows that binary from outside only, by its command line. Pure.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The binary under test and what it says about itself.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// The `roundelay` binary.
+    pub program: PathBuf,
+    /// Its version, for reports.
+    pub version: String,
+    /// Every way it has, in the order of reports; the first is its default, and what others are compared with.
+    pub ways: Vec<ProductWay>,
+    /// Arguments of that binary which make it a worker, with `PORT` and `HOST` in its environment: what runs where the user
+    /// names no program, also behind other balancers.
+    pub demo: Vec<OsString>,
+}
+
+/// One way in which the product distributes connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductWay {
+    /// Its name in reports: letters, digits, `-` and `/`.
+    pub name: String,
+    /// In a line, for people.
+    pub about: String,
+    /// What stands behind `roundelay run`, before the pool's other flags.
+    pub flags: Vec<String>,
+    /// Whether `scale` is refused there.
+    pub has_fixed_workers: bool,
+}
+
+/// The program that the workers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// The binary's own demo worker, which knows the paths of all scenarios.
+    Demo,
+    /// A program of the user's: its words, in which `{port}` is the worker's port.
+    Command(Vec<String>),
+}
+
+impl Workload {
+    /// Whether it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run, and that file.
+    pub fn node_file(&self) -> Option<&str> {
+        let Self::Command(words) = self else { return None };
+        let [program, file, ..] = words.as_slice() else { return None };
+        let is_node = std::path::Path::new(program).file_name().is_some_and(|name| name == "node");
+        (is_node && !file.starts_with('-')).then_some(file.as_str())
+    }
+}
