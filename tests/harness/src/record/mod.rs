@@ -79,6 +79,8 @@ pub struct Method {
     pub closed_seconds: f64,
     /// Length of the open loop at each rate.
     pub open_seconds: f64,
+    /// Length of the open loop in which something happens to the workers.
+    pub event_seconds: f64,
     /// Rates of the open loop as parts of the lowest saturation that any way had in the scenario.
     pub shares: Vec<f64>,
     /// Given by the user instead: requests a second.
