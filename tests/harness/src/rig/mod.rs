@@ -63,7 +63,7 @@ pub enum RigError {
 }
 
 /// A way that is set up and answers.
-pub trait Rig {
+pub trait Rig: Send {
     /// Where clients connect to.
     fn address(&self) -> SocketAddr;
     /// The processes of the master or balancer, without workers; none for [`Way::Direct`].
@@ -100,6 +100,18 @@ impl Way {
             Self::Nginx => "nginx",
             Self::NodeCluster => "node-cluster",
             Self::Pm2 => "pm2",
+        }
+    }
+
+    /// In a line, for people.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::Direct => "one worker, and nobody before it",
+            Self::Product(way) => &way.about,
+            Self::Haproxy => "HAProxy, mode tcp, round robin, before the same workers",
+            Self::Nginx => "nginx, stream module, round robin, before the same workers",
+            Self::NodeCluster => "Node's own cluster module",
+            Self::Pm2 => "pm2 in cluster mode",
         }
     }
 
