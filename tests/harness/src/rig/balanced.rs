@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use super::family::Family;
 use super::process::{PATIENCE_OF_DROP, Process};
 use super::wait::until;
 use super::workers::Workers;
@@ -99,10 +100,11 @@ impl Rig for Balanced {
     }
 
     fn stop(&mut self, patience: Duration) {
+        let family = Family::of(self.folder.path());
         let begun = Instant::now();
         self.balancer.end(patience);
         self.workers.end(patience.saturating_sub(begun.elapsed()));
-        family::end(self.folder.path(), Duration::ZERO);
+        family.end(Duration::ZERO);
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::family::Family;
 use super::process::PATIENCE_OF_DROP;
 use super::workers::Workers;
-use super::{Rig, RigError, Setup, WorkerProcess, family, folder, ports};
+use super::{Rig, RigError, Setup, WorkerProcess, folder, ports};
 use crate::subject::Product;
 
 /// The worker, on the address that clients connect to.
@@ -53,8 +54,9 @@ impl Rig for Direct {
     }
 
     fn stop(&mut self, patience: Duration) {
+        let family = Family::of(self.folder.path());
         self.workers.end(patience);
-        family::end(self.folder.path(), Duration::ZERO);
+        family.end(Duration::ZERO);
     }
 }
 

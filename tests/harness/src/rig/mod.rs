@@ -9,6 +9,8 @@ mod direct;
 mod family;
 mod haproxy;
 mod nginx;
+mod node_cluster;
+mod pm2;
 mod ports;
 mod process;
 mod product;
@@ -43,7 +45,8 @@ pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn Rig>, RigError>
         Way::Haproxy => Ok(Box::new(haproxy::start(product, setup)?)),
         Way::Nginx => Ok(Box::new(nginx::start(product, setup)?)),
         Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
-        way => Err(RigError::Unable(format!("{} cannot be set up yet", way.name()))),
+        Way::NodeCluster => Ok(Box::new(node_cluster::NodeCluster::start(product, setup)?)),
+        Way::Pm2 => Ok(Box::new(pm2::Pm2::start(setup)?)),
     }
 }
 

@@ -5,5 +5,6 @@
 
 mod kit;
 
+mod node;
 mod others;
 mod product;
