@@ -124,8 +124,12 @@ fn ways(args: &CompareArgs, product: &Product) -> Result<Vec<Way>, Failure> {
     if args.ways.is_empty() && args.quick {
         return Ok(all.into_iter().take(1 + QUICK_WAYS).collect());
     }
-    if args.ways.is_empty() || is_all {
+    if is_all || (args.ways.is_empty() && args.full) {
         return Ok(all);
+    }
+    if args.ways.is_empty() {
+        // Every strategy of the default mode, and every other mode with its default.
+        return Ok(all.into_iter().filter(|way| !way.name().contains('/')).collect());
     }
     let known: Vec<_> = all.iter().map(Way::name).collect();
     if let Some(unknown) = args.ways.iter().find(|name| !known.contains(&name.as_str())) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::interrupt::Interrupt;
 use crate::load::{Load, Observed, Traffic};
-use crate::plan::{Event, Scenario};
+use crate::plan::{CALIBRATION_SECONDS, Event, Scenario};
 use crate::record::{Cpu, Drive, EventRecord, Memory, Method, Phase, Repetition};
 use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
@@ -17,12 +17,12 @@ use super::proc::{CpuMeter, memory};
 const BALANCER: &str = "balancer";
 /// How often the time of processes is looked at: what one used after the last look before its end is lost.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often the end of the load is looked for.
+const STEP: Duration = Duration::from_millis(10);
 /// With an event, how often new workers are asked for: each asking costs the machine a few milliseconds.
 const ASK: Duration = Duration::from_millis(500);
 /// How long a rig may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A calibration drives a way as hard as a closed loop can, for at most that long.
-const CALIBRATION: Duration = Duration::from_secs(1);
 
 /// Measures repetitions of one comparison.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Bench<'_> {
     /// The way cannot be set up, or answers nothing at all.
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
-        let length = Duration::from_secs_f64(self.method.closed_seconds).min(CALIBRATION);
+        let length = Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS));
         let phase = running.closed(length);
         running.rig.stop(PATIENCE);
         let phase = phase?;
@@ -181,10 +181,15 @@ impl Running<'_> {
         let mut workers = self.rig.workers()?;
         let balancer = self.rig.balancer();
         let mut asked = Duration::ZERO;
+        let mut looked = Duration::ZERO;
         let mut happened: Option<EventRecord> = None;
         let mut undo = None;
+        meter.look(&processes(&balancer, &workers));
         while !load.is_over() {
-            meter.look(&processes(&balancer, &workers));
+            if load.elapsed() >= looked + LOOK {
+                meter.look(&processes(&balancer, &workers));
+                looked = load.elapsed();
+            }
             if self.bench.interrupt.is_urgent() {
                 load.abort();
                 return Err(Unmeasured::Interrupted);
@@ -192,7 +197,9 @@ impl Running<'_> {
             let now = load.elapsed();
             if let Some((event, length)) = event {
                 if happened.is_none() && now >= length.mul_f64(event.share()) {
-                    let (record, after) = happening::play(event, self.rig.as_mut(), &self.traffic, &load, &workers);
+                    let (record, after) = self.happen(event, &load, &workers, || {
+                        meter.look(&processes(&balancer, &workers));
+                    });
                     (happened, undo) = (Some(record), after);
                 } else if now >= asked + ASK {
                     // A master that is busy reloading may not say; the next time it will.
@@ -200,7 +207,7 @@ impl Running<'_> {
                     asked = now;
                 }
             }
-            load.wait_for_end(LOOK);
+            std::thread::sleep(STEP);
         }
         meter.look(&processes(&balancer, &workers));
         drop(undo);
@@ -210,6 +217,25 @@ impl Running<'_> {
             workers: workers.iter().map(|worker| memory(worker.pid)).sum(),
         };
         Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
+    }
+
+    /// Makes it happen, which may take as long as a reload does; meanwhile `look` looks at the processes.
+    fn happen(
+        &mut self,
+        event: &Event,
+        load: &Load,
+        workers: &[WorkerProcess],
+        mut look: impl FnMut(),
+    ) -> (EventRecord, Option<happening::Undo>) {
+        let (rig, traffic) = (self.rig.as_mut(), &self.traffic);
+        std::thread::scope(|scope| {
+            let happening = scope.spawn(|| happening::play(event, rig, traffic, load, workers));
+            while !happening.is_finished() {
+                std::thread::sleep(STEP);
+                look();
+            }
+            happening.join().unwrap_or_else(|defect| std::panic::resume_unwind(defect))
+        })
     }
 }
 
