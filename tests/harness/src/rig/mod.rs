@@ -42,9 +42,9 @@ pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn Rig>, RigError>
     setup.way.available(&setup.workload).map_err(RigError::Unable)?;
     match &setup.way {
         Way::Direct => Ok(Box::new(direct::Direct::start(product, setup)?)),
+        Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
         Way::Haproxy => Ok(Box::new(haproxy::start(product, setup)?)),
         Way::Nginx => Ok(Box::new(nginx::start(product, setup)?)),
-        Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
         Way::NodeCluster => Ok(Box::new(node_cluster::NodeCluster::start(product, setup)?)),
         Way::Pm2 => Ok(Box::new(pm2::Pm2::start(setup)?)),
     }

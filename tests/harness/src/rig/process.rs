@@ -19,7 +19,7 @@ use super::wait::until;
 pub(crate) const PATIENCE_OF_DROP: Duration = Duration::from_secs(1);
 
 /// What a child must not learn from the environment that the harness was started in: all of it is said anew, or by nobody.
-const SCRUBBED: [&str; 6] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID", "RUST_LOG"];
+const SCRUBBED: [&str; 5] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID"];
 /// Like [`SCRUBBED`], for families.
 const SCRUBBED_PREFIXES: [&str; 5] = ["ROUNDELAY_", "LISTEN_", "WATCHDOG_", "NODE_CHANNEL_", "PM2_"];
 
