@@ -25,6 +25,7 @@
 pub mod failure;
 pub mod judge;
 pub mod load;
+pub mod measure;
 pub mod plan;
 pub mod record;
 pub mod rig;

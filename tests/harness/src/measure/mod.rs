@@ -1,0 +1,3 @@
+//! One repetition: a rig under load, with processor time and memory.
+
+pub mod proc;
