@@ -118,21 +118,15 @@ fn a_process_that_ended_keeps_its_time_and_its_heir_adds_to_it() {
 fn children_and_their_children_are_found() {
     let shell = Shell::run("sh -c 'sleep 1000; :' & sleep 1000 & wait");
     until("three descendants", || descendants(shell.pid()).len() == 3);
-    let all = descendants(shell.pid());
     let parents = all_parents();
     let mut by_parents = children_among(shell.pid(), &parents);
     assert_eq!(by_parents.len(), 2);
-    by_parents.extend(by_parents.clone().into_iter().flat_map(|child| children_among(child, &parents)));
+    let further: Vec<_> = by_parents.iter().flat_map(|child| children_among(*child, &parents)).collect();
+    by_parents.extend(further);
     by_parents.sort_unstable();
-    assert_eq!(
-        {
-            let mut all = all;
-            all.sort_unstable();
-            all
-        },
-        by_parents,
-        "both ways agree"
-    );
+    let mut all = descendants(shell.pid());
+    all.sort_unstable();
+    assert_eq!(all, by_parents, "both ways agree");
     assert!(descendants(std::process::id()).contains(&shell.pid()));
 }
 
