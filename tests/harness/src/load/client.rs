@@ -206,3 +206,44 @@ fn source(target: SocketAddr, number: usize) -> Option<SocketAddr> {
     let last = u8::try_from(number % usize::from(SOURCES)).unwrap_or(0) + 2;
     address.is_loopback().then(|| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::plan::Request;
+
+    #[test]
+    fn clients_come_from_many_addresses_of_this_machine() {
+        let target = SocketAddr::from(([127, 0, 0, 1], 80));
+        let sources: std::collections::BTreeSet<_> = (0..1000).filter_map(|number| source(target, number)).collect();
+        assert_eq!(sources.len(), usize::from(SOURCES));
+        assert!(sources.iter().all(|source| source.ip().is_loopback() && source.ip() != target.ip()));
+        assert_eq!(source("[::1]:80".parse().unwrap(), 3), None);
+    }
+
+    #[test]
+    fn without_a_port_at_its_own_address_a_client_has_met_a_limit_and_no_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let get = Request { method: "GET".to_owned(), path: "/".to_owned(), body: None, weight: 1.0 };
+        let shared = Shared {
+            target,
+            requests: Requests::render(&[get], target).unwrap(),
+            requests_per_connection: None,
+            timeout: Duration::from_secs(20),
+            random: RefCell::new(Rng::with_seed(1)),
+            buffer: RefCell::new(vec![0; BUFFER]),
+            tally: RefCell::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            // Kept for documents: no address of this machine.
+            let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
+            let mut client = Client { source, ..Client::new(target, 0) };
+            client.ask(&shared, Instant::now()).await
+        });
+        assert_eq!(outcome, Outcome::OwnLimit);
+    }
+}

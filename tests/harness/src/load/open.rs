@@ -111,9 +111,10 @@ impl Room {
         drop(tokio::task::spawn_local(sit(Rc::clone(self), seat, client)));
     }
 
-    /// Takes a client's seat back; true if the client stays.
+    /// Takes a client's seat back; true if the client stays. Of those that were opened since all were busy one goes when
+    /// another client rests: not before, or a server that is slow for long would meet new connections only.
     fn take_back(&self, seat: &Rc<Seat>) -> bool {
-        let stays = self.seats.get() <= self.kept;
+        let stays = self.seats.get() <= self.kept || self.idle.borrow().is_empty();
         if stays {
             self.idle.borrow_mut().push_back(Rc::clone(seat));
         } else {

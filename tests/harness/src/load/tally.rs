@@ -7,6 +7,9 @@ use roundelay_checker::Class;
 use super::Observed;
 use crate::record::Tick;
 
+/// [`Tick::SECONDS`] as it is counted: a double's tenths are none.
+const STEP: Duration = Duration::from_millis((Tick::SECONDS * 1000.0) as u64);
+
 /// Counts of one load; belongs to one thread, and locks nothing.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -34,8 +37,7 @@ impl Tally {
     pub(super) fn open(length: Duration, rate: f64) -> Self {
         let room = (rate * Tick::SECONDS) as usize + 1;
         let step = || Step { errors: 0, latencies: Vec::with_capacity(room.min(1 << 16)) };
-        // A length of whole steps has no more for what a double cannot say exactly.
-        let steps = (length.as_secs_f64() / Tick::SECONDS - 1e-6).ceil().max(1.0) as usize;
+        let steps = length.as_nanos().div_ceil(STEP.as_nanos()).max(1);
         Self { steps: (0..steps).map(|_| step()).collect(), ..Self::default() }
     }
 
@@ -102,7 +104,7 @@ impl Tally {
 
     fn step(&mut self, due: Option<Duration>) -> Option<&mut Step> {
         let last = self.steps.len().checked_sub(1)?;
-        let index = (due?.as_secs_f64() / Tick::SECONDS) as usize;
+        let index = (due?.as_nanos() / STEP.as_nanos()) as usize;
         self.steps.get_mut(index.min(last))
     }
 }
