@@ -1,0 +1,67 @@
+//! How numbers and names are put into sentences. Pure.
+
+use crate::judge::{Metric, Verdict};
+
+/// What a metric is called amid a sentence.
+pub(super) fn name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::BalancerCpu => "balancer CPU per answer",
+        Metric::WorkersCpu => "worker CPU per answer",
+        Metric::BalancerMemory => "balancer memory",
+        Metric::LongestGap => "longest gap",
+        Metric::Rps
+        | Metric::P50
+        | Metric::P90
+        | Metric::P99
+        | Metric::P999
+        | Metric::Errors
+        | Metric::Fairness
+        | Metric::Recovery => metric.name(),
+    }
+}
+
+/// The best end of a metric; of one without a better end never asked.
+pub(super) fn best(metric: Metric) -> &'static str {
+    if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
+}
+
+/// `a, b and c`.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// `0.21`, `1.30`, `12.5`, `340`, `0.0042`.
+pub(crate) fn factor(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio >= 100.0 => format!("{ratio:.0}"),
+        ratio if ratio >= 10.0 => format!("{ratio:.1}"),
+        ratio if ratio >= 0.1 || ratio == 0.0 => format!("{ratio:.2}"),
+        ratio if ratio >= 0.001 => format!("{ratio:.4}"),
+        ratio => format!("{ratio:.1e}"),
+    }
+}
+
+/// Of a difference its ratio and interval, where it has one that can be told as such.
+pub(super) fn ratio(verdict: Verdict) -> Option<(String, String)> {
+    match verdict {
+        Verdict::Different { ratio, low, high, .. } if low > 0.0 && high.is_finite() => {
+            Some((factor(ratio), format!("95 % {} to {}", factor(low), factor(high))))
+        }
+        Verdict::Different { .. } | Verdict::Reference | Verdict::TooFew | Verdict::NoDifference => None,
+    }
+}
+
+/// With exactly one full stop at its end.
+pub(super) fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end().trim_end_matches('.'))
+}
+
+/// `1 repetition`, `3 repetitions`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
