@@ -128,6 +128,17 @@ impl Metric {
     }
 }
 
+/// A ratio for people, such as `0.21`, `1.30`, `12.5`, `340` or `0.0042`; `inf` if it is infinite.
+pub fn format_ratio(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio >= 100.0 => format!("{ratio:.0}"),
+        ratio if ratio >= 10.0 => format!("{ratio:.1}"),
+        ratio if ratio >= 0.1 || ratio == 0.0 => format!("{ratio:.2}"),
+        ratio if ratio >= 0.001 => format!("{ratio:.4}"),
+        ratio => format!("{ratio:.1e}"),
+    }
+}
+
 /// In the first unit of which it is at least one, else in the last.
 fn in_units(value: f64, units: &[(f64, &str)]) -> String {
     let zero = value == 0.0;
@@ -194,6 +205,13 @@ mod tests {
         for (metric, value, expected) in written {
             assert_eq!(metric.format(value), expected, "{metric:?} {value}");
         }
+    }
+
+    #[test]
+    fn ratios_are_written_with_the_digits_that_matter() {
+        let ratios = [0.2134, 1.3, 12.46, 339.7, 0.00421, 0.0, f64::INFINITY, 4e-7];
+        let written = ["0.21", "1.30", "12.5", "340", "0.0042", "0.00", "inf", "4.0e-7"];
+        assert_eq!(ratios.map(format_ratio), written);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use assertion::{Assertion, AssertionError, Outcome};
 pub use compare::{LEAST_REPETITIONS, Verdict, verdict};
 pub use diff::{Change, Diff, diff};
 pub use estimate::Estimate;
-pub use metric::Metric;
+pub use metric::{Metric, format_ratio};
 
 use crate::record::{Origin, Report, ScenarioRecord};
 use sample::Sample;

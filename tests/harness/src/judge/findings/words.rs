@@ -1,6 +1,6 @@
 //! How numbers and names are put into sentences. Pure.
 
-use crate::judge::{Metric, Verdict};
+use crate::judge::{Metric, Verdict, format_ratio};
 
 /// What a metric is called amid a sentence.
 pub(super) fn name(metric: Metric) -> &'static str {
@@ -35,22 +35,11 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// `0.21`, `1.30`, `12.5`, `340`, `0.0042`.
-pub(crate) fn factor(ratio: f64) -> String {
-    match ratio {
-        ratio if ratio >= 100.0 => format!("{ratio:.0}"),
-        ratio if ratio >= 10.0 => format!("{ratio:.1}"),
-        ratio if ratio >= 0.1 || ratio == 0.0 => format!("{ratio:.2}"),
-        ratio if ratio >= 0.001 => format!("{ratio:.4}"),
-        ratio => format!("{ratio:.1e}"),
-    }
-}
-
 /// Of a difference its ratio and interval, where it has one that can be told as such.
 pub(super) fn ratio(verdict: Verdict) -> Option<(String, String)> {
     match verdict {
         Verdict::Different { ratio, low, high, .. } if low > 0.0 && high.is_finite() => {
-            Some((factor(ratio), format!("95 % {} to {}", factor(low), factor(high))))
+            Some((format_ratio(ratio), format!("95 % {} to {}", format_ratio(low), format_ratio(high))))
         }
         Verdict::Different { .. } | Verdict::Reference | Verdict::TooFew | Verdict::NoDifference => None,
     }
