@@ -31,5 +31,6 @@ pub mod load;
 pub mod measure;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod rig;
 pub mod subject;
