@@ -95,7 +95,10 @@ mod tests {
         for mode in Mode::ALL.iter().filter(|mode| **mode != Mode::Proxy) {
             assert!(names.contains(&mode.name()), "{names:?}");
         }
-        assert!(names.contains(&"unix") && names.contains(&"handoff/p2c") && !names.contains(&"shared/p2c"), "{names:?}");
+        assert!(
+            names.contains(&"unix") && names.contains(&"handoff/p2c") && !names.contains(&"shared/p2c"),
+            "{names:?}"
+        );
         let fixed: Vec<_> = ways.iter().filter(|way| way.has_fixed_workers).map(|way| way.name.as_str()).collect();
         assert_eq!(fixed, ["reuseport"]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::judge::assertion::Assertion;
+use crate::judge::Assertion;
 
 /// Flags of `roundelay compare`.
 #[derive(Clone, Debug, Args)]

@@ -112,7 +112,8 @@ impl<'a> Campaign<'a> {
                     if lowest.as_ref().is_none_or(|(least, _)| rate < *least) {
                         lowest = Some((rate, way.name().to_owned()));
                     }
-                    self.progress.end(estimate, &format!("{}  {}  saturated at about {rate:.0}/s", scenario.name, way.name()));
+                    self.progress
+                        .end(estimate, &format!("{}  {}  saturated at about {rate:.0}/s", scenario.name, way.name()));
                 }
                 Err(Unmeasured::Interrupted) => return Err(Stopped),
                 Err(Unmeasured::Unable(why) | Unmeasured::Failed(why)) => {

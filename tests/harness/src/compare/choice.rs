@@ -46,7 +46,8 @@ impl Choice {
         let scenarios = scenarios(args, own)?.into_iter().filter(|scenario| {
             let fits = !scenario.needs_demo || workload == Workload::Demo;
             if !fits {
-                let why = String::from("asks for paths of the demo worker; a scenario file can say what your program knows");
+                let why =
+                    String::from("asks for paths of the demo worker; a scenario file can say what your program knows");
                 skipped.push(Skipped { way: None, scenario: Some(scenario.name.clone()), why });
             }
             fits
@@ -59,9 +60,9 @@ impl Choice {
         }
         let names = (choice.scenario_names(), choice.way_names());
         for assertion in &args.assertions {
-            assertion.check_names(&names.0, &names.1).map_err(|cause| {
-                Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause)
-            })?;
+            assertion
+                .check_names(&names.0, &names.1)
+                .map_err(|cause| Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause))?;
         }
         Ok(choice)
     }
@@ -141,7 +142,10 @@ fn ways(args: &CompareArgs, product: &Product) -> Result<Vec<Way>, Failure> {
 fn scenarios(args: &CompareArgs, own: Vec<Scenario>) -> Result<Vec<Scenario>, Failure> {
     let builtin = plan::scenarios(&args.path);
     if let Some(twice) = own.iter().find(|own| builtin.iter().any(|scenario| scenario.name == own.name)) {
-        return Err(Failure::new(code::USAGE, format!("scenario `{}` of the file has the name of a built-in one", twice.name)));
+        return Err(Failure::new(
+            code::USAGE,
+            format!("scenario `{}` of the file has the name of a built-in one", twice.name),
+        ));
     }
     let is_all = args.full || args.scenarios.iter().any(|name| name == "all");
     if args.scenarios.is_empty() && !own.is_empty() && !args.full {

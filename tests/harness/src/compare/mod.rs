@@ -7,10 +7,11 @@ mod progress;
 
 use std::io::Write;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
-use crate::judge::assertion::Assertion;
-use crate::judge::{self, Judged};
+use crate::judge::{self, Assertion, Judged};
 use crate::plan;
 use crate::record::Report;
 use crate::report;
@@ -41,9 +42,10 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
         return Ok(list(args, product, &own));
     }
     // Before an hour of measuring, not after it.
-    let baseline = args.baseline.as_deref().map(report::files::load).transpose()?;
+    let baseline = args.baseline.as_deref().map(report::load).transpose()?;
     let choice = Choice::new(args, product, own, args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)))?;
     let interrupt = Interrupt::watch()?;
+    raise_descriptor_limit();
     say(&heading(&choice));
     let found = Campaign::new(&choice, product, &interrupt).run();
     if found.repetitions.is_empty() && interrupt.is_asked() {
@@ -54,12 +56,12 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
         return Err(Failure::new(code::FAILED, "nothing could be measured").cause(why));
     }
     let judged = judge::judge(&found);
-    tell(&report::terminal::report(&found, &judged, report::terminal::width()));
-    let written = report::files::write(&args.out, &found, &judged)?;
+    tell(&report::terminal(&found, &judged, width()));
+    let written = report::write(&args.out, &found, &judged)?;
     let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     say(&format!("wrote {}", names.join("  ")));
     if let Some(baseline) = &baseline {
-        tell(&report::terminal::diff(&judge::diff::diff(baseline, &found), report::terminal::width()));
+        tell(&format!("{:?}", judge::diff(baseline, &found)));
     }
     let code = assert(&args.assertions, &judged);
     Ok(if found.is_partial { code::INTERRUPTED } else { code })
@@ -71,17 +73,17 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
 ///
 /// A file that is no report, or pages that cannot be written.
 pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
-    let reports = args.files.iter().map(|path| report::files::load(path)).collect::<Result<Vec<Report>, _>>()?;
+    let reports = args.files.iter().map(|path| report::load(path)).collect::<Result<Vec<Report>, _>>()?;
     let Some(last) = reports.last() else {
         return Err(Failure::new(code::USAGE, "no report was named"));
     };
     let judged = judge::judge(last);
     match reports.as_slice() {
-        [old, new] => tell(&report::terminal::diff(&judge::diff::diff(old, new), report::terminal::width())),
-        _ => tell(&report::terminal::report(last, &judged, report::terminal::width())),
+        [old, new] => tell(&format!("{:?}", judge::diff(old, new))),
+        _ => tell(&report::terminal(last, &judged, width())),
     }
     if let Some(folder) = &args.out {
-        let written = report::files::write(folder, last, &judged)?;
+        let written = report::write(folder, last, &judged)?;
         let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
         say(&format!("wrote {}", names.join("  ")));
     }
@@ -101,17 +103,24 @@ fn heading(choice: &Choice) -> String {
     )
 }
 
+/// Each request under way needs a descriptor, and many shells allow a thousand.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What cannot be raised shows as requests that were not started.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Every assertion's outcome in a line; the exit code.
 fn assert(assertions: &[Assertion], judged: &Judged) -> u8 {
     let mut all_hold = true;
     for assertion in assertions {
-        let (holds, line) = match assertion.holds(judged) {
-            Ok(true) => (true, format!("holds: {assertion}")),
-            Ok(false) => (false, format!("does not hold: {assertion}")),
-            Err(why) => (false, format!("does not hold: {assertion}: {why}")),
-        };
-        all_hold &= holds;
-        say(&line);
+        let outcome = assertion.outcome(judged);
+        all_hold &= outcome.as_ref().is_ok_and(|outcome| outcome.holds);
+        match outcome {
+            Ok(outcome) => say(&outcome.to_string()),
+            Err(why) => say(&format!("does not hold: {assertion}: {why}")),
+        }
     }
     if all_hold { code::OK } else { code::ASSERTION }
 }
@@ -124,6 +133,12 @@ fn list(args: &CompareArgs, product: &Product, own: &[plan::Scenario]) -> u8 {
     let scenarios = scenarios.iter().chain(own).map(|scenario| line((&scenario.name, &scenario.about)));
     tell(&format!("ways\n{ways}scenarios\n{}", scenarios.collect::<String>()));
     code::OK
+}
+
+/// Columns of the terminal; where the answer goes elsewhere, enough for all columns of a table.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(160)
 }
 
 /// The answer, to standard output. It may be closed; the files and the exit code say it too.

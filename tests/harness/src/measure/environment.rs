@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use procfs::{Current, CurrentSI};
+use procfs::Current;
 
 use crate::record::Environment;
 use crate::rig::Way;
@@ -27,7 +27,9 @@ pub fn look(version: &str, workload: &Workload, ways: &[Way]) -> Environment {
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         memory: procfs::Meminfo::current().map_or(0, |memory| memory.mem_total),
-        kernel: ["ostype", "osrelease"].map(|name| read(&format!("/proc/sys/kernel/{name}")).unwrap_or_default()).join(" "),
+        kernel: ["ostype", "osrelease"]
+            .map(|name| read(&format!("/proc/sys/kernel/{name}")).unwrap_or_default())
+            .join(" "),
         load_before: load,
         programs: programs(ways),
     }
@@ -72,7 +74,8 @@ fn ask(program: &str, flags: &[&str]) -> Option<String> {
 
 /// From its package: pm2 itself starts a daemon, whatever it is asked.
 fn pm2() -> Option<String> {
-    let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("pm2")).find(|p| p.exists())?;
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("pm2")).find(|p| p.exists())?;
     let package = std::fs::canonicalize(found).ok()?.parent()?.parent()?.join("package.json");
     let package: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(package).ok()?).ok()?;
     package["version"].as_str().map(str::to_owned)

@@ -213,8 +213,8 @@ impl Running<'_> {
         drop(undo);
         let cpu = meter.seconds();
         let memory = Memory {
-            balancer: balancer.iter().map(|&pid| memory(pid)).sum(),
-            workers: workers.iter().map(|worker| memory(worker.pid)).sum(),
+            balancer: balancer.iter().filter_map(|&pid| memory(pid)).sum(),
+            workers: workers.iter().filter_map(|worker| memory(worker.pid)).sum(),
         };
         Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
     }

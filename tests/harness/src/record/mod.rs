@@ -87,7 +87,7 @@ pub struct Method {
     pub rate: Option<f64>,
     /// How long a request may take.
     pub timeout_seconds: f64,
-    /// Decides the order of requests, and the bootstrap.
+    /// Decides the order of requests, and which worker something happens to.
     pub seed: u64,
 }
 
