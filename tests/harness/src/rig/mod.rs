@@ -3,12 +3,45 @@
 //! Everything a rig starts is in a process group of its own (an interrupt at the terminal is for the harness), listens on
 //! 127.0.0.1 only, writes to a temporary folder only, and is ended when the rig is dropped.
 
+mod command;
+mod family;
+mod ports;
+mod process;
+mod product;
+mod wait;
+mod workload;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
+pub use command::Ended;
+pub use process::{Signal, signal};
+pub use product::ProductRig;
+
 use crate::record::Origin;
-use crate::subject::{ProductWay, Workload};
+use crate::subject::{Product, ProductWay, Workload};
+
+/// Sets a way up: fresh workers, and whoever stands before them, on free ports of 127.0.0.1. It answers when this returns.
+///
+/// # Errors
+///
+/// [`RigError::Unable`]: the way is not for this machine or workload. [`RigError::Failed`]: it does not start; with the
+/// last lines of whoever gave up.
+pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn Rig>, RigError> {
+    match &setup.way {
+        Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
+        way => Err(RigError::Unable(format!("{} cannot be set up yet", way.name()))),
+    }
+}
+
+/// A folder for all that a rig writes.
+fn folder() -> Result<TempDir, RigError> {
+    let made = tempfile::Builder::new().prefix("roundelay-rig-").tempdir();
+    made.map_err(|cause| RigError::Failed(format!("cannot make a folder for temporary files: {cause}")))
+}
 
 /// A way to distribute connections.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,127 @@
+//! Programs that are here, requests, and looks at processes.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use roundelay_harness::rig::{Rig, Setup, Way, WorkerProcess};
+use roundelay_harness::subject::{Product, ProductWay, Workload};
+use tokio::time::Instant;
+
+/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in vain.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Says what a test needs and lacks; that is a failure where everything is required.
+#[track_caller]
+pub(crate) fn missing(what: &str) {
+    assert!(std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs {what}");
+    println!("skipped: needs {what}");
+}
+
+/// Whether that program can be found; says so if not.
+#[track_caller]
+pub(crate) fn has(program: &str) -> bool {
+    let is_here = is_in_path(program);
+    if !is_here {
+        missing(program);
+    }
+    is_here
+}
+
+/// Whether that program can be found.
+pub(crate) fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
+
+/// The binary under test: named by `ROUNDELAY_BIN`, else built beside this test. Cargo does not name another package's.
+#[track_caller]
+pub(crate) fn product() -> Option<Product> {
+    let given = std::env::var_os("ROUNDELAY_BIN").map(PathBuf::from);
+    let Some(program) = given.or_else(beside) else {
+        missing("the roundelay binary: cargo build, or ROUNDELAY_BIN");
+        return None;
+    };
+    Some(Product {
+        program,
+        version: "test".into(),
+        ways: vec![way("round-robin", &[])],
+        demo: vec!["demo-worker".into()],
+    })
+}
+
+fn beside() -> Option<PathBuf> {
+    let test = std::env::current_exe().ok()?;
+    let places = |folder: &Path| ["roundelay", "debug/roundelay", "release/roundelay"].map(|name| folder.join(name));
+    test.ancestors().skip(1).take(4).flat_map(places).find(|place| place.is_file())
+}
+
+/// One of the product's ways.
+pub(crate) fn way(name: &str, flags: &[&str]) -> ProductWay {
+    let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    ProductWay { name: name.into(), about: "under test".into(), flags, has_fixed_workers: false }
+}
+
+/// Two workers of it.
+pub(crate) fn setup(way: Way, workload: Workload) -> Setup {
+    Setup { way, workload, workers: 2, worker_env: Default::default(), options: Vec::new() }
+}
+
+/// A command as a workload.
+pub(crate) fn words(words: &[&str]) -> Workload {
+    Workload::Command(words.iter().map(|&word| word.to_owned()).collect())
+}
+
+/// A small HTTP application in Node that answers `hello from app/SLOT (pid PID)`.
+pub(crate) fn node_app() -> Workload {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/lifecycle/peers/app.js");
+    assert!(Path::new(file).is_file(), "{file}");
+    words(&["node", file])
+}
+
+/// The whole answer to `GET /` on a connection of its own.
+#[track_caller]
+pub(crate) fn get(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
+}
+
+/// The pid in an answer of the demo worker, or of [`node_app`].
+#[track_caller]
+pub(crate) fn who_answers(address: SocketAddr) -> u32 {
+    let answer = get(address);
+    let pid = answer.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')'));
+    pid.and_then(|(pid, _)| pid.parse().ok()).unwrap_or_else(|| panic!("nobody answers in {answer}"))
+}
+
+/// The pids of the rig's workers, in order.
+#[track_caller]
+pub(crate) fn pids(rig: &dyn Rig) -> Vec<u32> {
+    let mut pids: Vec<u32> = rig.workers().unwrap().iter().map(|worker: &WorkerProcess| worker.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Whether a process exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+/// Waits until `condition` holds; panics with `what` at the deadline.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "gave up waiting: {what}");
+        // The pause between two looks at a condition, not a wait for it.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
