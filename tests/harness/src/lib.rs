@@ -22,6 +22,7 @@
 //! | `compare` | the command: the whole plan, progress, files | |
 //! | `drill` | faults under checked load, what is allowed and what was seen | |
 
+pub mod drill;
 pub mod failure;
 pub mod judge;
 pub mod load;

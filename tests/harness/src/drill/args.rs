@@ -38,6 +38,9 @@ pub struct DrillArgs {
     /// Which of the ways to give connections to workers [default: the first of `roundelay compare`]
     #[arg(long, value_name = "NAME")]
     pub way: Option<String>,
+    /// Any key of the product's configuration, such as pool.app.drain=signal
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// The same faults on others too, whose failures do not count for the exit code
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
     pub against: Vec<Peer>,

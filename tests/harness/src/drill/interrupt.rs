@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 /// How long is slept before somebody looks again whether it was interrupted.
@@ -31,20 +31,10 @@ impl Interrupt {
         let theirs = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
-        let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (int, term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         drop(guard);
-        let listen = async move {
-            loop {
-                tokio::select! {
-                    _ = int.recv() => theirs.add(1),
-                    // Who sends it does not ask twice.
-                    _ = term.recv() => theirs.add(2),
-                }
-                let end = if theirs.is_abort() { "ending now" } else { "ending after this fault; again to end now" };
-                let _ = writeln!(std::io::stderr(), "interrupted: {end}");
-            }
-        };
-        std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || runtime.block_on::<std::convert::Infallible>(listen))?;
+        let body = move || runtime.block_on(attend(int, term, theirs));
+        std::thread::Builder::new().name("interrupt".to_owned()).spawn(body)?;
         Ok(interrupt)
     }
 
@@ -76,7 +66,11 @@ impl Interrupt {
     /// # Errors
     ///
     /// Interrupted meanwhile.
-    pub(crate) fn wait<T>(&self, patience: Duration, mut look: impl FnMut() -> Option<T>) -> Result<Option<T>, Aborted> {
+    pub(crate) fn wait<T>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>, Aborted> {
         let begun = Instant::now();
         loop {
             if self.is_abort() {
@@ -91,6 +85,19 @@ impl Interrupt {
             }
             std::thread::sleep(left.min(LOOK));
         }
+    }
+}
+
+/// Counts, and says what it means.
+async fn attend(mut int: Signal, mut term: Signal, interrupt: Interrupt) {
+    loop {
+        tokio::select! {
+            _ = int.recv() => interrupt.add(1),
+            // Who sends it does not ask twice.
+            _ = term.recv() => interrupt.add(2),
+        }
+        let end = if interrupt.is_abort() { "now" } else { "after this fault; again: now" };
+        let _ = writeln!(std::io::stderr(), "interrupted: ending {end}");
     }
 }
 

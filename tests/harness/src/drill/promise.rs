@@ -186,12 +186,14 @@ fn classes(failed: &BTreeMap<Class, u64>) -> String {
 }
 
 /// What promises and load come to. The first that applies: a broken promise counts whatever the generator's troubles were.
-pub fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
+pub(crate) fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
     if promises.iter().any(|promise| !promise.is_kept) {
         Verdict::Failed
     } else if checked.not_started > 0 {
         let count = checked.not_started;
-        Verdict::Void(format!("the generator was the limit: {count} operations were not carried out; take a lower --rate"))
+        Verdict::Void(format!(
+            "the generator was the limit: {count} operations were not carried out; take a lower --rate"
+        ))
     } else if checked.good == 0 {
         Verdict::Void("no operation has ended well: nothing was checked".to_owned())
     } else {
@@ -288,7 +290,9 @@ pub(super) mod tests {
         let [kept, broken] = [true, false].map(|is_kept| Promise::new("a", "b", "c", is_kept));
         assert_eq!(verdict(std::slice::from_ref(&kept), &planted(&[])), Verdict::Passed);
         let limited = Checked { not_started: 3, ..planted(&[]) };
-        assert!(matches!(verdict(std::slice::from_ref(&kept), &limited), Verdict::Void(why) if why.contains("3 operations")));
+        assert!(
+            matches!(verdict(std::slice::from_ref(&kept), &limited), Verdict::Void(why) if why.contains("3 operations"))
+        );
         assert_eq!(verdict(&[kept.clone(), broken], &limited), Verdict::Failed, "a failure counts all the same");
         assert!(matches!(verdict(&[kept], &Checked::default()), Verdict::Void(_)));
         assert!(Verdict::Failed.is_bad() && Verdict::Void(String::new()).is_bad());

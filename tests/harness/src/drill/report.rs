@@ -14,7 +14,7 @@ fn played(drill: &Drill) -> impl Iterator<Item = Fault> {
 }
 
 /// One fault on one target, when it is over: its verdict, what was done, each promise.
-pub fn outcome(outcome: &Outcome) -> String {
+pub(crate) fn outcome(outcome: &Outcome) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
     let _ = write_outcome(&mut text, outcome);
@@ -51,7 +51,7 @@ fn write_outcome(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
 
 /// The whole drill: a line for each fault, or where several targets were drilled a row for each fault and a column for
 /// each target.
-pub fn table(drill: &Drill) -> String {
+pub(crate) fn table(drill: &Drill) -> String {
     let mut text = String::new();
     let _ = write_table(&mut text, drill);
     text
@@ -103,7 +103,7 @@ fn last_line(drill: &Drill) -> String {
 }
 
 /// The whole drill for pull requests.
-pub fn markdown(drill: &Drill) -> String {
+pub(crate) fn markdown(drill: &Drill) -> String {
     let mut text = String::new();
     let _ = write_markdown(&mut text, drill);
     text
@@ -149,7 +149,7 @@ fn escaped(cell: &str) -> String {
 }
 
 /// All faults, for `--list`.
-pub fn list() -> String {
+pub(crate) fn list() -> String {
     let mut text = String::new();
     for fault in Fault::ALL {
         let about = fault.about();
