@@ -14,11 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let workers = scene.target.serving()?.len();
+    scene.note("each worker begins to write 4 MiB to its standard output");
     let Some(disk) = &scene.target.disk else { return Err(Trouble::Unable("there is no full disk".to_owned())) };
     disk.go()?;
     let all = scene.interrupt.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
     let through = disk.through(workers);
-    scene.note("each worker writes 4 MiB to its standard output");
     let seen = format!("{through} of {workers} got rid of theirs");
     scene.promise("workers are not blocked", "20 s", seen, all.is_some());
     let is_said = |scene: &Scene<'_>| scene.target.product().map_or(0, times_said);
@@ -27,7 +27,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         scene.pause(Duration::from_millis(50))?;
     }
     let said = is_said(scene);
-    scene.promise("the master says that it cannot write", "once", format!("{said} times"), said == 1);
+    scene.promise("the master says that it cannot write", "once", format!("{said} time(s)"), said == 1);
     Ok(Allowed::nothing())
 }
 
