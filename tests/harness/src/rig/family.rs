@@ -13,21 +13,44 @@ pub(crate) const MARK: &str = "HARNESS_RIG";
 
 /// The living processes of the rig with that folder.
 pub(crate) fn living(folder: &Path) -> Vec<u32> {
-    let mark = [MARK.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
+    let mark = mark(folder);
     processes().filter(|&pid| has(pid, &mark)).collect()
 }
 
-/// Waits until all of it is gone, at most that long; then SIGKILL to what is left.
-pub(crate) fn end(folder: &Path, patience: Duration) {
-    if until(patience, || living(folder).is_empty().then_some(())).is_some() {
-        return;
+fn mark(folder: &Path) -> Vec<u8> {
+    [MARK.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat()
+}
+
+/// All of it that was seen alive, to be ended.
+#[derive(Debug)]
+pub(crate) struct Family<'a> {
+    folder: &'a Path,
+    /// A process that ends loses its environment some time before it is gone.
+    seen: Vec<u32>,
+}
+
+impl<'a> Family<'a> {
+    /// Looks who lives.
+    pub(crate) fn of(folder: &'a Path) -> Self {
+        Self { folder, seen: living(folder) }
     }
-    let mark = [MARK.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
-    let _ = until(Duration::from_secs(5), || {
-        let left = living(folder);
-        left.iter().for_each(|&pid| kill(pid, &mark));
-        left.is_empty().then_some(())
-    });
+
+    /// Waits until all of it is gone, at most that long; then SIGKILL to what is left.
+    pub(crate) fn end(self, patience: Duration) {
+        let is_gone = || {
+            let left = living(self.folder);
+            (left.is_empty() && !self.seen.iter().any(|&pid| is_alive(pid))).then_some(())
+        };
+        if until(patience, is_gone).is_some() {
+            return;
+        }
+        let mark = mark(self.folder);
+        // What it starts meanwhile is seen in the next round.
+        let _ = until(Duration::from_secs(5), || {
+            living(self.folder).into_iter().for_each(|pid| kill(pid, &mark));
+            is_gone()
+        });
+    }
 }
 
 /// Looks once more through a handle that stays that process's: a pid could be another one's by now.
@@ -51,8 +74,14 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
     processes().filter(|&pid| state_and_parent(pid).is_some_and(|(state, of)| of == parent && state != "Z")).collect()
 }
 
+/// Whether it was started with that variable, whatever its value.
+pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|entry| entry.split(|&byte| byte == b'=').next() == Some(name.as_bytes()))
+}
+
 /// Whether it exists and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
+fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }
 

@@ -3,12 +3,20 @@
 //! Everything a rig starts is in a process group of its own (an interrupt at the terminal is for the harness), listens on
 //! 127.0.0.1 only, writes to a temporary folder only, and is ended when the rig is dropped.
 
+mod balanced;
 mod command;
+mod direct;
 mod family;
+mod haproxy;
+mod nginx;
+mod node_cluster;
+mod pm2;
 mod ports;
 mod process;
 mod product;
+mod programs;
 mod wait;
+mod workers;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -31,9 +39,14 @@ use crate::subject::{Product, ProductWay, Workload};
 /// [`RigError::Unable`]: the way is not for this machine or workload. [`RigError::Failed`]: it does not start; with the
 /// last lines of whoever gave up.
 pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn Rig>, RigError> {
+    setup.way.available(&setup.workload).map_err(RigError::Unable)?;
     match &setup.way {
+        Way::Direct => Ok(Box::new(direct::Direct::start(product, setup)?)),
+        Way::Haproxy => Ok(Box::new(haproxy::start(product, setup)?)),
+        Way::Nginx => Ok(Box::new(nginx::start(product, setup)?)),
         Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
-        way => Err(RigError::Unable(format!("{} cannot be set up yet", way.name()))),
+        Way::NodeCluster => Ok(Box::new(node_cluster::NodeCluster::start(product, setup)?)),
+        Way::Pm2 => Ok(Box::new(pm2::Pm2::start(setup)?)),
     }
 }
 

@@ -4,15 +4,21 @@ use std::ffi::OsString;
 
 use crate::subject::{Product, Workload};
 
-/// What the demo worker answers about itself, which other balancers' health checks ask too.
-pub(crate) const DEMO_HEALTH: &str = "/health";
-
 impl Workload {
     /// The name of the pool, which the workers' names begin with.
     pub(crate) fn pool(&self) -> &'static str {
         match self {
             Self::Demo => "demo",
             Self::Command(_) => "app",
+        }
+    }
+
+    /// The page that says whether a worker is well, where there is one that we know.
+    pub(crate) fn health(&self) -> Option<&'static str> {
+        match self {
+            // What `roundelay demo` asks it.
+            Self::Demo => Some("/health"),
+            Self::Command(_) => None,
         }
     }
 

@@ -5,9 +5,8 @@ use std::ffi::OsString;
 
 use toml::{Table, Value};
 
-use crate::rig::workload::DEMO_HEALTH;
 use crate::rig::{RigError, Setup};
-use crate::subject::{ProductWay, Workload};
+use crate::subject::ProductWay;
 
 /// How long a worker may take until it is ready: as long as a rig waits for workers that it starts itself. Shorter than the
 /// product's own 30 s, since a program that does not fit a mode is often only found by it.
@@ -27,9 +26,9 @@ pub(super) fn file(setup: &Setup, way: &ProductWay, words: &[OsString]) -> Resul
     let mut pool = Table::new();
     pool.insert("command".into(), Value::Array(words.iter().map(text).collect::<Result<_, _>>()?));
     pool.insert("ready-timeout".into(), READY_TIMEOUT.into());
-    if setup.workload == Workload::Demo && mode(&way.flags) == "proxy" {
+    if let ("proxy", Some(page)) = (mode(&way.flags), setup.workload.health()) {
         // As `roundelay demo` does it: only an answer shows a hang.
-        pool.insert("health".into(), Value::Table(Table::from_iter([("probe".to_owned(), DEMO_HEALTH.into())])));
+        pool.insert("health".into(), Value::Table(Table::from_iter([("probe".to_owned(), page.into())])));
     }
     pool.insert("env".into(), Value::Table(env(&setup.worker_env)));
     let pools = Table::from_iter([(setup.workload.pool().to_owned(), Value::Table(pool))]);
@@ -53,6 +52,7 @@ pub(super) fn mode(flags: &[String]) -> &str {
 mod tests {
     use super::*;
     use crate::rig::Way;
+    use crate::subject::Workload;
 
     fn way(flags: &[&str]) -> ProductWay {
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();

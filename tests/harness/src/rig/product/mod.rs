@@ -13,6 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::command::{Ended, run};
+use super::family::Family;
 use super::process::{PATIENCE_OF_DROP, Process, command, last, with_open_files};
 use super::wait::until;
 use super::{Rig, RigError, Setup, Way, WorkerProcess, family, folder, ports};
@@ -207,8 +208,9 @@ impl Rig for ProductRig {
     }
 
     fn stop(&mut self, patience: Duration) {
+        let family = Family::of(self.folder.path());
         self.master.end(patience);
-        family::end(self.folder.path(), GUARDIAN);
+        family.end(GUARDIAN);
     }
 }
 

@@ -1,0 +1,66 @@
+//! Node's own cluster, and pm2.
+
+use roundelay_harness::rig::{RigError, Signal, Way, signal, start};
+
+use crate::kit::{get, has, is_alive, is_in_path, node_app, pids, product, setup, wait_until, who_answers, words};
+
+#[test]
+fn nodes_cluster_answers_reloads_scales_and_leaves_nothing_behind() {
+    if has("node") {
+        a_manager_does_what_it_is_told(Way::NodeCluster);
+    }
+}
+
+#[test]
+fn pm2_answers_reloads_scales_and_leaves_nothing_behind() {
+    // Nothing of ours needs pm2, and no run installs it: also where everything is required.
+    if !is_in_path("pm2") {
+        println!("skipped: needs pm2");
+        return;
+    }
+    a_manager_does_what_it_is_told(Way::Pm2);
+}
+
+fn a_manager_does_what_it_is_told(way: Way) {
+    let Some(product) = product() else { return };
+    let mut setup = setup(way, node_app());
+    // How long the application goes on when it was told to leave.
+    setup.worker_env.insert("LEAVE_MS".into(), "50".into());
+    let mut rig = start(&product, &setup).unwrap();
+    let before = pids(&*rig);
+    assert_eq!(before.len(), 2);
+    assert!(before.contains(&who_answers(rig.address())));
+
+    rig.reload().unwrap();
+    let after = pids(&*rig);
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after.iter().all(|pid| !before.contains(pid)), "{before:?}, then {after:?}");
+    assert!(after.contains(&who_answers(rig.address())));
+    rig.scale(3).unwrap();
+    assert_eq!(pids(&*rig).len(), 3);
+
+    signal(after[0], Signal::KILL).unwrap();
+    wait_until("a dead worker to be replaced", || {
+        let now = pids(&*rig);
+        now.len() == 3 && !now.contains(&after[0])
+    });
+    get(rig.address());
+    let all: Vec<u32> = rig.balancer().into_iter().chain(pids(&*rig)).collect();
+    assert_eq!(all.len(), 4);
+    drop(rig);
+    assert!(all.iter().all(|&pid| !is_alive(pid)), "{all:?}");
+}
+
+#[test]
+fn an_application_that_cannot_run_is_a_failure_with_its_last_line() {
+    let Some(product) = product() else { return };
+    if !has("node") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.js");
+    std::fs::write(&file, "console.error('no database here'); process.exit(3);").unwrap();
+    let setup = setup(Way::NodeCluster, words(&["node", file.to_str().unwrap()]));
+    let Err(RigError::Failed(text)) = start(&product, &setup).map(drop) else { panic!("it cannot run") };
+    assert!(text.contains("no database here"), "{text}");
+}
