@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// What is spoken
     #[arg(long, value_enum, default_value = "http")]
     protocol: ProtocolArg,
-    /// What ordinary HTTP requests ask for: the echo of a token, a blob, or who the worker is
+    /// What ordinary HTTP requests ask for: the echo of a token, a blob, who the worker is, or any page
     #[arg(long, value_enum, default_value = "echo")]
     ask: AskArg,
     /// Kinds of clients with weights: one-shot, keep-alive, stubborn, half-close, upload, slow-reader, websocket
@@ -77,6 +77,9 @@ pub(crate) struct Args {
     /// Path of the line that names the worker
     #[arg(long, default_value = "/")]
     worker_path: String,
+    /// Path of the page, of which nothing is known but that it is whole
+    #[arg(long, default_value = "/")]
+    page_path: String,
     /// Failures that the report describes; all are counted
     #[arg(long, value_name = "N", default_value = "100")]
     keep_failures: usize,
@@ -101,6 +104,7 @@ enum AskArg {
     Echo,
     Blob,
     Worker,
+    Page,
 }
 
 impl Args {
@@ -113,6 +117,7 @@ impl Args {
             (ProtocolArg::Http, AskArg::Echo) => Protocol::Http(Ask::Echo),
             (ProtocolArg::Http, AskArg::Blob) => Protocol::Http(Ask::Blob),
             (ProtocolArg::Http, AskArg::Worker) => Protocol::Http(Ask::Worker),
+            (ProtocolArg::Http, AskArg::Page) => Protocol::Http(Ask::Page),
         };
         plan.kinds.clone_from(&self.kind);
         plan.rate = self.rate;
@@ -132,6 +137,7 @@ impl Args {
         plan.paths.echo.clone_from(&self.echo_path);
         plan.paths.blob.clone_from(&self.blob_path);
         plan.paths.worker.clone_from(&self.worker_path);
+        plan.paths.page.clone_from(&self.page_path);
         plan.keep_failures = self.keep_failures;
         Some(plan)
     }

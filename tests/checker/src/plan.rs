@@ -77,6 +77,10 @@ pub enum Ask {
     Blob,
     /// `GET /`: a line that names the worker, such as `hello from demo/1 (pid 40113), request 17`.
     Worker,
+    /// `GET` of any path, for programs that know none of the others: good is any complete answer. Its bytes are counted by
+    /// its framing (a length, chunks, or the end of the connection) and not compared, so without a length or chunks an
+    /// early end looks complete.
+    Page,
 }
 
 /// When a load is over.
@@ -119,6 +123,8 @@ pub struct Paths {
     pub blob: String,
     /// Default `/`.
     pub worker: String,
+    /// May have a query. Default `/`.
+    pub page: String,
 }
 
 /// What is wrong with a plan.
@@ -143,7 +149,7 @@ impl Plan {
             upload: 1 << 20..=8 << 20,
             slow: Slow { bytes: 2 << 20, piece: 32 << 10, pause: Duration::from_millis(10) },
             session: Session { interval: Duration::from_millis(200), messages: 50 },
-            paths: Paths { echo: "/echo".to_owned(), blob: "/blob/".to_owned(), worker: "/".to_owned() },
+            paths: Paths::default(),
             keep_failures: 100,
         }
     }
@@ -182,6 +188,13 @@ impl Plan {
     /// The part of the seed that stands in tokens.
     pub(crate) fn run(&self) -> u32 {
         (self.seed ^ (self.seed >> 32)) as u32
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        let [echo, blob, worker, page] = ["/echo", "/blob/", "/", "/"].map(str::to_owned);
+        Self { echo, blob, worker, page }
     }
 }
 

@@ -37,12 +37,14 @@ impl Request {
                 );
                 Self::from(head.into_bytes(), body())
             }
-            Ask::Blob | Ask::Worker => {
+            Ask::Blob | Ask::Worker | Ask::Page => {
                 let path = match ask {
                     Ask::Worker => paths.worker.clone(),
+                    Ask::Page => paths.page.clone(),
                     Ask::Blob | Ask::Echo => format!("{}{bytes}", paths.blob),
                 };
-                let head = format!("GET {path}?{token} HTTP/1.1\r\nHost: {target}\r\n{close}\r\n");
+                let and = if path.contains('?') { '&' } else { '?' };
+                let head = format!("GET {path}{and}{token} HTTP/1.1\r\nHost: {target}\r\n{close}\r\n");
                 Self::from(head.into_bytes(), Content::counting(0))
             }
         }
@@ -81,6 +83,7 @@ pub(crate) fn answer(plan: &Plan, operation: &Operation) -> Answer {
         Some(Ask::Echo) => Answer::http(Expected::Content(echo())),
         Some(Ask::Blob) => Answer::http(Expected::Content(Content::counting(bytes))),
         Some(Ask::Worker) => Answer::http(Expected::Worker),
+        Some(Ask::Page) => Answer::http(Expected::Any),
         // Who ends its side gets all back and then the end.
         None if kind == Kind::HalfClose => Answer::bytes_to_end(echo()),
         None => Answer::bytes(echo()),
@@ -139,6 +142,10 @@ mod tests {
         assert!(all(&plan, Kind::SlowReader, 99).starts_with("GET /blob/99?t00000001.000000000002; HTTP/1.1\r\n"));
         plan.protocol = Protocol::Http(Ask::Worker);
         assert!(all(&plan, Kind::KeepAlive, 99).starts_with("GET /?t"));
+        plan.protocol = Protocol::Http(Ask::Page);
+        assert!(all(&plan, Kind::OneShot, 99).starts_with("GET /?t00000001.000000000002; HTTP/1.1\r\n"));
+        plan.paths.page = "/find?name=x".to_owned();
+        assert!(all(&plan, Kind::OneShot, 99).starts_with("GET /find?name=x&t00000001.000000000002; HTTP/1.1\r\n"));
         plan.protocol = Protocol::Tcp;
         assert_eq!(all(&plan, Kind::Upload, 30_000), text[..30_000]);
     }

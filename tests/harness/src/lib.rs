@@ -24,6 +24,7 @@
 //! | `drill` | faults under checked load, what is allowed and what was seen | |
 
 pub mod compare;
+pub mod drill;
 pub mod failure;
 pub mod interrupt;
 pub mod judge;

@@ -19,6 +19,8 @@ pub(crate) enum Expected {
     Content(Content),
     /// A line with `from NAME (`, such as `hello from demo/1 (pid 40113), request 17`.
     Worker,
+    /// Whatever is complete by its own framing.
+    Any,
 }
 
 /// One answer, complete or not.
@@ -166,7 +168,7 @@ impl Answer {
         }
         let wanted = match &self.expected {
             Expected::Content(content) => content.length(),
-            Expected::Worker => u64::MAX,
+            Expected::Worker | Expected::Any => u64::MAX,
         };
         match length {
             Some(length) if wanted != u64::MAX && length != wanted => {
@@ -192,6 +194,7 @@ impl Answer {
                 return Err(End::Wrong(format!("more than {MAX_WORKER_ANSWER} bytes do not just name a worker")));
             }
             Expected::Worker => self.text.extend_from_slice(bytes),
+            Expected::Any => {}
         }
         self.content += bytes.len() as u64;
         Ok(())
@@ -216,6 +219,7 @@ impl Answer {
         match &self.expected {
             Expected::Content(content) => self.content == content.length(),
             Expected::Worker => self.text.ends_with(b"\n"),
+            Expected::Any => true,
         }
     }
 }
@@ -297,6 +301,24 @@ mod tests {
         }
         let header = http("HTTP/1.1 200 OK\r\nX-Worker: a/0\r\nContent-Length: 10\r\n\r\nhellohello").unwrap();
         assert_eq!(header.worker(), Some("a/0"));
+    }
+
+    #[test]
+    fn of_any_page_the_framing_alone_decides() {
+        let any = |framing: &str| http_in(&format!("HTTP/1.1 200 OK\r\n{framing}"), Expected::Any, 3);
+        for good in [
+            "Content-Length: 0\r\n\r\n",
+            "Content-Length: 3\r\n\r\nabc",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Connection: close\r\n\r\nabc",
+            "Connection: close\r\n\r\n",
+        ] {
+            assert!(any(good).is_ok(), "{good:?}");
+        }
+        for early in ["Content-Length: 3\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "Conn"] {
+            assert_eq!(any(early).err(), Some(End::Closed), "{early:?}");
+        }
+        assert!(matches!(any("Content-Length: 3\r\n\r\nabcd").err(), Some(End::Wrong(_))));
     }
 
     #[test]

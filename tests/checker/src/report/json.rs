@@ -124,6 +124,7 @@ fn plan_view(plan: &Plan) -> PlanView {
         Protocol::Http(Ask::Echo) => "http/echo",
         Protocol::Http(Ask::Blob) => "http/blob",
         Protocol::Http(Ask::Worker) => "http/worker",
+        Protocol::Http(Ask::Page) => "http/page",
         Protocol::Tcp => "tcp",
     };
     PlanView {

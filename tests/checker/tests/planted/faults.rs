@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use roundelay_checker::{Allowance, Class, Kind, Plan, Record, Target, Token, Verdict};
+use roundelay_checker::{Allowance, Ask, Class, Kind, Plan, Protocol, Record, Target, Token, Verdict};
 
 use crate::server::{Fault, Seen, Server};
 use crate::{carry_out, only, plan, raw};
@@ -100,6 +100,23 @@ fn wrong_bytes_of_every_sort() {
     }
     for fault in [Fault::Flip, Fault::Double, Fault::Surplus] {
         found_over_tcp(Kind::OneShot, fault, Class::WrongBytes);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_page_of_which_nothing_is_known() {
+    for (fault, class) in [
+        (Fault::Reset, Class::ResetBeforeFirstByte),
+        (Fault::Close, Class::ClosedBeforeFirstByte),
+        (Fault::ResetMidway, Class::ResetMidway),
+        (Fault::Truncate, Class::Truncated),
+        (Fault::Surplus, Class::WrongBytes),
+        (Fault::Garbage, Class::WrongBytes),
+        (Fault::Status, Class::BadStatus),
+    ] {
+        let server = Server::http(every_tenth(fault));
+        let page = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, Kind::OneShot, COUNT) };
+        found(&server, page, class);
     }
 }
 

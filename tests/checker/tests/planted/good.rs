@@ -66,6 +66,18 @@ fn who_answered_is_counted() {
 }
 
 #[test]
+fn any_page_will_do_whatever_stands_in_it() {
+    // No fault for one that knows nothing of the content, and a fault for every other.
+    let server = Server::http(|_| Some(Fault::Flip));
+    for kind in [Kind::OneShot, Kind::KeepAlive, Kind::Stubborn, Kind::HalfClose] {
+        let plan = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, kind, 200) };
+        let record = carry_out(plan);
+        assert_eq!(record.judge(&Allowance::none()), Ok(()), "{kind}");
+        assert_eq!(record.good(), 200, "{kind}");
+    }
+}
+
+#[test]
 fn a_kept_connection_is_used_again() {
     let server = Server::http(|_| None);
     let record = carry_out(Plan { rate: 50.0, ..plan(server.address, Kind::KeepAlive, 100) });

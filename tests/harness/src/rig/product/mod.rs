@@ -152,6 +152,11 @@ impl ProductRig {
         write(self.folder.path(), &self.setup, &self.way, &words)
     }
 
+    /// The master's log, and what its workers wrote to standard error, since the rig was started.
+    pub fn stderr(&self) -> String {
+        self.master.stderr()
+    }
+
     /// The last lines of the master's log, and of what its workers wrote to standard error.
     pub fn stderr_tail(&self) -> String {
         last(&self.master.stderr(), 20).join("\n")

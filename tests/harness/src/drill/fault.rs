@@ -1,0 +1,205 @@
+//! The faults: what is done, what is promised, what is allowed, and on whom it can be played. Pure.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use serde::{Serialize, Serializer};
+
+/// A fault that a server must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// SIGKILL of workers.
+    Kill,
+    /// SIGSTOP of a worker.
+    Stop,
+    /// A reload into a program that never listens.
+    NeverReady,
+    /// A reload into a program that exits at once.
+    BadRelease,
+    /// One worker that is stopped half of the time.
+    SlowWorker,
+    /// Nothing can be written to the workers' log.
+    FullDisk,
+    /// More clients than the master has descriptors for.
+    Descriptors,
+    /// SIGKILL of the master.
+    MasterKill,
+    /// Reloads back to back.
+    ReloadStorm,
+}
+
+/// A fault in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its name in options and reports.
+    pub name: &'static str,
+    /// What is done under load.
+    pub done: &'static str,
+    /// What must be seen.
+    pub promised: &'static str,
+    /// What may fail all the same.
+    pub allowed: &'static str,
+}
+
+/// How a target gives connections to its workers, as far as promises depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Every byte goes through the master.
+    Proxy,
+    /// The master accepts, and gives the sockets away.
+    Handoff,
+    /// The workers accept; this is the product's, with a heartbeat if the worker is the demo.
+    Accepting {
+        /// Whether the worker says every now and then that it lives.
+        has_heartbeat: bool,
+    },
+    /// Node's cluster, also under pm2: the primary accepts, or the kernel does.
+    NodeCluster,
+    /// One worker and nobody before it.
+    Direct,
+}
+
+impl Fault {
+    /// All of them, in the order in which they are played.
+    pub const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Stop,
+        Self::NeverReady,
+        Self::BadRelease,
+        Self::SlowWorker,
+        Self::FullDisk,
+        Self::Descriptors,
+        Self::MasterKill,
+        Self::ReloadStorm,
+    ];
+
+    /// Its name in options and reports.
+    pub fn name(self) -> &'static str {
+        self.about().name
+    }
+
+    /// What it is, in words.
+    pub fn about(self) -> About {
+        let (name, done, promised, allowed) = match self {
+            Self::Kill => (
+                "kill",
+                "SIGKILL of random workers, one after the other",
+                "each is replaced within 10 s; the others go on",
+                "what was open on a killed worker",
+            ),
+            Self::Stop => (
+                "stop",
+                "SIGSTOP of a random worker, which nobody takes back",
+                "it is found and replaced; the others go on",
+                "what the stopped worker had taken",
+            ),
+            Self::NeverReady => (
+                "never-ready",
+                "a reload into a program that never listens",
+                "the reload fails with exit code 1; the same workers go on; the good release is taken again",
+                "nothing",
+            ),
+            Self::BadRelease => (
+                "bad-release",
+                "a reload into a program that exits at once",
+                "the reload fails with exit code 1 and quotes the program; the same workers go on; the good release is \
+                 taken again",
+                "nothing",
+            ),
+            Self::SlowWorker => (
+                "slow-worker",
+                "one worker is stopped and continued every 50 ms",
+                "nobody but its clients waits; it is not replaced",
+                "nothing",
+            ),
+            Self::FullDisk => (
+                "full-disk",
+                "the workers' log is on a disk that is full",
+                "workers are not blocked; the master says it, once",
+                "nothing",
+            ),
+            Self::Descriptors => (
+                "descriptors",
+                "more clients than the master may have descriptors for",
+                "clients wait and are served; the control socket answers",
+                "nothing",
+            ),
+            Self::MasterKill => (
+                "master-kill",
+                "SIGKILL of the master",
+                "all workers are gone within 5 s; a new master starts on the same port at once and serves",
+                "what was under way, and what was due before the new one served",
+            ),
+            Self::ReloadStorm => (
+                "reload-storm",
+                "rolling reloads back to back",
+                "every reload succeeds and replaces all workers",
+                "nothing; of programs that do not say `Connection: close` when they leave: requests on kept connections",
+            ),
+        };
+        About { name, done, promised, allowed }
+    }
+
+    /// Whether it can be played there.
+    ///
+    /// # Errors
+    ///
+    /// Why not: the target has no notion of it, or makes no promise.
+    pub fn applies(self, manner: Manner) -> Result<(), &'static str> {
+        let is_product = !matches!(manner, Manner::NodeCluster | Manner::Direct);
+        match self {
+            Self::Stop if manner == (Manner::Accepting { has_heartbeat: false }) => {
+                Err("workers accept by themselves, and this program sends no heartbeat by which a hang would show")
+            }
+            Self::FullDisk if !is_product => Err("it writes no logs of workers that a disk could refuse"),
+            Self::Descriptors if !is_product => Err("its processes share one limit with the application's"),
+            Self::NeverReady | Self::BadRelease | Self::ReloadStorm | Self::MasterKill if manner == Manner::Direct => {
+                Err("there is no master")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ValueEnum for Fault {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.about().done))
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEMO: Manner = Manner::Accepting { has_heartbeat: true };
+
+    #[test]
+    fn names_are_distinct_and_read_as_they_are_written() {
+        for fault in Fault::ALL {
+            assert_eq!(Fault::from_str(fault.name(), false), Ok(fault));
+            assert_eq!(Fault::ALL.iter().filter(|other| other.name() == fault.name()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn the_product_is_drilled_with_all_and_what_others_lack_has_a_reason() {
+        for fault in Fault::ALL {
+            for manner in [Manner::Proxy, Manner::Handoff, DEMO] {
+                assert_eq!(fault.applies(manner), Ok(()), "{}", fault.name());
+            }
+        }
+        let played = |manner| Fault::ALL.into_iter().filter(move |fault| fault.applies(manner).is_ok());
+        assert_eq!(played(Manner::NodeCluster).count(), 7);
+        assert_eq!(played(Manner::Direct).collect::<Vec<_>>(), [Fault::Kill, Fault::Stop, Fault::SlowWorker]);
+        assert!(Fault::Stop.applies(Manner::Accepting { has_heartbeat: false }).is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! More clients than the master may have descriptors for: again and again many come that say nothing, so that all others
+//! have to wait until they are gone.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::drill::promise::Allowed;
+use crate::drill::scene::{Scene, Trouble};
+
+/// Clients that say nothing: three times what the master has room for.
+const SILENT: usize = 96;
+
+/// How long a connect may take, which is the kernel's matter while the master waits.
+const CONNECT: Duration = Duration::from_secs(5);
+
+pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+    let workers = scene.target.serving()?.len();
+    let (mut rounds, mut refused, mut unanswered) = (0, 0, 0);
+    while rounds < 2 || !scene.is_late(Duration::from_secs(2)) {
+        let address = scene.target.address();
+        let silent: Vec<_> = (0..SILENT).map(|_| TcpStream::connect_timeout(&address, CONNECT)).collect();
+        refused += silent.iter().filter(|client| client.is_err()).count();
+        scene.note(format!("{SILENT} clients come and say nothing"));
+        scene.pause_between(500, 1000)?;
+        if let Some(rig) = scene.target.product() {
+            unanswered += usize::from(rig.order(&["status"])?.code != Some(0));
+        }
+        drop(silent);
+        rounds += 1;
+        scene.pause_between(500, 1000)?;
+    }
+    let seen = format!("{refused} of {} were", rounds * SILENT);
+    scene.promise("no client is refused", "none", seen, refused == 0);
+    let seen = format!("{} of {rounds} times", rounds - unanswered);
+    scene.promise("`roundelay status` says that all is well meanwhile", "every time", seen, unanswered == 0);
+    let serving = scene.target.serving()?.len();
+    scene.promise("all workers serve at the end", "all", format!("{serving} of {workers}"), serving == workers);
+    Ok(Allowed::nothing())
+}

@@ -1,0 +1,51 @@
+//! SIGKILL of random workers, one after the other, each when the last is back.
+
+use std::time::Duration;
+
+use super::{SLACK, ends_show};
+use crate::drill::promise::Allowed;
+use crate::drill::scene::{Scene, Trouble};
+use crate::drill::target::is_alive;
+use crate::rig::{Signal, signal};
+
+/// At least so many, however short the load is to be.
+const LEAST: usize = 3;
+
+/// How long a replacement may take, the program's own start included.
+const REPLACED: Duration = Duration::from_secs(10);
+
+pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+    let workers = scene.target.serving()?.len();
+    let broken_before = scene.target.broken_connections()?;
+    let (mut kills, mut replaced, mut slowest, mut under_way) = (0, 0, Duration::ZERO, 0);
+    let mut during = Vec::new();
+    while kills == replaced && (kills < LEAST || !scene.is_late(Duration::from_secs(1))) {
+        let victim = scene.victim()?;
+        let (ended, _) = scene.counts();
+        let from = scene.now();
+        signal(victim.pid, Signal::KILL)?;
+        // Once it is a zombie its connections have ended.
+        scene.interrupt.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
+        let (_, started) = scene.counts();
+        under_way += started.saturating_sub(ended);
+        during.push((from, scene.now() + SLACK));
+        kills += 1;
+        scene.note(format!("SIGKILL to {} (pid {})", victim.name, victim.pid));
+        if let Some(took) = scene.wait_replaced(workers, victim.pid, REPLACED)? {
+            replaced += 1;
+            slowest = slowest.max(took);
+            scene.pause_between(200, 800)?;
+        }
+    }
+    let seen = format!("{replaced} of {kills}, the slowest after {:.2} s", slowest.as_secs_f64());
+    scene.promise("each killed worker is replaced", "within 10 s", seen, replaced == kills);
+    // The master counts a broken connection when its relay ends.
+    scene.pause(SLACK)?;
+    let broken = scene.target.broken_connections()?.zip(broken_before).map(|(now, before)| now.saturating_sub(before));
+    let (most, what) = match broken {
+        Some(broken) => (broken, "was open on"),
+        None => (under_way, "was under way at the end of"),
+    };
+    let because = format!("what {what} the {kills} killed workers");
+    Ok(Allowed::taken_along(most, during, ends_show(scene.target.manner), because))
+}

@@ -1,0 +1,57 @@
+//! SIGKILL of the master: nothing of it stays, and the next one can start at once.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::release::pids;
+use crate::drill::promise::Allowed;
+use crate::drill::scene::{Scene, Trouble};
+use crate::drill::target::is_alive;
+
+/// How long workers may outlive it.
+const GONE: Duration = Duration::from_secs(5);
+
+pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+    let workers = pids(scene)?;
+    scene.pause_between(500, 1500)?;
+    let from = scene.now();
+    let pid = scene.target.kill_master()?;
+    scene.note(format!("SIGKILL to the master (pid {pid})"));
+    let begun = Instant::now();
+    let left = |scene: &Scene<'_>| {
+        let workers = workers.iter().filter(|&&pid| is_alive(pid)).count();
+        workers.max(scene.target.product().map_or(0, |rig| rig.leftovers().len()))
+    };
+    let gone = scene.interrupt.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
+    let seen = match gone {
+        Some(took) => format!("after {:.2} s", took.as_secs_f64()),
+        None => format!("{} processes are left", left(scene)),
+    };
+    scene.promise("all its processes are gone", "within 5 s", seen, gone.is_some());
+    // Bound and given back at once.
+    let bound = TcpListener::bind(scene.target.address()).map(drop);
+    let seen = bound.as_ref().map_or_else(ToString::to_string, |()| "it is".to_owned());
+    scene.promise("the port is free", "at once then", seen, bound.is_ok());
+    let begun = Instant::now();
+    let to = match scene.target.restart() {
+        Ok(true) => {
+            scene.note("a new master serves");
+            let seen = format!("ready {:.2} s after its start", begun.elapsed().as_secs_f64());
+            scene.promise("a new master starts on the same port", "at once", seen, true);
+            scene.now()
+        }
+        Ok(false) => Duration::MAX,
+        Err(error) => {
+            scene.promise("a new master starts on the same port", "at once", error.to_string(), false);
+            Duration::MAX
+        }
+    };
+    let because = if to == Duration::MAX {
+        "what was under way, and all later ones: nobody serves any more".to_owned()
+    } else {
+        format!("what was under way, or due in the {:.2} s without a master", (to - from).as_secs_f64())
+    };
+    Ok(Allowed::outage((from, to), because))
+}

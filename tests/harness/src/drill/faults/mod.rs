@@ -1,0 +1,81 @@
+//! What is done under load, one fault a file. Each gives back which failures are no defect.
+
+mod descriptors;
+mod full_disk;
+mod kill;
+mod master_kill;
+mod release;
+mod reload_storm;
+mod slow_worker;
+mod stop;
+
+use std::time::Duration;
+
+use super::fault::{Fault, Manner};
+use super::promise::Allowed;
+use super::release::Release;
+use super::scene::{Scene, Trouble};
+use super::target::Wish;
+
+/// How much later than its cause a failure may begin: whoever stands between has to notice it first, on a machine that may
+/// be busy.
+const SLACK: Duration = Duration::from_millis(300);
+
+/// Descriptors of the master in [`Fault::Descriptors`]: what it keeps for itself (256), and 32 connections of two each.
+const FEW_DESCRIPTORS: u64 = 320;
+
+/// What a fault wants of its target's start.
+pub(crate) fn wish(fault: Fault) -> Wish {
+    match fault {
+        // Waited for in full, and much more than a program takes that is sound.
+        Fault::NeverReady => Wish { options: vec!["pool.{pool}.ready-timeout=3s".to_owned()], ..Wish::default() },
+        Fault::FullDisk => Wish { full_disk: true, ..Wish::default() },
+        Fault::Descriptors => Wish { nofile: Some(FEW_DESCRIPTORS), ..Wish::default() },
+        Fault::Kill | Fault::Stop | Fault::BadRelease | Fault::SlowWorker | Fault::MasterKill | Fault::ReloadStorm => {
+            Wish::default()
+        }
+    }
+}
+
+/// Whether workers are drained in it.
+pub(crate) fn has_drains(fault: Fault) -> bool {
+    matches!(fault, Fault::NeverReady | Fault::BadRelease | Fault::ReloadStorm)
+}
+
+/// Does it, and adds its promises to the scene; which failures are allowed is known only then.
+pub(crate) fn play(fault: Fault, scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+    match fault {
+        Fault::Kill => kill::play(scene),
+        Fault::Stop => stop::play(scene),
+        Fault::NeverReady => release::play(scene, Release::NeverReady),
+        Fault::BadRelease => release::play(scene, Release::Exits),
+        Fault::SlowWorker => slow_worker::play(scene),
+        Fault::FullDisk => full_disk::play(scene),
+        Fault::Descriptors => descriptors::play(scene),
+        Fault::MasterKill => master_kill::play(scene),
+        Fault::ReloadStorm => reload_storm::play(scene),
+    }
+}
+
+/// What a drain may cost: nothing where the program announces that it leaves, else requests on kept connections.
+fn of_drains(scene: &Scene<'_>) -> Allowed {
+    if scene.target.is_demo() {
+        return Allowed::nothing();
+    }
+    Allowed::stale(
+        "requests on kept connections, unless the program says `Connection: close` when it leaves".to_owned(),
+    )
+}
+
+/// Whether the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.
+fn ends_show(manner: Manner) -> bool {
+    // Linux 6.9 is the first on which a relay can tell a killed peer's orderly end from a good one.
+    manner == Manner::Proxy && kernel_is_at_least((6, 9))
+}
+
+fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    let found = numbers.next().zip(numbers.next());
+    found.is_some_and(|found: (u32, u32)| found >= wanted)
+}

@@ -1,0 +1,107 @@
+//! A disk that is full, for the master and its workers alone: a small file system of their own in memory, mounted over a
+//! folder in a mount namespace that ends with them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::rig::RigError;
+use crate::subject::Product;
+
+/// What stands between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the master.
+/// Every other order goes to the product as it is.
+const WRAPPER: &str = r#"#!/bin/sh
+# $PROGRAM, $FOLDER and $UNSHARE stand above.
+if [ "$1" = run ]; then
+  exec $UNSHARE sh -c '
+    mount -t tmpfs -o size=64k,mode=755 none "$0" && : > "$0/app.log" && exec 3> "$0/filler" || exit 1
+    while head -c 4096 /dev/zero >&3 2>/dev/null; do :; done
+    exec 3>&-
+    exec "$@"' "$FOLDER/disk" "$PROGRAM" "$@"
+fi
+exec "$PROGRAM" "$@"
+"#;
+
+/// What each worker writes when it is told: more than a pipe holds, and together more than the master keeps waiting.
+const FLOOD: &str = r#"( until [ -e "$DIR/go" ]; do sleep 0.05; done
+  i=0; while [ $i -lt 64 ]; do head -c 65536 /dev/zero | tr '\0' x | fold -w 127; i=$((i + 1)); done
+  : > "$DIR/through.$ROUNDELAY_WORKER" ) &
+shift; exec "$@""#;
+
+/// A full disk for one master.
+#[derive(Debug)]
+pub(crate) struct FullDisk {
+    folder: PathBuf,
+    wrapper: PathBuf,
+}
+
+impl FullDisk {
+    /// Prepares it in that folder.
+    ///
+    /// # Errors
+    ///
+    /// [`RigError::Unable`]: this user may not mount anything, not even in a namespace of their own.
+    pub(crate) fn new(product: &Product, folder: &Path) -> Result<Self, RigError> {
+        let disk = folder.join("disk");
+        let failed = |cause: std::io::Error| RigError::Failed(format!("cannot use {}: {cause}", folder.display()));
+        std::fs::create_dir(&disk).map_err(failed)?;
+        let unshare = ["unshare -m", "unshare -rm"].into_iter().find(|unshare| may_mount(unshare, &disk));
+        let Some(unshare) = unshare else {
+            return Err(RigError::Unable("needs the right to mount a file system (`unshare -rm`)".to_owned()));
+        };
+        let [program, at] = [&product.program, folder].map(quoted);
+        let head = format!("#!/bin/sh\nPROGRAM={program}\nFOLDER={at}\nUNSHARE='{unshare}'\n");
+        let wrapper = folder.join("master");
+        let text = head + WRAPPER.trim_start_matches("#!/bin/sh\n");
+        std::fs::write(&wrapper, text).map_err(failed)?;
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        Ok(Self { folder: folder.to_owned(), wrapper })
+    }
+
+    /// What is started instead of the product.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.wrapper.clone()
+    }
+
+    /// The product's options.
+    pub(crate) fn options(&self, is_node: bool) -> Vec<String> {
+        let mut options = vec![format!("pool.{{pool}}.log.to={}", self.folder.join("disk/app.log").display())];
+        if is_node {
+            // A shell becomes Node.
+            options.push("pool.{pool}.contract=node".to_owned());
+        }
+        options
+    }
+
+    /// The worker's command, which also writes a flood when it is told.
+    pub(crate) fn flood(&self, words: &[String]) -> Vec<String> {
+        let script = format!("DIR={}\n{FLOOD}", quoted(&self.folder));
+        let head = ["sh", "-c", &script, "sh", "-"].map(str::to_owned);
+        head.into_iter().chain(words.iter().cloned()).collect()
+    }
+
+    /// Tells the workers to write.
+    pub(crate) fn go(&self) -> Result<(), RigError> {
+        let go = self.folder.join("go");
+        std::fs::write(&go, "").map_err(|cause| RigError::Failed(format!("cannot write {}: {cause}", go.display())))
+    }
+
+    /// Workers of these slots that have written everything.
+    pub(crate) fn through(&self, workers: usize) -> usize {
+        (0..workers).filter(|slot| self.folder.join(format!("through.{slot}")).exists()).count()
+    }
+}
+
+fn may_mount(unshare: &str, disk: &Path) -> bool {
+    let mut words = unshare.split(' ');
+    let Some(program) = words.next() else { return false };
+    let mut command = Command::new(program);
+    command.args(words).args(["mount", "-t", "tmpfs", "-o", "size=64k", "none"]).arg(disk);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// As a word for the shell.
+fn quoted(path: impl AsRef<Path>) -> String {
+    format!("'{}'", path.as_ref().to_string_lossy().replace('\'', r"'\''"))
+}

@@ -1,0 +1,229 @@
+//! `roundelay drill`: every fault that a server must survive, played on the user's own program under checked load; what was
+//! promised, what is allowed, what was seen.
+//!
+//! A fault is played on a fresh rig. The load is the checker's: it starts operations by a fixed schedule, looks at every
+//! byte of the framing (of the demo's, at every byte) and gives each failure a class and a time. A failure is excused only
+//! if the fault explains it: by its class, by its time, and by how many there can be.
+//!
+//! # The map
+//!
+//! A module uses what stands above it.
+//!
+//! | module | what it is | |
+//! |---|---|---|
+//! | `fault` | the table of faults, and on whom each can be played | pure |
+//! | `promise` | what is allowed, what was seen, the verdict | pure |
+//! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
+//! | `args` | the flags | pure |
+//! | `interrupt` | Ctrl-C, and waiting | |
+//! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
+//! | `target` | who is drilled: a rig and a little more | |
+//! | `scene` | a fault under way: target, load, chance | |
+//! | `faults` | what is done | |
+
+mod args;
+mod fault;
+mod faults;
+mod full_disk;
+mod interrupt;
+mod outcome;
+mod promise;
+mod release;
+mod report;
+mod scene;
+mod target;
+
+use std::io::Write;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+pub use args::{DrillArgs, Peer};
+pub use fault::{About, Fault};
+pub use outcome::{Drill, Outcome, SCHEMA};
+pub use promise::{Checked, Promise, Verdict};
+
+use crate::failure::{Failure, code};
+use crate::rig::{RigError, Way};
+use crate::subject::{Product, Workload};
+use interrupt::Interrupt;
+use promise::Allowed;
+use scene::{Asked, Scene, Trouble};
+use target::{Candidate, Target};
+
+/// Plays the faults and prints what was found: each fault when it is over, and a table at the end, to standard output.
+/// Blocks; Ctrl-C is listened to for the rest of the process's life.
+///
+/// The exit code is [`code::OK`] if every promise of the product was kept as far as it was tried, [`code::FAILED`] if one
+/// was broken or nothing is proved, [`code::INTERRUPTED`]. What others do that are drilled too does not count.
+///
+/// # Errors
+///
+/// There is no such way; the product does not start with that program; a file cannot be written.
+pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
+    if args.list {
+        say(&report::list());
+        return Ok(code::OK);
+    }
+    let candidates = candidates(args, product)?;
+    let failed = |cause| Failure::new(code::FAILED, "cannot listen to signals").cause(cause);
+    let interrupt = Interrupt::listen().map_err(failed)?;
+    raise_descriptor_limit();
+    let seed = args.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    let asked = Asked { path: args.path.clone(), rate: args.rate, length: args.length, seed };
+    let mut drill = Drill {
+        schema: SCHEMA,
+        version: product.version.clone(),
+        is_partial: false,
+        workload: match args.workload() {
+            Workload::Demo => "the demo".to_owned(),
+            Workload::Command(words) => words.join(" "),
+        },
+        workers: args.workers.into(),
+        rate: args.rate,
+        length_seconds: args.length.as_secs_f64(),
+        seed,
+        targets: candidates.iter().map(|candidate| candidate.way.name().to_owned()).collect(),
+        outcomes: Vec::new(),
+    };
+    let Drill { version, workers, rate, .. } = &drill;
+    say(&format!(
+        "roundelay {version}   {workers} workers of {}   {rate} operations a second   seed {seed}\n\n",
+        drill.workload
+    ));
+    for candidate in &candidates {
+        for fault in args.faults() {
+            if interrupt.is_asked() {
+                drill.is_partial = true;
+                break;
+            }
+            match play(candidate, fault, args, product, &asked, &interrupt)? {
+                Some(outcome) => {
+                    say(&report::outcome(&outcome));
+                    drill.outcomes.push(outcome);
+                }
+                None => drill.is_partial = true,
+            }
+        }
+    }
+    write(args, &drill)?;
+    say(&format!("\n{}", report::table(&drill)));
+    Ok(match (drill.is_partial, drill.is_passed()) {
+        (true, _) => code::INTERRUPTED,
+        (false, true) => code::OK,
+        (false, false) => code::FAILED,
+    })
+}
+
+/// Who is drilled, the product first.
+fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Failure> {
+    let known = || product.ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>().join(", ");
+    let way = match &args.way {
+        None => product.ways.first(),
+        Some(name) => product.ways.iter().find(|way| way.name == *name),
+    };
+    let Some(way) = way else {
+        let name = args.way.as_deref().unwrap_or_default();
+        return Err(
+            Failure::new(code::USAGE, format!("there is no way `{name}`")).hint(format!("there are {}", known()))
+        );
+    };
+    let others = args.against.iter().map(|peer| match peer {
+        Peer::Pm2 => Way::Pm2,
+        Peer::NodeCluster => Way::NodeCluster,
+        Peer::Direct => Way::Direct,
+    });
+    let workers = usize::from(args.workers);
+    let all = std::iter::once(Way::Product(way.clone())).chain(others);
+    Ok(all.map(|way| Candidate { way, workload: args.workload(), workers }).collect())
+}
+
+/// One fault on one target, which is set up and taken down; nothing if the user wanted the end meanwhile.
+///
+/// # Errors
+///
+/// The product does not start with that program: no fault can be played.
+fn play(
+    candidate: &Candidate,
+    fault: Fault,
+    args: &DrillArgs,
+    product: &Product,
+    asked: &Asked,
+    interrupt: &Interrupt,
+) -> Result<Option<Outcome>, Failure> {
+    let name = candidate.way.name();
+    if let Err(why) = fault.applies(candidate.manner()) {
+        return Ok(Some(Outcome::skipped(name, fault, why)));
+    }
+    let begun = Instant::now();
+    let mut wish = faults::wish(fault);
+    wish.options.extend(args.set.iter().cloned());
+    let is_special = wish.full_disk || wish.nofile.is_some();
+    let played = match candidate.start(product, wish) {
+        Ok(target) => scene(target, fault, asked, interrupt),
+        Err(RigError::Unable(why)) if is_special || !is_product(candidate) => Err(Trouble::Unable(why)),
+        Err(RigError::Failed(why)) if !is_product(candidate) => Err(Trouble::Failed(why)),
+        Err(RigError::Unable(why) | RigError::Failed(why)) => {
+            let error = format!("cannot drill {name}");
+            return Err(Failure::new(code::FAILED, error).cause(why).hint("try `roundelay run` with the same program"));
+        }
+    };
+    let mut outcome = match played {
+        Ok(outcome) => Outcome { target: name.to_owned(), ..outcome },
+        Err(Trouble::Aborted) => return Ok(None),
+        Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
+        Err(Trouble::Failed(why)) => Outcome {
+            verdict: Verdict::Failed,
+            promises: vec![Promise::new("it can be drilled", "", why, false)],
+            ..Outcome::skipped(name, fault, "")
+        },
+    };
+    outcome.took_seconds = begun.elapsed().as_secs_f64();
+    Ok(Some(outcome))
+}
+
+/// A fault on a target that is set up. The target is ended when this returns.
+fn scene(target: Target, fault: Fault, asked: &Asked, interrupt: &Interrupt) -> Result<Outcome, Trouble> {
+    // A generator of its own for each fault: the others do not change its victims.
+    let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
+    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), interrupt, random)?;
+    let allowed: Allowed = faults::play(fault, &mut scene)?;
+    let (target, done, mut promises, checked) = scene.end()?;
+    drop(target);
+    promises.push(Promise::answered(&checked, &allowed));
+    let verdict = promise::verdict(&promises, &checked);
+    Ok(Outcome { verdict, done, promises, load: Some(checked), ..Outcome::skipped("", fault, "") })
+}
+
+fn is_product(candidate: &Candidate) -> bool {
+    matches!(candidate.way, Way::Product(_))
+}
+
+/// The files that were asked for.
+fn write(args: &DrillArgs, drill: &Drill) -> Result<(), Failure> {
+    let failed = |path: &std::path::Path, cause: &dyn std::fmt::Display| {
+        Failure::new(code::FAILED, format!("cannot write {}", path.display())).cause(cause)
+    };
+    if let Some(path) = &args.json {
+        let text = drill.json().map_err(|cause| failed(path, &cause))?;
+        std::fs::write(path, text).map_err(|cause| failed(path, &cause))?;
+    }
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, report::markdown(drill)).map_err(|cause| failed(path, &cause))?;
+    }
+    Ok(())
+}
+
+/// To standard output, which may be closed: the exit code and the files say it too.
+fn say(text: &str) {
+    let mut out = anstream::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}

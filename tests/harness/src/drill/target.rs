@@ -1,0 +1,284 @@
+//! Who is drilled: a rig, and what a drill needs beyond it: broken releases, counters, the death of the master.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::fault::Manner;
+use super::full_disk::FullDisk;
+use super::release::{NodeReleases, Release, broken};
+use crate::rig::{self, ProductRig, Rig, RigError, Setup, Signal, Way, WorkerProcess};
+use crate::subject::{Product, Workload};
+
+/// Who can be drilled, not yet started.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) way: Way,
+    pub(crate) workload: Workload,
+    pub(crate) workers: usize,
+}
+
+/// What a fault wants of a start.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// More options of the product.
+    pub(crate) options: Vec<String>,
+    /// So many descriptors for the master.
+    pub(crate) nofile: Option<u64>,
+    /// Its log is on a disk that is full.
+    pub(crate) full_disk: bool,
+}
+
+/// A target that is set up and answers. Dropped, it is ended.
+pub(crate) struct Target {
+    pub(crate) manner: Manner,
+    rig: Running,
+    workload: Workload,
+    product: Product,
+    node: Option<NodeReleases>,
+    pub(crate) disk: Option<FullDisk>,
+    /// After the rig, whose processes use it.
+    _folder: TempDir,
+}
+
+enum Running {
+    Product(Box<ProductRig>),
+    Other(Box<dyn Rig>),
+}
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Its exit code, or for those without a command line 0 or 1.
+    pub(crate) code: Option<i32>,
+    /// What it said, if it failed.
+    pub(crate) said: String,
+}
+
+impl Candidate {
+    /// How connections get to its workers.
+    pub(crate) fn manner(&self) -> Manner {
+        let Way::Product(way) = &self.way else {
+            return if self.way == Way::Direct { Manner::Direct } else { Manner::NodeCluster };
+        };
+        let is_node = self.workload.node_file().is_some();
+        match mode(&way.flags) {
+            "handoff" => Manner::Handoff,
+            "shared" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo || is_node },
+            "reuseport" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo },
+            _ => Manner::Proxy,
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// As [`rig::start`].
+    pub(crate) fn start(&self, product: &Product, wish: Wish) -> Result<Target, RigError> {
+        let made = tempfile::Builder::new().prefix("roundelay-drill-").tempdir();
+        let folder = made.map_err(|cause| RigError::Failed(format!("cannot make a temporary folder: {cause}")))?;
+        let node = NodeReleases::new(&self.workload, folder.path())?;
+        let mut setup = Setup {
+            way: self.way.clone(),
+            workload: self.workload.clone(),
+            workers: self.workers,
+            worker_env: std::collections::BTreeMap::new(),
+            options: wish.options,
+        };
+        let mut disk = None;
+        let rig = match &self.way {
+            Way::Product(way) => {
+                let mut program = product.clone();
+                if wish.full_disk {
+                    let full = FullDisk::new(product, folder.path())?;
+                    let takes_node = mode(&way.flags) != "proxy" && self.workload.node_file().is_some();
+                    setup.options.extend(full.options(takes_node));
+                    setup.workload = Workload::Command(full.flood(&words(&self.workload, product)));
+                    program.program = full.program();
+                    disk = Some(full);
+                }
+                Running::Product(Box::new(ProductRig::start_with(&program, &setup, wish.nofile)?))
+            }
+            _ => {
+                if let Some(node) = &node {
+                    setup.workload = node.workload(&self.workload);
+                }
+                Running::Other(rig::start(product, &setup)?)
+            }
+        };
+        let (manner, workload) = (self.manner(), self.workload.clone());
+        Ok(Target { manner, rig, workload, product: product.clone(), node, disk, _folder: folder })
+    }
+}
+
+/// The mode among these flags; the last one counts.
+fn mode(flags: &[String]) -> &str {
+    let named = |(at, flag): (usize, &String)| match flag.as_str() {
+        "--mode" | "-m" => flags.get(at + 1).map(String::as_str),
+        _ => flags.get(at)?.strip_prefix("--mode="),
+    };
+    flags.iter().enumerate().filter_map(named).next_back().unwrap_or("proxy")
+}
+
+fn words(workload: &Workload, product: &Product) -> Vec<String> {
+    workload.words(product).iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+#[derive(Deserialize)]
+struct State {
+    pools: Vec<Pool>,
+}
+
+#[derive(Deserialize)]
+struct Pool {
+    name: String,
+    workers: Vec<Slot>,
+}
+
+#[derive(Deserialize)]
+struct Slot {
+    slot: usize,
+    state: String,
+    pid: Option<u32>,
+}
+
+impl Target {
+    fn rig(&self) -> &dyn Rig {
+        match &self.rig {
+            Running::Product(rig) => rig.as_ref(),
+            Running::Other(rig) => rig.as_ref(),
+        }
+    }
+
+    /// The product's rig; nothing of another's.
+    pub(crate) fn product(&self) -> Option<&ProductRig> {
+        match &self.rig {
+            Running::Product(rig) => Some(rig),
+            Running::Other(_) => None,
+        }
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.rig().address()
+    }
+
+    /// Whether the worker is the demo, which announces when it leaves.
+    pub(crate) fn is_demo(&self) -> bool {
+        self.workload == Workload::Demo
+    }
+
+    /// The workers that serve; of the product those that it says are ready.
+    pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, RigError> {
+        let Running::Product(rig) = &self.rig else { return self.rig().workers() };
+        let ended = rig.order(&["list", "--json"])?;
+        let state: State = serde_json::from_str(&ended.stdout).map_err(|cause| {
+            RigError::Failed(format!("`roundelay list --json` cannot be read ({cause}): {}", ended.stderr.trim()))
+        })?;
+        let slots = state.pools.into_iter().flat_map(|pool| {
+            let name = pool.name;
+            pool.workers.into_iter().map(move |slot| (format!("{name}/{}", slot.slot), slot))
+        });
+        let ready = slots.filter(|(_, slot)| slot.state == "ready");
+        Ok(ready.filter_map(|(name, slot)| Some(WorkerProcess { name, pid: slot.pid? })).collect())
+    }
+
+    /// Replaces all workers, and says how that ended.
+    pub(crate) fn reload(&mut self) -> Result<Order, RigError> {
+        match &mut self.rig {
+            Running::Product(rig) => {
+                let ended = rig.order(&["reload"])?;
+                let said = [ended.stdout, ended.stderr].concat().trim().to_owned();
+                Ok(Order { code: ended.code, said })
+            }
+            Running::Other(rig) => match rig.reload() {
+                Ok(()) => Ok(Order { code: Some(0), said: String::new() }),
+                Err(RigError::Failed(said)) => Ok(Order { code: Some(1), said }),
+                Err(unable) => Err(unable),
+            },
+        }
+    }
+
+    /// What the next reload leads into.
+    pub(crate) fn switch(&self, release: Release) -> Result<(), RigError> {
+        if let Some(node) = &self.node {
+            node.switch(release)?;
+        }
+        let Running::Product(rig) = &self.rig else {
+            return match self.node {
+                Some(_) => Ok(()),
+                None => Err(RigError::Unable("only of a Node application can a release be broken here".to_owned())),
+            };
+        };
+        let good = words(&self.workload, &self.product);
+        rig.write_config(&match (release, &self.node) {
+            (Release::Good, _) => good,
+            (_, Some(node)) => words(&node.workload(&self.workload), &self.product),
+            (_, None) => broken(release),
+        })
+    }
+
+    /// Connections that ended since their worker did, until now; nothing where the master does not see them.
+    pub(crate) fn broken_connections(&self) -> Result<Option<u64>, RigError> {
+        match (&self.rig, self.manner) {
+            (Running::Product(rig), Manner::Proxy) => broken_connections(rig).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// SIGKILL to whoever stands before the workers.
+    pub(crate) fn kill_master(&mut self) -> Result<u32, RigError> {
+        match &mut self.rig {
+            Running::Product(rig) => {
+                rig.kill_master();
+                Ok(rig.master_pid())
+            }
+            Running::Other(rig) => {
+                let none = || RigError::Unable("there is no master".to_owned());
+                let pid = rig.balancer().first().copied().ok_or_else(none)?;
+                rig::signal(pid, Signal::KILL)?;
+                Ok(pid)
+            }
+        }
+    }
+
+    /// Another master at the same address; only the product's. False if this target cannot.
+    pub(crate) fn restart(&mut self) -> Result<bool, RigError> {
+        match &mut self.rig {
+            Running::Product(rig) => rig.restart().map(|()| true),
+            Running::Other(_) => Ok(false),
+        }
+    }
+}
+
+/// The counter of connections that were broken by a worker's end, from the control socket.
+fn broken_connections(rig: &ProductRig) -> Result<u64, RigError> {
+    let failed = |cause: std::io::Error| RigError::Failed(format!("cannot read the master's metrics: {cause}"));
+    let text = ask(rig).map_err(failed)?;
+    let series = text.lines().filter(|line| {
+        line.starts_with("roundelay_connection_closes_total{") && line.contains("reason=\"upstream_reset\"")
+    });
+    let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum::<f64>() as u64)
+}
+
+fn ask(rig: &ProductRig) -> std::io::Result<String> {
+    let mut socket = UnixStream::connect(rig.control())?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether that process exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The command before it may contain anything, also a bracket.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
