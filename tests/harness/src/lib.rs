@@ -27,5 +27,6 @@ pub mod judge;
 pub mod load;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod rig;
 pub mod subject;
