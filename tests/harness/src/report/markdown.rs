@@ -113,6 +113,6 @@ mod tests {
             tables += 1;
         }
         assert_eq!(tables, report.scenarios.len());
-        assert!(text.contains("**Mind:** The load average"), "{text}");
+        assert!(text.contains("**Mind:** A planted warning."), "{text}");
     }
 }

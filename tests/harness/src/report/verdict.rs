@@ -9,22 +9,6 @@ use crate::record::Origin;
 pub(crate) const OVERVIEW: [Metric; 6] =
     [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::BalancerCpu, Metric::Fairness];
 
-/// All metrics, in the order of tables.
-pub(crate) const ALL: [Metric; 12] = [
-    Metric::Rps,
-    Metric::P50,
-    Metric::P90,
-    Metric::P99,
-    Metric::P999,
-    Metric::Errors,
-    Metric::LongestGap,
-    Metric::Recovery,
-    Metric::BalancerCpu,
-    Metric::WorkersCpu,
-    Metric::Fairness,
-    Metric::BalancerMemory,
-];
-
 /// A verdict as it is shown: the shape and the colour only repeat the word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -95,8 +79,8 @@ pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
 
 /// The median as text; of errors the sum of all repetitions.
 pub(crate) fn value(metric: Metric, estimate: &Estimate) -> String {
-    let value = if metric == Metric::Errors { estimate.values.iter().sum() } else { estimate.median };
-    number::metric(metric, value)
+    let value = if metric == Metric::Errors { estimate.sum() } else { estimate.median };
+    metric.format(value)
 }
 
 impl<'a> View<'a> {

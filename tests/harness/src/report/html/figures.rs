@@ -111,8 +111,8 @@ fn fairness(view: View<'_>, scenario: &ScenarioRecord, entries: &[Entry<'_>]) ->
         all.push(Row { way: entry.number, label: name.clone(), shown: index, said, parts: shares });
     }
     let title = "Share of the answers by worker";
-    let about = "Each piece is a worker, in each repetition the busiest first. At the right the fairness (Jain's index): \
-                 1 is even.";
+    let about = "Each piece is a worker, in each repetition the busiest first. Where answers do not say whose \
+                 they are, it is the workers' processor time. At the right the fairness (Jain's index): 1 is even.";
     let chart = stacked(Said { title, about }, &[], &all, number::percent);
     Some(figure(title.to_owned(), about.to_owned(), chart, table))
 }

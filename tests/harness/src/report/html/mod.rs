@@ -127,7 +127,7 @@ fn section<'a>(view: View<'a>, record: &'a ScenarioRecord) -> Section<'a> {
         failures: event::failures(view, record),
         figures,
         by_rate: by_rate(view, record, &entries),
-        all: judgements(&verdict::ALL),
+        all: judgements(&Metric::ALL),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The answer in the terminal: a table a scenario with its sentences, then those of the whole. Pure.
 
+mod diff;
 mod grid;
 
 use anstyle::{AnsiColor, Style};
 
+pub use self::diff::changes;
 use self::grid::{Column, grid, plain};
 use super::verdict::{self, Word};
 use super::view::{Entry, View};
@@ -128,7 +130,7 @@ mod tests {
             assert!(text.contains(&p99), "{p99}");
         }
         assert!(text.contains("LONGEST GAP") && text.contains("MAX/S"));
-        assert!(text.contains("! The load average") && text.contains("not measured: pm2"), "{text}");
+        assert!(text.contains("! A planted warning.") && text.contains("not measured: pm2"), "{text}");
     }
 
     #[test]
