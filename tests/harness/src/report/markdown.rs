@@ -25,13 +25,10 @@ pub fn markdown(report: &Report, judged: &Judged) -> String {
         text += &format!("- {}\n", escaped(&finding.text));
     }
     for warning in view.warnings() {
-        text += &format!("- **Mind:** {}\n", escaped(&warning));
+        text += &format!("- **Mind:** {}\n", escaped(&warning.text));
     }
     for scenario in &report.scenarios {
         text += &section(view, scenario);
-    }
-    for line in view.skipped() {
-        text += &format!("\nNot measured: {}\n", escaped(&line));
     }
     let reference = view.reference().map(|name| format!("compared with {}, ", escaped(name))).unwrap_or_default();
     text += &format!(

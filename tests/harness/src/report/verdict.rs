@@ -100,22 +100,9 @@ impl<'a> View<'a> {
         self.judged.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
     }
 
-    /// What to mind: warnings of the whole, and what ended early or failed, with its scenario and way.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let whole = self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none());
-        let mut all: Vec<String> = whole.map(|one| one.text.clone()).collect();
-        if self.report.is_partial {
-            all.insert(0, "The comparison was interrupted: what is missing was not measured.".to_owned());
-        }
-        for one in &self.report.repetitions {
-            let which = format!("{}, {}, repetition {}", one.scenario, one.way, one.number + 1);
-            all.extend(one.failure.iter().map(|why| format!("{which} ended early: {why}")));
-            let events = one.phases.iter().filter_map(|phase| phase.event.as_ref());
-            all.extend(events.filter_map(|event| {
-                event.failure.as_ref().map(|why| format!("{which}: {} failed: {why}", event.what))
-            }));
-        }
-        all
+    /// What to mind of the whole.
+    pub(crate) fn warnings(&self) -> Vec<&'a Finding> {
+        self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }
 
     /// What was not measured, and why, a line each.

@@ -26,7 +26,7 @@ struct Page<'a> {
     subtitle: String,
     reference: Option<&'a str>,
     whole: Vec<&'a Finding>,
-    warnings: Vec<String>,
+    warnings: Vec<&'a Finding>,
     overview_heads: Vec<&'static str>,
     scenarios: Vec<Section<'a>>,
     ways: Vec<(String, &'a str, &'a str)>,
