@@ -150,7 +150,9 @@ mod tests {
         let (report, judged) = planted();
         let folder = tempfile::tempdir().unwrap();
         let path = std::env::var_os("ROUNDELAY_PLANTED_REPORT").map_or(folder.path().to_owned(), PathBuf::from);
-        for file in write(&path, &report, &judged).unwrap() {
+        let written = write(&path, &report, &judged).unwrap();
+        fs::write(path.join("terminal.txt"), super::super::terminal(&report, &judged, 120)).unwrap();
+        for file in written {
             assert!(fs::metadata(&file).unwrap().len() > 1_000, "{}", file.display());
         }
     }

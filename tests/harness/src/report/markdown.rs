@@ -25,13 +25,10 @@ pub fn markdown(report: &Report, judged: &Judged) -> String {
         text += &format!("- {}\n", escaped(&finding.text));
     }
     for warning in view.warnings() {
-        text += &format!("- **Mind:** {}\n", escaped(&warning));
+        text += &format!("- **Mind:** {}\n", escaped(&warning.text));
     }
     for scenario in &report.scenarios {
         text += &section(view, scenario);
-    }
-    for line in view.skipped() {
-        text += &format!("\nNot measured: {}\n", escaped(&line));
     }
     let reference = view.reference().map(|name| format!("compared with {}, ", escaped(name))).unwrap_or_default();
     text += &format!(
@@ -113,6 +110,6 @@ mod tests {
             tables += 1;
         }
         assert_eq!(tables, report.scenarios.len());
-        assert!(text.contains("**Mind:** The load average"), "{text}");
+        assert!(text.contains("**Mind:** A planted warning."), "{text}");
     }
 }

@@ -2,13 +2,14 @@
 
 use super::number;
 use super::view::View;
+use crate::judge::LEAST_REPETITIONS;
 
 /// What a reader needs to do it again, and to know what the figures mean.
 pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
     let method = &view.report.method;
     let reference = view.reference().unwrap_or("none");
     let mut all = vec![format!(
-        "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for `direct`. The ways took \
+        "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for direct. The ways took \
          turns, in an order that rotates from repetition to repetition, so that what changes on the machine meets all alike.",
         method.repeat, method.workers
     )];
@@ -27,18 +28,18 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
             .to_owned(),
     );
     all.push(format!(
-        "{} of load before each measurement are not counted. A request that takes more than {} has failed. Seed {} decides \
-         the order of requests and the bootstrap.",
+        "{} of load before each measurement is not counted. A request that takes more than {} has failed. Seed {} decides \
+         the order of requests.",
         number::seconds(method.warm_up_seconds),
         number::seconds(method.timeout_seconds),
         method.seed
     ));
     all.push(format!(
-        "A figure is the median of its repetitions. The range beside it is that median's 95 % bootstrap interval: measured \
-         again in the same way, it would most likely lie in there. Errors are the sum of all repetitions, their range that of \
-         one. Better and worse are said against {reference}, only where the repetitions, in pairs, show more than luck \
-         would and the difference is large enough to matter; the ratio is this way's value through the reference's. \
-         Otherwise no difference was found, which does not prove that there is none."
+        "A figure is the median of its repetitions. The range beside it is that median's 95 % bootstrap interval: how far it \
+         would vary if the same repetitions were drawn again. Errors are the sum of all repetitions, their range that of \
+         one. Better and worse are said against {reference}, only with at least {LEAST_REPETITIONS} repetitions that show \
+         more than luck would, and where the difference is large enough to matter; the ratio is this way's value through \
+         the reference's. Otherwise no difference was found, which does not prove that there is none."
     ));
     all.push(
         "Fairness is Jain's index over the answers of the workers: 1 is even, 1/n is all to one of n. Even is not always \

@@ -31,4 +31,4 @@ pub use csv::csv;
 pub use files::{load, write};
 pub use html::html;
 pub use markdown::markdown;
-pub use terminal::terminal;
+pub use terminal::{changes, terminal};

@@ -1,28 +1,12 @@
-//! Numbers as text, each kind in one place, so that tables, charts and the terminal say the same. Pure.
+//! Numbers as text, in the judge's way ([`Metric::format`]) also where they are no metric's, so that tables, charts, the
+//! terminal and its sentences say the same. Pure.
 
-use crate::judge::{Estimate, Metric};
+use crate::judge::{Estimate, Metric, format_ratio};
 
 /// What stands where there is no value.
 pub(crate) const NONE: &str = "-";
 
-/// A metric's value with its unit.
-pub(crate) fn metric(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Rps => rate(value),
-        Metric::Errors | Metric::Fairness => digits(value),
-        Metric::BalancerMemory => bytes(value),
-        Metric::P50
-        | Metric::P90
-        | Metric::P99
-        | Metric::P999
-        | Metric::BalancerCpu
-        | Metric::WorkersCpu
-        | Metric::LongestGap
-        | Metric::Recovery => seconds(value),
-    }
-}
-
-/// What a metric is called in a sentence or a table's head.
+/// What a metric is called in a table's head, where its title is too long.
 pub(crate) fn title(metric: Metric) -> &'static str {
     match metric {
         Metric::Rps => "saturation",
@@ -42,12 +26,12 @@ pub(crate) fn title(metric: Metric) -> &'static str {
 
 /// The median's 95 % interval, such as `1.02–1.31 ms`: the unit once where both ends have the same.
 pub(crate) fn interval(kind: Metric, estimate: &Estimate) -> String {
-    range(&metric(kind, estimate.low), &metric(kind, estimate.high))
+    range(&kind.format(estimate.low), &kind.format(estimate.high))
 }
 
 /// The least and the greatest of the repetitions.
 pub(crate) fn spread(kind: Metric, estimate: &Estimate) -> String {
-    range(&metric(kind, estimate.least), &metric(kind, estimate.most))
+    range(&kind.format(estimate.least), &kind.format(estimate.most))
 }
 
 fn range(low: &str, high: &str) -> String {
@@ -59,17 +43,22 @@ fn range(low: &str, high: &str) -> String {
 
 /// Three digits: `870 us`, `1.23 ms`, `12.3 s`.
 pub(crate) fn seconds(value: f64) -> String {
-    in_units(value, &[(1.0, "s"), (1e-3, "ms"), (1e-6, "us")])
+    Metric::P99.format(value)
 }
 
 /// Powers of 1024: `512 B`, `11.8 MiB`.
 pub(crate) fn bytes(value: f64) -> String {
-    in_units(value, &[(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1024.0, "KiB"), (1.0, "B")])
+    Metric::BalancerMemory.format(value)
 }
 
 /// Something a second: `12,340/s`.
 pub(crate) fn rate(value: f64) -> String {
-    if value.is_finite() { format!("{}/s", digits(value)) } else { NONE.to_owned() }
+    Metric::Rps.format(value)
+}
+
+/// Without a unit: `0.998`, `12,340`.
+pub(crate) fn digits(value: f64) -> String {
+    Metric::Errors.format(value)
 }
 
 /// A part of the whole: `24.9 %`.
@@ -79,7 +68,7 @@ pub(crate) fn percent(part: f64) -> String {
 
 /// How many times: `1.07×`.
 pub(crate) fn ratio(value: f64) -> String {
-    if value.is_finite() { format!("{}×", digits(value)) } else { NONE.to_owned() }
+    if value.is_finite() { format!("{}×", format_ratio(value)) } else { NONE.to_owned() }
 }
 
 /// A percentile's name: `p50`, `p99.99`.
@@ -87,57 +76,15 @@ pub(crate) fn percentile(percent: f64) -> String {
     format!("p{percent}")
 }
 
-/// In the first unit of which it is at least one, else in the last.
-fn in_units(value: f64, units: &[(f64, &str)]) -> String {
-    // Rounded first: 999.96 us is 1 ms.
-    let fits = |unit: &&(f64, &str)| value == 0.0 || rounded(value.abs() / unit.0) >= 1.0;
-    match units.iter().find(fits).or(units.last()) {
-        Some((size, unit)) if value.is_finite() => format!("{} {unit}", digits(value / size)),
-        _ => NONE.to_owned(),
-    }
-}
-
-/// Three significant digits, all of the whole part, no zeros at the end, a comma between thousands: `0.998`, `12,340`.
-pub(crate) fn digits(value: f64) -> String {
-    if !value.is_finite() {
-        return NONE.to_owned();
-    }
-    let value = rounded(value);
-    let text = format!("{:.*}", decimals(value), value.abs());
-    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
-    let mut written = String::from(if value < 0.0 { "-" } else { "" });
-    for (i, digit) in whole.char_indices() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) {
-            written.push(',');
-        }
-        written.push(digit);
-    }
-    let part = part.trim_end_matches('0');
-    if part.is_empty() { written } else { format!("{written}.{part}") }
-}
-
-fn rounded(value: f64) -> f64 {
-    let scale = 10_f64.powf(decimals(value) as f64);
-    (value * scale).round() / scale
-}
-
-/// Digits behind the point that make three significant ones.
-fn decimals(value: f64) -> usize {
-    if value == 0.0 || !value.is_finite() { 0 } else { (2.0 - value.abs().log10().floor()).clamp(0.0, 9.0) as usize }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn three_digits_are_kept_over_all_units() {
-        let shown = [0.0, 0.000_004_2, 0.000_87, 0.000_999_7, 0.001_234, 0.012_34, 0.1234, 0.9996, 12.34].map(seconds);
-        assert_eq!(shown, ["0 s", "4.2 us", "870 us", "1 ms", "1.23 ms", "12.3 ms", "123 ms", "1 s", "12.3 s"]);
-        assert_eq!([0.5, 42.55, 999.7, 1_234_567.2].map(rate), ["0.5/s", "42.6/s", "1,000/s", "1,234,567/s"]);
-        assert_eq!([0.0, 2.5, 12_345.0, -0.99831].map(digits), ["0", "2.5", "12,345", "-0.998"]);
-        assert_eq!([512.0, 12_373_197.0].map(bytes), ["512 B", "11.8 MiB"]);
-        assert_eq!([0.25, 0.249_01].map(percent), ["25 %", "24.9 %"]);
+    fn each_kind_has_its_unit() {
+        assert_eq!([0.000_87, 0.9996].map(seconds), ["870 us", "1 s"]);
+        assert_eq!([bytes(12_373_197.0), rate(1_234.0), digits(12_345.0)], ["11.8 MiB", "1,234/s", "12,345"]);
+        assert_eq!([percent(0.25), percent(0.249_01), ratio(1.3)], ["25 %", "24.9 %", "1.30×"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::judge::{Cell, Estimate, Finding, Judged, Judgement, Metric, Verdict};
+use crate::judge::{Finding, Judged, judge};
 use crate::record::{
     Cpu, Drive, Environment, EventRecord, Histogram, Memory, Method, Origin, Phase, Repetition, Report, SCHEMA,
     ScenarioRecord, Skipped, Tick, WayRecord,
@@ -64,7 +64,6 @@ fn make() -> (Report, Judged) {
         is_partial: false,
         environment: environment(),
         method: Method {
-            event_seconds: 6.0,
             workers: 4,
             connections: 64,
             repeat: REPEAT,
@@ -81,7 +80,8 @@ fn make() -> (Report, Judged) {
         skipped: vec![Skipped { way: Some("pm2".into()), scenario: None, why: "pm2 is not installed".into() }],
         repetitions,
     };
-    let judged = judged(&report);
+    let mut judged = judge(&report);
+    judged.findings.push(Finding { scenario: None, is_warning: true, text: "A planted warning.".to_owned() });
     (report, judged)
 }
 
@@ -195,97 +195,4 @@ impl Level {
         let record = EventRecord { what: what.to_owned(), at: 4.0, took, failure: None };
         ((0..100).map(|i| tick(i, random)).collect(), Some(record))
     }
-}
-
-/// A plain reading: of its own rules, which need not be those of the judge.
-fn judged(report: &Report) -> Judged {
-    let mut cells = Vec::new();
-    for scenario in &report.scenarios {
-        let of = |way: &str| -> Vec<&Phase> {
-            let mine = report.repetitions.iter().filter(|one| one.scenario == scenario.name && one.way == way);
-            mine.filter(|one| one.failure.is_none()).flat_map(|one| &one.phases).collect()
-        };
-        let reference = metrics(&of("proxy/least-connections"));
-        for way in &report.ways {
-            let values = metrics(&of(&way.name)).into_iter().map(|(metric, estimate)| {
-                let theirs = &reference.get(&metric).map_or(0.0, |estimate| estimate.median);
-                let ratio = estimate.median / theirs;
-                let verdict = match (way.name == "proxy/least-connections", (ratio - 1.0).abs() < 0.1 || theirs == &0.0)
-                {
-                    (true, _) => Verdict::Reference,
-                    (_, true) => Verdict::NoDifference,
-                    _ => {
-                        let is_better = (ratio > 1.0) == (metric == Metric::Rps);
-                        Verdict::Different { is_better, ratio, low: ratio * 0.97, high: ratio * 1.04 }
-                    }
-                };
-                (metric, Judgement { estimate, verdict })
-            });
-            cells.push(Cell {
-                scenario: scenario.name.clone(),
-                way: way.name.clone(),
-                repetitions: REPEAT,
-                metrics: values.collect(),
-                generator_limited: if way.name == "direct" { vec![Metric::Rps] } else { Vec::new() },
-            });
-        }
-    }
-    let says = |scenario: Option<&str>, is_warning, text: &str| Finding {
-        scenario: scenario.map(str::to_owned),
-        is_warning,
-        text: text.to_owned(),
-    };
-    let findings = vec![
-        says(None, false, "With equal work no two ways of the product differ in latency by more than noise."),
-        says(Some("uniform"), false, "No way has a lower p99 than proxy/least-connections."),
-        says(Some("slow-one"), false, "proxy/least-connections has the lowest p99 of the product's ways: 53.1 ms."),
-        says(Some("slow-one"), true, "The generator used 71 % of a core at direct: it may be the limit."),
-        says(Some("kill"), false, "proxy/source-hash had no answer for 300 ms; the others went on."),
-        says(None, true, "The load average before the start was 0.21: something else ran on this machine."),
-    ];
-    Judged { cells, findings }
-}
-
-fn metrics(phases: &[&Phase]) -> BTreeMap<Metric, Estimate> {
-    let closed: Vec<&&Phase> = phases.iter().filter(|phase| phase.drive == Drive::Closed).collect();
-    let open: Vec<&&Phase> = phases.iter().filter(|phase| phase.drive == Drive::Open { rate: 1_900.0 }).collect();
-    let each = |of: &dyn Fn(&Phase) -> f64| estimate(open.iter().map(|phase| of(phase)).collect());
-    let index = |phase: &Phase| {
-        let counts: Vec<f64> = phase.answers.values().map(|count| *count as f64).collect();
-        counts.iter().sum::<f64>().powi(2) / (counts.len() as f64 * counts.iter().map(|x| x * x).sum::<f64>())
-    };
-    let mut all = BTreeMap::from([
-        (Metric::P50, each(&|phase| phase.latency.percentile(50.0))),
-        (Metric::P90, each(&|phase| phase.latency.percentile(90.0))),
-        (Metric::P99, each(&|phase| phase.latency.percentile(99.0))),
-        (Metric::P999, each(&|phase| phase.latency.percentile(99.9))),
-        (Metric::Errors, each(&|phase| phase.failed() as f64)),
-        (Metric::WorkersCpu, each(&|phase| phase.cpu.workers.values().sum::<f64>() / phase.done as f64)),
-        (Metric::Fairness, each(&index)),
-    ]);
-    if open.iter().any(|phase| phase.cpu.balancer > 0.0) {
-        all.insert(Metric::BalancerCpu, each(&|phase| phase.cpu.balancer / phase.done as f64));
-        all.insert(Metric::BalancerMemory, each(&|phase| phase.memory.balancer as f64));
-    }
-    if open.iter().any(|phase| !phase.timeline.is_empty()) {
-        all.insert(
-            Metric::LongestGap,
-            each(&|phase| 0.1 * phase.timeline.iter().filter(|tick| tick.done == 0).count() as f64),
-        );
-        all.insert(
-            Metric::Recovery,
-            each(&|phase| 0.1 * phase.timeline.iter().filter(|tick| tick.p99 > 0.02).count() as f64),
-        );
-    }
-    if !closed.is_empty() {
-        all.insert(Metric::Rps, estimate(closed.iter().map(|phase| phase.rate()).collect()));
-    }
-    all
-}
-
-fn estimate(values: Vec<f64>) -> Estimate {
-    let mut sorted = values.clone();
-    sorted.sort_by(f64::total_cmp);
-    let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
-    Estimate { median: sorted[sorted.len() / 2], least, most, low: sorted[1], high: sorted[sorted.len() - 2], values }
 }

@@ -9,22 +9,6 @@ use crate::record::Origin;
 pub(crate) const OVERVIEW: [Metric; 6] =
     [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::BalancerCpu, Metric::Fairness];
 
-/// All metrics, in the order of tables.
-pub(crate) const ALL: [Metric; 12] = [
-    Metric::Rps,
-    Metric::P50,
-    Metric::P90,
-    Metric::P99,
-    Metric::P999,
-    Metric::Errors,
-    Metric::LongestGap,
-    Metric::Recovery,
-    Metric::BalancerCpu,
-    Metric::WorkersCpu,
-    Metric::Fairness,
-    Metric::BalancerMemory,
-];
-
 /// A verdict as it is shown: the shape and the colour only repeat the word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -95,8 +79,8 @@ pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
 
 /// The median as text; of errors the sum of all repetitions.
 pub(crate) fn value(metric: Metric, estimate: &Estimate) -> String {
-    let value = if metric == Metric::Errors { estimate.values.iter().sum() } else { estimate.median };
-    number::metric(metric, value)
+    let value = if metric == Metric::Errors { estimate.sum() } else { estimate.median };
+    metric.format(value)
 }
 
 impl<'a> View<'a> {
@@ -116,22 +100,9 @@ impl<'a> View<'a> {
         self.judged.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
     }
 
-    /// What to mind: warnings of the whole, and what ended early or failed, with its scenario and way.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let whole = self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none());
-        let mut all: Vec<String> = whole.map(|one| one.text.clone()).collect();
-        if self.report.is_partial {
-            all.insert(0, "The comparison was interrupted: what is missing was not measured.".to_owned());
-        }
-        for one in &self.report.repetitions {
-            let which = format!("{}, {}, repetition {}", one.scenario, one.way, one.number + 1);
-            all.extend(one.failure.iter().map(|why| format!("{which} ended early: {why}")));
-            let events = one.phases.iter().filter_map(|phase| phase.event.as_ref());
-            all.extend(events.filter_map(|event| {
-                event.failure.as_ref().map(|why| format!("{which}: {} failed: {why}", event.what))
-            }));
-        }
-        all
+    /// What to mind of the whole.
+    pub(crate) fn warnings(&self) -> Vec<&'a Finding> {
+        self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }
 
     /// What was not measured, and why, a line each.

@@ -32,10 +32,11 @@ pub(crate) struct Entry<'a> {
 impl<'a> View<'a> {
     /// The ways that have a verdict in the scenario, in the report's order.
     pub(crate) fn entries(&self, scenario: &str) -> Vec<Entry<'a>> {
-        let cell_of =
-            |way: &WayRecord| self.judged.cells.iter().find(|cell| cell.scenario == scenario && cell.way == way.name);
         let ways = self.report.ways.iter().enumerate();
-        ways.filter_map(|(number, way)| cell_of(way).map(|cell| Entry { number, way, cell })).collect()
+        let entry = |(number, way): (usize, &'a WayRecord)| {
+            self.judged.cell(scenario, &way.name).map(|cell| Entry { number, way, cell })
+        };
+        ways.filter_map(entry).collect()
     }
 
     /// The repetitions that were measured to the end.
@@ -121,11 +122,16 @@ pub(crate) fn shares(phases: &[&Phase]) -> Vec<f64> {
 }
 
 fn ranked(phase: &Phase) -> Vec<f64> {
-    let total: u64 = phase.answers.values().sum();
-    if total == 0 {
+    // As the judge's fairness: where answers name nobody, by the workers' processor time.
+    let mut parts: Vec<f64> = if phase.answers.is_empty() {
+        phase.cpu.workers.values().copied().filter(|seconds| seconds.is_finite()).collect()
+    } else {
+        phase.answers.values().map(|count| *count as f64).collect()
+    };
+    let total: f64 = parts.iter().sum();
+    if total <= 0.0 {
         return Vec::new();
     }
-    let mut counts: Vec<u64> = phase.answers.values().copied().collect();
-    counts.sort_unstable_by(|a, b| b.cmp(a));
-    counts.iter().map(|count| *count as f64 / total as f64).collect()
+    parts.sort_by(|a, b| b.total_cmp(a));
+    parts.iter().map(|part| part / total).collect()
 }

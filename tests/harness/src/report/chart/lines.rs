@@ -35,7 +35,7 @@ pub(crate) fn lines(said: Said<'_>, percents: &[(f64, String)], lines: &[Line], 
     let ticks: Vec<(f64, String)> = y.ticks.iter().map(|tick| (y.at(*tick), format(*tick))).collect();
     let left = ticks.iter().map(|tick| width(&tick.1)).fold(0.0, f64::max) + 10.0;
     let labels = lines.iter().map(|line| width(&line.label)).fold(0.0, f64::max).min(WIDEST_LABEL);
-    let right = WIDTH - labels - 26.0;
+    let right = WIDTH - labels - 28.0;
     let x = places(percents, left + 6.0, right);
 
     let mut svg = Svg::new(WIDTH, height, said);

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Said;
 
 /// Width of an average character of the charts' 12 px text; names are mostly small letters.
-const CHARACTER: f64 = 6.6;
+const CHARACTER: f64 = 6.9;
 
 /// A picture that grows.
 pub(crate) struct Svg(String);

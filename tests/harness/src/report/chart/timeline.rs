@@ -7,11 +7,11 @@ use super::svg::{Anchor, Svg, width};
 use super::{Format, Said, palette};
 
 const WIDTH: f64 = 340.0;
-const HEIGHT: f64 = 182.0;
+const HEIGHT: f64 = 188.0;
 const RIGHT: f64 = WIDTH - 12.0;
 /// Of the latency's part and of the failures' one: their upper and lower edges.
-const UPPER: (f64, f64) = (40.0, 116.0);
-const LOWER: (f64, f64) = (128.0, 158.0);
+const UPPER: (f64, f64) = (50.0, 122.0);
+const LOWER: (f64, f64) = (134.0, 164.0);
 
 /// One step of the time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,10 +139,10 @@ impl Timelines {
 
     fn draw_moment(&self, svg: &mut Svg, moment: &Moment) {
         let x = self.time.at(moment.at);
-        svg.line("event", (x, UPPER.0 - 4.0), (x, LOWER.1));
+        svg.line("event", (x, UPPER.0 - 14.0), (x, LOWER.1));
         let (at, anchor) =
             if x + width(&moment.what) + 4.0 > RIGHT { (x - 4.0, Anchor::End) } else { (x + 4.0, Anchor::Start) };
-        svg.text("event-name", (at, UPPER.0), anchor, &moment.what);
+        svg.text("event-name", (at, UPPER.0 - 9.0), anchor, &moment.what);
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn timelines(view: View<'_>, scenario: &ScenarioRecord) -> Option<Fig
                  failures of the worst repetition. The dashed line is the event; shaded: as long as the order took.";
     let axes = Timelines::new(&all, Tick::SECONDS, number::seconds, number::digits);
     Some(Figure {
-        title: format!("What happens at the {event}"),
+        title: format!("Around the {event}: latency and failures over time"),
         about: about.to_owned(),
         charts: all.iter().map(|one| axes.draw(about, one)).collect(),
         table: table(&all),

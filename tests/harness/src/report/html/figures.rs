@@ -56,13 +56,19 @@ fn throughput(entries: &[Entry<'_>]) -> Option<Figure> {
 
 fn latency(view: View<'_>, scenario: &ScenarioRecord, entries: &[Entry<'_>]) -> Option<Figure> {
     let rate = view.headline(scenario)?;
-    let percents: Vec<(f64, String)> = PERCENTS.map(|percent| (percent, number::percentile(percent))).into();
+    let has_any = |percent: &f64| {
+        entries.iter().any(|entry| view.percentile(&scenario.name, &entry.way.name, rate, *percent).is_some())
+    };
+    let percents: Vec<(f64, String)> =
+        PERCENTS.into_iter().filter(has_any).map(|percent| (percent, number::percentile(percent))).collect();
     let mut table = Table::new(["way"].into_iter().chain(percents.iter().map(|(_, name)| name.as_str())));
     let mut all = Vec::new();
     for entry in entries {
         let name = &entry.way.name;
-        let values = PERCENTS.map(|percent| view.percentile(&scenario.name, name, rate, percent));
-        let shown = values.map(|value| value.map_or_else(|| number::NONE.to_owned(), number::seconds));
+        let values: Vec<Option<f64>> =
+            percents.iter().map(|(percent, _)| view.percentile(&scenario.name, name, rate, *percent)).collect();
+        let shown: Vec<String> =
+            values.iter().map(|value| value.map_or_else(|| number::NONE.to_owned(), number::seconds)).collect();
         let said: Vec<String> =
             percents.iter().zip(&shown).map(|((_, name), value)| format!("{name} {value}")).collect();
         all.push(Line {
@@ -70,7 +76,7 @@ fn latency(view: View<'_>, scenario: &ScenarioRecord, entries: &[Entry<'_>]) -> 
             label: name.clone(),
             said: format!("{name}: {}", said.join(", ")),
             is_reference: view.reference() == Some(name),
-            values: values.into(),
+            values,
         });
         table.rows.push([name.clone()].into_iter().chain(shown).collect());
     }
@@ -105,8 +111,8 @@ fn fairness(view: View<'_>, scenario: &ScenarioRecord, entries: &[Entry<'_>]) ->
         all.push(Row { way: entry.number, label: name.clone(), shown: index, said, parts: shares });
     }
     let title = "Share of the answers by worker";
-    let about = "Each piece is a worker, in each repetition the busiest first. At the right the fairness (Jain's index): \
-                 1 is even.";
+    let about = "Each piece is a worker, in each repetition the busiest first. Where answers do not say whose \
+                 they are, it is the workers' processor time. At the right the fairness (Jain's index): 1 is even.";
     let chart = stacked(Said { title, about }, &[], &all, number::percent);
     Some(figure(title.to_owned(), about.to_owned(), chart, table))
 }

@@ -26,7 +26,7 @@ struct Page<'a> {
     subtitle: String,
     reference: Option<&'a str>,
     whole: Vec<&'a Finding>,
-    warnings: Vec<String>,
+    warnings: Vec<&'a Finding>,
     overview_heads: Vec<&'static str>,
     scenarios: Vec<Section<'a>>,
     ways: Vec<(String, &'a str, &'a str)>,
@@ -127,7 +127,7 @@ fn section<'a>(view: View<'a>, record: &'a ScenarioRecord) -> Section<'a> {
         failures: event::failures(view, record),
         figures,
         by_rate: by_rate(view, record, &entries),
-        all: judgements(&verdict::ALL),
+        all: judgements(&Metric::ALL),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::judge::judge;
 use crate::report::chart::well_formed;
 use crate::report::planted::{WAYS, planted};
 
@@ -73,7 +74,7 @@ fn nothing_is_loaded_and_nothing_runs() {
 
 #[test]
 fn what_others_wrote_is_text() {
-    let (mut report, mut judged) = planted();
+    let (mut report, _) = planted();
     let bad = "<script>alert(1)</script>\"'&";
     report.ways[3].name = bad.to_owned();
     report.ways[3].about = bad.to_owned();
@@ -81,13 +82,11 @@ fn what_others_wrote_is_text() {
     report.environment.command.push(bad.to_owned());
     report.environment.programs.insert(bad.to_owned(), bad.to_owned());
     report.skipped[0].why = bad.to_owned();
-    for cell in judged.cells.iter_mut().filter(|cell| cell.way == WAYS[3].0) {
-        cell.way = bad.to_owned();
-    }
     for one in report.repetitions.iter_mut().filter(|one| one.way == WAYS[3].0) {
         one.way = bad.to_owned();
     }
     report.repetitions[0].failure = Some(bad.to_owned());
+    let mut judged = judge(&report);
     judged.findings[0].text = bad.to_owned();
     let page = html(&report, &judged).unwrap();
     assert!(!page.contains("<script"), "escaped");
@@ -102,7 +101,7 @@ fn a_report_of_nothing_is_a_page_too() {
     let (mut report, _) = planted();
     report.repetitions.clear();
     report.is_partial = true;
-    let page = html(&report, &Judged::default()).unwrap();
+    let page = html(&report, &judge(&report)).unwrap();
     assert!(page.contains("interrupted") && !page.contains("NaN"));
     report.scenarios.clear();
     report.ways.clear();

@@ -1,9 +1,11 @@
 //! The answer in the terminal: a table a scenario with its sentences, then those of the whole. Pure.
 
+mod diff;
 mod grid;
 
 use anstyle::{AnsiColor, Style};
 
+pub use self::diff::changes;
 use self::grid::{Column, grid, plain};
 use super::verdict::{self, Word};
 use super::view::{Entry, View};
@@ -42,10 +44,7 @@ pub fn terminal(report: &Report, judged: &Judged, width: usize) -> String {
         text += &sentence(&finding.text, false);
     }
     for warning in view.warnings() {
-        text += &sentence(&warning, true);
-    }
-    for line in view.skipped() {
-        text += &format!("not measured: {}\n", plain(&line));
+        text += &sentence(&warning.text, true);
     }
     text += &format!("measured on {}\n", plain(&method::machine(view)));
     text
@@ -108,6 +107,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
+    use crate::judge::judge;
     use crate::report::planted::{WAYS, planted};
 
     fn stripped(text: &str) -> String {
@@ -128,7 +128,7 @@ mod tests {
             assert!(text.contains(&p99), "{p99}");
         }
         assert!(text.contains("LONGEST GAP") && text.contains("MAX/S"));
-        assert!(text.contains("! The load average") && text.contains("not measured: pm2"), "{text}");
+        assert!(text.contains("! A planted warning.") && text.contains("! pm2 was skipped"), "{text}");
     }
 
     #[test]
@@ -147,7 +147,8 @@ mod tests {
     fn nothing_measured_is_said() {
         let (mut report, _) = planted();
         report.is_partial = true;
-        let text = stripped(&terminal(&report, &Judged::default(), 80));
+        report.repetitions.clear();
+        let text = stripped(&terminal(&report, &judge(&report), 80));
         assert!(text.contains("nothing was measured to the end") && text.contains("! The comparison was interrupted"));
     }
 }
