@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use roundelay_harness::compare::args::{CompareArgs, ReportArgs};
-use roundelay_harness::drill::args::DrillArgs;
+use roundelay_harness::drill::DrillArgs;
 
 use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;

@@ -61,7 +61,7 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     say(&format!("wrote {}", names.join("  ")));
     if let Some(baseline) = &baseline {
-        tell(&format!("{:?}", judge::diff(baseline, &found)));
+        tell(&report::changes(&judge::diff(baseline, &found), width()));
     }
     let code = assert(&args.assertions, &judged);
     Ok(if found.is_partial { code::INTERRUPTED } else { code })
@@ -79,7 +79,7 @@ pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
     };
     let judged = judge::judge(last);
     match reports.as_slice() {
-        [old, new] => tell(&format!("{:?}", judge::diff(old, new))),
+        [old, new] => tell(&report::changes(&judge::diff(old, new), width())),
         _ => tell(&report::terminal(last, &judged, width())),
     }
     if let Some(folder) = &args.out {

@@ -64,6 +64,7 @@ fn make() -> (Report, Judged) {
         is_partial: false,
         environment: environment(),
         method: Method {
+            event_seconds: 6.0,
             workers: 4,
             connections: 64,
             repeat: REPEAT,
