@@ -47,6 +47,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) done: Vec<String>,
     /// Kept connections of the keep-alive clients.
     pub(crate) kept: usize,
+    /// Nobody serves any more: the load need not last as long as it was to.
+    pub(crate) is_over: bool,
     load: Load,
     begun: Instant,
 }
@@ -110,7 +112,7 @@ impl<'a> Scene<'a> {
         let load = Load::start(plan(&target, asked, kept)).map_err(failed)?;
         let (promises, done) = (Vec::new(), Vec::new());
         let begun = Instant::now();
-        let mut scene = Self { target, asked, random, interrupt, promises, done, kept, load, begun };
+        let mut scene = Self { target, asked, random, interrupt, promises, done, kept, is_over: false, load, begun };
         scene.pause(Duration::from_millis(500))?;
         Ok(scene)
     }
@@ -183,7 +185,7 @@ impl<'a> Scene<'a> {
     ///
     /// Interrupted meanwhile.
     pub(crate) fn end(mut self) -> Result<(Target, Vec<String>, Vec<Promise>, Checked), Trouble> {
-        let left = self.asked.length.saturating_sub(self.begun.elapsed());
+        let left = if self.is_over { Duration::ZERO } else { self.asked.length.saturating_sub(self.begun.elapsed()) };
         // What was done last shall have consequences, if any.
         self.pause(left.max(Duration::from_millis(500)))?;
         let Self { target, load, promises, done, .. } = self;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{SLACK, ends_show};
+use super::{SLACK, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 use crate::drill::target::is_alive;
 use crate::rig::{Signal, signal};
 
 /// At least so many, however short the load is to be.
-const LEAST: usize = 3;
+const LEAST: u64 = 3;
 
 /// How long a replacement may take, the program's own start included.
 const REPLACED: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
             scene.pause_between(200, 800)?;
         }
     }
-    let seen = format!("{replaced} of {kills}, the slowest after {:.2} s", slowest.as_secs_f64());
+    let seen = replaced_words(replaced, kills, slowest);
     scene.promise("each killed worker is replaced", "within 10 s", seen, replaced == kills);
     // The master counts a broken connection when its relay ends.
     scene.pause(SLACK)?;

@@ -42,7 +42,11 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
             scene.promise("a new master starts on the same port", "at once", seen, true);
             scene.now()
         }
-        Ok(false) => Duration::MAX,
+        Ok(false) => {
+            scene.note("another one is not started: only the product can be, at the same port");
+            scene.is_over = true;
+            Duration::MAX
+        }
         Err(error) => {
             scene.promise("a new master starts on the same port", "at once", error.to_string(), false);
             Duration::MAX

@@ -67,6 +67,14 @@ fn of_drains(scene: &Scene<'_>) -> Allowed {
     )
 }
 
+/// How many of the harmed workers were replaced, and how fast.
+fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
+    match replaced {
+        0 => format!("none of {harmed}"),
+        _ => format!("{replaced} of {harmed}, the slowest after {:.2} s", slowest.as_secs_f64()),
+    }
+}
+
 /// Whether the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.
 fn ends_show(manner: Manner) -> bool {
     // Linux 6.9 is the first on which a relay can tell a killed peer's orderly end from a good one.
