@@ -44,7 +44,7 @@ pub use outcome::{Drill, Outcome, SCHEMA};
 pub use promise::{Checked, Promise, Verdict};
 
 use crate::failure::{Failure, code};
-use crate::rig::{RigError, Way};
+use crate::rig::Way;
 use crate::subject::{Product, Workload};
 use interrupt::Interrupt;
 use promise::Allowed;
@@ -59,7 +59,7 @@ use target::{Candidate, Target};
 ///
 /// # Errors
 ///
-/// There is no such way; the product does not start with that program; a file cannot be written.
+/// There is no such way; the product refuses that program, or the program does not answer; a file cannot be written.
 pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     if args.list {
         say(&report::list());
@@ -128,6 +128,11 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
             Failure::new(code::USAGE, format!("there is no way `{name}`")).hint(format!("there are {}", known()))
         );
     };
+    let needs_node = args.against.iter().any(|peer| matches!(peer, Peer::Pm2 | Peer::NodeCluster));
+    if needs_node && args.workload().node_file().is_none() {
+        let error = "only a Node application can be drilled against pm2 and node-cluster";
+        return Err(Failure::new(code::USAGE, error).hint("give one: roundelay drill --against pm2 -- node app.js"));
+    }
     let others = args.against.iter().map(|peer| match peer {
         Peer::Pm2 => Way::Pm2,
         Peer::NodeCluster => Way::NodeCluster,
@@ -142,7 +147,7 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
 ///
 /// # Errors
 ///
-/// The product does not start with that program: no fault can be played.
+/// The product refuses that program, or the program does not answer: no fault can be played.
 fn play(
     candidate: &Candidate,
     fault: Fault,
@@ -161,18 +166,24 @@ fn play(
     let is_special = wish.full_disk || wish.nofile.is_some();
     let played = match candidate.start(product, wish) {
         Ok(target) => scene(target, fault, asked, interrupt),
-        Err(RigError::Unable(why)) if is_special || !is_product(candidate) => Err(Trouble::Unable(why)),
-        Err(RigError::Failed(why)) if !is_product(candidate) => Err(Trouble::Failed(why)),
-        Err(RigError::Unable(why) | RigError::Failed(why)) => {
-            let error = format!("cannot drill {name}");
-            return Err(Failure::new(code::FAILED, error).cause(why).hint("try `roundelay run` with the same program"));
-        }
+        Err(error) => Err(error.into()),
     };
+    let failed = |why: &str, hint: &str| {
+        Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(why).hint(hint.to_owned()))
+    };
+    let is_product = matches!(candidate.way, Way::Product(_));
     let mut outcome = match played {
         Ok(outcome) => Outcome { target: name.to_owned(), ..outcome },
         Err(Trouble::Aborted) => return Ok(None),
+        Err(Trouble::Unanswered(why)) if is_product => {
+            return failed(&why, "name what it answers GET with status 200: --path /index.html");
+        }
+        // What a fault wants of the machine may be missing; else nothing at all can be played.
+        Err(Trouble::Unable(why)) if is_product && !is_special => {
+            return failed(&why, "choose another --way, or see what `roundelay run` says of that program");
+        }
         Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
-        Err(Trouble::Failed(why)) => Outcome {
+        Err(Trouble::Failed(why) | Trouble::Unanswered(why)) => Outcome {
             verdict: Verdict::Failed,
             promises: vec![Promise::new("it can be drilled", "", why, false)],
             ..Outcome::skipped(name, fault, "")
@@ -193,10 +204,6 @@ fn scene(target: Target, fault: Fault, asked: &Asked, interrupt: &Interrupt) -> 
     promises.push(Promise::answered(&checked, &allowed));
     let verdict = promise::verdict(&promises, &checked);
     Ok(Outcome { verdict, done, promises, load: Some(checked), ..Outcome::skipped("", fault, "") })
-}
-
-fn is_product(candidate: &Candidate) -> bool {
-    matches!(candidate.way, Way::Product(_))
 }
 
 /// The files that were asked for.

@@ -60,6 +60,8 @@ pub(crate) enum Trouble {
     Aborted,
     /// The target cannot do it.
     Unable(String),
+    /// It does not answer what is asked, before anything was done to it.
+    Unanswered(String),
     /// The target does not do what every target must, such as to say who its workers are.
     Failed(String),
 }
@@ -201,7 +203,7 @@ fn probe(target: &Target, asked: &Asked) -> Result<(), Trouble> {
     match record.failures().first() {
         None if record.good() == 1 => Ok(()),
         None => Err(Trouble::Failed("cannot connect: no ports or descriptors left".to_owned())),
-        Some(failure) => Err(Trouble::Failed(format!("before any fault a request is not answered: {}", failure.what))),
+        Some(failure) => Err(Trouble::Unanswered(failure.what.clone())),
     }
 }
 
