@@ -96,3 +96,27 @@ fn processes() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::process::{Process, command};
+
+    #[test]
+    fn what_has_left_its_group_and_lost_its_parent_is_ended_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = command("sh", folder.path());
+        shell.args(["-c", "setsid sleep 1000 & echo started"]);
+        let mut shell = Process::spawn(shell, folder.path(), "shell").unwrap();
+        until(Duration::from_secs(30), || shell.exit()).unwrap();
+        let sleeps =
+            until(Duration::from_secs(30), || Some(living(folder.path())).filter(|left| left.len() == 1)).unwrap();
+        assert!(has_variable(sleeps[0], MARK) && !has_variable(sleeps[0], "HARNESS"));
+
+        let family = Family::of(folder.path());
+        shell.end(Duration::ZERO);
+        family.end(Duration::ZERO);
+        assert!(living(folder.path()).is_empty());
+        assert!(!is_alive(sleeps[0]));
+    }
+}

@@ -4,7 +4,6 @@
 //! 127.0.0.1 only, writes to a temporary folder only, and is ended when the rig is dropped.
 
 mod balanced;
-mod command;
 mod direct;
 mod family;
 mod haproxy;
@@ -15,6 +14,7 @@ mod ports;
 mod process;
 mod product;
 mod programs;
+mod run;
 mod wait;
 mod workers;
 mod workload;
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-pub use command::Ended;
 pub use process::{Signal, signal};
 pub use product::ProductRig;
+pub use run::Ended;
 
 use crate::record::Origin;
 use crate::subject::{Product, ProductWay, Workload};
@@ -42,9 +42,9 @@ pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn Rig>, RigError>
     setup.way.available(&setup.workload).map_err(RigError::Unable)?;
     match &setup.way {
         Way::Direct => Ok(Box::new(direct::Direct::start(product, setup)?)),
+        Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
         Way::Haproxy => Ok(Box::new(haproxy::start(product, setup)?)),
         Way::Nginx => Ok(Box::new(nginx::start(product, setup)?)),
-        Way::Product(_) => Ok(Box::new(ProductRig::start(product, setup)?)),
         Way::NodeCluster => Ok(Box::new(node_cluster::NodeCluster::start(product, setup)?)),
         Way::Pm2 => Ok(Box::new(pm2::Pm2::start(setup)?)),
     }
@@ -108,13 +108,13 @@ pub enum RigError {
     Failed(String),
 }
 
-/// A way that is set up and answers.
-pub trait Rig {
+/// A way that is set up and answers. Its calls block; [`Send`], so that a reload can run beside the load.
+pub trait Rig: Send {
     /// Where clients connect to.
     fn address(&self) -> SocketAddr;
     /// The processes of the master or balancer, without workers; none for [`Way::Direct`].
     fn balancer(&self) -> Vec<u32>;
-    /// The workers that live now.
+    /// The workers that live now. While a slot is reloaded it may have two, the one that serves first.
     ///
     /// # Errors
     ///

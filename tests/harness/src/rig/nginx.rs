@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::balanced::{Balanced, Task, connections, hard_limit};
-use super::command::run;
 use super::process::command;
+use super::run::run;
 use super::{RigError, Setup, folder, programs};
 use crate::subject::Product;
 
@@ -33,24 +33,27 @@ fn module(program: &Path) -> Result<Option<PathBuf>, RigError> {
     let mut nginx = command(program, folder()?.path());
     nginx.arg("-V");
     let built = run(nginx, Duration::from_secs(10))?.stderr;
-    let needs = || RigError::Unable("needs nginx's stream module (on Debian: libnginx-mod-stream)".to_owned());
-    match of_build(&built).ok_or_else(needs)? {
-        Some(file) if !file.is_file() => Err(needs()),
+    match of_build(&built)? {
+        Some(file) if !file.is_file() => Err(missing()),
         module => Ok(module),
     }
 }
 
-/// What `nginx -V` says of the stream module: none, part of the program, or a file. Pure.
-#[expect(clippy::option_option, reason = "whether it exists, and whether it has a file")]
-fn of_build(built: &str) -> Option<Option<PathBuf>> {
+/// The file of the stream module by what `nginx -V` says; none: it is part of the program. Pure.
+fn of_build(built: &str) -> Result<Option<PathBuf>, RigError> {
     let mut words = built.split_whitespace();
-    let stream =
-        words.clone().find_map(|word| word.strip_prefix("--with-stream").filter(|rest| !rest.starts_with('_')))?;
-    if stream != "=dynamic" {
-        return Some(None);
+    if words.clone().any(|word| word == "--with-stream") {
+        return Ok(None);
+    }
+    if words.clone().all(|word| word != "--with-stream=dynamic") {
+        return Err(missing());
     }
     let folder = words.find_map(|word| word.strip_prefix("--modules-path=")).unwrap_or("/usr/lib/nginx/modules");
-    Some(Some(Path::new(folder).join("ngx_stream_module.so")))
+    Ok(Some(Path::new(folder).join("ngx_stream_module.so")))
+}
+
+fn missing() -> RigError {
+    RigError::Unable("needs nginx's stream module (on Debian: libnginx-mod-stream)".to_owned())
 }
 
 /// Its configuration. Pure.
@@ -97,9 +100,9 @@ mod tests {
     #[test]
     fn the_stream_module_is_a_file_or_part_of_the_program_or_missing() {
         let dynamic = "configure arguments: --modules-path=/m --with-stream_ssl_module --with-stream=dynamic";
-        assert_eq!(of_build(dynamic), Some(Some(PathBuf::from("/m/ngx_stream_module.so"))));
-        assert_eq!(of_build("configure arguments: --with-stream --modules-path=/m"), Some(None));
-        assert_eq!(of_build("configure arguments: --with-stream_ssl_module"), None);
+        assert_eq!(of_build(dynamic), Ok(Some(PathBuf::from("/m/ngx_stream_module.so"))));
+        assert_eq!(of_build("configure arguments: --with-stream --modules-path=/m"), Ok(None));
+        assert_eq!(of_build("configure arguments: --with-stream_ssl_module"), Err(missing()));
     }
 
     #[test]

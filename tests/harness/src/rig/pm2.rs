@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::command::run;
 use super::family::Family;
 use super::node_cluster::workers_of;
 use super::process::{PATIENCE_OF_DROP, Process, command, last};
+use super::run::run;
 use super::wait::until;
 use super::{Rig, RigError, Setup, WorkerProcess, folder, ports, programs};
 use crate::subject::Workload;
@@ -47,7 +47,8 @@ impl Pm2 {
         let (folder, address) = (folder()?, ports::address()?);
         let file = folder.path().join("ecosystem.config.json");
         let failed = |cause| RigError::Failed(format!("cannot write {}: {cause}", file.display()));
-        std::fs::write(&file, ecosystem(words, setup.workers, address.port())).map_err(failed)?;
+        let here = std::env::current_dir().map_err(|cause| RigError::Failed(format!("no working folder: {cause}")))?;
+        std::fs::write(&file, ecosystem(words, setup.workers, address.port(), &here)).map_err(failed)?;
         let mut start = pm2(&program, folder.path());
         start.arg("start").arg(&file).arg("--no-daemon").envs(&setup.worker_env);
         start.env("PORT", address.port().to_string()).env("HOST", "127.0.0.1");
@@ -146,11 +147,12 @@ fn pm2(program: &Path, folder: &Path) -> Command {
 ///
 /// A replaced worker may finish for five seconds and a new one may take ten to listen: more than pm2's own 1.6 s and 3 s, so
 /// that a slow machine is no reload that failed. A worker that dies is started again without a limit.
-fn ecosystem(words: &[String], workers: usize, port: u16) -> String {
+fn ecosystem(words: &[String], workers: usize, port: u16, here: &Path) -> String {
     let mut words = words.iter().skip(1).map(|word| word.replace("{port}", &port.to_string()));
     let script = words.next().unwrap_or_default();
     let app = json!({
-        "name": "app", "script": script, "args": words.collect::<Vec<_>>(), "exec_mode": "cluster", "instances": workers,
+        "name": "app", "script": script, "args": words.collect::<Vec<_>>(), "exec_mode": "cluster",
+        "instances": workers, "cwd": here,
         "kill_timeout": 5000, "listen_timeout": 10_000, "max_restarts": 1_000_000, "vizion": false,
     });
     json!({ "apps": [app] }).to_string()
@@ -170,10 +172,10 @@ mod tests {
     #[test]
     fn an_application_has_its_arguments_and_its_port() {
         let words = ["node", "app.js", "--port={port}", "x"].map(str::to_owned);
-        let read: serde_json::Value = serde_json::from_str(&ecosystem(&words, 3, 77)).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&ecosystem(&words, 3, 77, Path::new("/here"))).unwrap();
         let app = &read["apps"][0];
         assert_eq!((&app["script"], &app["args"]), (&json!("app.js"), &json!(["--port=77", "x"])));
-        assert_eq!((&app["instances"], &app["exec_mode"]), (&json!(3), &json!("cluster")));
+        assert_eq!((&app["instances"], &app["cwd"]), (&json!(3), &json!("/here")));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 // node primary.js N FILE ARGUMENTS...
 //
 // Orders come on standard input, a line each: `reload`, `scale N`. Its end is the end of all. What happened goes to standard
-// output, a JSON object a line: {"event":"ready"}, "reloaded", "scaled", "replaced", and
-// "failed" for an order that was not carried out. Workers write to standard error.
+// output, a JSON object a line: {"event":"ready"}, "reloaded", "scaled", "replaced", and "failed" for an order that was not
+// carried out. Workers write to standard error.
 'use strict';
 const cluster = require('node:cluster');
 const readline = require('node:readline');

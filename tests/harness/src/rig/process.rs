@@ -19,7 +19,7 @@ use super::wait::until;
 pub(crate) const PATIENCE_OF_DROP: Duration = Duration::from_secs(1);
 
 /// What a child must not learn from the environment that the harness was started in: all of it is said anew, or by nobody.
-const SCRUBBED: [&str; 6] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID", "RUST_LOG"];
+const SCRUBBED: [&str; 5] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID"];
 /// Like [`SCRUBBED`], for families.
 const SCRUBBED_PREFIXES: [&str; 5] = ["ROUNDELAY_", "LISTEN_", "WATCHDOG_", "NODE_CHANNEL_", "PM2_"];
 
@@ -221,4 +221,46 @@ fn read(path: &Path) -> String {
 pub(crate) fn last(text: &str, lines: usize) -> Vec<&str> {
     let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::family::living;
+
+    fn shell(script: &str, folder: &Path) -> Process {
+        let mut shell = command("sh", folder);
+        shell.args(["-c", script]);
+        Process::spawn(shell, folder, "shell").unwrap()
+    }
+
+    #[test]
+    fn nothing_of_an_outer_master_or_manager_is_inherited() {
+        for name in ["PORT", "HOST", "ROUNDELAY_POOL", "LISTEN_FDS", "NOTIFY_SOCKET", "PM2_HOME", "NODE_CHANNEL_FD"] {
+            assert!(is_scrubbed(OsStr::new(name)), "{name}");
+        }
+        for name in ["PATH", "HOME", "PORTAL", "NODE_ENV", "DATABASE_URL"] {
+            assert!(!is_scrubbed(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_ignores_the_request_to_end_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut deaf = shell("trap '' TERM; sleep 1000 & echo ready; wait; wait", folder.path());
+        until(Duration::from_secs(30), || (deaf.stdout() == "ready\n").then_some(())).unwrap();
+        deaf.end(Duration::from_millis(20));
+        assert_eq!(deaf.exit(), Some(Exit::Signal(9)));
+        until(Duration::from_secs(30), || living(folder.path()).is_empty().then_some(())).unwrap();
+    }
+
+    #[test]
+    fn an_end_is_seen_once_and_stays_with_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut brief = shell("echo one; echo two >&2; exit 7", folder.path());
+        assert_eq!(until(Duration::from_secs(30), || brief.exit()), Some(Exit::Code(7)));
+        brief.end(Duration::ZERO);
+        assert_eq!(brief.exit(), Some(Exit::Code(7)));
+        assert_eq!(brief.last_words(), "it last wrote:\n  one\n  two");
+    }
 }

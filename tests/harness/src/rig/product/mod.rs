@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::{Ended, run};
 use super::family::Family;
 use super::process::{PATIENCE_OF_DROP, Process, command, last, with_open_files};
+use super::run::{Ended, run};
 use super::wait::until;
 use super::{Rig, RigError, Setup, Way, WorkerProcess, family, folder, ports};
 use crate::subject::{Product, ProductWay};

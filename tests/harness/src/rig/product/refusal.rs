@@ -1,7 +1,7 @@
 //! Why the product gave up, from what it wrote: the lines `error:`, `cause:` and `hint:`. Pure.
 
 use crate::rig::RigError;
-use crate::rig::command::Ended;
+use crate::rig::run::Ended;
 
 /// Exit codes by which it refuses what it was asked: wrong usage, a wrong configuration, not possible here.
 const REFUSED: [i32; 3] = [2, 78, 6];

@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::RigError;
 use super::process::line;
 use super::wait::until;
@@ -30,7 +32,7 @@ pub(crate) fn run(mut command: Command, patience: Duration) -> Result<Ended, Rig
     command.stdout(out.try_clone().map_err(tried)?).stderr(err.try_clone().map_err(tried)?).process_group(0);
     let mut child = command.spawn().map_err(tried)?;
     let Some(status) = until(patience, || child.try_wait().transpose()) else {
-        let _ = child.kill();
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let _ = child.wait();
         let said = read(err).map_err(tried)?;
         return Err(RigError::Failed(format!("`{words}` did not end within {patience:?}; it said: {}", said.trim())));
@@ -44,4 +46,30 @@ fn read(mut file: File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        shell
+    }
+
+    #[test]
+    fn both_streams_and_the_exit_code_are_kept() {
+        let ended = run(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(30)).unwrap();
+        assert_eq!(ended, Ended { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
+        assert_eq!(run(shell("kill -9 $$"), Duration::from_secs(30)).unwrap().code, None);
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended_and_named() {
+        let Err(RigError::Failed(text)) = run(shell("sleep 1000; exit 0"), Duration::from_millis(20)) else {
+            panic!("it had no time to end")
+        };
+        assert!(text.contains("sleep 1000") && text.contains("20ms"), "{text}");
+    }
 }
