@@ -1,5 +1,5 @@
 //! Ctrl-C: once ends the drill after the present fault, twice at once. Everything that was started is ended either way, by
-//! those who started it.
+//! those who started it; an order that was given, such as a reload, is waited for.
 
 use std::io::Write;
 use std::sync::Arc;

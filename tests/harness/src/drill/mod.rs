@@ -33,7 +33,7 @@ mod report;
 mod scene;
 mod target;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use fastrand::Rng;
 use tokio::time::Instant;
@@ -97,7 +97,10 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
                 drill.is_partial = true;
                 break;
             }
-            match play(candidate, fault, args, product, &asked, &interrupt)? {
+            progress(&format!("{} on {}", fault.name(), candidate.way.name()));
+            let played = play(candidate, fault, args, product, &asked, &interrupt);
+            progress("");
+            match played? {
                 Some(outcome) => {
                     say(&report::outcome(&outcome));
                     drill.outcomes.push(outcome);
@@ -225,6 +228,14 @@ fn write(args: &DrillArgs, drill: &Drill) -> Result<(), Failure> {
 fn say(text: &str) {
     let mut out = anstream::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What is done now, to who looks on; the last word is taken back.
+fn progress(what: &str) {
+    let mut err = std::io::stderr();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[2K{what}");
+    }
 }
 
 /// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.

@@ -193,7 +193,7 @@ mod tests {
     fn several_targets_stand_side_by_side() {
         let expected = "\
 FAULT          PROXY   PM2
-kill           passed  failed: 1 of 101 lost: 1 timeout
+kill           passed  failed: 1 of 101 lost
 full-disk      passed  n/a
 
 proxy: 2 passed, 0 not; repeat with --seed 7

@@ -20,14 +20,15 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let all = scene.interrupt.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
     let through = disk.through(workers);
     let seen = format!("{through} of {workers} got rid of theirs");
-    scene.promise("workers are not blocked", "20 s", seen, all.is_some());
+    scene.promise("workers are not blocked", "20 s for it", seen, all.is_some());
     let is_said = |scene: &Scene<'_>| scene.target.product().map_or(0, times_said);
     scene.interrupt.wait(PATIENCE, || (is_said(scene) > 0).then_some(()))?;
     while !scene.is_late(Duration::ZERO) {
         scene.pause(Duration::from_millis(50))?;
     }
     let said = is_said(scene);
-    scene.promise("the master says that it cannot write", "once", format!("{said} time(s)"), said == 1);
+    let seen = if said == 1 { "once".to_owned() } else { format!("{said} times") };
+    scene.promise("the master says that it cannot write", "once", seen, said == 1);
     Ok(Allowed::nothing())
 }
 

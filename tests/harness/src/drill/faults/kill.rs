@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{SLACK, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::is_alive;
-use crate::rig::{Signal, signal};
+use crate::rig::{Signal, is_alive, signal};
 
 /// At least so many, however short the load is to be.
 const LEAST: u64 = 3;

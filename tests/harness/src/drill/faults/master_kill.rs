@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::release::pids;
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::is_alive;
+use crate::rig::is_alive;
 
 /// How long workers may outlive it.
 const GONE: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ pub(super) fn play(scene: &mut Scene<'_>, release: Release) -> Result<Allowed, T
     if release == Release::Exits {
         let is_told = order.said.contains(LAST_LINE);
         let seen = if is_told { "it does".to_owned() } else { format!("it says: {}", last_line(&order.said)) };
-        scene.promise("the message quotes the program's last line", "none", seen, is_told);
+        scene.promise("the message has the program's last line", LAST_LINE, seen, is_told);
     }
     scene.target.switch(Release::Good)?;
     if !is_known {
