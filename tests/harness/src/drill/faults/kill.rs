@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SLACK, ends_show, replaced_words};
+use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 use crate::rig::{Signal, is_alive, signal};
@@ -38,9 +38,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     }
     let seen = replaced_words(replaced, kills, slowest);
     scene.promise("each killed worker is replaced", "within 10 s", seen, replaced == kills);
-    // The master counts a broken connection when its relay ends.
-    scene.pause(SLACK)?;
-    let broken = scene.target.broken_connections()?.zip(broken_before).map(|(now, before)| now.saturating_sub(before));
+    let broken = broken_since(scene, broken_before)?;
     let (most, what) = match broken {
         Some(broken) => (broken, "was open on"),
         None => (under_way, "was under way at the end of"),

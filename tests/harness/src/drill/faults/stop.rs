@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SLACK, ends_show, replaced_words};
+use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Stopped, Trouble};
 
@@ -39,8 +39,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     }
     let seen = replaced_words(replaced, stops, slowest);
     scene.promise("a stopped worker is found and replaced", "within 15 s", seen, replaced == stops);
-    scene.pause(SLACK)?;
-    let broken = scene.target.broken_connections()?.zip(broken_before).map(|(now, before)| now.saturating_sub(before));
+    let broken = broken_since(scene, broken_before)?;
     let (most, because) = match broken {
         Some(broken) => (broken, "connections that the stopped workers had".to_owned()),
         None => (had, format!("what was under way at {stops} stops, and {} kept connections at each", scene.kept)),
