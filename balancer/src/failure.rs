@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Exit codes. Beside these, 130 and 143 mean interrupted and terminated.
+/// Exit codes. Beside these, 8 is an assertion of `compare` that does not hold, and 130 and 143 mean interrupted and terminated.
 pub mod code {
     /// The operation failed.
     pub const FAILED: u8 = 1;

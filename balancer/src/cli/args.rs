@@ -8,6 +8,9 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use roundelay_harness::compare::args::{CompareArgs, ReportArgs};
+use roundelay_harness::drill::DrillArgs;
+
 use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;
 use crate::strategy;
@@ -69,6 +72,14 @@ pub(super) enum Command {
     Shutdown(Shutdown),
     /// Exit with 0 if the running master is ready
     Healthcheck,
+    /// Load every way of distribution side by side, and write a report
+    #[command(after_long_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+    /// Show a report of compare again, or what changed between two
+    Report(ReportArgs),
+    /// Play the faults a server must survive, under load that checks every answer
+    #[command(after_long_help = DRILL_HELP)]
+    Drill(DrillArgs),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -118,6 +129,30 @@ Examples:
   roundelay message api '{\"cmd\":\"flush-cache\"}'
   roundelay message api/2 --text reload-config
   roundelay message api - < order.json";
+
+const COMPARE_HELP: &str = "\
+Masters and workers of its own are started on free ports of 127.0.0.1, loaded and
+ended; nothing else is touched. Saturation is measured by a closed loop, latency by
+an open one at the same rates for all, from when each request was to be sent.
+
+EXPR is SCENARIO.WAY.METRIC OP TERM: OP is < <= > >= ==, TERM a number with a unit
+(5ms, 900/s) or another metric, also with a factor. Metrics: rps, p50, p90, p99,
+p999, errors, balancer-cpu, workers-cpu, fairness, balancer-memory, gap, recovery.
+
+Examples:
+  roundelay compare --quick
+  roundelay compare --quick -- node app.js
+  roundelay compare --ways round-robin,haproxy --scenarios churn,kill
+  roundelay compare --assert 'kill.round-robin.errors < 5'";
+
+const DRILL_HELP: &str = "\
+Masters and workers of its own are started on free ports of 127.0.0.1 and ended;
+nothing else is touched. Exits with 0 if every promise was kept.
+
+Examples:
+  roundelay drill
+  roundelay drill --only kill,reload-storm -- node app.js
+  roundelay drill --against pm2,node-cluster -- node app.js";
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {

@@ -1,8 +1,9 @@
-//! Flags, the commands that ask a running master, exit codes.
+//! Flags, the commands that ask a running master, the harness's commands, exit codes.
 
 mod args;
 mod client;
 mod config_cmd;
+mod harness;
 mod healthcheck;
 mod internal;
 mod list;
@@ -79,6 +80,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),
         Some(Command::Message(message)) => Ok(order::message(&control_path(control)?, message)?),
         Some(Command::Shutdown(shutdown)) => Ok(order::shutdown(&control_path(control)?, shutdown)?),
+        Some(Command::Compare(args)) => Ok(harness::run(|product| roundelay_harness::compare::run(args, product))?),
+        Some(Command::Report(args)) => Ok(harness::run(|_| roundelay_harness::compare::show(args))?),
+        Some(Command::Drill(args)) => Ok(harness::run(|product| roundelay_harness::drill::run(args, product))?),
         Some(Command::Healthcheck) => Ok(healthcheck::run(&control_path(control)?)?),
     }
 }

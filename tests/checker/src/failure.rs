@@ -129,7 +129,7 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 
 /// What ended an operation that did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// Its time was up.
     Deadline,
     /// The peer ended the connection in an orderly way.
@@ -138,44 +138,45 @@ pub(crate) enum End {
     Error(Errno),
     /// What came is not what must come.
     Wrong(String),
-    /// A status that is not 200.
+    /// A status that was not to come.
     Status(u16),
 }
 
 impl End {
     /// From an error of a socket call.
-    pub(crate) fn from_io(error: &std::io::Error) -> Self {
+    pub fn from_io(error: &std::io::Error) -> Self {
         Self::Error(Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
     /// This end, unless it was the reset of which a write was told before: the kernel tells an error once, and the reader
     /// only sees that nothing more comes. EPIPE is no such error: there the orderly end came first.
-    pub(crate) fn unless_reset(self, of_write: Option<Errno>) -> Self {
+    pub fn unless_reset(self, of_write: Option<Errno>) -> Self {
         if of_write == Some(Errno::CONNRESET) { Self::Error(Errno::CONNRESET) } else { self }
     }
 }
 
 /// How far an operation had come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stage {
-    pub(crate) is_connected: bool,
+pub struct Stage {
+    /// The connect has succeeded.
+    pub is_connected: bool,
     /// The connection has carried an answer before.
-    pub(crate) is_kept: bool,
+    pub is_kept: bool,
     /// Bytes of the request that the kernel took.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// Bytes that came back.
-    pub(crate) received: u64,
+    pub received: u64,
 }
 
 /// True if the machine that makes the load has run out of something, so that nothing is known about the target.
-pub(crate) fn is_own_limit(stage: Stage, end: &End) -> bool {
+pub fn is_own_limit(stage: Stage, end: &End) -> bool {
     // No more ports towards the target, descriptors or memory for sockets.
     const LIMITS: [Errno; 5] = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     !stage.is_connected && matches!(end, End::Error(errno) if LIMITS.contains(errno))
 }
 
 /// The class of a failed operation.
-pub(crate) fn classify(stage: Stage, end: &End) -> Class {
+pub fn classify(stage: Stage, end: &End) -> Class {
     match end {
         End::Wrong(_) => Class::WrongBytes,
         End::Status(_) => Class::BadStatus,

@@ -38,6 +38,9 @@
 //! lost. With more than a few hundred operations under way see to it that the process may open enough descriptors; running
 //! out of them or of ports makes the verdict void.
 //!
+//! Another generator that tells failures apart as this one does finds the parts for it here too: [`classify`], [`Chunked`]
+//! and [`Pace`].
+//!
 //! # The map
 //!
 //! A module uses what stands above it in this list and its own folder. The pure ones open no sockets and read no clock.
@@ -73,11 +76,13 @@ pub mod report;
 mod request;
 mod schedule;
 
+pub use answer::Chunked;
 pub use content::Token;
-pub use failure::{Class, Failure};
+pub use failure::{Class, End, Failure, Stage, classify, is_own_limit};
 pub use judge::{Allowance, Verdict};
 pub use kinds::{Kind, Mix};
 pub use latency::Latency;
 pub use load::Load;
+pub use pace::Pace;
 pub use plan::{Ask, Length, Paths, Plan, PlanError, Protocol, Session, Slow, Target};
 pub use record::{KeptRecord, KindRecord, Record};

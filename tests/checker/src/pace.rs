@@ -8,15 +8,17 @@ use std::time::Duration;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 
-/// A timer of the kernel's.
+/// A timer of the kernel's. Belongs to the runtime in which it was made.
 #[derive(Debug)]
-pub(crate) struct Pace(AsyncFd<OwnedFd>);
+pub struct Pace(AsyncFd<OwnedFd>);
 
 impl Pace {
+    /// A timer that waits for nothing yet.
+    ///
     /// # Errors
     ///
     /// No descriptor is left.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
@@ -29,7 +31,7 @@ impl Pace {
     /// # Errors
     ///
     /// The kernel's, none of which is expected.
-    pub(crate) async fn wait(&self, duration: Duration) -> io::Result<()> {
+    pub async fn wait(&self, duration: Duration) -> io::Result<()> {
         // Zero would disarm it.
         let duration = duration.max(Duration::from_nanos(1));
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };

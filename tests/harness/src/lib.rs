@@ -11,6 +11,7 @@
 //! | module | what it is | |
 //! |---|---|---|
 //! | `failure` | why a command gave up, and exit codes | pure |
+//! | `interrupt` | Ctrl-C | |
 //! | `subject` | the binary under test, and the user's program | pure |
 //! | `record` | what was found: `report.json` | pure |
 //! | `plan` | scenarios, and what is measured in which order | pure |
@@ -22,11 +23,15 @@
 //! | `compare` | the command: the whole plan, progress, files | |
 //! | `drill` | faults under checked load, what is allowed and what was seen | |
 
+pub mod compare;
 pub mod drill;
 pub mod failure;
+pub mod interrupt;
 pub mod judge;
 pub mod load;
+pub mod measure;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod rig;
 pub mod subject;

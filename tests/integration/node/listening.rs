@@ -54,6 +54,25 @@ const server = require('http').createServer((q, r) => r.end(JSON.stringify(serve
 }
 
 #[test]
+fn every_usual_form_of_listen_is_understood() {
+    let forms = [
+        "3000",
+        "3000, () => {}",
+        "3000, '127.0.0.1'",
+        "3000, '127.0.0.1', () => {}",
+        "3000, '127.0.0.1', 64, () => {}",
+    ];
+    for node in nodes() {
+        for form in forms {
+            eprintln!("{node:?}: listen({form})");
+            let text = format!("require('http').createServer((q, r) => r.end('served')).listen({form});");
+            let master = app(node, &["--mode", "handoff", "-i", "1"], &text).start_ready();
+            assert_eq!(super::text(master.address(), "/"), "served");
+        }
+    }
+}
+
+#[test]
 fn a_release_that_changes_its_port_keeps_the_public_one() {
     for node in two_nodes() {
         for mode in MODES {

@@ -9,6 +9,8 @@ pub(super) const IGNORE_TERM: &str = "DEMO_IGNORE_TERM";
 pub(super) const START_DELAY: &str = "DEMO_START_DELAY";
 /// `1`: after that delay it says why and exits, without ever having listened.
 pub(super) const FAIL_START: &str = "DEMO_FAIL_START";
+/// `SLOT:MS`: the worker of that slot answers so many milliseconds later than the others, and blocks nobody meanwhile.
+pub(super) const SLOW: &str = "DEMO_SLOW";
 
 /// What is wrong with this worker, on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(super) struct Faults {
     pub(super) ignores_term: bool,
     pub(super) start_delay: Duration,
     pub(super) fails_to_start: bool,
+    /// Which slot is slow, and by how much.
+    pub(super) slow: Option<(u32, Duration)>,
 }
 
 /// A variable has a value that cannot be.
@@ -38,7 +42,13 @@ impl Faults {
             ignores_term: switch(lookup, IGNORE_TERM)?,
             start_delay: milliseconds(lookup, START_DELAY)?,
             fails_to_start: switch(lookup, FAIL_START)?,
+            slow: slow(lookup)?,
         })
+    }
+
+    /// How much later than others the worker of that slot answers.
+    pub(super) fn delay(&self, slot: u32) -> Duration {
+        self.slow.filter(|(slow, _)| *slow == slot).map_or(Duration::ZERO, |(_, delay)| delay)
     }
 }
 
@@ -54,6 +64,16 @@ fn milliseconds(lookup: &impl Fn(&str) -> Option<OsString>, name: &'static str) 
     let expected = "a whole number of milliseconds";
     parsed(lookup, name, expected, |value| if value.is_empty() { Some(0) } else { value.parse().ok() })
         .map(Duration::from_millis)
+}
+
+fn slow(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Option<(u32, Duration)>, FaultError> {
+    parsed(lookup, SLOW, "SLOT:MILLISECONDS", |value| {
+        if value.is_empty() {
+            return Some(None);
+        }
+        let (slot, millis) = value.split_once(':')?;
+        Some(Some((slot.parse().ok()?, Duration::from_millis(millis.parse().ok()?))))
+    })
 }
 
 fn parsed<T>(
@@ -91,6 +111,16 @@ mod tests {
         assert_eq!(read(FAIL_START, "1"), Ok(Faults { fails_to_start: true, ..Faults::default() }));
         let start_delay = Duration::from_millis(1500);
         assert_eq!(read(START_DELAY, "1500"), Ok(Faults { start_delay, ..Faults::default() }));
+    }
+
+    #[test]
+    fn one_slot_is_slow_and_no_other() {
+        let faults = read(SLOW, "1:50").unwrap();
+        assert_eq!([0, 1, 2].map(|slot| faults.delay(slot).as_millis()), [0, 50, 0]);
+        assert_eq!(Faults::default().delay(0), Duration::ZERO);
+        for wrong in ["50", "1:", ":50", "a:50", "1:50ms"] {
+            assert!(read(SLOW, wrong).unwrap_err().starts_with("DEMO_SLOW must be SLOT:MILLISECONDS"), "{wrong}");
+        }
     }
 
     #[test]

@@ -29,6 +29,9 @@
 //! | `DEMO_IGNORE_TERM=1` | does not react to SIGTERM, the drain signal, and goes on serving |
 //! | `DEMO_START_DELAY=ms` | waits that long before it listens and is ready |
 //! | `DEMO_FAIL_START=1` | says why and exits with 3, before it listens; after the delay, if there is one |
+//! | `DEMO_SLOW=slot:ms` | the worker of that slot answers so much later than the others; `/health` does not |
+//!
+//! Each answer names its worker in a header, `X-Worker: demo/1`.
 //!
 //! One thread serves, on purpose: a request that blocks really blocks its worker, as in Node, and the others show what a
 //! balancer makes of it. On SIGTERM the worker accepts what waits and stops accepting, answers open requests and the next
@@ -94,11 +97,12 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::from(FAILED_START));
     }
     let worker = if faults.ignores_term { Worker::open(&environment).await? } else { Worker::from_env().await? };
-    let name = format!("{}/{}", worker.pool(), worker.slot());
+    let slot = worker.slot();
+    let name = format!("{}/{slot}", worker.pool());
     let endpoints: Vec<_> = worker.endpoints()?.iter().map(ToString::to_string).collect();
     let _ = writeln!(std::io::stdout(), "{name} listening on {}", endpoints.join(", "));
     worker.ready().await?;
-    serve(worker, Router::new(name, compute_threads()?)).await?;
+    serve(worker, Router::new(name, faults.delay(slot), compute_threads()?)).await?;
     Ok(ExitCode::SUCCESS)
 }
 

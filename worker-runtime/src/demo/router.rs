@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Body;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::blob::{Blob, Pattern};
@@ -19,6 +19,9 @@ use crate::Offload;
 
 /// The longest wait, burn or block that may be asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Says in each answer who gives it.
+const WORKER: HeaderName = HeaderName::from_static("x-worker");
 
 /// The largest blob: 16 GiB.
 const MAX_BLOB: u64 = 16 << 30;
@@ -42,6 +45,7 @@ its environment may hold
   DEMO_IGNORE_TERM=1   does not react to SIGTERM
   DEMO_START_DELAY=ms  waits before it listens
   DEMO_FAIL_START=1    exits with 3 before it is ready
+  DEMO_SLOW=slot:ms    that worker answers so much later
 ";
 
 /// The body of an answer: text, a blob, or (`B`) the request's own body.
@@ -52,6 +56,10 @@ pub(super) type Answer<B> = Response<Either<Full<Bytes>, Either<Blob, B>>>;
 pub(super) struct Router {
     /// Pool and slot, such as `demo/1`.
     name: String,
+    /// The same for the header of each answer; nothing for a name that no header can hold.
+    header: Option<HeaderValue>,
+    /// How much later than others this worker answers.
+    delay: Duration,
     /// Requests so far, without health checks.
     requests: AtomicU64,
     offload: Offload,
@@ -60,12 +68,32 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(name: String, offload: Offload) -> Self {
-        Self { name, requests: AtomicU64::new(0), offload, pattern: Pattern::new(), leaked: Leaked::default() }
+    pub(super) fn new(name: String, delay: Duration, offload: Offload) -> Self {
+        let header = HeaderValue::from_str(&name).ok();
+        Self {
+            name,
+            header,
+            delay,
+            requests: AtomicU64::new(0),
+            offload,
+            pattern: Pattern::new(),
+            leaked: Leaked::default(),
+        }
     }
 
     /// Answers one request of `client`, who has no address on a unix socket. `/crash` and `/hang` do what they say.
     pub(super) async fn answer<B: Body>(&self, request: Request<B>, client: Option<SocketAddr>) -> Answer<B> {
+        if !self.delay.is_zero() && request.uri().path() != "/health" {
+            tokio::time::sleep(self.delay).await;
+        }
+        let mut answer = self.routed(request, client).await;
+        if let Some(name) = &self.header {
+            answer.headers_mut().insert(WORKER, name.clone());
+        }
+        answer
+    }
+
+    async fn routed<B: Body>(&self, request: Request<B>, client: Option<SocketAddr>) -> Answer<B> {
         let (head, body) = request.into_parts();
         let mut parts = head.uri.path().splitn(3, '/').skip(1);
         let route = (parts.next().unwrap_or_default(), parts.next());
@@ -195,6 +223,6 @@ mod tests {
         let documented =
             include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
         assert_eq!(told, documented.collect::<Vec<_>>());
-        assert_eq!(told.len(), 13 + 3);
+        assert_eq!(told.len(), 13 + 4);
     }
 }

@@ -89,7 +89,7 @@ impl Query {
             fd: number(message, "fd")?,
             index: number(message, "index")?.unwrap_or_default(),
             flags: number(message, "flags")?.unwrap_or_default(),
-            backlog: number(message, "backlog")?.filter(|backlog| *backlog > 0),
+            backlog: backlog(message)?,
             data,
         })
     }
@@ -110,6 +110,14 @@ impl Query {
 /// What a field says; null is nothing.
 fn said<'a>(message: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     message.get(name).filter(|value| !value.is_null())
+}
+
+/// The backlog. Node writes `false` for `listen(port, host, callback)`, whose third argument is no number.
+fn backlog(message: &Map<String, Value>) -> Option<Option<u32>> {
+    match said(message, "backlog") {
+        Some(Value::Bool(false)) => Some(None),
+        _ => Some(number(message, "backlog")?.filter(|backlog| *backlog > 0)),
+    }
 }
 
 /// A number that may be absent; the outer `None` is one that is of no use.
@@ -187,6 +195,8 @@ mod tests {
         let full = json!({"seq": 1, "address": null, "port": 3000, "addressType": 4, "fd": null, "index": 0, "flags": null,
             "backlog": 0, "data": null});
         assert_eq!(read(full).unwrap(), bare);
+        let with_callback = json!({"seq": 1, "address": null, "port": 3000, "addressType": 4, "backlog": false});
+        assert_eq!(read(with_callback).unwrap(), bare);
     }
 
     #[test]
@@ -196,6 +206,7 @@ mod tests {
             ("seq", json!(null)),
             ("address", json!(7)),
             ("port", json!("3000")),
+            ("backlog", json!(true)),
             ("port", json!(1e30)),
             ("addressType", json!("udp5")),
             ("addressType", json!(5)),

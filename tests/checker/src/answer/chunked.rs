@@ -3,9 +3,9 @@
 /// Longest chunk extension or trailer line that is borne.
 const MAX_LINE: u32 = 8 << 10;
 
-/// Where the reader is.
+/// Where the reader of a chunked body is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Chunked {
+pub enum Chunked {
     /// Before the first digit of a size.
     #[default]
     Begin,
@@ -35,7 +35,7 @@ impl Chunked {
     /// # Errors
     ///
     /// The byte that may not stand here.
-    pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), u8> {
+    pub fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), u8> {
         if let Self::Data(left) = *self {
             let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (content, rest) = bytes.split_at(now);

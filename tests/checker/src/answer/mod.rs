@@ -6,7 +6,7 @@ mod head;
 use crate::content::Content;
 use crate::failure::End;
 
-use chunked::Chunked;
+pub use chunked::Chunked;
 use head::{Collector, Head};
 
 /// The longest answer of a worker that says who it is, in bytes.

@@ -1,6 +1,29 @@
 //! What the repetitions come to: medians with their spread, and whether there is a difference at all. Pure.
+//!
+//! [`judge`] sums a report up, [`diff`] compares two, and an [`Assertion`] holds or does not. No difference is claimed that
+//! [`compare`] does not find, and no sentence says more than its verdicts.
+
+mod assertion;
+pub mod compare;
+mod diff;
+mod estimate;
+mod findings;
+mod metric;
+#[cfg(test)]
+pub(crate) mod planted;
+mod sample;
+mod timeline;
 
 use std::collections::BTreeMap;
+
+pub use assertion::{Assertion, AssertionError, Outcome};
+pub use compare::{LEAST_REPETITIONS, Verdict, verdict};
+pub use diff::{Change, Diff, diff};
+pub use estimate::Estimate;
+pub use metric::{Metric, format_ratio};
+
+use crate::record::{Origin, Report, ScenarioRecord};
+use sample::Sample;
 
 /// A report summed up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,38 +45,9 @@ pub struct Cell {
     pub repetitions: usize,
     /// What was measured; a metric that does not apply is missing.
     pub metrics: BTreeMap<Metric, Judgement>,
-    /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all requests:
-    /// these metrics may be the generator's limit.
+    /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all requests,
+    /// in any repetition: these metrics may be the generator's limit.
     pub generator_limited: Vec<Metric>,
-}
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// Saturation: complete answers a second of the closed loop.
-    Rps,
-    /// Median latency, seconds, at the headline rate (the highest share up to 70 %, else the lowest rate).
-    P50,
-    /// 90th percentile there.
-    P90,
-    /// 99th percentile there.
-    P99,
-    /// 99.9th percentile there.
-    P999,
-    /// Failed requests there.
-    Errors,
-    /// Seconds of processor time that the balancer used for one answer, there.
-    BalancerCpu,
-    /// The same of the workers.
-    WorkersCpu,
-    /// Jain's index over the workers' answers (or processor time where answers name nobody), there: 1 is even.
-    Fairness,
-    /// Resident bytes of the balancer.
-    BalancerMemory,
-    /// With an event: the longest time without any complete answer, seconds, by when requests were due.
-    LongestGap,
-    /// With an event: from it until the last step of the timeline that is worse than before it, seconds.
-    Recovery,
 }
 
 /// A metric's value and how it compares with the reference way's (the first of the product's).
@@ -65,45 +59,6 @@ pub struct Judgement {
     pub verdict: Verdict,
 }
 
-/// A value over repetitions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Estimate {
-    /// By repetition, in their order.
-    pub values: Vec<f64>,
-    /// The median.
-    pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The greatest.
-    pub most: f64,
-    /// Lower end of the median's 95 % bootstrap interval.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-}
-
-/// How a value compares with the reference way's in the same scenario.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
-    /// It is the reference, or there is none.
-    Reference,
-    /// Fewer repetitions than a verdict needs.
-    TooFew,
-    /// The intervals overlap, or the difference is too small to matter.
-    NoDifference,
-    /// It differs, by this ratio to the reference (median of pairs, and its 95 % interval).
-    Different {
-        /// Whether that is good.
-        is_better: bool,
-        /// This way's value through the reference's.
-        ratio: f64,
-        /// Lower end.
-        low: f64,
-        /// Upper end.
-        high: f64,
-    },
-}
-
 /// A sentence of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -113,4 +68,122 @@ pub struct Finding {
     pub is_warning: bool,
     /// Ends with a full stop.
     pub text: String,
+}
+
+/// Sums a report up. A cell of which no repetition was measured to the end is left out; the findings say so.
+pub fn judge(report: &Report) -> Judged {
+    let samples = sample::samples(report);
+    let reference = reference(report);
+    let cells = samples.iter().map(|sample| cell(sample, find(&samples, sample.scenario, reference))).collect();
+    Judged { cells, findings: findings::findings(report, &samples, reference) }
+}
+
+impl Judged {
+    /// The cell of a way in a scenario, by their names.
+    pub fn cell(&self, scenario: &str, way: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.scenario == scenario && cell.way == way)
+    }
+}
+
+/// The name of the way that others are compared with.
+fn reference(report: &Report) -> Option<&str> {
+    report.ways.iter().find(|way| way.origin == Origin::Product).map(|way| way.name.as_str())
+}
+
+/// The sample of that way in that scenario.
+fn find<'a, 'r>(samples: &'a [Sample<'r>], scenario: &ScenarioRecord, way: Option<&str>) -> Option<&'a Sample<'r>> {
+    samples.iter().find(|sample| sample.scenario.name == scenario.name && Some(sample.way.name.as_str()) == way)
+}
+
+fn cell(sample: &Sample<'_>, reference: Option<&Sample<'_>>) -> Cell {
+    let other = reference.filter(|reference| reference.way.name != sample.way.name);
+    let judgement = |metric: Metric| {
+        let against = other.and_then(|other| sample.against(other, metric));
+        Some((metric, Judgement { estimate: sample.estimate(metric)?, verdict: against.unwrap_or(Verdict::Reference) }))
+    };
+    Cell {
+        scenario: sample.scenario.name.clone(),
+        way: sample.way.name.clone(),
+        repetitions: sample.repetitions,
+        metrics: sample.values.keys().copied().filter_map(judgement).collect(),
+        generator_limited: sample.limited(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::planted::{Level, Planted};
+    use super::*;
+
+    fn report() -> Report {
+        let mut planted = Planted::new(3, 6);
+        for way in ["direct", "round-robin", "haproxy"] {
+            planted.cell(
+                "uniform",
+                way,
+                Level { rps: if way == "haproxy" { 1500.0 } else { 2000.0 }, ..Level::default() },
+            );
+            planted.event_cell("kill", way, Level::default(), 3);
+        }
+        planted.report()
+    }
+
+    #[test]
+    fn a_metric_that_does_not_apply_is_missing() {
+        let judged = judge(&report());
+        let metrics =
+            |scenario, way| -> Vec<Metric> { judged.cell(scenario, way).unwrap().metrics.keys().copied().collect() };
+        let latency = [Metric::P50, Metric::P90, Metric::P99, Metric::P999, Metric::Errors];
+        let cost = [Metric::BalancerCpu, Metric::WorkersCpu];
+        let steady = [&[Metric::Rps][..], &latency, &cost, &[Metric::Fairness, Metric::BalancerMemory]].concat();
+        assert_eq!(metrics("uniform", "haproxy"), steady);
+        assert_eq!(metrics("uniform", "direct"), [&[Metric::Rps][..], &latency, &[Metric::WorkersCpu]].concat());
+        let memory_and_event = [Metric::BalancerMemory, Metric::LongestGap, Metric::Recovery];
+        assert_eq!(metrics("kill", "round-robin"), [&latency[..], &cost, &memory_and_event].concat());
+    }
+
+    #[test]
+    fn cells_stand_in_the_order_of_the_plan_and_hold_what_was_planted() {
+        let judged = judge(&report());
+        let names: Vec<_> = judged.cells.iter().map(|cell| (cell.scenario.as_str(), cell.way.as_str())).collect();
+        let ways = ["direct", "round-robin", "haproxy"];
+        let expected: Vec<_> = ["uniform", "kill"].iter().flat_map(|s| ways.map(|way| (*s, way))).collect();
+        assert_eq!(names, expected);
+        let of = |scenario, way, metric| &judged.cell(scenario, way).unwrap().metrics[&metric];
+        let gap = of("kill", "haproxy", Metric::LongestGap);
+        assert_eq!((gap.estimate.median, gap.verdict), (0.3, Verdict::NoDifference));
+        let rps = of("uniform", "haproxy", Metric::Rps);
+        assert!((rps.estimate.median / 1500.0 - 1.0).abs() < 0.02, "{rps:?}");
+        let Verdict::Different { is_better: false, ratio, .. } = rps.verdict else { panic!("{rps:?}") };
+        assert!((ratio - 0.75).abs() < 0.02, "{rps:?}");
+        assert_eq!(of("uniform", "round-robin", Metric::Rps).verdict, Verdict::Reference);
+        assert_eq!(of("uniform", "haproxy", Metric::Fairness).estimate.median, 1.0);
+    }
+
+    #[test]
+    fn repetitions_that_failed_do_not_count_and_their_partners_neither() {
+        let mut report = report();
+        let fail = |report: &mut Report, way: &str, number: usize| {
+            let wanted = report.repetitions.iter_mut().filter(|one| one.scenario == "uniform");
+            let mut wanted = wanted.filter(|one| one.way == way && one.number == number);
+            wanted.next().unwrap().failure = Some("the worker did not start".into());
+        };
+        fail(&mut report, "haproxy", 0);
+        let judged = judge(&report);
+        let haproxy = judged.cell("uniform", "haproxy").unwrap();
+        assert_eq!((haproxy.repetitions, haproxy.metrics[&Metric::Rps].estimate.values.len()), (5, 5));
+        assert!(matches!(haproxy.metrics[&Metric::Rps].verdict, Verdict::Different { .. }), "five pairs are left");
+        fail(&mut report, "round-robin", 5);
+        let judged = judge(&report);
+        let haproxy = judged.cell("uniform", "haproxy").unwrap();
+        assert_eq!(haproxy.metrics[&Metric::Rps].verdict, Verdict::TooFew, "five each, four pairs");
+        (0..6).for_each(|number| fail(&mut report, "direct", number));
+        assert_eq!(judge(&report).cell("uniform", "direct"), None);
+    }
+
+    #[test]
+    fn a_report_of_nothing_is_judged_to_nothing() {
+        let judged = judge(&Planted::default().report());
+        assert_eq!(judged, Judged::default());
+    }
 }

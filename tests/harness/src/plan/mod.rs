@@ -1,5 +1,11 @@
 //! What is to be measured, in which order. Pure.
 
+mod builtin;
+mod file;
+mod order;
 mod scenario;
 
+pub use builtin::{QUICK, USUAL, scenarios};
+pub use file::read as read_file;
+pub use order::{CALIBRATION_SECONDS, EVENT_SHARE, calibration_seconds, rates, repetition_seconds, rotated};
 pub use scenario::{Event, Request, Scenario};

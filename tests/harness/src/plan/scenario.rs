@@ -35,6 +35,13 @@ pub struct Request {
     pub weight: f64,
 }
 
+impl Request {
+    /// A `GET` of that path.
+    pub fn get(path: &str, weight: f64) -> Self {
+        Self { method: String::from("GET"), path: String::from(path), body: None, weight }
+    }
+}
+
 /// What happens to the workers, at [`Event::share`] of the phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

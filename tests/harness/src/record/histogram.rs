@@ -14,15 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
-/// The longest that can be told, in microseconds; what is longer counts as this.
+/// The longest that can be told, in microseconds: an hour. What is longer counts as this.
 const LONGEST: u64 = 3_600_000_000;
 /// Significant decimal digits: a value is at most a thousandth too large.
 const DIGITS: u8 = 3;
 
 impl Default for Histogram {
-    #[expect(clippy::expect_used, reason = "constant bounds that HdrHistogram accepts")]
+    /// It grows with what is recorded: with all of its range it would take 200 KB, and a comparison has thousands.
+    #[expect(clippy::expect_used, reason = "a constant that HdrHistogram accepts")]
     fn default() -> Self {
-        Self(hdrhistogram::Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("bounds are valid"))
+        Self(hdrhistogram::Histogram::new(DIGITS).expect("three digits are possible"))
     }
 }
 
@@ -30,13 +31,14 @@ impl Histogram {
     /// Counts one duration.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.0.saturating_record(micros.clamp(1, LONGEST));
+        // It cannot fail: it may grow.
+        let _ = self.0.record(micros.clamp(1, LONGEST));
     }
 
     /// Counts all of the other's durations too.
     pub fn merge(&mut self, other: &Self) {
-        // Both have the same bounds, or it is read from a file with wider ones and resizes.
         self.0.auto(true);
+        // It cannot fail: it may grow.
         let _ = self.0.add(&other.0);
     }
 

@@ -79,13 +79,15 @@ pub struct Method {
     pub closed_seconds: f64,
     /// Length of the open loop at each rate.
     pub open_seconds: f64,
+    /// Length of the open loop in which something happens to the workers.
+    pub event_seconds: f64,
     /// Rates of the open loop as parts of the lowest saturation that any way had in the scenario.
     pub shares: Vec<f64>,
     /// Given by the user instead: requests a second.
     pub rate: Option<f64>,
     /// How long a request may take.
     pub timeout_seconds: f64,
-    /// Decides the order of requests, and the bootstrap.
+    /// Decides the order of requests, and which worker something happens to.
     pub seed: u64,
 }
 

@@ -152,6 +152,18 @@ impl Way {
         }
     }
 
+    /// In a line, for people.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::Direct => "one worker, and nobody before it",
+            Self::Product(way) => &way.about,
+            Self::Haproxy => "HAProxy, mode tcp, round robin, before the same workers",
+            Self::Nginx => "nginx, stream module, round robin, before the same workers",
+            Self::NodeCluster => "Node's own cluster module",
+            Self::Pm2 => "pm2 in cluster mode",
+        }
+    }
+
     /// Whose it is.
     pub fn origin(&self) -> Origin {
         match self {

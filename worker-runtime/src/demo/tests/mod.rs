@@ -39,7 +39,7 @@ impl Demo {
                 let worker = Worker::open(&lookup).await.expect("worker");
                 let [Endpoint::Tcp(address)] = worker.endpoints().expect("endpoints")[..] else { panic!("tcp") };
                 sender.send((address, worker.draining())).expect("sent");
-                serve(worker, Router::new("demo/1".to_owned(), compute_threads().expect("threads")))
+                serve(worker, Router::new("demo/1".to_owned(), Duration::ZERO, compute_threads().expect("threads")))
                     .await
                     .expect("served");
             });
@@ -179,7 +179,7 @@ fn a_computation_blocks_its_worker_unless_it_is_offloaded() {
 #[tokio::test]
 async fn a_full_offload_queue_is_said_and_not_waited_for() {
     let offload = Offload::new(NonZeroUsize::MIN, 1).expect("threads");
-    let router = Router::new("demo/0".to_owned(), offload.clone());
+    let router = Router::new("demo/0".to_owned(), Duration::ZERO, offload.clone());
     let ask = async || {
         let request = hyper::Request::get("/offload/4").body(Empty::<bytes::Bytes>::new()).expect("request");
         router.answer(request, None).await
@@ -203,6 +203,20 @@ async fn a_full_offload_queue_is_said_and_not_waited_for() {
     drop(release);
     assert_eq!(running.await.expect("joined"), Ok((Ok(()), false)));
     assert_eq!(waiting.await.expect("joined"), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_worker_answers_late_but_its_health_check_does_not_and_each_answer_names_it() {
+    let delay = Duration::from_millis(50);
+    let router = Router::new("demo/1".to_owned(), delay, compute_threads().expect("threads"));
+    for (path, expected) in [("/", delay), ("/api/1", delay), ("/health", Duration::ZERO)] {
+        let begun = tokio::time::Instant::now();
+        let request = hyper::Request::get(path).body(Empty::<bytes::Bytes>::new()).expect("request");
+        let answer = router.answer(request, None).await;
+        // The clock stands still but for the delay.
+        assert_eq!(begun.elapsed().as_millis(), expected.as_millis(), "{path}");
+        assert_eq!(answer.headers()["x-worker"], "demo/1");
+    }
 }
 
 #[test]

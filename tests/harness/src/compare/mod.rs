@@ -1,0 +1,147 @@
+//! `roundelay compare` and `roundelay report`: the whole plan carried out, and told.
+
+pub mod args;
+mod campaign;
+mod choice;
+mod progress;
+
+use std::io::Write;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::failure::{Failure, code};
+use crate::interrupt::Interrupt;
+use crate::judge::{self, Assertion, Judged};
+use crate::plan;
+use crate::record::Report;
+use crate::report;
+use crate::subject::Product;
+
+use args::{CompareArgs, ReportArgs};
+use campaign::Campaign;
+use choice::Choice;
+use progress::{left, say};
+
+/// Compares, writes the report, and says what came of it. Returns the exit code.
+///
+/// # Errors
+///
+/// What was asked for cannot be, nothing could be measured, or the report cannot be written.
+pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
+    let own = match &args.scenario_file {
+        None => Vec::new(),
+        Some(path) => {
+            let failed = |cause: String| {
+                Failure::new(code::USAGE, format!("cannot read the scenarios in {}", path.display())).cause(cause)
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+            plan::read_file(&text).map_err(failed)?
+        }
+    };
+    if args.list {
+        return Ok(list(args, product, &own));
+    }
+    // Before an hour of measuring, not after it.
+    let baseline = args.baseline.as_deref().map(report::load).transpose()?;
+    let choice = Choice::new(args, product, own, args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)))?;
+    let interrupt = Interrupt::watch()?;
+    raise_descriptor_limit();
+    say(&heading(&choice));
+    let found = Campaign::new(&choice, product, &interrupt).run();
+    if found.repetitions.is_empty() && interrupt.is_asked() {
+        return Ok(code::INTERRUPTED);
+    }
+    if found.repetitions.is_empty() {
+        let why = found.skipped.first().map(|skipped| skipped.why.clone()).unwrap_or_default();
+        return Err(Failure::new(code::FAILED, "nothing could be measured").cause(why));
+    }
+    let judged = judge::judge(&found);
+    tell(&report::terminal(&found, &judged, width()));
+    let written = report::write(&args.out, &found, &judged)?;
+    let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    say(&format!("wrote {}", names.join("  ")));
+    if let Some(baseline) = &baseline {
+        tell(&report::changes(&judge::diff(baseline, &found), width()));
+    }
+    let code = assert(&args.assertions, &judged);
+    Ok(if found.is_partial { code::INTERRUPTED } else { code })
+}
+
+/// Draws a report anew, or says what changed from one to another. Returns the exit code.
+///
+/// # Errors
+///
+/// A file that is no report, or pages that cannot be written.
+pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
+    let reports = args.files.iter().map(|path| report::load(path)).collect::<Result<Vec<Report>, _>>()?;
+    let Some(last) = reports.last() else {
+        return Err(Failure::new(code::USAGE, "no report was named"));
+    };
+    let judged = judge::judge(last);
+    match reports.as_slice() {
+        [old, new] => tell(&report::changes(&judge::diff(old, new), width())),
+        _ => tell(&report::terminal(last, &judged, width())),
+    }
+    if let Some(folder) = &args.out {
+        let written = report::write(folder, last, &judged)?;
+        let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+        say(&format!("wrote {}", names.join("  ")));
+    }
+    Ok(assert(&args.assertions, &judged))
+}
+
+fn heading(choice: &Choice) -> String {
+    let method = &choice.method;
+    format!(
+        "roundelay compare   {} workers · {} connections · {} scenarios · {} ways · {} repetitions   about {}",
+        method.workers,
+        method.connections,
+        choice.scenarios.len(),
+        choice.ways.len(),
+        method.repeat,
+        left(choice.estimate()),
+    )
+}
+
+/// Each request under way needs a descriptor, and many shells allow a thousand.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What cannot be raised shows as requests that were not started.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Every assertion's outcome in a line; the exit code.
+fn assert(assertions: &[Assertion], judged: &Judged) -> u8 {
+    let mut all_hold = true;
+    for assertion in assertions {
+        let outcome = assertion.outcome(judged);
+        all_hold &= outcome.as_ref().is_ok_and(|outcome| outcome.holds);
+        match outcome {
+            Ok(outcome) => say(&outcome.to_string()),
+            Err(why) => say(&format!("does not hold: {assertion}: {why}")),
+        }
+    }
+    if all_hold { code::OK } else { code::ASSERTION }
+}
+
+fn list(args: &CompareArgs, product: &Product, own: &[plan::Scenario]) -> u8 {
+    let line = |(name, about): (&str, &str)| format!("  {name:<24} {about}\n");
+    let ways = choice::all_ways(product);
+    let scenarios = plan::scenarios(&args.path);
+    let ways: String = ways.iter().map(|way| line((way.name(), way.about()))).collect();
+    let scenarios = scenarios.iter().chain(own).map(|scenario| line((&scenario.name, &scenario.about)));
+    tell(&format!("ways\n{ways}scenarios\n{}", scenarios.collect::<String>()));
+    code::OK
+}
+
+/// Columns of the terminal; where the answer goes elsewhere, enough for all columns of a table.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(160)
+}
+
+/// The answer, to standard output. It may be closed; the files and the exit code say it too.
+fn tell(text: &str) {
+    let _ = write!(anstream::stdout(), "{text}");
+}

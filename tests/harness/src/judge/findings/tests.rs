@@ -1,0 +1,223 @@
+//! Findings of planted reports: what is there is said, and nothing else.
+
+use super::super::{Judged, LEAST_REPETITIONS, Metric, Verdict, judge, sample};
+use crate::judge::planted::{Level, Planted};
+use crate::record::{Report, Skipped};
+
+fn texts(judged: &Judged, is_warning: bool) -> Vec<String> {
+    let wanted = judged.findings.iter().filter(|finding| finding.is_warning == is_warning);
+    wanted.map(|finding| format!("{}: {}", finding.scenario.as_deref().unwrap_or("-"), finding.text)).collect()
+}
+
+/// Two scenarios without an event and one with; only least-waiting, haproxy and direct are not like the others.
+fn planted(repeat: usize) -> Planted {
+    let mut planted = Planted::new(1, repeat);
+    planted.noise = 0.001;
+    for way in ["direct", "round-robin", "p2c", "least-waiting", "haproxy"] {
+        let rps = if way == "direct" { 2400.0 } else { 2000.0 };
+        let balancer_cpu = if way == "haproxy" { 28e-6 } else { 14e-6 };
+        let level = Level { rps, balancer_cpu, ..Level::default() };
+        planted.cell("uniform", way, level);
+        let p99 = if way == "least-waiting" { 0.01 } else { 0.04 };
+        planted.cell("slow-one", way, Level { p99, ..level });
+        if way != "direct" {
+            let (errors, bad) = if way == "haproxy" { (8, 25) } else { (0, 2) };
+            planted.event_cell("kill", way, Level { errors, ..level }, bad);
+        }
+    }
+    planted
+}
+
+#[test]
+fn a_planted_report_gives_these_sentences_and_no_other() {
+    let judged = judge(&planted(5).report());
+    let expected = [
+        "-: least-waiting had the lowest p99 in 1 of 2 scenarios (slow-one); in uniform no difference in p99 was found \
+         between round-robin, p2c, least-waiting and haproxy.",
+        "-: In uniform and slow-one no difference in rps was found between round-robin, p2c, least-waiting and haproxy.",
+        "-: With round-robin, p2c and least-waiting no request failed in kill.",
+        "uniform: No request failed.",
+        "uniform: No difference from round-robin found in rps: p2c, least-waiting, haproxy.",
+        "uniform: No difference from round-robin found in p99: direct, p2c, least-waiting, haproxy.",
+        "uniform: balancer CPU per answer of haproxy is 2.00 times round-robin's (95 % 1.99 to 2.00); no difference \
+         found in balancer CPU per answer: p2c, least-waiting.",
+        "uniform: direct answers more than round-robin, 2,400/s against 2,000/s (1.20 times, 95 % 1.20 to 1.20): its \
+         connections have a hop less, and generator, balancer and workers share the 2 cores, so that more workers need \
+         not bring more.",
+        "slow-one: least-waiting had the lowest p99, 10 ms (round-robin 40 ms).",
+        "slow-one: No request failed.",
+        "slow-one: No difference from round-robin found in rps: p2c, least-waiting, haproxy.",
+        "slow-one: p99 of least-waiting is 0.25 times round-robin's (95 % 0.25 to 0.25); no difference found in p99: \
+         direct, p2c, haproxy.",
+        "slow-one: balancer CPU per answer of haproxy is 2.00 times round-robin's (95 % 2.00 to 2.01); no difference \
+         found in balancer CPU per answer: p2c, least-waiting.",
+        "slow-one: direct answers more than round-robin, 2,400/s against 2,000/s (1.20 times, 95 % 1.20 to 1.20): its \
+         connections have a hop less, and generator, balancer and workers share the 2 cores, so that more workers need \
+         not bring more.",
+        "kill: Failed requests in all repetitions: round-robin 0, p2c 0, least-waiting 0, haproxy 40.",
+        "kill: Longest gap without an answer, median: round-robin 200 ms, p2c 200 ms, least-waiting 200 ms, haproxy \
+         2.5 s.",
+        "kill: Time to recover, median: round-robin 200 ms, p2c 200 ms, least-waiting 200 ms, haproxy 2.5 s (not \
+         before the end in 5 of 5 repetitions).",
+        "kill: errors of haproxy are 40 against round-robin's 0; no difference found in errors: p2c, least-waiting.",
+        "kill: longest gap of haproxy is 12.5 times round-robin's (95 % 12.5 to 12.5); no difference found in longest \
+         gap: p2c, least-waiting.",
+        "kill: recovery of haproxy is 12.5 times round-robin's (95 % 12.5 to 12.5); no difference found in recovery: \
+         p2c, least-waiting.",
+    ];
+    assert_eq!(texts(&judged, false), expected);
+    assert_eq!(texts(&judged, true), [""; 0]);
+}
+
+#[test]
+fn with_too_few_repetitions_no_verdict_is_given_and_that_is_said() {
+    let judged = judge(&planted(3).report());
+    let said = texts(&judged, false);
+    assert!(said.iter().all(|text| !text.contains("difference") && !text.contains("est p99")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("Failed requests in all repetitions")), "figures are: {said:#?}");
+    assert_eq!(texts(&judged, true), ["-: 3 repetitions: medians are shown, no verdict is given; it needs 5."]);
+    let verdicts = judged.cells.iter().flat_map(|cell| cell.metrics.values().map(|judgement| judgement.verdict));
+    assert!(verdicts.clone().count() > 0);
+    assert!(verdicts.into_iter().all(|verdict| matches!(verdict, Verdict::TooFew | Verdict::Reference)));
+}
+
+#[test]
+fn what_is_to_mind_is_said() {
+    let mut report = planted(5).report();
+    report.is_partial = true;
+    report.environment.load_before = [1.94, 1.0, 0.5];
+    report.skipped.push(Skipped { way: Some("pm2".into()), scenario: None, why: "it is not installed.".into() });
+    for one in &mut report.repetitions {
+        match (one.scenario.as_str(), one.way.as_str(), one.number) {
+            ("uniform", "p2c", 2) => one.phases[0].cpu.generator = 4.15,
+            ("uniform", "haproxy", 1) => one.failure = Some("haproxy did not start".into()),
+            ("slow-one", "round-robin", 0) => one.phases[2].not_started = 12,
+            ("kill", "haproxy", 0) => {
+                one.phases[0].event.as_mut().unwrap().failure = Some("no such worker".into());
+            }
+            _ => {}
+        }
+    }
+    let judged = judge(&report);
+    assert_eq!(
+        texts(&judged, true),
+        [
+            "-: The comparison was interrupted: what comes later in the plan is missing.",
+            "-: pm2 was skipped: it is not installed.",
+            "-: Before the start the machine had a load of 1.9 on 2 cores: something else was running.",
+            "uniform: haproxy has 4 repetitions only: no verdict is given; it needs 5.",
+            "uniform: The generator used up to 83 % of a core with p2c: rps there may be the generator's limit, not the \
+             server's.",
+            "slow-one: 12 requests due with round-robin could not be started, too many were under way: latency and \
+             errors there are worse than they look.",
+            "kill: The kill of haproxy failed in 1 of 5 repetitions: no such worker.",
+            "uniform: Repetition 2 of haproxy failed and does not count: haproxy did not start.",
+        ]
+    );
+    let limited = |scenario: &str, way: &str| judged.cell(scenario, way).unwrap().generator_limited.clone();
+    assert_eq!(limited("uniform", "p2c"), [Metric::Rps]);
+    let of_open = [Metric::P50, Metric::P90, Metric::P99, Metric::P999, Metric::Errors];
+    assert_eq!(limited("slow-one", "round-robin"), of_open);
+    assert_eq!(limited("uniform", "haproxy"), []);
+    assert_eq!(judged.cell("uniform", "haproxy").unwrap().repetitions, 4);
+}
+
+/// Ways of random levels, some of them alike, with random noise and drift.
+fn random(seed: u64) -> Report {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut planted = Planted::new(seed, 5);
+    (planted.noise, planted.drift) = (0.08 * rng.f64(), 0.4 * rng.f64());
+    for scenario in ["uniform", "mixed"] {
+        for way in ["direct", "round-robin", "p2c", "random", "haproxy"] {
+            let mut about = |level: f64, step: f64| level * (1.0 + step * f64::from(rng.u8(..3)));
+            let (rps, p99, balancer_cpu) = (about(2000.0, 0.1), about(0.02, 0.2), about(14e-6, 0.1));
+            planted.cell(scenario, way, Level { rps, p99, balancer_cpu, errors: u64::from(rng.u8(..2)) });
+        }
+    }
+    planted.report()
+}
+
+#[test]
+fn no_sentence_says_more_than_the_verdicts() {
+    let mut checked = [0; 3];
+    for seed in 0..12 {
+        let report = random(seed);
+        let judged = judge(&report);
+        let samples = sample::samples(&report);
+        let of = |scenario: &str, way: &str| {
+            let found = samples.iter().find(|sample| sample.scenario.name == scenario && sample.way.name == way);
+            found.unwrap_or_else(|| panic!("{way} in {scenario}"))
+        };
+        for finding in &judged.findings {
+            let Some(scenario) = finding.scenario.as_deref() else { continue };
+            let text = finding.text.as_str();
+            // "NAME is R times REFERENCE's" and "no difference found in METRIC: NAMES": as the cell's verdict has it.
+            for metric in [Metric::Rps, Metric::P99, Metric::BalancerCpu] {
+                let word = super::words::name(metric);
+                let told = |way: &str| text.starts_with(&format!("{word} of ")) && text.contains(&format!("of {way} "));
+                for cell in judged.cells.iter().filter(|cell| cell.scenario == scenario) {
+                    let verdict = cell.metrics.get(&metric).map(|judgement| judgement.verdict);
+                    if told(&cell.way) {
+                        assert!(matches!(verdict, Some(Verdict::Different { .. })), "{text} {verdict:?}");
+                        checked[0] += 1;
+                    }
+                    if text
+                        .split_once(&format!("found in {word}: "))
+                        .is_some_and(|(_, names)| names.trim_end_matches('.').split(", ").any(|name| name == cell.way))
+                    {
+                        assert_eq!(verdict, Some(Verdict::NoDifference), "{text}");
+                        checked[1] += 1;
+                    }
+                }
+            }
+            // "NAMES had the lowest METRIC": each of them is better than all that are not named.
+            for (metric, words) in [(Metric::P99, " had the lowest p99"), (Metric::Rps, " had the highest rps")] {
+                let Some((winners, _)) = text.split_once(words) else { continue };
+                let all = ["round-robin", "p2c", "random", "haproxy"];
+                let (winners, others): (Vec<&str>, Vec<&str>) =
+                    all.into_iter().partition(|way| winners.split([' ', ',']).any(|word| word == *way));
+                assert!(!winners.is_empty() && !others.is_empty(), "{text}");
+                for winner in &winners {
+                    for other in &others {
+                        let verdict = of(scenario, winner).against(of(scenario, other), metric).unwrap();
+                        assert!(verdict.is_better(), "{text}: {winner} and {other} are {verdict:?}");
+                        checked[2] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(checked.iter().all(|count| *count > 50), "{checked:?} with {LEAST_REPETITIONS} repetitions each");
+}
+
+#[test]
+fn those_in_front_that_do_not_differ_are_named_together() {
+    let mut planted = Planted::new(1, 5);
+    for (way, p99) in [("round-robin", 0.04), ("p2c", 0.0101), ("least-waiting", 0.01)] {
+        planted.cell("slow-one", way, Level { p99, ..Level::default() });
+    }
+    let said = texts(&judge(&planted.report()), false);
+    let expected = "-: In slow-one p2c and least-waiting had the lowest p99, and no difference was found between them.";
+    assert_eq!(said.first().map(String::as_str), Some(expected), "{said:#?}");
+}
+
+#[test]
+fn where_neighbours_do_not_differ_and_the_ends_do_no_single_way_is_best() {
+    // 8 % between neighbours are no difference in p99, 16 % are one.
+    let mut planted = Planted::new(1, 5);
+    planted.noise = 0.001;
+    for (way, p99) in [("round-robin", 0.0232), ("p2c", 0.0216), ("least-waiting", 0.02), ("random", 0.0215)] {
+        planted.cell("uniform", way, Level { p99, ..Level::default() });
+    }
+    let said = texts(&judge(&planted.report()), false);
+    assert_eq!(said.first().map(String::as_str), Some("-: In uniform no single way had the lowest p99."), "{said:#?}");
+}
+
+#[test]
+fn every_sentence_ends_with_one_full_stop() {
+    for report in (20..23).map(random).chain([planted(5).report(), planted(3).report()]) {
+        for finding in judge(&report).findings {
+            assert!(finding.text.ends_with('.') && !finding.text.ends_with(".."), "{}", finding.text);
+        }
+    }
+}

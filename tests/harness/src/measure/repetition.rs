@@ -1,0 +1,272 @@
+//! One repetition: a way is set up with fresh workers, warmed up, loaded and taken down again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::interrupt::Interrupt;
+use crate::load::{Load, Observed, Traffic};
+use crate::plan::{CALIBRATION_SECONDS, Event, Scenario};
+use crate::record::{Cpu, Drive, EventRecord, Memory, Method, Phase, Repetition};
+use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
+use crate::subject::{Product, Workload};
+
+use super::happening;
+use super::proc::{CpuMeter, memory};
+
+/// The name under which the processor time of the balancer's processes is summed up.
+const BALANCER: &str = "balancer";
+/// How often the time of processes is looked at: what one used after the last look before its end is lost.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the end of the load is looked for.
+const STEP: Duration = Duration::from_millis(10);
+/// With an event, how often new workers are asked for: each asking costs the machine a few milliseconds.
+const ASK: Duration = Duration::from_millis(500);
+/// How long a rig may take to end before it is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Measures repetitions of one comparison.
+#[derive(Clone, Debug)]
+pub struct Bench<'a> {
+    /// The binary under test.
+    pub product: &'a Product,
+    /// What the workers are.
+    pub workload: &'a Workload,
+    /// How it is measured.
+    pub method: &'a Method,
+    /// Whether somebody wants an end.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Why there is no measurement.
+#[derive(Debug)]
+pub enum Unmeasured {
+    /// The way cannot do it at all: it is skipped from now on.
+    Unable(String),
+    /// It went wrong this time.
+    Failed(String),
+    /// Somebody wanted an end.
+    Interrupted,
+}
+
+impl From<RigError> for Unmeasured {
+    fn from(error: RigError) -> Self {
+        match error {
+            RigError::Unable(why) => Self::Unable(why),
+            RigError::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// The rate at which a way is saturated in a scenario, roughly: one short closed loop with workers of its own.
+    ///
+    /// # Errors
+    ///
+    /// The way cannot be set up, or answers nothing at all.
+    pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
+        let mut running = self.set_up(way, scenario, 0)?;
+        let length = Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS));
+        let phase = running.closed(length);
+        running.rig.stop(PATIENCE);
+        let phase = phase?;
+        if phase.done == 0 {
+            let failures: Vec<_> = phase.errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
+            return Err(Unmeasured::Unable(format!("answered nothing: {}", failures.join(", "))));
+        }
+        Ok(phase.rate())
+    }
+
+    /// One repetition, with open loops at these rates.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was measured at all. What goes wrong later is the repetition's `failure`.
+    pub fn repetition(
+        &self,
+        way: &Way,
+        scenario: &Scenario,
+        number: usize,
+        rates: &[f64],
+    ) -> Result<Repetition, Unmeasured> {
+        let mut running = self.set_up(way, scenario, number as u64)?;
+        let mut phases = Vec::new();
+        let measured = match &scenario.event {
+            Some(event) => running.with_event(event, rates, &mut phases),
+            None => running.without_event(rates, &mut phases),
+        };
+        running.rig.stop(PATIENCE);
+        let failure = match measured {
+            Ok(()) => None,
+            Err(Unmeasured::Failed(why)) => Some(why),
+            Err(other) => return Err(other),
+        };
+        let (scenario, way) = (scenario.name.clone(), way.name().to_owned());
+        Ok(Repetition { scenario, way, number, phases, failure })
+    }
+
+    /// Sets a way up and warms it up.
+    fn set_up(&self, way: &Way, scenario: &Scenario, number: u64) -> Result<Running<'_>, Unmeasured> {
+        let setup = Setup {
+            way: way.clone(),
+            workload: self.workload.clone(),
+            workers: if *way == Way::Direct { 1 } else { self.method.workers },
+            worker_env: scenario.worker_env.clone(),
+            options: Vec::new(),
+        };
+        let rig = rig::start(self.product, &setup)?;
+        let traffic = Traffic {
+            target: rig.address(),
+            requests: scenario.requests.clone(),
+            requests_per_connection: scenario.requests_per_connection,
+            connections: self.method.connections,
+            timeout: Duration::from_secs_f64(self.method.timeout_seconds),
+            // The same requests for every way.
+            seed: self.method.seed.wrapping_add(number),
+        };
+        let mut running = Running { bench: self, rig, traffic };
+        let warm_up = Duration::from_secs_f64(self.method.warm_up_seconds);
+        if !warm_up.is_zero() {
+            running.closed(warm_up)?;
+        }
+        Ok(running)
+    }
+}
+
+/// A way that is set up.
+struct Running<'a> {
+    bench: &'a Bench<'a>,
+    rig: Box<dyn Rig>,
+    traffic: Traffic,
+}
+
+impl Running<'_> {
+    fn without_event(&mut self, rates: &[f64], phases: &mut Vec<Phase>) -> Result<(), Unmeasured> {
+        let method = self.bench.method;
+        phases.push(self.closed(Duration::from_secs_f64(method.closed_seconds))?);
+        for &rate in rates {
+            let load = Load::open(self.traffic.clone(), rate, Duration::from_secs_f64(method.open_seconds));
+            phases.push(self.follow(load, Drive::Open { rate }, None)?);
+        }
+        Ok(())
+    }
+
+    fn with_event(&mut self, event: &Event, rates: &[f64], phases: &mut Vec<Phase>) -> Result<(), Unmeasured> {
+        let length = Duration::from_secs_f64(self.bench.method.event_seconds);
+        for &rate in rates.iter().take(1) {
+            let load = Load::open(self.traffic.clone(), rate, length);
+            let mut phase = self.follow(load, Drive::Open { rate }, Some((event, length)))?;
+            let failure = phase.event.as_mut().and_then(|event| event.failure.take());
+            phases.push(phase);
+            if let Some(why) = failure {
+                return Err(Unmeasured::Failed(why));
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, length: Duration) -> Result<Phase, Unmeasured> {
+        let load = Load::closed(self.traffic.clone(), length);
+        self.follow(load, Drive::Closed, None)
+    }
+
+    /// Watches one load to its end, and makes happen what shall happen.
+    fn follow(
+        &mut self,
+        load: std::io::Result<Load>,
+        drive: Drive,
+        event: Option<(&Event, Duration)>,
+    ) -> Result<Phase, Unmeasured> {
+        let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
+        let mut meter = CpuMeter::new();
+        let mut workers = self.rig.workers()?;
+        let balancer = self.rig.balancer();
+        let mut asked = Duration::ZERO;
+        let mut looked = Duration::ZERO;
+        let mut happened: Option<EventRecord> = None;
+        let mut undo = None;
+        meter.look(&processes(&balancer, &workers));
+        while !load.is_over() {
+            if load.elapsed() >= looked + LOOK {
+                meter.look(&processes(&balancer, &workers));
+                looked = load.elapsed();
+            }
+            if self.bench.interrupt.is_urgent() {
+                load.abort();
+                return Err(Unmeasured::Interrupted);
+            }
+            let now = load.elapsed();
+            if let Some((event, length)) = event {
+                if happened.is_none() && now >= length.mul_f64(event.share()) {
+                    let (record, after) = self.happen(event, &load, &workers, || {
+                        meter.look(&processes(&balancer, &workers));
+                    });
+                    (happened, undo) = (Some(record), after);
+                } else if now >= asked + ASK {
+                    // A master that is busy reloading may not say; the next time it will.
+                    workers = self.rig.workers().unwrap_or(workers);
+                    asked = now;
+                }
+            }
+            std::thread::sleep(STEP);
+        }
+        meter.look(&processes(&balancer, &workers));
+        drop(undo);
+        let cpu = meter.seconds();
+        let memory = Memory {
+            balancer: balancer.iter().filter_map(|&pid| memory(pid)).sum(),
+            workers: workers.iter().filter_map(|worker| memory(worker.pid)).sum(),
+        };
+        Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
+    }
+
+    /// Makes it happen, which may take as long as a reload does; meanwhile `look` looks at the processes.
+    fn happen(
+        &mut self,
+        event: &Event,
+        load: &Load,
+        workers: &[WorkerProcess],
+        mut look: impl FnMut(),
+    ) -> (EventRecord, Option<happening::Undo>) {
+        let (rig, traffic) = (self.rig.as_mut(), &self.traffic);
+        std::thread::scope(|scope| {
+            let happening = scope.spawn(|| happening::play(event, rig, traffic, load, workers));
+            while !happening.is_finished() {
+                std::thread::sleep(STEP);
+                look();
+            }
+            happening.join().unwrap_or_else(|defect| std::panic::resume_unwind(defect))
+        })
+    }
+}
+
+fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> {
+    let balancer = balancer.iter().map(|&pid| (String::from(BALANCER), pid));
+    balancer.chain(workers.iter().map(|worker| (worker.name.clone(), worker.pid))).collect()
+}
+
+fn phase(
+    drive: Drive,
+    observed: Observed,
+    mut cpu: BTreeMap<String, f64>,
+    memory: Memory,
+    event: Option<EventRecord>,
+    has_event: bool,
+) -> Phase {
+    let balancer = cpu.remove(BALANCER).unwrap_or(0.0);
+    Phase {
+        drive,
+        seconds: observed.seconds,
+        started: observed.started,
+        done: observed.done,
+        errors: observed.errors,
+        not_started: observed.not_started,
+        latency: observed.latency,
+        lag: observed.lag,
+        bytes: observed.bytes,
+        answers: observed.answers,
+        cpu: Cpu { balancer, workers: cpu, generator: observed.generator_cpu.as_secs_f64() },
+        memory,
+        timeline: if has_event { observed.timeline } else { Vec::new() },
+        event,
+    }
+}

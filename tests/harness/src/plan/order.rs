@@ -1,0 +1,84 @@
+//! In which order cells are measured, how long that takes, and at which rates. Pure.
+
+use crate::record::Method;
+
+/// What it costs to set up a way with its workers and to take it down, in seconds, roughly.
+const SETUP_SECONDS: f64 = 0.7;
+/// A calibration need not be longer to find a saturation.
+pub const CALIBRATION_SECONDS: f64 = 1.0;
+/// The part of the lowest saturation at which things happen to workers: those that are left can bear it.
+pub const EVENT_SHARE: f64 = 0.5;
+
+/// One repetition's ways in their order: each repetition begins with another one, so that a drift of the machine, and
+/// what one leaves behind for the next, does not always meet the same.
+pub fn rotated(ways: &[usize], repetition: usize) -> Vec<usize> {
+    let mut rotated = ways.to_vec();
+    if !rotated.is_empty() {
+        rotated.rotate_left(repetition % ways.len());
+    }
+    rotated
+}
+
+/// Rates of the open loop, rising, where the lowest saturation is that; one rate if the user gave it.
+pub fn rates(method: &Method, has_event: bool, lowest: f64) -> Vec<f64> {
+    let round = |rate: f64| rate.max(1.0).round();
+    match (method.rate, has_event) {
+        (Some(rate), _) => vec![rate],
+        (None, true) => vec![round(lowest * EVENT_SHARE)],
+        (None, false) => method.shares.iter().map(|share| round(lowest * share)).collect(),
+    }
+}
+
+/// Seconds that one repetition takes.
+pub fn repetition_seconds(method: &Method, has_event: bool) -> f64 {
+    let phases = if has_event {
+        method.event_seconds
+    } else {
+        let rates = if method.rate.is_some() { 1 } else { method.shares.len() };
+        method.closed_seconds + method.open_seconds * rates as f64
+    };
+    SETUP_SECONDS + method.warm_up_seconds + phases
+}
+
+/// Seconds that a calibration takes.
+pub fn calibration_seconds(method: &Method) -> f64 {
+    SETUP_SECONDS + method.warm_up_seconds + method.closed_seconds.min(CALIBRATION_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn method() -> Method {
+        Method {
+            shares: vec![0.5, 0.7, 0.9],
+            closed_seconds: 2.0,
+            open_seconds: 3.0,
+            event_seconds: 5.0,
+            ..Method::default()
+        }
+    }
+
+    #[test]
+    fn every_way_is_once_the_first() {
+        let firsts: Vec<_> = (0..4).map(|repetition| rotated(&[3, 5, 7], repetition)[0]).collect();
+        assert_eq!(firsts, [3, 5, 7, 3]);
+        assert_eq!(rotated(&[3, 5, 7], 1), [5, 7, 3]);
+        assert!(rotated(&[], 1).is_empty());
+    }
+
+    #[test]
+    fn rates_are_the_same_for_all_ways_and_follow_the_slowest() {
+        assert_eq!(rates(&method(), false, 1000.0), [500.0, 700.0, 900.0]);
+        assert_eq!(rates(&method(), true, 1000.0), [500.0]);
+        assert_eq!(rates(&method(), false, 0.0), [1.0, 1.0, 1.0], "never none");
+        assert_eq!(rates(&Method { rate: Some(33.0), ..method() }, false, 1000.0), [33.0]);
+    }
+
+    #[test]
+    fn the_estimate_counts_every_phase() {
+        assert_eq!(repetition_seconds(&method(), false), SETUP_SECONDS + 2.0 + 9.0);
+        assert_eq!(repetition_seconds(&method(), true), SETUP_SECONDS + 5.0);
+        assert_eq!(calibration_seconds(&method()), SETUP_SECONDS + 1.0);
+    }
+}

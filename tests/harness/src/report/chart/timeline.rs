@@ -1,0 +1,153 @@
+//! What an event does to one way: the 99th percentile and the failures over time, as a small chart. Pure.
+//!
+//! All ways of a scenario have the same axes, so that they can be compared side by side.
+
+use super::scale::Scale;
+use super::svg::{Anchor, Svg, width};
+use super::{Format, Said, palette};
+
+const WIDTH: f64 = 340.0;
+const HEIGHT: f64 = 188.0;
+const RIGHT: f64 = WIDTH - 12.0;
+/// Of the latency's part and of the failures' one: their upper and lower edges.
+const UPPER: (f64, f64) = (50.0, 122.0);
+const LOWER: (f64, f64) = (134.0, 164.0);
+
+/// One step of the time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Step {
+    /// Seconds; none without a complete answer.
+    pub(crate) p99: Option<f64>,
+    /// The same of the worst repetition.
+    pub(crate) worst: Option<f64>,
+    /// Failures in the worst repetition.
+    pub(crate) errors: f64,
+}
+
+/// When something happened, in seconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Moment {
+    /// What, in a word.
+    pub(crate) what: String,
+    /// When.
+    pub(crate) at: f64,
+    /// When it was over, if it took time.
+    pub(crate) until: Option<f64>,
+}
+
+/// One way.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeline {
+    /// The way's place in the report.
+    pub(crate) way: usize,
+    /// Its name.
+    pub(crate) label: String,
+    /// The figures in a line.
+    pub(crate) figures: String,
+    /// From the start, of the same length.
+    pub(crate) steps: Vec<Step>,
+    /// What happened.
+    pub(crate) moment: Option<Moment>,
+}
+
+/// What the charts of a scenario have in common.
+pub(crate) struct Timelines {
+    step: f64,
+    left: f64,
+    time: Scale,
+    latency: Scale,
+    errors: Scale,
+    /// Ticks of the latency and of the failures: place, text.
+    ticks: [Vec<(f64, String)>; 2],
+}
+
+impl Timelines {
+    /// Axes on which all of them have room; a step is `step` seconds.
+    pub(crate) fn new(all: &[Timeline], step: f64, latency: Format, errors: Format) -> Self {
+        let steps = || all.iter().flat_map(|one| &one.steps);
+        let values: Vec<f64> = steps().flat_map(|step| [step.p99, step.worst]).flatten().collect();
+        let y = Scale::spanning(&values, UPPER.1, UPPER.0);
+        let failures = Scale::linear(steps().map(|step| step.errors).fold(1.0, f64::max), LOWER.1, LOWER.0);
+        let of = |scale: &Scale, format: Format| -> Vec<(f64, String)> {
+            scale.ticks.iter().map(|tick| (scale.at(*tick), format(*tick))).collect()
+        };
+        let upper = of(&y, latency);
+        // There is room for the ends only.
+        let lower: Vec<_> = of(&failures, errors).into_iter().rev().step_by(failures.ticks.len().max(2) - 1).collect();
+        let left = upper.iter().chain(&lower).map(|tick| width(&tick.1)).fold(0.0, f64::max) + 8.0;
+        let length = all.iter().map(|one| one.steps.len()).max().unwrap_or(0) as f64 * step;
+        // The axis of the time ends where the time does, not at a round value.
+        let round = Scale::linear(length, left, RIGHT);
+        let time = Scale::linear(length, left, left + (RIGHT - left) * stretch(&round, length));
+        Self { step, left, time, latency: y, errors: failures, ticks: [upper, lower] }
+    }
+
+    /// Draws one of them.
+    pub(crate) fn draw(&self, about: &str, one: &Timeline) -> String {
+        let mut svg = Svg::new(WIDTH, HEIGHT, Said { title: &one.label, about });
+        svg.group(&palette::class(one.way), &format!("{}: {}", one.label, one.figures), |svg| {
+            svg.rect("fill", 0.0, 4.0, 10.0, 10.0);
+            svg.text("heading", (16.0, 9.0), Anchor::Start, &one.label);
+            svg.text("tick", (16.0, 25.0), Anchor::Start, &one.figures);
+            if let Some(moment) = &one.moment {
+                self.draw_span(svg, moment);
+            }
+            self.draw_axes(svg);
+            self.draw_steps(svg, &one.steps);
+            if let Some(moment) = &one.moment {
+                self.draw_moment(svg, moment);
+            }
+        });
+        svg.finish()
+    }
+
+    fn draw_axes(&self, svg: &mut Svg) {
+        for (ticks, floor) in self.ticks.iter().zip([UPPER.1, LOWER.1]) {
+            for (y, text) in ticks {
+                svg.line(if *y >= floor - 0.01 { "axis" } else { "grid" }, (self.left, *y), (RIGHT, *y));
+                svg.text("tick", (self.left - 5.0, *y), Anchor::End, text);
+            }
+        }
+        for tick in self.time.ticks.iter().filter(|tick| self.time.at(**tick) <= RIGHT + 0.5) {
+            let x = self.time.at(*tick);
+            svg.line("notch", (x, LOWER.1), (x, LOWER.1 + 4.0));
+            svg.text("tick", (x, LOWER.1 + 13.0), Anchor::Middle, &format!("{tick} s"));
+        }
+    }
+
+    fn draw_steps(&self, svg: &mut Svg, steps: &[Step]) {
+        let middle = |i: usize| self.time.at((i as f64 + 0.5) * self.step);
+        let through = |pick: fn(&Step) -> Option<f64>| {
+            steps.iter().enumerate().map(move |(i, step)| pick(step).map(|value| (middle(i), self.latency.at(value))))
+        };
+        svg.path("worst", through(|step| step.worst));
+        svg.path("line", through(|step| step.p99));
+        let thick = (self.time.at(self.step) - self.time.at(0.0) - 0.3).max(0.8);
+        for (i, step) in steps.iter().enumerate().filter(|(_, step)| step.errors > 0.0) {
+            // What failed must be seen, however little it is.
+            let top = self.errors.at(step.errors).min(LOWER.1 - 1.5);
+            svg.rect("error", middle(i) - thick / 2.0, top, thick, LOWER.1 - top);
+        }
+    }
+
+    fn draw_span(&self, svg: &mut Svg, moment: &Moment) {
+        if let Some(until) = moment.until {
+            let (from, to) = (self.time.at(moment.at), self.time.at(until).min(RIGHT));
+            svg.rect("span", from, UPPER.0, to - from, LOWER.1 - UPPER.0);
+        }
+    }
+
+    fn draw_moment(&self, svg: &mut Svg, moment: &Moment) {
+        let x = self.time.at(moment.at);
+        svg.line("event", (x, UPPER.0 - 14.0), (x, LOWER.1));
+        let (at, anchor) =
+            if x + width(&moment.what) + 4.0 > RIGHT { (x - 4.0, Anchor::End) } else { (x + 4.0, Anchor::Start) };
+        svg.text("event-name", (at, UPPER.0 - 9.0), anchor, &moment.what);
+    }
+}
+
+/// How much farther a round axis must be drawn for `length` to be at its visible end.
+fn stretch(round: &Scale, length: f64) -> f64 {
+    let part = round.ticks.last().map_or(1.0, |last| length / last);
+    if part > 0.0 { 1.0 / part } else { 1.0 }
+}

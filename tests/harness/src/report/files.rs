@@ -1,0 +1,159 @@
+//! A report's files: writes them all, each whole or not at all, and reads `report.json` again.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{csv, html, markdown};
+use crate::failure::{Failure, code};
+use crate::judge::Judged;
+use crate::record::{Report, SCHEMA};
+
+/// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is made if it is missing, and returns their paths
+/// in this order. A reader sees the old file or the new one, never a part.
+///
+/// # Errors
+///
+/// [`code::FAILED`] if the folder cannot be made or a file not be written; the files before it are there.
+pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<PathBuf>, Failure> {
+    fs::create_dir_all(folder).map_err(|error| {
+        Failure::new(code::FAILED, format!("cannot make the folder {}", folder.display()))
+            .cause(error)
+            .hint("choose another with --out")
+    })?;
+    let mut json = serde_json::to_string(report)
+        .map_err(|error| Failure::new(code::FAILED, "cannot write the report as JSON").cause(error))?;
+    json.push('\n');
+    let texts = [
+        ("report.json", json),
+        ("report.csv", csv(report)),
+        ("report.md", markdown(report, judged)),
+        ("report.html", html(report, judged)?),
+    ];
+    let mut written = Vec::new();
+    for (name, text) in texts {
+        let path = folder.join(name);
+        put(folder, &path, &text).map_err(|error| {
+            Failure::new(code::FAILED, format!("cannot write {}", path.display()))
+                .cause(error)
+                .hint("choose another folder with --out")
+        })?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn put(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    // As any new file: for all, less what the umask takes.
+    let permissions = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// What is needed to know whether the rest can be read.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<String>,
+}
+
+/// Reads a `report.json`.
+///
+/// # Errors
+///
+/// [`code::USAGE`] if there is no such file, it is no JSON, or no report of the schema that is known here.
+pub fn load(path: &Path) -> Result<Report, Failure> {
+    let failure = |what: &str| Failure::new(code::USAGE, format!("{what} {}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| {
+        failure("cannot read the report").cause(error).hint("name the report.json that a comparison has written")
+    })?;
+    // serde_json says line and column.
+    let head: Head = serde_json::from_str(&text).map_err(|error| {
+        failure("no report in JSON:").cause(error).hint("name the report.json that a comparison has written")
+    })?;
+    match head.schema.as_deref() {
+        Some(SCHEMA) => {}
+        Some(other) => {
+            return Err(failure("cannot read the report")
+                .cause(format!("its schema is {other:?}, known is {SCHEMA:?}"))
+                .hint("read it with the version of roundelay that wrote it"));
+        }
+        None => {
+            return Err(failure("no report of a comparison:")
+                .cause(format!("it names no schema; known is {SCHEMA:?}"))
+                .hint("name the report.json that a comparison has written"));
+        }
+    }
+    serde_json::from_str(&text)
+        .map_err(|error| failure("the report is damaged:").cause(error).hint("compare again, or take another report"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::planted::planted;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let (report, judged) = planted();
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("a/b");
+        for _ in 0..2 {
+            let names: Vec<_> = write(&inner, &report, &judged)
+                .unwrap()
+                .iter()
+                .map(|path| path.file_name().unwrap().to_owned())
+                .collect();
+            assert_eq!(names, ["report.json", "report.csv", "report.md", "report.html"]);
+        }
+        let there = fs::read_dir(&inner).unwrap().count();
+        assert_eq!(there, 4, "no temporary file is left");
+        assert!(load(&inner.join("report.json")).unwrap() == report);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let said = |text: Option<&str>| {
+            if let Some(text) = text {
+                fs::write(&path, text).unwrap();
+            }
+            let failure = load(&path).unwrap_err();
+            assert_eq!(failure.code, code::USAGE);
+            assert!(failure.error.contains("report.json") && failure.hint.is_some(), "{failure:?}");
+            failure.cause.unwrap()
+        };
+        assert!(said(None).contains("No such file"));
+        assert!(said(Some("{\n  \"schema\": nothing")).contains("line 2 column"));
+        assert!(said(Some("{}")).contains("names no schema"));
+        let other = said(Some("{\"schema\": \"roundelay.compare/9\"}"));
+        assert!(other.contains("roundelay.compare/9") && other.contains(SCHEMA), "{other}");
+        assert!(said(Some(&format!("{{\"schema\": \"{SCHEMA}\"}}"))).contains("missing field"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let (report, judged) = planted();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failure = write(&file.path().join("below"), &report, &judged).unwrap_err();
+        assert!(failure.error.contains("below") && failure.cause.is_some(), "{failure:?}");
+    }
+
+    /// For a look at it: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.
+    #[test]
+    fn planted_report_can_be_looked_at() {
+        let (report, judged) = planted();
+        let folder = tempfile::tempdir().unwrap();
+        let path = std::env::var_os("ROUNDELAY_PLANTED_REPORT").map_or(folder.path().to_owned(), PathBuf::from);
+        let written = write(&path, &report, &judged).unwrap();
+        fs::write(path.join("terminal.txt"), super::super::terminal(&report, &judged, 120)).unwrap();
+        for file in written {
+            assert!(fs::metadata(&file).unwrap().len() > 1_000, "{}", file.display());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Verdicts and findings in words and shapes, the same everywhere. Pure.
+
+use super::number;
+use super::view::{Entry, View};
+use crate::judge::{Estimate, Finding, Judgement, Metric, Verdict};
+use crate::record::Origin;
+
+/// What is compared in the overview, in the order of its columns.
+pub(crate) const OVERVIEW: [Metric; 6] =
+    [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::BalancerCpu, Metric::Fairness];
+
+/// A verdict as it is shown: the shape and the colour only repeat the word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// One of `better`, `worse`, `differs`, `same`, `unjudged`, `reference`.
+    pub(crate) class: &'static str,
+    /// A shape of one character; empty for the reference.
+    pub(crate) mark: &'static str,
+    /// The word, and how much.
+    pub(crate) text: String,
+    /// The ratio with its interval; empty where none was found.
+    pub(crate) detail: String,
+}
+
+/// The verdict's word.
+pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
+    let plain = |class, mark, text: &str| Word { class, mark, text: text.to_owned(), detail: String::new() };
+    match verdict {
+        Verdict::Reference => plain("reference", "", "reference"),
+        Verdict::TooFew => plain("unjudged", "?", "not judged"),
+        Verdict::NoDifference => plain("same", "=", "no difference"),
+        Verdict::Different { is_better, ratio, low, high } => {
+            let (class, mark) = match (metric, is_better) {
+                // Neither even nor uneven is better by itself.
+                (Metric::Fairness, _) => ("differs", "≠"),
+                (_, true) => ("better", "▲"),
+                (_, false) => ("worse", "▼"),
+            };
+            // Against a reference of 0 there is no ratio.
+            if !ratio.is_finite() {
+                return Word { detail: "the reference has none".to_owned(), ..plain(class, mark, class) };
+            }
+            let by = number::ratio(ratio);
+            let detail = format!("{by} the reference ({} to {})", number::ratio(low), number::ratio(high));
+            Word { class, mark, text: format!("{class} {by}"), detail }
+        }
+    }
+}
+
+/// A value with all that is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// As [`value`] has it.
+    pub(crate) value: String,
+    /// The median's 95 % interval; of errors the least and the greatest repetition, or one bad one would not show.
+    pub(crate) interval: String,
+    /// The least and the greatest repetition.
+    pub(crate) spread: String,
+    /// The verdict.
+    pub(crate) word: Word,
+    /// The generator may be what limits it.
+    pub(crate) is_limited: bool,
+}
+
+/// A metric of a way, if it applies.
+pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
+    let Judgement { estimate, verdict } = entry.judgement(metric)?;
+    Some(Shown {
+        value: value(metric, estimate),
+        interval: match metric {
+            Metric::Errors => number::spread(metric, estimate),
+            _ => number::interval(metric, estimate),
+        },
+        spread: number::spread(metric, estimate),
+        word: word(metric, *verdict),
+        is_limited: entry.cell.generator_limited.contains(&metric),
+    })
+}
+
+/// The median as text; of errors the sum of all repetitions.
+pub(crate) fn value(metric: Metric, estimate: &Estimate) -> String {
+    let value = if metric == Metric::Errors { estimate.sum() } else { estimate.median };
+    metric.format(value)
+}
+
+impl<'a> View<'a> {
+    /// The way that the others are compared with: the product's first.
+    pub(crate) fn reference(&self) -> Option<&'a str> {
+        let mut ways = self.report.ways.iter();
+        ways.find(|way| way.origin == Origin::Product).map(|way| way.name.as_str())
+    }
+
+    /// Sentences of the whole, without warnings.
+    pub(crate) fn of_whole(&self) -> Vec<&'a Finding> {
+        self.judged.findings.iter().filter(|one| one.scenario.is_none() && !one.is_warning).collect()
+    }
+
+    /// Sentences of a scenario; its warnings too.
+    pub(crate) fn of_scenario(&self, scenario: &str) -> Vec<&'a Finding> {
+        self.judged.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
+    }
+
+    /// What to mind of the whole.
+    pub(crate) fn warnings(&self) -> Vec<&'a Finding> {
+        self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
+    }
+
+    /// What was not measured, and why, a line each.
+    pub(crate) fn skipped(&self) -> Vec<String> {
+        let line = |one: &crate::record::Skipped| {
+            let what = match (&one.way, &one.scenario) {
+                (Some(way), Some(scenario)) => format!("{way} in {scenario}"),
+                (Some(way), None) => way.clone(),
+                (None, Some(scenario)) => scenario.clone(),
+                (None, None) => "all".to_owned(),
+            };
+            format!("{what}: {}", one.why)
+        };
+        self.report.skipped.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! What of a report goes into its tables and charts: which phase the figures stand for, and what each cell has. Pure.
+
+use crate::judge::{Cell, Estimate, Judged, Judgement, Metric};
+use crate::record::{Drive, Phase, Repetition, Report, ScenarioRecord, WayRecord};
+
+/// Percentiles of the latency charts.
+pub(crate) const PERCENTS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
+
+/// The headline rate is the highest share of saturation up to this one, as in [`Metric::P50`].
+const HEADLINE_SHARE: f64 = 0.7;
+
+/// A report with its verdict.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// What was measured.
+    pub(crate) report: &'a Report,
+    /// What it comes to.
+    pub(crate) judged: &'a Judged,
+}
+
+/// A way in a scenario.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// Its place among all ways of the report, which decides its colour.
+    pub(crate) number: usize,
+    /// The way.
+    pub(crate) way: &'a WayRecord,
+    /// What it comes to there.
+    pub(crate) cell: &'a Cell,
+}
+
+impl<'a> View<'a> {
+    /// The ways that have a verdict in the scenario, in the report's order.
+    pub(crate) fn entries(&self, scenario: &str) -> Vec<Entry<'a>> {
+        let ways = self.report.ways.iter().enumerate();
+        let entry = |(number, way): (usize, &'a WayRecord)| {
+            self.judged.cell(scenario, &way.name).map(|cell| Entry { number, way, cell })
+        };
+        ways.filter_map(entry).collect()
+    }
+
+    /// The repetitions that were measured to the end.
+    pub(crate) fn complete(&self, scenario: &str, way: &str) -> Vec<&'a Repetition> {
+        let all = self.report.repetitions.iter();
+        all.filter(|one| one.scenario == scenario && one.way == way && one.failure.is_none()).collect()
+    }
+
+    /// Their open phases at that rate, in the order of repetitions.
+    pub(crate) fn phases_at(&self, scenario: &str, way: &str, rate: f64) -> Vec<&'a Phase> {
+        let is_it = |phase: &&Phase| match phase.drive {
+            Drive::Closed => false,
+            Drive::Open { rate: its } => (its - rate).abs() <= rate.abs() * 1e-6,
+        };
+        let complete = self.complete(scenario, way);
+        complete.iter().filter_map(|one| one.phases.iter().find(is_it)).collect()
+    }
+
+    /// Their phases at the headline rate.
+    pub(crate) fn headline_phases(&self, scenario: &ScenarioRecord, way: &str) -> Vec<&'a Phase> {
+        self.headline(scenario).map(|rate| self.phases_at(&scenario.name, way, rate)).unwrap_or_default()
+    }
+
+    /// The rate that the figures of the scenario stand for, requests a second; none if no rate was found.
+    pub(crate) fn headline(&self, scenario: &ScenarioRecord) -> Option<f64> {
+        let shares = &self.report.method.shares;
+        let lowest = scenario.rates.first();
+        if shares.len() != scenario.rates.len() {
+            return lowest.copied();
+        }
+        let within = shares.iter().zip(&scenario.rates).filter(|(share, _)| **share <= HEADLINE_SHARE + 1e-9);
+        within.max_by(|a, b| a.0.total_cmp(b.0)).map(|(_, rate)| rate).or(lowest).copied()
+    }
+
+    /// Complete answers a second at the headline rate, the median of the repetitions.
+    pub(crate) fn done(&self, scenario: &ScenarioRecord, way: &str) -> Option<f64> {
+        median(self.headline_phases(scenario, way).iter().map(|phase| phase.rate()).collect())
+    }
+
+    /// The latency that so many percent of the answers do not exceed, at that rate: the median of the repetitions. None
+    /// where a repetition has too few answers to have such a percentile: one of 99.9 needs a thousand.
+    pub(crate) fn percentile(&self, scenario: &str, way: &str, rate: f64, percent: f64) -> Option<f64> {
+        let phases = self.phases_at(scenario, way, rate);
+        let needed = 100.0 / (100.0 - percent) - 1e-6;
+        let has_enough = phases.iter().all(|phase| phase.latency.count() as f64 >= needed);
+        if !has_enough {
+            return None;
+        }
+        median(phases.iter().map(|phase| phase.latency.percentile(percent)).collect())
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// What a metric comes to, if it applies.
+    pub(crate) fn judgement(&self, metric: Metric) -> Option<&'a Judgement> {
+        self.cell.metrics.get(&metric)
+    }
+
+    /// Its value, if it applies.
+    pub(crate) fn estimate(&self, metric: Metric) -> Option<&'a Estimate> {
+        self.judgement(metric).map(|judgement| &judgement.estimate)
+    }
+}
+
+/// The value in the middle of the finite ones, or between the two there.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 {
+        return Some(*upper);
+    }
+    values.get(values.len() / 2 - 1).map(|lower| f64::midpoint(*lower, *upper))
+}
+
+/// The shares of the workers, the busiest first, from 0 to 1: the mean over the phases, by rank. By rank and not by
+/// name, since the mean of one name would hide that each repetition favoured another worker.
+pub(crate) fn shares(phases: &[&Phase]) -> Vec<f64> {
+    let named: Vec<Vec<f64>> = phases.iter().map(|phase| ranked(phase)).filter(|shares| !shares.is_empty()).collect();
+    let ranks = named.iter().map(Vec::len).max().unwrap_or(0);
+    let of_rank = |rank: usize| named.iter().filter_map(|shares| shares.get(rank)).sum::<f64>() / named.len() as f64;
+    (0..ranks).map(of_rank).collect()
+}
+
+fn ranked(phase: &Phase) -> Vec<f64> {
+    // As the judge's fairness: where answers name nobody, by the workers' processor time.
+    let mut parts: Vec<f64> = if phase.answers.is_empty() {
+        phase.cpu.workers.values().copied().filter(|seconds| seconds.is_finite()).collect()
+    } else {
+        phase.answers.values().map(|count| *count as f64).collect()
+    };
+    let total: f64 = parts.iter().sum();
+    if total <= 0.0 {
+        return Vec::new();
+    }
+    parts.sort_by(|a, b| b.total_cmp(a));
+    parts.iter().map(|part| part / total).collect()
+}
