@@ -15,7 +15,7 @@
 //! | `promise` | what is allowed, what was seen, the verdict | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
 //! | `args` | the flags | pure |
-//! | `interrupt` | Ctrl-C, and waiting | |
+//! | `waiting` | waiting, until Ctrl-C ends it | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
 //! | `target` | who is drilled: a rig and a little more | |
 //! | `scene` | a fault under way: target, load, chance | |
@@ -25,13 +25,13 @@ mod args;
 mod fault;
 mod faults;
 mod full_disk;
-mod interrupt;
 mod outcome;
 mod promise;
 mod release;
 mod report;
 mod scene;
 mod target;
+mod waiting;
 
 use std::io::{IsTerminal, Write};
 
@@ -44,12 +44,13 @@ pub use outcome::{Drill, Outcome, SCHEMA};
 pub use promise::{Checked, Promise, Verdict};
 
 use crate::failure::{Failure, code};
+use crate::interrupt::Interrupt;
 use crate::rig::Way;
 use crate::subject::{Product, Workload};
-use interrupt::Interrupt;
 use promise::Allowed;
 use scene::{Asked, Scene, Trouble};
 use target::{Candidate, Target};
+use waiting::Waiting;
 
 /// Plays the faults and prints what was found: each fault when it is over, and a table at the end, to standard output.
 /// Blocks; Ctrl-C is listened to for the rest of the process's life.
@@ -66,8 +67,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
         return Ok(code::OK);
     }
     let candidates = candidates(args, product)?;
-    let failed = |cause| Failure::new(code::FAILED, "cannot listen to signals").cause(cause);
-    let interrupt = Interrupt::listen().map_err(failed)?;
+    let waiting = Waiting::new(Interrupt::watch()?);
     raise_descriptor_limit();
     let seed = args.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let asked = Asked { path: args.path.clone(), rate: args.rate, length: args.length, seed };
@@ -93,12 +93,12 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     ));
     for candidate in &candidates {
         for fault in args.faults() {
-            if interrupt.is_asked() {
+            if waiting.is_asked() {
                 drill.is_partial = true;
                 break;
             }
             progress(&format!("{} on {}", fault.name(), candidate.way.name()));
-            let played = play(candidate, fault, args, product, &asked, &interrupt);
+            let played = play(candidate, fault, args, product, &asked, &waiting);
             progress("");
             match played? {
                 Some(outcome) => {
@@ -157,7 +157,7 @@ fn play(
     args: &DrillArgs,
     product: &Product,
     asked: &Asked,
-    interrupt: &Interrupt,
+    waiting: &Waiting,
 ) -> Result<Option<Outcome>, Failure> {
     let name = candidate.way.name();
     if let Err(why) = fault.applies(candidate.manner()) {
@@ -168,7 +168,7 @@ fn play(
     wish.options.extend(args.set.iter().cloned());
     let is_special = wish.full_disk || wish.nofile.is_some();
     let played = match candidate.start(product, wish) {
-        Ok(target) => scene(target, fault, asked, interrupt),
+        Ok(target) => scene(target, fault, asked, waiting),
         Err(error) => Err(error.into()),
     };
     let failed = |why: &str, hint: &str| {
@@ -197,10 +197,10 @@ fn play(
 }
 
 /// A fault on a target that is set up. The target is ended when this returns.
-fn scene(target: Target, fault: Fault, asked: &Asked, interrupt: &Interrupt) -> Result<Outcome, Trouble> {
+fn scene(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Result<Outcome, Trouble> {
     // A generator of its own for each fault: the others do not change its victims.
     let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
-    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), interrupt, random)?;
+    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), waiting, random)?;
     let allowed: Allowed = faults::play(fault, &mut scene)?;
     let (target, done, mut promises, checked) = scene.end()?;
     drop(target);

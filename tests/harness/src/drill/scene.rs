@@ -6,9 +6,9 @@ use fastrand::Rng;
 use roundelay_checker::{Ask, Length, Load, Plan, Protocol};
 use tokio::time::Instant;
 
-use super::interrupt::{Aborted, Interrupt};
 use super::promise::{Checked, Promise};
 use super::target::Target;
+use super::waiting::{Aborted, Waiting};
 use crate::rig::{RigError, Signal, WorkerProcess, signal};
 
 /// Kept connections of the keep-alive clients.
@@ -42,7 +42,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) target: Target,
     pub(crate) asked: &'a Asked,
     pub(crate) random: Rng,
-    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) waiting: &'a Waiting,
     pub(crate) promises: Vec<Promise>,
     pub(crate) done: Vec<String>,
     /// Kept connections of the keep-alive clients.
@@ -104,7 +104,7 @@ impl<'a> Scene<'a> {
         target: Target,
         asked: &'a Asked,
         has_drains: bool,
-        interrupt: &'a Interrupt,
+        waiting: &'a Waiting,
         random: Rng,
     ) -> Result<Self, Trouble> {
         probe(&target, asked)?;
@@ -114,7 +114,7 @@ impl<'a> Scene<'a> {
         let load = Load::start(plan(&target, asked, kept)).map_err(failed)?;
         let (promises, done) = (Vec::new(), Vec::new());
         let begun = Instant::now();
-        let mut scene = Self { target, asked, random, interrupt, promises, done, kept, is_over: false, load, begun };
+        let mut scene = Self { target, asked, random, waiting, promises, done, kept, is_over: false, load, begun };
         scene.pause(Duration::from_millis(500))?;
         Ok(scene)
     }
@@ -139,7 +139,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn pause(&mut self, length: Duration) -> Result<(), Trouble> {
-        Ok(self.interrupt.pause(length)?)
+        Ok(self.waiting.pause(length)?)
     }
 
     /// A pause whose length the seed decides.
@@ -167,7 +167,7 @@ impl<'a> Scene<'a> {
         patience: Duration,
     ) -> Result<Option<Duration>, Trouble> {
         let begun = Instant::now();
-        let found = self.interrupt.wait(patience, || {
+        let found = self.waiting.wait(patience, || {
             let serving = self.target.serving().ok()?;
             let is_back = serving.len() >= count && serving.iter().all(|worker| worker.pid != gone);
             is_back.then(|| begun.elapsed())

@@ -24,7 +24,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         let from = scene.now();
         signal(victim.pid, Signal::KILL)?;
         // Once it is a zombie its connections have ended.
-        scene.interrupt.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
+        scene.waiting.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
         let (_, started) = scene.counts();
         under_way += started.saturating_sub(ended);
         during.push((from, scene.now() + SLACK));

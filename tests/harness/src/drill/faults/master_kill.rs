@@ -24,7 +24,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         let workers = workers.iter().filter(|&&pid| is_alive(pid)).count();
         workers.max(scene.target.product().map_or(0, |rig| rig.leftovers().len()))
     };
-    let gone = scene.interrupt.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
+    let gone = scene.waiting.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
     let seen = match gone {
         Some(took) => format!("after {:.2} s", took.as_secs_f64()),
         None => format!("{} processes are left", left(scene)),
