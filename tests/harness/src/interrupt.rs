@@ -46,6 +46,12 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed) > 0
     }
 
+    /// As a signal would.
+    #[cfg(test)]
+    pub(crate) fn ask(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Break off now.
     pub fn is_urgent(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 1

@@ -8,13 +8,13 @@ use clap::{Args, ValueEnum};
 use super::fault::Fault;
 use crate::subject::Workload;
 
-/// What a drill is asked to be.
+/// Play the faults that a server must survive on your own program, under load that checks every answer.
 #[derive(Args, Clone, Debug)]
 pub struct DrillArgs {
     /// Program and arguments of a worker; {port} in one is its port [default: the demo]
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
-    /// Only these faults
+    /// Only these faults; --list names all
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true, value_name = "FAULT,...")]
     pub only: Vec<Fault>,
     /// Say which faults there are, what each promises and allows, and end

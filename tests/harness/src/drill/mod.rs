@@ -15,7 +15,7 @@
 //! | `promise` | what is allowed, what was seen, the verdict | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
 //! | `args` | the flags | pure |
-//! | `interrupt` | Ctrl-C, and waiting | |
+//! | `waiting` | waiting, until Ctrl-C ends it | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
 //! | `target` | who is drilled: a rig and a little more | |
 //! | `scene` | a fault under way: target, load, chance | |
@@ -25,15 +25,15 @@ mod args;
 mod fault;
 mod faults;
 mod full_disk;
-mod interrupt;
 mod outcome;
 mod promise;
 mod release;
 mod report;
 mod scene;
 mod target;
+mod waiting;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use fastrand::Rng;
 use tokio::time::Instant;
@@ -44,12 +44,13 @@ pub use outcome::{Drill, Outcome, SCHEMA};
 pub use promise::{Checked, Promise, Verdict};
 
 use crate::failure::{Failure, code};
-use crate::rig::{RigError, Way};
+use crate::interrupt::Interrupt;
+use crate::rig::Way;
 use crate::subject::{Product, Workload};
-use interrupt::Interrupt;
 use promise::Allowed;
 use scene::{Asked, Scene, Trouble};
 use target::{Candidate, Target};
+use waiting::Waiting;
 
 /// Plays the faults and prints what was found: each fault when it is over, and a table at the end, to standard output.
 /// Blocks; Ctrl-C is listened to for the rest of the process's life.
@@ -59,15 +60,14 @@ use target::{Candidate, Target};
 ///
 /// # Errors
 ///
-/// There is no such way; the product does not start with that program; a file cannot be written.
+/// There is no such way; the product refuses that program, or the program does not answer; a file cannot be written.
 pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     if args.list {
         say(&report::list());
         return Ok(code::OK);
     }
     let candidates = candidates(args, product)?;
-    let failed = |cause| Failure::new(code::FAILED, "cannot listen to signals").cause(cause);
-    let interrupt = Interrupt::listen().map_err(failed)?;
+    let waiting = Waiting::new(Interrupt::watch()?);
     raise_descriptor_limit();
     let seed = args.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let asked = Asked { path: args.path.clone(), rate: args.rate, length: args.length, seed };
@@ -93,11 +93,14 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     ));
     for candidate in &candidates {
         for fault in args.faults() {
-            if interrupt.is_asked() {
+            if waiting.is_asked() {
                 drill.is_partial = true;
                 break;
             }
-            match play(candidate, fault, args, product, &asked, &interrupt)? {
+            progress(&format!("{} on {}", fault.name(), candidate.way.name()));
+            let played = play(candidate, fault, args, product, &asked, &waiting);
+            progress("");
+            match played? {
                 Some(outcome) => {
                     say(&report::outcome(&outcome));
                     drill.outcomes.push(outcome);
@@ -128,6 +131,11 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
             Failure::new(code::USAGE, format!("there is no way `{name}`")).hint(format!("there are {}", known()))
         );
     };
+    let needs_node = args.against.iter().any(|peer| matches!(peer, Peer::Pm2 | Peer::NodeCluster));
+    if needs_node && args.workload().node_file().is_none() {
+        let error = "only a Node application can be drilled against pm2 and node-cluster";
+        return Err(Failure::new(code::USAGE, error).hint("give one: roundelay drill --against pm2 -- node app.js"));
+    }
     let others = args.against.iter().map(|peer| match peer {
         Peer::Pm2 => Way::Pm2,
         Peer::NodeCluster => Way::NodeCluster,
@@ -142,14 +150,14 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
 ///
 /// # Errors
 ///
-/// The product does not start with that program: no fault can be played.
+/// The product refuses that program, or the program does not answer: no fault can be played.
 fn play(
     candidate: &Candidate,
     fault: Fault,
     args: &DrillArgs,
     product: &Product,
     asked: &Asked,
-    interrupt: &Interrupt,
+    waiting: &Waiting,
 ) -> Result<Option<Outcome>, Failure> {
     let name = candidate.way.name();
     if let Err(why) = fault.applies(candidate.manner()) {
@@ -160,19 +168,25 @@ fn play(
     wish.options.extend(args.set.iter().cloned());
     let is_special = wish.full_disk || wish.nofile.is_some();
     let played = match candidate.start(product, wish) {
-        Ok(target) => scene(target, fault, asked, interrupt),
-        Err(RigError::Unable(why)) if is_special || !is_product(candidate) => Err(Trouble::Unable(why)),
-        Err(RigError::Failed(why)) if !is_product(candidate) => Err(Trouble::Failed(why)),
-        Err(RigError::Unable(why) | RigError::Failed(why)) => {
-            let error = format!("cannot drill {name}");
-            return Err(Failure::new(code::FAILED, error).cause(why).hint("try `roundelay run` with the same program"));
-        }
+        Ok(target) => scene(target, fault, asked, waiting),
+        Err(error) => Err(error.into()),
     };
+    let failed = |why: &str, hint: &str| {
+        Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(why).hint(hint.to_owned()))
+    };
+    let is_product = matches!(candidate.way, Way::Product(_));
     let mut outcome = match played {
         Ok(outcome) => Outcome { target: name.to_owned(), ..outcome },
         Err(Trouble::Aborted) => return Ok(None),
+        Err(Trouble::Unanswered(why)) if is_product => {
+            return failed(&why, "name what it answers GET with status 200: --path /index.html");
+        }
+        // What a fault wants of the machine may be missing; else nothing at all can be played.
+        Err(Trouble::Unable(why)) if is_product && !is_special => {
+            return failed(&why, "choose another --way, or see what `roundelay run` says of that program");
+        }
         Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
-        Err(Trouble::Failed(why)) => Outcome {
+        Err(Trouble::Failed(why) | Trouble::Unanswered(why)) => Outcome {
             verdict: Verdict::Failed,
             promises: vec![Promise::new("it can be drilled", "", why, false)],
             ..Outcome::skipped(name, fault, "")
@@ -183,20 +197,16 @@ fn play(
 }
 
 /// A fault on a target that is set up. The target is ended when this returns.
-fn scene(target: Target, fault: Fault, asked: &Asked, interrupt: &Interrupt) -> Result<Outcome, Trouble> {
+fn scene(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Result<Outcome, Trouble> {
     // A generator of its own for each fault: the others do not change its victims.
     let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
-    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), interrupt, random)?;
+    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), waiting, random)?;
     let allowed: Allowed = faults::play(fault, &mut scene)?;
     let (target, done, mut promises, checked) = scene.end()?;
     drop(target);
     promises.push(Promise::answered(&checked, &allowed));
     let verdict = promise::verdict(&promises, &checked);
     Ok(Outcome { verdict, done, promises, load: Some(checked), ..Outcome::skipped("", fault, "") })
-}
-
-fn is_product(candidate: &Candidate) -> bool {
-    matches!(candidate.way, Way::Product(_))
 }
 
 /// The files that were asked for.
@@ -218,6 +228,14 @@ fn write(args: &DrillArgs, drill: &Drill) -> Result<(), Failure> {
 fn say(text: &str) {
     let mut out = anstream::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What is done now, to who looks on; the last word is taken back.
+fn progress(what: &str) {
+    let mut err = std::io::stderr();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[2K{what}");
+    }
 }
 
 /// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.

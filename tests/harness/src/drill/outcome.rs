@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::fault::Fault;
-use super::promise::{Checked, Promise, Verdict};
+use super::promise::{Checked, LOST, Promise, Verdict};
 
 /// The name and version of the schema.
 pub const SCHEMA: &str = "roundelay.drill/1";
@@ -91,14 +91,24 @@ impl Outcome {
         }
     }
 
-    /// A line for tables: `passed`, `failed: 23 of 900 lost: ...`, `n/a: why`.
+    /// A line for tables: `passed`, `failed: 23 of 900 lost`, `n/a: why`. Of several broken promises the one about what
+    /// clients lost comes first.
     pub fn line(&self) -> String {
         match &self.verdict {
             Verdict::Passed => "passed".to_owned(),
             Verdict::Failed => {
-                let broken = self.promises.iter().filter(|promise| !promise.is_kept);
-                let said: Vec<_> = broken.map(|promise| promise.seen.as_str()).collect();
-                format!("failed: {}", said.join("; "))
+                let broken: Vec<_> = self.promises.iter().filter(|promise| !promise.is_kept).collect();
+                let lost = broken.iter().any(|promise| promise.what == LOST);
+                let said = match (&self.load, broken.first()) {
+                    (Some(load), _) if lost => format!("{} of {} lost", load.failed_total(), load.started),
+                    (_, Some(promise)) => format!("{}: {}", promise.what, promise.seen),
+                    (_, None) => String::new(),
+                };
+                let more = match broken.len() {
+                    0 | 1 => String::new(),
+                    count => format!(", and {} more broken", count - 1),
+                };
+                format!("failed: {said}{more}")
             }
             Verdict::Void(why) | Verdict::Skipped(why) => format!("{}: {why}", self.verdict.name()),
         }
@@ -156,6 +166,17 @@ pub(super) mod tests {
         assert!(drill.is_passed(), "pm2's failure is pm2's");
         drill.outcomes[1].verdict = Verdict::Void(String::new());
         assert!(!drill.is_passed());
+    }
+
+    #[test]
+    fn a_line_names_what_clients_lost_first_and_counts_the_rest() {
+        let mut outcome = outcome("pm2", Fault::Kill, &[(Class::Timeout, 1, 2)]);
+        assert_eq!(outcome.line(), "failed: 1 of 101 lost");
+        outcome.promises[0].is_kept = false;
+        assert_eq!(outcome.line(), "failed: 1 of 101 lost, and 1 more broken");
+        outcome.promises[1].is_kept = true;
+        assert_eq!(outcome.line(), "failed: each is replaced: 3 of 3, the slowest after 0.1 s");
+        assert_eq!(Outcome::skipped("pm2", Fault::Kill, "no").line(), "n/a: no");
     }
 
     #[test]

@@ -18,6 +18,9 @@ const ANY_END: [Class; 5] = [
     Class::Truncated,
 ];
 
+/// What every fault promises about the load.
+pub(crate) const LOST: &str = "operations lost";
+
 /// One promise of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Promise {
@@ -121,7 +124,7 @@ impl Promise {
             (Some(most), because) => format!("at most {most}: {because}"),
             (None, because) => because.to_owned(),
         };
-        Self::new("operations lost", words, seen, is_kept)
+        Self::new(LOST, words, seen, is_kept)
     }
 }
 

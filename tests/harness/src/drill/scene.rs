@@ -6,9 +6,9 @@ use fastrand::Rng;
 use roundelay_checker::{Ask, Length, Load, Plan, Protocol};
 use tokio::time::Instant;
 
-use super::interrupt::{Aborted, Interrupt};
 use super::promise::{Checked, Promise};
 use super::target::Target;
+use super::waiting::{Aborted, Waiting};
 use crate::rig::{RigError, Signal, WorkerProcess, signal};
 
 /// Kept connections of the keep-alive clients.
@@ -42,11 +42,13 @@ pub(crate) struct Scene<'a> {
     pub(crate) target: Target,
     pub(crate) asked: &'a Asked,
     pub(crate) random: Rng,
-    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) waiting: &'a Waiting,
     pub(crate) promises: Vec<Promise>,
     pub(crate) done: Vec<String>,
     /// Kept connections of the keep-alive clients.
     pub(crate) kept: usize,
+    /// Nobody serves any more: the load need not last as long as it was to.
+    pub(crate) is_over: bool,
     load: Load,
     begun: Instant,
 }
@@ -58,6 +60,8 @@ pub(crate) enum Trouble {
     Aborted,
     /// The target cannot do it.
     Unable(String),
+    /// It does not answer what is asked, before anything was done to it.
+    Unanswered(String),
     /// The target does not do what every target must, such as to say who its workers are.
     Failed(String),
 }
@@ -100,7 +104,7 @@ impl<'a> Scene<'a> {
         target: Target,
         asked: &'a Asked,
         has_drains: bool,
-        interrupt: &'a Interrupt,
+        waiting: &'a Waiting,
         random: Rng,
     ) -> Result<Self, Trouble> {
         probe(&target, asked)?;
@@ -110,7 +114,7 @@ impl<'a> Scene<'a> {
         let load = Load::start(plan(&target, asked, kept)).map_err(failed)?;
         let (promises, done) = (Vec::new(), Vec::new());
         let begun = Instant::now();
-        let mut scene = Self { target, asked, random, interrupt, promises, done, kept, load, begun };
+        let mut scene = Self { target, asked, random, waiting, promises, done, kept, is_over: false, load, begun };
         scene.pause(Duration::from_millis(500))?;
         Ok(scene)
     }
@@ -135,7 +139,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn pause(&mut self, length: Duration) -> Result<(), Trouble> {
-        Ok(self.interrupt.pause(length)?)
+        Ok(self.waiting.pause(length)?)
     }
 
     /// A pause whose length the seed decides.
@@ -163,7 +167,7 @@ impl<'a> Scene<'a> {
         patience: Duration,
     ) -> Result<Option<Duration>, Trouble> {
         let begun = Instant::now();
-        let found = self.interrupt.wait(patience, || {
+        let found = self.waiting.wait(patience, || {
             let serving = self.target.serving().ok()?;
             let is_back = serving.len() >= count && serving.iter().all(|worker| worker.pid != gone);
             is_back.then(|| begun.elapsed())
@@ -183,7 +187,7 @@ impl<'a> Scene<'a> {
     ///
     /// Interrupted meanwhile.
     pub(crate) fn end(mut self) -> Result<(Target, Vec<String>, Vec<Promise>, Checked), Trouble> {
-        let left = self.asked.length.saturating_sub(self.begun.elapsed());
+        let left = if self.is_over { Duration::ZERO } else { self.asked.length.saturating_sub(self.begun.elapsed()) };
         // What was done last shall have consequences, if any.
         self.pause(left.max(Duration::from_millis(500)))?;
         let Self { target, load, promises, done, .. } = self;
@@ -199,7 +203,7 @@ fn probe(target: &Target, asked: &Asked) -> Result<(), Trouble> {
     match record.failures().first() {
         None if record.good() == 1 => Ok(()),
         None => Err(Trouble::Failed("cannot connect: no ports or descriptors left".to_owned())),
-        Some(failure) => Err(Trouble::Failed(format!("before any fault a request is not answered: {}", failure.what))),
+        Some(failure) => Err(Trouble::Unanswered(failure.what.clone())),
     }
 }
 

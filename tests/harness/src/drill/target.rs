@@ -66,7 +66,7 @@ impl Candidate {
             return if self.way == Way::Direct { Manner::Direct } else { Manner::NodeCluster };
         };
         let is_node = self.workload.node_file().is_some();
-        match mode(&way.flags) {
+        match rig::mode(&way.flags) {
             "handoff" => Manner::Handoff,
             "shared" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo || is_node },
             "reuseport" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo },
@@ -96,7 +96,7 @@ impl Candidate {
                 let mut program = product.clone();
                 if wish.full_disk {
                     let full = FullDisk::new(product, folder.path())?;
-                    let takes_node = mode(&way.flags) != "proxy" && self.workload.node_file().is_some();
+                    let takes_node = rig::mode(&way.flags) != "proxy" && self.workload.node_file().is_some();
                     setup.options.extend(full.options(takes_node));
                     setup.workload = Workload::Command(full.flood(&words(&self.workload, product)));
                     program.program = full.program();
@@ -114,15 +114,6 @@ impl Candidate {
         let (manner, workload) = (self.manner(), self.workload.clone());
         Ok(Target { manner, rig, workload, product: product.clone(), node, disk, _folder: folder })
     }
-}
-
-/// The mode among these flags; the last one counts.
-fn mode(flags: &[String]) -> &str {
-    let named = |(at, flag): (usize, &String)| match flag.as_str() {
-        "--mode" | "-m" => flags.get(at + 1).map(String::as_str),
-        _ => flags.get(at)?.strip_prefix("--mode="),
-    };
-    flags.iter().enumerate().filter_map(named).next_back().unwrap_or("proxy")
 }
 
 fn words(workload: &Workload, product: &Product) -> Vec<String> {
@@ -173,7 +164,7 @@ impl Target {
         self.workload == Workload::Demo
     }
 
-    /// The workers that serve; of the product those that it says are ready.
+    /// The workers that serve: of the product those that it says are ready, of others the processes that live.
     pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, RigError> {
         let Running::Product(rig) = &self.rig else { return self.rig().workers() };
         let ended = rig.order(&["list", "--json"])?;
@@ -274,11 +265,4 @@ fn ask(rig: &ProductRig) -> std::io::Result<String> {
     let mut text = String::new();
     socket.read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// Whether that process exists and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The command before it may contain anything, also a bracket.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

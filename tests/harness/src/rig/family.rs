@@ -81,7 +81,7 @@ pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
 }
 
 /// Whether it exists and is no zombie.
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }
 

@@ -27,6 +27,9 @@ use tempfile::TempDir;
 
 pub use process::{Signal, signal};
 pub use product::ProductRig;
+
+pub(crate) use family::is_alive;
+pub(crate) use product::mode;
 pub use run::Ended;
 
 use crate::record::Origin;

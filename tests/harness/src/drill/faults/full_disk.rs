@@ -17,17 +17,18 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     scene.note("each worker begins to write 4 MiB to its standard output");
     let Some(disk) = &scene.target.disk else { return Err(Trouble::Unable("there is no full disk".to_owned())) };
     disk.go()?;
-    let all = scene.interrupt.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
+    let all = scene.waiting.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
     let through = disk.through(workers);
     let seen = format!("{through} of {workers} got rid of theirs");
-    scene.promise("workers are not blocked", "20 s", seen, all.is_some());
+    scene.promise("workers are not blocked", "20 s for it", seen, all.is_some());
     let is_said = |scene: &Scene<'_>| scene.target.product().map_or(0, times_said);
-    scene.interrupt.wait(PATIENCE, || (is_said(scene) > 0).then_some(()))?;
+    scene.waiting.wait(PATIENCE, || (is_said(scene) > 0).then_some(()))?;
     while !scene.is_late(Duration::ZERO) {
         scene.pause(Duration::from_millis(50))?;
     }
     let said = is_said(scene);
-    scene.promise("the master says that it cannot write", "once", format!("{said} time(s)"), said == 1);
+    let seen = if said == 1 { "once".to_owned() } else { format!("{said} times") };
+    scene.promise("the master says that it cannot write", "once", seen, said == 1);
     Ok(Allowed::nothing())
 }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::{SLACK, ends_show};
+use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::is_alive;
-use crate::rig::{Signal, signal};
+use crate::rig::{Signal, is_alive, signal};
 
 /// At least so many, however short the load is to be.
-const LEAST: usize = 3;
+const LEAST: u64 = 3;
 
 /// How long a replacement may take, the program's own start included.
 const REPLACED: Duration = Duration::from_secs(10);
@@ -25,7 +24,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         let from = scene.now();
         signal(victim.pid, Signal::KILL)?;
         // Once it is a zombie its connections have ended.
-        scene.interrupt.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
+        scene.waiting.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
         let (_, started) = scene.counts();
         under_way += started.saturating_sub(ended);
         during.push((from, scene.now() + SLACK));
@@ -37,11 +36,9 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
             scene.pause_between(200, 800)?;
         }
     }
-    let seen = format!("{replaced} of {kills}, the slowest after {:.2} s", slowest.as_secs_f64());
+    let seen = replaced_words(replaced, kills, slowest);
     scene.promise("each killed worker is replaced", "within 10 s", seen, replaced == kills);
-    // The master counts a broken connection when its relay ends.
-    scene.pause(SLACK)?;
-    let broken = scene.target.broken_connections()?.zip(broken_before).map(|(now, before)| now.saturating_sub(before));
+    let broken = broken_since(scene, broken_before)?;
     let (most, what) = match broken {
         Some(broken) => (broken, "was open on"),
         None => (under_way, "was under way at the end of"),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::release::pids;
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::is_alive;
+use crate::rig::is_alive;
 
 /// How long workers may outlive it.
 const GONE: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         let workers = workers.iter().filter(|&&pid| is_alive(pid)).count();
         workers.max(scene.target.product().map_or(0, |rig| rig.leftovers().len()))
     };
-    let gone = scene.interrupt.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
+    let gone = scene.waiting.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
     let seen = match gone {
         Some(took) => format!("after {:.2} s", took.as_secs_f64()),
         None => format!("{} processes are left", left(scene)),
@@ -42,7 +42,11 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
             scene.promise("a new master starts on the same port", "at once", seen, true);
             scene.now()
         }
-        Ok(false) => Duration::MAX,
+        Ok(false) => {
+            scene.note("another one is not started: only the product can be, at the same port");
+            scene.is_over = true;
+            Duration::MAX
+        }
         Err(error) => {
             scene.promise("a new master starts on the same port", "at once", error.to_string(), false);
             Duration::MAX

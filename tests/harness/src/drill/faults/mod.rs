@@ -19,7 +19,7 @@ use super::target::Wish;
 
 /// How much later than its cause a failure may begin: whoever stands between has to notice it first, on a machine that may
 /// be busy.
-const SLACK: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_millis(500);
 
 /// Descriptors of the master in [`Fault::Descriptors`]: what it keeps for itself (256), and 32 connections of two each.
 const FEW_DESCRIPTORS: u64 = 320;
@@ -65,6 +65,30 @@ fn of_drains(scene: &Scene<'_>) -> Allowed {
     Allowed::stale(
         "requests on kept connections, unless the program says `Connection: close` when it leaves".to_owned(),
     )
+}
+
+/// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts them.
+/// They are counted when their relay has ended, which may take a moment: read until it is the same twice.
+fn broken_since(scene: &mut Scene<'_>, before: Option<u64>) -> Result<Option<u64>, Trouble> {
+    let Some(before) = before else { return Ok(None) };
+    let mut last = None;
+    for _ in 0..10 {
+        scene.pause(SLACK)?;
+        let now = scene.target.broken_connections()?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last.map(|now| now.saturating_sub(before)))
+}
+
+/// How many of the harmed workers were replaced, and how fast.
+fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
+    match replaced {
+        0 => format!("none of {harmed}"),
+        _ => format!("{replaced} of {harmed}, the slowest after {:.2} s", slowest.as_secs_f64()),
+    }
 }
 
 /// Whether the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.

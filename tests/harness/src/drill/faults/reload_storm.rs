@@ -10,7 +10,7 @@ use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 
 /// At least so many, however short the load is to be.
-const LEAST: usize = 3;
+const LEAST: usize = 2;
 
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let (mut reloads, mut done, mut renewed, mut slowest) = (0, 0, 0, Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SLACK, ends_show};
+use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::promise::Allowed;
 use crate::drill::scene::{Scene, Stopped, Trouble};
 
@@ -16,7 +16,7 @@ const ROUND: Duration = Duration::from_secs(6);
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let workers = scene.target.serving()?.len();
     let broken_before = scene.target.broken_connections()?;
-    let (mut stops, mut replaced, mut slowest, mut had) = (0_u64, 0, Duration::ZERO, 0);
+    let (mut stops, mut replaced, mut slowest, mut had) = (0, 0, Duration::ZERO, 0);
     let mut during = Vec::new();
     while stops == replaced && (stops == 0 || !scene.is_late(ROUND)) {
         let victim = scene.victim()?;
@@ -37,10 +37,9 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
             scene.pause_between(300, 900)?;
         }
     }
-    let seen = format!("{replaced} of {stops}, the slowest after {:.2} s", slowest.as_secs_f64());
+    let seen = replaced_words(replaced, stops, slowest);
     scene.promise("a stopped worker is found and replaced", "within 15 s", seen, replaced == stops);
-    scene.pause(SLACK)?;
-    let broken = scene.target.broken_connections()?.zip(broken_before).map(|(now, before)| now.saturating_sub(before));
+    let broken = broken_since(scene, broken_before)?;
     let (most, because) = match broken {
         Some(broken) => (broken, "connections that the stopped workers had".to_owned()),
         None => (had, format!("what was under way at {stops} stops, and {} kept connections at each", scene.kept)),

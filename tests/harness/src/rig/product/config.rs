@@ -40,7 +40,7 @@ fn env(variables: &BTreeMap<String, String>) -> Table {
 }
 
 /// The mode that these flags choose; the last one counts.
-pub(super) fn mode(flags: &[String]) -> &str {
+pub(crate) fn mode(flags: &[String]) -> &str {
     let named = |(at, flag): (usize, &String)| match flag.as_str() {
         "--mode" | "-m" => flags.get(at + 1).map(String::as_str),
         _ => flags[at].strip_prefix("--mode="),

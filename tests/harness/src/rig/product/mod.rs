@@ -4,6 +4,8 @@ mod config;
 mod refusal;
 mod state;
 
+pub(crate) use config::mode;
+
 use std::ffi::{OsStr, OsString};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
