@@ -98,8 +98,7 @@ impl Choice {
 
     /// Seconds that one way takes in that scenario, about.
     pub(crate) fn cell_seconds(&self, scenario: &Scenario) -> f64 {
-        let repeated =
-            plan::repetition_seconds(&self.method, scenario.event.is_some()) * self.method.repeat as f64;
+        let repeated = plan::repetition_seconds(&self.method, scenario.event.is_some()) * self.method.repeat as f64;
         let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
         repeated + calibrated
     }

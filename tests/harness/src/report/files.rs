@@ -176,7 +176,10 @@ mod tests {
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 0);
         // Nobody, not even root, makes files there.
         let failure = prepare(Path::new("/proc/self")).unwrap_err();
-        assert!(failure.error.contains("/proc/self") && failure.cause.is_some() && failure.hint.is_some(), "{failure:?}");
+        assert!(
+            failure.error.contains("/proc/self") && failure.cause.is_some() && failure.hint.is_some(),
+            "{failure:?}"
+        );
     }
 
     /// For a look at it: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.
