@@ -136,12 +136,16 @@ fn assert(assertions: &[Assertion], judged: &Judged) -> u8 {
 }
 
 fn list(args: &CompareArgs, product: &Product, own: &[plan::Scenario]) -> u8 {
-    let line = |(name, about): (&str, &str)| format!("  {name:<24} {about}\n");
     let ways = choice::all_ways(product);
     let scenarios = plan::scenarios(&args.path);
-    let ways: String = ways.iter().map(|way| line((way.name(), way.about()))).collect();
-    let scenarios = scenarios.iter().chain(own).map(|scenario| line((&scenario.name, &scenario.about)));
-    tell(&format!("ways\n{ways}scenarios\n{}", scenarios.collect::<String>()));
+    let ways: Vec<_> = ways.iter().map(|way| (way.name(), way.about())).collect();
+    let scenarios: Vec<_> =
+        scenarios.iter().chain(own).map(|scenario| (scenario.name.as_str(), scenario.about.as_str())).collect();
+    let width = ways.iter().chain(&scenarios).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = |entries: &[(&str, &str)]| -> String {
+        entries.iter().map(|(name, about)| format!("  {name:<width$}  {about}\n")).collect()
+    };
+    tell(&format!("ways\n{}scenarios\n{}", lines(&ways), lines(&scenarios)));
     code::OK
 }
 
