@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. Whatever was
 //! started is ended either way.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, code};
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Counts SIGINT and SIGTERM from now on, on a thread of its own.
+    /// Counts SIGINT and SIGTERM from now on, on a thread of its own, and says to standard error what follows.
     ///
     /// # Errors
     ///
@@ -33,7 +34,12 @@ impl Interrupt {
                     Some(()) = interrupted.recv() => {}
                     Some(()) = terminated.recv() => {}
                 }
-                asked.fetch_add(1, Ordering::Relaxed);
+                let end = match asked.fetch_add(1, Ordering::Relaxed) {
+                    0 => "after what is under way; again: now",
+                    _ => "now",
+                };
+                // Standard error may be closed.
+                let _ = writeln!(std::io::stderr(), "interrupted: ending {end}");
             }
         };
         let watch = std::thread::Builder::new().name(String::from("interrupt"));

@@ -90,13 +90,17 @@ impl Choice {
     /// Seconds that all of it takes, about.
     pub(crate) fn estimate(&self) -> f64 {
         let one = |scenario: &Scenario| {
-            let has_event = scenario.event.is_some();
-            let repeated = plan::repetition_seconds(&self.method, has_event) * self.method.repeat as f64;
-            let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
             let ways = self.ways.iter().filter(|way| Self::misfit(way, scenario).is_none()).count();
-            (repeated + calibrated) * ways as f64
+            self.cell_seconds(scenario) * ways as f64
         };
         self.scenarios.iter().map(one).sum()
+    }
+
+    /// Seconds that one way takes in that scenario, about.
+    pub(crate) fn cell_seconds(&self, scenario: &Scenario) -> f64 {
+        let repeated = plan::repetition_seconds(&self.method, scenario.event.is_some()) * self.method.repeat as f64;
+        let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
+        repeated + calibrated
     }
 }
 

@@ -39,10 +39,17 @@ impl Progress {
 
     /// It is over, and what it took was estimated so.
     pub(crate) fn end(&mut self, seconds: f64, line: &str) {
+        self.pass(seconds);
+        if self.bar.is_none() {
+            say(line);
+        }
+    }
+
+    /// What was estimated so will not be done.
+    pub(crate) fn pass(&mut self, seconds: f64) {
         self.done += seconds;
-        match &self.bar {
-            Some(bar) => bar.set_position(millis(self.done)),
-            None => say(line),
+        if let Some(bar) = &self.bar {
+            bar.set_position(millis(self.done));
         }
     }
 

@@ -24,6 +24,7 @@ pub use metric::{Metric, format_ratio};
 
 use crate::record::{Origin, Report, ScenarioRecord};
 use sample::Sample;
+pub(crate) use sample::headline;
 
 /// A report summed up.
 #[derive(Clone, Debug, Default, PartialEq)]

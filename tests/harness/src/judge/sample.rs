@@ -156,8 +156,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Which of the open phases, which have rising rates.
-fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
+/// Which of the open phases, which have rising rates: from 0, as in [`ScenarioRecord::rates`].
+pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
     if scenario.event.is_some() || report.method.rate.is_some() {
         return 0;
     }

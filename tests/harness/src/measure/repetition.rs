@@ -40,21 +40,14 @@ pub struct Bench<'a> {
 /// Why there is no measurement.
 #[derive(Debug)]
 pub enum Unmeasured {
-    /// The way cannot do it at all: it is skipped from now on.
+    /// The way is not for this machine or program, whatever the scenario.
     Unable(String),
-    /// It went wrong this time.
+    /// It should have started, and did not.
+    NotStarted(String),
+    /// It started, and nothing could be measured of it in this scenario this time.
     Failed(String),
     /// Somebody wanted an end.
     Interrupted,
-}
-
-impl From<RigError> for Unmeasured {
-    fn from(error: RigError) -> Self {
-        match error {
-            RigError::Unable(why) => Self::Unable(why),
-            RigError::Failed(why) => Self::Failed(why),
-        }
-    }
 }
 
 impl Bench<'_> {
@@ -62,7 +55,7 @@ impl Bench<'_> {
     ///
     /// # Errors
     ///
-    /// The way cannot be set up, or answers nothing at all.
+    /// The way cannot be set up, or answers nothing in this scenario ([`Unmeasured::Failed`]).
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
         let length = Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS));
@@ -70,8 +63,7 @@ impl Bench<'_> {
         running.rig.stop(PATIENCE);
         let phase = phase?;
         if phase.done == 0 {
-            let failures: Vec<_> = phase.errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
-            return Err(Unmeasured::Unable(format!("answered nothing: {}", failures.join(", "))));
+            return Err(Unmeasured::Failed(silence(&phase.errors, length)));
         }
         Ok(phase.rate())
     }
@@ -113,7 +105,10 @@ impl Bench<'_> {
             worker_env: scenario.worker_env.clone(),
             options: Vec::new(),
         };
-        let rig = rig::start(self.product, &setup)?;
+        let rig = rig::start(self.product, &setup).map_err(|error| match error {
+            RigError::Unable(why) => Unmeasured::Unable(why),
+            RigError::Failed(why) => Unmeasured::NotStarted(why),
+        })?;
         let traffic = Traffic {
             target: rig.address(),
             requests: scenario.requests.clone(),
@@ -178,7 +173,7 @@ impl Running<'_> {
     ) -> Result<Phase, Unmeasured> {
         let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
         let mut meter = CpuMeter::new();
-        let mut workers = self.rig.workers()?;
+        let mut workers = self.rig.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.rig.balancer();
         let mut asked = Duration::ZERO;
         let mut looked = Duration::ZERO;
@@ -237,6 +232,15 @@ impl Running<'_> {
             happening.join().unwrap_or_else(|defect| std::panic::resume_unwind(defect))
         })
     }
+}
+
+/// What it means that nothing was answered in that time.
+fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
+    let failures: Vec<_> = errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
+    if failures.is_empty() {
+        return format!("answered nothing within {length:?}; it may need a longer --duration or fewer --connections");
+    }
+    format!("answered nothing with a status of 200 to 399: {}", failures.join(", "))
 }
 
 fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> {

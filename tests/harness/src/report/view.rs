@@ -1,13 +1,10 @@
 //! What of a report goes into its tables and charts: which phase the figures stand for, and what each cell has. Pure.
 
-use crate::judge::{Cell, Estimate, Judged, Judgement, Metric};
+use crate::judge::{self, Cell, Estimate, Judged, Judgement, Metric};
 use crate::record::{Drive, Phase, Repetition, Report, ScenarioRecord, WayRecord};
 
 /// Percentiles of the latency charts.
 pub(crate) const PERCENTS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
-
-/// The headline rate is the highest share of saturation up to this one, as in [`Metric::P50`].
-const HEADLINE_SHARE: f64 = 0.7;
 
 /// A report with its verdict.
 #[derive(Clone, Copy)]
@@ -62,13 +59,7 @@ impl<'a> View<'a> {
 
     /// The rate that the figures of the scenario stand for, requests a second; none if no rate was found.
     pub(crate) fn headline(&self, scenario: &ScenarioRecord) -> Option<f64> {
-        let shares = &self.report.method.shares;
-        let lowest = scenario.rates.first();
-        if shares.len() != scenario.rates.len() {
-            return lowest.copied();
-        }
-        let within = shares.iter().zip(&scenario.rates).filter(|(share, _)| **share <= HEADLINE_SHARE + 1e-9);
-        within.max_by(|a, b| a.0.total_cmp(b.0)).map(|(_, rate)| rate).or(lowest).copied()
+        scenario.rates.get(judge::headline(self.report, scenario)).copied()
     }
 
     /// Complete answers a second at the headline rate, the median of the repetitions.

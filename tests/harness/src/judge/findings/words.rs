@@ -25,6 +25,14 @@ pub(super) fn best(metric: Metric) -> &'static str {
     if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
 }
 
+/// What less and more of it are called.
+pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
+    match metric {
+        Metric::LongestGap | Metric::Recovery => ("shorter", "longer"),
+        _ => ("lower", "higher"),
+    }
+}
+
 /// `a, b and c`.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
