@@ -90,8 +90,9 @@ impl<'a> Campaign<'a> {
             lowest_saturation: lowest,
             rates: rates.clone(),
         });
+        let seed = self.choice.method.seed.wrapping_add(1_000_000 * self.report.scenarios.len() as u64);
         for number in 0..self.choice.method.repeat {
-            for index in plan::rotated(&ways, number) {
+            for index in plan::shuffled(&ways, seed.wrapping_add(number as u64)) {
                 self.repeat(scenario, index, number, &rates)?;
             }
         }
@@ -104,8 +105,7 @@ impl<'a> Campaign<'a> {
             return Ok(None);
         }
         let estimate = plan::calibration_seconds(&self.choice.method);
-        let mut lowest: Option<(f64, String)> = None;
-        let mut able = Vec::new();
+        let (mut found, mut able) = (Vec::new(), Vec::new());
         for &index in ways.iter() {
             self.go_on()?;
             let way = &self.choice.ways[index];
@@ -113,9 +113,7 @@ impl<'a> Campaign<'a> {
             match self.known(self.bench.calibrate(way, scenario), index, scenario)? {
                 Ok(rate) => {
                     able.push(index);
-                    if lowest.as_ref().is_none_or(|(least, _)| rate < *least) {
-                        lowest = Some((rate, way.name().to_owned()));
-                    }
+                    found.push((rate, way));
                     self.progress
                         .end(estimate, &format!("{}  {}  saturated at about {rate:.0}/s", scenario.name, way.name()));
                 }
@@ -128,7 +126,10 @@ impl<'a> Campaign<'a> {
             }
         }
         *ways = able;
-        Ok(lowest)
+        // One worker alone may bear much less than many, and what many bear is the question.
+        let alone = |way: &Way| *way == Way::Direct;
+        let lowest = found.into_iter().min_by(|a, b| alone(a.1).cmp(&alone(b.1)).then(a.0.total_cmp(&b.0)));
+        Ok(lowest.map(|(rate, way)| (rate, way.name().to_owned())))
     }
 
     fn repeat(&mut self, scenario: &Scenario, index: usize, number: usize, rates: &[f64]) -> Result<(), Stopped> {

@@ -115,7 +115,7 @@ fn method(args: &CompareArgs, seed: u64) -> Method {
         closed_seconds: seconds,
         open_seconds: seconds,
         // Time for a hang to be found, in all but a quick comparison, which plays none.
-        event_seconds: if args.quick { seconds * 2.5 } else { (seconds * 3.0).max(6.0) },
+        event_seconds: if args.quick { seconds * 2.5 } else { (seconds * 3.0).max(8.0) },
         shares: if args.quick { QUICK_SHARES.to_vec() } else { SHARES.to_vec() },
         rate: args.rate,
         timeout_seconds: args.timeout.as_secs_f64(),

@@ -11,7 +11,7 @@ use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 use super::happening;
-use super::proc::{CpuMeter, memory};
+use super::proc::{CpuMeter, descendants, memory};
 
 /// The name under which the processor time of the balancer's processes is summed up.
 const BALANCER: &str = "balancer";
@@ -114,6 +114,7 @@ impl Bench<'_> {
             requests: scenario.requests.clone(),
             requests_per_connection: scenario.requests_per_connection,
             connections: self.method.connections,
+            lead_in: Duration::from_secs_f64(self.method.warm_up_seconds),
             timeout: Duration::from_secs_f64(self.method.timeout_seconds),
             // The same requests for every way.
             seed: self.method.seed.wrapping_add(number),
@@ -139,8 +140,8 @@ impl Running<'_> {
         let method = self.bench.method;
         phases.push(self.closed(Duration::from_secs_f64(method.closed_seconds))?);
         for &rate in rates {
-            let load = Load::open(self.traffic.clone(), rate, Duration::from_secs_f64(method.open_seconds));
-            phases.push(self.follow(load, Drive::Open { rate }, None)?);
+            let length = Duration::from_secs_f64(method.open_seconds);
+            phases.push(self.follow(Drive::Open { rate }, length, None)?);
         }
         Ok(())
     }
@@ -148,8 +149,7 @@ impl Running<'_> {
     fn with_event(&mut self, event: &Event, rates: &[f64], phases: &mut Vec<Phase>) -> Result<(), Unmeasured> {
         let length = Duration::from_secs_f64(self.bench.method.event_seconds);
         for &rate in rates.iter().take(1) {
-            let load = Load::open(self.traffic.clone(), rate, length);
-            let mut phase = self.follow(load, Drive::Open { rate }, Some((event, length)))?;
+            let mut phase = self.follow(Drive::Open { rate }, length, Some(event))?;
             let failure = phase.event.as_mut().and_then(|event| event.failure.take());
             phases.push(phase);
             if let Some(why) = failure {
@@ -160,26 +160,31 @@ impl Running<'_> {
     }
 
     fn closed(&mut self, length: Duration) -> Result<Phase, Unmeasured> {
-        let load = Load::closed(self.traffic.clone(), length);
-        self.follow(load, Drive::Closed, None)
+        self.follow(Drive::Closed, length, None)
     }
 
-    /// Watches one load to its end, and makes happen what shall happen.
-    fn follow(
-        &mut self,
-        load: std::io::Result<Load>,
-        drive: Drive,
-        event: Option<(&Event, Duration)>,
-    ) -> Result<Phase, Unmeasured> {
-        let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
-        let mut meter = CpuMeter::new();
+    /// Carries one load out to its end, and makes happen what shall happen.
+    fn follow(&mut self, drive: Drive, length: Duration, event: Option<&Event>) -> Result<Phase, Unmeasured> {
+        // Whom to look at is asked before anything is measured.
         let mut workers = self.rig.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.rig.balancer();
+        let mut meter = CpuMeter::new();
+        if drive == Drive::Closed {
+            meter.look(&processes(&balancer, &workers));
+        }
+        let load = match drive {
+            Drive::Closed => Load::closed(self.traffic.clone(), length),
+            Drive::Open { rate } => Load::open(self.traffic.clone(), rate, length),
+        };
+        let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
+        if drive != Drive::Closed {
+            std::thread::sleep(self.traffic.lead_in);
+            meter.look(&processes(&balancer, &workers));
+        }
         let mut asked = Duration::ZERO;
         let mut looked = Duration::ZERO;
         let mut happened: Option<EventRecord> = None;
         let mut undo = None;
-        meter.look(&processes(&balancer, &workers));
         while !load.is_over() {
             if load.elapsed() >= looked + LOOK {
                 meter.look(&processes(&balancer, &workers));
@@ -190,7 +195,7 @@ impl Running<'_> {
                 return Err(Unmeasured::Interrupted);
             }
             let now = load.elapsed();
-            if let Some((event, length)) = event {
+            if let Some(event) = event {
                 if happened.is_none() && now >= length.mul_f64(event.share()) {
                     let (record, after) = self.happen(event, &load, &workers, || {
                         meter.look(&processes(&balancer, &workers));
@@ -207,10 +212,21 @@ impl Running<'_> {
         meter.look(&processes(&balancer, &workers));
         drop(undo);
         let cpu = meter.seconds();
-        let memory = Memory {
-            balancer: balancer.iter().filter_map(|&pid| memory(pid)).sum(),
-            workers: workers.iter().filter_map(|worker| memory(worker.pid)).sum(),
+        let of = |is_balancer: bool| {
+            let pids = processes(&balancer, &workers).into_iter().filter(|(name, _)| (name == BALANCER) == is_balancer);
+            pids.filter_map(|(_, pid)| memory(pid)).sum()
         };
+        let memory = Memory { balancer: of(true), workers: of(false) };
+        if let Some(event) = &mut happened
+            && let Some(took) = event.took.filter(|took| event.at + took > length.as_secs_f64())
+            && event.failure.is_none()
+        {
+            event.failure = Some(format!(
+                "{}: it took {took:.1} s and was not over at the end of the load, so what clients saw of it is not known; \
+                 a longer --duration shows it",
+                event.what
+            ));
+        }
         Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
     }
 
@@ -243,9 +259,14 @@ fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
     format!("answered nothing with a status of 200 to 399: {}", failures.join(", "))
 }
 
+/// A worker is all that it has started, too: the program may be a child of `npm` or of a shell.
 fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> {
     let balancer = balancer.iter().map(|&pid| (String::from(BALANCER), pid));
-    balancer.chain(workers.iter().map(|worker| (worker.name.clone(), worker.pid))).collect()
+    let workers = workers.iter().flat_map(|worker| {
+        let pids = std::iter::once(worker.pid).chain(descendants(worker.pid));
+        pids.map(|pid| (worker.name.clone(), pid))
+    });
+    balancer.chain(workers).collect()
 }
 
 fn phase(

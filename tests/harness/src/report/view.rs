@@ -67,16 +67,11 @@ impl<'a> View<'a> {
         median(self.headline_phases(scenario, way).iter().map(|phase| phase.rate()).collect())
     }
 
-    /// The latency that so many percent of the answers do not exceed, at that rate: the median of the repetitions. None
-    /// where a repetition has too few answers to have such a percentile: one of 99.9 needs a thousand.
+    /// The latency that so many percent of the requests do not exceed, at that rate: the median of the repetitions. None
+    /// where a repetition has no such percentile; see [`Phase::percentile`].
     pub(crate) fn percentile(&self, scenario: &str, way: &str, rate: f64, percent: f64) -> Option<f64> {
         let phases = self.phases_at(scenario, way, rate);
-        let needed = 100.0 / (100.0 - percent) - 1e-6;
-        let has_enough = phases.iter().all(|phase| phase.latency.count() as f64 >= needed);
-        if !has_enough {
-            return None;
-        }
-        median(phases.iter().map(|phase| phase.latency.percentile(percent)).collect())
+        median(phases.iter().map(|phase| phase.percentile(percent)).collect::<Option<_>>()?)
     }
 }
 

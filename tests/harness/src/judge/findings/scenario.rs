@@ -8,7 +8,7 @@ use crate::judge::sample::Sample;
 use crate::record::Origin;
 
 /// What is compared without an event, and with one.
-const STEADY: [Metric; 3] = [Metric::Rps, Metric::P99, Metric::BalancerCpu];
+const STEADY: [Metric; 3] = [Metric::Rps, Metric::P99, Metric::Cpu];
 const EVENT: [Metric; 2] = [Metric::LongestGap, Metric::Recovery];
 
 /// Who failed; then leads, unless there is an event; then all ways against the reference, metric by metric.

@@ -6,6 +6,7 @@ use crate::judge::{Metric, Verdict, format_ratio};
 pub(super) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::BalancerCpu => "balancer CPU per answer",
+        Metric::Cpu => "CPU per answer",
         Metric::WorkersCpu => "worker CPU per answer",
         Metric::BalancerMemory => "balancer memory",
         Metric::LongestGap => "longest gap",
