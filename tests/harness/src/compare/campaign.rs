@@ -140,8 +140,8 @@ impl<'a> Campaign<'a> {
         }
         self.go_on()?;
         let way = &self.choice.ways[index];
-        let what = format!("repetition {}/{}", number + 1, self.choice.method.repeat);
-        self.progress.begin(&scenario.name, way.name(), &what);
+        let round = format!("{}/{}", number + 1, self.choice.method.repeat);
+        self.progress.begin(&scenario.name, way.name(), &round);
         let measured = self.bench.repetition(way, scenario, number, rates);
         let repetition = match self.known(measured, index, scenario)? {
             Ok(repetition) => repetition,
@@ -165,7 +165,7 @@ impl<'a> Campaign<'a> {
             (None, None) => String::from("nothing measured"),
         };
         self.report.repetitions.push(repetition);
-        self.progress.end(estimate, &format!("{}  {}  {what}  {outcome}", scenario.name, way.name()));
+        self.progress.end(estimate, &format!("{}  {}  repetition {round}  {outcome}", scenario.name, way.name()));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What the flags come to: which ways and scenarios, measured how. Pure.
 
 use crate::failure::{Failure, code};
+use crate::judge::Assertion;
 use crate::plan::{self, Event, QUICK, Scenario, USUAL};
 use crate::record::{Method, Skipped};
 use crate::rig::Way;
@@ -58,21 +59,27 @@ impl Choice {
             let why = choice.skipped.first().map(|skipped| skipped.why.clone()).unwrap_or_default();
             return Err(Failure::new(code::USAGE, "no scenario is left to play").cause(why));
         }
-        let names = (choice.scenario_names(), choice.way_names());
         for assertion in &args.assertions {
-            assertion
-                .check_names(&names.0, &names.1)
+            choice
+                .check(assertion)
                 .map_err(|cause| Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause))?;
         }
         Ok(choice)
     }
 
-    pub(crate) fn scenario_names(&self) -> Vec<&str> {
-        self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect()
-    }
-
-    pub(crate) fn way_names(&self) -> Vec<&str> {
-        self.ways.iter().map(Way::name).collect()
+    /// Whether what an assertion needs will be measured.
+    fn check(&self, assertion: &Assertion) -> Result<(), String> {
+        let scenarios: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+        let ways: Vec<_> = self.ways.iter().map(Way::name).collect();
+        assertion.check_names(&scenarios, &ways)?;
+        for (scenario, way) in assertion.needs() {
+            let found = self.scenarios.iter().find(|one| one.name == scenario);
+            let found = found.zip(self.ways.iter().find(|one| one.name() == way));
+            if let Some(why) = found.and_then(|(scenario, way)| Self::misfit(way, scenario)) {
+                return Err(format!("{way} cannot play {scenario}: it {why}"));
+            }
+        }
+        Ok(())
     }
 
     /// Why that way cannot play that scenario, if it cannot.

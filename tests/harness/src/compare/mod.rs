@@ -102,13 +102,14 @@ fn nothing(found: &Report) -> Result<u8, Failure> {
 
 fn heading(choice: &Choice) -> String {
     let method = &choice.method;
+    let many = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     format!(
-        "roundelay compare   {} workers · {} connections · {} scenarios · {} ways · {} repetitions   about {}",
-        method.workers,
-        method.connections,
-        choice.scenarios.len(),
-        choice.ways.len(),
-        method.repeat,
+        "{} × {} × {} · {} · {} · about {}",
+        many(choice.ways.len(), "way"),
+        many(choice.scenarios.len(), "scenario"),
+        many(method.repeat, "repetition"),
+        many(method.workers, "worker"),
+        many(method.connections, "connection"),
         left(choice.estimate()),
     )
 }

@@ -29,7 +29,7 @@ fn interrupted_twice_it_breaks_off_amid_a_cell() {
     let Some(running) = Running::start(&brief(&[&CELL[..], &["--rate", "50", "--duration", "10m"]].concat())) else {
         return;
     };
-    wait_until("a cell", || running.has_started_some());
+    wait_until("a cell", || running.has_rig());
     running.interrupt();
     wait_until("the first to be noticed", || running.stderr().contains("again: now"));
     running.interrupt();
@@ -42,7 +42,7 @@ fn interrupted_twice_it_breaks_off_amid_a_cell() {
 #[test]
 fn interrupted_before_anything_is_measured_it_says_so() {
     let Some(running) = Running::start(&brief(&CELL)) else { return };
-    wait_until("the start", || running.stderr().contains("roundelay compare"));
+    wait_until("the start", || running.stderr().contains("· about "));
     running.interrupt();
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);

@@ -7,13 +7,14 @@ const TELLTALE: [&str; 4] = ["--", "sh", "-c", "touch started; exit 3"];
 
 #[test]
 fn a_name_that_is_none_is_refused_with_those_there_are() {
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 7] = [
         (&["--ways", "round-robin,robin"], &["way `robin`", "direct, round-robin", "haproxy"]),
         (&["--scenarios", "uniform,storm"], &["scenario `storm`", "uniform, slow-one", "scale"]),
         (&["--assert", "uniform.round-robin.p98 < 5ms"], &["p98", "p99"]),
         (&["--assert", "uniform.robin.p99 < 5ms"], &["robin", "round-robin"]),
         (&["--assert", "storm.round-robin.p99 < 5ms"], &["storm", "uniform"]),
         (&["--assert", "uniform.round-robin.p99 < 5"], &["5", "ms"]),
+        (&["--assert", "kill.direct.errors < 5"], &["direct cannot play kill", "one worker"]),
     ];
     for (flags, expected) in cases {
         let Some(ended) = run(&brief(&[flags, &TELLTALE].concat())) else { return };

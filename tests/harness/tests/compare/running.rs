@@ -49,9 +49,12 @@ impl Running {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// Whether a cell is under way: the command is not the only process.
-    pub(crate) fn has_started_some(&self) -> bool {
-        family(self.folder.path()).len() > 1
+    /// Whether a rig is being set up or runs: its processes have a variable that says so.
+    pub(crate) fn has_rig(&self) -> bool {
+        let environment = |pid: &Pid| std::fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
+        let is_of_rig =
+            |pid: &Pid| environment(pid).split(|&byte| byte == 0).any(|entry| entry.starts_with(b"HARNESS_RIG="));
+        family(self.folder.path()).iter().any(is_of_rig)
     }
 
     /// As Ctrl-C does.
