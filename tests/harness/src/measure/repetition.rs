@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(10);
 /// With an event, how often new workers are asked for: each asking costs the machine a few milliseconds.
 const ASK: Duration = Duration::from_millis(500);
+/// How long a first answer is waited for.
+const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
 /// How long a rig may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,14 +60,9 @@ impl Bench<'_> {
     /// The way cannot be set up, or answers nothing in this scenario ([`Unmeasured::Failed`]).
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
-        let length = Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS));
-        let phase = running.closed(length);
+        let rate = running.saturation(Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS)));
         running.rig.stop(PATIENCE);
-        let phase = phase?;
-        if phase.done == 0 {
-            return Err(Unmeasured::Failed(silence(&phase.errors, length)));
-        }
-        Ok(phase.rate())
+        rate
     }
 
     /// One repetition, with open loops at these rates.
@@ -157,6 +154,22 @@ impl Running<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Answers a second of a closed loop of that length; of a longer one if nothing came of it, neither good nor bad.
+    fn saturation(&mut self, mut length: Duration) -> Result<f64, Unmeasured> {
+        // By then requests have met their timeout, unless it is longer than anybody waits.
+        let longest = (self.traffic.timeout * 2).min(LONGEST_CALIBRATION).max(length);
+        loop {
+            let phase = self.closed(length)?;
+            if phase.done > 0 {
+                return Ok(phase.rate());
+            }
+            if !phase.errors.is_empty() || length >= longest {
+                return Err(Unmeasured::Failed(silence(&phase.errors, length)));
+            }
+            length = (length * 4).min(longest);
+        }
     }
 
     fn closed(&mut self, length: Duration) -> Result<Phase, Unmeasured> {
@@ -254,7 +267,7 @@ impl Running<'_> {
 fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
     let failures: Vec<_> = errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
     if failures.is_empty() {
-        return format!("answered nothing within {length:?}; it may need a longer --duration or fewer --connections");
+        return format!("answered nothing within {length:?}");
     }
     format!("answered nothing with a status of 200 to 399: {}", failures.join(", "))
 }

@@ -3,14 +3,12 @@
 use crate::kit::has;
 use crate::running::{brief, run, run_with};
 
-/// Python that answers each request with that status, or never.
-fn server(status: Option<u16>) -> String {
-    let answer = status.map_or("import time; time.sleep(600)".to_owned(), |status| {
-        format!("self.send_response({status}); self.send_header('Content-Length', '0'); self.end_headers()")
-    });
+/// Python that does this with each request; `self.answer(status)` answers it.
+fn server(does: &str) -> String {
     format!(
-        "import os\nfrom http.server import *\nclass H(BaseHTTPRequestHandler):\n  def do_GET(self): {answer}\n  \
-         def log_message(self, *a): pass\nThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()"
+        "import os, time\nfrom http.server import *\nclass H(BaseHTTPRequestHandler):\n  def do_GET(self): {does}\n  \
+         def answer(self, status):\n    self.send_response(status); self.send_header('Content-Length', '0'); \
+         self.end_headers()\n  def log_message(self, *a): pass\nThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()"
     )
 }
 
@@ -63,7 +61,7 @@ fn a_program_that_answers_errors_only_is_a_failure_that_names_them() {
     if !has("python3") {
         return;
     }
-    let program = server(Some(500));
+    let program = server("self.answer(500)");
     let words = ["--ways", "direct,round-robin", "--scenarios", "uniform", "--", "python3", "-c", &program];
     let Some(ended) = run(&brief(&words)) else { return };
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
@@ -77,11 +75,26 @@ fn a_program_that_never_answers_is_a_failure_that_says_so() {
     if !has("python3") {
         return;
     }
-    let program = server(None);
+    let program = server("time.sleep(600)");
     let words = ["--ways", "direct", "--scenarios", "uniform", "--timeout", "200ms", "--", "python3", "-c", &program];
     let Some(ended) = run(&brief(&words)) else { return };
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("answered nothing"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
+    if !has("python3") {
+        return;
+    }
+    let program = server("time.sleep(0.3); self.answer(200)");
+    let words = ["--ways", "direct", "--scenarios", "churn", "--", "python3", "-c", &program];
+    let Some(ended) = run(&brief(&words)) else { return };
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = ended.report();
+    // Four clients, an answer each in 0.3 s at best.
+    assert!(report.scenarios[0].lowest_saturation.as_ref().is_some_and(|(rate, _)| *rate > 0.0 && *rate < 14.0));
+    assert!(report.repetitions[0].phases.last().is_some_and(|open| open.done > 0));
 }
 
 #[test]

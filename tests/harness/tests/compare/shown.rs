@@ -1,7 +1,10 @@
 //! `roundelay report`, and assertions.
 
+use std::process::Command;
+
 use roundelay_harness::record::Report;
 
+use crate::kit::binary;
 use crate::running::{brief, run, run_with};
 use crate::whole::whole;
 
@@ -82,4 +85,14 @@ fn a_comparison_ends_with_8_if_any_assertion_fails_and_is_written_all_the_same()
     assert_eq!(ended.code, Some(8), "{}", ended.stderr);
     assert!(ended.stderr.contains("does not hold") && ended.stderr.contains("999,999,999/s"), "{}", ended.stderr);
     assert_eq!(ended.report().repetitions.len(), 1);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_no_failure() {
+    let (Some(whole), Some(binary)) = (whole(), binary()) else { return };
+    let report = whole.folder.join("out/report.json");
+    // Each write to it fails, as to a pipe whose reader has left.
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = Command::new(binary).arg("report").arg(report).stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
 }
