@@ -137,7 +137,8 @@ an open one at the same rates for all, from when each request was to be sent.
 
 EXPR is SCENARIO.WAY.METRIC OP TERM: OP is < <= > >= ==, TERM a number with a unit
 (5ms, 900/s) or another metric, also with a factor. Metrics: rps, p50, p90, p99,
-p999, errors, balancer-cpu, workers-cpu, fairness, balancer-memory, gap, recovery.
+p999, errors, cpu, balancer-cpu, workers-cpu, fairness, balancer-memory, gap,
+recovery.
 
 Examples:
   roundelay compare --quick

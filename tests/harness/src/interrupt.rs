@@ -1,6 +1,7 @@
-//! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. Whatever was
-//! started is ended either way.
+//! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. A terminal that is
+//! closed breaks off at once. Whatever was started is ended either way.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, code};
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Counts SIGINT and SIGTERM from now on, on a thread of its own.
+    /// Counts SIGINT, SIGTERM and (twice) SIGHUP from now on, on a thread of its own, and says to standard error what follows.
     ///
     /// # Errors
     ///
@@ -23,17 +24,25 @@ impl Interrupt {
         let asked = Arc::clone(&interrupt.0);
         let failed = |error: std::io::Error| Failure::new(code::FAILED, "cannot watch for Ctrl-C").cause(error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let (mut interrupted, mut terminated) = {
+        let (mut interrupted, mut terminated, mut hung_up) = {
             let _here = runtime.enter();
-            (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?)
+            let on = |kind: SignalKind| signal(kind).map_err(failed);
+            (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?)
         };
         let count = async move {
             loop {
                 tokio::select! {
                     Some(()) = interrupted.recv() => {}
                     Some(()) = terminated.recv() => {}
+                    // The terminal is gone, and nobody waits for what is under way.
+                    Some(()) = hung_up.recv() => drop(asked.fetch_add(1, Ordering::Relaxed)),
                 }
-                asked.fetch_add(1, Ordering::Relaxed);
+                let end = match asked.fetch_add(1, Ordering::Relaxed) {
+                    0 => "after what is under way; again: now",
+                    _ => "now",
+                };
+                // Standard error may be closed.
+                let _ = writeln!(std::io::stderr(), "interrupted: ending {end}");
             }
         };
         let watch = std::thread::Builder::new().name(String::from("interrupt"));

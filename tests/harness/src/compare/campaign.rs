@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::interrupt::Interrupt;
 use crate::measure::{Bench, Unmeasured, environment};
 use crate::plan::{self, Scenario};
-use crate::record::{Report, SCHEMA, ScenarioRecord, Skipped, WayRecord};
+use crate::record::{Repetition, Report, SCHEMA, ScenarioRecord, Skipped, WayRecord};
 use crate::rig::Way;
 use crate::subject::Product;
 
@@ -20,6 +20,8 @@ pub(crate) struct Campaign<'a> {
     report: Report,
     /// Ways that turned out not to work at all, by index.
     unable: BTreeSet<usize>,
+    /// Ways that were set up at least once.
+    started: BTreeSet<usize>,
 }
 
 /// Somebody wanted an end: what there is, is all there will be.
@@ -39,7 +41,7 @@ impl<'a> Campaign<'a> {
             repetitions: Vec::new(),
         };
         let progress = Progress::new(choice.estimate());
-        Self { choice, bench, progress, report, unable: BTreeSet::new() }
+        Self { choice, bench, progress, report, unable: BTreeSet::new(), started: BTreeSet::new() }
     }
 
     /// Measures all there is to measure, or until somebody wants an end.
@@ -68,13 +70,17 @@ impl<'a> Campaign<'a> {
     fn play(&mut self, scenario: &Scenario) -> Result<(), Stopped> {
         let mut ways = Vec::new();
         for (index, way) in self.choice.ways.iter().enumerate() {
-            match Choice::misfit(way, scenario) {
-                _ if self.unable.contains(&index) => {}
-                Some(why) => self.leave_out(index, Some(scenario), why),
-                None => ways.push(index),
+            match (Choice::misfit(way, scenario), self.unable.contains(&index)) {
+                (Some(_), true) => {}
+                (Some(why), false) => self.leave_out(index, Some(scenario), why),
+                (None, true) => self.progress.pass(self.choice.cell_seconds(scenario)),
+                (None, false) => ways.push(index),
             }
         }
         let lowest = self.calibrate(scenario, &mut ways)?;
+        if ways.is_empty() {
+            return Ok(());
+        }
         let rates = plan::rates(&self.choice.method, scenario.event.is_some(), lowest.as_ref().map_or(0.0, |l| l.0));
         self.report.scenarios.push(ScenarioRecord {
             name: scenario.name.clone(),
@@ -84,77 +90,114 @@ impl<'a> Campaign<'a> {
             lowest_saturation: lowest,
             rates: rates.clone(),
         });
+        let seed = self.choice.method.seed.wrapping_add(1_000_000 * self.report.scenarios.len() as u64);
         for number in 0..self.choice.method.repeat {
-            for index in plan::rotated(&ways, number) {
-                if !self.unable.contains(&index) {
-                    self.repeat(scenario, index, number, &rates)?;
-                }
+            for index in plan::shuffled(&ways, seed.wrapping_add(number as u64)) {
+                self.repeat(scenario, index, number, &rates)?;
             }
         }
         Ok(())
     }
 
-    /// The lowest saturation and whose it is. Ways that cannot be set up are taken out.
+    /// The lowest saturation and whose it is. Ways of which nothing can be measured are taken out.
     fn calibrate(&mut self, scenario: &Scenario, ways: &mut Vec<usize>) -> Result<Option<(f64, String)>, Stopped> {
         if self.choice.method.rate.is_some() {
             return Ok(None);
         }
         let estimate = plan::calibration_seconds(&self.choice.method);
-        let mut lowest: Option<(f64, String)> = None;
-        let mut able = Vec::new();
+        let (mut found, mut able) = (Vec::new(), Vec::new());
         for &index in ways.iter() {
             self.go_on()?;
             let way = &self.choice.ways[index];
             self.progress.begin(&scenario.name, way.name(), "calibration");
-            match self.bench.calibrate(way, scenario) {
+            match self.known(self.bench.calibrate(way, scenario), index, scenario)? {
                 Ok(rate) => {
                     able.push(index);
-                    if lowest.as_ref().is_none_or(|(least, _)| rate < *least) {
-                        lowest = Some((rate, way.name().to_owned()));
-                    }
+                    found.push((rate, way));
                     self.progress
                         .end(estimate, &format!("{}  {}  saturated at about {rate:.0}/s", scenario.name, way.name()));
                 }
-                Err(Unmeasured::Interrupted) => return Err(Stopped),
-                Err(Unmeasured::Unable(why) | Unmeasured::Failed(why)) => {
-                    // It may be only this scenario that it cannot do, such as one whose paths it does not know.
-                    self.leave_out(index, Some(scenario), &why);
-                    self.progress.end(estimate, "");
+                Err(why) => {
+                    if !self.unable.contains(&index) {
+                        self.leave_out(index, Some(scenario), &why);
+                    }
+                    self.progress.pass(self.choice.cell_seconds(scenario));
                 }
             }
         }
         *ways = able;
-        Ok(lowest)
+        // One worker alone may bear much less than many, and what many bear is the question.
+        let alone = |way: &Way| *way == Way::Direct;
+        let lowest = found.into_iter().min_by(|a, b| alone(a.1).cmp(&alone(b.1)).then(a.0.total_cmp(&b.0)));
+        Ok(lowest.map(|(rate, way)| (rate, way.name().to_owned())))
     }
 
     fn repeat(&mut self, scenario: &Scenario, index: usize, number: usize, rates: &[f64]) -> Result<(), Stopped> {
+        let estimate = plan::repetition_seconds(&self.choice.method, scenario.event.is_some());
+        if self.unable.contains(&index) {
+            self.progress.pass(estimate);
+            return Ok(());
+        }
         self.go_on()?;
         let way = &self.choice.ways[index];
-        let what = format!("repetition {}/{}", number + 1, self.choice.method.repeat);
-        self.progress.begin(&scenario.name, way.name(), &what);
-        let estimate = plan::repetition_seconds(&self.choice.method, scenario.event.is_some());
-        match self.bench.repetition(way, scenario, number, rates) {
-            Ok(repetition) => {
-                let outcome = match (&repetition.failure, repetition.phases.last()) {
-                    (Some(why), _) => why.clone(),
-                    (None, Some(last)) => format!(
-                        "{:.0}/s  p99 {:.1} ms  {} failed",
-                        last.rate(),
-                        last.latency.percentile(99.0) * 1e3,
-                        last.failed()
-                    ),
-                    (None, None) => String::from("nothing measured"),
-                };
-                self.report.repetitions.push(repetition);
-                self.progress.end(estimate, &format!("{}  {}  {what}  {outcome}", scenario.name, way.name()));
+        let round = format!("{}/{}", number + 1, self.choice.method.repeat);
+        self.progress.begin(&scenario.name, way.name(), &round);
+        let measured = self.bench.repetition(way, scenario, number, rates);
+        let repetition = match self.known(measured, index, scenario)? {
+            Ok(repetition) => repetition,
+            Err(_) if self.unable.contains(&index) => {
+                self.progress.pass(estimate);
+                return Ok(());
+            }
+            Err(why) => {
+                let (scenario, way) = (scenario.name.clone(), way.name().to_owned());
+                Repetition { scenario, way, number, phases: Vec::new(), failure: Some(why) }
+            }
+        };
+        let outcome = match (&repetition.failure, repetition.phases.last()) {
+            (Some(why), _) => format!("failed: {why}"),
+            (None, Some(last)) => format!(
+                "{:.0}/s  p99 {:.1} ms  {} failed",
+                last.rate(),
+                last.latency.percentile(99.0) * 1e3,
+                last.failed()
+            ),
+            (None, None) => String::from("nothing measured"),
+        };
+        self.report.repetitions.push(repetition);
+        self.progress.end(estimate, &format!("{}  {}  repetition {round}  {outcome}", scenario.name, way.name()));
+        Ok(())
+    }
+
+    /// What was measured, or why not, in one line. A way that cannot be set up for a reason that the scenario has no part in
+    /// is left out from now on: each trial may cost as long as a start may take.
+    fn known<T>(
+        &mut self,
+        measured: Result<T, Unmeasured>,
+        index: usize,
+        scenario: &Scenario,
+    ) -> Result<Result<T, String>, Stopped> {
+        // With variables of its own the scenario may be what is wrong.
+        let is_plain = scenario.worker_env.is_empty();
+        let (why, is_hopeless) = match measured {
+            Ok(measured) => {
+                self.started.insert(index);
+                return Ok(Ok(measured));
             }
             Err(Unmeasured::Interrupted) => return Err(Stopped),
-            Err(Unmeasured::Unable(why) | Unmeasured::Failed(why)) => {
-                self.leave_out(index, Some(scenario), &format!("{what}: {why}"));
-                self.progress.end(estimate, "");
+            Err(Unmeasured::Unable(why)) => (why, is_plain),
+            Err(Unmeasured::NotStarted(why)) => (why, is_plain && !self.started.contains(&index)),
+            Err(Unmeasured::Failed(why)) => {
+                self.started.insert(index);
+                (why, false)
             }
+        };
+        // Last words of a program stand on lines of their own.
+        let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" | ");
+        if is_hopeless {
+            self.leave_out(index, None, &why);
         }
-        Ok(())
+        Ok(Err(why))
     }
 
     fn leave_out(&mut self, index: usize, scenario: Option<&Scenario>, why: &str) {

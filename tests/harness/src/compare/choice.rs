@@ -1,6 +1,7 @@
 //! What the flags come to: which ways and scenarios, measured how. Pure.
 
 use crate::failure::{Failure, code};
+use crate::judge::Assertion;
 use crate::plan::{self, Event, QUICK, Scenario, USUAL};
 use crate::record::{Method, Skipped};
 use crate::rig::Way;
@@ -58,21 +59,27 @@ impl Choice {
             let why = choice.skipped.first().map(|skipped| skipped.why.clone()).unwrap_or_default();
             return Err(Failure::new(code::USAGE, "no scenario is left to play").cause(why));
         }
-        let names = (choice.scenario_names(), choice.way_names());
         for assertion in &args.assertions {
-            assertion
-                .check_names(&names.0, &names.1)
+            choice
+                .check(assertion)
                 .map_err(|cause| Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause))?;
         }
         Ok(choice)
     }
 
-    pub(crate) fn scenario_names(&self) -> Vec<&str> {
-        self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect()
-    }
-
-    pub(crate) fn way_names(&self) -> Vec<&str> {
-        self.ways.iter().map(Way::name).collect()
+    /// Whether what an assertion needs will be measured.
+    fn check(&self, assertion: &Assertion) -> Result<(), String> {
+        let scenarios: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+        let ways: Vec<_> = self.ways.iter().map(Way::name).collect();
+        assertion.check_names(&scenarios, &ways)?;
+        for (scenario, way) in assertion.needs() {
+            let found = self.scenarios.iter().find(|one| one.name == scenario);
+            let found = found.zip(self.ways.iter().find(|one| one.name() == way));
+            if let Some(why) = found.and_then(|(scenario, way)| Self::misfit(way, scenario)) {
+                return Err(format!("{way} cannot play {scenario}: it {why}"));
+            }
+        }
+        Ok(())
     }
 
     /// Why that way cannot play that scenario, if it cannot.
@@ -90,13 +97,17 @@ impl Choice {
     /// Seconds that all of it takes, about.
     pub(crate) fn estimate(&self) -> f64 {
         let one = |scenario: &Scenario| {
-            let has_event = scenario.event.is_some();
-            let repeated = plan::repetition_seconds(&self.method, has_event) * self.method.repeat as f64;
-            let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
             let ways = self.ways.iter().filter(|way| Self::misfit(way, scenario).is_none()).count();
-            (repeated + calibrated) * ways as f64
+            self.cell_seconds(scenario) * ways as f64
         };
         self.scenarios.iter().map(one).sum()
+    }
+
+    /// Seconds that one way takes in that scenario, about.
+    pub(crate) fn cell_seconds(&self, scenario: &Scenario) -> f64 {
+        let repeated = plan::repetition_seconds(&self.method, scenario.event.is_some()) * self.method.repeat as f64;
+        let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
+        repeated + calibrated
     }
 }
 
@@ -111,7 +122,7 @@ fn method(args: &CompareArgs, seed: u64) -> Method {
         closed_seconds: seconds,
         open_seconds: seconds,
         // Time for a hang to be found, in all but a quick comparison, which plays none.
-        event_seconds: if args.quick { seconds * 2.5 } else { (seconds * 3.0).max(6.0) },
+        event_seconds: if args.quick { seconds * 2.5 } else { (seconds * 3.0).max(8.0) },
         shares: if args.quick { QUICK_SHARES.to_vec() } else { SHARES.to_vec() },
         rate: args.rate,
         timeout_seconds: args.timeout.as_secs_f64(),

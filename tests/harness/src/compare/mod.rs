@@ -43,16 +43,13 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     // Before an hour of measuring, not after it.
     let baseline = args.baseline.as_deref().map(report::load).transpose()?;
     let choice = Choice::new(args, product, own, args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)))?;
+    report::prepare(&args.out)?;
     let interrupt = Interrupt::watch()?;
     limits::raise_open_files();
     say(&heading(&choice));
     let found = Campaign::new(&choice, product, &interrupt).run();
-    if found.repetitions.is_empty() && interrupt.is_asked() {
-        return Ok(code::INTERRUPTED);
-    }
-    if found.repetitions.is_empty() {
-        let why = found.skipped.first().map(|skipped| skipped.why.clone()).unwrap_or_default();
-        return Err(Failure::new(code::FAILED, "nothing could be measured").cause(why));
+    if found.repetitions.iter().all(|one| one.failure.is_some()) {
+        return nothing(&found);
     }
     let judged = judge::judge(&found);
     tell(&report::terminal(&found, &judged, width()));
@@ -89,15 +86,29 @@ pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
     Ok(assert(&args.assertions, &judged))
 }
 
+/// There is no report of nothing.
+fn nothing(found: &Report) -> Result<u8, Failure> {
+    if found.is_partial {
+        say("interrupted before anything was measured: no report is written");
+        return Ok(code::INTERRUPTED);
+    }
+    let skipped = found.skipped.iter().map(|skipped| &skipped.why);
+    let why = skipped.chain(found.repetitions.iter().filter_map(|one| one.failure.as_ref())).next();
+    Err(Failure::new(code::FAILED, "nothing could be measured")
+        .cause(why.map_or("there was nothing to do", String::as_str))
+        .hint("run the program by itself; --path names what it is asked for, --timeout how long it may take"))
+}
+
 fn heading(choice: &Choice) -> String {
     let method = &choice.method;
+    let many = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     format!(
-        "roundelay compare   {} workers · {} connections · {} scenarios · {} ways · {} repetitions   about {}",
-        method.workers,
-        method.connections,
-        choice.scenarios.len(),
-        choice.ways.len(),
-        method.repeat,
+        "{} × {} × {} · {} · {} · about {}",
+        many(choice.ways.len(), "way"),
+        many(choice.scenarios.len(), "scenario"),
+        many(method.repeat, "repetition"),
+        many(method.workers, "worker"),
+        many(method.connections, "connection"),
         left(choice.estimate()),
     )
 }
@@ -117,12 +128,16 @@ fn assert(assertions: &[Assertion], judged: &Judged) -> u8 {
 }
 
 fn list(args: &CompareArgs, product: &Product, own: &[plan::Scenario]) -> u8 {
-    let line = |(name, about): (&str, &str)| format!("  {name:<24} {about}\n");
     let ways = choice::all_ways(product);
     let scenarios = plan::scenarios(&args.path);
-    let ways: String = ways.iter().map(|way| line((way.name(), way.about()))).collect();
-    let scenarios = scenarios.iter().chain(own).map(|scenario| line((&scenario.name, &scenario.about)));
-    tell(&format!("ways\n{ways}scenarios\n{}", scenarios.collect::<String>()));
+    let ways: Vec<_> = ways.iter().map(|way| (way.name(), way.about())).collect();
+    let scenarios: Vec<_> =
+        scenarios.iter().chain(own).map(|scenario| (scenario.name.as_str(), scenario.about.as_str())).collect();
+    let width = ways.iter().chain(&scenarios).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = |entries: &[(&str, &str)]| -> String {
+        entries.iter().map(|(name, about)| format!("  {name:<width$}  {about}\n")).collect()
+    };
+    tell(&format!("ways\n{}scenarios\n{}", lines(&ways), lines(&scenarios)));
     code::OK
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The bar moves by milliseconds of the estimate: cells differ in length.
-const TEMPLATE: &str = "  {prefix}  {bar:28}  {percent:>3}%  {msg}";
+/// The bar moves by milliseconds of the estimate: cells differ in length. What has no room in the line is cut.
+const TEMPLATE: &str = "  {bar:16}  {percent:>3}%  {prefix:>10}  {wide_msg}";
 
 /// Tells how far it is.
 #[derive(Debug)]
@@ -32,17 +32,24 @@ impl Progress {
     /// Something begins.
     pub(crate) fn begin(&self, scenario: &str, way: &str, what: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("{scenario}  {way}  {what}"));
-            bar.set_message(format!("about {} left", left(self.total - self.done)));
+            bar.set_prefix(format!("{} left", left(self.total - self.done)));
+            bar.set_message(format!("{scenario}  {way}  {what}"));
         }
     }
 
     /// It is over, and what it took was estimated so.
     pub(crate) fn end(&mut self, seconds: f64, line: &str) {
+        self.pass(seconds);
+        if self.bar.is_none() {
+            say(line);
+        }
+    }
+
+    /// What was estimated so will not be done.
+    pub(crate) fn pass(&mut self, seconds: f64) {
         self.done += seconds;
-        match &self.bar {
-            Some(bar) => bar.set_position(millis(self.done)),
-            None => say(line),
+        if let Some(bar) = &self.bar {
+            bar.set_position(millis(self.done));
         }
     }
 

@@ -137,6 +137,11 @@ impl Assertion {
         self.outcome(judged).map(|outcome| outcome.holds)
     }
 
+    /// The scenario and the way of each cell that it needs.
+    pub(crate) fn needs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.cells().map(|cell| (cell.scenario.as_str(), cell.way.as_str()))
+    }
+
     fn cells(&self) -> impl Iterator<Item = &CellName> {
         let right = match &self.right {
             Term::Cell { cell, .. } => Some(cell),

@@ -15,9 +15,12 @@ pub enum Metric {
     P999,
     /// Failed requests there.
     Errors,
-    /// Seconds of processor time that the balancer used for one answer, there.
+    /// Seconds of processor time that balancer and workers used together for one answer, there: what a way costs wherever
+    /// it does its work.
+    Cpu,
+    /// The balancer's part of it.
     BalancerCpu,
-    /// The same of the workers.
+    /// The workers' part.
     WorkersCpu,
     /// Jain's index over the workers' answers (or processor time where answers name nobody), there: 1 is even.
     Fairness,
@@ -43,13 +46,14 @@ struct Row {
 
 impl Metric {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Rps,
         Self::P50,
         Self::P90,
         Self::P99,
         Self::P999,
         Self::Errors,
+        Self::Cpu,
         Self::BalancerCpu,
         Self::WorkersCpu,
         Self::Fairness,
@@ -70,6 +74,7 @@ impl Metric {
             Self::P99 => ("p99", "Latency, 99th percentile", "s", Some(true), 0.1, 0.0),
             Self::P999 => ("p999", "Latency, 99.9th percentile", "s", Some(true), 0.1, 0.0),
             Self::Errors => ("errors", "Failed requests", "requests", Some(true), 0.1, 1.0),
+            Self::Cpu => ("cpu", "Processor time per answer", "s", Some(true), 0.03, 0.0),
             Self::BalancerCpu => ("balancer-cpu", "Balancer's processor time per answer", "s", Some(true), 0.03, 0.0),
             Self::WorkersCpu => ("workers-cpu", "Workers' processor time per answer", "s", Some(true), 0.03, 0.0),
             Self::Fairness => ("fairness", "Fairness (Jain's index)", "", None, 0.03, 0.0),

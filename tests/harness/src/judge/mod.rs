@@ -24,6 +24,7 @@ pub use metric::{Metric, format_ratio};
 
 use crate::record::{Origin, Report, ScenarioRecord};
 use sample::Sample;
+pub(crate) use sample::headline;
 
 /// A report summed up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -134,10 +135,13 @@ mod tests {
         let metrics =
             |scenario, way| -> Vec<Metric> { judged.cell(scenario, way).unwrap().metrics.keys().copied().collect() };
         let latency = [Metric::P50, Metric::P90, Metric::P99, Metric::P999, Metric::Errors];
-        let cost = [Metric::BalancerCpu, Metric::WorkersCpu];
+        let cost = [Metric::Cpu, Metric::BalancerCpu, Metric::WorkersCpu];
         let steady = [&[Metric::Rps][..], &latency, &cost, &[Metric::Fairness, Metric::BalancerMemory]].concat();
         assert_eq!(metrics("uniform", "haproxy"), steady);
-        assert_eq!(metrics("uniform", "direct"), [&[Metric::Rps][..], &latency, &[Metric::WorkersCpu]].concat());
+        assert_eq!(
+            metrics("uniform", "direct"),
+            [&[Metric::Rps][..], &latency, &[Metric::Cpu, Metric::WorkersCpu]].concat()
+        );
         let memory_and_event = [Metric::BalancerMemory, Metric::LongestGap, Metric::Recovery];
         assert_eq!(metrics("kill", "round-robin"), [&latency[..], &cost, &memory_and_event].concat());
     }

@@ -101,11 +101,13 @@ impl<'a> Sample<'a> {
     fn keep_open(&mut self, number: usize, phase: &Phase, workers: usize) {
         let answered = phase.done > 0;
         for (metric, percent) in [(Metric::P50, 50.0), (Metric::P90, 90.0), (Metric::P99, 99.0), (Metric::P999, 99.9)] {
-            self.keep(metric, number, answered.then(|| phase.latency.percentile(percent)));
+            self.keep(metric, number, phase.percentile(percent));
         }
         self.keep(Metric::Errors, number, Some(phase.failed() as f64));
         let each = |seconds: f64| answered.then(|| seconds / phase.done as f64);
-        self.keep(Metric::WorkersCpu, number, each(phase.cpu.workers.values().sum()));
+        let workers_cpu: f64 = phase.cpu.workers.values().sum();
+        self.keep(Metric::Cpu, number, each(phase.cpu.balancer + workers_cpu));
+        self.keep(Metric::WorkersCpu, number, each(workers_cpu));
         if self.way.origin != Origin::Direct {
             self.keep(Metric::BalancerCpu, number, each(phase.cpu.balancer));
             self.keep(Metric::BalancerMemory, number, Some(phase.memory.balancer as f64));
@@ -149,15 +151,16 @@ impl<'a> Sample<'a> {
             Metric::Rps => Some(self.closed),
             Metric::P50 | Metric::P90 | Metric::P99 | Metric::P999 => Some(self.open),
             Metric::Errors | Metric::LongestGap | Metric::Recovery => Some(self.open),
-            Metric::BalancerCpu | Metric::WorkersCpu | Metric::Fairness | Metric::BalancerMemory => None,
+            Metric::Cpu | Metric::BalancerCpu | Metric::WorkersCpu => None,
+            Metric::Fairness | Metric::BalancerMemory => None,
         };
         let is_limited = |metric: &&Metric| limit(metric).is_some_and(|limit| limit.is_reached());
         self.values.keys().filter(is_limited).copied().collect()
     }
 }
 
-/// Which of the open phases, which have rising rates.
-fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
+/// Which of the open phases, which have rising rates: from 0, as in [`ScenarioRecord::rates`].
+pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
     if scenario.event.is_some() || report.method.rate.is_some() {
         return 0;
     }

@@ -57,6 +57,9 @@ pub struct Traffic {
     pub requests_per_connection: Option<NonZeroU32>,
     /// Clients of a closed loop. An open loop keeps as many connections, and opens more when all are busy.
     pub connections: usize,
+    /// Before an open loop: load of the same rate over the same connections that is not counted, so that those that stay
+    /// are open when the counting begins.
+    pub lead_in: Duration,
     /// How long a request may take from its sending, its connect included; after that it failed.
     pub timeout: Duration,
     /// Decides the order of requests.
@@ -147,7 +150,7 @@ impl Load {
         }
     }
 
-    /// From its start until now.
+    /// From its start, after the lead-in, until now.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -213,12 +216,16 @@ async fn run(
         buffer: RefCell::new(vec![0; client::BUFFER]),
         tally: RefCell::new(tally),
     });
-    let start = Instant::now();
+    let begin = Instant::now();
+    let start = if drive == Drive::Closed { begin } else { begin + traffic.lead_in };
     // Nobody listens if the handle was dropped meanwhile, which ends this too.
     let _ = started.send(start);
     match drive {
         Drive::Closed => closed::run(&shared, traffic.connections, start, length).await,
-        Drive::Open { rate } => open::run(&shared, traffic.connections, &pace, rate, start, length).await,
+        Drive::Open { rate } => {
+            let schedule = open::Schedule { begin, lead_in: traffic.lead_in, length, rate };
+            open::run(&shared, traffic.connections, &pace, schedule).await;
+        }
     }
     Ok(shared.tally.take().finish())
 }

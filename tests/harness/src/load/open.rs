@@ -15,7 +15,29 @@ use tokio::time::Instant;
 use super::client::{Client, Outcome, Shared};
 use super::{MOST_UNDER_WAY, thread_time};
 
-/// When one request is due, from the start of the load.
+/// When requests are due: so many a second for that long, after others that are not counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    pub(super) begin: Instant,
+    pub(super) lead_in: Duration,
+    pub(super) length: Duration,
+    pub(super) rate: f64,
+}
+
+impl Schedule {
+    /// When the request of that number is due, from the beginning; none after the end.
+    fn due(self, number: u64) -> Option<Duration> {
+        let due = Duration::from_secs_f64(number as f64 / self.rate);
+        Some(due).filter(|due| *due < self.lead_in + self.length)
+    }
+
+    /// The same from the end of the lead-in; none while it lasts.
+    fn counted(self, due: Duration) -> Option<Duration> {
+        due.checked_sub(self.lead_in)
+    }
+}
+
+/// When one request is due, from the beginning.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     due: Duration,
@@ -32,7 +54,7 @@ struct Seat {
 #[derive(Debug)]
 struct Room {
     shared: Rc<Shared>,
-    start: Instant,
+    schedule: Schedule,
     /// Clients that stay when they have nothing to do.
     kept: usize,
     seats: Cell<usize>,
@@ -47,11 +69,11 @@ struct Room {
 /// A job that has begun. Also one that a defect of this program ends is over.
 struct UnderWay<'a>(&'a Room);
 
-/// So many requests a second for that long; returns when the last one has ended.
-pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, rate: f64, start: Instant, length: Duration) {
+/// Carries a schedule out; returns when the last request has ended.
+pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, schedule: Schedule) {
     let room = Rc::new(Room {
         shared: Rc::clone(shared),
-        start,
+        schedule,
         kept,
         seats: Cell::default(),
         opened: Cell::default(),
@@ -59,18 +81,21 @@ pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, rate: f64
         under_way: Cell::default(),
         quiet: Notify::new(),
     });
-    let before = thread_time();
-    let due = |number: u64| Some(Duration::from_secs_f64(number as f64 / rate)).filter(|due| *due < length);
+    let Schedule { begin, lead_in, length, .. } = schedule;
+    let mut before = thread_time();
     let mut number = 0;
     let mut is_paced = true;
-    while let Some(next) = due(number) {
+    while let Some(next) = schedule.due(number) {
         // Without the pace nothing tells when the rest is due.
         if !is_paced {
             shared.tally.borrow_mut().skip();
             number += 1;
             continue;
         }
-        let now = start.elapsed();
+        let now = begin.elapsed();
+        if now < lead_in {
+            before = thread_time();
+        }
         if next <= now {
             room.give(Job { due: next });
             number += 1;
@@ -79,7 +104,7 @@ pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, rate: f64
         is_paced = pace.wait(next - now).await.is_ok();
     }
     // An error is no reason to give up what is under way.
-    let _ = pace.wait(length.saturating_sub(start.elapsed())).await;
+    let _ = pace.wait((lead_in + length).saturating_sub(begin.elapsed())).await;
     let cpu = thread_time().saturating_sub(before);
     shared.tally.borrow_mut().starts_nothing_more(length, cpu);
     while room.under_way.get() > 0 {
@@ -91,7 +116,10 @@ impl Room {
     /// Has somebody do it, unless too much is under way.
     fn give(self: &Rc<Self>, job: Job) {
         if self.under_way.get() >= MOST_UNDER_WAY {
-            return self.shared.tally.borrow_mut().skip();
+            if self.schedule.counted(job.due).is_some() {
+                self.shared.tally.borrow_mut().skip();
+            }
+            return;
         }
         self.under_way.set(self.under_way.get() + 1);
         // As long as there are fewer than are kept, another one is opened: so all of them are soon.
@@ -164,18 +192,21 @@ async fn sit(room: Rc<Room>, seat: Rc<Seat>, mut client: Client) {
         let Job { due } = seat.job(&mut client).await;
         let under_way = UnderWay(&room);
         let now = Instant::now();
-        let intended = room.start + due;
-        room.shared.tally.borrow_mut().start(Some(now.saturating_duration_since(intended)));
+        let intended = room.schedule.begin + due;
+        let counted = room.schedule.counted(due);
+        if counted.is_some() {
+            room.shared.tally.borrow_mut().start(Some(now.saturating_duration_since(intended)));
+        }
         let outcome = client.ask(&room.shared, now).await;
-        {
+        if counted.is_some() {
             let mut tally = room.shared.tally.borrow_mut();
             let answer = client.answer();
             match outcome {
                 Outcome::Good => {
                     let latency = intended.elapsed();
-                    tally.succeed(Some(due), latency, answer.received(), answer.worker());
+                    tally.succeed(counted, latency, answer.received(), answer.worker());
                 }
-                Outcome::Failed(class) | Outcome::Unconnected(class) => tally.fail(Some(due), class),
+                Outcome::Failed(class) | Outcome::Unconnected(class) => tally.fail(counted, class),
                 Outcome::OwnLimit => tally.take_back(),
             }
         }

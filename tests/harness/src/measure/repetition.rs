@@ -11,7 +11,7 @@ use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 use super::happening;
-use super::proc::{CpuMeter, memory};
+use super::proc::{CpuMeter, descendants, memory};
 
 /// The name under which the processor time of the balancer's processes is summed up.
 const BALANCER: &str = "balancer";
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(10);
 /// With an event, how often new workers are asked for: each asking costs the machine a few milliseconds.
 const ASK: Duration = Duration::from_millis(500);
+/// How long a first answer is waited for.
+const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
 /// How long a rig may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,21 +42,14 @@ pub struct Bench<'a> {
 /// Why there is no measurement.
 #[derive(Debug)]
 pub enum Unmeasured {
-    /// The way cannot do it at all: it is skipped from now on.
+    /// The way is not for this machine or program, whatever the scenario.
     Unable(String),
-    /// It went wrong this time.
+    /// It should have started, and did not.
+    NotStarted(String),
+    /// It started, and nothing could be measured of it in this scenario this time.
     Failed(String),
     /// Somebody wanted an end.
     Interrupted,
-}
-
-impl From<RigError> for Unmeasured {
-    fn from(error: RigError) -> Self {
-        match error {
-            RigError::Unable(why) => Self::Unable(why),
-            RigError::Failed(why) => Self::Failed(why),
-        }
-    }
 }
 
 impl Bench<'_> {
@@ -62,18 +57,12 @@ impl Bench<'_> {
     ///
     /// # Errors
     ///
-    /// The way cannot be set up, or answers nothing at all.
+    /// The way cannot be set up, or answers nothing in this scenario ([`Unmeasured::Failed`]).
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
-        let length = Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS));
-        let phase = running.closed(length);
+        let rate = running.saturation(Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS)));
         running.rig.stop(PATIENCE);
-        let phase = phase?;
-        if phase.done == 0 {
-            let failures: Vec<_> = phase.errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
-            return Err(Unmeasured::Unable(format!("answered nothing: {}", failures.join(", "))));
-        }
-        Ok(phase.rate())
+        rate
     }
 
     /// One repetition, with open loops at these rates.
@@ -113,12 +102,16 @@ impl Bench<'_> {
             worker_env: scenario.worker_env.clone(),
             options: Vec::new(),
         };
-        let rig = rig::start(self.product, &setup)?;
+        let rig = rig::start(self.product, &setup).map_err(|error| match error {
+            RigError::Unable(why) => Unmeasured::Unable(why),
+            RigError::Failed(why) => Unmeasured::NotStarted(why),
+        })?;
         let traffic = Traffic {
             target: rig.address(),
             requests: scenario.requests.clone(),
             requests_per_connection: scenario.requests_per_connection,
             connections: self.method.connections,
+            lead_in: Duration::from_secs_f64(self.method.warm_up_seconds),
             timeout: Duration::from_secs_f64(self.method.timeout_seconds),
             // The same requests for every way.
             seed: self.method.seed.wrapping_add(number),
@@ -144,8 +137,8 @@ impl Running<'_> {
         let method = self.bench.method;
         phases.push(self.closed(Duration::from_secs_f64(method.closed_seconds))?);
         for &rate in rates {
-            let load = Load::open(self.traffic.clone(), rate, Duration::from_secs_f64(method.open_seconds));
-            phases.push(self.follow(load, Drive::Open { rate }, None)?);
+            let length = Duration::from_secs_f64(method.open_seconds);
+            phases.push(self.follow(Drive::Open { rate }, length, None)?);
         }
         Ok(())
     }
@@ -153,8 +146,7 @@ impl Running<'_> {
     fn with_event(&mut self, event: &Event, rates: &[f64], phases: &mut Vec<Phase>) -> Result<(), Unmeasured> {
         let length = Duration::from_secs_f64(self.bench.method.event_seconds);
         for &rate in rates.iter().take(1) {
-            let load = Load::open(self.traffic.clone(), rate, length);
-            let mut phase = self.follow(load, Drive::Open { rate }, Some((event, length)))?;
+            let mut phase = self.follow(Drive::Open { rate }, length, Some(event))?;
             let failure = phase.event.as_mut().and_then(|event| event.failure.take());
             phases.push(phase);
             if let Some(why) = failure {
@@ -164,27 +156,48 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn closed(&mut self, length: Duration) -> Result<Phase, Unmeasured> {
-        let load = Load::closed(self.traffic.clone(), length);
-        self.follow(load, Drive::Closed, None)
+    /// Answers a second of a closed loop of that length; of a longer one if nothing came of it, neither good nor bad.
+    fn saturation(&mut self, mut length: Duration) -> Result<f64, Unmeasured> {
+        // By then requests have met their timeout, unless it is longer than anybody waits.
+        let longest = (self.traffic.timeout * 2).min(LONGEST_CALIBRATION).max(length);
+        loop {
+            let phase = self.closed(length)?;
+            if phase.done > 0 {
+                return Ok(phase.rate());
+            }
+            if !phase.errors.is_empty() || length >= longest {
+                return Err(Unmeasured::Failed(silence(&phase.errors, length)));
+            }
+            length = (length * 4).min(longest);
+        }
     }
 
-    /// Watches one load to its end, and makes happen what shall happen.
-    fn follow(
-        &mut self,
-        load: std::io::Result<Load>,
-        drive: Drive,
-        event: Option<(&Event, Duration)>,
-    ) -> Result<Phase, Unmeasured> {
-        let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
-        let mut meter = CpuMeter::new();
-        let mut workers = self.rig.workers()?;
+    fn closed(&mut self, length: Duration) -> Result<Phase, Unmeasured> {
+        self.follow(Drive::Closed, length, None)
+    }
+
+    /// Carries one load out to its end, and makes happen what shall happen.
+    fn follow(&mut self, drive: Drive, length: Duration, event: Option<&Event>) -> Result<Phase, Unmeasured> {
+        // Whom to look at is asked before anything is measured.
+        let mut workers = self.rig.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.rig.balancer();
+        let mut meter = CpuMeter::new();
+        if drive == Drive::Closed {
+            meter.look(&processes(&balancer, &workers));
+        }
+        let load = match drive {
+            Drive::Closed => Load::closed(self.traffic.clone(), length),
+            Drive::Open { rate } => Load::open(self.traffic.clone(), rate, length),
+        };
+        let load = load.map_err(|error| Unmeasured::Failed(format!("cannot make the load: {error}")))?;
+        if drive != Drive::Closed {
+            std::thread::sleep(self.traffic.lead_in);
+            meter.look(&processes(&balancer, &workers));
+        }
         let mut asked = Duration::ZERO;
         let mut looked = Duration::ZERO;
         let mut happened: Option<EventRecord> = None;
         let mut undo = None;
-        meter.look(&processes(&balancer, &workers));
         while !load.is_over() {
             if load.elapsed() >= looked + LOOK {
                 meter.look(&processes(&balancer, &workers));
@@ -195,7 +208,7 @@ impl Running<'_> {
                 return Err(Unmeasured::Interrupted);
             }
             let now = load.elapsed();
-            if let Some((event, length)) = event {
+            if let Some(event) = event {
                 if happened.is_none() && now >= length.mul_f64(event.share()) {
                     let (record, after) = self.happen(event, &load, &workers, || {
                         meter.look(&processes(&balancer, &workers));
@@ -212,10 +225,21 @@ impl Running<'_> {
         meter.look(&processes(&balancer, &workers));
         drop(undo);
         let cpu = meter.seconds();
-        let memory = Memory {
-            balancer: balancer.iter().filter_map(|&pid| memory(pid)).sum(),
-            workers: workers.iter().filter_map(|worker| memory(worker.pid)).sum(),
+        let of = |is_balancer: bool| {
+            let pids = processes(&balancer, &workers).into_iter().filter(|(name, _)| (name == BALANCER) == is_balancer);
+            pids.filter_map(|(_, pid)| memory(pid)).sum()
         };
+        let memory = Memory { balancer: of(true), workers: of(false) };
+        if let Some(event) = &mut happened
+            && let Some(took) = event.took.filter(|took| event.at + took > length.as_secs_f64())
+            && event.failure.is_none()
+        {
+            event.failure = Some(format!(
+                "{}: it took {took:.1} s and was not over at the end of the load, so what clients saw of it is not known; \
+                 a longer --duration shows it",
+                event.what
+            ));
+        }
         Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
     }
 
@@ -239,9 +263,23 @@ impl Running<'_> {
     }
 }
 
+/// What it means that nothing was answered in that time.
+fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
+    let failures: Vec<_> = errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
+    if failures.is_empty() {
+        return format!("answered nothing within {length:?}");
+    }
+    format!("answered nothing with a status of 200 to 399: {}", failures.join(", "))
+}
+
+/// A worker is all that it has started, too: the program may be a child of `npm` or of a shell.
 fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> {
     let balancer = balancer.iter().map(|&pid| (String::from(BALANCER), pid));
-    balancer.chain(workers.iter().map(|worker| (worker.name.clone(), worker.pid))).collect()
+    let workers = workers.iter().flat_map(|worker| {
+        let pids = std::iter::once(worker.pid).chain(descendants(worker.pid));
+        pids.map(|pid| (worker.name.clone(), pid))
+    });
+    balancer.chain(workers).collect()
 }
 
 fn phase(

@@ -7,5 +7,5 @@ mod scenario;
 
 pub use builtin::{QUICK, USUAL, scenarios};
 pub use file::read as read_file;
-pub use order::{CALIBRATION_SECONDS, EVENT_SHARE, calibration_seconds, rates, repetition_seconds, rotated};
+pub use order::{CALIBRATION_SECONDS, EVENT_SHARE, calibration_seconds, rates, repetition_seconds, shuffled};
 pub use scenario::{Event, Request, Scenario};

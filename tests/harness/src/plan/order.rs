@@ -3,20 +3,18 @@
 use crate::record::Method;
 
 /// What it costs to set up a way with its workers and to take it down, in seconds, roughly.
-const SETUP_SECONDS: f64 = 0.7;
+const SETUP_SECONDS: f64 = 0.5;
 /// A calibration need not be longer to find a saturation.
 pub const CALIBRATION_SECONDS: f64 = 1.0;
 /// The part of the lowest saturation at which things happen to workers: those that are left can bear it.
 pub const EVENT_SHARE: f64 = 0.5;
 
-/// One repetition's ways in their order: each repetition begins with another one, so that a drift of the machine, and
-/// what one leaves behind for the next, does not always meet the same.
-pub fn rotated(ways: &[usize], repetition: usize) -> Vec<usize> {
-    let mut rotated = ways.to_vec();
-    if !rotated.is_empty() {
-        rotated.rotate_left(repetition % ways.len());
-    }
-    rotated
+/// One repetition's ways in an order drawn by lot: neither a drift of the machine, nor what one leaves behind for the next,
+/// always meets the same. The same seed draws the same.
+pub fn shuffled(ways: &[usize], seed: u64) -> Vec<usize> {
+    let mut shuffled = ways.to_vec();
+    fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+    shuffled
 }
 
 /// Rates of the open loop, rising, where the lowest saturation is that; one rate if the user gave it.
@@ -31,11 +29,12 @@ pub fn rates(method: &Method, has_event: bool, lowest: f64) -> Vec<f64> {
 
 /// Seconds that one repetition takes.
 pub fn repetition_seconds(method: &Method, has_event: bool) -> f64 {
+    let open = |seconds: f64| method.warm_up_seconds + seconds;
     let phases = if has_event {
-        method.event_seconds
+        open(method.event_seconds)
     } else {
         let rates = if method.rate.is_some() { 1 } else { method.shares.len() };
-        method.closed_seconds + method.open_seconds * rates as f64
+        method.closed_seconds + open(method.open_seconds) * rates as f64
     };
     SETUP_SECONDS + method.warm_up_seconds + phases
 }
@@ -60,11 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn every_way_is_once_the_first() {
-        let firsts: Vec<_> = (0..4).map(|repetition| rotated(&[3, 5, 7], repetition)[0]).collect();
-        assert_eq!(firsts, [3, 5, 7, 3]);
-        assert_eq!(rotated(&[3, 5, 7], 1), [5, 7, 3]);
-        assert!(rotated(&[], 1).is_empty());
+    fn no_way_always_follows_the_same() {
+        let ways = [3, 5, 7, 9];
+        let orders: Vec<_> = (0..30).map(|seed| shuffled(&ways, seed)).collect();
+        let before_five = |order: &Vec<usize>| order.iter().take_while(|way| **way != 5).last().copied();
+        let predecessors: std::collections::BTreeSet<_> = orders.iter().map(before_five).collect();
+        assert_eq!(predecessors.len(), 4, "each of the others, and nobody: {predecessors:?}");
+        assert!(orders.iter().all(|order| ways.iter().all(|way| order.contains(way)) && order.len() == 4));
+        assert_eq!(shuffled(&ways, 7), shuffled(&ways, 7));
+        assert!(shuffled(&[], 1).is_empty());
     }
 
     #[test]

@@ -72,9 +72,9 @@ impl Event {
     /// When it happens, as a part of the phase.
     pub fn share(&self) -> f64 {
         match self {
-            Self::Kill | Self::Hang | Self::Reload => 0.4,
-            Self::Scale => 0.5,
-            Self::Request(_) => 0.2,
+            Self::Kill | Self::Hang | Self::Scale => 0.4,
+            // They have an end that should be seen.
+            Self::Reload | Self::Request(_) => 0.2,
         }
     }
 }

@@ -81,7 +81,7 @@ pub struct Method {
     pub open_seconds: f64,
     /// Length of the open loop in which something happens to the workers.
     pub event_seconds: f64,
-    /// Rates of the open loop as parts of the lowest saturation that any way had in the scenario.
+    /// Rates of the open loop as parts of the lowest saturation that a way with several workers had in the scenario.
     pub shares: Vec<f64>,
     /// Given by the user instead: requests a second.
     pub rate: Option<f64>,
@@ -258,6 +258,16 @@ impl Phase {
     /// Failed requests of all classes.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+
+    /// The latency that so many percent of all requests that were due do not exceed, seconds. Those that failed or were not
+    /// started count as never answered: a way that loses requests does not look fast for it. None where that many were not
+    /// answered, and where there were too few requests to have such a percentile: one of 99.9 needs a thousand.
+    pub fn percentile(&self, percent: f64) -> Option<f64> {
+        let due = self.done + self.failed() + self.not_started;
+        let answered = percent * due as f64 / self.done as f64;
+        let has_enough = due as f64 * (100.0 - percent) >= 100.0 - 1e-6;
+        (has_enough && answered <= 100.0).then(|| self.latency.percentile(answered))
     }
 
     /// Complete answers a second.

@@ -12,6 +12,21 @@ use crate::failure::{Failure, code};
 use crate::judge::Judged;
 use crate::record::{Report, SCHEMA};
 
+/// Makes the folder if it is missing, and tries whether a file can be written there: what takes an hour shall not end in
+/// that.
+///
+/// # Errors
+///
+/// [`code::FAILED`] if the folder cannot be made or written to.
+pub fn prepare(folder: &Path) -> Result<(), Failure> {
+    make(folder)?;
+    put(folder, None, "").map_err(|error| {
+        Failure::new(code::FAILED, format!("cannot write into the folder {}", folder.display()))
+            .cause(error)
+            .hint("choose another with --out")
+    })
+}
+
 /// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is made if it is missing, and returns their paths
 /// in this order. A reader sees the old file or the new one, never a part.
 ///
@@ -19,11 +34,7 @@ use crate::record::{Report, SCHEMA};
 ///
 /// [`code::FAILED`] if the folder cannot be made or a file not be written; the files before it are there.
 pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<PathBuf>, Failure> {
-    fs::create_dir_all(folder).map_err(|error| {
-        Failure::new(code::FAILED, format!("cannot make the folder {}", folder.display()))
-            .cause(error)
-            .hint("choose another with --out")
-    })?;
+    make(folder)?;
     let mut json = serde_json::to_string(report)
         .map_err(|error| Failure::new(code::FAILED, "cannot write the report as JSON").cause(error))?;
     json.push('\n');
@@ -36,7 +47,7 @@ pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<Path
     let mut written = Vec::new();
     for (name, text) in texts {
         let path = folder.join(name);
-        put(folder, &path, &text).map_err(|error| {
+        put(folder, Some(&path), &text).map_err(|error| {
             Failure::new(code::FAILED, format!("cannot write {}", path.display()))
                 .cause(error)
                 .hint("choose another folder with --out")
@@ -46,12 +57,23 @@ pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<Path
     Ok(written)
 }
 
-fn put(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+fn make(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| {
+        Failure::new(code::FAILED, format!("cannot make the folder {}", folder.display()))
+            .cause(error)
+            .hint("choose another with --out")
+    })
+}
+
+/// Writes a new file of that folder, which stays if it has a path.
+fn put(folder: &Path, path: Option<&Path>, text: &str) -> std::io::Result<()> {
     // As any new file: for all, less what the umask takes.
     let permissions = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    file.persist(path)?;
+    if let Some(path) = path {
+        file.persist(path)?;
+    }
     Ok(())
 }
 
@@ -140,8 +162,24 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let (report, judged) = planted();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let failure = write(&file.path().join("below"), &report, &judged).unwrap_err();
-        assert!(failure.error.contains("below") && failure.cause.is_some(), "{failure:?}");
+        let below = file.path().join("below");
+        for failure in [write(&below, &report, &judged).map(drop).unwrap_err(), prepare(&below).unwrap_err()] {
+            assert!(failure.error.contains("below") && failure.cause.is_some(), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_tried_without_leaving_anything_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("a/b");
+        prepare(&inner).unwrap();
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 0);
+        // Nobody, not even root, makes files there.
+        let failure = prepare(Path::new("/proc/self")).unwrap_err();
+        assert!(
+            failure.error.contains("/proc/self") && failure.cause.is_some() && failure.hint.is_some(),
+            "{failure:?}"
+        );
     }
 
     /// For a look at it: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.

@@ -6,13 +6,14 @@ use super::{method, number};
 use crate::judge::{Judged, Metric};
 use crate::record::{Report, ScenarioRecord};
 
-const COLUMNS: [Metric; 8] = [
+const COLUMNS: [Metric; 9] = [
     Metric::Rps,
     Metric::P50,
     Metric::P99,
     Metric::Errors,
     Metric::LongestGap,
     Metric::Recovery,
+    Metric::Cpu,
     Metric::BalancerCpu,
     Metric::Fairness,
 ];

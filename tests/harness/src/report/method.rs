@@ -10,7 +10,8 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
     let reference = view.reference().unwrap_or("none");
     let mut all = vec![format!(
         "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for direct. The ways took \
-         turns, in an order that rotates from repetition to repetition, so that what changes on the machine meets all alike.",
+         turns, in an order drawn by lot for each repetition, so that what changes on the machine does not always meet the \
+         same.",
         method.repeat, method.workers
     )];
     all.push(format!(
@@ -28,8 +29,9 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
             .to_owned(),
     );
     all.push(format!(
-        "{} of load before each measurement is not counted. A request that takes more than {} has failed. Seed {} decides \
-         the order of requests.",
+        "{} of load before each measurement, over the same connections, is not counted. A request that takes more than {} \
+         has failed. In percentiles those that failed or were not started count as never answered; where that many were not, \
+         there is no percentile. Seed {} decides the order of ways and of requests.",
         number::seconds(method.warm_up_seconds),
         number::seconds(method.timeout_seconds),
         method.seed
@@ -42,6 +44,10 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
          the reference's. Otherwise no difference was found, which does not prove that there is none."
     ));
     all.push(
+        "HAProxy and nginx stand before workers that nobody starts again: after a kill they have one less. HAProxy checks \
+         them as often as we do, nginx notices only what fails.".to_owned(),
+    );
+    all.push(
         "Fairness is Jain's index over the answers of the workers: 1 is even, 1/n is all to one of n. Even is not always \
          best: where one worker is slower, it should have less. CPU an answer is time of processors, user and system, \
          through complete answers."
@@ -49,7 +55,7 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
     );
     all.push(format!(
         "The generator, the balancer and the workers share {} processors and talk over loopback. So saturation is that of \
-         all three together; CPU an answer does not depend on who won the scheduler. Not shown: any network, other \
+         all three together; CPU an answer depends less on who won the scheduler. Not shown: any network, other \
          machines, percentiles that a repetition has too few answers for (one of 99.9 needs a thousand), and repetitions \
          that did not end; report.json has these too.",
         view.report.environment.cores
@@ -63,7 +69,7 @@ fn rates(view: View<'_>) -> String {
         return format!("at {} requests/s, as ordered", number::digits(rate));
     }
     let shares: Vec<String> = method.shares.iter().map(|share| number::percent(*share)).collect();
-    format!("each at {} of the lowest saturation that any way had in the scenario", listed(&shares))
+    format!("each at {} of the lowest saturation that a way with several workers had in the scenario", listed(&shares))
 }
 
 /// `a`, `a and b`, `a, b and c`.

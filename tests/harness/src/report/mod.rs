@@ -28,7 +28,7 @@ mod verdict;
 mod view;
 
 pub use csv::csv;
-pub use files::{load, write};
+pub use files::{load, prepare, write};
 pub use html::html;
 pub use markdown::markdown;
 pub(crate) use terminal::plain;

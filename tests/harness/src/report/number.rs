@@ -16,6 +16,7 @@ pub(crate) fn title(metric: Metric) -> &'static str {
         Metric::P999 => "p99.9",
         Metric::Errors => "errors",
         Metric::BalancerCpu => "balancer CPU/answer",
+        Metric::Cpu => "CPU/answer",
         Metric::WorkersCpu => "workers CPU/answer",
         Metric::Fairness => "fairness",
         Metric::BalancerMemory => "balancer memory",

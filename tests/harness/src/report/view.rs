@@ -1,13 +1,10 @@
 //! What of a report goes into its tables and charts: which phase the figures stand for, and what each cell has. Pure.
 
-use crate::judge::{Cell, Estimate, Judged, Judgement, Metric};
+use crate::judge::{self, Cell, Estimate, Judged, Judgement, Metric};
 use crate::record::{Drive, Phase, Repetition, Report, ScenarioRecord, WayRecord};
 
 /// Percentiles of the latency charts.
 pub(crate) const PERCENTS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
-
-/// The headline rate is the highest share of saturation up to this one, as in [`Metric::P50`].
-const HEADLINE_SHARE: f64 = 0.7;
 
 /// A report with its verdict.
 #[derive(Clone, Copy)]
@@ -62,13 +59,7 @@ impl<'a> View<'a> {
 
     /// The rate that the figures of the scenario stand for, requests a second; none if no rate was found.
     pub(crate) fn headline(&self, scenario: &ScenarioRecord) -> Option<f64> {
-        let shares = &self.report.method.shares;
-        let lowest = scenario.rates.first();
-        if shares.len() != scenario.rates.len() {
-            return lowest.copied();
-        }
-        let within = shares.iter().zip(&scenario.rates).filter(|(share, _)| **share <= HEADLINE_SHARE + 1e-9);
-        within.max_by(|a, b| a.0.total_cmp(b.0)).map(|(_, rate)| rate).or(lowest).copied()
+        scenario.rates.get(judge::headline(self.report, scenario)).copied()
     }
 
     /// Complete answers a second at the headline rate, the median of the repetitions.
@@ -76,16 +67,11 @@ impl<'a> View<'a> {
         median(self.headline_phases(scenario, way).iter().map(|phase| phase.rate()).collect())
     }
 
-    /// The latency that so many percent of the answers do not exceed, at that rate: the median of the repetitions. None
-    /// where a repetition has too few answers to have such a percentile: one of 99.9 needs a thousand.
+    /// The latency that so many percent of the requests do not exceed, at that rate: the median of the repetitions. None
+    /// where a repetition has no such percentile; see [`Phase::percentile`].
     pub(crate) fn percentile(&self, scenario: &str, way: &str, rate: f64, percent: f64) -> Option<f64> {
         let phases = self.phases_at(scenario, way, rate);
-        let needed = 100.0 / (100.0 - percent) - 1e-6;
-        let has_enough = phases.iter().all(|phase| phase.latency.count() as f64 >= needed);
-        if !has_enough {
-            return None;
-        }
-        median(phases.iter().map(|phase| phase.latency.percentile(percent)).collect())
+        median(phases.iter().map(|phase| phase.percentile(percent)).collect::<Option<_>>()?)
     }
 }
 

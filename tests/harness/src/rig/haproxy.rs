@@ -49,7 +49,7 @@ backend workers
         let _ = writeln!(text, "    option httpchk GET {path}");
     }
     for (slot, address) in task.workers.iter().enumerate() {
-        let _ = writeln!(text, "    server w{slot} {address} check inter 250ms fall 2 rise 1");
+        let _ = writeln!(text, "    server w{slot} {address} check inter 1s fastinter 200ms fall 2 rise 1");
     }
     text
 }
@@ -69,8 +69,8 @@ mod tests {
             "    maxconn 77",
             "    bind 127.0.0.1:1000 backlog 4096",
             "    option httpchk GET /health",
-            "    server w0 127.0.0.1:1001 check inter 250ms fall 2 rise 1",
-            "    server w1 127.0.0.1:1002 check inter 250ms fall 2 rise 1",
+            "    server w0 127.0.0.1:1001 check inter 1s fastinter 200ms fall 2 rise 1",
+            "    server w1 127.0.0.1:1002 check inter 1s fastinter 200ms fall 2 rise 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }

@@ -67,7 +67,7 @@ pub enum Way {
     Direct,
     /// One of the product's.
     Product(ProductWay),
-    /// HAProxy, `mode tcp`, round robin, with health checks, before workers that the rig starts.
+    /// HAProxy, `mode tcp`, round robin, with active health checks as often as the product's, before workers that the rig starts.
     Haproxy,
     /// nginx's stream module, round robin, before workers that the rig starts.
     Nginx,
@@ -166,8 +166,8 @@ impl Way {
         match self {
             Self::Direct => "one worker, and nobody before it",
             Self::Product(way) => &way.about,
-            Self::Haproxy => "HAProxy, mode tcp, round robin, before the same workers",
-            Self::Nginx => "nginx, stream module, round robin, before the same workers",
+            Self::Haproxy => "HAProxy, mode tcp, round robin and active checks, before the same program",
+            Self::Nginx => "nginx, stream module, round robin and passive checks, before the same program",
             Self::NodeCluster => "Node's own cluster module",
             Self::Pm2 => "pm2 in cluster mode",
         }

@@ -26,7 +26,15 @@ fn get(path: &str) -> Request {
 
 fn traffic(target: SocketAddr, connections: usize) -> Traffic {
     let requests = vec![get("/")];
-    Traffic { target, requests, requests_per_connection: None, connections, timeout: ms(20_000), seed: 7 }
+    Traffic {
+        target,
+        requests,
+        requests_per_connection: None,
+        connections,
+        lead_in: ms(0),
+        timeout: ms(20_000),
+        seed: 7,
+    }
 }
 
 fn per_connection(requests: u32) -> Option<NonZeroU32> {

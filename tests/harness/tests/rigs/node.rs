@@ -2,7 +2,8 @@
 
 use roundelay_harness::rig::{RigError, Signal, Way, signal, start};
 
-use crate::kit::{get, has, is_alive, is_in_path, node_app, pids, product, setup, wait_until, who_answers, words};
+use crate::kit::{has, is_in_path, wait_until};
+use crate::setups::{get, is_alive, node_app, pids, product, setup, who_answers, words};
 
 #[test]
 fn nodes_cluster_answers_reloads_scales_and_leaves_nothing_behind() {

@@ -3,7 +3,8 @@
 use roundelay_harness::rig::{RigError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
 
-use crate::kit::{get, has, is_alive, node_app, pids, product, setup, wait_until, who_answers, words};
+use crate::kit::{has, wait_until};
+use crate::setups::{get, is_alive, node_app, pids, product, setup, who_answers, words};
 
 #[test]
 fn one_worker_answers_by_itself_and_is_ended_with_its_rig() {

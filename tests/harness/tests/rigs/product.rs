@@ -3,7 +3,8 @@
 use roundelay_harness::rig::{ProductRig, Rig, RigError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
 
-use crate::kit::{get, has, is_alive, pids, product, setup, wait_until, way, who_answers, words};
+use crate::kit::{has, wait_until};
+use crate::setups::{get, is_alive, pids, product, setup, way, who_answers, words};
 
 fn demo(flags: &[&str]) -> roundelay_harness::rig::Setup {
     setup(Way::Product(way("demo", flags)), Workload::Demo)

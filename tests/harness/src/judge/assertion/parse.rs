@@ -219,7 +219,7 @@ mod tests {
             (
                 "a.rr.p98 < 5ms",
                 6,
-                "expected a metric (rps, p50, p90, p99, p999, errors, balancer-cpu, workers-cpu, fairness, \
+                "expected a metric (rps, p50, p90, p99, p999, errors, cpu, balancer-cpu, workers-cpu, fairness, \
                  balancer-memory, gap, recovery), found `p98`",
             ),
             ("a.rr.p99 = 5ms", 10, "expected one of < <= > >= ==, found `= 5ms`"),

@@ -1,9 +1,10 @@
 //! The verdict in plain sentences. Pure.
 //!
-//! A sentence that calls a way better, worse, lowest or highest says what a [`Verdict`](super::Verdict) says; one that
-//! gives numbers says how many repetitions they are of or that they are medians. Between ways that do not differ from each
-//! other there is no winner.
+//! A sentence that calls a way better, worse, lowest or highest says what a [`Verdict`](super::Verdict) says; values
+//! in them are medians, as in the tables. Between ways that do not differ from each other there is no winner. A metric has
+//! as many sentences with twelve ways as with two: names are grouped, and each way's numbers are the table's matter.
 
+mod against;
 mod lead;
 mod scenario;
 #[cfg(test)]

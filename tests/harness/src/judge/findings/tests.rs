@@ -37,33 +37,29 @@ fn a_planted_report_gives_these_sentences_and_no_other() {
         "-: In uniform and slow-one no difference in rps was found between round-robin, p2c, least-waiting and haproxy.",
         "-: With round-robin, p2c and least-waiting no request failed in kill.",
         "uniform: No request failed.",
-        "uniform: No difference from round-robin found in rps: p2c, least-waiting, haproxy.",
-        "uniform: No difference from round-robin found in p99: direct, p2c, least-waiting, haproxy.",
-        "uniform: balancer CPU per answer of haproxy is 2.00 times round-robin's (95 % 1.99 to 2.00); no difference \
-         found in balancer CPU per answer: p2c, least-waiting.",
-        "uniform: direct answers more than round-robin, 2,400/s against 2,000/s (1.20 times, 95 % 1.20 to 1.20): its \
-         connections have a hop less, and generator, balancer and workers share the 2 cores, so that more workers need \
-         not bring more.",
-        "slow-one: least-waiting had the lowest p99, 10 ms (round-robin 40 ms).",
+        "uniform: rps: higher than round-robin's 2,000/s with direct (1.20 times, 95 % 1.20 to 1.20); no difference found \
+         with p2c, least-waiting and haproxy.",
+        "uniform: p99: no difference from round-robin's 40.1 ms found with any other way.",
+        "uniform: CPU per answer: higher than round-robin's 300 us with haproxy (1.05 times, 95 % 1.05 to 1.05); \
+         no difference found with direct, p2c and least-waiting.",
+        "uniform: direct answers more since its connections have a hop less, and generator, balancer and workers share \
+         the 2 cores, so that more workers need not bring more.",
         "slow-one: No request failed.",
-        "slow-one: No difference from round-robin found in rps: p2c, least-waiting, haproxy.",
-        "slow-one: p99 of least-waiting is 0.25 times round-robin's (95 % 0.25 to 0.25); no difference found in p99: \
-         direct, p2c, haproxy.",
-        "slow-one: balancer CPU per answer of haproxy is 2.00 times round-robin's (95 % 2.00 to 2.01); no difference \
-         found in balancer CPU per answer: p2c, least-waiting.",
-        "slow-one: direct answers more than round-robin, 2,400/s against 2,000/s (1.20 times, 95 % 1.20 to 1.20): its \
-         connections have a hop less, and generator, balancer and workers share the 2 cores, so that more workers need \
-         not bring more.",
-        "kill: Failed requests in all repetitions: round-robin 0, p2c 0, least-waiting 0, haproxy 40.",
-        "kill: Longest gap without an answer, median: round-robin 200 ms, p2c 200 ms, least-waiting 200 ms, haproxy \
-         2.5 s.",
-        "kill: Time to recover, median: round-robin 200 ms, p2c 200 ms, least-waiting 200 ms, haproxy 2.5 s (not \
-         before the end in 5 of 5 repetitions).",
-        "kill: errors of haproxy are 40 against round-robin's 0; no difference found in errors: p2c, least-waiting.",
-        "kill: longest gap of haproxy is 12.5 times round-robin's (95 % 12.5 to 12.5); no difference found in longest \
-         gap: p2c, least-waiting.",
-        "kill: recovery of haproxy is 12.5 times round-robin's (95 % 12.5 to 12.5); no difference found in recovery: \
-         p2c, least-waiting.",
+        "slow-one: least-waiting had the lowest p99, 10 ms (round-robin 40 ms).",
+        "slow-one: rps: higher than round-robin's 2,000/s with direct (1.20 times, 95 % 1.20 to 1.20); no difference found \
+         with p2c, least-waiting and haproxy.",
+        "slow-one: p99: lower than round-robin's 40 ms with least-waiting (0.25 times, 95 % 0.25 to 0.25); no difference \
+         found with direct, p2c and haproxy.",
+        "slow-one: CPU per answer: higher than round-robin's 300 us with haproxy (1.05 times, 95 % 1.05 to 1.05); \
+         no difference found with direct, p2c and least-waiting.",
+        "slow-one: direct answers more since its connections have a hop less, and generator, balancer and workers share \
+         the 2 cores, so that more workers need not bring more.",
+        "kill: Failed requests in all repetitions: haproxy 40; none with any other way.",
+        "kill: longest gap: longer than round-robin's 200 ms with haproxy (12.5 times, 95 % 12.5 to 12.5); no difference \
+         found with p2c and least-waiting.",
+        "kill: recovery: longer than round-robin's 200 ms with haproxy (12.5 times, 95 % 12.5 to 12.5); no difference \
+         found with p2c and least-waiting.",
+        "kill: Not recovered at the end of a repetition: haproxy in 5 of 5.",
     ];
     assert_eq!(texts(&judged, false), expected);
     assert_eq!(texts(&judged, true), [""; 0]);
@@ -122,6 +118,34 @@ fn what_is_to_mind_is_said() {
     assert_eq!(judged.cell("uniform", "haproxy").unwrap().repetitions, 4);
 }
 
+#[test]
+fn however_many_ways_there_are_a_metric_has_one_sentence_against_the_reference() {
+    let mut planted = Planted::new(1, 5);
+    planted.noise = 0.001;
+    let all =
+        ["round-robin", "random", "p2c", "least-connections", "least-waiting", "hash", "unix", "shared", "haproxy"];
+    for (i, way) in all.into_iter().enumerate() {
+        let p99 = [0.04, 0.04, 0.01, 0.012, 0.01, 0.04, 0.04, 0.04, 0.08][i];
+        planted.cell("slow-one", way, Level { p99, ..Level::default() });
+        planted.event_cell("kill", way, Level { errors: [0, 3][i % 2], ..Level::default() }, 0);
+    }
+    let said = texts(&judge(&planted.report()), false);
+    let of_scenario: Vec<_> = said.iter().filter(|text| !text.starts_with("-: ")).collect();
+    assert_eq!(
+        of_scenario,
+        [
+            "slow-one: No request failed.",
+            "slow-one: p2c (10 ms) and least-waiting (10 ms) had the lowest p99, and no difference was found between them.",
+            "slow-one: rps: no difference from round-robin's 2,000/s found with any other way.",
+            "slow-one: p99: lower than round-robin's 40 ms with p2c, least-connections and least-waiting (0.25 to 0.30 \
+             times); higher with haproxy (2.00 times, 95 % 2.00 to 2.00); no difference found with the 4 others.",
+            "slow-one: CPU per answer: no difference from round-robin's 300 us found with any other way.",
+            "kill: Failed requests in all repetitions: random 15, least-connections 15, hash 15, shared 15; none with any \
+             other way.",
+        ]
+    );
+}
+
 /// Ways of random levels, some of them alike, with random noise and drift.
 fn random(seed: u64) -> Report {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -135,6 +159,12 @@ fn random(seed: u64) -> Report {
         }
     }
     planted.report()
+}
+
+/// Whether the names behind `with` have that one.
+fn is_named(clause: &str, way: &str) -> bool {
+    let names = clause.split_once(" with ").map_or("", |(_, names)| names);
+    names.split([' ', ',', '.']).any(|word| word == way)
 }
 
 #[test]
@@ -151,22 +181,28 @@ fn no_sentence_says_more_than_the_verdicts() {
         for finding in &judged.findings {
             let Some(scenario) = finding.scenario.as_deref() else { continue };
             let text = finding.text.as_str();
-            // "NAME is R times REFERENCE's" and "no difference found in METRIC: NAMES": as the cell's verdict has it.
-            for metric in [Metric::Rps, Metric::P99, Metric::BalancerCpu] {
-                let word = super::words::name(metric);
-                let told = |way: &str| text.starts_with(&format!("{word} of ")) && text.contains(&format!("of {way} "));
-                for cell in judged.cells.iter().filter(|cell| cell.scenario == scenario) {
-                    let verdict = cell.metrics.get(&metric).map(|judgement| judgement.verdict);
-                    if told(&cell.way) {
-                        assert!(matches!(verdict, Some(Verdict::Different { .. })), "{text} {verdict:?}");
-                        checked[0] += 1;
-                    }
-                    if text
-                        .split_once(&format!("found in {word}: "))
-                        .is_some_and(|(_, names)| names.trim_end_matches('.').split(", ").any(|name| name == cell.way))
-                    {
-                        assert_eq!(verdict, Some(Verdict::NoDifference), "{text}");
-                        checked[1] += 1;
+            // "METRIC: higher than REFERENCE's VALUE with NAMES (...); no difference found with NAMES": of each way as the
+            // cell's verdict has it, and of no way nothing.
+            for metric in [Metric::Rps, Metric::P99, Metric::Cpu] {
+                let Some(told) = text.strip_prefix(&format!("{}: ", super::words::name(metric))) else { continue };
+                for cell in judged.cells.iter().filter(|cell| cell.scenario == scenario && cell.way != "round-robin") {
+                    let Some(verdict) = cell.metrics.get(&metric).map(|judgement| judgement.verdict) else { continue };
+                    let clause = told.split("; ").find(|clause| is_named(clause, &cell.way));
+                    match (clause.unwrap_or("any other"), verdict) {
+                        (clause, Verdict::Different { ratio, .. }) => {
+                            let word = if ratio < 1.0 { "lower" } else { "higher" };
+                            assert!(clause.starts_with(word), "{text}: {} is {verdict:?}", cell.way);
+                            checked[0] += 1;
+                        }
+                        ("any other", Verdict::NoDifference) => {
+                            let is_told = ["with any other way.", " others."].iter().any(|end| told.ends_with(end));
+                            assert!(is_told, "{text}: {}", cell.way);
+                            checked[1] += 1;
+                        }
+                        (clause, _) => {
+                            assert!(clause.starts_with("no difference"), "{text}: {} is {verdict:?}", cell.way);
+                            checked[1] += 1;
+                        }
                     }
                 }
             }

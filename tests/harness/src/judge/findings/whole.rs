@@ -5,6 +5,9 @@ use super::words::{best, list, name, sentence};
 use crate::judge::Metric;
 use crate::judge::sample::Sample;
 
+/// As many names as a reader takes in.
+const NAMES: usize = 4;
+
 /// One sentence for each metric that leads are told of, and one of the events that nobody noticed.
 pub(super) fn sentences(by_scenario: &[Vec<&Sample<'_>>]) -> Vec<String> {
     let mut sentences: Vec<String> =
@@ -46,6 +49,10 @@ fn clause(lead: &Lead<'_>, names: &[&str], scenarios: usize, metric: Metric) -> 
             let ways = list(ways.iter().copied());
             format!("in {told} {ways} had the {best} {metric}, and no difference was found between them")
         }
+        Lead::Nobody(ways) if ways.len() > NAMES => {
+            let count = ways.len();
+            format!("in {told} no difference in {metric} was found between any two of the {count} ways that distribute")
+        }
         Lead::Nobody(ways) => {
             format!("in {told} no difference in {metric} was found between {}", list(ways.iter().copied()))
         }
@@ -66,6 +73,11 @@ fn unnoticed(by_scenario: &[Vec<&Sample<'_>>]) -> Option<String> {
             errors.is_some_and(|errors| errors.sum() == 0.0)
         })
     };
-    let clean = list(first.iter().map(|sample| sample.way.name.as_str()).filter(|way| is_clean(way)));
-    (!clean.is_empty()).then(|| format!("With {clean} no request failed in {}", list(scenarios)))
+    let clean: Vec<&str> = first.iter().map(|sample| sample.way.name.as_str()).filter(|way| is_clean(way)).collect();
+    let scenarios = list(scenarios);
+    match clean.len() {
+        0 => None,
+        count if count > 1 && count == first.len() => Some(format!("No request failed with any way in {scenarios}")),
+        _ => Some(format!("With {} no request failed in {scenarios}", list(clean))),
+    }
 }

@@ -6,6 +6,7 @@ use crate::judge::{Metric, Verdict, format_ratio};
 pub(super) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::BalancerCpu => "balancer CPU per answer",
+        Metric::Cpu => "CPU per answer",
         Metric::WorkersCpu => "worker CPU per answer",
         Metric::BalancerMemory => "balancer memory",
         Metric::LongestGap => "longest gap",
@@ -23,6 +24,14 @@ pub(super) fn name(metric: Metric) -> &'static str {
 /// The best end of a metric; of one without a better end never asked.
 pub(super) fn best(metric: Metric) -> &'static str {
     if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
+}
+
+/// What less and more of it are called.
+pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
+    match metric {
+        Metric::LongestGap | Metric::Recovery => ("shorter", "longer"),
+        _ => ("lower", "higher"),
+    }
 }
 
 /// `a, b and c`.

@@ -15,8 +15,10 @@ pub fn changes(diff: &Diff, width: usize) -> String {
     let (unjudged, same): (Vec<&Change>, Vec<&Change>) =
         rest.into_iter().partition(|change| change.verdict == Verdict::TooFew);
     let mut text = String::new();
-    if !different.is_empty() {
-        text += &grid(columns(&different), width);
+    match (different.is_empty(), same.is_empty()) {
+        (false, _) => text += &grid(columns(&different), width),
+        (true, false) => text += "no change was found\n",
+        (true, true) => {}
     }
     text += &format!("figures without a change: {}\n", same.len());
     if !unjudged.is_empty() {
@@ -97,6 +99,6 @@ mod tests {
     #[test]
     fn no_change_is_said() {
         let diff = Diff { changes: vec![change("direct", 0.1, 0.1, Verdict::NoDifference)], ..Diff::default() };
-        assert_eq!(stripped(&diff), "figures without a change: 1\n");
+        assert_eq!(stripped(&diff), "no change was found\nfigures without a change: 1\n");
     }
 }

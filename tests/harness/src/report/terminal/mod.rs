@@ -15,7 +15,7 @@ use crate::judge::{Judged, Metric};
 use crate::record::{Report, ScenarioRecord};
 
 /// Head, metric, and in which order columns go where there is no room: the greatest first.
-const COLUMNS: [(&str, Metric, u8); 9] = [
+const COLUMNS: [(&str, Metric, u8); 10] = [
     ("MAX/S", Metric::Rps, 2),
     ("P50", Metric::P50, 4),
     ("P99", Metric::P99, 0),
@@ -24,6 +24,7 @@ const COLUMNS: [(&str, Metric, u8); 9] = [
     ("LONGEST GAP", Metric::LongestGap, 2),
     ("RECOVERY", Metric::Recovery, 3),
     ("FAIRNESS", Metric::Fairness, 6),
+    ("CPU/REQ", Metric::Cpu, 5),
     ("BALANCER CPU/REQ", Metric::BalancerCpu, 5),
 ];
 

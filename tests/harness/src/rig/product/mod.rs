@@ -2,6 +2,7 @@
 
 mod config;
 mod refusal;
+pub(crate) mod socket;
 mod state;
 
 pub(crate) use config::mode;
@@ -217,9 +218,9 @@ impl Rig for ProductRig {
     }
 
     fn workers(&self) -> Result<Vec<WorkerProcess>, RigError> {
-        let listed = self.obeyed(&["list", "--json"])?;
-        let unread = |cause| RigError::Failed(format!("cannot read what `roundelay list --json` says: {cause}"));
-        state::workers(&listed.stdout).map_err(unread)
+        let unread = |cause: String| RigError::Failed(format!("cannot read the master's state: {cause}"));
+        let state = socket::get(&self.control(), "/api/v1/state").map_err(|error| unread(error.to_string()))?;
+        state::workers(&state).map_err(|error| unread(error.to_string()))
     }
 
     fn reload(&mut self) -> Result<(), RigError> {

@@ -1,4 +1,4 @@
-//! The workers in `roundelay list --json`, schema `roundelay.state/1`. Pure.
+//! The workers in the master's state, schema `roundelay.state/1`. Pure.
 
 use serde::Deserialize;
 

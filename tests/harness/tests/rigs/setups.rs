@@ -1,61 +1,23 @@
-//! Programs that are here, requests, and looks at processes.
+//! Setups of rigs, requests, and looks at processes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use roundelay_harness::rig::{Rig, Setup, Way, WorkerProcess};
 use roundelay_harness::subject::{Product, ProductWay, Workload};
-use tokio::time::Instant;
 
-/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in vain.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::kit::{DEADLINE, binary};
 
-/// Says what a test needs and lacks; that is a failure where everything is required.
-#[track_caller]
-pub(crate) fn missing(what: &str) {
-    assert!(std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs {what}");
-    println!("skipped: needs {what}");
-}
-
-/// Whether that program can be found; says so if not.
-#[track_caller]
-pub(crate) fn has(program: &str) -> bool {
-    let is_here = is_in_path(program);
-    if !is_here {
-        missing(program);
-    }
-    is_here
-}
-
-/// Whether that program can be found.
-pub(crate) fn is_in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    folders.into_iter().any(|folder| folder.join(program).is_file())
-}
-
-/// The binary under test: named by `ROUNDELAY_BIN`, else built beside this test. Cargo does not name another package's.
+/// The product under test, if its binary is there.
 #[track_caller]
 pub(crate) fn product() -> Option<Product> {
-    let given = std::env::var_os("ROUNDELAY_BIN").map(PathBuf::from);
-    let Some(program) = given.or_else(beside) else {
-        missing("the roundelay binary: cargo build, or ROUNDELAY_BIN");
-        return None;
-    };
     Some(Product {
-        program,
+        program: binary()?,
         version: "test".into(),
         ways: vec![way("round-robin", &[])],
         demo: vec!["demo-worker".into()],
     })
-}
-
-fn beside() -> Option<PathBuf> {
-    let test = std::env::current_exe().ok()?;
-    let places = |folder: &Path| ["roundelay", "debug/roundelay", "release/roundelay"].map(|name| folder.join(name));
-    test.ancestors().skip(1).take(4).flat_map(places).find(|place| place.is_file())
 }
 
 /// One of the product's ways.
@@ -114,15 +76,4 @@ pub(crate) fn pids(rig: &dyn Rig) -> Vec<u32> {
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
-}
-
-/// Waits until `condition` holds; panics with `what` at the deadline.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < DEADLINE, "gave up waiting: {what}");
-        // The pause between two looks at a condition, not a wait for it.
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }

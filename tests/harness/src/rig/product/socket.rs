@@ -1,0 +1,31 @@
+//! The master's control socket, asked without a process of its own: a command started under load would cost the way that is
+//! measured what others do not pay.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a master may take to answer; one that cannot within this is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The body of the answer to a `GET`.
+///
+/// # Errors
+///
+/// Nobody listens, nothing comes in time, or the answer is not a 200.
+pub(crate) fn get(socket: &Path, path: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+        _ => {
+            let status = answer.lines().next().unwrap_or("nothing");
+            Err(io::Error::other(format!("{} answered {path} with `{status}`", socket.display())))
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The binary at work, in a folder of its own, and everything that it has started.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use roundelay_harness::record::Report;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::kit::{binary, wait_until};
+
+/// All that a command starts inherits it, with the folder as its value.
+const MARK: &str = "COMPARE_TEST";
+
+/// A command under way. Dropped, it ends with all that it started.
+pub(crate) struct Running {
+    child: Child,
+    folder: TempDir,
+}
+
+/// A command that has ended, and left no process behind.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// Where it ran.
+    pub(crate) folder: PathBuf,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// Starts `roundelay` with these words in an empty folder; none if there is no binary.
+    #[track_caller]
+    pub(crate) fn start(words: &[&str]) -> Option<Self> {
+        Some(Self::start_in(tempfile::tempdir().unwrap(), words, &binary()?))
+    }
+
+    fn start_in(folder: TempDir, words: &[&str], program: &Path) -> Self {
+        let file = |name: &str| Stdio::from(File::create(folder.path().join(name)).unwrap());
+        let mut command = Command::new(program);
+        command.args(words).current_dir(&folder).env(MARK, folder.path());
+        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        Self { child: command.spawn().unwrap(), folder }
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
+    }
+
+    /// Whether a rig is being set up or runs: its processes have a variable that says so.
+    pub(crate) fn has_rig(&self) -> bool {
+        let environment = |pid: &Pid| std::fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
+        let is_of_rig =
+            |pid: &Pid| environment(pid).split(|&byte| byte == 0).any(|entry| entry.starts_with(b"HARNESS_RIG="));
+        family(self.folder.path()).iter().any(is_of_rig)
+    }
+
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// Waits for its end; nothing of what it started may live then.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ended {
+        wait_until("the end of the command", || self.child.try_wait().unwrap().is_some());
+        let left = family(self.folder.path());
+        assert!(left.is_empty(), "{left:?} are left\n{}", self.stderr());
+        let code = self.child.wait().unwrap().code();
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name)).unwrap();
+        let (stdout, stderr) = (read("stdout"), read("stderr"));
+        // The folder is not this one's matter any longer.
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        Ended { code, stdout, stderr, folder: folder.path().to_owned(), _folder: folder }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for pid in family(self.folder.path()) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The living processes that were started with that folder's mark.
+fn family(folder: &Path) -> Vec<Pid> {
+    let mark = format!("{MARK}={}", folder.display());
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let has_mark = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
+    };
+    pids.filter(has_mark).filter_map(Pid::from_raw).collect()
+}
+
+impl Ended {
+    /// The report in the folder `out`.
+    pub(crate) fn report(&self) -> Report {
+        serde_json::from_str(&self.file("out/report.json")).unwrap()
+    }
+
+    /// A file of the folder in which it ran.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.stderr))
+    }
+}
+
+/// Runs `roundelay` with these words, in an empty folder.
+#[track_caller]
+pub(crate) fn run(words: &[&str]) -> Option<Ended> {
+    Running::start(words).map(Running::end)
+}
+
+/// The same, where files stand already.
+#[track_caller]
+pub(crate) fn run_with(files: &[(&str, &str)], words: &[&str]) -> Option<Ended> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    Some(Running::start_in(folder, words, &binary()?).end())
+}
+
+/// Flags of a comparison that is as short as one can be, and `more`, which may have the same flags with other values.
+pub(crate) fn brief<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let usual = [
+        ("--duration", "100ms"),
+        ("--repeat", "1"),
+        ("--workers", "2"),
+        ("--connections", "4"),
+        ("--seed", "1"),
+        ("--out", "out"),
+    ];
+    let usual = usual.into_iter().filter(|(flag, _)| !more.contains(flag)).flat_map(|(flag, value)| [flag, value]);
+    ["compare", "--quick"].into_iter().chain(usual).chain(more.iter().copied()).collect()
+}
