@@ -101,22 +101,20 @@ fn width(drill: &Drill, target: &str) -> usize {
 
 /// What the cells of the table leave out: why faults were not played, and what good verdicts do not say; each once.
 fn notes(drill: &Drill) -> Vec<String> {
-    let mut notes: Vec<(String, Vec<String>)> = Vec::new();
+    let mut notes: Vec<(&str, String, Vec<String>)> = Vec::new();
     for outcome in &drill.outcomes {
-        let fault = outcome.fault.name();
-        let note = match &outcome.verdict {
-            Verdict::Skipped(why) => ("n/a on ", format!(": {fault}: {}", line(why))),
+        let (mark, why) = match &outcome.verdict {
+            Verdict::Skipped(why) => ("n/a on", why),
             _ if outcome.remark.is_empty() => continue,
-            _ => ("* ", format!(": {fault}: {}", line(&outcome.remark))),
+            _ => ("*", &outcome.remark),
         };
-        let note = format!("{}{{}}{}", note.0, note.1);
-        let target = line(&outcome.target);
-        match notes.iter_mut().find(|(found, _)| *found == note) {
-            Some((_, targets)) => targets.push(target),
-            None => notes.push((note, vec![target])),
+        let (why, target) = (format!("{}: {}", outcome.fault.name(), line(why)), line(&outcome.target));
+        match notes.iter_mut().find(|(its, found, _)| *its == mark && *found == why) {
+            Some((_, _, targets)) => targets.push(target),
+            None => notes.push((mark, why, vec![target])),
         }
     }
-    notes.into_iter().map(|(note, targets)| note.replacen("{}", &targets.join(", "), 1)).collect()
+    notes.into_iter().map(|(mark, why, targets)| format!("{mark} {}: {why}", targets.join(", "))).collect()
 }
 
 /// What stands for a fault on a target in a table.
