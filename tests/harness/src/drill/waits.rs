@@ -26,7 +26,7 @@ pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
         "the longest time without any good answer",
         format!("mute {silence:.0} s"),
         format!("at most {:.1} s", bound.as_secs_f64()),
-        format!("{silence:.2} s"),
+        format!("{silence:.3} s"),
         silence <= bound.as_secs_f64(),
     )
 }
@@ -126,7 +126,7 @@ mod tests {
         let mut counts = [0_u64; 2];
         for operation in 0..3000 {
             let begun = f64::from(operation) * 10_000.0 / 3000.0;
-            let is_still = (begun / PULSE) as u64 % 2 == 0;
+            let is_still = ((begun / PULSE) as u64).is_multiple_of(2);
             let is_its = random.usize(..workers) == 0;
             let waits = is_still && (is_its || matches!(target, Target::Stalls));
             let free = if waits { (begun / PULSE).ceil() * PULSE } else { begun };

@@ -48,7 +48,7 @@ pub(super) fn words(scene: &Scene<'_>) -> &'static str {
     if scene.target.is_demo() {
         "exit code 0"
     } else {
-        "exit code 0, or 1 since clients were lost, who must be among those allowed"
+        "exit code 0, or 1 for clients lost, who are judged below"
     }
 }
 
