@@ -36,20 +36,16 @@ impl Drains {
         if scene.target.is_demo() || times == 0 {
             return Allowed::nothing();
         }
-        let because = format!(
-            "requests on {kept} kept connections in {times} good reloads, unless the program says `Connection: close` in time"
-        );
+        let s = if times == 1 { "" } else { "s" };
+        let because =
+            format!("requests on {kept} kept connections in {times} good reload{s}, not announced to end in time");
         Allowed::stale((times * kept) as u64, self.during, because)
     }
 }
 
 /// What a promise says that is kept by a reload that was carried out.
 pub(super) fn words(scene: &Scene<'_>) -> &'static str {
-    if scene.target.is_demo() {
-        "exit code 0"
-    } else {
-        "exit code 0, or 1 for clients lost, who are judged below"
-    }
+    if scene.target.is_demo() { "exit code 0" } else { "exit code 0, or 1 for clients lost, who are judged below" }
 }
 
 /// Whether it was carried out. The demo announces that it leaves, and loses nobody; of another program a client may write

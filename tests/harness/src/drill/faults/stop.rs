@@ -43,7 +43,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let (most, because) = match broken {
         // The master's own count is not believed beyond what there can have been.
         Some(broken) => (broken.min(had), "connections that the stopped workers had".to_owned()),
-        None => (had, format!("what was under way at {stops} stops, and {} kept connections at each", scene.kept)),
+        None => (had, format!("what was under way and {} kept connections, at each of {stops}", scene.kept)),
     };
     Ok(Allowed::taken_along(most, during, ends_show(scene.target.manner), because))
 }
