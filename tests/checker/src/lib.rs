@@ -50,7 +50,7 @@
 //! | `content` | tokens, and what is sent and must come back | pure |
 //! | `kinds` | the kinds of clients as values; below it carries them out, which uses all but `load` | |
 //! | `failure` | classes of failures, and which one it was | pure |
-//! | `latency` | a histogram | pure |
+//! | `latency`, `silence` | a histogram; how long nobody had an answer | pure |
 //! | `record`, `judge` | what happened, and whether it was allowed | pure |
 //! | `plan`, `schedule` | what is to happen, and when | pure |
 //! | `answer`, `request` | HTTP/1.1 and raw bytes: what must come back, what is sent | pure |
@@ -75,6 +75,7 @@ mod recorder;
 pub mod report;
 mod request;
 mod schedule;
+mod silence;
 
 pub use answer::Chunked;
 pub use content::Token;

@@ -78,9 +78,14 @@ impl Load {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Starts nothing more and waits for what is under way, each operation as long as it may take.
-    pub fn stop(self) -> Record {
+    /// Starts nothing more. What is under way goes on, each operation as long as it may take; see [`Load::is_over`].
+    pub fn finish(&self) {
         self.phase.send_replace(Phase::Finishing);
+    }
+
+    /// The same, and waits for what is under way.
+    pub fn stop(self) -> Record {
+        self.finish();
         self.wait()
     }
 

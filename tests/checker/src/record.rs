@@ -7,6 +7,7 @@ use crate::failure::{Class, Failure};
 use crate::judge::{self, Allowance, Verdict};
 use crate::kinds::Kind;
 use crate::latency::Latency;
+use crate::silence::Silence;
 
 /// All that a load has found so far.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,7 @@ pub struct Record {
     failures: Vec<Failure>,
     keep_failures: usize,
     lag: Latency,
+    silence: Silence,
     elapsed: Duration,
 }
 
@@ -99,6 +101,10 @@ impl Record {
         if self.failures.len() < self.keep_failures {
             self.failures.push(failure);
         }
+    }
+
+    pub(crate) fn silence_mut(&mut self) -> &mut Silence {
+        &mut self.silence
     }
 
     pub(crate) fn kept_mut(&mut self) -> &mut KeptRecord {
@@ -186,6 +192,12 @@ impl Record {
     /// How late operations were started: the generator's own weakness, which the latencies contain.
     pub fn lag(&self) -> &Latency {
         &self.lag
+    }
+
+    /// The longest time in which nobody had a good answer, or a session's message back, though operations were started: from
+    /// the start of the load or an answer to the last start of an operation before the next answer.
+    pub fn longest_silence(&self) -> Duration {
+        self.silence.longest()
     }
 
     /// From the start of the load until now or its end.

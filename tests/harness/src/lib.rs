@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `failure` | why a command gave up, and exit codes | pure |
 //! | `interrupt` | Ctrl-C | |
+//! | `limits` | how many files this process may open | |
 //! | `subject` | the binary under test, and the user's program | pure |
 //! | `record` | what was found: `report.json` | pure |
 //! | `plan` | scenarios, and what is measured in which order | pure |
@@ -28,6 +29,7 @@ pub mod drill;
 pub mod failure;
 pub mod interrupt;
 pub mod judge;
+mod limits;
 pub mod load;
 pub mod measure;
 pub mod plan;

@@ -162,7 +162,10 @@ struct Success {
 pub(crate) async fn run(shared: Arc<Shared>, operation: Operation) {
     let intended = shared.start + operation.at;
     let kind = operation.kind;
-    shared.recorder.change(|record| record.start(kind, intended.elapsed()));
+    shared.recorder.change(|record| {
+        record.start(kind, intended.elapsed());
+        record.silence_mut().asked(shared.start.elapsed());
+    });
     let mut trace = Trace::default();
     let ended = match kind {
         Kind::OneShot | Kind::HalfClose | Kind::Upload | Kind::SlowReader => {
@@ -176,6 +179,7 @@ pub(crate) async fn run(shared: Arc<Shared>, operation: Operation) {
     shared.recorder.change(|record| match ended {
         Ok(Success { at, worker }) => {
             record.succeed(kind, at.map(|at| at.saturating_duration_since(intended)), worker.as_deref());
+            record.silence_mut().answered(now.saturating_duration_since(shared.start));
         }
         Err(end) if failure::is_own_limit(trace.stage, &end) => record.take_back(kind, "no ports or descriptors left"),
         Err(end) => {

@@ -147,7 +147,10 @@ impl Session<'_> {
                 };
                 self.returned += 1;
                 let kind = self.operation.kind;
-                self.shared.recorder.change(|record| record.message(kind, due.elapsed()));
+                self.shared.recorder.change(|record| {
+                    record.message(kind, due.elapsed());
+                    record.silence_mut().answered(self.shared.start.elapsed());
+                });
             }
         }
         Ok(())

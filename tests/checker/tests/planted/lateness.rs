@@ -23,5 +23,6 @@ fn a_stall_delays_all_that_was_due_meanwhile() {
         // A busy machine may make more of them, but hardly all.
         assert!(slow < 1700, "{kind}: {slow} slow operations");
         assert!(latency.max() >= Duration::from_millis(400), "{kind}: {:?}", latency.max());
+        assert!(record.longest_silence() >= Duration::from_millis(400), "{kind}: {:?}", record.longest_silence());
     }
 }

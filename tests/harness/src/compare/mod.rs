@@ -7,11 +7,10 @@ mod progress;
 
 use std::io::Write;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
-
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
 use crate::judge::{self, Assertion, Judged};
+use crate::limits;
 use crate::plan;
 use crate::record::Report;
 use crate::report;
@@ -46,7 +45,7 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     let choice = Choice::new(args, product, own, args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)))?;
     report::prepare(&args.out)?;
     let interrupt = Interrupt::watch()?;
-    raise_descriptor_limit();
+    limits::raise_open_files();
     say(&heading(&choice));
     let found = Campaign::new(&choice, product, &interrupt).run();
     if found.repetitions.iter().all(|one| one.failure.is_some()) {
@@ -112,14 +111,6 @@ fn heading(choice: &Choice) -> String {
         many(method.connections, "connection"),
         left(choice.estimate()),
     )
-}
-
-/// Each request under way needs a descriptor, and many shells allow a thousand.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // What cannot be raised shows as requests that were not started.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Every assertion's outcome in a line; the exit code.

@@ -27,6 +27,10 @@ pub enum Fault {
     ReloadStorm,
 }
 
+/// What a drain may cost.
+const DRAINED: &str = "nothing; of other programs than the demo requests on kept connections, while a reload into the good \
+                       release lasts, as many as there are such connections";
+
 /// A fault in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
@@ -83,27 +87,27 @@ impl Fault {
             Self::Kill => (
                 "kill",
                 "SIGKILL of random workers, one after the other",
-                "each is replaced within 10 s; the others go on",
-                "what was open on a killed worker",
+                "each is replaced within 10 s; somebody is answered at any time",
+                "what was open on a killed worker, by the master's count, and no more than was under way or kept then",
             ),
             Self::Stop => (
                 "stop",
                 "SIGSTOP of a random worker, which nobody takes back",
-                "it is found and replaced; the others go on",
-                "what the stopped worker had taken",
+                "it is found and replaced within 15 s; somebody is answered at any time",
+                "what the stopped worker had taken, counted alike",
             ),
             Self::NeverReady => (
                 "never-ready",
                 "a reload into a program that never listens",
-                "the reload fails with exit code 1; the same workers go on; the good release is taken again",
-                "nothing",
+                "the reload fails with exit code 1 within 30 s; the same workers go on; the good release is taken again",
+                DRAINED,
             ),
             Self::BadRelease => (
                 "bad-release",
                 "a reload into a program that exits at once",
                 "the reload fails with exit code 1 and quotes the program; the same workers go on; the good release is \
                  taken again",
-                "nothing",
+                DRAINED,
             ),
             Self::SlowWorker => (
                 "slow-worker",
@@ -126,14 +130,14 @@ impl Fault {
             Self::MasterKill => (
                 "master-kill",
                 "SIGKILL of the master",
-                "all workers are gone within 5 s; a new master starts on the same port at once and serves",
+                "all workers are gone within 5 s; a new master starts on the same port at the first try and serves",
                 "what was under way, and what was due before the new one served",
             ),
             Self::ReloadStorm => (
                 "reload-storm",
                 "rolling reloads back to back",
-                "every reload succeeds and replaces all workers",
-                "nothing; of programs that do not say `Connection: close` when they leave: requests on kept connections",
+                "every reload is carried out and replaces all workers",
+                DRAINED,
             ),
         };
         About { name, done, promised, allowed }

@@ -12,18 +12,23 @@
 //! | module | what it is | |
 //! |---|---|---|
 //! | `fault` | the table of faults, and on whom each can be played | pure |
-//! | `promise` | what is allowed, what was seen, the verdict | pure |
+//! | `checked`, `allowed` | what the load saw, and which failures are no defect | pure |
+//! | `promise`, `waits` | what was promised and seen, the verdict; promises about time | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
 //! | `args` | the flags | pure |
+//! | `files` | writes what was found | |
 //! | `waiting` | waiting, until Ctrl-C ends it | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
 //! | `target` | who is drilled: a rig and a little more | |
 //! | `scene` | a fault under way: target, load, chance | |
 //! | `faults` | what is done | |
 
+mod allowed;
 mod args;
+mod checked;
 mod fault;
 mod faults;
+mod files;
 mod full_disk;
 mod outcome;
 mod promise;
@@ -32,6 +37,7 @@ mod report;
 mod scene;
 mod target;
 mod waiting;
+mod waits;
 
 use std::io::{IsTerminal, Write};
 
@@ -39,16 +45,17 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 pub use args::{DrillArgs, Peer};
+pub use checked::{Checked, Failed};
 pub use fault::{About, Fault};
 pub use outcome::{Drill, Outcome, SCHEMA};
-pub use promise::{Checked, Promise, Verdict};
+pub use promise::{Promise, Verdict};
 
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
+use crate::limits;
 use crate::rig::Way;
 use crate::subject::{Product, Workload};
-use promise::Allowed;
-use scene::{Asked, Scene, Trouble};
+use scene::{Asked, Played, Scene, Trouble};
 use target::{Candidate, Target};
 use waiting::Waiting;
 
@@ -68,7 +75,8 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     }
     let candidates = candidates(args, product)?;
     let waiting = Waiting::new(Interrupt::watch()?);
-    raise_descriptor_limit();
+    files::check(args)?;
+    limits::raise_open_files();
     let seed = args.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let asked = Asked { path: args.path.clone(), rate: args.rate, length: args.length, seed };
     let mut drill = Drill {
@@ -89,7 +97,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     let Drill { version, workers, rate, .. } = &drill;
     say(&format!(
         "roundelay {version}   {workers} workers of {}   {rate} operations a second   seed {seed}\n\n",
-        drill.workload
+        report::line(&drill.workload)
     ));
     for candidate in &candidates {
         for fault in args.faults() {
@@ -100,7 +108,17 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
             progress(&format!("{} on {}", fault.name(), candidate.way.name()));
             let played = play(candidate, fault, args, product, &asked, &waiting);
             progress("");
-            match played? {
+            let is_first = drill.outcomes.iter().all(|outcome| matches!(outcome.verdict, Verdict::Skipped(_)));
+            let played = match played {
+                // Nothing was found yet, and nothing will be.
+                Err(failure) if is_first => return Err(failure),
+                Err(failure) => Some(Outcome {
+                    verdict: Verdict::Void(format!("could be drilled before, and now: {failure}")),
+                    ..Outcome::skipped(candidate.way.name(), fault, "")
+                }),
+                Ok(played) => played,
+            };
+            match played {
                 Some(outcome) => {
                     say(&report::outcome(&outcome));
                     drill.outcomes.push(outcome);
@@ -109,8 +127,8 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
             }
         }
     }
-    write(args, &drill)?;
     say(&format!("\n{}", report::table(&drill)));
+    files::write(args, &drill)?;
     Ok(match (drill.is_partial, drill.is_passed()) {
         (true, _) => code::INTERRUPTED,
         (false, true) => code::OK,
@@ -172,7 +190,7 @@ fn play(
         Err(error) => Err(error.into()),
     };
     let failed = |why: &str, hint: &str| {
-        Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(why).hint(hint.to_owned()))
+        Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(report::line(why)).hint(hint.to_owned()))
     };
     let is_product = matches!(candidate.way, Way::Product(_));
     let mut outcome = match played {
@@ -188,7 +206,7 @@ fn play(
         Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
         Err(Trouble::Failed(why) | Trouble::Unanswered(why)) => Outcome {
             verdict: Verdict::Failed,
-            promises: vec![Promise::new("it can be drilled", "", why, false)],
+            promises: vec![Promise::new("it can be drilled", "cannot be drilled", "", why, false)],
             ..Outcome::skipped(name, fault, "")
         },
     };
@@ -201,27 +219,15 @@ fn scene(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Resu
     // A generator of its own for each fault: the others do not change its victims.
     let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
     let mut scene = Scene::begin(target, asked, faults::has_drains(fault), waiting, random)?;
-    let allowed: Allowed = faults::play(fault, &mut scene)?;
-    let (target, done, mut promises, checked) = scene.end()?;
-    drop(target);
+    let allowed = faults::play(fault, &mut scene)?;
+    let (has_others, usual) = (faults::has_others(fault) && scene.has_others(), scene.usual);
+    let Played { done, mut promises, checked, remark } = scene.end()?;
+    if has_others {
+        promises.push(waits::no_silence(&checked, usual));
+    }
     promises.push(Promise::answered(&checked, &allowed));
     let verdict = promise::verdict(&promises, &checked);
-    Ok(Outcome { verdict, done, promises, load: Some(checked), ..Outcome::skipped("", fault, "") })
-}
-
-/// The files that were asked for.
-fn write(args: &DrillArgs, drill: &Drill) -> Result<(), Failure> {
-    let failed = |path: &std::path::Path, cause: &dyn std::fmt::Display| {
-        Failure::new(code::FAILED, format!("cannot write {}", path.display())).cause(cause)
-    };
-    if let Some(path) = &args.json {
-        let text = drill.json().map_err(|cause| failed(path, &cause))?;
-        std::fs::write(path, text).map_err(|cause| failed(path, &cause))?;
-    }
-    if let Some(path) = &args.markdown {
-        std::fs::write(path, report::markdown(drill)).map_err(|cause| failed(path, &cause))?;
-    }
-    Ok(())
+    Ok(Outcome { verdict, done, promises, load: Some(checked), remark, ..Outcome::skipped("", fault, "") })
 }
 
 /// To standard output, which may be closed: the exit code and the files say it too.
@@ -236,12 +242,4 @@ fn progress(what: &str) {
     if err.is_terminal() {
         let _ = write!(err, "\r\x1b[2K{what}");
     }
-}
-
-/// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
 }

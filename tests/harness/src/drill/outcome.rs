@@ -4,11 +4,15 @@
 
 use serde::Serialize;
 
+use super::checked::Checked;
 use super::fault::Fault;
-use super::promise::{Checked, LOST, Promise, Verdict};
+use super::promise::{LOST, Promise, Verdict, number};
 
 /// The name and version of the schema.
 pub const SCHEMA: &str = "roundelay.drill/1";
+
+/// The most characters that a table says about a failure.
+const WIDEST: usize = 26;
 
 /// A whole drill.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,6 +55,9 @@ pub struct Outcome {
     pub promises: Vec<Promise>,
     /// What the load saw; none if it was not played.
     pub load: Option<Checked>,
+    /// What a good verdict does not say; mostly nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remark: String,
     /// From the start of the target to its end.
     pub took_seconds: f64,
 }
@@ -87,46 +94,57 @@ impl Outcome {
             done: Vec::new(),
             promises: Vec::new(),
             load: None,
+            remark: String::new(),
             took_seconds: 0.0,
         }
     }
 
-    /// A line for tables: `passed`, `failed: 23 of 900 lost`, `n/a: why`. Of several broken promises the one about what
-    /// clients lost comes first.
-    pub fn line(&self) -> String {
+    /// A few words for tables: `passed`, `passed*` where a remark belongs to it, `failed: says 0, 215 of 7,531 lost`. Of
+    /// several broken promises the first is named, and what clients lost.
+    pub fn cell(&self) -> String {
+        let star = if self.remark.is_empty() { "" } else { "*" };
         match &self.verdict {
-            Verdict::Passed => "passed".to_owned(),
-            Verdict::Failed => {
-                let broken: Vec<_> = self.promises.iter().filter(|promise| !promise.is_kept).collect();
-                let lost = broken.iter().any(|promise| promise.what == LOST);
-                let said = match (&self.load, broken.first()) {
-                    (Some(load), _) if lost => format!("{} of {} lost", load.failed_total(), load.started),
-                    (_, Some(promise)) => format!("{}: {}", promise.what, promise.seen),
-                    (_, None) => String::new(),
-                };
-                let more = match broken.len() {
-                    0 | 1 => String::new(),
-                    count => format!(", and {} more broken", count - 1),
-                };
-                format!("failed: {said}{more}")
-            }
-            Verdict::Void(why) | Verdict::Skipped(why) => format!("{}: {why}", self.verdict.name()),
+            Verdict::Failed => format!("failed: {}", self.broken()),
+            verdict => format!("{}{star}", verdict.name()),
         }
     }
+
+    fn broken(&self) -> String {
+        let mut broken = self.promises.iter().filter(|promise| !promise.is_kept);
+        let first = broken.clone().find(|promise| promise.what != LOST).map(|promise| promise.broken.as_str());
+        let lost = broken.find(|promise| promise.what == LOST);
+        let (Some(first), Some(lost)) = (first, lost) else {
+            return shortened(first.or(lost.map(|lost| lost.broken.as_str())).unwrap_or_default());
+        };
+        let both = format!("{first}, {}", lost.broken);
+        if both.chars().count() <= WIDEST {
+            return both;
+        }
+        let count = self.load.as_ref().map_or(0, Checked::failed_total);
+        shortened(&format!("{first}, {} lost", number(count)))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= WIDEST {
+        return text.to_owned();
+    }
+    text.chars().take(WIDEST - 1).chain(['\u{2026}']).collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use roundelay_checker::Class;
 
+    use super::super::allowed::Allowed;
     use super::super::promise::tests::planted;
-    use super::super::promise::{Allowed, verdict};
+    use super::super::promise::verdict;
     use super::*;
 
     pub(crate) fn outcome(target: &str, fault: Fault, failures: &[(Class, u64, u64)]) -> Outcome {
         let load = planted(failures);
         let promises = vec![
-            Promise::new("each is replaced", "within 10 s", "3 of 3, the slowest after 0.1 s", true),
+            Promise::new("each is replaced", "not replaced", "within 10 s", "3 of 3, the slowest after 0.1 s", true),
             Promise::answered(&load, &Allowed::nothing()),
         ];
         Outcome {
@@ -169,14 +187,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_line_names_what_clients_lost_first_and_counts_the_rest() {
+    fn a_cell_names_the_first_broken_promise_and_what_clients_lost_in_a_few_words() {
         let mut outcome = outcome("pm2", Fault::Kill, &[(Class::Timeout, 1, 2)]);
-        assert_eq!(outcome.line(), "failed: 1 of 101 lost");
+        assert_eq!(outcome.cell(), "failed: 1 of 101 lost");
         outcome.promises[0].is_kept = false;
-        assert_eq!(outcome.line(), "failed: 1 of 101 lost, and 1 more broken");
+        assert_eq!(outcome.cell(), "failed: not replaced, 1 lost");
+        outcome.promises[0].broken = "says 0".to_owned();
+        assert_eq!(outcome.cell(), "failed: says 0, 1 of 101 lost");
         outcome.promises[1].is_kept = true;
-        assert_eq!(outcome.line(), "failed: each is replaced: 3 of 3, the slowest after 0.1 s");
-        assert_eq!(Outcome::skipped("pm2", Fault::Kill, "no").line(), "n/a: no");
+        assert_eq!(outcome.cell(), "failed: says 0");
+        outcome.promises[0].broken = "x".repeat(99);
+        assert_eq!(outcome.cell().chars().count(), 34);
+        outcome.verdict = Verdict::Passed;
+        outcome.remark = "but".to_owned();
+        assert_eq!(outcome.cell(), "passed*");
+        assert_eq!(Outcome::skipped("pm2", Fault::Kill, "no").cell(), "n/a");
     }
 
     #[test]

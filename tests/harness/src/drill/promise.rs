@@ -1,22 +1,13 @@
 //! What was promised, what was seen, and what that comes to. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use roundelay_checker::{Class, Record};
+use roundelay_checker::Class;
 use serde::Serialize;
 
-/// Classes of failures by which a client learns that its connection has ended with the process that had it.
-const SHOWN_ENDS: [Class; 3] = [Class::ResetBeforeFirstByte, Class::ResetMidway, Class::StaleKeepalive];
-
-/// The same where the kernel may end a dead process's connections in order: half of an answer may look whole.
-const ANY_END: [Class; 5] = [
-    Class::ResetBeforeFirstByte,
-    Class::ClosedBeforeFirstByte,
-    Class::ResetMidway,
-    Class::StaleKeepalive,
-    Class::Truncated,
-];
+use super::allowed::Allowed;
+use super::checked::Checked;
+use crate::judge::Metric;
 
 /// What every fault promises about the load.
 pub(crate) const LOST: &str = "operations lost";
@@ -32,6 +23,9 @@ pub struct Promise {
     pub seen: String,
     /// Whether it was kept.
     pub is_kept: bool,
+    /// What a table says where it was broken: a few words, such as `never found`.
+    #[serde(skip)]
+    pub broken: String,
 }
 
 /// What a fault comes to.
@@ -48,67 +42,21 @@ pub enum Verdict {
     Skipped(String),
 }
 
-/// What the checked load saw.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Checked {
-    /// Operations started.
-    pub started: u64,
-    /// Operations that ended well.
-    pub good: u64,
-    /// Failures by class; only those that occurred.
-    pub failed: BTreeMap<Class, u64>,
-    /// Operations that were not carried out for a reason of the generator's own.
-    pub not_started: u64,
-    /// Median latency of the good ones, from the intended start, seconds.
-    pub p50_seconds: f64,
-    /// 99th percentile.
-    pub p99_seconds: f64,
-    /// The longest.
-    pub max_seconds: f64,
-    /// Each failure, up to a number that no drill reaches; the report has the first in words.
-    #[serde(skip)]
-    pub failures: Vec<Failed>,
-    /// The first failures in words.
-    pub first_failures: Vec<String>,
-}
-
-/// One failed operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// How.
-    pub class: Class,
-    /// When it was to start, from the start of the load.
-    pub at: Duration,
-    /// When it had failed.
-    pub ended: Duration,
-}
-
-/// Which failures are no defect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// How many at most; none: as many as fit the rest.
-    pub most: Option<u64>,
-    /// Of these classes.
-    pub classes: Vec<Class>,
-    /// Under way at some moment of one of these, from the start of the load.
-    pub during: Vec<(Duration, Duration)>,
-    /// In words, without the number.
-    pub because: String,
-}
-
 impl Promise {
     /// A promise, and what became of it.
-    pub fn new(what: impl Into<String>, allowed: impl Into<String>, seen: impl Into<String>, is_kept: bool) -> Self {
-        Self { what: what.into(), allowed: allowed.into(), seen: seen.into(), is_kept }
+    pub fn new(
+        what: impl Into<String>,
+        broken: impl Into<String>,
+        allowed: impl Into<String>,
+        seen: impl Into<String>,
+        is_kept: bool,
+    ) -> Self {
+        Self { what: what.into(), broken: broken.into(), allowed: allowed.into(), seen: seen.into(), is_kept }
     }
 
     /// That every operation of a load was answered in full, but for those allowed.
-    pub fn answered(checked: &Checked, allowed: &Allowed) -> Self {
-        let is_excused = |failed: &&Failed| {
-            let is_then = |&(from, to): &(Duration, Duration)| failed.at <= to && failed.ended >= from;
-            allowed.classes.contains(&failed.class) && allowed.during.iter().any(is_then)
-        };
-        let excused = checked.failures.iter().filter(is_excused).count() as u64;
+    pub(crate) fn answered(checked: &Checked, allowed: &Allowed) -> Self {
+        let excused = allowed.excused(checked);
         let failed = checked.failed_total();
         let stray = failed - excused;
         let is_kept = stray == 0 && allowed.most.is_none_or(|most| excused <= most);
@@ -124,63 +72,14 @@ impl Promise {
             (Some(most), because) => format!("at most {most}: {because}"),
             (None, because) => because.to_owned(),
         };
-        Self::new(LOST, words, seen, is_kept)
+        let lost = format!("{} of {} lost", number(failed), number(checked.started));
+        Self::new(LOST, lost, words, seen, is_kept)
     }
 }
 
-impl Allowed {
-    /// Nothing.
-    pub fn nothing() -> Self {
-        Self { most: Some(0), classes: Vec::new(), during: Vec::new(), because: String::new() }
-    }
-
-    /// Operations that a process took with it, at these times. `ends_show` says that whoever stood before it resets what
-    /// was cut off; else the kernel may end it in order.
-    pub fn taken_along(most: u64, during: Vec<(Duration, Duration)>, ends_show: bool, because: String) -> Self {
-        let classes = if ends_show { SHOWN_ENDS.to_vec() } else { ANY_END.to_vec() };
-        Self { most: Some(most), classes, during, because }
-    }
-
-    /// Everything that shows as a failure at these times, also a refused connect.
-    pub fn outage(during: (Duration, Duration), because: String) -> Self {
-        let classes = [&ANY_END[..], &[Class::Refused, Class::ConnectTimeout]].concat();
-        Self { most: None, classes, during: vec![during], because }
-    }
-
-    /// Requests on kept connections, at any time.
-    pub fn stale(because: String) -> Self {
-        let during = vec![(Duration::ZERO, Duration::MAX)];
-        Self { most: None, classes: vec![Class::StaleKeepalive], during, because }
-    }
-}
-
-impl Checked {
-    /// What a finished load came to.
-    pub fn new(record: &Record) -> Self {
-        let latency = record.latency();
-        let found = Class::ALL.map(|class| (class, record.failed(class)));
-        let failed = |failure: &roundelay_checker::Failure| Failed {
-            class: failure.class,
-            at: failure.at,
-            ended: failure.ended,
-        };
-        Self {
-            started: record.started(),
-            good: record.good(),
-            failed: found.into_iter().filter(|(_, count)| *count > 0).collect(),
-            not_started: record.not_started() + record.open(),
-            p50_seconds: latency.percentile(50.0).as_secs_f64(),
-            p99_seconds: latency.percentile(99.0).as_secs_f64(),
-            max_seconds: latency.max().as_secs_f64(),
-            failures: record.failures().iter().map(failed).collect(),
-            first_failures: record.failures().iter().take(10).map(ToString::to_string).collect(),
-        }
-    }
-
-    /// Failures of all classes.
-    pub fn failed_total(&self) -> u64 {
-        self.failed.values().sum()
-    }
+/// `12,345`.
+pub(crate) fn number(count: u64) -> String {
+    Metric::Errors.format(count as f64)
 }
 
 /// `2 reset_midway, 1 refused`.
@@ -223,6 +122,9 @@ impl Verdict {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::super::checked::Failed;
     use super::*;
 
     pub(crate) fn ms(millis: u64) -> Duration {
@@ -281,16 +183,30 @@ pub(super) mod tests {
 
     #[test]
     fn in_an_outage_connects_may_be_refused_and_before_or_after_nothing_may_fail() {
-        let outage = Allowed::outage((ms(100), ms(300)), "the gap".to_owned());
+        let outage = Allowed::outage(None, (ms(100), ms(300)), "the gap".to_owned());
         let kept = |failure| Promise::answered(&planted(&[failure]), &outage).is_kept;
         assert!(kept((Class::Refused, 200, 201)) && kept((Class::StaleKeepalive, 90, 100)));
         assert!(!kept((Class::Refused, 301, 302)) && !kept((Class::WrongBytes, 200, 201)));
         assert!(!kept((Class::Timeout, 200, 9000)), "nobody may be left hanging");
+        let numbered = Allowed { most: Some(1), ..outage.clone() };
+        let twice = planted(&[(Class::Refused, 200, 201), (Class::Refused, 210, 211)]);
+        assert!(Promise::answered(&twice, &outage).is_kept && !Promise::answered(&twice, &numbered).is_kept);
+    }
+
+    #[test]
+    fn a_reload_excuses_kept_connections_in_its_time_and_no_more_than_there_are() {
+        let reloads = Allowed::stale(2, vec![(ms(100), ms(200)), (ms(500), ms(600))], "kept".to_owned());
+        let kept = |failures: &[_]| Promise::answered(&planted(failures), &reloads).is_kept;
+        let stale = |at| (Class::StaleKeepalive, at, at + 1);
+        assert!(kept(&[stale(150), stale(550)]));
+        assert!(!kept(&[stale(150), stale(160), stale(550)]), "one too many");
+        assert!(!kept(&[stale(300)]), "between the two");
+        assert!(!kept(&[(Class::ResetMidway, 150, 160)]), "not at rest");
     }
 
     #[test]
     fn a_broken_promise_fails_and_an_overburdened_generator_proves_nothing() {
-        let [kept, broken] = [true, false].map(|is_kept| Promise::new("a", "b", "c", is_kept));
+        let [kept, broken] = [true, false].map(|is_kept| Promise::new("a", "no a", "b", "c", is_kept));
         assert_eq!(verdict(std::slice::from_ref(&kept), &planted(&[])), Verdict::Passed);
         let limited = Checked { not_started: 3, ..planted(&[]) };
         assert!(

@@ -6,10 +6,11 @@ use fastrand::Rng;
 use roundelay_checker::{Ask, Length, Load, Plan, Protocol};
 use tokio::time::Instant;
 
-use super::promise::{Checked, Promise};
-use super::target::Target;
+use super::checked::Checked;
+use super::promise::Promise;
+use super::target::{Order, Target};
 use super::waiting::{Aborted, Waiting};
-use crate::rig::{RigError, Signal, WorkerProcess, signal};
+use crate::rig::{Patience, RigError, Signal, WorkerProcess, signal};
 
 /// Kept connections of the keep-alive clients.
 const KEPT: usize = 16;
@@ -49,8 +50,23 @@ pub(crate) struct Scene<'a> {
     pub(crate) kept: usize,
     /// Nobody serves any more: the load need not last as long as it was to.
     pub(crate) is_over: bool,
+    /// Workers that served at the beginning.
+    pub(crate) workers: usize,
+    /// How long an operation took before anything was done.
+    pub(crate) usual: Duration,
+    /// What a verdict that is good does not say; mostly nothing.
+    pub(crate) remark: String,
     load: Load,
     begun: Instant,
+}
+
+/// What a fault that was played has shown.
+pub(crate) struct Played {
+    /// What was done, and when.
+    pub(crate) done: Vec<String>,
+    pub(crate) promises: Vec<Promise>,
+    pub(crate) checked: Checked,
+    pub(crate) remark: String,
 }
 
 /// Why a fault was not played to its end.
@@ -107,15 +123,18 @@ impl<'a> Scene<'a> {
         waiting: &'a Waiting,
         random: Rng,
     ) -> Result<Self, Trouble> {
-        probe(&target, asked)?;
+        let first = probe(&target, asked)?;
+        let workers = target.serving()?.len();
         let rests = has_drains && !target.is_demo();
         let kept = if rests { (asked.rate * KEPT_SHARE * REST).ceil() as usize } else { KEPT };
         let failed = |cause: std::io::Error| Trouble::Failed(format!("cannot make the load: {cause}"));
         let load = Load::start(plan(&target, asked, kept)).map_err(failed)?;
-        let (promises, done) = (Vec::new(), Vec::new());
-        let begun = Instant::now();
-        let mut scene = Self { target, asked, random, waiting, promises, done, kept, is_over: false, load, begun };
+        let (promises, done, remark) = (Vec::new(), Vec::new(), String::new());
+        let (is_over, begun, usual) = (false, Instant::now(), first);
+        let mut scene =
+            Self { target, asked, random, waiting, promises, done, kept, is_over, workers, usual, remark, load, begun };
         scene.pause(Duration::from_millis(500))?;
+        scene.usual = first.max(scene.median());
         Ok(scene)
     }
 
@@ -134,8 +153,25 @@ impl<'a> Scene<'a> {
         self.done.push(format!("{:.2} s: {}", self.now().as_secs_f64(), what.into()));
     }
 
-    pub(crate) fn promise(&mut self, what: &str, allowed: &str, seen: impl Into<String>, is_kept: bool) {
-        self.promises.push(Promise::new(what, allowed, seen, is_kept));
+    /// A promise, and what became of it; `broken` is what a table says if it was not kept.
+    pub(crate) fn promise(&mut self, what: &str, broken: &str, allowed: &str, seen: impl Into<String>, is_kept: bool) {
+        self.promises.push(Promise::new(what, broken, allowed, seen, is_kept));
+    }
+
+    /// Replaces all workers, and says how that ended; longer than that it is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Interrupted meanwhile; the target knows no reload.
+    pub(crate) fn reload(&mut self, longest: Duration) -> Result<Order, Trouble> {
+        let waiting = self.waiting;
+        let order = self.target.reload(Patience { longest, is_given_up: &|| waiting.is_urgent() });
+        if waiting.is_urgent() { Err(Trouble::Aborted) } else { Ok(order?) }
+    }
+
+    /// Whether clients have somebody else while one worker does not serve.
+    pub(crate) fn has_others(&self) -> bool {
+        self.workers > 1 && self.target.is_spread
     }
 
     pub(crate) fn pause(&mut self, length: Duration) -> Result<(), Trouble> {
@@ -181,27 +217,42 @@ impl<'a> Scene<'a> {
         (record.good() + record.failed_total(), record.started())
     }
 
-    /// Lets the load go on until it is as long as asked, and ends it.
+    /// Operations that have ended well, until now.
+    pub(crate) fn good(&self) -> u64 {
+        self.load.so_far().good()
+    }
+
+    /// How long half of them took at most.
+    pub(crate) fn median(&self) -> Duration {
+        self.load.so_far().latency().percentile(50.0)
+    }
+
+    /// Lets the load go on until it is as long as asked, ends it, and then the target.
     ///
     /// # Errors
     ///
     /// Interrupted meanwhile.
-    pub(crate) fn end(mut self) -> Result<(Target, Vec<String>, Vec<Promise>, Checked), Trouble> {
+    pub(crate) fn end(mut self) -> Result<Played, Trouble> {
         let left = if self.is_over { Duration::ZERO } else { self.asked.length.saturating_sub(self.begun.elapsed()) };
         // What was done last shall have consequences, if any.
         self.pause(left.max(Duration::from_millis(500)))?;
-        let Self { target, load, promises, done, .. } = self;
-        Ok((target, done, promises, Checked::new(&load.stop())))
+        let Self { target, waiting, load, promises, done, remark, .. } = self;
+        load.finish();
+        // Each operation has a deadline of its own.
+        waiting.wait(2 * TIMEOUT, || load.is_over().then_some(()))?;
+        let checked = Checked::new(&load.stop());
+        drop(target);
+        Ok(Played { done, promises, checked, remark })
     }
 }
 
-/// One operation of the load, to find out whether that program can be asked so at all.
-fn probe(target: &Target, asked: &Asked) -> Result<(), Trouble> {
+/// One operation of the load, to find out whether that program can be asked so at all, and how long that takes.
+fn probe(target: &Target, asked: &Asked) -> Result<Duration, Trouble> {
     let plan = Plan { length: Length::Count(1), rate: 1000.0, ..plan(target, asked, 1) };
     let failed = |cause: std::io::Error| Trouble::Failed(format!("cannot make the load: {cause}"));
     let record = Load::start(plan).map_err(failed)?.wait();
     match record.failures().first() {
-        None if record.good() == 1 => Ok(()),
+        None if record.good() == 1 => Ok(record.latency().max()),
         None => Err(Trouble::Failed("cannot connect: no ports or descriptors left".to_owned())),
         Some(failure) => Err(Trouble::Unanswered(failure.what.clone())),
     }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::fault::Manner;
 use super::full_disk::FullDisk;
 use super::release::{NodeReleases, Release, broken};
-use crate::rig::{self, ProductRig, Rig, RigError, Setup, Signal, Way, WorkerProcess};
+use crate::rig::{self, Patience, ProductRig, Rig, RigError, Setup, Signal, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 /// Who can be drilled, not yet started.
@@ -36,6 +36,8 @@ pub(crate) struct Wish {
 /// A target that is set up and answers. Dropped, it is ended.
 pub(crate) struct Target {
     pub(crate) manner: Manner,
+    /// Whether the connections of one machine go to several workers.
+    pub(crate) is_spread: bool,
     rig: Running,
     workload: Workload,
     product: Product,
@@ -53,7 +55,7 @@ enum Running {
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// Its exit code, or for those without a command line 0 or 1.
+    /// Its exit code, or for those without a command line 0 or 1; none if it did not end in time.
     pub(crate) code: Option<i32>,
     /// What it said, if it failed.
     pub(crate) said: String,
@@ -74,6 +76,13 @@ impl Candidate {
         }
     }
 
+    /// Whether the connections of one machine go to several workers. By the hash of their address they do not: then all
+    /// clients of the drill are one worker's.
+    fn is_spread(&self, options: &[String]) -> bool {
+        let flags: &[String] = if let Way::Product(way) = &self.way { &way.flags } else { &[] };
+        !flags.iter().chain(options).any(|word| word.contains("source-hash"))
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -90,6 +99,7 @@ impl Candidate {
             worker_env: std::collections::BTreeMap::new(),
             options: wish.options,
         };
+        let is_spread = self.is_spread(&setup.options);
         let mut disk = None;
         let rig = match &self.way {
             Way::Product(way) => {
@@ -112,30 +122,12 @@ impl Candidate {
             }
         };
         let (manner, workload) = (self.manner(), self.workload.clone());
-        Ok(Target { manner, rig, workload, product: product.clone(), node, disk, _folder: folder })
+        Ok(Target { manner, is_spread, rig, workload, product: product.clone(), node, disk, _folder: folder })
     }
 }
 
 fn words(workload: &Workload, product: &Product) -> Vec<String> {
     workload.words(product).iter().map(|word| word.to_string_lossy().into_owned()).collect()
-}
-
-#[derive(Deserialize)]
-struct State {
-    pools: Vec<Pool>,
-}
-
-#[derive(Deserialize)]
-struct Pool {
-    name: String,
-    workers: Vec<Slot>,
-}
-
-#[derive(Deserialize)]
-struct Slot {
-    slot: usize,
-    state: String,
-    pid: Option<u32>,
 }
 
 impl Target {
@@ -166,32 +158,32 @@ impl Target {
 
     /// The workers that serve: of the product those that it says are ready, of others the processes that live.
     pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, RigError> {
-        let Running::Product(rig) = &self.rig else { return self.rig().workers() };
-        let ended = rig.order(&["list", "--json"])?;
-        let state: State = serde_json::from_str(&ended.stdout).map_err(|cause| {
-            RigError::Failed(format!("`roundelay list --json` cannot be read ({cause}): {}", ended.stderr.trim()))
-        })?;
-        let slots = state.pools.into_iter().flat_map(|pool| {
-            let name = pool.name;
-            pool.workers.into_iter().map(move |slot| (format!("{name}/{}", slot.slot), slot))
-        });
-        let ready = slots.filter(|(_, slot)| slot.state == "ready");
-        Ok(ready.filter_map(|(name, slot)| Some(WorkerProcess { name, pid: slot.pid? })).collect())
+        match &self.rig {
+            Running::Product(rig) => rig.ready(),
+            Running::Other(rig) => rig.workers(),
+        }
     }
 
     /// Replaces all workers, and says how that ended.
-    pub(crate) fn reload(&mut self) -> Result<Order, RigError> {
-        match &mut self.rig {
-            Running::Product(rig) => {
-                let ended = rig.order(&["reload"])?;
+    ///
+    /// # Errors
+    ///
+    /// It knows no reload.
+    pub(crate) fn reload(&mut self, patience: Patience<'_>) -> Result<Order, RigError> {
+        let begun = Instant::now();
+        let ended = match &mut self.rig {
+            Running::Product(rig) => rig.order_within(&["reload"], patience).map(|ended| {
                 let said = [ended.stdout, ended.stderr].concat().trim().to_owned();
-                Ok(Order { code: ended.code, said })
+                Order { code: ended.code, said }
+            }),
+            Running::Other(rig) => rig.reload_within(patience).map(|()| Order { code: Some(0), said: String::new() }),
+        };
+        match ended {
+            Err(RigError::Failed(said)) => {
+                let is_late = begun.elapsed() >= patience.longest;
+                Ok(Order { code: (!is_late).then_some(1), said })
             }
-            Running::Other(rig) => match rig.reload() {
-                Ok(()) => Ok(Order { code: Some(0), said: String::new() }),
-                Err(RigError::Failed(said)) => Ok(Order { code: Some(1), said }),
-                Err(unable) => Err(unable),
-            },
+            other => other,
         }
     }
 

@@ -1,8 +1,7 @@
 //! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything that was
-//! started is ended either way, by those who started it; an order that was given, such as a reload, is waited for.
+//! started is ended either way, by those who started it. An order that was given, such as a reload, is given up then; the
+//! start of a target (half a minute at most) is waited for.
 
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,8 +15,6 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     interrupt: Interrupt,
-    /// The user knows that it was heard.
-    is_told: AtomicBool,
 }
 
 /// The user wants the end at once.
@@ -26,12 +23,17 @@ pub(crate) struct Aborted;
 
 impl Waiting {
     pub(crate) fn new(interrupt: Interrupt) -> Self {
-        Self { interrupt, is_told: AtomicBool::new(false) }
+        Self { interrupt }
     }
 
     /// No further fault is to be played.
     pub(crate) fn is_asked(&self) -> bool {
         self.interrupt.is_asked()
+    }
+
+    /// Everything is to end now.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.interrupt.is_urgent()
     }
 
     /// Sleeps that long.
@@ -55,10 +57,7 @@ impl Waiting {
     ) -> Result<Option<T>, Aborted> {
         let begun = Instant::now();
         loop {
-            if self.is_asked() && !self.is_told.swap(true, Ordering::Relaxed) {
-                let _ = writeln!(std::io::stderr(), "interrupted: ending after this fault; again: now");
-            }
-            if self.interrupt.is_urgent() {
+            if self.is_urgent() {
                 return Err(Aborted);
             }
             if let Some(found) = look() {

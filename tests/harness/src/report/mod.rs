@@ -31,4 +31,5 @@ pub use csv::csv;
 pub use files::{load, prepare, write};
 pub use html::html;
 pub use markdown::markdown;
+pub(crate) use terminal::plain;
 pub use terminal::{changes, terminal};

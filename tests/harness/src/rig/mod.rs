@@ -31,6 +31,7 @@ pub use product::ProductRig;
 pub(crate) use family::is_alive;
 pub(crate) use product::mode;
 pub use run::Ended;
+pub use wait::Patience;
 
 use crate::record::Origin;
 use crate::subject::{Product, ProductWay, Workload};
@@ -129,6 +130,14 @@ pub trait Rig: Send {
     ///
     /// [`RigError::Unable`] where the way cannot; what it said if it failed.
     fn reload(&mut self) -> Result<(), RigError>;
+    /// The same, with that patience instead of the way's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rig::reload`].
+    fn reload_within(&mut self, _patience: Patience<'_>) -> Result<(), RigError> {
+        self.reload()
+    }
     /// As many workers from now on.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::family::Family;
 use super::process::{PATIENCE_OF_DROP, Process, command};
-use super::wait::until;
+use super::wait::{Patience, until_within};
 use super::workload::filled;
 use super::{Rig, RigError, Setup, WorkerProcess, family, folder, ports};
 use crate::subject::Product;
@@ -55,7 +55,7 @@ impl NodeCluster {
         let deaf = || RigError::Failed("Node's primary has no standard input".to_owned());
         let orders = primary.take_stdin().ok_or_else(deaf)?;
         let rig = Self { address, primary, orders, folder };
-        rig.wait_event("ready", 0, START)?;
+        rig.wait_event("ready", 0, Patience::of(START))?;
         Ok(rig)
     }
 
@@ -73,24 +73,24 @@ impl NodeCluster {
             .count()
     }
 
-    fn wait_event(&self, event: &str, before: usize, patience: Duration) -> Result<(), RigError> {
+    fn wait_event(&self, event: &str, before: usize, patience: Patience<'_>) -> Result<(), RigError> {
         let failed = |what: String| Err(RigError::Failed(format!("{what}; {}", self.primary.last_words())));
         let failures = self.said("failed");
-        let looked = until(patience, || match self.primary.exit() {
+        let looked = until_within(patience, || match self.primary.exit() {
             Some(exit) => Some(failed(format!("Node's primary ended before it was {event} ({exit})"))),
             None if self.said("failed") > failures => {
                 Some(failed(format!("Node's primary was not {event}: a new worker ended")))
             }
             None => (self.said(event) > before).then_some(Ok(())),
         });
-        looked.unwrap_or_else(|| failed(format!("Node's primary was not {event} within {patience:?}")))
+        looked.unwrap_or_else(|| failed(format!("Node's primary was not {event}: the order {patience}")))
     }
 
-    fn order(&mut self, order: &str, event: &str) -> Result<(), RigError> {
+    fn order(&mut self, order: &str, event: &str, patience: Patience<'_>) -> Result<(), RigError> {
         let before = self.said(event);
         let told = writeln!(self.orders, "{order}");
         told.map_err(|cause| RigError::Failed(format!("cannot tell Node's primary to {order}: {cause}")))?;
-        self.wait_event(event, before, ORDER)
+        self.wait_event(event, before, patience)
     }
 }
 
@@ -115,11 +115,15 @@ impl Rig for NodeCluster {
     }
 
     fn reload(&mut self) -> Result<(), RigError> {
-        self.order("reload", "reloaded")
+        self.reload_within(Patience::of(ORDER))
+    }
+
+    fn reload_within(&mut self, patience: Patience<'_>) -> Result<(), RigError> {
+        self.order("reload", "reloaded", patience)
     }
 
     fn scale(&mut self, workers: usize) -> Result<(), RigError> {
-        self.order(&format!("scale {workers}"), "scaled")
+        self.order(&format!("scale {workers}"), "scaled", Patience::of(ORDER))
     }
 
     fn stop(&mut self, patience: Duration) {

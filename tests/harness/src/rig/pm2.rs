@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use super::family::Family;
 use super::node_cluster::workers_of;
 use super::process::{PATIENCE_OF_DROP, Process, command, last};
-use super::run::run;
-use super::wait::until;
+use super::run::{run, run_within};
+use super::wait::{Patience, until};
 use super::{Rig, RigError, Setup, WorkerProcess, folder, ports, programs};
 use crate::subject::Workload;
 
@@ -89,10 +89,10 @@ impl Pm2 {
         online(&run(list, START).ok()?.stdout)
     }
 
-    fn order(&self, words: &[&str]) -> Result<(), RigError> {
+    fn order(&self, words: &[&str], patience: Patience<'_>) -> Result<(), RigError> {
         let mut order = pm2(&self.program, self.folder.path());
         order.args(words);
-        let ended = run(order, ORDER)?;
+        let ended = run_within(order, patience)?;
         if ended.code == Some(0) {
             return Ok(());
         }
@@ -115,11 +115,15 @@ impl Rig for Pm2 {
     }
 
     fn reload(&mut self) -> Result<(), RigError> {
-        self.order(&["reload", "app"])
+        self.reload_within(Patience::of(ORDER))
+    }
+
+    fn reload_within(&mut self, patience: Patience<'_>) -> Result<(), RigError> {
+        self.order(&["reload", "app"], patience)
     }
 
     fn scale(&mut self, workers: usize) -> Result<(), RigError> {
-        self.order(&["scale", "app", &workers.to_string()])?;
+        self.order(&["scale", "app", &workers.to_string()], Patience::of(ORDER))?;
         self.wait_online(workers)
     }
 

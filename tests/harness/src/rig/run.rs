@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::RigError;
 use super::process::line;
-use super::wait::until;
+use super::wait::{Patience, until_within};
 
 /// How a command ended and what it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +24,23 @@ pub struct Ended {
 }
 
 /// Runs it to its end, at most that long.
-pub(crate) fn run(mut command: Command, patience: Duration) -> Result<Ended, RigError> {
+pub(crate) fn run(command: Command, patience: Duration) -> Result<Ended, RigError> {
+    run_within(command, Patience::of(patience))
+}
+
+/// The same, as long as it is wanted.
+pub(crate) fn run_within(mut command: Command, patience: Patience<'_>) -> Result<Ended, RigError> {
     let words = line(&command);
     let tried = |cause: std::io::Error| RigError::Failed(format!("cannot run `{words}`: {cause}"));
     // Files, since who does not read a pipe while it waits may wait for ever.
     let (out, err) = (tempfile::tempfile().map_err(tried)?, tempfile::tempfile().map_err(tried)?);
     command.stdout(out.try_clone().map_err(tried)?).stderr(err.try_clone().map_err(tried)?).process_group(0);
     let mut child = command.spawn().map_err(tried)?;
-    let Some(status) = until(patience, || child.try_wait().transpose()) else {
+    let Some(status) = until_within(patience, || child.try_wait().transpose()) else {
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let _ = child.wait();
         let said = read(err).map_err(tried)?;
-        return Err(RigError::Failed(format!("`{words}` did not end within {patience:?}; it said: {}", said.trim())));
+        return Err(RigError::Failed(format!("`{words}` {patience}; it said: {}", said.trim())));
     };
     let code = status.map_err(tried)?.code();
     Ok(Ended { code, stdout: read(out).map_err(tried)?, stderr: read(err).map_err(tried)? })
@@ -71,5 +76,14 @@ mod tests {
             panic!("it had no time to end")
         };
         assert!(text.contains("sleep 1000") && text.contains("20ms"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_is_ended_at_once() {
+        let patience = Patience { longest: Duration::from_secs(600), is_given_up: &|| true };
+        let Err(RigError::Failed(text)) = run_within(shell("sleep 1000; exit 0"), patience) else {
+            panic!("nobody waited for it")
+        };
+        assert!(text.contains("was given up"), "{text}");
     }
 }

@@ -5,11 +5,13 @@
 
 mod kit;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kit::{Played, WRAPPED, drill, is_alive, missing, product, wait_until, wrapped};
+use kit::{Played, Started, WRAPPED, drill, is_alive, missing, product, wait_until, wrapped};
 use roundelay_harness::drill::run;
 use roundelay_harness::failure::code;
+use roundelay_harness::subject::{Product, ProductWay};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -117,15 +119,99 @@ fn a_full_disk_few_descriptors_and_a_dead_master_are_survived() {
     assert!(verdicts.iter().all(|verdict| verdict != "failed"), "{verdicts:?}");
 }
 
-/// Played in a process of its own by the test below, which interrupts it.
+#[test]
+fn a_master_that_stalls_everybody_fails_though_nobody_is_lost() {
+    let Some(product) = product() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // The first list is asked for before the load, the second under it: after that the master stands still for seven seconds.
+    let line = r#"[ "$1" = run ] && echo $$ > "$0.pid"
+if [ "$1" = list ] && [ -e "$0.first" ] && [ ! -e "$0.second" ]; then
+  : > "$0.second"; "$PROGRAM" "$@"; code=$?
+  master=$(cat "$0.pid"); kill -STOP "$master"; (sleep 7; kill -CONT "$master") > /dev/null 2>&1 &
+  exit $code
+fi
+[ "$1" = list ] && : > "$0.first""#;
+    let staller = wrapped(&product, folder.path(), line);
+    let played = drill(&["--only", "kill", "--workers", "2", "--length", "1s"], &staller);
+    assert_eq!((played.code, played.verdicts("proxy")), (code::FAILED, vec!["failed".into()]), "{:#}", played.json);
+    let promises = played.outcomes("proxy")[0]["promises"].as_array().unwrap();
+    let silence = promises.iter().find(|promise| promise["what"] == "the longest time without any good answer");
+    assert_eq!(silence.unwrap()["is_kept"], false, "{promises:#?}");
+}
+
+#[test]
+fn a_product_that_does_not_start_again_loses_no_earlier_outcome() {
+    let Some(product) = product() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"if [ "$1" = run ]; then
+  [ -e "$0.once" ] && { echo "error: no more today" >&2; exit 78; }
+  : > "$0.once"
+fi"#;
+    let once = wrapped(&product, folder.path(), line);
+    let played = drill(&["--only", "kill,slow-worker,reload-storm", "--workers", "2", "--length", "1s"], &once);
+    assert_eq!(played.code, code::FAILED);
+    assert_eq!(played.verdicts("proxy"), ["passed", "void", "void"], "{:#}", played.json);
+    let why = played.outcomes("proxy")[1]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("no more today") && played.markdown.contains("no more today"), "{why}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere/drill.md");
+    let ways = vec![ProductWay { name: "proxy".into(), about: "none".into(), flags: vec![], has_fixed_workers: false }];
+    let none = Product { program: folder.path().join("none"), version: "0".into(), ways, demo: vec![] };
+    let failure = run(&kit::args(&["--markdown", nowhere.to_str().unwrap()]), &none).unwrap_err();
+    assert!(failure.code == code::FAILED && failure.error.contains("nowhere/drill.md"), "{failure}");
+}
+
+/// Played in a process of its own by the tests below, which interrupt it.
 #[test]
 #[ignore = "part of another test"]
 fn a_long_drill() {
     let Some(product) = product() else { return };
-    let Played { code, json, .. } =
-        drill(&["--only", "slow-worker,kill", "--workers", "2", "--length", "3s"], &product);
+    let faults = std::env::var("FAULTS").unwrap();
+    let Played { code, json, .. } = drill(&["--only", &faults, "--workers", "2", "--length", "3s"], &product);
     let told = std::env::var_os("TELL").unwrap();
     std::fs::write(told, serde_json::json!({ "code": code, "json": json }).to_string()).unwrap();
+}
+
+/// Plays these faults in a process of its own, which has its temporary folders there: what it starts is known by that. Gives
+/// back the process, and the file to which it writes what it says to the user.
+fn in_a_process(faults: &str, folder: &Path, program: Option<&Path>) -> (Started, PathBuf) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_long_drill", "--ignored", "--nocapture"]);
+    command.env("TELL", folder.join("told")).env("FAULTS", faults).env("TMPDIR", folder);
+    if let Some(program) = program {
+        command.env("ROUNDELAY_BIN", program);
+    }
+    let said = folder.join("said");
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
+    (Started(command.spawn().unwrap()), said)
+}
+
+fn told(folder: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(folder.join("told")).unwrap()).unwrap()
+}
+
+#[test]
+fn interrupted_twice_it_gives_up_an_order_that_does_not_end() {
+    let Some(product) = product() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"[ "$1" = reload ] && { : > "$0.reloading"; exec sleep 1000; }"#;
+    let endless = wrapped(&product, folder.path(), line);
+    let (mut child, said) = in_a_process("reload-storm", folder.path(), Some(&endless.program));
+    wait_until("a reload", || endless.program.with_extension("reloading").exists());
+    let ours = || kit::processes_with("TMPDIR", folder.path());
+    let family = ours();
+    let pid = Pid::from_raw(i32::try_from(child.0.id()).unwrap()).unwrap();
+    for word in ["interrupted: ending after", "interrupted: ending now"] {
+        kill_process(pid, Signal::INT).unwrap();
+        wait_until("a word about it", || std::fs::read_to_string(&said).unwrap().contains(word));
+    }
+    wait_until("its end", || child.0.try_wait().unwrap().is_some());
+    assert_eq!(told(folder.path())["code"], code::INTERRUPTED);
+    wait_until("all it started to be gone", || family.iter().all(|&pid| !is_alive(pid)) && ours().is_empty());
 }
 
 #[test]
@@ -135,14 +221,7 @@ fn interrupted_it_ends_after_the_fault_and_twice_at_once_with_nothing_left() {
     }
     for times in [1, 2] {
         let folder = tempfile::tempdir().unwrap();
-        let tell = folder.path().join("told");
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_long_drill", "--ignored", "--nocapture"]).env("TELL", &tell);
-        // Its temporary folders are there: what it starts is known by them.
-        let said = folder.path().join("said");
-        let stderr = std::fs::File::create(&said).unwrap();
-        command.env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(stderr);
-        let mut child = kit::Started(command.spawn().unwrap());
+        let (mut child, said) = in_a_process("slow-worker,kill", folder.path(), None);
         let ours = || kit::processes_with("TMPDIR", folder.path());
         wait_until("its workers", || ours().len() > 4);
         let family = ours();
@@ -154,7 +233,7 @@ fn interrupted_it_ends_after_the_fault_and_twice_at_once_with_nothing_left() {
             kill_process(pid, Signal::INT).unwrap();
         }
         wait_until("its end", || child.0.try_wait().unwrap().is_some());
-        let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&tell).unwrap()).unwrap();
+        let told = told(folder.path());
         assert_eq!(told["code"], code::INTERRUPTED, "{told:#}");
         assert_eq!(told["json"]["is_partial"], true);
         let outcomes = told["json"]["outcomes"].as_array().unwrap().len();

@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::drill::promise::Allowed;
+use crate::drill::allowed::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 
 /// Clients that say nothing: three times what the master has room for.
@@ -14,7 +14,7 @@ const SILENT: usize = 96;
 const CONNECT: Duration = Duration::from_secs(5);
 
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
-    let workers = scene.target.serving()?.len();
+    let workers = scene.workers;
     let (mut rounds, mut refused, mut unanswered) = (0, 0, 0);
     while rounds < 2 || !scene.is_late(Duration::from_secs(2)) {
         let address = scene.target.address();
@@ -30,10 +30,12 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         scene.pause_between(500, 1000)?;
     }
     let seen = format!("{refused} of {} were", rounds * SILENT);
-    scene.promise("no client is refused", "none", seen, refused == 0);
+    scene.promise("no client is refused", "refused", "none", seen, refused == 0);
     let seen = format!("{} of {rounds} times", rounds - unanswered);
-    scene.promise("`roundelay status` says that all is well meanwhile", "every time", seen, unanswered == 0);
+    let what = "`roundelay status` says that all is well meanwhile";
+    scene.promise(what, "bad status", "every time", seen, unanswered == 0);
     let serving = scene.target.serving()?.len();
-    scene.promise("all workers serve at the end", "all", format!("{serving} of {workers}"), serving == workers);
+    let seen = format!("{serving} of {workers}");
+    scene.promise("all workers serve at the end", "workers gone", "all", seen, serving == workers);
     Ok(Allowed::nothing())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::drill::promise::Allowed;
+use crate::drill::allowed::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 use crate::rig::ProductRig;
 
@@ -13,14 +13,14 @@ const SAID: &str = "cannot write the workers' log";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
-    let workers = scene.target.serving()?.len();
+    let workers = scene.workers;
     scene.note("each worker begins to write 4 MiB to its standard output");
     let Some(disk) = &scene.target.disk else { return Err(Trouble::Unable("there is no full disk".to_owned())) };
     disk.go()?;
     let all = scene.waiting.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
     let through = disk.through(workers);
     let seen = format!("{through} of {workers} got rid of theirs");
-    scene.promise("workers are not blocked", "20 s for it", seen, all.is_some());
+    scene.promise("workers are not blocked", "blocked", "20 s for it", seen, all.is_some());
     let is_said = |scene: &Scene<'_>| scene.target.product().map_or(0, times_said);
     scene.waiting.wait(PATIENCE, || (is_said(scene) > 0).then_some(()))?;
     while !scene.is_late(Duration::ZERO) {
@@ -28,7 +28,7 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     }
     let said = is_said(scene);
     let seen = if said == 1 { "once".to_owned() } else { format!("{said} times") };
-    scene.promise("the master says that it cannot write", "once", seen, said == 1);
+    scene.promise("the master says that it cannot write", "not said once", "once", seen, said == 1);
     Ok(Allowed::nothing())
 }
 

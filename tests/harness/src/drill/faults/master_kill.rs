@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::release::pids;
-use crate::drill::promise::Allowed;
+use crate::drill::allowed::Allowed;
 use crate::drill::scene::{Scene, Trouble};
 use crate::rig::is_alive;
 
@@ -16,6 +16,7 @@ const GONE: Duration = Duration::from_secs(5);
 pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     let workers = pids(scene)?;
     scene.pause_between(500, 1500)?;
+    let (ended, _) = scene.counts();
     let from = scene.now();
     let pid = scene.target.kill_master()?;
     scene.note(format!("SIGKILL to the master (pid {pid})"));
@@ -29,33 +30,41 @@ pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
         Some(took) => format!("after {:.2} s", took.as_secs_f64()),
         None => format!("{} processes are left", left(scene)),
     };
-    scene.promise("all its processes are gone", "within 5 s", seen, gone.is_some());
+    scene.promise("all its processes are gone", "left behind", "within 5 s", seen, gone.is_some());
     // Bound and given back at once.
     let bound = TcpListener::bind(scene.target.address()).map(drop);
     let seen = bound.as_ref().map_or_else(ToString::to_string, |()| "it is".to_owned());
-    scene.promise("the port is free", "at once then", seen, bound.is_ok());
+    scene.promise("the port is free", "port taken", "at once then", seen, bound.is_ok());
     let begun = Instant::now();
+    let (what, broken) = ("a new master starts on the same port", "no new master");
     let to = match scene.target.restart() {
         Ok(true) => {
             scene.note("a new master serves");
             let seen = format!("ready {:.2} s after its start", begun.elapsed().as_secs_f64());
-            scene.promise("a new master starts on the same port", "at once", seen, true);
-            scene.now()
+            scene.promise(what, broken, "at the first try", seen, true);
+            Some(scene.now())
         }
         Ok(false) => {
-            scene.note("another one is not started: only the product can be, at the same port");
+            scene.remark =
+                "nobody starts it again there: its processes are gone and the port is free, that is all".to_owned();
             scene.is_over = true;
-            Duration::MAX
+            None
         }
         Err(error) => {
-            scene.promise("a new master starts on the same port", "at once", error.to_string(), false);
-            Duration::MAX
+            scene.promise(what, broken, "at the first try", error.to_string(), false);
+            None
         }
     };
-    let because = if to == Duration::MAX {
-        "what was under way, and all later ones: nobody serves any more".to_owned()
-    } else {
-        format!("what was under way, or due in the {:.2} s without a master", (to - from).as_secs_f64())
-    };
-    Ok(Allowed::outage((from, to), because))
+    let (_, started) = scene.counts();
+    Ok(match to {
+        Some(to) => {
+            let gap = (to - from).as_secs_f64();
+            let because = format!("what was under way, or due in the {gap:.2} s without a master");
+            Allowed::outage(Some(started.saturating_sub(ended)), (from, to), because)
+        }
+        None => {
+            let because = "what was under way, and all later ones: nobody serves any more".to_owned();
+            Allowed::outage(None, (from, Duration::MAX), because)
+        }
+    })
 }

@@ -1,6 +1,7 @@
 //! What is done under load, one fault a file. Each gives back which failures are no defect.
 
 mod descriptors;
+mod drains;
 mod full_disk;
 mod kill;
 mod master_kill;
@@ -11,8 +12,8 @@ mod stop;
 
 use std::time::Duration;
 
+use super::allowed::Allowed;
 use super::fault::{Fault, Manner};
-use super::promise::Allowed;
 use super::release::Release;
 use super::scene::{Scene, Trouble};
 use super::target::Wish;
@@ -42,6 +43,16 @@ pub(crate) fn has_drains(fault: Fault) -> bool {
     matches!(fault, Fault::NeverReady | Fault::BadRelease | Fault::ReloadStorm)
 }
 
+/// Whether others serve all the time in it, so that somebody is answered at any time.
+pub(crate) fn has_others(fault: Fault) -> bool {
+    match fault {
+        Fault::Kill | Fault::Stop | Fault::NeverReady | Fault::BadRelease | Fault::SlowWorker | Fault::ReloadStorm => {
+            true
+        }
+        Fault::FullDisk | Fault::Descriptors | Fault::MasterKill => false,
+    }
+}
+
 /// Does it, and adds its promises to the scene; which failures are allowed is known only then.
 pub(crate) fn play(fault: Fault, scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
     match fault {
@@ -55,16 +66,6 @@ pub(crate) fn play(fault: Fault, scene: &mut Scene<'_>) -> Result<Allowed, Troub
         Fault::MasterKill => master_kill::play(scene),
         Fault::ReloadStorm => reload_storm::play(scene),
     }
-}
-
-/// What a drain may cost: nothing where the program announces that it leaves, else requests on kept connections.
-fn of_drains(scene: &Scene<'_>) -> Allowed {
-    if scene.target.is_demo() {
-        return Allowed::nothing();
-    }
-    Allowed::stale(
-        "requests on kept connections, unless the program says `Connection: close` when it leaves".to_owned(),
-    )
 }
 
 /// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts them.

@@ -70,7 +70,7 @@ fn line<'a>(columns: &'a [Column], cell: impl Fn(&'a Column) -> Option<(&'a str,
 }
 
 /// The text without what could move the cursor or the order of letters.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -6,7 +6,8 @@ mod grid;
 use anstyle::{AnsiColor, Style};
 
 pub use self::diff::changes;
-use self::grid::{Column, grid, plain};
+pub(crate) use self::grid::plain;
+use self::grid::{Column, grid};
 use super::verdict::{self, Word};
 use super::view::{Entry, View};
 use super::{method, number};

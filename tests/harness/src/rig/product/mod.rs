@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use super::family::Family;
 use super::process::{PATIENCE_OF_DROP, Process, command, last, with_open_files};
-use super::run::{Ended, run};
-use super::wait::until;
+use super::run::{Ended, run_within};
+use super::wait::{Patience, until};
 use super::{Rig, RigError, Setup, Way, WorkerProcess, family, folder, ports};
 use crate::subject::{Product, ProductWay};
 
@@ -103,15 +103,36 @@ impl ProductRig {
     ///
     /// [`RigError::Failed`]: the command cannot be run, or does not end.
     pub fn order(&self, words: &[&str]) -> Result<Ended, RigError> {
+        self.order_within(words, Patience::of(ORDER))
+    }
+
+    /// The same, with that patience instead of three minutes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::order`].
+    pub fn order_within(&self, words: &[&str], patience: Patience<'_>) -> Result<Ended, RigError> {
         let mut order = command(&self.program, self.folder.path());
         order.args(words).env("ROUNDELAY_CONTROL", self.control());
-        run(order, ORDER)
+        run_within(order, patience)
     }
 
     /// The same, where anything but exit code 0 is an error.
     fn obeyed(&self, words: &[&str]) -> Result<Ended, RigError> {
         let ended = self.order(words)?;
         if ended.code == Some(0) { Ok(ended) } else { Err(refusal::of_order(words, &ended)) }
+    }
+
+    /// The workers that are ready, by `roundelay list --json`, whatever else it says of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RigError::Failed`]: the master does not say.
+    pub fn ready(&self) -> Result<Vec<WorkerProcess>, RigError> {
+        let ended = self.order(&["list", "--json"])?;
+        state::ready(&ended.stdout).map_err(|cause| {
+            RigError::Failed(format!("cannot read what `roundelay list --json` says: {cause}: {}", ended.stderr.trim()))
+        })
     }
 
     /// Whether the master still runs.

@@ -18,6 +18,8 @@ struct Pool {
 #[derive(Deserialize)]
 struct Slot {
     slot: usize,
+    #[serde(default)]
+    state: String,
     pid: Option<u32>,
     #[serde(default)]
     others: Vec<Other>,
@@ -41,6 +43,16 @@ pub(super) fn workers(json: &str) -> Result<Vec<WorkerProcess>, serde_json::Erro
     Ok(found)
 }
 
+/// The serving process of each slot that is ready.
+pub(super) fn ready(json: &str) -> Result<Vec<WorkerProcess>, serde_json::Error> {
+    let state: State = serde_json::from_str(json)?;
+    let slots = state.pools.into_iter().flat_map(|Pool { name, workers }| {
+        let ready = workers.into_iter().filter(|slot| slot.state == "ready");
+        ready.filter_map(move |slot| Some(WorkerProcess { name: format!("{name}/{}", slot.slot), pid: slot.pid? }))
+    });
+    Ok(slots.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +65,14 @@ mod tests {
         let workers: Vec<_> = workers(json).unwrap().into_iter().map(|worker| (worker.name, worker.pid)).collect();
         assert_eq!(workers, [("a/0".to_owned(), 7), ("a/0".to_owned(), 5), ("a/2".to_owned(), 9)]);
         assert!(super::workers("{}").is_err());
+        assert!(ready(json).unwrap().is_empty(), "none is said to be ready");
+    }
+
+    #[test]
+    fn only_ready_slots_serve_with_one_process_each() {
+        let json = r#"{"pools":[{"name":"a","workers":[{"slot":0,"state":"ready","pid":7,"others":[{"pid":5}]},
+            {"slot":1,"state":"starting","pid":8},{"slot":2,"state":"ready","pid":null}]}]}"#;
+        let found: Vec<_> = ready(json).unwrap().into_iter().map(|worker| (worker.name, worker.pid)).collect();
+        assert_eq!(found, [("a/0".to_owned(), 7)]);
     }
 }

@@ -1,4 +1,8 @@
 //! What a drill looks like for people: the terminal's tables, and Markdown. Pure.
+//!
+//! What programs wrote stands in it too: nothing of that may move the cursor.
+
+mod markdown;
 
 use std::fmt::Write;
 
@@ -7,6 +11,9 @@ use anstyle::{AnsiColor, Style};
 use super::fault::Fault;
 use super::outcome::{Drill, Outcome};
 use super::promise::Verdict;
+use crate::report::plain;
+
+pub(crate) use markdown::markdown;
 
 /// The faults that were asked for on some target, in their order.
 fn played(drill: &Drill) -> impl Iterator<Item = Fault> {
@@ -22,27 +29,32 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
 }
 
 fn write_outcome(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
-    let Outcome { target, fault, verdict, done, promises, load, took_seconds } = outcome;
+    let Outcome { target, fault, verdict, done, promises, load, remark, took_seconds } = outcome;
     let style = style(verdict);
-    write!(text, "{style}{:<8}{style:#}{:<14}{target}", verdict.name(), fault.name())?;
+    write!(text, "{style}{:<8}{style:#}{:<14}{}", verdict.name(), fault.name(), line(target))?;
     match verdict {
-        Verdict::Skipped(why) => return writeln!(text, "   {why}"),
-        Verdict::Void(why) => writeln!(text, "   {why}")?,
+        Verdict::Skipped(why) => return writeln!(text, "   {}", lines(why)),
+        Verdict::Void(why) => writeln!(text, "   {}", lines(why))?,
         Verdict::Passed | Verdict::Failed => writeln!(text, "   {took_seconds:.1} s")?,
     }
     for line in done {
-        writeln!(text, "          {line}")?;
+        writeln!(text, "          {}", lines(line))?;
     }
     for promise in promises {
         let mark = if promise.is_kept { "kept  " } else { "BROKEN" };
-        writeln!(text, "  {mark}  {}: {} (allowed: {})", promise.what, promise.seen, promise.allowed)?;
+        let [what, seen, allowed] = [&promise.what, &promise.seen, &promise.allowed].map(|text| lines(text));
+        let allowed = if allowed.is_empty() { allowed } else { format!(" (allowed: {allowed})") };
+        writeln!(text, "  {mark}  {what}: {seen}{allowed}")?;
+    }
+    if !remark.is_empty() {
+        writeln!(text, "       *  {}", lines(remark))?;
     }
     if let Some(load) = load {
         let [p50, p99, max] = [load.p50_seconds, load.p99_seconds, load.max_seconds].map(millis);
         writeln!(text, "          {} operations, p50 {p50}, p99 {p99}, longest {max}", load.started)?;
         if *verdict == Verdict::Failed {
             for failure in load.first_failures.iter().take(3) {
-                writeln!(text, "          {failure}")?;
+                writeln!(text, "          {}", lines(failure))?;
             }
         }
     }
@@ -61,7 +73,7 @@ fn write_table(text: &mut String, drill: &Drill) -> std::fmt::Result {
     let widths: Vec<_> = drill.targets.iter().map(|target| width(drill, target)).collect();
     write!(text, "{:<13}", "FAULT")?;
     for (target, width) in drill.targets.iter().zip(&widths) {
-        write!(text, "  {:<width$}", target.to_uppercase())?;
+        write!(text, "  {:<width$}", line(target).to_uppercase())?;
     }
     trim_end(text);
     writeln!(text)?;
@@ -75,7 +87,11 @@ fn write_table(text: &mut String, drill: &Drill) -> std::fmt::Result {
         trim_end(text);
         writeln!(text)?;
     }
-    writeln!(text, "\n{}", last_line(drill))
+    writeln!(text)?;
+    for note in notes(drill) {
+        writeln!(text, "{note}")?;
+    }
+    writeln!(text, "{}", last_line(drill))
 }
 
 fn width(drill: &Drill, target: &str) -> usize {
@@ -83,12 +99,30 @@ fn width(drill: &Drill, target: &str) -> usize {
     cells.chain([target.chars().count()]).max().unwrap_or(0)
 }
 
-/// What stands for a fault on a target in a table: the verdict, and of a failure what was seen.
+/// What the cells of the table leave out: why faults were not played, and what good verdicts do not say; each once.
+fn notes(drill: &Drill) -> Vec<String> {
+    let mut notes: Vec<(&str, String, Vec<String>)> = Vec::new();
+    for outcome in &drill.outcomes {
+        let (mark, why) = match &outcome.verdict {
+            Verdict::Skipped(why) => ("n/a on", why),
+            _ if outcome.remark.is_empty() => continue,
+            _ => ("*", &outcome.remark),
+        };
+        let (why, target) = (format!("{}: {}", outcome.fault.name(), line(why)), line(&outcome.target));
+        match notes.iter_mut().find(|(its, found, _)| *its == mark && *found == why) {
+            Some((_, _, targets)) => targets.push(target),
+            None => notes.push((mark, why, vec![target])),
+        }
+    }
+    notes.into_iter().map(|(mark, why, targets)| format!("{mark} {}: {why}", targets.join(", "))).collect()
+}
+
+/// What stands for a fault on a target in a table.
 fn cell(drill: &Drill, target: &str, fault: Fault) -> (String, Style) {
     match drill.find(target, fault) {
         None => ("-".to_owned(), Style::new()),
-        Some(outcome) if matches!(outcome.verdict, Verdict::Skipped(_)) => ("n/a".to_owned(), Style::new()),
-        Some(outcome) => (outcome.line(), style(&outcome.verdict)),
+        Some(outcome) if matches!(outcome.verdict, Verdict::Skipped(_)) => (outcome.cell(), Style::new()),
+        Some(outcome) => (line(&outcome.cell()), style(&outcome.verdict)),
     }
 }
 
@@ -101,52 +135,6 @@ fn last_line(drill: &Drill) -> String {
     let bad = count(Verdict::is_bad);
     let end = if drill.is_partial { ", interrupted" } else { "" };
     format!("{product}: {passed} passed, {bad} not{end}; repeat with --seed {}", drill.seed)
-}
-
-/// The whole drill for pull requests.
-pub(crate) fn markdown(drill: &Drill) -> String {
-    let mut text = String::new();
-    let _ = write_markdown(&mut text, drill);
-    text
-}
-
-fn write_markdown(text: &mut String, drill: &Drill) -> std::fmt::Result {
-    let Drill { version, workload, workers, rate, length_seconds, seed, .. } = drill;
-    writeln!(text, "# Drill\n")?;
-    writeln!(
-        text,
-        "roundelay {version}, {workers} workers of {}, {rate} operations a second for {length_seconds} s or more, seed \
-         {seed}.",
-        escaped(workload)
-    )?;
-    if drill.is_partial {
-        writeln!(text, "\n**Interrupted: faults are missing.**")?;
-    }
-    writeln!(text, "\n| fault | what is done | {} |", drill.targets.join(" | "))?;
-    writeln!(text, "|---|---|{}", "---|".repeat(drill.targets.len()))?;
-    for fault in played(drill) {
-        write!(text, "| `{}` | {} |", fault.name(), fault.about().done)?;
-        for target in &drill.targets {
-            let line = drill.find(target, fault).map_or_else(|| "-".to_owned(), Outcome::line);
-            write!(text, " {} |", escaped(&line))?;
-        }
-        writeln!(text)?;
-    }
-    for outcome in drill.outcomes.iter().filter(|outcome| !matches!(outcome.verdict, Verdict::Skipped(_))) {
-        writeln!(text, "\n## {} on {}: {}\n", outcome.fault.name(), outcome.target, outcome.verdict.name())?;
-        writeln!(text, "| promise | allowed | seen | |\n|---|---|---|---|")?;
-        for promise in &outcome.promises {
-            let [what, allowed, seen] = [&promise.what, &promise.allowed, &promise.seen].map(|cell| escaped(cell));
-            let mark = if promise.is_kept { "kept" } else { "**broken**" };
-            writeln!(text, "| {what} | {allowed} | {seen} | {mark} |")?;
-        }
-    }
-    Ok(())
-}
-
-/// As the cell of a Markdown table.
-fn escaped(cell: &str) -> String {
-    cell.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
 /// All faults, for `--list`.
@@ -172,6 +160,17 @@ fn style(verdict: &Verdict) -> Style {
     }
 }
 
+/// In one line, without what could move the cursor.
+pub(crate) fn line(text: &str) -> String {
+    plain(text.trim_end().replace("\r\n", " ").replace(['\n', '\t'], " ").as_str())
+}
+
+/// The same in the lines that it has, those behind the first below it.
+fn lines(text: &str) -> String {
+    let lines = text.trim_end().lines().map(|one| plain(&one.replace('\t', "  ")));
+    lines.collect::<Vec<_>>().join("\n            ")
+}
+
 fn trim_end(text: &mut String) {
     text.truncate(text.trim_end().len());
 }
@@ -185,7 +184,7 @@ mod tests {
     use super::super::outcome::tests::drill;
     use super::*;
 
-    fn plain(text: &str) -> String {
+    fn uncoloured(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
     }
 
@@ -196,15 +195,16 @@ FAULT          PROXY   PM2
 kill           passed  failed: 1 of 101 lost
 full-disk      passed  n/a
 
+n/a on pm2: full-disk: it writes no logs
 proxy: 2 passed, 0 not; repeat with --seed 7
 ";
-        assert_eq!(plain(&table(&drill())), expected);
+        assert_eq!(uncoloured(&table(&drill())), expected);
     }
 
     #[test]
     fn a_fault_says_what_was_done_and_each_promise() {
         let drill = drill();
-        let text = plain(&outcome(&drill.outcomes[2]));
+        let text = uncoloured(&outcome(&drill.outcomes[2]));
         for line in [
             "failed  kill          pm2   11.5 s",
             "          2.13 s: SIGKILL to demo/1 (pid 71)",
@@ -213,22 +213,39 @@ proxy: 2 passed, 0 not; repeat with --seed 7
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }
-        assert_eq!(plain(&outcome(&drill.outcomes[3])), "n/a     full-disk     pm2   it writes no logs\n");
+        assert_eq!(uncoloured(&outcome(&drill.outcomes[3])), "n/a     full-disk     pm2   it writes no logs\n");
     }
 
     #[test]
-    fn markdown_has_a_row_for_each_fault_and_says_what_is_missing() {
+    fn what_a_program_wrote_cannot_move_the_cursor_and_keeps_its_lines() {
+        let evil = "it wrote:\n\tone\u{1b}[2J\r\u{202e}two";
         let mut drill = drill();
-        drill.is_partial = true;
-        drill.outcomes[2].promises[1].seen = "a|b\n<c>".to_owned();
-        let text = markdown(&drill);
-        for line in [
-            "| `full-disk` | the workers' log is on a disk that is full | passed | n/a: it writes no logs |",
-            "**Interrupted: faults are missing.**",
-            "| operations lost | none | a\\|b &lt;c> | **broken** |",
-        ] {
-            assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
+        let failed = &mut drill.outcomes[2];
+        failed.done[0] = evil.to_owned();
+        failed.promises[0].seen = evil.to_owned();
+        failed.promises[0].broken = evil.to_owned();
+        failed.promises[0].is_kept = false;
+        failed.promises[1].is_kept = true;
+        failed.load.as_mut().unwrap().first_failures = vec![evil.to_owned()];
+        drill.outcomes[3].verdict = Verdict::Skipped(evil.to_owned());
+        let told: String = drill.outcomes.iter().map(outcome).chain([table(&drill), markdown(&drill)]).collect();
+        // Colours are ours.
+        let told = uncoloured(&told);
+        assert!(!told.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{told:?}");
+        assert!(told.contains("it wrote:\n              one\u{fffd}[2J\u{fffd}\u{fffd}two"), "{told:?}");
+    }
+
+    #[test]
+    fn a_remark_stands_below_the_table_once_for_all_targets_that_have_it() {
+        let mut drill = drill();
+        for outcome in &mut drill.outcomes[1..] {
+            outcome.verdict = Verdict::Passed;
+            outcome.fault = Fault::MasterKill;
+            outcome.remark = "nobody starts it again".to_owned();
         }
+        let text = uncoloured(&table(&drill));
+        assert!(text.contains("master-kill    passed*  passed*\n"), "{text}");
+        assert!(text.contains("\n* proxy, pm2, pm2: master-kill: nobody starts it again\n"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! What the checked load of a fault saw. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use roundelay_checker::{Class, Record};
+use serde::Serialize;
+
+/// What the checked load saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Checked {
+    /// Operations started.
+    pub started: u64,
+    /// Operations that ended well.
+    pub good: u64,
+    /// Failures by class; only those that occurred.
+    pub failed: BTreeMap<Class, u64>,
+    /// Operations that were not carried out for a reason of the generator's own.
+    pub not_started: u64,
+    /// Median latency of the good ones, from the intended start, seconds.
+    pub p50_seconds: f64,
+    /// 99th percentile.
+    pub p99_seconds: f64,
+    /// The longest.
+    pub max_seconds: f64,
+    /// The longest time in which nobody had a good answer, seconds.
+    pub longest_silence_seconds: f64,
+    /// How late the generator started an operation at most, seconds: its own weakness.
+    pub longest_lag_seconds: f64,
+    /// Each failure, up to a number that no drill reaches; the report has the first in words.
+    #[serde(skip)]
+    pub failures: Vec<Failed>,
+    /// The first failures in words.
+    pub first_failures: Vec<String>,
+}
+
+/// One failed operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// How.
+    pub class: Class,
+    /// When it was to start, from the start of the load.
+    pub at: Duration,
+    /// When it had failed.
+    pub ended: Duration,
+}
+
+impl Checked {
+    /// What a finished load came to.
+    pub fn new(record: &Record) -> Self {
+        let latency = record.latency();
+        let found = Class::ALL.map(|class| (class, record.failed(class)));
+        let failed = |failure: &roundelay_checker::Failure| Failed {
+            class: failure.class,
+            at: failure.at,
+            ended: failure.ended,
+        };
+        Self {
+            started: record.started(),
+            good: record.good(),
+            failed: found.into_iter().filter(|(_, count)| *count > 0).collect(),
+            not_started: record.not_started() + record.open(),
+            p50_seconds: latency.percentile(50.0).as_secs_f64(),
+            p99_seconds: latency.percentile(99.0).as_secs_f64(),
+            max_seconds: latency.max().as_secs_f64(),
+            longest_silence_seconds: record.longest_silence().as_secs_f64(),
+            longest_lag_seconds: record.lag().max().as_secs_f64(),
+            failures: record.failures().iter().map(failed).collect(),
+            first_failures: record.failures().iter().take(10).map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Failures of all classes.
+    pub fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}

@@ -1,0 +1,186 @@
+//! Promises about time. Their bounds follow from the fault and from what the same target needed before it, not from how fast
+//! the machine is. Pure.
+
+use std::time::Duration;
+
+use super::checked::Checked;
+use super::promise::Promise;
+
+/// How long nobody at all may have a good answer while somebody serves: hundreds of times what a busy machine needs, and a
+/// third of what the harm would be of a master that waits for a worker which stands still until it is found.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How much longer half of all operations may take while one worker of several is slow: ten of its pulses, where nobody has
+/// a reason to wait for more than one.
+const LONGER: Duration = Duration::from_millis(500);
+
+/// Answers that must have come to judge by their times: of fewer, chance may put too many on one side.
+const ENOUGH: u64 = 200;
+
+/// That somebody is answered at any time. `usual` is how long an answer of the program takes.
+pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
+    // While the generator itself stood still it heard nobody.
+    let silence = (checked.longest_silence_seconds - checked.longest_lag_seconds).max(0.0);
+    let bound = SILENCE + usual;
+    Promise::new(
+        "the longest time without any good answer",
+        format!("mute {silence:.0} s"),
+        format!("at most {:.1} s", bound.as_secs_f64()),
+        format!("{silence:.3} s"),
+        silence <= bound.as_secs_f64(),
+    )
+}
+
+/// That half of all operations take no longer than `usual`, as far as a busy machine allows to say it.
+pub(crate) fn most_do_not_wait(median: Duration, usual: Duration) -> Promise {
+    let bound = 2 * usual + LONGER;
+    let millis = |duration: Duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0);
+    Promise::new(
+        "half of all operations take",
+        format!("median {:.1} s", median.as_secs_f64()),
+        format!("at most {}: twice as long as before, and 500 ms", millis(bound)),
+        format!("{} or less", millis(median)),
+        median <= bound,
+    )
+}
+
+/// Good answers that came while a worker stood still, and while it ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulses {
+    still: Part,
+    running: Part,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    answers: u64,
+    length: Duration,
+}
+
+impl Part {
+    fn add(&mut self, answers: u64, length: Duration) {
+        self.answers += answers;
+        self.length += length;
+    }
+
+    fn rate(self) -> f64 {
+        self.answers as f64 / self.length.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Pulses {
+    /// So many came in that time while it stood still.
+    pub(crate) fn still(&mut self, answers: u64, length: Duration) {
+        self.still.add(answers, length);
+    }
+
+    /// So many came in that time while it ran.
+    pub(crate) fn running(&mut self, answers: u64, length: Duration) {
+        self.running.add(answers, length);
+    }
+
+    /// That the clients of the other workers are answered while it stands still; nothing if they are too few to say, or if
+    /// there is no other worker.
+    ///
+    /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what was
+    /// left: (N-1)/(N+1) of the rate. Half of that is asked for. Where everybody waits nobody is answered meanwhile; and a
+    /// busy machine delays answers in both times alike.
+    pub(crate) fn others_are_answered(self, workers: usize) -> Option<Promise> {
+        if workers < 2 || self.still.answers + self.running.answers < ENOUGH {
+            return None;
+        }
+        let bound = (workers as f64 - 1.0) / (workers as f64 + 1.0) / 2.0;
+        let share = self.still.rate() / self.running.rate().max(f64::MIN_POSITIVE);
+        Some(Promise::new(
+            "answers a second while it stands still",
+            "others wait",
+            format!("at least {:.0} % of those while it runs", bound * 100.0),
+            if share < 10.0 { format!("{:.0} %", share * 100.0) } else { "nearly all".to_owned() },
+            share >= bound,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::super::promise::tests::ms;
+    use super::*;
+
+    const PULSE: f64 = 50.0;
+
+    /// When a target is done with what it has to do.
+    #[derive(Clone, Copy)]
+    enum Target {
+        /// The clients of the slow worker wait.
+        Good,
+        /// All wait for it.
+        Stalls,
+    }
+
+    /// Ten seconds of 300 operations a second on so many workers, of which one is stopped every other pulse; each takes
+    /// 1 ms, and up to `noise` ms more.
+    fn played(target: Target, workers: usize, noise: f64, seed: u64) -> bool {
+        let mut random = Rng::with_seed(seed);
+        let mut counts = [0_u64; 2];
+        for operation in 0..3000 {
+            let begun = f64::from(operation) * 10_000.0 / 3000.0;
+            let is_still = ((begun / PULSE) as u64).is_multiple_of(2);
+            let is_its = random.usize(..workers) == 0;
+            let waits = is_still && (is_its || matches!(target, Target::Stalls));
+            let free = if waits { (begun / PULSE).ceil() * PULSE } else { begun };
+            let ended = free + 1.0 + random.f64() * noise;
+            counts[(ended / PULSE) as usize % 2] += 1;
+        }
+        let mut pulses = Pulses::default();
+        pulses.still(counts[0], Duration::from_secs(5));
+        pulses.running(counts[1], Duration::from_secs(5));
+        pulses.others_are_answered(workers).unwrap().is_kept
+    }
+
+    #[test]
+    fn who_lets_all_wait_for_one_worker_fails_and_noise_fails_nobody() {
+        for seed in 0..20 {
+            for workers in [2, 3, 4, 16] {
+                for noise in [0.0, 10.0, 40.0, 100.0, 1000.0] {
+                    assert!(played(Target::Good, workers, noise, seed), "{workers} workers, {noise} ms, seed {seed}");
+                }
+                for noise in [0.0, 5.0] {
+                    assert!(
+                        !played(Target::Stalls, workers, noise, seed),
+                        "{workers} workers, {noise} ms, seed {seed}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_one_worker_or_a_few_answers_nothing_is_said() {
+        let mut pulses = Pulses::default();
+        pulses.running(199, ms(1000));
+        assert_eq!(pulses.others_are_answered(4), None);
+        pulses.still(1, ms(1000));
+        assert!(!pulses.others_are_answered(4).unwrap().is_kept);
+        assert_eq!(pulses.others_are_answered(1), None);
+    }
+
+    #[test]
+    fn a_stall_of_everybody_fails_and_the_generators_own_is_nobodys_fault() {
+        let load =
+            |silence, lag| Checked { longest_silence_seconds: silence, longest_lag_seconds: lag, ..Checked::default() };
+        assert!(no_silence(&load(4.0, 0.0), ms(1)).is_kept);
+        let promise = no_silence(&load(15.0, 0.1), ms(1));
+        assert!(!promise.is_kept);
+        assert_eq!(promise.broken, "mute 15 s");
+        assert!(no_silence(&load(15.0, 11.0), ms(1)).is_kept, "it slept itself");
+        assert!(no_silence(&load(15.0, 0.0), ms(12_000)).is_kept, "its first answer takes so long");
+    }
+
+    #[test]
+    fn half_may_take_as_long_as_ever_and_not_a_second_more() {
+        assert!(most_do_not_wait(ms(50), ms(2)).is_kept && most_do_not_wait(ms(3500), ms(3000)).is_kept);
+        assert!(!most_do_not_wait(ms(1002), ms(2)).is_kept);
+    }
+}
