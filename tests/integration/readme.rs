@@ -128,6 +128,9 @@ fn every_command_and_flag_in_the_pages_exists() {
         "message",
         "shutdown",
         "healthcheck",
+        "compare",
+        "report",
+        "drill",
         "config check",
         "config show",
     ];

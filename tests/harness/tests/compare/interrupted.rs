@@ -18,7 +18,7 @@ fn interrupted_once_it_finishes_the_cell_and_writes_a_partial_report() {
     for one in &report.repetitions {
         assert!(one.failure.is_none() && one.phases.len() == 2, "a cell is whole or not there: {one:?}");
     }
-    for page in [&ended.stdout, &ended.file("out/report.html"), &ended.file("out/report.md")] {
+    for page in [&ended.stdout, ended.file("out/report.html"), ended.file("out/report.md")] {
         assert!(page.contains("was interrupted"), "{page}");
     }
 }
@@ -35,7 +35,7 @@ fn interrupted_twice_it_breaks_off_amid_a_cell() {
     running.interrupt();
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-    assert!(!ended.folder.join("out/report.json").exists(), "nothing was measured");
+    assert!(!ended.has("out/report.json"), "nothing was measured");
     assert!(ended.stderr.contains("no report is written"), "{}", ended.stderr);
 }
 

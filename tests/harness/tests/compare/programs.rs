@@ -67,7 +67,7 @@ fn a_program_that_answers_errors_only_is_a_failure_that_names_them() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
     assert!(ended.stderr.contains("nothing could be measured"), "{}", ended.stderr);
     assert!(ended.stderr.contains("bad_status") && ended.stderr.contains("--path"), "{}", ended.stderr);
-    assert!(!ended.folder.join("out/report.json").exists());
+    assert!(!ended.has("out/report.json"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_name_that_is_none_is_refused_with_those_there_are() {
         let Some(ended) = run(&brief(&[flags, &TELLTALE].concat())) else { return };
         assert_eq!(ended.code, Some(2), "{flags:?}: {}", ended.stderr);
         assert!(expected.iter().all(|part| ended.stderr.contains(part)), "{flags:?}: {}", ended.stderr);
-        assert!(!ended.folder.join("started").exists() && !ended.folder.join("out").exists(), "{flags:?}");
+        assert!(!ended.has("started") && !ended.has("out/"), "{flags:?}");
         assert_eq!(ended.stdout, "");
     }
 }
@@ -41,7 +41,7 @@ fn a_file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
         let Some(ended) = run_with(&files, &brief(&[flags, &TELLTALE].concat())) else { return };
         assert_eq!(ended.code, Some(2), "{flags:?}: {}", ended.stderr);
         assert!(expected.iter().all(|part| ended.stderr.contains(part)), "{flags:?}: {}", ended.stderr);
-        assert!(!ended.folder.join("started").exists(), "{flags:?}");
+        assert!(!ended.has("started"), "{flags:?}");
     }
 }
 
@@ -53,7 +53,7 @@ fn a_folder_that_cannot_be_written_is_found_before_anything_is_measured() {
         let Some(ended) = run_with(&[("taken", "")], &flags) else { return };
         assert_eq!(ended.code, Some(1), "{out}: {}", ended.stderr);
         assert!(ended.stderr.contains(expected) && ended.stderr.contains("--out"), "{out}: {}", ended.stderr);
-        assert!(!ended.folder.join("started").exists(), "{out}");
+        assert!(!ended.has("started"), "{out}");
     }
 }
 
@@ -67,7 +67,7 @@ fn the_list_names_all_there_is_and_starts_nothing() {
         let line = ended.stdout.lines().find(|line| line.split_whitespace().next() == Some(name));
         assert!(line.is_some_and(|line| line.split_whitespace().count() > 2), "{name}:\n{}", ended.stdout);
     }
-    assert!(!ended.folder.join("started").exists() && !ended.folder.join("out").exists());
+    assert!(!ended.has("started") && !ended.has("out/"));
 }
 
 #[test]
@@ -75,5 +75,5 @@ fn the_telltale_tells() {
     let Some(ended) = run(&brief(&[&["--ways", "direct", "--scenarios", "uniform"], &TELLTALE[..]].concat())) else {
         return;
     };
-    assert!(ended.folder.join("started").exists(), "{}", ended.stderr);
+    assert!(ended.has("started"), "{}", ended.stderr);
 }

@@ -1,7 +1,8 @@
 //! The binary at work, in a folder of its own, and everything that it has started.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use roundelay_harness::record::Report;
@@ -24,9 +25,8 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// Where it ran.
-    pub(crate) folder: PathBuf,
-    _folder: TempDir,
+    /// What stands in its folder, by the path there, empty folders with a slash behind them; the folder itself is gone.
+    files: BTreeMap<String, String>,
 }
 
 impl Running {
@@ -69,11 +69,25 @@ impl Running {
         let left = family(self.folder.path());
         assert!(left.is_empty(), "{left:?} are left\n{}", self.stderr());
         let code = self.child.wait().unwrap().code();
-        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name)).unwrap();
-        let (stdout, stderr) = (read("stdout"), read("stderr"));
-        // The folder is not this one's matter any longer.
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Ended { code, stdout, stderr, folder: folder.path().to_owned(), _folder: folder }
+        let mut files = BTreeMap::new();
+        read_all(self.folder.path(), "", &mut files);
+        let mut stream = |name: &str| files.remove(name).unwrap();
+        Ended { code, stdout: stream("stdout"), stderr: stream("stderr"), files }
+    }
+}
+
+fn read_all(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            let before = files.len();
+            read_all(&entry.path(), &format!("{name}/"), files);
+            if files.len() == before {
+                files.insert(format!("{name}/"), String::new());
+            }
+        } else {
+            files.insert(name, std::fs::read_to_string(entry.path()).unwrap());
+        }
     }
 }
 
@@ -102,13 +116,22 @@ fn family(folder: &Path) -> Vec<Pid> {
 impl Ended {
     /// The report in the folder `out`.
     pub(crate) fn report(&self) -> Report {
-        serde_json::from_str(&self.file("out/report.json")).unwrap()
+        serde_json::from_str(self.file("out/report.json")).unwrap()
     }
 
     /// A file of the folder in which it ran.
-    pub(crate) fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.join(name))
-            .unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.stderr))
+    pub(crate) fn file(&self, name: &str) -> &str {
+        self.files.get(name).unwrap_or_else(|| panic!("there is no {name}\n{}", self.stderr))
+    }
+
+    /// Whether there is a file whose path begins so.
+    pub(crate) fn has(&self, start: &str) -> bool {
+        self.names().any(|name| name.starts_with(start))
+    }
+
+    /// The paths of all files, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
     }
 }
 

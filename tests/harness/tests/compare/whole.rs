@@ -19,10 +19,8 @@ pub(crate) fn whole() -> Option<&'static Ended> {
 fn a_finished_comparison_is_a_success_with_four_files_and_its_tables() {
     let Some(ended) = whole() else { return };
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let mut names: Vec<_> =
-        std::fs::read_dir(ended.folder.join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["report.csv", "report.html", "report.json", "report.md"]);
+    let names: Vec<_> = ended.names().collect();
+    assert_eq!(names, ["out/report.csv", "out/report.html", "out/report.json", "out/report.md"]);
     for told in ["uniform  (", "kill  (", "WAY", "direct in kill was skipped"] {
         assert!(ended.stdout.contains(told), "{told}:\n{}", ended.stdout);
     }

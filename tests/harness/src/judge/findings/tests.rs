@@ -146,6 +146,17 @@ fn however_many_ways_there_are_a_metric_has_one_sentence_against_the_reference()
     );
 }
 
+#[test]
+fn a_closed_loop_without_an_answer_is_said_to_say_nothing() {
+    let mut report = planted(5).report();
+    for one in report.repetitions.iter_mut().filter(|one| one.scenario == "uniform" && one.way == "p2c") {
+        one.phases[0].done = 0;
+    }
+    let expected = "uniform: The closed loop was over before anything was answered with p2c: rps there says nothing; it \
+                    takes a longer --duration, or fewer --connections.";
+    assert_eq!(texts(&judge(&report), true), [expected]);
+}
+
 /// Ways of random levels, some of them alike, with random noise and drift.
 fn random(seed: u64) -> Report {
     let mut rng = fastrand::Rng::with_seed(seed);

@@ -2,8 +2,8 @@
 
 use super::words::{count, list, sentence};
 use super::{Finding, finding};
-use crate::judge::LEAST_REPETITIONS;
 use crate::judge::sample::{Limit, Sample};
+use crate::judge::{LEAST_REPETITIONS, Metric};
 use crate::record::Report;
 
 /// Load for each core before the start from which something else was running.
@@ -14,7 +14,7 @@ pub(super) fn findings(report: &Report, samples: &[Sample<'_>]) -> Vec<Finding> 
     let mut findings: Vec<Finding> = whole(report).iter().map(|text| finding(None, true, sentence(text))).collect();
     for scenario in &report.scenarios {
         let samples: Vec<_> = samples.iter().filter(|sample| sample.scenario.name == scenario.name).collect();
-        let texts = [few(report, &samples), limits(&samples), event_failures(&samples)].concat();
+        let texts = [few(report, &samples), unanswered(&samples), limits(&samples), event_failures(&samples)].concat();
         findings.extend(texts.iter().map(|text| finding(Some(&scenario.name), true, sentence(text))));
     }
     findings.extend(failures(report));
@@ -61,6 +61,19 @@ fn few(report: &Report, samples: &[&Sample<'_>]) -> Vec<String> {
             format!("{way} has {repetitions} only: no verdict is given; it needs {LEAST_REPETITIONS}")
         })
         .collect()
+}
+
+/// Ways whose closed loop was over before anything came back: that is no saturation of 0.
+fn unanswered(samples: &[&Sample<'_>]) -> Vec<String> {
+    let is_0 = |sample: &&&Sample<'_>| sample.estimate(Metric::Rps).is_some_and(|rps| rps.median == 0.0);
+    let ways = list(samples.iter().filter(is_0).map(|sample| sample.way.name.as_str()));
+    if ways.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "The closed loop was over before anything was answered with {ways}: rps there says nothing; it takes a longer \
+         --duration, or fewer --connections"
+    )]
 }
 
 fn limits(samples: &[&Sample<'_>]) -> Vec<String> {
