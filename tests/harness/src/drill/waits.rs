@@ -83,7 +83,8 @@ impl Pulses {
     /// there is no other worker.
     ///
     /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what was
-    /// left: (N-1)/(N+1) of the rate. Half of that is asked for. Where everybody waits nobody is answered meanwhile; and a
+    /// left: (N-1)/(N+1) of the rate. Half of that is asked for, which holds also if all kept connections, a third of the
+    /// operations, are with that worker. Where everybody waits nobody is answered meanwhile; and a
     /// busy machine delays answers in both times alike.
     pub(crate) fn others_are_answered(self, workers: usize) -> Option<Promise> {
         if workers < 2 || self.still.answers + self.running.answers < ENOUGH {
