@@ -5,7 +5,7 @@
 pub enum Metric {
     /// Saturation: complete answers a second of the closed loop.
     Rps,
-    /// Median latency, seconds, at the headline rate (the highest share up to 70 %, else the lowest rate).
+    /// Median latency, seconds, at the headline rate (the share in the middle).
     P50,
     /// 90th percentile there.
     P90,

@@ -24,8 +24,9 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
         rates(view)
     ));
     all.push(
-        "The figures stand for one rate, the headline rate: the highest share up to 70 %, else the lowest. A scenario with \
-         an event has no closed loop, and one rate."
+        "The figures stand for one rate, the headline rate: the share in the middle. They are low because an open loop costs the \
+         machine more than a closed one: for each request everybody is woken, the generator too. A scenario with an event \
+         has no closed loop, and one rate."
             .to_owned(),
     );
     all.push(format!(
