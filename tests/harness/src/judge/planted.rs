@@ -167,7 +167,7 @@ pub(crate) fn phase(drive: Drive) -> Phase {
         lag: Histogram::default(),
         bytes: 0,
         answers: [].into(),
-        cpu: Cpu { balancer: 0.05, workers: [("demo/1".into(), 1.0)].into(), generator: 1.0 },
+        cpu: Cpu { balancer: 0.05, workers: [("demo/1".into(), 1.0)].into(), generator: 1.0, stolen: 0.0 },
         memory: Memory { balancer: 6 << 20, workers: 40 << 20 },
         timeline: Vec::new(),
         event: None,

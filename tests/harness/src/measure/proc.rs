@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
+use procfs::{CurrentSI, KernelStats};
 
 /// How long a process has been on processors since its birth, user and system, ended threads included; nothing if there is
 /// no such process. At most 20 ms below the truth.
@@ -28,6 +29,13 @@ pub fn memory(pid: u32) -> Option<u64> {
     };
     let resident = || process.statm().ok().map(|statm| statm.resident * procfs::page_size());
     proportional().or_else(resident)
+}
+
+/// Seconds that all processors were given to others by a hypervisor while something wanted to run here, since the boot; 0
+/// where the kernel does not say.
+pub fn stolen() -> f64 {
+    let total = KernelStats::current().ok().and_then(|stats| stats.total.steal_ms());
+    total.unwrap_or(0) as f64 / 1000.0
 }
 
 /// The children of a process, their children and so on, without itself. One that is born meanwhile may be missing.

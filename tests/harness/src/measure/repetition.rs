@@ -11,7 +11,7 @@ use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 use super::happening;
-use super::proc::{CpuMeter, descendants, memory};
+use super::proc::{CpuMeter, descendants, memory, stolen};
 
 /// The name under which the processor time of the balancer's processes is summed up.
 const BALANCER: &str = "balancer";
@@ -195,6 +195,7 @@ impl Running<'_> {
             meter.look(&processes(&balancer, &workers));
         }
         let mut asked = Duration::ZERO;
+        let stolen_before = stolen();
         let mut looked = Duration::ZERO;
         let mut happened: Option<EventRecord> = None;
         let mut undo = None;
@@ -225,6 +226,7 @@ impl Running<'_> {
         meter.look(&processes(&balancer, &workers));
         drop(undo);
         let cpu = meter.seconds();
+        let stolen = (stolen() - stolen_before).max(0.0);
         let of = |is_balancer: bool| {
             let pids = processes(&balancer, &workers).into_iter().filter(|(name, _)| (name == BALANCER) == is_balancer);
             pids.filter_map(|(_, pid)| memory(pid)).sum()
@@ -240,7 +242,9 @@ impl Running<'_> {
                 event.what
             ));
         }
-        Ok(phase(drive, load.wait(), cpu, memory, happened, event.is_some()))
+        let mut phase = phase(drive, load.wait(), cpu, memory, happened, event.is_some());
+        phase.cpu.stolen = stolen;
+        Ok(phase)
     }
 
     /// Makes it happen, which may take as long as a reload does; meanwhile `look` looks at the processes.
@@ -302,7 +306,7 @@ fn phase(
         lag: observed.lag,
         bytes: observed.bytes,
         answers: observed.answers,
-        cpu: Cpu { balancer, workers: cpu, generator: observed.generator_cpu.as_secs_f64() },
+        cpu: Cpu { balancer, workers: cpu, generator: observed.generator_cpu.as_secs_f64(), stolen: 0.0 },
         memory,
         timeline: if has_event { observed.timeline } else { Vec::new() },
         event,

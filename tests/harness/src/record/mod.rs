@@ -212,6 +212,10 @@ pub struct Cpu {
     pub workers: BTreeMap<String, f64>,
     /// The generator's thread.
     pub generator: f64,
+    /// What a hypervisor gave to others while this machine wanted to run (`steal` in `/proc/stat`), of all processors: what
+    /// was slow then was not the server.
+    #[serde(default)]
+    pub stolen: f64,
 }
 
 /// Resident bytes (proportional where the kernel says so, else resident).

@@ -167,6 +167,7 @@ impl Level {
             bytes: done * 180,
             answers: (0..workers).map(|worker| (format!("demo/{worker}"), each(worker))).collect(),
             cpu: Cpu {
+                stolen: 0.0,
                 balancer: if self.at == 0 { 0.0 } else { done as f64 * (12.0 + self.at as f64) * 1e-6 },
                 workers: (0..workers).map(|worker| (format!("demo/{worker}"), each(worker) as f64 * 95e-6)).collect(),
                 generator: done as f64 * 31e-6,

@@ -119,6 +119,17 @@ fn what_is_to_mind_is_said() {
 }
 
 #[test]
+fn what_a_hypervisor_took_is_said() {
+    let mut report = planted(5).report();
+    let told = |report: &Report| judge(report).findings.into_iter().find(|one| one.text.contains("hypervisor"));
+    assert_eq!(told(&report), None);
+    let phase = &mut report.repetitions[0].phases[0];
+    phase.cpu.stolen = phase.seconds * report.environment.cores as f64 * 0.25;
+    let found = told(&report).unwrap();
+    assert!(found.is_warning && found.text.starts_with("In 1 of ") && found.text.contains("up to 25 %"), "{found:?}");
+}
+
+#[test]
 fn however_many_ways_there_are_a_metric_has_one_sentence_against_the_reference() {
     let mut planted = Planted::new(1, 5);
     planted.noise = 0.001;

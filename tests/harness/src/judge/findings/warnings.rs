@@ -4,10 +4,13 @@ use super::words::{count, list, sentence};
 use super::{Finding, finding};
 use crate::judge::sample::{Limit, Sample};
 use crate::judge::{LEAST_REPETITIONS, Metric};
-use crate::record::Report;
+use crate::record::{Phase, Report};
 
 /// Load for each core before the start from which something else was running.
 const BUSY: f64 = 0.5;
+
+/// The part of all processors that may be stolen without a word.
+const STOLEN: f64 = 0.02;
 
 /// Of the whole first, then of cells.
 pub(super) fn findings(report: &Report, samples: &[Sample<'_>]) -> Vec<Finding> {
@@ -46,7 +49,26 @@ fn whole(report: &Report) -> Vec<String> {
             "Before the start the machine had a load of {load:.1} on {cores}: something else was running"
         ));
     }
+    texts.extend(theft(report));
     texts
+}
+
+/// Measurements under which another machine on the same host ran.
+fn theft(report: &Report) -> Option<String> {
+    let phases: Vec<_> = report.repetitions.iter().flat_map(|one| &one.phases).collect();
+    let cores = report.environment.cores.max(1) as f64;
+    let share = |phase: &Phase| if phase.seconds > 0.0 { phase.cpu.stolen / (phase.seconds * cores) } else { 0.0 };
+    let robbed = phases.iter().filter(|phase| share(phase) > STOLEN).count();
+    let most = phases.iter().map(|phase| share(phase)).fold(0.0, f64::max);
+    (robbed > 0).then(|| {
+        format!(
+            "In {robbed} of {} measurements the hypervisor gave more than {:.0} % of the processors to others, up to {:.0} %: \
+             what was slow then was not the server",
+            phases.len(),
+            STOLEN * 100.0,
+            most * 100.0
+        )
+    })
 }
 
 /// Ways that lack repetitions, where the plan has enough of them.
