@@ -99,8 +99,12 @@ fn find<'a, 'r>(samples: &'a [Sample<'r>], scenario: &ScenarioRecord, way: Optio
 fn cell(sample: &Sample<'_>, reference: Option<&Sample<'_>>) -> Cell {
     let other = reference.filter(|reference| reference.way.name != sample.way.name);
     let judgement = |metric: Metric| {
-        let against = other.and_then(|other| sample.against(other, metric));
-        Some((metric, Judgement { estimate: sample.estimate(metric)?, verdict: against.unwrap_or(Verdict::Reference) }))
+        let verdict = match other {
+            None => Verdict::Reference,
+            // Where the reference has no such value there are no pairs at all.
+            Some(other) => sample.against(other, metric).unwrap_or(Verdict::TooFew),
+        };
+        Some((metric, Judgement { estimate: sample.estimate(metric)?, verdict }))
     };
     Cell {
         scenario: sample.scenario.name.clone(),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use super::{Estimate, Metric, Verdict, compare, timeline};
 use crate::record::{Drive, Origin, Phase, Report, ScenarioRecord, WayRecord};
 
+/// A cell has them only if each of its repetitions has.
+const PERCENTILES: [Metric; 4] = [Metric::P50, Metric::P90, Metric::P99, Metric::P999];
 /// The part of one core above which the generator may be the limit.
 const GENERATOR_SHARE: f64 = 0.6;
 
@@ -87,6 +89,9 @@ impl<'a> Sample<'a> {
                 sample.keep_event(one.number, phase);
             }
         }
+        // A median of those repetitions only in which enough was answered would be one of the better ones.
+        let repetitions = sample.repetitions;
+        sample.values.retain(|metric, values| !PERCENTILES.contains(metric) || values.len() == repetitions);
         (sample.repetitions > 0).then_some(sample)
     }
 
@@ -98,7 +103,7 @@ impl<'a> Sample<'a> {
 
     fn keep_open(&mut self, number: usize, phase: &Phase, workers: usize) {
         let answered = phase.done > 0;
-        for (metric, percent) in [(Metric::P50, 50.0), (Metric::P90, 90.0), (Metric::P99, 99.0), (Metric::P999, 99.9)] {
+        for (metric, percent) in PERCENTILES.into_iter().zip([50.0, 90.0, 99.0, 99.9]) {
             self.keep(metric, number, phase.percentile(percent));
         }
         self.keep(Metric::Errors, number, Some(phase.failed() as f64));
@@ -200,6 +205,21 @@ mod tests {
         let unnamed = phase_of(&[], &[("1", 3.0), ("2", 1.0)]);
         assert_eq!(fairness(&unnamed, 2), Some(0.8));
         assert_eq!(fairness(&phase_of(&[], &[]), 2), None);
+    }
+
+    #[test]
+    fn a_percentile_that_one_repetition_lacks_is_none_of_the_cell() {
+        let mut planted = planted::Planted::new(1, 5);
+        planted.cell("uniform", "round-robin", planted::Level::default());
+        let mut report = planted.report();
+        let has = |report: &Report, metric| samples(report)[0].values.contains_key(&metric);
+        assert!(has(&report, Metric::P50) && has(&report, Metric::P99));
+        for phase in &mut report.repetitions[3].phases {
+            // A twentieth of what was due.
+            phase.not_started = phase.done / 19 + 1;
+        }
+        assert!(has(&report, Metric::P50) && !has(&report, Metric::P99) && !has(&report, Metric::P999));
+        assert_eq!(samples(&report)[0].repetitions, 5);
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn what_is_to_mind_is_said() {
     );
     let limited = |scenario: &str, way: &str| judged.cell(scenario, way).unwrap().generator_limited.clone();
     assert_eq!(limited("uniform", "p2c"), [Metric::Rps]);
-    let of_open = [Metric::P50, Metric::P90, Metric::P99, Metric::P999, Metric::Errors];
+    let of_open = [Metric::P50, Metric::P90, Metric::P99, Metric::Errors];
     assert_eq!(limited("slow-one", "round-robin"), of_open);
     assert_eq!(limited("uniform", "haproxy"), []);
     assert_eq!(judged.cell("uniform", "haproxy").unwrap().repetitions, 4);
