@@ -6,8 +6,8 @@ use crate::judge::{Estimate, Finding, Judgement, Metric, Verdict};
 use crate::record::Origin;
 
 /// What is compared in the overview, in the order of its columns.
-pub(crate) const OVERVIEW: [Metric; 7] =
-    [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::Cpu, Metric::BalancerCpu, Metric::Fairness];
+pub(crate) const OVERVIEW: [Metric; 6] =
+    [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::Cpu, Metric::BalancerCpu];
 
 /// A verdict as it is shown: the shape and the colour only repeat the word.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::{Format, Said, palette};
 
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 188.0;
-const RIGHT: f64 = WIDTH - 12.0;
+const RIGHT: f64 = WIDTH - 18.0;
 /// Of the latency's part and of the failures' one: their upper and lower edges.
 const UPPER: (f64, f64) = (50.0, 122.0);
 const LOWER: (f64, f64) = (134.0, 164.0);
