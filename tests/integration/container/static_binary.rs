@@ -139,10 +139,13 @@ fn alone_in_an_empty_root_as_pid_1_it_serves_is_healthy_and_stops() {
         assert!(status.contains(&format!("\nUid:\t{user}\t{user}\t{user}\t{user}\n")), "{status}");
     }
 
-    let state = kit::get_unix(&image.control(), "/api/v1/state").unwrap().body;
-    let state: roundelay::admin::view::State = serde_json::from_str(&state).unwrap();
+    let state = || -> roundelay::admin::view::State {
+        serde_json::from_str(&kit::get_unix(&image.control(), "/api/v1/state").unwrap().body).unwrap()
+    };
+    // Its healthcheck is content with the first one.
+    kit::wait_until("all workers to be ready", || state().pools[0].workers_ready == state().pools[0].workers_desired);
+    let state = state();
     let pool = &state.pools[0];
-    assert_eq!(pool.workers_ready, pool.workers_desired);
     let public = pool.listen[0].parse().unwrap();
     for _ in 0..4 {
         assert!(kit::get(public, "/").unwrap().body.starts_with("hello from demo/"));
