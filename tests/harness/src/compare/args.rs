@@ -13,7 +13,7 @@ pub struct CompareArgs {
     /// The default mode and some strategies, three scenarios; under two minutes
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
-    /// Every way and every scenario; an hour or two
+    /// Every way and every scenario; some hours
     #[arg(long)]
     pub full: bool,
     /// Ways to compare, or all; see --list
@@ -34,7 +34,7 @@ pub struct CompareArgs {
     /// Clients at a time
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub connections: u16,
-    /// Length of each measurement [default: 2s; quick 600ms]
+    /// Length of each measurement [default: 1s; quick 600ms, full 2s]
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub duration: Option<Duration>,
     /// Repetitions, each with fresh workers; a verdict needs 5

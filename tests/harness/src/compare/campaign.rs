@@ -156,12 +156,10 @@ impl<'a> Campaign<'a> {
         };
         let outcome = match (&repetition.failure, repetition.phases.last()) {
             (Some(why), _) => format!("failed: {why}"),
-            (None, Some(last)) => format!(
-                "{:.0}/s  p99 {:.1} ms  {} failed",
-                last.rate(),
-                last.latency.percentile(99.0) * 1e3,
-                last.failed()
-            ),
+            (None, Some(last)) => {
+                let p99 = last.percentile(99.0).map_or(String::from("-"), |p99| format!("{:.1} ms", p99 * 1e3));
+                format!("{:.0}/s  p99 {p99}  {} failed", last.rate(), last.failed())
+            }
             (None, None) => String::from("nothing measured"),
         };
         self.report.repetitions.push(repetition);

@@ -114,7 +114,11 @@ impl Choice {
 }
 
 fn method(args: &CompareArgs, seed: u64) -> Method {
-    let usual = if args.quick { 0.6 } else { 2.0 };
+    let usual = match (args.quick, args.full) {
+        (true, _) => 0.6,
+        (_, true) => 2.0,
+        (false, false) => 1.0,
+    };
     let seconds = args.duration.map_or(usual, |duration| duration.as_secs_f64());
     Method {
         workers: usize::from(args.workers),

@@ -6,6 +6,7 @@ mod choice;
 mod progress;
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
@@ -42,6 +43,10 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     }
     // Before an hour of measuring, not after it.
     let baseline = args.baseline.as_deref().map(report::load).transpose()?;
+    if let Some(path) = args.baseline.as_deref().filter(|path| is_same(path, &args.out.join("report.json"))) {
+        let error = format!("the baseline {} would be overwritten by the new report", path.display());
+        return Err(Failure::new(code::USAGE, error).hint("choose another folder with --out"));
+    }
     let choice = Choice::new(args, product, own, args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)))?;
     report::prepare(&args.out)?;
     let interrupt = Interrupt::watch()?;
@@ -92,8 +97,9 @@ fn nothing(found: &Report) -> Result<u8, Failure> {
         say("interrupted before anything was measured: no report is written");
         return Ok(code::INTERRUPTED);
     }
-    let skipped = found.skipped.iter().map(|skipped| &skipped.why);
-    let why = skipped.chain(found.repetitions.iter().filter_map(|one| one.failure.as_ref())).next();
+    // The last way that was tried says most: scenarios, and programs that are missing, were left out before.
+    let skipped = found.skipped.iter().filter(|skipped| skipped.way.is_some()).map(|skipped| &skipped.why);
+    let why = found.repetitions.iter().filter_map(|one| one.failure.as_ref()).chain(skipped.rev()).next();
     Err(Failure::new(code::FAILED, "nothing could be measured")
         .cause(why.map_or("there was nothing to do", String::as_str))
         .hint("run the program by itself; --path names what it is asked for, --timeout how long it may take"))
@@ -111,6 +117,11 @@ fn heading(choice: &Choice) -> String {
         many(method.connections, "connection"),
         left(choice.estimate()),
     )
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    let [a, b] = [a, b].map(std::fs::canonicalize);
+    a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
 
 /// Every assertion's outcome in a line; the exit code.

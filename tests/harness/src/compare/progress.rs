@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use crate::report::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The bar moves by milliseconds of the estimate: cells differ in length. What has no room in the line is cut.
@@ -69,9 +70,9 @@ impl Progress {
     }
 }
 
-/// Standard error may be closed; there is nobody to tell then.
+/// One line, whatever a program said that it quotes. Standard error may be closed; there is nobody to tell then.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{}", plain(line));
 }
 
 /// Such as `50s` or `12m`.

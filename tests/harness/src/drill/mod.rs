@@ -168,7 +168,7 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
 ///
 /// # Errors
 ///
-/// The product refuses that program, or the program does not answer: no fault can be played.
+/// The product refuses or cannot start that program, or the program does not answer: no fault can be played.
 fn play(
     candidate: &Candidate,
     fault: Fault,
@@ -185,10 +185,9 @@ fn play(
     let mut wish = faults::wish(fault);
     wish.options.extend(args.set.iter().cloned());
     let is_special = wish.full_disk || wish.nofile.is_some();
-    let played = match candidate.start(product, wish) {
-        Ok(target) => scene(target, fault, asked, waiting),
-        Err(error) => Err(error.into()),
-    };
+    let started = candidate.start(product, wish);
+    let is_started = started.is_ok();
+    let played = started.map_err(Trouble::from).and_then(|target| scene(target, fault, asked, waiting));
     let failed = |why: &str, hint: &str| {
         Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(report::line(why)).hint(hint.to_owned()))
     };
@@ -202,6 +201,9 @@ fn play(
         // What a fault wants of the machine may be missing; else nothing at all can be played.
         Err(Trouble::Unable(why)) if is_product && !is_special => {
             return failed(&why, "choose another --way, or see what `roundelay run` says of that program");
+        }
+        Err(Trouble::Failed(why)) if is_product && !is_special && !is_started => {
+            return failed(&why, "see what `roundelay run` says of that program");
         }
         Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
         Err(Trouble::Failed(why) | Trouble::Unanswered(why)) => Outcome {

@@ -1,9 +1,6 @@
 //! Who is drilled: a rig, and what a drill needs beyond it: broken releases, counters, the death of the master.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -242,19 +239,10 @@ impl Target {
 /// The counter of connections that were broken by a worker's end, from the control socket.
 fn broken_connections(rig: &ProductRig) -> Result<u64, RigError> {
     let failed = |cause: std::io::Error| RigError::Failed(format!("cannot read the master's metrics: {cause}"));
-    let text = ask(rig).map_err(failed)?;
+    let text = rig.ask("/metrics").map_err(failed)?;
     let series = text.lines().filter(|line| {
         line.starts_with("roundelay_connection_closes_total{") && line.contains("reason=\"upstream_reset\"")
     });
     let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     Ok(values.sum::<f64>() as u64)
-}
-
-fn ask(rig: &ProductRig) -> std::io::Result<String> {
-    let mut socket = UnixStream::connect(rig.control())?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    socket.read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -12,8 +12,8 @@ use super::thread_time;
 /// Before a client tries again that could not connect: a server that is down is not asked without end.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// So many clients for that long; returns when the last answer has come. An answer that comes after the length counts
-/// neither as done nor as failed.
+/// So many clients for that long; returns when the last answer has come. A good answer that comes after the length does
+/// not count, a failure does.
 pub(super) async fn run(shared: &Rc<Shared>, clients: usize, start: Instant, length: Duration) {
     let end = start + length;
     let before = thread_time();

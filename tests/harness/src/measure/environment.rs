@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use procfs::Current;
 
 use crate::record::Environment;
-use crate::rig::Way;
+use crate::rig::{Way, find};
 use crate::subject::Workload;
 
 /// Looks now. What cannot be read stays empty.
@@ -66,7 +66,7 @@ fn programs(ways: &[Way]) -> BTreeMap<String, String> {
 
 /// The first line with a digit of what a program says.
 fn ask(program: &str, flags: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(flags).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(find(program)?).args(flags).stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit())).map(|line| line.trim().to_owned())
@@ -74,9 +74,7 @@ fn ask(program: &str, flags: &[&str]) -> Option<String> {
 
 /// From its package: pm2 itself starts a daemon, whatever it is asked.
 fn pm2() -> Option<String> {
-    let found =
-        std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("pm2")).find(|p| p.exists())?;
-    let package = std::fs::canonicalize(found).ok()?.parent()?.parent()?.join("package.json");
+    let package = std::fs::canonicalize(find("pm2")?).ok()?.parent()?.parent()?.join("package.json");
     let package: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(package).ok()?).ok()?;
     package["version"].as_str().map(str::to_owned)
 }

@@ -3,18 +3,16 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::load::{Load, Traffic};
 use crate::plan::Event;
 use crate::record::EventRecord;
-use crate::rig::{Rig, WorkerProcess};
+use crate::rig::{self, Rig, Signal, WorkerProcess};
 
 /// What has to be undone when the load is over.
 #[derive(Debug)]
 pub(super) enum Undo {
     /// A stopped process may go on, if it still lives.
-    Continue(Pid),
+    Continue(u32),
     /// A connection whose answer nobody waits for.
     Close(#[expect(dead_code, reason = "it is closed when it is dropped")] TcpStream),
 }
@@ -23,7 +21,7 @@ impl Drop for Undo {
     fn drop(&mut self) {
         if let Self::Continue(pid) = self {
             // It may have been killed and replaced, as it should.
-            let _ = kill_process(*pid, Signal::CONT);
+            let _ = rig::signal(*pid, Signal::CONT);
         }
     }
 }
@@ -42,11 +40,11 @@ pub(super) fn play(
     let mut undo = None;
     let (what, has_end, result) = match event {
         Event::Kill => {
-            let (what, result) = signal(victim.as_ref(), Signal::KILL, "SIGKILL");
+            let (what, result) = hit(victim.as_ref(), Signal::KILL, "SIGKILL");
             (what, false, result.map(drop))
         }
         Event::Hang => {
-            let (what, result) = signal(victim.as_ref(), Signal::STOP, "SIGSTOP");
+            let (what, result) = hit(victim.as_ref(), Signal::STOP, "SIGSTOP");
             (what, false, result.map(|pid| undo = Some(Undo::Continue(pid))))
         }
         Event::Reload => (format!("reload of {count} workers"), true, rig.reload().map_err(|error| error.to_string())),
@@ -64,16 +62,14 @@ pub(super) fn play(
     (EventRecord { what, at, took, failure }, undo)
 }
 
-fn signal(victim: Option<&WorkerProcess>, signal: Signal, name: &str) -> (String, Result<Pid, String>) {
+fn hit(victim: Option<&WorkerProcess>, signal: Signal, name: &str) -> (String, Result<u32, String>) {
     let Some(WorkerProcess { name: worker, pid }) = victim else {
         return (format!("{name} to a worker"), Err(String::from("there is none")));
     };
-    let what = format!("{name} to {worker} (pid {pid})");
-    let sent = i32::try_from(*pid).ok().and_then(Pid::from_raw).ok_or_else(|| String::from("no such process"));
-    let sent = sent.and_then(|pid| kill_process(pid, signal).map(|()| pid).map_err(|error| error.to_string()));
-    // A pid is shown behind the name of a slot only.
-    let what = if *worker == pid.to_string() { format!("{name} to pid {pid}") } else { what };
-    (what, sent)
+    // Where there are no slots, a worker's name is its pid.
+    let whom = if *worker == pid.to_string() { format!("pid {pid}") } else { format!("{worker} (pid {pid})") };
+    let sent = rig::signal(*pid, signal).map(|()| *pid).map_err(|error| error.to_string());
+    (format!("{name} to {whom}"), sent)
 }
 
 fn ask(traffic: &Traffic, path: &str) -> std::io::Result<TcpStream> {

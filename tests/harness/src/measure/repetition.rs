@@ -19,7 +19,7 @@ const BALANCER: &str = "balancer";
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the end of the load is looked for.
 const STEP: Duration = Duration::from_millis(10);
-/// With an event, how often new workers are asked for: each asking costs the machine a few milliseconds.
+/// With an event, how often new workers are asked for: the master answers between its other work.
 const ASK: Duration = Duration::from_millis(500);
 /// How long a first answer is waited for.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
@@ -181,7 +181,7 @@ impl Running<'_> {
         // Whom to look at is asked before anything is measured.
         let mut workers = self.rig.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.rig.balancer();
-        let mut meter = CpuMeter::new();
+        let (mut meter, stolen_before) = (CpuMeter::new(), stolen());
         if drive == Drive::Closed {
             meter.look(&processes(&balancer, &workers));
         }
@@ -195,7 +195,6 @@ impl Running<'_> {
             meter.look(&processes(&balancer, &workers));
         }
         let mut asked = Duration::ZERO;
-        let stolen_before = stolen();
         let mut looked = Duration::ZERO;
         let mut happened: Option<EventRecord> = None;
         let mut undo = None;
@@ -225,7 +224,8 @@ impl Running<'_> {
         }
         meter.look(&processes(&balancer, &workers));
         drop(undo);
-        let cpu = meter.seconds();
+        let mut workers_cpu = meter.seconds();
+        let balancer_cpu = workers_cpu.remove(BALANCER).unwrap_or(0.0);
         let stolen = (stolen() - stolen_before).max(0.0);
         let of = |is_balancer: bool| {
             let pids = processes(&balancer, &workers).into_iter().filter(|(name, _)| (name == BALANCER) == is_balancer);
@@ -242,9 +242,15 @@ impl Running<'_> {
                 event.what
             ));
         }
-        let mut phase = phase(drive, load.wait(), cpu, memory, happened, event.is_some());
-        phase.cpu.stolen = stolen;
-        Ok(phase)
+        let mut observed = load.wait();
+        let cpu = Cpu {
+            balancer: balancer_cpu,
+            workers: workers_cpu,
+            generator: observed.generator_cpu.as_secs_f64(),
+            stolen,
+        };
+        let timeline = event.map(|_| std::mem::take(&mut observed.timeline)).unwrap_or_default();
+        Ok(Phase { cpu, memory, timeline, event: happened, ..phase(drive, observed) })
     }
 
     /// Makes it happen, which may take as long as a reload does; meanwhile `look` looks at the processes.
@@ -286,15 +292,8 @@ fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> 
     balancer.chain(workers).collect()
 }
 
-fn phase(
-    drive: Drive,
-    observed: Observed,
-    mut cpu: BTreeMap<String, f64>,
-    memory: Memory,
-    event: Option<EventRecord>,
-    has_event: bool,
-) -> Phase {
-    let balancer = cpu.remove(BALANCER).unwrap_or(0.0);
+/// What the generator saw; the rest is known elsewhere.
+fn phase(drive: Drive, observed: Observed) -> Phase {
     Phase {
         drive,
         seconds: observed.seconds,
@@ -306,9 +305,9 @@ fn phase(
         lag: observed.lag,
         bytes: observed.bytes,
         answers: observed.answers,
-        cpu: Cpu { balancer, workers: cpu, generator: observed.generator_cpu.as_secs_f64(), stolen: 0.0 },
-        memory,
-        timeline: if has_event { observed.timeline } else { Vec::new() },
-        event,
+        cpu: Cpu::default(),
+        memory: Memory::default(),
+        timeline: Vec::new(),
+        event: None,
     }
 }

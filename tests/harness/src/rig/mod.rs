@@ -30,6 +30,7 @@ pub use product::ProductRig;
 
 pub(crate) use family::is_alive;
 pub(crate) use product::mode;
+pub(crate) use programs::find;
 pub use run::Ended;
 pub use wait::Patience;
 

@@ -120,8 +120,8 @@ fn limits(samples: &[&Sample<'_>]) -> Vec<String> {
             let (requests, way) =
                 (count(usize::try_from(not_started).unwrap_or(usize::MAX), "request"), &sample.way.name);
             texts.push(format!(
-                "{requests} due with {way} could not be started, too many were under way: latency and errors there are \
-                 worse than they look"
+                "{requests} due with {way} could not be started, since too many were under way or this machine had no port or \
+                 descriptor left: latency and errors there are worse than they look"
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 mod config;
 mod refusal;
-pub(crate) mod socket;
+mod socket;
 mod state;
 
 pub(crate) use config::mode;
@@ -176,6 +176,15 @@ impl ProductRig {
         write(self.folder.path(), &self.setup, &self.way, &words)
     }
 
+    /// What the master says on its control socket of that path.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens, nothing comes in time, or the answer is not a 200.
+    pub fn ask(&self, path: &str) -> std::io::Result<String> {
+        socket::get(&self.control(), path)
+    }
+
     /// The master's log, and what its workers wrote to standard error, since the rig was started.
     pub fn stderr(&self) -> String {
         self.master.stderr()
@@ -219,7 +228,7 @@ impl Rig for ProductRig {
 
     fn workers(&self) -> Result<Vec<WorkerProcess>, RigError> {
         let unread = |cause: String| RigError::Failed(format!("cannot read the master's state: {cause}"));
-        let state = socket::get(&self.control(), "/api/v1/state").map_err(|error| unread(error.to_string()))?;
+        let state = self.ask("/api/v1/state").map_err(|error| unread(error.to_string()))?;
         state::workers(&state).map_err(|error| unread(error.to_string()))
     }
 

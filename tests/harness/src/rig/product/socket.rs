@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// Nobody listens, nothing comes in time, or the answer is not a 200.
-pub(crate) fn get(socket: &Path, path: &str) -> io::Result<String> {
+pub(super) fn get(socket: &Path, path: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
