@@ -104,7 +104,8 @@ fn what_is_to_mind_is_said() {
             "uniform: haproxy has 4 repetitions only: no verdict is given; it needs 5.",
             "uniform: The generator used up to 83 % of a core with p2c: rps there may be the generator's limit, not the \
              server's.",
-            "slow-one: 12 requests due with round-robin could not be started, too many were under way: latency and \
+            "slow-one: 12 requests due with round-robin could not be started, since too many were under way or this \
+             machine had no port or descriptor left: latency and \
              errors there are worse than they look.",
             "kill: The kill of haproxy failed in 1 of 5 repetitions: no such worker.",
             "uniform: Repetition 2 of haproxy failed and does not count: haproxy did not start.",
