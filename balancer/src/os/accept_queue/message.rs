@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Listening;
+use super::connections::{PeerId, ServerSide};
 
 /// `nlmsghdr`: length, type, flags, sequence, port id.
 const HEADER: usize = 16;
@@ -17,15 +18,27 @@ const INET_ENTRY: usize = 72;
 const UNIX_ENTRY: usize = 16;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+/// Where `tcp_info` has `tcpi_bytes_acked` and `tcpi_bytes_received`.
+const BYTES_ACKED: usize = 120;
+const BYTES_RECEIVED: usize = 128;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_VFS: u16 = 1;
+const UNIX_DIAG_PEER: u16 = 2;
+const UNIX_DIAG_ICONS: u16 = 3;
 const UNIX_DIAG_RQLEN: u16 = 4;
 /// `UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN`.
 const UDIAG_SHOW: u32 = 0x01 | 0x02 | 0x10;
+/// `UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS`.
+const UDIAG_SHOW_PEERS: u32 = 0x04 | 0x08;
 /// The number of the state LISTEN, for unix sockets too, and the same as a set of states.
 const LISTEN: u8 = 10;
 const ONLY_LISTEN: u32 = 1 << LISTEN;
+/// The states ESTABLISHED, FIN_WAIT1, FIN_WAIT2 and CLOSE_WAIT: a connection that at least one side may still use.
+const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
+/// The state ESTABLISHED of unix sockets, the only one of theirs that is connected.
+const ESTABLISHED: u8 = 1;
 
 /// A TCP listener, as the kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,29 +62,80 @@ pub(super) struct UnixEntry {
     pub(super) listening: Listening,
 }
 
+/// The server's side of a TCP connection, and the address that it is bound to.
+pub(super) type ConnectionEntry = (SocketAddr, ServerSide);
+
+/// The server's sides of unix connections: what waits at one listener, or one that was accepted, which has the name and
+/// the file of its listener. What waits is in no list of its own, only in its listener's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnixConnections {
+    pub(super) name: Vec<u8>,
+    pub(super) file: Option<(u32, u32)>,
+    pub(super) sides: Vec<ServerSide>,
+}
+
 /// Asks for the TCP listeners of one family, `libc::AF_INET` or `AF_INET6`; of one port, or with port 0 of all.
 pub(super) fn tcp_request(sequence: u32, family: u8, port: u16) -> Vec<u8> {
-    let mut request = header(sequence);
-    request.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
-    request.extend(ONLY_LISTEN.to_ne_bytes());
+    tcp_list(sequence, family, port, ONLY_LISTEN, 0)
+}
+
+/// Asks for the TCP connections of one family whose own port is `port`, with the bytes that they have carried.
+pub(super) fn tcp_connections_request(sequence: u32, family: u8, port: u16) -> Vec<u8> {
+    tcp_list(sequence, family, port, CONNECTED, 1 << (INET_DIAG_INFO - 1))
+}
+
+fn tcp_list(sequence: u32, family: u8, port: u16, states: u32, extensions: u8) -> Vec<u8> {
+    let mut request = header(sequence, true);
+    request.extend([family, libc::IPPROTO_TCP as u8, extensions, 0]);
+    request.extend(states.to_ne_bytes());
     request.extend(port.to_be_bytes());
     // The other port, two addresses and the interface: any.
     request.extend([0; 2 + 16 + 16 + 4]);
     finished(request)
 }
 
-/// Asks for all unix listeners.
-pub(super) fn unix_request(sequence: u32) -> Vec<u8> {
-    let mut request = header(sequence);
-    request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
-    request.extend(ONLY_LISTEN.to_ne_bytes());
-    request.extend(0_u32.to_ne_bytes());
-    request.extend(UDIAG_SHOW.to_ne_bytes());
+/// Asks for the one TCP connection whose server side is bound to `address` and connected to `peer`.
+pub(super) fn tcp_lookup(sequence: u32, address: SocketAddr, peer: SocketAddr) -> Vec<u8> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut request = header(sequence, false);
+    request.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(address.port().to_be_bytes());
+    request.extend(peer.port().to_be_bytes());
+    for ip in [address.ip(), peer.ip()] {
+        let mut bytes = [0; 16];
+        match ip {
+            IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => bytes = ip.octets(),
+        }
+        request.extend(bytes);
+    }
+    request.extend([0; 4]);
     finished(request)
 }
 
-fn header(sequence: u32) -> Vec<u8> {
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+/// Asks for all unix listeners.
+pub(super) fn unix_request(sequence: u32) -> Vec<u8> {
+    unix_list(sequence, ONLY_LISTEN, UDIAG_SHOW)
+}
+
+/// Asks for all unix listeners and connected unix sockets, with their peers.
+pub(super) fn unix_connections_request(sequence: u32) -> Vec<u8> {
+    unix_list(sequence, ONLY_LISTEN | 1 << ESTABLISHED, UDIAG_SHOW | UDIAG_SHOW_PEERS)
+}
+
+fn unix_list(sequence: u32, states: u32, show: u32) -> Vec<u8> {
+    let mut request = header(sequence, true);
+    request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    request.extend(states.to_ne_bytes());
+    request.extend(0_u32.to_ne_bytes());
+    request.extend(show.to_ne_bytes());
+    finished(request)
+}
+
+/// The head of a question: for a list, or for the one socket that it describes.
+fn header(sequence: u32, is_list: bool) -> Vec<u8> {
+    let flags = (libc::NLM_F_REQUEST | if is_list { libc::NLM_F_DUMP } else { 0 }) as u16;
     let mut request = vec![0; 4];
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(flags.to_ne_bytes());
@@ -147,14 +211,68 @@ fn split_message(datagram: &[u8]) -> Option<(Message<'_>, &[u8])> {
     Some((message, datagram.get(aligned(length)..).unwrap_or_default()))
 }
 
-/// Reads an `inet_diag_msg`; `None` if it is none.
-pub(super) fn tcp_entry(body: &[u8]) -> Option<TcpEntry> {
-    let port = u16::from_be_bytes(array_at(body, 4)?);
+/// The address whose port stands at one offset of an `inet_diag_msg` and whose IP address at the other.
+fn inet_address(body: &[u8], port: usize, ip: usize) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(array_at(body, port)?);
     let ip = match i32::from(*body.first()?) {
-        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(array_at::<4>(body, 8)?)),
-        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(array_at::<16>(body, 8)?)),
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(array_at::<4>(body, ip)?)),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(array_at::<16>(body, ip)?)),
         _ => return None,
     };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Reads an `inet_diag_msg` of a connection; `None` if it is none.
+pub(super) fn tcp_connection(body: &[u8]) -> Option<ConnectionEntry> {
+    let (bound, peer) = (inet_address(body, 4, 8)?, inet_address(body, 6, 24)?);
+    let (unread, unacked, inode) = (u32_at(body, 56)?, u32_at(body, 60)?, u64::from(u32_at(body, 68)?));
+    let info = attribute(body.get(INET_ENTRY..)?, INET_DIAG_INFO);
+    let count = |at| info.and_then(|info| array_at(info, at)).map(u64::from_ne_bytes);
+    // A FIN counts among the bytes received, and is never read.
+    let read = count(BYTES_RECEIVED).map(|received| received.saturating_sub(u64::from(unread)));
+    let written = count(BYTES_ACKED).map(|acked| acked.saturating_add(u64::from(unacked)));
+    let bytes = read.zip(written).map(|(read, written)| read.saturating_add(written));
+    let peer = Some(PeerId::Address(SocketAddr::new(peer.ip().to_canonical(), peer.port())));
+    Some((bound, ServerSide { inode: (inode != 0).then_some(inode), peer, bytes, unread }))
+}
+
+/// Reads a `unix_diag_msg` of a listener or a connected socket; `None` if it is none.
+pub(super) fn unix_connections(body: &[u8]) -> Option<UnixConnections> {
+    let inode = u64::from(u32_at(body, 4)?);
+    let attributes = body.get(UNIX_ENTRY..).filter(|_| i32::from(body[0]) == libc::AF_UNIX)?;
+    let (name, file) = unix_name(attributes);
+    let peer = |inode: u32| (inode != 0).then_some(PeerId::Inode(inode.into()));
+    let sides = match *body.get(2)? {
+        LISTEN => {
+            let waiting = attribute(attributes, UNIX_DIAG_ICONS).unwrap_or_default().chunks_exact(4);
+            let peers = waiting.filter_map(|inode| u32_at(inode, 0)).map(peer);
+            peers.map(|peer| ServerSide { inode: None, peer, bytes: None, unread: 0 }).collect()
+        }
+        ESTABLISHED => {
+            let peer = attribute(attributes, UNIX_DIAG_PEER).and_then(|value| u32_at(value, 0)).and_then(peer);
+            let unread = attribute(attributes, UNIX_DIAG_RQLEN).and_then(|queue| u32_at(queue, 0)).unwrap_or(0);
+            vec![ServerSide { inode: Some(inode), peer, bytes: None, unread }]
+        }
+        _ => return None,
+    };
+    Some(UnixConnections { name, file, sides })
+}
+
+/// What a unix socket was bound to, literally, and the device and inode of its file.
+fn unix_name(attributes: &[u8]) -> (Vec<u8>, Option<(u32, u32)>) {
+    let file = attribute(attributes, UNIX_DIAG_VFS);
+    let file = file.and_then(|file| Some((u32_at(file, 4)?, u32_at(file, 0)?)));
+    let mut name = attribute(attributes, UNIX_DIAG_NAME).unwrap_or_default();
+    if name.first() != Some(&0) {
+        // A path is told with the zero behind it.
+        name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    }
+    (name.to_vec(), file)
+}
+
+/// Reads an `inet_diag_msg`; `None` if it is none.
+pub(super) fn tcp_entry(body: &[u8]) -> Option<TcpEntry> {
+    let bound = inet_address(body, 4, 8)?;
     let listening = Listening {
         inode: u64::from(u32_at(body, 68)?),
         // For a listener, the kernel puts the queue and its limit where others have bytes (`tcp_diag_get_info`).
@@ -163,7 +281,7 @@ pub(super) fn tcp_entry(body: &[u8]) -> Option<TcpEntry> {
     };
     let v6_only = attribute(body.get(INET_ENTRY..)?, INET_DIAG_SKV6ONLY);
     let is_v6_only = v6_only.and_then(|value| value.first()).is_some_and(|&value| value != 0);
-    Some(TcpEntry { bound: SocketAddr::new(ip, port), is_v6_only, listening })
+    Some(TcpEntry { bound, is_v6_only, listening })
 }
 
 /// Reads a `unix_diag_msg`; `None` if it is none, or not of a listener.
@@ -173,15 +291,9 @@ pub(super) fn unix_entry(body: &[u8]) -> Option<UnixEntry> {
     let inode = u64::from(u32_at(body, 4)?);
     let attributes = body.get(UNIX_ENTRY..).filter(|_| is_listener)?;
     let queue = attribute(attributes, UNIX_DIAG_RQLEN)?;
-    let file = attribute(attributes, UNIX_DIAG_VFS);
-    let file = file.and_then(|file| Some((u32_at(file, 4)?, u32_at(file, 0)?)));
-    let mut name = attribute(attributes, UNIX_DIAG_NAME).unwrap_or_default();
-    if name.first() != Some(&0) {
-        // A path is told with the zero behind it.
-        name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-    }
+    let (name, file) = unix_name(attributes);
     let listening = Listening { inode, queued: u32_at(queue, 0)?, limit: Some(u32_at(queue, 4)?) };
-    Some(UnixEntry { name: name.to_vec(), file, is_stream, listening })
+    Some(UnixEntry { name, file, is_stream, listening })
 }
 
 /// The value of the first attribute of a kind.

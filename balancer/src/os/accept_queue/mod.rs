@@ -14,6 +14,7 @@
 //! through all; 0.3 ms for a look at 64 of one kind at once. By the table in `/proc`: 9 ms, and 160 ms among 10,000
 //! TCP sockets.
 
+mod connections;
 mod message;
 mod netlink;
 mod table;
@@ -25,6 +26,8 @@ use std::path::Path;
 
 use self::message::{TcpEntry, UnixEntry, tcp_entry, tcp_request, unix_entry, unix_request};
 use self::netlink::Netlink;
+
+pub use self::connections::{PeerId, ServerSide};
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +125,7 @@ impl QueueReader {
     }
 
     fn all_unix(&mut self) -> io::Result<Vec<UnixEntry>> {
-        let refused = "accept queues of unix sockets cannot be read: the kernel refuses netlink sock_diag for them \
-                       (a seccomp filter, or no module unix_diag)";
-        match &mut self.unix {
-            Some(netlink) => unix_listeners(netlink),
-            None => Err(io::Error::new(io::ErrorKind::Unsupported, refused)),
-        }
+        unix_listeners(self.unix.as_mut().ok_or_else(unsupported)?)
     }
 }
 
@@ -174,6 +172,12 @@ fn unix_listeners(netlink: &mut Netlink) -> io::Result<Vec<UnixEntry>> {
     netlink.list(unix_request, unix_entry)
 }
 
+fn unsupported() -> io::Error {
+    let text = "this cannot be read: the kernel refuses netlink sock_diag (a seccomp filter, or no module unix_diag or \
+                tcp_diag)";
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
 /// What `find` finds in a list that several ask for; a failure is told to each.
 fn of<T>(list: &Option<io::Result<Vec<T>>>, find: impl FnOnce(&[T]) -> Vec<Listening>) -> io::Result<Vec<Listening>> {
     match list {
@@ -214,11 +218,16 @@ fn at_path(listeners: &[UnixEntry], path: &Path) -> Vec<Listening> {
     if !found.is_empty() {
         return found;
     }
-    // Bound by another name of the same file: a relative one, or through a link.
-    let Ok(file) = rustix::fs::stat(path) else { return found };
-    let device = rustix::fs::major(file.st_dev) << 20 | rustix::fs::minor(file.st_dev);
-    let same = streams().filter(|entry| entry.file == Some((device, file.st_ino as u32)));
+    let file = rustix::fs::stat(path).ok();
+    let same = streams().filter(|entry| is_at_path(&entry.name, entry.file, path, file.as_ref()));
     same.map(|entry| entry.listening).collect()
+}
+
+/// Whether a socket of that name and file is at `path`: named so, or by another name of the same file, such as a relative one
+/// or one through a link.
+fn is_at_path(name: &[u8], bound: Option<(u32, u32)>, path: &Path, file: Option<&rustix::fs::Stat>) -> bool {
+    let device = |file: &rustix::fs::Stat| rustix::fs::major(file.st_dev) << 20 | rustix::fs::minor(file.st_dev);
+    name == path.as_os_str().as_bytes() || file.is_some_and(|file| bound == Some((device(file), file.st_ino as u32)))
 }
 
 #[cfg(test)]

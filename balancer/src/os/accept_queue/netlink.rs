@@ -57,6 +57,36 @@ impl Netlink {
         Err(io::Error::new(io::ErrorKind::WouldBlock, text))
     }
 
+    /// Asks with the bytes that `request` makes for one socket; none if there is no such socket.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the answer cannot be read.
+    pub(super) fn find<T>(
+        &mut self,
+        request: impl Fn(u32) -> Vec<u8>,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let socket = self.socket.take().map_or_else(open, Ok)?;
+        self.sequence = self.sequence.wrapping_add(1);
+        retry_on_intr(|| rustix::net::send(&socket, &request(self.sequence), SendFlags::DONTWAIT))?;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length) = retry_on_intr(|| rustix::net::recv(&socket, self.part.as_mut_slice(), flags))?;
+        let datagram = self.part.get(..length).filter(|part| !part.is_empty()).ok_or_else(malformed)?;
+        for message in messages(datagram) {
+            let message = message.filter(|message| message.sequence == self.sequence).ok_or_else(malformed)?;
+            let found = match message.content {
+                Content::Entry(body) => Some(read(body).ok_or_else(malformed)?),
+                Content::Failed(libc::ENOENT) => None,
+                Content::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                Content::Done | Content::Other => continue,
+            };
+            self.socket = Some(socket);
+            return Ok(found);
+        }
+        Err(malformed())
+    }
+
     /// None if the list is torn.
     fn list_once<T>(
         &mut self,
