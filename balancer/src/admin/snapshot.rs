@@ -47,7 +47,7 @@ fn shortage(pool: &Pool, status: &PoolStatus) -> Option<String> {
     let (name, needed) = (&pool.name, pool.config().min_ready);
     let others: Vec<String> = SlotState::ALL
         .into_iter()
-        .filter(|&state| state != SlotState::Ready)
+        .filter(|&state| !state.is_serving())
         .map(|state| (state, count(status, state)))
         .filter(|&(_, count)| count > 0)
         .map(|(state, count)| format!("{count} {}", state.name()))

@@ -72,7 +72,7 @@ pub struct Pool {
 pub struct Worker {
     /// Its number, from 0.
     pub slot: u32,
-    /// `starting`, `ready`, `suspect`, `draining`, `stopping`, `backoff`, `failed` or `stopped`.
+    /// `starting`, `ready`, `busy`, `suspect`, `draining`, `stopping`, `backoff`, `failed` or `stopped`.
     pub state: String,
     /// Seconds in that state.
     pub state_seconds: f64,

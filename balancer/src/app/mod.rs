@@ -228,6 +228,10 @@ impl Connections for PoolConnections {
         self.data.orphan(self.index, slot, incarnation, recovered);
     }
 
+    fn recall(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        self.data.recall(self.index, slot, incarnation, recovered);
+    }
+
     fn quieten(&self, slot: SlotId, incarnation: u64) {
         self.data.quieten(self.index, slot, incarnation);
     }

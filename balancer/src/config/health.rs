@@ -20,11 +20,11 @@ pub struct Health {
     /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
     /// for as long. Default 1 s; 0 off.
     pub heartbeat: Duration,
-    /// A worker that was asked and says nothing, or is stopped, and uses no CPU time for this long is killed and replaced.
-    /// Default 3 s; 0 never.
+    /// A worker that shows no sign of life, serves nobody and uses no CPU time for this long is killed and replaced; so is one
+    /// whose processes are all stopped. Default 3 s; 0 never.
     pub hang_timeout: Duration,
-    /// The same for one that computes all the time, or that only leaves its accept queue waiting: it may serve one client
-    /// at a time. Default 30 s; 0 never.
+    /// The same for one that serves nobody and computes. One that serves clients and shows no progress for this long, while
+    /// clients wait, gets another process beside it, and serves on. Default 30 s; 0 never.
     pub busy_timeout: Duration,
 }
 
@@ -33,8 +33,11 @@ pub struct Health {
 pub enum Probe {
     /// Nothing: a running worker is a healthy one.
     None,
-    /// That the endpoint accepts a connection.
+    /// That the program takes a connection. Asked of an idle worker only, every 10 s: one that serves clients says the same.
     Tcp,
+    /// That the kernel's table has a listener at the endpoint. Never connects once the worker is ready: a program that
+    /// listens and takes nobody is found only when a client waits.
+    ListenTable,
     /// That the worker answers on its channel, where it has one.
     Channel,
     /// That `GET` of this path answers 200 to 399.

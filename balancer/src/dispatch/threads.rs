@@ -78,6 +78,7 @@ pub(super) struct DataThread {
 #[derive(Clone, Debug)]
 enum Command {
     Orphan(Owner, Option<Arc<Summons>>),
+    Recall(Owner, Arc<Summons>),
     Quieten(Owner),
     Cut(Owner),
     Drain,
@@ -130,6 +131,13 @@ impl DataThreads {
     pub fn orphan(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let summons = (!recovered.is_empty()).then(|| Summons::new(Recovery::new(recovered)));
         self.tell(&Command::Orphan(owner(pool, slot, incarnation), summons));
+    }
+
+    /// Tells the connections of a living process, which is out of rotation, that these far ends were taken out of its queue: the
+    /// connections that they belong to take back what they sent and go to another worker. The others stay as they are.
+    pub fn recall(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        let summons = Summons::new(Recovery::new(recovered));
+        self.tell(&Command::Recall(owner(pool, slot, incarnation), summons));
     }
 
     /// From now on closes each connection of a worker's process that is owed nothing and was silent for a second, by FIN;
@@ -226,6 +234,7 @@ fn serve(runtime: &runtime::Runtime, mut orders: mpsc::UnboundedReceiver<Command
         while let Some(order) = orders.recv().await {
             match order {
                 Command::Orphan(owner, summons) => conns::orphan(owner, summons.as_ref()),
+                Command::Recall(owner, summons) => conns::recall(owner, &summons),
                 Command::Quieten(owner) => conns::quieten(owner),
                 Command::Cut(owner) => conns::cut(owner),
                 Command::Drain => conns::drain_quiet(),

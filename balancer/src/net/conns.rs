@@ -44,6 +44,8 @@ pub(crate) enum Order {
     Quiet(Scope),
     /// Its deadline or its idle timeout has passed.
     Due,
+    /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to another.
+    Recalled,
     /// The process it is connected to has ended.
     Orphaned,
     /// End now.
@@ -193,6 +195,16 @@ pub(crate) fn orphan(owner: Owner, summons: Option<&Arc<Summons>>) {
     });
 }
 
+/// Tells the connections of one living process that what waited in its queue was taken out of it.
+pub(crate) fn recall(owner: Owner, summons: &Arc<Summons>) {
+    CONNS.with_borrow_mut(|conns| {
+        for entry in conns.of(owner) {
+            entry.summons = Some(Arc::clone(summons));
+            entry.give(Order::Recalled);
+        }
+    });
+}
+
 /// From now on, tells each connection of one process that has been silent for a second to end if it owes nothing.
 pub(crate) fn quieten(owner: Owner) {
     CONNS.with_borrow_mut(|conns| {
@@ -290,7 +302,7 @@ impl Place {
         drop(summons);
     }
 
-    /// What came with the order [`Order::Orphaned`], once. The others of that worker wait for who holds it.
+    /// What came with the order [`Order::Orphaned`] or [`Order::Recalled`], once. The others of that worker wait for who holds it.
     pub(crate) fn summons(&self) -> Option<Arc<Summons>> {
         self.entry(|entry| entry.summons.take())
     }

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 
 use procfs::ProcError;
 use procfs::process::{FDTarget, Process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -125,11 +126,33 @@ pub enum End {
 /// The flag cannot be set; then nothing was accepted.
 pub fn accept_all(listener: &OwnedFd, limit: usize) -> io::Result<Accepted> {
     rustix::io::ioctl_fionbio(listener, true)?;
+    Ok(accept_some(listener, limit, || true))
+}
+
+/// Accepts what waits in the queue of a listener beside the living worker that holds it too, at most `limit` connections. Each
+/// connection goes to one of the two.
+///
+/// The socket's flags stay as they are. If the worker accepts the last one in the moment between our look and our accept, and
+/// the socket is blocking, this waits until another connection comes: only for a thread that can bear that, and by somebody
+/// who connects once where it lasts too long.
+pub fn accept_beside(listener: &OwnedFd, limit: usize) -> Accepted {
+    let has_waiting = || {
+        let mut asked = [PollFd::new(listener, PollFlags::IN)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    };
+    accept_some(listener, limit, has_waiting)
+}
+
+/// Accepts while `has_waiting` says so, the limit is not reached and the kernel has something.
+fn accept_some(listener: &OwnedFd, limit: usize, has_waiting: impl Fn() -> bool) -> Accepted {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (mut connections, mut broken) = (Vec::new(), 0);
     let end = loop {
         if connections.len() + broken >= limit {
             break End::Limit;
+        }
+        if !has_waiting() {
+            break End::Empty;
         }
         match rustix::net::acceptfrom_with(listener, flags) {
             Ok((connection, from)) => connections.push((connection, from.and_then(|from| from.try_into().ok()))),
@@ -139,7 +162,7 @@ pub fn accept_all(listener: &OwnedFd, limit: usize) -> io::Result<Accepted> {
             Err(errno) => break End::Refused(errno.into()),
         }
     };
-    Ok(Accepted { connections, broken, end })
+    Accepted { connections, broken, end }
 }
 
 /// Errors that are a connection's own: it was aborted while it waited, or has a network error pending, which Linux tells

@@ -9,12 +9,13 @@
 //! the way of a connection.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use procfs::process::{FDTarget, Process, Stat, Status};
 use rustix::process::Signal;
 
-use super::accept_queue::all_tcp_listeners;
+use super::accept_queue::{QueueReader, ServerSide, all_tcp_listeners};
 
 /// What the processes of a group use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Usage {
     pub stopped: u64,
     /// Processes that run or would if a CPU were free: on a busy machine that is not the same as using one.
     pub runnable: u64,
+    /// All are stopped, and a debugger holds one. Not looked up while one is not stopped.
+    pub is_traced: bool,
 }
 
 /// Who listens on a port.
@@ -61,6 +64,9 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
         usage.threads += u64::try_from(stat.num_threads).unwrap_or(0);
         usage.open_fds += process.fd_count().map_or(0, |count| count as u64);
     }
+    for (&group, usage) in usages.iter_mut().filter(|(_, usage)| usage.stopped == usage.processes) {
+        usage.is_traced = is_traced(group);
+    }
     usages
 }
 
@@ -84,6 +90,33 @@ pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
     addresses.sort();
     addresses.dedup();
     addresses
+}
+
+/// Whether the process is stopped: by SIGSTOP, at a terminal or with a debugger. A look at one file.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.stat().ok());
+    stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
+/// The connections to one of `ports` whose server's side a process of each group holds. One pass over `/proc`, the
+/// descriptors of the groups and the kernel's list of connections.
+///
+/// # Errors
+///
+/// The kernel's list cannot be read.
+pub fn connections_by_group(groups: &HashSet<u32>, ports: &HashSet<u16>) -> io::Result<HashMap<u32, Vec<ServerSide>>> {
+    let mut reader = QueueReader::new()?;
+    let mut sides: HashMap<u64, ServerSide> = HashMap::new();
+    for port in ports {
+        let taken = reader.tcp_connections_of_port(*port)?.into_iter();
+        sides.extend(taken.filter_map(|side| Some((side.inode?, side))));
+    }
+    let mut found: HashMap<u32, Vec<ServerSide>> = groups.iter().map(|&group| (group, Vec::new())).collect();
+    for (process, stat) in processes() {
+        let Some(held) = u32::try_from(stat.pgrp).ok().and_then(|group| found.get_mut(&group)) else { continue };
+        held.extend(sockets(&process).filter_map(|inode| sides.remove(&inode)));
+    }
+    Ok(found)
 }
 
 /// Who listens at `address`, also by a wildcard that includes it, if the process is one we may look into.

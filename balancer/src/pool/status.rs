@@ -13,6 +13,8 @@ pub enum SlotState {
     Starting,
     /// In rotation.
     Ready,
+    /// Serves clients and shows no sign of life meanwhile: nothing new while another worker is free.
+    Busy,
     /// Failed its health checks: out of rotation, still running.
     Suspect,
     /// Out of rotation, finishing what it has.
@@ -29,9 +31,10 @@ pub enum SlotState {
 
 impl SlotState {
     /// Every state, in the order of a life.
-    pub const ALL: [SlotState; 8] = [
+    pub const ALL: [SlotState; 9] = [
         SlotState::Starting,
         SlotState::Ready,
+        SlotState::Busy,
         SlotState::Suspect,
         SlotState::Draining,
         SlotState::Stopping,
@@ -45,6 +48,7 @@ impl SlotState {
         match self {
             SlotState::Starting => "starting",
             SlotState::Ready => "ready",
+            SlotState::Busy => "busy",
             SlotState::Suspect => "suspect",
             SlotState::Draining => "draining",
             SlotState::Stopping => "stopping",
@@ -52,6 +56,16 @@ impl SlotState {
             SlotState::Failed => "failed",
             SlotState::Stopped => "stopped",
         }
+    }
+
+    /// Whether it serves clients as it should: what `/readyz` counts. A busy worker does.
+    pub const fn is_serving(self) -> bool {
+        matches!(self, SlotState::Ready | SlotState::Busy)
+    }
+
+    /// Whether it has been ready and nobody has asked it to end.
+    pub const fn is_up(self) -> bool {
+        matches!(self, SlotState::Ready | SlotState::Busy | SlotState::Suspect)
     }
 }
 
@@ -182,8 +196,8 @@ impl PoolStatus {
         }
     }
 
-    /// How many workers are in rotation.
+    /// How many workers are ready, those that are busy among them.
     pub fn ready(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.state == SlotState::Ready).count()
+        self.workers.iter().filter(|worker| worker.state.is_serving()).count()
     }
 }

@@ -92,6 +92,8 @@ labels! {
         NeverReady = "never_ready",
         /// It was hung, and killed.
         Hung = "hung",
+        /// It was busy for longer than `busy-timeout` while clients waited: another was started beside it.
+        Busy = "busy",
         /// It used more than `max-memory`.
         Memory = "memory",
         /// It was older than `max-age`.

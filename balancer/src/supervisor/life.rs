@@ -1,7 +1,7 @@
 //! One process's life, from its start to its end. Pure: events and the time come in, effects and a deadline go out.
 //!
 //! ```text
-//! starting -> (settling) -> ready <-> suspect -> draining -> stopping
+//! starting -> (settling) -> ready <-> busy, suspect -> draining -> stopping
 //! ```
 //!
 //! A drain has one order, and each of its guards has a reason:
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::health::{Health, Sign, Turn};
+use super::health::{Health, Opinion, Sign};
 use super::slot::Effect;
 use crate::config::{self, Drain, Handing};
 use crate::mode::Acceptor;
@@ -61,6 +61,10 @@ enum State {
         until: Instant,
     },
     Ready {
+        since: Instant,
+    },
+    /// Ready since then, and it has no time for more clients than it serves.
+    Busy {
         since: Instant,
     },
     /// Ready since the one moment, suspect since the other.
@@ -108,6 +112,10 @@ pub(super) struct Life {
     given_up: Option<Instant>,
     /// It has closed its channel.
     has_parted: bool,
+    /// It was busy when its drain began: clients wait in its queue, and it will not get to them soon.
+    pub(super) was_busy: bool,
+    /// It is replaced on a suspicion only: the clients that it serves are not cut at the drain deadline.
+    is_spared: bool,
     state: State,
     health: Health,
 }
@@ -125,6 +133,8 @@ impl Life {
             kept_its_queue: false,
             given_up: None,
             has_parted: false,
+            was_busy: false,
+            is_spared: false,
             state,
             health,
         }
@@ -136,6 +146,7 @@ impl Life {
             State::Postponed { .. } => SlotState::Backoff,
             State::Starting { .. } | State::Settling { .. } => SlotState::Starting,
             State::Ready { .. } => SlotState::Ready,
+            State::Busy { .. } => SlotState::Busy,
             State::Suspect { .. } => SlotState::Suspect,
             State::Draining { .. } => SlotState::Draining,
             State::Stopping { .. } => SlotState::Stopping,
@@ -145,7 +156,9 @@ impl Life {
     /// For how long it has been ready at `now`, if it is.
     pub(super) fn ready_for(&self, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Ready { since } | State::Suspect { since, .. } => Some(now.saturating_duration_since(since)),
+            State::Ready { since } | State::Busy { since } | State::Suspect { since, .. } => {
+                Some(now.saturating_duration_since(since))
+            }
             _ => None,
         }
     }
@@ -177,17 +190,12 @@ impl Life {
         matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
     }
 
-    /// Whether that is because it was asked and said nothing.
-    pub(super) fn is_mute(&self) -> bool {
-        self.seems_hung() && self.health.is_mute()
-    }
-
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Postponed { until } | State::Settling { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Suspect { .. } => self.given_up,
+            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => self.given_up,
         }
     }
 
@@ -208,35 +216,53 @@ impl Life {
         self.state = State::Ready { since: now };
     }
 
-    /// A sign of its health, if it is ready.
-    pub(super) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Turn> {
-        let (State::Ready { since } | State::Suspect { since, .. }) = self.state else { return None };
-        let turn = self.health.on_sign(sign, &self.rules.health)?;
-        self.state = match turn {
-            Turn::Down => State::Suspect { since, doubted: now },
-            Turn::Up => State::Ready { since: now },
+    /// A sign of its health, if it is ready; returns the opinion if that changed it.
+    pub(super) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Opinion> {
+        let (State::Ready { since } | State::Busy { since } | State::Suspect { since, .. }) = self.state else {
+            return None;
         };
-        Some(turn)
+        let opinion = self.health.on_sign(sign, &self.rules.health)?;
+        self.state = match (opinion, self.state) {
+            (Opinion::Unhealthy, _) => State::Suspect { since, doubted: now },
+            (Opinion::Busy, _) => State::Busy { since },
+            (Opinion::Healthy, State::Busy { .. }) => State::Ready { since },
+            (Opinion::Healthy, _) => State::Ready { since: now },
+        };
+        Some(opinion)
+    }
+
+    /// It is replaced on a suspicion: nobody that it serves is cut because of that.
+    pub(super) fn spare_clients(&mut self) {
+        self.is_spared = true;
+    }
+
+    /// How long its drain may take. A connection on which nothing moves for `idle-timeout` is closed anyway.
+    fn drain_time(&self) -> Duration {
+        let usual = self.rules.drain_timeout;
+        if self.is_spared { usual.max(self.rules.idle_timeout) } else { usual }
     }
 
     /// It leaves: drained if it may have connections, ended if it cannot.
     pub(super) fn leave(&mut self, now: Instant) -> Option<Effect> {
+        self.was_busy = matches!(self.state, State::Busy { .. });
         match (self.state, self.rules.mode.acceptor()) {
-            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Master) => {
-                let full = now + self.rules.drain_timeout;
+            (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Master) => {
+                let full = now + self.drain_time();
                 // One that does nothing will not empty its queue: who waits there is sooner answered by another.
-                let patience = if self.health.seems_hung() { HUNG_GATE } else { self.rules.drain_timeout };
+                let patience = if self.health.seems_hung() { HUNG_GATE } else { self.drain_time() };
                 let deadline = full.min(now + patience);
                 self.state = State::Draining { deadline, step: Step::Gate { is_idle: false, full } };
                 Some(Effect::Drain(self.incarnation))
             }
-            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) if self.is_disconnected_first() => {
+            (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Workers)
+                if self.is_disconnected_first() =>
+            {
                 self.finish_by_itself(now);
                 Some(Effect::Disconnect(self.incarnation))
             }
             // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
-            (State::Ready { .. } | State::Suspect { .. }, Acceptor::Workers) => {
-                Some(self.terminate(self.rules.drain_timeout + self.rules.kill_timeout, now))
+            (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Workers) => {
+                Some(self.terminate(self.drain_time() + self.rules.kill_timeout, now))
             }
             (State::Starting { .. } | State::Settling { .. }, _) => Some(self.terminate(self.rules.kill_timeout, now)),
             // Never started: nothing to end.
@@ -247,7 +273,7 @@ impl Life {
     /// It closes its listeners and finishes what it has, by order or of its own accord.
     pub(super) fn finish_by_itself(&mut self, now: Instant) {
         // It had its time to end when it is given up.
-        let time = if self.has_parted { Duration::ZERO } else { self.rules.drain_timeout };
+        let time = if self.has_parted { Duration::ZERO } else { self.drain_time() };
         self.state = State::Draining { deadline: now + time, step: Step::Disconnected };
     }
 
@@ -360,7 +386,7 @@ impl Life {
                 self.state = State::Stopping { kill_at: None };
                 vec![Effect::Kill(n)]
             }
-            State::Settling { .. } | State::Ready { .. } | State::Suspect { .. } => Vec::new(),
+            State::Settling { .. } | State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => Vec::new(),
         }
     }
 

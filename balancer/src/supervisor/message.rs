@@ -60,7 +60,7 @@ impl Warden {
 /// Why a process in that state is not told, if it is not.
 fn untold(state: SlotState) -> Option<&'static str> {
     match state {
-        SlotState::Ready | SlotState::Suspect => None,
+        SlotState::Ready | SlotState::Busy | SlotState::Suspect => None,
         // Node drops what comes before its application listens for messages.
         SlotState::Starting => {
             Some("it is starting, and may not listen for messages yet: say it again when it is ready")

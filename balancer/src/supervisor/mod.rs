@@ -11,6 +11,7 @@ mod elsewhere;
 mod endpoint;
 mod farewell;
 mod gate;
+mod hang;
 mod health;
 mod launch;
 mod ledger;
@@ -28,6 +29,8 @@ mod relief;
 mod resources;
 mod roll;
 mod slot;
+mod sockets_seen;
+mod suspicion;
 mod vigil;
 mod warden;
 mod watch;
@@ -47,6 +50,7 @@ use crate::dispatch::Client;
 use crate::failure::{Failure, code};
 use crate::net::listeners::Listener;
 use crate::net::public::Public;
+use crate::os::accept_queue::{PeerId, ServerSide};
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
 use crate::pool::Pool;
@@ -70,6 +74,10 @@ pub trait Connections: Send + Sync {
     /// the far ends of connections of ours that waited in its queue, accepted from it: each of those connections goes to
     /// another worker with all it had sent.
     fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
+
+    /// Takes back what waits in the queue of that process, which lives on: `recovered` are the worker's ends of connections of
+    /// ours, accepted from its listener. Each goes to another worker with all that it had sent.
+    fn recall(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
 
     /// From now on closes each connection of that process that is owed nothing and was silent for a second, by FIN; one that
     /// has given it nothing goes to another worker in rotation.
@@ -119,8 +127,8 @@ enum Input {
         incarnation: u64,
         news: News,
     },
-    /// What process groups of the pool use.
-    Usage(HashMap<u32, Usage>),
+    /// What process groups of the pool use, and the sockets of clients that those hold which were asked for.
+    Usage(HashMap<u32, Usage>, HashMap<u32, Vec<ServerSide>>),
 }
 
 /// What is new of one incarnation.
@@ -129,6 +137,8 @@ enum News {
     Child(ChildEvent),
     Said(Said),
     Channel(channel::News),
+    /// A check of ours has connected from there.
+    Checking(PeerId),
     /// A probe's verdict; `None` where our own clock was too late for one.
     Probed(Option<Verdict>),
     /// The data path could not connect to it.

@@ -25,8 +25,10 @@ impl Warden {
             }
             Effect::Admit(incarnation) => {
                 member.admitted(incarnation, now);
+                self.suspicion.ready(index, now);
             }
             Effect::Suspect(incarnation) => member.suspected(incarnation),
+            Effect::Busy(incarnation) => member.busy(incarnation),
             Effect::Drain(incarnation) => member.begin_drain(incarnation, now),
             Effect::Quieten(incarnation) => member.quieten(incarnation),
             Effect::Cut(incarnation) => member.cut(incarnation),
@@ -53,6 +55,7 @@ impl Warden {
                 self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));
             }
             Effect::HeirFailed(_) => {
+                self.suspicion.ended(index);
                 if self.operation.is_none() {
                     tracing::warn!(worker = %member.name(), "its replacement did not become ready: it stays");
                 }

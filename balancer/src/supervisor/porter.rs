@@ -18,7 +18,6 @@ use crate::config::{self, Address, Handing, Ready};
 use crate::mode::{Acceptor, Mode};
 use crate::net::listeners::Listener;
 use crate::os::inspect;
-use crate::pool::SlotState;
 
 /// The listeners of one pool's application.
 pub(super) struct Porter {
@@ -183,9 +182,11 @@ impl Warden {
 
     /// Closes listeners that no worker wants any more, unless one is on its way that may.
     pub(super) fn close_unwanted(&mut self) {
-        let is_settled = self.members.iter().take(self.desired as usize).all(|member| {
-            member.slot.heir().is_none() && matches!(member.slot.state(), SlotState::Ready | SlotState::Suspect)
-        });
+        let is_settled = self
+            .members
+            .iter()
+            .take(self.desired as usize)
+            .all(|member| member.slot.heir().is_none() && member.slot.state().is_up());
         let Some(porter) = self.porter.as_mut().filter(|_| is_settled) else { return };
         let unwanted: Vec<String> = porter.doors.unwanted().into_iter().map(|(key, _)| key.to_owned()).collect();
         for key in unwanted {

@@ -1,23 +1,28 @@
 //! One question to a worker's endpoint: does it accept, or does it answer well?
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use http_body_util::Empty;
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::config::Probe;
+use crate::os::accept_queue::PeerId;
 use crate::os::peer;
 use crate::rotation::Endpoint;
 use crate::stats::Check;
 
 /// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
 pub(super) const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
+
+/// How long it is waited at first, and at most, between two looks whether the program has taken a connection.
+const TAKEN_LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// What a probe said.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,11 +33,29 @@ pub(super) struct Verdict {
     pub(super) took: Duration,
 }
 
+/// What a probe asks of its surroundings while it is under way.
+pub(super) trait Surroundings {
+    /// The endpoint was reached from there.
+    fn connected(&self, from: PeerId);
+
+    /// Whether the program has taken the connection from there: the kernel establishes it before.
+    fn is_taken(&self, from: PeerId) -> bool;
+}
+
 /// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late, or our own
 /// descriptors so few, that the verdict would be about this machine, not the worker.
-pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeout: Duration) -> Option<Verdict> {
+///
+/// A probe that only connects is good when the program has taken the connection. The kernel's word that somebody listens is
+/// not enough: a preforking server listens long before a process of it can serve anybody.
+pub(super) async fn ask(
+    endpoint: &Endpoint,
+    probe: &Probe,
+    header: &[u8],
+    timeout: Duration,
+    surroundings: &impl Surroundings,
+) -> Option<Verdict> {
     let begun = Instant::now();
-    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header)).await;
+    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header, surroundings)).await;
     let took = begun.elapsed();
     let (check, what) = match answer {
         Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
@@ -44,6 +67,25 @@ pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeo
     Some(Verdict { check, what, took })
 }
 
+/// Connects to an endpoint, and no more.
+///
+/// # Errors
+///
+/// The endpoint cannot be reached, or is none that can be connected to.
+pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<OwnedFd> {
+    let stream = match endpoint {
+        Endpoint::Tcp(address) => TcpStream::connect(address).await?.into_std()?.into(),
+        Endpoint::Unix(path) => UnixStream::connect(path).await?.into_std()?.into(),
+        Endpoint::UnixOf(path, uid) => {
+            let stream = UnixStream::connect(path).await?;
+            peer::require(stream.as_fd(), *uid)?;
+            stream.into_std()?.into()
+        }
+        Endpoint::Inherited | Endpoint::Channel => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    Ok(stream)
+}
+
 /// Whether a connect failed for want of something on this side. A master without a free descriptor would otherwise find
 /// all its workers sick.
 fn is_our_own_lack(error: &io::Error) -> bool {
@@ -51,28 +93,65 @@ fn is_our_own_lack(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
 }
 
-async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Result<()> {
+async fn exchange(
+    endpoint: &Endpoint,
+    probe: &Probe,
+    header: &[u8],
+    surroundings: &impl Surroundings,
+) -> io::Result<()> {
+    let stream = connect(endpoint).await?;
+    let from = match endpoint {
+        Endpoint::Tcp(_) => SockRef::from(&stream).local_addr()?.as_socket().map(PeerId::Address),
+        _ => Some(PeerId::Inode(rustix::fs::fstat(&stream)?.st_ino)),
+    };
+    from.into_iter().for_each(|from| surroundings.connected(from));
     match endpoint {
-        Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe, header).await,
-        Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe, header).await,
-        Endpoint::UnixOf(path, uid) => {
-            let stream = UnixStream::connect(path).await?;
-            peer::require(stream.as_fd(), *uid)?;
-            converse(stream, probe, header).await
+        Endpoint::Tcp(_) => {
+            let stream = TcpStream::from_std(std::net::TcpStream::from(stream))?;
+            converse(stream, probe, header, from, surroundings).await
         }
-        Endpoint::Inherited | Endpoint::Channel => Err(io::ErrorKind::Unsupported.into()),
+        _ => {
+            let stream = UnixStream::from_std(std::os::unix::net::UnixStream::from(stream))?;
+            converse(stream, probe, header, from, surroundings).await
+        }
     }
+}
+
+/// Waits until the program has taken the connection, or has said or ended something on it, which it cannot before.
+async fn taken(
+    stream: &mut (impl AsyncRead + Unpin),
+    from: PeerId,
+    surroundings: &impl Surroundings,
+) -> io::Result<()> {
+    let (mut wait, longest) = TAKEN_LOOK;
+    while !surroundings.is_taken(from) {
+        // A server whose listener is closed over it resets it.
+        match tokio::time::timeout(wait, stream.read_u8()).await {
+            Err(_) => wait = (wait * 2).min(longest),
+            Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    Ok(())
 }
 
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     probe: &Probe,
     header: &[u8],
+    from: Option<PeerId>,
+    surroundings: &impl Surroundings,
 ) -> io::Result<()> {
     let introduced = stream.write_all(header).await;
-    let Probe::Http { path } = probe else {
-        // It accepted, which was the question. Whether it still took the header is a matter of moments, not of health.
+    if *probe == Probe::ListenTable {
         return Ok(());
+    }
+    let Probe::Http { path } = probe else {
+        // Whether it still took the header is a matter of moments, not of health.
+        return match from {
+            Some(from) => taken(&mut stream, from, surroundings).await,
+            None => Ok(()),
+        };
     };
     introduced?;
     let request = Request::get(path.as_str())
@@ -103,13 +182,28 @@ async fn converse(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use crate::os::accept_queue::QueueReader;
     use tokio::net::TcpListener;
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// The kernel, asked directly.
+    struct Kernel<'a>(&'a Endpoint);
+
+    impl Surroundings for Kernel<'_> {
+        fn connected(&self, _: PeerId) {}
+
+        fn is_taken(&self, from: PeerId) -> bool {
+            let mut reader = QueueReader::new().unwrap();
+            match (self.0, from) {
+                (Endpoint::Tcp(address), PeerId::Address(peer)) => reader.is_taken(*address, peer).unwrap(),
+                _ => true,
+            }
+        }
+    }
+
     async fn ask(endpoint: &Endpoint, probe: &Probe, timeout: Duration) -> Option<Verdict> {
-        super::ask(endpoint, probe, b"", timeout).await
+        super::ask(endpoint, probe, b"", timeout, &Kernel(endpoint)).await
     }
 
     /// A worker that answers every connection with these bytes, or never.
@@ -157,6 +251,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn listener_that_takes_nobody_is_no_good_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+        let verdict = ask(&endpoint, &Probe::Tcp, Duration::from_millis(200)).await.unwrap();
+        assert_eq!(verdict.check, Check::Timeout);
+        let accepting = tokio::spawn(async move {
+            let _ = (listener.accept().await, listener.accept().await, std::future::pending::<()>().await);
+        });
+        assert_eq!(ask(&endpoint, &Probe::Tcp, SECOND).await.unwrap().check, Check::Ok);
+        accepting.abort();
+    }
+
+    #[tokio::test]
     async fn a_worker_that_expects_a_header_gets_it_before_anything_else() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
@@ -172,7 +279,8 @@ mod tests {
         });
         let header = b"PROXY UNKNOWN\r\n";
         for probe in [Probe::Tcp, health()] {
-            assert_eq!(super::ask(&endpoint, &probe, header, SECOND).await.unwrap().check, Check::Ok);
+            let verdict = super::ask(&endpoint, &probe, header, SECOND, &Kernel(&endpoint)).await.unwrap();
+            assert_eq!(verdict.check, Check::Ok);
         }
         let expected = ("PROXY UNKNOWN\r\n".to_owned(), "PROXY UNKNOWN\r\nGET /health HTTP/1".to_owned());
         assert_eq!(worker.await.unwrap(), expected);

@@ -56,19 +56,20 @@ impl Warden {
             .map(|(_, one)| one)
     }
 
-    /// The ready ones, and those suspects that are too many to leave out: at most half of a pool, and at least one, is put
-    /// out on suspicion, those first that were suspect first, since what makes more than half look sick is seldom the
-    /// workers. Where that would leave nobody all are in: a suspicion is better than nobody.
+    /// The ready ones; the busy ones where none is ready; and those suspects that are too many to leave out: at most half of a
+    /// pool, and at least one, is put out on suspicion, those first that were suspect first, since what makes more than half
+    /// look sick is seldom the workers. Where that would leave nobody all are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
-        let ready = self.members.iter().filter(|member| member.slot.state() == SlotState::Ready).count();
+        let in_state = |state| self.members.iter().filter(move |member| member.slot.state() == state).count();
+        let serving = if in_state(SlotState::Ready) > 0 { SlotState::Ready } else { SlotState::Busy };
         let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since);
         let mut doubts: Vec<_> = self.members.iter().filter_map(doubted).collect();
         doubts.sort_unstable();
         let most = (self.desired as usize / 2).max(1);
-        let most = if ready == 0 && doubts.len() <= most { 0 } else { most };
+        let most = if in_state(serving) == 0 && doubts.len() <= most { 0 } else { most };
         let spared_from = doubts.get(most).copied();
         let is_in = |member: &&Member| match doubted(member) {
-            None => member.slot.state() == SlotState::Ready,
+            None => member.slot.state() == serving,
             Some(since) => spared_from.is_some_and(|from| since >= from),
         };
         self.members.iter().filter(is_in).filter_map(|member| member.upstream().cloned()).collect()

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::SpawnBudget;
 use crate::config;
-use crate::os::accept_queue::{Listening, QueueReader, Where};
+use crate::os::accept_queue::{Listening, PeerId, QueueReader, ServerSide, Where};
 use crate::os::child::Launcher;
 use crate::os::ports::Ports;
 use crate::os::run_dir::RunDirs;
@@ -120,26 +120,66 @@ impl Resources {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).give_back(port);
     }
 
-    /// How many connections wait to be accepted at each of these private endpoints.
-    pub(super) fn queued(&self, endpoints: &[&Endpoint]) -> Vec<std::io::Result<u32>> {
-        let mut reader = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed =
-            |error: &std::io::Error| endpoints.iter().map(|_| Err(std::io::Error::from(error.kind()))).collect();
-        let reader = match &mut *reader {
-            Some(reader) => reader,
-            none => match QueueReader::new() {
-                Ok(new) => none.insert(new),
-                Err(error) => return failed(&error),
-            },
-        };
+    /// How many connections wait to be accepted at each of these private endpoints; none where nobody listens.
+    pub(super) fn queued(&self, endpoints: &[&Endpoint]) -> Vec<io::Result<Option<u32>>> {
         let places: Vec<_> = endpoints.iter().filter_map(|endpoint| place(endpoint)).collect();
-        let mut found = reader.look(&places).into_iter();
-        let sum = |listening: Vec<Listening>| listening.iter().map(|one| one.queued).sum();
+        let mut found = match self.with_queues(|reader| Ok(reader.look(&places))) {
+            Ok(found) => found.into_iter(),
+            Err(error) => return endpoints.iter().map(|_| Err(io::Error::from(error.kind()))).collect(),
+        };
+        let sum =
+            |listening: Vec<Listening>| (!listening.is_empty()).then(|| listening.iter().map(|one| one.queued).sum());
         let each = endpoints.iter().map(|endpoint| match place(endpoint) {
             Some(_) => found.next().unwrap_or_else(|| Ok(Vec::new())).map(sum),
-            None => Ok(0),
+            None => Ok(Some(0)),
         });
         each.collect()
+    }
+
+    /// The connections that were made to a private endpoint.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub(super) fn connections(&self, endpoint: &Endpoint) -> io::Result<Vec<ServerSide>> {
+        self.with_queues(|reader| match place(endpoint) {
+            Some(Where::Tcp(address)) => reader.tcp_connections(address),
+            Some(Where::Unix(path)) => reader.unix_connections(path),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// Whether the program behind a private endpoint has taken the connection that was made from there. True where the
+    /// kernel does not tell: that it was accepted by the kernel is all that is known then.
+    pub(super) fn is_taken(&self, endpoint: &Endpoint, from: PeerId) -> bool {
+        let taken = self.with_queues(|reader| match (place(endpoint), from) {
+            (Some(Where::Tcp(address)), PeerId::Address(peer)) => reader.is_taken(address, peer),
+            (Some(Where::Unix(path)), from) => {
+                let is_untaken = |side: &ServerSide| side.inode.is_none() && side.peer == Some(from);
+                reader.unix_connections(path).map(|sides| !sides.iter().any(is_untaken))
+            }
+            _ => Ok(true),
+        });
+        taken.unwrap_or(true)
+    }
+
+    /// Whether clients wait at one of the public addresses. False where the kernel does not tell.
+    pub(super) fn has_public_queue(&self, addresses: &[config::Address]) -> bool {
+        let places = addresses.iter().map(|address| match address {
+            config::Address::Tcp(address) => Where::Tcp(*address),
+            config::Address::Unix(path) => Where::Unix(path),
+        });
+        let places: Vec<_> = places.collect();
+        let found = self.with_queues(|reader| Ok(reader.look(&places))).unwrap_or_default();
+        found.into_iter().flatten().flatten().any(|listening| listening.queued > 0)
+    }
+
+    fn with_queues<T>(&self, ask: impl FnOnce(&mut QueueReader) -> io::Result<T>) -> io::Result<T> {
+        let mut reader = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *reader {
+            Some(reader) => ask(reader),
+            none => ask(none.insert(QueueReader::new()?)),
+        }
     }
 
     pub(super) fn spend_spawn(&self, now: Instant) -> Result<(), Instant> {

@@ -1,7 +1,7 @@
 //! One place's life. Pure: events and the time come in, effects and the next deadline go out.
 //!
 //! ```text
-//! stopped -> starting -> ready <-> suspect -> draining -> stopping -> stopped
+//! stopped -> starting -> ready <-> busy, suspect -> draining -> stopping -> stopped
 //!               ^  an unasked exit: backoff (or failed) -'
 //! ```
 //!
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Next};
-use super::health::{Sign, Turn};
+use super::health::{Opinion, Sign};
 use super::life::Life;
 use crate::config;
 use crate::pool::SlotState;
@@ -274,8 +274,9 @@ impl Slot {
     fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
         match self.present(incarnation).and_then(|life| life.sign(sign, now)) {
             None => Vec::new(),
-            Some(Turn::Down) => vec![Effect::Suspect(incarnation)],
-            Some(Turn::Up) => vec![Effect::Admit(incarnation)],
+            Some(Opinion::Unhealthy) => vec![Effect::Suspect(incarnation)],
+            Some(Opinion::Busy) => vec![Effect::Busy(incarnation)],
+            Some(Opinion::Healthy) => vec![Effect::Admit(incarnation)],
         }
     }
 

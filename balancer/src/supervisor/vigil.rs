@@ -5,16 +5,24 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::{Duration, Instant};
 
 use super::Input;
-use super::member::{Member, QUEUE_LOOK};
+use super::hang::Verdict;
+use super::member::{LookAt, Member};
 use super::slot::Event;
+use super::suspicion::Permission;
 use super::warden::Warden;
-use crate::mode::Acceptor;
+use crate::config::Address;
+use crate::os::accept_queue::ServerSide;
 use crate::os::inspect::{self, Usage};
-use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
-/// How often a worker that seems hung is looked at, and all where there is a bound on memory.
+/// How often accept queues are looked at, and whether a process is stopped.
+const QUEUE_LOOK: Duration = Duration::from_millis(250);
+/// How often a worker that something speaks against is looked at, and all where there is a bound on memory.
 const USAGE_LOOK: Duration = Duration::from_millis(500);
+/// A look that comes so much too late was held up by something that held up the workers too, or by us.
+const OWN_PAUSE: Duration = Duration::from_secs(1);
+/// For how long clients must wait at the public listeners before that counts: a queue there is empty most of the time.
+const PUBLIC_WAIT: Duration = Duration::from_millis(750);
 /// How long after a replacement that was begun the next one of the same worker may begin.
 const REPLACE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -25,11 +33,13 @@ pub(super) struct Vigil {
     next_usage: Instant,
     /// A look at what processes use is under way: on a machine with many it takes long.
     is_looking: bool,
+    /// Since when clients wait at the public listeners, as far as that is looked at.
+    public_wait: Option<Instant>,
 }
 
 impl Vigil {
     pub(super) fn new(now: Instant) -> Self {
-        Self { next_queues: now + QUEUE_LOOK, next_usage: now + USAGE_LOOK, is_looking: false }
+        Self { next_queues: now + QUEUE_LOOK, next_usage: now + USAGE_LOOK, is_looking: false, public_wait: None }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -41,64 +51,157 @@ impl Warden {
     /// Looks at what is due to be looked at.
     pub(super) fn keep_vigil(&mut self, now: Instant) {
         if self.vigil.next_queues <= now {
+            if now - self.vigil.next_queues > OWN_PAUSE {
+                // Whatever was overdue may only have been so because nobody ran: a paused container, a suspended machine.
+                self.members.iter_mut().for_each(|member| member.forgive(now));
+            }
             self.vigil.next_queues = now + QUEUE_LOOK;
             self.look_at_queues(now);
+            self.look_at_public_queues(now);
+            let is_stopped = |member: &mut Member| member.leader_is_stopped(now);
+            if self.members.iter_mut().filter_map(|member| is_stopped(member).then_some(())).count() > 0 {
+                self.vigil.next_usage = now;
+            }
+            self.reconsider(now);
         }
         if self.vigil.next_usage <= now {
             self.vigil.next_usage = now + USAGE_LOOK;
-            self.look_at_usage();
+            self.look_at_usage(now);
         }
         self.replace_the_old(now);
     }
 
+    /// Looks at what each worker was given and has not taken.
     fn look_at_queues(&mut self, now: Instant) {
-        if self.pool.mode.acceptor() != Acceptor::Master {
-            return;
-        }
-        for index in 0..self.members.len() {
-            if let Some(event) = self.members[index].untaken_seen(now) {
-                self.tell(index, event);
+        let mut queues = Vec::new();
+        for (index, member) in self.members.iter_mut().enumerate() {
+            match member.look_at() {
+                Some(LookAt::Queue(endpoint)) => queues.push((index, endpoint)),
+                Some(LookAt::Channel | LookAt::Sockets) => member.look_here(now),
+                None => {}
             }
         }
-        let watched: Vec<_> = (0..self.members.len())
-            .filter_map(|index| Some((index, self.members[index].watched_endpoint()?)))
-            .collect();
-        let endpoints: Vec<_> = watched.iter().map(|(_, endpoint)| endpoint).collect();
+        let endpoints: Vec<_> = queues.iter().map(|(_, endpoint)| endpoint).collect();
         let queued = self.context.resources.queued(&endpoints);
-        for ((index, _), queued) in watched.iter().zip(queued) {
+        for ((index, endpoint), queued) in queues.iter().zip(queued) {
             // A queue that cannot be read says nothing.
-            if let Some(event) = queued.ok().and_then(|queued| self.members[*index].queue_seen(queued, now)) {
-                self.tell(*index, event);
+            let Ok(queued) = queued else { continue };
+            let member = &mut self.members[*index];
+            if member.queue_seen(queued.unwrap_or(0), queued.is_some(), now)
+                && let Ok(sides) = self.context.resources.connections(endpoint)
+            {
+                member.connections_seen(&sides, now);
             }
         }
     }
 
-    fn look_at_usage(&mut self) {
-        let has_bound = |index: &usize| self.members[*index].memory_bound().is_some();
-        let is_hung = |index: &usize| self.members[*index].slot.current().is_some_and(|life| life.seems_hung());
-        let wanted = (0..self.members.len()).filter(|index| has_bound(index) || is_hung(index));
-        let groups: HashSet<u32> = wanted.filter_map(|index| self.members[index].group()).collect();
+    /// Looks whether clients wait at the public listeners, while a worker is in doubt.
+    fn look_at_public_queues(&mut self, now: Instant) {
+        let is_wanted = self.members.iter().any(Member::is_in_doubt);
+        let waits = is_wanted && self.context.resources.has_public_queue(&self.pool.listening());
+        self.vigil.public_wait = waits.then(|| self.vigil.public_wait.unwrap_or(now));
+    }
+
+    /// Whether a client waits for a worker anywhere in the pool.
+    fn clients_wait(&self, now: Instant) -> bool {
+        self.vigil.public_wait.is_some_and(|since| now - since >= PUBLIC_WAIT)
+            || self.members.iter().any(|member| member.keeps_waiting(now))
+    }
+
+    /// Tells each slot whose worker seems other than it did.
+    fn reconsider(&mut self, now: Instant) {
+        for index in 0..self.members.len() {
+            if let Some(event) = self.members[index].reconsider(now) {
+                self.tell(index, event);
+                if !self.members[index].is_in_doubt() {
+                    self.suspicion.recovered(index);
+                }
+            }
+        }
+    }
+
+    fn look_at_usage(&mut self, now: Instant) {
+        let members = &mut self.members;
+        let mut wanted = |member: &mut Member| {
+            let is_wanted = member.memory_bound().is_some() || member.is_in_doubt() || member.leader_is_stopped(now);
+            member.group().filter(|_| is_wanted)
+        };
+        let groups: HashSet<u32> = members.iter_mut().filter_map(&mut wanted).collect();
         if groups.is_empty() || self.vigil.is_looking {
             return;
         }
+        let held: HashSet<u32> = members.iter().filter_map(|member| member.group_to_look_up(now)).collect();
+        let ports: HashSet<u16> = self.pool.listening().iter().filter_map(port).collect();
         self.vigil.is_looking = true;
         let inputs = self.context.inputs.clone();
         tokio::task::spawn_blocking(move || {
-            let _ = inputs.send(Input::Usage(inspect::usage_by_group(&groups)));
+            let sockets = match held.is_empty() || ports.is_empty() {
+                true => HashMap::new(),
+                // What cannot be read is not known.
+                false => inspect::connections_by_group(&held, &ports).unwrap_or_default(),
+            };
+            let _ = inputs.send(Input::Usage(inspect::usage_by_group(&groups), sockets));
         });
     }
 
-    /// What groups of this pool use, as it was a moment ago.
-    pub(super) fn usage_seen(&mut self, usage: &HashMap<u32, Usage>) {
+    /// What groups of this pool use, as it was a moment ago, and the sockets of clients that some of them hold.
+    pub(super) fn usage_seen(&mut self, usage: &HashMap<u32, Usage>, sockets: &HashMap<u32, Vec<ServerSide>>) {
         self.vigil.is_looking = false;
         let now = Instant::now();
+        let clients_wait = self.clients_wait(now);
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
-            let Some(usage) = member.group().and_then(|group| usage.get(&group)) else { continue };
-            if let Some(event) = member.usage_seen(usage, now) {
-                self.tell(index, event);
-            } else if self.members[index].memory_bound().is_some_and(|bound| usage.resident_bytes > bound) {
-                self.replace(index, Cause::Memory, now);
+            let Some(group) = member.group() else { continue };
+            if let Some(sides) = sockets.get(&group) {
+                member.sockets_seen(group, sides);
+                member.look_here(now);
+            }
+            let Some(usage) = usage.get(&group) else { continue };
+            match member.usage_seen(usage, clients_wait, now) {
+                Some(verdict) => self.suspect(index, verdict, now),
+                None if self.members[index].memory_bound().is_some_and(|bound| usage.resident_bytes > bound) => {
+                    self.replace(index, Cause::Memory, now);
+                }
+                None => {}
+            }
+        }
+        self.reconsider(now);
+    }
+
+    /// Carries out a verdict on a worker, as far as the pool's limit on suspicions allows.
+    fn suspect(&mut self, index: usize, verdict: Verdict, now: Instant) {
+        // What was stopped meanwhile is told first, or its slot would not know what it is replaced for.
+        if let Some(event) = self.members[index].reconsider(now) {
+            self.tell(index, event);
+        }
+        let member = &self.members[index];
+        let Some(incarnation) = member.slot.current().map(|life| life.incarnation) else { return };
+        let (worker, why) = (member.name(), member.reason(incarnation));
+        let (pid, is_stopped) = (member.pid_of(incarnation).unwrap_or(0), member.is_stopped(now));
+        let (workers, busy) = (self.desired as usize, self.pool.config().health.busy_timeout);
+        match self.suspicion.ask(index, workers, is_stopped, busy, now) {
+            Permission::Wait => return,
+            Permission::Stop => {
+                tracing::error!(
+                    %worker, pid, why,
+                    "replacements look as sick as what they replaced: the cause is elsewhere, no worker is replaced on a \
+                     suspicion for a minute"
+                );
+                return;
+            }
+            Permission::Go => {}
+        }
+        match verdict {
+            Verdict::End => {
+                tracing::error!(%worker, pid, why, "worker hung: killing its process group and starting another");
+                self.suspicion.begun(index);
+                self.tell(index, Event::Hung(incarnation));
+            }
+            Verdict::Replace => {
+                if self.replace(index, Cause::Busy, now) {
+                    tracing::warn!(%worker, pid, why, "worker busy for long: it serves on beside the one that takes its place");
+                    self.suspicion.begun(index);
+                }
             }
         }
     }
@@ -112,20 +215,31 @@ impl Warden {
         }
     }
 
-    /// Replaces a worker, new first, unless it is being replaced, was just tried, or others are being replaced.
-    fn replace(&mut self, index: usize, cause: Cause, now: Instant) {
+    /// Replaces a worker, new first, unless it is being replaced, was just tried, or others are being replaced. Returns true if
+    /// that was begun.
+    fn replace(&mut self, index: usize, cause: Cause, now: Instant) -> bool {
         let is_changing = |member: &&Member| member.slot.heir().is_some() || !member.has_nothing_leaving();
         let changing = self.members.iter().filter(is_changing).count();
-        let is_full = changing >= usize::try_from(self.pool.config().max_surge).unwrap_or(usize::MAX).max(1);
+        // A suspicion has a limit of its own: a long drain of one must not keep clients of another waiting.
+        let most = usize::try_from(self.pool.config().max_surge).unwrap_or(usize::MAX).max(1);
+        let is_full = cause != Cause::Busy && changing >= most;
         let is_busy = self.operation.is_some() || self.is_stopping || is_full;
         let member = &mut self.members[index];
-        let is_up = matches!(member.slot.state(), SlotState::Ready | SlotState::Suspect);
+        let is_up = member.slot.state().is_up();
         let is_settled = member.slot.heir().is_none() && !(cause == Cause::Memory && member.slot.stays_big(now));
         if is_busy || !is_up || !is_settled || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
-            return;
+            return false;
         }
         tracing::info!(worker = %member.name(), why = cause.name(), "replacing this worker, new first");
         let (rules, generation) = (std::sync::Arc::clone(&self.pool.config()), self.generation);
         self.tell(index, Event::Replace { rules, generation, cause });
+        true
+    }
+}
+
+fn port(address: &Address) -> Option<u16> {
+    match address {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
     }
 }

@@ -14,6 +14,7 @@ use super::member::{Context, Member};
 use super::porter::Porter;
 use super::relief::Relief;
 use super::slot::Event;
+use super::suspicion::SuspicionLimit;
 use super::vigil::Vigil;
 use super::watch::Watch;
 use super::weights::Weights;
@@ -46,6 +47,7 @@ pub(super) struct Warden {
     pub(super) keeper: Keeper,
     boot: Boot,
     pub(super) vigil: Vigil,
+    pub(super) suspicion: SuspicionLimit,
     /// What is being done by order.
     pub(super) operation: Option<Operation>,
     /// What happened that it may wait for.
@@ -87,6 +89,7 @@ impl Warden {
             keeper: Keeper::new(hold_timeout, now),
             boot: Boot::new(now + ready_timeout),
             vigil: Vigil::new(now),
+            suspicion: SuspicionLimit::default(),
             pool,
             context,
             members,
@@ -202,7 +205,7 @@ impl Warden {
             }
             Input::Ask(ask, reply) => self.ask(ask, reply),
             Input::Say(message, reply) => self.say(&message, reply),
-            Input::Usage(usage) => self.usage_seen(&usage),
+            Input::Usage(usage, sockets) => self.usage_seen(&usage, &sockets),
             Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
                 self.hear(slot, incarnation, news);
             }
@@ -250,6 +253,10 @@ impl Warden {
             News::Channel(channel::News::Node(news)) => self.node_said(index, incarnation, news),
             News::Channel(news) => member.channel_news(incarnation, news),
             News::Probed(verdict) => member.probed(incarnation, verdict, now),
+            News::Checking(from) => {
+                member.checking(incarnation, from);
+                None
+            }
             News::ConnectFailed => {
                 member.probe_soon(incarnation, now);
                 None

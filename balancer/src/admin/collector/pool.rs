@@ -130,7 +130,7 @@ fn worker(labels: [&str; 2], worker: Option<&WorkerStatus>, sample: &Sample, scr
     for known in SlotState::ALL {
         scrape.count(&catalog::WORKER_STATE, &[labels[0], labels[1], known.name()], u64::from(known == state));
     }
-    scrape.count(&catalog::WORKER_UP, &labels, u64::from(state == SlotState::Ready));
+    scrape.count(&catalog::WORKER_UP, &labels, u64::from(state.is_serving()));
     scrape.set(&catalog::WORKER_START_TIME, &labels, started.map_or(0.0, unix_seconds));
     scrape.set(&catalog::WORKER_BACKOFF, &labels, backoff.as_secs_f64());
     scrape.count(&catalog::WORKER_MEMORY, &labels, usage.resident_bytes);

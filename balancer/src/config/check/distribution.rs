@@ -54,7 +54,7 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
         };
         found.push(Violation::error(path(pool, "ready"), text).label(label).also(path(pool, "mode")));
     }
-    if matches!(pool.health.probe, Probe::Tcp | Probe::Http { .. }) {
+    if matches!(pool.health.probe, Probe::Tcp | Probe::ListenTable | Probe::Http { .. }) {
         let text = message(match pool.mode.acceptor() {
             Acceptor::Master => "there is no private endpoint to probe",
             Acceptor::Workers => "a probe could not tell which of them answers",

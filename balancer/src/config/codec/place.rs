@@ -9,9 +9,10 @@ use super::{Codec, Wrong, because, quoted};
 
 /// What a health check asks.
 pub(in crate::config) const PROBE: Codec<Probe> = Codec {
-    expects: "\"tcp\", \"channel\", \"none\" or a path such as \"/health\"",
+    expects: "\"tcp\", \"listen-table\", \"channel\", \"none\" or a path such as \"/health\"",
     read: |value| match value.text().ok_or(Wrong::Expected)? {
         "tcp" => Ok(Probe::Tcp),
+        "listen-table" => Ok(Probe::ListenTable),
         "channel" => Ok(Probe::Channel),
         "none" => Ok(Probe::None),
         // The path goes into a request line as it stands.
@@ -27,6 +28,7 @@ pub(in crate::config) const PROBE: Codec<Probe> = Codec {
         Some(quoted(match probe {
             Probe::None => "none",
             Probe::Tcp => "tcp",
+            Probe::ListenTable => "listen-table",
             Probe::Channel => "channel",
             Probe::Http { path } => path,
         }))

@@ -144,7 +144,8 @@ impl Connection {
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
         // Held until this connection has done what the order means for it: then its socket may be told a tag.
-        let summons = if order == Some(Order::Orphaned) { self.place.summons() } else { None };
+        let has_summons = matches!(order, Some(Order::Orphaned | Order::Recalled));
+        let summons = if has_summons { self.place.summons() } else { None };
         if order.is_some_and(|order| self.changes_worker(order, summons.as_deref())) {
             return Poll::Ready(());
         }
@@ -181,7 +182,8 @@ impl Connection {
     /// Whether an order is the end of its time with this worker, and not of its own.
     fn changes_worker(&mut self, order: Order, summons: Option<&Summons>) -> bool {
         match order {
-            Order::Orphaned => summons.is_some_and(|summons| self.seek(summons.recovery())),
+            Order::Orphaned => summons.is_some_and(|summons| self.seek(summons.recovery(), Order::Orphaned)),
+            Order::Recalled => summons.is_some_and(|summons| self.seek(summons.recovery(), Order::Recalled)),
             Order::Quiet(Scope::Worker) | Order::Cut(Scope::Worker) => {
                 let is_silent = self.upstream.as_ref().is_some_and(Stream::is_silent);
                 is_silent && !self.relay.is_engaged() && self.leave()

@@ -151,6 +151,10 @@ impl Connection {
     }
 
     pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Recalled) {
+            // It is not in the queue yet, and must not hold up those that are.
+            drop(self.place.summons());
+        }
         if order == Some(Order::Cut(Scope::Worker)) && self.leave() {
             return Poll::Ready(());
         }
@@ -162,7 +166,7 @@ impl Connection {
             }
             Some(Order::Orphaned) => Some(ConnectError::Reset),
             order => match (upstream.poll_write_ready(cx), order) {
-                (Poll::Pending, None | Some(Order::Quiet(_))) => return Poll::Pending,
+                (Poll::Pending, None | Some(Order::Quiet(_) | Order::Recalled)) => return Poll::Pending,
                 (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
                 (Poll::Ready(result), _) => {
                     let family = upstream.family();

@@ -1,4 +1,4 @@
-//! A connection whose worker died before it read anything takes its bytes back and goes to another.
+//! A connection whose worker died before it read anything, or is too busy to, takes its bytes back and goes to another.
 //!
 //! [`crate::net::recovery`] says which it is. It stays one connection: accepted, lasting and ending once, on the permit it
 //! has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so, and not
@@ -26,15 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far a recovery is.
 pub(super) enum Recovering {
-    /// The worker's socket may tell which far end is its own; it is all that is expected of it.
-    Asked(Arc<Recovery>),
+    /// The worker's socket may tell which far end is its own; it is all that is expected of it. If it does not, the connection
+    /// goes on with this order: its worker has ended, or lives and has it.
+    Asked(Arc<Recovery>, Order),
     /// The far end has taken the place of the worker's socket. What it has said so far, which is what the worker was sent.
     Reading(Vec<u8>),
 }
 
 impl Connection {
-    /// Its worker has died. True if what that one was sent is to be had back, or may be.
-    pub(super) fn seek(&mut self, recovery: &Arc<Recovery>) -> bool {
+    /// Its worker has died, or its queue was emptied by us. True if what that one was sent is to be had back, or may be.
+    pub(super) fn seek(&mut self, recovery: &Arc<Recovery>, order: Order) -> bool {
         let Some(upstream) = &self.upstream else { return false };
         if !self.relay.is_unheard() || !upstream.is_silent() {
             return false;
@@ -43,7 +44,7 @@ impl Connection {
             Found::Nothing => return false,
             Found::Far(far) => self.turn_round(far),
             Found::Wait => {
-                self.recovering = Some(Box::new(Recovering::Asked(Arc::clone(recovery))));
+                self.recovering = Some(Box::new(Recovering::Asked(Arc::clone(recovery), order)));
                 self.place.due_in(PATIENCE);
                 self.stage = Stage::Recovering;
             }
@@ -58,7 +59,7 @@ impl Connection {
         }
         let is_late = order == Some(Order::Due);
         match self.recovering.as_deref_mut() {
-            Some(Recovering::Asked(recovery)) => {
+            Some(Recovering::Asked(recovery, _)) => {
                 let recovery = Arc::clone(recovery);
                 self.poll_asked(cx, &recovery, is_late)
             }
@@ -93,11 +94,17 @@ impl Connection {
         }
     }
 
-    /// It was not in the queue: an orphan as any other.
+    /// It was not in the queue: it goes on as any other connection of that worker.
     fn not_found(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.recovering = None;
+        let order = match self.recovering.take().map(|recovering| *recovering) {
+            Some(Recovering::Asked(_, order)) => order,
+            _ => Order::Orphaned,
+        };
+        if order == Order::Recalled {
+            self.place.due_when_silent(self.lane().pool.config().idle_timeout);
+        }
         self.stage = Stage::Relaying;
-        self.poll_relay(cx, Some(Order::Orphaned))
+        self.poll_relay(cx, Some(order))
     }
 
     /// Reads from the other side of the connection to the dead worker. Closing this side marks the end of what was sent.

@@ -31,7 +31,7 @@ impl Relay {
                 ends.place.due_in(early::LINGER);
                 None
             }
-            (Order::Orphaned, _) => None,
+            (Order::Orphaned | Order::Recalled, _) => None,
             (Order::Quiet(_) | Order::Cut(_), Phase::Relaying) if self.owes_nothing(ends) => {
                 Some(Verdict::Ended(Outcome::Closed))
             }

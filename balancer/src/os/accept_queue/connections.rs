@@ -50,6 +50,15 @@ impl QueueReader {
         Ok(found.into_iter().filter(|(bound, _)| takes(*bound, false, address)).map(|(_, entry)| entry).collect())
     }
 
+    /// The connections whose server's side is bound to that TCP port of any address.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueueReader::tcp_connections`].
+    pub fn tcp_connections_of_port(&mut self, port: u16) -> io::Result<Vec<ServerSide>> {
+        Ok(self.all_tcp_connections(port)?.into_iter().map(|(_, side)| side).collect())
+    }
+
     /// The connections that were made to the unix path, as [`QueueReader::tcp_connections`].
     ///
     /// # Errors
@@ -127,10 +136,10 @@ mod tests {
         let own = client.local_addr().unwrap();
         drop(client);
         let found = QueueReader::new().unwrap().tcp_connections(address).unwrap();
-        assert_eq!(found.iter().map(|side| (side.inode, side.peer)).collect::<Vec<_>>(), [(
-            None,
-            Some(PeerId::Address(own))
-        )]);
+        assert_eq!(
+            found.iter().map(|side| (side.inode, side.peer)).collect::<Vec<_>>(),
+            [(None, Some(PeerId::Address(own)))]
+        );
     }
 
     #[test]

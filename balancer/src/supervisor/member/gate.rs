@@ -13,6 +13,7 @@ use super::super::life::Way;
 use super::super::slot::Event;
 use super::Member;
 use super::process::Draining;
+use super::recovery::recall;
 use crate::config::{Drain, Handing};
 use crate::os::inspect;
 
@@ -33,8 +34,15 @@ impl Member {
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.next_probe = None;
         let before = Closes::of(&process.upstream);
+        let is_busy = self.slot.life(incarnation).is_some_and(|life| life.was_busy);
         process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
         let upstream = std::sync::Arc::clone(&process.upstream);
+        let own = process.private.listener.clone();
+        // It will not get to them soon: another answers those that wait in its queue.
+        if is_busy && let Some(listener) = own.or_else(|| process.spare.take().map(std::sync::Arc::new)) {
+            let connections = std::sync::Arc::clone(&self.context.connections);
+            tokio::spawn(recall(listener, std::sync::Arc::clone(&upstream), connections));
+        }
         tokio::spawn(async move {
             upstream.drained().await;
             report(super::News::Drained);
@@ -60,7 +68,7 @@ impl Member {
         // The count first: a connect that has ended since is in the queue that is read after it.
         let is_reached = process.upstream.connecting() > 0;
         let queued = resources.queued(&[&process.upstream.endpoint]).swap_remove(0);
-        let is_closed = !is_reached && queued.as_ref().map_or(true, |&queued| queued == 0);
+        let is_closed = !is_reached && queued.as_ref().map_or(true, |queued| queued.unwrap_or(0) == 0);
         let needed = if queued.is_ok() { LOOKS } else { BLIND_LOOKS };
         let draining = process.drain.as_mut()?;
         draining.closed_looks = if is_closed { draining.closed_looks + 1 } else { 0 };

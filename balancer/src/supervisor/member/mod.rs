@@ -5,10 +5,11 @@ mod gate;
 mod line;
 mod probing;
 mod process;
+mod progress;
 mod recovery;
+mod recycling;
 mod report;
 mod start;
-mod vitals;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,7 +31,7 @@ use crate::rotation::{Endpoint, SlotId, Upstream};
 use crate::stats::SlotStats;
 use process::{Draining, Process, Processes};
 
-pub(super) use vitals::QUEUE_LOOK;
+pub(super) use progress::LookAt;
 
 /// What all members of a pool need of their surroundings.
 pub(super) struct Context {
@@ -152,7 +153,10 @@ impl Member {
                 process.said_ready = true;
                 return process.pid.map(|_| Event::Ready(incarnation));
             }
-            Said::Beat => return process.vitals.beat(now).map(|sign| Event::Sign(incarnation, sign)),
+            Said::Beat => {
+                process.hang.beat(now);
+                return self.reconsider(now);
+            }
             Said::DrainsBySignal => process.drains_by_signal = true,
             Said::Status(text) => process.said = Some(text),
             Said::Stopping => {
@@ -174,6 +178,10 @@ impl Member {
         process.next_look = (can_be_exposed && id == SlotId(0) && !looked).then_some(now);
         process.next_probe = (process.rules.health.probe != Probe::None).then_some(now);
         let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
+        if std::mem::take(&mut process.was_busy) {
+            tracing::debug!(worker = %name, pid, "worker no longer busy");
+            return;
+        }
         if std::mem::replace(&mut process.was_ready, true) {
             self.stats.health_transitions.increment();
             tracing::info!(worker = %name, pid, "worker healthy again");
@@ -191,15 +199,21 @@ impl Member {
     /// It is suspect now.
     pub(super) fn suspected(&mut self, incarnation: u64) {
         self.stats.health_transitions.increment();
-        let why = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.clone());
-        let why = match why {
-            Some(why) => why,
-            None if self.slot.current().is_some_and(|life| life.seems_hung()) => {
-                "its accept queue does not move, or its heartbeat has stopped".to_owned()
-            }
-            None => String::new(),
+        let failed = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str());
+        let why = match self.reason(incarnation) {
+            "" => failed.unwrap_or("it said that it leaves"),
+            reason => reason,
         };
         tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+    }
+
+    /// It is busy now. A worker that serves one client at a time is so all the time, so that is no news.
+    pub(super) fn busy(&mut self, incarnation: u64) {
+        let why = self.reason(incarnation);
+        tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");
+        if let Some(process) = self.processes.get_mut(&incarnation) {
+            process.was_busy = true;
+        }
     }
 
     /// From now on what is owed nothing on it is closed.

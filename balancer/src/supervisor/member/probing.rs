@@ -1,6 +1,7 @@
 //! When a worker is asked how it is, and looked at where it listens.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -10,14 +11,18 @@ use super::super::life::Life;
 use super::super::probe::{self, Verdict};
 use super::super::slot::Event;
 use super::super::{News, elsewhere};
-use super::Member;
+use super::process::Process;
+use super::{Context, Member};
 use crate::config::Probe;
 use crate::net::proxy_header;
+use crate::os::accept_queue::PeerId;
 use crate::os::inspect;
 use crate::pool::{CheckStatus, SlotState};
 use crate::rotation::Endpoint;
 use crate::stats::Check;
 
+/// How often an idle worker is connected to, where nothing else shows that it takes connections.
+const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a program that is not ready is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -42,16 +47,28 @@ impl Member {
         let due: Vec<u64> =
             self.processes.iter().filter(|(_, process)| is_due(process.next_probe)).map(|(&n, _)| n).collect();
         for incarnation in due {
+            let Some(life) = self.slot.life(incarnation) else { continue };
+            let (is_starting, is_in_doubt) = (life.is_starting(), life.is_in_doubt());
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
-            // The kernel would answer, and the question take a client's place: a queue that does not move says enough.
-            if !is_starting && process.rules.health.probe == Probe::Tcp && process.vitals.has_queue() {
-                process.next_probe = Some(now + process.rules.health.interval);
-                continue;
+            if !is_starting {
+                match process.question(is_in_doubt, now) {
+                    Question::Connect => {}
+                    Question::Later => {
+                        process.next_probe = Some(now + process.rules.health.interval);
+                        continue;
+                    }
+                    Question::Answered(check, what) => {
+                        let took = Duration::ZERO;
+                        process.next_probe = None;
+                        report(News::Probed(Some(Verdict { check, what, took })));
+                        continue;
+                    }
+                }
             }
             // The verdict sets the next one: never two questions at a time.
             process.next_probe = None;
+            process.last_connect = Some(now);
             if process.rules.health.probe == Probe::Channel {
                 let timeout = process.rules.health.timeout;
                 self.ping(incarnation, timeout);
@@ -64,8 +81,23 @@ impl Member {
                 asked => asked.clone(),
             };
             let header = proxy_header::of_probe(process.rules.proxy_protocol);
-            let timeout = rules.timeout;
-            tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
+            // A program that listens and does not take it yet is asked once, and not again and again: its queue is short.
+            let timeout = match question {
+                Probe::Tcp if is_starting => process.rules.ready_timeout,
+                _ => rules.timeout,
+            };
+            let asked = Asked { context: Arc::clone(&self.context), endpoint, report };
+            tokio::spawn(async move {
+                let verdict = probe::ask(&asked.endpoint, &question, &header, timeout, &asked).await;
+                (asked.report)(News::Probed(verdict));
+            });
+        }
+    }
+
+    /// A check has connected to that process from there.
+    pub(in crate::supervisor) fn checking(&mut self, incarnation: u64, from: PeerId) {
+        if let Some(process) = self.processes.get_mut(&incarnation) {
+            process.note_check(from);
         }
     }
 
@@ -87,24 +119,33 @@ impl Member {
             }
             _ => rules.interval.mul_f64(0.9 + 0.2 * self.chance.f64()),
         };
-        let goes_on = matches!(state, SlotState::Starting | SlotState::Ready | SlotState::Suspect);
+        let goes_on = state == SlotState::Starting || state.is_up();
         process.next_probe = goes_on.then(|| now + wait);
         let verdict = verdict?;
-        let sign = match verdict.check {
-            Check::Ok => Sign::Good,
-            Check::Fail => Sign::Bad,
-            Check::Timeout => Sign::Silent,
-        };
+        // That a connection lies in the queue says nothing of a program that may be busy: see `super::super::hang`.
+        let is_mere_connect = matches!(rules.probe, Probe::None | Probe::Tcp);
+        match verdict.check {
+            Check::Timeout if is_mere_connect => {}
+            Check::Timeout => process.hang.unanswered(now),
+            Check::Ok | Check::Fail => process.hang.answered(now),
+        }
         if state != SlotState::Starting {
             process.upstream.stats.checks[verdict.check as usize].increment();
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
-        let is_ok = verdict.check == Check::Ok;
-        self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });
-        match (is_starting, is_ok) {
-            (true, true) => Some(Event::Ready(incarnation)),
-            (true, false) => None,
-            (false, _) => Some(Event::Sign(incarnation, sign)),
+        let check = verdict.check;
+        self.last_check = Some(CheckStatus {
+            what: verdict.what,
+            is_ok: check == Check::Ok,
+            took: verdict.took,
+            at: SystemTime::now(),
+        });
+        match (is_starting, check) {
+            (true, Check::Ok) => Some(Event::Ready(incarnation)),
+            (true, _) => None,
+            (false, Check::Ok) => Some(Event::Sign(incarnation, Sign::Good)),
+            (false, Check::Fail) => Some(Event::Sign(incarnation, Sign::Bad)),
+            (false, Check::Timeout) => None,
         }
     }
 
@@ -148,6 +189,63 @@ impl Member {
                 tracing::warn!(%worker, pid, "{told}");
             }
         }
+    }
+}
+
+/// What a check of a worker that has been ready comes to.
+enum Question {
+    /// Its endpoint, or its channel, is asked.
+    Connect,
+    /// Nothing is asked now.
+    Later,
+    /// What was seen already is the answer.
+    Answered(Check, String),
+}
+
+impl Process {
+    /// What is asked now. A connection that says nothing leaves a line in the log of many servers, so it is made only where
+    /// nothing better says the same.
+    fn question(&self, is_in_doubt: bool, now: Instant) -> Question {
+        let endpoint = &self.upstream.endpoint;
+        match &self.rules.health.probe {
+            Probe::None | Probe::Channel => Question::Connect,
+            // One that it has not taken is unanswered still.
+            Probe::Http { .. } if !self.own_checks.is_empty() && self.queue_length > 0 => Question::Later,
+            Probe::Http { .. } => Question::Connect,
+            Probe::Tcp | Probe::ListenTable if !self.is_listening => {
+                Question::Answered(Check::Fail, format!("{endpoint}: no socket listens there"))
+            }
+            Probe::ListenTable if is_in_doubt => Question::Answered(Check::Ok, "ok: it listens".to_owned()),
+            Probe::ListenTable => Question::Later,
+            // The kernel would answer, and the question take a client's place.
+            Probe::Tcp if self.queue_length > 0 => Question::Later,
+            Probe::Tcp if is_in_doubt => Question::Connect,
+            Probe::Tcp => {
+                let since = self.hang.last_progress().max(self.last_connect);
+                if since.is_none_or(|since| now - since >= CONNECT_INTERVAL) {
+                    Question::Connect
+                } else {
+                    Question::Later
+                }
+            }
+        }
+    }
+}
+
+/// What a check that is under way asks for.
+struct Asked<R> {
+    context: Arc<Context>,
+    endpoint: Endpoint,
+    report: R,
+}
+
+impl<R: Fn(News)> probe::Surroundings for Asked<R> {
+    fn connected(&self, from: PeerId) {
+        (self.report)(News::Checking(from));
+    }
+
+    fn is_taken(&self, from: PeerId) -> bool {
+        self.context.resources.is_taken(&self.endpoint, from)
     }
 }
 

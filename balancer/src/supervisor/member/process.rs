@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,10 +10,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::super::endpoint::PrivateEndpoint;
+use super::super::hang::{Condition, HangDetector};
 use super::super::ledger::Closes;
-use super::vitals::Vitals;
+use super::super::sockets_seen::SocketsSeen;
 use crate::channel::Handle;
 use crate::config;
+use crate::os::accept_queue::PeerId;
 use crate::os::child::ChildId;
 use crate::output::Capture;
 use crate::rotation::Upstream;
@@ -41,6 +44,8 @@ pub(super) struct Process {
     pub(super) said_ready: bool,
     /// It has been in rotation.
     pub(super) was_ready: bool,
+    /// It is busy, and was not suspect in between.
+    pub(super) was_busy: bool,
     /// It said that it finishes what it has when it is told to end.
     pub(super) drains_by_signal: bool,
     pub(super) next_probe: Option<Instant>,
@@ -52,7 +57,28 @@ pub(super) struct Process {
     pub(super) not_before: Option<Instant>,
     /// A duplicate of the listener that it made: what waits there can be saved if it dies.
     pub(super) spare: Option<OwnedFd>,
-    pub(super) vitals: Vitals,
+    pub(super) hang: HangDetector,
+    /// What it seemed to be when that was last told to its slot.
+    pub(super) condition: Condition,
+    /// Connections that it has taken, at the last look at them.
+    pub(super) sockets: SocketsSeen,
+    /// How many sockets of clients its group holds and whether anything moved on them; a look that was not counted yet.
+    pub(super) held: Option<(usize, bool)>,
+    pub(super) held_count: Option<usize>,
+    /// Where checks of ours came from that it may not have taken yet.
+    pub(super) own_checks: Vec<PeerId>,
+    /// The length of its queue, its bytes to clients and the connections that it has taken and ended, at the last look.
+    pub(super) queue_length: u32,
+    pub(super) written: u64,
+    pub(super) done: u64,
+    /// A socket listened at its endpoint at the last look.
+    pub(super) is_listening: bool,
+    /// It was said that a debugger holds it.
+    pub(super) is_held: bool,
+    /// When a check last connected to it.
+    pub(super) last_connect: Option<Instant>,
+    /// Where its heartbeats arrive.
+    pub(super) notify_path: PathBuf,
     pub(super) drain: Option<Draining>,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Connections;
+use super::super::{Connections, probe};
 use super::Member;
 use crate::os::accept_queue::QueueReader;
 use crate::os::duplicate::{self, End};
@@ -19,6 +19,8 @@ use crate::rotation::{Endpoint, Upstream};
 
 /// How often connects that are under way are looked at.
 const LOOK: Duration = Duration::from_millis(2);
+/// How long connects that are under way are waited for.
+const RECOVERY: Duration = Duration::from_secs(1);
 /// Accepted in a row.
 const BATCH: usize = 4096;
 
@@ -64,13 +66,55 @@ fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd
 
 /// Accepts what waits at `listener`, whose process is dead, until no connect to it is under way any more, and hands it on.
 pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, connections: Arc<dyn Connections>) {
-    let deadline = Instant::now() + Duration::from_secs(1);
+    let recovered = empty(&listener, &upstream).await;
+    if !recovered.is_empty() {
+        tracing::info!(slot = %upstream.slot, connections = recovered.len(), "recovered from a dead worker's queue");
+    }
+    connections.orphan(upstream.slot, upstream.incarnation, recovered);
+}
+
+/// Takes back what waits in the queue of a process that lives, is out of rotation and too busy to take it. What the process
+/// takes meanwhile is its own: each connection is accepted once.
+pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, connections: Arc<dyn Connections>) {
+    let of = Arc::clone(&upstream);
+    let mut taking = tokio::task::spawn_blocking(move || take_beside(&listener, &of));
+    let taken = loop {
+        match tokio::time::timeout(2 * RECOVERY, &mut taking).await {
+            Ok(taken) => break taken.unwrap_or_default(),
+            // The worker was faster, and the accept waits for the next connection: this is one.
+            Err(_) => drop(probe::connect(&upstream.endpoint).await),
+        }
+    };
+    if !taken.is_empty() {
+        tracing::info!(slot = %upstream.slot, connections = taken.len(), "taken back from a busy worker's queue");
+        connections.recall(upstream.slot, upstream.incarnation, taken);
+    }
+}
+
+/// Accepts beside the worker until nothing waits and no connect to it is under way any more.
+fn take_beside(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
+    let deadline = Instant::now() + RECOVERY;
+    let mut taken = Vec::new();
+    loop {
+        let is_last = upstream.connecting() == 0 || Instant::now() >= deadline;
+        let accepted = duplicate::accept_beside(listener, BATCH);
+        taken.extend(accepted.connections.into_iter().map(|(socket, _)| socket));
+        if is_last || taken.len() >= BATCH {
+            return taken;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Accepts what waits at `listener`, which no process holds any more, until it is empty and no connect to it is under way.
+async fn empty(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
+    let deadline = Instant::now() + RECOVERY;
     let mut recovered = Vec::new();
     loop {
         // Read first: a connect that ends after it is seen by the next look.
         let is_late = Instant::now() >= deadline;
         let is_last = upstream.connecting() == 0 || is_late;
-        let accepted = duplicate::accept_all(&listener, BATCH).unwrap_or_else(|error| duplicate::Accepted {
+        let accepted = duplicate::accept_all(listener, BATCH).unwrap_or_else(|error| duplicate::Accepted {
             connections: Vec::new(),
             broken: 0,
             end: End::Refused(error),
@@ -84,13 +128,10 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, con
             // Others may give descriptors back.
             End::Refused(_) if !is_late => tokio::time::sleep(LOOK).await,
             End::Refused(error) => {
-                tracing::error!(slot = %upstream.slot, %error, "clients in a dead worker's queue could not be accepted");
+                tracing::error!(slot = %upstream.slot, %error, "clients in a worker's queue could not be accepted");
                 break;
             }
         }
     }
-    if !recovered.is_empty() {
-        tracing::info!(slot = %upstream.slot, connections = recovered.len(), "recovered from a dead worker's queue");
-    }
-    connections.orphan(upstream.slot, upstream.incarnation, recovered);
+    recovered
 }

@@ -57,6 +57,8 @@ pub(in crate::supervisor) enum Effect {
     Admit(u64),
     /// It is suspect now.
     Suspect(u64),
+    /// It is busy now: nothing new while another is free.
+    Busy(u64),
     /// It leaves the rotation for good: watch its gate and its connections.
     Drain(u64),
     /// Close what is owed nothing on it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::super::life::Life;
 use super::{Effect, Heir, Slot, Wish};
 use crate::config;
 use crate::pool::SlotState;
@@ -34,11 +35,14 @@ impl Slot {
         let to = life.incarnation;
         self.set_rules(Arc::clone(&life.rules), life.generation);
         self.wait = None;
-        let old = self.current.replace(life);
+        let mut old = self.current.replace(life);
         let from = old.as_ref().map(|old| old.incarnation);
         if cause == Cause::Memory {
             let ready_for = old.as_ref().and_then(|old| old.ready_for(now));
             self.too_big_until = Some(now + self.backoff.exited(ready_for, now).wait());
+        }
+        if cause == Cause::Busy {
+            old.iter_mut().for_each(Life::spare_clients);
         }
         let mut effects = vec![Effect::Admit(to)];
         effects.extend(old.and_then(|old| self.let_go(old, now)));

@@ -1,5 +1,6 @@
 mod random;
 
+use super::super::hang::Condition;
 use super::super::life::Way;
 use super::*;
 use crate::config::Program;
@@ -93,10 +94,36 @@ fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
 }
 
 #[test]
+fn busy_worker_is_not_killed_and_keeps_its_time() {
+    let (mut slot, now) = ready();
+    assert_eq!(slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now), [Effect::Busy(1)]);
+    assert_eq!(slot.state(), SlotState::Busy);
+    assert_eq!(slot.on(Event::Hung(1), now), [], "it serves somebody");
+    assert_eq!(slot.on(Event::Sign(1, Sign::Seems(Condition::Well)), now), [Effect::Admit(1)]);
+    assert_eq!(slot.state(), SlotState::Ready);
+}
+
+#[test]
+fn busy_worker_that_is_replaced_cuts_nobody_at_the_drain_timeout() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now);
+    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
+    assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)]);
+    assert_eq!(slot.state(), SlotState::Busy, "nothing was ended");
+    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
+    assert!(slot.on(Event::Ready(3), now).contains(&Effect::Drain(1)));
+    assert!(slot.life(1).is_some_and(|life| life.was_busy), "its queue is to be emptied");
+    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now)[0], Effect::Cut(1));
+    assert_eq!(now - begun, rules().idle_timeout);
+}
+
+#[test]
 fn a_hang_is_killed_only_while_it_seems_one() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Hung(1), now), [], "it answers");
-    slot.on(Event::Sign(1, Sign::Silent), now);
+    slot.on(Event::Sign(1, Sign::Seems(Condition::Mute)), now);
     assert_eq!(slot.on(Event::Hung(1), now), [Effect::Kill(1)]);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Hung), Effect::Launch(2)]);
 }
@@ -242,7 +269,7 @@ fn one_that_never_empties_its_queue_is_killed_so_that_others_can_be_given_it() {
     assert_eq!(now - begun, rules().drain_timeout);
 
     let (mut slot, mut now) = ready();
-    slot.on(Event::Sign(1, Sign::Silent), now);
+    slot.on(Event::Sign(1, Sign::Seems(Condition::Mute)), now);
     slot.on(Event::Stop, now);
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "sooner, since it seemed hung before");

@@ -81,7 +81,7 @@ fn values_that_are_not_of_their_kind() {
         ("health.rise = -1", "3:15 health.rise must be a count from 1 to 1000".to_owned()),
         ("backlog = 0", "3:11 backlog must be a count from 1 to 65535".to_owned()),
         ("max-connections = 0", "3:19 max-connections must be \"off\" or a count from 1 to 10000000".to_owned()),
-        ("health.probe = 'up'", "3:16 health.probe must be \"tcp\", \"channel\", \"none\" or a path such as \"/health\"".to_owned()),
+        ("health.probe = 'up'", "3:16 health.probe must be \"tcp\", \"listen-table\", \"channel\", \"none\" or a path such as \"/health\"".to_owned()),
         (
             "health.probe = '/a b'",
             "3:16 `/a b` cannot stand in a request | write spaces and letters beyond ASCII as %XX".to_owned(),

@@ -34,10 +34,9 @@ fn command() -> impl Strategy<Value = Command> {
     let sign = prop_oneof![
         Just(Sign::Good),
         Just(Sign::Bad),
-        Just(Sign::Silent),
         any::<bool>().prop_map(Sign::Leaving),
-        any::<bool>().prop_map(Sign::Stuck),
-        any::<bool>().prop_map(Sign::Lifeless)
+        prop_oneof![Just(Condition::Well), Just(Condition::Busy), Just(Condition::Mute), Just(Condition::Stopped)]
+            .prop_map(Sign::Seems)
     ];
     prop_oneof![
         3 => Just(Command::Start),
@@ -177,6 +176,7 @@ impl World {
                     assert!(self.alive[&n].said_ready, "in rotation before it was ready");
                     admitted = true;
                 }
+                Effect::Busy(n) => assert!(self.alive[&n].said_ready, "busy before it was ready"),
                 Effect::Drain(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living drain");
                     assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");

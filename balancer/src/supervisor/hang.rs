@@ -1,0 +1,301 @@
+//! Is a worker hung, busy, or well? Pure: what was seen, and when, comes in; a condition and a verdict go out.
+//!
+//! Busy is not hung. A worker that serves one client for a minute looks from outside like one that is deadlocked, and to
+//! end it resets that client. So the table asks first whether a client is in service:
+//!
+//! | sign | client in service | condition | what follows |
+//! |---|---|---|---|
+//! | none | any | `Well` | |
+//! | every process of the group is stopped, no debugger | any | `Stopped` | ended after `hang-timeout` |
+//! | mute | no | `Mute` | ended `hang-timeout` later; `busy-timeout` later if it uses CPU time |
+//! | mute | yes, or not known | `Busy` | replaced, new first, after `busy-timeout` without progress while clients wait, else after `idle-timeout`; nobody it serves is reset |
+//!
+//! *Mute* is one of: a client waits in its accept queue and none was taken for a while; the health path or the question on
+//! its channel is unanswered; its heartbeat stopped. The length of the queue alone is no sign: the entry that does not move
+//! may be a closed check of ours.
+//!
+//! Where the signs come from depends on the mode:
+//!
+//! | how it gets connections | client waits | in service | progress |
+//! |---|---|---|---|
+//! | relayed (`proxy`) | untaken connections in its queue, without our own checks | connections open on it that it has taken | bytes either way, a connection taken |
+//! | handed over, `worker-runtime` | handed over and not taken | taken and not ended | a connection taken or ended |
+//! | handed over, Node | the same | its established sockets, looked up while it is mute | a connection taken, bytes on those sockets |
+//! | its own accept (`shared`, `reuseport`) | not known | the same | bytes on those sockets |
+//!
+//! An answer to a question and a heartbeat are progress everywhere. A clock that ran while the master itself stood still
+//! (a paused container, both stopped) says nothing: [`HangDetector::forgive`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Health;
+
+/// For how long a client must wait untaken, while no other is taken, before that is a sign.
+const WAITING_SIGN: Duration = Duration::from_millis(750);
+/// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
+const IDLE_SHARE: f64 = 0.02;
+/// A worker that used CPU time within this computes.
+const COMPUTES: Duration = Duration::from_secs(1);
+
+/// What a worker seems to be from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing speaks against it.
+    #[default]
+    Well,
+    /// It serves a client, or may do so, and shows no sign of life meanwhile.
+    Busy,
+    /// It says nothing and serves nobody.
+    Mute,
+    /// Somebody has stopped all of its processes.
+    Stopped,
+}
+
+/// What is to be done about a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// End it and start another: nobody is served by it.
+    End,
+    /// Start another beside it, which takes its place when it is ready.
+    Replace,
+}
+
+/// What one look at a worker's connections saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Clients whose connections it has not taken.
+    pub(super) waiting: usize,
+    /// Clients that it serves; none where that cannot be known.
+    pub(super) in_service: Option<usize>,
+    /// It took a connection, or bytes moved on one that it has, since the look before.
+    pub(super) has_moved: bool,
+}
+
+/// What a process group has used of the CPUs, and whether it would use more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpu {
+    pub(super) seconds: f64,
+    pub(super) is_wanted: bool,
+}
+
+/// What is known of one worker's progress.
+#[derive(Debug)]
+pub(super) struct HangDetector {
+    /// Since when a client waits, or since the last progress while one waits.
+    waiting_since: Option<Instant>,
+    /// Since when a question that needs the program is unanswered.
+    unanswered_since: Option<Instant>,
+    /// When it last sent `WATCHDOG=1`, if ever.
+    last_beat: Option<Instant>,
+    /// Since when the heartbeat is overdue.
+    no_beat_since: Option<Instant>,
+    stopped_since: Option<Instant>,
+    /// When a client in service was last seen; the present one first.
+    service: Service,
+    last_progress: Option<Instant>,
+    /// Since when its group uses next to no CPU time, and how much it had used then.
+    idle: Option<(Instant, f64)>,
+}
+
+/// Whether a client is in service, as last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    /// Nobody is, since then.
+    Nobody(Option<Instant>),
+    Somebody,
+    Unknown,
+}
+
+impl Default for HangDetector {
+    fn default() -> Self {
+        Self {
+            waiting_since: None,
+            unanswered_since: None,
+            last_beat: None,
+            no_beat_since: None,
+            stopped_since: None,
+            service: Service::Nobody(None),
+            last_progress: None,
+            idle: None,
+        }
+    }
+}
+
+impl HangDetector {
+    /// Takes one look at its connections.
+    pub(super) fn saw(&mut self, look: Look, now: Instant) {
+        if look.has_moved {
+            self.moved(now);
+        }
+        match (look.waiting, self.waiting_since) {
+            (0, _) => self.waiting_since = None,
+            (_, None) => self.waiting_since = Some(now),
+            _ => {}
+        }
+        self.service = match (look.in_service, self.service) {
+            (None, _) => Service::Unknown,
+            (Some(0), Service::Nobody(since)) => Service::Nobody(since),
+            (Some(0), _) => Service::Nobody(Some(now)),
+            (Some(_), _) => Service::Somebody,
+        };
+    }
+
+    /// It did something for a client.
+    fn moved(&mut self, now: Instant) {
+        self.last_progress = Some(now);
+        if let Some(since) = &mut self.waiting_since {
+            *since = now;
+        }
+    }
+
+    /// It answered a question, well or badly.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.unanswered_since = None;
+        self.last_progress = Some(now);
+    }
+
+    /// It did not answer a question in time that only the program can answer.
+    pub(super) fn unanswered(&mut self, now: Instant) {
+        self.unanswered_since.get_or_insert(now);
+    }
+
+    /// It sent a heartbeat.
+    pub(super) fn beat(&mut self, now: Instant) {
+        self.last_beat = Some(now);
+        self.no_beat_since = None;
+        self.last_progress = Some(now);
+    }
+
+    /// When its next heartbeat is overdue, if it ever sent one and is not known to be silent.
+    pub(super) fn next_beat(&self, rules: &Health) -> Option<Instant> {
+        let is_watched = !rules.heartbeat.is_zero() && self.no_beat_since.is_none();
+        self.last_beat.filter(|_| is_watched).map(|last| last + rules.heartbeat)
+    }
+
+    /// The heartbeat is overdue.
+    pub(super) fn missed_beat(&mut self, now: Instant) {
+        self.no_beat_since.get_or_insert(now);
+    }
+
+    /// The heartbeat could not have arrived: it is expected again from now on.
+    pub(super) fn excuse_beat(&mut self, now: Instant) {
+        if self.last_beat.is_some() {
+            self.last_beat = Some(now);
+        }
+    }
+
+    /// Whether all of its processes are stopped, and no debugger holds one.
+    pub(super) fn stopped(&mut self, is_stopped: bool, now: Instant) {
+        self.stopped_since = is_stopped.then(|| self.stopped_since.unwrap_or(now));
+    }
+
+    /// Its group has used so much CPU time. That counts only while something speaks against it.
+    pub(super) fn used(&mut self, cpu: Cpu, now: Instant) {
+        if self.condition(now) == Condition::Well {
+            self.idle = None;
+            return;
+        }
+        let (since, before) = *self.idle.get_or_insert((now, cpu.seconds));
+        // One tick of the kernel's clock is 10 ms: what is below that says nothing.
+        let idle_most = ((now - since).as_secs_f64() * IDLE_SHARE).max(0.02);
+        if cpu.is_wanted || cpu.seconds - before > idle_most {
+            self.idle = Some((now, cpu.seconds));
+        }
+    }
+
+    /// Our own clock stood still: whatever was overdue is given its time again.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        let was_silent = self.no_beat_since.take().is_some();
+        if was_silent || self.last_beat.is_some() {
+            self.last_beat = Some(now);
+        }
+        self.unanswered_since = None;
+        self.idle = None;
+        for since in [&mut self.waiting_since, &mut self.stopped_since].into_iter().flatten() {
+            *since = now;
+        }
+        if let Service::Nobody(since) = &mut self.service {
+            *since = Some(now);
+        }
+    }
+
+    /// Whether a client has waited for so long that it is a sign.
+    pub(super) fn keeps_waiting(&self, now: Instant) -> bool {
+        self.waiting_since.is_some_and(|since| now - since >= WAITING_SIGN)
+    }
+
+    /// When it last did something, if that was seen.
+    pub(super) fn last_progress(&self) -> Option<Instant> {
+        self.last_progress
+    }
+
+    /// Since when it is mute.
+    fn mute_since(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.waiting_since.filter(|_| self.keeps_waiting(now));
+        [waiting, self.unanswered_since, self.no_beat_since].into_iter().flatten().min()
+    }
+
+    /// What it seems to be.
+    pub(super) fn condition(&self, now: Instant) -> Condition {
+        match (self.stopped_since, self.mute_since(now), self.service) {
+            (Some(_), ..) => Condition::Stopped,
+            (None, None, _) => Condition::Well,
+            (None, Some(_), Service::Nobody(_)) => Condition::Mute,
+            (None, Some(_), Service::Somebody | Service::Unknown) => Condition::Busy,
+        }
+    }
+
+    /// The sign in words, for the log and the status.
+    pub(super) fn reason(&self, now: Instant) -> &'static str {
+        match () {
+            () if self.stopped_since.is_some() => "its processes are stopped",
+            () if self.no_beat_since.is_some() => "its heartbeat has stopped",
+            () if self.unanswered_since.is_some() => "it does not answer its health check",
+            () if self.keeps_waiting(now) => "a client waits and it takes none",
+            () => "",
+        }
+    }
+
+    /// What is to be done at `now`. `clients_wait` says whether a client waits anywhere in the pool, `idle_timeout` is how long
+    /// a connection may be silent. A bound of 0 is off, and the other does not take its place.
+    pub(super) fn verdict(
+        &self,
+        rules: &Health,
+        idle_timeout: Duration,
+        clients_wait: bool,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let is_over =
+            |since: Instant, bound: Duration| !bound.is_zero() && now.saturating_duration_since(since) >= bound;
+        let latest =
+            |first: Instant, others: [Option<Instant>; 2]| others.into_iter().flatten().fold(first, Instant::max);
+        match self.condition(now) {
+            Condition::Well => None,
+            Condition::Stopped => {
+                self.stopped_since.filter(|&since| is_over(since, rules.hang_timeout)).map(|_| Verdict::End)
+            }
+            Condition::Mute => {
+                let nobody = match self.service {
+                    Service::Nobody(since) => since,
+                    Service::Somebody | Service::Unknown => None,
+                };
+                let since = latest(self.mute_since(now)?, [self.last_progress, nobody]);
+                let (idle_since, _) = self.idle?;
+                let is_idle = is_over(since.max(idle_since), rules.hang_timeout);
+                let computes = now.saturating_duration_since(idle_since) < COMPUTES;
+                (is_idle || computes && is_over(since, rules.busy_timeout)).then_some(Verdict::End)
+            }
+            Condition::Busy => {
+                let since = latest(self.mute_since(now)?, [self.last_progress, None]);
+                let bound = if clients_wait { rules.busy_timeout } else { idle_timeout.max(rules.busy_timeout) };
+                let is_off = rules.busy_timeout.is_zero();
+                (!is_off && is_over(since, bound)).then_some(Verdict::Replace)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

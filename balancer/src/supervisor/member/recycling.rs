@@ -1,0 +1,35 @@
+//! Whether the present process has reached a bound that it is replaced for: its memory or its age.
+
+use tokio::time::Instant;
+
+use super::Member;
+use crate::stats::Restart as Cause;
+
+impl Member {
+    /// The bound on the present process's memory, in bytes.
+    pub(in crate::supervisor) fn memory_bound(&self) -> Option<u64> {
+        self.present()?.rules.max_memory
+    }
+
+    /// Whether the present process has reached its age.
+    pub(in crate::supervisor) fn is_too_old(&self, now: Instant) -> bool {
+        self.present().and_then(|process| process.replace_at).is_some_and(|at| at <= now)
+    }
+
+    /// Whether the present process may be replaced at `now`; if so, not again before `next`.
+    pub(in crate::supervisor) fn may_be_replaced(&mut self, next: Instant, now: Instant) -> bool {
+        let Some(process) = self.present_mut() else { return false };
+        let may = process.not_before.is_none_or(|at| at <= now);
+        if may {
+            process.not_before = Some(next);
+        }
+        // Due again only if this comes to nothing.
+        process.replace_at = process.replace_at.map(|at| at.max(next));
+        may
+    }
+
+    /// Whether that process is being killed because it is hung.
+    pub(in crate::supervisor) fn is_hung(&self, incarnation: u64) -> bool {
+        self.slot.life(incarnation).is_some_and(|life| life.fault == Some(Cause::Hung))
+    }
+}
