@@ -1,12 +1,15 @@
 //! A worker that hangs gets nothing new, is killed and replaced, and others answer who waited for it. One that only
 //! computes is let be.
 
+mod busy;
 mod heartbeat;
 mod spared;
+mod stopped;
 
 use std::time::Duration;
 
 use roundelay_checker::{Allowance, Class};
+use socket2::SockRef;
 use tokio::time::Instant;
 
 use crate::kit::{
@@ -105,29 +108,31 @@ fn an_idle_worker_that_stands_still_is_found_by_its_queue_too() {
     }
 }
 
-#[test]
-fn a_worker_that_blocks_without_computing_is_replaced_soon() {
-    let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &FAST).start_ready();
-    let (address, pid) = (master.address(), master.pids()[0]);
-    std::thread::scope(|scope| {
-        let blocking = scope.spawn(|| get(address, "/block/60000"));
-        wait_replaced(&master, 0, pid);
-        assert!(blocking.join().unwrap().is_err(), "that request is lost");
-    });
-    assert_eq!((hung(&master, 0), hung(&master, 1)), (1.0, 0.0));
+/// Asks for something that takes long, and leaves with a reset once the worker has taken the question.
+fn ask_and_leave(master: &Master, path: &str) {
+    let client = send_get(master.address(), path).unwrap();
+    wait_until("it to be given to the worker", || master.workers().iter().any(|worker| worker.active == Some(1)));
+    wait_until("it to be taken", || master.workers().iter().any(|worker| worker.state == "busy"));
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 #[test]
-fn a_worker_that_computes_for_longer_than_the_busy_timeout_is_replaced() {
+fn blocked_worker_that_serves_nobody_is_replaced_soon() {
+    let master = Setup::new(&["demo", "-i", "1", "--health", "/health"]).with("demo", &FAST).start_ready();
+    let pid = master.pids()[0];
+    ask_and_leave(&master, "/block/60000");
+    wait_replaced(&master, 0, pid);
+    assert_eq!(hung(&master, 0), 1.0);
+}
+
+#[test]
+fn computing_worker_that_serves_nobody_is_replaced_later() {
     let options = [&FAST[..], &["health.busy-timeout=2s"]].concat();
-    let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &options).start_ready();
-    let (address, pid) = (master.address(), master.pids()[0]);
-    std::thread::scope(|scope| {
-        let computing = scope.spawn(|| get(address, "/cpu/60000"));
-        wait_replaced(&master, 0, pid);
-        assert!(computing.join().unwrap().is_err(), "that request is lost");
-    });
-    assert_eq!((hung(&master, 0), hung(&master, 1)), (1.0, 0.0));
+    let master = Setup::new(&["demo", "-i", "1", "--health", "/health"]).with("demo", &options).start_ready();
+    let pid = master.pids()[0];
+    ask_and_leave(&master, "/cpu/60000");
+    wait_replaced(&master, 0, pid);
+    assert_eq!(hung(&master, 0), 1.0);
 }
 
 #[test]

@@ -21,13 +21,15 @@ fn lets_be(master: &Master, time: Duration) {
 }
 
 #[test]
-fn a_worker_that_computes_is_suspect_at_most() {
+fn computing_worker_is_busy_and_keeps_its_client() {
+    // By the check, and by the heartbeat where the check only connects.
     for probe in ["/health", "tcp"] {
         let master = Setup::new(&["demo", "-i", "2", "--health", probe]).with("demo", &FAST).start_ready();
         let (address, pids) = (master.address(), master.pids());
         std::thread::scope(|scope| {
             let computing = scope.spawn(|| get(address, "/cpu/3000"));
-            wait_until("it to be suspect", || master.worker(0).state == "suspect");
+            wait_until("it to be busy", || master.worker(0).state == "busy");
+            assert_eq!(master.ask("/readyz").status, 200);
             assert_eq!(burst(address, "/", 20).starting("hello from demo/1 "), 20);
             assert_eq!(computing.join().unwrap().unwrap().body, "computed for 3000 ms\n");
         });

@@ -1,0 +1,56 @@
+//! A worker whose processes somebody has stopped is found by their state, in every mode, with clients or without.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{FAST, hung, wait_replaced};
+use crate::kit::{Setup, freeze, freeze_workers, kill, wait_until};
+
+#[test]
+fn stopped_worker_is_replaced_in_every_mode() {
+    for (mode, endpoint) in [
+        ("proxy", "endpoint=port"),
+        ("proxy", "endpoint=unix"),
+        ("proxy", "endpoint=inherited"),
+        ("handoff", ""),
+        ("shared", ""),
+        ("reuseport", ""),
+    ] {
+        // Nothing else is asked: neither a check nor a heartbeat.
+        let mut options = vec!["health.hang-timeout=1s", "health.heartbeat=off"];
+        options.extend(Some(endpoint).filter(|option| !option.is_empty()));
+        if mode == "proxy" {
+            options.push("health.probe=none");
+        }
+        let master = Setup::new(&["demo", "-i", "2", "--mode", mode]).with("demo", &options).start_ready();
+        let frozen = freeze_workers(&master, &[1])[0];
+        master.wait_state(1, "suspect");
+        wait_replaced(&master, 1, frozen);
+        assert_eq!((hung(&master, 0), hung(&master, 1)), (0.0, 1.0), "{mode} {endpoint}");
+    }
+}
+
+#[test]
+fn pause_of_master_and_workers_replaces_nobody() {
+    let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &FAST).start_ready();
+    let pids = master.pids();
+    freeze(master.pid());
+    let frozen = freeze_pids(&pids);
+    let begun = Instant::now();
+    wait_until("the pause to be long", || begun.elapsed() > Duration::from_secs(4));
+    for pid in frozen.into_iter().chain([master.pid()]) {
+        kill(i64::from(pid), "CONT");
+    }
+    let begun = Instant::now();
+    wait_until("a verdict, if there were one", || {
+        assert_eq!(master.pids(), pids);
+        begun.elapsed() > Duration::from_secs(3)
+    });
+    assert_eq!(master.metric("roundelay_worker_restarts_total", &[]), 0.0);
+}
+
+fn freeze_pids(pids: &[u32]) -> Vec<u32> {
+    pids.iter().for_each(|&pid| freeze(pid));
+    pids.to_vec()
+}
