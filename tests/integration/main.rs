@@ -47,6 +47,7 @@ mod rotation;
 mod scale;
 mod several_pools;
 mod shared;
+mod silent_checks;
 mod stop;
 mod stop_signals;
 mod strategies;

@@ -143,9 +143,6 @@ async fn converse(
     surroundings: &impl Surroundings,
 ) -> io::Result<()> {
     let introduced = stream.write_all(header).await;
-    if *probe == Probe::ListenTable {
-        return Ok(());
-    }
     let Probe::Http { path } = probe else {
         // Whether it still took the header is a matter of moments, not of health.
         return match from {

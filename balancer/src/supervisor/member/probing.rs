@@ -51,19 +51,27 @@ impl Member {
             let (is_starting, is_in_doubt) = (life.is_starting(), life.is_in_doubt());
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            if !is_starting {
-                match process.question(is_in_doubt, now) {
-                    Question::Connect => {}
-                    Question::Later => {
-                        process.next_probe = Some(now + process.rules.health.interval);
-                        continue;
-                    }
-                    Question::Answered(check, what) => {
-                        let took = Duration::ZERO;
-                        process.next_probe = None;
-                        report(News::Probed(Some(Verdict { check, what, took })));
-                        continue;
-                    }
+            let question = match process.rules.health.probe {
+                // Where no connection is wanted, none is made to find out whether it is ready either.
+                Probe::ListenTable if is_starting => {
+                    let queued = self.context.resources.queued(&[&process.upstream.endpoint]).pop();
+                    process.is_listening = queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some()));
+                    process.question(true, now)
+                }
+                _ if is_starting => Question::Connect,
+                _ => process.question(is_in_doubt, now),
+            };
+            match question {
+                Question::Connect => {}
+                Question::Later => {
+                    process.next_probe = Some(now + process.rules.health.interval);
+                    continue;
+                }
+                Question::Answered(check, what) => {
+                    let took = Duration::ZERO;
+                    process.next_probe = None;
+                    report(News::Probed(Some(Verdict { check, what, took })));
+                    continue;
                 }
             }
             // The verdict sets the next one: never two questions at a time.

@@ -1,0 +1,82 @@
+//! A check that connects and says nothing is a line in the log of many servers: it is made only where nothing better says the
+//! same.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::kit::{Master, Setup, get, python, wait_until};
+
+/// Counts the connections on which nothing was said, and answers with that number.
+const COUNTS: &str = r#"
+import os, socket
+port = os.environ["PORT"]
+server = socket.create_server((os.environ["HOST"], int(port)), backlog=128)
+silent = 0
+while True:
+    client, _ = server.accept()
+    with client:
+        try:
+            if client.recv(65536):
+                body = b"%d" % silent
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+            else:
+                silent += 1
+        except ConnectionError:
+            pass
+"#;
+
+const FAST: [&str; 3] = ["health.interval=50ms", "health.timeout=50ms", "health.fast-interval=50ms"];
+
+fn start(options: &[&str]) -> Option<Master> {
+    let options = [&FAST[..], options].concat();
+    let setup = Setup::app(&["-i", "1"], &[python()?, "counts.py"]).file("counts.py", COUNTS);
+    Some(setup.with("app", &options).start_ready())
+}
+
+fn silent(master: &Master) -> u64 {
+    get(master.address(), "/").unwrap().body.parse().unwrap()
+}
+
+/// Lets time for forty checks pass.
+fn pass_time(mut each: impl FnMut()) {
+    let begun = Instant::now();
+    wait_until("two seconds to pass", || {
+        each();
+        begun.elapsed() > Duration::from_secs(2)
+    });
+}
+
+#[test]
+fn worker_that_takes_clients_is_not_connected_to() {
+    let Some(master) = start(&[]) else { return };
+    pass_time(|| assert!(silent(&master) <= 1, "the one that made it ready"));
+    assert_eq!(master.worker(0).state, "ready");
+}
+
+#[test]
+fn idle_worker_is_connected_to_every_ten_seconds() {
+    let Some(master) = start(&[]) else { return };
+    pass_time(|| {});
+    assert!(silent(&master) <= 2, "the one that made it ready, and one");
+}
+
+#[test]
+fn listen_table_makes_no_connection_and_sees_a_closed_listener() {
+    let Some(master) = start(&["health.probe=listen-table"]) else { return };
+    pass_time(|| {});
+    assert_eq!(silent(&master), 0);
+
+    // It closes its listener and stays.
+    let script = "import os,socket,time\nserver=socket.create_server((os.environ['HOST'],int(os.environ['PORT'])))\n\
+                  while not os.path.exists('close'): time.sleep(0.01)\nserver.close()\ntime.sleep(600)\n";
+    let Some(python) = python() else { return };
+    let setup = Setup::app(&["-i", "1"], &[python, "closes.py"]).file("closes.py", script);
+    // A duplicate that the master holds would keep the socket listening.
+    let options = [&FAST[..], &["health.probe=listen-table", "recover-queue=false"]].concat();
+    let master = setup.with("app", &options).start_ready();
+    master.touch("close");
+    let worker = master.wait_state(0, "suspect");
+    let check = worker.last_check.unwrap();
+    assert!(check.what.ends_with("no socket listens there"), "{}", check.what);
+}
