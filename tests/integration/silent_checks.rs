@@ -17,7 +17,10 @@ while True:
     client, _ = server.accept()
     with client:
         try:
-            if client.recv(65536):
+            asked = b""
+            while b"\r\n\r\n" not in asked and (more := client.recv(65536)):
+                asked += more
+            if asked:
                 body = b"%d" % silent
                 client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
             else:
