@@ -12,6 +12,7 @@ pub mod file_size;
 pub mod guardian;
 pub mod inspect;
 pub mod limits;
+pub mod memory;
 pub mod peer;
 pub mod pidfd;
 pub mod ports;

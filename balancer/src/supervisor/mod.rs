@@ -16,6 +16,7 @@ mod launch;
 mod ledger;
 mod life;
 mod member;
+mod memory;
 mod message;
 mod note;
 mod notify;
@@ -49,6 +50,7 @@ use crate::net::listeners::Listener;
 use crate::net::public::Public;
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
+use crate::os::memory::GroupMemory;
 use crate::pool::Pool;
 use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ask, Progress, Step};
@@ -121,6 +123,8 @@ enum Input {
     },
     /// What process groups of the pool use.
     Usage(HashMap<u32, Usage>),
+    /// Memory of process groups of the pool, measured exactly.
+    Memory(HashMap<u32, GroupMemory>),
 }
 
 /// What is new of one incarnation.

@@ -97,9 +97,10 @@ impl Warden {
             let Some(usage) = member.group().and_then(|group| usage.get(&group)) else { continue };
             if let Some(event) = member.usage_seen(usage, now) {
                 self.tell(index, event);
-            } else if self.members[index].memory_bound().is_some_and(|bound| usage.resident_bytes > bound) {
-                self.replace(index, Cause::Memory, now);
             }
+        }
+        for index in self.too_big(usage, now) {
+            self.replace(index, Cause::Memory, now);
         }
     }
 

@@ -11,6 +11,7 @@ use super::farewell::Ended;
 use super::gate::Keeper;
 use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
+use super::memory::MemoryWatch;
 use super::porter::Porter;
 use super::relief::Relief;
 use super::slot::Event;
@@ -46,6 +47,7 @@ pub(super) struct Warden {
     pub(super) keeper: Keeper,
     boot: Boot,
     pub(super) vigil: Vigil,
+    pub(super) memory: MemoryWatch,
     /// What is being done by order.
     pub(super) operation: Option<Operation>,
     /// What happened that it may wait for.
@@ -87,6 +89,7 @@ impl Warden {
             keeper: Keeper::new(hold_timeout, now),
             boot: Boot::new(now + ready_timeout),
             vigil: Vigil::new(now),
+            memory: MemoryWatch::default(),
             pool,
             context,
             members,
@@ -203,6 +206,7 @@ impl Warden {
             Input::Ask(ask, reply) => self.ask(ask, reply),
             Input::Say(message, reply) => self.say(&message, reply),
             Input::Usage(usage) => self.usage_seen(&usage),
+            Input::Memory(measured) => self.memory_measured(measured),
             Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
                 self.hear(slot, incarnation, news);
             }
