@@ -34,6 +34,7 @@ mod messages;
 mod node;
 mod observe;
 mod output;
+mod private_ports;
 mod privileges;
 mod readiness;
 mod readme;

@@ -22,6 +22,7 @@ mod note;
 mod notify;
 mod operate;
 mod perform;
+mod port_owner;
 mod porter;
 mod probe;
 mod publish;
@@ -145,6 +146,8 @@ enum News {
     Counted(Step, Closes),
     /// Its output has ended, or a second has passed since its exit.
     LastWords(Arc<[String]>),
+    /// Whose listener is at its private port.
+    PortOwner(port_owner::Look),
     /// Where its process group listens.
     Listens(Vec<std::net::SocketAddr>),
 }

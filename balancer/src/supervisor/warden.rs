@@ -79,7 +79,7 @@ impl Warden {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs };
+        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs, said: Default::default() };
         let context = Arc::new(context);
         let count = pool.slots().len();
         let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
@@ -259,6 +259,7 @@ impl Warden {
                 None
             }
             News::Drained => Some(Event::Drained(incarnation)),
+            News::PortOwner(look) => member.port_owner_seen(incarnation, look),
             News::Listens(addresses) => {
                 member.listens(incarnation, &addresses);
                 None
@@ -279,6 +280,7 @@ impl Warden {
                 None
             }
         };
+        let event = event.and_then(|event| self.members[index].after_port_owner(event));
         if let Some(event) = event {
             self.tell(index, event);
         }

@@ -34,6 +34,8 @@ pub(super) struct TcpEntry {
     pub(super) bound: SocketAddr,
     /// It takes no IPv4 by the IPv6 wildcard.
     pub(super) is_v6_only: bool,
+    /// The user who made it.
+    pub(super) uid: u32,
     pub(super) listening: Listening,
 }
 
@@ -57,6 +59,31 @@ pub(super) fn tcp_request(sequence: u32, family: u8, port: u16) -> Vec<u8> {
     request.extend(port.to_be_bytes());
     // The other port, two addresses and the interface: any.
     request.extend([0; 2 + 16 + 16 + 4]);
+    finished(request)
+}
+
+/// The number of the loopback device, in every network namespace (`LOOPBACK_IFINDEX` of the kernel).
+const LOOPBACK_DEVICE: u32 = 1;
+
+/// Asks for the one TCP listener that takes a connection to `address`.
+///
+/// A listener bound to the loopback device goes before others, so the question about a loopback address names that device.
+pub(super) fn exact_request(sequence: u32, address: SocketAddr) -> Vec<u8> {
+    let (family, mut octets) = (if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }, [0; 16]);
+    match address.ip() {
+        IpAddr::V4(ip) => octets[..4].copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => octets = ip.octets(),
+    }
+    let device = if address.ip().is_loopback() { LOOPBACK_DEVICE } else { 0 };
+    let mut request = header(sequence);
+    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    request.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+    request.extend(ONLY_LISTEN.to_ne_bytes());
+    request.extend(address.port().to_be_bytes());
+    request.extend([0; 2]);
+    request.extend(octets);
+    request.extend([0; 16]);
+    request.extend(device.to_ne_bytes());
     finished(request)
 }
 
@@ -163,7 +190,7 @@ pub(super) fn tcp_entry(body: &[u8]) -> Option<TcpEntry> {
     };
     let v6_only = attribute(body.get(INET_ENTRY..)?, INET_DIAG_SKV6ONLY);
     let is_v6_only = v6_only.and_then(|value| value.first()).is_some_and(|&value| value != 0);
-    Some(TcpEntry { bound: SocketAddr::new(ip, port), is_v6_only, listening })
+    Some(TcpEntry { bound: SocketAddr::new(ip, port), is_v6_only, uid: u32_at(body, 64)?, listening })
 }
 
 /// Reads a `unix_diag_msg`; `None` if it is none, or not of a listener.

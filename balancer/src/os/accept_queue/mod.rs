@@ -16,6 +16,7 @@
 
 mod message;
 mod netlink;
+mod owner;
 mod table;
 
 use std::io;
@@ -25,6 +26,8 @@ use std::path::Path;
 
 use self::message::{TcpEntry, UnixEntry, tcp_entry, tcp_request, unix_entry, unix_request};
 use self::netlink::Netlink;
+
+pub use self::owner::{Owner, listener_at};
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -97,6 +97,37 @@ impl Netlink {
     }
 }
 
+impl Netlink {
+    /// Asks for one thing with the bytes that `request` makes for a sequence number, and reads it by `read`; None if there
+    /// is no such thing.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the answer cannot be read.
+    pub(super) fn find<T>(
+        &mut self,
+        request: impl Fn(u32) -> Vec<u8>,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let socket = self.socket.take().map_or_else(open, Ok)?;
+        self.sequence = self.sequence.wrapping_add(1);
+        retry_on_intr(|| rustix::net::send(&socket, &request(self.sequence), SendFlags::DONTWAIT))?;
+        // The kernel has answered before `send` returns, in one datagram.
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length) = retry_on_intr(|| rustix::net::recv(&socket, self.part.as_mut_slice(), flags))?;
+        let datagram = self.part.get(..length).ok_or_else(malformed)?;
+        let answer = messages(datagram).flatten().find(|message| message.sequence == self.sequence);
+        let found = match answer.ok_or_else(malformed)?.content {
+            Content::Entry(body) => Some(read(body).ok_or_else(malformed)?),
+            Content::Failed(libc::ENOENT) => None,
+            Content::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+            Content::Done | Content::Other => return Err(malformed()),
+        };
+        self.socket = Some(socket);
+        Ok(found)
+    }
+}
+
 /// Connected to the kernel, so that nobody else can write to it.
 fn open() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

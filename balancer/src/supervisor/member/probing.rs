@@ -100,6 +100,7 @@ impl Member {
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let is_ok = verdict.check == Check::Ok;
+        self.ask_port_owner_again(incarnation);
         self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });
         match (is_starting, is_ok) {
             (true, true) => Some(Event::Ready(incarnation)),

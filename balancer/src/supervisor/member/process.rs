@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::endpoint::PrivateEndpoint;
 use super::super::ledger::Closes;
+use super::port_owner::PortOwner;
 use super::vitals::Vitals;
 use crate::channel::Handle;
 use crate::config;
@@ -52,6 +53,8 @@ pub(super) struct Process {
     pub(super) not_before: Option<Instant>,
     /// A duplicate of the listener that it made: what waits there can be saved if it dies.
     pub(super) spare: Option<OwnedFd>,
+    /// Whose listener was at its private port when that was last asked.
+    pub(super) port_owner: PortOwner,
     pub(super) vitals: Vitals,
     pub(super) drain: Option<Draining>,
 }

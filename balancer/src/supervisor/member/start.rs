@@ -96,6 +96,7 @@ impl Member {
             replace_at: None,
             not_before: None,
             spare: None,
+            port_owner: Default::default(),
             vitals: Default::default(),
             drain: None,
         };
