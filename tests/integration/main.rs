@@ -48,6 +48,7 @@ mod rotation;
 mod scale;
 mod several_pools;
 mod shared;
+mod source_ports;
 mod stop;
 mod stop_signals;
 mod strategies;

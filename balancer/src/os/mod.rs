@@ -18,5 +18,6 @@ pub mod pidfd;
 pub mod ports;
 pub mod run_dir;
 pub mod shim;
+pub mod source_address;
 pub mod spawner;
 pub mod steering;
