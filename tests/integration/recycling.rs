@@ -6,7 +6,10 @@ use roundelay::admin::view::Worker;
 use roundelay_checker::Allowance;
 use tokio::time::Instant;
 
-use crate::kit::{Master, Setup, burst, checked, cpu_time, demo_after, get, one_shots, shell, wait_good, wait_until};
+use crate::kit::{
+    Master, Setup, burst, checked, cpu_time, demo_after, get, has, is_root, one_shots, python, shell, wait_good,
+    wait_until,
+};
 
 fn replaced(master: &Master, reason: &str) -> f64 {
     master.metric("roundelay_worker_restarts_total", &[&format!("reason=\"{reason}\"")])
@@ -124,4 +127,49 @@ fn a_worker_that_is_too_old_during_a_reload_waits_for_its_end() {
     master.touch("go");
     wait_until("the end of the reload", || master.pool().generation == 2);
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+}
+
+/// A pool `app` of one server that forks children, with a bound that the sum of their resident memory is over.
+fn preforking(words: &[&str]) -> Option<Setup> {
+    let command = [&[python()?, "-c", include_str!("recycling/preload.py")], words].concat();
+    Some(Setup::app(&["-i", "1"], &command).with("app", &["max-memory=150MiB"]))
+}
+
+#[test]
+fn memory_that_processes_share_counts_once() {
+    let Some(setup) = preforking(&[]) else { return };
+    let master = setup.env("RUST_LOG", "debug").start_ready();
+    let pids = master.pids();
+    let sum = || master.metric("roundelay_worker_resident_memory_bytes", &[]);
+    wait_until("the sum of its processes to be over the bound", || sum() > (150 << 20) as f64);
+    master.wait_log("memory measured");
+    let measured = Instant::now();
+    wait_until("some looks at its usage", || measured.elapsed() > Duration::from_secs(3));
+    assert_eq!((master.pids(), replaced(&master, "memory")), (pids, 0.0));
+    assert_eq!(master.log().matches("memory measured").count(), 1, "at most every 10 s");
+    assert_eq!(master.log().matches("max-memory is compared").count(), 0);
+}
+
+#[test]
+fn preforker_whose_children_use_too_much_is_replaced() {
+    let Some(setup) = preforking(&["own"]) else { return };
+    let master = setup.start_ready();
+    wait_until("its replacement", || replaced(&master, "memory") >= 1.0);
+    assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
+}
+
+#[test]
+fn memory_that_may_not_be_read_is_estimated_and_said_once() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    // Root without these rights may not look into the processes of another user.
+    let without = "-sys_ptrace,-perfmon,-sys_admin";
+    let wrapper = ["setpriv", "--bounding-set", without, "--inh-caps", without];
+    let script = demo_after("sleep 600 &");
+    let setup = Setup::app(&["-i", "1"], &shell(&script)).with("app", &["max-memory=1MiB", "user=nobody"]);
+    let master = setup.through(&wrapper).start_ready();
+    master.wait_log("max-memory is compared with another number");
+    wait_until("replacements by the sum", || replaced(&master, "memory") >= 2.0);
+    assert_eq!(master.log().matches("max-memory is compared").count(), 1);
 }

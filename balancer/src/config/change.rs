@@ -162,6 +162,7 @@ mod tests {
             ("min-ready", "2"),
             ("proxy-protocol", "v2"),
             ("connect-timeout", "70ms"),
+            ("source-addresses", "1"),
             ("assignment-timeout", "7s"),
             ("idle-timeout", "7s"),
             ("half-closed-timeout", "7s"),

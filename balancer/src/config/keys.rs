@@ -61,6 +61,7 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "min-ready", min_ready, COUNT_OR_ZERO),
     key!(Pool, "proxy-protocol", proxy_protocol, PROXY_PROTOCOL),
     key!(Pool, "connect-timeout", connect_timeout, DURATION),
+    key!(Pool, "source-addresses", source_addresses, SOURCE_ADDRESSES),
     key!(Pool, "assignment-timeout", assignment_timeout, DURATION),
     key!(Pool, "idle-timeout", idle_timeout, DURATION_OR_OFF),
     key!(Pool, "half-closed-timeout", half_closed_timeout, DURATION_OR_OFF),

@@ -52,6 +52,9 @@ pub struct Pool {
     pub health: Health,
     /// Connecting to one worker. Default 250 ms: on one machine it is instant or the queue is full.
     pub connect_timeout: Duration,
+    /// Loopback source addresses of connections to one worker's port, 127.0.0.1 first: 1 to 254. Default 8, each with the
+    /// 28,232 ports that the kernel has for outgoing connections by default.
+    pub source_addresses: u8,
     /// Finding a worker for an accepted connection, all tries together. Default 3 s.
     pub assignment_timeout: Duration,
     /// A connection silent in both directions is closed. Default 10 min; 0 never.
@@ -234,6 +237,7 @@ impl Pool {
             proxy_protocol: ProxyProtocol::Off,
             health: Health::default(),
             connect_timeout: Duration::from_millis(250),
+            source_addresses: 8,
             assignment_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(600),
             half_closed_timeout: Duration::from_secs(60),

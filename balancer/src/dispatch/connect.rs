@@ -4,34 +4,67 @@
 //! only then the socket goes to the runtime.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
+use super::lane::Lane;
 use crate::net::stream::Family;
 use crate::os::peer;
-use crate::rotation::Endpoint;
+use crate::os::source_address::{bind_source, is_used_up};
+use crate::rotation::{Endpoint, Sources, Upstream, source_address};
 use crate::stats::ConnectError;
 
 /// A connect under way.
 pub(super) struct Begun {
     pub(super) socket: Socket,
     pub(super) family: Family,
+    /// The number of the source address.
+    source: u8,
     /// When `connect` was called.
     pub(super) at: Instant,
     /// Whether it has succeeded already.
     pub(super) is_done: bool,
 }
 
-/// Starts to connect.
-pub(super) fn begin(endpoint: &Endpoint, ephemeral: &RangeInclusive<u16>) -> Result<Begun, ConnectError> {
+/// Starts to connect to a worker. Says once for a pool that the source ports of an address are used up.
+pub(super) fn begin(upstream: &Upstream, lane: &Lane) -> Result<Begun, ConnectError> {
+    let count = lane.pool.config().source_addresses;
+    let begun = begin_at(&upstream.endpoint, &lane.ephemeral, &upstream.sources, count);
+    let is_first = |said: &AtomicBool| !said.swap(true, Ordering::Relaxed);
+    let (pool, endpoint) = (&lane.pool.name, &upstream.endpoint);
+    match &begun {
+        Ok(Begun { source: source @ 1.., .. }) if is_first(&lane.pool.said_other_source) => tracing::warn!(
+            pool, worker = %upstream.slot, %endpoint, source = %source_address(*source),
+            "source ports of 127.0.0.1 to a worker are used up: connections begin at further loopback addresses; \
+             `--endpoint unix` has no such limit"
+        ),
+        Err(ConnectError::NoPort) if is_first(&lane.pool.said_no_source) => tracing::error!(
+            pool, worker = %upstream.slot, %endpoint, addresses = count,
+            "no source port to a worker is left: its clients wait for assignment-timeout; use `--endpoint unix`, which has \
+             no such limit, or a higher `source-addresses`"
+        ),
+        _ => {}
+    }
+    begun
+}
+
+fn begin_at(
+    endpoint: &Endpoint,
+    ephemeral: &RangeInclusive<u16>,
+    sources: &Sources,
+    count: u8,
+) -> Result<Begun, ConnectError> {
     let at = Instant::now();
     match endpoint {
-        Endpoint::Tcp(to) => begin_tcp(*to, ephemeral, at).map_err(|error| classify(&error, Family::Tcp)),
+        Endpoint::Tcp(to) => {
+            begin_tcp(*to, ephemeral, sources, count, at).map_err(|error| classify(&error, Family::Tcp))
+        }
         // Never connected to: where workers accept by themselves the master does not, and a channel is given to.
         Endpoint::Inherited | Endpoint::Channel => Err(ConnectError::Refused),
         Endpoint::Unix(path) => begin_unix(path, None, at).map_err(|error| classify(&error, Family::Unix)),
@@ -46,11 +79,42 @@ fn begin_unix(path: &Path, owner: Option<u32>, at: Instant) -> io::Result<Begun>
     if let Some(uid) = owner {
         peer::require(socket.as_fd(), uid)?;
     }
-    Ok(Begun { socket, family: Family::Unix, at, is_done: true })
+    Ok(Begun { socket, family: Family::Unix, source: 0, at, is_done: true })
 }
 
-fn begin_tcp(to: SocketAddr, ephemeral: &RangeInclusive<u16>, at: Instant) -> io::Result<Begun> {
+/// From the first source address that has a port left.
+fn begin_tcp(
+    to: SocketAddr,
+    ephemeral: &RangeInclusive<u16>,
+    sources: &Sources,
+    count: u8,
+    at: Instant,
+) -> io::Result<Begun> {
+    let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    let mut is_any_tried = false;
+    for source in sources.order(if is_loopback { count } else { 1 }, at) {
+        is_any_tried = true;
+        match connect_from(to, ephemeral, source) {
+            Err(error) if is_used_up(&error) => {}
+            Err(error) => return Err(error),
+            Ok((socket, is_done)) => {
+                sources.used(source, at);
+                return Ok(Begun { socket, family: Family::Tcp, source, at, is_done });
+            }
+        }
+    }
+    if is_any_tried {
+        sources.used_up(at);
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// The socket, and true if it is connected already.
+fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> io::Result<(Socket, bool)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
+    if source > 0 {
+        bind_source(&socket, source_address(source))?;
+    }
     socket.set_tcp_nodelay(true)?;
     let is_done = match socket.connect(&to.into()) {
         Ok(()) => true,
@@ -61,7 +125,7 @@ fn begin_tcp(to: SocketAddr, ephemeral: &RangeInclusive<u16>, at: Instant) -> io
     if ephemeral.contains(&to.port()) && socket.local_addr()?.as_socket() == Some(to) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Ok(Begun { socket, family: Family::Tcp, at, is_done })
+    Ok((socket, is_done))
 }
 
 /// Sends the first bytes; `None` if the socket does not take any yet.
@@ -78,6 +142,7 @@ pub(super) fn classify(error: &io::Error, family: Family) -> ConnectError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused,
         io::ErrorKind::TimedOut => ConnectError::Timeout,
+        io::ErrorKind::AddrNotAvailable => ConnectError::NoPort,
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ConnectError::Reset,
         // A unix listener with a full queue says so; for TCP the same error is a lack of something here.
         io::ErrorKind::WouldBlock if family == Family::Unix => ConnectError::Busy,
@@ -102,7 +167,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn endpoint_error(endpoint: &Endpoint) -> Option<ConnectError> {
-        begin(endpoint, &ephemeral_ports()).err()
+        begin_at(endpoint, &ephemeral_ports(), &Sources::default(), 1).err()
     }
 
     #[test]
@@ -114,7 +179,8 @@ mod tests {
         listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         assert_eq!(endpoint_error(&Endpoint::Unix(path.clone())), Some(ConnectError::Refused));
         listener.listen(0).unwrap();
-        let waiting: Vec<_> = (0..2).map(|_| begin(&Endpoint::Unix(path.clone()), &(0..=0))).collect();
+        let waiting: Vec<_> =
+            (0..2).map(|_| begin_at(&Endpoint::Unix(path.clone()), &(0..=0), &Sources::default(), 1)).collect();
         assert!(waiting.first().is_some_and(Result::is_ok));
         assert_eq!(endpoint_error(&Endpoint::Unix(path)), Some(ConnectError::Busy));
     }

@@ -44,6 +44,23 @@ pub fn duplicate_listener(group: u32, inode: u64) -> io::Result<OwnedFd> {
     Err(failed.or(unreadable).unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, nobody())))
 }
 
+/// Returns true if a process of the group holds the socket with this inode.
+///
+/// # Errors
+///
+/// None of those that may be looked into holds it, and one may not.
+pub fn is_held(group: u32, inode: u64) -> io::Result<bool> {
+    let mut unreadable = None;
+    for (process, _) in inspect::group(group) {
+        match holding(&process, inode) {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) => {}
+            Err(error) => unreadable = Some(error),
+        }
+    }
+    unreadable.map_or(Ok(false), Err)
+}
+
 /// The number of the descriptor by which a process holds a socket, if it does.
 fn holding(process: &Process, inode: u64) -> io::Result<Option<i32>> {
     let unreadable = |error: ProcError| match error {

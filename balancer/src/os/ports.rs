@@ -1,20 +1,27 @@
 //! Private TCP ports for workers.
 //!
 //! They lie *below* the ephemeral range: a connect to a dead port inside that range can be given the very port as its
-//! source, and then TCP's simultaneous open connects it to itself and keeps the worker from binding.
+//! source, and then TCP's simultaneous open connects it to itself and keeps the worker from binding. Ports that are
+//! somebody's by convention are avoided as long as there are others: those that the machine's owner has reserved
+//! (`ip_local_reserved_ports`), those of Kubernetes (NodePort), and those that /etc/services names.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 
 /// How many ports below the ephemeral range are used.
 const SPAN: u16 = 12_000;
+/// NodePort services of Kubernetes.
+const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 
 /// Hands out loopback ports that nobody listens on, each once until it is given back.
 #[derive(Debug)]
 pub struct Ports {
     /// First and last.
     range: (u16, u16),
+    /// Used only where no other is free.
+    avoided: BTreeSet<u16>,
     taken: BTreeSet<u16>,
     chance: fastrand::Rng,
 }
@@ -22,8 +29,14 @@ pub struct Ports {
 impl Ports {
     /// Ports below this machine's ephemeral range, in an order given by `seed`.
     pub fn new(seed: u64) -> Self {
-        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-        Self { range: below_ephemeral(&text), taken: BTreeSet::new(), chance: fastrand::Rng::with_seed(seed) }
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let range = below_ephemeral(&read("/proc/sys/net/ipv4/ip_local_port_range"));
+        let reserved = reserved(&read("/proc/sys/net/ipv4/ip_local_reserved_ports"));
+        let known = read("/etc/services");
+        let is_in_range = |port: &u16| (range.0..=range.1).contains(port);
+        let avoided =
+            reserved.into_iter().chain([NODE_PORTS]).flatten().chain(services(&known)).filter(is_in_range).collect();
+        Self { range, avoided, taken: BTreeSet::new(), chance: fastrand::Rng::with_seed(seed) }
     }
 
     /// A port on which 127.0.0.1 could be bound just now.
@@ -33,11 +46,14 @@ impl Ports {
     /// None was free after as many tries as there are ports.
     pub fn take(&mut self) -> io::Result<u16> {
         let (first, last) = self.range;
-        for _ in first..=last {
-            let port = self.chance.u16(first..=last);
-            if !self.taken.contains(&port) && is_free(port) {
-                self.taken.insert(port);
-                return Ok(port);
+        for may_be_avoided in [false, true] {
+            for _ in first..=last {
+                let port = self.chance.u16(first..=last);
+                let is_meant = may_be_avoided || !self.avoided.contains(&port);
+                if is_meant && !self.taken.contains(&port) && is_free(port) {
+                    self.taken.insert(port);
+                    return Ok(port);
+                }
             }
         }
         let text = format!("no free port between {first} and {last} on 127.0.0.1");
@@ -61,6 +77,23 @@ fn below_ephemeral(text: &str) -> (u16, u16) {
     }
 }
 
+/// The ranges of `ip_local_reserved_ports`, such as `8080,9148-9150`.
+fn reserved(text: &str) -> Vec<RangeInclusive<u16>> {
+    let ranges = text.split([',', '\n', ' ']).filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    });
+    ranges.collect()
+}
+
+/// The TCP ports that /etc/services names.
+fn services(text: &str) -> impl Iterator<Item = u16> {
+    text.lines().filter_map(|line| {
+        let line = line.split('#').next()?;
+        line.split_whitespace().nth(1)?.strip_suffix("/tcp")?.parse().ok()
+    })
+}
+
 /// Whether the port could be bound by a worker that sets SO_REUSEADDR, as most runtimes do (std does).
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
@@ -76,6 +109,28 @@ mod tests {
         assert_eq!(below_ephemeral(""), (20_768, 32_767));
         assert_eq!(below_ephemeral("5000 6000"), (1_024, 4_999));
         assert_eq!(below_ephemeral("1024 65535"), (53_000, 65_535));
+    }
+
+    #[test]
+    fn reserved_ports_and_services_are_read() {
+        assert_eq!(reserved("8080,9148-9150\n"), [8080..=8080, 9148..=9150]);
+        assert!(reserved("\n").is_empty() && reserved("-,70000,x-3").is_empty());
+        let text = "# comment 1/tcp\nssh\t\t22/tcp\t# Secure\nntp 123/udp\nbinkp 24554/tcp binkd\nodd\nbad x/tcp\n";
+        assert_eq!(services(text).collect::<Vec<_>>(), [22, 24554]);
+    }
+
+    #[test]
+    fn avoided_port_is_used_only_where_no_other_is_free() {
+        let mut ports = Ports::new(7);
+        let is_used = |port: &u16| (ports.range.0..=ports.range.1).contains(port) && !ports.avoided.contains(port);
+        assert!(!NODE_PORTS.clone().any(|port| is_used(&port)));
+        let (first, last) = ports.range;
+        ports.avoided = (first..first + (last - first) / 2).collect();
+        let taken: Vec<_> = (0..50).map(|_| ports.take().unwrap()).collect();
+        assert!(taken.iter().all(|port| !ports.avoided.contains(port)), "{taken:?}");
+        ports.give_back(taken[0]);
+        (ports.range, ports.avoided) = ((taken[0], taken[0]), BTreeSet::from([taken[0]]));
+        assert_eq!(ports.take().unwrap(), taken[0], "there is no other");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod status;
 mod tally;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -34,6 +35,10 @@ pub struct Pool {
     pub stats: PoolStats,
     slots: ArcSwap<Vec<Arc<SlotStats>>>,
     listening: ArcSwap<Vec<config::Address>>,
+    /// It was said that connections begin at another source address than 127.0.0.1.
+    pub(crate) said_other_source: AtomicBool,
+    /// It was said that no source port is left.
+    pub(crate) said_no_source: AtomicBool,
     /// What the supervisor last published; read by API, metrics and page.
     pub status: ArcSwap<PoolStatus>,
 }
@@ -113,6 +118,8 @@ impl Pool {
             config: ArcSwap::from_pointee(config),
             threads,
             listening: ArcSwap::from_pointee(listening),
+            said_other_source: AtomicBool::new(false),
+            said_no_source: AtomicBool::new(false),
         }
     }
 }

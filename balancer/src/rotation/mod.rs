@@ -10,9 +10,11 @@
 mod guest;
 mod lease;
 mod snapshot;
+mod sources;
 mod upstream;
 
 pub use guest::{Guest, Hatch};
 pub use lease::Lease;
 pub use snapshot::{Gate, Rotation, Snapshot};
+pub use sources::{Sources, source_address};
 pub use upstream::{Endpoint, Life, SlotId, Standing, UNIT_WEIGHT, Upstream};

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::Hatch;
+use super::{Hatch, Sources};
 use crate::os::pidfd::is_exiting;
 use crate::stats::{Counter, Outcome, SlotStats};
 
@@ -106,6 +106,8 @@ pub struct Upstream {
     pub sent: Counter,
     /// How this incarnation's connections ended, by [`Outcome`]: what its drain is judged by.
     pub closes: [Counter; Outcome::COUNT],
+    /// Where connections to it begin.
+    pub sources: Sources,
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
     hatch: OnceLock<Hatch>,
@@ -128,6 +130,7 @@ impl Upstream {
             stats,
             sent: Counter::default(),
             closes: Default::default(),
+            sources: Sources::default(),
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),
             hatch: OnceLock::new(),

@@ -66,7 +66,9 @@ labels! {
         Reset = "reset",
         /// The worker's accept queue is full (a unix socket says so at once).
         Busy = "busy",
-        /// Anything else, such as no free local port or descriptor.
+        /// Every source port to the worker is in use.
+        NoPort = "no_port",
+        /// Anything else, such as no free descriptor.
         Other = "other",
     }
 }

@@ -390,6 +390,18 @@ impl Life {
         }
     }
 
+    /// It is of no use, and is told to end without a drain; nothing if it is on its way out.
+    pub(super) fn end_at_once(&mut self, now: Instant) -> Option<Effect> {
+        match self.state {
+            State::Starting { .. }
+            | State::Settling { .. }
+            | State::Ready { .. }
+            | State::Busy { .. }
+            | State::Suspect { .. } => Some(self.terminate(self.rules.kill_timeout, now)),
+            State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. } => None,
+        }
+    }
+
     fn terminate(&mut self, grace: Duration, now: Instant) -> Effect {
         self.state = State::Stopping { kill_at: Some(now + grace) };
         Effect::Terminate(self.incarnation)

@@ -17,11 +17,13 @@ mod launch;
 mod ledger;
 mod life;
 mod member;
+mod memory;
 mod message;
 mod note;
 mod notify;
 mod operate;
 mod perform;
+mod port_owner;
 mod porter;
 mod probe;
 mod publish;
@@ -53,6 +55,7 @@ use crate::net::public::Public;
 use crate::os::accept_queue::{PeerId, ServerSide};
 use crate::os::child::ChildEvent;
 use crate::os::inspect::Usage;
+use crate::os::memory::GroupMemory;
 use crate::pool::Pool;
 use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ask, Progress, Step};
@@ -129,6 +132,8 @@ enum Input {
     },
     /// What process groups of the pool use, and the sockets of clients that those hold which were asked for.
     Usage(HashMap<u32, Usage>, HashMap<u32, Vec<ServerSide>>),
+    /// Memory of process groups of the pool, measured exactly.
+    Memory(HashMap<u32, GroupMemory>),
 }
 
 /// What is new of one incarnation.
@@ -151,6 +156,8 @@ enum News {
     Counted(Step, Closes),
     /// Its output has ended, or a second has passed since its exit.
     LastWords(Arc<[String]>),
+    /// Whose listener is at its private port.
+    PortOwner(port_owner::Look),
     /// Where its process group listens.
     Listens(Vec<std::net::SocketAddr>),
 }

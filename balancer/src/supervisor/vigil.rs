@@ -157,13 +157,12 @@ impl Warden {
                 member.look_here(now);
             }
             let Some(usage) = usage.get(&group) else { continue };
-            match member.usage_seen(usage, clients_wait, now) {
-                Some(verdict) => self.suspect(index, verdict, now),
-                None if self.members[index].memory_bound().is_some_and(|bound| usage.resident_bytes > bound) => {
-                    self.replace(index, Cause::Memory, now);
-                }
-                None => {}
+            if let Some(verdict) = member.usage_seen(usage, clients_wait, now) {
+                self.suspect(index, verdict, now);
             }
+        }
+        for index in self.too_big(usage, now) {
+            self.replace(index, Cause::Memory, now);
         }
         self.reconsider(now);
     }

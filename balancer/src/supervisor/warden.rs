@@ -11,6 +11,7 @@ use super::farewell::Ended;
 use super::gate::Keeper;
 use super::ledger::{Closes, Totals};
 use super::member::{Context, Member};
+use super::memory::MemoryWatch;
 use super::porter::Porter;
 use super::relief::Relief;
 use super::slot::Event;
@@ -48,6 +49,7 @@ pub(super) struct Warden {
     boot: Boot,
     pub(super) vigil: Vigil,
     pub(super) suspicion: SuspicionLimit,
+    pub(super) memory: MemoryWatch,
     /// What is being done by order.
     pub(super) operation: Option<Operation>,
     /// What happened that it may wait for.
@@ -79,7 +81,7 @@ impl Warden {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs };
+        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs, said: Default::default() };
         let context = Arc::new(context);
         let count = pool.slots().len();
         let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
@@ -90,6 +92,7 @@ impl Warden {
             boot: Boot::new(now + ready_timeout),
             vigil: Vigil::new(now),
             suspicion: SuspicionLimit::default(),
+            memory: MemoryWatch::default(),
             pool,
             context,
             members,
@@ -206,6 +209,7 @@ impl Warden {
             Input::Ask(ask, reply) => self.ask(ask, reply),
             Input::Say(message, reply) => self.say(&message, reply),
             Input::Usage(usage, sockets) => self.usage_seen(&usage, &sockets),
+            Input::Memory(measured) => self.memory_measured(measured),
             Input::Worker { slot, incarnation, news } if slot < self.members.len() => {
                 self.hear(slot, incarnation, news);
             }
@@ -262,6 +266,7 @@ impl Warden {
                 None
             }
             News::Drained => Some(Event::Drained(incarnation)),
+            News::PortOwner(look) => member.port_owner_seen(incarnation, look),
             News::Listens(addresses) => {
                 member.listens(incarnation, &addresses);
                 None
@@ -282,6 +287,7 @@ impl Warden {
                 None
             }
         };
+        let event = event.and_then(|event| self.members[index].after_port_owner(event));
         if let Some(event) = event {
             self.tell(index, event);
         }

@@ -54,6 +54,13 @@ pub(in crate::config) const DURATION_OR_OFF: Codec<Duration> = Codec {
     show: |duration| if duration.is_zero() { Some(quoted("off")) } else { show_duration(duration) },
 };
 
+/// Loopback addresses: 127.0.0.1 to 127.0.0.254.
+pub(in crate::config) const SOURCE_ADDRESSES: Codec<u8> = Codec {
+    expects: "a count from 1 to 254",
+    read: |value| value.count(1..=254).ok_or(Wrong::Expected),
+    show: |n| Some(n.to_string()),
+};
+
 /// How often: 1 to 1000.
 pub(in crate::config) const TIMES: Codec<u32> = Codec {
     expects: "a count from 1 to 1000",

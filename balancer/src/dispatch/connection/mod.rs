@@ -81,7 +81,7 @@ impl Connection {
         let context = PickContext { client: client.peer.map(|peer| peer.ip()), ..Default::default() };
         let lease = lane.pool.picker.pick(&lane.pool.rotation, &context);
         // The connect comes first: meanwhile the client's first bytes arrive.
-        let begun = lease.map(|lease| (connect::begin(&lease.upstream().endpoint, &lane.ephemeral), lease));
+        let begun = lease.map(|lease| (connect::begin(lease.upstream(), lane), lease));
         let header = proxy_header(lane.pool.config().proxy_protocol, client.peer, &client.socket);
         let early = early_bytes(&client.socket, &header);
         let client = Stream::register(client.socket, client.family)?;

@@ -108,7 +108,7 @@ impl Connection {
         if let Some(failed) = self.search.as_ref().and_then(|search| search.failed.as_ref()) {
             failed.retries.increment();
         }
-        match connect::begin(&lease.upstream().endpoint, &self.lane().ephemeral) {
+        match connect::begin(lease.upstream(), self.lane()) {
             Ok(begun) => self.follow(lease, begun),
             Err(error) => self.failed(lease, error),
         }
@@ -227,7 +227,8 @@ impl Connection {
         search.failed = Some(Arc::clone(&upstream.stats));
         search.tried.push(upstream.slot);
         let (slot, incarnation) = (upstream.slot, upstream.incarnation);
-        if !search.reported.contains(&(slot, incarnation)) {
+        // A lack of source ports is no fault of the worker's.
+        if error != ConnectError::NoPort && !search.reported.contains(&(slot, incarnation)) {
             search.reported.push((slot, incarnation));
             // The supervisor may be gone already while the last connections end.
             let _ = reports.send(Report::ConnectFailed { pool, slot, incarnation, error });

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::message::{
-    ConnectionEntry, tcp_connection, tcp_connections_request, tcp_lookup, unix_connections, unix_connections_request,
+    ConnectionEntry, connection_request, tcp_connection, tcp_connections_request, unix_connections,
+    unix_connections_request,
 };
 use super::{QueueReader, is_at_path, takes, unsupported};
 
@@ -80,7 +81,7 @@ impl QueueReader {
     /// As [`QueueReader::tcp_connections`].
     pub fn is_taken(&mut self, address: SocketAddr, peer: SocketAddr) -> io::Result<bool> {
         let netlink = self.tcp.as_mut().ok_or_else(unsupported)?;
-        let entry = netlink.find(|sequence| tcp_lookup(sequence, address, peer), tcp_connection)?;
+        let entry = netlink.find(|sequence| connection_request(sequence, address, peer), tcp_connection)?;
         // Where there is no such connection, the kernel answers with the listener.
         Ok(entry.is_some_and(|(_, side)| side.inode.is_some() && side.peer == Some(PeerId::Address(peer))))
     }

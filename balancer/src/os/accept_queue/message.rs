@@ -47,6 +47,8 @@ pub(super) struct TcpEntry {
     pub(super) bound: SocketAddr,
     /// It takes no IPv4 by the IPv6 wildcard.
     pub(super) is_v6_only: bool,
+    /// The user who made it.
+    pub(super) uid: u32,
     pub(super) listening: Listening,
 }
 
@@ -94,23 +96,41 @@ fn tcp_list(sequence: u32, family: u8, port: u16, states: u32, extensions: u8) -
     finished(request)
 }
 
+/// The number of the loopback device, in every network namespace (`LOOPBACK_IFINDEX` of the kernel).
+const LOOPBACK_DEVICE: u32 = 1;
+
 /// Asks for the one TCP connection whose server side is bound to `address` and connected to `peer`.
-pub(super) fn tcp_lookup(sequence: u32, address: SocketAddr, peer: SocketAddr) -> Vec<u8> {
+pub(super) fn connection_request(sequence: u32, address: SocketAddr, peer: SocketAddr) -> Vec<u8> {
+    tcp_exact(sequence, u32::MAX, address, Some(peer), 0)
+}
+
+/// Asks for the one TCP listener that takes a connection to `address`.
+///
+/// A listener bound to the loopback device goes before others, so the question about a loopback address names that device.
+pub(super) fn listener_request(sequence: u32, address: SocketAddr) -> Vec<u8> {
+    let device = if address.ip().is_loopback() { LOOPBACK_DEVICE } else { 0 };
+    tcp_exact(sequence, ONLY_LISTEN, address, None, device)
+}
+
+fn tcp_exact(sequence: u32, states: u32, address: SocketAddr, peer: Option<SocketAddr>, device: u32) -> Vec<u8> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let octets = |ip| {
+        let mut octets = [0; 16];
+        match ip {
+            Some(IpAddr::V4(ip)) => octets[..4].copy_from_slice(&ip.octets()),
+            Some(IpAddr::V6(ip)) => octets = ip.octets(),
+            None => {}
+        }
+        octets
+    };
     let mut request = header(sequence, false);
     request.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
-    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(states.to_ne_bytes());
     request.extend(address.port().to_be_bytes());
-    request.extend(peer.port().to_be_bytes());
-    for ip in [address.ip(), peer.ip()] {
-        let mut bytes = [0; 16];
-        match ip {
-            IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => bytes = ip.octets(),
-        }
-        request.extend(bytes);
-    }
-    request.extend([0; 4]);
+    request.extend(peer.map_or(0, |peer| peer.port()).to_be_bytes());
+    request.extend(octets(Some(address.ip())));
+    request.extend(octets(peer.map(|peer| peer.ip())));
+    request.extend(device.to_ne_bytes());
     finished(request)
 }
 
@@ -281,7 +301,7 @@ pub(super) fn tcp_entry(body: &[u8]) -> Option<TcpEntry> {
     };
     let v6_only = attribute(body.get(INET_ENTRY..)?, INET_DIAG_SKV6ONLY);
     let is_v6_only = v6_only.and_then(|value| value.first()).is_some_and(|&value| value != 0);
-    Some(TcpEntry { bound, is_v6_only, listening })
+    Some(TcpEntry { bound, is_v6_only, uid: u32_at(body, 64)?, listening })
 }
 
 /// Reads a `unix_diag_msg`; `None` if it is none, or not of a listener.

@@ -17,6 +17,7 @@
 mod connections;
 mod message;
 mod netlink;
+mod owner;
 mod table;
 
 use std::io;
@@ -28,6 +29,7 @@ use self::message::{TcpEntry, UnixEntry, tcp_entry, tcp_request, unix_entry, uni
 use self::netlink::Netlink;
 
 pub use self::connections::{PeerId, ServerSide};
+pub use self::owner::{Owner, listener_at};
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

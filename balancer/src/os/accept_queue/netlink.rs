@@ -57,7 +57,8 @@ impl Netlink {
         Err(io::Error::new(io::ErrorKind::WouldBlock, text))
     }
 
-    /// Asks with the bytes that `request` makes for one socket; none if there is no such socket.
+    /// Asks for one thing with the bytes that `request` makes for a sequence number, and reads it by `read`; None if there
+    /// is no such thing.
     ///
     /// # Errors
     ///
@@ -70,21 +71,19 @@ impl Netlink {
         let socket = self.socket.take().map_or_else(open, Ok)?;
         self.sequence = self.sequence.wrapping_add(1);
         retry_on_intr(|| rustix::net::send(&socket, &request(self.sequence), SendFlags::DONTWAIT))?;
+        // The kernel has answered before `send` returns, in one datagram.
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length) = retry_on_intr(|| rustix::net::recv(&socket, self.part.as_mut_slice(), flags))?;
-        let datagram = self.part.get(..length).filter(|part| !part.is_empty()).ok_or_else(malformed)?;
-        for message in messages(datagram) {
-            let message = message.filter(|message| message.sequence == self.sequence).ok_or_else(malformed)?;
-            let found = match message.content {
-                Content::Entry(body) => Some(read(body).ok_or_else(malformed)?),
-                Content::Failed(libc::ENOENT) => None,
-                Content::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                Content::Done | Content::Other => continue,
-            };
-            self.socket = Some(socket);
-            return Ok(found);
-        }
-        Err(malformed())
+        let datagram = self.part.get(..length).ok_or_else(malformed)?;
+        let answer = messages(datagram).flatten().find(|message| message.sequence == self.sequence);
+        let found = match answer.ok_or_else(malformed)?.content {
+            Content::Entry(body) => Some(read(body).ok_or_else(malformed)?),
+            Content::Failed(libc::ENOENT) => None,
+            Content::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+            Content::Done | Content::Other => return Err(malformed()),
+        };
+        self.socket = Some(socket);
+        Ok(found)
     }
 
     /// None if the list is torn.

@@ -20,6 +20,7 @@ pub(super) fn tcp_listeners() -> io::Result<Vec<TcpEntry>> {
     let listeners = listeners.map(|entry| TcpEntry {
         bound: entry.local_address,
         is_v6_only: false,
+        uid: entry.uid,
         listening: Listening { inode: entry.inode, queued: entry.rx_queue, limit: None },
     });
     Ok(listeners.collect())

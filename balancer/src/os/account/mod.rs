@@ -142,6 +142,15 @@ pub fn identify(user: Option<&Account>, group: Option<&Account>) -> Result<Ident
     resolve(user, group, master, &database)
 }
 
+/// Returns the name of the user of that number; None if the database of this machine does not know it.
+pub fn user_name(uid: u32) -> Option<String> {
+    #[cfg(not(target_feature = "crt-static"))]
+    let database = system::System;
+    #[cfg(target_feature = "crt-static")]
+    let database = files::Files::of_this_machine();
+    database.user(&Account::Id(uid)).ok().flatten().map(|user| user.name)
+}
+
 /// [`identify`], of any process and database. Pure.
 ///
 /// # Errors

@@ -48,6 +48,7 @@ impl Member {
         let code = exit.map_or(-1, Exit::code);
         self.stats.last_exit.set(i64::from(code));
         self.last_exit = Some((incarnation, ExitStatus::new(what.clone(), code)));
+        self.ask_port_owner_after_death(&process);
         self.save_queue(&mut process);
         self.count_ends(&process, what);
         let report = self.reporter(incarnation);

@@ -3,6 +3,7 @@
 mod end;
 mod gate;
 mod line;
+mod port_owner;
 mod probing;
 mod process;
 mod progress;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use super::health::Sign;
 use super::notify::Said;
+use super::port_owner as owner;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub(super) resources: Arc<Resources>,
     pub(super) connections: Arc<dyn Connections>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
+    /// What was said of private ports already.
+    pub(super) said: owner::Said,
 }
 
 /// A slot and what is in it.

@@ -142,6 +142,7 @@ impl Member {
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let check = verdict.check;
+        self.ask_port_owner_again(incarnation);
         self.last_check = Some(CheckStatus {
             what: verdict.what,
             is_ok: check == Check::Ok,

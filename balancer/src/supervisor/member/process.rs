@@ -13,6 +13,7 @@ use super::super::endpoint::PrivateEndpoint;
 use super::super::hang::{Condition, HangDetector};
 use super::super::ledger::Closes;
 use super::super::sockets_seen::SocketsSeen;
+use super::port_owner::PortOwner;
 use crate::channel::Handle;
 use crate::config;
 use crate::os::accept_queue::PeerId;
@@ -79,6 +80,8 @@ pub(super) struct Process {
     pub(super) last_connect: Option<Instant>,
     /// Where its heartbeats arrive.
     pub(super) notify_path: PathBuf,
+    /// Whose listener was at its private port when that was last asked.
+    pub(super) port_owner: PortOwner,
     pub(super) drain: Option<Draining>,
 }
 

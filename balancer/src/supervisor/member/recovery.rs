@@ -28,7 +28,9 @@ impl Member {
     /// Takes a duplicate of the listener that a ready process has made, on a thread that may wait for `/proc`.
     pub(super) fn take_spare(&self, incarnation: u64) {
         let Some(process) = self.processes.get(&incarnation) else { return };
-        let is_wanted = process.rules.recover_queue && process.private.listener.is_none();
+        // That of a port is taken before it is ready, with the question whose it is.
+        let is_port = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        let is_wanted = process.rules.recover_queue && process.private.listener.is_none() && !is_port;
         let (Some(pid), true, true) = (process.pid, is_wanted, process.spare.is_none()) else { return };
         let (endpoint, report) = (process.upstream.endpoint.clone(), self.reporter(incarnation));
         tokio::task::spawn_blocking(move || {
@@ -56,9 +58,8 @@ impl Member {
 fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd>> {
     let mut reader = QueueReader::new()?;
     let listening = match endpoint {
-        Endpoint::Tcp(address) => reader.tcp(*address)?,
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => reader.unix(path)?,
-        Endpoint::Inherited | Endpoint::Channel => return Ok(None),
+        Endpoint::Tcp(_) | Endpoint::Inherited | Endpoint::Channel => return Ok(None),
     };
     let Some(first) = listening.first() else { return Ok(None) };
     duplicate::duplicate_listener(pid, first.inode).map(Some)

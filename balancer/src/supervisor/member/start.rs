@@ -110,6 +110,7 @@ impl Member {
             is_held: false,
             last_connect: None,
             notify_path,
+            port_owner: Default::default(),
             drain: None,
         };
         self.processes.insert(incarnation, process);

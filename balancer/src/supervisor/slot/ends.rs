@@ -49,4 +49,11 @@ impl Slot {
         self.exits += 1;
         self.again(Cause::Left, ready_for, now)
     }
+
+    /// It can never serve there, whatever else it does.
+    pub(super) fn on_port_taken(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        let heir = self.heir.as_mut().map(|heir| &mut heir.life);
+        let life = self.current.as_mut().into_iter().chain(heir).find(|life| life.incarnation == incarnation);
+        life.and_then(|life| life.end_at_once(now)).into_iter().collect()
+    }
 }

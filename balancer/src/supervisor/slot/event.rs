@@ -32,6 +32,8 @@ pub(in crate::supervisor) enum Event {
     Sign(u64, Sign),
     /// It is hung for sure.
     Hung(u64),
+    /// Another user listens on its private port.
+    PortTaken(u64),
     /// Its process is gone, or never came to be.
     Exited(u64),
     /// No new connection can reach it any more.

@@ -1,0 +1,134 @@
+//! True use of memory where the sum over a group's processes is over the bound: measured seldom, since it is not free.
+//!
+//! The sum of resident memory comes with every look at usage, for next to nothing, but counts a page in each process that
+//! shares it. So it only acquits: a worker of one process that is over its bound is too big, one of several is measured.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::time::{Duration, Instant};
+
+use super::Input;
+use super::warden::Warden;
+use crate::os::inspect::Usage;
+use crate::os::memory::{self, GroupMemory, Source};
+
+/// How often the memory of one group is measured at most.
+const MEASURE_AGAIN: Duration = Duration::from_secs(10);
+
+/// Measurements of a pool's groups.
+#[derive(Debug, Default)]
+pub(super) struct MemoryWatch {
+    by_group: HashMap<u32, Measurement>,
+    /// Some are being measured now, on another thread.
+    is_measuring: bool,
+    /// It was said that the true use may not be read.
+    has_said: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Measurement {
+    at: Instant,
+    bytes: u64,
+}
+
+/// How a group's memory compares with its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    Within,
+    TooBig,
+    /// Not known: it must be measured.
+    Unknown,
+}
+
+/// Compares with `bound` what is known at `now`.
+fn judge(usage: &Usage, bound: u64, last: Option<Measurement>, now: Instant) -> Finding {
+    let is_over = usage.resident_bytes > bound;
+    match last.filter(|last| now < last.at + MEASURE_AGAIN) {
+        _ if !is_over => Finding::Within,
+        _ if usage.processes < 2 => Finding::TooBig,
+        Some(last) if last.bytes > bound => Finding::TooBig,
+        Some(_) => Finding::Within,
+        None => Finding::Unknown,
+    }
+}
+
+impl Warden {
+    /// Returns the members whose groups are too big, and has those measured of which that is not known.
+    pub(super) fn too_big(&mut self, usage: &HashMap<u32, Usage>, now: Instant) -> Vec<usize> {
+        let watch = &mut self.memory;
+        let groups: HashSet<u32> = self.members.iter().filter_map(|member| member.group()).collect();
+        watch.by_group.retain(|group, _| groups.contains(group));
+        let (mut too_big, mut unknown) = (Vec::new(), Vec::new());
+        for (index, member) in self.members.iter().enumerate() {
+            let (Some(bound), Some(group)) = (member.memory_bound(), member.group()) else { continue };
+            let Some(usage) = usage.get(&group) else { continue };
+            match judge(usage, bound, watch.by_group.get(&group).copied(), now) {
+                Finding::Within => {}
+                Finding::TooBig => too_big.push(index),
+                Finding::Unknown => unknown.push(group),
+            }
+        }
+        if !unknown.is_empty() && !std::mem::replace(&mut watch.is_measuring, true) {
+            let inputs = self.context.inputs.clone();
+            tokio::task::spawn_blocking(move || {
+                let measured = unknown.into_iter().map(|group| (group, memory::group_memory(group)));
+                let _ = inputs.send(Input::Memory(measured.collect()));
+            });
+        }
+        too_big
+    }
+
+    /// Takes measurements. The next look at usage decides by them.
+    pub(super) fn memory_measured(&mut self, measured: HashMap<u32, GroupMemory>) {
+        let (now, watch) = (Instant::now(), &mut self.memory);
+        watch.is_measuring = false;
+        for (group, found) in measured {
+            tracing::debug!(pool = %self.pool.name, group, bytes = found.bytes, source = ?found.source, "memory measured");
+            watch.by_group.insert(group, Measurement { at: now, bytes: found.bytes });
+            let counted = match found.source {
+                Source::Proportional => continue,
+                Source::ControlGroup => "that of their control group",
+                Source::Resident => "the sum of their resident memory, in which a shared page counts several times",
+            };
+            if !std::mem::replace(&mut watch.has_said, true) {
+                tracing::warn!(
+                    pool = %self.pool.name, group, counted,
+                    "memory of the worker's processes cannot be read exactly (/proc/PID/smaps_rollup), as without \
+                     CAP_SYS_PTRACE over processes of another user: max-memory is compared with another number"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: u64 = 200;
+
+    fn usage(processes: u64, resident_bytes: u64) -> Usage {
+        Usage { processes, resident_bytes, ..Usage::default() }
+    }
+
+    #[test]
+    fn single_process_over_bound_is_too_big_unmeasured() {
+        let now = Instant::now();
+        assert_eq!(judge(&usage(1, BOUND), BOUND, None, now), Finding::Within);
+        assert_eq!(judge(&usage(1, BOUND + 1), BOUND, None, now), Finding::TooBig);
+    }
+
+    #[test]
+    fn several_processes_over_bound_are_measured_and_believed_10_s() {
+        let now = Instant::now();
+        let (small, big) = (Measurement { at: now, bytes: 75 }, Measurement { at: now, bytes: BOUND + 1 });
+        let sum = usage(7, 420);
+        assert_eq!(judge(&usage(7, BOUND), BOUND, Some(big), now), Finding::Within, "the sum acquits");
+        assert_eq!(judge(&sum, BOUND, None, now), Finding::Unknown);
+        assert_eq!(judge(&sum, BOUND, Some(small), now), Finding::Within);
+        assert_eq!(judge(&sum, BOUND, Some(big), now), Finding::TooBig);
+        let later = now + MEASURE_AGAIN;
+        assert_eq!(judge(&sum, BOUND, Some(small), later - Duration::from_millis(1)), Finding::Within);
+        assert_eq!(judge(&sum, BOUND, Some(small), later), Finding::Unknown, "it may have grown");
+    }
+}

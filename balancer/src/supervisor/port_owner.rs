@@ -1,0 +1,208 @@
+//! Whose listener is at a worker's private port, asked before clients are sent there.
+//!
+//! A loopback port belongs to the process that binds it first, whoever runs it. Between the choice of a port and the worker's
+//! `bind`, and after its death, any user of the machine can take the port, and would get the clients. The user of the
+//! listener decides: the pool's, the master's own or root, as whom a program may bind before it changes its user. Who of them
+//! it is does not matter: each can reach the clients in other ways. A duplicate of the listener, taken in the same step and
+//! held as long as the worker lives, keeps the port from everybody else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+
+use crate::config;
+use crate::os::accept_queue::{Owner, listener_at};
+use crate::os::{account, duplicate, inspect};
+
+/// What was said once for all workers of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) is_outside: AtomicBool,
+    pub(super) is_unheld: AtomicBool,
+    pub(super) is_unknown: AtomicBool,
+}
+
+/// The users whose listener may be at a port: the pool's, the master's own, root.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed([u32; 3]);
+
+impl Allowed {
+    pub(super) fn of(pool: &config::Pool) -> Self {
+        let own = rustix::process::geteuid().as_raw();
+        let pools = pool.identity.as_ref().and_then(|identity| identity.owner).unwrap_or(own);
+        Self([pools, own, 0])
+    }
+
+    pub(super) fn includes(self, owner: Owner) -> bool {
+        self.0.contains(&owner.uid)
+    }
+}
+
+/// What is asked of one port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) address: SocketAddr,
+    /// The worker's process group.
+    pub(super) group: u32,
+    pub(super) allowed: Allowed,
+    /// The listener that was found before: of that one only the user is asked.
+    pub(super) known: Option<u64>,
+    pub(super) wants_duplicate: bool,
+}
+
+/// What was found at a port.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// No listener, as of a program that listens later or that packets are sent to in another way.
+    Nobody,
+    /// A listener of an allowed user, with its inode.
+    Allowed(u64, Held),
+    /// A listener of another user.
+    Stranger(Stranger),
+    /// The kernel does not say.
+    Unknown(io::Error),
+}
+
+/// What became of the duplicate.
+#[derive(Debug)]
+pub(super) enum Held {
+    Duplicate(OwnedFd),
+    /// None can be had.
+    Refused(io::Error),
+    /// The listener is held by no process of the group; by whom, in words.
+    Outside(String),
+    /// None was wanted.
+    NotAsked,
+}
+
+/// Another user's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stranger {
+    pub(super) uid: u32,
+    /// The name of that user.
+    pub(super) user: Option<String>,
+    /// A process that holds it, in words.
+    pub(super) holder: String,
+}
+
+impl Question {
+    /// Looks. Milliseconds where a duplicate is taken, and longer for a stranger: on a thread that may wait.
+    pub(super) fn look(self) -> Look {
+        let owner = match listener_at(self.address) {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return Look::Nobody,
+            Err(error) => return Look::Unknown(error),
+        };
+        if !self.allowed.includes(owner) {
+            let (uid, user, holder) = (owner.uid, account::user_name(owner.uid), holder(self.address));
+            return Look::Stranger(Stranger { uid, user, holder });
+        }
+        if !self.wants_duplicate || self.known == Some(owner.inode) {
+            return Look::Allowed(owner.inode, Held::NotAsked);
+        }
+        Look::Allowed(owner.inode, self.hold(owner))
+    }
+
+    fn hold(self, owner: Owner) -> Held {
+        let error = match duplicate::duplicate_listener(self.group, owner.inode) {
+            Ok(listener) => return Held::Duplicate(listener),
+            Err(error) => error,
+        };
+        let is_outside = duplicate::is_held(self.group, owner.inode).is_ok_and(|is_held| !is_held);
+        // It may also have been closed since.
+        if is_outside && listener_at(self.address).is_ok_and(|found| found == Some(owner)) {
+            return Held::Outside(holder(self.address));
+        }
+        Held::Refused(error)
+    }
+}
+
+fn holder(address: SocketAddr) -> String {
+    match inspect::port_holder(address) {
+        Some(holder) => format!("process {} ({})", holder.pid, holder.name),
+        None => "a process that the master may not look into".to_owned(),
+    }
+}
+
+impl Stranger {
+    /// The end of a worker's start in words.
+    pub(super) fn told(&self, address: SocketAddr) -> String {
+        let user = self.user.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        format!(
+            "another user listens on its private port {address}: uid {}{user}, {}. If that is the worker itself, as behind \
+             sudo, name that user in the pool's `user`",
+            self.uid, self.holder
+        )
+    }
+}
+
+/// Returns true for an error that says nothing of the port: it can be asked again.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|errno| lacks.contains(&errno)) || error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    fn own_group() -> u32 {
+        rustix::process::getpgrp().as_raw_nonzero().get() as u32
+    }
+
+    fn question(address: SocketAddr) -> Question {
+        let allowed = Allowed::of(&config::Pool::new("app", config::Program::Demo));
+        Question { address, group: own_group(), allowed, known: None, wants_duplicate: true }
+    }
+
+    #[test]
+    fn own_listener_is_held_with_the_same_look() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let Look::Allowed(inode, Held::Duplicate(duplicate)) = question(address).look() else { panic!("not held") };
+        // Known already, or not wanted: only the user is asked.
+        for asked in [
+            Question { known: Some(inode), ..question(address) },
+            Question { wants_duplicate: false, ..question(address) },
+        ] {
+            assert!(matches!(asked.look(), Look::Allowed(found, Held::NotAsked) if found == inode));
+        }
+        drop(listener);
+        assert!(TcpListener::bind(address).is_err(), "the port stays ours");
+        drop(duplicate);
+        // A child that another test is just forking may hold a copy until it execs.
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !matches!(question(address).look(), Look::Nobody) {
+            assert!(tokio::time::Instant::now() < deadline, "still held");
+        }
+    }
+
+    #[test]
+    fn listener_of_another_user_is_a_stranger() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+        let own = rustix::process::geteuid().as_raw();
+        let asked = Question { allowed: Allowed([own + 1; 3]), ..question(address) };
+        let Look::Stranger(stranger) = asked.look() else { panic!("it is used") };
+        assert_eq!(stranger.uid, own);
+        let told = stranger.told(address);
+        let parts = [format!("uid {own}"), format!("process {}", std::process::id()), address.to_string()];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
+
+    #[test]
+    fn listener_outside_of_the_group_is_told_with_its_holder() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut other = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let asked = Question { group: other.id(), ..question(listener.local_addr().unwrap()) };
+        let look = asked.look();
+        let _ = (other.kill(), other.wait());
+        let Look::Allowed(_, Held::Outside(holder)) = look else { panic!("{look:?}") };
+        assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+    }
+}
