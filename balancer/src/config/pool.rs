@@ -75,7 +75,8 @@ pub struct Pool {
     pub stop_signal: StopSignal,
     /// From that signal to SIGKILL. Default 10 s.
     pub kill_timeout: Duration,
-    /// How long a new worker must have been ready before it takes an old one's place. Default 0.
+    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends or leaves a
+    /// client untaken. Default 1 s, and 0 where a health path is written.
     pub settle: Duration,
     /// Processes beyond the number of workers while they are replaced one by one. Default 1.
     pub max_surge: u32,

@@ -17,6 +17,8 @@ pub enum SlotState {
     Busy,
     /// Failed its health checks: out of rotation, still running.
     Suspect,
+    /// Replaced a moment ago: out of rotation, told nothing, and put back if the new one is no good.
+    Parked,
     /// Out of rotation, finishing what it has.
     Draining,
     /// Told to end.
@@ -31,11 +33,12 @@ pub enum SlotState {
 
 impl SlotState {
     /// Every state, in the order of a life.
-    pub const ALL: [SlotState; 9] = [
+    pub const ALL: [SlotState; 10] = [
         SlotState::Starting,
         SlotState::Ready,
         SlotState::Busy,
         SlotState::Suspect,
+        SlotState::Parked,
         SlotState::Draining,
         SlotState::Stopping,
         SlotState::Backoff,
@@ -50,6 +53,7 @@ impl SlotState {
             SlotState::Ready => "ready",
             SlotState::Busy => "busy",
             SlotState::Suspect => "suspect",
+            SlotState::Parked => "parked",
             SlotState::Draining => "draining",
             SlotState::Stopping => "stopping",
             SlotState::Backoff => "backoff",
@@ -122,7 +126,7 @@ pub struct WorkerStatus {
 /// A process in a slot beside the one that serves it.
 #[derive(Clone, Debug)]
 pub struct OtherStatus {
-    /// Where its life stands: `starting` for one that comes, `draining` or `stopping` for one that goes.
+    /// Where its life stands: `starting` for one that comes, `parked`, `draining` or `stopping` for one that goes.
     pub state: SlotState,
     /// Its generation.
     pub generation: u64,

@@ -221,6 +221,11 @@ impl HangDetector {
         }
     }
 
+    /// Whether a client waits that it has not taken.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
     /// Whether a client has waited for so long that it is a sign.
     pub(super) fn keeps_waiting(&self, now: Instant) -> bool {
         self.waiting_since.is_some_and(|since| now - since >= WAITING_SIGN)

@@ -1,7 +1,7 @@
 //! One process's life, from its start to its end. Pure: events and the time come in, effects and a deadline go out.
 //!
 //! ```text
-//! starting -> (settling) -> ready <-> busy, suspect -> draining -> stopping
+//! starting -> ready <-> busy, suspect -> draining -> stopping
 //! ```
 //!
 //! A drain has one order, and each of its guards has a reason:
@@ -55,10 +55,6 @@ enum State {
     },
     Starting {
         deadline: Instant,
-    },
-    /// Ready, and watched for a while before it takes another's place.
-    Settling {
-        until: Instant,
     },
     Ready {
         since: Instant,
@@ -144,7 +140,7 @@ impl Life {
     pub(super) fn state(&self) -> SlotState {
         match self.state {
             State::Postponed { .. } => SlotState::Backoff,
-            State::Starting { .. } | State::Settling { .. } => SlotState::Starting,
+            State::Starting { .. } => SlotState::Starting,
             State::Ready { .. } => SlotState::Ready,
             State::Busy { .. } => SlotState::Busy,
             State::Suspect { .. } => SlotState::Suspect,
@@ -192,7 +188,7 @@ impl Life {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Postponed { until } | State::Settling { until } => Some(until),
+            State::Postponed { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
             State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => self.given_up,
@@ -204,11 +200,6 @@ impl Life {
         if self.is_starting() {
             self.state = State::Postponed { until };
         }
-    }
-
-    /// It said ready, and is to be watched until `until` before it counts.
-    pub(super) fn settle(&mut self, until: Instant) {
-        self.state = State::Settling { until };
     }
 
     /// It is in rotation from now on.
@@ -264,7 +255,7 @@ impl Life {
             (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Workers) => {
                 Some(self.terminate(self.drain_time() + self.rules.kill_timeout, now))
             }
-            (State::Starting { .. } | State::Settling { .. }, _) => Some(self.terminate(self.rules.kill_timeout, now)),
+            (State::Starting { .. }, _) => Some(self.terminate(self.rules.kill_timeout, now)),
             // Never started: nothing to end.
             (State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. }, _) => None,
         }
@@ -359,7 +350,7 @@ impl Life {
         Effect::Kill(self.incarnation)
     }
 
-    /// Its deadline has passed. What settling comes to is the slot's business.
+    /// Its deadline has passed.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Effect> {
         let n = self.incarnation;
         match self.state {
@@ -386,18 +377,16 @@ impl Life {
                 self.state = State::Stopping { kill_at: None };
                 vec![Effect::Kill(n)]
             }
-            State::Settling { .. } | State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => Vec::new(),
+            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => Vec::new(),
         }
     }
 
     /// It is of no use, and is told to end without a drain; nothing if it is on its way out.
     pub(super) fn end_at_once(&mut self, now: Instant) -> Option<Effect> {
         match self.state {
-            State::Starting { .. }
-            | State::Settling { .. }
-            | State::Ready { .. }
-            | State::Busy { .. }
-            | State::Suspect { .. } => Some(self.terminate(self.rules.kill_timeout, now)),
+            State::Starting { .. } | State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => {
+                Some(self.terminate(self.rules.kill_timeout, now))
+            }
             State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. } => None,
         }
     }

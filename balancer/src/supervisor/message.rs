@@ -65,7 +65,7 @@ fn untold(state: SlotState) -> Option<&'static str> {
         SlotState::Starting => {
             Some("it is starting, and may not listen for messages yet: say it again when it is ready")
         }
-        SlotState::Draining | SlotState::Stopping => Some("it is leaving"),
+        SlotState::Parked | SlotState::Draining | SlotState::Stopping => Some("it is leaving"),
         SlotState::Backoff | SlotState::Failed => Some("it has no process, and waits for its next start"),
         SlotState::Stopped => Some("it is stopped"),
     }

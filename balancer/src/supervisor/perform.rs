@@ -54,6 +54,18 @@ impl Warden {
                 let step = member.ready_step(to, from);
                 self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));
             }
+            Effect::PutBack { old, new, why } => {
+                self.suspicion.ended(index);
+                let member = &mut self.members[index];
+                member.forgive(now);
+                tracing::warn!(
+                    worker = %member.name(), pid = member.pid_of(old), why,
+                    "replacement failed, the worker that it replaced serves again"
+                );
+                let exit = member.exit_of(new).map_or(String::new(), |exit| format!(": {exit}"));
+                let (why, last_lines) = (format!("{why}{exit}"), member.last_lines(new));
+                self.notes.push(Note::NotUp { slot: index, incarnation: new, why, last_lines });
+            }
             Effect::HeirFailed(_) => {
                 self.suspicion.ended(index);
                 if self.operation.is_none() {

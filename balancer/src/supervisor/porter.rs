@@ -182,11 +182,9 @@ impl Warden {
 
     /// Closes listeners that no worker wants any more, unless one is on its way that may.
     pub(super) fn close_unwanted(&mut self) {
-        let is_settled = self
-            .members
-            .iter()
-            .take(self.desired as usize)
-            .all(|member| member.slot.heir().is_none() && member.slot.state().is_up());
+        let is_settled = self.members.iter().take(self.desired as usize).all(|member| {
+            member.slot.heir().is_none() && member.slot.parked().is_none() && member.slot.state().is_up()
+        });
         let Some(porter) = self.porter.as_mut().filter(|_| is_settled) else { return };
         let unwanted: Vec<String> = porter.doors.unwanted().into_iter().map(|(key, _)| key.to_owned()).collect();
         for key in unwanted {

@@ -6,13 +6,16 @@
 //! ```
 //!
 //! A place has one present process. While it is replaced there is an *heir* beside it, which takes its place only once it
-//! is ready; if it never is, nothing has changed. Those whose place was taken are *leaving*: they finish what they have.
+//! is ready; if it never is, nothing has changed. The one whose place was taken is *parked* for `settle`: out of rotation,
+//! told nothing, and put back if the new one ends or leaves a client untaken meanwhile. Then it is *leaving*: it finishes
+//! what it has.
 //!
 //! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.
 
 mod ends;
 mod event;
 mod heir;
+mod parked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
 pub(super) use event::{Effect, Event};
+use parked::{ENDED, Parked};
 
 /// What the slot is to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,7 @@ pub(super) struct Slot {
     wish: Wish,
     current: Option<Life>,
     heir: Option<Heir>,
+    parked: Option<Parked>,
     leaving: Vec<Life>,
     wait: Option<Wait>,
     last: u64,
@@ -77,6 +82,7 @@ impl Slot {
             wish: Wish::Stopped,
             current: None,
             heir: None,
+            parked: None,
             leaving: Vec::new(),
             wait: None,
             last: 0,
@@ -96,6 +102,11 @@ impl Slot {
         self.heir.as_ref().map(|heir| &heir.life)
     }
 
+    /// The one whose place was taken a moment ago, and which may be put back.
+    pub(super) fn parked(&self) -> Option<&Life> {
+        self.parked.as_ref().map(|parked| &parked.life)
+    }
+
     /// Those whose place was taken, oldest first.
     pub(super) fn leaving(&self) -> &[Life] {
         &self.leaving
@@ -112,7 +123,8 @@ impl Slot {
     }
 
     fn lives(&self) -> impl Iterator<Item = &Life> {
-        self.current.iter().chain(self.heir.iter().map(|heir| &heir.life)).chain(&self.leaving)
+        let parked = self.parked.iter().map(|parked| &parked.life);
+        self.current.iter().chain(self.heir.iter().map(|heir| &heir.life)).chain(parked).chain(&self.leaving)
     }
 
     /// The generation that its process is of, or its next one will be.
@@ -160,7 +172,8 @@ impl Slot {
     /// When `Tick` is due next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let lives = self.lives().filter_map(Life::next_deadline).min();
-        [lives, self.next_start()].into_iter().flatten().min()
+        let settled = self.parked.as_ref().map(|parked| parked.until);
+        [lives, self.next_start(), settled].into_iter().flatten().min()
     }
 
     /// When it will be tried again, while it waits for that.
@@ -192,6 +205,7 @@ impl Slot {
                 Vec::new()
             }
             Event::Ready(n) => self.on_ready(n, now),
+            Event::Waits(n) => self.on_waits(n, now),
             Event::Sign(n, sign) => self.on_sign(n, sign, now),
             Event::Hung(n) => self.on_hung(n),
             Event::PortTaken(n) => self.on_port_taken(n, now),
@@ -255,26 +269,20 @@ impl Slot {
     }
 
     fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        let Some(life) = self.starting(incarnation) else { return Vec::new() };
-        let settle = life.rules.settle;
-        if self.present(incarnation).is_some_and(|life| {
-            life.admit(now);
-            true
-        }) {
+        if self.starting(incarnation).is_none() {
+            return Vec::new();
+        }
+        let is_present = self.present(incarnation).map(|life| life.admit(now)).is_some();
+        if is_present {
             return vec![Effect::Admit(incarnation), Effect::Switched { from: None, to: incarnation }];
         }
-        if settle.is_zero() {
-            return self.switch(now);
-        }
-        if let Some(heir) = &mut self.heir {
-            heir.life.settle(now + settle);
-        }
-        Vec::new()
+        self.switch(now)
     }
 
     fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
         match self.present(incarnation).and_then(|life| life.sign(sign, now)) {
             None => Vec::new(),
+            Some(Opinion::Unhealthy | Opinion::Busy) if self.parked.is_some() => self.put_back(parked::why(sign), now),
             Some(Opinion::Unhealthy) => vec![Effect::Suspect(incarnation)],
             Some(Opinion::Busy) => vec![Effect::Busy(incarnation)],
             Some(Opinion::Healthy) => vec![Effect::Admit(incarnation)],
@@ -289,6 +297,14 @@ impl Slot {
     }
 
     fn on_exited(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        if self.parked.is_some() && self.present(incarnation).is_some() {
+            self.exits += 1;
+            self.current = None;
+            return self.put_back(ENDED, now);
+        }
+        if let Some(parked) = self.parked.take_if(|parked| parked.life.incarnation == incarnation) {
+            return self.settle_without(parked.cause, now);
+        }
         if let Some(life) = self.current.take_if(|life| life.incarnation == incarnation) {
             self.exits += 1;
             return self.again(life.fault.unwrap_or(Cause::Crash), life.ready_for(now), now);
@@ -326,6 +342,9 @@ impl Slot {
         let is_due = |life: &Life| life.next_deadline().is_some_and(|deadline| deadline <= now);
         let given_up = self.current.as_ref().filter(|life| life.is_given_up(now)).map(|life| life.incarnation);
         let mut effects = given_up.map(|n| self.on_leaves(n, now)).unwrap_or_default();
+        if self.parked.as_ref().is_some_and(|parked| parked.until <= now) {
+            effects.extend(self.settle(now));
+        }
         if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
             effects.extend(life.overdue(now));
         }

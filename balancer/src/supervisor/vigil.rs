@@ -217,7 +217,8 @@ impl Warden {
     /// Replaces a worker, new first, unless it is being replaced, was just tried, or others are being replaced. Returns true if
     /// that was begun.
     fn replace(&mut self, index: usize, cause: Cause, now: Instant) -> bool {
-        let is_changing = |member: &&Member| member.slot.heir().is_some() || !member.has_nothing_leaving();
+        let is_new = |member: &Member| member.slot.heir().is_some() || member.slot.parked().is_some();
+        let is_changing = |member: &&Member| is_new(member) || !member.has_nothing_leaving();
         let changing = self.members.iter().filter(is_changing).count();
         // A suspicion has a limit of its own: a long drain of one must not keep clients of another waiting.
         let most = usize::try_from(self.pool.config().max_surge).unwrap_or(usize::MAX).max(1);
@@ -225,7 +226,7 @@ impl Warden {
         let is_busy = self.operation.is_some() || self.is_stopping || is_full;
         let member = &mut self.members[index];
         let is_up = member.slot.state().is_up();
-        let is_settled = member.slot.heir().is_none() && !(cause == Cause::Memory && member.slot.stays_big(now));
+        let is_settled = !is_new(member) && !(cause == Cause::Memory && member.slot.stays_big(now));
         if is_busy || !is_up || !is_settled || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
             return false;
         }

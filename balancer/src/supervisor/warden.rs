@@ -180,6 +180,9 @@ impl Warden {
             self.relieve(now);
         }
         for index in 0..self.members.len() {
+            if let Some(event) = self.members[index].waits_if_settling(now) {
+                self.tell(index, event);
+            }
             self.tell(index, Event::Tick);
             self.members[index].probe_if_due(now);
             self.members[index].look_if_due(now);

@@ -2,11 +2,13 @@
 
 mod amid;
 mod broken;
+mod preforking;
 
 use std::time::Duration;
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Setup, Traffic, carried_out, children, descriptors, order, ordering, says, shell, wait_until,
+    BINARY, COOPERATIVE, Setup, Traffic, carried_out, children, descriptors, order, ordering, says, shell, wait_for,
+    wait_until,
 };
 
 /// How often the pool is reloaded under load.
@@ -109,7 +111,7 @@ fn there_are_never_more_processes_than_workers_and_the_surge_nor_fewer_ready_tha
 }
 
 #[test]
-fn an_heir_that_dies_before_it_has_settled_fails_the_reload() {
+fn replaced_worker_is_put_back_when_its_successor_ends() {
     let script = format!(
         "test $ROUNDELAY_GENERATION = 1 || set -- timeout --foreground 0.4\nexec \"$@\" '{BINARY}' demo-worker"
     );
@@ -119,20 +121,22 @@ fn an_heir_that_dies_before_it_has_settled_fails_the_reload() {
     says(
         &order(&master, &["reload"]),
         1,
-        &["reload of app failed; generation 1 keeps serving", "app/0: exit code 124"],
+        &["reload of app failed; generation 1 keeps serving", "app/0: it was ready, and then began to end"],
     );
     traffic.lost_nothing();
-    assert_eq!(master.pids(), pids);
+    assert_eq!(master.pids(), pids, "they had been told nothing");
+    assert!(master.log().contains("replacement failed, the worker that it replaced serves again"));
 }
 
 #[test]
-fn an_heir_serves_only_once_it_has_settled() {
+fn replaced_worker_is_parked_until_its_successor_has_settled() {
     let settle = Duration::from_millis(700);
     let master = Setup::new(&["demo", "-i", "1", "--set", "pool.demo.settle=700ms"]).start_ready();
     let old = master.pids();
     let reload = ordering(&master, &["reload", "--json"]);
-    let other = || master.worker(0).others.into_iter().next();
-    wait_until("an heir", || other().is_some_and(|other| other.state == "starting" && other.pid.is_some()));
+    let parked = || master.worker(0).others.into_iter().find(|other| other.state == "parked");
+    let parked = wait_for("the old one to be parked", parked);
+    assert_eq!((parked.pid, master.worker(0).state.as_str()), (Some(old[0]), "ready"));
     let report = crate::kit::report(&reload.join().unwrap());
     assert!(report.took_seconds >= settle.as_secs_f64(), "{report:?}");
     assert_ne!(master.pids(), old);

@@ -21,15 +21,6 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
 
 /// A worker that the master connects to.
 fn endpoint(pool: &Pool, found: &mut Vec<Violation>) {
-    if pool.endpoint == EndpointKind::Inherited
-        && pool.ready == Ready::Probe
-        && !matches!(pool.health.probe, Probe::Http { .. })
-    {
-        let text = "the master holds an inherited listener, so a connect says nothing about the worker";
-        let label = "write \"notify\" if the program says READY=1, or give health.probe a path";
-        let violation = Violation::error(path(pool, "ready"), text.to_owned()).label(label);
-        found.push(violation.also(path(pool, "endpoint")));
-    }
     if pool.health.probe == Probe::Channel {
         let text = "in mode `proxy` a worker has no channel on which it could be asked".to_owned();
         let violation = Violation::error(path(pool, "health.probe"), text).label("use \"tcp\", or a path");

@@ -1,7 +1,12 @@
 //! Defaults that follow from what was written of a pool. Pure.
 
-use super::super::{EndpointKind, Handing, Pool, Probe, Program, Ready, StopSignal};
+use std::time::Duration;
+
+use super::super::{Handing, Pool, Probe, Program, Ready, StopSignal};
 use crate::mode::Mode;
+
+/// For how long a replaced worker can be put back where no health path says that the new one is good.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Sets what was not written to what the rest makes of it: what is asked of a worker depends on how it can be reached.
 pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
@@ -18,9 +23,6 @@ pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
         // There is no private endpoint to ask.
         ready = Ready::Notify;
         probe = Probe::None;
-    } else if pool.endpoint == EndpointKind::Inherited && !matches!(probe, Probe::Http { .. }) {
-        // The master holds the listener, so a connect succeeds before there is a worker.
-        ready = Ready::Notify;
     }
     if handing.has_channel() {
         probe = Probe::Channel;
@@ -41,5 +43,9 @@ pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
     }
     if !is_written("health.probe") {
         pool.health.probe = probe;
+    }
+    if !is_written("settle") {
+        // A page that answered well says more than a moment without a fault.
+        pool.settle = if matches!(pool.health.probe, Probe::Http { .. }) { Duration::ZERO } else { SETTLE };
     }
 }

@@ -109,6 +109,17 @@ impl Member {
         Some(Note::NotUp { slot: self.id.index(), incarnation, why, last_lines: lines })
     }
 
+    /// How that process ended, if it was the last one that did.
+    pub(in crate::supervisor) fn exit_of(&self, incarnation: u64) -> Option<&str> {
+        self.last_exit.as_ref().filter(|(of, _)| *of == incarnation).map(|(_, exit)| exit.what.as_str())
+    }
+
+    /// What that process has written last, as far as it is known.
+    pub(in crate::supervisor) fn last_lines(&self, incarnation: u64) -> Arc<[String]> {
+        let running = self.processes.get(&incarnation).and_then(|process| process.capture.as_ref());
+        running.map(|capture| capture.last_lines()).unwrap_or_default()
+    }
+
     /// What is to be told of one that was not ready in time, while it is being ended.
     pub(in crate::supervisor) fn lateness(&self, incarnation: u64) -> Option<Note> {
         let process = self.processes.get(&incarnation)?;

@@ -25,7 +25,7 @@ use super::port_owner as owner;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
-use crate::config::{Probe, StopSignal};
+use crate::config::{Probe, Ready, StopSignal};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
@@ -155,7 +155,7 @@ impl Member {
         match said {
             Said::Ready => {
                 process.said_ready = true;
-                return process.pid.map(|_| Event::Ready(incarnation));
+                return self.ready_said(incarnation, now);
             }
             Said::Beat => {
                 process.hang.beat(now);
@@ -171,6 +171,20 @@ impl Member {
             }
         }
         None
+    }
+
+    /// It said `READY=1`. A preforking server says so before its application is imported: where its endpoint can be asked, the
+    /// first check is made at once and decides.
+    pub(super) fn ready_said(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
+        let process = self.processes.get_mut(&incarnation)?;
+        let has_path = matches!(process.rules.health.probe, Probe::Http { .. });
+        let is_asked = process.rules.ready == Ready::Probe || (process.rules.ready == Ready::Notify && has_path);
+        if is_asked {
+            process.next_probe = process.next_probe.or((process.rules.ready == Ready::Notify).then_some(now));
+            self.probe_soon(incarnation, now);
+            return None;
+        }
+        process.pid.map(|_| Event::Ready(incarnation))
     }
 
     /// It is in rotation now, for the first time or again.

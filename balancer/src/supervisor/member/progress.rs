@@ -226,6 +226,14 @@ impl Member {
         self.present().is_some_and(|process| process.hang.condition(now) == Condition::Stopped)
     }
 
+    /// A client waits for the present process, at a moment when that decides whether the replaced one leaves.
+    pub(in crate::supervisor) fn waits_if_settling(&self, now: Instant) -> Option<Event> {
+        self.slot.settles_at().filter(|&at| at <= now)?;
+        let incarnation = self.watched()?;
+        let process = self.processes.get(&incarnation)?;
+        process.hang.has_waiting().then_some(Event::Waits(incarnation))
+    }
+
     /// Whether a client has waited long for the present process.
     pub(in crate::supervisor) fn keeps_waiting(&self, now: Instant) -> bool {
         self.present().is_some_and(|process| process.hang.keeps_waiting(now))

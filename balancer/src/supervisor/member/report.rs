@@ -46,7 +46,7 @@ impl Member {
         let shown = self.slot.current().or(self.slot.leaving().last()).map(|life| life.incarnation);
         let process = shown.and_then(|incarnation| self.processes.get(&incarnation));
         let backoff = self.slot.next_start().filter(|_| matches!(self.state, SlotState::Backoff | SlotState::Failed));
-        let others = self.slot.heir().into_iter().chain(self.slot.leaving());
+        let others = self.slot.heir().into_iter().chain(self.slot.parked()).chain(self.slot.leaving());
         let others = others.filter(|life| Some(life.incarnation) != shown);
         WorkerStatus {
             slot: self.id,
@@ -67,8 +67,9 @@ impl Member {
 
     fn other(&self, life: &Life) -> Option<OtherStatus> {
         let process = self.processes.get(&life.incarnation)?;
+        let is_parked = self.slot.parked().is_some_and(|parked| parked.incarnation == life.incarnation);
         Some(OtherStatus {
-            state: life.state(),
+            state: if is_parked { SlotState::Parked } else { life.state() },
             generation: life.generation,
             pid: process.pid,
             started: process.started,

@@ -139,7 +139,7 @@ impl Member {
         process.capture = Some(output.capture(&author, stdout, stderr, &process.upstream.stats));
         tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
         // It may have said so before this was heard.
-        process.said_ready.then_some(Event::Ready(incarnation))
+        if process.said_ready { self.ready_said(incarnation, Instant::now()) } else { None }
     }
 
     /// The program runs, which is all that ready means where it never says more.

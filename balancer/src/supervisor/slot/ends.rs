@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::super::life::Life;
+use super::parked::{ABANDONED, ENDED};
 use super::{Effect, Slot, Wish};
 use crate::stats::Restart as Cause;
 
@@ -10,7 +11,8 @@ impl Slot {
     pub(super) fn on_stop(&mut self, wish: Wish, now: Instant) -> Vec<Effect> {
         self.wish = wish;
         self.wait = None;
-        let mut effects = self.on_abandon(now);
+        let mut effects = self.settle(now);
+        effects.extend(self.on_abandon(now));
         if let Some(life) = self.current.take() {
             effects.extend(self.let_go(life, now));
         }
@@ -19,7 +21,9 @@ impl Slot {
 
     pub(super) fn on_abandon(&mut self, now: Instant) -> Vec<Effect> {
         let heir = self.heir.take();
-        heir.and_then(|heir| self.let_go(heir.life, now)).into_iter().collect()
+        let mut effects: Vec<_> = heir.and_then(|heir| self.let_go(heir.life, now)).into_iter().collect();
+        effects.extend(self.put_back(ABANDONED, now));
+        effects
     }
 
     pub(super) fn let_go(&mut self, mut life: Life, now: Instant) -> Option<Effect> {
@@ -35,7 +39,8 @@ impl Slot {
         self.wish = Wish::Stopped;
         self.wait = None;
         let heir = self.heir.take().map(|heir| heir.life);
-        self.leaving.extend(heir.into_iter().chain(self.current.take()).filter(|life| !life.is_unborn()));
+        let parked = self.parked.take().map(|parked| parked.life);
+        self.leaving.extend(heir.into_iter().chain(parked).chain(self.current.take()).filter(|life| !life.is_unborn()));
         self.leaving.iter_mut().map(|life| life.kill(None)).collect()
     }
 
@@ -47,6 +52,9 @@ impl Slot {
         life.finish_by_itself(now);
         self.leaving.push(life);
         self.exits += 1;
+        if self.parked.is_some() {
+            return self.put_back(ENDED, now);
+        }
         self.again(Cause::Left, ready_for, now)
     }
 

@@ -28,6 +28,8 @@ pub(in crate::supervisor) enum Event {
     Postponed(u64, Instant),
     /// Its process said ready, or its endpoint answered.
     Ready(u64),
+    /// A client waits for it that it has not taken.
+    Waits(u64),
     /// Something was seen of a worker that has been ready.
     Sign(u64, Sign),
     /// It is hung for sure.
@@ -81,4 +83,6 @@ pub(in crate::supervisor) enum Effect {
     Switched { from: Option<u64>, to: u64 },
     /// An heir will not: it ended, or was late.
     HeirFailed(u64),
+    /// A process has its place again, since the one that had taken it is no good.
+    PutBack { old: u64, new: u64, why: &'static str },
 }

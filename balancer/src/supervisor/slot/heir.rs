@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::super::life::Life;
-use super::{Effect, Heir, Slot, Wish};
+use super::{Effect, Heir, Parked, Slot, Wish};
 use crate::config;
-use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
 impl Slot {
@@ -21,7 +20,8 @@ impl Slot {
         if self.wish != Wish::Run {
             return Vec::new();
         }
-        let mut effects = self.on_abandon(now);
+        let mut effects = self.settle(now);
+        effects.extend(self.on_abandon(now));
         let life = self.born(rules, generation, now);
         effects.push(Effect::Launch(life.incarnation));
         self.heir = Some(Heir { life, cause });
@@ -32,32 +32,51 @@ impl Slot {
     pub(super) fn switch(&mut self, now: Instant) -> Vec<Effect> {
         let Some(Heir { mut life, cause }) = self.heir.take() else { return Vec::new() };
         life.admit(now);
-        let to = life.incarnation;
-        self.set_rules(Arc::clone(&life.rules), life.generation);
+        let (to, settle) = (life.incarnation, life.rules.settle);
         self.wait = None;
-        let mut old = self.current.replace(life);
+        let old = self.current.replace(life);
+        let mut effects = vec![Effect::Admit(to)];
+        let may_be_put_back = old.as_ref().is_some_and(|old| old.state().is_up() && !old.has_parted());
+        match old {
+            // Clients wait that the old one has no time for: it is no help.
+            Some(life) if may_be_put_back && !settle.is_zero() && cause != Cause::Busy => {
+                self.parked = Some(Parked { life, until: now + settle, cause, successor: to });
+            }
+            old => effects.extend(self.replaced(old, cause, now)),
+        }
+        effects
+    }
+
+    /// The new process keeps its place, and the old one leaves.
+    pub(super) fn replaced(&mut self, old: Option<Life>, cause: Cause, now: Instant) -> Vec<Effect> {
+        let Some(to) = self.keep_present() else { return Vec::new() };
         let from = old.as_ref().map(|old| old.incarnation);
         if cause == Cause::Memory {
             let ready_for = old.as_ref().and_then(|old| old.ready_for(now));
             self.too_big_until = Some(now + self.backoff.exited(ready_for, now).wait());
         }
-        if cause == Cause::Busy {
-            old.iter_mut().for_each(Life::spare_clients);
-        }
-        let mut effects = vec![Effect::Admit(to)];
-        effects.extend(old.and_then(|old| self.let_go(old, now)));
+        let old = old.map(|mut old| {
+            if cause == Cause::Busy {
+                old.spare_clients();
+            }
+            old
+        });
+        let mut effects: Vec<_> = old.and_then(|old| self.let_go(old, now)).into_iter().collect();
         effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);
         effects
+    }
+
+    /// What the present process was started by is what its successors are started by.
+    pub(super) fn keep_present(&mut self) -> Option<u64> {
+        let life = self.current.as_ref()?;
+        let (rules, generation, incarnation) = (Arc::clone(&life.rules), life.generation, life.incarnation);
+        self.set_rules(rules, generation);
+        Some(incarnation)
     }
 
     pub(super) fn heir_overdue(&mut self, now: Instant) -> Vec<Effect> {
         let Some(mut heir) = self.heir.take() else { return Vec::new() };
         let is_late = heir.life.is_starting();
-        if heir.life.state() == SlotState::Starting && !is_late {
-            // It has settled.
-            self.heir = Some(heir);
-            return self.switch(now);
-        }
         let mut effects = heir.life.overdue(now);
         if is_late {
             effects.push(Effect::HeirFailed(heir.life.incarnation));

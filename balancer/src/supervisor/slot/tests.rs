@@ -303,18 +303,70 @@ fn an_heir_that_does_not_come_up_changes_nothing() {
     assert_eq!((slot.state(), slot.generation(), slot.next_deadline()), (SlotState::Ready, 1, None));
 }
 
-#[test]
-fn a_new_worker_that_must_settle_is_watched_before_it_takes_the_place() {
-    let (mut slot, mut now) = ready();
+/// A slot whose first process is parked, the second in its place.
+fn parked() -> (Slot, Instant) {
+    let (mut slot, now) = ready();
     let rules = Arc::new(config::Pool { settle: Duration::from_secs(5), ..rules() });
-    for generation in [2, 3] {
-        slot.on(Event::Replace { rules: Arc::clone(&rules), generation, cause: Cause::Order }, now);
-        assert_eq!(slot.on(Event::Ready(generation), now), [], "not yet");
-        if generation == 2 {
-            assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)], "ready was not enough");
-        }
+    slot.on(Event::Replace { rules, generation: 2, cause: Cause::Order }, now);
+    assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2)], "the old one is told nothing");
+    assert_eq!(slot.parked().map(|life| life.incarnation), Some(1));
+    (slot, now)
+}
+
+#[test]
+fn replaced_worker_leaves_when_the_new_one_has_settled() {
+    let (mut slot, mut now) = parked();
+    let begun = now;
+    let switched = Effect::Switched { from: Some(1), to: 2 };
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Drain(1), Effect::Restarted(Cause::Order), switched]);
+    assert_eq!((now - begun, slot.generation()), (Duration::from_secs(5), 2));
+}
+
+#[test]
+fn replaced_worker_is_put_back_when_the_new_one_ends() {
+    let (mut slot, now) = parked();
+    let effects = slot.on(Event::Exited(2), now);
+    assert!(matches!(effects[..], [Effect::Admit(1), Effect::PutBack { old: 1, new: 2, .. }]), "{effects:?}");
+    assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1));
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(3)]);
+    assert_eq!(slot.generation(), 1, "by what it was started by");
+}
+
+#[test]
+fn replaced_worker_is_put_back_when_the_new_one_takes_no_client() {
+    for condition in [Condition::Mute, Condition::Busy] {
+        let (mut slot, now) = parked();
+        let effects = slot.on(Event::Sign(2, Sign::Seems(condition)), now);
+        assert!(
+            matches!(effects[..], [Effect::Admit(1), Effect::Drain(2), Effect::PutBack { old: 1, new: 2, .. }]),
+            "{effects:?}"
+        );
+        assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1));
     }
-    assert_eq!(pass(&mut slot, &mut now)[..2], [Effect::Admit(3), Effect::Drain(1)]);
+}
+
+#[test]
+fn client_that_waits_keeps_the_replaced_worker_parked() {
+    let (mut slot, mut now) = parked();
+    now += Duration::from_secs(5);
+    assert_eq!(slot.on(Event::Waits(2), now), []);
+    assert_eq!(slot.on(Event::Tick, now), [], "it is not taken yet");
+    assert_eq!(pass(&mut slot, &mut now)[0], Effect::Drain(1));
+}
+
+#[test]
+fn parked_worker_ends_with_the_pool_or_by_itself() {
+    let (mut slot, now) = parked();
+    assert!(slot.on(Event::Stop, now).contains(&Effect::Drain(1)));
+    let (mut slot, now) = parked();
+    assert_eq!(slot.on(Event::Kill, now), [Effect::Kill(1), Effect::Kill(2)]);
+    let (mut slot, now) = parked();
+    let kept = [Effect::Restarted(Cause::Order), Effect::Switched { from: None, to: 2 }];
+    assert_eq!(slot.on(Event::Exited(1), now), kept);
+    let (mut slot, now) = parked();
+    let effects = slot.on(Event::Abandon, now);
+    assert!(effects.contains(&Effect::Drain(2)), "the roll has failed elsewhere: {effects:?}");
+    assert_eq!(slot.generation(), 1);
 }
 
 #[test]

@@ -24,6 +24,7 @@ enum Command {
     Drained(usize),
     Parted(usize),
     Leaves(usize),
+    Waits(usize),
     Closed(usize, bool),
     Wait(u64),
     ToDeadline,
@@ -54,6 +55,7 @@ fn command() -> impl Strategy<Value = Command> {
         6 => any::<usize>().prop_map(Command::Drained),
         3 => any::<usize>().prop_map(Command::Parted),
         2 => any::<usize>().prop_map(Command::Leaves),
+        2 => any::<usize>().prop_map(Command::Waits),
         3 => any::<(usize, bool)>().prop_map(|(which, is_closed)| Command::Closed(which, is_closed)),
         4 => (0u64..30_000).prop_map(Command::Wait),
         6 => Just(Command::ToDeadline),
@@ -86,7 +88,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let (slot, now) = slot();
-        Self { slot, rules: Arc::new(rules()), now, alive: BTreeMap::new(), newest: 0 }
+        let rules = config::Pool { settle: Duration::from_millis(500), ..rules() };
+        Self { slot, rules: Arc::new(rules), now, alive: BTreeMap::new(), newest: 0 }
     }
 
     fn choose(&self, which: usize) -> Option<u64> {
@@ -142,6 +145,7 @@ impl World {
                 self.alive.get_mut(&n)?.has_parted = true;
                 Event::Parted(n)
             }
+            Command::Waits(which) => Event::Waits(self.choose(which)?),
             Command::Leaves(which) => Event::Leaves(self.choose(which)?),
             Command::Closed(which, is_closed) => {
                 let n = self.choose(which)?;
@@ -179,7 +183,8 @@ impl World {
                 Effect::Busy(n) => assert!(self.alive[&n].said_ready, "busy before it was ready"),
                 Effect::Drain(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living drain");
-                    assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");
+                    let was_parked = before != Some(n);
+                    assert!(admitted || is_asked_to_end || was_parked, "left the rotation and nobody had come");
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
                     known.gate_opened = false;
                 }
@@ -221,6 +226,10 @@ impl World {
                         before.is_none() || had_parted || before == after,
                         "an heir that failed changed who serves"
                     );
+                }
+                Effect::PutBack { old, new, .. } => {
+                    assert_eq!(self.slot.current().map(|life| life.incarnation), Some(old), "it serves again");
+                    assert!(self.alive[&old].told.is_none() && old != new, "nothing was told to it");
                 }
                 Effect::Restarted(_) | Effect::Switched { .. } => {}
             }

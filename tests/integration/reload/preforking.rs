@@ -1,0 +1,71 @@
+//! A preforking server listens before its application is imported: a release that fails to import must not replace anything.
+
+use crate::kit::{Master, Setup, get, has, order, ordering, says, wait_until};
+
+/// Takes a while to import; fails once a file `broken` is there.
+const PYTHON: &str = r#"
+import os
+import time
+
+time.sleep(0.7)
+if os.path.exists("broken"):
+    raise ImportError("a forgotten dependency")
+
+
+def app(environ, start_response):
+    body = b"%d" % os.getppid()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+/// The same for Ruby.
+const RUBY: &str = r#"
+sleep 0.7
+raise LoadError, "a forgotten dependency" if File.exist?("broken")
+run ->(_) { [200, {}, [Process.ppid.to_s]] }
+"#;
+
+const GUNICORN: [&str; 6] = ["gunicorn", "--workers", "1", "--bind", "127.0.0.1:{port}", "late:app"];
+const PUMA: [&str; 8] = ["puma", "-q", "-w", "2", "-b", "tcp://127.0.0.1:{port}", "-t", "1:1"];
+
+fn start(command: &[&str], options: &[&str]) -> Option<Master> {
+    if !has(command[0]) {
+        return None;
+    }
+    let setup = Setup::app(&["-i", "1"], command).file("late.py", PYTHON).file("config.ru", RUBY);
+    Some(setup.with("app", &[&["ready-timeout=6s"], options].concat()).start_ready())
+}
+
+/// The pid of the server's first process, as the application sees it.
+fn serving(master: &Master) -> String {
+    get(master.address(), "/").unwrap().body
+}
+
+#[test]
+fn broken_release_of_a_preforking_server_changes_nothing() {
+    for command in [&GUNICORN[..], &PUMA] {
+        for options in [&[][..], &["health.probe=/"]] {
+            let Some(master) = start(command, options) else { continue };
+            let (pids, before) = (master.pids(), serving(&master));
+            master.touch("broken");
+            says(&order(&master, &["reload"]), 1, &["reload of app failed; generation 1 keeps serving"]);
+            assert_eq!((master.pids(), serving(&master)), (pids, before), "{command:?} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn good_release_of_a_preforking_server_keeps_nobody_waiting() {
+    for command in [&GUNICORN[..], &PUMA] {
+        let Some(master) = start(command, &[]) else { continue };
+        let before = serving(&master);
+        let reload = ordering(&master, &["reload"]);
+        let mut meanwhile = 0;
+        wait_until("the new one to serve", || {
+            meanwhile += u32::from(!reload.is_finished());
+            serving(&master) != before
+        });
+        assert!(meanwhile > 10, "clients were answered while the new one was imported: {meanwhile}");
+        assert_eq!(reload.join().unwrap().code, Some(0));
+    }
+}
