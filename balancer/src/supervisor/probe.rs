@@ -1,6 +1,7 @@
 //! One question to a worker's endpoint: does it accept, or does it answer well?
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::config::Probe;
 use crate::os::peer;
-use crate::rotation::Endpoint;
+use crate::os::source_address::{bind_source, is_used_up};
+use crate::rotation::{Endpoint, source_address};
 use crate::stats::Check;
 
 /// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
@@ -28,11 +30,18 @@ pub(super) struct Verdict {
     pub(super) took: Duration,
 }
 
-/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late, or our own
+/// Asks once, saying `header` first; empty if the worker expects none. A port is reached from one of that many `sources`,
+/// the first that has a source port left. `None` if our own clock was so late, or our own
 /// descriptors so few, that the verdict would be about this machine, not the worker.
-pub(super) async fn ask(endpoint: &Endpoint, probe: &Probe, header: &[u8], timeout: Duration) -> Option<Verdict> {
+pub(super) async fn ask(
+    endpoint: &Endpoint,
+    probe: &Probe,
+    header: &[u8],
+    timeout: Duration,
+    sources: u8,
+) -> Option<Verdict> {
     let begun = Instant::now();
-    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header)).await;
+    let answer = tokio::time::timeout(timeout, exchange(endpoint, probe, header, sources)).await;
     let took = begun.elapsed();
     let (check, what) = match answer {
         Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
@@ -51,9 +60,9 @@ fn is_our_own_lack(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
 }
 
-async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Result<()> {
+async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8], sources: u8) -> io::Result<()> {
     match endpoint {
-        Endpoint::Tcp(address) => converse(TcpStream::connect(address).await?, probe, header).await,
+        Endpoint::Tcp(address) => converse(connect(*address, sources).await?, probe, header).await,
         Endpoint::Unix(path) => converse(UnixStream::connect(path).await?, probe, header).await,
         Endpoint::UnixOf(path, uid) => {
             let stream = UnixStream::connect(path).await?;
@@ -62,6 +71,27 @@ async fn exchange(endpoint: &Endpoint, probe: &Probe, header: &[u8]) -> io::Resu
         }
         Endpoint::Inherited | Endpoint::Channel => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+/// Connects to a loopback port, as clients' connections do where the source ports of 127.0.0.1 are used up.
+async fn connect(address: SocketAddr, sources: u8) -> io::Result<TcpStream> {
+    for source in 1..sources {
+        let from = source_address(source - 1);
+        match connect_from(address, from).await {
+            Err(error) if is_used_up(&error) => {}
+            connected => return connected,
+        }
+    }
+    connect_from(address, source_address(sources.saturating_sub(1))).await
+}
+
+async fn connect_from(address: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
+    if from == Ipv4Addr::LOCALHOST {
+        return TcpStream::connect(address).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    bind_source(&socket, from)?;
+    socket.connect(address).await
 }
 
 async fn converse(
@@ -109,7 +139,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     async fn ask(endpoint: &Endpoint, probe: &Probe, timeout: Duration) -> Option<Verdict> {
-        super::ask(endpoint, probe, b"", timeout).await
+        super::ask(endpoint, probe, b"", timeout, 1).await
     }
 
     /// A worker that answers every connection with these bytes, or never.
@@ -172,7 +202,7 @@ mod tests {
         });
         let header = b"PROXY UNKNOWN\r\n";
         for probe in [Probe::Tcp, health()] {
-            assert_eq!(super::ask(&endpoint, &probe, header, SECOND).await.unwrap().check, Check::Ok);
+            assert_eq!(super::ask(&endpoint, &probe, header, SECOND, 1).await.unwrap().check, Check::Ok);
         }
         let expected = ("PROXY UNKNOWN\r\n".to_owned(), "PROXY UNKNOWN\r\nGET /health HTTP/1".to_owned());
         assert_eq!(worker.await.unwrap(), expected);

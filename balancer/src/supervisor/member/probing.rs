@@ -48,6 +48,7 @@ impl Member {
             // The kernel would answer, and the question take a client's place: a queue that does not move says enough.
             if !is_starting && process.rules.health.probe == Probe::Tcp && process.vitals.has_queue() {
                 process.next_probe = Some(now + process.rules.health.interval);
+                self.ask_port_owner_again(incarnation);
                 continue;
             }
             // The verdict sets the next one: never two questions at a time.
@@ -64,8 +65,10 @@ impl Member {
                 asked => asked.clone(),
             };
             let header = proxy_header::of_probe(process.rules.proxy_protocol);
-            let timeout = rules.timeout;
-            tokio::spawn(async move { report(News::Probed(probe::ask(&endpoint, &question, &header, timeout).await)) });
+            let (timeout, sources) = (rules.timeout, process.rules.source_addresses);
+            tokio::spawn(async move {
+                report(News::Probed(probe::ask(&endpoint, &question, &header, timeout, sources).await));
+            });
         }
     }
 
@@ -76,6 +79,7 @@ impl Member {
         verdict: Option<Verdict>,
         now: Instant,
     ) -> Option<Event> {
+        self.ask_port_owner_again(incarnation);
         let life = self.slot.life(incarnation)?;
         let (state, is_starting, is_in_doubt) = (life.state(), life.is_starting(), life.is_in_doubt());
         let process = self.processes.get_mut(&incarnation)?;
@@ -100,7 +104,6 @@ impl Member {
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let is_ok = verdict.check == Check::Ok;
-        self.ask_port_owner_again(incarnation);
         self.last_check = Some(CheckStatus { what: verdict.what, is_ok, took: verdict.took, at: SystemTime::now() });
         match (is_starting, is_ok) {
             (true, true) => Some(Event::Ready(incarnation)),
