@@ -19,15 +19,15 @@ const NAMESPACE: [&str; 5] = [
 ];
 
 /// One worker that keeps all its connections and says where they came from.
-fn few_ports(options: &[&str]) -> Option<Master> {
+fn few_ports(health: &str, options: &[&str]) -> Option<Master> {
     if !is_root() || !has("unshare") || !has("ip") {
         return None;
     }
     let command = [python()?, "-c", include_str!("source_ports/holder.py")];
-    // Checks would need ports too.
-    let setup = Setup::app(&["-i", "1", "--health", "none"], &command).with("app", options);
+    let setup = Setup::app(&["-i", "1", "--health", health], &command).with("app", options);
     let listen = format!("unix:{}", setup.dir().join("public").display());
-    Some(setup.env("ROUNDELAY_LISTEN", &listen).through(&NAMESPACE).start_ready())
+    // The admin port would be one of the few.
+    Some(setup.env("ROUNDELAY_LISTEN", &listen).env("ROUNDELAY_ADMIN", "off").through(&NAMESPACE).start_ready())
 }
 
 /// A client that asked and was answered: its connection, which stays open, and what the worker said.
@@ -58,9 +58,10 @@ fn no_port(master: &Master) -> f64 {
     master.metric("roundelay_worker_connect_errors_total", &[r#"reason="no_port""#])
 }
 
+// Checks need ports too, so most tests have none.
 #[test]
 fn further_source_addresses_are_used_when_ports_run_out() {
-    let Some(master) = few_ports(&[]) else { return };
+    let Some(master) = few_ports("none", &[]) else { return };
     let public = master.dir().join("public");
     let clients: Vec<_> = (0..5 * PORTS).map(|_| ask(&public).unwrap()).collect();
     let from = |source: &str| clients.iter().filter(|(_, body)| body.trim() == format!("from {source}")).count();
@@ -77,7 +78,7 @@ fn further_source_addresses_are_used_when_ports_run_out() {
 #[test]
 fn single_source_address_runs_out_and_says_so() {
     let options = ["source-addresses=1", "connect-timeout=100ms", "assignment-timeout=500ms"];
-    let Some(master) = few_ports(&options) else { return };
+    let Some(master) = few_ports("none", &options) else { return };
     let public = master.dir().join("public");
     let answers: Vec<_> = (0..PORTS + 3).map(|_| ask(&public)).collect();
     let served = answers.iter().flatten().filter(|(_, body)| body == "from 127.0.0.1\n").count();
@@ -90,4 +91,21 @@ fn single_source_address_runs_out_and_says_so() {
     assert_eq!(master.worker(0).state, "ready", "it is no fault of the worker's");
     drop(answers);
     wait_until("ports to be free again", || ask(&public).is_ok());
+}
+
+#[test]
+fn checks_go_on_when_ports_of_the_first_address_run_out() {
+    let Some(master) = few_ports("/", &["health.interval=5s"]) else { return };
+    let public = master.dir().join("public");
+    let mut clients = Vec::new();
+    // A port that a check had can be used again two seconds later.
+    wait_until("clients at all ports of the first address", || {
+        let (client, body) = ask(&public).unwrap();
+        clients.extend(Some(client).filter(|_| body == "from 127.0.0.1\n"));
+        clients.len() == PORTS
+    });
+    let checks = || master.metric("roundelay_health_checks_total", &[r#"result="ok""#]);
+    let before = checks();
+    wait_until("further checks", || checks() > before);
+    drop(clients);
 }

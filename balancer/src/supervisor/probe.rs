@@ -1,6 +1,7 @@
 //! One question to a worker's endpoint: does it accept, or does it answer well?
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::config::Probe;
 use crate::os::accept_queue::PeerId;
 use crate::os::peer;
-use crate::rotation::Endpoint;
+use crate::os::source_address::{bind_source, is_used_up};
+use crate::rotation::{Endpoint, source_address};
 use crate::stats::Check;
 
 /// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
@@ -35,6 +37,9 @@ pub(super) struct Verdict {
 
 /// What a probe asks of its surroundings while it is under way.
 pub(super) trait Surroundings {
+    /// How many loopback addresses a port may be reached from: the first that has a source port left.
+    fn sources(&self) -> u8;
+
     /// The endpoint was reached from there.
     fn connected(&self, from: PeerId);
 
@@ -67,14 +72,14 @@ pub(super) async fn ask(
     Some(Verdict { check, what, took })
 }
 
-/// Connects to an endpoint, and no more.
+/// Connects to an endpoint, and no more; to a port from one of that many `sources`, as clients' connections do.
 ///
 /// # Errors
 ///
 /// The endpoint cannot be reached, or is none that can be connected to.
-pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<OwnedFd> {
+pub(super) async fn connect(endpoint: &Endpoint, sources: u8) -> io::Result<OwnedFd> {
     let stream = match endpoint {
-        Endpoint::Tcp(address) => TcpStream::connect(address).await?.into_std()?.into(),
+        Endpoint::Tcp(address) => connect_tcp(*address, sources).await?.into_std()?.into(),
         Endpoint::Unix(path) => UnixStream::connect(path).await?.into_std()?.into(),
         Endpoint::UnixOf(path, uid) => {
             let stream = UnixStream::connect(path).await?;
@@ -84,6 +89,25 @@ pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<OwnedFd> {
         Endpoint::Inherited | Endpoint::Channel => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(stream)
+}
+
+async fn connect_tcp(address: SocketAddr, sources: u8) -> io::Result<TcpStream> {
+    for source in 1..sources {
+        match connect_from(address, source_address(source - 1)).await {
+            Err(error) if is_used_up(&error) => {}
+            connected => return connected,
+        }
+    }
+    connect_from(address, source_address(sources.saturating_sub(1))).await
+}
+
+async fn connect_from(address: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {
+    if from == Ipv4Addr::LOCALHOST {
+        return TcpStream::connect(address).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    bind_source(&socket, from)?;
+    socket.connect(address).await
 }
 
 /// Whether a connect failed for want of something on this side. A master without a free descriptor would otherwise find
@@ -99,7 +123,7 @@ async fn exchange(
     header: &[u8],
     surroundings: &impl Surroundings,
 ) -> io::Result<()> {
-    let stream = connect(endpoint).await?;
+    let stream = connect(endpoint, surroundings.sources()).await?;
     let from = match endpoint {
         Endpoint::Tcp(_) => SockRef::from(&stream).local_addr()?.as_socket().map(PeerId::Address),
         _ => Some(PeerId::Inode(rustix::fs::fstat(&stream)?.st_ino)),
@@ -188,6 +212,10 @@ mod tests {
     struct Kernel<'a>(&'a Endpoint);
 
     impl Surroundings for Kernel<'_> {
+        fn sources(&self) -> u8 {
+            1
+        }
+
         fn connected(&self, _: PeerId) {}
 
         fn is_taken(&self, from: PeerId) -> bool {

@@ -226,8 +226,8 @@ impl Warden {
         let is_busy = self.operation.is_some() || self.is_stopping || is_full;
         let member = &mut self.members[index];
         let is_up = member.slot.state().is_up();
-        let is_settled = !is_new(member) && !(cause == Cause::Memory && member.slot.stays_big(now));
-        if is_busy || !is_up || !is_settled || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
+        let is_unsettled = is_new(member) || (cause == Cause::Memory && member.slot.stays_big(now));
+        if is_busy || !is_up || is_unsettled || !member.may_be_replaced(now + REPLACE_AGAIN, now) {
             return false;
         }
         tracing::info!(worker = %member.name(), why = cause.name(), "replacing this worker, new first");

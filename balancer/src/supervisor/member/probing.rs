@@ -65,6 +65,7 @@ impl Member {
                 Question::Connect => {}
                 Question::Later => {
                     process.next_probe = Some(now + process.rules.health.interval);
+                    self.ask_port_owner_again(incarnation);
                     continue;
                 }
                 Question::Answered(check, what) => {
@@ -116,6 +117,7 @@ impl Member {
         verdict: Option<Verdict>,
         now: Instant,
     ) -> Option<Event> {
+        self.ask_port_owner_again(incarnation);
         let life = self.slot.life(incarnation)?;
         let (state, is_starting, is_in_doubt) = (life.state(), life.is_starting(), life.is_in_doubt());
         let process = self.processes.get_mut(&incarnation)?;
@@ -249,6 +251,10 @@ struct Asked<R> {
 }
 
 impl<R: Fn(News)> probe::Surroundings for Asked<R> {
+    fn sources(&self) -> u8 {
+        self.context.pool.config().source_addresses
+    }
+
     fn connected(&self, from: PeerId) {
         (self.report)(News::Checking(from));
     }

@@ -83,7 +83,7 @@ pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, conn
         match tokio::time::timeout(2 * RECOVERY, &mut taking).await {
             Ok(taken) => break taken.unwrap_or_default(),
             // The worker was faster, and the accept waits for the next connection: this is one.
-            Err(_) => drop(probe::connect(&upstream.endpoint).await),
+            Err(_) => drop(probe::connect(&upstream.endpoint, 1).await),
         }
     };
     if !taken.is_empty() {

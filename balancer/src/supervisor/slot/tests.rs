@@ -1,3 +1,4 @@
+mod port_taken;
 mod random;
 
 use super::super::hang::Condition;
