@@ -24,6 +24,7 @@ mod handoff;
 mod hang;
 mod health;
 mod hold;
+mod inherited_signals;
 mod init;
 mod ledger;
 mod limits;

@@ -33,6 +33,8 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
 fn start(asked: Asked) -> Result<ExitCode, End> {
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
+    // Before the first thread.
+    crate::os::signals::unblock();
     let output = Output::start().map_err(|cause| {
         Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
     })?;

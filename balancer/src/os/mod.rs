@@ -17,5 +17,6 @@ pub mod pidfd;
 pub mod ports;
 pub mod run_dir;
 pub mod shim;
+pub mod signals;
 pub mod spawner;
 pub mod steering;

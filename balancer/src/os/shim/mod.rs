@@ -89,13 +89,13 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(order.parent) {
         return ("parent", io::Error::from_raw_os_error(libc::ESRCH));
     }
+    super::signals::reset();
     let mut program = Command::new(&order.program);
     program.args(&order.args);
     if order.has_listeners && !order.inherit.is_empty() {
         // Only here the pid is known, and exec keeps it.
         program.env(protocol::LISTEN_PID, std::process::id().to_string());
     }
-    // std's `exec` gives the program the default SIGPIPE, which Rust programs ignore, and an empty signal mask.
     ("exec", program.exec())
 }
 
