@@ -51,6 +51,7 @@ mod shared;
 mod stop;
 mod stop_signals;
 mod strategies;
+mod surroundings;
 mod terminal;
 mod unix_endpoint;
 mod worker_logs;

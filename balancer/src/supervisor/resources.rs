@@ -74,6 +74,16 @@ impl Resources {
         self.fresh(&self.run_dirs.ours(owner(pool))?, 'n')
     }
 
+    /// Makes the folder of a notify socket again if it was removed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had at the path that the worker knows.
+    pub(super) fn ensure_folder(&self, notify: &Path, pool: &config::Pool) -> io::Result<()> {
+        let folder = self.run_dirs.ours(owner(pool))?;
+        if notify.parent() == Some(&folder) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
     /// Lets a worker of the pool send to the socket at that path, which [`Resources::fresh_notify`] gave.
     ///
     /// # Errors

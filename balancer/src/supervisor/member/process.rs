@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::endpoint::PrivateEndpoint;
 use super::super::ledger::Closes;
+use super::super::notify::NotifyReach;
 use super::vitals::Vitals;
 use crate::channel::Handle;
 use crate::config;
@@ -34,6 +35,10 @@ pub(super) struct Process {
     pub(super) launched: Instant,
     pub(super) capture: Option<Capture>,
     pub(super) notify: AbortHandle,
+    /// The path of its unix endpoint was not there at the last look.
+    pub(super) is_endpoint_gone: bool,
+    /// Whether what it sends there can arrive.
+    pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
     pub(super) said: Option<String>,
     /// Node runs in it and has said so on its channel.

@@ -43,7 +43,17 @@ impl Member {
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
         resources.hand_over(&notify_path, &rules).map_err(stage("giving it its notify socket"))?;
         let report = self.reporter(incarnation);
-        let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
+        let reach = notify.reach();
+        let again = {
+            let (resources, rules, path) = (Arc::clone(resources), Arc::clone(&rules), notify_path.clone());
+            move || {
+                resources.ensure_folder(&path, &rules)?;
+                let again = NotifySocket::bind(&path)?;
+                resources.hand_over(&path, &rules)?;
+                Ok(again)
+            }
+        };
+        let listening = tokio::spawn(notify.listen(again, move |said| report(News::Said(said))));
 
         let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let own: Vec<_> = private.listener.iter().cloned().collect();
@@ -84,6 +94,8 @@ impl Member {
             launched: now,
             capture: None,
             notify: listening.abort_handle(),
+            is_endpoint_gone: false,
+            notify_reach: reach,
             start_error: None,
             said: None,
             is_online: false,

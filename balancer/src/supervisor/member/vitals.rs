@@ -146,6 +146,16 @@ impl Member {
         self.present().and_then(|process| process.replace_at).is_some_and(|at| at <= now)
     }
 
+    /// Returns true if the path of the present process's unix endpoint was missing at this look and the one before: a program
+    /// that binds it anew removes it for a moment. One call of `lstat`.
+    pub(in crate::supervisor) fn has_lost_endpoint(&mut self) -> bool {
+        let Some(process) = self.present_mut().filter(|process| process.was_ready) else { return false };
+        let (Endpoint::Unix(path) | Endpoint::UnixOf(path, _)) = &process.upstream.endpoint else { return false };
+        let found = std::fs::symlink_metadata(path);
+        let is_gone = found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        std::mem::replace(&mut process.is_endpoint_gone, is_gone) && is_gone
+    }
+
     /// Whether the present process may be replaced at `now`; if so, not again before `next`.
     pub(in crate::supervisor) fn may_be_replaced(&mut self, next: Instant, now: Instant) -> bool {
         let Some(process) = self.present_mut() else { return false };
@@ -175,7 +185,14 @@ impl Member {
             return None;
         }
         let incarnation = self.slot.current()?.incarnation;
-        self.processes.get_mut(&incarnation)?.vitals.is_lifeless = true;
+        let process = self.processes.get_mut(&incarnation)?;
+        // A heartbeat that could not arrive is no sign.
+        let lost = process.vitals.last_beat.and_then(|last| process.notify_reach.lost_after(last, now));
+        if lost.is_some() {
+            process.vitals.last_beat = lost;
+            return None;
+        }
+        process.vitals.is_lifeless = true;
         Some(Event::Sign(incarnation, Sign::Lifeless(true)))
     }
 
