@@ -17,6 +17,7 @@ mod container;
 mod control;
 mod crash_loop;
 mod death;
+mod deploy;
 mod drain;
 mod examples;
 mod first_run;

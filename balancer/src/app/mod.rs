@@ -113,6 +113,7 @@ pub(crate) struct Running {
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let Plan { config, origin, reread, log_level } = plan;
+    let start_dir = reread.start_dir.clone();
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
@@ -166,7 +167,8 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let rate = config.master.spawn_rate;
     let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
     let budget = SpawnBudget::new(rate, burst, Instant::now());
-    let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, files.inherited, budget));
+    let resources =
+        Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, start_dir, files.inherited, budget));
     let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Public))| {
         let detours = detours(&data, &pool, &inherited)?;
         let of_pool = PoolConnections { data: Arc::clone(&data), index, pool: Arc::clone(&pool), detours };

@@ -42,7 +42,7 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
     let plan = Plan {
         config: loaded.config,
         origin: asked.origin,
-        reread: Reread { sources: asked.sources, file: asked.file },
+        reread: Reread::new(asked.sources, asked.file, crate::os::start_dir::find()),
         log_level,
     };
     let ended = app::run(plan, &output);

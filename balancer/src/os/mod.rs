@@ -19,4 +19,5 @@ pub mod run_dir;
 pub mod shim;
 pub mod signals;
 pub mod spawner;
+pub mod start_dir;
 pub mod steering;

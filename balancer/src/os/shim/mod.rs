@@ -72,6 +72,14 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(order));
+    // By the master's rights, as it would be inherited. Where a deploy removed it the worker starts in what is left of the
+    // master's own, which is enough for a program with an absolute path.
+    if let Some(dir) = &order.start_dir
+        && let Err(error) = std::env::set_current_dir(dir)
+    {
+        let _ =
+            writeln!(io::stderr(), "warning: cannot start in {}, where the master was started: {error}", dir.display());
+    }
     if let Err(failed) = privileges::shed(order.credentials.as_ref(), order.no_new_privs) {
         return failed;
     }

@@ -63,7 +63,7 @@ impl Member {
         let listen = if channel.is_some() { &[] } else { listen };
         let (slot, notify) = (self.id, notify_path.as_path());
         let birth = Birth { slot, workers, generation, endpoint: &endpoint, notify, listen, channel };
-        let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile)?;
+        let spec = launch::spec(&rules, &birth, &resources.surroundings())?;
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
             spec,
