@@ -99,6 +99,7 @@ fn a_failed_start_is_told_in_one_message() {
             core: None,
             credentials: None,
             no_new_privs: false,
+            start_dir: None,
             cwd: Some(cwd.into()),
             inherit: vec![],
             has_listeners: false,

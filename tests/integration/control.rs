@@ -131,7 +131,7 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
         }
     }
     master.remove("two.toml");
-    says(&order(&master, &["reload"]), 1, &["cannot read two.toml: there is no such file"]);
+    says(&order(&master, &["reload"]), 1, &["two.toml: there is no such file"]);
     assert_eq!(facts(&master), before);
     assert!(master.log().contains("did you mean `workers`?"), "{}", master.log());
 }

@@ -1,9 +1,14 @@
-//! A master whose terminal is closed stops, and leaves nothing behind.
+//! A master whose terminal is closed stops, and leaves nothing behind; one that was told to ignore that goes on.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{ChildStdout, Command, Stdio};
 
-use crate::kit::{BINARY, Started, command_line, get_unix, is_alive, kill, marked, python, wait_until};
+use tempfile::TempDir;
+
+use crate::kit::{
+    BINARY, Started, command_line, get_unix, is_alive, kill, marked, python, run_to_end, signals, wait_until,
+};
 
 /// Starts its arguments in a terminal of their own, tells the pid, and closes the terminal when its standard input ends.
 const TERMINAL: &str = r#"
@@ -13,11 +18,16 @@ pid, side = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
 print(pid, flush=True)
+watched = [0, side]
 while True:
-    ready = select.select([0, side], [], [])[0]
+    ready = select.select(watched, [], [])[0]
     if 0 in ready:
         break
-    os.read(side, 65536)
+    try:
+        os.read(side, 65536)
+    except OSError:
+        # Nobody has the other side open any more: nohup wrote elsewhere.
+        watched = [0]
 os.close(side)
 print("closed", flush=True)
 _, status = os.waitpid(pid, 0)
@@ -35,28 +45,81 @@ impl Drop for Detached {
     }
 }
 
+/// A master of two demo workers that runs in a terminal, through a command such as `nohup`.
+struct InTerminal {
+    terminal: Started,
+    said: std::io::Lines<BufReader<ChildStdout>>,
+    master: Detached,
+    control: PathBuf,
+    folder: TempDir,
+}
+
+impl InTerminal {
+    /// Starts it and waits until its workers are ready; `None` without Python.
+    fn start(wrapper: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let control = folder.path().join("c");
+        let mut terminal = Command::new(python()?);
+        terminal.args(["-c", TERMINAL]).args(wrapper);
+        terminal.args([BINARY, "demo", "-i", "2", "-l", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        terminal.env("ROUNDELAY_CONTROL", &control).env("TEST_FOLDER", folder.path()).env_remove("NOTIFY_SOCKET");
+        terminal.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut terminal = Started(terminal.spawn().unwrap());
+        let mut said = BufReader::new(terminal.0.stdout.take().unwrap()).lines();
+        let master = Detached(said.next().unwrap().unwrap().parse().unwrap());
+        let started = Self { terminal, said, master, control, folder };
+        started.wait_ready();
+        Some(started)
+    }
+
+    fn wait_ready(&self) {
+        wait_until("its workers", || get_unix(&self.control, "/readyz").is_ok_and(|answer| answer.status == 200));
+    }
+
+    fn close(&mut self) {
+        drop(self.terminal.0.stdin.take());
+        assert_eq!(self.next_line().as_deref(), Some("closed"));
+    }
+
+    fn next_line(&mut self) -> Option<String> {
+        self.said.next().map(Result::unwrap)
+    }
+
+    fn wait_nothing_left(&self) {
+        wait_until("nothing left behind", || {
+            let left = marked(&format!("TEST_FOLDER={}", self.folder.path().display()));
+            left.into_iter().all(|pid| pid == self.terminal.0.id())
+        });
+        assert!(!self.control.exists());
+    }
+}
+
 #[test]
 fn a_terminal_that_closes_stops_the_master_and_nothing_is_left() {
-    let Some(python) = python() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let control = folder.path().join("c");
-    let mark = folder.path().display().to_string();
-    let mut terminal = Command::new(python);
-    terminal.args(["-c", TERMINAL, BINARY, "demo", "-i", "2", "-l", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-    terminal.env("ROUNDELAY_CONTROL", &control).env("TEST_FOLDER", &mark).env_remove("NOTIFY_SOCKET");
-    terminal.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut terminal = Started(terminal.spawn().unwrap());
-    let mut said = BufReader::new(terminal.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let master = Detached(said.next().unwrap().parse().unwrap());
-    wait_until("its workers", || get_unix(&control, "/readyz").is_ok_and(|answer| answer.status == 200));
+    let Some(mut started) = InTerminal::start(&[]) else { return };
+    started.close();
+    assert_eq!(started.next_line().as_deref(), Some("0"), "a stop by signal is a clean one");
+    assert!(!is_alive(started.master.0));
+    started.wait_nothing_left();
+}
 
-    drop(terminal.0.stdin.take());
-    assert_eq!(said.next().as_deref(), Some("closed"));
-    assert_eq!(said.next().as_deref(), Some("0"), "a stop by signal is a clean one");
-    assert!(!is_alive(master.0));
-    wait_until("nothing left behind", || {
-        let left = marked(&format!("TEST_FOLDER={mark}"));
-        left.into_iter().all(|pid| pid == terminal.0.id())
-    });
-    assert!(!control.exists());
+#[test]
+fn nohup_master_outlives_its_terminal_and_reloads() {
+    let Some(mut started) = InTerminal::start(&["/usr/bin/nohup"]) else { return };
+    started.close();
+    let reload = |code| {
+        let mut reload = Command::new(BINARY);
+        reload.arg("reload").env("ROUNDELAY_CONTROL", &started.control).current_dir(started.folder.path());
+        let ended = run_to_end(&mut reload);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    };
+    reload(0);
+    let first = signals(started.master.0, "SigIgn");
+    kill(i64::from(started.master.0), "HUP");
+    reload(0);
+    assert_eq!((first & 1, first), (1, signals(started.master.0, "SigIgn")), "SIGHUP stays ignored");
+    started.wait_ready();
+    kill(i64::from(started.master.0), "TERM");
+    assert_eq!(started.next_line().as_deref(), Some("0"));
+    started.wait_nothing_left();
 }

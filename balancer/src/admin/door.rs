@@ -6,13 +6,16 @@
 
 mod folder;
 mod lock;
+mod restore;
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::Mode;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -37,6 +40,12 @@ pub fn path(control: &Control) -> Option<PathBuf> {
 #[derive(Debug)]
 pub struct ControlDoor {
     path: PathBuf,
+    held: Mutex<Held>,
+}
+
+/// What may have to be made again while the master runs.
+#[derive(Debug)]
+struct Held {
     listener: UnixListener,
     /// Device and inode of our socket: another file at the path is not ours to remove.
     identity: (u64, u64),
@@ -55,13 +64,8 @@ impl ControlDoor {
         folder::prepare(path)?;
         let lock = Lock::take(path)?;
         clear(path)?;
-        let failed = |cause: io::Error| {
-            Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display())).cause(cause)
-        };
-        let listener = listen(path).map_err(failed)?;
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
-        let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { path: path.to_owned(), listener, identity, lock })
+        let (listener, identity) = bind(path)?;
+        Ok(Self { path: path.to_owned(), held: Mutex::new(Held { listener, identity, lock }) })
     }
 
     /// Where it is.
@@ -70,8 +74,8 @@ impl ControlDoor {
     }
 
     /// The file whose lock says who is master.
-    pub fn lock_path(&self) -> &Path {
-        self.lock.path()
+    pub fn lock_path(&self) -> PathBuf {
+        self.held().lock.path().to_owned()
     }
 
     /// A descriptor of the listening socket, for [`serve`](super::serve).
@@ -81,17 +85,30 @@ impl ControlDoor {
     /// If there is no free descriptor.
     pub fn listener(&self) -> Result<UnixListener, Failure> {
         let error = |cause| Failure::new(code::FAILED, "cannot duplicate the control socket").cause(cause);
-        self.listener.try_clone().map_err(|cause: io::Error| error(cause))
+        self.held().listener.try_clone().map_err(|cause: io::Error| error(cause))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ControlDoor {
     fn drop(&mut self) {
-        let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.identity;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+        if restore::is_at(&self.path, self.held().identity) {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Listens at the path; also the device and inode of the socket there.
+fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), Failure> {
+    let failed = |cause: io::Error| {
+        Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display())).cause(cause)
+    };
+    let listener = listen(path).map_err(failed)?;
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    Ok((listener, (metadata.dev(), metadata.ino())))
 }
 
 fn check_length(path: &Path) -> Result<(), Failure> {
@@ -125,22 +142,30 @@ fn clear(path: &Path) -> Result<(), Failure> {
         return Err(refuse(format!("a socket of another user (uid {}) lies there", found.uid())));
     }
     // We hold the lock, so no master listens; but it may be another program's socket.
-    if has_listener(path) {
-        return Err(refuse("a program listens there that does not hold the lock beside it".to_owned()));
+    match listener_at(path) {
+        None => fs::remove_file(path).map_err(|error| refuse(error.to_string())),
+        Some(pid) => {
+            let whose = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            Err(refuse(format!("a program listens there that does not hold the lock beside it{whose}")))
+        }
     }
-    fs::remove_file(path).map_err(|error| refuse(error.to_string()))
 }
 
-fn has_listener(path: &Path) -> bool {
+/// The process that listens at the path, as far as it is known; `None` if nobody does.
+fn listener_at(path: &Path) -> Option<Option<i32>> {
     let attempt = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
         // Its queue may be full: do not wait for a place in it.
         socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok::<_, io::Error>(socket)
     };
     match attempt() {
-        Ok(()) => true,
-        Err(error) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound),
+        Ok(socket) => {
+            Some(rustix::net::sockopt::socket_peercred(socket.as_fd()).ok().map(|peer| peer.pid.as_raw_pid()))
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => None,
+        Err(_) => Some(None),
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod collector;
 mod context;
+mod control;
 pub mod door;
 mod exchange;
 pub mod orders;

@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::net::UnixListener as StdUnixListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use super::context::Context;
+use super::control::ControlListener;
+use super::door::ControlDoor;
 use super::exchange::{Entrance, Exchange, Peer};
 use super::routes;
 
@@ -45,17 +46,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     context: Arc<Context>,
     tcp: Option<std::net::TcpListener>,
-    control: Option<StdUnixListener>,
+    control: Option<Arc<ControlDoor>>,
     stop: CancellationToken,
 ) {
     let port = adopt(tcp, |listener| {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
     });
-    let control = adopt(control, |listener| {
-        listener.set_nonblocking(true)?;
-        UnixListener::from_std(listener)
-    });
+    let control = adopt(control, ControlListener::new);
     let port = async {
         if let Some(listener) = port {
             let accept = async || listener.accept().await.map(|(stream, _)| Some((stream, Entrance::Port)));
@@ -65,10 +63,13 @@ pub async fn serve(
     let control = async {
         if let Some(listener) = control {
             let accept = async || {
-                let (stream, _) = listener.accept().await?;
+                let stream = listener.accept().await?;
                 Ok(trusted(&stream).map(|peer| (stream, Entrance::Control(peer))))
             };
-            door(&context, "control", &stop, accept).await;
+            tokio::select! {
+                () = door(&context, "control", &stop, accept) => {}
+                () = listener.keep() => {}
+            }
         }
     };
     tokio::join!(port, control);

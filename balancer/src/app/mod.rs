@@ -113,11 +113,13 @@ pub(crate) struct Running {
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let Plan { config, origin, reread, log_level } = plan;
+    let start_dir = reread.start_dir.clone();
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
     // What can be refused, before anything is started.
-    let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
+    let door =
+        admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?.map(Arc::new);
     let admin_listener = listen::admin(&config.admin)?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let public = listen::public(&config.pools, cpus)?;
@@ -146,12 +148,12 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
         max_connections: Some(max_connections),
         is_stopping: Arc::clone(&is_stopping),
     };
-    banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
+    banner::print(&origin, &pools, master.admin, door.as_deref().map(ControlDoor::path));
     let admin_stop = CancellationToken::new();
     let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
     let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());
     let context = context.map_err(cannot("register the metrics"))?.with_orders(orders);
-    let admin_thread = start_admin(context, admin_listener, door.as_ref(), &admin_stop)?;
+    let admin_thread = start_admin(context, admin_listener, door.clone(), &admin_stop)?;
 
     let (reports, reported) = mpsc::unbounded_channel();
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
@@ -165,7 +167,8 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let rate = config.master.spawn_rate;
     let burst = u32::try_from(workers).unwrap_or(u32::MAX).max(rate);
     let budget = SpawnBudget::new(rate, burst, Instant::now());
-    let resources = Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, files.inherited, budget));
+    let resources =
+        Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, start_dir, files.inherited, budget));
     let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Public))| {
         let detours = detours(&data, &pool, &inherited)?;
         let of_pool = PoolConnections { data: Arc::clone(&data), index, pool: Arc::clone(&pool), detours };
@@ -279,10 +282,9 @@ async fn pass_on(mut inbox: mpsc::UnboundedReceiver<Report>, informers: Vec<crat
 fn start_admin(
     context: admin::Context,
     tcp: Option<std::net::TcpListener>,
-    door: Option<&ControlDoor>,
+    control: Option<Arc<ControlDoor>>,
     stop: &CancellationToken,
 ) -> Result<std::thread::JoinHandle<()>, Failure> {
-    let control = door.map(ControlDoor::listener).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(cannot("start the admin runtime"))?;
     let stop = stop.clone();

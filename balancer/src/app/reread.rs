@@ -1,12 +1,14 @@
 //! The configuration, read once more by the same rules as at the start.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::{self, Loaded, Problems, Source, Sources};
+use crate::config::{self, Config, Loaded, Problems, Source, Sources};
 
 /// A disk or a network that does not answer must not keep a pool claimed for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -15,19 +17,39 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// the file is.
 #[derive(Clone, Debug, Default)]
 pub struct Reread {
-    /// As at the start; of the file only that there was one.
+    /// As at the start; of the file only that there was one, and where.
     pub sources: Sources,
-    /// The file, as it was named.
-    pub file: Option<PathBuf>,
+    /// The file, by the name that its starter knows it by: a link on the way is followed at each reload.
+    file: Option<PathBuf>,
+    /// The directory that the master was started in, by such a name.
+    pub start_dir: Option<PathBuf>,
+}
+
+/// What a reload found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) loaded: Loaded,
+    /// For each pool whose workers would have no directory to start in, which one that is.
+    pub(super) gone: BTreeMap<String, PathBuf>,
 }
 
 impl Reread {
+    /// Remembers where the file is, which was named in `start_dir`.
+    pub fn new(sources: Sources, file: Option<PathBuf>, start_dir: Option<PathBuf>) -> Self {
+        let is_file = |file: &PathBuf| file != Path::new("-");
+        let file = file.map(|file| match &start_dir {
+            Some(dir) if is_file(&file) => dir.join(file),
+            _ => file,
+        });
+        Self { sources, file, start_dir }
+    }
+
     /// Reads and checks on a thread of its own, so that a slow disk delays no supervisor.
     ///
     /// # Errors
     ///
     /// Every problem, as text.
-    pub(super) async fn load(&self) -> Result<Loaded, String> {
+    pub(super) async fn load(&self) -> Result<Found, String> {
         let (done, loaded) = oneshot::channel();
         let again = self.clone();
         let read = move || {
@@ -42,9 +64,32 @@ impl Reread {
         }
     }
 
-    fn load_now(mut self) -> Result<Loaded, Problems> {
-        self.sources.file = self.file.as_deref().map(Source::read_again).transpose()?;
-        config::load(&self.sources)
+    fn load_now(mut self) -> Result<Found, Problems> {
+        let again = self.file.as_deref().map(Source::read_again).transpose()?;
+        self.sources.file = match (again, self.sources.file.take()) {
+            // What is relative in it is so to the same directory as before, or the reload would seem to change it.
+            (Some(again), Some(first)) => Some(Source { name: first.name, dir: first.dir, ..again }),
+            (again, _) => again,
+        };
+        let loaded = config::load(&self.sources)?;
+        let gone = self.gone(&loaded.config);
+        Ok(Found { loaded, gone })
+    }
+
+    /// The directories of pools that are not there any more, as after a deploy that removed an old release. What may only not
+    /// be looked at is for the workers to find out.
+    fn gone(&self, config: &Config) -> BTreeMap<String, PathBuf> {
+        let dir = |cwd: &Option<PathBuf>| match (&self.start_dir, cwd) {
+            (Some(start), Some(cwd)) => Some(start.join(cwd)),
+            (Some(start), None) => Some(start.clone()),
+            (None, cwd) => cwd.clone(),
+        };
+        let is_gone = |dir: &PathBuf| match std::fs::metadata(dir) {
+            Ok(found) => !found.is_dir(),
+            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        };
+        let pools = config.pools.iter();
+        pools.filter_map(|pool| Some((pool.name.clone(), dir(&pool.cwd).filter(is_gone)?))).collect()
     }
 }
 
@@ -57,7 +102,7 @@ mod tests {
 
     fn reread(file: PathBuf) -> Reread {
         let sets = vec!["pool.a.settle=1s".to_owned()];
-        Reread { sources: Sources { sets, cpus: 2, ..Sources::default() }, file: Some(file) }
+        Reread::new(Sources { sets, cpus: 2, ..Sources::default() }, Some(file), None)
     }
 
     #[tokio::test]
@@ -67,7 +112,7 @@ mod tests {
         let reread = reread(file.clone());
         for (text, workers) in [(SOUND.to_owned(), 2), (SOUND.replace('2', "5"), 5)] {
             std::fs::write(&file, text).unwrap();
-            let config = reread.load().await.unwrap().config;
+            let config = reread.load().await.unwrap().loaded.config;
             assert_eq!(config.pools[0].workers, Workers::Count(workers));
             assert_eq!(config.pools[0].settle, Duration::from_secs(1));
         }

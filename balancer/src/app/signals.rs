@@ -6,17 +6,19 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::os::child::signal_name;
+use crate::os::signals::is_ignored;
 use crate::os::spawner::Spawner;
 
 /// A second signal within this time of the first is the same request.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
-/// The signals the master listens to; all others keep their default.
+/// The signals the master listens to; all others keep their default. `None` is one that its starter made it ignore.
 #[derive(Debug)]
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hangup: Option<Signal>,
     had_terminal: bool,
     /// When the first request to stop came.
     asked: Option<Instant>,
@@ -25,9 +27,9 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            terminate: unless_ignored(SignalKind::terminate())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
+            hangup: unless_ignored(SignalKind::hangup())?,
             had_terminal: terminal().is_ok(),
             asked: None,
         })
@@ -40,9 +42,9 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Asked {
         loop {
             let signal = tokio::select! {
-                _ = self.terminate.recv() => libc::SIGTERM,
-                _ = self.interrupt.recv() => libc::SIGINT,
-                _ = self.hangup.recv() => libc::SIGHUP,
+                () = received(self.terminate.as_mut()) => libc::SIGTERM,
+                () = received(self.interrupt.as_mut()) => libc::SIGINT,
+                () = received(self.hangup.as_mut()) => libc::SIGHUP,
             };
             match (signal, self.asked) {
                 (libc::SIGHUP, None) if !self.had_terminal || !is_gone(&terminal()) => return Asked::Reload,
@@ -79,6 +81,25 @@ pub(super) enum Asked {
     Stop(i32),
     /// To read the configuration again and replace the workers.
     Reload,
+}
+
+/// Listens to a signal, unless the starter made this process ignore it, as `nohup` does with SIGHUP: a handler would undo that.
+fn unless_ignored(kind: SignalKind) -> io::Result<Option<Signal>> {
+    let number = kind.as_raw_value();
+    if !is_ignored(number) {
+        return signal(kind).map(Some);
+    }
+    let name = signal_name(number).unwrap_or_default();
+    tracing::info!(signal = %format!("SIG{name}"), "signal was ignored at the start and stays ignored");
+    Ok(None)
+}
+
+/// Resolves at the next signal; never for one that is not listened to. Cancel safe.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// As process 1 of a container every orphan in it becomes our child: reaps them as they end, without touching our own.

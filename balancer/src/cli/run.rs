@@ -33,6 +33,8 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
 fn start(asked: Asked) -> Result<ExitCode, End> {
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
+    // Before the first thread.
+    crate::os::signals::unblock();
     let output = Output::start().map_err(|cause| {
         Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
     })?;
@@ -40,7 +42,7 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
     let plan = Plan {
         config: loaded.config,
         origin: asked.origin,
-        reread: Reread { sources: asked.sources, file: asked.file },
+        reread: Reread::new(asked.sources, asked.file, crate::os::start_dir::find()),
         log_level,
     };
     let ended = app::run(plan, &output);

@@ -18,7 +18,9 @@ pub struct Spec {
     pub args: Vec<OsString>,
     /// Its whole environment; nothing is inherited beside it.
     pub env: Vec<(OsString, OsString)>,
-    /// Where it runs; default: where the master does.
+    /// Where it is started by the master's rights; default, also if that cannot be entered: where the master is.
+    pub start_dir: Option<PathBuf>,
+    /// Where it runs, as its own user; relative to where it is started, and by default just there.
     pub cwd: Option<PathBuf>,
     /// Its soft limit of open files. The master raises its own and must not pass that on: programs that use `select`
     /// break above 1024.

@@ -18,6 +18,8 @@ pub mod pidfd;
 pub mod ports;
 pub mod run_dir;
 pub mod shim;
+pub mod signals;
 pub mod source_address;
 pub mod spawner;
+pub mod start_dir;
 pub mod steering;

@@ -191,6 +191,7 @@ impl Family {
             core: spec.core,
             credentials: spec.credentials.clone(),
             no_new_privs: spec.no_new_privs,
+            start_dir: spec.start_dir.clone(),
             cwd: spec.cwd.clone(),
             inherit: inherited.iter().map(AsRawFd::as_raw_fd).collect(),
             has_listeners: matches!(spec.inherits, Inherited::Listeners(_)),

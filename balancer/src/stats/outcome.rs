@@ -100,6 +100,8 @@ labels! {
         Memory = "memory",
         /// It was older than `max-age`.
         Age = "age",
+        /// Another program removed the path of its unix endpoint, so that no connection reaches it any more.
+        Removed = "endpoint_removed",
         /// By order: a reload or a restart.
         Order = "order",
     }

@@ -168,6 +168,11 @@ impl HangDetector {
         self.last_progress = Some(now);
     }
 
+    /// When it last sent a heartbeat, if ever.
+    pub(super) fn last_beat(&self) -> Option<Instant> {
+        self.last_beat
+    }
+
     /// When its next heartbeat is overdue, if it ever sent one and is not known to be silent.
     pub(super) fn next_beat(&self, rules: &Health) -> Option<Instant> {
         let is_watched = !rules.heartbeat.is_zero() && self.no_beat_since.is_none();
@@ -179,11 +184,9 @@ impl HangDetector {
         self.no_beat_since.get_or_insert(now);
     }
 
-    /// The heartbeat could not have arrived: it is expected again from now on.
-    pub(super) fn excuse_beat(&mut self, now: Instant) {
-        if self.last_beat.is_some() {
-            self.last_beat = Some(now);
-        }
+    /// A heartbeat could not have arrived until then: the next one is expected from that moment on.
+    pub(super) fn excuse_beat(&mut self, until: Instant) {
+        self.last_beat = self.last_beat.map(|last| last.max(until));
     }
 
     /// Whether all of its processes are stopped, and no debugger holds one.

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use worker_runtime::protocol;
@@ -12,6 +12,7 @@ use crate::channel::WORKER_FD;
 use crate::config::{self, Program};
 use crate::os::account::Identity;
 use crate::os::child::{Inherited, Spec, StartError};
+use crate::os::start_dir::is_plain;
 use crate::rotation::{Endpoint, SlotId};
 
 /// The hidden subcommand that is the demo worker.
@@ -27,6 +28,17 @@ pub(super) struct Birth<'a> {
     pub(super) notify: &'a Path,
     pub(super) listen: &'a [Arc<OwnedFd>],
     pub(super) channel: Option<Line<'a>>,
+}
+
+/// What a worker gets of the master's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Surroundings<'a> {
+    /// The environment, before a worker's is made of it.
+    pub(super) inherited: &'a [(OsString, OsString)],
+    /// The directory that the master was started in.
+    pub(super) start_dir: Option<&'a Path>,
+    /// The soft limit of open files.
+    pub(super) nofile: Option<u64>,
 }
 
 /// A worker's end of its channel.
@@ -49,9 +61,9 @@ pub(super) struct Line<'a> {
 pub(super) fn spec(
     pool: &config::Pool,
     birth: &Birth<'_>,
-    inherited: &[(OsString, OsString)],
-    nofile: Option<u64>,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Spec, StartError> {
+    let Surroundings { inherited, start_dir, nofile } = *surroundings;
     let identity = identity(pool)?;
     let port = port_text(birth.endpoint).unwrap_or_default();
     let (program, args) = match &pool.program {
@@ -64,6 +76,9 @@ pub(super) fn spec(
         }
     };
     let mut env: Vec<_> = inherited.iter().filter(|(name, _)| !protocol::is_scrubbed(name)).cloned().collect();
+    // The master's own is another directory's, or names the one that a deploy's link led to.
+    env.retain(|(name, _)| name != "PWD");
+    env.extend(working_dir(pool, start_dir).map(|dir| ("PWD".into(), dir.into_os_string())));
     let login = identity.and_then(|identity| identity.login.as_ref());
     if login.is_some() {
         env.retain(|(name, _)| !["HOME", "USER", "LOGNAME"].iter().any(|masters| name == masters));
@@ -116,6 +131,7 @@ pub(super) fn spec(
         program,
         args,
         env,
+        start_dir: start_dir.map(Path::to_owned),
         cwd: pool.cwd.clone(),
         nofile: pool.limit_nofile.or(nofile),
         core: pool.limit_core,
@@ -126,6 +142,16 @@ pub(super) fn spec(
             None => Inherited::Listeners(birth.listen.to_vec()),
         },
     })
+}
+
+/// The directory that a worker of the pool runs in, if it has a name that programs accept as `PWD`.
+fn working_dir(pool: &config::Pool, start_dir: Option<&Path>) -> Option<PathBuf> {
+    let dir = match (start_dir, &pool.cwd) {
+        (Some(start), Some(cwd)) => start.join(cwd),
+        (Some(start), None) => start.to_owned(),
+        (None, cwd) => cwd.clone()?,
+    };
+    is_plain(&dir).then_some(dir)
 }
 
 /// Whom the worker runs as; `None` where nothing was said of it.
@@ -168,7 +194,8 @@ mod tests {
         let notify = Path::new("/run/n");
         let birth = Birth { slot: SlotId(2), workers: 4, generation: 3, endpoint, notify, listen, channel: None };
         let inherited: Vec<_> = inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        spec(pool, &birth, &inherited, Some(1024)).unwrap()
+        let start_dir = Some(Path::new("/srv/current"));
+        spec(pool, &birth, &Surroundings { inherited: &inherited, start_dir, nofile: Some(1024) }).unwrap()
     }
 
     fn value<'a>(spec: &'a Spec, name: &str) -> Vec<&'a str> {
@@ -194,6 +221,26 @@ mod tests {
         ] {
             assert_eq!(value(&spec, name), [expected], "{name}");
         }
+    }
+
+    #[test]
+    fn worker_is_told_its_directory_by_the_logical_name() {
+        for (cwd, pwd) in [
+            (None, &["/srv/current"][..]),
+            (Some("app"), &["/srv/current/app"]),
+            (Some("/app"), &["/app"]),
+            (Some("../app"), &[]),
+        ] {
+            let pool = config::Pool { cwd: cwd.map(PathBuf::from), ..config::Pool::new("api", Program::Demo) };
+            let spec = worker(&pool, &[("PWD", "/srv/releases/1")]);
+            assert_eq!(value(&spec, "PWD"), pwd);
+            assert_eq!((spec.start_dir.as_deref(), spec.cwd), (Some(Path::new("/srv/current")), pool.cwd));
+        }
+        let pool = config::Pool {
+            env: [("PWD".to_owned(), "/own".to_owned())].into(),
+            ..config::Pool::new("api", Program::Demo)
+        };
+        assert_eq!(value(&worker(&pool, &[]), "PWD"), ["/own"]);
     }
 
     #[test]
@@ -242,7 +289,7 @@ mod tests {
             let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint, notify, listen: &[], channel };
             let masters = [("PORT", "80"), ("NODE_CHANNEL_SERIALIZATION_MODE", "advanced")];
             let masters = masters.map(|(name, value)| (name.into(), value.into()));
-            spec(&pool, &birth, &masters, None).unwrap()
+            spec(&pool, &birth, &Surroundings { inherited: &masters, ..Surroundings::default() }).unwrap()
         };
         let (own, node) = (with(None), with(Some(7)));
         assert_eq!((value(&own, "ROUNDELAY_CHANNEL_FD"), value(&own, "NODE_CHANNEL_FD")), (vec!["3"], vec![]));
@@ -295,7 +342,7 @@ mod tests {
                 listen: &[],
                 channel: None,
             };
-            assert!(spec(&pool, &birth, &[], None).is_err());
+            assert!(spec(&pool, &birth, &Surroundings::default()).is_err());
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::SpawnBudget;
+use super::launch::Surroundings;
 use crate::config;
 use crate::os::accept_queue::{Listening, PeerId, QueueReader, ServerSide, Where};
 use crate::os::child::Launcher;
@@ -28,6 +29,8 @@ pub struct Resources {
     pub output: Output,
     /// Folders of this master's own, for notify sockets and unix endpoints.
     pub run_dirs: RunDirs,
+    /// The directory that the master was started in, by the name that workers are to know it by.
+    pub start_dir: Option<PathBuf>,
     /// The master's own environment, before a worker's is made of it.
     pub inherited: Vec<(OsString, OsString)>,
     /// The soft limit of open files to give workers.
@@ -45,6 +48,7 @@ impl Resources {
         launcher: Arc<dyn Launcher>,
         output: Output,
         run_dirs: RunDirs,
+        start_dir: Option<PathBuf>,
         nofile: Option<u64>,
         budget: SpawnBudget,
     ) -> Self {
@@ -54,6 +58,7 @@ impl Resources {
             launcher,
             output,
             run_dirs,
+            start_dir,
             inherited,
             nofile,
             paths: AtomicU64::new(1),
@@ -64,6 +69,11 @@ impl Resources {
         }
     }
 
+    /// What a worker gets of the master's own.
+    pub(super) fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { inherited: &self.inherited, start_dir: self.start_dir.as_deref(), nofile: self.nofile }
+    }
+
     /// A path that nobody has been given yet, for a socket that the master binds and a worker of the pool sends to.
     ///
     /// # Errors
@@ -72,6 +82,16 @@ impl Resources {
     /// its end.
     pub(super) fn fresh_notify(&self, pool: &config::Pool) -> io::Result<PathBuf> {
         self.fresh(&self.run_dirs.ours(owner(pool))?, 'n')
+    }
+
+    /// Makes the folder of a notify socket again if it was removed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had at the path that the worker knows.
+    pub(super) fn ensure_folder(&self, notify: &Path, pool: &config::Pool) -> io::Result<()> {
+        let folder = self.run_dirs.ours(owner(pool))?;
+        if notify.parent() == Some(&folder) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     /// Lets a worker of the pool send to the socket at that path, which [`Resources::fresh_notify`] gave.

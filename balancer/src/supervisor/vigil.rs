@@ -67,6 +67,7 @@ impl Warden {
         if self.vigil.next_usage <= now {
             self.vigil.next_usage = now + USAGE_LOOK;
             self.look_at_usage(now);
+            self.replace_the_unreachable(now);
         }
         self.replace_the_old(now);
     }
@@ -210,6 +211,15 @@ impl Warden {
         for index in 0..self.members.len() {
             if self.members[index].is_too_old(now) {
                 self.replace(index, Cause::Age, now);
+            }
+        }
+    }
+
+    /// A path of a unix endpoint that another program removed does not come back: the socket cannot be bound again.
+    fn replace_the_unreachable(&mut self, now: Instant) {
+        for index in 0..self.members.len() {
+            if self.members[index].has_lost_endpoint() {
+                self.replace(index, Cause::Removed, now);
             }
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     wrapper: Vec<String>,
     args: Vec<String>,
     env: BTreeMap<String, Option<String>>,
+    control: PathBuf,
     dir: Arc<TempDir>,
 }
 
@@ -54,7 +55,8 @@ impl Setup {
             (MARK, Some(path(""))),
         ];
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { wrapper: Vec::new(), args: args.iter().map(|&arg| arg.to_owned()).collect(), env, dir }
+        let control = dir.path().join("c");
+        Self { wrapper: Vec::new(), args: args.iter().map(|&arg| arg.to_owned()).collect(), env, control, dir }
     }
 
     /// The folder it runs in.
@@ -78,6 +80,13 @@ impl Setup {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.env.insert(name.to_owned(), None);
         self
+    }
+
+    /// With its control socket at that path within its folder.
+    pub(crate) fn control(mut self, path: &str) -> Self {
+        self.control = self.dir.path().join(path);
+        let text = self.control.display().to_string();
+        self.env("ROUNDELAY_CONTROL", &text)
     }
 
     /// With a file in its folder.
@@ -122,7 +131,7 @@ impl Setup {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let child = command.spawn().unwrap();
-        let mut master = Master { child, control: self.dir.path().join("c"), log, dir: self.dir };
+        let mut master = Master { child, control: self.control, log, dir: self.dir };
         wait_until("the control socket to answer", || {
             master.assert_running();
             get_unix(&master.control, "/livez").is_ok()

@@ -59,6 +59,7 @@ fn where_a_right_cannot_be_given_up_no_program_runs() {
             core: None,
             credentials: Some(Credentials { uid: 4241, gid: 4242, groups: vec![4242] }),
             no_new_privs: true,
+            start_dir: None,
             cwd: None,
             inherit: vec![],
             has_listeners: false,

@@ -56,6 +56,29 @@ fn check(folder: &Path) -> Result<(), Failure> {
         let cause = format!("its mode {:04o} lets others replace the socket", found.mode() & 0o7777);
         return Err(refuse(folder, cause, format!("chmod go-w {}, or {elsewhere}", folder.display())));
     }
+    check_above(folder, elsewhere)
+}
+
+/// Refuses a folder that another user could rename and replace by one of their own, since a folder above it lets them.
+fn check_above(folder: &Path, elsewhere: &str) -> Result<(), Failure> {
+    let failed = |error: io::Error| refuse(folder, error, elsewhere);
+    let own = rustix::process::geteuid().as_raw();
+    // Its owner can replace everything. In a user namespace root is seen under the number of nobody.
+    let root = fs::metadata("/").map_or(0, |found| found.uid());
+    let (named, real) = (std::path::absolute(folder).map_err(failed)?, folder.canonicalize().map_err(failed)?);
+    // A link on the way counts by the folder that it lies in, and by the folders above its target.
+    for above in named.ancestors().skip(1).chain(real.ancestors().skip(1)) {
+        let found = fs::metadata(above).map_err(failed)?;
+        let mode = found.mode() & 0o7777;
+        if ![0, own, root].contains(&found.uid()) {
+            let cause = format!("{} above it belongs to another user (uid {})", above.display(), found.uid());
+            return Err(refuse(folder, cause, elsewhere));
+        }
+        if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+            let cause = format!("the mode {mode:04o} of {} above it lets others replace it", above.display());
+            return Err(refuse(folder, cause, format!("chmod go-w {}, or {elsewhere}", above.display())));
+        }
+    }
     Ok(())
 }
 

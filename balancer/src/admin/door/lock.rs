@@ -50,11 +50,19 @@ impl Lock {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Returns true if the locked file is still the one at the path: else the lock keeps nobody out.
+    pub(super) fn is_at_its_path(&self) -> bool {
+        is_at(&self.file, &self.path).unwrap_or(false)
+    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Another master may have its own there, where ours was removed.
+        if self.is_at_its_path() {
+            let _ = fs::remove_file(&self.path);
+        }
         // Said explicitly: a child that was just forked holds a copy of the descriptor until it execs.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }

@@ -17,7 +17,7 @@ fn only_our_user_gets_to_the_socket() {
     let socket = place.path().join("roundelay/control.sock");
     let door = ControlDoor::open(&socket).unwrap();
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
-    assert_eq!((mode(&socket), mode(door.lock_path())), (0o600, 0o600));
+    assert_eq!((mode(&socket), mode(&door.lock_path())), (0o600, 0o600));
     UnixStream::connect(&socket).unwrap();
 }
 
@@ -91,6 +91,69 @@ fn a_folder_that_others_can_write_to_is_refused_unless_sticky() {
         allow(bits);
         drop(ControlDoor::open(&folder.join("control.sock")).unwrap());
     }
+}
+
+#[test]
+fn private_folder_below_an_open_one_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let above = place.path().join("open");
+    let folder = above.join("middle/private");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    symlink(above.join("middle"), place.path().join("link")).unwrap();
+    let by_link = place.path().join("link/private");
+    let allow = |bits| fs::set_permissions(&above, fs::Permissions::from_mode(bits)).unwrap();
+    for bits in [0o777, 0o770, 0o702] {
+        allow(bits);
+        for folder in [&folder, &by_link] {
+            let text = refusal(&folder.join("control.sock"));
+            let hint = format!("chmod go-w {}", above.display());
+            assert!(text.contains("above it lets others replace it") && text.contains(&hint), "{text}");
+        }
+    }
+    for bits in [0o1777, 0o755] {
+        allow(bits);
+        drop(ControlDoor::open(&by_link.join("control.sock")).unwrap());
+    }
+}
+
+#[test]
+fn removed_socket_lock_or_folder_is_made_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    let socket = folder.join("control.sock");
+    let door = ControlDoor::open(&socket).unwrap();
+    assert!(door.restore().unwrap().is_none(), "nothing is missing");
+    fs::remove_file(&socket).unwrap();
+    assert!(door.restore().unwrap().is_some());
+    UnixStream::connect(&socket).unwrap();
+    fs::remove_file(door.lock_path()).unwrap();
+    assert!(door.restore().unwrap().is_none(), "the socket is still there");
+    assert!(refusal(&socket).contains("another master holds"));
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(door.restore().unwrap().is_some());
+    UnixStream::connect(&socket).unwrap();
+    assert_eq!((mode(&folder), mode(&socket), mode(&door.lock_path())), (0o700, 0o600, 0o600));
+    assert!(refusal(&socket).contains(&format!("process {}", std::process::id())));
+    drop(door);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn place_that_a_second_master_took_is_left_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("run/control.sock");
+    let first = ControlDoor::open(&socket).unwrap();
+    fs::remove_file(first.lock_path()).unwrap();
+    let text = refusal(&socket);
+    assert!(text.contains(&format!("does not hold the lock beside it (process {})", std::process::id())), "{text}");
+    fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+    let second = ControlDoor::open(&socket).unwrap();
+    let why = first.restore().unwrap_err().to_string();
+    assert!(why.contains("another master holds the control socket"), "{why}");
+    drop(first);
+    UnixStream::connect(&socket).unwrap();
+    assert!(second.lock_path().exists() && refusal(&socket).contains("another master holds"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Server {
     pub(crate) is_stopping: Arc<AtomicBool>,
     pub(crate) stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
-    _door: ControlDoor,
+    _door: Arc<ControlDoor>,
     _place: tempfile::TempDir,
 }
 
@@ -52,14 +52,14 @@ impl Server {
         let (orders, ordered) = mpsc::channel(QUEUE);
         let place = tempfile::tempdir().unwrap();
         let control = place.path().join("control.sock");
-        let door = ControlDoor::open(&control).unwrap();
+        let door = Arc::new(ControlDoor::open(&control).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap();
         let is_stopping = Arc::new(AtomicBool::new(false));
         let context = context_of(pools.clone(), Some(port), &is_stopping).with_orders(orders);
         let context = Arc::new(context);
         let stop = CancellationToken::new();
-        let socket = door.listener().unwrap();
+        let socket = Arc::clone(&door);
         let token = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

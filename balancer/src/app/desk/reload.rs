@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{Desk, Outcome};
 use crate::admin::orders::{Plan, Refused, RefusedKind, Told};
 use crate::app::doors::{Closing, Opened};
+use crate::app::reread::Found;
 use crate::config::{self, Change, Config};
 use crate::failure::{Failure, code};
 use crate::pool::operation::{Ask, Report, Verb};
@@ -27,7 +28,7 @@ impl Desk {
             }
             Refused::new(kind, why)
         };
-        let loaded = self.reread.load().await.map_err(|problems| {
+        let Found { loaded, gone } = self.reread.load().await.map_err(|problems| {
             tracing::error!("the configuration cannot be loaded, nothing was changed:\n{}", problems.trim_end());
             refuse(RefusedKind::Config, problems)
         })?;
@@ -39,6 +40,15 @@ impl Desk {
         if !fixed.is_empty() {
             let hint = "change it back, or stop the master and start it again";
             return Err(refuse(RefusedKind::Refused, fixed).hint(hint));
+        }
+        let lost = meant.iter().find_map(|&index| {
+            let name = &self.pools[index].name;
+            gone.get(name)
+                .map(|dir| format!("the directory {} that workers of pool {name} start in is gone", dir.display()))
+        });
+        if let Some(lost) = lost {
+            let hint = "make it again, set `cwd` in the file, or start the master anew, in a directory (or by a link) that stays";
+            return Err(refuse(RefusedKind::Refused, lost).hint(hint));
         }
         let opened = self.open(&meant, &loaded.config).await.map_err(|Failure { error, cause, hint, .. }| {
             let why = [Some(error), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");

@@ -47,7 +47,7 @@ impl Bench {
             let levels: Arc<Mutex<Vec<String>>> = Arc::clone(&levels);
             LogLevel::new(move |level| levels.lock().unwrap().push(level.to_owned()))
         };
-        let reread = Reread { sources, file: Some(file.clone()) };
+        let reread = Reread::new(sources, Some(file.clone()), None);
         let (desk, asked) = Desk::new(pools.clone(), config, reread, Arc::<TestDoors>::clone(&doors), set);
         Self { desk, asked, pools, doors, levels, file, _place: place }
     }

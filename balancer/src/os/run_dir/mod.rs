@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use tempfile::TempDir;
-
 const PREFIX: &str = "roundelay-run.";
 
 /// A sweep of another master that starts at the same moment may take a folder that is not locked yet.
@@ -91,7 +89,7 @@ struct RunDir {
 
 #[derive(Debug)]
 struct Held {
-    dir: TempDir,
+    path: PathBuf,
     /// Held while the master lives, however it ends: that, not a pid, tells a leftover. Folders are seen across pid
     /// namespaces, where a pid is another's or nobody's.
     lock: File,
@@ -102,18 +100,17 @@ impl RunDir {
         Ok(Self { access, held: Mutex::new(Held::create(access)?) })
     }
 
-    /// Its path. If somebody removed it (a cleaner of old files, or the end of a login session), another one takes its
-    /// place, under another name.
+    /// Its path. If somebody removed it (a cleaner of old files, or the end of a login session), it is made again: at the same
+    /// path, which living workers know, or where that cannot be had under another name.
     fn ensured(&self) -> io::Result<PathBuf> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.is_there() {
-            let mut gone = std::mem::replace(&mut *held, Held::create(self.access)?);
-            // Whatever lies at the old path now is not ours.
-            gone.dir.disable_cleanup(true);
-            let (was, path) = (gone.dir.path().display(), held.dir.path().display());
-            tracing::warn!("the folder {was} of this run's sockets was removed by somebody: new ones are in {path}");
+            let was = held.path.clone();
+            *held = Held::create_again(&was, self.access).or_else(|_| Held::create(self.access))?;
+            let (was, path) = (was.display(), held.path.display());
+            tracing::warn!(%was, %path, "folder of this run's sockets was removed by another program and made again");
         }
-        Ok(held.dir.path().to_owned())
+        Ok(held.path.clone())
     }
 }
 
@@ -143,25 +140,46 @@ impl Held {
         for _ in 0..TRIES {
             let private = std::fs::Permissions::from_mode(0o700);
             let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(base)?;
-            match lock(dir.path()) {
-                Ok(lock) => {
-                    if access == Access::Passable {
-                        rustix::fs::fchmod(&lock, Mode::RWXU | Mode::XGRP | Mode::XOTH)?;
-                    }
-                    let held = Self { dir, lock };
-                    if held.is_there() {
-                        return Ok(held);
-                    }
-                }
+            // A sweep may have taken it, and then whatever lies there is not ours.
+            match Self::hold(dir.keep(), access) {
+                Ok(held) => return Ok(held),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
+    /// Makes a folder at the path where one of this master was removed. Whatever lies there now is not ours, and is left alone.
+    fn create_again(path: &Path, access: Access) -> io::Result<Self> {
+        let base = path.parent().filter(|base| bases::is_safe(base));
+        if base.is_none_or(|base| access == Access::Passable && !bases::is_passable(base)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        std::fs::DirBuilder::new().mode(0o700).create(path)?;
+        Self::hold(path.to_owned(), access)
+    }
+
+    /// Locks a folder that was just made.
+    fn hold(path: PathBuf, access: Access) -> io::Result<Self> {
+        let lock = lock(&path)?;
+        if access == Access::Passable {
+            rustix::fs::fchmod(&lock, Mode::RWXU | Mode::XGRP | Mode::XOTH)?;
+        }
+        let held = Self { path, lock };
+        if held.is_there() { Ok(held) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
     /// Whether the path still leads to the folder that we made and locked.
     fn is_there(&self) -> bool {
-        is_at(&self.lock, self.dir.path())
+        is_at(&self.lock, &self.path)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -235,7 +253,7 @@ mod tests {
             std::fs::create_dir(dir).unwrap();
         }
         remove_stale(base.path());
-        assert_eq!([&*stale, &*foreign, living.dir.path()].map(Path::exists), [false, true, true]);
+        assert_eq!([&*stale, &*foreign, &*living.path].map(Path::exists), [false, true, true]);
     }
 
     #[test]
@@ -300,23 +318,22 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_was_removed_or_replaced_is_made_again_elsewhere() {
+    fn removed_folder_is_made_again_at_its_path() {
         let dir = RunDir::create(Access::Private).unwrap();
         let first = dir.ensured().unwrap();
         assert_eq!(dir.ensured().unwrap(), first);
         std::fs::remove_dir_all(&first).unwrap();
-        let second = dir.ensured().unwrap();
-        assert_eq!((second == first, mode(&second)), (false, 0o700));
-        assert!(lock(&second).is_err(), "locked again");
+        assert_eq!((dir.ensured().unwrap(), mode(&first)), (first.clone(), 0o700));
+        assert!(lock(&first).is_err(), "locked again");
 
-        std::fs::remove_dir(&second).unwrap();
-        std::fs::create_dir(&second).unwrap();
-        let theirs = lock(&second).unwrap();
-        let third = dir.ensured().unwrap();
-        assert_ne!(third, second);
+        std::fs::remove_dir(&first).unwrap();
+        std::fs::create_dir(&first).unwrap();
+        let theirs = lock(&first).unwrap();
+        let second = dir.ensured().unwrap();
+        assert_ne!(second, first, "another's lies there");
         drop(dir);
-        assert!(second.exists() && !third.exists(), "what somebody else made is left to them");
-        std::fs::remove_dir(&second).unwrap();
+        assert!(first.exists() && !second.exists(), "what another program made is left to it");
+        std::fs::remove_dir(&first).unwrap();
         drop(theirs);
     }
 }

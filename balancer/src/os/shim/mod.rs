@@ -72,6 +72,14 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(order));
+    // By the master's rights, as it would be inherited. Where a deploy removed it the worker starts in what is left of the
+    // master's own, which is enough for a program with an absolute path.
+    if let Some(dir) = &order.start_dir
+        && let Err(error) = std::env::set_current_dir(dir)
+    {
+        let _ =
+            writeln!(io::stderr(), "warning: cannot start in {}, where the master was started: {error}", dir.display());
+    }
     if let Err(failed) = privileges::shed(order.credentials.as_ref(), order.no_new_privs) {
         return failed;
     }
@@ -89,13 +97,13 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(order.parent) {
         return ("parent", io::Error::from_raw_os_error(libc::ESRCH));
     }
+    super::signals::reset();
     let mut program = Command::new(&order.program);
     program.args(&order.args);
     if order.has_listeners && !order.inherit.is_empty() {
         // Only here the pid is known, and exec keeps it.
         program.env(protocol::LISTEN_PID, std::process::id().to_string());
     }
-    // std's `exec` gives the program the default SIGPIPE, which Rust programs ignore, and an empty signal mask.
     ("exec", program.exec())
 }
 

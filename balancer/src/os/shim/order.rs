@@ -20,6 +20,8 @@ pub struct Order {
     pub credentials: Option<Credentials>,
     /// Whether no program that it runs may gain rights, as setuid programs do.
     pub no_new_privs: bool,
+    /// Where to be while it is still the master's process: what is relative is so to this.
+    pub start_dir: Option<PathBuf>,
     /// Where to run.
     pub cwd: Option<PathBuf>,
     /// Descriptors to move to 3 and on, in this order.
@@ -42,6 +44,7 @@ impl Order {
             core_text(self.core).into(),
             self.credentials.as_ref().map(credentials_text).unwrap_or_default().into(),
             if self.no_new_privs { "locked" } else { "" }.into(),
+            self.start_dir.clone().unwrap_or_default().into_os_string(),
             self.cwd.clone().unwrap_or_default().into_os_string(),
             joined(&self.inherit).into(),
             if self.has_listeners { "listeners" } else { "" }.into(),
@@ -68,7 +71,8 @@ impl Order {
             "locked" => true,
             _ => return None,
         };
-        let cwd = Some(PathBuf::from(args.next()?)).filter(|cwd| !cwd.as_os_str().is_empty());
+        let mut folder = || Some(Some(PathBuf::from(args.next()?)).filter(|folder| !folder.as_os_str().is_empty()));
+        let (start_dir, cwd) = (folder()?, folder()?);
         let inherit = split(args.next()?.to_str()?)?;
         let has_listeners = match args.next()?.to_str()? {
             "" => false,
@@ -77,7 +81,19 @@ impl Order {
         };
         let program = args.next()?;
         let args = args.collect();
-        Some(Self { parent, nofile, core, credentials, no_new_privs, cwd, inherit, has_listeners, program, args })
+        Some(Self {
+            parent,
+            nofile,
+            core,
+            credentials,
+            no_new_privs,
+            start_dir,
+            cwd,
+            inherit,
+            has_listeners,
+            program,
+            args,
+        })
     }
 }
 
@@ -129,7 +145,8 @@ mod tests {
             core: Some(CoreLimit::Bytes(0)),
             credentials: Some(Credentials { uid: 33, gid: 34, groups: vec![34, 8] }),
             no_new_privs: true,
-            cwd: Some("/srv/my app".into()),
+            start_dir: Some("/srv/current".into()),
+            cwd: Some("my app".into()),
             inherit: vec![7, 9],
             has_listeners: true,
             program: "node".into(),
@@ -142,6 +159,7 @@ mod tests {
             nofile: None,
             core: None,
             credentials: None,
+            start_dir: None,
             cwd: None,
             inherit: vec![],
             has_listeners: false,
@@ -155,10 +173,10 @@ mod tests {
     #[test]
     fn credentials_that_cannot_be_read_are_no_order_at_all() {
         for text in ["33", "33:34", "web:34:", "33:34:8:9", "33:34:x", ":34:", "33::", "4294967296:0:"] {
-            let words = ["1", "", "", text, "", "", "", "", "true"].map(OsString::from);
+            let words = ["1", "", "", text, "", "", "", "", "", "true"].map(OsString::from);
             assert_eq!(Order::parse(words.into_iter()), None, "{text}");
         }
-        let words = ["1", "", "", "33:34:", "", "", "", "", "true"].map(OsString::from);
+        let words = ["1", "", "", "33:34:", "", "", "", "", "", "true"].map(OsString::from);
         assert!(Order::parse(words.into_iter()).is_some());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use super::super::endpoint::PrivateEndpoint;
 use super::super::hang::{Condition, HangDetector};
 use super::super::ledger::Closes;
+use super::super::notify::NotifyReach;
 use super::super::sockets_seen::SocketsSeen;
 use super::port_owner::PortOwner;
 use crate::channel::Handle;
@@ -38,6 +38,10 @@ pub(super) struct Process {
     pub(super) launched: Instant,
     pub(super) capture: Option<Capture>,
     pub(super) notify: AbortHandle,
+    /// The path of its unix endpoint was not there at the last look.
+    pub(super) is_endpoint_gone: bool,
+    /// Whether what it sends there can arrive.
+    pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
     pub(super) said: Option<String>,
     /// Node runs in it and has said so on its channel.
@@ -78,8 +82,6 @@ pub(super) struct Process {
     pub(super) is_held: bool,
     /// When a check last connected to it.
     pub(super) last_connect: Option<Instant>,
-    /// Where its heartbeats arrive.
-    pub(super) notify_path: PathBuf,
     /// Whose listener was at its private port when that was last asked.
     pub(super) port_owner: PortOwner,
     pub(super) drain: Option<Draining>,

@@ -191,10 +191,10 @@ impl Member {
             return None;
         }
         let process = self.present_mut()?;
-        if process.notify_path.exists() {
-            process.hang.missed_beat(now);
-        } else {
-            process.hang.excuse_beat(now);
+        let lost = process.hang.last_beat().and_then(|last| process.notify_reach.lost_after(last, now));
+        match lost {
+            Some(lost) => process.hang.excuse_beat(lost),
+            None => process.hang.missed_beat(now),
         }
         self.reconsider(now)
     }

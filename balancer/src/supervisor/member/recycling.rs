@@ -1,8 +1,9 @@
-//! Whether the present process has reached a bound that it is replaced for: its memory or its age.
+//! Whether the present process has come to something that it is replaced for: its memory, its age, a path that is gone.
 
 use tokio::time::Instant;
 
 use super::Member;
+use crate::rotation::Endpoint;
 use crate::stats::Restart as Cause;
 
 impl Member {
@@ -14,6 +15,16 @@ impl Member {
     /// Whether the present process has reached its age.
     pub(in crate::supervisor) fn is_too_old(&self, now: Instant) -> bool {
         self.present().and_then(|process| process.replace_at).is_some_and(|at| at <= now)
+    }
+
+    /// Returns true if the path of the present process's unix endpoint was missing at this look and the one before: a program
+    /// that binds it anew removes it for a moment. One call of `lstat`.
+    pub(in crate::supervisor) fn has_lost_endpoint(&mut self) -> bool {
+        let Some(process) = self.present_mut().filter(|process| process.was_ready) else { return false };
+        let (Endpoint::Unix(path) | Endpoint::UnixOf(path, _)) = &process.upstream.endpoint else { return false };
+        let found = std::fs::symlink_metadata(path);
+        let is_gone = found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        std::mem::replace(&mut process.is_endpoint_gone, is_gone) && is_gone
     }
 
     /// Whether the present process may be replaced at `now`; if so, not again before `next`.

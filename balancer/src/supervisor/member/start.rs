@@ -43,7 +43,17 @@ impl Member {
         let notify = NotifySocket::bind(&notify_path).map_err(stage("binding its notify socket"))?;
         resources.hand_over(&notify_path, &rules).map_err(stage("giving it its notify socket"))?;
         let report = self.reporter(incarnation);
-        let listening = tokio::spawn(notify.listen(move |said| report(News::Said(said))));
+        let reach = notify.reach();
+        let again = {
+            let (resources, rules, path) = (Arc::clone(resources), Arc::clone(&rules), notify_path.clone());
+            move || {
+                resources.ensure_folder(&path, &rules)?;
+                let again = NotifySocket::bind(&path)?;
+                resources.hand_over(&path, &rules)?;
+                Ok(again)
+            }
+        };
+        let listening = tokio::spawn(notify.listen(again, move |said| report(News::Said(said))));
 
         let upstream = Arc::new(Upstream::new(self.id, incarnation, endpoint.clone(), Arc::clone(&self.stats)));
         let own: Vec<_> = private.listener.iter().cloned().collect();
@@ -53,7 +63,7 @@ impl Member {
         let listen = if channel.is_some() { &[] } else { listen };
         let (slot, notify) = (self.id, notify_path.as_path());
         let birth = Birth { slot, workers, generation, endpoint: &endpoint, notify, listen, channel };
-        let spec = launch::spec(&rules, &birth, &resources.inherited, resources.nofile)?;
+        let spec = launch::spec(&rules, &birth, &resources.surroundings())?;
         let (dying, report) = (Arc::clone(&upstream), self.reporter(incarnation));
         let child = resources.launcher.launch(
             spec,
@@ -84,6 +94,8 @@ impl Member {
             launched: now,
             capture: None,
             notify: listening.abort_handle(),
+            is_endpoint_gone: false,
+            notify_reach: reach,
             start_error: None,
             said: None,
             is_online: false,
@@ -109,7 +121,6 @@ impl Member {
             is_listening: true,
             is_held: false,
             last_connect: None,
-            notify_path,
             port_owner: Default::default(),
             drain: None,
         };

@@ -1,0 +1,87 @@
+//! Accepts on the control socket, and has it made again when somebody removes it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::door::ControlDoor;
+
+/// How often the socket is looked for. A look is two calls of `lstat`.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The present listener of the control socket.
+pub(super) struct ControlListener {
+    door: Arc<ControlDoor>,
+    listener: RefCell<Rc<UnixListener>>,
+    replaced: Notify,
+}
+
+impl ControlListener {
+    /// Listens with a duplicate of the socket.
+    ///
+    /// # Errors
+    ///
+    /// There is no free descriptor, or this is no runtime.
+    pub(super) fn new(door: Arc<ControlDoor>) -> io::Result<Self> {
+        let listener = adopt(door.listener().map_err(|failure| io::Error::other(failure.error))?)?;
+        Ok(Self { door, listener: RefCell::new(Rc::new(listener)), replaced: Notify::new() })
+    }
+
+    /// The next client.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's own.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            let listener = Rc::clone(&self.listener.borrow());
+            tokio::select! {
+                accepted = listener.accept() => return accepted.map(|(stream, _)| stream),
+                () = self.replaced.notified() => {}
+            }
+        }
+    }
+
+    /// Looks for the socket until this is dropped. An obstacle is said once and tried again.
+    pub(super) async fn keep(&self) {
+        let mut complaint = None;
+        loop {
+            sleep(LOOK).await;
+            match self.door.restore().map_err(|failure| failure.to_string()).and_then(|new| self.replace(new)) {
+                Ok(false) if complaint.is_none() => {}
+                Ok(_) => {
+                    complaint = None;
+                    info!(path = %self.door.path().display(), "control socket had been removed and was made again");
+                }
+                Err(why) => {
+                    if complaint.as_ref() != Some(&why) {
+                        let path = self.door.path().display();
+                        warn!(%path, why, "control socket was removed and cannot be made again yet, will be tried each second");
+                        complaint = Some(why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns true if there is a new listener.
+    fn replace(&self, new: Option<std::os::unix::net::UnixListener>) -> Result<bool, String> {
+        let Some(new) = new else { return Ok(false) };
+        let new = adopt(new).map_err(|cause| cause.to_string())?;
+        *self.listener.borrow_mut() = Rc::new(new);
+        self.replaced.notify_one();
+        Ok(true)
+    }
+}
+
+fn adopt(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
