@@ -35,6 +35,7 @@ mod node;
 mod observe;
 mod output;
 mod privileges;
+mod public_address;
 mod readiness;
 mod readme;
 mod recovery;

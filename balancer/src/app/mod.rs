@@ -147,6 +147,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
         is_stopping: Arc::clone(&is_stopping),
     };
     banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
+    banner::print_later(&pools);
     let admin_stop = CancellationToken::new();
     let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
     let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());

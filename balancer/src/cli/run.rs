@@ -122,10 +122,10 @@ fn sources(options: &Options, control: Option<&str>) -> Sources {
     }
 }
 
-/// The variables that may be ours.
+/// The variables that may be ours, and `PORT`.
 pub(super) fn environment() -> Vec<(String, String)> {
     let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_"))?;
+        let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_") || name == "PORT")?;
         Some((name, value.to_string_lossy().into_owned()))
     };
     let mut env: Vec<_> = std::env::vars_os().filter_map(ours).collect();

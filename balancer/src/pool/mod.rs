@@ -8,6 +8,7 @@ mod tally;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 
 use crate::config;
 use crate::mode::{Acceptor, Mode};
@@ -34,6 +35,7 @@ pub struct Pool {
     pub stats: PoolStats,
     slots: ArcSwap<Vec<Arc<SlotStats>>>,
     listening: ArcSwap<Vec<config::Address>>,
+    listening_changed: Notify,
     /// What the supervisor last published; read by API, metrics and page.
     pub status: ArcSwap<PoolStatus>,
 }
@@ -84,6 +86,14 @@ impl Pool {
     /// Replaces them. Only who opens and closes the public listeners calls it.
     pub(crate) fn set_listening(&self, listening: Vec<config::Address>) {
         self.listening.store(Arc::new(listening));
+        self.listening_changed.notify_one();
+    }
+
+    /// Waits until there is a public address. One task may wait.
+    pub(crate) async fn first_address(&self) {
+        while self.listening().is_empty() {
+            self.listening_changed.notified().await;
+        }
     }
 
     /// Counters of its slots, by slot number: of every slot there ever was, since counters only grow.
@@ -113,6 +123,7 @@ impl Pool {
             config: ArcSwap::from_pointee(config),
             threads,
             listening: ArcSwap::from_pointee(listening),
+            listening_changed: Notify::new(),
         }
     }
 }
