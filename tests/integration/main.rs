@@ -34,6 +34,7 @@ mod messages;
 mod node;
 mod observe;
 mod output;
+mod passed_listeners;
 mod privileges;
 mod public_address;
 mod readiness;

@@ -63,7 +63,7 @@ impl Stand {
     pub(crate) fn tcp(&self) -> SocketAddr {
         match &self.address {
             Address::Tcp(at) => *at,
-            Address::Unix(path) => panic!("{}", path.display()),
+            other => panic!("{other}"),
         }
     }
 

@@ -94,7 +94,7 @@ fn public(pool: &Pool, is_one_of_several: bool) -> String {
 /// What asks it from a shell.
 fn curl(address: &Address) -> String {
     match address {
-        Address::Tcp(_) => format!("curl {}", url(address)),
+        Address::Tcp(_) | Address::Passed(_) => format!("curl {}", url(address)),
         Address::Unix(path) => format!("curl --unix-socket {} http://localhost/", path.display()),
     }
 }
@@ -104,7 +104,7 @@ fn url(address: &Address) -> String {
     match address {
         Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
         Address::Tcp(address) => format!("http://{address}/"),
-        Address::Unix(_) => address.to_string(),
+        Address::Unix(_) | Address::Passed(_) => address.to_string(),
     }
 }
 

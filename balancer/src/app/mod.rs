@@ -34,7 +34,7 @@ use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
 use crate::net::public::Public;
-use crate::os::{limits, run_dir::RunDirs, spawner::Spawner};
+use crate::os::{activation::Activated, limits, run_dir::RunDirs, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
@@ -47,7 +47,7 @@ use watch::Inbox;
 pub use reread::Reread;
 
 /// What the master is to run, and where that was said.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     /// Checked: no rule is broken.
     pub config: Config,
@@ -57,6 +57,8 @@ pub struct Plan {
     pub reread: Reread,
     /// How a reload changes `log.level`.
     pub log_level: LogLevel,
+    /// What was passed to this process to listen on.
+    pub activated: Vec<Activated>,
 }
 
 /// Changes how much of the master's own log is shown while it runs. By default nothing does.
@@ -112,15 +114,17 @@ pub(crate) struct Running {
 }
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
-    let Plan { config, origin, reread, log_level } = plan;
+    let Plan { config, origin, reread, log_level, activated } = plan;
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
     // What can be refused, before anything is started.
     let door = admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?;
-    let admin_listener = listen::admin(&config.admin)?;
+    let mut passed = listen::passed(activated);
+    let admin_listener = listen::admin(&config.admin, &mut passed)?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let public = listen::public(&config.pools, cpus)?;
+    let public = listen::public(&config.pools, cpus, &mut passed)?;
+    listen::close_unused(passed);
     output.open_logs(&config.pools)?;
     let has_others = config.pools.iter().any(|pool| pool.identity.as_ref().is_some_and(|found| found.owner.is_some()));
     let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
@@ -134,8 +138,12 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let fit = || descriptors::connections_within(files.raised, reserve);
     let max_connections = config.master.max_connections.unwrap_or_else(fit);
     descriptors::warn_if_few(files.raised, reserve, max_connections);
-    let serve = |(pool, public)| Served::new(pool, public, cpus, threads);
-    let served: Vec<Served> = std::iter::zip(config.pools.clone(), public).map(serve).collect();
+    let serve = |(pool, opened): (config::Pool, listen::Opened)| {
+        let served = Served::new(pool, opened.public, cpus, threads);
+        let configured = (Arc::clone(&served.pool), opened.configured);
+        (served, configured)
+    };
+    let (served, configured): (Vec<Served>, Vec<_>) = std::iter::zip(config.pools.clone(), public).map(serve).unzip();
     let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
 
     let is_stopping = Arc::new(AtomicBool::new(false));
@@ -158,7 +166,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
     let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
-    let doors = PublicDoors::new(Arc::clone(&data), &pools);
+    let doors = PublicDoors::new(Arc::clone(&data), &configured);
     let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread, doors, log_level);
     let inbox = Inbox { orders: inbox, desk, asks };
 

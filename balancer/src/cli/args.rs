@@ -113,7 +113,8 @@ one pool; with several, write --set pool.NAME.KEY=VALUE.
 
 Without --listen the public address is PORT of this command's environment, on
 127.0.0.1, else 127.0.0.1:8080. With --listen app it is the one that a Node
-application of mode handoff or shared asks for.
+application of mode handoff or shared asks for. A listener that was passed to
+this process (LISTEN_FDS) is used by its address, or as --listen fd:NAME.
 
 Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
 0), ROUNDELAY_WORKERS, ROUNDELAY_GENERATION, NODE_APP_INSTANCE, NOTIFY_SOCKET.

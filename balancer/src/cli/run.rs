@@ -8,6 +8,7 @@ use super::{End, log, print_problems};
 use crate::app::{self, Origin, Plan, Reread};
 use crate::config::{self, Loaded, Program, Source, Sources};
 use crate::failure::{Failure, code};
+use crate::os::activation;
 use crate::output::Output;
 
 /// Nothing was said: the file in this directory if there is one, else the demo pool.
@@ -31,6 +32,11 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
 }
 
 fn start(asked: Asked) -> Result<ExitCode, End> {
+    // Before there is a second thread, and anything that is kept open.
+    let activated = activation::take().map_err(|cause| {
+        let hint = "unset LISTEN_FDS, or start it by the program that passes the sockets";
+        Failure::new(code::FAILED, "cannot take the sockets that were passed").cause(cause).hint(hint)
+    })?;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
     let output = Output::start().map_err(|cause| {
@@ -42,6 +48,7 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
         origin: asked.origin,
         reread: Reread { sources: asked.sources, file: asked.file },
         log_level,
+        activated,
     };
     let ended = app::run(plan, &output);
     output.flush();

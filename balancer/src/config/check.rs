@@ -207,6 +207,7 @@ fn admin(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Vio
 fn overlap(a: &Address, b: &Address, same_pool: bool) -> bool {
     match (a, b) {
         (Address::Unix(a), Address::Unix(b)) => a == b,
+        (Address::Passed(a), Address::Passed(b)) => a == b,
         (Address::Tcp(a), Address::Tcp(b)) => tcp_overlap(*a, *b, same_pool),
         _ => false,
     }

@@ -95,7 +95,7 @@ impl AcceptLoop {
     pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken, door: Door) -> io::Result<Self> {
         let running = Running::begin(&lane);
         let family = match listener.address() {
-            Address::Tcp(_) => Family::Tcp,
+            Address::Tcp(_) | Address::Passed(_) => Family::Tcp,
             Address::Unix(_) => Family::Unix,
         };
         // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.

@@ -83,6 +83,10 @@ pub(in crate::config) const ADMIN_LISTEN: Codec<Option<SocketAddr>> = Codec {
         "off" => Ok(None),
         _ => match read_address(value)? {
             Address::Tcp(address) => Ok(Some(address)),
+            Address::Passed(_) => because(
+                "the admin port is named by its address, also where it is passed",
+                "write the address of the socket that is passed, such as \"127.0.0.1:9900\"",
+            ),
             Address::Unix(_) => because("the admin port is a TCP address", "the unix door is `control` in [master]"),
         },
     },
