@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, door::ControlDoor};
 use crate::channel::Channel;
 use crate::config::{self, Address, Config};
-use crate::dispatch::{Client, DataThreads, Detour, Limits, Report};
+use crate::dispatch::{Client, DataThreads, Detour, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
@@ -135,9 +135,8 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let threads = config.master.threads.resolve(cpus);
     let sized = config.pools.iter().map(|pool| (pool, pool.workers.resolve(cpus)));
     let reserve = descriptors::reserve(sized, threads);
-    let fit = || descriptors::connections_within(files.raised, reserve);
-    let max_connections = config.master.max_connections.unwrap_or_else(fit);
-    descriptors::warn_if_few(files.raised, reserve, max_connections);
+    let limits = descriptors::limits(config.master.max_connections, files.raised, reserve);
+    descriptors::warn_if_few(files.raised, reserve, config.master.max_connections, limits.max_connections);
     let serve = |(pool, opened): (config::Pool, listen::Opened)| {
         let served = Served::new(pool, opened.public, cpus, threads);
         let configured = (Arc::clone(&served.pool), opened.configured);
@@ -151,7 +150,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: SystemTime::now(),
         admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
-        max_connections: Some(max_connections),
+        max_connections: Some(limits.max_connections),
         is_stopping: Arc::clone(&is_stopping),
     };
     banner::print(&origin, &pools, master.admin, door.as_ref().map(ControlDoor::path));
@@ -164,7 +163,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
 
     let (reports, reported) = mpsc::unbounded_channel();
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
-    let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
+    let data = DataThreads::start(threads, accepted_here, limits, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
     let doors = PublicDoors::new(Arc::clone(&data), &configured);
     let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread, doors, log_level);
@@ -259,7 +258,7 @@ impl Connections for PoolConnections {
     }
 
     fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
-        let taken = self.detours.get(address).map_or(0, |detour| self.data.take(detour, next));
+        let taken = self.detours.get(address).map_or(0, |detour| self.data.take_of(&self.pool, detour, next));
         self.pool.stats.recovered.add(taken as u64);
         taken
     }

@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Program;
 use crate::dispatch::Limits;
 use crate::rotation::Gate;
+use crate::stats::AcceptLimit;
 
 fn list(addresses: &[&str]) -> Vec<Address> {
     addresses.iter().map(|text| text.parse().unwrap()).collect()
@@ -69,7 +70,8 @@ fn stand() -> (Arc<PublicDoors>, Arc<Pool>, config::Pool) {
     let pool = Arc::new(Pool::new(rules.clone(), 1, 1, vec![listener.address().clone()]));
     pool.rotation.set_gate(Gate::Refuse);
     let served = vec![(Arc::clone(&pool), vec![listener])];
-    let data = DataThreads::start(1, served, Limits { max_connections: 10 }, mpsc::unbounded_channel().0).unwrap();
+    let limits = Limits { max_connections: 10, set_by: AcceptLimit::MasterMaxConnections };
+    let data = DataThreads::start(1, served, limits, mpsc::unbounded_channel().0).unwrap();
     (PublicDoors::new(Arc::new(data), &[(Arc::clone(&pool), rules.listen.clone())]), pool, rules)
 }
 
