@@ -236,7 +236,7 @@ fn reserve_lets_a_whole_pool_respawn_in_every_mode() {
         // 128 for the master itself, 7 a worker.
         let setup = Setup::new(&["demo", "-i", "24", "--mode", mode, "--set", "master.max-connections=1000"]);
         let mut master = setup.through(&["prlimit", "--nofile=330:330"]).start_ready();
-        let _clients = idle(&master, 60);
+        let _clients = idle(&master, 200);
         // What the control socket and the admin port may take, but for those who look.
         let (_control, admin) = (idle_unix(&master.control, 24), master.admin());
         let _admin: Vec<_> = (0..24).map(|_| TcpStream::connect(admin).unwrap()).collect();
