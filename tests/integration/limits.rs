@@ -2,11 +2,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kit::{Master, Setup, clients, cpu_time, get, has, read_answer, send_get, wait_until};
+use crate::kit::{Master, Setup, clients, cpu_time, get, has, order, read_answer, send_get, wait_until};
 
 /// Connects without a word; the kernel completes the handshake whether or not the master accepts.
 #[track_caller]
@@ -141,9 +143,10 @@ fn without_a_descriptor_left_accepting_pauses_and_resumes() {
     if !has("prlimit") {
         return;
     }
-    // More connections are allowed than there are descriptors for: what the limits otherwise prevent.
-    let flags = ["demo", "-i", "2", "--threads", "2", "--set", "master.max-connections=1000"];
-    let mut master = Setup::new(&flags).through(&["prlimit", "--nofile=100:100"]).start_ready();
+    // Fewer descriptors are left than the limits count on, as where the whole machine runs out of them.
+    let mut master = Setup::new(&["demo", "-i", "2", "--threads", "2"]).start_ready();
+    let few = std::process::Command::new("prlimit").args(["--nofile=100", "--pid", &master.pid().to_string()]).status();
+    assert!(few.unwrap().success());
     let open = idle(&master, 200);
     wait_until("accept to fail", || {
         // The control socket needs a descriptor, too: the log tells.
@@ -161,4 +164,87 @@ fn without_a_descriptor_left_accepting_pauses_and_resumes() {
     assert!(master.metric("roundelay_accept_errors_total", &[r#"reason="exhausted""#]) > 0.0);
     assert!(master.workers().iter().all(|worker| worker.restarts == 0));
     assert_eq!(master.metric("roundelay_health_transitions_total", &[]), 0.0, "the lack was the master's, not theirs");
+}
+
+/// So many idle connections to a unix socket.
+#[track_caller]
+fn idle_unix(path: &Path, count: usize) -> Vec<UnixStream> {
+    (0..count).map(|_| UnixStream::connect(path).unwrap()).collect()
+}
+
+/// `roundelay status` ends with this code and prints these words.
+#[track_caller]
+fn status_says(master: &Master, code: i32, words: &[&str]) {
+    let ended = order(master, &["status"]);
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert!(words.iter().all(|word| ended.stdout.contains(word)), "{ended:?}");
+}
+
+#[test]
+fn used_up_descriptors_are_said_in_log_status_and_metrics() {
+    if !has("prlimit") {
+        return;
+    }
+    for mode in ["proxy", "handoff"] {
+        for (configured, log) in [("auto", None), ("1000", Some("is more than the limit of open files allows"))] {
+            eprintln!("{mode} {configured}");
+            let set = format!("master.max-connections={configured}");
+            let setup = Setup::new(&["demo", "-i", "2", "--mode", mode, "--set", &set]);
+            let master = setup.through(&["prlimit", "--nofile=300:300"]).start_ready();
+            assert_eq!(master.pool().limited_by, None);
+            let few = idle(&master, 22);
+            wait_until("22 to be open", || master.pool().active == Some(22));
+            assert_eq!(master.pool().limited_by, None, "no client waits");
+            let more = idle(&master, 20);
+            wait_until("it to be said", || master.pool().limited_by.as_deref() == Some("open_files"));
+            let reason = r#"reason="open_files""#;
+            assert_eq!(master.metric("roundelay_accept_limited", &[reason]), 1.0);
+            status_says(&master, 7, &["degraded", "clients wait: the limit of open files is used up"]);
+            assert!(order(&master, &["list"]).stdout.contains("clients wait"));
+            // The reserve is there all the same.
+            master.kill_worker(0);
+            wait_until("a successor", || master.worker(0).restarts == 1 && master.worker(0).state == "ready");
+            wait_until("its room to be used", || master.pool().active == Some(22));
+            drop((few, more));
+            wait_until("nothing to be said any more", || master.pool().limited_by.is_none());
+            assert_eq!(order(&master, &["status"]).code, Some(0));
+            assert_eq!(master.metric("roundelay_accept_limited_total", &[reason]), 1.0);
+            assert_eq!(master.log().matches("clients wait: there are as many connections").count(), 1);
+            assert!(log.is_none_or(|log| master.log().contains(log)));
+            assert_eq!(master.metric("roundelay_accept_errors_total", &[]), 0.0);
+        }
+    }
+}
+
+#[test]
+fn pools_own_limit_is_said_and_is_no_fault() {
+    let setup = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.max-connections=3"]);
+    let master = setup.start_ready();
+    let _open = idle(&master, 4);
+    wait_until("it to be said", || master.pool().limited_by.as_deref() == Some("max_connections"));
+    status_says(&master, 0, &["ready", "clients wait: max-connections is reached"]);
+    assert!(master.log().contains("clients wait: max-connections of the pool is reached"));
+}
+
+#[test]
+fn reserve_lets_a_whole_pool_respawn_in_every_mode() {
+    if !has("prlimit") {
+        return;
+    }
+    for mode in ["proxy", "handoff", "shared", "reuseport"] {
+        eprintln!("{mode}");
+        // 128 for the master itself, 7 a worker.
+        let setup = Setup::new(&["demo", "-i", "24", "--mode", mode, "--set", "master.max-connections=1000"]);
+        let mut master = setup.through(&["prlimit", "--nofile=330:330"]).start_ready();
+        let _clients = idle(&master, 200);
+        // What the control socket and the admin port may take, but for those who look.
+        let (_control, admin) = (idle_unix(&master.control, 24), master.admin());
+        let _admin: Vec<_> = (0..24).map(|_| TcpStream::connect(admin).unwrap()).collect();
+        for pid in master.pids() {
+            crate::kit::kill(i64::from(pid), "KILL");
+        }
+        wait_until("all to be respawned", || master.workers().iter().all(|worker| worker.restarts == 1));
+        master.wait_all_ready();
+        assert!(!master.log().contains("Too many open files"), "{}", master.log());
+    }
 }

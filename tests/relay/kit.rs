@@ -12,7 +12,7 @@ use roundelay::dispatch::{DataThreads, Drained, Limits, Report};
 use roundelay::net::listeners::Listener;
 use roundelay::pool::Pool;
 use roundelay::rotation::{Endpoint, Gate, SlotId, Snapshot, Standing, Upstream};
-use roundelay::stats::{Counter, Outcome};
+use roundelay::stats::{AcceptLimit, Counter, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -54,7 +54,7 @@ pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl Fn
     pool.rotation.publish(Snapshot::new(upstreams.clone()));
     pool.rotation.set_gate(Gate::Open);
     let (sender, reports) = mpsc::unbounded_channel();
-    let limits = Limits { max_connections: 10_000 };
+    let limits = Limits { max_connections: 10_000, set_by: AcceptLimit::MasterMaxConnections };
     let data = DataThreads::start(threads, vec![(Arc::clone(&pool), vec![listener])], limits, sender).unwrap();
     Stand { pool, upstreams, data, address, reports }
 }
@@ -63,7 +63,7 @@ impl Stand {
     pub(crate) fn tcp(&self) -> SocketAddr {
         match &self.address {
             Address::Tcp(at) => *at,
-            Address::Unix(path) => panic!("{}", path.display()),
+            other => panic!("{other}"),
         }
     }
 

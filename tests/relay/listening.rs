@@ -27,7 +27,7 @@ async fn is_refused(at: std::net::SocketAddr) {
 fn port(address: &Address) -> std::net::SocketAddr {
     match address {
         Address::Tcp(at) => *at,
-        Address::Unix(path) => panic!("{}", path.display()),
+        other => panic!("{other}"),
     }
 }
 

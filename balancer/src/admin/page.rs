@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::view::{Pool, State, Worker};
-use super::words::{bytes, duration, note};
+use super::words::{bytes, duration, limited, note};
 
 /// The style sheet, a resource of its own so that the policy needs no exception for inline style.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -72,12 +72,13 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
 }
 
 fn connections(pool: &Pool) -> String {
-    match (pool.active, pool.accepted, pool.refused) {
+    let counted = match (pool.active, pool.accepted, pool.refused) {
         (Some(active), Some(accepted), Some(refused)) => {
             format!("{active} open, {accepted} accepted, {refused} refused")
         }
         _ => "not observed: the workers accept by themselves".to_owned(),
-    }
+    };
+    counted + &limited(pool).map_or_else(String::new, |why| format!("; {why}"))
 }
 
 fn write_worker(page: &mut String, pool: &Pool, worker: &Worker) -> fmt::Result {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use super::context::Source;
 use super::usage::Sample;
 use super::{orders, view};
@@ -105,6 +107,7 @@ fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
         workers_desired: status.desired,
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
         gate: gate(status.gate).to_owned(),
+        limited_by: pool.stats.accept_limits.present(Instant::now()).map(|limit| limit.name().to_owned()),
         accepted: observed.then(|| pool.stats.accepted.get()),
         active: pool.sees_ends().then(|| pool.stats.active.get()),
         refused: observed.then(|| pool.stats.refused.iter().map(|counter| counter.get()).sum()),

@@ -51,6 +51,10 @@ pub struct Pool {
     pub workers_ready: u32,
     /// What the listeners do: `open`, `hold`, `refuse` or `closing`.
     pub gate: String,
+    /// The limit at which clients wait in the kernel now, or did within two seconds: `exhausted`, `open_files`,
+    /// `master_max_connections` or `max_connections`.
+    #[serde(default)]
+    pub limited_by: Option<String>,
     /// Connections accepted since start. This and the next two are null where the workers accept: not observed.
     pub accepted: Option<u64>,
     /// Client connections open now.

@@ -29,6 +29,23 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.1}T")
 }
 
+/// Why clients of a pool wait although its workers are ready, safe to print; `None` if none do.
+pub(crate) fn limited(pool: &view::Pool) -> Option<String> {
+    let why = match pool.limited_by.as_deref()? {
+        "exhausted" => "out of descriptors or memory",
+        "open_files" => "the limit of open files is used up",
+        "master_max_connections" => "master.max-connections is reached",
+        "max_connections" => "max-connections is reached",
+        other => return Some(format!("clients wait: {}", escape(other))),
+    };
+    Some(format!("clients wait: {why}"))
+}
+
+/// Whether a pool lacks what its clients need to be accepted, which no configuration asked for.
+pub(crate) fn is_exhausted(pool: &view::Pool) -> bool {
+    matches!(pool.limited_by.as_deref(), Some("exhausted" | "open_files"))
+}
+
 /// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.
 pub(crate) fn note(worker: &view::Worker) -> String {
     let mut parts = Vec::new();

@@ -18,6 +18,18 @@ pub(super) fn print(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAd
     let _ = anstream::stderr().write_all(text(origin, pools, admin, control, &own_name).as_bytes());
 }
 
+/// Prints the addresses of the pools that have none yet, once their applications have asked for one.
+pub(super) fn print_later(pools: &[Arc<Pool>]) {
+    use std::io::Write;
+    for pool in pools.iter().filter(|pool| pool.listening().is_empty()) {
+        let (pool, is_one_of_several) = (Arc::clone(pool), pools.len() > 1);
+        tokio::spawn(async move {
+            pool.first_address().await;
+            let _ = anstream::stderr().write_all(public(&pool, is_one_of_several).as_bytes());
+        });
+    }
+}
+
 fn text(
     origin: &Origin,
     pools: &[Arc<Pool>],
@@ -37,19 +49,7 @@ fn text(
         if pool.listening().is_empty() {
             let _ = writeln!(text, "  public     {:<29}  {}", "where the application asks", pool.config().program);
         }
-        for address in pool.listening().iter() {
-            let workers = match pool.slots().len() {
-                1 => "1 worker".to_owned(),
-                n => format!("{n} workers"),
-            };
-            let how = match pool.mode.acceptor() {
-                Acceptor::Master => format!("{} over {workers}", pool.config().strategy),
-                Acceptor::Workers if pool.slots().len() == 1 => "1 worker accepts by itself".to_owned(),
-                Acceptor::Workers => format!("{workers} accept by themselves"),
-            };
-            let name = if pools.len() > 1 { format!("{}: ", pool.name) } else { String::new() };
-            let _ = writeln!(text, "  public     {:<29}  {name}{how}", url(address));
-        }
+        text.push_str(&public(pool, pools.len() > 1));
     }
     if let Some(admin) = admin {
         let _ = writeln!(text, "  admin      {:<29}  metrics at /metrics", format!("http://{admin}/"));
@@ -72,10 +72,29 @@ fn text(
     text
 }
 
+/// A line for each public address of a pool; with its name where it is one of several.
+fn public(pool: &Pool, is_one_of_several: bool) -> String {
+    let mut text = String::new();
+    for address in pool.listening().iter() {
+        let workers = match pool.slots().len() {
+            1 => "1 worker".to_owned(),
+            n => format!("{n} workers"),
+        };
+        let how = match pool.mode.acceptor() {
+            Acceptor::Master => format!("{} over {workers}", pool.config().strategy),
+            Acceptor::Workers if pool.slots().len() == 1 => "1 worker accepts by itself".to_owned(),
+            Acceptor::Workers => format!("{workers} accept by themselves"),
+        };
+        let name = if is_one_of_several { format!("{}: ", pool.name) } else { String::new() };
+        let _ = writeln!(text, "  public     {:<29}  {name}{how}", url(address));
+    }
+    text
+}
+
 /// What asks it from a shell.
 fn curl(address: &Address) -> String {
     match address {
-        Address::Tcp(_) => format!("curl {}", url(address)),
+        Address::Tcp(_) | Address::Passed(_) => format!("curl {}", url(address)),
         Address::Unix(path) => format!("curl --unix-socket {} http://localhost/", path.display()),
     }
 }
@@ -85,7 +104,7 @@ fn url(address: &Address) -> String {
     match address {
         Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
         Address::Tcp(address) => format!("http://{address}/"),
-        Address::Unix(_) => address.to_string(),
+        Address::Unix(_) | Address::Passed(_) => address.to_string(),
     }
 }
 

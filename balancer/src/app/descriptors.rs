@@ -1,14 +1,18 @@
 //! How the open files that the master may have are divided.
 
 use crate::config::Pool;
+use crate::dispatch::Limits;
 use crate::mode::Inherits;
+use crate::stats::AcceptLimit;
 
 /// Kept at least for everything but client connections.
 const FEWEST: u64 = 256;
-/// Whatever the pools are: the log, the admin port and who asks there, the spawner, the runtimes.
-const BASE: u64 = 64;
-/// Of one worker: two pipes of its output, its notify socket, a handle of its process, a duplicate of its listener.
-const PER_WORKER: u64 = 5;
+/// Whatever the pools are: 32 clients each of the admin port and the control socket, and what all of them look at in
+/// `/proc`; the log, the spawner and a start that is under way, the runtimes.
+const BASE: u64 = 128;
+/// Of one worker: two pipes of its output, its notify socket, a handle of its process, a duplicate of its listener or its
+/// channel; a check or the listener that it is sent on the channel; one more at a moment.
+const PER_WORKER: u64 = 7;
 /// A client's socket and the one to its worker.
 const PER_CONNECTION: u64 = 2;
 
@@ -29,18 +33,26 @@ pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a Pool, u32)>, threads:
 }
 
 /// How many client connections `files` descriptors allow beside the reserve; at least 1.
-pub(super) fn connections_within(files: u64, reserve: u64) -> usize {
+fn connections_within(files: u64, reserve: u64) -> usize {
     usize::try_from(files.saturating_sub(reserve) / PER_CONNECTION).unwrap_or(usize::MAX).max(1)
 }
 
-/// Warns where the limit of connections is more than the open files allow, or these allow next to nothing.
-pub(super) fn warn_if_few(files: u64, reserve: u64, max_connections: usize) {
+/// The bound on client connections: as configured, but never more than leave the reserve alone.
+pub(super) fn limits(configured: Option<usize>, files: u64, reserve: u64) -> Limits {
     let fit = connections_within(files, reserve);
-    if max_connections > fit {
+    match configured {
+        Some(most) if most <= fit => Limits { max_connections: most, set_by: AcceptLimit::MasterMaxConnections },
+        _ => Limits { max_connections: fit, set_by: AcceptLimit::OpenFiles },
+    }
+}
+
+/// Warns where more connections are configured than the open files allow, or these allow next to nothing.
+pub(super) fn warn_if_few(files: u64, reserve: u64, configured: Option<usize>, allowed: usize) {
+    if let Some(max_connections) = configured.filter(|&most| most > allowed) {
         tracing::warn!(
             max_connections,
             open_files = files,
-            fit,
+            allowed,
             "master.max-connections is more than the limit of open files allows: raise that (LimitNOFILE=, ulimit -n)"
         );
     }
@@ -65,14 +77,23 @@ mod tests {
     }
 
     #[test]
+    fn configured_limit_never_uses_the_reserve() {
+        let of = |configured| limits(configured, 1024, 256);
+        let by = |max_connections, set_by| Limits { max_connections, set_by };
+        assert_eq!(of(None), by(384, AcceptLimit::OpenFiles));
+        assert_eq!(of(Some(384)), by(384, AcceptLimit::MasterMaxConnections));
+        assert_eq!(of(Some(1000)), by(384, AcceptLimit::OpenFiles));
+    }
+
+    #[test]
     fn many_workers_and_threads_are_reserved_for() {
         let pool = Pool { max_surge: 4, ..Pool::new("api", Program::Demo) };
         let addresses = pool.listen.len() as u64;
         assert_eq!(reserve([(&pool, 2)].into_iter(), 2), 256, "few need no more than ever");
-        let expected = 64 + 2 * (5 * (1024 + 4) + addresses * 9);
+        let expected = 128 + 2 * (7 * (1024 + 4) + addresses * 9);
         assert_eq!(reserve([(&pool, 1024), (&pool, 1024)].into_iter(), 8), expected);
         assert_eq!(connections_within(1024, expected), 1);
         let pool = Pool { mode: Mode::Reuseport, ..pool };
-        assert_eq!(reserve([(&pool, 1024)].into_iter(), 8), 64 + 5 * (1024 + 4) + addresses * 2 * 1024);
+        assert_eq!(reserve([(&pool, 1024)].into_iter(), 8), 128 + 7 * (1024 + 4) + addresses * 2 * 1024);
     }
 }

@@ -56,10 +56,10 @@ struct Door {
 }
 
 impl PublicDoors {
-    /// Of these pools, which listen on what they are configured to. They have the same numbers on the data threads.
-    pub(super) fn new(data: Arc<DataThreads>, pools: &[Arc<Pool>]) -> Arc<Self> {
-        let of_pool = |pool: &Arc<Pool>| {
-            let said = doors(&pool.config().listen);
+    /// Of these pools and the configured address of each of their listeners. They have the same numbers on the data threads.
+    pub(super) fn new(data: Arc<DataThreads>, pools: &[(Arc<Pool>, Vec<Address>)]) -> Arc<Self> {
+        let of_pool = |(pool, configured): &(Arc<Pool>, Vec<Address>)| {
+            let said = doors(configured);
             let listening = pool.listening();
             let doors = std::iter::zip(said, listening.iter()).map(|(door, bound)| door.bound_to(bound));
             (Arc::clone(pool), Mutex::new(doors.collect()))
@@ -90,13 +90,15 @@ fn doors(listen: &[Address]) -> Vec<Door> {
 }
 
 /// Takes each of `wanted` from `open` if it is there: a door that stays, or one to be opened, in the order of `wanted`. What
-/// is left in `open` goes. Pure. An address that is listed twice (port 0) counts twice.
+/// is left in `open` goes. Pure. An address that is listed twice (port 0) counts twice; a name stands for all that were
+/// passed by it.
 fn match_up(open: &mut Vec<Door>, wanted: Vec<Door>) -> Vec<Result<Door, Door>> {
-    let find = |door: Door| match open.iter().position(|one| one.is_same(&door)) {
-        Some(at) => Ok(open.remove(at)),
-        None => Err(door),
+    let find = |door: Door| {
+        let most = if matches!(door.said, Address::Passed(_)) { usize::MAX } else { 1 };
+        let found: Vec<_> = open.extract_if(.., |one| one.is_same(&door)).take(most).map(Ok).collect();
+        if found.is_empty() { vec![Err(door)] } else { found }
     };
-    wanted.into_iter().map(find).collect()
+    wanted.into_iter().flat_map(find).collect()
 }
 
 impl Doors for PublicDoors {

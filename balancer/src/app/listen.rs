@@ -1,36 +1,118 @@
-//! Opens what the configuration names, or says who is in the way.
+//! Opens what the configuration names, or takes it where it was passed to us, or says which program is in the way.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::{self, Address};
+use crate::config::{self, Address, Handing};
 use crate::failure::{Failure, code};
-use crate::mode::Inherits;
+use crate::mode::{Inherits, Mode};
 use crate::net::group::Group;
-use crate::net::listeners::{BindError, Listener, is_v6_only};
+use crate::net::listeners::{BindError, Listener, PassedListeners, is_v6_only};
 use crate::net::public::Public;
+use crate::os::activation::Activated;
 use crate::os::inspect;
 
-/// What each pool listens on, in the order of the configuration; `cpus` decide how many workers some have.
-pub(super) fn public(pools: &[config::Pool], cpus: usize) -> Result<Vec<Public>, Failure> {
-    let opened = pools.iter().map(|pool| of_pool(pool, cpus)).collect::<Result<_, _>>();
-    opened.map_err(|error| explain(&error.address, &error.source, Asked::Flag("--listen")))
+/// The public listeners of a pool.
+pub(super) struct Opened {
+    pub(super) public: Public,
+    /// The configured address of each, in the same order: one name may stand for several listeners.
+    pub(super) configured: Vec<Address>,
 }
 
-fn of_pool(pool: &config::Pool, cpus: usize) -> Result<Public, BindError> {
-    let listeners = || pool.listen.iter().map(|address| bind(address, pool)).collect::<Result<_, _>>();
-    let group = |address: &Address| {
-        let count = pool.workers.resolve(cpus) as usize;
-        Group::bind(address, count, pool.backlog, pool.keepalive, is_v6_only(address, &pool.listen))
-    };
-    match pool.mode.inherits() {
-        Inherits::SlotListener => Ok(Public::Groups(pool.listen.iter().map(group).collect::<Result<_, _>>()?)),
-        Inherits::Nothing | Inherits::PublicListeners | Inherits::Channel => Ok(Public::Listeners(listeners()?)),
+/// The listeners among the descriptors that were passed to us; the others are said and closed.
+pub(super) fn passed(activated: Vec<Activated>) -> PassedListeners {
+    let mut passed = PassedListeners::default();
+    for Activated { descriptor, name } in activated {
+        if let Err(error) = passed.add(name.clone(), descriptor) {
+            tracing::warn!(name, %error, "passed descriptor closed: it cannot be listened on");
+        }
+    }
+    passed
+}
+
+/// Says which passed listeners nothing uses, and closes them.
+pub(super) fn close_unused(passed: PassedListeners) {
+    for (name, address) in passed.iter() {
+        tracing::warn!(
+            name, %address,
+            "passed listener closed: no pool listens on its address or its name (listen = \"fd:NAME\")"
+        );
     }
 }
 
-/// One more public listener of a pool that runs, by its new rules.
+/// Opens what each pool listens on, in the order of the configuration; `cpus` decide how many workers some have. What was
+/// passed to us is taken by its name before anything is looked for by its address.
+pub(super) fn public(
+    pools: &[config::Pool],
+    cpus: usize,
+    passed: &mut PassedListeners,
+) -> Result<Vec<Opened>, Failure> {
+    let mut named = BTreeMap::new();
+    for address in pools.iter().flat_map(|pool| &pool.listen) {
+        if let Address::Passed(name) = address {
+            let found = passed.take_named(name);
+            if found.is_empty() {
+                return Err(not_passed(name, passed));
+            }
+            named.insert(name.as_str(), found);
+        }
+    }
+    pools.iter().map(|pool| of_pool(pool, cpus, passed, &mut named)).collect()
+}
+
+fn of_pool(
+    pool: &config::Pool,
+    cpus: usize,
+    passed: &mut PassedListeners,
+    named: &mut BTreeMap<&str, Vec<Listener>>,
+) -> Result<Opened, Failure> {
+    match pool.mode.inherits() {
+        Inherits::SlotListener => {
+            let mut group = |address: &Address| {
+                if passed.take_at(address).is_some() {
+                    return Err(not_for_each(address));
+                }
+                let count = pool.workers.resolve(cpus) as usize;
+                let v6_only = is_v6_only(address, &pool.listen);
+                let bound = Group::bind(address, count, pool.backlog, pool.keepalive, v6_only);
+                bound.map_err(|error| at_start(&error, "--listen", passed))
+            };
+            let groups = pool.listen.iter().map(&mut group).collect::<Result<_, _>>()?;
+            Ok(Opened { public: Public::Groups(groups), configured: pool.listen.clone() })
+        }
+        Inherits::Nothing | Inherits::PublicListeners | Inherits::Channel => {
+            let mut opened = Vec::new();
+            for address in &pool.listen {
+                let found = match address {
+                    Address::Passed(name) => named.remove(name.as_str()).unwrap_or_default(),
+                    Address::Tcp(_) | Address::Unix(_) => passed.take_at(address).into_iter().collect(),
+                };
+                for listener in &found {
+                    let set = listener.set_client_options(pool.keepalive);
+                    set.map_err(|error| cannot_listen(address).cause(error))?;
+                }
+                if found.is_empty() {
+                    let bound = bind(address, pool).map_err(|error| at_start(&error, "--listen", passed))?;
+                    opened.push((address.clone(), bound));
+                }
+                opened.extend(found.into_iter().map(|listener| (address.clone(), listener)));
+            }
+            if pool.mode == Mode::Shared && pool.handing() == Handing::Node && opened.len() > 1 {
+                return Err(one_for_node(&opened));
+            }
+            let (configured, listeners) = opened.into_iter().unzip();
+            Ok(Opened { public: Public::Listeners(listeners), configured })
+        }
+    }
+}
+
+/// Binds one more public listener of a pool that runs, by its new rules.
 pub(super) fn at_reload(address: &Address, rules: &config::Pool) -> Result<Listener, Failure> {
+    if let Address::Passed(name) = address {
+        let cause = format!("no listener `{name}` is open: they are passed to a master when it is started");
+        return Err(cannot_listen(address).cause(cause).hint("start the master again, or write an address"));
+    }
     bind(address, rules).map_err(|error| explain(&error.address, &error.source, Asked::Reload))
 }
 
@@ -39,10 +121,61 @@ fn bind(address: &Address, rules: &config::Pool) -> Result<Listener, BindError> 
 }
 
 /// The admin port, if there is to be one.
-pub(super) fn admin(admin: &config::Admin) -> Result<Option<std::net::TcpListener>, Failure> {
-    let Some(address) = admin.listen else { return Ok(None) };
-    let opened = std::net::TcpListener::bind(address);
-    opened.map(Some).map_err(|error| explain(&Address::Tcp(address), &error, Asked::Flag("--admin")))
+pub(super) fn admin(
+    admin: &config::Admin,
+    passed: &mut PassedListeners,
+) -> Result<Option<std::net::TcpListener>, Failure> {
+    let Some(at) = admin.listen else { return Ok(None) };
+    let address = Address::Tcp(at);
+    if let Some(listener) = passed.take_at(&address) {
+        return Ok(listener.into_tcp());
+    }
+    let opened = std::net::TcpListener::bind(at);
+    opened.map(Some).map_err(|source| at_start(&BindError { address, source }, "--admin", passed))
+}
+
+fn cannot_listen(address: &Address) -> Failure {
+    Failure::new(code::FAILED, format!("cannot listen on {address}"))
+}
+
+fn not_passed(name: &str, passed: &PassedListeners) -> Failure {
+    let names: Vec<&str> = passed.iter().map(|(name, _)| name).collect();
+    let cause = match names.as_slice() {
+        [] => "no listener was passed to this process, by LISTEN_FDS with its pid in LISTEN_PID".to_owned(),
+        names => format!("the listeners that were passed to this process are called {}", names.join(", ")),
+    };
+    let hint =
+        format!("name it FileDescriptorName={name} in the .socket unit, or systemd-socket-activate --fdname={name}");
+    cannot_listen(&Address::Passed(name.to_owned())).cause(cause).hint(hint)
+}
+
+fn not_for_each(address: &Address) -> Failure {
+    let cause = "its listener was passed to this process, and in mode `reuseport` each worker has one of its own";
+    cannot_listen(address).cause(cause).hint("use mode `shared`, which serves from it, or start without it")
+}
+
+fn one_for_node(opened: &[(Address, Listener)]) -> Failure {
+    let addresses: Vec<_> = opened.iter().map(|(_, listener)| listener.address().to_string()).collect();
+    let cause = format!(
+        "{} are passed by that name, and a Node application in mode `shared` gets one socket",
+        addresses.join(" and ")
+    );
+    let address = opened.first().map_or(Address::Passed(String::new()), |(address, _)| address.clone());
+    cannot_listen(&address).cause(cause).hint("use mode = \"handoff\", which accepts on all of them")
+}
+
+/// Why something could not be bound at the start. `flag` says another address.
+fn at_start(error: &BindError, flag: &'static str, passed: &PassedListeners) -> Failure {
+    let rival = match (error.source.kind(), &error.address) {
+        (io::ErrorKind::AddrInUse, Address::Tcp(taken)) => passed.on_port_of(*taken),
+        _ => None,
+    };
+    match rival {
+        Some((name, bound)) => cannot_listen(&error.address)
+            .cause(format!("{}; a listener on {bound} was passed to this process", error.source))
+            .hint(format!("write {flag} {bound}, or listen = \"fd:{name}\"")),
+        None => explain(&error.address, &error.source, Asked::Flag(flag)),
+    }
 }
 
 /// How an address was asked for, and so how another one is.
@@ -55,7 +188,7 @@ enum Asked {
 }
 
 fn explain(address: &Address, error: &io::Error, asked: Asked) -> Failure {
-    let failure = Failure::new(code::FAILED, format!("cannot listen on {address}"));
+    let failure = cannot_listen(address);
     match (error.kind(), address) {
         (io::ErrorKind::AddrInUse, Address::Tcp(taken)) => {
             let holder = inspect::port_holder(*taken);
@@ -64,6 +197,11 @@ fn explain(address: &Address, error: &io::Error, asked: Asked) -> Failure {
                 holder.map(|holder| format!("; held by {} (pid {})", holder.name, holder.pid)).unwrap_or_default();
             let other = SocketAddr::new(taken.ip(), taken.port().saturating_add(1));
             let hint = match asked {
+                Asked::Flag(_) if is_ours => {
+                    "this process was started with that socket and not told so: LISTEN_PID must be its own pid, as it is \
+                     when the program that passes the socket executes it directly"
+                        .into()
+                }
                 Asked::Flag(flag) => format!("choose another with {flag} {other}, or stop that program"),
                 Asked::Reload if is_ours => {
                     "this master listens there itself: give that address up by one reload, and take it by the next"

@@ -29,12 +29,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, door::ControlDoor};
 use crate::channel::Channel;
 use crate::config::{self, Address, Config};
-use crate::dispatch::{Client, DataThreads, Detour, Limits, Report};
+use crate::dispatch::{Client, DataThreads, Detour, Report};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
 use crate::net::public::Public;
-use crate::os::{limits, run_dir::RunDirs, spawner::Spawner};
+use crate::os::{activation::Activated, limits, run_dir::RunDirs, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
@@ -47,7 +47,7 @@ use watch::Inbox;
 pub use reread::Reread;
 
 /// What the master is to run, and where that was said.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     /// Checked: no rule is broken.
     pub config: Config,
@@ -57,6 +57,8 @@ pub struct Plan {
     pub reread: Reread,
     /// How a reload changes `log.level`.
     pub log_level: LogLevel,
+    /// What was passed to this process to listen on.
+    pub activated: Vec<Activated>,
 }
 
 /// Changes how much of the master's own log is shown while it runs. By default nothing does.
@@ -112,7 +114,7 @@ pub(crate) struct Running {
 }
 
 async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
-    let Plan { config, origin, reread, log_level } = plan;
+    let Plan { config, origin, reread, log_level, activated } = plan;
     let start_dir = reread.start_dir.clone();
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
@@ -120,9 +122,11 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     // What can be refused, before anything is started.
     let door =
         admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?.map(Arc::new);
-    let admin_listener = listen::admin(&config.admin)?;
+    let mut passed = listen::passed(activated);
+    let admin_listener = listen::admin(&config.admin, &mut passed)?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let public = listen::public(&config.pools, cpus)?;
+    let public = listen::public(&config.pools, cpus, &mut passed)?;
+    listen::close_unused(passed);
     output.open_logs(&config.pools)?;
     let has_others = config.pools.iter().any(|pool| pool.identity.as_ref().is_some_and(|found| found.owner.is_some()));
     let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
@@ -133,11 +137,14 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let threads = config.master.threads.resolve(cpus);
     let sized = config.pools.iter().map(|pool| (pool, pool.workers.resolve(cpus)));
     let reserve = descriptors::reserve(sized, threads);
-    let fit = || descriptors::connections_within(files.raised, reserve);
-    let max_connections = config.master.max_connections.unwrap_or_else(fit);
-    descriptors::warn_if_few(files.raised, reserve, max_connections);
-    let serve = |(pool, public)| Served::new(pool, public, cpus, threads);
-    let served: Vec<Served> = std::iter::zip(config.pools.clone(), public).map(serve).collect();
+    let limits = descriptors::limits(config.master.max_connections, files.raised, reserve);
+    descriptors::warn_if_few(files.raised, reserve, config.master.max_connections, limits.max_connections);
+    let serve = |(pool, opened): (config::Pool, listen::Opened)| {
+        let served = Served::new(pool, opened.public, cpus, threads);
+        let configured = (Arc::clone(&served.pool), opened.configured);
+        (served, configured)
+    };
+    let (served, configured): (Vec<Served>, Vec<_>) = std::iter::zip(config.pools.clone(), public).map(serve).unzip();
     let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
 
     let is_stopping = Arc::new(AtomicBool::new(false));
@@ -145,10 +152,11 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: SystemTime::now(),
         admin: admin_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
-        max_connections: Some(max_connections),
+        max_connections: Some(limits.max_connections),
         is_stopping: Arc::clone(&is_stopping),
     };
     banner::print(&origin, &pools, master.admin, door.as_deref().map(ControlDoor::path));
+    banner::print_later(&pools);
     let admin_stop = CancellationToken::new();
     let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
     let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());
@@ -157,9 +165,9 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
 
     let (reports, reported) = mpsc::unbounded_channel();
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
-    let data = DataThreads::start(threads, accepted_here, Limits { max_connections }, reports);
+    let data = DataThreads::start(threads, accepted_here, limits, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
-    let doors = PublicDoors::new(Arc::clone(&data), &pools);
+    let doors = PublicDoors::new(Arc::clone(&data), &configured);
     let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread, doors, log_level);
     let inbox = Inbox { orders: inbox, desk, asks };
 
@@ -257,7 +265,7 @@ impl Connections for PoolConnections {
     }
 
     fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
-        let taken = self.detours.get(address).map_or(0, |detour| self.data.take(detour, next));
+        let taken = self.detours.get(address).map_or(0, |detour| self.data.take_of(&self.pool, detour, next));
         self.pool.stats.recovered.add(taken as u64);
         taken
     }

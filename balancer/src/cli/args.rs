@@ -111,6 +111,11 @@ With a command no file is looked for; one named by -c may have no pools.
 The pool's flags (-l -i -s -m --endpoint ...) need a command or a file with
 one pool; with several, write --set pool.NAME.KEY=VALUE.
 
+Without --listen the public address is PORT of this command's environment, on
+127.0.0.1, else 127.0.0.1:8080. With --listen app it is the one that a Node
+application of mode handoff or shared asks for. A listener that was passed to
+this process (LISTEN_FDS) is used by its address, or as --listen fd:NAME.
+
 Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
 0), ROUNDELAY_WORKERS, ROUNDELAY_GENERATION, NODE_APP_INSTANCE, NOTIFY_SOCKET.
 
@@ -172,7 +177,7 @@ pub(super) struct FileArg {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of the pool")]
 pub(super) struct Options {
-    /// Public address: 127.0.0.1:8080, :80 or unix:/path; repeatable
+    /// Public address: 127.0.0.1:8080, :80, unix:/path, app; repeatable
     #[arg(short, long, value_name = "ADDR")]
     listen: Vec<String>,
     /// auto, max, a count, or -N to leave N CPUs free

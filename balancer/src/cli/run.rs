@@ -8,6 +8,7 @@ use super::{End, log, print_problems};
 use crate::app::{self, Origin, Plan, Reread};
 use crate::config::{self, Loaded, Program, Source, Sources};
 use crate::failure::{Failure, code};
+use crate::os::activation;
 use crate::output::Output;
 
 /// Nothing was said: the file in this directory if there is one, else the demo pool.
@@ -31,6 +32,11 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
 }
 
 fn start(asked: Asked) -> Result<ExitCode, End> {
+    // Before there is a second thread, and anything that is kept open.
+    let activated = activation::take().map_err(|cause| {
+        let hint = "unset LISTEN_FDS, or start it by the program that passes the sockets";
+        Failure::new(code::FAILED, "cannot take the sockets that were passed").cause(cause).hint(hint)
+    })?;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
     // Before the first thread.
@@ -44,6 +50,7 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
         origin: asked.origin,
         reread: Reread::new(asked.sources, asked.file, crate::os::start_dir::find()),
         log_level,
+        activated,
     };
     let ended = app::run(plan, &output);
     output.flush();
@@ -124,10 +131,10 @@ fn sources(options: &Options, control: Option<&str>) -> Sources {
     }
 }
 
-/// The variables that may be ours.
+/// The variables that may be ours, and `PORT`.
 pub(super) fn environment() -> Vec<(String, String)> {
     let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_"))?;
+        let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_") || name == "PORT")?;
         Some((name, value.to_string_lossy().into_owned()))
     };
     let mut env: Vec<_> = std::env::vars_os().filter_map(ours).collect();

@@ -11,7 +11,7 @@ use super::order::ledger;
 use super::state;
 use crate::admin::orders::Refused;
 use crate::admin::view::{Pool, Report, State, Worker};
-use crate::admin::words::{duration, escape, note};
+use crate::admin::words::{duration, escape, is_exhausted, limited, note};
 use crate::failure::{Failure, code};
 
 /// A pool's last words are shown up to here: one screen.
@@ -46,10 +46,10 @@ fn is_well(state: &State, pools: &[&Pool]) -> bool {
     !state.is_stopping && pools.iter().all(|pool| is_whole(pool))
 }
 
-/// Whether all are ready that are to run: one that was stopped by order is as it was asked to be.
+/// Whether all are ready that are to run, and clients come to them: one that was stopped by order is as it was asked to be.
 fn is_whole(pool: &Pool) -> bool {
     let is_as_asked = |worker: &Worker| matches!(worker.state.as_str(), "ready" | "stopped");
-    pool.workers.iter().all(is_as_asked) && pool.workers_ready > 0
+    pool.workers.iter().all(is_as_asked) && pool.workers_ready > 0 && !is_exhausted(pool)
 }
 
 fn render(state: &State, pools: &[&Pool]) -> String {
@@ -86,6 +86,9 @@ fn write_pool(text: &mut String, state: &State, pool: &Pool, width: usize) -> st
         pool.workers_desired,
         pool.generation
     )?;
+    if let Some(why) = limited(pool) {
+        writeln!(text, "    {why}")?;
+    }
     if let Some(verb) = &pool.operation {
         writeln!(text, "    {} is under way", escape(verb))?;
     } else if let Some(report) = &pool.last_report {
@@ -144,6 +147,25 @@ mod tests {
         assert!(!is_well);
         assert_eq!(asked(&server, None), Ok(ExitCode::from(code::DEGRADED)));
         assert_eq!(asked(&server, Some("api")), Ok(ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn pool_out_of_descriptors_is_degraded_and_says_why() {
+        use crate::stats::AcceptLimit;
+        let server = Server::start(vec![pool("api")]);
+        publish(&server.pools[0], |status| status.workers[1].state = SlotState::Ready);
+        let limits = &server.pools[0].stats.accept_limits;
+        limits.begin(AcceptLimit::MaxConnections, tokio::time::Instant::now());
+        let (text, is_well) = shown(&server);
+        assert!(
+            text.contains("● api  ready") && text.contains("    clients wait: max-connections is reached\n"),
+            "{text}"
+        );
+        assert!(is_well, "as the configuration asks");
+        limits.begin(AcceptLimit::OpenFiles, tokio::time::Instant::now());
+        let (text, is_well) = shown(&server);
+        assert!(text.starts_with("◐ api  degraded") && !is_well, "{text}");
+        assert!(text.contains("    clients wait: the limit of open files is used up\n"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Public addresses: `127.0.0.1:8080`, `[::]:80` (both families), `:80` (the same), `unix:/path`.
+//! Public addresses: `127.0.0.1:8080`, `[::]:80` (both families), `:80` (the same), `unix:/path`, `fd:NAME`.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -13,6 +13,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// Every listener that the starter of the master passed to it under this name, as systemd does.
+    Passed(String),
 }
 
 /// Why a text is not an address.
@@ -27,6 +29,9 @@ pub enum AddressError {
     /// `unix:` without an absolute path.
     #[error("`{0}`: a unix address needs an absolute path, such as unix:/run/app.sock")]
     Path(String),
+    /// `fd:` without a name that a descriptor can have.
+    #[error("`{0}`: the name of a passed listener is 1 to 255 characters of ASCII without `:`, such as fd:web")]
+    Descriptor(String),
 }
 
 impl FromStr for Address {
@@ -36,6 +41,12 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             let is_absolute = path.starts_with('/') && path.len() > 1 && !path.contains('\0');
             return is_absolute.then(|| Self::Unix(path.into())).ok_or_else(|| AddressError::Path(text.to_owned()));
+        }
+        if let Some(name) = text.strip_prefix("fd:") {
+            let is_sound = (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+            return is_sound
+                .then(|| Self::Passed(name.to_owned()))
+                .ok_or_else(|| AddressError::Descriptor(text.to_owned()));
         }
         if let Ok(address) = text.parse() {
             return Ok(Self::Tcp(address));
@@ -58,6 +69,7 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp(address) => address.fmt(f),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Passed(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -68,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_written_form_is_read_and_printed_back() {
-        for text in ["127.0.0.1:8080", "[::1]:80", "[::]:0", "unix:/run/a b.sock"] {
+        for text in ["127.0.0.1:8080", "[::1]:80", "[::]:0", "unix:/run/a b.sock", "fd:web.socket"] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
         assert_eq!(":80".parse::<Address>().map(|address| address.to_string()).as_deref(), Ok("[::]:80"));
@@ -81,6 +93,9 @@ mod tests {
         }
         let named = "localhost:8080".parse::<Address>();
         assert_eq!(named, Err(AddressError::Name("localhost:8080".into(), 8080)));
+        for text in ["fd:", "fd:a:b", "fd:a b", "fd:ä"] {
+            assert_eq!(text.parse::<Address>(), Err(AddressError::Descriptor(text.into())));
+        }
         for text in ["unix:", "unix:run", "unix:/"] {
             assert_eq!(text.parse::<Address>(), Err(AddressError::Path(text.into())));
         }

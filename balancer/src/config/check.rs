@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::problem::Severity;
-use super::{Address, Config, Control, Handing, Pool, Program, ProxyProtocol, Workers};
+use super::{Address, Config, Control, EndpointKind, Handing, Pool, Program, ProxyProtocol, Workers};
 use crate::mode::Mode;
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
@@ -126,11 +126,16 @@ const CONTRACT: [&str; 8] = [
 ];
 
 fn environment(pool: &Pool, found: &mut Vec<Violation>) {
-    // Who is handed its connections is told no port: it may have one of its own.
-    let is_free = |name: &str| pool.handing() != Handing::Nothing && ["PORT", "HOST"].contains(&name);
+    // A worker that inherits its listeners or gets its connections is told no port: it may have one of its own.
+    let is_told_port = pool.handing() == Handing::Nothing && pool.endpoint != EndpointKind::Inherited;
+    let is_free = |name: &str| !is_told_port && ["PORT", "HOST"].contains(&name);
     for name in pool.env.keys().filter(|name| CONTRACT.contains(&name.as_str()) && !is_free(name)) {
         let message = format!("`{name}` is set by the master for each worker");
-        let violation = Violation::error(path(pool, &format!("env.{name}")), message).label("this value may be lost");
+        let label = match name.as_str() {
+            "PORT" => "this value is lost; the public address is `listen`",
+            _ => "this value may be lost",
+        };
+        let violation = Violation::error(path(pool, &format!("env.{name}")), message).label(label);
         found.push(Violation { severity: Severity::Warning, ..violation });
     }
 }
@@ -202,6 +207,7 @@ fn admin(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Vio
 fn overlap(a: &Address, b: &Address, same_pool: bool) -> bool {
     match (a, b) {
         (Address::Unix(a), Address::Unix(b)) => a == b,
+        (Address::Passed(a), Address::Passed(b)) => a == b,
         (Address::Tcp(a), Address::Tcp(b)) => tcp_overlap(*a, *b, same_pool),
         _ => false,
     }

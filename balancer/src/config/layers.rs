@@ -67,6 +67,26 @@ pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> 
     find(name).filter(|value| !value.is_empty())
 }
 
+/// `PORT` as a place.
+pub(super) fn port_place() -> Place {
+    Place::Words("PORT".to_owned())
+}
+
+/// The public address that the caller's `PORT` makes: a port on 127.0.0.1, or the path of a unix socket, as a master
+/// tells it that gives its workers one. `None` if it is not set.
+pub(super) fn callers_port(env: &[(String, String)]) -> Option<Result<Value, Problem>> {
+    let text = variable(env, "PORT")?;
+    let address = match text.parse::<u16>() {
+        Ok(port) => format!("127.0.0.1:{port}"),
+        Err(_) if text.starts_with('/') => format!("unix:{text}"),
+        Err(_) => {
+            let problem = Problem::error(port_place(), format!("`{text}` is neither a port nor an absolute path"));
+            return Some(Err(problem.label("unset PORT, or say where to listen: --listen 127.0.0.1:8080")));
+        }
+    };
+    Some(Ok(Value::of_word(&address, port_place())))
+}
+
 /// A warning for every variable that is nearly one of ours.
 pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
     let known: Vec<String> =

@@ -21,7 +21,7 @@ pub struct Sources {
     pub file: Option<Source>,
     /// The pool that the command line made.
     pub command: Option<(String, Program)>,
-    /// The environment; only `ROUNDELAY_` names are looked at.
+    /// The environment; only `PORT` and `ROUNDELAY_` names are looked at.
     pub env: Vec<(String, String)>,
     /// Flags that were given, with the words after them.
     pub flags: Vec<(Flag, Vec<String>)>,
@@ -157,6 +157,24 @@ impl Load {
         }
     }
 
+    /// Gives `PORT` to the pools whose public address nobody wrote.
+    fn callers_port(&mut self, env: &[(String, String)]) {
+        let Some(value) = layers::callers_port(env) else { return };
+        let listen = |pool: &Pool| (pool.name.clone(), format!("pool.{}.listen", pool.name));
+        for (name, path) in self.config.pools.iter().map(listen).collect::<Vec<_>>() {
+            if self.origins.contains_key(&path) || self.failed.contains(&path) {
+                continue;
+            }
+            match (&value, super::keys::POOL.iter().find(|key| key.name == "listen")) {
+                (Ok(value), Some(key)) => {
+                    self.apply(&Entry { key: Target::Pool(name, key), value: value.clone() });
+                }
+                (Err(problem), _) => return self.problems.push(problem.clone()),
+                (Ok(_), None) => {}
+            }
+        }
+    }
+
     fn tree(&mut self, walk: Walk) {
         for (name, at) in walk.pools {
             if self.config.pools.iter().any(|pool| pool.name == name) {
@@ -241,6 +259,11 @@ impl Load {
         }
     }
 
+    /// True if somebody wrote this key for this configuration, which nobody did who set `PORT`.
+    fn is_written(&self, path: &str) -> bool {
+        self.origins.get(path).is_some_and(|place| *place != layers::port_place())
+    }
+
     fn rules(&mut self) {
         for pool in &self.config.pools {
             let path = format!("pool.{}.command", pool.name);
@@ -251,7 +274,7 @@ impl Load {
             }
         }
         let is_failed = |path: &String| self.failed.contains(path.split('[').next().unwrap_or(path));
-        for found in check::check(&self.config, &|path| self.origins.contains_key(path)) {
+        for found in check::check(&self.config, &|path| self.is_written(path)) {
             if is_failed(&found.path) || found.also.as_ref().is_some_and(is_failed) {
                 continue;
             }
@@ -288,6 +311,7 @@ impl Load {
                 pool.workers = Workers::Count(2);
             }
         }
+        self.callers_port(&sources.env);
         for pool in &mut self.config.pools {
             let (origins, name) = (&self.origins, pool.name.clone());
             defaults::follow(pool, |key| origins.contains_key(&format!("pool.{name}.{key}")));

@@ -20,7 +20,8 @@ pub struct Pool {
     pub cwd: Option<PathBuf>,
     /// Added to the environment they inherit.
     pub env: BTreeMap<String, String>,
-    /// Public addresses. Default `127.0.0.1:8080`; on Node's channel none, since the application names its own.
+    /// Public addresses. Default: the caller's `PORT` on `127.0.0.1`, else `127.0.0.1:8080`. None (`"app"`): those that a
+    /// Node application asks for.
     pub listen: Vec<Address>,
     /// How many connections may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn` caps.
     pub backlog: u32,

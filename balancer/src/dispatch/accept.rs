@@ -14,17 +14,17 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::warn;
 
 use super::connection::Connection;
 use super::handoff::Handoff;
 use super::lane::{Lane, Tally, Ticket};
+use super::limited::Limited;
 use crate::config::Address;
 use crate::mode::Inherits;
 use crate::net::listeners::Listener;
 use crate::net::stream::{Family, reset_at_close};
 use crate::rotation::Gate;
-use crate::stats::{AcceptError, Refusal};
+use crate::stats::{AcceptError, AcceptLimit, Refusal};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
@@ -95,7 +95,7 @@ impl AcceptLoop {
     pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken, door: Door) -> io::Result<Self> {
         let running = Running::begin(&lane);
         let family = match listener.address() {
-            Address::Tcp(_) => Family::Tcp,
+            Address::Tcp(_) | Address::Passed(_) => Family::Tcp,
             Address::Unix(_) => Family::Unix,
         };
         // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
@@ -110,6 +110,7 @@ impl AcceptLoop {
     pub(super) async fn run(self) {
         let mut gate = self.lane.pool.rotation.gate();
         let mut last = Turn::More;
+        let mut limited: Option<Limited> = None;
         loop {
             let now = *gate.borrow_and_update();
             let way = match now {
@@ -123,7 +124,6 @@ impl AcceptLoop {
                 self.listener.get_ref().unlink();
             }
             let is_full = last == Turn::Full && way == Some(Way::Serve);
-            let was_exhausted = last == Turn::Exhausted;
             last = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return self.turn_away_rest(),
@@ -131,20 +131,37 @@ impl AcceptLoop {
                 _ = gate.changed() => Turn::More,
                 () = self.door.retired.cancelled(), if !is_retired => Turn::More,
                 () = self.lane.room(), if is_full => Turn::More,
+                () = self.client_waits(), if is_full && limited.is_none() => Turn::Full,
                 turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
             };
+            let limit = match last {
+                Turn::Exhausted => Some(AcceptLimit::Exhausted),
+                Turn::Full if self.listener.get_ref().has_queue() => Some(self.lane.limit()),
+                // One client may have come in for one that went: the next turn tells.
+                Turn::More if way == Some(Way::Serve) => limited.as_ref().map(|limited| limited.limit),
+                _ => None,
+            };
+            if limit != limited.as_ref().map(|limited| limited.limit) {
+                // What begins now begins before what was ends.
+                limited = limit.map(|limit| Limited::begin(&self.lane.pool, limit));
+            }
             match last {
                 Turn::Empty if is_retired => return,
                 Turn::More => tokio::task::yield_now().await,
-                Turn::Exhausted => {
-                    if !was_exhausted {
-                        warn!(pool = %self.lane.pool.name, "out of descriptors or memory: accepting pauses");
-                    }
-                    sleep(PAUSE).await;
-                }
+                Turn::Exhausted => sleep(PAUSE).await,
                 Turn::Crowded => sleep(CROWDED).await,
                 Turn::Empty | Turn::Full => {}
             }
+        }
+    }
+
+    /// Resolves when a client waits in the queue. Cancel safe.
+    async fn client_waits(&self) {
+        while let Ok(mut ready) = self.listener.readable().await {
+            if self.listener.get_ref().has_queue() {
+                return;
+            }
+            ready.clear_ready();
         }
     }
 

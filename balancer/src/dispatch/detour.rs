@@ -13,6 +13,7 @@ use super::DataThreads;
 use super::accept::Accepted;
 use super::connection::Connection;
 use super::lane::{Lane, Ticket};
+use super::limited::Limited;
 use crate::net::stream::Family;
 use crate::pool::Pool;
 use crate::rotation::{Endpoint, Gate, SlotId, Snapshot, Standing, Upstream};
@@ -48,8 +49,16 @@ impl DataThreads {
     }
 
     /// Takes on a detour whom `next` accepts, until that is nobody or the limits allow no more connections; how many. Each
-    /// has its permit before `next` is called.
-    pub fn take(&self, detour: &Detour, next: &mut dyn FnMut() -> Option<Client>) -> usize {
+    /// has its permit before `next` is called. That the limits allow no more is said of `pool`, whose clients they are.
+    pub fn take_of(&self, pool: &Arc<Pool>, detour: &Detour, next: &mut dyn FnMut() -> Option<Client>) -> usize {
+        let taken = self.take(detour, next);
+        if let Some(limit) = self.full() {
+            drop(Limited::begin(pool, limit));
+        }
+        taken
+    }
+
+    fn take(&self, detour: &Detour, next: &mut dyn FnMut() -> Option<Client>) -> usize {
         let mut taken = 0;
         for lane in detour.lanes.iter().cycle() {
             let Some(ticket) = Ticket::take(lane) else { break };
@@ -87,6 +96,7 @@ mod tests {
     use crate::config::{self, Program};
     use crate::dispatch::Limits;
     use crate::net::listeners::Listener;
+    use crate::stats::AcceptLimit;
 
     #[test]
     fn who_is_taken_is_served_at_the_public_address_and_nobody_is_taken_beyond_the_limit() {
@@ -95,7 +105,7 @@ mod tests {
         let config::Address::Tcp(at) = *queue.address() else { panic!("{queue:?}") };
         let mut clients = [(); 2].map(|()| TcpStream::connect(at).unwrap());
         clients.iter_mut().for_each(|client| client.write_all(b"ask").unwrap());
-        let limits = Limits { max_connections: 1 };
+        let limits = Limits { max_connections: 1, set_by: AcceptLimit::MasterMaxConnections };
         let data = DataThreads::start(2, Vec::new(), limits, mpsc::unbounded_channel().0).unwrap();
         let pool = Pool::new(config::Pool::new("a", Program::Demo), 1, 2, Vec::new());
         let detour = data.add_detour(&pool, public.local_addr().unwrap()).unwrap();

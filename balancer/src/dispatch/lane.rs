@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::permits::Permits;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
-use crate::stats::ConnectError;
+use crate::stats::{AcceptLimit, ConnectError};
 
 /// What a data thread tells the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct Lane {
     pub(super) thread: usize,
     /// The pool's bound and the master's.
     pub(super) permits: [Arc<Permits>; 2],
+    /// What set the master's.
+    pub(super) set_by: AcceptLimit,
     pub(super) tally: Arc<Tally>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     /// Cancelled when what is open is to end at once.
@@ -133,6 +135,12 @@ impl Lane {
     /// Resolves when it is. Cancel safe.
     pub(super) async fn cut(&self) {
         self.stop.cancelled().await;
+    }
+
+    /// The limit that leaves no ticket; the master's where both do.
+    pub(super) fn limit(&self) -> AcceptLimit {
+        let [_, all] = &self.permits;
+        if all.has_room() { AcceptLimit::MaxConnections } else { self.set_by }
     }
 
     /// Resolves when a ticket may be had. Cancel safe.

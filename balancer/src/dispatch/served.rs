@@ -50,6 +50,7 @@ impl DataThreads {
                 index: u32::try_from(index).unwrap_or(u32::MAX),
                 thread,
                 permits: [Arc::clone(&permits), Arc::clone(&self.permits)],
+                set_by: self.set_by,
                 tally: Arc::clone(&self.tally),
                 reports: self.reports.clone(),
                 stop: self.stop.clone(),
@@ -162,6 +163,7 @@ mod tests {
     use crate::config::{self, Program};
     use crate::dispatch::Limits;
     use crate::rotation::Gate;
+    use crate::stats::AcceptLimit;
     use std::time::Duration;
     use tokio::sync::mpsc;
 
@@ -174,7 +176,7 @@ mod tests {
         let Address::Tcp(at) = *listener.address() else { panic!("{:?}", listener.address()) };
         let pool = Arc::new(Pool::new(rules.clone(), 1, 1, Vec::new()));
         pool.rotation.set_gate(Gate::Open);
-        let limits = Limits { max_connections: 100 };
+        let limits = Limits { max_connections: 100, set_by: AcceptLimit::MasterMaxConnections };
         let served = vec![(Arc::clone(&pool), vec![listener])];
         let data = DataThreads::start(1, served, limits, mpsc::unbounded_channel().0).unwrap();
         let _clients = [(); 3].map(|()| std::net::TcpStream::connect(at).unwrap());

@@ -22,12 +22,15 @@ use crate::net::listeners::Listener;
 use crate::net::recovery::{Recovery, Summons};
 use crate::pool::Pool;
 use crate::rotation::SlotId;
+use crate::stats::AcceptLimit;
 
 /// Bounds over all pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections open at once; more wait in the backlog. A pool's own limit is in its configuration.
     pub max_connections: usize,
+    /// What set that number.
+    pub set_by: AcceptLimit,
 }
 
 /// What a drain came to.
@@ -60,6 +63,8 @@ pub struct DataThreads {
     pub(super) pools: Mutex<Vec<Served>>,
     /// The bound over all pools.
     pub(super) permits: Arc<Permits>,
+    /// What set it.
+    pub(super) set_by: AcceptLimit,
     pub(super) tally: Arc<Tally>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) ephemeral: RangeInclusive<u16>,
@@ -101,6 +106,7 @@ impl DataThreads {
             threads: Vec::new(),
             pools: Mutex::default(),
             permits: Arc::new(Permits::new(limits.max_connections)),
+            set_by: limits.set_by,
             tally: Arc::default(),
             reports,
             ephemeral: connect::ephemeral_ports(),
@@ -203,6 +209,11 @@ impl DataThreads {
     pub fn cut_now(&self) {
         self.stop.cancel();
         self.tell(&Command::CutAll);
+    }
+
+    /// What bounds connections over all pools, if none more may be opened now.
+    pub fn full(&self) -> Option<AcceptLimit> {
+        (!self.permits.has_room()).then_some(self.set_by)
     }
 
     /// Connections open now, over all pools and threads.

@@ -4,6 +4,8 @@
 //! system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second server on the
 //! same port is an error and not a silent halving of the clients.
 
+mod passed;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +20,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::config::Address;
+pub use passed::PassedListeners;
 
 /// One public listening socket, non-blocking. Clones share the socket; a unix path is removed with the last of them.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Listener {
     /// Listens on `address`. `backlog` connections may wait for accept; `keepalive` is the silence before the first TCP
     /// keepalive probe, zero for none; an IPv6 wildcard takes IPv4 clients too unless `v6_only`.
     ///
-    /// A unix path is refused while something listens there; a stale socket file is replaced, any other file is not.
+    /// One that is passed cannot be bound. A unix path is refused while something listens there; a stale socket file is replaced, any other file is not.
     ///
     /// # Errors
     ///
@@ -60,6 +63,7 @@ impl Listener {
         let bound = match address {
             Address::Tcp(at) => bind_tcp(*at, keepalive, v6_only).and_then(|socket| Self::of_tcp(socket, backlog)),
             Address::Unix(path) => bind_unix(path, backlog),
+            Address::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         bound.map_err(|source| BindError { address: address.clone(), source })
     }
@@ -202,6 +206,11 @@ pub(super) fn prepare_tcp(socket: &Socket, at: SocketAddr, keepalive: Duration, 
     if is_v6_wildcard(at) {
         socket.set_only_v6(v6_only)?;
     }
+    set_client_options(socket, keepalive)
+}
+
+/// Sets what accepted connections take over from their TCP listener.
+fn set_client_options(socket: &Socket, keepalive: Duration) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if !keepalive.is_zero() {
         let probes = TcpKeepalive::new().with_time(keepalive).with_interval(Duration::from_secs(15)).with_retries(3);

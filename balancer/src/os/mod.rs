@@ -5,6 +5,7 @@
 
 pub mod accept_queue;
 pub mod account;
+pub mod activation;
 pub mod child;
 pub mod duplicate;
 pub mod far_end;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 
 use crate::config;
 use crate::mode::{Acceptor, Mode};
@@ -39,6 +40,7 @@ pub struct Pool {
     pub(crate) said_other_source: AtomicBool,
     /// It was said that no source port is left.
     pub(crate) said_no_source: AtomicBool,
+    listening_changed: Notify,
     /// What the supervisor last published; read by API, metrics and page.
     pub status: ArcSwap<PoolStatus>,
 }
@@ -89,6 +91,14 @@ impl Pool {
     /// Replaces them. Only who opens and closes the public listeners calls it.
     pub(crate) fn set_listening(&self, listening: Vec<config::Address>) {
         self.listening.store(Arc::new(listening));
+        self.listening_changed.notify_one();
+    }
+
+    /// Waits until there is a public address. One task may wait.
+    pub(crate) async fn first_address(&self) {
+        while self.listening().is_empty() {
+            self.listening_changed.notified().await;
+        }
     }
 
     /// Counters of its slots, by slot number: of every slot there ever was, since counters only grow.
@@ -120,6 +130,7 @@ impl Pool {
             listening: ArcSwap::from_pointee(listening),
             said_other_source: AtomicBool::new(false),
             said_no_source: AtomicBool::new(false),
+            listening_changed: Notify::new(),
         }
     }
 }

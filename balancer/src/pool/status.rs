@@ -32,13 +32,12 @@ pub enum SlotState {
 }
 
 impl SlotState {
-    /// Every state, in the order of a life.
-    pub const ALL: [SlotState; 10] = [
+    /// Every state that a slot can be in, in the order of a life. A parked process is beside the one that its slot shows.
+    pub const ALL: [SlotState; 9] = [
         SlotState::Starting,
         SlotState::Ready,
         SlotState::Busy,
         SlotState::Suspect,
-        SlotState::Parked,
         SlotState::Draining,
         SlotState::Stopping,
         SlotState::Backoff,

@@ -93,6 +93,10 @@ catalog! {
         "Accepted connections that ended without a worker.";
     ACCEPT_ERRORS = Counter, "roundelay_accept_errors_total" ["pool" "reason"]
         "Failed accept calls on the public listeners.";
+    ACCEPT_LIMITED = Gauge, "roundelay_accept_limited" ["pool" "reason"]
+        "1 while clients wait in the kernel because of that limit, and for two seconds afterwards.";
+    ACCEPT_LIMITED_EPISODES = Counter, "roundelay_accept_limited_total" ["pool" "reason"]
+        "Times that clients began to wait in the kernel because of that limit.";
     LISTENER_REVIVED = Counter, "roundelay_listener_revived_total" ["pool"]
         "Times a listener that workers hold too was found shut down by one of them and made to listen again.";
     CONNECTION_DURATION = Histogram(DURATION_BUCKETS), "roundelay_connection_duration_seconds" ["pool"]

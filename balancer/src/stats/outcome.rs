@@ -84,6 +84,20 @@ labels! {
 }
 
 labels! {
+    /// Why clients wait in the kernel although workers are ready; the most serious first.
+    AcceptLimit {
+        /// `accept` failed for want of descriptors or memory.
+        Exhausted = "exhausted",
+        /// The master has as many connections as its limit of open files allows beside its reserve.
+        OpenFiles = "open_files",
+        /// `master.max-connections` is reached.
+        MasterMaxConnections = "master_max_connections",
+        /// `max-connections` of the pool is reached.
+        MaxConnections = "max_connections",
+    }
+}
+
+labels! {
     /// Why a worker was replaced.
     Restart {
         /// It ended by itself.

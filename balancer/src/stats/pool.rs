@@ -1,8 +1,8 @@
 //! The counters of one pool that belong to no slot.
 
 use super::{
-    AcceptError, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Fate, Gauge, Outcome, Refusal, SPAWN_BUCKETS, Sharded,
-    Verdict,
+    AcceptError, AcceptLimits, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Fate, Gauge, Outcome, Refusal,
+    SPAWN_BUCKETS, Sharded, Verdict,
 };
 
 /// What happened in one pool since the master started, apart from what its slots count.
@@ -20,6 +20,8 @@ pub struct PoolStats {
     pub revived: Counter,
     /// Failed `accept` calls, by [`AcceptError`].
     pub accept_errors: [Counter; AcceptError::COUNT],
+    /// At which limit clients wait to be accepted.
+    pub accept_limits: AcceptLimits,
     /// Connections that ended without a worker, by [`Outcome`] (`unreachable`, `no_upstream` and early client ends).
     pub unassigned: [Counter; Outcome::COUNT],
     /// From accept to the end of both directions.
@@ -60,6 +62,7 @@ impl PoolStats {
             refused: Default::default(),
             revived: Counter::default(),
             accept_errors: Default::default(),
+            accept_limits: AcceptLimits::default(),
             unassigned: Default::default(),
             duration: Sharded::new(DURATION_BUCKETS, threads),
             first_byte: Sharded::new(DURATION_BUCKETS, threads),

@@ -75,7 +75,11 @@ pub(super) fn spec(
             (program.into(), args.iter().map(fill).collect())
         }
     };
-    let mut env: Vec<_> = inherited.iter().filter(|(name, _)| !protocol::is_scrubbed(name)).cloned().collect();
+    // Where it listens is the application's own business then, and these are how its caller says it.
+    let asks_itself = pool.listen.is_empty();
+    let is_callers = |name: &OsStr| asks_itself && (name == protocol::PORT || name == protocol::HOST);
+    let is_kept = |name: &OsStr| !protocol::is_scrubbed(name) || is_callers(name);
+    let mut env: Vec<_> = inherited.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
     // The master's own is another directory's, or names the one that a deploy's link led to.
     env.retain(|(name, _)| name != "PWD");
     env.extend(working_dir(pool, start_dir).map(|dir| ("PWD".into(), dir.into_os_string())));
@@ -299,6 +303,24 @@ mod tests {
             assert!(matches!(spec.inherits, Inherited::Channel(_)));
             assert!(["PORT", "HOST", "LISTEN_FDS"].iter().all(|name| value(&spec, name).is_empty()));
         }
+    }
+
+    #[test]
+    fn application_that_names_its_address_keeps_the_callers_port() {
+        let mut pool = config::Pool::new("api", Program::Command(vec!["node".into(), "app.js".into()]));
+        pool.listen.clear();
+        let end = Arc::new(OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap()));
+        let told = |pool: &config::Pool| {
+            let (endpoint, notify) = (&Endpoint::Channel, Path::new("/run/n"));
+            let channel = Some(Line { end: &end, node_id: Some(1) });
+            let birth = Birth { slot: SlotId(0), workers: 1, generation: 1, endpoint, notify, listen: &[], channel };
+            let masters = [("PORT", "9003"), ("HOST", "::1")].map(|(name, value)| (name.into(), value.into()));
+            let spec = spec(pool, &birth, &Surroundings { inherited: &masters, ..Surroundings::default() }).unwrap();
+            ["PORT", "HOST"].map(|name| value(&spec, name).join(" "))
+        };
+        assert_eq!(told(&pool), ["9003", "::1"]);
+        pool.env.insert("PORT".to_owned(), "3000".to_owned());
+        assert_eq!(told(&pool), ["3000", "::1"]);
     }
 
     #[test]

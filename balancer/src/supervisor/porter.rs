@@ -165,7 +165,7 @@ impl Warden {
         tracing::info!(pool = self.pool.name, %address, "listening, as the application asks");
         let sockname = match &address {
             Address::Tcp(bound) => Some(*bound),
-            Address::Unix(_) => None,
+            Address::Unix(_) | Address::Passed(_) => None,
         };
         porter.opened.insert(door, address);
         self.pool.set_listening(porter.addresses());
@@ -209,7 +209,7 @@ fn worker_id(index: usize, incarnation: u64) -> WorkerId {
 fn public_tcp(porter: &Porter) -> Option<SocketAddr> {
     porter.configured.iter().find_map(|address| match address {
         Address::Tcp(bound) => Some(*bound),
-        Address::Unix(_) => None,
+        Address::Unix(_) | Address::Passed(_) => None,
     })
 }
 

@@ -185,9 +185,11 @@ impl Resources {
 
     /// Whether clients wait at one of the public addresses. False where the kernel does not tell.
     pub(super) fn has_public_queue(&self, addresses: &[config::Address]) -> bool {
-        let places = addresses.iter().map(|address| match address {
-            config::Address::Tcp(address) => Where::Tcp(*address),
-            config::Address::Unix(path) => Where::Unix(path),
+        let places = addresses.iter().filter_map(|address| match address {
+            config::Address::Tcp(address) => Some(Where::Tcp(*address)),
+            config::Address::Unix(path) => Some(Where::Unix(path)),
+            // Only what was bound is looked at, and that has an address.
+            config::Address::Passed(_) => None,
         });
         let places: Vec<_> = places.collect();
         let found = self.with_queues(|reader| Ok(reader.look(&places))).unwrap_or_default();

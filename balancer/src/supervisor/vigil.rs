@@ -250,6 +250,6 @@ impl Warden {
 fn port(address: &Address) -> Option<u16> {
     match address {
         Address::Tcp(address) => Some(address.port()),
-        Address::Unix(_) => None,
+        Address::Unix(_) | Address::Passed(_) => None,
     }
 }

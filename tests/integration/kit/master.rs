@@ -48,6 +48,7 @@ impl Setup {
         let env = [
             ("NOTIFY_SOCKET", None),
             ("RUST_LOG", None),
+            ("PORT", None),
             ("ROUNDELAY_LISTEN", Some("127.0.0.1:0".to_owned())),
             ("ROUNDELAY_ADMIN", Some("127.0.0.1:0".to_owned())),
             ("ROUNDELAY_CONTROL", Some(path("c"))),

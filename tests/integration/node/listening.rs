@@ -29,7 +29,7 @@ fn without_a_configured_address_the_application_says_where() {
             eprintln!("{node:?} {mode}");
             let address = free_address();
             let text = listening(&format!("{}, '{}'", address.port(), address.ip()));
-            let master = app(node, &["--mode", mode, "-i", "3"], &text).without("ROUNDELAY_LISTEN").start_ready();
+            let master = app(node, &["--mode", mode, "-i", "3"], &text).env("ROUNDELAY_LISTEN", "app").start_ready();
             assert_eq!(master.pool().listen, [address.to_string()]);
             all_answer(address, &master);
             carried_out(&master, &["reload"]);
@@ -91,7 +91,7 @@ fn a_release_that_changes_a_port_of_its_own_leaves_the_old_one() {
         for mode in MODES {
             let [old, new] = [free_address(), free_address()];
             let at = |address: std::net::SocketAddr| listening(&format!("{}, '{}'", address.port(), address.ip()));
-            let master = app(node, &["--mode", mode, "-i", "2"], &at(old)).without("ROUNDELAY_LISTEN").start_ready();
+            let master = app(node, &["--mode", mode, "-i", "2"], &at(old)).env("ROUNDELAY_LISTEN", "app").start_ready();
             std::fs::write(master.dir().join("app.js"), at(new)).unwrap();
             carried_out(&master, &["reload"]);
             all_answer(new, &master);
@@ -126,7 +126,7 @@ fn any_port_is_one_port_for_all_workers() {
         eprintln!("{node:?}");
         let text = "
 const server = require('http').createServer((q, r) => r.end(String(server.address().port))).listen(0, '127.0.0.1');";
-        let master = app(node, &["--mode", "handoff", "-i", "3"], text).without("ROUNDELAY_LISTEN").start_ready();
+        let master = app(node, &["--mode", "handoff", "-i", "3"], text).env("ROUNDELAY_LISTEN", "app").start_ready();
         let [address] = &master.pool().listen[..] else { panic!("{:?}", master.pool().listen) };
         let address: std::net::SocketAddr = address.parse().unwrap();
         assert_eq!(burst(address, "/", 12).bodies, vec![address.port().to_string(); 12]);
@@ -150,8 +150,9 @@ fn a_unix_path_is_served_and_removed() {
     for node in nodes() {
         for mode in MODES {
             eprintln!("{node:?} {mode}");
-            let mut master =
-                app(node, &["--mode", mode, "-i", "2"], &listening("'sock'")).without("ROUNDELAY_LISTEN").start_ready();
+            let mut master = app(node, &["--mode", mode, "-i", "2"], &listening("'sock'"))
+                .env("ROUNDELAY_LISTEN", "app")
+                .start_ready();
             let path = master.dir().join("sock");
             for _ in 0..4 {
                 assert!(master.pids().contains(&ask(&path).parse().unwrap()));
@@ -173,7 +174,7 @@ fn a_port_that_is_taken_is_an_error_of_the_application_and_in_the_log_with_its_n
         let address = taken.local_addr().unwrap();
         let text = listening(&format!("{}, '{}'", address.port(), address.ip()))
             + "process.on('uncaughtException', error => { console.log(error.code, error.syscall); process.exit(9); });";
-        let ended = app(node, &["--mode", "handoff", "-i", "1"], &text).without("ROUNDELAY_LISTEN").run_to_end();
+        let ended = app(node, &["--mode", "handoff", "-i", "1"], &text).env("ROUNDELAY_LISTEN", "app").run_to_end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(said.contains("EADDRINUSE bind"), "{said}");

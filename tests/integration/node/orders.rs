@@ -37,7 +37,7 @@ fn a_pool_with_a_port_of_its_applications_own_is_stopped_and_started() {
     let Some(node) = a_node() else { return };
     let address = crate::kit::free_address();
     let text = PID.replace("3000", &format!("{}, '{}'", address.port(), address.ip()));
-    let master = app(node, &["--mode", "handoff", "-i", "2"], &text).without("ROUNDELAY_LISTEN").start_ready();
+    let master = app(node, &["--mode", "handoff", "-i", "2"], &text).env("ROUNDELAY_LISTEN", "app").start_ready();
     all_answer(address, &master);
     carried_out(&master, &["stop", "app"]);
     assert!(master.family().is_empty());

@@ -80,9 +80,6 @@ impl Session {
             let (_, text) = self.files.iter().find(|(name, _)| name == args[at + 1]).unwrap();
             public = text.split('"').filter(|part| part.starts_with(PUBLIC)).map(str::to_owned).collect();
             setup = setup.env("ROUNDELAY_LISTEN", "");
-        } else if args.contains(&"handoff") {
-            // There the application says where; its own port may be taken here.
-            public = vec!["127.0.0.1:3000".to_owned()];
         } else if !args.contains(&"-i") {
             setup = setup.env("ROUNDELAY_WORKERS", "2");
         }

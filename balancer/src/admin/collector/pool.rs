@@ -1,5 +1,7 @@
 //! The numbers of a pool and its workers.
 
+use tokio::time::Instant;
+
 use super::Scrape;
 use crate::admin::context::Source;
 use crate::admin::snapshot::{self, unix_seconds};
@@ -10,7 +12,7 @@ use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::SlotId;
 use crate::stats::catalog::{self, Metric};
 use crate::stats::{
-    AcceptError, Check, ConnectError, Counter, Fate, Outcome, Refusal, Restart, SlotStats, Stream, Verdict,
+    AcceptError, AcceptLimit, Check, ConnectError, Counter, Fate, Outcome, Refusal, Restart, SlotStats, Stream, Verdict,
 };
 
 pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sample, scrape: &mut Scrape) {
@@ -34,6 +36,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     // What it took out of a queue itself the master has seen.
     if pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener {
         scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], pool.stats.recovered.get());
+        accept_limits(name, pool, scrape);
     }
     supervision(name, pool, scrape);
     operations(name, pool, scrape);
@@ -75,6 +78,15 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     by_word(scrape, &catalog::CONNECTIONS_REJECTED, &[name], Refusal::ALL, |r| r.name(), &stats.refused);
     by_word(scrape, &catalog::CONNECTIONS_UNASSIGNED, &[name], Outcome::ALL, |o| o.name(), &stats.unassigned);
     by_word(scrape, &catalog::ACCEPT_ERRORS, &[name], AcceptError::ALL, |e| e.name(), &stats.accept_errors);
+}
+
+fn accept_limits(name: &str, pool: &Pool, scrape: &mut Scrape) {
+    let (limits, now) = (&pool.stats.accept_limits, Instant::now());
+    for &limit in AcceptLimit::ALL {
+        let labels = [name, limit.name()];
+        scrape.count(&catalog::ACCEPT_LIMITED, &labels, u64::from(limits.is_present(limit, now)));
+        scrape.count(&catalog::ACCEPT_LIMITED_EPISODES, &labels, limits.episodes[limit as usize].get());
+    }
 }
 
 fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {

@@ -10,7 +10,7 @@ use super::*;
 use crate::pool::operation::Verb;
 use crate::rotation::{Endpoint, Lease, SlotId, Snapshot, Standing, Upstream};
 use crate::stats::catalog::{self, Kind};
-use crate::stats::{AcceptError, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
+use crate::stats::{AcceptError, AcceptLimit, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
 
 /// Series and their values, histograms as their parts.
 fn series(text: &str) -> BTreeMap<&str, f64> {
@@ -130,7 +130,7 @@ fn series_stay_within_their_budget() {
     };
     let server = Server::start(vec![large("api")]);
     let count = series(&server.get("/metrics").body).len();
-    assert!(count <= 64 * 60 + 140 + 60, "{count} series of one pool of 64");
+    assert!(count <= 64 * 64 + 150 + 60, "{count} series of one pool of 64");
 }
 
 #[test]
@@ -204,6 +204,8 @@ fn document() -> String {
         (catalog::CONNECTIONS_UNASSIGNED, "reason", words(Outcome::ALL, |word| word.name())),
         (catalog::CONNECTION_CLOSES, "reason", words(Outcome::ALL, |word| word.name())),
         (catalog::ACCEPT_ERRORS, "reason", words(AcceptError::ALL, |word| word.name())),
+        (catalog::ACCEPT_LIMITED, "reason", words(AcceptLimit::ALL, |word| word.name())),
+        (catalog::ACCEPT_LIMITED_EPISODES, "reason", words(AcceptLimit::ALL, |word| word.name())),
         (catalog::WORKER_CONNECT_ERRORS, "reason", words(ConnectError::ALL, |word| word.name())),
         (catalog::WORKER_RESTARTS, "reason", words(Restart::ALL, |word| word.name())),
         (catalog::HEALTH_CHECKS, "result", words(Check::ALL, |word| word.name())),

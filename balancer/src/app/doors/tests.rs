@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Program;
 use crate::dispatch::Limits;
 use crate::rotation::Gate;
+use crate::stats::AcceptLimit;
 
 fn list(addresses: &[&str]) -> Vec<Address> {
     addresses.iter().map(|text| text.parse().unwrap()).collect()
@@ -44,6 +45,18 @@ fn any_port_is_the_one_that_was_found_however_often_it_is_listed() {
 }
 
 #[test]
+fn passed_name_stands_for_all_listeners_of_it() {
+    assert_eq!(turn(&["fd:web", "fd:web", "1.1.1.1:1"], &["fd:web"]), "=fd:web =fd:web -1.1.1.1:1");
+    assert_eq!(turn(&["fd:web", "fd:web"], &["1.1.1.1:1"]), "+1.1.1.1:1 -fd:web -fd:web");
+}
+
+#[test]
+fn passed_listener_that_a_reload_names_is_refused() {
+    let failure = listen::at_reload(&Address::Passed("web".to_owned()), &config::Pool::new("a", Program::Demo));
+    assert!(failure.unwrap_err().to_string().contains("passed to a master when it is started"));
+}
+
+#[test]
 fn a_v6_wildcard_that_is_to_take_other_families_is_another_listener() {
     assert_eq!(turn(&["[::]:1"], &["[::]:1", "0.0.0.0:1"]), "+[::]:1 +0.0.0.0:1 -[::]:1");
     assert_eq!(turn(&["[::]:1", "0.0.0.0:1"], &["0.0.0.0:1", "[::]:1"]), "=0.0.0.0:1 =[::]:1");
@@ -57,8 +70,9 @@ fn stand() -> (Arc<PublicDoors>, Arc<Pool>, config::Pool) {
     let pool = Arc::new(Pool::new(rules.clone(), 1, 1, vec![listener.address().clone()]));
     pool.rotation.set_gate(Gate::Refuse);
     let served = vec![(Arc::clone(&pool), vec![listener])];
-    let data = DataThreads::start(1, served, Limits { max_connections: 10 }, mpsc::unbounded_channel().0).unwrap();
-    (PublicDoors::new(Arc::new(data), &[Arc::clone(&pool)]), pool, rules)
+    let limits = Limits { max_connections: 10, set_by: AcceptLimit::MasterMaxConnections };
+    let data = DataThreads::start(1, served, limits, mpsc::unbounded_channel().0).unwrap();
+    (PublicDoors::new(Arc::new(data), &[(Arc::clone(&pool), rules.listen.clone())]), pool, rules)
 }
 
 /// Nobody listens there any more. What another test is just forking may hold a socket of ours for a moment.

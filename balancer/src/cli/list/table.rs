@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::view::{Other, Pool, State, Worker};
-use crate::admin::words::{bytes, duration, escape, note};
+use crate::admin::words::{bytes, duration, escape, limited, note};
 
 /// The CPU column is time used so far: a share would need two looks.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
@@ -74,7 +74,7 @@ fn pool_row(state: &State, pool: &Pool) -> Row {
         _ => None,
     };
     let operation = pool.operation.as_ref().map(|verb| format!("{} is under way", escape(verb)));
-    let note = [operation, gate].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let note = [operation, gate, limited(pool)].into_iter().flatten().collect::<Vec<_>>().join("; ");
     Row {
         cells: [
             escape(&pool.name),
@@ -187,6 +187,7 @@ mod tests {
             accepted: Some(812),
             active: Some(14),
             refused: Some(0),
+            limited_by: None,
             operation: None,
             last_report: None,
             workers,

@@ -61,13 +61,17 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
         found.push(Violation::error(path(pool, "endpoint"), text).label("remove it").also(path(pool, "mode")));
     }
     if pool.mode.inherits() == Inherits::SlotListener {
-        for (i, address) in pool.listen.iter().enumerate().filter(|(_, address)| matches!(address, Address::Unix(_))) {
+        for (i, address) in pool.listen.iter().enumerate() {
+            let (why, label) = match address {
+                Address::Tcp(_) => continue,
+                Address::Unix(_) => ("there can be only one", "use mode `shared`, or a TCP address"),
+                Address::Passed(_) => ("one that is passed is one for all", "use mode `shared`, which serves from it"),
+            };
             let text = format!(
-                "in mode `{mode}` each worker has a listener of its own on the public address, and there can be only one \
-                 at {address}"
+                "in mode `{mode}` each worker has a listener of its own on the public address, and {why} at {address}"
             );
             let violation = Violation::error(path(pool, &format!("listen[{i}]")), text);
-            found.push(violation.label("use mode `shared`, or a TCP address").also(path(pool, "mode")));
+            found.push(violation.label(label).also(path(pool, "mode")));
         }
     }
 }

@@ -9,6 +9,14 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
     contract(pool, found);
     launcher(pool, found);
     let handing = pool.handing();
+    if handing != Handing::Node && pool.listen.is_empty() {
+        let text = format!(
+            "`app` is the address that a Node application asks for, and these workers of mode `{}` ask for none",
+            pool.mode.name()
+        );
+        let label = "write an address such as \"127.0.0.1:8080\", or run `node FILE` in mode `handoff` or `shared`";
+        found.push(Violation::error(path(pool, "listen"), text).label(label).also(path(pool, "mode")));
+    }
     if matches!(pool.ready, Ready::Listening | Ready::Message) && handing != Handing::Node {
         let word = if pool.ready == Ready::Listening { "listening" } else { "message" };
         let text = format!("ready = \"{word}\" is said on Node's channel, which these workers do not have");

@@ -49,17 +49,32 @@ fn read_address(value: &Value) -> Result<Address, Wrong> {
     }
 }
 
-/// Public addresses.
+/// The word for the address that a Node application asks for.
+const APP: &str = "app";
+
+/// Public addresses; none stands for [`APP`].
 pub(in crate::config) const LISTEN: Codec<Vec<Address>> = Codec {
-    expects: "an address such as \"127.0.0.1:8080\", or a list of them",
+    expects: "an address such as \"127.0.0.1:8080\", a list of them, or \"app\"",
     read: |value| match &value.raw {
         Raw::List(items) if items.is_empty() => Err(Wrong::Expected),
-        Raw::List(items) => items.iter().map(read_address).collect(),
+        Raw::List(items) => match items.iter().find(|item| item.text() == Some(APP)) {
+            Some(item) => Err(Wrong::Because {
+                message: "`app`, the address that the application asks for, stands alone".to_owned(),
+                label: Some("drop it, or the other addresses".to_owned()),
+                at: Some(item.at.clone()),
+            }),
+            None => items.iter().map(read_address).collect(),
+        },
+        _ if value.text() == Some(APP) => Ok(Vec::new()),
         _ => value.text().ok_or(Wrong::Expected).and_then(|_| read_address(value)).map(|address| vec![address]),
     },
     show: |addresses| {
         let each: Vec<String> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
-        Some(if let [one] = each.as_slice() { one.clone() } else { format!("[{}]", each.join(", ")) })
+        Some(match each.as_slice() {
+            [] => quoted(APP),
+            [one] => one.clone(),
+            _ => format!("[{}]", each.join(", ")),
+        })
     },
 };
 
@@ -70,6 +85,10 @@ pub(in crate::config) const ADMIN_LISTEN: Codec<Option<SocketAddr>> = Codec {
         "off" => Ok(None),
         _ => match read_address(value)? {
             Address::Tcp(address) => Ok(Some(address)),
+            Address::Passed(_) => because(
+                "the admin port is named by its address, also where it is passed",
+                "write the address of the socket that is passed, such as \"127.0.0.1:9900\"",
+            ),
             Address::Unix(_) => because("the admin port is a TCP address", "the unix door is `control` in [master]"),
         },
     },

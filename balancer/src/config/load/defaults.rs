@@ -33,10 +33,6 @@ pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
             // Node's own convention, and PM2's; it comes when the end of its channel has not ended it.
             pool.stop_signal = StopSignal::Int;
         }
-        if !is_written("listen") {
-            // The application says where.
-            pool.listen.clear();
-        }
     }
     if !is_written("ready") {
         pool.ready = ready;

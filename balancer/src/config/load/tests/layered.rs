@@ -87,6 +87,73 @@ fn addresses_repeat_as_flags_and_are_separated_by_commas_in_the_variable() {
 }
 
 #[test]
+fn callers_port_is_the_address_in_every_mode() {
+    for mode in ["proxy", "handoff", "shared", "reuseport"] {
+        let listen = |env: &[(&str, &str)], flags: &[&str]| {
+            let flags = if flags.is_empty() { vec![] } else { vec![flag("listen", flags)] };
+            let flags = flags.into_iter().chain([flag("mode", &[mode])]).collect();
+            let pool = pool(&Sources { env: owned(env), flags, ..command() });
+            pool.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(listen(&[], &[]), "127.0.0.1:8080", "{mode}");
+        assert_eq!(listen(&[("PORT", "")], &[]), "127.0.0.1:8080", "{mode}");
+        assert_eq!(listen(&[("PORT", "9003")], &[]), "127.0.0.1:9003", "{mode}");
+        assert_eq!(listen(&[("PORT", "9003"), ("ROUNDELAY_LISTEN", ":1")], &[]), "[::]:1", "{mode}");
+        assert_eq!(listen(&[("PORT", "nonsense")], &[":2"]), "[::]:2", "{mode}");
+    }
+    let path = Sources { env: owned(&[("PORT", "/run/w1")]), ..command() };
+    assert_eq!(pool(&path).listen, ["unix:/run/w1".parse().expect("an address")]);
+}
+
+#[test]
+fn port_that_is_no_port_is_refused_with_its_name() {
+    let sources = Sources { env: owned(&[("PORT", "tcp://10.0.0.1:80")]), ..command() };
+    let expected = "error: `tcp://10.0.0.1:80` is neither a port nor an absolute path (from PORT)\n\
+                    hint:  unset PORT, or say where to listen: --listen 127.0.0.1:8080\n";
+    assert_eq!(refusal(&sources), expected);
+    let two =
+        Sources { env: owned(&[("PORT", "9003")]), ..file("[pool.a]\ncommand = ['x']\n[pool.b]\ncommand = ['x']\n") };
+    assert!(refusal(&two).contains("both listen on 127.0.0.1:9003"), "{}", refusal(&two));
+    assert!(refusal(&two).contains("give each pool its own `listen`"), "{}", refusal(&two));
+}
+
+#[test]
+fn application_that_says_where_is_nodes_and_alone() {
+    let listen = |words: &[&str], mode: &str| {
+        load(&Sources { flags: vec![flag("listen", words), flag("mode", &[mode])], ..command() })
+            .map(|loaded| loaded.config.pools[0].listen.len())
+            .map_err(|problems| problems.to_string())
+    };
+    assert_eq!([listen(&["app"], "handoff"), listen(&["app"], "shared")], [Ok(0), Ok(0)]);
+    let both = listen(&["app", ":80"], "handoff").expect_err("refused");
+    assert!(both.contains("`app`, the address that the application asks for, stands alone"), "{both}");
+    for mode in ["proxy", "reuseport"] {
+        let refused = listen(&["app"], mode).expect_err("refused");
+        assert!(refused.contains("is the address that a Node application asks for"), "{refused}");
+    }
+    let shown = show(
+        &load(&Sources { flags: vec![flag("listen", &["app"]), flag("mode", &["handoff"])], ..command() })
+            .expect("sound")
+            .config,
+        None,
+    );
+    assert!(shown.contains("listen = \"app\""), "{shown}");
+}
+
+#[test]
+fn port_in_the_pools_env_warns_only_where_it_is_lost() {
+    let warnings = |more: &str| {
+        let text = format!("[pool.a]\ncommand = ['node', 'a.js']\nenv = {{ PORT = '3000' }}\n{more}");
+        load(&file(&text)).unwrap_or_else(|problems| panic!("{problems}")).warnings.to_string()
+    };
+    for kept in ["mode = 'handoff'", "mode = 'shared'", "endpoint = 'inherited'"] {
+        assert_eq!(warnings(kept), "", "{kept}");
+    }
+    let lost = warnings("");
+    assert!(lost.contains("this value is lost; the public address is `listen`"), "{lost}");
+}
+
+#[test]
 fn a_setting_takes_toml_or_a_bare_string_and_adds_to_the_environment() {
     let mut sources = file("[pool.api]\ncommand = ['x']\nenv = { A = '1', B = '2' }\n");
     let sets = ["pool.api.ready=none", "pool.api.ready-timeout=5s", "pool.api.env.B=3", "pool.api.listen=[':1', ':2']"];

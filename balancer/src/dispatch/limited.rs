@@ -1,0 +1,44 @@
+//! Clients that wait in the kernel because a limit is reached: counted, and said once an episode.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::pool::Pool;
+use crate::stats::AcceptLimit;
+
+/// Says that clients wait at a limit, and counts that until it is dropped.
+pub(super) struct Limited {
+    pool: Arc<Pool>,
+    pub(super) limit: AcceptLimit,
+}
+
+impl Limited {
+    /// Begins to count it, and says so if an episode begins.
+    pub(super) fn begin(pool: &Arc<Pool>, limit: AcceptLimit) -> Self {
+        if pool.stats.accept_limits.begin(limit, Instant::now()) {
+            say_limited(&pool.name, limit);
+        }
+        Self { pool: Arc::clone(pool), limit }
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.pool.stats.accept_limits.end(self.limit, Instant::now());
+    }
+}
+
+/// Says that clients of a pool begin to wait.
+fn say_limited(pool: &str, limit: AcceptLimit) {
+    match limit {
+        AcceptLimit::Exhausted => warn!(%pool, "clients wait: out of descriptors or memory, accepting pauses"),
+        AcceptLimit::OpenFiles => warn!(
+            %pool,
+            "clients wait: there are as many connections as the limit of open files allows; raise it (LimitNOFILE=, ulimit -n)"
+        ),
+        AcceptLimit::MasterMaxConnections => warn!(%pool, "clients wait: master.max-connections is reached"),
+        AcceptLimit::MaxConnections => warn!(%pool, "clients wait: max-connections of the pool is reached"),
+    }
+}
