@@ -54,3 +54,4 @@ mod terminal;
 mod unix_endpoint;
 mod worker_logs;
 mod workers;
+mod wrappers;

@@ -171,6 +171,7 @@ mod tests {
             ("drain", "closed"),
             ("drain-timeout", "7s"),
             ("stop-signal", "INT"),
+            ("stop-signal-to", "group"),
             ("kill-timeout", "7s"),
             ("settle", "7s"),
             ("max-surge", "2"),

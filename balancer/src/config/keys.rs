@@ -70,6 +70,7 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "drain", drain, DRAIN),
     key!(Pool, "drain-timeout", drain_timeout, DURATION_OR_ZERO),
     key!(Pool, "stop-signal", stop_signal, STOP_SIGNAL),
+    key!(Pool, "stop-signal-to", stop_signal_to, STOP_SIGNAL_TO),
     key!(Pool, "kill-timeout", kill_timeout, DURATION_OR_ZERO),
     key!(Pool, "settle", settle, DURATION_OR_ZERO),
     key!(Pool, "max-surge", max_surge, TIMES),

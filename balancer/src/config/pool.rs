@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Address, Contract, Health, Restart, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
-use crate::os::child::CoreLimit;
+use crate::os::child::{CoreLimit, StopSignalTo};
 
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,9 @@ pub struct Pool {
     pub drain_timeout: Duration,
     /// What tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being disconnected.
     pub stop_signal: StopSignal,
-    /// From that signal to SIGKILL. Default 10 s.
+    /// Which processes of a worker get it. Default `main`.
+    pub stop_signal_to: StopSignalTo,
+    /// From that signal to SIGKILL, for the whole process group. Default 10 s.
     pub kill_timeout: Duration,
     /// How long a new worker must have been ready before it takes an old one's place. Default 0.
     pub settle: Duration,
@@ -243,6 +245,7 @@ impl Pool {
             drain: Drain::Auto,
             drain_timeout: Duration::from_secs(30),
             stop_signal: StopSignal::Term,
+            stop_signal_to: StopSignalTo::Main,
             kill_timeout: Duration::from_secs(10),
             settle: Duration::ZERO,
             max_surge: 1,

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::accept_queue::Where;
 use super::account::Credentials;
 
 /// A program to start.
@@ -31,6 +33,38 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// What it inherits, from descriptor 3 on.
     pub inherits: Inherited,
+    /// Where it is to listen by itself, if it is: the process that holds that socket is the server.
+    pub listens_at: Option<ListensAt>,
+}
+
+/// Where a worker listens by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListensAt {
+    /// At a TCP address.
+    Tcp(SocketAddr),
+    /// At the path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl ListensAt {
+    /// The same for a look at the kernel's listeners.
+    pub fn as_where(&self) -> Where<'_> {
+        match self {
+            ListensAt::Tcp(address) => Where::Tcp(*address),
+            ListensAt::Unix(path) => Where::Unix(path),
+        }
+    }
+}
+
+/// Which processes of a worker's group are sent its stop signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignalTo {
+    /// The topmost that holds the listener or, where that says nothing, that catches the signal.
+    Main,
+    /// The process that was started.
+    Leader,
+    /// All of them.
+    Group,
 }
 
 /// Descriptors that a child is given beside its standard streams.
@@ -65,7 +99,7 @@ pub enum CoreLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// What happens to a child, in this order; `Exited` is the last.
+/// What happens to a child, in this order; `LeaderEnded` only where it applies, `Exited` is the last.
 #[derive(Debug)]
 pub enum ChildEvent {
     /// The process exists. Its own group has the same number.
@@ -83,7 +117,9 @@ pub enum ChildEvent {
     Executed,
     /// The program could not be started; where there was a process already, `Exited` follows.
     Failed(StartError),
-    /// It ended, its process group was killed and it was reaped.
+    /// The process itself ended after it was asked to; others of its group still run, and have their time.
+    LeaderEnded,
+    /// It ended and was reaped, and nothing of its process group is left: what was left without being asked was killed.
     Exited(Exit),
 }
 
@@ -157,8 +193,10 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Asks a child to end, or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// This signal to its process group.
-    Signal(rustix::process::Signal),
+    /// This signal, once, to these processes of its group. The rest gets it when those and the leader have ended.
+    Stop(rustix::process::Signal, StopSignalTo),
+    /// It was asked to end by other means. What is left of its group when the leader has ended gets this signal then.
+    Expected(rustix::process::Signal, StopSignalTo),
     /// SIGKILL to its process group.
     Kill,
 }
@@ -171,7 +209,7 @@ pub trait Launcher: Send + Sync {
     /// Starts `spec` and tells `sink` what happens to it. Never blocks; failures come as events.
     fn launch(&self, spec: Spec, sink: Sink) -> ChildId;
 
-    /// Signals the child's process group; nothing if it has ended already.
+    /// Ends the child's process group; nothing if it has ended already.
     fn end(&self, child: ChildId, ending: Ending);
 }
 

@@ -19,3 +19,4 @@ pub mod run_dir;
 pub mod shim;
 pub mod spawner;
 pub mod steering;
+pub mod stop_signal;

@@ -4,25 +4,31 @@
 //! until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each start's status
 //! pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
 
-#![allow(unsafe_code)]
+mod orphans;
+mod reap;
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::child::{ChildEvent, ChildId, Ending, Exit, Inherited, Launcher, Sink, Spec, StartError};
+use super::accept_queue::QueueReader;
+use super::child::{ChildEvent, ChildId, Ending, Inherited, Launcher, ListensAt, Sink, Spec, StartError};
 use super::guardian::Lifeline;
 use super::shim::{self, Order};
+use super::stop_signal::{self, Stop};
+use reap::{abandon, identify, next_dead, reap};
 
 /// While there is no guardian.
 const TRY_GUARDIAN_AGAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// Where no descriptor is left to watch a group with.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The handle to the spawner's thread.
 #[derive(Clone, Debug)]
@@ -93,6 +99,21 @@ struct Living {
     /// Open until the program runs or its start failed.
     status: Option<PipeReader>,
     sink: Sink,
+    listens_at: Option<ListensAt>,
+    /// It was asked to end.
+    stop: Option<Stop>,
+}
+
+impl Living {
+    /// True if the process has ended and stays to be reaped, so that its group keeps its number.
+    fn is_kept(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::has_leader_ended)
+    }
+
+    /// True if the end of what is left of the group will wake this thread.
+    fn is_watched(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.watched().is_some())
+    }
 }
 
 /// What the thread knows.
@@ -104,6 +125,8 @@ struct Family {
     /// None while one could not be started; then it is tried again.
     guardian: Option<(Pid, OwnedFd)>,
     own_pid: i32,
+    /// Finds the listeners of workers that are asked to end; made when it is needed first.
+    queues: Option<QueueReader>,
 }
 
 impl Family {
@@ -111,7 +134,7 @@ impl Family {
         let (lifeline, guardian) = start_guardian()?;
         let guardian = Some(guardian);
         let own_pid = rustix::process::getpid().as_raw_pid();
-        Ok(Self { wake, inbox, children: BTreeMap::new(), lifeline, guardian, own_pid })
+        Ok(Self { wake, inbox, children: BTreeMap::new(), lifeline, guardian, own_pid, queues: None })
     }
 
     fn run(&mut self) {
@@ -124,8 +147,9 @@ impl Family {
             for id in statuses {
                 self.read_status(id);
             }
+            let mut changed = Vec::new();
             for id in deaths {
-                self.bury(id);
+                changed.extend(self.ended(id));
             }
             if guardian_died || self.guardian.is_none() {
                 self.replace_guardian();
@@ -133,10 +157,12 @@ impl Family {
             while let Ok(request) = self.inbox.try_recv() {
                 match request {
                     Request::Launch(id, spec, sink) => self.launch(id, &spec, sink),
-                    Request::End(id, ending) => self.end(id, ending),
-                    Request::ReapOrphans => self.reap_orphans(),
+                    Request::End(id, ending) => changed.extend(self.end(id, ending)),
+                    Request::ReapOrphans => changed.extend(self.reap_orphans()),
                 }
             }
+            // All at once: a look at the groups is a pass over `/proc`.
+            self.advance_stops(changed);
         }
     }
 
@@ -145,8 +171,14 @@ impl Family {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         let mut whose = Vec::new();
         for (&id, child) in &self.children {
-            polled.push(PollFd::new(&*child.pidfd, PollFlags::IN));
-            whose.push((id, true));
+            let watched = match &child.stop {
+                Some(stop) if stop.has_leader_ended() => stop.watched(),
+                _ => Some(&*child.pidfd),
+            };
+            if let Some(watched) = watched {
+                polled.push(PollFd::new(watched, PollFlags::IN));
+                whose.push((id, true));
+            }
             if let Some(status) = &child.status {
                 polled.push(PollFd::new(status, PollFlags::IN));
                 whose.push((id, false));
@@ -155,7 +187,12 @@ impl Family {
         let guardian = self.guardian.as_ref().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN));
         let has_guardian = guardian.is_some();
         polled.extend(guardian);
-        rustix::event::poll(&mut polled, if has_guardian { None } else { Some(&TRY_GUARDIAN_AGAIN) })?;
+        let again = if self.children.values().any(|child| child.is_kept() && !child.is_watched()) {
+            Some(&LOOK_AGAIN)
+        } else {
+            (!has_guardian).then_some(&TRY_GUARDIAN_AGAIN)
+        };
+        rustix::event::poll(&mut polled, again)?;
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let news = |is_death| {
             let fired = polled.iter().skip(1).zip(&whose).filter(|(fd, of)| is_ready(fd) && of.1 == is_death);
@@ -215,7 +252,15 @@ impl Family {
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
         let stderr = child.stderr.take().ok_or_else(missing)?.into();
-        Ok((Living { pid, pidfd: Arc::new(pidfd), status: Some(status), sink: Box::new(|_| {}) }, stdout, stderr))
+        let child = Living {
+            pid,
+            pidfd: Arc::new(pidfd),
+            status: Some(status),
+            sink: Box::new(|_| {}),
+            listens_at: spec.listens_at.clone(),
+            stop: None,
+        };
+        Ok((child, stdout, stderr))
     }
 
     /// The status pipe ended (the program runs) or names the stage and errno of a failure.
@@ -235,38 +280,123 @@ impl Family {
         }
     }
 
-    fn end(&self, id: ChildId, ending: Ending) {
-        if let Some(child) = self.children.get(&id) {
-            let signal = match ending {
-                Ending::Signal(signal) => signal,
-                Ending::Kill => Signal::KILL,
-            };
-            // Not reaped yet, so the number is still this child's group.
-            let _ = rustix::process::kill_process_group(child.pid, signal);
+    /// Asks a child to end, or kills it. Returns it if its group is to be looked at.
+    fn end(&mut self, id: ChildId, ending: Ending) -> Option<ChildId> {
+        let child = self.children.get_mut(&id)?;
+        match ending {
+            Ending::Stop(signal, to) => child.stop.get_or_insert_with(|| Stop::new(signal, to)).ask(),
+            Ending::Expected(signal, to) => {
+                child.stop.get_or_insert_with(|| Stop::new(signal, to));
+                return None;
+            }
+            Ending::Kill => {
+                // Not reaped yet, so the number is still this child's group.
+                let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+                match child.is_kept() {
+                    true => self.bury(id),
+                    false => child.stop = None,
+                }
+                return None;
+            }
+        }
+        Some(id)
+    }
+
+    /// A process has ended: a leader, or another of a group whose leader has ended. Returns it if its group, which was asked
+    /// to end, is to be looked at; buries it else.
+    fn ended(&mut self, id: ChildId) -> Option<ChildId> {
+        // It may have died of a failed start that was not read yet.
+        self.read_status(id);
+        match &mut self.children.get_mut(&id)?.stop {
+            Some(stop) => {
+                stop.leader_ended();
+                Some(id)
+            }
+            None => {
+                self.bury(id);
+                None
+            }
+        }
+    }
+
+    /// Takes the stops of these children as far as they can go now, and buries those whose group is empty.
+    fn advance_stops(&mut self, mut ids: Vec<ChildId>) {
+        ids.extend(self.children.iter().filter(|(_, child)| child.is_kept() && !child.is_watched()).map(|(&id, _)| id));
+        ids.sort_unstable();
+        ids.dedup();
+        let mut stops = Vec::new();
+        for id in ids {
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            if let Some(stop) = child.stop.take() {
+                stops.push((id, child.pid, child.listens_at.clone(), stop));
+            }
+        }
+        if stops.is_empty() {
+            return;
+        }
+        let questions: Vec<_> =
+            stops.iter().map(|(_, pid, listens_at, stop)| stop.question(*pid, listens_at.as_ref())).collect();
+        let groups = stop_signal::read(&questions, &mut self.queues);
+        for ((id, pid, _, mut stop), members) in stops.into_iter().zip(groups) {
+            let is_over = stop.advance(pid, &members);
+            let is_news = !is_over && stop.is_news();
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            child.stop = Some(stop);
+            if is_news {
+                (child.sink)(ChildEvent::LeaderEnded);
+            }
+            if is_over {
+                self.bury(id);
+            }
         }
     }
 
     /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
     fn bury(&mut self, id: ChildId) {
-        // It may have died of a failed start that was not read yet.
-        self.read_status(id);
         let Some(mut child) = self.children.remove(&id) else { return };
         let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
         self.lifeline.remove(child.pid.as_raw_pid());
         (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
     }
 
-    /// Looks at each dead child before reaping it: our own keep their status for `bury`, which also frees the view on
-    /// those behind them.
-    fn reap_orphans(&mut self) {
+    /// Looks at each dead child before reaping it: our own keep their status for `bury`. Returns the children whose groups are
+    /// to be looked at.
+    fn reap_orphans(&mut self) -> Vec<ChildId> {
+        let mut changed = Vec::new();
         while let Some(pid) = next_dead() {
-            let ours = self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id);
-            match ours {
-                Some(id) => self.bury(id),
-                None if self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) => self.replace_guardian(),
-                None => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
+            if let Some(id) = self.child_with(pid) {
+                changed.extend(self.ended(id));
+                if self.children.contains_key(&id) {
+                    // It stays to be reaped, in front of those behind it.
+                    self.reap_orphans_behind_kept();
+                    break;
+                }
+                continue;
+            }
+            self.reap_orphan(pid);
+        }
+        changed
+    }
+
+    fn reap_orphans_behind_kept(&mut self) {
+        for dead in orphans::children(self.own_pid).into_iter().filter(|child| child.state == 'Z') {
+            if let Some(pid) = Pid::from_raw(dead.pid)
+                && self.child_with(pid).is_none()
+            {
+                self.reap_orphan(pid);
             }
         }
+    }
+
+    fn reap_orphan(&mut self, pid: Pid) {
+        match self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) {
+            true => self.replace_guardian(),
+            false => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
+        }
+    }
+
+    fn child_with(&self, pid: Pid) -> Option<ChildId> {
+        self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id)
     }
 
     fn replace_guardian(&mut self) {
@@ -293,42 +423,4 @@ fn start_guardian() -> io::Result<(Lifeline, (Pid, OwnedFd))> {
     let (lifeline, mut child) = Lifeline::start()?;
     let guardian = identify(child.id()).inspect_err(|_| abandon(&mut child))?;
     Ok((lifeline, guardian))
-}
-
-/// Ends a child that nobody would look after.
-fn abandon(child: &mut std::process::Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// The pidfd of a child of ours that was not reaped yet.
-fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
-}
-
-fn reap(pidfd: &OwnedFd) -> Exit {
-    let status =
-        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
-    match status {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Code(-1),
-        },
-        // Somebody else reaped it; there is nothing better to say.
-        Ok(None) | Err(_) => Exit::Code(-1),
-    }
-}
-
-/// Some dead child of this process, which stays to be reaped.
-fn next_dead() -> Option<Pid> {
-    // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
-    let (result, info) = unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info)
-    };
-    // SAFETY: after a waitid that succeeded the union holds the SIGCHLD fields, of which si_pid is one.
-    (result == 0).then(|| unsafe { info.si_pid() }).and_then(Pid::from_raw)
 }

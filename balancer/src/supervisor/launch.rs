@@ -11,7 +11,7 @@ use worker_runtime::protocol;
 use crate::channel::WORKER_FD;
 use crate::config::{self, Program};
 use crate::os::account::Identity;
-use crate::os::child::{Inherited, Spec, StartError};
+use crate::os::child::{Inherited, ListensAt, Spec, StartError};
 use crate::rotation::{Endpoint, SlotId};
 
 /// The hidden subcommand that is the demo worker.
@@ -125,7 +125,18 @@ pub(super) fn spec(
             Some(line) => Inherited::Channel(Arc::clone(line.end)),
             None => Inherited::Listeners(birth.listen.to_vec()),
         },
+        listens_at: listens_at(birth.endpoint, !birth.listen.is_empty()),
     })
+}
+
+/// Where a worker makes a listener of its own. A listener that it inherits says nothing: a wrapper inherits it too.
+pub(super) fn listens_at(endpoint: &Endpoint, inherits: bool) -> Option<ListensAt> {
+    match endpoint {
+        _ if inherits => None,
+        Endpoint::Tcp(address) => Some(ListensAt::Tcp(*address)),
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(ListensAt::Unix(path.clone())),
+        Endpoint::Inherited | Endpoint::Channel => None,
+    }
 }
 
 /// Whom the worker runs as; `None` where nothing was said of it.

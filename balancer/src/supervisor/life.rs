@@ -299,6 +299,13 @@ impl Life {
         }
     }
 
+    /// Its leader has ended, and the rest of its group was told to: that rest has its time from now on.
+    pub(super) fn leader_ended(&mut self, now: Instant) {
+        if let State::Draining { step: Step::Disconnected, .. } = self.state {
+            self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };
+        }
+    }
+
     /// It has closed its channel. After a disconnect that means that all its connections have ended; without one it is of no
     /// more use, and most often about to be heard of as dead.
     pub(super) fn parted(&mut self, now: Instant) {

@@ -194,6 +194,10 @@ impl Slot {
             Event::Ready(n) => self.on_ready(n, now),
             Event::Sign(n, sign) => self.on_sign(n, sign, now),
             Event::Hung(n) => self.on_hung(n),
+            Event::LeaderEnded(n) => {
+                self.leaver(n).into_iter().for_each(|life| life.leader_ended(now));
+                Vec::new()
+            }
             Event::Exited(n) => self.on_exited(n, now),
             Event::GateOpened(n, way) => {
                 self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect()

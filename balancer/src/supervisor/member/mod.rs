@@ -221,13 +221,23 @@ impl Member {
         self.note_end(incarnation, now);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.spare = None;
-        let signal = signal_of(process.rules.stop_signal);
-        self.context.resources.launcher.end(process.child, Ending::Signal(signal));
+        let (signal, to) = (signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+        self.context.resources.launcher.end(process.child, Ending::Stop(signal, to));
+    }
+
+    /// The process that was started has ended, and others of its group have not.
+    pub(super) fn leader_ended(&self, incarnation: u64) {
+        let (worker, pid) = (self.name(), self.pid(incarnation));
+        tracing::debug!(%worker, pid, "leader ended, waiting for the rest of its process group");
     }
 
     /// Ends its membership in Node's cluster.
     pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
         self.note_end(incarnation, now);
+        if let Some(process) = self.processes.get(&incarnation) {
+            let (signal, to) = (signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+            self.context.resources.launcher.end(process.child, Ending::Expected(signal, to));
+        }
         self.order(incarnation, Order::Disconnect);
     }
 

@@ -62,6 +62,7 @@ impl Member {
                 match &event {
                     ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
                     ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
+                    ChildEvent::LeaderEnded => dying.set_outlived(),
                     ChildEvent::Executed | ChildEvent::Failed(_) => {}
                 }
                 report(News::Child(event));

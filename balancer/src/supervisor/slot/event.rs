@@ -32,6 +32,8 @@ pub(in crate::supervisor) enum Event {
     Sign(u64, Sign),
     /// It is hung for sure.
     Hung(u64),
+    /// The process that was started has ended when it was asked to; others of its group have been told to.
+    LeaderEnded(u64),
     /// Its process is gone, or never came to be.
     Exited(u64),
     /// No new connection can reach it any more.
@@ -67,7 +69,7 @@ pub(in crate::supervisor) enum Effect {
     Late(u64),
     /// The end of its membership in Node's cluster.
     Disconnect(u64),
-    /// The stop signal to its group.
+    /// The stop signal to those of its group that are to get it.
     Terminate(u64),
     /// SIGKILL to its group.
     Kill(u64),
