@@ -10,6 +10,7 @@ mod kit;
 
 mod addresses;
 mod any_program;
+mod background;
 mod bad_input;
 mod churn;
 mod client_address;

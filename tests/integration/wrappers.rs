@@ -249,7 +249,8 @@ fn leader_or_group_get_it_where_that_is_set() {
     // Each notes the signal; the leader ends its child by another one.
     let leader = "trap 'echo leader >> said; kill -USR1 $child' TERM\nsh child.sh & child=$!\n\
                   while kill -0 $child 2>/dev/null; do sleep 0.05; done\nexit 0\n";
-    let child = "trap 'echo child >> said; exit 0' TERM\ntrap 'exit 0' USR1\necho set\nwhile :; do sleep 0.05; done\n";
+    let child = "trap 'echo child >> said' TERM\ntrap 'done=1' USR1\necho set\n\
+                 while test -z \"$done\"; do sleep 0.05; done\n";
     for (to, expected) in [("leader", vec!["leader"]), ("group", vec!["child", "leader"])] {
         let options = [&format!("stop-signal-to={to}")[..], "ready=none", "health.probe=none"];
         let setup = Setup::app(&["-i", "1"], &["sh", "leader.sh"]).file("leader.sh", leader).file("child.sh", child);

@@ -173,6 +173,7 @@ mod tests {
             ("stop-signal", "INT"),
             ("stop-signal-to", "group"),
             ("kill-timeout", "7s"),
+            ("background", "keep"),
             ("settle", "7s"),
             ("max-surge", "2"),
             ("user", "uid:7"),

@@ -72,6 +72,7 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "stop-signal", stop_signal, STOP_SIGNAL),
     key!(Pool, "stop-signal-to", stop_signal_to, STOP_SIGNAL_TO),
     key!(Pool, "kill-timeout", kill_timeout, DURATION_OR_ZERO),
+    key!(Pool, "background", background, BACKGROUND),
     key!(Pool, "settle", settle, DURATION_OR_ZERO),
     key!(Pool, "max-surge", max_surge, TIMES),
     key!(Pool, "max-memory", max_memory, SIZE_OR_OFF),

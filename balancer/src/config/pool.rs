@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Address, Contract, Health, Restart, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
-use crate::os::child::{CoreLimit, StopSignalTo};
+use crate::os::child::{Background, CoreLimit, StopSignalTo};
 
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +74,8 @@ pub struct Pool {
     pub stop_signal_to: StopSignalTo,
     /// From that signal to SIGKILL, for the whole process group. Default 10 s.
     pub kill_timeout: Duration,
+    /// What becomes of a program that a worker left in the background. Default `end`.
+    pub background: Background,
     /// How long a new worker must have been ready before it takes an old one's place. Default 0.
     pub settle: Duration,
     /// Processes beyond the number of workers while they are replaced one by one. Default 1.
@@ -247,6 +249,7 @@ impl Pool {
             stop_signal: StopSignal::Term,
             stop_signal_to: StopSignalTo::Main,
             kill_timeout: Duration::from_secs(10),
+            background: Background::End,
             settle: Duration::ZERO,
             max_surge: 1,
             max_memory: None,

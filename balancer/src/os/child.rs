@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::accept_queue::Where;
 use super::account::Credentials;
@@ -33,8 +34,32 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// What it inherits, from descriptor 3 on.
     pub inherits: Inherited,
+    /// What it is known by, and what becomes of what it leaves behind.
+    pub trail: Trail,
+}
+
+/// What the processes of a worker are known by, and what becomes of those that are left in the background.
+#[derive(Clone, Debug)]
+pub struct Trail {
+    /// Its `NOTIFY_SOCKET`, which no other worker has.
+    pub notify: OsString,
     /// Where it is to listen by itself, if it is: the process that holds that socket is the server.
     pub listens_at: Option<ListensAt>,
+    /// What asks them to end.
+    pub signal: rustix::process::Signal,
+    /// From that signal to SIGKILL.
+    pub kill_timeout: Duration,
+    /// They are left alone.
+    pub is_kept: bool,
+}
+
+/// What becomes of a program that went into the background, after its worker's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// It is asked to end, and killed if it does not.
+    End,
+    /// It is left alone.
+    Keep,
 }
 
 /// Where a worker listens by itself.
@@ -99,7 +124,7 @@ pub enum CoreLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// What happens to a child, in this order; `LeaderEnded` only where it applies, `Exited` is the last.
+/// What happens to a child, in this order; `LeaderEnded` and `WentToBackground` only where they apply, `Exited` is the last.
 #[derive(Debug)]
 pub enum ChildEvent {
     /// The process exists. Its own group has the same number.
@@ -119,6 +144,8 @@ pub enum ChildEvent {
     Failed(StartError),
     /// The process itself ended after it was asked to; others of its group still run, and have their time.
     LeaderEnded,
+    /// It ended by itself with exit code 0, and a process of this name went on: `Exited` follows.
+    WentToBackground(String),
     /// It ended and was reaped, and nothing of its process group is left: what was left without being asked was killed.
     Exited(Exit),
 }

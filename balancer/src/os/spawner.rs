@@ -4,8 +4,10 @@
 //! until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each start's status
 //! pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
 
+mod ending;
 mod orphans;
 mod reap;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
@@ -14,16 +16,19 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::Pid;
+use tokio::time::Instant;
 
 use super::accept_queue::QueueReader;
-use super::child::{ChildEvent, ChildId, Ending, Inherited, Launcher, ListensAt, Sink, Spec, StartError};
+use super::child::{ChildEvent, ChildId, Ending, Inherited, Launcher, Sink, Spec, StartError, Trail};
 use super::guardian::Lifeline;
 use super::shim::{self, Order};
-use super::stop_signal::{self, Stop};
-use reap::{abandon, identify, next_dead, reap};
+use super::stop_signal::Stop;
+use reap::{abandon, identify, reap};
+use strays::Strays;
 
 /// While there is no guardian.
 const TRY_GUARDIAN_AGAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -99,7 +104,7 @@ struct Living {
     /// Open until the program runs or its start failed.
     status: Option<PipeReader>,
     sink: Sink,
-    listens_at: Option<ListensAt>,
+    trail: Trail,
     /// It was asked to end.
     stop: Option<Stop>,
 }
@@ -108,11 +113,6 @@ impl Living {
     /// True if the process has ended and stays to be reaped, so that its group keeps its number.
     fn is_kept(&self) -> bool {
         self.stop.as_ref().is_some_and(Stop::has_leader_ended)
-    }
-
-    /// True if the end of what is left of the group will wake this thread.
-    fn is_watched(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.watched().is_some())
     }
 }
 
@@ -127,6 +127,7 @@ struct Family {
     own_pid: i32,
     /// Finds the listeners of workers that are asked to end; made when it is needed first.
     queues: Option<QueueReader>,
+    strays: Strays,
 }
 
 impl Family {
@@ -134,7 +135,11 @@ impl Family {
         let (lifeline, guardian) = start_guardian()?;
         let guardian = Some(guardian);
         let own_pid = rustix::process::getpid().as_raw_pid();
-        Ok(Self { wake, inbox, children: BTreeMap::new(), lifeline, guardian, own_pid, queues: None })
+        if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+            tracing::warn!(%error, "not a child subreaper: what workers leave in the background is not found");
+        }
+        let (children, queues, strays) = (BTreeMap::new(), None, Strays::new(own_pid));
+        Ok(Self { wake, inbox, children, lifeline, guardian, own_pid, queues, strays })
     }
 
     fn run(&mut self) {
@@ -163,6 +168,7 @@ impl Family {
             }
             // All at once: a look at the groups is a pass over `/proc`.
             self.advance_stops(changed);
+            self.strays.kill_overdue(Instant::now());
         }
     }
 
@@ -187,12 +193,16 @@ impl Family {
         let guardian = self.guardian.as_ref().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN));
         let has_guardian = guardian.is_some();
         polled.extend(guardian);
-        let again = if self.children.values().any(|child| child.is_kept() && !child.is_watched()) {
+        let again = if self.children.iter().any(|(&id, child)| self.is_unwatched(id, child)) {
             Some(&LOOK_AGAIN)
         } else {
             (!has_guardian).then_some(&TRY_GUARDIAN_AGAIN)
         };
-        rustix::event::poll(&mut polled, again)?;
+        let stray = self.strays.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        // A millisecond more: what is due must be due when this thread looks.
+        let stray = stray.and_then(|wait| Timespec::try_from(wait + Duration::from_millis(1)).ok());
+        let timeout = [again, stray.as_ref()].into_iter().flatten().min_by_key(|time| (time.tv_sec, time.tv_nsec));
+        rustix::event::poll(&mut polled, timeout)?;
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let news = |is_death| {
             let fired = polled.iter().skip(1).zip(&whose).filter(|(fd, of)| is_ready(fd) && of.1 == is_death);
@@ -257,7 +267,7 @@ impl Family {
             pidfd: Arc::new(pidfd),
             status: Some(status),
             sink: Box::new(|_| {}),
-            listens_at: spec.listens_at.clone(),
+            trail: spec.trail.clone(),
             stop: None,
         };
         Ok((child, stdout, stderr))
@@ -278,125 +288,6 @@ impl Family {
                 (child.sink)(ChildEvent::Failed(StartError { stage: stage.to_owned(), source }));
             }
         }
-    }
-
-    /// Asks a child to end, or kills it. Returns it if its group is to be looked at.
-    fn end(&mut self, id: ChildId, ending: Ending) -> Option<ChildId> {
-        let child = self.children.get_mut(&id)?;
-        match ending {
-            Ending::Stop(signal, to) => child.stop.get_or_insert_with(|| Stop::new(signal, to)).ask(),
-            Ending::Expected(signal, to) => {
-                child.stop.get_or_insert_with(|| Stop::new(signal, to));
-                return None;
-            }
-            Ending::Kill => {
-                // Not reaped yet, so the number is still this child's group.
-                let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
-                match child.is_kept() {
-                    true => self.bury(id),
-                    false => child.stop = None,
-                }
-                return None;
-            }
-        }
-        Some(id)
-    }
-
-    /// A process has ended: a leader, or another of a group whose leader has ended. Returns it if its group, which was asked
-    /// to end, is to be looked at; buries it else.
-    fn ended(&mut self, id: ChildId) -> Option<ChildId> {
-        // It may have died of a failed start that was not read yet.
-        self.read_status(id);
-        match &mut self.children.get_mut(&id)?.stop {
-            Some(stop) => {
-                stop.leader_ended();
-                Some(id)
-            }
-            None => {
-                self.bury(id);
-                None
-            }
-        }
-    }
-
-    /// Takes the stops of these children as far as they can go now, and buries those whose group is empty.
-    fn advance_stops(&mut self, mut ids: Vec<ChildId>) {
-        ids.extend(self.children.iter().filter(|(_, child)| child.is_kept() && !child.is_watched()).map(|(&id, _)| id));
-        ids.sort_unstable();
-        ids.dedup();
-        let mut stops = Vec::new();
-        for id in ids {
-            let Some(child) = self.children.get_mut(&id) else { continue };
-            if let Some(stop) = child.stop.take() {
-                stops.push((id, child.pid, child.listens_at.clone(), stop));
-            }
-        }
-        if stops.is_empty() {
-            return;
-        }
-        let questions: Vec<_> =
-            stops.iter().map(|(_, pid, listens_at, stop)| stop.question(*pid, listens_at.as_ref())).collect();
-        let groups = stop_signal::read(&questions, &mut self.queues);
-        for ((id, pid, _, mut stop), members) in stops.into_iter().zip(groups) {
-            let is_over = stop.advance(pid, &members);
-            let is_news = !is_over && stop.is_news();
-            let Some(child) = self.children.get_mut(&id) else { continue };
-            child.stop = Some(stop);
-            if is_news {
-                (child.sink)(ChildEvent::LeaderEnded);
-            }
-            if is_over {
-                self.bury(id);
-            }
-        }
-    }
-
-    /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
-    fn bury(&mut self, id: ChildId) {
-        let Some(mut child) = self.children.remove(&id) else { return };
-        let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
-        self.lifeline.remove(child.pid.as_raw_pid());
-        (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
-    }
-
-    /// Looks at each dead child before reaping it: our own keep their status for `bury`. Returns the children whose groups are
-    /// to be looked at.
-    fn reap_orphans(&mut self) -> Vec<ChildId> {
-        let mut changed = Vec::new();
-        while let Some(pid) = next_dead() {
-            if let Some(id) = self.child_with(pid) {
-                changed.extend(self.ended(id));
-                if self.children.contains_key(&id) {
-                    // It stays to be reaped, in front of those behind it.
-                    self.reap_orphans_behind_kept();
-                    break;
-                }
-                continue;
-            }
-            self.reap_orphan(pid);
-        }
-        changed
-    }
-
-    fn reap_orphans_behind_kept(&mut self) {
-        for dead in orphans::children(self.own_pid).into_iter().filter(|child| child.state == 'Z') {
-            if let Some(pid) = Pid::from_raw(dead.pid)
-                && self.child_with(pid).is_none()
-            {
-                self.reap_orphan(pid);
-            }
-        }
-    }
-
-    fn reap_orphan(&mut self, pid: Pid) {
-        match self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) {
-            true => self.replace_guardian(),
-            false => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
-        }
-    }
-
-    fn child_with(&self, pid: Pid) -> Option<ChildId> {
-        self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id)
     }
 
     fn replace_guardian(&mut self) {

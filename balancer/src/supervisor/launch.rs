@@ -9,10 +9,11 @@ use std::sync::Arc;
 use worker_runtime::protocol;
 
 use crate::channel::WORKER_FD;
-use crate::config::{self, Program};
+use crate::config::{self, Program, StopSignal};
 use crate::os::account::Identity;
-use crate::os::child::{Inherited, ListensAt, Spec, StartError};
+use crate::os::child::{Background, Inherited, ListensAt, Spec, StartError, Trail};
 use crate::rotation::{Endpoint, SlotId};
+use rustix::process::Signal;
 
 /// The hidden subcommand that is the demo worker.
 pub const DEMO_COMMAND: &str = "demo-worker";
@@ -125,7 +126,13 @@ pub(super) fn spec(
             Some(line) => Inherited::Channel(Arc::clone(line.end)),
             None => Inherited::Listeners(birth.listen.to_vec()),
         },
-        listens_at: listens_at(birth.endpoint, !birth.listen.is_empty()),
+        trail: Trail {
+            notify: birth.notify.as_os_str().to_owned(),
+            listens_at: listens_at(birth.endpoint, !birth.listen.is_empty()),
+            signal: signal_of(pool.stop_signal),
+            kill_timeout: pool.kill_timeout,
+            is_kept: pool.background == Background::Keep,
+        },
     })
 }
 
@@ -157,6 +164,19 @@ fn port_text(endpoint: &Endpoint) -> Option<OsString> {
         Endpoint::Tcp(address) => Some(address.port().to_string().into()),
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(path.clone().into_os_string()),
         Endpoint::Inherited | Endpoint::Channel => None,
+    }
+}
+
+/// The signal's number.
+pub(super) fn signal_of(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Winch => Signal::WINCH,
     }
 }
 

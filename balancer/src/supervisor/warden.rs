@@ -243,6 +243,10 @@ impl Warden {
                 member.leader_ended(incarnation);
                 Some(Event::LeaderEnded(incarnation))
             }
+            News::Child(ChildEvent::WentToBackground(name)) => {
+                member.went_to_background(incarnation, name, now);
+                None
+            }
             News::Child(ChildEvent::Exited(exit)) => {
                 member.exited(incarnation, Some(exit));
                 self.worker_left(index, incarnation);

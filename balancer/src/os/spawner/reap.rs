@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::os::child::Exit;
 
@@ -21,17 +21,26 @@ pub(super) fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
 }
 
+/// How a child ended, which stays to be reaped; `None` if it has not.
+pub(super) fn peek(pidfd: &OwnedFd) -> Option<Exit> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options));
+    status.ok().flatten().map(|status| exit(&status))
+}
+
+/// Reaps a child that has ended, and says how.
 pub(super) fn reap(pidfd: &OwnedFd) -> Exit {
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
-    match status {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Code(-1),
-        },
-        // Somebody else reaped it; there is nothing better to say.
-        Ok(None) | Err(_) => Exit::Code(-1),
+    // Where another has reaped it there is nothing better to say.
+    status.ok().flatten().map_or(Exit::Code(-1), |status| exit(&status))
+}
+
+fn exit(status: &WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
     }
 }
 

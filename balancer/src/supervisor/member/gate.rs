@@ -89,7 +89,7 @@ impl Member {
             Drain::Auto if process.drains_by_signal => Way::Signal,
             Drain::Auto => Way::Quiet,
             Drain::Signal => {
-                let (signal, to) = (super::signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+                let (signal, to) = (launch::signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
                 let listens_at = launch::listens_at(&process.upstream.endpoint, process.private.listener.is_some());
                 let survives = |pid| stop_signal::is_survived(pid, signal, to, listens_at.as_ref());
                 if process.pid.and_then(survives) == Some(false) {

@@ -13,16 +13,16 @@ mod vitals;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::health::Sign;
+use super::launch::signal_of;
 use super::notify::Said;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
-use crate::config::{Probe, StopSignal};
+use crate::config::Probe;
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
@@ -273,18 +273,5 @@ impl Member {
         if let Some(process) = self.processes.get(&incarnation) {
             self.context.resources.launcher.end(process.child, Ending::Kill);
         }
-    }
-}
-
-/// The signal's number.
-fn signal_of(signal: StopSignal) -> Signal {
-    match signal {
-        StopSignal::Term => Signal::TERM,
-        StopSignal::Int => Signal::INT,
-        StopSignal::Quit => Signal::QUIT,
-        StopSignal::Hup => Signal::HUP,
-        StopSignal::Usr1 => Signal::USR1,
-        StopSignal::Usr2 => Signal::USR2,
-        StopSignal::Winch => Signal::WINCH,
     }
 }
