@@ -35,6 +35,7 @@ mod messages;
 mod node;
 mod observe;
 mod output;
+mod overstaying;
 mod privileges;
 mod readiness;
 mod readme;

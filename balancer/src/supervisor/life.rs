@@ -106,6 +106,8 @@ pub(super) struct Life {
     pub(super) kept_its_queue: bool,
     /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
     given_up: Option<Instant>,
+    /// It said by itself that it ends: when it is replaced, if it is still there.
+    stays_until: Option<Instant>,
     /// It has closed its channel.
     has_parted: bool,
     state: State,
@@ -124,6 +126,7 @@ impl Life {
             fault: None,
             kept_its_queue: false,
             given_up: None,
+            stays_until: None,
             has_parted: false,
             state,
             health,
@@ -187,7 +190,7 @@ impl Life {
             State::Postponed { until } | State::Settling { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Suspect { .. } => self.given_up,
+            State::Ready { .. } | State::Suspect { .. } => self.given_up.into_iter().chain(self.stays_until).min(),
         }
     }
 
@@ -319,6 +322,18 @@ impl Life {
     /// Its application has closed all its servers: it may be about to end, or to open them again.
     pub(super) fn closed(&mut self, now: Instant) {
         self.given_up.get_or_insert(now + PARTING);
+    }
+
+    /// It says that it ends, and was not asked to: it has the time of a stop.
+    pub(super) fn says_stopping(&mut self, now: Instant) {
+        if self.ready_for(now).is_some() {
+            self.stays_until.get_or_insert(now + self.rules.kill_timeout);
+        }
+    }
+
+    /// True if it said that it ends, and is there after its time.
+    pub(super) fn has_overstayed(&self, now: Instant) -> bool {
+        self.ready_for(now).is_some() && self.stays_until.is_some_and(|at| at <= now)
     }
 
     /// Its application listens again.

@@ -49,7 +49,7 @@ impl Warden {
             }
             Effect::Restarted(cause) => {
                 if cause == Cause::Left {
-                    tracing::info!(worker = %member.name(), "closed its channel or its servers: another takes its place");
+                    tracing::info!(worker = %member.name(), "closed its channel or its servers, or said STOPPING=1 and stayed: another takes its place");
                 }
                 self.pool.slots()[index].restarts[cause as usize].increment();
             }

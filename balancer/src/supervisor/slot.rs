@@ -210,6 +210,10 @@ impl Slot {
             }
             Event::Closed(n, is_closed) => self.on_closed(n, is_closed, now),
             Event::Leaves(n) => self.on_leaves(n, now),
+            Event::Stopping(n) => {
+                self.present(n).into_iter().for_each(|life| life.says_stopping(now));
+                self.on_sign(n, Sign::Leaving(true), now)
+            }
             Event::Tick => self.on_tick(now),
         }
     }
@@ -328,6 +332,7 @@ impl Slot {
         let is_due = |life: &Life| life.next_deadline().is_some_and(|deadline| deadline <= now);
         let given_up = self.current.as_ref().filter(|life| life.is_given_up(now)).map(|life| life.incarnation);
         let mut effects = given_up.map(|n| self.on_leaves(n, now)).unwrap_or_default();
+        effects.extend(self.on_overstays(now));
         if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
             effects.extend(life.overdue(now));
         }

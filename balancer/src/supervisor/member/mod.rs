@@ -16,7 +16,6 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::health::Sign;
 use super::launch::signal_of;
 use super::notify::Said;
 use super::slot::{Event, Slot};
@@ -159,7 +158,7 @@ impl Member {
                 process.said = Some("stopping".to_owned());
                 // It closes its listener now: a duplicate would keep a door open behind which nobody is.
                 process.spare = None;
-                return Some(Event::Sign(incarnation, Sign::Leaving(true)));
+                return Some(Event::Stopping(incarnation));
             }
         }
         None

@@ -49,4 +49,14 @@ impl Slot {
         self.exits += 1;
         self.again(Cause::Left, ready_for, now)
     }
+
+    /// The present process said that it ends, and stays: another is started beside it, and it is drained and ended.
+    pub(super) fn on_overstays(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(life) = self.current.take_if(|life| life.has_overstayed(now)) else { return Vec::new() };
+        let ready_for = life.ready_for(now);
+        let mut effects: Vec<Effect> = self.let_go(life, now).into_iter().collect();
+        self.exits += 1;
+        effects.extend(self.again(Cause::Left, ready_for, now));
+        effects
+    }
 }

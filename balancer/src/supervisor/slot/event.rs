@@ -46,6 +46,8 @@ pub(in crate::supervisor) enum Event {
     Closed(u64, bool),
     /// It ends of its own accord, and finishes what it has.
     Leaves(u64),
+    /// It says that it ends.
+    Stopping(u64),
     /// Time has passed.
     Tick,
 }

@@ -24,6 +24,7 @@ enum Command {
     Drained(usize),
     Parted(usize),
     Leaves(usize),
+    Stopping(usize),
     Closed(usize, bool),
     Wait(u64),
     ToDeadline,
@@ -55,6 +56,7 @@ fn command() -> impl Strategy<Value = Command> {
         6 => any::<usize>().prop_map(Command::Drained),
         3 => any::<usize>().prop_map(Command::Parted),
         2 => any::<usize>().prop_map(Command::Leaves),
+        3 => any::<usize>().prop_map(Command::Stopping),
         3 => any::<(usize, bool)>().prop_map(|(which, is_closed)| Command::Closed(which, is_closed)),
         4 => (0u64..30_000).prop_map(Command::Wait),
         6 => Just(Command::ToDeadline),
@@ -73,6 +75,7 @@ struct Known {
     disconnected: bool,
     told: Option<Instant>,
     may_be_killed: bool,
+    says_stopping: bool,
 }
 
 /// A slot with what its processes would be.
@@ -144,6 +147,11 @@ impl World {
                 Event::Parted(n)
             }
             Command::Leaves(which) => Event::Leaves(self.choose(which)?),
+            Command::Stopping(which) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.says_stopping = true;
+                Event::Stopping(n)
+            }
             Command::Closed(which, is_closed) => {
                 let n = self.choose(which)?;
                 self.alive.get_mut(&n)?.has_parted = true;
@@ -179,7 +187,10 @@ impl World {
                 }
                 Effect::Drain(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living drain");
-                    assert!(admitted || is_asked_to_end, "left the rotation and nobody had come");
+                    assert!(
+                        admitted || is_asked_to_end || known.says_stopping,
+                        "left the rotation and nobody had come"
+                    );
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
                     known.gate_opened = false;
                 }
@@ -216,7 +227,8 @@ impl World {
                 Effect::HeirFailed(_) => {
                     let after = self.slot.current().map(|life| life.incarnation);
                     // The end of a backoff may fall together with it, or that of a channel.
-                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(|known| known.has_parted);
+                    let has_left = |known: &Known| known.has_parted || known.says_stopping;
+                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
                     assert!(
                         before.is_none() || had_parted || before == after,
                         "an heir that failed changed who serves"
