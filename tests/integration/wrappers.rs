@@ -235,6 +235,19 @@ http {
 }
 
 #[test]
+fn server_behind_bash_gets_sigint() {
+    let Some(python) = python() else { return };
+    if !has("bash") {
+        return;
+    }
+    // The listener is inherited, so bash holds it too; and bash catches SIGINT while it waits.
+    let server = PREFORKER.replace("signal.SIGTERM, stop", "signal.SIGINT, stop");
+    let line = format!("{python} fork.py; true");
+    let setup = Setup::app(&["-i", "1", "--mode", "shared"], &["bash", "-c", &line]).file("fork.py", &server);
+    say_goodbye(setup.with("app", &["stop-signal=INT"]), "0 killed");
+}
+
+#[test]
 fn what_is_left_after_main_and_leader_gets_the_signal() {
     let Some(python) = python() else { return };
     let helper = "trap 'echo helped > goodbye.helper; exit 0' TERM; while :; do sleep 0.05; done";

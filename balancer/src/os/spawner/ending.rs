@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use procfs::process::Stat;
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::time::Instant;
 
@@ -58,28 +59,35 @@ impl Family {
         }
     }
 
+    /// Living children of ours that others started, but for those in a worker's group, which end with that.
+    fn orphans(&self) -> Vec<Stat> {
+        let guardian = self.guardian.as_ref().map(|(pid, _)| pid.as_raw_pid());
+        let groups: BTreeSet<i32> = self.children.values().map(|child| child.pid.as_raw_pid()).collect();
+        let is_meant = |orphan: &Stat| {
+            let is_of_a_worker = groups.contains(&orphan.pgrp) || self.strays.is_settled(orphan.pgrp);
+            orphan.state != 'Z' && Some(orphan.pid) != guardian && !is_of_a_worker
+        };
+        orphans::children(self.own_pid).into_iter().filter(is_meant).collect()
+    }
+
     /// Looks for what this worker, which has just ended, and those before it left in the background.
     fn look_for_strays(&mut self, ended: Option<ChildId>) {
         let now = Instant::now();
         if let Some((id, child)) = ended.and_then(|id| self.children.get(&id).map(|child| (id, child))) {
-            self.strays.remember(id, &child.trail, now);
+            self.strays.remember(id, child.pid.as_raw_pid(), &child.trail, now);
         }
         if self.strays.is_calm(now) {
             return;
         }
-        let mut orphans = orphans::children(self.own_pid);
+        let mut orphans = self.orphans();
         for _ in 0..LOOKS_AT_DYING {
             // Its memory is gone, and in a moment its children become ours: until then neither says whose they are.
-            if !orphans.iter().any(|orphan| orphan.state != 'Z' && orphan.vsize == 0) {
+            if !orphans.iter().any(|orphan| orphan.vsize == 0) {
                 break;
             }
             std::thread::sleep(DYING);
-            orphans = orphans::children(self.own_pid);
+            orphans = self.orphans();
         }
-        let guardian = self.guardian.as_ref().map(|(pid, _)| pid.as_raw_pid());
-        let groups: BTreeSet<i32> = self.children.values().map(|child| child.pid.as_raw_pid()).collect();
-        // What is in a worker's group ends with that.
-        orphans.retain(|orphan| Some(orphan.pid) != guardian && !groups.contains(&orphan.pgrp));
         self.strays.look(&orphans, &mut self.lifeline, &mut self.queues, now);
     }
 

@@ -37,6 +37,7 @@ pub(super) struct Strays {
 #[derive(Debug)]
 struct Own {
     session: i32,
+    group: i32,
     cgroups: BTreeSet<String>,
 }
 
@@ -44,6 +45,8 @@ struct Own {
 #[derive(Debug)]
 struct Trace {
     worker: ChildId,
+    /// The number of its process group.
+    group: i32,
     trail: Trail,
     until: Instant,
     sessions: BTreeSet<i32>,
@@ -72,21 +75,28 @@ struct Seen {
 
 impl Strays {
     pub(super) fn new(own_pid: i32) -> Self {
-        // 0 in a pid namespace whose session began outside; `getsid` of rustix takes no such answer.
-        let session = Process::myself().and_then(|own| own.stat()).map_or(0, |stat| stat.session);
-        Self { own: Own { session, cgroups: cgroups(own_pid) }, traces: Vec::new() }
+        // 0 in a pid namespace whose session began outside, which `getsid` of rustix does not take.
+        let (session, group) =
+            Process::myself().and_then(|own| own.stat()).map_or((0, 0), |stat| (stat.session, stat.pgrp));
+        Self { own: Own { session, group, cgroups: cgroups(own_pid) }, traces: Vec::new() }
     }
 
     /// The worker has ended: what it left may come to light from now on.
-    pub(super) fn remember(&mut self, worker: ChildId, trail: &Trail, now: Instant) {
-        if self.traces.iter().any(|trace| trace.worker == worker) {
+    pub(super) fn remember(&mut self, worker: ChildId, group: i32, trail: &Trail, now: Instant) {
+        if let Some(trace) = self.traces.iter_mut().find(|trace| trace.worker == worker) {
+            trace.until = now + WINDOW;
             return;
         }
         self.traces.retain(|trace| trace.until > now || !trace.found.is_empty());
         if self.traces.len() >= MOST {
             self.traces.remove(0);
         }
-        self.traces.push(Trace::new(worker, trail.clone(), now + WINDOW));
+        self.traces.push(Trace::new(worker, group, trail.clone(), now + WINDOW));
+    }
+
+    /// True if the group is the master's own, or an ended worker's: what is in that was killed with the worker, or is kept.
+    pub(super) fn is_settled(&self, group: i32) -> bool {
+        group == self.own.group || self.traces.iter().any(|trace| trace.group == group)
     }
 
     /// True if nothing need be looked for.
@@ -102,7 +112,7 @@ impl Strays {
         queues: &mut Option<QueueReader>,
         now: Instant,
     ) {
-        for orphan in orphans.iter().filter(|orphan| orphan.state != 'Z') {
+        for orphan in orphans {
             if self.traces.iter().any(|trace| trace.found.iter().any(|stray| stray.pid == orphan.pid)) {
                 continue;
             }
@@ -187,9 +197,9 @@ impl Strays {
 }
 
 impl Trace {
-    fn new(worker: ChildId, trail: Trail, until: Instant) -> Self {
+    fn new(worker: ChildId, group: i32, trail: Trail, until: Instant) -> Self {
         let (sessions, cgroups, found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Self { worker, trail, until, sessions, cgroups, found, name: None }
+        Self { worker, group, trail, until, sessions, cgroups, found, name: None }
     }
 }
 
@@ -253,7 +263,7 @@ mod tests {
     const OWN_SESSION: i32 = 5;
 
     fn own() -> Own {
-        Own { session: OWN_SESSION, cgroups: set(&["0::/master"]) }
+        Own { session: OWN_SESSION, group: 6, cgroups: set(&["0::/master"]) }
     }
 
     fn set(cgroups: &[&str]) -> BTreeSet<String> {
@@ -268,7 +278,7 @@ mod tests {
             kill_timeout: Duration::from_secs(10),
             is_kept: false,
         };
-        let mut trace = Trace::new(ChildId(worker), trail, Instant::now());
+        let mut trace = Trace::new(ChildId(worker), 0, trail, Instant::now());
         trace.sessions.extend(sessions);
         trace.cgroups = set(cgroups);
         trace

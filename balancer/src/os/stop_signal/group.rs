@@ -33,7 +33,7 @@ pub(in crate::os) fn read(questions: &[Question<'_>], queues: &mut Option<QueueR
         members.push(Member {
             id: MemberId { pid: stat.pid, started: stat.starttime },
             parent: stat.ppid,
-            catches: catches(&process, asked.signal),
+            catches: catches(&process, asked.signal) && !is_waiting_shell(&stat.comm, asked.signal),
             listens: !inodes.is_empty() && inspect::sockets(&process).any(|inode| inodes.contains(&inode)),
         });
     }
@@ -81,6 +81,12 @@ fn catches(process: &Process, signal: Signal) -> bool {
     process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit(signal) != 0)
 }
 
+/// True if it is a shell whose handler says nothing: while one waits for a command it catches SIGINT, only to see whether the
+/// command died of it.
+fn is_waiting_shell(name: &str, signal: Signal) -> bool {
+    signal == Signal::INT && ["bash", "zsh", "ksh"].contains(&name)
+}
+
 /// The signal's bit in the masks of `/proc/PID/status`.
 fn bit(signal: Signal) -> u64 {
     u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
@@ -96,5 +102,63 @@ pub(in crate::os) fn signal_member(id: MemberId, group: i32, signal: Signal) {
         .is_ok_and(|stat| stat.pgrp == group && stat.starttime == id.started);
     if is_same {
         let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A child in its own process group, killed with the group at the end.
+    struct Group(Child);
+
+    impl Group {
+        fn shell(script: &str) -> Self {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).process_group(0).stdin(Stdio::null());
+            Self(command.spawn().expect("sh"))
+        }
+
+        #[track_caller]
+        fn eventually(&self, signal: Signal, to: StopSignalTo, expected: Option<bool>) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while is_survived(self.0.id(), signal, to, None) != expected {
+                assert!(Instant::now() < deadline, "not within 20 s: {signal:?} to {to:?} is {expected:?}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn signal_is_survived_where_each_target_catches_it() {
+        // The shell catches TERM by its own hand; the program that it starts does not, but ignores HUP with it.
+        let careful = Group::shell("trap : TERM; trap '' HUP; sleep 600; :");
+        careful.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
+        careful.eventually(Signal::TERM, StopSignalTo::Group, Some(false));
+        careful.eventually(Signal::HUP, StopSignalTo::Group, Some(true));
+        careful.eventually(Signal::USR1, StopSignalTo::Main, Some(false));
+        // A wrapper that catches nothing is no target.
+        let wrapped = Group::shell("sh -c 'trap : TERM; while :; do sleep 0.05; done'; :");
+        wrapped.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
+        wrapped.eventually(Signal::TERM, StopSignalTo::Leader, Some(false));
+    }
+
+    #[test]
+    fn group_that_is_gone_is_not_known() {
+        let id = Group::shell("exec sleep 600").0.id();
+        assert_eq!(is_survived(id, Signal::TERM, StopSignalTo::Main, None), None);
     }
 }
