@@ -138,3 +138,37 @@ fn a_master_in_another_pid_namespace_leaves_the_sockets_of_a_living_one_alone() 
     assert!(outside.get("/").unwrap().body.starts_with("hello from demo/0 "));
     init.stop();
 }
+
+#[test]
+fn orphan_that_is_no_workers_is_only_reaped() {
+    if !has("nsenter") {
+        return;
+    }
+    let Some(mut init) = Init::start("1", "") else { return };
+    init.master.wait_all_ready();
+    // As `docker exec` does: a process from elsewhere, whose child stays behind.
+    let pid = init.pid.to_string();
+    let script = "setsid sleep 601 &";
+    let status = Command::new("nsenter")
+        .args(["-t", &pid, "-p", "sh", "-c", script])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdout(Stdio::null())
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs the right to enter a namespace");
+        return init.stop();
+    }
+    let orphan = || {
+        children(init.pid)
+            .into_iter()
+            .find(|&pid| crate::kit::command_line(pid).last().is_some_and(|word| word == "601"))
+    };
+    let orphan = wait_for("the orphan", orphan);
+    let reload = crate::kit::carried_out(&init.master, &["reload"]);
+    assert_eq!(reload.result, "done");
+    assert!(crate::kit::is_alive(orphan), "ended with a worker that it did not belong to");
+    kill(i64::from(orphan), "TERM");
+    wait_until("no zombie", || !Path::new(&format!("/proc/{orphan}")).exists());
+    init.stop();
+}

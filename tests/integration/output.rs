@@ -127,7 +127,9 @@ fn a_log_that_nobody_reads_stops_neither_restarts_nor_a_stop() {
 #[test]
 fn what_workers_write_as_they_stop_is_written_before_the_master_ends() {
     let script = format!("{BINARY} demo-worker & trap 'seq -f \"bye %g\" 1 1000; exit 0' TERM; wait");
-    let mut master = Setup::app(&["-i", "3"], &shell(&script)).start_ready();
+    // The shell is what the signal is for, not the server below it.
+    let setup = Setup::app(&["-i", "3"], &shell(&script)).with("app", &["stop-signal-to=leader"]);
+    let mut master = setup.start_ready();
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
     assert_eq!(master.log().lines().filter(|line| line.contains("| bye ")).count(), 3000);

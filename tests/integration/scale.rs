@@ -1,7 +1,8 @@
 //! The number of workers changes under load, and no client notices.
 
 use crate::kit::{
-    COOPERATIVE, Kept, Setup, Traffic, carried_out, demo_after, order, ordering, report, says, shell, wait_until,
+    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, order, ordering, report,
+    says, shell, variable, wait_until,
 };
 
 #[test]
@@ -78,4 +79,64 @@ fn more_workers_of_a_program_that_no_longer_starts_are_given_up() {
     carried_out(&master, &["scale", "app", "4"]);
     assert_eq!(master.pids()[..2], pids);
     traffic.lost_nothing();
+}
+
+/// A file with one pool `app` of that many workers.
+fn file(workers: u32, command: &str) -> String {
+    format!("[pool.app]\ncommand = {command}\nlisten = \"127.0.0.1:0\"\nworkers = {workers}\n")
+}
+
+/// Which of twelve jobs each worker does that splits them by its number and how many there are, in order.
+#[track_caller]
+fn jobs(master: &Master) -> Vec<u32> {
+    let split = |pid: u32| {
+        let environment = environment(pid);
+        let number = |name: &str| variable(&environment, name).parse::<u32>().unwrap();
+        let (worker, workers) = (number("ROUNDELAY_WORKER"), number("ROUNDELAY_WORKERS"));
+        (0..12).filter(move |job| job % workers == worker)
+    };
+    let mut jobs: Vec<u32> = master.pids().into_iter().flat_map(split).collect();
+    jobs.sort_unstable();
+    jobs
+}
+
+#[test]
+fn reload_tells_new_processes_the_new_number_of_workers() {
+    let all: Vec<u32> = (0..12).collect();
+    let command = format!("['{BINARY}', 'demo-worker']");
+    for flags in [&[][..], &["--mode", "shared"]] {
+        let setup = Setup::new(&[&["run", "-c", "app.toml"], flags].concat()).without("ROUNDELAY_LISTEN");
+        let master = setup.file("app.toml", &file(4, &command)).start_ready();
+        assert_eq!(jobs(&master), all);
+        for workers in [2, 4, 3, 3] {
+            std::fs::write(master.dir().join("app.toml"), file(workers, &command)).unwrap();
+            carried_out(&master, &["reload"]);
+            assert_eq!(master.pids().len(), workers as usize);
+            assert_eq!(jobs(&master), all, "{workers} workers, {flags:?}");
+        }
+        // What is scaled is told to those that are started then; a reload tells all.
+        let old = master.pids();
+        carried_out(&master, &["scale", "app", "4"]);
+        let told = |pid: u32| variable(&environment(pid), "ROUNDELAY_WORKERS");
+        assert_eq!(master.pids().into_iter().map(told).collect::<Vec<_>>(), ["3", "3", "3", "4"]);
+        assert_eq!(master.pids()[..3], old);
+        carried_out(&master, &["reload"]);
+        assert_eq!(jobs(&master), all, "after a scale and a reload");
+    }
+}
+
+#[test]
+fn number_that_fails_at_a_reload_is_taken_back_from_all() {
+    let script = format!("if test $ROUNDELAY_WORKER -ge 2; then exit 3; fi; exec '{BINARY}' demo-worker");
+    let command = format!("['sh', '-c', \"{script}\"]");
+    let setup = Setup::new(&["run", "-c", "app.toml"]).without("ROUNDELAY_LISTEN");
+    let master = setup.file("app.toml", &file(2, &command)).start_ready();
+    std::fs::write(master.dir().join("app.toml"), file(4, &command)).unwrap();
+    says(&order(&master, &["reload"]), 1, &["exit code 3"]);
+    assert_eq!(master.pids().len(), 2);
+    assert_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
+    // One that is started later is told the same.
+    let killed = master.kill_worker(0);
+    wait_until("another", || master.worker(0).state == "ready" && master.worker(0).pid != Some(killed));
+    assert_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
 }

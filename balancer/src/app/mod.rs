@@ -132,7 +132,7 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let run_dirs = RunDirs::create(has_others).map_err(cannot("make a folder for this run's sockets"))?;
 
     let spawner = Spawner::start().map_err(cannot("start the spawner"))?;
-    signals::reap_orphans_if_init(&spawner).map_err(cannot("listen for signals"))?;
+    signals::reap_orphans(&spawner).map_err(cannot("listen for signals"))?;
 
     let threads = config.master.threads.resolve(cpus);
     let sized = config.pools.iter().map(|pool| (pool, pool.workers.resolve(cpus)));

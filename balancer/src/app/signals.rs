@@ -102,11 +102,9 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// As process 1 of a container every orphan in it becomes our child: reaps them as they end, without touching our own.
-pub(super) fn reap_orphans_if_init(spawner: &Spawner) -> io::Result<()> {
-    if std::process::id() != 1 {
-        return Ok(());
-    }
+/// Every orphan that a worker leaves becomes our child, and as process 1 of a container every orphan in it: has the spawner
+/// reap them as they end, without touching our own.
+pub(super) fn reap_orphans(spawner: &Spawner) -> io::Result<()> {
     let mut child_ended = signal(SignalKind::child())?;
     let spawner = spawner.clone();
     tokio::spawn(async move {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Address, Contract, Health, Restart, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
-use crate::os::child::CoreLimit;
+use crate::os::child::{Background, CoreLimit, StopSignalTo};
 
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +74,12 @@ pub struct Pool {
     pub drain_timeout: Duration,
     /// What tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being disconnected.
     pub stop_signal: StopSignal,
-    /// From that signal to SIGKILL. Default 10 s.
+    /// Which processes of a worker get it. Default `main`.
+    pub stop_signal_to: StopSignalTo,
+    /// From that signal to SIGKILL, for the whole process group. Default 10 s.
     pub kill_timeout: Duration,
+    /// What becomes of a program that a worker left in the background. Default `end`.
+    pub background: Background,
     /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends or leaves a
     /// client untaken. Default 1 s, and 0 where a health path is written.
     pub settle: Duration,
@@ -249,7 +253,9 @@ impl Pool {
             drain: Drain::Auto,
             drain_timeout: Duration::from_secs(30),
             stop_signal: StopSignal::Term,
+            stop_signal_to: StopSignalTo::Main,
             kill_timeout: Duration::from_secs(10),
+            background: Background::End,
             settle: Duration::ZERO,
             max_surge: 1,
             max_memory: None,

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::accept_queue::Where;
 use super::account::Credentials;
 
 /// A program to start.
@@ -33,6 +36,62 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// What it inherits, from descriptor 3 on.
     pub inherits: Inherited,
+    /// What it is known by, and what becomes of what it leaves behind.
+    pub trail: Trail,
+}
+
+/// What the processes of a worker are known by, and what becomes of those that are left in the background.
+#[derive(Clone, Debug)]
+pub struct Trail {
+    /// Its `NOTIFY_SOCKET`, which no other worker has.
+    pub notify: OsString,
+    /// Where it is to listen by itself, if it is: the process that holds that socket is the server.
+    pub listens_at: Option<ListensAt>,
+    /// What asks them to end.
+    pub signal: rustix::process::Signal,
+    /// From that signal to SIGKILL.
+    pub kill_timeout: Duration,
+    /// They are left alone.
+    pub is_kept: bool,
+}
+
+/// What becomes of a program that went into the background, after its worker's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// It is asked to end, and killed if it does not.
+    End,
+    /// It is left alone.
+    Keep,
+}
+
+/// Where a worker listens by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListensAt {
+    /// At a TCP address.
+    Tcp(SocketAddr),
+    /// At the path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl ListensAt {
+    /// The same for a look at the kernel's listeners.
+    pub fn as_where(&self) -> Where<'_> {
+        match self {
+            ListensAt::Tcp(address) => Where::Tcp(*address),
+            ListensAt::Unix(path) => Where::Unix(path),
+        }
+    }
+}
+
+/// Which processes of a worker's group are sent its stop signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignalTo {
+    /// The topmost that holds the listener or, where that says nothing, that catches the signal.
+    Main,
+    /// The process that was started.
+    Leader,
+    /// All of them.
+    Group,
 }
 
 /// Descriptors that a child is given beside its standard streams.
@@ -67,7 +126,7 @@ pub enum CoreLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// What happens to a child, in this order; `Exited` is the last.
+/// What happens to a child, in this order; `LeaderEnded` and `WentToBackground` only where they apply, `Exited` is the last.
 #[derive(Debug)]
 pub enum ChildEvent {
     /// The process exists. Its own group has the same number.
@@ -85,7 +144,11 @@ pub enum ChildEvent {
     Executed,
     /// The program could not be started; where there was a process already, `Exited` follows.
     Failed(StartError),
-    /// It ended, its process group was killed and it was reaped.
+    /// The process itself ended after it was asked to; others of its group still run, and have their time.
+    LeaderEnded,
+    /// It ended by itself with exit code 0, and a process of this name went on: `Exited` follows.
+    WentToBackground(String),
+    /// It ended and was reaped, and nothing of its process group is left: what was left without being asked was killed.
     Exited(Exit),
 }
 
@@ -159,8 +222,10 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Asks a child to end, or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// This signal to its process group.
-    Signal(rustix::process::Signal),
+    /// This signal, once, to these processes of its group. The rest gets it when those and the leader have ended.
+    Stop(rustix::process::Signal, StopSignalTo),
+    /// It was asked to end by other means. What is left of its group when the leader has ended gets this signal then.
+    Expected(rustix::process::Signal, StopSignalTo),
     /// SIGKILL to its process group.
     Kill,
 }
@@ -173,7 +238,7 @@ pub trait Launcher: Send + Sync {
     /// Starts `spec` and tells `sink` what happens to it. Never blocks; failures come as events.
     fn launch(&self, spec: Spec, sink: Sink) -> ChildId;
 
-    /// Signals the child's process group; nothing if it has ended already.
+    /// Ends the child's process group; nothing if it has ended already.
     fn end(&self, child: ChildId, ending: Ending);
 }
 

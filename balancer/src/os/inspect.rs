@@ -12,8 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use procfs::process::{FDTarget, Process, Stat, Status};
-use rustix::process::Signal;
+use procfs::process::{FDTarget, Process, Stat};
 
 use super::accept_queue::{QueueReader, ServerSide, all_tcp_listeners};
 
@@ -134,28 +133,12 @@ pub fn port_holder(address: SocketAddr) -> Option<Holder> {
     Some(Holder { pid: u32::try_from(stat.pid).ok()?, name: stat.comm })
 }
 
-/// Whether every process of the group `pgid` catches or ignores `signal`, so that it ends none of them by itself. None if
-/// nothing of the group can be read.
-///
-/// From the masks `SigCgt` and `SigIgn` in `/proc/PID/status`; a shell around a program counts, and usually catches nothing.
-pub fn all_catch(pgid: u32, signal: Signal) -> Option<bool> {
-    let bit = u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift))?;
-    let living = group(pgid).filter_map(|(process, _)| process.status().ok()).filter(is_living);
-    let catches = living.map(|status| (status.sigcgt | status.sigign) & bit != 0);
-    catches.reduce(|all, one| all && one)
-}
-
 /// Whether a debugger is attached to a thread of the group `pgid`: such a worker is not hung, somebody holds it.
 pub fn is_traced(pgid: u32) -> bool {
     group(pgid).any(|(process, _)| {
         let mut threads = process.tasks().into_iter().flatten().flatten();
         threads.any(|thread| thread.status().is_ok_and(|status| status.tracerpid != 0))
     })
-}
-
-/// What has ended since it was listed has empty masks.
-fn is_living(status: &Status) -> bool {
-    !status.state.starts_with(['Z', 'X'])
 }
 
 /// User and system time of a process and the children it has waited for. Without the latter, a group's time would fall
@@ -166,7 +149,7 @@ pub(crate) fn cpu_seconds(stat: &Stat) -> f64 {
 }
 
 /// Every process of the machine that can be read now, one descriptor open at a time.
-fn processes() -> impl Iterator<Item = (Process, Stat)> {
+pub(super) fn processes() -> impl Iterator<Item = (Process, Stat)> {
     let all = procfs::process::all_processes().into_iter().flatten().flatten();
     all.filter_map(|process| process.stat().ok().map(|stat| (process, stat)))
 }
@@ -177,7 +160,7 @@ pub(super) fn group(pgid: u32) -> impl Iterator<Item = (Process, Stat)> {
 }
 
 /// The inodes of the sockets a process holds.
-fn sockets(process: &Process) -> impl Iterator<Item = u64> {
+pub(super) fn sockets(process: &Process) -> impl Iterator<Item = u64> {
     let descriptors = process.fd().into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| match descriptor.target {
         FDTarget::Socket(inode) => Some(inode),
@@ -208,6 +191,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
+    use rustix::process::Signal;
     use tokio::time::Instant;
 
     use super::*;
@@ -265,20 +249,6 @@ mod tests {
         let id = Group::shell("exec sleep 600").id();
         assert_eq!(group_usage(id), Usage::default());
         assert!(group_listeners(id).is_empty() && !is_traced(id));
-        assert_eq!(all_catch(id, Signal::TERM), None);
-    }
-
-    #[test]
-    fn a_group_catches_a_signal_when_each_of_its_processes_does() {
-        let careful = Group::shell("trap : TERM; trap '' HUP; while :; do sleep 0.01; done");
-        // The shell catches TERM from its own hand on; the program it starts has it at its default, but ignores HUP too.
-        eventually("HUP is ignored by both", || all_catch(careful.id(), Signal::HUP) == Some(true));
-        eventually("TERM ends the sleep", || all_catch(careful.id(), Signal::TERM) == Some(false));
-        assert_eq!(all_catch(careful.id(), Signal::USR1), Some(false));
-
-        let alone = Group::shell("trap : TERM; while :; do :; done");
-        eventually("TERM is caught", || all_catch(alone.id(), Signal::TERM) == Some(true));
-        assert_eq!(all_catch(alone.id(), Signal::USR1), Some(false));
     }
 
     #[test]

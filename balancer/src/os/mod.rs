@@ -24,3 +24,4 @@ pub mod source_address;
 pub mod spawner;
 pub mod start_dir;
 pub mod steering;
+pub mod stop_signal;

@@ -4,25 +4,36 @@
 //! until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each start's status
 //! pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
 
-#![allow(unsafe_code)]
+mod ending;
+mod orphans;
+mod reap;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::Pid;
+use tokio::time::Instant;
 
-use super::child::{ChildEvent, ChildId, Ending, Exit, Inherited, Launcher, Sink, Spec, StartError};
+use super::accept_queue::QueueReader;
+use super::child::{ChildEvent, ChildId, Ending, Inherited, Launcher, Sink, Spec, StartError, Trail};
 use super::guardian::Lifeline;
 use super::shim::{self, Order};
+use super::stop_signal::Stop;
+use reap::{abandon, identify, reap};
+use strays::Strays;
 
 /// While there is no guardian.
 const TRY_GUARDIAN_AGAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// Where no descriptor is left to watch a group with.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The handle to the spawner's thread.
 #[derive(Clone, Debug)]
@@ -93,6 +104,16 @@ struct Living {
     /// Open until the program runs or its start failed.
     status: Option<PipeReader>,
     sink: Sink,
+    trail: Trail,
+    /// It was asked to end.
+    stop: Option<Stop>,
+}
+
+impl Living {
+    /// True if the process has ended and stays to be reaped, so that its group keeps its number.
+    fn is_kept(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::has_leader_ended)
+    }
 }
 
 /// What the thread knows.
@@ -104,6 +125,9 @@ struct Family {
     /// None while one could not be started; then it is tried again.
     guardian: Option<(Pid, OwnedFd)>,
     own_pid: i32,
+    /// Finds the listeners of workers that are asked to end; made when it is needed first.
+    queues: Option<QueueReader>,
+    strays: Strays,
 }
 
 impl Family {
@@ -111,7 +135,11 @@ impl Family {
         let (lifeline, guardian) = start_guardian()?;
         let guardian = Some(guardian);
         let own_pid = rustix::process::getpid().as_raw_pid();
-        Ok(Self { wake, inbox, children: BTreeMap::new(), lifeline, guardian, own_pid })
+        if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+            tracing::warn!(%error, "not a child subreaper: what workers leave in the background is not found");
+        }
+        let (children, queues, strays) = (BTreeMap::new(), None, Strays::new(own_pid));
+        Ok(Self { wake, inbox, children, lifeline, guardian, own_pid, queues, strays })
     }
 
     fn run(&mut self) {
@@ -124,8 +152,9 @@ impl Family {
             for id in statuses {
                 self.read_status(id);
             }
+            let mut changed = Vec::new();
             for id in deaths {
-                self.bury(id);
+                changed.extend(self.ended(id));
             }
             if guardian_died || self.guardian.is_none() {
                 self.replace_guardian();
@@ -133,10 +162,13 @@ impl Family {
             while let Ok(request) = self.inbox.try_recv() {
                 match request {
                     Request::Launch(id, spec, sink) => self.launch(id, &spec, sink),
-                    Request::End(id, ending) => self.end(id, ending),
-                    Request::ReapOrphans => self.reap_orphans(),
+                    Request::End(id, ending) => changed.extend(self.end(id, ending)),
+                    Request::ReapOrphans => changed.extend(self.reap_orphans()),
                 }
             }
+            // All at once: a look at the groups is a pass over `/proc`.
+            self.advance_stops(changed);
+            self.strays.kill_overdue(Instant::now());
         }
     }
 
@@ -145,8 +177,14 @@ impl Family {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         let mut whose = Vec::new();
         for (&id, child) in &self.children {
-            polled.push(PollFd::new(&*child.pidfd, PollFlags::IN));
-            whose.push((id, true));
+            let watched = match &child.stop {
+                Some(stop) if stop.has_leader_ended() => stop.watched(),
+                _ => Some(&*child.pidfd),
+            };
+            if let Some(watched) = watched {
+                polled.push(PollFd::new(watched, PollFlags::IN));
+                whose.push((id, true));
+            }
             if let Some(status) = &child.status {
                 polled.push(PollFd::new(status, PollFlags::IN));
                 whose.push((id, false));
@@ -155,7 +193,16 @@ impl Family {
         let guardian = self.guardian.as_ref().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN));
         let has_guardian = guardian.is_some();
         polled.extend(guardian);
-        rustix::event::poll(&mut polled, if has_guardian { None } else { Some(&TRY_GUARDIAN_AGAIN) })?;
+        let again = if self.children.iter().any(|(&id, child)| self.is_unwatched(id, child)) {
+            Some(&LOOK_AGAIN)
+        } else {
+            (!has_guardian).then_some(&TRY_GUARDIAN_AGAIN)
+        };
+        let stray = self.strays.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        // A millisecond more: what is due must be due when this thread looks.
+        let stray = stray.and_then(|wait| Timespec::try_from(wait + Duration::from_millis(1)).ok());
+        let timeout = [again, stray.as_ref()].into_iter().flatten().min_by_key(|time| (time.tv_sec, time.tv_nsec));
+        rustix::event::poll(&mut polled, timeout)?;
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let news = |is_death| {
             let fired = polled.iter().skip(1).zip(&whose).filter(|(fd, of)| is_ready(fd) && of.1 == is_death);
@@ -216,7 +263,15 @@ impl Family {
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
         let stderr = child.stderr.take().ok_or_else(missing)?.into();
-        Ok((Living { pid, pidfd: Arc::new(pidfd), status: Some(status), sink: Box::new(|_| {}) }, stdout, stderr))
+        let child = Living {
+            pid,
+            pidfd: Arc::new(pidfd),
+            status: Some(status),
+            sink: Box::new(|_| {}),
+            trail: spec.trail.clone(),
+            stop: None,
+        };
+        Ok((child, stdout, stderr))
     }
 
     /// The status pipe ended (the program runs) or names the stage and errno of a failure.
@@ -232,40 +287,6 @@ impl Family {
             Some((stage, errno)) => {
                 let source = io::Error::from_raw_os_error(errno.parse().unwrap_or(libc::EIO));
                 (child.sink)(ChildEvent::Failed(StartError { stage: stage.to_owned(), source }));
-            }
-        }
-    }
-
-    fn end(&self, id: ChildId, ending: Ending) {
-        if let Some(child) = self.children.get(&id) {
-            let signal = match ending {
-                Ending::Signal(signal) => signal,
-                Ending::Kill => Signal::KILL,
-            };
-            // Not reaped yet, so the number is still this child's group.
-            let _ = rustix::process::kill_process_group(child.pid, signal);
-        }
-    }
-
-    /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
-    fn bury(&mut self, id: ChildId) {
-        // It may have died of a failed start that was not read yet.
-        self.read_status(id);
-        let Some(mut child) = self.children.remove(&id) else { return };
-        let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
-        self.lifeline.remove(child.pid.as_raw_pid());
-        (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
-    }
-
-    /// Looks at each dead child before reaping it: our own keep their status for `bury`, which also frees the view on
-    /// those behind them.
-    fn reap_orphans(&mut self) {
-        while let Some(pid) = next_dead() {
-            let ours = self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id);
-            match ours {
-                Some(id) => self.bury(id),
-                None if self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) => self.replace_guardian(),
-                None => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
             }
         }
     }
@@ -294,42 +315,4 @@ fn start_guardian() -> io::Result<(Lifeline, (Pid, OwnedFd))> {
     let (lifeline, mut child) = Lifeline::start()?;
     let guardian = identify(child.id()).inspect_err(|_| abandon(&mut child))?;
     Ok((lifeline, guardian))
-}
-
-/// Ends a child that nobody would look after.
-fn abandon(child: &mut std::process::Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// The pidfd of a child of ours that was not reaped yet.
-fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
-}
-
-fn reap(pidfd: &OwnedFd) -> Exit {
-    let status =
-        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
-    match status {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Code(-1),
-        },
-        // Somebody else reaped it; there is nothing better to say.
-        Ok(None) | Err(_) => Exit::Code(-1),
-    }
-}
-
-/// Some dead child of this process, which stays to be reaped.
-fn next_dead() -> Option<Pid> {
-    // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
-    let (result, info) = unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info)
-    };
-    // SAFETY: after a waitid that succeeded the union holds the SIGCHLD fields, of which si_pid is one.
-    (result == 0).then(|| unsafe { info.si_pid() }).and_then(Pid::from_raw)
 }

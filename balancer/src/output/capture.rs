@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::layout::Layout;
 use super::lines::{Line, Lines};
@@ -23,6 +24,7 @@ const MOST_AT_ONCE: usize = 32 << 10;
 pub struct Capture {
     pub(super) ends: [JoinHandle<()>; 2],
     pub(super) tail: Tail,
+    pub(super) close: CancellationToken,
 }
 
 impl Capture {
@@ -33,6 +35,11 @@ impl Capture {
                 let _ = end.await;
             }
         }
+    }
+
+    /// Reads no more: for an end that is held open by what outlives the worker.
+    pub fn close(&self) {
+        self.close.cancel();
     }
 
     /// The last lines, oldest first; of a long line the beginning.
@@ -64,6 +71,7 @@ pub(super) struct Pump {
     pub(super) tail: Tail,
     /// `None` where it is only read.
     pub(super) writer: Option<Writer>,
+    pub(super) close: CancellationToken,
     pub(super) _open: Open,
 }
 
@@ -73,7 +81,7 @@ impl Pump {
         let mut lines = Lines::default();
         let mut chunk = vec![0; 16 << 10];
         let mut laid_out = LaidOut::default();
-        while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        while let Some(Ok(length @ 1..)) = self.close.run_until_cancelled(pipe.read(&mut chunk)).await {
             note_time(&mut laid_out.time);
             lines.feed(chunk.get(..length).unwrap_or_default(), |line| self.take(line, &mut laid_out));
             self.pass_on(&mut laid_out);

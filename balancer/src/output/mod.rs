@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LineFormat, LogTarget, WorkerLog};
 use crate::failure::{Failure, code};
@@ -107,18 +108,20 @@ impl Output {
     pub fn capture(&self, author: &Author, stdout: OwnedFd, stderr: OwnedFd, stats: &Arc<SlotStats>) -> Capture {
         let to_own = || Place { writer: Some(self.own.clone()), format: LineFormat::Text, has_time: false };
         let place = self.places().get(&author.pool).cloned().unwrap_or_else(to_own);
-        let tail = Tail::default();
+        let (tail, close) = (Tail::default(), CancellationToken::new());
         let read = |pipe, stream| {
             let pump = Pump {
                 layout: Layout::new(place.format, place.has_time, author, stream),
                 source: Source { stream, worker: Some(Arc::clone(stats)) },
                 tail: tail.clone(),
                 writer: place.writer.clone(),
+                close: close.clone(),
                 _open: Open::count(&self.open),
             };
             self.reader.spawn(pump.run(pipe))
         };
-        Capture { ends: [read(stdout, Stream::Stdout), read(stderr, Stream::Stderr)], tail: tail.clone() }
+        let ends = [read(stdout, Stream::Stdout), read(stderr, Stream::Stderr)];
+        Capture { ends, tail: tail.clone(), close: close.clone() }
     }
 
     /// Where the master's own log goes.

@@ -112,6 +112,7 @@ pub struct Upstream {
     process: OnceLock<Arc<OwnedFd>>,
     hatch: OnceLock<Hatch>,
     is_stalled: AtomicBool,
+    is_outlived: AtomicBool,
     ended_well: OnceLock<bool>,
     weight: AtomicU32,
     pub(super) active: AtomicUsize,
@@ -135,6 +136,7 @@ impl Upstream {
             process: OnceLock::new(),
             hatch: OnceLock::new(),
             is_stalled: AtomicBool::new(false),
+            is_outlived: AtomicBool::new(false),
             ended_well: OnceLock::new(),
             weight: AtomicU32::new(UNIT_WEIGHT),
             active: AtomicUsize::new(0),
@@ -200,6 +202,11 @@ impl Upstream {
         self.connecting() > MOST_UNTAKEN
     }
 
+    /// Says that its process has ended before others of its group: those still serve what it has.
+    pub fn set_outlived(&self) {
+        self.is_outlived.store(true, Ordering::SeqCst);
+    }
+
     /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.
     pub fn set_ended(&self, well: bool) {
         let _ = self.ended_well.set(well);
@@ -211,7 +218,7 @@ impl Upstream {
         match (self.ended_well.get(), self.process.get()) {
             (Some(true), _) => Life::EndedWell,
             (Some(false), _) => Life::EndedBadly,
-            (None, Some(pidfd)) if is_exiting(pidfd) => Life::Exiting,
+            (None, Some(pidfd)) if !self.is_outlived.load(Ordering::SeqCst) && is_exiting(pidfd) => Life::Exiting,
             (None, _) => Life::Running,
         }
     }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use worker_runtime::protocol;
 
 use crate::channel::WORKER_FD;
-use crate::config::{self, Program};
+use crate::config::{self, Program, StopSignal};
 use crate::os::account::Identity;
-use crate::os::child::{Inherited, Spec, StartError};
+use crate::os::child::{Background, Inherited, ListensAt, Spec, StartError, Trail};
 use crate::os::start_dir::is_plain;
 use crate::rotation::{Endpoint, SlotId};
+use rustix::process::Signal;
 
 /// The hidden subcommand that is the demo worker.
 pub const DEMO_COMMAND: &str = "demo-worker";
@@ -145,6 +146,13 @@ pub(super) fn spec(
             Some(line) => Inherited::Channel(Arc::clone(line.end)),
             None => Inherited::Listeners(birth.listen.to_vec()),
         },
+        trail: Trail {
+            notify: birth.notify.as_os_str().to_owned(),
+            listens_at: listens_at(birth.endpoint, !birth.listen.is_empty()),
+            signal: signal_of(pool.stop_signal),
+            kill_timeout: pool.kill_timeout,
+            is_kept: pool.background == Background::Keep,
+        },
     })
 }
 
@@ -156,6 +164,16 @@ fn working_dir(pool: &config::Pool, start_dir: Option<&Path>) -> Option<PathBuf>
         (None, cwd) => cwd.clone()?,
     };
     is_plain(&dir).then_some(dir)
+}
+
+/// Where a worker makes a listener of its own. A listener that it inherits says nothing: a wrapper inherits it too.
+pub(super) fn listens_at(endpoint: &Endpoint, inherits: bool) -> Option<ListensAt> {
+    match endpoint {
+        _ if inherits => None,
+        Endpoint::Tcp(address) => Some(ListensAt::Tcp(*address)),
+        Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(ListensAt::Unix(path.clone())),
+        Endpoint::Inherited | Endpoint::Channel => None,
+    }
 }
 
 /// Whom the worker runs as; `None` where nothing was said of it.
@@ -176,6 +194,19 @@ fn port_text(endpoint: &Endpoint) -> Option<OsString> {
         Endpoint::Tcp(address) => Some(address.port().to_string().into()),
         Endpoint::Unix(path) | Endpoint::UnixOf(path, _) => Some(path.clone().into_os_string()),
         Endpoint::Inherited | Endpoint::Channel => None,
+    }
+}
+
+/// The signal's number.
+pub(super) fn signal_of(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Winch => Signal::WINCH,
     }
 }
 

@@ -106,6 +106,8 @@ pub(super) struct Life {
     pub(super) kept_its_queue: bool,
     /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
     given_up: Option<Instant>,
+    /// It said by itself that it ends: when it is replaced, if it is still there.
+    stays_until: Option<Instant>,
     /// It has closed its channel.
     has_parted: bool,
     /// It was busy when its drain began: clients wait in its queue, and it will not get to them soon.
@@ -128,6 +130,7 @@ impl Life {
             fault: None,
             kept_its_queue: false,
             given_up: None,
+            stays_until: None,
             has_parted: false,
             was_busy: false,
             is_spared: false,
@@ -191,7 +194,9 @@ impl Life {
             State::Postponed { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => self.given_up,
+            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => {
+                self.given_up.into_iter().chain(self.stays_until).min()
+            }
         }
     }
 
@@ -316,6 +321,13 @@ impl Life {
         }
     }
 
+    /// Its leader has ended, and the rest of its group was told to: that rest has its time from now on.
+    pub(super) fn leader_ended(&mut self, now: Instant) {
+        if let State::Draining { step: Step::Disconnected, .. } = self.state {
+            self.state = State::Stopping { kill_at: Some(now + self.rules.kill_timeout) };
+        }
+    }
+
     /// It has closed its channel. After a disconnect that means that all its connections have ended; without one it is of no
     /// more use, and most often about to be heard of as dead.
     pub(super) fn parted(&mut self, now: Instant) {
@@ -329,6 +341,18 @@ impl Life {
     /// Its application has closed all its servers: it may be about to end, or to open them again.
     pub(super) fn closed(&mut self, now: Instant) {
         self.given_up.get_or_insert(now + PARTING);
+    }
+
+    /// It says that it ends, and was not asked to: it has the time of a stop.
+    pub(super) fn says_stopping(&mut self, now: Instant) {
+        if self.ready_for(now).is_some() {
+            self.stays_until.get_or_insert(now + self.rules.kill_timeout);
+        }
+    }
+
+    /// True if it said that it ends, and is there after its time.
+    pub(super) fn has_overstayed(&self, now: Instant) -> bool {
+        self.ready_for(now).is_some() && self.stays_until.is_some_and(|at| at <= now)
     }
 
     /// Its application listens again.

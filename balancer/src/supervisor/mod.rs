@@ -10,6 +10,7 @@ mod budget;
 mod elsewhere;
 mod endpoint;
 mod farewell;
+mod foreground;
 mod gate;
 mod hang;
 mod health;

@@ -33,6 +33,8 @@ pub(super) struct Operation {
     /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
     /// said again, so that the next reload tries anew.
     count: Option<config::Workers>,
+    /// Processes run that were told a number of workers which did not come up.
+    is_miscounted: bool,
     /// Why it did not come to its end.
     pub(super) failed: Option<String>,
 }
@@ -80,8 +82,17 @@ impl Warden {
         };
         let _ = reply.send(Progress::Step(Step::Began { verb, generation: self.generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&self.pool));
-        self.operation =
-            Some(Operation { verb, reply, begun, before, left: Closes::default(), phase, count: None, failed: None });
+        self.operation = Some(Operation {
+            verb,
+            reply,
+            begun,
+            before,
+            left: Closes::default(),
+            phase,
+            count: None,
+            is_miscounted: false,
+            failed: None,
+        });
     }
 
     /// Why this cannot be done now.
@@ -144,7 +155,9 @@ impl Warden {
     }
 
     fn begin_roll(&mut self, rules: &Arc<config::Pool>) -> Phase {
-        let roll = Roll::new(self.running(), rules.max_surge);
+        // Slots that the new rules do without end by the old ones, once the others are replaced.
+        let workers = self.workers_told(rules) as usize;
+        let roll = Roll::new(self.running().into_iter().filter(|&index| index < workers), rules.max_surge);
         // Each attempt has a number of its own: what is left of one that failed is told from the next.
         self.newest_generation += 1;
         Phase::Rolling { roll, rules: Arc::clone(rules), generation: self.newest_generation }
@@ -224,6 +237,7 @@ impl Warden {
                     match back {
                         _ if !is_over => break,
                         Some(workers) => {
+                            operation.is_miscounted = operation.count.is_some();
                             self.keep_count(operation.count.take());
                             Some(self.begin_scale(workers))
                         }
@@ -234,7 +248,9 @@ impl Warden {
                     if !slots.iter().all(|&index| self.members[index].is_over()) {
                         break;
                     }
-                    None
+                    // Those that were replaced before the number failed were told it.
+                    let is_miscounted = std::mem::take(&mut operation.is_miscounted);
+                    is_miscounted.then(|| Phase::Back { roll: Roll::new(self.running(), self.pool.config().max_surge) })
                 }
             };
             match next {
@@ -275,17 +291,28 @@ impl Warden {
             member.slot.set_rules(Arc::clone(&rules), generation);
         }
         self.keeper.set_hold_timeout(rules.hold_timeout);
-        let workers = rules.workers.resolve(std::thread::available_parallelism().map_or(1, usize::from));
-        let is_changed = rules.workers != self.pool.config().workers;
+        let workers = self.workers_told(&rules);
         self.pool.set_config(rules);
-        (is_changed && workers != self.desired).then(|| self.begin_scale(workers))
+        (workers != self.desired).then(|| self.begin_scale(workers))
+    }
+
+    /// The number of workers that a process started by these rules is told: rules with another number than those of the pool
+    /// are on their way in, and bring theirs.
+    pub(super) fn workers_told(&self, rules: &config::Pool) -> u32 {
+        match rules.workers == self.pool.config().workers {
+            true => self.desired,
+            false => rules.workers.resolve(std::thread::available_parallelism().map_or(1, usize::from)),
+        }
     }
 
     /// The number of workers that a reload brought did not come up: the rules say again what they said before.
     fn keep_count(&mut self, count: Option<config::Workers>) {
         if let Some(workers) = count {
-            let rules = config::Pool { workers, ..(**self.pool.config()).clone() };
-            self.pool.set_config(Arc::new(rules));
+            let rules = Arc::new(config::Pool { workers, ..(**self.pool.config()).clone() });
+            for member in &mut self.members {
+                member.slot.set_rules(Arc::clone(&rules), self.generation);
+            }
+            self.pool.set_config(rules);
         }
     }
 

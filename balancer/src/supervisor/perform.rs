@@ -11,6 +11,10 @@ use crate::stats::Restart as Cause;
 impl Warden {
     /// Performs one effect; what follows from it for the slot at once, if anything does.
     pub(super) fn perform(&mut self, index: usize, effect: Effect, now: Instant) -> Option<Event> {
+        let workers = match effect {
+            Effect::Launch(n) => self.members[index].slot.life(n).map(|life| self.workers_told(&life.rules)),
+            _ => None,
+        };
         let member = &mut self.members[index];
         match effect {
             Effect::Launch(incarnation) => {
@@ -19,8 +23,9 @@ impl Warden {
                 }
                 let public = self.watch.handles(index, !member.has_process());
                 let failed = |source| StartError { stage: "handing over its listeners".to_owned(), source };
+                let workers = workers.unwrap_or(self.desired);
                 let launched =
-                    public.map_err(failed).and_then(|public| member.launch(incarnation, self.desired, &public, now));
+                    public.map_err(failed).and_then(|public| member.launch(incarnation, workers, &public, now));
                 return launched.err().and_then(|error| member.start_failed(incarnation, &error));
             }
             Effect::Admit(incarnation) => {
@@ -46,7 +51,7 @@ impl Warden {
             }
             Effect::Restarted(cause) => {
                 if cause == Cause::Left {
-                    tracing::info!(worker = %member.name(), "closed its channel or its servers: another takes its place");
+                    tracing::info!(worker = %member.name(), "closed its channel or its servers, or said STOPPING=1 and stayed: another takes its place");
                 }
                 self.pool.slots()[index].restarts[cause as usize].increment();
             }

@@ -209,6 +209,10 @@ impl Slot {
             Event::Sign(n, sign) => self.on_sign(n, sign, now),
             Event::Hung(n) => self.on_hung(n),
             Event::PortTaken(n) => self.on_port_taken(n, now),
+            Event::LeaderEnded(n) => {
+                self.leaver(n).into_iter().for_each(|life| life.leader_ended(now));
+                Vec::new()
+            }
             Event::Exited(n) => self.on_exited(n, now),
             Event::GateOpened(n, way) => {
                 self.leaver(n).and_then(|life| life.gate_opened(way, now)).into_iter().collect()
@@ -221,6 +225,10 @@ impl Slot {
             }
             Event::Closed(n, is_closed) => self.on_closed(n, is_closed, now),
             Event::Leaves(n) => self.on_leaves(n, now),
+            Event::Stopping(n) => {
+                self.present(n).into_iter().for_each(|life| life.says_stopping(now));
+                self.on_sign(n, Sign::Leaving(true), now)
+            }
             Event::Tick => self.on_tick(now),
         }
     }
@@ -345,6 +353,7 @@ impl Slot {
         if self.parked.as_ref().is_some_and(|parked| parked.until <= now) {
             effects.extend(self.settle(now));
         }
+        effects.extend(self.on_overstays(now));
         if let Some(life) = self.current.as_mut().filter(|life| is_due(life)) {
             effects.extend(life.overdue(now));
         }

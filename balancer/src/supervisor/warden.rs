@@ -249,6 +249,14 @@ impl Warden {
             }
             News::Child(ChildEvent::Executed) => member.executed(incarnation, now),
             News::Child(ChildEvent::Failed(error)) => member.start_failed(incarnation, &error),
+            News::Child(ChildEvent::LeaderEnded) => {
+                member.leader_ended(incarnation);
+                Some(Event::LeaderEnded(incarnation))
+            }
+            News::Child(ChildEvent::WentToBackground(name)) => {
+                member.went_to_background(incarnation, name, now);
+                None
+            }
             News::Child(ChildEvent::Exited(exit)) => {
                 member.exited(incarnation, Some(exit));
                 self.worker_left(index, incarnation);

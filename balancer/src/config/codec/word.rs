@@ -4,6 +4,7 @@ use super::super::value::{Value, nearest};
 use super::super::{Contract, Drain, EndpointKind, GiveUp, LineFormat, LogFormat, ProxyProtocol, Ready, StopSignal};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
+use crate::os::child::{Background, StopSignalTo};
 use crate::strategy;
 
 fn read_word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, Wrong> {
@@ -77,6 +78,25 @@ pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
         }
     },
     show: |signal| show_word(signal, STOP_SIGNAL_WORDS),
+};
+
+const STOP_SIGNAL_TO_WORDS: &[(&str, StopSignalTo)] =
+    &[("main", StopSignalTo::Main), ("leader", StopSignalTo::Leader), ("group", StopSignalTo::Group)];
+
+/// Which processes of a worker get the stop signal.
+pub(in crate::config) const STOP_SIGNAL_TO: Codec<StopSignalTo> = Codec {
+    expects: "\"main\", \"leader\" or \"group\"",
+    read: |value| read_word(value, STOP_SIGNAL_TO_WORDS),
+    show: |to| show_word(to, STOP_SIGNAL_TO_WORDS),
+};
+
+const BACKGROUND_WORDS: &[(&str, Background)] = &[("end", Background::End), ("keep", Background::Keep)];
+
+/// What becomes of a program in the background.
+pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
+    expects: "\"end\" or \"keep\"",
+    read: |value| read_word(value, BACKGROUND_WORDS),
+    show: |background| show_word(background, BACKGROUND_WORDS),
 };
 
 const CONTRACT_WORDS: &[(&str, Contract)] =

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::News;
 use super::super::ledger::Closes;
 use super::super::note::Note;
+use super::super::{News, foreground};
 use super::process::Process;
 use super::recovery::recover;
 use super::{Duration, ExitStatus, Member};
@@ -29,6 +29,10 @@ impl Member {
             // Its story is not the signal.
             true => "hung: killed by the master".to_owned(),
             false => end_in_words(exit, process.start_error.as_deref()),
+        };
+        let what = match &process.went_to_background {
+            Some(name) => format!("{what}: {}", foreground::advice(&process.rules.program, name)),
+            None => what,
         };
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
         let is_asked = self.slot.leaving().iter().any(|life| life.incarnation == incarnation);
@@ -55,6 +59,8 @@ impl Member {
         let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Arc::default())) };
         tokio::spawn(async move {
             let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
+            // What holds them still may do so for ever, once for each restart.
+            capture.close();
             report(News::LastWords(capture.last_lines()));
         });
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::launch;
 use super::super::ledger::Closes;
 use super::super::life::Way;
 use super::super::slot::Event;
@@ -15,7 +16,7 @@ use super::Member;
 use super::process::Draining;
 use super::recovery::recall;
 use crate::config::{Drain, Handing};
-use crate::os::inspect;
+use crate::os::stop_signal;
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(5);
@@ -96,13 +97,15 @@ impl Member {
             Drain::Auto if process.drains_by_signal => Way::Signal,
             Drain::Auto => Way::Quiet,
             Drain::Signal => {
-                let signal = super::signal_of(process.rules.stop_signal);
-                if process.pid.and_then(|pid| inspect::all_catch(pid, signal)) == Some(false) {
+                let (signal, to) = (launch::signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+                let listens_at = launch::listens_at(&process.upstream.endpoint, process.private.listener.is_some());
+                let survives = |pid| stop_signal::is_survived(pid, signal, to, listens_at.as_ref());
+                if process.pid.and_then(survives) == Some(false) {
                     let name = self.name();
                     tracing::warn!(
                         worker = %name,
-                        "drain = \"signal\", but a process of its group does not catch the stop signal, which would kill \
-                         it: its connections are drained first"
+                        "drain = \"signal\", but a process that is to get it does not catch the stop signal, which would \
+                         kill it: its connections are drained first"
                     );
                     return Way::Quiet;
                 }

@@ -15,17 +15,16 @@ mod start;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::health::Sign;
+use super::launch::signal_of;
 use super::notify::Said;
 use super::port_owner as owner;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
-use crate::config::{Probe, Ready, StopSignal};
+use crate::config::{Probe, Ready};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
@@ -167,7 +166,7 @@ impl Member {
                 process.said = Some("stopping".to_owned());
                 // It closes its listener now: a duplicate would keep a door open behind which nobody is.
                 process.spare = None;
-                return Some(Event::Sign(incarnation, Sign::Leaving(true)));
+                return Some(Event::Stopping(incarnation));
             }
         }
         None
@@ -253,13 +252,23 @@ impl Member {
         self.note_end(incarnation, now);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.spare = None;
-        let signal = signal_of(process.rules.stop_signal);
-        self.context.resources.launcher.end(process.child, Ending::Signal(signal));
+        let (signal, to) = (signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+        self.context.resources.launcher.end(process.child, Ending::Stop(signal, to));
+    }
+
+    /// The process that was started has ended, and others of its group have not.
+    pub(super) fn leader_ended(&self, incarnation: u64) {
+        let (worker, pid) = (self.name(), self.pid(incarnation));
+        tracing::debug!(%worker, pid, "leader ended, waiting for the rest of its process group");
     }
 
     /// Ends its membership in Node's cluster.
     pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
         self.note_end(incarnation, now);
+        if let Some(process) = self.processes.get(&incarnation) {
+            let (signal, to) = (signal_of(process.rules.stop_signal), process.rules.stop_signal_to);
+            self.context.resources.launcher.end(process.child, Ending::Expected(signal, to));
+        }
         self.order(incarnation, Order::Disconnect);
     }
 
@@ -295,18 +304,5 @@ impl Member {
         if let Some(process) = self.processes.get(&incarnation) {
             self.context.resources.launcher.end(process.child, Ending::Kill);
         }
-    }
-}
-
-/// The signal's number.
-fn signal_of(signal: StopSignal) -> Signal {
-    match signal {
-        StopSignal::Term => Signal::TERM,
-        StopSignal::Int => Signal::INT,
-        StopSignal::Quit => Signal::QUIT,
-        StopSignal::Hup => Signal::HUP,
-        StopSignal::Usr1 => Signal::USR1,
-        StopSignal::Usr2 => Signal::USR2,
-        StopSignal::Winch => Signal::WINCH,
     }
 }

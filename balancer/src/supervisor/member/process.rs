@@ -43,6 +43,8 @@ pub(super) struct Process {
     /// Whether what it sends there can arrive.
     pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
+    /// It ended by itself, and a process of this name went on.
+    pub(super) went_to_background: Option<String>,
     pub(super) said: Option<String>,
     /// Node runs in it and has said so on its channel.
     pub(super) is_online: bool,

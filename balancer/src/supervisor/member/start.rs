@@ -20,6 +20,8 @@ use crate::rotation::Upstream;
 
 /// How long a program may take to be ready before we look where it listens instead.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// Within this time of its start a program that goes into the background has done so.
+const DAEMONIZES_WITHIN: Duration = Duration::from_secs(10);
 
 impl Member {
     /// Starts the process of an incarnation; where the workers accept, it inherits `public`.
@@ -72,7 +74,8 @@ impl Member {
                 match &event {
                     ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
                     ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
-                    ChildEvent::Executed | ChildEvent::Failed(_) => {}
+                    ChildEvent::LeaderEnded => dying.set_outlived(),
+                    ChildEvent::Executed | ChildEvent::Failed(_) | ChildEvent::WentToBackground(_) => {}
                 }
                 report(News::Child(event));
             }),
@@ -97,6 +100,7 @@ impl Member {
             is_endpoint_gone: false,
             notify_reach: reach,
             start_error: None,
+            went_to_background: None,
             said: None,
             is_online: false,
             said_ready: false,
@@ -186,6 +190,16 @@ impl Member {
             }
         }
         Some(Event::Exited(incarnation))
+    }
+
+    /// It has ended by itself with exit code 0, and a process of this name went on.
+    pub(in crate::supervisor) fn went_to_background(&mut self, incarnation: u64, name: String, now: Instant) {
+        let is_asked = self.slot.leaving().iter().any(|life| life.incarnation == incarnation);
+        let Some(process) = self.processes.get_mut(&incarnation).filter(|_| !is_asked) else { return };
+        // What runs for longer before it ends was in the foreground.
+        if now - process.launched < DAEMONIZES_WITHIN {
+            process.went_to_background = Some(name);
+        }
     }
 
     /// It was not ready in time: that is its story, not the signal that ends it.

@@ -64,4 +64,18 @@ impl Slot {
         let life = self.current.as_mut().into_iter().chain(heir).find(|life| life.incarnation == incarnation);
         life.and_then(|life| life.end_at_once(now)).into_iter().collect()
     }
+
+    /// The present process said that it ends, and stays: another is started beside it, and it is drained and ended.
+    pub(super) fn on_overstays(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(life) = self.current.take_if(|life| life.has_overstayed(now)) else { return Vec::new() };
+        let ready_for = life.ready_for(now);
+        let mut effects: Vec<Effect> = self.let_go(life, now).into_iter().collect();
+        self.exits += 1;
+        if self.parked.is_some() {
+            effects.extend(self.put_back(ENDED, now));
+            return effects;
+        }
+        effects.extend(self.again(Cause::Left, ready_for, now));
+        effects
+    }
 }

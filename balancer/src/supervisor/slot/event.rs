@@ -36,6 +36,8 @@ pub(in crate::supervisor) enum Event {
     Hung(u64),
     /// Another user listens on its private port.
     PortTaken(u64),
+    /// The process that was started has ended when it was asked to; others of its group have been told to.
+    LeaderEnded(u64),
     /// Its process is gone, or never came to be.
     Exited(u64),
     /// No new connection can reach it any more.
@@ -48,6 +50,8 @@ pub(in crate::supervisor) enum Event {
     Closed(u64, bool),
     /// It ends of its own accord, and finishes what it has.
     Leaves(u64),
+    /// It says that it ends.
+    Stopping(u64),
     /// Time has passed.
     Tick,
 }
@@ -73,7 +77,7 @@ pub(in crate::supervisor) enum Effect {
     Late(u64),
     /// The end of its membership in Node's cluster.
     Disconnect(u64),
-    /// The stop signal to its group.
+    /// The stop signal to those of its group that are to get it.
     Terminate(u64),
     /// SIGKILL to its group.
     Kill(u64),

@@ -171,6 +171,40 @@ fn a_node_worker_that_has_parted_is_told_soon() {
 }
 
 #[test]
+fn worker_that_says_stopping_and_stays_is_replaced() {
+    let (mut slot, mut now) = ready();
+    assert_eq!(slot.on(Event::Stopping(1), now), [Effect::Suspect(1)]);
+    let begun = now;
+    assert_eq!(slot.on(Event::Stopping(1), now + Duration::from_secs(1)), [], "said twice");
+    let replaced = [Effect::Drain(1), Effect::Restarted(Cause::Left), Effect::Launch(2)];
+    assert_eq!(pass(&mut slot, &mut now), replaced);
+    assert_eq!(now - begun, rules().kill_timeout);
+    assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2), Effect::Switched { from: None, to: 2 }]);
+    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
+    assert_eq!(slot.on(Event::Exited(1), now), []);
+    assert_eq!(slot.state(), SlotState::Ready);
+}
+
+#[test]
+fn worker_that_says_stopping_and_ends_is_an_exit() {
+    let (mut slot, now) = ready();
+    slot.on(Event::Stopping(1), now);
+    assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
+}
+
+#[test]
+fn leader_that_ends_before_its_group_leaves_it_kill_timeout() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Stop, now);
+    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    let begun = now;
+    assert_eq!(slot.on(Event::LeaderEnded(1), now), []);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "the spawner has told the rest");
+    assert_eq!(now - begun, rules().kill_timeout);
+}
+
+#[test]
 fn a_worker_that_parts_by_itself_leaves_the_rotation() {
     let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);

@@ -25,6 +25,7 @@ enum Command {
     Parted(usize),
     Leaves(usize),
     Waits(usize),
+    Stopping(usize),
     Closed(usize, bool),
     Wait(u64),
     ToDeadline,
@@ -56,6 +57,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => any::<usize>().prop_map(Command::Parted),
         2 => any::<usize>().prop_map(Command::Leaves),
         2 => any::<usize>().prop_map(Command::Waits),
+        3 => any::<usize>().prop_map(Command::Stopping),
         3 => any::<(usize, bool)>().prop_map(|(which, is_closed)| Command::Closed(which, is_closed)),
         4 => (0u64..30_000).prop_map(Command::Wait),
         6 => Just(Command::ToDeadline),
@@ -74,6 +76,7 @@ struct Known {
     disconnected: bool,
     told: Option<Instant>,
     may_be_killed: bool,
+    says_stopping: bool,
 }
 
 /// A slot with what its processes would be.
@@ -147,6 +150,11 @@ impl World {
             }
             Command::Waits(which) => Event::Waits(self.choose(which)?),
             Command::Leaves(which) => Event::Leaves(self.choose(which)?),
+            Command::Stopping(which) => {
+                let n = self.choose(which)?;
+                self.alive.get_mut(&n)?.says_stopping = true;
+                Event::Stopping(n)
+            }
             Command::Closed(which, is_closed) => {
                 let n = self.choose(which)?;
                 self.alive.get_mut(&n)?.has_parted = true;
@@ -184,7 +192,10 @@ impl World {
                 Effect::Drain(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living drain");
                     let was_parked = before != Some(n);
-                    assert!(admitted || is_asked_to_end || was_parked, "left the rotation and nobody had come");
+                    assert!(
+                        admitted || is_asked_to_end || was_parked || known.says_stopping,
+                        "left the rotation and nobody had come"
+                    );
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
                     known.gate_opened = false;
                 }
@@ -221,7 +232,8 @@ impl World {
                 Effect::HeirFailed(_) => {
                     let after = self.slot.current().map(|life| life.incarnation);
                     // The end of a backoff may fall together with it, or that of a channel.
-                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(|known| known.has_parted);
+                    let has_left = |known: &Known| known.has_parted || known.says_stopping;
+                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
                     assert!(
                         before.is_none() || had_parted || before == after,
                         "an heir that failed changed who serves"

@@ -1,0 +1,210 @@
+//! From the wish that a child shall end, or its end unasked, to its burial; and the end of orphans.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use procfs::process::Stat;
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::time::Instant;
+
+use super::reap::{next_dead, peek, reap};
+use super::{Family, Living, orphans};
+use crate::os::child::{ChildEvent, ChildId, Ending, Exit};
+use crate::os::inspect;
+use crate::os::stop_signal::{self, Stop};
+
+/// How long a process that is on its way out is given to be gone, and how often.
+const DYING: Duration = Duration::from_micros(200);
+const LOOKS_AT_DYING: u32 = 10;
+
+impl Family {
+    /// Asks a child to end, or kills it. Returns it if its group is to be looked at.
+    pub(super) fn end(&mut self, id: ChildId, ending: Ending) -> Option<ChildId> {
+        let child = self.children.get_mut(&id)?;
+        match ending {
+            Ending::Stop(signal, to) => child.stop.get_or_insert_with(|| Stop::new(signal, to)).ask(),
+            Ending::Expected(signal, to) => {
+                child.stop.get_or_insert_with(|| Stop::new(signal, to));
+                return None;
+            }
+            Ending::Kill => {
+                // Not reaped yet, so the number is still this child's group.
+                let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+                self.strays.kill(id);
+                match child.is_kept() {
+                    true => self.bury(id),
+                    false => child.stop = None,
+                }
+                return None;
+            }
+        }
+        Some(id)
+    }
+
+    /// A process has ended: a leader, or another of a group whose leader has ended. Returns it if its group, which was asked
+    /// to end, is to be looked at; buries it else.
+    pub(super) fn ended(&mut self, id: ChildId) -> Option<ChildId> {
+        // It may have died of a failed start that was not read yet.
+        self.read_status(id);
+        match &mut self.children.get_mut(&id)?.stop {
+            Some(stop) => {
+                stop.leader_ended();
+                self.look_for_strays(Some(id));
+                Some(id)
+            }
+            None => {
+                self.bury_unasked(id);
+                None
+            }
+        }
+    }
+
+    /// Living children of ours that others started, but for those in a worker's group, which end with that.
+    fn orphans(&self) -> Vec<Stat> {
+        let guardian = self.guardian.as_ref().map(|(pid, _)| pid.as_raw_pid());
+        let groups: BTreeSet<i32> = self.children.values().map(|child| child.pid.as_raw_pid()).collect();
+        let is_meant = |orphan: &Stat| {
+            let is_of_a_worker = groups.contains(&orphan.pgrp) || self.strays.is_settled(orphan.pgrp);
+            orphan.state != 'Z' && Some(orphan.pid) != guardian && !is_of_a_worker
+        };
+        orphans::children(self.own_pid).into_iter().filter(is_meant).collect()
+    }
+
+    /// Looks for what this worker, which has just ended, and those before it left in the background.
+    fn look_for_strays(&mut self, ended: Option<ChildId>) {
+        let now = Instant::now();
+        if let Some((id, child)) = ended.and_then(|id| self.children.get(&id).map(|child| (id, child))) {
+            self.strays.remember(id, child.pid.as_raw_pid(), &child.trail, now);
+        }
+        if self.strays.is_calm(now) {
+            return;
+        }
+        let mut orphans = self.orphans();
+        for _ in 0..LOOKS_AT_DYING {
+            // Its memory is gone, and in a moment its children become ours: until then neither says whose they are.
+            if !orphans.iter().any(|orphan| orphan.vsize == 0) {
+                break;
+            }
+            std::thread::sleep(DYING);
+            orphans = self.orphans();
+        }
+        self.strays.look(&orphans, &mut self.lifeline, &mut self.queues, now);
+    }
+
+    /// True if nothing will wake this thread when the rest of a group, whose leader has ended, has ended too.
+    pub(super) fn is_unwatched(&self, id: ChildId, child: &Living) -> bool {
+        let is_watched = child.stop.as_ref().is_some_and(|stop| stop.watched().is_some());
+        child.is_kept() && !is_watched && !self.strays.holds(id)
+    }
+
+    /// Takes the stops of these children as far as they can go now, and buries those whose group is empty.
+    pub(super) fn advance_stops(&mut self, mut ids: Vec<ChildId>) {
+        ids.extend(self.children.iter().filter(|&(&id, child)| self.is_unwatched(id, child)).map(|(&id, _)| id));
+        ids.sort_unstable();
+        ids.dedup();
+        let mut stops = Vec::new();
+        for id in ids {
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            if let Some(stop) = child.stop.take() {
+                stops.push((id, child.pid, child.trail.listens_at.clone(), stop));
+            }
+        }
+        if stops.is_empty() {
+            return;
+        }
+        let questions: Vec<_> =
+            stops.iter().map(|(_, pid, listens_at, stop)| stop.question(*pid, listens_at.as_ref())).collect();
+        let groups = stop_signal::read(&questions, &mut self.queues);
+        for ((id, pid, _, mut stop), members) in stops.into_iter().zip(groups) {
+            let is_over = stop.advance(pid, &members) && !self.strays.holds(id);
+            let is_news = !is_over && stop.is_news();
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            child.stop = Some(stop);
+            if is_news {
+                (child.sink)(ChildEvent::LeaderEnded);
+            }
+            if is_over {
+                self.bury(id);
+            }
+        }
+    }
+
+    /// It ended without being asked: what is left of its group is killed. With exit code 0 it may have gone into the
+    /// background, and then is known by that.
+    fn bury_unasked(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(&id) else { return };
+        let (pid, is_kept) = (child.pid, child.trail.is_kept);
+        let is_well = peek(&child.pidfd) == Some(Exit::Code(0));
+        let in_group = match is_well {
+            true => inspect::group(pid.as_raw_pid().unsigned_abs()).next().map(|(_, stat)| stat.comm),
+            false => None,
+        };
+        // One that is to be kept may be about to leave the group.
+        if !(is_well && is_kept) {
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+        self.look_for_strays(Some(id));
+        let name = self.strays.name(id).filter(|_| is_well).map(str::to_owned).or(in_group);
+        if let (Some(name), Some(child)) = (name, self.children.get_mut(&id)) {
+            (child.sink)(ChildEvent::WentToBackground(name));
+        }
+        self.reap_child(id);
+    }
+
+    /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
+    fn bury(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get(&id) {
+            let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+        }
+        self.reap_child(id);
+    }
+
+    fn reap_child(&mut self, id: ChildId) {
+        let Some(mut child) = self.children.remove(&id) else { return };
+        self.lifeline.remove(child.pid.as_raw_pid());
+        (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
+    }
+
+    /// Looks at each dead child before reaping it: our own keep their status for `bury`. Returns the children whose groups are
+    /// to be looked at.
+    pub(super) fn reap_orphans(&mut self) -> Vec<ChildId> {
+        let mut changed = Vec::new();
+        while let Some(pid) = next_dead() {
+            let Some(id) = self.child_with(pid) else {
+                changed.extend(self.reap_orphan(pid));
+                continue;
+            };
+            changed.extend(self.ended(id));
+            if self.children.contains_key(&id) {
+                // It stays to be reaped, in front of those behind it.
+                changed.extend(self.reap_orphans_behind_kept());
+                break;
+            }
+        }
+        // The end of one may have brought another to light.
+        self.look_for_strays(None);
+        changed
+    }
+
+    fn reap_orphans_behind_kept(&mut self) -> Vec<ChildId> {
+        let dead = orphans::children(self.own_pid).into_iter().filter(|child| child.state == 'Z');
+        let dead = dead.filter_map(|child| Pid::from_raw(child.pid)).filter(|&pid| self.child_with(pid).is_none());
+        let dead: Vec<Pid> = dead.collect();
+        dead.into_iter().filter_map(|pid| self.reap_orphan(pid)).collect()
+    }
+
+    /// Returns the worker that left it in the background, if one did.
+    fn reap_orphan(&mut self, pid: Pid) -> Option<ChildId> {
+        if self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) {
+            self.replace_guardian();
+            return None;
+        }
+        let left_by = self.strays.ends(pid.as_raw_pid(), &mut self.lifeline);
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        left_by
+    }
+
+    fn child_with(&self, pid: Pid) -> Option<ChildId> {
+        self.children.iter().find(|(_, child)| child.pid == pid).map(|(&id, _)| id)
+    }
+}

@@ -1,0 +1,57 @@
+//! Children of ours by their pidfds: found, reaped, and the next dead one.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use crate::os::child::Exit;
+
+/// Ends a child that nobody would look after.
+pub(super) fn abandon(child: &mut std::process::Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The pidfd of a child of ours that was not reaped yet.
+pub(super) fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+}
+
+/// How a child ended, which stays to be reaped; `None` if it has not.
+pub(super) fn peek(pidfd: &OwnedFd) -> Option<Exit> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options));
+    status.ok().flatten().map(|status| exit(&status))
+}
+
+/// Reaps a child that has ended, and says how.
+pub(super) fn reap(pidfd: &OwnedFd) -> Exit {
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
+    // Where another has reaped it there is nothing better to say.
+    status.ok().flatten().map_or(Exit::Code(-1), |status| exit(&status))
+}
+
+fn exit(status: &WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+/// Some dead child of this process, which stays to be reaped.
+pub(super) fn next_dead() -> Option<Pid> {
+    // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info)
+    };
+    // SAFETY: after a waitid that succeeded the union holds the SIGCHLD fields, of which si_pid is one.
+    (result == 0).then(|| unsafe { info.si_pid() }).and_then(Pid::from_raw)
+}

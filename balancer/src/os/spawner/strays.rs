@@ -1,0 +1,313 @@
+//! What a worker left in the background, in a session of its own: found after the worker's end, and ended.
+//!
+//! The master is a child subreaper, so a daemon becomes its child when its parent ends. Whose daemon it is, its environment
+//! says, which names the worker's own `NOTIFY_SOCKET`; or a session or cgroup in which a process of that worker was seen; or
+//! the socket that listens at the worker's own endpoint, for programs that write their title over their environment. All
+//! other orphans are somebody else's business, such as those of `docker exec` where the master is process 1: they are only
+//! reaped.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use procfs::process::{Process, Stat};
+use rustix::process::{Pid, Signal};
+use tokio::time::Instant;
+use worker_runtime::protocol;
+
+use crate::os::accept_queue::QueueReader;
+use crate::os::child::{ChildId, Trail};
+use crate::os::guardian::Lifeline;
+use crate::os::inspect;
+
+/// For so long after a worker's end an orphan may be its.
+const WINDOW: Duration = Duration::from_secs(10);
+/// The most ended workers that are remembered.
+const MOST: usize = 1024;
+
+/// The processes in the background, by the worker that left them.
+#[derive(Debug)]
+pub(super) struct Strays {
+    own: Own,
+    traces: Vec<Trace>,
+}
+
+/// What says nothing, since the master has it too.
+#[derive(Debug)]
+struct Own {
+    session: i32,
+    group: i32,
+    cgroups: BTreeSet<String>,
+}
+
+/// What is known of an ended worker.
+#[derive(Debug)]
+struct Trace {
+    worker: ChildId,
+    /// The number of its process group.
+    group: i32,
+    trail: Trail,
+    until: Instant,
+    sessions: BTreeSet<i32>,
+    cgroups: BTreeSet<String>,
+    found: Vec<Stray>,
+    /// The name of the first that was found.
+    name: Option<String>,
+}
+
+#[derive(Debug)]
+struct Stray {
+    pid: i32,
+    group: i32,
+    name: String,
+    /// None where it is to be kept, or was killed.
+    kill_at: Option<Instant>,
+}
+
+/// What is seen of an orphan.
+#[derive(Debug, Default)]
+struct Seen {
+    notify: Option<OsString>,
+    session: i32,
+    cgroups: BTreeSet<String>,
+}
+
+impl Strays {
+    pub(super) fn new(own_pid: i32) -> Self {
+        // 0 in a pid namespace whose session began outside, which `getsid` of rustix does not take.
+        let (session, group) =
+            Process::myself().and_then(|own| own.stat()).map_or((0, 0), |stat| (stat.session, stat.pgrp));
+        Self { own: Own { session, group, cgroups: cgroups(own_pid) }, traces: Vec::new() }
+    }
+
+    /// The worker has ended: what it left may come to light from now on.
+    pub(super) fn remember(&mut self, worker: ChildId, group: i32, trail: &Trail, now: Instant) {
+        if let Some(trace) = self.traces.iter_mut().find(|trace| trace.worker == worker) {
+            trace.until = now + WINDOW;
+            return;
+        }
+        self.traces.retain(|trace| trace.until > now || !trace.found.is_empty());
+        if self.traces.len() >= MOST {
+            self.traces.remove(0);
+        }
+        self.traces.push(Trace::new(worker, group, trail.clone(), now + WINDOW));
+    }
+
+    /// True if the group is the master's own, or an ended worker's: what is in that was killed with the worker, or is kept.
+    pub(super) fn is_settled(&self, group: i32) -> bool {
+        group == self.own.group || self.traces.iter().any(|trace| trace.group == group)
+    }
+
+    /// True if nothing need be looked for.
+    pub(super) fn is_calm(&self, now: Instant) -> bool {
+        self.traces.iter().all(|trace| trace.until <= now && trace.found.is_empty())
+    }
+
+    /// Takes those of our children that an ended worker left, and asks them to end unless they are to be kept.
+    pub(super) fn look(
+        &mut self,
+        orphans: &[Stat],
+        lifeline: &mut Lifeline,
+        queues: &mut Option<QueueReader>,
+        now: Instant,
+    ) {
+        for orphan in orphans {
+            if self.traces.iter().any(|trace| trace.found.iter().any(|stray| stray.pid == orphan.pid)) {
+                continue;
+            }
+            let seen =
+                Seen { notify: notify_socket(orphan.pid), session: orphan.session, cgroups: cgroups(orphan.pid) };
+            let owner = owner(&seen, &self.own, &self.traces).or_else(|| {
+                let may_be = |trace: &Trace| trace.until > now;
+                if seen.notify.is_some() || !self.traces.iter().any(may_be) {
+                    return None;
+                }
+                self.traces.iter().position(|trace| may_be(trace) && listens(orphan.pid, &trace.trail, queues))
+            });
+            let Some(trace) = owner.and_then(|at| self.traces.get_mut(at)) else { continue };
+            if orphan.session != self.own.session {
+                trace.sessions.insert(orphan.session);
+            }
+            trace.cgroups.extend(seen.cgroups.difference(&self.own.cgroups).cloned());
+            let (pid, name) = (orphan.pid, orphan.comm.clone());
+            let mut stray = Stray { pid, group: orphan.pgrp, name, kill_at: None };
+            if trace.trail.is_kept {
+                tracing::info!(pid, name = stray.name, "left in the background by a worker: kept");
+            } else {
+                tracing::warn!(pid, name = stray.name, "left in the background by a worker: ending it");
+                // If the master is killed now, so is what it was about to end.
+                lifeline.add(stray.group);
+                stray.kill_at = Some(now + trace.trail.kill_timeout);
+                signal(pid, trace.trail.signal);
+            }
+            trace.name.get_or_insert_with(|| stray.name.clone());
+            trace.found.push(stray);
+        }
+    }
+
+    /// A child is about to be reaped. Returns the worker that left it, if one did.
+    pub(super) fn ends(&mut self, pid: i32, lifeline: &mut Lifeline) -> Option<ChildId> {
+        let of_it = |trace: &&mut Trace| trace.found.iter().any(|stray| stray.pid == pid);
+        let trace = self.traces.iter_mut().find(of_it)?;
+        let worker = trace.worker;
+        let at = trace.found.iter().position(|stray| stray.pid == pid)?;
+        let group = trace.found.swap_remove(at).group;
+        let mut others = self.traces.iter().flat_map(|trace| &trace.found);
+        if !others.any(|stray| stray.group == group) {
+            lifeline.remove(group);
+        }
+        Some(worker)
+    }
+
+    /// True while something that this worker left is being ended.
+    pub(super) fn holds(&self, worker: ChildId) -> bool {
+        self.of(worker).is_some_and(|trace| !trace.trail.is_kept && !trace.found.is_empty())
+    }
+
+    /// The name of a process that this worker left, if it left one.
+    pub(super) fn name(&self, worker: ChildId) -> Option<&str> {
+        self.of(worker)?.name.as_deref()
+    }
+
+    fn of(&self, worker: ChildId) -> Option<&Trace> {
+        self.traces.iter().find(|trace| trace.worker == worker)
+    }
+
+    /// When the next is to be killed.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.traces.iter().flat_map(|trace| &trace.found).filter_map(|stray| stray.kill_at).min()
+    }
+
+    /// Kills those whose time is over.
+    pub(super) fn kill_overdue(&mut self, now: Instant) {
+        for stray in self.traces.iter_mut().flat_map(|trace| &mut trace.found) {
+            if stray.kill_at.is_some_and(|at| at <= now) {
+                tracing::warn!(pid = stray.pid, name = stray.name, "did not end within kill-timeout: killing it");
+                stray.kill();
+            }
+        }
+    }
+
+    /// Kills what this worker left, unless it is to be kept.
+    pub(super) fn kill(&mut self, worker: ChildId) {
+        let of_it = self.traces.iter_mut().filter(|trace| trace.worker == worker && !trace.trail.is_kept);
+        of_it.flat_map(|trace| &mut trace.found).for_each(Stray::kill);
+    }
+}
+
+impl Trace {
+    fn new(worker: ChildId, group: i32, trail: Trail, until: Instant) -> Self {
+        let (sessions, cgroups, found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { worker, group, trail, until, sessions, cgroups, found, name: None }
+    }
+}
+
+impl Stray {
+    /// It was not reaped, so its pid and its group are still its own.
+    fn kill(&mut self) {
+        self.kill_at = None;
+        signal(self.pid, Signal::KILL);
+        let still = Process::new(self.pid).and_then(|process| process.stat());
+        if let (Some(group), true) = (Pid::from_raw(self.group), still.is_ok_and(|stat| stat.pgrp == self.group)) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// The ended worker that left this orphan.
+fn owner(seen: &Seen, own: &Own, traces: &[Trace]) -> Option<usize> {
+    if let Some(notify) = &seen.notify {
+        return traces.iter().position(|trace| trace.trail.notify == *notify);
+    }
+    traces.iter().position(|trace| {
+        let is_of_session = seen.session != own.session && trace.sessions.contains(&seen.session);
+        is_of_session || seen.cgroups.difference(&own.cgroups).any(|cgroup| trace.cgroups.contains(cgroup))
+    })
+}
+
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// The `NOTIFY_SOCKET` of its environment, if it has one that can be read.
+fn notify_socket(pid: i32) -> Option<OsString> {
+    let environment = Process::new(pid).ok()?.environ().ok()?;
+    environment.get(OsStr::new(protocol::NOTIFY_SOCKET)).cloned()
+}
+
+/// Its cgroups, each with the hierarchy.
+fn cgroups(pid: i32) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// True if the process holds the socket that listens at the worker's endpoint.
+fn listens(pid: i32, trail: &Trail, queues: &mut Option<QueueReader>) -> bool {
+    let Some(listens_at) = &trail.listens_at else { return false };
+    if queues.is_none() {
+        *queues = QueueReader::new().ok();
+    }
+    let found = queues.as_mut().and_then(|queues| queues.look(&[listens_at.as_where()]).pop()?.ok());
+    let inodes: HashSet<u64> = found.into_iter().flatten().map(|one| one.inode).collect();
+    !inodes.is_empty()
+        && Process::new(pid).is_ok_and(|process| inspect::sockets(&process).any(|inode| inodes.contains(&inode)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN_SESSION: i32 = 5;
+
+    fn own() -> Own {
+        Own { session: OWN_SESSION, group: 6, cgroups: set(&["0::/master"]) }
+    }
+
+    fn set(cgroups: &[&str]) -> BTreeSet<String> {
+        cgroups.iter().map(|&cgroup| cgroup.to_owned()).collect()
+    }
+
+    fn trace(worker: u64, sessions: &[i32], cgroups: &[&str]) -> Trace {
+        let trail = Trail {
+            notify: format!("/run/n{worker}").into(),
+            listens_at: None,
+            signal: Signal::TERM,
+            kill_timeout: Duration::from_secs(10),
+            is_kept: false,
+        };
+        let mut trace = Trace::new(ChildId(worker), 0, trail, Instant::now());
+        trace.sessions.extend(sessions);
+        trace.cgroups = set(cgroups);
+        trace
+    }
+
+    fn seen(notify: Option<&str>, session: i32, cgroups: &[&str]) -> Seen {
+        Seen { notify: notify.map(Into::into), session, cgroups: set(cgroups) }
+    }
+
+    #[test]
+    fn environment_names_the_worker() {
+        let traces = [trace(1, &[], &[]), trace(2, &[], &[])];
+        assert_eq!(owner(&seen(Some("/run/n2"), 99, &[]), &own(), &traces), Some(1));
+        assert_eq!(owner(&seen(Some("/run/other"), 99, &[]), &own(), &traces), None);
+    }
+
+    #[test]
+    fn session_or_cgroup_seen_before_names_the_worker() {
+        let traces = [trace(1, &[70], &[]), trace(2, &[], &["0::/scope"])];
+        assert_eq!(owner(&seen(None, 70, &["0::/master"]), &own(), &traces), Some(0));
+        assert_eq!(owner(&seen(None, 71, &["0::/scope"]), &own(), &traces), Some(1));
+        // Another worker's word weighs more.
+        assert_eq!(owner(&seen(Some("/run/n9"), 70, &["0::/scope"]), &own(), &traces), None);
+    }
+
+    #[test]
+    fn orphan_that_shares_only_the_masters_own_is_nobodys() {
+        let traces = [trace(1, &[OWN_SESSION], &["0::/master"])];
+        assert_eq!(owner(&seen(None, OWN_SESSION, &["0::/master"]), &own(), &traces), None);
+        assert_eq!(owner(&seen(None, 80, &["0::/docker-exec"]), &own(), &traces), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The living processes of a worker's group, read from `/proc`, and a signal to one of them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use procfs::process::Process;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::targets::{Member, MemberId, next_targets};
+use crate::os::accept_queue::{QueueReader, Where};
+use crate::os::child::{ListensAt, StopSignalTo};
+use crate::os::inspect;
+
+/// What is asked of one group.
+pub(in crate::os) struct Question<'a> {
+    pub(in crate::os) group: i32,
+    pub(in crate::os) signal: Signal,
+    /// Where its worker listens, where that can be seen.
+    pub(in crate::os) listens_at: Option<&'a ListensAt>,
+}
+
+/// The living members of each group, in the order of the questions. One pass over `/proc` for all of them, and one look at
+/// the listening sockets.
+pub(in crate::os) fn read(questions: &[Question<'_>], queues: &mut Option<QueueReader>) -> Vec<Vec<Member>> {
+    let inodes = listener_inodes(questions, queues);
+    let of_group: HashMap<i32, usize> = questions.iter().enumerate().map(|(at, asked)| (asked.group, at)).collect();
+    let mut members = vec![Vec::new(); questions.len()];
+    for (process, stat) in inspect::processes().filter(|(_, stat)| !matches!(stat.state, 'Z' | 'X')) {
+        let Some(&at) = of_group.get(&stat.pgrp) else { continue };
+        let (Some(asked), Some(inodes), Some(members)) = (questions.get(at), inodes.get(at), members.get_mut(at))
+        else {
+            continue;
+        };
+        members.push(Member {
+            id: MemberId { pid: stat.pid, started: stat.starttime },
+            parent: stat.ppid,
+            catches: catches(&process, asked.signal) && !is_waiting_shell(&stat.comm, asked.signal),
+            listens: !inodes.is_empty() && inspect::sockets(&process).any(|inode| inodes.contains(&inode)),
+        });
+    }
+    members
+}
+
+/// The inodes of the sockets that listen where each worker listens.
+fn listener_inodes(questions: &[Question<'_>], queues: &mut Option<QueueReader>) -> Vec<HashSet<u64>> {
+    let places: Vec<Where<'_>> =
+        questions.iter().filter_map(|asked| asked.listens_at.map(ListensAt::as_where)).collect();
+    if queues.is_none() && !places.is_empty() {
+        *queues = QueueReader::new().ok();
+    }
+    let mut answers = match (queues, places.is_empty()) {
+        (Some(queues), false) => queues.look(&places),
+        _ => Vec::new(),
+    }
+    .into_iter();
+    let each = questions.iter().map(|question| match question.listens_at {
+        Some(_) => answers.next().and_then(Result::ok).unwrap_or_default(),
+        None => Vec::new(),
+    });
+    each.map(|listening| listening.iter().map(|one| one.inode).collect()).collect()
+}
+
+/// True if the stop signal of a group ends none of the processes that would get it first: each has a handler, blocks it or
+/// ignores it. `None` if nothing of the group can be read.
+///
+/// One pass over `/proc`.
+pub fn is_survived(leader: u32, signal: Signal, to: StopSignalTo, listens_at: Option<&ListensAt>) -> Option<bool> {
+    let leader = i32::try_from(leader).ok()?;
+    let members = read(&[Question { group: leader, signal, listens_at }], &mut None).pop()?;
+    let bit = bit(signal);
+    let targets = next_targets(to, leader, &members, &BTreeSet::new()).into_iter();
+    let survives = targets.filter_map(|id| Process::new(id.pid).ok()?.status().ok()).map(|status| {
+        // What has ended since it was listed has empty masks.
+        status.state.starts_with(['Z', 'X']) || (status.sigcgt | status.sigblk | status.sigign) & bit != 0
+    });
+    survives.reduce(|all, one| all && one)
+}
+
+/// True if the process has a handler for the signal or blocks it, as programs do that wait for it by `sigwait` or
+/// `signalfd`. One that ignores the signal does not catch it.
+fn catches(process: &Process, signal: Signal) -> bool {
+    process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit(signal) != 0)
+}
+
+/// True if it is a shell whose handler says nothing: while one waits for a command it catches SIGINT, only to see whether the
+/// command died of it.
+fn is_waiting_shell(name: &str, signal: Signal) -> bool {
+    signal == Signal::INT && ["bash", "zsh", "ksh"].contains(&name)
+}
+
+/// The signal's bit in the masks of `/proc/PID/status`.
+fn bit(signal: Signal) -> u64 {
+    u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
+}
+
+/// Sends the signal to that process if it still is a member of the group. A pid that was used again is left alone.
+pub(in crate::os) fn signal_member(id: MemberId, group: i32, signal: Signal) {
+    let Some(pid) = Pid::from_raw(id.pid) else { return };
+    let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
+    // After the pidfd was opened: what is read now is the process that the signal will reach.
+    let is_same = Process::new(id.pid)
+        .and_then(|process| process.stat())
+        .is_ok_and(|stat| stat.pgrp == group && stat.starttime == id.started);
+    if is_same {
+        let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A child in its own process group, killed with the group at the end.
+    struct Group(Child);
+
+    impl Group {
+        fn shell(script: &str) -> Self {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).process_group(0).stdin(Stdio::null());
+            Self(command.spawn().expect("sh"))
+        }
+
+        #[track_caller]
+        fn eventually(&self, signal: Signal, to: StopSignalTo, expected: Option<bool>) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while is_survived(self.0.id(), signal, to, None) != expected {
+                assert!(Instant::now() < deadline, "not within 20 s: {signal:?} to {to:?} is {expected:?}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn signal_is_survived_where_each_target_catches_it() {
+        // The shell catches TERM by its own hand; the program that it starts does not, but ignores HUP with it.
+        let careful = Group::shell("trap : TERM; trap '' HUP; sleep 600; :");
+        careful.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
+        careful.eventually(Signal::TERM, StopSignalTo::Group, Some(false));
+        careful.eventually(Signal::HUP, StopSignalTo::Group, Some(true));
+        careful.eventually(Signal::USR1, StopSignalTo::Main, Some(false));
+        // A wrapper that catches nothing is no target.
+        let wrapped = Group::shell("sh -c 'trap : TERM; while :; do sleep 0.05; done'; :");
+        wrapped.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
+        wrapped.eventually(Signal::TERM, StopSignalTo::Leader, Some(false));
+    }
+
+    #[test]
+    fn group_that_is_gone_is_not_known() {
+        let id = Group::shell("exec sleep 600").0.id();
+        assert_eq!(is_survived(id, Signal::TERM, StopSignalTo::Main, None), None);
+    }
+}

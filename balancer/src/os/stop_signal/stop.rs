@@ -1,0 +1,116 @@
+//! A child that was asked to end: what of its group has had the signal, and what is still there.
+//!
+//! When the leader has ended it is not reaped until the group is empty: its pid is the group's number, and a zombie keeps it
+//! from being used again. One process of the rest is watched meanwhile, first one that has had the signal; when that ends,
+//! the group is looked at again.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::group::{Question, signal_member};
+use super::targets::{Member, MemberId, next_targets};
+use crate::os::child::{ListensAt, StopSignalTo};
+
+/// The state of one stop.
+#[derive(Debug)]
+pub(in crate::os) struct Stop {
+    signal: Signal,
+    to: StopSignalTo,
+    /// The signal may be sent; before that the end was only to be expected.
+    is_asked: bool,
+    signalled: BTreeSet<MemberId>,
+    /// The whole group had it.
+    is_all_told: bool,
+    leader: Leader,
+    watched: Option<OwnedFd>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Runs,
+    Ended,
+    /// It was said that it ended before the rest.
+    Told,
+}
+
+impl Stop {
+    /// A stop that has not begun.
+    pub(in crate::os) fn new(signal: Signal, to: StopSignalTo) -> Self {
+        let (signalled, leader) = (BTreeSet::new(), Leader::Runs);
+        Self { signal, to, is_asked: false, signalled, is_all_told: false, leader, watched: None }
+    }
+
+    /// The signal is to be sent.
+    pub(in crate::os) fn ask(&mut self) {
+        self.is_asked = true;
+    }
+
+    /// The leader has ended, or another process of the group after it.
+    pub(in crate::os) fn leader_ended(&mut self) {
+        if self.leader == Leader::Runs {
+            self.leader = Leader::Ended;
+        }
+        // What is left after the leader is told to end, however the leader was brought to it.
+        self.is_asked = true;
+        self.watched = None;
+    }
+
+    /// True once the leader has ended.
+    pub(in crate::os) fn has_leader_ended(&self) -> bool {
+        self.leader != Leader::Runs
+    }
+
+    /// The process of the group whose end is waited for, once the leader has ended.
+    pub(in crate::os) fn watched(&self) -> Option<&OwnedFd> {
+        self.watched.as_ref()
+    }
+
+    /// What is to be known of the group.
+    pub(in crate::os) fn question<'a>(&self, leader: Pid, listens_at: Option<&'a ListensAt>) -> Question<'a> {
+        Question { group: leader.as_raw_pid(), signal: self.signal, listens_at }
+    }
+
+    /// Sends the signal to those whose turn it is. Returns true if the group is empty.
+    pub(in crate::os) fn advance(&mut self, leader: Pid, members: &[Member]) -> bool {
+        if self.is_asked && !self.is_all_told {
+            self.signal(leader, members);
+        }
+        if !self.has_leader_ended() {
+            return false;
+        }
+        let is_signalled = |member: &&Member| self.signalled.contains(&member.id);
+        let next = members.iter().find(is_signalled).or(members.first());
+        self.watched = next.and_then(|member| {
+            let pid = Pid::from_raw(member.id.pid)?;
+            rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+        });
+        next.is_none()
+    }
+
+    fn signal(&mut self, leader: Pid, members: &[Member]) {
+        let group = leader.as_raw_pid();
+        let targets = next_targets(self.to, group, members, &self.signalled);
+        let is_unseen = targets.is_empty() && self.signalled.is_empty() && !self.has_leader_ended();
+        // In one call, which no fork can slip through; and so it is where `/proc` cannot be read.
+        if is_unseen || (self.to == StopSignalTo::Group && !targets.is_empty()) {
+            self.is_all_told = true;
+            let _ = rustix::process::kill_process_group(leader, self.signal);
+            return;
+        }
+        for id in targets {
+            self.signalled.insert(id);
+            signal_member(id, group, self.signal);
+        }
+    }
+
+    /// True once, if the leader has ended and others have not.
+    pub(in crate::os) fn is_news(&mut self) -> bool {
+        let is_news = self.leader == Leader::Ended;
+        if is_news {
+            self.leader = Leader::Told;
+        }
+        is_news
+    }
+}
