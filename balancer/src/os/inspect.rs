@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use procfs::process::{FDTarget, Process, Stat, Status};
+use procfs::process::{FDTarget, LimitValue, Process, Stat, Status};
 use rustix::process::Signal;
 
 use super::accept_queue::all_tcp_listeners;
@@ -27,12 +27,48 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// Open descriptors, of those processes whose descriptors we may see.
     pub open_fds: u64,
+    /// Of these processes the one that may open the fewest more, if it has many open.
+    pub fullest: Option<OpenFiles>,
     /// Threads.
     pub threads: u64,
     /// Processes that somebody has stopped: by SIGSTOP, at a terminal or with a debugger.
     pub stopped: u64,
     /// Processes that run or would if a CPU were free: on a busy machine that is not the same as using one.
     pub runnable: u64,
+}
+
+/// With fewer descriptors a process is not asked for its limit, which is a file more to read.
+const MANY: u64 = 30;
+/// What a program may keep free for the moment in which it has no other, as libuv does.
+const KEPT_FREE: u64 = 2;
+
+/// How many descriptors a process has open, and may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// Open now.
+    pub open: u64,
+    /// Its soft limit.
+    pub limit: u64,
+}
+
+impl OpenFiles {
+    /// True if it cannot open more, or no more than what some programs keep free for that moment.
+    pub fn are_used_up(self) -> bool {
+        self.open.saturating_add(KEPT_FREE) >= self.limit
+    }
+
+    fn left(self) -> u64 {
+        self.limit.saturating_sub(self.open)
+    }
+
+    /// Those of a process that has more than a few.
+    fn of(process: &Process, open: u64) -> Option<Self> {
+        let limit = (open >= MANY).then(|| process.limits().ok()).flatten()?.max_open_files.soft_limit;
+        match limit {
+            LimitValue::Value(limit) => Some(Self { open, limit }),
+            LimitValue::Unlimited => None,
+        }
+    }
 }
 
 /// Who listens on a port.
@@ -59,7 +95,9 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
         usage.runnable += u64::from(stat.state == 'R');
         usage.stopped += u64::from(matches!(stat.state, 'T' | 't'));
         usage.threads += u64::try_from(stat.num_threads).unwrap_or(0);
-        usage.open_fds += process.fd_count().map_or(0, |count| count as u64);
+        let open = process.fd_count().map_or(0, |count| count as u64);
+        usage.open_fds += open;
+        usage.fullest = usage.fullest.into_iter().chain(OpenFiles::of(&process, open)).min_by_key(|one| one.left());
     }
     usages
 }

@@ -9,9 +9,9 @@ use super::member::{Member, QUEUE_LOOK};
 use super::slot::Event;
 use super::warden::Warden;
 use crate::mode::Acceptor;
-use crate::os::inspect::{self, Usage};
-use crate::pool::SlotState;
-use crate::stats::Restart as Cause;
+use crate::os::inspect::{self, OpenFiles, Usage};
+use crate::pool::{Limited, SlotState};
+use crate::stats::{AcceptLimit, Restart as Cause};
 
 /// How often a worker that seems hung is looked at, and all where there is a bound on memory.
 const USAGE_LOOK: Duration = Duration::from_millis(500);
@@ -76,7 +76,9 @@ impl Warden {
     fn look_at_usage(&mut self) {
         let has_bound = |index: &usize| self.members[*index].memory_bound().is_some();
         let is_hung = |index: &usize| self.members[*index].slot.current().is_some_and(|life| life.seems_hung());
-        let wanted = (0..self.members.len()).filter(|index| has_bound(index) || is_hung(index));
+        // It may be that the workers have no descriptor to accept with.
+        let has_queue = self.watch.has_queue();
+        let wanted = (0..self.members.len()).filter(|index| has_queue || has_bound(index) || is_hung(index));
         let groups: HashSet<u32> = wanted.filter_map(|index| self.members[index].group()).collect();
         if groups.is_empty() || self.vigil.is_looking {
             return;
@@ -95,6 +97,9 @@ impl Warden {
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
             let Some(usage) = member.group().and_then(|group| usage.get(&group)) else { continue };
+            if usage.fullest.is_some_and(OpenFiles::are_used_up) {
+                drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
+            }
             if let Some(event) = member.usage_seen(usage, now) {
                 self.tell(index, event);
             } else if self.members[index].memory_bound().is_some_and(|bound| usage.resident_bytes > bound) {
