@@ -248,3 +248,29 @@ fn reserve_lets_a_whole_pool_respawn_in_every_mode() {
         assert!(!master.log().contains("Too many open files"), "{}", master.log());
     }
 }
+
+#[test]
+fn workers_without_a_descriptor_are_said_in_every_mode() {
+    for mode in ["handoff", "shared", "reuseport"] {
+        eprintln!("{mode}");
+        // They would be found hung meanwhile, and replaced.
+        let sets =
+            ["pool.demo.limit-nofile=40", "pool.demo.health.hang-timeout=off", "pool.demo.health.busy-timeout=off"];
+        let flags: Vec<_> = sets.iter().flat_map(|&set| ["--set", set]).collect();
+        let setup = Setup::new(&[&["demo", "-i", "1", "--mode", mode], &flags[..]].concat());
+        let master = setup.start_ready();
+        let open = idle(&master, 60);
+        wait_until("it to be said", || master.pool().limited_by.as_deref() == Some("worker_open_files"));
+        master.wait_log("a worker has as many descriptors open as its limit allows; raise limit-nofile");
+        // What was looked at a moment ago is shown again.
+        wait_until("status to name the worker", || {
+            let status = order(&master, &["status"]);
+            status.code == Some(7)
+                && status.stdout.contains("out of descriptors: ")
+                && status.stdout.contains(" of 40 open")
+        });
+        drop(open);
+        wait_until("nothing to be said any more", || order(&master, &["status"]).code == Some(0));
+        assert_eq!(get(master.address(), "/").unwrap().status, 200);
+    }
+}

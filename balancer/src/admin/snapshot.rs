@@ -139,6 +139,8 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         weight: observed.then(|| weight(pool, worker.slot)),
         cpu_seconds: usage.map(|usage| usage.cpu_seconds),
         memory_bytes: usage.map(|usage| usage.resident_bytes),
+        open_files: usage.and_then(|usage| usage.fullest).map(|fullest| fullest.open),
+        max_open_files: usage.and_then(|usage| usage.fullest).map(|fullest| fullest.limit),
         last_exit: worker.last_exit.as_ref().map(exit_view),
         last_check: worker.last_check.as_ref().map(check_view),
         others: worker.others.iter().map(|other| other_view(other, sees_ends)).collect(),

@@ -52,7 +52,7 @@ pub struct Pool {
     /// What the listeners do: `open`, `hold`, `refuse` or `closing`.
     pub gate: String,
     /// The limit at which clients wait in the kernel now, or did within two seconds: `exhausted`, `open_files`,
-    /// `master_max_connections` or `max_connections`.
+    /// `worker_open_files`, `master_max_connections` or `max_connections`.
     #[serde(default)]
     pub limited_by: Option<String>,
     /// Connections accepted since start. This and the next two are null where the workers accept: not observed.
@@ -109,6 +109,12 @@ pub struct Worker {
     pub cpu_seconds: Option<f64>,
     /// Resident bytes of its process group.
     pub memory_bytes: Option<u64>,
+    /// Descriptors that the process of its group has open which may open the fewest more; null if there are few.
+    #[serde(default)]
+    pub open_files: Option<u64>,
+    /// How many that process may have open.
+    #[serde(default)]
+    pub max_open_files: Option<u64>,
     /// How its last process ended.
     pub last_exit: Option<Exit>,
     /// What the last probe said.

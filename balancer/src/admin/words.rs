@@ -1,6 +1,7 @@
 //! Figures and a worker's situation in words, the same on page and command line.
 
 use super::view;
+use crate::os::inspect::OpenFiles;
 
 /// `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -34,6 +35,7 @@ pub(crate) fn limited(pool: &view::Pool) -> Option<String> {
     let why = match pool.limited_by.as_deref()? {
         "exhausted" => "out of descriptors or memory",
         "open_files" => "the limit of open files is used up",
+        "worker_open_files" => "a worker has as many descriptors open as it may",
         "master_max_connections" => "master.max-connections is reached",
         "max_connections" => "max-connections is reached",
         other => return Some(format!("clients wait: {}", escape(other))),
@@ -41,9 +43,18 @@ pub(crate) fn limited(pool: &view::Pool) -> Option<String> {
     Some(format!("clients wait: {why}"))
 }
 
+fn open_files(worker: &view::Worker) -> Option<OpenFiles> {
+    Some(OpenFiles { open: worker.open_files?, limit: worker.max_open_files? })
+}
+
+/// Whether a worker has as many descriptors open as its limit allows.
+pub(crate) fn is_out_of_files(worker: &view::Worker) -> bool {
+    open_files(worker).is_some_and(OpenFiles::are_used_up)
+}
+
 /// Whether a pool lacks what its clients need to be accepted, which no configuration asked for.
 pub(crate) fn is_exhausted(pool: &view::Pool) -> bool {
-    matches!(pool.limited_by.as_deref(), Some("exhausted" | "open_files"))
+    matches!(pool.limited_by.as_deref(), Some("exhausted" | "open_files" | "worker_open_files"))
 }
 
 /// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.
@@ -54,6 +65,9 @@ pub(crate) fn note(worker: &view::Worker) -> String {
     }
     if let Some(check) = worker.last_check.as_ref().filter(|check| !check.is_ok) {
         parts.push(format!("check: {}", escape(&check.what)));
+    }
+    if let Some(OpenFiles { open, limit }) = open_files(worker).filter(|files| files.are_used_up()) {
+        parts.push(format!("out of descriptors: {open} of {limit} open"));
     }
     if let Some(exit) = &worker.last_exit {
         parts.push(format!("last exit: {}, {} ago", escape(&exit.what), duration(exit.ago_seconds)));

@@ -71,7 +71,10 @@ impl Cluster {
                 core.reads();
                 let why = match why {
                     Why::NotAccepted => ConnectError::Refused,
-                    Why::NoDescriptorAfterRetries => ConnectError::Busy,
+                    Why::NoDescriptorAfterRetries => {
+                        core.worker.has_no_descriptor();
+                        ConnectError::Busy
+                    }
                 };
                 core.table.returned(id, why);
             }

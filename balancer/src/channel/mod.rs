@@ -33,8 +33,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Handing;
 use crate::os::far_end::inode_of;
-use crate::pool::Pool;
+use crate::pool::{Limited, Pool};
 use crate::rotation::{Guest, Hatch, Standing, Upstream};
+use crate::stats::AcceptLimit;
 
 /// The descriptor that is the worker's end, where listeners would begin.
 pub const WORKER_FD: i32 = 3;
@@ -185,6 +186,11 @@ impl Channel {
 }
 
 impl Worker {
+    /// It could not take a connection, for its table of descriptors is full.
+    fn has_no_descriptor(&self) {
+        drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
+    }
+
     /// Whether somebody else in rotation would sooner take what this worker leaves lying. Where all have as much to do,
     /// moving it about helps nobody.
     fn has_alternative(&self) -> bool {

@@ -78,7 +78,10 @@ impl Dialect for Native {
             }
             Ok(ToMaster::Refused { reason, ids }) => {
                 let why = match reason {
-                    Refusal::NoDescriptor => ConnectError::Busy,
+                    Refusal::NoDescriptor => {
+                        core.worker.has_no_descriptor();
+                        ConnectError::Busy
+                    }
                     Refusal::Draining | Refusal::Other => ConnectError::Refused,
                 };
                 ids.iter().filter(|&id| !core.table.returned(id, why)).count() == 0

@@ -11,7 +11,7 @@ use super::order::ledger;
 use super::state;
 use crate::admin::orders::Refused;
 use crate::admin::view::{Pool, Report, State, Worker};
-use crate::admin::words::{duration, escape, is_exhausted, limited, note};
+use crate::admin::words::{duration, escape, is_exhausted, is_out_of_files, limited, note};
 use crate::failure::{Failure, code};
 
 /// A pool's last words are shown up to here: one screen.
@@ -48,7 +48,8 @@ fn is_well(state: &State, pools: &[&Pool]) -> bool {
 
 /// Whether all are ready that are to run, and clients come to them: one that was stopped by order is as it was asked to be.
 fn is_whole(pool: &Pool) -> bool {
-    let is_as_asked = |worker: &Worker| matches!(worker.state.as_str(), "ready" | "stopped");
+    let is_as_asked =
+        |worker: &Worker| matches!(worker.state.as_str(), "ready" | "stopped") && !is_out_of_files(worker);
     pool.workers.iter().all(is_as_asked) && pool.workers_ready > 0 && !is_exhausted(pool)
 }
 
@@ -94,7 +95,7 @@ fn write_pool(text: &mut String, state: &State, pool: &Pool, width: usize) -> st
     } else if let Some(report) = &pool.last_report {
         writeln!(text, "    last {}", last(report))?;
     }
-    let troubled = pool.workers.iter().filter(|worker| worker.state != "ready");
+    let troubled = pool.workers.iter().filter(|worker| worker.state != "ready" || is_out_of_files(worker));
     for worker in troubled.clone().take(MOST_TROUBLED) {
         let note = note(worker);
         let gap = if note.is_empty() { "" } else { "  " };

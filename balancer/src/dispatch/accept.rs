@@ -18,11 +18,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connection::Connection;
 use super::handoff::Handoff;
 use super::lane::{Lane, Tally, Ticket};
-use super::limited::Limited;
 use crate::config::Address;
 use crate::mode::Inherits;
 use crate::net::listeners::Listener;
 use crate::net::stream::{Family, reset_at_close};
+use crate::pool::Limited;
 use crate::rotation::Gate;
 use crate::stats::{AcceptError, AcceptLimit, Refusal};
 

@@ -13,9 +13,8 @@ use super::DataThreads;
 use super::accept::Accepted;
 use super::connection::Connection;
 use super::lane::{Lane, Ticket};
-use super::limited::Limited;
 use crate::net::stream::Family;
-use crate::pool::Pool;
+use crate::pool::{Limited, Pool};
 use crate::rotation::{Endpoint, Gate, SlotId, Snapshot, Standing, Upstream};
 use crate::stats::AcceptError;
 

@@ -17,7 +17,6 @@ mod connection;
 mod detour;
 mod handoff;
 mod lane;
-mod limited;
 mod permits;
 mod served;
 mod threads;

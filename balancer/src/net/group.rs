@@ -99,6 +99,11 @@ impl Group {
         self.members.get(slot)
     }
 
+    /// True if a client waits at one of them.
+    pub fn has_queue(&self) -> bool {
+        self.members.iter().any(Listener::has_queue)
+    }
+
     /// From now on only the members of these slots get new connections, each as many as the others; if there are none, all
     /// do. What waits in other members' queues stays there.
     ///

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use procfs::process::{FDTarget, Process, Stat};
+use procfs::process::{FDTarget, LimitValue, Process, Stat};
 
 use super::accept_queue::{QueueReader, ServerSide, all_tcp_listeners};
 
@@ -27,6 +27,8 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// Open descriptors, of those processes whose descriptors we may see.
     pub open_fds: u64,
+    /// Of these processes the one that may open the fewest more, if it has many open.
+    pub fullest: Option<OpenFiles>,
     /// Threads.
     pub threads: u64,
     /// Processes that somebody has stopped: by SIGSTOP, at a terminal or with a debugger.
@@ -35,6 +37,40 @@ pub struct Usage {
     pub runnable: u64,
     /// All are stopped, and a debugger holds one. Not looked up while one is not stopped.
     pub is_traced: bool,
+}
+
+/// With fewer descriptors a process is not asked for its limit, which is a file more to read.
+const MANY: u64 = 30;
+/// What a program may keep free for the moment in which it has no other, as libuv does.
+const KEPT_FREE: u64 = 2;
+
+/// How many descriptors a process has open, and may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// Open now.
+    pub open: u64,
+    /// Its soft limit.
+    pub limit: u64,
+}
+
+impl OpenFiles {
+    /// True if it cannot open more, or no more than what some programs keep free for that moment.
+    pub fn are_used_up(self) -> bool {
+        self.open.saturating_add(KEPT_FREE) >= self.limit
+    }
+
+    fn left(self) -> u64 {
+        self.limit.saturating_sub(self.open)
+    }
+
+    /// Those of a process that has more than a few.
+    fn of(process: &Process, open: u64) -> Option<Self> {
+        let limit = (open >= MANY).then(|| process.limits().ok()).flatten()?.max_open_files.soft_limit;
+        match limit {
+            LimitValue::Value(limit) => Some(Self { open, limit }),
+            LimitValue::Unlimited => None,
+        }
+    }
 }
 
 /// Who listens on a port.
@@ -61,7 +97,9 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
         usage.runnable += u64::from(stat.state == 'R');
         usage.stopped += u64::from(matches!(stat.state, 'T' | 't'));
         usage.threads += u64::try_from(stat.num_threads).unwrap_or(0);
-        usage.open_fds += process.fd_count().map_or(0, |count| count as u64);
+        let open = process.fd_count().map_or(0, |count| count as u64);
+        usage.open_fds += open;
+        usage.fullest = usage.fullest.into_iter().chain(OpenFiles::of(&process, open)).min_by_key(|one| one.left());
     }
     for (&group, usage) in usages.iter_mut().filter(|(_, usage)| usage.stopped == usage.processes) {
         usage.is_traced = is_traced(group);

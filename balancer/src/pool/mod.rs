@@ -1,5 +1,6 @@
 //! What all parts share about one application.
 
+mod limited;
 pub mod message;
 pub mod operation;
 mod status;
@@ -17,6 +18,7 @@ use crate::rotation::Rotation;
 use crate::stats::{PoolStats, SlotStats};
 use crate::strategy::{self, Picker};
 
+pub(crate) use limited::Limited;
 pub use status::{CheckStatus, ExitStatus, OtherStatus, PoolStatus, SlotState, WorkerStatus};
 
 /// One pool: its configuration, who is in rotation, its numbers, and what the supervisor last said of it.

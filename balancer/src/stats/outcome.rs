@@ -90,6 +90,8 @@ labels! {
         Exhausted = "exhausted",
         /// The master has as many connections as its limit of open files allows beside its reserve.
         OpenFiles = "open_files",
+        /// A worker has as many descriptors open as its own limit allows.
+        WorkerOpenFiles = "worker_open_files",
         /// `master.max-connections` is reached.
         MasterMaxConnections = "master_max_connections",
         /// `max-connections` of the pool is reached.

@@ -12,8 +12,9 @@ use super::suspicion::Permission;
 use super::warden::Warden;
 use crate::config::Address;
 use crate::os::accept_queue::ServerSide;
-use crate::os::inspect::{self, Usage};
-use crate::stats::Restart as Cause;
+use crate::os::inspect::{self, OpenFiles, Usage};
+use crate::pool::Limited;
+use crate::stats::{AcceptLimit, Restart as Cause};
 
 /// How often accept queues are looked at, and whether a process is stopped.
 const QUEUE_LOOK: Duration = Duration::from_millis(250);
@@ -123,8 +124,11 @@ impl Warden {
 
     fn look_at_usage(&mut self, now: Instant) {
         let members = &mut self.members;
+        // It may be that the workers have no descriptor to accept with.
+        let has_queue = self.watch.has_queue();
         let mut wanted = |member: &mut Member| {
-            let is_wanted = member.memory_bound().is_some() || member.is_in_doubt() || member.leader_is_stopped(now);
+            let has_reason = member.memory_bound().is_some() || member.is_in_doubt();
+            let is_wanted = has_queue || has_reason || member.leader_is_stopped(now);
             member.group().filter(|_| is_wanted)
         };
         let groups: HashSet<u32> = members.iter_mut().filter_map(&mut wanted).collect();
@@ -158,6 +162,9 @@ impl Warden {
                 member.look_here(now);
             }
             let Some(usage) = usage.get(&group) else { continue };
+            if usage.fullest.is_some_and(OpenFiles::are_used_up) {
+                drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
+            }
             if let Some(verdict) = member.usage_seen(usage, clients_wait, now) {
                 self.suspect(index, verdict, now);
             }

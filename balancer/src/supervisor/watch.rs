@@ -89,6 +89,14 @@ impl Watch {
         own.map(|member| if is_first { member.hand_over() } else { member.hand_on() }.map(Arc::new)).collect()
     }
 
+    /// True if a client waits to be accepted by a worker.
+    pub(super) fn has_queue(&self) -> bool {
+        match &self.public {
+            Public::Listeners(listeners) => listeners.iter().any(Listener::has_queue),
+            Public::Groups(groups) => groups.iter().any(Group::has_queue),
+        }
+    }
+
     /// Those of which each slot has a member; none elsewhere.
     pub(super) fn groups(&self) -> &[Group] {
         match &self.public {

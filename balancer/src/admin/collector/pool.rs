@@ -29,6 +29,7 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     }
 
     scrape.count(&catalog::LISTENER_REVIVED, &[name], pool.stats.revived.get());
+    accept_limits(name, pool, scrape);
     // What was not observed is not there, rather than 0.
     if pool.is_observed() {
         connections(source, name, pool, scrape);
@@ -36,7 +37,6 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     // What it took out of a queue itself the master has seen.
     if pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener {
         scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], pool.stats.recovered.get());
-        accept_limits(name, pool, scrape);
     }
     supervision(name, pool, scrape);
     operations(name, pool, scrape);
@@ -82,7 +82,10 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
 
 fn accept_limits(name: &str, pool: &Pool, scrape: &mut Scrape) {
     let (limits, now) = (&pool.stats.accept_limits, Instant::now());
-    for &limit in AcceptLimit::ALL {
+    let is_theirs = |limit: AcceptLimit| limit == AcceptLimit::WorkerOpenFiles;
+    // Where the workers share a listener the master accepts nobody.
+    let accepts = pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener;
+    for limit in AcceptLimit::ALL.iter().copied().filter(|&limit| accepts || is_theirs(limit)) {
         let labels = [name, limit.name()];
         scrape.count(&catalog::ACCEPT_LIMITED, &labels, u64::from(limits.is_present(limit, now)));
         scrape.count(&catalog::ACCEPT_LIMITED_EPISODES, &labels, limits.episodes[limit as usize].get());

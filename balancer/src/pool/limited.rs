@@ -5,18 +5,18 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::pool::Pool;
+use super::Pool;
 use crate::stats::AcceptLimit;
 
 /// Says that clients wait at a limit, and counts that until it is dropped.
-pub(super) struct Limited {
+pub(crate) struct Limited {
     pool: Arc<Pool>,
-    pub(super) limit: AcceptLimit,
+    pub(crate) limit: AcceptLimit,
 }
 
 impl Limited {
     /// Begins to count it, and says so if an episode begins.
-    pub(super) fn begin(pool: &Arc<Pool>, limit: AcceptLimit) -> Self {
+    pub(crate) fn begin(pool: &Arc<Pool>, limit: AcceptLimit) -> Self {
         if pool.stats.accept_limits.begin(limit, Instant::now()) {
             say_limited(&pool.name, limit);
         }
@@ -38,6 +38,9 @@ fn say_limited(pool: &str, limit: AcceptLimit) {
             %pool,
             "clients wait: there are as many connections as the limit of open files allows; raise it (LimitNOFILE=, ulimit -n)"
         ),
+        AcceptLimit::WorkerOpenFiles => {
+            warn!(%pool, "clients wait: a worker has as many descriptors open as its limit allows; raise limit-nofile");
+        }
         AcceptLimit::MasterMaxConnections => warn!(%pool, "clients wait: master.max-connections is reached"),
         AcceptLimit::MaxConnections => warn!(%pool, "clients wait: max-connections of the pool is reached"),
     }
