@@ -65,3 +65,4 @@ mod unix_endpoint;
 mod worker_logs;
 mod workers;
 mod wrappers;
+mod wrong_mode;

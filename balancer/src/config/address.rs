@@ -34,6 +34,16 @@ pub enum AddressError {
     Descriptor(String),
 }
 
+impl Address {
+    /// The TCP port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) | Self::Passed(_) => None,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 

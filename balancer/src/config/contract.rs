@@ -77,7 +77,21 @@ pub enum Launch {
 }
 
 /// Programs that start Node and stay between it and us.
-const LAUNCHERS: [&str; 9] = ["npm", "npx", "yarn", "pnpm", "nodemon", "pm2", "pm2-runtime", "forever", "ts-node-dev"];
+const LAUNCHERS: [&str; 13] = [
+    "npm",
+    "npx",
+    "yarn",
+    "pnpm",
+    "nodemon",
+    "pm2",
+    "pm2-runtime",
+    "forever",
+    "ts-node-dev",
+    "node-dev",
+    "tsx",
+    "cross-env",
+    "dotenv",
+];
 /// Options of node whose value is the next word.
 const WITH_VALUE: [&str; 9] = [
     "-r",
@@ -144,6 +158,8 @@ mod tests {
     fn what_starts_node_as_another_process_is_named() {
         for (command, launcher) in [
             ("npm start", "npm"),
+            ("tsx app.ts", "tsx"),
+            ("node_modules/.bin/tsx app.ts", "tsx"),
             ("/usr/bin/npx next start", "npx"),
             ("yarn start", "yarn"),
             ("node --watch app.js", "node --watch"),

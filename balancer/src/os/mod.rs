@@ -4,6 +4,7 @@
 //! [`spawner`]: the parent-death signal follows the forking *thread*, and a `waitpid` elsewhere would steal statuses.
 
 pub mod accept_queue;
+pub mod accepts;
 pub mod account;
 pub mod activation;
 pub mod child;

@@ -159,6 +159,8 @@ enum News {
     LastWords(Arc<[String]>),
     /// Whose listener is at its private port.
     PortOwner(port_owner::Look),
+    /// It said ready, and waits at the listeners that it was handed, or may do so.
+    Accepts,
     /// Where its process group listens.
     Listens(Vec<std::net::SocketAddr>),
 }

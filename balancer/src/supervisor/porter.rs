@@ -36,7 +36,12 @@ impl Porter {
     pub(super) fn of(rules: &config::Pool, configured: &[Address]) -> Option<Self> {
         // Who runs as another user shall not open by us what it could not open itself.
         let is_ours = rules.identity.as_ref().is_none_or(|identity| identity.owner.is_none());
-        let policy = Policy { public: !configured.is_empty(), may_bind_low_ports: is_ours, may_bind_paths: is_ours };
+        let policy = Policy {
+            public: !configured.is_empty(),
+            public_is_tcp: configured.iter().any(|address| matches!(address, Address::Tcp(_))),
+            may_bind_low_ports: is_ours,
+            may_bind_paths: is_ours,
+        };
         (rules.handing() == Handing::Node).then(|| Self {
             doors: Doors::new(policy),
             configured: configured.to_vec(),
@@ -61,7 +66,10 @@ impl Warden {
             News::Listening { .. } => {
                 let life = self.members[index].slot.life(incarnation)?;
                 if life.is_starting() {
-                    return (life.rules.ready == Ready::Listening).then_some(Event::Ready(incarnation));
+                    // A tool's own pipe is no sign that clients can be served.
+                    let is_ready = life.rules.ready == Ready::Listening
+                        && self.porter.as_ref().is_some_and(|porter| porter.doors.serves_public(worker));
+                    return is_ready.then_some(Event::Ready(incarnation));
                 }
                 return Some(Event::Closed(incarnation, false));
             }

@@ -136,7 +136,7 @@ impl Warden {
             return;
         }
         let held: HashSet<u32> = members.iter().filter_map(|member| member.group_to_look_up(now)).collect();
-        let ports: HashSet<u16> = self.pool.listening().iter().filter_map(port).collect();
+        let ports: HashSet<u16> = self.pool.listening().iter().filter_map(Address::port).collect();
         self.vigil.is_looking = true;
         let inputs = self.context.inputs.clone();
         tokio::task::spawn_blocking(move || {
@@ -251,12 +251,5 @@ impl Warden {
         let (rules, generation) = (std::sync::Arc::clone(&self.pool.config()), self.generation);
         self.tell(index, Event::Replace { rules, generation, cause });
         true
-    }
-}
-
-fn port(address: &Address) -> Option<u16> {
-    match address {
-        Address::Tcp(address) => Some(address.port()),
-        Address::Unix(_) | Address::Passed(_) => None,
     }
 }

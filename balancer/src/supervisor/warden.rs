@@ -278,6 +278,7 @@ impl Warden {
             }
             News::Drained => Some(Event::Drained(incarnation)),
             News::PortOwner(look) => member.port_owner_seen(incarnation, look),
+            News::Accepts => Some(Event::Ready(incarnation)),
             News::Listens(addresses) => {
                 member.listens(incarnation, &addresses);
                 None

@@ -149,7 +149,10 @@ impl Doors {
         }
         let is_first = match &asking.first {
             Some(first) => *first == key,
-            None => self.policy.public && (self.public.contains_key(&key) || !self.own.contains_key(&key)),
+            None => {
+                let is_free = self.public.contains_key(&key) || !self.own.contains_key(&key);
+                target.may_be_public(&self.policy) && is_free
+            }
         };
         if is_first {
             asking.first = Some(key.clone());
@@ -173,6 +176,11 @@ impl Doors {
                 }
             },
         }
+    }
+
+    /// Whether the worker serves the public address, if there is one.
+    pub fn serves_public(&self, worker: WorkerId) -> bool {
+        !self.policy.public || self.workers.get(&worker).is_some_and(Worker::is_on_public)
     }
 
     /// A key's door is open, under a number that is not [`PUBLIC`] and no other's. Whoever asked is on it.

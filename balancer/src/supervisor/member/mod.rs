@@ -24,7 +24,7 @@ use super::port_owner as owner;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
-use crate::config::{Probe, Ready};
+use crate::config::{Handing, Probe, Ready};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
 use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
@@ -172,18 +172,28 @@ impl Member {
         None
     }
 
-    /// It said `READY=1`. A preforking server says so before its application is imported: where its endpoint can be asked, the
-    /// first check is made at once and decides.
+    /// It said `READY=1`. A preforking server says so before its application is imported, and any program may that cannot be a
+    /// worker of this mode: where something can be asked, the first check is made at once and decides.
     pub(super) fn ready_said(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let process = self.processes.get_mut(&incarnation)?;
-        let has_path = matches!(process.rules.health.probe, Probe::Http { .. });
-        let is_asked = process.rules.ready == Ready::Probe || (process.rules.ready == Ready::Notify && has_path);
-        if is_asked {
-            process.next_probe = process.next_probe.or((process.rules.ready == Ready::Notify).then_some(now));
-            self.probe_soon(incarnation, now);
-            return None;
+        let rules = &process.rules;
+        let is_asked = matches!(rules.health.probe, Probe::Http { .. } | Probe::Channel);
+        match rules.ready {
+            Ready::Probe => {
+                self.probe_soon(incarnation, now);
+                None
+            }
+            Ready::Notify if is_asked => {
+                process.next_probe.get_or_insert(now);
+                self.probe_soon(incarnation, now);
+                None
+            }
+            _ if process.upstream.endpoint == Endpoint::Inherited && rules.handing() != Handing::Node => {
+                self.look_if_it_accepts(incarnation);
+                None
+            }
+            _ => process.pid.map(|_| Event::Ready(incarnation)),
         }
-        process.pid.map(|_| Event::Ready(incarnation))
     }
 
     /// It is in rotation now, for the first time or again.

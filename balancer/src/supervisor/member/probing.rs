@@ -1,5 +1,6 @@
 //! When a worker is asked how it is, and looked at where it listens.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,16 +14,18 @@ use super::super::slot::Event;
 use super::super::{News, elsewhere};
 use super::process::Process;
 use super::{Context, Member};
-use crate::config::Probe;
+use crate::config::{Address, Probe};
 use crate::net::proxy_header;
 use crate::os::accept_queue::PeerId;
-use crate::os::inspect;
+use crate::os::{accepts, inspect};
 use crate::pool::{CheckStatus, SlotState};
 use crate::rotation::Endpoint;
 use crate::stats::Check;
 
 /// How often an idle worker is connected to, where nothing else shows that it takes connections.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is looked whether a program that said ready waits at what it was handed.
+const ACCEPTS_LOOK: Duration = Duration::from_millis(500);
 /// How often a program that is not ready is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -177,6 +180,27 @@ impl Member {
                 tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
             }
         }
+    }
+
+    /// Looks again and again, on a thread that may wait for `/proc`, until a program that said that it is ready waits at the
+    /// listeners that it was handed, or may do so: one that waits at its own alone serves nobody.
+    pub(super) fn look_if_it_accepts(&mut self, incarnation: u64) {
+        let report = self.reporter(incarnation);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        let (Some(group), false) = (process.pid, std::mem::replace(&mut process.is_looked_at, true)) else { return };
+        let tries = process.rules.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
+        let ports = self.context.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
+        tokio::spawn(async move {
+            for _ in 0..tries {
+                let ports = ports.clone();
+                let look = tokio::task::spawn_blocking(move || accepts::serves_only_its_own(group, &ports));
+                match look.await.unwrap_or_default() {
+                    None => return report(News::Accepts),
+                    Some(own) => report(News::Listens(own)),
+                }
+                tokio::time::sleep(ACCEPTS_LOOK).await;
+            }
+        });
     }
 
     pub(in crate::supervisor) fn listens(&mut self, incarnation: u64, addresses: &[SocketAddr]) {

@@ -49,6 +49,8 @@ pub(super) struct Process {
     /// Node runs in it and has said so on its channel.
     pub(super) is_online: bool,
     pub(super) said_ready: bool,
+    /// Since it said so, it is looked at whether it waits at what it was handed.
+    pub(super) is_looked_at: bool,
     /// It has been in rotation.
     pub(super) was_ready: bool,
     /// It is busy, and was not suspect in between.

@@ -26,7 +26,7 @@ fn node_not_ready(ready: Ready, is_online: bool) -> &'static str {
         (Ready::Message, true) => "did not send the message \"ready\"",
         (Ready::Notify, true) => "did not say READY=1",
         (_, true) => {
-            "runs, but did not ask for a listener: one that is `exclusive`, has `reusePort`, or is in a worker thread or \
+            "runs, but did not ask for a listener on a port: one on a path is bound there and is not the public one; one that is `exclusive`, has `reusePort`, or is in a worker thread or \
              in a process that it started (npm start, node --watch) is its own, and needs mode = \"proxy\"; it did not listen"
         }
     }

@@ -104,6 +104,7 @@ impl Member {
             said: None,
             is_online: false,
             said_ready: false,
+            is_looked_at: false,
             was_ready: false,
             was_busy: false,
             drains_by_signal: false,

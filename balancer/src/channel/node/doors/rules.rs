@@ -24,6 +24,9 @@ const LONGEST_PATH: usize = 107;
 pub struct Policy {
     /// It names the pool's public address: each worker's first server gets it.
     pub public: bool,
+    /// A public address is TCP: a server on a path never gets it. Such a server is often a tool's own, which would not know
+    /// what to do with a client.
+    pub public_is_tcp: bool,
     /// Apps may have ports below 1024 opened, if we can.
     pub may_bind_low_ports: bool,
     /// Apps may have unix paths opened.
@@ -133,6 +136,11 @@ impl Target {
             Self::Tcp { ip, port } => Some(SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), *port)),
             Self::Path(_) => None,
         }
+    }
+
+    /// Whether a server on it may be the public one.
+    pub(super) fn may_be_public(&self, policy: &Policy) -> bool {
+        policy.public && !(policy.public_is_tcp && matches!(self, Self::Path(_)))
     }
 
     /// How `--listen` names it.

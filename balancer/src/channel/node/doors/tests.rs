@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::channel::node::query::AddressType;
 
-const OPEN: Policy = Policy { public: false, may_bind_low_ports: false, may_bind_paths: false };
+const OPEN: Policy = Policy { public: false, public_is_tcp: true, may_bind_low_ports: false, may_bind_paths: false };
 const PUBLISHED: Policy = Policy { public: true, ..OPEN };
 
 fn worker(slot: u32, incarnation: u64) -> WorkerId {
@@ -121,12 +121,24 @@ fn a_public_address_belongs_to_each_workers_first_server_whatever_it_names() {
     // Of a release that moved: nothing is opened, so any address will do.
     let moved = at("10.0.0.5", 80);
     assert_eq!(listen(&mut doors, worker(0, 2), &moved), mapped("10.0.0.5:80:4:undefined", address("10.0.0.5:80")));
-    assert_eq!(listen(&mut doors, worker(1, 2), &path("/run/app.sock")), mapped("/run/app.sock:-1:-1:undefined", None));
-    for worker in [worker(0, 1), worker(1, 1), worker(0, 2), worker(1, 2)] {
+    for worker in [worker(0, 1), worker(1, 1), worker(0, 2)] {
         assert!(doors.doors_of(worker).contains(&PUBLIC));
     }
     assert_eq!(doors.key_of(worker(0, 2), PUBLIC), Some("10.0.0.5:80:4:undefined"));
     assert_eq!(doors.key_of(worker(0, 1), 9100), Some("null:9100:4:undefined"));
+}
+
+#[test]
+fn server_on_a_path_is_never_the_public_one_where_that_is_tcp() {
+    let pipe = path("/run/tool.sock");
+    for (public_is_tcp, is_public) in [(true, false), (false, true)] {
+        let mut doors = Doors::new(Policy { public_is_tcp, may_bind_paths: true, ..PUBLISHED });
+        let decision = listen(&mut doors, worker(0, 1), &pipe);
+        assert_eq!(matches!(decision, Decision::Mapped { .. }), is_public, "{decision:?}");
+        assert_eq!(doors.serves_public(worker(0, 1)), is_public);
+        listen(&mut doors, worker(0, 1), &port(3000));
+        assert!(doors.serves_public(worker(0, 1)), "its first server on a port does");
+    }
 }
 
 #[test]
@@ -231,7 +243,7 @@ fn what_is_not_configured_is_refused_with_what_to_do() {
 
 #[test]
 fn what_is_allowed_is_opened_as_the_app_asks() {
-    let mut doors = Doors::new(Policy { public: false, may_bind_low_ports: true, may_bind_paths: true });
+    let mut doors = Doors::new(Policy { may_bind_low_ports: true, may_bind_paths: true, ..OPEN });
     let tcp = |text: &str, v6_only| Where::Tcp { address: text.parse().unwrap(), v6_only, fallback: None };
     for (query, expected) in [
         (at("127.0.0.1", 80), tcp("127.0.0.1:80", false)),
