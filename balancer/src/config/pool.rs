@@ -256,7 +256,7 @@ impl Pool {
             stop_signal_to: StopSignalTo::Main,
             kill_timeout: Duration::from_secs(10),
             background: Background::End,
-            settle: Duration::ZERO,
+            settle: Duration::from_secs(1),
             max_surge: 1,
             max_memory: None,
             max_age: Duration::ZERO,

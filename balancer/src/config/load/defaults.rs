@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::super::{Handing, Pool, Probe, Program, Ready, StopSignal};
 use crate::mode::Mode;
 
-/// For how long a replaced worker can be put back where no health path says that the new one is good.
-const SETTLE: Duration = Duration::from_secs(1);
-
 /// Sets what was not written to what the rest makes of it: what is asked of a worker depends on how it can be reached.
 pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
     let handing = pool.handing();
@@ -40,8 +37,8 @@ pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
     if !is_written("health.probe") {
         pool.health.probe = probe;
     }
-    if !is_written("settle") {
-        // A page that answered well says more than a moment without a fault.
-        pool.settle = if matches!(pool.health.probe, Probe::Http { .. }) { Duration::ZERO } else { SETTLE };
+    // A page that answered well says more than a moment without a fault.
+    if !is_written("settle") && matches!(pool.health.probe, Probe::Http { .. }) {
+        pool.settle = Duration::ZERO;
     }
 }

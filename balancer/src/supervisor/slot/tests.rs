@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Program;
 
 fn rules() -> config::Pool {
-    config::Pool::new("test", Program::Demo)
+    config::Pool { settle: Duration::ZERO, ..config::Pool::new("test", Program::Demo) }
 }
 
 fn slot() -> (Slot, Instant) {
