@@ -1,4 +1,4 @@
-//! From the wish that a child shall end, or its end unasked, to its burial; and the end of orphans.
+//! The end of children: asked for, killed or unasked; and of orphans. The spawner's thread alone runs this.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Family {
         }
         let mut orphans = self.orphans();
         for _ in 0..LOOKS_AT_DYING {
-            // Its memory is gone, and in a moment its children become ours: until then neither says whose they are.
+            // Its memory is gone, so its environment tells nothing, and in a moment its children become ours.
             if !orphans.iter().any(|orphan| orphan.vsize == 0) {
                 break;
             }

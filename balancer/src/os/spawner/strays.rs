@@ -1,10 +1,9 @@
 //! What a worker left in the background, in a session of its own: found after the worker's end, and ended.
 //!
-//! The master is a child subreaper, so a daemon becomes its child when its parent ends. Whose daemon it is, its environment
-//! says, which names the worker's own `NOTIFY_SOCKET`; or a session or cgroup in which a process of that worker was seen; or
-//! the socket that listens at the worker's own endpoint, for programs that write their title over their environment. All
-//! other orphans are somebody else's business, such as those of `docker exec` where the master is process 1: they are only
-//! reaped.
+//! The master is a child subreaper, so a daemon becomes its child when its parent ends. It belongs to an ended worker if its
+//! environment names that worker's own `NOTIFY_SOCKET`, or if it is in a session or cgroup in which a process of that worker
+//! was seen. Some programs write their title over their environment (nginx): there the socket that listens at the worker's
+//! own endpoint tells. All other orphans, such as those of `docker exec` where the master is process 1, are only reaped.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
