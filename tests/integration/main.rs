@@ -13,6 +13,7 @@ mod any_program;
 mod bad_input;
 mod churn;
 mod client_address;
+mod config_check;
 mod container;
 mod control;
 mod crash_loop;

@@ -137,6 +137,7 @@ impl Family {
                     Request::ReapOrphans => self.reap_orphans(),
                 }
             }
+            self.end_stuck_guardian();
         }
     }
 
@@ -270,6 +271,14 @@ impl Family {
         }
     }
 
+    /// Kills a guardian that stands still; its death is seen as any other's.
+    fn end_stuck_guardian(&self) {
+        if let (true, Some((pid, pidfd))) = (self.lifeline.is_stuck(), &self.guardian) {
+            tracing::warn!(pid = pid.as_raw_pid(), "guardian does not read, killing it");
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+
     fn replace_guardian(&mut self) {
         let ended = self.guardian.take();
         if let Some((pid, pidfd)) = &ended {
@@ -279,7 +288,7 @@ impl Family {
         match start_guardian() {
             Ok((mut lifeline, guardian)) => {
                 // Only now: a guardian that was told groups and lost its pipe would kill them.
-                self.lifeline.groups().iter().for_each(|&group| lifeline.add(group));
+                lifeline.take_over(self.lifeline.groups());
                 (self.lifeline, self.guardian) = (lifeline, Some(guardian));
             }
             Err(error) if ended.is_some() => {

@@ -18,6 +18,9 @@ use crate::pool::operation::{Ask, Report, Verb};
 /// later.
 const LAST_CLIENTS: Duration = Duration::from_secs(1);
 
+/// Changes that a refusal names.
+const MOST_SHOWN: usize = 100;
+
 impl Desk {
     /// Reads the configuration again and brings it to these pools, one after the other.
     pub(super) async fn reload(&self, meant: Vec<usize>, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
@@ -185,8 +188,11 @@ impl Desk {
             // A pool that is new or gone is nobody's, and concerns a reload of everything.
             Some(name) => meant.len() == self.pools.len() || meant.iter().any(|&index| self.pools[index].name == *name),
         };
-        let fixed = changes.iter().filter(|change| change.is_fixed).filter(concerns);
-        fixed.map(|change| format!("{change} needs a restart of the master")).collect::<Vec<_>>().join("\n")
+        let fixed: Vec<_> = changes.iter().filter(|change| change.is_fixed).filter(concerns).collect();
+        let shown = fixed.iter().take(MOST_SHOWN).map(|change| format!("{change} needs a restart of the master"));
+        let more = fixed.len().saturating_sub(MOST_SHOWN);
+        let more = (more > 0).then(|| format!("{more} more changes need one"));
+        shown.chain(more).collect::<Vec<_>>().join("\n")
     }
 }
 
