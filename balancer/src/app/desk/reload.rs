@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Desk, Outcome};
-use crate::admin::orders::{Plan, Refused, RefusedKind, Told};
+use crate::admin::orders::{CommandClient, Plan, Refused, RefusedKind, Told};
 use crate::app::doors::{Closing, Opened};
 use crate::app::reread::Found;
 use crate::config::{self, Change, Config};
@@ -23,7 +23,12 @@ const MOST_SHOWN: usize = 100;
 
 impl Desk {
     /// Reads the configuration again and brings it to these pools, one after the other.
-    pub(super) async fn reload(&self, meant: Vec<usize>, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
+    pub(super) async fn reload(
+        &self,
+        meant: Vec<usize>,
+        client: &CommandClient,
+        reply: &mpsc::UnboundedSender<Told>,
+    ) -> Result<(), Refused> {
         let claim = self.claim(&meant, Verb::Reload)?;
         let refuse = |kind, why: String| {
             for &index in &meant {
@@ -57,6 +62,10 @@ impl Desk {
             let why = [Some(error), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
             Refused { hint, ..refuse(RefusedKind::Refused, why) }
         })?;
+        // Reading and binding take time.
+        if client.is_gone() {
+            return Err(refuse(RefusedKind::Refused, Refused::abandoned().why));
+        }
         self.take_level(&loaded.config);
         let mut pools = opened.into_iter();
         let mut has_begun = false;
