@@ -124,7 +124,9 @@ fn removed_socket_lock_or_folder_is_made_again() {
     let socket = folder.join("control.sock");
     let door = ControlDoor::open(&socket).unwrap();
     assert!(door.restore().unwrap().is_none(), "nothing is missing");
+    assert_eq!(master_without_socket(&socket), None);
     fs::remove_file(&socket).unwrap();
+    assert_eq!(master_without_socket(&socket), Some(std::process::id()));
     assert!(door.restore().unwrap().is_some());
     UnixStream::connect(&socket).unwrap();
     fs::remove_file(door.lock_path()).unwrap();
