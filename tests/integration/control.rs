@@ -2,11 +2,14 @@
 
 mod hostile;
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use roundelay::admin::view::State;
 
-use crate::kit::{BINARY, Master, Setup, is_alive, order, ordering, run_to_end, says, wait_until};
+use crate::kit::{BINARY, Master, Setup, is_alive, order, ordering, run_to_end, says, stat, wait_until};
 
 /// What must not change when an order is refused.
 #[track_caller]
@@ -220,4 +223,33 @@ fn a_shutdown_that_takes_too_long_for_the_caller_exits_with_5_and_a_second_one_h
     assert_eq!(order(&master, &["shutdown", "--now"]).code, Some(0));
     says(&patient.join().unwrap(), 1, &["the master stopped, but 1 client was cut"]);
     assert_eq!(master.wait_end().code(), Some(0));
+}
+
+#[test]
+fn command_whose_client_gave_up_does_not_run_later() {
+    let master = two_pools().start_ready();
+    let before = facts(&master);
+    for (path, body) in
+        [("reload", ""), ("pools/api/reload", ""), ("pools/api/scale", r#"{"workers":1}"#), ("shutdown", "")]
+    {
+        // It stands still while the command is given, as for a disk or in a paused container.
+        master.signal("STOP");
+        wait_until("the master to stand still", || stat(master.pid()).is_some_and(|fields| fields[0] == "T"));
+        let mut client = UnixStream::connect(&master.control).unwrap();
+        let head = "HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+        write!(client, "POST /api/v1/{path} {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        drop(client);
+        master.signal("CONT");
+    }
+    wait_until("all to be dropped", || {
+        master.log().matches("control command dropped, its client went away before it began").count() == 4
+    });
+    assert_eq!(facts(&master), before);
+    // One that only shuts its own side waits for the answer.
+    let mut client = UnixStream::connect(&master.control).unwrap();
+    client.write_all(b"POST /api/v1/pools/jobs/reload HTTP/1.0\r\n\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("\"done\""), "{answer}");
 }

@@ -14,6 +14,7 @@ mod background;
 mod bad_input;
 mod churn;
 mod client_address;
+mod config_check;
 mod container;
 mod control;
 mod crash_loop;

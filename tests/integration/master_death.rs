@@ -1,5 +1,8 @@
 //! A killed master leaves nothing behind, and the next one can start at once.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
 use crate::kit::{Master, Setup, burst, demo_after, is_alive, kill, read_answer, send_get, shell, wait_until};
 
 /// Two workers with a process each that the parent-death signal does not reach.
@@ -88,6 +91,30 @@ fn nothing_of_a_reload_outlives_a_killed_master() {
     master.wait_no_family();
     wait_until("the guardian's end", || !is_alive(guardian));
     assert!(read_answer(open).is_err());
+}
+
+/// Its pipe is filled from outside, as thousands of starts would fill it.
+#[test]
+fn stopped_guardian_is_replaced_and_holds_no_start_up() {
+    let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
+    let guardian = master.guardian();
+    kill(i64::from(guardian), "STOP");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let mut pipe = options.open(format!("/proc/{guardian}/fd/0")).unwrap();
+    while pipe.write(&(-2i32).to_ne_bytes()).is_ok() {}
+    drop(pipe);
+    let dead = master.kill_worker(0);
+    wait_until("the next worker", || {
+        let worker = master.worker(0);
+        worker.state == "ready" && worker.pid != Some(dead)
+    });
+    wait_until("another guardian", || !is_alive(guardian) && master.guardian() != guardian);
+    master.wait_log("guardian does not read, killing it");
+    // It knows the groups of before and of now.
+    master.signal("KILL");
+    master.wait_end();
+    master.wait_no_family();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kit::{Setup, burst, carried_out, environment, get_unix, order, says, variable, wait_for, wait_until};
+use crate::kit::{Setup, burst, carried_out, environment, get_unix, says, variable, wait_for, wait_until};
 
 #[test]
 fn removed_control_socket_or_folder_comes_back() {
@@ -18,7 +18,6 @@ fn removed_control_socket_or_folder_comes_back() {
             0 => fs::remove_file(&master.control).unwrap(),
             _ => fs::remove_dir_all(&folder).unwrap(),
         }
-        says(&order(&master, &["list"]), 3, &["no master is running"]);
         wait_until("the control socket to come back", answers);
         carried_out(&master, &["reload"]);
         let second = Setup::beside(&master, &["demo", "-i", "1"]).control("run/c").run_to_end();

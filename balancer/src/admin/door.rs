@@ -36,6 +36,12 @@ pub fn path(control: &Control) -> Option<PathBuf> {
     control.path(uid, std::env::var_os("XDG_RUNTIME_DIR").as_deref(), &std::env::temp_dir())
 }
 
+/// The process of a master whose control socket was removed from `path`, while it still holds the lock beside it.
+pub fn master_without_socket(path: &Path) -> Option<u32> {
+    let is_gone = fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if is_gone { lock::holder(path) } else { None }
+}
+
 /// The control socket of the one master that has it. Dropping it removes the socket and the lock.
 #[derive(Debug)]
 pub struct ControlDoor {

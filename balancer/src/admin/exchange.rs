@@ -4,19 +4,21 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::orders::Told;
+use super::orders::{CommandClient, Told};
 
 /// The process at the other end of the control socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// Its user.
     pub(super) uid: u32,
     /// The process, where the kernel tells it.
     pub(super) pid: Option<i32>,
+    /// Whether it still waits.
+    pub(super) client: CommandClient,
 }
 
 /// Where a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Entrance {
     /// The admin port, which any program of this machine reaches, and any page that a browser on it shows.
     Port,

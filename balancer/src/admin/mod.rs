@@ -20,7 +20,7 @@
 //! | `/api/v1/shutdown` | `{"now": true}`, else after a drain | end the master |
 //!
 //! What is begun is answered by a stream of [`view::Line`]s, one JSON object each, as it goes on; a client that goes away
-//! stops nothing. What is refused is a problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes
+//! by then stops nothing, and one that went away before is not obeyed later. What is refused is a problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes
 //! in the configuration, 503 stopping.
 
 mod collector;

@@ -33,7 +33,7 @@ where
         (_, Some(Path::Shutdown)) => Route::Shutdown,
         (_, None) => Route::Other,
     };
-    let answer = match (exchange.entrance, order) {
+    let answer = match (&exchange.entrance, order) {
         (Entrance::Port, _) if !has_own_host(&request) => {
             respond::problem(StatusCode::FORBIDDEN, "the Host header must be an IP address or localhost")
         }

@@ -24,6 +24,7 @@ use super::context::Context;
 use super::control::ControlListener;
 use super::door::ControlDoor;
 use super::exchange::{Entrance, Exchange, Peer};
+use super::orders::CommandClient;
 use super::routes;
 
 /// Connections open at once on each door; more wait in the kernel.
@@ -84,7 +85,9 @@ fn adopt<S, T>(listener: Option<S>, adopt: impl FnOnce(S) -> io::Result<T>) -> O
 fn trusted(stream: &tokio::net::UnixStream) -> Option<Peer> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == own || peer.uid() == 0 => Some(Peer { uid: peer.uid(), pid: peer.pid() }),
+        Ok(peer) if peer.uid() == own || peer.uid() == 0 => {
+            Some(Peer { uid: peer.uid(), pid: peer.pid(), client: CommandClient::of(stream) })
+        }
         Ok(peer) => {
             warn!(uid = peer.uid(), pid = peer.pid(), "another user's process was turned away from the control socket");
             None
@@ -276,7 +279,7 @@ mod tests {
             client.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let entrance = Entrance::Control(Peer { uid: 0, pid: None });
+        let entrance = Entrance::Control(Peer { uid: 0, pid: None, client: CommandClient::default() });
         let served = connection(context, entrance, stream, CancellationToken::new());
         let ((), answer, ()) = tokio::join!(served, asking, carrying_out);
         assert_eq!(answer.matches("stopping").count(), 5, "{answer}");

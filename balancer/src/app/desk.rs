@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::doors::Doors;
 use super::{LogLevel, Reread};
-use crate::admin::orders::{Demand, Ordered, Plan, Refused, RefusedKind, Told};
+use crate::admin::orders::{CommandClient, Demand, Ordered, Plan, Refused, RefusedKind, Told};
 use crate::config::Config;
 use crate::pool::Pool;
 use crate::pool::message::{Delivery, Message};
@@ -85,10 +85,10 @@ impl Desk {
     }
 
     /// Begins to carry out an order on a pool; returns at once.
-    pub(super) fn take(self: &Arc<Self>, Ordered { demand, reply }: Ordered) {
+    pub(super) fn take(self: &Arc<Self>, Ordered { demand, client, reply }: Ordered) {
         let desk = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(refused) = desk.carry_out(demand, &reply).await {
+            if let Err(refused) = desk.carry_out(demand, &client, &reply).await {
                 // Mistakes in the configuration are in the log already, as the error that they are.
                 if refused.kind != RefusedKind::Config {
                     tracing::warn!(pool = refused.pool, why = refused.why, "an order was refused; nothing was changed");
@@ -102,17 +102,22 @@ impl Desk {
     pub(super) fn reload_by_signal(self: &Arc<Self>) {
         tracing::info!("SIGHUP: reading the configuration again");
         let (reply, _) = mpsc::unbounded_channel();
-        self.take(Ordered { demand: Demand::Reload { pool: None }, reply });
+        self.take(Ordered { demand: Demand::Reload { pool: None }, client: CommandClient::default(), reply });
     }
 
-    async fn carry_out(&self, demand: Demand, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
+    async fn carry_out(
+        &self,
+        demand: Demand,
+        client: &CommandClient,
+        reply: &mpsc::UnboundedSender<Told>,
+    ) -> Result<(), Refused> {
         let (index, ask, plan) = match demand {
             Demand::Reload { pool } => {
                 let meant = match pool {
                     Some(name) => vec![self.find(&name)?],
                     None => (0..self.pools.len()).collect(),
                 };
-                return self.reload(meant, reply).await;
+                return self.reload(meant, client, reply).await;
             }
             Demand::Scale { pool, workers } => {
                 let index = self.find(&pool)?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Config, Loaded, Problems, Source, Sources};
 
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that is needed to load the configuration again: what the command line and the environment said then, and where
 /// the file is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reread {
     /// As at the start; of the file only that there was one, and where.
     pub sources: Sources,
@@ -23,6 +24,8 @@ pub struct Reread {
     file: Option<PathBuf>,
     /// The directory that the master was started in, by such a name.
     pub start_dir: Option<PathBuf>,
+    /// Held by the thread that reads.
+    reading: Arc<Semaphore>,
 }
 
 /// What a reload found.
@@ -33,6 +36,12 @@ pub(super) struct Found {
     pub(super) gone: BTreeMap<String, PathBuf>,
 }
 
+impl Default for Reread {
+    fn default() -> Self {
+        Self::new(Sources::default(), None, None)
+    }
+}
+
 impl Reread {
     /// Remembers where the file is, which was named in `start_dir`.
     pub fn new(sources: Sources, file: Option<PathBuf>, start_dir: Option<PathBuf>) -> Self {
@@ -41,23 +50,32 @@ impl Reread {
             Some(dir) if is_file(&file) => dir.join(file),
             _ => file,
         });
-        Self { sources, file, start_dir }
+        Self { sources, file, start_dir, reading: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Reads and checks on a thread of its own, so that a slow disk delays no supervisor.
+    /// Reads and checks on a thread of its own, so that a slow disk delays no supervisor. There is one such thread at a time:
+    /// where a disk never answers, repeated reloads leave one behind and not one each.
     ///
     /// # Errors
     ///
     /// Every problem, as text.
     pub(super) async fn load(&self) -> Result<Found, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let turn = timeout_at(deadline, Arc::clone(&self.reading).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(
+                "the configuration is still being read by an earlier reload, which its disk does not answer".to_owned()
+            );
+        };
         let (done, loaded) = oneshot::channel();
         let again = self.clone();
         let read = move || {
             let _ = done.send(again.load_now());
+            drop(turn);
         };
         let thread = std::thread::Builder::new().name("reread".into()).spawn(read);
         thread.map_err(|error| format!("cannot start a thread to read the configuration: {error}"))?;
-        match timeout(PATIENCE, loaded).await {
+        match timeout_at(deadline, loaded).await {
             Ok(Ok(loaded)) => loaded.map_err(|problems| problems.to_string()),
             Ok(Err(_)) => Err("the configuration could not be read".to_owned()),
             Err(_) => Err(format!("the configuration could not be read within {} s", PATIENCE.as_secs())),
@@ -133,6 +151,18 @@ mod tests {
             problems.contains("did you mean `workers`") && problems.contains("a duration needs a unit"),
             "{problems}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn disk_that_does_not_answer_leaves_one_thread() {
+        let reread = reread(PathBuf::from("/nowhere/r.toml"));
+        let stuck = Arc::clone(&reread.reading).acquire_owned().await.unwrap();
+        for _ in 0..3 {
+            assert!(reread.load().await.unwrap_err().contains("still being read by an earlier reload"));
+        }
+        drop(stuck);
+        tokio::time::resume();
+        assert!(reread.load().await.unwrap_err().contains("there is no such file"));
     }
 
     #[tokio::test]

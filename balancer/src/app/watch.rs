@@ -55,6 +55,12 @@ impl Inbox {
                 }
                 Some(ordered) = self.orders.recv() => ordered,
             };
+            // It may have waited here for long, as when the master stood still.
+            if ordered.client.is_gone() {
+                let verb = ordered.demand.name();
+                tracing::warn!(verb, "control command dropped, its client went away before it began");
+                continue;
+            }
             if let Demand::Shutdown { now } = ordered.demand {
                 signals.note_stop();
                 waiting.since = Instant::now();
@@ -70,7 +76,7 @@ impl Inbox {
         // What the desk was going to ask of a pool is not asked any more.
         self.asks.close();
         while self.asks.try_recv().is_ok() {}
-        while let Some(Ordered { demand, reply }) = self.orders.recv().await {
+        while let Some(Ordered { demand, reply, .. }) = self.orders.recv().await {
             match demand {
                 Demand::Shutdown { now } => {
                     waiting.join(reply);
@@ -118,6 +124,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::orders::CommandClient;
 
     fn inbox() -> (Inbox, mpsc::Sender<Ordered>) {
         let (orders_sender, orders) = mpsc::channel(8);
@@ -130,7 +137,7 @@ mod tests {
         let (mut inbox, orders) = inbox();
         let send = |demand| {
             let (reply, news) = mpsc::unbounded_channel();
-            orders.try_send(Ordered { demand, reply }).unwrap();
+            orders.try_send(Ordered { demand, client: CommandClient::default(), reply }).unwrap();
             news
         };
         let mut reload = send(Demand::Reload { pool: None });

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::admin::door::master_without_socket;
 use crate::failure::{Failure, code};
 
 pub(super) use post::{Answer, post};
@@ -173,6 +174,14 @@ fn unreachable_at(place: &Place, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
+    if let Place::Socket(path) = place
+        && let Some(pid) = master_without_socket(path)
+    {
+        let what = format!("the master (process {pid}) has lost its control socket {place}");
+        return Failure::new(code::NO_MASTER, what)
+            .cause("another program removed it")
+            .hint("ask again in a moment: the master makes it again");
+    }
     let failure = match (place, error.kind()) {
         (Place::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             format!("no master is running (control socket {place}: {reason})")

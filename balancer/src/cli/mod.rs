@@ -8,6 +8,7 @@ mod healthcheck;
 mod internal;
 mod list;
 mod log;
+mod missing;
 mod order;
 mod run;
 mod state;

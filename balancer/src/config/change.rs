@@ -1,6 +1,6 @@
 //! What another configuration would change, and what of it a running master cannot change. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{GLOBAL, POOL};
 use super::{Config, Handing, Pool, Program};
@@ -36,9 +36,10 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
         let values = ((key.show)(old), (key.show)(new));
         changes.extend(change(key.name.to_owned(), None, values, !LIVE.contains(&key.name)));
     }
-    let names: BTreeSet<&str> = old.pools.iter().chain(&new.pools).map(|pool| pool.name.as_str()).collect();
+    let (before, after) = (by_name(old), by_name(new));
+    let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
     for name in names {
-        match (old.pool(name), new.pool(name)) {
+        match (before.get(name).copied(), after.get(name).copied()) {
             (Some(old), Some(new)) => compare_pools(old, new, &mut changes),
             (before, after) => {
                 let word = |pool: Option<&Pool>| Some(if pool.is_some() { "a pool" } else { "no pool" }.to_owned());
@@ -47,6 +48,10 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
         }
     }
     changes
+}
+
+fn by_name(config: &Config) -> BTreeMap<&str, &Pool> {
+    config.pools.iter().map(|pool| (pool.name.as_str(), pool)).collect()
 }
 
 fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {

@@ -1,12 +1,14 @@
 //! Rules across options. Pure: it sees the configuration and which keys were written, not where.
 
+mod addresses;
 mod choice;
 mod distribution;
 mod logs;
 mod node;
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use addresses::{Taken, overlap};
 
 use super::problem::Severity;
 use super::{Address, Config, Control, EndpointKind, Handing, Pool, Program, ProxyProtocol, Workers};
@@ -144,13 +146,10 @@ fn addresses(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec
     let each = |pool: &'_ Pool| (0..pool.listen.len()).collect::<Vec<_>>();
     let all: Vec<(&Pool, usize)> =
         config.pools.iter().flat_map(|pool| each(pool).into_iter().map(move |i| (pool, i))).collect();
-    for (at, &(pool, i)) in all.iter().enumerate() {
+    let mut taken = Taken::default();
+    for &(pool, i) in &all {
         let mine = &pool.listen[i];
-        let earlier = all[..at].iter().find(|&&(other, j)| {
-            let same_pool = other.name == pool.name;
-            overlap(mine, &other.listen[j], same_pool)
-        });
-        let Some(&(other, j)) = earlier else { continue };
+        let Some((other, j)) = taken.take((pool, i)) else { continue };
         let theirs = &other.listen[j];
         let what = if mine == theirs { format!("{mine}") } else { format!("{mine}, which {theirs} overlaps") };
         let message = if other.name == pool.name {
@@ -201,29 +200,6 @@ fn admin(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Vio
             });
         }
     }
-}
-
-/// Whether Linux would refuse to listen on both. A pool's `[::]` leaves IPv4 to its own `0.0.0.0`.
-fn overlap(a: &Address, b: &Address, same_pool: bool) -> bool {
-    match (a, b) {
-        (Address::Unix(a), Address::Unix(b)) => a == b,
-        (Address::Passed(a), Address::Passed(b)) => a == b,
-        (Address::Tcp(a), Address::Tcp(b)) => tcp_overlap(*a, *b, same_pool),
-        _ => false,
-    }
-}
-
-fn tcp_overlap(a: SocketAddr, b: SocketAddr, same_pool: bool) -> bool {
-    if a.port() != b.port() || a.port() == 0 {
-        return false;
-    }
-    let (a, b) = (a.ip().to_canonical(), b.ip().to_canonical());
-    let both_families = |wild: IpAddr, other: IpAddr| {
-        let leaves_ipv4 = same_pool && other.is_ipv4() && other.is_unspecified();
-        wild.is_ipv6() && wild.is_unspecified() && !leaves_ipv4
-    };
-    let wildcard = (a.is_unspecified() || b.is_unspecified()) && a.is_ipv4() == b.is_ipv4();
-    a == b || wildcard || both_families(a, b) || both_families(b, a)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod defaults;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::check;
 use super::codec::Wrong;
@@ -13,6 +13,11 @@ use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
 use super::{Config, LogTarget, Pool, Program, Workers};
 use crate::os::account::Lookup;
+
+/// Names of pools that a hint lists.
+const MOST_NAMES: usize = 10;
+/// Mistakes for which the name that was probably meant is looked for.
+const MOST_HINTS: usize = 20;
 
 /// Everything that may say something about a configuration.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +80,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 #[derive(Default)]
 struct Load {
     config: Config,
+    /// Where in `config.pools` each name is, until they are sorted. Of a name that stands there twice, the first.
+    index: HashMap<String, usize>,
     origins: BTreeMap<String, Place>,
     problems: Vec<Problem>,
     /// Paths whose value was refused: what follows from their default is no news.
@@ -89,7 +96,7 @@ impl Load {
                 self.problems.push(Problem::error(at.clone(), message).label("drop one of the two"));
                 break;
             }
-            self.config.pools.push(Pool::new(name.clone(), Program::Command(Vec::new())));
+            self.add(Pool::new(name.clone(), Program::Command(Vec::new())));
             self.origins.insert(format!("pool.{name}"), at.clone());
         }
         self.problems.extend(walk.problems.iter().cloned());
@@ -127,7 +134,20 @@ impl Load {
         }
         self.origins.insert(format!("pool.{name}"), at.clone());
         self.origins.insert(format!("pool.{name}.command"), at);
-        self.config.pools.push(Pool::new(name, program));
+        self.add(Pool::new(name, program));
+    }
+
+    fn add(&mut self, pool: Pool) {
+        self.index.entry(pool.name.clone()).or_insert(self.config.pools.len());
+        self.config.pools.push(pool);
+    }
+
+    /// Some of the pools' names, for a hint.
+    fn some_names(&self) -> String {
+        let more = self.config.pools.len().saturating_sub(MOST_NAMES);
+        let names: Vec<&str> = self.config.pools.iter().take(MOST_NAMES).map(|pool| pool.name.as_str()).collect();
+        let names = names.join(", ");
+        if more > 0 { format!("{names} and {more} more") } else { names }
     }
 
     /// Flags and variables: a pool's belong to the only pool there is.
@@ -140,10 +160,9 @@ impl Load {
                         .iter()
                         .find(|key| key.name == flag.key)
                         .map(|key| Target::Pool(pool.name.clone(), key)),
-                    pools => {
-                        let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
-                        let message = format!("which pool is meant? There are {}", names.join(", "));
-                        let label = format!("write --set pool.{}.{}=…", names[0], flag.key);
+                    [first, ..] => {
+                        let message = format!("which pool is meant? There are {}", self.some_names());
+                        let label = format!("write --set pool.{}.{}=…", first.name, flag.key);
                         self.problems.push(Problem::error(value.at, message).label(label));
                         continue;
                     }
@@ -177,20 +196,17 @@ impl Load {
 
     fn tree(&mut self, walk: Walk) {
         for (name, at) in walk.pools {
-            if self.config.pools.iter().any(|pool| pool.name == name) {
+            if self.index.contains_key(&name) {
                 continue;
             }
-            let names: Vec<&str> = self.config.pools.iter().map(|pool| pool.name.as_str()).collect();
-            let label = nearest(&name, names.iter().copied()).map_or_else(
-                || {
-                    if names.is_empty() {
-                        "there is no pool".to_owned()
-                    } else {
-                        format!("there is {}", names.join(", "))
-                    }
-                },
-                |near| format!("did you mean `{near}`?"),
-            );
+            // Each look goes through all names, so only the first mistakes get one.
+            let names = self.config.pools.iter().map(|pool| pool.name.as_str());
+            let near = if self.problems.len() < MOST_HINTS { nearest(&name, names) } else { None };
+            let label = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.config.pools.is_empty() => "there is no pool".to_owned(),
+                None => format!("there is {}", self.some_names()),
+            };
             self.problems.push(Problem::error(at, format!("there is no pool `{name}`")).label(label));
         }
         self.problems.extend(walk.problems);
@@ -207,7 +223,8 @@ impl Load {
                 (name, key.expects, (key.read)(&mut self.config, value))
             }
             Target::Pool(pool, key) => {
-                let Some(pool) = self.config.pools.iter_mut().find(|one| one.name == *pool) else { return };
+                let at = self.index.get(pool).copied();
+                let Some(pool) = at.and_then(|at| self.config.pools.get_mut(at)) else { return };
                 (key.name, key.expects, (key.read)(pool, value))
             }
         };
@@ -239,7 +256,12 @@ impl Load {
             }
             _ => {
                 // A single address after a list: the list's places are gone with it.
-                self.origins.retain(|known, _| !known.starts_with(&format!("{path}[")));
+                let items = format!("{path}[");
+                let of_list = self.origins.range(items.clone()..).map(|(known, _)| known);
+                let gone: Vec<_> = of_list.take_while(|known| known.starts_with(&items)).cloned().collect();
+                for known in gone {
+                    self.origins.remove(&known);
+                }
             }
         }
         self.origins.insert(path, value.at.clone());

@@ -7,6 +7,9 @@ use super::frame;
 use super::source::Source;
 use crate::failure::code;
 
+/// Problems that are shown. Each is looked for in the whole text, and nobody reads more.
+const MOST_SHOWN: usize = 100;
+
 /// Where something was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -80,14 +83,20 @@ pub struct Problems {
 
 impl Problems {
     /// These problems; positions are those of `source`.
-    pub(super) fn new(source: Option<Source>, mut list: Vec<Problem>) -> Self {
+    pub(super) fn new(source: Option<Source>, list: Vec<Problem>) -> Self {
+        let mut problems = Self { source, list };
+        problems.sort();
+        problems
+    }
+
+    /// Puts those that were added in their places.
+    pub fn sort(&mut self) {
         let order = |place: &Place| match place {
             Place::Whole => (0, 0),
             Place::File(span) => (1, span.start),
             Place::Words(_) | Place::Default => (2, 0),
         };
-        list.sort_by_key(|problem| order(&problem.place));
-        Self { source, list }
+        self.list.sort_by_key(|problem| order(&problem.place));
     }
 
     /// Each of them.
@@ -110,16 +119,29 @@ impl Problems {
         self.list.push(Problem::warning(Place::Default, message));
     }
 
+    /// Adds an error at that place.
+    pub fn fail(&mut self, place: Option<&Place>, message: impl Into<String>, label: impl Into<String>) {
+        let place = place.cloned().unwrap_or(Place::Default);
+        self.list.push(Problem::error(place, message).label(label));
+    }
+
     /// The exit code: 78 if the file is at fault, 2 if only flags or the environment are.
     pub fn code(&self) -> u8 {
         let is_in_file = |problem: &Problem| matches!(problem.place, Place::File(_) | Place::Whole | Place::Default);
         if self.list.iter().any(is_in_file) { code::CONFIG } else { code::USAGE }
     }
 
-    /// As text, with colours if `is_coloured`.
+    /// As text, with colours if `is_coloured`. Errors come before warnings where there are too many to show all.
     pub fn render(&self, is_coloured: bool) -> String {
         let paint = frame::Paint { is_coloured };
-        let mut text: String = self.list.iter().map(|one| frame::render(one, self.source.as_ref(), paint)).collect();
+        let left_out = self.list.len().saturating_sub(MOST_SHOWN);
+        let only_errors = left_out > 0 && self.errors() > 0;
+        let is_shown = |one: &&Problem| !only_errors || one.severity == Severity::Error;
+        let shown = self.list.iter().filter(is_shown).take(MOST_SHOWN);
+        let mut text: String = shown.map(|one| frame::render(one, self.source.as_ref(), paint)).collect();
+        if left_out > 0 {
+            text.push_str(&format!("... and more: {} problems in all\n", self.list.len()));
+        }
         let errors = self.errors();
         let counted = self.list.iter().any(|one| matches!(one.place, Place::File(_)));
         if let (Some(source), true, true) = (&self.source, counted, errors > 0) {

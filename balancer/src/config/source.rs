@@ -1,8 +1,12 @@
 //! Where a configuration text comes from: finding the file and reading it with a bound.
 
 use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::problem::{Place, Problem, Problems};
 
@@ -39,7 +43,7 @@ impl Source {
         let read = if is_stdin {
             std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
         } else {
-            std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+            open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
         };
         if let Err(error) = read {
             let message = format!("cannot read {}: {}", source.name, reason(&error));
@@ -82,6 +86,27 @@ impl Source {
     }
 }
 
+/// Opens a regular file, or what stands for a stream of this process, such as `/dev/stdin` or a shell's `<(...)`. Whatever
+/// else lies at the path, this waits for nobody.
+fn open(path: &Path) -> std::io::Result<File> {
+    let is_stream =
+        path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|dir| path.starts_with(dir));
+    if is_stream {
+        return File::open(path);
+    }
+    // A FIFO would be waited for until another program writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() {
+        return Ok(file);
+    }
+    if found.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    Err(std::io::Error::other("it is no regular file; write `-` for standard input"))
+}
+
 /// The places where a file is looked for when none was named, in this order.
 pub fn candidates(xdg_config_home: Option<&OsStr>, home: Option<&OsStr>) -> Vec<PathBuf> {
     let xdg = xdg_config_home.filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
@@ -117,6 +142,21 @@ mod tests {
         let long = dir.path().join("long.toml");
         std::fs::write(&long, vec![b'\n'; (1 << 20) + 1]).expect("written");
         assert_eq!(refused(&long), "error: FILE is longer than 1 MiB: is it a configuration?\n");
+    }
+
+    #[test]
+    fn fifo_or_device_is_refused_and_waited_for_by_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a FIFO");
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let refused = [&*fifo, Path::new("/dev/zero"), Path::new("/dev/null")].map(refused);
+            done.send(refused)
+        });
+        let expected = "error: cannot read FILE: it is no regular file; write `-` for standard input\n";
+        let said = ended.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(said, Ok([(); 3].map(|()| expected.to_owned())));
     }
 
     #[test]

@@ -123,8 +123,14 @@ fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
     }
 }
 
+/// A longer word is no typing error of a name, and comparing it would take long.
+const LONGEST_TYPO: usize = 64;
+
 /// The candidate that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_TYPO {
+        return None;
+    }
     let word = word.replace('_', "-").to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
     let distances = candidates.into_iter().map(|one| (strsim::damerau_levenshtein(&word, &one.to_lowercase()), one));
@@ -143,6 +149,7 @@ mod tests {
         assert_eq!(nearest("p3c", names), Some("p2c"));
         assert_eq!(nearest("weighted", names), None);
         assert_eq!(nearest("", names), None);
+        assert_eq!(nearest(&"p2c".repeat(100_000), names), None);
     }
 
     #[test]

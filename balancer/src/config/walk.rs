@@ -40,6 +40,9 @@ pub(super) struct Walk {
     pub(super) suspects: BTreeSet<String>,
 }
 
+/// Mistakes for which the key that was probably meant is looked for.
+const MOST_HINTS: usize = 100;
+
 const SECTIONS: [&str; 4] = ["master", "admin", "log", "pool"];
 
 /// Reads a whole document or the tree of one `--set`.
@@ -127,7 +130,9 @@ impl Walk {
         if prefix.is_empty() && LATER.contains(&word.text.as_str()) {
             return self.problem(&word.at, format!("`{}` is not in this version", word.text), None);
         }
-        let near = nearest(&word.text, below(scope.keys, prefix));
+        // Each look compares with every key, so only the first mistakes get one.
+        let is_among_first = self.problems.len() < MOST_HINTS;
+        let near = is_among_first.then(|| nearest(&word.text, below(scope.keys, prefix))).flatten();
         let elsewhere = || {
             let ends = |name: &&str| name.rsplit('.').next() == Some(word.text.as_str());
             let here = scope.keys.iter().map(|key| key.name).find(ends).filter(|_| prefix.is_empty());

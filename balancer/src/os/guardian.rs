@@ -8,10 +8,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, Signal};
+
+/// What a pipe holds by default, in bytes.
+const DEFAULT_PIPE: libc::c_int = 64 << 10;
 
 /// The subcommand's name.
 pub const COMMAND: &str = "guardian";
@@ -19,8 +23,10 @@ pub const COMMAND: &str = "guardian";
 /// The master's end: the guardian process and the groups it knows.
 #[derive(Debug)]
 pub struct Lifeline {
+    /// Never waited for: a guardian that stands still must not hold the spawner up.
     pipe: PipeWriter,
     groups: BTreeSet<i32>,
+    is_stuck: bool,
 }
 
 impl Lifeline {
@@ -31,6 +37,7 @@ impl Lifeline {
     /// The pipe or the process could not be made.
     pub fn start() -> io::Result<(Self, Child)> {
         let (reader, pipe) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&pipe, true)?;
         let child = Command::new("/proc/self/exe")
             .arg0("roundelay")
             .arg(COMMAND)
@@ -41,7 +48,27 @@ impl Lifeline {
             // Of its own group: a Ctrl-C in the master's terminal is not for it.
             .process_group(0)
             .spawn()?;
-        Ok((Self { pipe, groups: BTreeSet::new() }, child))
+        Ok((Self::new(pipe), child))
+    }
+
+    fn new(pipe: PipeWriter) -> Self {
+        Self { pipe, groups: BTreeSet::new(), is_stuck: false }
+    }
+
+    /// Names the groups that another lifeline knows. The pipe is made large enough for them, if the system allows it.
+    pub fn take_over(&mut self, known: &BTreeSet<i32>) {
+        let wanted = known.len().saturating_mul(2 * size_of::<i32>());
+        if let Some(size) = libc::c_int::try_from(wanted).ok().filter(|&size| size > DEFAULT_PIPE) {
+            // SAFETY: fcntl takes numbers here and touches no memory of ours.
+            unsafe { libc::fcntl(self.pipe.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+        }
+        known.iter().for_each(|&group| self.add(group));
+    }
+
+    /// Returns true if the guardian has not read thousands of words: it stands still, and knows less than it should. It is to
+    /// be killed and replaced by one that is told all groups.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck
     }
 
     /// Names a group to kill if the master dies.
@@ -63,8 +90,14 @@ impl Lifeline {
     }
 
     fn say(&mut self, number: i32) {
-        // A dead guardian is seen by its exit and replaced; it is told the whole set then.
-        let _ = self.pipe.write_all(&number.to_ne_bytes());
+        if self.is_stuck {
+            return;
+        }
+        // So few bytes are written as a whole or not at all (pipe(7)). A dead guardian is seen by its exit and replaced; it is
+        // told the whole set then.
+        if self.pipe.write(&number.to_ne_bytes()).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.is_stuck = true;
+        }
     }
 }
 
@@ -103,6 +136,25 @@ fn groups_left(mut lifeline: impl Read) -> BTreeSet<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guardian_that_does_not_read_holds_nobody_up() {
+        let (reader, pipe) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+        let mut lifeline = Lifeline::new(pipe);
+        (2..=20_000).for_each(|group| lifeline.add(group));
+        (2..=100).for_each(|group| lifeline.remove(group));
+        assert!(lifeline.is_stuck());
+        // Its successor knows them all.
+        let (again, pipe) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+        let mut next = Lifeline::new(pipe);
+        next.take_over(lifeline.groups());
+        assert!(!next.is_stuck());
+        drop(next);
+        assert_eq!(groups_left(again), (101..=20_000).collect());
+        drop(reader);
+    }
 
     #[test]
     fn only_groups_that_were_not_taken_back_are_left() {

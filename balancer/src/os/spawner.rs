@@ -169,6 +169,7 @@ impl Family {
             // All at once: a look at the groups is a pass over `/proc`.
             self.advance_stops(changed);
             self.strays.kill_overdue(Instant::now());
+            self.end_stuck_guardian();
         }
     }
 
@@ -291,6 +292,14 @@ impl Family {
         }
     }
 
+    /// Kills a guardian that stands still; its death is seen as any other's.
+    fn end_stuck_guardian(&self) {
+        if let (true, Some((pid, pidfd))) = (self.lifeline.is_stuck(), &self.guardian) {
+            tracing::warn!(pid = pid.as_raw_pid(), "guardian does not read, killing it");
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
     fn replace_guardian(&mut self) {
         let ended = self.guardian.take();
         if let Some((pid, pidfd)) = &ended {
@@ -300,7 +309,7 @@ impl Family {
         match start_guardian() {
             Ok((mut lifeline, guardian)) => {
                 // Only now: a guardian that was told groups and lost its pipe would kill them.
-                self.lifeline.groups().iter().for_each(|&group| lifeline.add(group));
+                lifeline.take_over(self.lifeline.groups());
                 (self.lifeline, self.guardian) = (lifeline, Some(guardian));
             }
             Err(error) if ended.is_some() => {

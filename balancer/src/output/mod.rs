@@ -62,6 +62,15 @@ struct Place {
     has_time: bool,
 }
 
+/// Checks that a log file may be kept at the path, without opening or making any.
+///
+/// # Errors
+///
+/// Its folder is missing, or may not be written to, or another user could exchange it.
+pub fn check_folder(path: &std::path::Path) -> std::io::Result<()> {
+    Folder::of(path).map(drop)
+}
+
 impl Output {
     /// Starts the reading thread and the one that writes to our own streams.
     ///

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::failure::{Failure, code};
 
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+const WRITABLE_BY_ALL: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 /// Creates the folder of `socket` (the last step only) with mode 0700, or checks the one that is there.
@@ -74,9 +75,10 @@ fn check_above(folder: &Path, elsewhere: &str) -> Result<(), Failure> {
             let cause = format!("{} above it belongs to another user (uid {})", above.display(), found.uid());
             return Err(refuse(folder, cause, elsewhere));
         }
-        if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+        // A group of the owner's choice is let be here: /usr/local and /var/log are one's on many systems.
+        if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 {
             let cause = format!("the mode {mode:04o} of {} above it lets others replace it", above.display());
-            return Err(refuse(folder, cause, format!("chmod go-w {}, or {elsewhere}", above.display())));
+            return Err(refuse(folder, cause, format!("chmod o-w {}, or {elsewhere}", above.display())));
         }
     }
     Ok(())

@@ -68,6 +68,23 @@ impl Drop for Lock {
     }
 }
 
+/// The process of the master that holds the lock beside `socket`, if there is one. Does not touch the lock: a master that
+/// starts at this moment must find it free.
+pub(super) fn holder(socket: &Path) -> Option<u32> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let found = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let inode = format!(":{}", found.ino());
+    // "1: FLOCK  ADVISORY  WRITE 4711 08:01:131072 0 EOF"
+    let is_held = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|file| file.ends_with(&inode))
+    };
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let text = locks.lines().any(is_held).then(|| fs::read_to_string(&path).ok())??;
+    text.trim().parse().ok()
+}
+
 fn open(path: &Path) -> io::Result<File> {
     // NONBLOCK so that a FIFO somebody put there does not hold us.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();

@@ -103,15 +103,15 @@ fn private_folder_below_an_open_one_is_refused() {
     symlink(above.join("middle"), place.path().join("link")).unwrap();
     let by_link = place.path().join("link/private");
     let allow = |bits| fs::set_permissions(&above, fs::Permissions::from_mode(bits)).unwrap();
-    for bits in [0o777, 0o770, 0o702] {
+    for bits in [0o777, 0o702] {
         allow(bits);
         for folder in [&folder, &by_link] {
             let text = refusal(&folder.join("control.sock"));
-            let hint = format!("chmod go-w {}", above.display());
+            let hint = format!("chmod o-w {}", above.display());
             assert!(text.contains("above it lets others replace it") && text.contains(&hint), "{text}");
         }
     }
-    for bits in [0o1777, 0o755] {
+    for bits in [0o1777, 0o755, 0o775] {
         allow(bits);
         drop(ControlDoor::open(&by_link.join("control.sock")).unwrap());
     }
@@ -124,7 +124,9 @@ fn removed_socket_lock_or_folder_is_made_again() {
     let socket = folder.join("control.sock");
     let door = ControlDoor::open(&socket).unwrap();
     assert!(door.restore().unwrap().is_none(), "nothing is missing");
+    assert_eq!(master_without_socket(&socket), None);
     fs::remove_file(&socket).unwrap();
+    assert_eq!(master_without_socket(&socket), Some(std::process::id()));
     assert!(door.restore().unwrap().is_some());
     UnixStream::connect(&socket).unwrap();
     fs::remove_file(door.lock_path()).unwrap();

@@ -59,7 +59,7 @@ impl<'a> Path<'a> {
 pub(in crate::admin) async fn take<B>(
     context: &Context,
     exchange: &Exchange,
-    peer: Peer,
+    peer: &Peer,
     path: Path<'_>,
     request: Request<B>,
 ) -> Answer
@@ -94,13 +94,13 @@ where
     }
 }
 
-async fn order(context: &Context, exchange: &Exchange, peer: Peer, demand: Demand) -> Answer {
+async fn order(context: &Context, exchange: &Exchange, peer: &Peer, demand: Demand) -> Answer {
     let (verb, pool) = (demand.name(), demand.pool().unwrap_or("-"));
     info!(verb, pool, uid = peer.uid, pid = peer.pid, order = ?demand, "an order came on the control socket");
     let (reply, mut news) = mpsc::unbounded_channel();
     exchange.begins(&reply);
     let sent = match &context.orders {
-        Some(orders) => orders.try_send(Ordered { demand, reply }),
+        Some(orders) => orders.try_send(Ordered { demand, client: peer.client.clone(), reply }),
         None => return refused(Refused::new(RefusedKind::Refused, "this master takes no orders")),
     };
     match sent {

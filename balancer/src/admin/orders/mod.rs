@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod client;
 mod lines;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::pool::operation::{Report, Step, Verb, Which};
 
 pub(super) use answer::{Path, take};
 pub use body::{LONGEST_MESSAGE, Size, slots};
+pub use client::CommandClient;
 pub(super) use lines::{Lines, report};
 
 /// How many orders may wait for the application; more are refused.
@@ -111,6 +113,8 @@ impl Demand {
 pub struct Ordered {
     /// What is to be done.
     pub demand: Demand,
+    /// One that has gone before its command began does not get it done later; afterwards that stops nothing.
+    pub client: CommandClient,
     /// Is told how it goes, and dropped when it is over. That nobody listens any more stops nothing.
     pub reply: mpsc::UnboundedSender<Told>,
 }
@@ -206,6 +210,11 @@ impl Refused {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The client has closed its connection; this is for the log.
+    pub fn abandoned() -> Self {
+        Self::new(RefusedKind::Refused, "its client went away before it began")
     }
 
     /// The master is stopping.

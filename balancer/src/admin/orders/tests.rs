@@ -46,7 +46,7 @@ fn read_refusal(mut stream: UnixStream) -> Reply {
 
 /// Answers the next order with these news.
 fn answer(orders: &mut mpsc::Receiver<Ordered>, news: Vec<Told>) -> Demand {
-    let Ordered { demand, reply } = orders.blocking_recv().unwrap();
+    let Ordered { demand, reply, .. } = orders.blocking_recv().unwrap();
     news.into_iter().for_each(|told| drop(reply.send(told)));
     demand
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Desk, Outcome};
-use crate::admin::orders::{Plan, Refused, RefusedKind, Told};
+use crate::admin::orders::{CommandClient, Plan, Refused, RefusedKind, Told};
 use crate::app::doors::{Closing, Opened};
 use crate::app::reread::Found;
 use crate::config::{self, Change, Config};
@@ -18,9 +18,17 @@ use crate::pool::operation::{Ask, Report, Verb};
 /// later.
 const LAST_CLIENTS: Duration = Duration::from_secs(1);
 
+/// Changes that a refusal names.
+const MOST_SHOWN: usize = 100;
+
 impl Desk {
     /// Reads the configuration again and brings it to these pools, one after the other.
-    pub(super) async fn reload(&self, meant: Vec<usize>, reply: &mpsc::UnboundedSender<Told>) -> Result<(), Refused> {
+    pub(super) async fn reload(
+        &self,
+        meant: Vec<usize>,
+        client: &CommandClient,
+        reply: &mpsc::UnboundedSender<Told>,
+    ) -> Result<(), Refused> {
         let claim = self.claim(&meant, Verb::Reload)?;
         let refuse = |kind, why: String| {
             for &index in &meant {
@@ -54,6 +62,10 @@ impl Desk {
             let why = [Some(error), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
             Refused { hint, ..refuse(RefusedKind::Refused, why) }
         })?;
+        // Reading and binding take time.
+        if client.is_gone() {
+            return Err(refuse(RefusedKind::Refused, Refused::abandoned().why));
+        }
         self.take_level(&loaded.config);
         let mut pools = opened.into_iter();
         let mut has_begun = false;
@@ -185,8 +197,11 @@ impl Desk {
             // A pool that is new or gone is nobody's, and concerns a reload of everything.
             Some(name) => meant.len() == self.pools.len() || meant.iter().any(|&index| self.pools[index].name == *name),
         };
-        let fixed = changes.iter().filter(|change| change.is_fixed).filter(concerns);
-        fixed.map(|change| format!("{change} needs a restart of the master")).collect::<Vec<_>>().join("\n")
+        let fixed: Vec<_> = changes.iter().filter(|change| change.is_fixed).filter(concerns).collect();
+        let shown = fixed.iter().take(MOST_SHOWN).map(|change| format!("{change} needs a restart of the master"));
+        let more = fixed.len().saturating_sub(MOST_SHOWN);
+        let more = (more > 0).then(|| format!("{more} more changes need one"));
+        shown.chain(more).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -58,7 +58,7 @@ impl Bench {
 
     fn order(&self, demand: Demand) -> mpsc::UnboundedReceiver<Told> {
         let (reply, news) = mpsc::unbounded_channel();
-        self.desk.take(Ordered { demand, reply });
+        self.desk.take(Ordered { demand, client: CommandClient::default(), reply });
         news
     }
 
@@ -201,7 +201,7 @@ async fn a_supervisor_that_refuses_or_ends_is_reported_as_such() {
     // The master stops: nobody takes questions.
     drop(bench.asked);
     let (reply, mut news) = mpsc::unbounded_channel();
-    bench.desk.take(Ordered { demand: scale("api", Size::Max), reply });
+    bench.desk.take(Ordered { demand: scale("api", Size::Max), client: CommandClient::default(), reply });
     assert!(matches!(news.recv().await, Some(Told::Refused(refused)) if refused.kind == RefusedKind::Stopping));
 }
 

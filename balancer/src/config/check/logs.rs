@@ -1,22 +1,27 @@
 //! Each log file has one writer.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Violation, path};
 use crate::config::{Config, LogTarget, Pool};
 
-/// Two pools may not write to one file, nor may one's file be where another's files that were put aside go.
+/// Two pools may not write to one file, nor may one's file be where another's files that were put aside go. As long as the
+/// list of pools.
 pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
-    let file = |pool: &'_ Pool| match &pool.log.to {
-        LogTarget::File(path) => Some(path.clone()),
-        LogTarget::Stdout | LogTarget::Off => None,
-    };
-    let files: Vec<(&Pool, PathBuf)> = config.pools.iter().filter_map(|pool| Some((pool, file(pool)?))).collect();
-    for (at, (pool, mine)) in files.iter().enumerate() {
-        let clash = |(other, theirs): &&(&Pool, PathBuf)| {
-            theirs == mine || is_aside(mine, theirs, pool.log.keep) || is_aside(theirs, mine, other.log.keep)
+    // By its path; and by the path that it would be put aside from, as which one: of several the lowest number.
+    let (mut by_path, mut by_origin) = (HashMap::<&Path, &Pool>::new(), HashMap::<PathBuf, (u32, &Pool)>::new());
+    for pool in &config.pools {
+        let LogTarget::File(mine) = &pool.log.to else { continue };
+        let origin = origin(mine);
+        let same = by_path.get(&**mine).copied();
+        let put_aside = || by_origin.get(mine).filter(|(number, _)| *number <= pool.log.keep).map(|(_, other)| *other);
+        let of_other = || {
+            let (from, number) = origin.as_ref()?;
+            by_path.get(&**from).copied().filter(|other| *number <= other.log.keep)
         };
-        if let Some((other, theirs)) = files[..at].iter().find(clash) {
+        if let Some(other) = same.or_else(put_aside).or_else(of_other) {
+            let LogTarget::File(theirs) = &other.log.to else { continue };
             let message = match theirs == mine {
                 true => format!("pools `{}` and `{}` both log to {}", other.name, pool.name, mine.display()),
                 false => format!(
@@ -30,15 +35,26 @@ pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
             let violation = Violation::error(path(pool, "log.to"), message).also(path(other, "log.to"));
             found.push(violation.label("give each pool its own file"));
         }
+        // Of two at one path, what the one that keeps more files excludes is excluded.
+        let keeps_more = |other: &&Pool| other.log.keep >= pool.log.keep;
+        if by_path.get(&**mine).is_none_or(|other| !keeps_more(other)) {
+            by_path.insert(mine, pool);
+        }
+        if let Some((from, number)) = origin {
+            let lowest = by_origin.entry(from).or_insert((number, pool));
+            if number < lowest.0 {
+                *lowest = (number, pool);
+            }
+        }
     }
 }
 
-/// Whether `other` is the name of one of `keep` files that are put aside from `file`.
-fn is_aside(file: &Path, other: &Path, keep: u32) -> bool {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let (Some(name), Some(other_name)) = (name(file), name(other)) else { return false };
-    let number = other_name.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.')).map(str::parse::<u32>);
-    file.parent() == other.parent() && matches!(number, Some(Ok(n)) if (1..=keep).contains(&n))
+/// The file that this one would be put aside from, and its number: of `app.log.1` the first of `app.log`.
+fn origin(file: &Path) -> Option<(PathBuf, u32)> {
+    let name = file.file_name()?.to_str()?;
+    let (from, number) = name.rsplit_once('.')?;
+    let number = number.parse().ok().filter(|number| *number >= 1)?;
+    Some((file.with_file_name(from), number))
 }
 
 #[cfg(test)]

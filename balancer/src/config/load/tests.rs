@@ -1,5 +1,6 @@
 //! What loading promises, from text to [`Config`](super::Config).
 
+mod large;
 mod layered;
 mod mutated;
 mod privileges;

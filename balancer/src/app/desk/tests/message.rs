@@ -70,6 +70,6 @@ async fn what_can_be_said_to_nobody_is_refused_with_the_reason() {
     assert_eq!(news.recv().await, Some(stopping.clone()));
     drop(bench.asked);
     let (reply, mut news) = mpsc::unbounded_channel();
-    bench.desk.take(Ordered { demand: said("api", Which::All), reply });
+    bench.desk.take(Ordered { demand: said("api", Which::All), client: CommandClient::default(), reply });
     assert_eq!(news.recv().await, Some(stopping));
 }

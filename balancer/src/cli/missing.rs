@@ -1,0 +1,127 @@
+//! What a start needs of this machine and would not find: programs and folders. Starts and changes nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::config::{Address, Config, LogTarget, Place, Pool, Problems, Program};
+use crate::output;
+
+/// Where programs are looked for without `PATH`, as `execvp` does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Adds an error for each program and folder without which a start would fail. What may not be looked at by this user is a
+/// warning, as the start may be another's.
+pub(super) fn look(config: &Config, origins: &BTreeMap<String, Place>, problems: &mut Problems) {
+    for pool in &config.pools {
+        let mut found = Found { pool, origins, problems };
+        let has_cwd = found.working_directory();
+        found.program(has_cwd);
+        found.log();
+        found.listen();
+    }
+    problems.sort();
+}
+
+struct Found<'a> {
+    pool: &'a Pool,
+    origins: &'a BTreeMap<String, Place>,
+    problems: &'a mut Problems,
+}
+
+impl Found<'_> {
+    /// Says that the start would fail by `key`, or, where this user may only not see it, that it may.
+    fn say(&mut self, key: &str, message: &str, error: Option<&io::Error>, label: &str) {
+        let name = &self.pool.name;
+        if error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+            return self.problems.warn(format!("{message} (pool {name}): permission denied"));
+        }
+        let whole = format!("pool.{name}.{key}");
+        let place = self.origins.get(&format!("{whole}[0]")).or_else(|| self.origins.get(&whole));
+        self.problems.fail(place, format!("{message} (pool {name})"), label);
+    }
+
+    /// Returns true if there is one.
+    fn working_directory(&mut self) -> bool {
+        let Some(cwd) = &self.pool.cwd else { return true };
+        let error = match std::fs::metadata(cwd) {
+            Ok(found) if found.is_dir() => return true,
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        let message = format!("cwd `{}` is no directory", cwd.display());
+        self.say("cwd", &message, error.as_ref(), "make it, or correct the path");
+        false
+    }
+
+    fn program(&mut self, has_cwd: bool) {
+        let Program::Command(words) = &self.pool.program else { return };
+        let Some(program) = words.first() else { return };
+        if program.contains('/') {
+            // What follows from a missing directory is no news.
+            if !has_cwd && !program.starts_with('/') {
+                return;
+            }
+            let cwd = self.pool.cwd.as_deref().unwrap_or(Path::new(""));
+            match is_executable(&cwd.join(program)) {
+                Ok(true) => {}
+                other => {
+                    let message = format!("command `{program}` is no program that can be run");
+                    self.say("command", &message, other.err().as_ref(), "install it, or correct the path");
+                }
+            }
+            return;
+        }
+        let own = self.pool.env.get("PATH").map(OsString::from);
+        let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
+        if !is_on_path(program, &path) {
+            let message = format!("command `{program}` is not on PATH");
+            self.say("command", &message, None, "install it, or write its whole path");
+        }
+    }
+
+    fn log(&mut self) {
+        let LogTarget::File(path) = &self.pool.log.to else { return };
+        // Exactly what the start does, but for the file itself.
+        let folder = output::check_folder(path).err();
+        let lies_there = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+        let message = match &folder {
+            Some(error) => format!("cannot log to {}: {error}", path.display()),
+            None if lies_there => format!("cannot log to {}: it is not a regular file", path.display()),
+            None => return,
+        };
+        // Not by its kind: that this user may not write there is said of a user that the start may not have.
+        let is_absent = folder.as_ref().is_none_or(|error| error.kind() != ErrorKind::PermissionDenied);
+        let denied = (!is_absent).then(|| io::Error::from(ErrorKind::PermissionDenied));
+        self.say("log.to", &message, denied.as_ref(), "make the folder, or choose another");
+    }
+
+    fn listen(&mut self) {
+        for address in &self.pool.listen {
+            let Address::Unix(path) = address else { continue };
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let error = match std::fs::metadata(folder) {
+                Ok(found) if found.is_dir() => continue,
+                Ok(_) => None,
+                Err(error) => Some(error),
+            };
+            let message = format!("cannot listen on {address}: there is no folder {}", folder.display());
+            self.say("listen", &message, error.as_ref(), "make the folder, or choose another");
+        }
+    }
+}
+
+fn is_executable(file: &Path) -> io::Result<bool> {
+    match std::fs::metadata(file) {
+        Ok(found) => Ok(found.is_file() && found.permissions().mode() & 0o111 != 0),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+fn is_on_path(program: &str, path: &OsStr) -> bool {
+    // What may not be looked at may be it.
+    std::env::split_paths(path).any(|dir| is_executable(&dir.join(program)).unwrap_or(true))
+}
