@@ -68,12 +68,12 @@ fn wrong_usage_exits_2_and_says_what_to_write() {
 }
 
 #[test]
-fn a_program_that_is_missing_is_a_warning_and_strictly_an_error() {
+fn missing_program_is_an_error_of_the_check_as_of_the_start() {
     let dir = with_file("[pool.a]\ncommand = ['no-such-program']\n");
-    let warning = "warning: command `no-such-program` is not on PATH (pool a)\n";
-    for (args, code) in [(&["config", "check"][..], 0), (&["config", "check", "--strict"], 78)] {
+    for args in [&["config", "check"][..], &["config", "check", "--strict"]] {
         let said = roundelay(dir.path(), args, &[("PATH", "/usr/bin:/bin")]);
-        assert_eq!((said.code, said.err.as_str()), (Some(code), warning));
+        assert_eq!(said.code, Some(78), "{}", said.err);
+        assert!(said.err.starts_with("error: command `no-such-program` is not on PATH (pool a)\n"), "{}", said.err);
     }
 }
 
