@@ -80,8 +80,8 @@ pub struct Pool {
     pub kill_timeout: Duration,
     /// What becomes of a program that a worker left in the background. Default `end`.
     pub background: Background,
-    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends or leaves a
-    /// client untaken. Default 1 s, and 0 where a health path is written.
+    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends,
+    /// fails its checks or leaves a client untaken. Default 1 s, and 0 where a health path is written.
     pub settle: Duration,
     /// Processes beyond the number of workers while they are replaced one by one. Default 1.
     pub max_surge: u32,

@@ -166,6 +166,11 @@ fn bound_that_is_off_is_not_replaced_by_the_other() {
     never(&no_hang, Sign::Stopped, Some(1), no_cpu);
     never(&no_busy, Sign::Waiting, Some(0), whole_cpu);
     never(&no_busy, Sign::Waiting, Some(1), no_cpu);
+    let mut alone = worker(Sign::Unanswered, Some(1), begun);
+    for now in (0..4_800).map(|step| begun + STEP * step) {
+        alone.used(no_cpu(now - begun), now);
+        assert_eq!(alone.verdict(&Health::default(), Duration::ZERO, false, now), None, "idle-timeout is off");
+    }
     let mut computes = worker(Sign::Unanswered, Some(0), begun);
     let found = (0..480).map(|step| begun + STEP * step).find_map(|now| {
         computes.used(whole_cpu(now - begun), now);

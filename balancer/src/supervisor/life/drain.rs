@@ -10,7 +10,7 @@ use crate::mode::Acceptor;
 use crate::supervisor::slot::Effect;
 
 impl Life {
-    /// It is replaced on a suspicion: nobody that it serves is cut because of that.
+    /// Gives its clients up to `idle-timeout` to finish: it is replaced on a suspicion only.
     pub(in crate::supervisor) fn spare_clients(&mut self) {
         self.is_spared = true;
     }
@@ -27,7 +27,7 @@ impl Life {
         match (self.state, self.rules.mode.acceptor()) {
             (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Master) => {
                 let full = now + self.drain_time();
-                // One that does nothing will not empty its queue: who waits there is sooner answered by another.
+                // A hung worker will not empty its queue: another worker answers its clients sooner.
                 let patience = if self.health.seems_hung() { HUNG_GATE } else { self.drain_time() };
                 let deadline = full.min(now + patience);
                 self.state = State::Draining { deadline, step: Step::Gate { is_idle: false, full } };

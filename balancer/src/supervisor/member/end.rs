@@ -59,7 +59,7 @@ impl Member {
         let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Arc::default())) };
         tokio::spawn(async move {
             let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
-            // What holds them still may do so for ever, once for each restart.
+            // A process in the background may hold these pipes for ever, two more after each restart.
             capture.close();
             report(News::LastWords(capture.last_lines()));
         });

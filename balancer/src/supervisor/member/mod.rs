@@ -40,7 +40,7 @@ pub(super) struct Context {
     pub(super) resources: Arc<Resources>,
     pub(super) connections: Arc<dyn Connections>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    /// What was said of private ports already.
+    /// Messages about private ports that were logged already.
     pub(super) said: owner::Said,
 }
 

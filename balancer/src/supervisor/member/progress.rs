@@ -1,4 +1,4 @@
-//! What is seen of a worker's progress, in each mode, and given to its [`super::super::hang::HangDetector`].
+//! Observes a worker's progress, in each mode, for its [`super::super::hang::HangDetector`].
 
 use tokio::time::Instant;
 
@@ -42,6 +42,11 @@ impl Process {
         self.upstream.active().saturating_sub(self.upstream.connecting())
     }
 
+    /// Clients that it was handed and has not taken. What was taken back from it still says that it does not read.
+    fn untaken(&self) -> usize {
+        self.upstream.connecting() + usize::from(self.upstream.is_stalled())
+    }
+
     /// Whether it wrote to a client since this was asked last.
     fn has_written(&mut self) -> bool {
         let written = self.upstream.sent.get();
@@ -81,8 +86,7 @@ impl Process {
     /// What its channel knows of what it was handed.
     fn channel_seen(&mut self) -> Look {
         let upstream = &self.upstream;
-        // What was taken back from it still says that it does not read.
-        let waiting = upstream.connecting() + usize::from(upstream.is_stalled());
+        let waiting = self.untaken();
         let ended: u64 = upstream.closes.iter().map(|counter| counter.get()).sum();
         let done = upstream.stats.connections.get() + ended;
         let has_moved = std::mem::replace(&mut self.done, done) != done;
@@ -93,7 +97,7 @@ impl Process {
     fn sockets_seen(&mut self) -> Look {
         let upstream = &self.upstream;
         let waiting = match upstream.endpoint {
-            Endpoint::Channel => upstream.connecting() + usize::from(upstream.is_stalled()),
+            Endpoint::Channel => self.untaken(),
             _ => 0,
         };
         let done = upstream.stats.connections.get();
@@ -221,7 +225,7 @@ impl Member {
         self.present().is_some_and(|process| process.condition != Condition::Well)
     }
 
-    /// Whether somebody has stopped all of the present process's group.
+    /// Returns true if all of the present process's group is stopped.
     pub(in crate::supervisor) fn is_stopped(&self, now: Instant) -> bool {
         self.present().is_some_and(|process| process.hang.condition(now) == Condition::Stopped)
     }

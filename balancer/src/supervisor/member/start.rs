@@ -164,7 +164,10 @@ impl Member {
         let process = self.processes.get_mut(&incarnation)?;
         tracing::debug!(worker = %name, pid = process.pid, "worker executed");
         process.next_look = Some(now + LOOK_AFTER);
-        process.next_probe = (process.rules.ready == Ready::Probe).then_some(now);
+        // What it said may have been heard before this.
+        if process.rules.ready == Ready::Probe {
+            process.next_probe = Some(now);
+        }
         (process.rules.ready == Ready::None).then_some(Event::Ready(incarnation))
     }
 
