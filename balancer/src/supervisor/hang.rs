@@ -280,7 +280,10 @@ impl HangDetector {
         match self.condition(now) {
             Condition::Well => None,
             Condition::Stopped => {
-                self.stopped_since.filter(|&since| is_over(since, rules.hang_timeout)).map(|_| Verdict::End)
+                // One that is stopped and continued again and again, as by a limit on CPU time, works in between.
+                let idle = self.idle.map(|(since, _)| since);
+                let since = latest(self.stopped_since?, [self.last_progress, idle]);
+                is_over(since, rules.hang_timeout).then_some(Verdict::End)
             }
             Condition::Mute => {
                 let nobody = match self.service {

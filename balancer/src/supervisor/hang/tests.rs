@@ -124,6 +124,23 @@ fn progress_begins_the_clock_again() {
 }
 
 #[test]
+fn worker_that_is_stopped_and_continued_again_and_again_is_let_be() {
+    let (begun, rules) = (Instant::now(), Health::default());
+    for (half_a_cpu, moves) in [(true, false), (false, true)] {
+        let mut detector = worker(Sign::Stopped, Some(1), begun);
+        for step in 0..480 {
+            let now = begun + STEP * step;
+            // Each look happens to see it stopped.
+            detector.stopped(true, now);
+            detector.saw(Look { waiting: 0, in_service: Some(1), has_moved: moves }, now);
+            let seconds = if half_a_cpu { (now - begun).as_secs_f64() / 2.0 } else { 0.0 };
+            detector.used(Cpu { seconds, is_wanted: false }, now);
+            assert_eq!(detector.verdict(&rules, 600 * SECOND, true, now), None);
+        }
+    }
+}
+
+#[test]
 fn client_that_is_taken_ends_the_sign() {
     let (mut detector, begun) = (HangDetector::default(), Instant::now());
     let mut see = |waiting, has_moved, seconds| {
