@@ -34,6 +34,9 @@ use crate::config::Health;
 
 /// For how long a client must wait untaken, while no other is taken, before that is a sign.
 const WAITING_SIGN: Duration = Duration::from_millis(750);
+/// For how long all processes must be stopped, and nothing move, before that is a sign: cpulimit and its like stop and continue
+/// a program many times a second.
+const STOPPED_SIGN: Duration = Duration::from_millis(400);
 /// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
 const IDLE_SHARE: f64 = 0.02;
 /// A worker that used CPU time within this computes.
@@ -243,20 +246,26 @@ impl HangDetector {
         [waiting, self.unanswered_since, self.no_beat_since].into_iter().flatten().min()
     }
 
+    /// Whether it has been stopped for so long that it is a sign.
+    fn is_stopped(&self, now: Instant) -> bool {
+        let since = self.stopped_since.max(self.stopped_since.and(self.last_progress));
+        since.is_some_and(|since| now.saturating_duration_since(since) >= STOPPED_SIGN)
+    }
+
     /// Returns its condition at `now`.
     pub(super) fn condition(&self, now: Instant) -> Condition {
-        match (self.stopped_since, self.mute_since(now), self.service) {
-            (Some(_), ..) => Condition::Stopped,
-            (None, None, _) => Condition::Well,
-            (None, Some(_), Service::Nobody(_)) => Condition::Mute,
-            (None, Some(_), Service::Somebody | Service::Unknown) => Condition::Busy,
+        match (self.is_stopped(now), self.mute_since(now), self.service) {
+            (true, ..) => Condition::Stopped,
+            (false, None, _) => Condition::Well,
+            (false, Some(_), Service::Nobody(_)) => Condition::Mute,
+            (false, Some(_), Service::Somebody | Service::Unknown) => Condition::Busy,
         }
     }
 
     /// The sign in words, for the log and the status.
     pub(super) fn reason(&self, now: Instant) -> &'static str {
         match () {
-            () if self.stopped_since.is_some() => "its processes are stopped",
+            () if self.is_stopped(now) => "its processes are stopped",
             () if self.no_beat_since.is_some() => "its heartbeat has stopped",
             () if self.unanswered_since.is_some() => "it does not answer its health check",
             () if self.keeps_waiting(now) => "a client waits and it takes none",
