@@ -236,9 +236,14 @@ impl Guest for Handoff {
     }
 
     fn returned(mut self: Box<Self>, why: ConnectError) {
-        if let Some(lease) = self.lease.take() {
-            self.turned_down(lease, why);
+        let Some(lease) = self.lease.take() else { return };
+        // That worker did not read it in time, which is no refusal: the time that it lay there does not count, and each of the
+        // others may be asked again.
+        if let Some(search) = self.search.as_mut().filter(|_| why == ConnectError::Timeout) {
+            search.since = Instant::now();
+            search.tried.clear();
         }
+        self.turned_down(lease, why);
     }
 }
 
