@@ -37,6 +37,8 @@ const WAITING_SIGN: Duration = Duration::from_millis(750);
 /// For how long all processes must be stopped, and nothing move, before that is a sign: cpulimit and its like stop and continue
 /// a program many times a second.
 const STOPPED_SIGN: Duration = Duration::from_millis(400);
+/// For how long a worker that has just finished its last client may still owe the answer that it had no time for.
+const GRACE: Duration = Duration::from_millis(750);
 /// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
 const IDLE_SHARE: f64 = 0.02;
 /// A worker that used CPU time within this computes.
@@ -243,7 +245,10 @@ impl HangDetector {
     /// Since when it is mute.
     fn mute_since(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting_since.filter(|_| self.keeps_waiting(now));
-        [waiting, self.unanswered_since, self.no_beat_since].into_iter().flatten().min()
+        let has_just_finished =
+            matches!(self.service, Service::Nobody(Some(since)) if now.saturating_duration_since(since) < GRACE);
+        let owed = [self.unanswered_since, self.no_beat_since].map(|since| since.filter(|_| !has_just_finished));
+        owed.into_iter().chain([waiting]).flatten().min()
     }
 
     /// Whether it has been stopped for so long that it is a sign.

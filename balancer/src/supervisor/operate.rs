@@ -52,6 +52,16 @@ pub(super) enum Phase {
     Down { slots: BTreeSet<usize> },
 }
 
+impl Operation {
+    /// The generation that a reload brings, while it does.
+    pub(super) fn rolled_generation(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Rolling { generation, .. } => Some(generation),
+            Phase::Back { .. } | Phase::Up { .. } | Phase::Down { .. } => None,
+        }
+    }
+}
+
 impl Warden {
     /// Begins what is asked for, or says why not.
     pub(super) fn ask(&mut self, ask: Ask, reply: mpsc::UnboundedSender<Progress>) {

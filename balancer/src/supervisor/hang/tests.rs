@@ -155,13 +155,26 @@ fn client_that_is_taken_ends_the_sign() {
 }
 
 #[test]
+fn worker_that_has_just_finished_may_owe_an_answer_for_a_moment() {
+    let begun = Instant::now();
+    for sign in [Sign::Unanswered, Sign::NoBeat] {
+        let mut detector = worker(sign, Some(1), begun);
+        assert_eq!(detector.condition(begun + SECOND), Condition::Busy, "{sign:?}");
+        let done = begun + 20 * SECOND;
+        detector.saw(Look { waiting: 0, in_service: Some(0), has_moved: true }, done);
+        assert_eq!(detector.condition(done + STEP), Condition::Well, "{sign:?}");
+        assert_eq!(detector.condition(done + SECOND), Condition::Mute, "{sign:?}");
+    }
+}
+
+#[test]
 fn service_that_ends_starts_the_clock_of_a_mute_worker() {
     let (begun, rules) = (Instant::now(), Health::default());
     let mut detector = worker(Sign::Waiting, Some(1), begun);
     let gone = begun + 20 * SECOND;
     detector.used(no_cpu(SECOND), begun + SECOND);
     detector.saw(Look { waiting: 1, in_service: Some(0), has_moved: false }, gone);
-    assert_eq!(detector.condition(gone), Condition::Mute);
+    assert_eq!(detector.condition(gone), Condition::Mute, "a client waits and it takes none");
     let verdict = |now| detector.verdict(&rules, 600 * SECOND, true, now);
     assert_eq!(verdict(gone + SECOND), None, "the client that it served has just left");
     assert_eq!(verdict(gone + rules.hang_timeout), Some(Verdict::End));

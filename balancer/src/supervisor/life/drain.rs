@@ -21,6 +21,29 @@ impl Life {
         if self.is_spared { usual.max(self.rules.idle_timeout) } else { usual }
     }
 
+    /// Whether it may take longer than others, so that nobody waits for it.
+    pub(in crate::supervisor) fn is_spared(&self) -> bool {
+        self.is_spared
+    }
+
+    /// It is asked to end like any other: the time that a spared process has is over.
+    pub(in crate::supervisor) fn spare_no_longer(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_spared) {
+            return;
+        }
+        let (drain, kill) = (now + self.rules.drain_timeout, self.rules.kill_timeout);
+        match &mut self.state {
+            State::Draining { deadline, step } => {
+                *deadline = drain.min(*deadline);
+                if let Step::Gate { full, .. } = step {
+                    *full = drain.min(*full);
+                }
+            }
+            State::Stopping { kill_at: Some(at) } => *at = (drain + kill).min(*at),
+            _ => {}
+        }
+    }
+
     /// It leaves: drained if it may have connections, ended if it cannot.
     pub(in crate::supervisor) fn leave(&mut self, now: Instant) -> Option<Effect> {
         self.was_busy = matches!(self.state, State::Busy { .. });

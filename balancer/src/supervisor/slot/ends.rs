@@ -13,6 +13,7 @@ impl Slot {
         self.wait = None;
         let mut effects = self.settle(now);
         effects.extend(self.on_abandon(now));
+        self.leaving.iter_mut().for_each(|life| life.spare_no_longer(now));
         if let Some(life) = self.current.take() {
             effects.extend(self.let_go(life, now));
         }
