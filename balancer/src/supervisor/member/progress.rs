@@ -1,5 +1,7 @@
 //! Observes a worker's progress, in each mode, for its [`super::super::hang::HangDetector`].
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::hang::{Condition, Cpu, Look, Verdict};
@@ -14,6 +16,10 @@ use crate::rotation::Endpoint;
 
 /// How many checks of ours may be on their way or lie untaken in a queue. A further one is only made when none is left.
 const MOST_CHECKS: usize = 64;
+
+/// How often connections in a queue are looked up while it does not move, and how often where all may be checks of ours.
+const LOOKUP: Duration = Duration::from_millis(400);
+const LOOKUP_OF_CHECKS: Duration = Duration::from_secs(2);
 
 /// How one look at a worker is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,12 +137,23 @@ impl Member {
     pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, is_listening: bool, now: Instant) -> bool {
         let Some(process) = self.watched_mut() else { return false };
         process.is_listening = is_listening;
-        match process.queue_seen(length) {
-            Some(look) => process.hang.saw(look, now),
-            None => return true,
+        if let Some(look) = process.queue_seen(length) {
+            process.hang.saw(look, now);
+            process.sockets.forget();
+            process.next_lookup = None;
+            return false;
         }
-        process.sockets.forget();
-        false
+        let is_ours = process.own_checks.len() >= usize::try_from(length).unwrap_or(usize::MAX);
+        if is_ours {
+            // As many checks of ours as there are connections: no client waits, unless one came for a check that was taken.
+            let look = Look { waiting: 0, in_service: Some(process.connected()), has_moved: false };
+            process.hang.saw(look, now);
+        }
+        let is_due = process.next_lookup.is_none_or(|at| at <= now);
+        if is_due {
+            process.next_lookup = Some(now + if is_ours { LOOKUP_OF_CHECKS } else { LOOKUP });
+        }
+        is_due
     }
 
     /// The connections that were made to the present process.

@@ -120,6 +120,7 @@ impl Member {
             held: None,
             held_count: None,
             own_checks: Vec::new(),
+            next_lookup: None,
             queue_length: 0,
             written: 0,
             done: 0,
