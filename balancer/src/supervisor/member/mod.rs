@@ -230,7 +230,7 @@ impl Member {
         self.stats.health_transitions.increment();
         let failed = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str());
         let why = match self.reason(incarnation) {
-            "" => failed.unwrap_or("it said that it leaves"),
+            "" => failed.unwrap_or("it leaves, or its channel has ended"),
             reason => reason,
         };
         tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
