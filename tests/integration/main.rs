@@ -27,6 +27,7 @@ mod handoff;
 mod hang;
 mod health;
 mod hold;
+mod hostile_names;
 mod inherited_signals;
 mod init;
 mod ledger;

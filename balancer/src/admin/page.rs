@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use super::view::{Pool, State, Worker};
 use super::words::{bytes, duration, limited, note};
+use crate::printable;
 
 /// The style sheet, a resource of its own so that the policy needs no exception for inline style.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -118,14 +119,13 @@ struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        for c in printable::escape(self.0).chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                '\0' => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }
         }

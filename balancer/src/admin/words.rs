@@ -2,6 +2,7 @@
 
 use super::view;
 use crate::os::inspect::OpenFiles;
+use crate::printable;
 
 /// `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -78,36 +79,14 @@ pub(crate) fn note(worker: &view::Worker) -> String {
     parts.join("; ")
 }
 
-/// The text without what could move a terminal's cursor or the order of letters: control characters and the invisible
-/// ones that change direction are written as escapes. At most 200 characters.
+/// At most 200 characters of a text from outside, safe to print.
 pub(crate) fn escape(text: &str) -> String {
-    escape_within(text, 200)
+    printable::excerpt(text, 200)
 }
 
-/// The same for a line of our own that quotes something: at most 2,000 characters.
+/// At most 2,000 characters of a line of our own that quotes something, safe to print.
 pub(crate) fn escape_long(text: &str) -> String {
-    escape_within(text, 2000)
-}
-
-/// The same for a text that is not cut off.
-pub(crate) fn escape_all(text: &str) -> String {
-    escape_within(text, usize::MAX)
-}
-
-fn escape_within(text: &str, longest: usize) -> String {
-    let is_safe = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut safe = String::new();
-    for (i, c) in text.chars().enumerate() {
-        if i == longest {
-            safe.push('…');
-            break;
-        }
-        if is_safe(c) { safe.push(c) } else { safe.extend(c.escape_default()) }
-    }
-    safe
+    printable::excerpt(text, 2000)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::Member;
 use crate::channel::{self, Channel, Handle, Order};
 use crate::config::{Handing, Ready};
 use crate::os::child::StartError;
+use crate::printable::excerpt;
 use crate::rotation::Upstream;
 use crate::stats::Check;
 
@@ -53,7 +54,7 @@ impl Member {
                 Some(Event::Ready(incarnation))
             }
             channel::News::Message(json) => {
-                tracing::info!(%worker, pid, said = excerpt(&json), "worker message");
+                tracing::info!(%worker, pid, said = excerpt(&json, EXCERPT), "worker message");
                 None
             }
             channel::News::LeftOut(count) => {
@@ -120,11 +121,4 @@ impl Member {
     pub(super) fn end_line(&self, handle: &Handle, was_asked: bool) {
         handle.order(Order::Ended { was_asked });
     }
-}
-
-/// The beginning of what a worker said, for one line of a log.
-fn excerpt(text: &str) -> String {
-    let is_whole = text.chars().nth(EXCERPT).is_none();
-    let shown: String = text.chars().take(EXCERPT).filter(|c| !c.is_control()).collect();
-    if is_whole { shown } else { format!("{shown}...") }
 }
