@@ -180,6 +180,11 @@ impl Life {
         matches!(self.state, State::Starting { .. })
     }
 
+    /// True if nothing has told it to end: a server that it closes is closed because its application wants that.
+    pub(super) fn may_close(&self) -> bool {
+        self.is_starting() || self.state().is_up()
+    }
+
     /// Whether probes should come fast.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.health.is_in_doubt()

@@ -81,7 +81,14 @@ impl Warden {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs, said: Default::default() };
+        let context = Context {
+            pool: Arc::clone(&pool),
+            resources,
+            connections,
+            inputs,
+            said: Default::default(),
+            seldom: Default::default(),
+        };
         let context = Arc::new(context);
         let count = pool.slots().len();
         let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
@@ -265,7 +272,7 @@ impl Warden {
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(incarnation, said, now),
-            News::Channel(channel::News::Node(news)) => self.node_said(index, incarnation, news),
+            News::Channel(channel::News::Node(news, _unheard)) => self.node_said(index, incarnation, news),
             News::Channel(news) => member.channel_news(incarnation, news),
             News::Probed(verdict) => member.probed(incarnation, verdict, now),
             News::Checking(from) => {

@@ -61,11 +61,12 @@ impl Member {
                 tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 50 a second");
                 None
             }
+            channel::News::Strange(_) if self.is_told_enough("channel") => None,
             channel::News::Strange(what) => {
                 tracing::warn!(%worker, pid, "on its channel: {what}");
                 None
             }
-            channel::News::Node(_) => None,
+            channel::News::Node(..) => None,
             channel::News::Broken => {
                 self.kill(incarnation);
                 None

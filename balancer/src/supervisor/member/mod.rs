@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::launch::signal_of;
 use super::notify::Said;
 use super::port_owner as owner;
+use super::seldom::Seldom;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
@@ -42,6 +43,8 @@ pub(super) struct Context {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     /// What was said of private ports already.
     pub(super) said: owner::Said,
+    /// What was logged lately of what workers can repeat without end.
+    pub(super) seldom: std::sync::Mutex<Seldom>,
 }
 
 /// A slot and what is in it.
@@ -211,7 +214,9 @@ impl Member {
         }
         if std::mem::replace(&mut process.was_ready, true) {
             self.stats.health_transitions.increment();
-            tracing::info!(worker = %name, pid, "worker healthy again");
+            if !self.is_told_enough("healthy") {
+                tracing::info!(worker = %name, pid, "worker healthy again");
+            }
             return;
         }
         let took = now - process.launched;
@@ -231,7 +236,23 @@ impl Member {
             "" => failed.unwrap_or("it said that it leaves"),
             reason => reason,
         };
-        tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+        if !self.is_told_enough("suspect") {
+            tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+        }
+    }
+
+    /// True if a cause that this worker can repeat without end was logged a few times within the minute already. The first
+    /// line after that says how many were left out.
+    pub(super) fn is_told_enough(&self, cause: &'static str) -> bool {
+        let mut seldom = self.context.seldom.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match seldom.ask(self.id.index(), cause, Instant::now()) {
+            Some(0) => false,
+            Some(left_out) => {
+                tracing::warn!(worker = %self.name(), cause, left_out, "log lines were left out");
+                false
+            }
+            None => true,
+        }
     }
 
     /// It is busy now. A worker that serves one client at a time is so all the time, so that is no news.
