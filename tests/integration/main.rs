@@ -38,6 +38,7 @@ mod matrix;
 mod messages;
 mod node;
 mod observe;
+mod one_word;
 mod output;
 mod overstaying;
 mod passed_listeners;

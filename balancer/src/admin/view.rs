@@ -37,6 +37,9 @@ impl State {
 pub struct Pool {
     /// Its name.
     pub name: String,
+    /// How it is, in a word: `ready`, `degraded`, `starting`, `stopped`, `down` or `stopping`.
+    #[serde(default)]
+    pub state: String,
     /// Its public addresses as bound.
     pub listen: Vec<String>,
     /// How connections reach workers.

@@ -53,9 +53,15 @@ pub(crate) fn is_out_of_files(worker: &view::Worker) -> bool {
     open_files(worker).is_some_and(OpenFiles::are_used_up)
 }
 
-/// Whether a pool lacks what its clients need to be accepted, which no configuration asked for.
-pub(crate) fn is_exhausted(pool: &view::Pool) -> bool {
-    matches!(pool.limited_by.as_deref(), Some("exhausted" | "open_files" | "worker_open_files"))
+/// What is known of a pool's connections: how many are open, were accepted and refused.
+pub(crate) fn connections(pool: &view::Pool) -> String {
+    match (pool.active, pool.accepted, pool.refused) {
+        (active, Some(accepted), Some(refused)) => {
+            let open = active.map_or("open ones not observed".to_owned(), |active| format!("{active} open"));
+            format!("{open}, {accepted} accepted, {refused} refused")
+        }
+        _ => "connections not observed: the workers accept by themselves".to_owned(),
+    }
 }
 
 /// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.

@@ -24,7 +24,7 @@ struct Row {
 pub(super) fn render(state: &State) -> String {
     let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
     for pool in &state.pools {
-        rows.push(pool_row(state, pool));
+        rows.push(pool_row(pool));
         for worker in &pool.workers {
             rows.push(worker_row(pool, worker));
             rows.extend(worker.others.iter().map(|other| other_row(pool, worker, other)));
@@ -55,14 +55,7 @@ pub(super) fn render(state: &State) -> String {
     text
 }
 
-fn pool_row(state: &State, pool: &Pool) -> Row {
-    let word = match (state.is_stopping, pool.workers_ready) {
-        (true, _) => "stopping",
-        (false, 0) if pool.workers.iter().all(|worker| worker.state == "starting") => "starting",
-        (false, 0) => "down",
-        (false, ready) if ready < pool.workers_desired => "degraded",
-        (false, _) => "ready",
-    };
+fn pool_row(pool: &Pool) -> Row {
     let measured = |figure: fn(&Worker) -> Option<f64>| {
         let figures: Vec<f64> = pool.workers.iter().filter_map(figure).collect();
         (!figures.is_empty()).then(|| figures.iter().sum::<f64>())
@@ -78,7 +71,7 @@ fn pool_row(state: &State, pool: &Pool) -> Row {
     Row {
         cells: [
             escape(&pool.name),
-            word.to_owned(),
+            escape(&pool.state),
             pool.generation.to_string(),
             format!("{}/{}", pool.workers_ready, pool.workers_desired),
             String::new(),
@@ -179,6 +172,7 @@ mod tests {
         let ready = workers.iter().filter(|worker| worker.state == "ready").count();
         let pool = Pool {
             name: "api".to_owned(),
+            state: if ready == workers.len() { "ready" } else { "degraded" }.to_owned(),
             listen: vec![],
             mode: "proxy".to_owned(),
             strategy: "round-robin".to_owned(),
@@ -285,18 +279,10 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
     }
 
     #[test]
-    fn a_pool_that_is_just_starting_is_not_down() {
-        let state = state(vec![worker(0, "starting")]);
-        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          starting"));
-    }
-
-    #[test]
-    fn a_pool_without_a_worker_in_rotation_is_down() {
+    fn pool_that_refuses_clients_says_so() {
         let mut state = state(vec![worker(0, "failed")]);
-        state.pools[0].gate = "refuse".into();
+        (state.pools[0].gate, state.pools[0].state) = ("refuse".into(), "down".into());
         assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          down"));
         assert!(plain(&state).contains("clients are refused"));
-        state.is_stopping = true;
-        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          stopping"));
     }
 }
