@@ -29,6 +29,7 @@ use crate::os::child::ChildEvent;
 use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
+use crate::stats::Refusal;
 
 /// The generation of a pool's first workers.
 const FIRST_GENERATION: u64 = 1;
@@ -185,6 +186,11 @@ impl Warden {
         let now = Instant::now();
         if self.watch.look_if_due(&self.pool.config(), &self.pool.stats, now) {
             self.relieve(now);
+            // Nobody else accepts there, and nobody is coming.
+            if self.is_stopped() && self.members.iter().all(Member::is_over) {
+                let rejected = self.watch.reject_waiting();
+                self.pool.stats.refused[Refusal::NoWorker as usize].add(rejected);
+            }
         }
         for index in 0..self.members.len() {
             if let Some(event) = self.members[index].waits_if_settling(now) {
