@@ -54,6 +54,7 @@ mod reload_listeners;
 mod restart;
 mod reuseport;
 mod rotation;
+mod said;
 mod scale;
 mod several_pools;
 mod shared;

@@ -146,6 +146,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         pid: worker.pid,
         up_seconds: worker.started.filter(|_| worker.pid.is_some()).map(seconds_since),
         endpoint: worker.endpoint.as_ref().map(ToString::to_string),
+        reason: worker.reason.clone(),
         said: worker.said.clone(),
         backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
         restarts: worker.restarts,
@@ -170,12 +171,14 @@ fn other_view(other: &OtherStatus, observed: bool) -> view::Other {
         pid: other.pid,
         up_seconds: seconds_since(other.started),
         active: observed.then_some(other.active as u64),
+        last_check: other.last_check.as_ref().map(check_view),
     }
 }
 
 fn exit_view(exit: &ExitStatus) -> view::Exit {
     view::Exit {
         what: exit.what.clone(),
+        why: exit.why.clone(),
         code: exit.code,
         ago_seconds: seconds_since(exit.at),
         last_lines: exit.last_lines.to_vec(),

@@ -70,19 +70,26 @@ pub(crate) fn note(worker: &view::Worker) -> String {
     if let Some(backoff) = worker.backoff_seconds.filter(|_| matches!(worker.state.as_str(), "backoff" | "failed")) {
         parts.push(format!("next start in {}", duration(backoff - worker.state_seconds)));
     }
-    if let Some(check) = worker.last_check.as_ref().filter(|check| !check.is_ok) {
-        parts.push(format!("check: {}", escape(&check.what)));
+    if let Some(reason) = &worker.reason {
+        parts.push(escape(reason));
     }
+    parts.extend(failed_check(worker.last_check.as_ref()).filter(|check| worker.reason.as_ref() != Some(check)));
     if let Some(OpenFiles { open, limit }) = open_files(worker).filter(|files| files.are_used_up()) {
         parts.push(format!("out of descriptors: {open} of {limit} open"));
     }
     if let Some(exit) = &worker.last_exit {
-        parts.push(format!("last exit: {}, {} ago", escape(&exit.what), duration(exit.ago_seconds)));
+        let what = exit.why.as_ref().unwrap_or(&exit.what);
+        parts.push(format!("last exit: {}, {} ago", escape(what), duration(exit.ago_seconds)));
     }
     if let Some(said) = worker.said.as_ref().filter(|said| !said.is_empty()) {
         parts.push(format!("says: {}", escape(said)));
     }
     parts.join("; ")
+}
+
+/// What a check that failed said, safe to print.
+pub(crate) fn failed_check(check: Option<&view::Check>) -> Option<String> {
+    check.filter(|check| !check.is_ok).map(|check| format!("check: {}", escape(&check.what)))
 }
 
 /// At most 200 characters of a text from outside, safe to print.

@@ -103,6 +103,8 @@ pub(super) struct Life {
     pub(super) rules: Arc<config::Pool>,
     /// Why it is being ended, where that is its own fault.
     pub(super) fault: Option<Cause>,
+    /// Why it is being ended, where it was told to end.
+    pub(super) told_to_end: Option<&'static str>,
     /// It was killed because it took nothing from its queue while it was to drain.
     pub(super) kept_its_queue: bool,
     /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
@@ -129,6 +131,7 @@ impl Life {
             generation,
             rules,
             fault: None,
+            told_to_end: None,
             kept_its_queue: false,
             given_up: None,
             stays_until: None,

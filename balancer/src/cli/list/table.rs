@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::view::{Other, Pool, State, Worker};
-use crate::admin::words::{bytes, duration, escape, limited, note};
+use crate::admin::words::{bytes, duration, escape, failed_check, limited, note};
 
 /// The CPU column is time used so far: a share would need two looks.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
@@ -105,7 +105,9 @@ fn worker_row(pool: &Pool, worker: &Worker) -> Row {
 
 /// A process beside the one that serves the slot.
 fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
-    let note = if other.state == "starting" { "comes" } else { "leaves" };
+    let is_coming = other.state == "starting";
+    let check = failed_check(other.last_check.as_ref()).filter(|_| is_coming);
+    let note = [Some(if is_coming { "comes" } else { "leaves" }.to_owned()), check];
     Row {
         cells: [
             format!("    {}/{}", escape(&pool.name), worker.slot),
@@ -119,7 +121,7 @@ fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
             String::new(),
             String::new(),
         ],
-        note: note.to_owned(),
+        note: note.into_iter().flatten().collect::<Vec<_>>().join("; "),
     }
 }
 
@@ -151,6 +153,7 @@ mod tests {
             pid: Some(40112),
             up_seconds: Some(192.4),
             endpoint: None,
+            reason: None,
             said: None,
             backoff_seconds: None,
             restarts: 0,
@@ -217,7 +220,13 @@ mod tests {
             backoff_seconds: Some(4.5),
             restarts: 12,
             active: Some(0),
-            last_exit: Some(Exit { what: "exit code 3".into(), code: 3, ago_seconds: 65.0, last_lines: vec![] }),
+            last_exit: Some(Exit {
+                what: "exit code 3".into(),
+                why: None,
+                code: 3,
+                ago_seconds: 65.0,
+                last_lines: vec![],
+            }),
             ..worker(1, "backoff")
         };
         let suspect = Worker {
@@ -247,6 +256,7 @@ api          degraded    1    1/3         41s  118M    14    812        12
             pid,
             up_seconds: 1.25,
             active,
+            last_check: None,
         };
         let others = vec![other("starting", 2, None, Some(0)), other("draining", 1, Some(40100), Some(3))];
         let mut state = state(vec![Worker { others, ..worker(0, "ready") }]);

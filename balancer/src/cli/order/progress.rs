@@ -248,6 +248,8 @@ fn head(began: &Event) -> String {
             format!("generation {generation} -> {}, rolling{at_once}", generation.saturating_add(1))
         }
         ("scale", Some(before), Some(after)) => format!("generation {generation}, {before} -> {after} workers"),
+        ("start", ..) if *slots == 0 => "nothing to start: what is meant runs already".to_owned(),
+        ("stop", ..) if *slots == 0 => "nothing to stop: what is meant is stopped already".to_owned(),
         (verb, ..) => format!("generation {generation}, {} of {slots} worker{plural}", escape(verb)),
     }
 }

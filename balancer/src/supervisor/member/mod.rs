@@ -28,7 +28,7 @@ use crate::channel::Order;
 use crate::config::{Handing, Probe, Ready};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
-use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
+use crate::pool::{ExitStatus, Pool, SlotState};
 use crate::rotation::{Endpoint, SlotId, Upstream};
 use crate::stats::SlotStats;
 use process::{Draining, Process, Processes};
@@ -63,7 +63,6 @@ pub(super) struct Member {
     starts: u64,
     last_exit: Option<(u64, ExitStatus)>,
     last_start_failed: bool,
-    last_check: Option<CheckStatus>,
     looked_exposed: bool,
     chance: fastrand::Rng,
 }
@@ -84,7 +83,6 @@ impl Member {
             starts: 0,
             last_exit: None,
             last_start_failed: false,
-            last_check: None,
             looked_exposed: false,
             chance,
         }
@@ -231,13 +229,36 @@ impl Member {
     /// It is suspect now.
     pub(super) fn suspected(&mut self, incarnation: u64) {
         self.stats.health_transitions.increment();
-        let failed = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str());
-        let why = match self.reason(incarnation) {
-            "" => failed.unwrap_or("it said that it leaves"),
-            reason => reason,
-        };
+        let why = self.why_suspect(incarnation);
         if !self.is_told_enough("suspect") {
             tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+        }
+    }
+
+    /// What made a process busy.
+    pub(super) fn why_busy(&self, incarnation: u64) -> &'static str {
+        match self.reason(incarnation) {
+            "" => "it serves clients and shows no progress",
+            reason => reason,
+        }
+    }
+
+    /// What made a process suspect.
+    pub(super) fn why_suspect(&self, incarnation: u64) -> String {
+        let check = self.processes.get(&incarnation).and_then(|process| process.last_check.as_ref());
+        match (self.reason(incarnation), check.filter(|check| !check.is_ok)) {
+            ("", Some(check)) => check.what.clone(),
+            ("", None) => "it closed its channel or its listeners, or said that it ends".to_owned(),
+            (reason, _) => reason.to_owned(),
+        }
+    }
+
+    /// A replacement has kept its place: that is a start of the slot.
+    pub(super) fn count_start(&mut self, incarnation: u64) {
+        let process = self.processes.get_mut(&incarnation).filter(|process| !process.is_counted);
+        if let Some(process) = process {
+            process.is_counted = true;
+            self.starts += 1;
         }
     }
 
@@ -257,7 +278,7 @@ impl Member {
 
     /// It is busy now. A worker that serves one client at a time is so all the time, so that is no news.
     pub(super) fn busy(&mut self, incarnation: u64) {
-        let why = self.reason(incarnation);
+        let why = self.why_busy(incarnation);
         tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");
         if let Some(process) = self.processes.get_mut(&incarnation) {
             process.was_busy = true;
