@@ -10,6 +10,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`failure`] | what a command says when it gives up |
+//! | [`printable`] | pure: text from outside, made safe to print |
 //! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, whom workers run as, the guardian, who listens where |
 //! | [`stats`] | counters that outlive a process, histograms per thread, how a connection ended |
 //! | [`mode`] | pure: the ways of distribution as one table |
@@ -52,6 +53,7 @@ pub mod net;
 pub mod os;
 pub mod output;
 pub mod pool;
+mod printable;
 pub mod rotation;
 pub mod stats;
 pub mod strategy;

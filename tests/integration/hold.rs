@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
-use crate::kit::{Setup, burst, clients, demo_after, get, read_answer, send_get, shell, wait_until};
+use crate::kit::{
+    Setup, burst, carried_out, clients, demo_after, get, ordering, read_answer, send_get, shell, wait_until,
+};
 
 #[test]
 fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_successor() {
@@ -98,4 +100,29 @@ fn a_worker_that_comes_back_within_the_hold_timeout_costs_nobody_anything() {
     assert!(results.failed.len() <= 8, "{:?}", results.failed);
     assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
     assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+}
+
+#[test]
+fn pool_that_was_stopped_by_command_rejects_at_once() {
+    for mode in ["proxy", "handoff", "shared", "reuseport"] {
+        let script = demo_after("while test -e away; do sleep 0.02; done");
+        let args = ["-i", "2", "--mode", mode, "--set", "pool.app.hold-timeout=10m"];
+        let master = Setup::app(&args, &shell(&script)).start_ready();
+        let address = master.address();
+        carried_out(&master, &["stop", "app"]);
+        for _ in 0..3 {
+            // An answer, a timeout of the read or no end at all is a failure.
+            let error = get(address, "/").unwrap_err().kind();
+            assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{mode}: {error:?}");
+        }
+        assert_eq!(master.pool().gate, "refuse", "{mode}");
+        // Started again, it holds: a worker is coming.
+        master.touch("away");
+        let started = ordering(&master, &["start", "app"]);
+        wait_until("it to start", || master.pool().state == "starting");
+        let client = send_get(address, "/").unwrap();
+        master.remove("away");
+        assert!(read_answer(client).unwrap().body.starts_with("hello from app/"), "{mode}");
+        assert_eq!(started.join().unwrap().code, Some(0));
+    }
 }

@@ -59,7 +59,11 @@ fn healthcheck_exits_with_0_when_ready_1_when_not_and_3_without_a_master() {
     let mut master = Setup::app(&["-i", "1"], &shell(&script)).start();
     let ended = ask(&master, &["healthcheck"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("pool app: 0 of 1 workers ready, 1 needed (1 starting)"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("pool app: starting, 0 of 1 workers ready, 1 needed (1 starting)"),
+        "{}",
+        ended.stderr
+    );
     master.touch("boot");
     master.wait_all_ready();
     let ended = ask(&master, &["healthcheck"]);
@@ -101,7 +105,10 @@ fn readyz_is_503_below_min_ready_and_while_draining_and_livez_never() {
     master.wait_state(0, "ready");
     let ask = |path: &str| get(master.admin(), path).unwrap();
     let answer = ask("/readyz");
-    assert_eq!((answer.status, answer.body.as_str()), (503, "pool app: 1 of 2 workers ready, 2 needed (1 starting)\n"));
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (503, "pool app: degraded, 1 of 2 workers ready, 2 needed (1 starting)\n")
+    );
     assert_eq!(master.metric("roundelay_pool_ready", &[]), 0.0);
     assert_eq!(ask("/livez").status, 200);
     assert_eq!(burst(master.address(), "/", 4).failed, [""; 0], "it serves all the same");

@@ -35,7 +35,7 @@ fn control_characters_of_a_worker_are_escaped() {
         r"printf 'red \033[31m bell \007 over\rwritten \302\205 tab\tkept \377\n'; printf 'err \033[2J\n' >&2",
     );
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
-    master.wait_log(r"app/0 | red \u{1b}[31m bell \u{7} over\u{d}written \u{85} tab");
+    master.wait_log(r"app/0 | red \u{1b}[31m bell \u{7} over\rwritten \u{85} tab");
     master.wait_log(r"app/0 | err \u{1b}[2J");
     let log = master.log();
     assert!(log.contains("tab\tkept \u{fffd}\n"), "{log}");

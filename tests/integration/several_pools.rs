@@ -75,7 +75,10 @@ fn one_pools_crash_loop_does_not_disturb_the_other() {
     assert_eq!(master.metric("roundelay_connections_rejected_total", &[r#"pool="steady""#]), 0.0);
     let ready = master.ask("/readyz");
     assert_eq!(ready.status, 503);
-    assert!(ready.body.contains("pool shaky: 0 of 2 workers ready") && !ready.body.contains("steady"), "{ready:?}");
+    assert!(
+        ready.body.contains("pool shaky: down, 0 of 2 workers ready") && !ready.body.contains("steady"),
+        "{ready:?}"
+    );
 
     // It is still tried, and heals by itself.
     master.remove("broken");

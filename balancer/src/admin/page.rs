@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::view::{Pool, State, Worker};
-use super::words::{bytes, duration, limited, note};
+use super::words::{self, bytes, duration, limited, note};
+use crate::pool::PoolState;
+use crate::printable;
 
 /// The style sheet, a resource of its own so that the policy needs no exception for inline style.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -17,17 +19,13 @@ pub(super) fn render(state: &State) -> String {
 }
 
 fn write_page(page: &mut String, state: &State) -> fmt::Result {
-    let (word, class) = match (state.is_stopping, state.is_ready) {
-        (true, _) => ("stopping", "draining"),
-        (false, true) => ("ready", "ready"),
-        (false, false) => ("not ready", "failed"),
-    };
+    let word = worst(state);
     write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<meta http-equiv=\"refresh\" content=\"5\">\n\
          <title>{word} - Roundelay</title>\n<link rel=\"stylesheet\" href=\"style.css\">\n</head>\n<body>\n\
-         <header><h1>Roundelay</h1> <span class=\"state {class}\">{word}</span> \
+         <header><h1>Roundelay</h1> <span class=\"state {word}\">{word}</span> \
          <span>version {}, process {}</span></header>\n<main>\n",
         Text(&state.version),
         state.pid
@@ -42,7 +40,8 @@ fn write_page(page: &mut String, state: &State) -> fmt::Result {
 }
 
 fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
-    write!(page, "<section>\n<h2>{}</h2>\n<dl>\n", Text(&pool.name))?;
+    let state = Text(&pool.state);
+    write!(page, "<section>\n<h2>{} <span class=\"state {state}\">{state}</span></h2>\n<dl>\n", Text(&pool.name))?;
     let workers = format!("{} of {} ready", pool.workers_ready, pool.workers_desired);
     for (term, value) in [
         ("listens on", pool.listen.join(", ")),
@@ -71,14 +70,15 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
     page.write_str("</tbody>\n</table>\n</section>\n")
 }
 
+/// The word of the pool that is worst.
+fn worst(state: &State) -> &'static str {
+    let known = |pool: &Pool| PoolState::ALL.into_iter().find(|known| known.name() == pool.state);
+    let worst = state.pools.iter().filter_map(known).max().unwrap_or(PoolState::Ready);
+    if state.is_stopping { PoolState::Stopping.name() } else { worst.name() }
+}
+
 fn connections(pool: &Pool) -> String {
-    let counted = match (pool.active, pool.accepted, pool.refused) {
-        (Some(active), Some(accepted), Some(refused)) => {
-            format!("{active} open, {accepted} accepted, {refused} refused")
-        }
-        _ => "not observed: the workers accept by themselves".to_owned(),
-    };
-    counted + &limited(pool).map_or_else(String::new, |why| format!("; {why}"))
+    words::connections(pool) + &limited(pool).map_or_else(String::new, |why| format!("; {why}"))
 }
 
 fn write_worker(page: &mut String, pool: &Pool, worker: &Worker) -> fmt::Result {
@@ -118,14 +118,13 @@ struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        for c in printable::escape(self.0).chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                '\0' => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }
         }

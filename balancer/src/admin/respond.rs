@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::orders::Lines;
 use super::view::Problem;
+use crate::printable;
 
 /// An answer: whole in memory, or lines that are written as they come.
 pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
@@ -52,9 +53,9 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 
 /// JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => body(status, "application/json", bytes),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON"),
+    match printable::json_of(value) {
+        Some(json) => body(status, "application/json", json),
+        None => problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written as JSON"),
     }
 }
 
@@ -67,7 +68,7 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
 pub(super) fn problem_with(status: StatusCode, detail: &str, hint: Option<String>) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
     let document = Problem { title, status: status.as_u16(), detail: detail.to_owned(), hint };
-    body(status, "application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+    body(status, "application/problem+json", printable::json_of(&document).unwrap_or_default())
 }
 
 /// Method not allowed: says which ones are, and why.

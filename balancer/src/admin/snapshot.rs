@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use super::context::Source;
 use super::usage::Sample;
 use super::{orders, view};
-use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolStatus, SlotState, WorkerStatus};
+use crate::os::inspect::OpenFiles;
+use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolState, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::{Gate, SlotId, UNIT_WEIGHT};
+use crate::stats::AcceptLimit;
 
 /// The whole master at one moment.
 pub(super) fn state(source: &Source) -> view::State {
@@ -23,7 +25,7 @@ pub(super) fn state(source: &Source) -> view::State {
         is_ready: unready(source).is_none(),
         is_stopping: source.is_stopping(),
         admin: master.admin.map(|address| address.to_string()),
-        pools: source.pools.iter().map(|pool| pool_view(pool, &sample)).collect(),
+        pools: source.pools.iter().map(|pool| pool_view(source, pool, &sample)).collect(),
     }
 }
 
@@ -32,7 +34,7 @@ pub(super) fn unready(source: &Source) -> Option<String> {
     if source.is_stopping() {
         return Some("the master is stopping\n".to_owned());
     }
-    let short = source.pools.iter().filter_map(|pool| shortage(pool, &pool.status.load()));
+    let short = source.pools.iter().filter_map(|pool| shortage(source, pool, &pool.status.load()));
     let lines: String = short.map(|line| line + "\n").collect();
     (!lines.is_empty()).then_some(lines)
 }
@@ -42,7 +44,7 @@ pub(super) fn is_ready(pool: &Pool, status: &PoolStatus) -> bool {
     status.ready() >= pool.config().min_ready as usize
 }
 
-fn shortage(pool: &Pool, status: &PoolStatus) -> Option<String> {
+fn shortage(source: &Source, pool: &Pool, status: &PoolStatus) -> Option<String> {
     if is_ready(pool, status) {
         return None;
     }
@@ -55,7 +57,20 @@ fn shortage(pool: &Pool, status: &PoolStatus) -> Option<String> {
         .map(|(state, count)| format!("{count} {}", state.name()))
         .collect();
     let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-    Some(format!("pool {name}: {} of {} workers ready, {needed} needed{others}", status.ready(), status.workers.len()))
+    // What is used up makes no difference where too few are ready.
+    let state = PoolState::of(status, needed, false, source.is_stopping()).name();
+    let (ready, all) = (status.ready(), status.workers.len());
+    Some(format!("pool {name}: {state}, {ready} of {all} workers ready, {needed} needed{others}"))
+}
+
+/// Returns how a pool is, in the word that everything says.
+pub(super) fn pool_state(source: &Source, pool: &Pool, status: &PoolStatus, sample: &Sample) -> PoolState {
+    let limit = pool.stats.accept_limits.present(Instant::now());
+    let is_used_up =
+        matches!(limit, Some(AcceptLimit::Exhausted | AcceptLimit::OpenFiles | AcceptLimit::WorkerOpenFiles));
+    let fullest = |worker: &WorkerStatus| sample.group(worker.pid).and_then(|usage| usage.fullest);
+    let is_short = is_used_up || status.workers.iter().filter_map(fullest).any(OpenFiles::are_used_up);
+    PoolState::of(status, pool.config().min_ready, is_short, source.is_stopping())
 }
 
 /// How many workers are in that state.
@@ -95,11 +110,12 @@ pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-fn pool_view(pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
+fn pool_view(source: &Source, pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
     let status = pool.status.load();
     let observed = pool.is_observed();
     view::Pool {
         name: pool.name.clone(),
+        state: pool_state(source, pool, &status, sample).name().to_owned(),
         listen: pool.listening().iter().map(ToString::to_string).collect(),
         mode: pool.mode.name().to_owned(),
         strategy: pool.chosen_by().to_owned(),
@@ -130,6 +146,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         pid: worker.pid,
         up_seconds: worker.started.filter(|_| worker.pid.is_some()).map(seconds_since),
         endpoint: worker.endpoint.as_ref().map(ToString::to_string),
+        reason: worker.reason.clone(),
         said: worker.said.clone(),
         backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
         restarts: worker.restarts,
@@ -154,12 +171,14 @@ fn other_view(other: &OtherStatus, observed: bool) -> view::Other {
         pid: other.pid,
         up_seconds: seconds_since(other.started),
         active: observed.then_some(other.active as u64),
+        last_check: other.last_check.as_ref().map(check_view),
     }
 }
 
 fn exit_view(exit: &ExitStatus) -> view::Exit {
     view::Exit {
         what: exit.what.clone(),
+        why: exit.why.clone(),
         code: exit.code,
         ago_seconds: seconds_since(exit.at),
         last_lines: exit.last_lines.to_vec(),

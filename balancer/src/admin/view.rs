@@ -37,6 +37,9 @@ impl State {
 pub struct Pool {
     /// Its name.
     pub name: String,
+    /// How it is, in a word: `ready`, `degraded`, `starting`, `stopped`, `down` or `stopping`.
+    #[serde(default)]
+    pub state: String,
     /// Its public addresses as bound.
     pub listen: Vec<String>,
     /// How connections reach workers.
@@ -89,6 +92,9 @@ pub struct Worker {
     pub up_seconds: Option<f64>,
     /// Its private endpoint.
     pub endpoint: Option<String>,
+    /// What speaks against it, while it is `suspect` or `busy`.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// What it last said of itself.
     pub said: Option<String>,
     /// Seconds of the present backoff.
@@ -137,6 +143,9 @@ pub struct Other {
     pub up_seconds: f64,
     /// Connections it still has; null where the workers accept.
     pub active: Option<u64>,
+    /// What its last probe said.
+    #[serde(default)]
+    pub last_check: Option<Check>,
 }
 
 /// How a process ended.
@@ -144,6 +153,9 @@ pub struct Other {
 pub struct Exit {
     /// In words.
     pub what: String,
+    /// Why it was told to end, if it was: `stopped by command`, `replaced by reload`, ...
+    #[serde(default)]
+    pub why: Option<String>,
     /// The code, or 128 + n for signal n.
     pub code: i32,
     /// Seconds ago.

@@ -2,6 +2,7 @@
 
 use super::view;
 use crate::os::inspect::OpenFiles;
+use crate::printable;
 
 /// `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -52,9 +53,15 @@ pub(crate) fn is_out_of_files(worker: &view::Worker) -> bool {
     open_files(worker).is_some_and(OpenFiles::are_used_up)
 }
 
-/// Whether a pool lacks what its clients need to be accepted, which no configuration asked for.
-pub(crate) fn is_exhausted(pool: &view::Pool) -> bool {
-    matches!(pool.limited_by.as_deref(), Some("exhausted" | "open_files" | "worker_open_files"))
+/// What is known of a pool's connections: how many are open, were accepted and refused.
+pub(crate) fn connections(pool: &view::Pool) -> String {
+    match (pool.active, pool.accepted, pool.refused) {
+        (active, Some(accepted), Some(refused)) => {
+            let open = active.map_or("open ones not observed".to_owned(), |active| format!("{active} open"));
+            format!("{open}, {accepted} accepted, {refused} refused")
+        }
+        _ => "connections not observed: the workers accept by themselves".to_owned(),
+    }
 }
 
 /// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.
@@ -63,14 +70,16 @@ pub(crate) fn note(worker: &view::Worker) -> String {
     if let Some(backoff) = worker.backoff_seconds.filter(|_| matches!(worker.state.as_str(), "backoff" | "failed")) {
         parts.push(format!("next start in {}", duration(backoff - worker.state_seconds)));
     }
-    if let Some(check) = worker.last_check.as_ref().filter(|check| !check.is_ok) {
-        parts.push(format!("check: {}", escape(&check.what)));
+    if let Some(reason) = &worker.reason {
+        parts.push(escape(reason));
     }
+    parts.extend(failed_check(worker.last_check.as_ref()).filter(|check| worker.reason.as_ref() != Some(check)));
     if let Some(OpenFiles { open, limit }) = open_files(worker).filter(|files| files.are_used_up()) {
         parts.push(format!("out of descriptors: {open} of {limit} open"));
     }
     if let Some(exit) = &worker.last_exit {
-        parts.push(format!("last exit: {}, {} ago", escape(&exit.what), duration(exit.ago_seconds)));
+        let what = exit.why.as_ref().unwrap_or(&exit.what);
+        parts.push(format!("last exit: {}, {} ago", escape(what), duration(exit.ago_seconds)));
     }
     if let Some(said) = worker.said.as_ref().filter(|said| !said.is_empty()) {
         parts.push(format!("says: {}", escape(said)));
@@ -78,36 +87,19 @@ pub(crate) fn note(worker: &view::Worker) -> String {
     parts.join("; ")
 }
 
-/// The text without what could move a terminal's cursor or the order of letters: control characters and the invisible
-/// ones that change direction are written as escapes. At most 200 characters.
+/// What a check that failed said, safe to print.
+pub(crate) fn failed_check(check: Option<&view::Check>) -> Option<String> {
+    check.filter(|check| !check.is_ok).map(|check| format!("check: {}", escape(&check.what)))
+}
+
+/// At most 200 characters of a text from outside, safe to print.
 pub(crate) fn escape(text: &str) -> String {
-    escape_within(text, 200)
+    printable::excerpt(text, 200)
 }
 
-/// The same for a line of our own that quotes something: at most 2,000 characters.
+/// At most 2,000 characters of a line of our own that quotes something, safe to print.
 pub(crate) fn escape_long(text: &str) -> String {
-    escape_within(text, 2000)
-}
-
-/// The same for a text that is not cut off.
-pub(crate) fn escape_all(text: &str) -> String {
-    escape_within(text, usize::MAX)
-}
-
-fn escape_within(text: &str, longest: usize) -> String {
-    let is_safe = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut safe = String::new();
-    for (i, c) in text.chars().enumerate() {
-        if i == longest {
-            safe.push('…');
-            break;
-        }
-        if is_safe(c) { safe.push(c) } else { safe.extend(c.escape_default()) }
-    }
-    safe
+    printable::excerpt(text, 2000)
 }
 
 #[cfg(test)]

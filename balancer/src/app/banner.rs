@@ -9,13 +9,15 @@ use super::Origin;
 use crate::config::Address;
 use crate::mode::Acceptor;
 use crate::pool::Pool;
+use crate::printable;
 
 /// Prints it to standard error; not where that is no terminal and a log collector reads instead.
 pub(super) fn print(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) {
     use std::io::Write;
     // As it was called: after `cargo run` it is on nobody's PATH.
     let own_name = std::env::args().next().unwrap_or_else(|| "roundelay".to_owned());
-    let _ = anstream::stderr().write_all(text(origin, pools, admin, control, &own_name).as_bytes());
+    let _ = anstream::stderr()
+        .write_all(printable::escape_lines(&text(origin, pools, admin, control, &own_name)).as_bytes());
 }
 
 /// Prints the addresses of the pools that have none yet, once their applications have asked for one.
@@ -95,7 +97,9 @@ fn public(pool: &Pool, is_one_of_several: bool) -> String {
 fn curl(address: &Address) -> String {
     match address {
         Address::Tcp(_) | Address::Passed(_) => format!("curl {}", url(address)),
-        Address::Unix(path) => format!("curl --unix-socket {} http://localhost/", path.display()),
+        Address::Unix(path) => {
+            format!("curl --unix-socket {} http://localhost/", printable::escape(&path.display().to_string()))
+        }
     }
 }
 
@@ -104,7 +108,8 @@ fn url(address: &Address) -> String {
     match address {
         Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
         Address::Tcp(address) => format!("http://{address}/"),
-        Address::Unix(_) | Address::Passed(_) => address.to_string(),
+        // The application may have chosen the path.
+        Address::Unix(_) | Address::Passed(_) => printable::escape(&address.to_string()),
     }
 }
 

@@ -94,11 +94,9 @@ impl Cluster {
             Said::Closed { ref key } => {
                 self.doors.retain(|_, of| of != key);
                 self.listeners.retain(|_, (of, _)| of != key);
-                (core.worker.news)(News::Node(said));
+                core.worker.tell_node(said);
             }
-            Said::Online | Said::Query(_) | Said::Listening { .. } | Said::Leaving => {
-                (core.worker.news)(News::Node(said))
-            }
+            Said::Online | Said::Query(_) | Said::Listening { .. } | Said::Leaving => core.worker.tell_node(said),
         }
     }
 }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::SocketType;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::config::Handing;
 use crate::os::far_end::inode_of;
@@ -104,14 +104,23 @@ pub enum News {
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),
-    /// What only Node says: that it runs, listens, closes a server, leaves.
-    Node(node::News),
+    /// What only Node says: that it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
+    Node(node::News, Unheard),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
     Broken,
     /// It has closed the channel and lives: it can be handed nothing.
     Closed,
     /// It said what it may not: in words, said once a kind.
     Strange(String),
+}
+
+/// How much of what Node says of one worker may wait for its supervisor: beyond that its channel is not read.
+const MOST_UNHEARD: usize = 64;
+
+/// Counts a piece of news that waits for the supervisor, until it is dropped.
+#[derive(Debug)]
+pub struct Unheard {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The supervisor's way to a channel. Orders to one that has ended go nowhere.
@@ -141,6 +150,8 @@ struct Worker {
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
     news: Box<dyn Fn(News) + Send>,
+    /// One permit for each piece of news that may wait to be heard.
+    unheard: Arc<Semaphore>,
 }
 
 /// What [`open`] makes.
@@ -170,7 +181,8 @@ pub fn open(
     let (hatch, guests) = Hatch::new();
     upstream.set_hatch(hatch);
     let (handle, orders) = mpsc::unbounded_channel();
-    let worker = Worker { inode, pool, upstream, news: Box::new(news) };
+    let worker =
+        Worker { inode, pool, upstream, news: Box::new(news), unheard: Arc::new(Semaphore::new(MOST_UNHEARD)) };
     let channel = Channel { ours, handing, guests, orders, worker };
     Ok(Opened { channel, theirs, handle: Handle(handle) })
 }
@@ -186,6 +198,17 @@ impl Channel {
 }
 
 impl Worker {
+    /// Tells what only Node says. What one read brought is told whole, so the bound is passed by that much.
+    fn tell_node(&self, said: node::News) {
+        let permit = Arc::clone(&self.unheard).try_acquire_owned().ok();
+        (self.news)(News::Node(said, Unheard { _permit: permit }));
+    }
+
+    /// True while the supervisor has enough to hear of this worker.
+    fn is_behind(&self) -> bool {
+        self.unheard.available_permits() == 0
+    }
+
     /// It could not take a connection, for its table of descriptors is full.
     fn has_no_descriptor(&self) {
         drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));

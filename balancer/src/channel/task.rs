@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
@@ -93,9 +94,11 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
             return (worker.news)(News::Closed);
         }
     };
+    let unheard = Arc::clone(&worker.unheard);
     let mut core = Core::new(worker, socket);
     let mut buffer = vec![0; D::LONGEST + 1].into_boxed_slice();
     let outcome = loop {
+        let is_behind = core.worker.is_behind();
         tokio::select! {
             biased;
             order = orders.recv() => match order {
@@ -120,7 +123,9 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 }
                 dialect.flush(&mut core);
             }
-            ready = core.socket.readable(), if !core.is_closed => {
+            // A worker that asks faster than its supervisor answers waits in its own socket.
+            _ = unheard.acquire(), if is_behind => {}
+            ready = core.socket.readable(), if !core.is_closed && !is_behind => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
@@ -128,7 +133,7 @@ pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
                 dialect.flush(&mut core);
             }
             // A worker that talks without end does not keep this thread from its other work.
-            () = yield_now(), if core.has_unread && !core.is_closed => {
+            () = yield_now(), if core.has_unread && !core.is_closed && !is_behind => {
                 core.listen(&mut dialect, &mut buffer);
                 dialect.flush(&mut core);
             }
@@ -255,6 +260,9 @@ impl Core {
                 Ok(received) => {
                     let bytes = buffer.get(..received.length).unwrap_or_default();
                     dialect.heard(self, bytes, &received);
+                    if self.worker.is_behind() {
+                        break;
+                    }
                     // A stream that gave less than there was room for is empty, unless a descriptor stood between.
                     if D::IS_STREAM && received.length < buffer.len() && received.descriptors.is_empty() {
                         return;

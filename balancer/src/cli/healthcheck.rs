@@ -42,7 +42,7 @@ mod tests {
         }
         let failure = run(&server.control).unwrap_err();
         assert_eq!(failure.code, code::FAILED);
-        let reason = "pool api: 0 of 2 workers ready, 1 needed (1 backoff, 1 failed); pool jobs: 0 of 2";
+        let reason = "pool api: down, 0 of 2 workers ready, 1 needed (1 backoff, 1 failed); pool jobs: down, 0 of 2";
         assert!(failure.cause.as_ref().unwrap().starts_with(reason), "{failure}");
 
         assert_eq!(run(Path::new("/nowhere/control.sock")).unwrap_err().code, code::NO_MASTER);

@@ -1,13 +1,18 @@
 //! The master's own log, on standard error.
 
-use std::io::IsTerminal;
+use std::fmt::{self, Debug};
+use std::io::{self, IsTerminal, Write};
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::reload::Handle;
 
 use crate::app::LogLevel;
 use crate::config::{Log, LogFormat};
 use crate::output::LogWriter;
+use crate::printable;
 
 /// Starts logging to `writer`; once a process. `RUST_LOG` wins over the configuration. What changes `log.level` later.
 pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
@@ -20,16 +25,22 @@ pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
     let filter = said.unwrap_or_else(|| EnvFilter::new(&log.level));
     let is_terminal = std::io::stderr().is_terminal();
     let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
     // A process that logs already, as a test's may, keeps the log it has; the level of the other is then nobody's.
     let level = if is_json(log.format, is_terminal) {
-        let json = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let json = builder
+            .with_writer(move || SafeJson(writer.clone()))
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false);
         let json = json.with_filter_reloading();
         let level = by_handle(json.reload_handle(), is_overruled);
         drop(json.try_init());
         level
     } else {
-        let pretty = builder.compact().with_ansi(has_colours).with_target(false).with_filter_reloading();
+        let pretty = builder.with_writer(move || writer.clone()).compact().with_ansi(has_colours).with_target(false);
+        let pretty = pretty.fmt_fields(format::debug_fn(field).delimited(" ")).with_filter_reloading();
         let level = by_handle(pretty.reload_handle(), is_overruled);
         drop(pretty.try_init());
         level
@@ -38,6 +49,34 @@ pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
         tracing::warn!(%error, "RUST_LOG cannot be read, so log.level counts");
     }
     level
+}
+
+/// Writes one field of an event as people read it. What it quotes from outside can neither end the line nor colour it.
+fn field(out: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match (field.name(), out.has_ansi_escapes()) {
+        ("message", _) => {}
+        (name, true) => {
+            let (italic, dimmed) = (anstyle::Style::new().italic(), anstyle::Style::new().dimmed());
+            write!(out, "{italic}{name}{italic:#}{dimmed}={dimmed:#}")?;
+        }
+        (name, false) => write!(out, "{name}=")?,
+    }
+    out.write_str(&printable::escape(&format!("{value:?}")))
+}
+
+/// Takes whole events in JSON and passes them on with nothing in them that acts on a terminal.
+struct SafeJson(LogWriter);
+
+impl Write for SafeJson {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let json = String::from_utf8_lossy(event);
+        self.0.write_all(printable::finished_json(&json).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn by_handle<S: 'static>(handle: Handle<EnvFilter, S>, is_overruled: bool) -> LogLevel {

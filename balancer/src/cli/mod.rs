@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use crate::config::{Control, Problems};
 use crate::failure::{Failure, code};
 use crate::pool::operation::Verb;
+use crate::printable;
 use args::{Cli, Command, ConfigCommand};
 
 /// Runs the program.
@@ -105,17 +106,12 @@ fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
 }
 
 fn print_error(text: &str) {
-    let text = printable(text);
+    let text = printable::escape_lines(text);
     let text = text.as_str();
     // Only the word is coloured; the text says all of it.
     let (word, rest) = text.split_once(':').unwrap_or((text, ""));
     let style = anstyle::Style::new().fg_color(Some(anstyle::AnsiColor::Red.into())).bold();
     let _ = writeln!(anstream::stderr(), "{style}{word}{style:#}:{rest}");
-}
-
-/// The text of an error, whatever names of others it quotes, without what could move a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.split('\n').map(crate::admin::words::escape_all).collect::<Vec<_>>().join("\n")
 }
 
 fn print_problems(problems: &Problems) {
@@ -134,6 +130,6 @@ mod tests {
             .hint("stop\u{202e} it");
         let expected =
             "error: cannot listen on :80\ncause: held by evil\\u{1b}]0;x\\u{7}\\r (pid 7)\nhint:  stop\\u{202e} it";
-        assert_eq!(printable(&failure.to_string()), expected);
+        assert_eq!(printable::escape_lines(&failure.to_string()), expected);
     }
 }

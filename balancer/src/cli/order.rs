@@ -21,6 +21,7 @@ use crate::admin::words::escape_long;
 use crate::config::nearest;
 use crate::failure::{Failure, code};
 use crate::pool::operation::Verb;
+use crate::printable;
 use crate::strategy;
 pub(super) use progress::ledger;
 use progress::{Progress, Say};
@@ -41,7 +42,7 @@ pub(super) fn reload(control: &Path, reload: &Reload) -> Result<ExitCode, Failur
 pub(super) fn scale(control: &Path, scale: &Scale) -> Result<ExitCode, Failure> {
     let pool = checked(&scale.pool)?;
     let size = Size::parse(&scale.workers).ok_or_else(|| {
-        Failure::new(code::USAGE, format!("`{}` is no count of workers", scale.workers.escape_debug()))
+        Failure::new(code::USAGE, format!("`{}` is no count of workers", printable::escape(&scale.workers)))
             .hint("write 4, +1, -1, max or auto; a pool has 1 to 1024 workers")
     })?;
     let mut session = Session::new(control, &scale.watching, false);
@@ -55,7 +56,7 @@ pub(super) fn strategy(control: &Path, pool: &str, name: &str, watching: &Watchi
         let names = || strategy::ALL.iter().map(|entry| entry.name);
         let all = names().collect::<Vec<_>>().join(", ");
         let hint = nearest(name, names()).map_or(format!("there is {all}"), |near| format!("did you mean `{near}`?"));
-        Failure::new(code::USAGE, format!("unknown strategy `{}`", name.escape_debug())).hint(hint)
+        Failure::new(code::USAGE, format!("unknown strategy `{}`", printable::escape(name))).hint(hint)
     })?;
     let mut session = Session::new(control, watching, false);
     session.give(&path_of(pool, Verb::Strategy), format!(r#"{{"strategy":"{}"}}"#, entry.name))?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::client;
 use crate::admin::view::State;
 use crate::failure::{Failure, code};
+use crate::printable;
 
 /// The state, read and as received.
 ///
@@ -27,7 +28,11 @@ pub(super) fn fetch(control: &Path) -> Result<(State, Bytes), Failure> {
     }
     let state: State = serde_json::from_slice(&reply.body).map_err(|error| failed(error.to_string()))?;
     if state.schema != State::SCHEMA {
-        return Err(failed(format!("its schema is `{}`, expected `{}`", state.schema.escape_debug(), State::SCHEMA)));
+        return Err(failed(format!(
+            "its schema is `{}`, expected `{}`",
+            printable::escape(&state.schema),
+            State::SCHEMA
+        )));
     }
     Ok((state, reply.body))
 }

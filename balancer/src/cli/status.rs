@@ -10,9 +10,10 @@ use super::args::Status;
 use super::order::ledger;
 use super::state;
 use crate::admin::orders::Refused;
-use crate::admin::view::{Pool, Report, State, Worker};
-use crate::admin::words::{duration, escape, is_exhausted, is_out_of_files, limited, note};
+use crate::admin::view::{Pool, Report};
+use crate::admin::words::{connections, duration, escape, is_out_of_files, limited, note};
 use crate::failure::{Failure, code};
+use crate::pool::PoolState;
 
 /// A pool's last words are shown up to here: one screen.
 const MOST_TROUBLED: usize = 5;
@@ -36,48 +37,35 @@ pub(super) fn run(control: &Path, status: &Status) -> Result<ExitCode, Failure> 
         state.pools.iter().filter(|pool| status.pool.as_ref().is_none_or(|name| pool.name == *name)).collect();
     match status.json {
         true => state::print(&[&received, b"\n"])?,
-        false => state::print(&[render(&state, &meant).as_bytes()])?,
+        false => state::print(&[render(&meant).as_bytes()])?,
     }
-    Ok(ExitCode::from(if is_well(&state, &meant) { 0 } else { code::DEGRADED }))
+    Ok(ExitCode::from(if is_well(&meant) { 0 } else { code::DEGRADED }))
 }
 
-/// Whether every one of these pools has all the workers it is to have.
-fn is_well(state: &State, pools: &[&Pool]) -> bool {
-    !state.is_stopping && pools.iter().all(|pool| is_whole(pool))
+/// Returns true if every one of these pools is ready.
+fn is_well(pools: &[&Pool]) -> bool {
+    pools.iter().all(|pool| pool.state == PoolState::Ready.name())
 }
 
-/// Whether all are ready that are to run, and clients come to them: one that was stopped by order is as it was asked to be.
-fn is_whole(pool: &Pool) -> bool {
-    let is_as_asked =
-        |worker: &Worker| matches!(worker.state.as_str(), "ready" | "stopped") && !is_out_of_files(worker);
-    pool.workers.iter().all(is_as_asked) && pool.workers_ready > 0 && !is_exhausted(pool)
-}
-
-fn render(state: &State, pools: &[&Pool]) -> String {
+fn render(pools: &[&Pool]) -> String {
     let width = pools.iter().map(|pool| pool.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for pool in pools {
         // Writing to a `String` cannot fail.
-        let _ = write_pool(&mut text, state, pool, width);
+        let _ = write_pool(&mut text, pool, width);
     }
     text
 }
 
-fn write_pool(text: &mut String, state: &State, pool: &Pool, width: usize) -> std::fmt::Result {
-    let (mark, word, color) = match pool.workers_ready {
-        _ if state.is_stopping => ("○", "stopping", AnsiColor::Yellow),
-        0 if pool.workers.iter().all(|worker| worker.state == "stopped") => ("○", "stopped", AnsiColor::Yellow),
-        0 => ("○", "down", AnsiColor::Red),
-        _ if is_whole(pool) => ("●", "ready", AnsiColor::Green),
-        _ => ("◐", "degraded", AnsiColor::Yellow),
+fn write_pool(text: &mut String, pool: &Pool, width: usize) -> std::fmt::Result {
+    let (mark, color) = match pool.state.as_str() {
+        "ready" => ("●", AnsiColor::Green),
+        "degraded" => ("◐", AnsiColor::Yellow),
+        "down" => ("○", AnsiColor::Red),
+        _ => ("○", AnsiColor::Yellow),
     };
+    let (word, connections) = (escape(&pool.state), connections(pool));
     let style: Style = color.on_default();
-    let connections = match (pool.active, pool.accepted, pool.refused) {
-        (Some(active), Some(accepted), Some(refused)) => {
-            format!("{active} open, {accepted} accepted, {refused} refused")
-        }
-        _ => "connections not observed".to_owned(),
-    };
     let padding = " ".repeat(width.saturating_sub(pool.name.chars().count()));
     writeln!(
         text,
@@ -127,7 +115,7 @@ mod tests {
     fn shown(server: &Server) -> (String, bool) {
         let (state, _) = state::fetch(&server.control).unwrap();
         let pools: Vec<&Pool> = state.pools.iter().collect();
-        (anstream::adapter::strip_str(&render(&state, &pools)).to_string(), is_well(&state, &pools))
+        (anstream::adapter::strip_str(&render(&pools)).to_string(), is_well(&pools))
     }
 
     fn asked(server: &Server, pool: Option<&str>) -> Result<ExitCode, Failure> {

@@ -3,6 +3,7 @@
 use crate::admin::orders;
 use crate::failure::{Failure, code};
 use crate::pool::operation::Which;
+use crate::printable;
 
 /// A pool, or workers of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ impl Target {
     /// With [`code::USAGE`] if it is none of the three forms.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = || {
-            Failure::new(code::USAGE, format!("`{}` is no target", text.escape_debug()))
+            Failure::new(code::USAGE, format!("`{}` is no target", printable::escape(text)))
                 .hint("write a pool, a worker or a range of them: api, api/0, api/2-4")
         };
         let (pool, which) = match text.split_once('/') {
@@ -44,7 +45,7 @@ impl Target {
 /// With [`code::NO_TARGET`]: there cannot be such a pool.
 pub(super) fn checked(pool: &str) -> Result<String, Failure> {
     crate::config::name_is_valid(pool).map(|()| pool.to_owned()).map_err(|reason| {
-        Failure::new(code::NO_TARGET, format!("no pool named `{}`", pool.escape_debug()))
+        Failure::new(code::NO_TARGET, format!("no pool named `{}`", printable::escape(pool)))
             .cause(format!("a name has {reason}"))
     })
 }

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::problem::{Place, Problem, Severity};
 use super::source::Source;
+use crate::printable::{escape, is_harmful};
 
 /// Longer lines are cut around the place, or a single one would fill the screen.
 const WIDEST: usize = 100;
@@ -32,15 +33,15 @@ pub(super) fn render(problem: &Problem, source: Option<&Source>, paint: Paint) -
         Severity::Error => ("error", AnsiColor::Red),
         Severity::Warning => ("warning", AnsiColor::Yellow),
     };
-    let mut text = format!("{}: {}", paint.with(colour, word), printable(&problem.message));
+    let mut text = format!("{}: {}", paint.with(colour, word), escape(&problem.message));
     match (&problem.place, source) {
         (Place::File(span), Some(source)) => text.push_str(&frame(problem, source, span, colour, paint)),
         (Place::Words(words), _) => {
-            text.push_str(&format!(" (from {})\n", printable(words)));
+            text.push_str(&format!(" (from {})\n", escape(words)));
             text.push_str(&hint(problem, source, paint));
         }
         (Place::Whole, Some(source)) => {
-            text.push_str(&format!("\n  {} {}\n", paint.with(AnsiColor::Blue, "-->"), source.name));
+            text.push_str(&format!("\n  {} {}\n", paint.with(AnsiColor::Blue, "-->"), escape(&source.name)));
             text.push_str(&hint(problem, Some(source), paint));
         }
         _ => {
@@ -60,10 +61,10 @@ fn hint(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
 fn label(problem: &Problem, source: Option<&Source>) -> String {
     let also = problem.also.as_ref().and_then(|place| match (place, source) {
         (Place::File(span), Some(source)) => Some(format!("see {}", position(source, span.start))),
-        (Place::Words(words), _) => Some(format!("see {}", printable(words))),
+        (Place::Words(words), _) => Some(format!("see {}", escape(words))),
         _ => None,
     });
-    let label = problem.label.as_deref().map(printable);
+    let label = problem.label.as_deref().map(escape);
     label.into_iter().chain(also).collect::<Vec<_>>().join("; ")
 }
 
@@ -77,27 +78,33 @@ fn frame(problem: &Problem, source: &Source, span: &Range<usize>, colour: AnsiCo
     let previous = problem.shows_previous_line.then(|| source.text.lines().nth(number.wrapping_sub(2))).flatten();
     if let Some(previous) = previous.filter(|previous| !previous.trim().is_empty()) {
         let number = paint.with(AnsiColor::Blue, &format!("{:gutter$}", number - 1));
-        text.push_str(&format!(" {number} {bar} {}\n", printable(&previous.chars().take(WIDEST).collect::<String>())));
+        text.push_str(&format!(" {number} {bar} {}\n", escape(&previous.chars().take(WIDEST).collect::<String>())));
     }
     // A caret line repeats the tabs above it, so that both lines are as wide whatever a tab means.
     let skipped = if column > WIDEST * 3 / 4 { column - WIDEST / 2 } else { 0 };
     let shown: Vec<char> = line.chars().skip(skipped).take(WIDEST).collect();
-    let before: String = shown.iter().take(column - skipped).map(|&c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let (before, from) = shown.split_at((column - skipped).min(shown.len()));
+    let before: String = before.iter().map(|&c| if c == '\t' { c.into() } else { " ".repeat(width(c)) }).collect();
     let marked = source.text.get(span.clone()).unwrap_or("").lines().next().unwrap_or("").chars().count();
-    let carets = "^".repeat(marked.min(shown.len().saturating_sub(column - skipped)).max(1));
+    let carets = "^".repeat(from.iter().take(marked).map(|&c| width(c)).sum::<usize>().max(1));
     let number = paint.with(AnsiColor::Blue, &format!("{number:gutter$}"));
     let shown: String = shown.into_iter().collect();
-    text.push_str(format!(" {number} {bar} {}", printable(&shown)).trim_end());
+    text.push_str(format!(" {number} {bar} {}", escape(&shown)).trim_end());
     let label = label(problem, Some(source));
     let carets = paint.with(colour, format!("{carets} {label}").trim_end());
     text.push_str(&format!("\n {:gutter$} {bar} {before}{carets}\n", ""));
     text
 }
 
+/// Returns how many characters are shown for this one.
+fn width(c: char) -> usize {
+    if is_harmful(c) { c.escape_default().count() } else { 1 }
+}
+
 /// `roundelay.toml:3:1`.
 pub(super) fn position(source: &Source, offset: usize) -> String {
     let (number, _, column) = locate(&source.text, offset);
-    format!("{}:{number}:{}", source.name, column + 1)
+    format!("{}:{number}:{}", escape(&source.name), column + 1)
 }
 
 /// The line's number from 1, its text, and the column from 0 in characters.
@@ -111,11 +118,6 @@ fn locate(text: &str, offset: usize) -> (usize, &str, usize) {
     let line = text[start + mark.min(end - start)..end].trim_end_matches('\r');
     let column = text[start..offset].chars().filter(|&c| c != '\u{feff}').count();
     (number, line, column.min(line.chars().count()))
-}
-
-/// Without what could move the cursor or recolour the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -135,15 +137,19 @@ mod tests {
         );
         assert_eq!(at("\tü = 1\r\n", 6..7), "error: wrong\n  --> f.toml:1:6\n   |\n 1 | \tü = 1\n   | \t    ^ right\n");
         assert_eq!(at("\u{feff}a = 1", 3..4), "error: wrong\n  --> f.toml:1:1\n   |\n 1 | a = 1\n   | ^ right\n");
+        assert_eq!(
+            at("a\u{61c}\u{202e} = 1\n", 6..7),
+            "error: wrong\n  --> f.toml:1:4\n   |\n 1 | a\\u{61c}\\u{202e} = 1\n   |                 ^ right\n"
+        );
         assert_eq!(at("a\n", 2..2), "error: wrong\n  --> f.toml:2:1\n   |\n 2 |\n   | ^ right\n");
     }
 
     #[test]
     fn any_span_of_any_text_can_be_shown() {
-        for text in ["", "\n", "ü", "\u{feff}", "a\r\n\u{1b}[31mb", &"ö\t".repeat(300)] {
+        for text in ["", "\n", "ü", "\u{feff}", "a\r\n\u{1b}[31mb\u{202e}\u{61c}\u{2028}", &"ö\t".repeat(300)] {
             for start in 0..text.len() + 2 {
                 for end in [start, start + 1, start + 700] {
-                    assert!(!at(text, start..end).contains('\u{1b}'));
+                    assert!(!at(text, start..end).contains(|c| is_harmful(c) && c != '\n'));
                 }
             }
         }

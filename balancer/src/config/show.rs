@@ -8,6 +8,7 @@ use super::keys::{GLOBAL, POOL};
 use super::problem::Place;
 use super::source::Source;
 use super::{Config, Pool, Program};
+use crate::printable;
 
 /// Values of variables whose names say that nobody should see them.
 const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
@@ -71,7 +72,7 @@ fn show_pool(pool: &Pool, origins: Option<Origins<'_>>) -> String {
 
 fn quoted_key(name: &str) -> String {
     let is_bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if is_bare { name.to_owned() } else { format!("{:?}", name) }
+    if is_bare { name.to_owned() } else { quoted(name) }
 }
 
 fn line(name: &str, value: &str, path: &str, origins: Option<Origins<'_>>) -> String {
@@ -82,5 +83,5 @@ fn line(name: &str, value: &str, path: &str, origins: Option<Origins<'_>>) -> St
         _ => "default".to_owned(),
     };
     let setting = format!("{name} = {value}");
-    format!("{setting:<40}  # {}\n", place.replace(char::is_control, " "))
+    format!("{setting:<40}  # {}\n", printable::escape(&place))
 }

@@ -106,7 +106,7 @@ impl AcceptLoop {
     }
 
     /// Accepts until the gate closes or the listener is retired, and the queue is empty, or until it is stopped; then closes
-    /// the listener. A retired one waits at a held gate as any other: its clients wait for a worker too.
+    /// the listener. A retired one with clients in its queue waits at a held gate as any other: they wait for a worker too.
     pub(super) async fn run(self) {
         let mut gate = self.lane.pool.rotation.gate();
         let mut last = Turn::More;
@@ -122,6 +122,10 @@ impl AcceptLoop {
             let is_retired = self.door.retired.is_cancelled();
             if is_retired {
                 self.listener.get_ref().unlink();
+                // Nobody waits here, and nobody shall come: it is not kept open for a worker that may never be ready.
+                if way.is_none() && !self.listener.get_ref().has_queue() {
+                    return;
+                }
             }
             let is_full = last == Turn::Full && way == Some(Way::Serve);
             last = tokio::select! {

@@ -99,6 +99,11 @@ impl Group {
         self.members.get(slot)
     }
 
+    /// All of them, in the order of their slots.
+    pub fn members(&self) -> &[Listener] {
+        &self.members
+    }
+
     /// True if a client waits at one of them.
     pub fn has_queue(&self) -> bool {
         self.members.iter().any(Listener::has_queue)

@@ -1,8 +1,8 @@
 //! How a worker's line looks where it is written. Pure.
 
-use super::escape::{is_harmful, push_json, push_text};
 use super::lines::Line;
 use crate::config::LineFormat;
+use crate::printable::{is_harmful, push_json, push_text};
 use crate::rotation::SlotId;
 use crate::stats::Stream;
 

@@ -5,7 +5,6 @@
 //! workers, lines are dropped and counted; a worker is never blocked by us.
 
 mod capture;
-mod escape;
 mod file;
 mod layout;
 mod lines;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::escape::push_text;
 use super::lines::Line;
+use crate::printable::push_text;
 
 /// How many lines are kept.
 const LINES: usize = 20;

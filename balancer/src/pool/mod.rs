@@ -3,6 +3,7 @@
 mod limited;
 pub mod message;
 pub mod operation;
+mod state;
 mod status;
 mod tally;
 
@@ -19,6 +20,7 @@ use crate::stats::{PoolStats, SlotStats};
 use crate::strategy::{self, Picker};
 
 pub(crate) use limited::Limited;
+pub use state::PoolState;
 pub use status::{CheckStatus, ExitStatus, OtherStatus, PoolStatus, SlotState, WorkerStatus};
 
 /// One pool: its configuration, who is in rotation, its numbers, and what the supervisor last said of it.

@@ -160,12 +160,14 @@ pub struct Ledger {
     pub cut: u64,
 }
 
-impl Ledger {
-    /// Clients that saw the operation.
-    pub fn lost(&self) -> u64 {
-        self.refused + self.cut
+impl Verb {
+    /// Returns how many clients were lost. A stop is meant to reject those that come, so it has lost only what it cut.
+    pub fn lost(self, refused: u64, cut: u64) -> u64 {
+        if self == Verb::Stop { cut } else { refused + cut }
     }
 }
+
+impl Ledger {}
 
 /// The end of an operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,7 +189,7 @@ pub struct Report {
 impl Report {
     /// Whether it was carried out and no client was lost, as far as that was observed.
     pub fn is_clean(&self) -> bool {
-        self.result.is_ok() && self.ledger.is_none_or(|ledger| ledger.lost() == 0)
+        self.result.is_ok() && self.ledger.is_none_or(|ledger| self.verb.lost(ledger.refused, ledger.cut) == 0)
     }
 }
 

@@ -108,6 +108,8 @@ pub struct WorkerStatus {
     pub started: Option<SystemTime>,
     /// Its private endpoint, while there is a process.
     pub endpoint: Option<Endpoint>,
+    /// What speaks against it, while it is `suspect` or `busy`.
+    pub reason: Option<String>,
     /// What it last said of itself by `STATUS=`.
     pub said: Option<String>,
     /// The wait before its next start, while in `backoff` or `failed`.
@@ -133,6 +135,8 @@ pub struct OtherStatus {
     pub pid: Option<u32>,
     /// When it was started.
     pub started: SystemTime,
+    /// What its last probe said.
+    pub last_check: Option<CheckStatus>,
     /// Connections it still has, where the master sees them.
     pub active: usize,
 }
@@ -142,6 +146,8 @@ pub struct OtherStatus {
 pub struct ExitStatus {
     /// In words, such as `exit code 3` or `killed by signal 9 (KILL)`.
     pub what: String,
+    /// Why it was told to end, if it was; with how it ended where that was not as it was told.
+    pub why: Option<String>,
     /// The code, or 128 + n for signal n.
     pub code: i32,
     /// When.
@@ -153,7 +159,7 @@ pub struct ExitStatus {
 impl ExitStatus {
     /// An exit of this moment.
     pub fn new(what: String, code: i32) -> Self {
-        Self { what, code, at: SystemTime::now(), last_lines: Arc::default() }
+        Self { what, why: None, code, at: SystemTime::now(), last_lines: Arc::default() }
     }
 }
 
@@ -181,6 +187,7 @@ impl PoolStatus {
             pid: None,
             started: None,
             endpoint: None,
+            reason: None,
             said: None,
             backoff: None,
             restarts: 0,

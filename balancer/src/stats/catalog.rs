@@ -71,6 +71,8 @@ catalog! {
         "Workers in each state.";
     POOL_GENERATION = Gauge, "roundelay_pool_generation" ["pool"]
         "The present generation, which a reload bumps.";
+    POOL_STATE = Gauge, "roundelay_pool_state" ["pool" "state"]
+        "1 for the state that the pool is in, as list and status say it.";
     POOL_READY = Gauge, "roundelay_pool_ready" ["pool"]
         "1 while at least min-ready workers are in rotation and the master is not stopping.";
 

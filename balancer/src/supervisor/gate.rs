@@ -1,4 +1,4 @@
-//! What the public listeners do while workers come and go. Pure.
+//! What the public listeners do while workers come and go, or are stopped by command. Pure.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ pub(super) struct Keeper {
     /// Since when there has been no worker in rotation.
     none_since: Option<Instant>,
     is_closing: bool,
+    was_stopped: bool,
 }
 
 impl Keeper {
@@ -23,7 +24,7 @@ impl Keeper {
 
     /// No worker yet at `now`.
     pub(super) fn new(hold_timeout: Duration, now: Instant) -> Self {
-        Self { hold_timeout, none_since: Some(now), is_closing: false }
+        Self { hold_timeout, none_since: Some(now), is_closing: false, was_stopped: false }
     }
 
     /// The master stops: the listeners are emptied and closed, whatever the workers do.
@@ -31,16 +32,21 @@ impl Keeper {
         self.is_closing = true;
     }
 
-    /// What the listeners do at `now`, with or without a worker in rotation.
-    pub(super) fn gate(&mut self, has_workers: bool, now: Instant) -> Gate {
+    /// What the listeners do at `now`, with or without a worker in rotation. Where all workers were stopped by command nobody
+    /// is coming: clients are rejected at once, and held anew when one is started.
+    pub(super) fn gate(&mut self, has_workers: bool, is_stopped: bool, now: Instant) -> Gate {
+        let was_stopped = std::mem::replace(&mut self.was_stopped, is_stopped);
         if has_workers {
             self.none_since = None;
+        } else if was_stopped && !is_stopped {
+            self.none_since = Some(now);
         } else {
             self.none_since.get_or_insert(now);
         }
         match self.none_since {
             _ if self.is_closing => Gate::Closing,
             None => Gate::Open,
+            Some(_) if is_stopped => Gate::Refuse,
             Some(since) if now - since >= self.hold_timeout => Gate::Refuse,
             Some(_) => Gate::Hold,
         }
@@ -48,7 +54,8 @@ impl Keeper {
 
     /// When holding ends by itself.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        self.none_since.map(|since| since + self.hold_timeout).filter(|&at| at > now && !self.is_closing)
+        let is_held = !self.is_closing && !self.was_stopped;
+        self.none_since.map(|since| since + self.hold_timeout).filter(|&at| at > now && is_held)
     }
 }
 
@@ -60,13 +67,26 @@ mod tests {
     fn clients_are_held_then_refused_until_a_worker_is_back() {
         let begun = Instant::now();
         let mut keeper = Keeper::new(Duration::from_secs(10), begun);
-        assert_eq!(keeper.gate(false, begun), Gate::Hold);
+        assert_eq!(keeper.gate(false, false, begun), Gate::Hold);
         assert_eq!(keeper.next_deadline(begun), Some(begun + Duration::from_secs(10)));
         let late = begun + Duration::from_secs(10);
-        assert_eq!(keeper.gate(false, late), Gate::Refuse);
+        assert_eq!(keeper.gate(false, false, late), Gate::Refuse);
         assert_eq!(keeper.next_deadline(late), None);
-        assert_eq!(keeper.gate(true, late), Gate::Open);
-        assert_eq!(keeper.gate(false, late), Gate::Hold, "a new absence is held anew");
+        assert_eq!(keeper.gate(true, false, late), Gate::Open);
+        assert_eq!(keeper.gate(false, false, late), Gate::Hold, "a new absence is held anew");
+    }
+
+    #[test]
+    fn stopped_pool_rejects_at_once_and_holds_again_when_started() {
+        let begun = Instant::now();
+        let mut keeper = Keeper::new(Duration::from_secs(10), begun);
+        assert_eq!(keeper.gate(true, false, begun), Gate::Open);
+        assert_eq!(keeper.gate(true, true, begun), Gate::Open, "as long as one serves");
+        assert_eq!(keeper.gate(false, true, begun), Gate::Refuse);
+        assert_eq!(keeper.next_deadline(begun), None);
+        let late = begun + Duration::from_secs(60);
+        assert_eq!(keeper.gate(false, false, late), Gate::Hold);
+        assert_eq!(keeper.next_deadline(late), Some(late + Duration::from_secs(10)));
     }
 
     #[test]
@@ -74,7 +94,7 @@ mod tests {
         let now = Instant::now();
         let mut keeper = Keeper::new(Duration::from_secs(10), now);
         keeper.close();
-        assert_eq!(keeper.gate(true, now), Gate::Closing);
+        assert_eq!(keeper.gate(true, false, now), Gate::Closing);
         assert_eq!(keeper.next_deadline(now), None);
     }
 }

@@ -103,6 +103,8 @@ pub(super) struct Life {
     pub(super) rules: Arc<config::Pool>,
     /// Why it is being ended, where that is its own fault.
     pub(super) fault: Option<Cause>,
+    /// Why it is being ended, where it was told to end.
+    pub(super) told_to_end: Option<&'static str>,
     /// It was killed because it took nothing from its queue while it was to drain.
     pub(super) kept_its_queue: bool,
     /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
@@ -129,6 +131,7 @@ impl Life {
             generation,
             rules,
             fault: None,
+            told_to_end: None,
             kept_its_queue: false,
             given_up: None,
             stays_until: None,
@@ -178,6 +181,11 @@ impl Life {
 
     pub(super) fn is_starting(&self) -> bool {
         matches!(self.state, State::Starting { .. })
+    }
+
+    /// True if nothing has told it to end: a server that it closes is closed because its application wants that.
+    pub(super) fn may_close(&self) -> bool {
+        self.is_starting() || self.state().is_up()
     }
 
     /// Whether probes should come fast.

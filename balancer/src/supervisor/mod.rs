@@ -4,6 +4,7 @@
 //! what changed is published. Nobody else changes a pool, so membership, health and drain change together. Nothing here
 //! waits for a worker.
 
+mod allowance;
 mod backoff;
 mod boot;
 mod budget;
@@ -31,6 +32,7 @@ mod publish;
 mod relief;
 mod resources;
 mod roll;
+mod seldom;
 mod slot;
 mod sockets_seen;
 mod suspicion;

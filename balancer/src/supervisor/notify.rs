@@ -58,7 +58,7 @@ fn line(line: &str) -> Option<Said> {
         ("STOPPING", "1") => Some(Said::Stopping),
         ("WATCHDOG", "1") => Some(Said::Beat),
         (protocol::X_ROUNDELAY_DRAIN, protocol::DRAIN_BY_SIGNAL) => Some(Said::DrainsBySignal),
-        ("STATUS", text) => Some(Said::Status(text.chars().filter(|c| !c.is_control()).take(MAX_STATUS).collect())),
+        ("STATUS", text) => Some(Said::Status(text.chars().take(MAX_STATUS).collect())),
         _ => None,
     }
 }

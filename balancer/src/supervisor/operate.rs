@@ -74,7 +74,10 @@ impl Warden {
             Ask::Reload(rules) => self.begin_roll(&rules),
             Ask::Scale(workers) => self.begin_scale(workers),
             Ask::Restart(which) => Phase::Up { slots: self.each(which, |_| true, &Event::Restart), otherwise: None },
-            Ask::Stop(which) => Phase::Down { slots: self.each(which, |_| true, &Event::Stop).into_keys().collect() },
+            Ask::Stop(which) => {
+                let slots = self.each(which, |state| state != SlotState::Stopped, &Event::Stop);
+                Phase::Down { slots: slots.into_keys().collect() }
+            }
             Ask::Start(which) => {
                 let slots = self.each(which, |state| state == SlotState::Stopped, &Event::Start);
                 Phase::Up { slots, otherwise: None }

@@ -56,6 +56,7 @@ impl Warden {
                 self.pool.slots()[index].restarts[cause as usize].increment();
             }
             Effect::Switched { from, to } => {
+                member.count_start(to);
                 let step = member.ready_step(to, from);
                 self.notes.extend(step.map(|step| Note::Up { slot: index, incarnation: to, step }));
             }

@@ -8,9 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::allowance::Allowance;
 use super::slot::Event;
 use super::warden::Warden;
+use tokio::time::Instant;
+
 use crate::channel::Order;
 use crate::channel::node::doors::{Decision, Doors, PUBLIC, Policy, Where, WorkerId};
 use crate::channel::node::{Answer, News, Query};
@@ -18,6 +22,12 @@ use crate::config::{self, Address, Handing, Ready};
 use crate::mode::{Acceptor, Mode};
 use crate::net::listeners::Listener;
 use crate::os::inspect;
+
+/// How many servers of an application are remembered as told to be the public one.
+const MOST_MAPPED: usize = 64;
+
+/// The part of the master's descriptors that may become listeners of one pool's application.
+const PART_OF_FILES: u64 = 32;
 
 /// The listeners of one pool's application.
 pub(super) struct Porter {
@@ -29,6 +39,9 @@ pub(super) struct Porter {
     last: u32,
     /// Servers of the application that were told to be the public one.
     mapped: BTreeSet<String>,
+    allowance: Allowance,
+    /// How many may be open at once, whoever asks.
+    most_open: usize,
 }
 
 impl Porter {
@@ -48,6 +61,8 @@ impl Porter {
             opened: BTreeMap::new(),
             last: PUBLIC,
             mapped: BTreeSet::new(),
+            allowance: Allowance::default(),
+            most_open: usize::try_from(open_files() / PART_OF_FILES).unwrap_or(usize::MAX).max(8),
         })
     }
 
@@ -74,9 +89,13 @@ impl Warden {
                 return Some(Event::Closed(incarnation, false));
             }
             News::Closed { key } => {
+                let is_meant = self.members[index].slot.life(incarnation).is_some_and(|life| life.may_close());
                 let doors = &mut self.porter.as_mut()?.doors;
                 doors.closed(worker, &key);
                 let has_none = doors.doors_of(worker).is_empty();
+                if is_meant && doors.unwanted().iter().any(|(unwanted, _)| *unwanted == key) {
+                    self.close_one(index, &key);
+                }
                 self.close_unwanted();
                 return has_none.then_some(Event::Closed(incarnation, true));
             }
@@ -99,7 +118,7 @@ impl Warden {
         let decision = porter.doors.ask(worker, query);
         let answered = match decision {
             Decision::Mapped { key, sockname, data } => {
-                if porter.mapped.insert(key.clone()) {
+                if porter.mapped.len() < MOST_MAPPED && porter.mapped.insert(key.clone()) {
                     let asked = sockname.map_or_else(|| key.clone(), |address| address.to_string());
                     tracing::info!(pool = self.pool.name, asked, "the application's first listener is the public one");
                 }
@@ -108,7 +127,7 @@ impl Warden {
                 self.answer_door(PUBLIC, key, sockname, data)
             }
             Decision::Join { key, door, sockname, data } => self.answer_door(door, key, sockname, data),
-            Decision::Bind { key, address, backlog } => match self.open(&address, backlog) {
+            Decision::Bind { key, address, backlog } => match self.open(index, &address, backlog) {
                 Ok((door, sockname)) => {
                     let Some(porter) = &mut self.porter else { return };
                     porter.doors.bound(&key, door, sockname);
@@ -118,7 +137,10 @@ impl Warden {
                 Err(error) => {
                     let Some(porter) = &mut self.porter else { return };
                     porter.doors.not_bound(&key);
-                    tell_failed(self.members[index].name(), address_of(&address).0, &error);
+                    let is_told = error.raw_os_error() == Some(libc::EMFILE);
+                    if !is_told && !self.members[index].is_told_enough("not bound") {
+                        tell_failed(self.members[index].name(), address_of(&address).0, &error);
+                    }
                     Ok((
                         Answer::Refused { errno: error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL), key },
                         None,
@@ -129,7 +151,9 @@ impl Warden {
             // Nothing is bound beside the answer: it cannot be under way.
             Decision::Wait { key } => Ok((Answer::Refused { errno: libc::EAGAIN, key }, None, None)),
             Decision::Refuse { key, errno, why } => {
-                tracing::error!(worker = %self.members[index].name(), "{why}");
+                if !self.members[index].is_told_enough("listen refused") {
+                    tracing::error!(worker = %self.members[index].name(), "{why}");
+                }
                 Ok((Answer::Refused { errno, key }, None, None))
             }
         };
@@ -158,7 +182,19 @@ impl Warden {
     }
 
     /// Binds what the application asks for and opens it to clients.
-    fn open(&mut self, at: &Where, backlog: u32) -> io::Result<(u32, Option<SocketAddr>)> {
+    fn open(&mut self, index: usize, at: &Where, backlog: u32) -> io::Result<(u32, Option<SocketAddr>)> {
+        let now = Instant::now();
+        let Some(porter) = &mut self.porter else { return Err(io::ErrorKind::NotFound.into()) };
+        if porter.opened.len() >= porter.most_open || !porter.allowance.take(index, now) {
+            if !self.members[index].is_told_enough("too many listeners") {
+                tracing::error!(
+                    worker = %self.members[index].name(), open = porter.opened.len(), most = porter.most_open,
+                    "the application listens in a loop, or on too many addresses: refused with EMFILE; a worker may have \
+                     256 opened at once and 4 a second, a pool a part of the master's open files (ulimit -n)"
+                );
+            }
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let rules = self.pool.config();
         let listener = bind(at, backlog.min(rules.backlog.max(1)), rules.keepalive)?;
         drop(rules);
@@ -170,7 +206,9 @@ impl Warden {
             Acceptor::Master => self.context.connections.open_door(listener, door)?,
             Acceptor::Workers => self.watch.add(listener)?,
         }
-        tracing::info!(pool = self.pool.name, %address, "listening, as the application asks");
+        if !self.members[index].is_told_enough("listening") {
+            tracing::info!(pool = self.pool.name, %address, "listening, as the application asks");
+        }
         let sockname = match &address {
             Address::Tcp(bound) => Some(*bound),
             Address::Unix(_) | Address::Passed(_) => None,
@@ -195,18 +233,27 @@ impl Warden {
         });
         let Some(porter) = self.porter.as_mut().filter(|_| is_settled) else { return };
         let unwanted: Vec<String> = porter.doors.unwanted().into_iter().map(|(key, _)| key.to_owned()).collect();
-        for key in unwanted {
-            let Some(address) = porter.doors.forget(&key).and_then(|door| porter.opened.remove(&door)) else {
-                continue;
-            };
-            tracing::info!(pool = self.pool.name, %address, "listens no more: the application has closed it");
-            match self.pool.mode.acceptor() {
-                Acceptor::Master => self.context.connections.close_door(&address),
-                Acceptor::Workers => self.watch.remove(&address),
-            }
-            self.pool.set_listening(porter.addresses());
-        }
+        unwanted.iter().for_each(|key| self.close_one(0, key));
     }
+
+    /// Closes the listener of a key that no worker wants; the slot is that which had it last, for the log.
+    fn close_one(&mut self, slot: usize, key: &str) {
+        let Some(porter) = &mut self.porter else { return };
+        let Some(address) = porter.doors.forget(key).and_then(|door| porter.opened.remove(&door)) else { return };
+        if !self.members[slot].is_told_enough("listens no more") {
+            tracing::info!(pool = self.pool.name, %address, "listens no more: the application has closed it");
+        }
+        match self.pool.mode.acceptor() {
+            Acceptor::Master => self.context.connections.close_door(&address),
+            Acceptor::Workers => self.watch.remove(&address),
+        }
+        self.pool.set_listening(porter.addresses());
+    }
+}
+
+/// How many descriptors the master may have open.
+fn open_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn worker_id(index: usize, incarnation: u64) -> WorkerId {
@@ -243,14 +290,21 @@ fn bind(at: &Where, backlog: u32, keepalive: std::time::Duration) -> io::Result<
     }
 }
 
-/// Says that an address could not be had, and who has it: on a thread that may wait for `/proc`.
+/// True while a thread looks through `/proc` for the holder of an address that an application asked for.
+static LOOKS: AtomicBool = AtomicBool::new(false);
+
+/// Says that an address could not be had, and who has it: on a thread that may wait for `/proc`, one at a time.
 fn tell_failed(worker: String, address: Address, error: &io::Error) {
     let (is_taken, error) = (error.kind() == io::ErrorKind::AddrInUse, error.to_string());
+    let may_look = is_taken && !LOOKS.swap(true, Ordering::SeqCst);
     tokio::task::spawn_blocking(move || {
         let holder = match &address {
-            Address::Tcp(taken) if is_taken => inspect::port_holder(*taken),
+            Address::Tcp(taken) if may_look => inspect::port_holder(*taken),
             _ => None,
         };
+        if may_look {
+            LOOKS.store(false, Ordering::SeqCst);
+        }
         let held = holder.map(|holder| format!("; held by {} (pid {})", holder.name, holder.pid)).unwrap_or_default();
         tracing::error!(%worker, %address, "cannot listen there, as the application asks: {error}{held}");
     });

@@ -32,8 +32,9 @@ impl Warden {
             self.steer(now);
         }
         // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
-        let is_open = has_workers || self.pool.mode.acceptor() == Acceptor::Workers;
-        let gate = self.keeper.gate(is_open, now);
+        let is_stopped = self.is_stopped();
+        let is_open = has_workers || (self.pool.mode.acceptor() == Acceptor::Workers && !is_stopped);
+        let gate = self.keeper.gate(is_open, is_stopped, now);
         self.pool.rotation.set_gate(gate);
         self.pool.status.store(Arc::new(PoolStatus {
             generation: self.generation,
@@ -44,6 +45,11 @@ impl Warden {
             is_stopping: self.is_stopping || gate == crate::rotation::Gate::Closing,
             workers: self.shown().map(Member::status).collect(),
         }));
+    }
+
+    /// True if every worker was stopped by command.
+    pub(super) fn is_stopped(&self) -> bool {
+        !self.is_stopping && self.members.iter().all(|member| !member.slot.shall_run())
     }
 
     /// Every slot that there shall be, and those beyond that are not over yet.

@@ -29,6 +29,7 @@ use crate::os::child::ChildEvent;
 use crate::pool::operation::Report;
 use crate::pool::{Pool, SlotState};
 use crate::rotation::SlotId;
+use crate::stats::Refusal;
 
 /// The generation of a pool's first workers.
 const FIRST_GENERATION: u64 = 1;
@@ -81,7 +82,14 @@ impl Warden {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let now = Instant::now();
-        let context = Context { pool: Arc::clone(&pool), resources, connections, inputs, said: Default::default() };
+        let context = Context {
+            pool: Arc::clone(&pool),
+            resources,
+            connections,
+            inputs,
+            said: Default::default(),
+            seldom: Default::default(),
+        };
         let context = Arc::new(context);
         let count = pool.slots().len();
         let members = (0..count).map(|index| Member::new(index, FIRST_GENERATION, &context)).collect();
@@ -178,6 +186,11 @@ impl Warden {
         let now = Instant::now();
         if self.watch.look_if_due(&self.pool.config(), &self.pool.stats, now) {
             self.relieve(now);
+            // Nobody else accepts there, and nobody is coming.
+            if self.is_stopped() && self.members.iter().all(Member::is_over) {
+                let rejected = self.watch.reject_waiting();
+                self.pool.stats.refused[Refusal::NoWorker as usize].add(rejected);
+            }
         }
         for index in 0..self.members.len() {
             if let Some(event) = self.members[index].waits_if_settling(now) {
@@ -274,7 +287,7 @@ impl Warden {
                 Some(Event::Exited(incarnation))
             }
             News::Said(said) => member.said(incarnation, said, now),
-            News::Channel(channel::News::Node(news)) => self.node_said(index, incarnation, news),
+            News::Channel(channel::News::Node(news, _unheard)) => self.node_said(index, incarnation, news),
             News::Channel(news) => member.channel_news(incarnation, news),
             News::Probed(verdict) => member.probed(incarnation, verdict, now),
             News::Checking(from) => {

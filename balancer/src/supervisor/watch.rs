@@ -5,7 +5,7 @@
 //! seen and undone here.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,13 @@ use crate::config::{self, Address};
 use crate::net::group::Group;
 use crate::net::listeners::Listener;
 use crate::net::public::Public;
+use crate::net::stream::reset_at_close;
 use crate::stats::PoolStats;
 
 /// How often a listener is looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How many clients of one listener are rejected at a look.
+const MOST_REJECTED: usize = 1024;
 
 /// The listeners that a pool's workers inherit; none where the master accepts.
 #[derive(Debug)]
@@ -95,6 +98,19 @@ impl Watch {
             Public::Listeners(listeners) => listeners.iter().any(Listener::has_queue),
             Public::Groups(groups) => groups.iter().any(Group::has_queue),
         }
+    }
+
+    /// Resets the clients that wait, up to a bound, and returns how many. Only while no worker accepts there.
+    pub(super) fn reject_waiting(&self) -> u64 {
+        let listeners: Vec<&Listener> = match &self.public {
+            Public::Listeners(listeners) => listeners.iter().collect(),
+            Public::Groups(groups) => groups.iter().flat_map(Group::members).collect(),
+        };
+        let waiting = |listener: &Listener| {
+            let next = || listener.accept_waiting().ok().flatten();
+            std::iter::from_fn(next).take(MOST_REJECTED).inspect(|(client, _)| reset_at_close(client.as_fd())).count()
+        };
+        listeners.into_iter().map(|listener| waiting(listener) as u64).sum()
     }
 
     /// Those of which each slot has a member; none elsewhere.

@@ -8,7 +8,7 @@ use crate::admin::snapshot::{self, unix_seconds};
 use crate::admin::usage::Sample;
 use crate::mode::Inherits;
 use crate::pool::operation::Verb;
-use crate::pool::{Pool, PoolStatus, SlotState, WorkerStatus};
+use crate::pool::{Pool, PoolState, PoolStatus, SlotState, WorkerStatus};
 use crate::rotation::SlotId;
 use crate::stats::catalog::{self, Metric};
 use crate::stats::{
@@ -24,6 +24,10 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
     scrape.count(&catalog::POOL_WORKERS_DESIRED, &[name], u64::from(pool.status.load().desired));
     scrape.count(&catalog::POOL_GENERATION, &[name], status.generation);
     scrape.count(&catalog::POOL_READY, &[name], u64::from(is_ready));
+    let state = snapshot::pool_state(source, pool, &status, sample);
+    for known in PoolState::ALL {
+        scrape.count(&catalog::POOL_STATE, &[name, known.name()], u64::from(known == state));
+    }
     for state in SlotState::ALL {
         scrape.count(&catalog::POOL_WORKERS, &[name, state.name()], snapshot::count(&status, state) as u64);
     }

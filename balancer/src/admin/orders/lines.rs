@@ -13,6 +13,7 @@ use crate::admin::snapshot::unix_seconds;
 use crate::admin::view;
 use crate::pool::message::Delivery;
 use crate::pool::operation::{Report, Step};
+use crate::printable;
 
 /// The body of an answer: ends when the order is over. Dropping it stops nothing but the telling.
 pub(in crate::admin) struct Lines {
@@ -44,9 +45,9 @@ impl Body for Lines {
 }
 
 fn line(told: Told) -> Bytes {
-    let mut bytes = serde_json::to_vec(&shown(told)).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.into()
+    let mut json = printable::json_of(&shown(told)).unwrap_or_default();
+    json.push('\n');
+    json.into()
 }
 
 /// As the client is shown it.

@@ -92,7 +92,7 @@ fn ready_follows_the_workers_and_the_stop() {
     publish(&server.pools[1], |status| status.workers[0].state = SlotState::Suspect);
     let reply = server.get("/readyz");
     assert_eq!(reply.status, 503);
-    assert_eq!(reply.body, "pool jobs: 0 of 2 workers ready, 1 needed (1 suspect, 1 backoff)\n");
+    assert_eq!(reply.body, "pool jobs: down, 0 of 2 workers ready, 1 needed (1 suspect, 1 backoff)\n");
 
     publish(&server.pools[1], |status| status.workers[0].state = SlotState::Ready);
     assert_eq!(server.get("/readyz").status, 200);

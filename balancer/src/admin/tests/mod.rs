@@ -164,6 +164,7 @@ pub(crate) fn pool(name: &str) -> Arc<Pool> {
     failing.backoff = Some(Duration::from_millis(1500));
     failing.last_exit = Some(ExitStatus {
         what: "exit code 3".to_owned(),
+        why: None,
         code: 3,
         at: SystemTime::now(),
         last_lines: ["boom: missing DATABASE_URL".to_owned()].into(),

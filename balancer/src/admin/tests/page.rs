@@ -34,7 +34,7 @@ fn the_page_shows_pools_workers_and_links() {
     let server = Server::start(vec![pool("api")]);
     let page = server.get("/").body;
     for text in [
-        "<h2>api</h2>",
+        "<h2>api <span class=\"state degraded\">degraded</span></h2>",
         "api/0",
         "api/1",
         "1 of 2 ready",

@@ -1,5 +1,7 @@
 //! Why a worker's channel cannot go on. Pure.
 
+use crate::printable;
+
 /// What a worker said, or did not take, after which nothing on its channel can be relied on. The worker has to be ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
@@ -54,28 +56,7 @@ pub enum Broken {
     },
 }
 
-/// How a text from outside begins, for a line of a log: short, and nothing in it that acts on a terminal.
+/// How a text from outside begins, for a line of a log.
 pub(super) fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut safe = String::new();
-    for (i, c) in text.chars().enumerate() {
-        if i == LONGEST {
-            safe.push('…');
-            break;
-        }
-        // Quotes are what JSON is full of; they do no harm.
-        if matches!(c, '"' | '\'' | '\\') { safe.push(c) } else { safe.extend(c.escape_debug()) }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_excerpt_is_short_and_harmless() {
-        assert_eq!(excerpt("{\"a\":\"ü\u{1b}[2J\r\u{202e}\"}"), r#"{"a":"ü\u{1b}[2J\r\u{202e}"}"#);
-        assert_eq!(excerpt(&"x".repeat(1000)).chars().count(), 121);
-    }
+    printable::excerpt(text, 120)
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::admin::view::{Other, Pool, State, Worker};
-use crate::admin::words::{bytes, duration, escape, limited, note};
+use crate::admin::words::{bytes, duration, escape, failed_check, limited, note};
 
 /// The CPU column is time used so far: a share would need two looks.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
@@ -24,7 +24,7 @@ struct Row {
 pub(super) fn render(state: &State) -> String {
     let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
     for pool in &state.pools {
-        rows.push(pool_row(state, pool));
+        rows.push(pool_row(pool));
         for worker in &pool.workers {
             rows.push(worker_row(pool, worker));
             rows.extend(worker.others.iter().map(|other| other_row(pool, worker, other)));
@@ -55,14 +55,7 @@ pub(super) fn render(state: &State) -> String {
     text
 }
 
-fn pool_row(state: &State, pool: &Pool) -> Row {
-    let word = match (state.is_stopping, pool.workers_ready) {
-        (true, _) => "stopping",
-        (false, 0) if pool.workers.iter().all(|worker| worker.state == "starting") => "starting",
-        (false, 0) => "down",
-        (false, ready) if ready < pool.workers_desired => "degraded",
-        (false, _) => "ready",
-    };
+fn pool_row(pool: &Pool) -> Row {
     let measured = |figure: fn(&Worker) -> Option<f64>| {
         let figures: Vec<f64> = pool.workers.iter().filter_map(figure).collect();
         (!figures.is_empty()).then(|| figures.iter().sum::<f64>())
@@ -78,7 +71,7 @@ fn pool_row(state: &State, pool: &Pool) -> Row {
     Row {
         cells: [
             escape(&pool.name),
-            word.to_owned(),
+            escape(&pool.state),
             pool.generation.to_string(),
             format!("{}/{}", pool.workers_ready, pool.workers_desired),
             String::new(),
@@ -112,7 +105,9 @@ fn worker_row(pool: &Pool, worker: &Worker) -> Row {
 
 /// A process beside the one that serves the slot.
 fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
-    let note = if other.state == "starting" { "comes" } else { "leaves" };
+    let is_coming = other.state == "starting";
+    let check = failed_check(other.last_check.as_ref()).filter(|_| is_coming);
+    let note = [Some(if is_coming { "comes" } else { "leaves" }.to_owned()), check];
     Row {
         cells: [
             format!("    {}/{}", escape(&pool.name), worker.slot),
@@ -126,7 +121,7 @@ fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
             String::new(),
             String::new(),
         ],
-        note: note.to_owned(),
+        note: note.into_iter().flatten().collect::<Vec<_>>().join("; "),
     }
 }
 
@@ -158,6 +153,7 @@ mod tests {
             pid: Some(40112),
             up_seconds: Some(192.4),
             endpoint: None,
+            reason: None,
             said: None,
             backoff_seconds: None,
             restarts: 0,
@@ -179,6 +175,7 @@ mod tests {
         let ready = workers.iter().filter(|worker| worker.state == "ready").count();
         let pool = Pool {
             name: "api".to_owned(),
+            state: if ready == workers.len() { "ready" } else { "degraded" }.to_owned(),
             listen: vec![],
             mode: "proxy".to_owned(),
             strategy: "round-robin".to_owned(),
@@ -223,7 +220,13 @@ mod tests {
             backoff_seconds: Some(4.5),
             restarts: 12,
             active: Some(0),
-            last_exit: Some(Exit { what: "exit code 3".into(), code: 3, ago_seconds: 65.0, last_lines: vec![] }),
+            last_exit: Some(Exit {
+                what: "exit code 3".into(),
+                why: None,
+                code: 3,
+                ago_seconds: 65.0,
+                last_lines: vec![],
+            }),
             ..worker(1, "backoff")
         };
         let suspect = Worker {
@@ -253,6 +256,7 @@ api          degraded    1    1/3         41s  118M    14    812        12
             pid,
             up_seconds: 1.25,
             active,
+            last_check: None,
         };
         let others = vec![other("starting", 2, None, Some(0)), other("draining", 1, Some(40100), Some(3))];
         let mut state = state(vec![Worker { others, ..worker(0, "ready") }]);
@@ -285,18 +289,10 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
     }
 
     #[test]
-    fn a_pool_that_is_just_starting_is_not_down() {
-        let state = state(vec![worker(0, "starting")]);
-        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          starting"));
-    }
-
-    #[test]
-    fn a_pool_without_a_worker_in_rotation_is_down() {
+    fn pool_that_refuses_clients_says_so() {
         let mut state = state(vec![worker(0, "failed")]);
-        state.pools[0].gate = "refuse".into();
+        (state.pools[0].gate, state.pools[0].state) = ("refuse".into(), "down".into());
         assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          down"));
         assert!(plain(&state).contains("clients are refused"));
-        state.is_stopping = true;
-        assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          stopping"));
     }
 }

@@ -3,6 +3,7 @@
 use crate::admin::view::{Addressee, Connections, Event, Line, Report};
 use crate::admin::words::{duration, escape};
 use crate::failure::{Failure, code};
+use crate::pool::operation::Verb;
 
 /// One thing to say, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +175,9 @@ impl Progress {
                 format!("{name}{word} {}   {}\n", duration(report.took_seconds), ledger(report.connections))
             }
         }));
-        let lost = report.connections.map_or(0, |connections| connections.refused + connections.cut);
+        // A stop is meant to reject those that come.
+        let is_stop = report.verb == Verb::Stop.name();
+        let lost = report.connections.map_or(0, |of| if is_stop { of.cut } else { of.refused + of.cut });
         if is_failed {
             self.note(code::FAILED);
             said.push(Say::Error(self.failure(pool, report)));
@@ -245,6 +248,8 @@ fn head(began: &Event) -> String {
             format!("generation {generation} -> {}, rolling{at_once}", generation.saturating_add(1))
         }
         ("scale", Some(before), Some(after)) => format!("generation {generation}, {before} -> {after} workers"),
+        ("start", ..) if *slots == 0 => "nothing to start: what is meant runs already".to_owned(),
+        ("stop", ..) if *slots == 0 => "nothing to stop: what is meant is stopped already".to_owned(),
         (verb, ..) => format!("generation {generation}, {} of {slots} worker{plural}", escape(verb)),
     }
 }

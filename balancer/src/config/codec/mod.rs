@@ -9,6 +9,7 @@ mod word;
 
 use super::problem::Place;
 use super::value::Value;
+use crate::printable::{is_harmful, push_json};
 
 pub(super) use number::*;
 pub(super) use place::*;
@@ -44,6 +45,11 @@ pub(super) enum Wrong {
 
 /// A string as TOML.
 pub(super) fn quoted(text: &str) -> String {
+    if text.contains(is_harmful) {
+        let mut basic = String::from("\"");
+        push_json(&mut basic, text);
+        return basic + "\"";
+    }
     toml::Value::String(text.to_owned()).to_string()
 }
 

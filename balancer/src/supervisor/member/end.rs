@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::super::launch::signal_of;
 use super::super::ledger::Closes;
 use super::super::note::Note;
 use super::super::{News, foreground};
@@ -35,10 +36,13 @@ impl Member {
             None => what,
         };
         let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
-        let is_asked = self.slot.leaving().iter().any(|life| life.incarnation == incarnation);
+        let leaving = self.slot.leaving().iter().find(|life| life.incarnation == incarnation);
+        let is_asked = leaving.is_some();
+        let told = leaving.and_then(|life| life.told_to_end);
+        let why = told.map(|told| told_to_end(told, exit, signal_of(process.rules.stop_signal).as_raw()));
         if process.start_error.is_none() {
             if is_asked {
-                tracing::info!(%worker, pid, exit = %what, "worker ended");
+                tracing::info!(%worker, pid, exit = %what, why, "worker ended");
             } else {
                 tracing::warn!(%worker, pid, exit = %what, "worker died");
             }
@@ -51,7 +55,7 @@ impl Member {
         }
         let code = exit.map_or(-1, Exit::code);
         self.stats.last_exit.set(i64::from(code));
-        self.last_exit = Some((incarnation, ExitStatus::new(what.clone(), code)));
+        self.last_exit = Some((incarnation, ExitStatus { why, ..ExitStatus::new(what.clone(), code) }));
         self.ask_port_owner_after_death(&process);
         self.save_queue(&mut process);
         self.count_ends(&process, what);
@@ -130,11 +134,20 @@ impl Member {
     pub(in crate::supervisor) fn lateness(&self, incarnation: u64) -> Option<Note> {
         let process = self.processes.get(&incarnation)?;
         let last_lines = process.capture.as_ref().map(|capture| capture.last_lines()).unwrap_or_default();
-        let mut why = process.start_error.clone().unwrap_or_default();
+        let mut why = process.start_error.clone().unwrap_or_else(|| "not ready in time".to_owned());
         if let Some(look) = &process.last_look {
             why = format!("{why}: {look}");
         }
         Some(Note::NotUp { slot: self.id.index(), incarnation, why, last_lines })
+    }
+}
+
+/// Why a process ended that was told to, and how where that was not as it was told.
+fn told_to_end(why: &str, exit: Option<Exit>, stop_signal: i32) -> String {
+    match exit {
+        None | Some(Exit::Code(0)) => why.to_owned(),
+        Some(Exit::Signal(signal)) if signal == stop_signal => why.to_owned(),
+        Some(exit) => format!("{why} ({exit})"),
     }
 }
 

@@ -14,6 +14,7 @@ use super::Member;
 use crate::channel::{self, Channel, Handle, Order};
 use crate::config::{Handing, Ready};
 use crate::os::child::StartError;
+use crate::printable::excerpt;
 use crate::rotation::Upstream;
 use crate::stats::Check;
 
@@ -53,18 +54,19 @@ impl Member {
                 Some(Event::Ready(incarnation))
             }
             channel::News::Message(json) => {
-                tracing::info!(%worker, pid, said = excerpt(&json), "worker message");
+                tracing::info!(%worker, pid, said = excerpt(&json, EXCERPT), "worker message");
                 None
             }
             channel::News::LeftOut(count) => {
                 tracing::warn!(%worker, pid, count, "worker messages left out of this log: it says more than 50 a second");
                 None
             }
+            channel::News::Strange(_) if self.is_told_enough("channel") => None,
             channel::News::Strange(what) => {
                 tracing::warn!(%worker, pid, "on its channel: {what}");
                 None
             }
-            channel::News::Node(_) => None,
+            channel::News::Node(..) => None,
             channel::News::Broken => {
                 self.kill(incarnation);
                 None
@@ -120,11 +122,4 @@ impl Member {
     pub(super) fn end_line(&self, handle: &Handle, was_asked: bool) {
         handle.order(Order::Ended { was_asked });
     }
-}
-
-/// The beginning of what a worker said, for one line of a log.
-fn excerpt(text: &str) -> String {
-    let is_whole = text.chars().nth(EXCERPT).is_none();
-    let shown: String = text.chars().take(EXCERPT).filter(|c| !c.is_control()).collect();
-    if is_whole { shown } else { format!("{shown}...") }
 }

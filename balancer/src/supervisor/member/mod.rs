@@ -22,13 +22,14 @@ use super::launch::signal_of;
 use super::life::Life;
 use super::notify::Said;
 use super::port_owner as owner;
+use super::seldom::Seldom;
 use super::slot::{Event, Slot};
 use super::{Connections, Input, News, Resources};
 use crate::channel::Order;
 use crate::config::{Handing, Probe, Ready};
 use crate::mode::Acceptor;
 use crate::os::child::Ending;
-use crate::pool::{CheckStatus, ExitStatus, Pool, SlotState};
+use crate::pool::{ExitStatus, Pool, SlotState};
 use crate::rotation::{Endpoint, SlotId, Upstream};
 use crate::stats::SlotStats;
 use process::{Draining, Process, Processes};
@@ -43,6 +44,8 @@ pub(super) struct Context {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     /// Messages about private ports that were logged already.
     pub(super) said: owner::Said,
+    /// What was logged lately of what workers can repeat without end.
+    pub(super) seldom: std::sync::Mutex<Seldom>,
 }
 
 /// A slot and what is in it.
@@ -61,7 +64,6 @@ pub(super) struct Member {
     starts: u64,
     last_exit: Option<(u64, ExitStatus)>,
     last_start_failed: bool,
-    last_check: Option<CheckStatus>,
     looked_exposed: bool,
     chance: fastrand::Rng,
 }
@@ -82,7 +84,6 @@ impl Member {
             starts: 0,
             last_exit: None,
             last_start_failed: false,
-            last_check: None,
             looked_exposed: false,
             chance,
         }
@@ -213,7 +214,9 @@ impl Member {
         }
         if std::mem::replace(&mut process.was_ready, true) {
             self.stats.health_transitions.increment();
-            tracing::info!(worker = %name, pid, "worker healthy again");
+            if !self.is_told_enough("healthy") {
+                tracing::info!(worker = %name, pid, "worker healthy again");
+            }
             return;
         }
         let took = now - process.launched;
@@ -228,17 +231,56 @@ impl Member {
     /// It is suspect now.
     pub(super) fn suspected(&mut self, incarnation: u64) {
         self.stats.health_transitions.increment();
-        let failed = self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str());
-        let why = match self.reason(incarnation) {
-            "" => failed.unwrap_or("it leaves, or its channel has ended"),
+        let why = self.why_suspect(incarnation);
+        if !self.is_told_enough("suspect") {
+            tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+        }
+    }
+
+    /// What made a process busy.
+    pub(super) fn why_busy(&self, incarnation: u64) -> &'static str {
+        match self.reason(incarnation) {
+            "" => "it serves clients and shows no progress",
             reason => reason,
-        };
-        tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker suspect: gets nothing new");
+        }
+    }
+
+    /// What made a process suspect.
+    pub(super) fn why_suspect(&self, incarnation: u64) -> String {
+        let check = self.processes.get(&incarnation).and_then(|process| process.last_check.as_ref());
+        match (self.reason(incarnation), check.filter(|check| !check.is_ok)) {
+            ("", Some(check)) => check.what.clone(),
+            ("", None) => "it closed its channel or its listeners, or said that it ends".to_owned(),
+            (reason, _) => reason.to_owned(),
+        }
+    }
+
+    /// A replacement has kept its place: that is a start of the slot.
+    pub(super) fn count_start(&mut self, incarnation: u64) {
+        let process = self.processes.get_mut(&incarnation).filter(|process| !process.is_counted);
+        if let Some(process) = process {
+            process.is_counted = true;
+            self.starts += 1;
+        }
+    }
+
+    /// True if a cause that this worker can repeat without end was logged a few times within the minute already. The first
+    /// line after that says how many were left out.
+    pub(super) fn is_told_enough(&self, cause: &'static str) -> bool {
+        let mut seldom = self.context.seldom.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match seldom.ask(self.id.index(), cause, Instant::now()) {
+            Some(0) => false,
+            Some(left_out) => {
+                tracing::warn!(worker = %self.name(), cause, left_out, "log lines were left out");
+                false
+            }
+            None => true,
+        }
     }
 
     /// It is busy now. A worker that serves one client at a time is so all the time, so that is no news.
     pub(super) fn busy(&mut self, incarnation: u64) {
-        let why = self.reason(incarnation);
+        let why = self.why_busy(incarnation);
         tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");
         if let Some(process) = self.processes.get_mut(&incarnation) {
             process.was_busy = true;

@@ -147,12 +147,13 @@ impl Member {
             self.context.pool.stats.check.shard(0).record(verdict.took);
         }
         let check = verdict.check;
-        self.last_check = Some(CheckStatus {
+        process.last_check = Some(CheckStatus {
             what: verdict.what,
             is_ok: check == Check::Ok,
             took: verdict.took,
             at: SystemTime::now(),
         });
+        self.ask_port_owner_again(incarnation);
         match (is_starting, check) {
             (true, Check::Ok) => Some(Event::Ready(incarnation)),
             (true, _) => None,

@@ -19,6 +19,7 @@ use crate::config;
 use crate::os::accept_queue::PeerId;
 use crate::os::child::ChildId;
 use crate::output::Capture;
+use crate::pool::CheckStatus;
 use crate::rotation::Upstream;
 
 /// The processes of one slot by incarnation: the present one, an heir, those that leave.
@@ -26,6 +27,10 @@ pub(super) type Processes = BTreeMap<u64, Process>;
 
 /// One incarnation's process.
 pub(super) struct Process {
+    /// What its last probe said.
+    pub(super) last_check: Option<CheckStatus>,
+    /// It counts as a start of its slot: a replacement does once it has kept the place.
+    pub(super) is_counted: bool,
     pub(super) rules: Arc<config::Pool>,
     pub(super) generation: u64,
     pub(super) upstream: Arc<Upstream>,

@@ -60,7 +60,12 @@ impl Member {
             backoff: backoff.map(|until| until.saturating_duration_since(Instant::now())),
             restarts: self.starts.saturating_sub(1),
             last_exit: self.last_exit.as_ref().map(|(_, exit)| exit.clone()),
-            last_check: self.last_check.clone(),
+            last_check: process.and_then(|process| process.last_check.clone()),
+            reason: shown.and_then(|incarnation| match self.state {
+                SlotState::Suspect => Some(self.why_suspect(incarnation)),
+                SlotState::Busy => Some(self.why_busy(incarnation).to_owned()),
+                _ => None,
+            }),
             others: others.filter_map(|life| self.other(life)).collect(),
         }
     }
@@ -73,6 +78,7 @@ impl Member {
             generation: life.generation,
             pid: process.pid,
             started: process.started,
+            last_check: process.last_check.clone(),
             active: process.upstream.active(),
         })
     }

@@ -84,8 +84,11 @@ impl Member {
             self.context.connections.host(self.id, line.channel);
             line.handle
         });
-        self.starts += 1;
+        let is_counted = self.slot.current().is_some_and(|life| life.incarnation == incarnation);
+        self.starts += u64::from(is_counted);
         let process = Process {
+            last_check: None,
+            is_counted,
             rules,
             generation,
             upstream,

@@ -15,22 +15,25 @@ impl Slot {
         effects.extend(self.on_abandon(now));
         self.leaving.iter_mut().for_each(|life| life.spare_no_longer(now));
         if let Some(life) = self.current.take() {
-            effects.extend(self.let_go(life, now));
+            let why = if wish == Wish::Again { "restarted by command" } else { "stopped by command" };
+            effects.extend(self.let_go(life, why, now));
         }
         effects
     }
 
     pub(super) fn on_abandon(&mut self, now: Instant) -> Vec<Effect> {
         let heir = self.heir.take();
-        let mut effects: Vec<_> = heir.and_then(|heir| self.let_go(heir.life, now)).into_iter().collect();
+        let mut effects: Vec<_> =
+            heir.and_then(|heir| self.let_go(heir.life, "given up as a replacement", now)).into_iter().collect();
         effects.extend(self.put_back(ABANDONED, now));
         effects
     }
 
-    pub(super) fn let_go(&mut self, mut life: Life, now: Instant) -> Option<Effect> {
+    pub(super) fn let_go(&mut self, mut life: Life, why: &'static str, now: Instant) -> Option<Effect> {
         if life.is_unborn() {
             return None;
         }
+        life.told_to_end = Some(why);
         let effect = life.leave(now);
         self.leaving.push(life);
         effect
@@ -42,7 +45,11 @@ impl Slot {
         let heir = self.heir.take().map(|heir| heir.life);
         let parked = self.parked.take().map(|parked| parked.life);
         self.leaving.extend(heir.into_iter().chain(parked).chain(self.current.take()).filter(|life| !life.is_unborn()));
-        self.leaving.iter_mut().map(|life| life.kill(None)).collect()
+        let kill = |life: &mut Life| {
+            life.told_to_end.get_or_insert("killed by command");
+            life.kill(None)
+        };
+        self.leaving.iter_mut().map(kill).collect()
     }
 
     /// The present process has begun to end of its own accord: another is started beside it.
@@ -70,7 +77,7 @@ impl Slot {
     pub(super) fn on_overstays(&mut self, now: Instant) -> Vec<Effect> {
         let Some(life) = self.current.take_if(|life| life.has_overstayed(now)) else { return Vec::new() };
         let ready_for = life.ready_for(now);
-        let mut effects: Vec<Effect> = self.let_go(life, now).into_iter().collect();
+        let mut effects: Vec<Effect> = self.let_go(life, "said that it ends, and stayed", now).into_iter().collect();
         self.exits += 1;
         if self.parked.is_some() {
             effects.extend(self.put_back(ENDED, now));

@@ -9,6 +9,17 @@ use super::{Effect, Heir, Parked, Slot, Wish};
 use crate::config;
 use crate::stats::Restart as Cause;
 
+/// Returns why a process was replaced, in words.
+const fn replaced_by(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Order => "replaced by reload",
+        Cause::Memory => "replaced for its memory (max-memory)",
+        Cause::Age => "replaced for its age (max-age)",
+        Cause::Busy => "replaced since it was busy for too long",
+        _ => "replaced",
+    }
+}
+
 impl Slot {
     pub(super) fn on_replace(
         &mut self,
@@ -61,7 +72,7 @@ impl Slot {
             }
             old
         });
-        let mut effects: Vec<_> = old.and_then(|old| self.let_go(old, now)).into_iter().collect();
+        let mut effects: Vec<_> = old.and_then(|old| self.let_go(old, replaced_by(cause), now)).into_iter().collect();
         effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);
         effects
     }

@@ -71,7 +71,7 @@ impl Slot {
         let old = life.incarnation;
         let failed = self.current.replace(life);
         let mut effects = vec![Effect::Admit(old)];
-        effects.extend(failed.and_then(|failed| self.let_go(failed, now)));
+        effects.extend(failed.and_then(|failed| self.let_go(failed, "given up as a replacement", now)));
         effects.push(Effect::PutBack { old, new, why });
         effects
     }
