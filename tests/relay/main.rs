@@ -4,6 +4,7 @@
 
 mod client_address;
 mod draining;
+mod early_responses;
 mod endings;
 mod fidelity;
 mod kit;

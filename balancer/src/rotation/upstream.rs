@@ -118,6 +118,7 @@ pub struct Upstream {
     pub(super) active: AtomicUsize,
     pub(super) connecting: AtomicUsize,
     pub(super) waiting: AtomicUsize,
+    pub(super) unsettled: AtomicUsize,
     pub(super) idle: Notify,
 }
 
@@ -142,6 +143,7 @@ impl Upstream {
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(0),
             idle: Notify::new(),
         }
     }
@@ -252,11 +254,20 @@ impl Upstream {
 
     /// Resolves when it is out of rotation and no lease is held. Cancel safe.
     pub async fn drained(&self) {
+        self.until(|| self.active() == 0).await;
+    }
+
+    /// The same, and the ends of all its connections are known. Cancel safe.
+    pub async fn settled(&self) {
+        self.until(|| self.active() == 0 && self.unsettled.load(Ordering::SeqCst) == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
         loop {
             let changed = self.idle.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.standing() != Standing::Up && self.active() == 0 {
+            if self.standing() != Standing::Up && is_so() {
                 return;
             }
             changed.await;

@@ -31,9 +31,9 @@ use crate::net::conns::{Order, Place, Scope};
 use crate::net::preface::Preface;
 use crate::net::proxy_header;
 use crate::net::recovery::Summons;
-use crate::net::relay::{Ends, Moved, Relay, Verdict, with_scratch};
+use crate::net::relay::{Delivery, Ending, Ends, Moved, Relay, Verdict, with_scratch};
 use crate::net::stream::{Family, Stream};
-use crate::rotation::Lease;
+use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
 use crate::strategy::PickContext;
 
@@ -46,6 +46,7 @@ pub(super) struct Connection {
     relay: Relay,
     search: Option<Box<Search>>,
     recovering: Option<Box<Recovering>>,
+    delivery: Option<Box<Delivery>>,
     accepted: Instant,
     connecting_since: Instant,
     place: Place,
@@ -65,6 +66,8 @@ enum Stage {
     Relaying,
     /// Its worker died; what it was sent may be had back.
     Recovering,
+    /// Its worker has ended its side; what it said is still on its way to the client.
+    Delivering,
     Over,
 }
 
@@ -93,6 +96,7 @@ impl Connection {
             relay: Relay::default(),
             search: None,
             recovering: None,
+            delivery: None,
             accepted,
             connecting_since: accepted,
             place: Place::enter(),
@@ -171,11 +175,40 @@ impl Connection {
         }
         match ready!(verdict) {
             Verdict::Ended(outcome) => self.end(outcome),
+            Verdict::Deliver(ending) => self.deliver(ending),
             Verdict::Untouched(error) => {
                 let family = self.upstream.as_ref().map_or(Family::Tcp, Stream::family);
                 self.upstream_failed(connect::classify(&error, family));
             }
         }
+        Poll::Ready(())
+    }
+
+    /// The worker's part is over, and the client's is not: the worker is given back at once.
+    fn deliver(&mut self, ending: Ending) {
+        self.count();
+        self.upstream = None;
+        if let Some(lease) = &mut self.lease {
+            // The worker's answer is complete, whatever becomes of the client.
+            let is_settled = ending == Ending::Fin;
+            if is_settled {
+                lease.upstream().closes[Outcome::Finished as usize].increment();
+            }
+            lease.release(is_settled);
+        }
+        self.place.belongs_to(None);
+        let idle = self.lane().pool.config().idle_timeout;
+        self.delivery = Some(Box::new(Delivery::begin(ending, &self.client, &self.place, idle)));
+        self.stage = Stage::Delivering;
+    }
+
+    fn poll_delivering(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        let Some(delivery) = &mut self.delivery else { return Poll::Ready(()) };
+        let lease = &self.lease;
+        let life = || lease.as_ref().map(|lease| lease.upstream().life());
+        let has_died = || matches!(life(), Some(Life::Exiting | Life::EndedBadly));
+        let outcome = ready!(delivery.poll(cx, &mut self.client, &self.place, order, has_died));
+        self.end(outcome);
         Poll::Ready(())
     }
 
@@ -214,6 +247,7 @@ impl Future for Connection {
                 Stage::Connecting => ready!(this.poll_connect(cx, order.take())),
                 Stage::Relaying => ready!(this.poll_relay(cx, order.take())),
                 Stage::Recovering => ready!(this.poll_recovering(cx, order.take())),
+                Stage::Delivering => ready!(this.poll_delivering(cx, order.take())),
                 Stage::Over => return Poll::Ready(()),
             }
         }
@@ -228,11 +262,13 @@ impl Drop for Connection {
         }
         let lane = self.ticket.lane();
         let (stats, life) = (&lane.pool.stats, self.accepted.elapsed());
-        let slot = self.lease.as_ref().filter(|_| is_assigned).map(|lease| lease.upstream());
-        match slot {
-            Some(upstream) => {
-                upstream.stats.closes[self.outcome as usize].increment();
-                upstream.closes[self.outcome as usize].increment();
+        let lease = self.lease.as_ref().filter(|_| is_assigned);
+        match lease {
+            Some(lease) => {
+                lease.upstream().stats.closes[self.outcome as usize].increment();
+                if !lease.is_settled() {
+                    lease.upstream().closes[self.outcome as usize].increment();
+                }
             }
             None => stats.unassigned[self.outcome as usize].increment(),
         }
@@ -244,7 +280,7 @@ impl Drop for Connection {
             Outcome::Closed => drop(lane.tally.closed.fetch_add(1, Ordering::SeqCst)),
             _ => {}
         }
-        let slot = slot.map(|upstream| upstream.slot.0);
+        let slot = lease.map(|lease| lease.upstream().slot.0);
         debug!(pool = %lane.pool.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
     }
 }
