@@ -65,6 +65,11 @@ impl Pool {
         self.is_observed() && self.config().handing().tells_ends()
     }
 
+    /// True once a worker has sent a byte to any client.
+    pub fn has_answered(&self) -> bool {
+        self.slots().iter().any(|slot| slot.tx_bytes.get() > 0)
+    }
+
     /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
     pub fn chosen_by(&self) -> &'static str {
         if self.is_observed() { self.picker.strategy().name } else { "kernel" }

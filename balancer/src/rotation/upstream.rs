@@ -113,6 +113,7 @@ pub struct Upstream {
     hatch: OnceLock<Hatch>,
     is_stalled: AtomicBool,
     is_outlived: AtomicBool,
+    is_draining: AtomicBool,
     ended_well: OnceLock<bool>,
     weight: AtomicU32,
     pub(super) active: AtomicUsize,
@@ -138,6 +139,7 @@ impl Upstream {
             hatch: OnceLock::new(),
             is_stalled: AtomicBool::new(false),
             is_outlived: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             ended_well: OnceLock::new(),
             weight: AtomicU32::new(UNIT_WEIGHT),
             active: AtomicUsize::new(0),
@@ -207,6 +209,16 @@ impl Upstream {
     /// Says that its process has ended before others of its group: those still serve what it has.
     pub fn set_outlived(&self) {
         self.is_outlived.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that it has left the rotation for good, and is brought to its end.
+    pub fn set_draining(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+    }
+
+    /// True once it is being brought to its end.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
     }
 
     /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.

@@ -31,7 +31,7 @@ use crate::net::conns::{Order, Place, Scope};
 use crate::net::preface::Preface;
 use crate::net::proxy_header;
 use crate::net::recovery::Summons;
-use crate::net::relay::{Delivery, Ending, Ends, Moved, Relay, Verdict, with_scratch};
+use crate::net::relay::{Delivery, Ending, Ends, Judged, Moved, Relay, Verdict, with_scratch};
 use crate::net::stream::{Family, Stream};
 use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
@@ -124,8 +124,25 @@ impl Connection {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.outcome = self.judged(outcome);
         self.stage = Stage::Over;
+    }
+
+    /// Tells a lost client from one that waited for nothing, where the worker or a drain ended the connection.
+    fn judged(&self, outcome: Outcome) -> Outcome {
+        let Some(lease) = &self.lease else { return outcome };
+        let is_leaving = lease.upstream().is_draining();
+        match outcome {
+            Outcome::Cut | Outcome::UpstreamReset | Outcome::UpstreamClosed
+                if self.relay.awaits_answer()
+                    && (is_leaving || outcome == Outcome::Cut)
+                    && !self.lane().pool.has_answered() =>
+            {
+                Outcome::Unanswered
+            }
+            Outcome::UpstreamReset if is_leaving && !self.relay.owes() && self.place.is_quiet() => Outcome::Closed,
+            outcome => outcome,
+        }
     }
 
     /// Ends without a whole answer: the client sees a reset.
@@ -187,18 +204,20 @@ impl Connection {
     /// The worker's part is over, and the client's is not: the worker is given back at once.
     fn deliver(&mut self, ending: Ending) {
         self.count();
+        // Now: later it has been silent in any case.
+        let [fin, reset] = [self.relay.at_fin(), Outcome::UpstreamReset].map(|outcome| self.judged(outcome));
         self.upstream = None;
         if let Some(lease) = &mut self.lease {
-            // The worker's answer is complete, whatever becomes of the client.
+            // Whatever becomes of the client, the worker's part is known.
             let is_settled = ending == Ending::Fin;
             if is_settled {
-                lease.upstream().closes[Outcome::Finished as usize].increment();
+                lease.upstream().closes[fin as usize].increment();
             }
             lease.release(is_settled);
         }
         self.place.belongs_to(None);
         let idle = self.lane().pool.config().idle_timeout;
-        self.delivery = Some(Box::new(Delivery::begin(ending, &self.client, &self.place, idle)));
+        self.delivery = Some(Box::new(Delivery::begin(ending, Judged { fin, reset }, &self.client, &self.place, idle)));
         self.stage = Stage::Delivering;
     }
 
@@ -207,8 +226,8 @@ impl Connection {
         let lease = &self.lease;
         let life = || lease.as_ref().map(|lease| lease.upstream().life());
         let has_died = || matches!(life(), Some(Life::Exiting | Life::EndedBadly));
-        let outcome = ready!(delivery.poll(cx, &mut self.client, &self.place, order, has_died));
-        self.end(outcome);
+        self.outcome = ready!(delivery.poll(cx, &mut self.client, &self.place, order, has_died));
+        self.stage = Stage::Over;
         Poll::Ready(())
     }
 

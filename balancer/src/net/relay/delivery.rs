@@ -38,10 +38,20 @@ pub(crate) enum Ending {
     Unknown,
 }
 
+/// Outcomes, as they are when the worker ends its part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged {
+    /// Where it ended its side in order, or closed early on an upload.
+    pub(crate) fin: Outcome,
+    /// Where it broke off.
+    pub(crate) reset: Outcome,
+}
+
 /// The last part of a connection's life.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     progress: Progress,
+    ends: Judged,
     client_ended: bool,
     /// The client has sent something since a drain last asked.
     is_heard: bool,
@@ -88,11 +98,11 @@ impl Progress {
 
 impl Delivery {
     /// Begins at the worker's end. `idle` is the pool's `idle-timeout`, zero if it is off.
-    pub(crate) fn begin(ending: Ending, client: &Stream, place: &Place, idle: Duration) -> Self {
+    pub(crate) fn begin(ending: Ending, ends: Judged, client: &Stream, place: &Place, idle: Duration) -> Self {
         let now = Instant::now();
         let stalled = if idle.is_zero() { STALLED } else { idle };
         let progress = Progress { ending, unsent: left(client), begun: now, fell: now, stalled };
-        let mut delivery = Self { progress, client_ended: false, is_heard: false };
+        let mut delivery = Self { progress, ends, client_ended: false, is_heard: false };
         delivery.set_ending(ending, client, place);
         delivery
     }
@@ -138,7 +148,7 @@ impl Delivery {
                     self.client_ended = true;
                     if self.progress.ending == Ending::Fin {
                         // Both sides have ended: the kernel delivers the rest.
-                        return Poll::Ready(Outcome::Finished);
+                        return Poll::Ready(self.ends.fin);
                     }
                     self.set_ending(Ending::Reset, client, place);
                 }
@@ -197,7 +207,7 @@ impl Delivery {
             // The client has everything and sends nothing.
             Order::Quiet(_) if self.progress.ending == Ending::Fin && left(client) == 0 => {
                 let is_silent = client.is_silent() && !std::mem::take(&mut self.is_heard);
-                is_silent.then_some(Outcome::Finished)
+                is_silent.then_some(self.ends.fin)
             }
             // The worker is none of its business any more.
             Order::Quiet(_) | Order::Orphaned | Order::Recalled => None,
@@ -206,11 +216,11 @@ impl Delivery {
 
     fn end(&self, look: Look, client: &Stream) -> Outcome {
         match (self.progress.ending, look) {
-            (Ending::Fin, Look::Arrived | Look::Wait) => return Outcome::Finished,
+            (Ending::Fin, Look::Arrived | Look::Wait) => return self.ends.fin,
             (Ending::Fin, Look::Stalled) => client.reset_at_close(),
             (Ending::Reset | Ending::Unknown, _) => {
                 client.reset_at_close();
-                return Outcome::UpstreamReset;
+                return self.ends.reset;
             }
         }
         Outcome::Idle
@@ -219,7 +229,7 @@ impl Delivery {
     /// The client went away. It may have had everything; the FIN counts as one byte.
     fn client_reset(&self, client: &Stream) -> Outcome {
         let has_all = self.progress.ending == Ending::Fin && left(client) <= 1;
-        if has_all { Outcome::Finished } else { Outcome::ClientReset }
+        if has_all { self.ends.fin } else { Outcome::ClientReset }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
 use orders::ORPHAN;
 
-pub(crate) use delivery::{Delivery, Ending};
+pub(crate) use delivery::{Delivery, Ending, Judged};
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
@@ -98,6 +98,8 @@ pub(crate) struct Relay {
     is_answered: bool,
     /// Bytes went up and none came down since.
     owes: bool,
+    /// Outcome if both sides end in order, known when the worker ends its side.
+    at_fin: Option<Outcome>,
     /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
     orphaned: Option<u8>,
 }
@@ -143,6 +145,16 @@ impl Relay {
     /// Whether the client is owed something, as far as bytes have moved.
     pub(crate) fn owes(&self) -> bool {
         self.owes || !self.down.kept().is_empty()
+    }
+
+    /// True if the client's bytes were the last to move.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.owes
+    }
+
+    /// Outcome of a connection that its worker has ended in order.
+    pub(crate) fn at_fin(&self) -> Outcome {
+        self.at_fin.unwrap_or(Outcome::Finished)
     }
 
     /// Whether the client has said something (or ended its side) and the worker nothing.
@@ -284,12 +296,20 @@ impl Relay {
                     return Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()));
                 }
                 Life::EndedBadly => return Turn::Over(self.broken(ends)),
-                Life::Exiting | Life::Running | Life::EndedWell => {
+                life @ (Life::Exiting | Life::Running | Life::EndedWell) => {
                     if self.up.state() != State::FinSent {
                         ends.client.finish();
                     }
+                    self.at_fin = Some(match self.up.state() {
+                        _ if !self.owes => Outcome::Finished,
+                        State::Open => Outcome::UpstreamClosed,
+                        _ => Outcome::ClientLeft,
+                    });
                     self.down.fin_sent();
                     self.orphaned = None;
+                    if life == Life::EndedWell && self.up.state() != State::FinSent {
+                        return Turn::Over(Verdict::Deliver(Ending::Fin));
+                    }
                 }
             },
         }
@@ -300,7 +320,9 @@ impl Relay {
     fn settle(&mut self, ends: &Ends<'_>) -> Turn {
         self.is_engaged = true;
         match (self.up.state(), self.down.state()) {
-            (State::FinSent, State::FinSent) => return Turn::Over(Verdict::Ended(Outcome::Finished)),
+            (State::FinSent, State::FinSent) => {
+                return Turn::Over(Verdict::Ended(self.at_fin()));
+            }
             (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
             (State::Stopped, State::FinSent) => return Turn::Over(Verdict::Deliver(Ending::Fin)),
             _ if self.orphaned.is_some() => {}

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Ends, Relay, Verdict};
+use super::{Ending, Ends, Relay, Verdict};
 use crate::net::conns::Order;
 use crate::net::direction::State;
 use crate::stats::Outcome;
@@ -24,6 +24,8 @@ impl Relay {
                 ends.place.due_when_silent(ORPHAN);
                 None
             }
+            // It has said all, and nobody is left to read what the client still sends.
+            Order::Orphaned if self.down.state() == State::FinSent => Some(Verdict::Deliver(Ending::Fin)),
             Order::Orphaned | Order::Recalled => None,
             Order::Quiet(_) | Order::Cut(_) if self.owes_nothing(ends) => Some(Verdict::Ended(Outcome::Closed)),
             Order::Quiet(_) => None,
