@@ -157,6 +157,9 @@ impl Connection {
             lease.connected();
         }
         let pool = &self.lane().pool;
+        if let Some(lease) = &self.lease {
+            pool.count_displaced(lease.upstream().slot, self.search.is_some(), || self.client.peer_ip());
+        }
         pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
         self.place.moved(self.relay.owes());
         self.place.due_when_silent(pool.config().idle_timeout);
