@@ -10,5 +10,6 @@ mod fidelity;
 mod kit;
 mod listening;
 mod placing;
+mod reclaiming;
 mod recovering;
 mod waiting;

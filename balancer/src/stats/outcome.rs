@@ -43,6 +43,8 @@ labels! {
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
+        /// Carried no byte in either direction, and was closed for a new client at the limit of connections.
+        Reclaimed = "reclaimed",
         /// Owed nothing and was silent while its worker or the master drained, and was closed, or ended with its worker.
         Closed = "closed",
         /// Still owed something at a drain deadline, and was reset.
@@ -59,6 +61,8 @@ labels! {
         NoWorker = "no_worker",
         /// The master was stopping.
         Shutdown = "shutdown",
+        /// Its source address had as many connections open as `max-connections-per-source` allows.
+        PerSource = "per_source",
     }
 }
 

@@ -43,7 +43,7 @@ impl Totals {
             refused: pool.stats.refused.iter().map(Counter::get).sum::<u64>()
                 + closes(Outcome::Unreachable)
                 + closes(Outcome::NoUpstream),
-            closed: closes(Outcome::Closed) + closes(Outcome::Idle),
+            closed: closes(Outcome::Closed) + closes(Outcome::Idle) + closes(Outcome::Reclaimed),
             unanswered: closes(Outcome::Unanswered),
             client_ended: closes(Outcome::ClientReset) + closes(Outcome::ClientLeft),
         }
@@ -75,6 +75,7 @@ impl Closes {
             Outcome::ClientLeft,
             Outcome::Unanswered,
             Outcome::Idle,
+            Outcome::Reclaimed,
             Outcome::Closed,
         ];
         Self { finished: well.map(count).iter().sum(), cut: lost.map(count).iter().sum() }

@@ -99,7 +99,7 @@ impl Connection {
             delivery: None,
             accepted,
             connecting_since: accepted,
-            place: Place::enter(),
+            place: Place::enter(ticket.lane().index),
             stage: Stage::Searching,
             outcome: Outcome::Cut,
             is_counted: false,
@@ -108,6 +108,9 @@ impl Connection {
         match (early, begun) {
             (Err(_), _) => connection.end(Outcome::ClientReset),
             (Ok(early), begun) => {
+                if early.len() > header.len() {
+                    connection.place.moved(false);
+                }
                 connection.relay = Relay::with(early, Preface::new(header));
                 match begun {
                     Some((Ok(begun), lease)) => connection.follow(lease, begun),
@@ -161,12 +164,17 @@ impl Connection {
             pool.count_displaced(lease.upstream().slot, self.search.is_some(), || self.client.peer_ip());
         }
         pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
-        self.place.moved(self.relay.owes());
+        if self.relay.is_engaged() {
+            self.place.moved(self.relay.owes());
+        }
         self.place.due_when_silent(pool.config().idle_timeout);
         self.stage = Stage::Relaying;
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
+            return Poll::Ready(());
+        }
         // Held until this connection has done what the order means for it: then its socket may be told a tag.
         let has_summons = matches!(order, Some(Order::Orphaned | Order::Recalled));
         let summons = if has_summons { self.place.summons() } else { None };
@@ -234,6 +242,16 @@ impl Connection {
         Poll::Ready(())
     }
 
+    /// Ends for a new client if no byte has gone either way; what the client has just said counts.
+    fn is_reclaimed(&mut self) -> bool {
+        let is_unused =
+            !self.relay.is_engaged() && self.client.is_silent() && self.upstream.as_ref().is_none_or(Stream::is_silent);
+        if is_unused {
+            self.end(Outcome::Reclaimed);
+        }
+        is_unused
+    }
+
     /// Whether an order is the end of its time with this worker, and not of its own.
     fn changes_worker(&mut self, order: Order, summons: Option<&Summons>) -> bool {
         match order {
@@ -243,7 +261,7 @@ impl Connection {
                 let is_silent = self.upstream.as_ref().is_some_and(Stream::is_silent);
                 is_silent && !self.relay.is_engaged() && self.leave()
             }
-            Order::Quiet(Scope::All) | Order::Cut(Scope::All) | Order::Due => false,
+            Order::Quiet(Scope::All) | Order::Cut(Scope::All) | Order::Due | Order::Reclaim => false,
         }
     }
 

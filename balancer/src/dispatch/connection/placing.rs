@@ -65,6 +65,9 @@ impl Connection {
             self.give_up(Outcome::Cut);
             return Poll::Ready(());
         }
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
+            return Poll::Ready(());
+        }
         let pool = Arc::clone(&self.lane().pool);
         // The wait for a change begins before the pick, so that no change falls between.
         self.search.get_or_insert_with(|| Search::new(&pool.rotation));
@@ -156,6 +159,9 @@ impl Connection {
     }
 
     pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
+            return Poll::Ready(());
+        }
         if order == Some(Order::Recalled) {
             // It is not in the queue yet, and must not hold up those that are.
             drop(self.place.summons());
@@ -171,7 +177,9 @@ impl Connection {
             }
             Some(Order::Orphaned) => Some(ConnectError::Reset),
             order => match (upstream.poll_write_ready(cx), order) {
-                (Poll::Pending, None | Some(Order::Quiet(_) | Order::Recalled)) => return Poll::Pending,
+                (Poll::Pending, None | Some(Order::Quiet(_) | Order::Recalled | Order::Reclaim)) => {
+                    return Poll::Pending;
+                }
                 (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
                 (Poll::Ready(result), _) => {
                     let family = upstream.family();

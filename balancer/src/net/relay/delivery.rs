@@ -210,7 +210,7 @@ impl Delivery {
                 is_silent.then_some(self.ends.fin)
             }
             // The worker is none of its business any more.
-            Order::Quiet(_) | Order::Orphaned | Order::Recalled => None,
+            Order::Quiet(_) | Order::Orphaned | Order::Recalled | Order::Reclaim => None,
         }
     }
 

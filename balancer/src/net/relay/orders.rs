@@ -26,7 +26,7 @@ impl Relay {
             }
             // It has said all, and nobody is left to read what the client still sends.
             Order::Orphaned if self.down.state() == State::FinSent => Some(Verdict::Deliver(Ending::Fin)),
-            Order::Orphaned | Order::Recalled => None,
+            Order::Orphaned | Order::Recalled | Order::Reclaim => None,
             Order::Quiet(_) | Order::Cut(_) if self.owes_nothing(ends) => Some(Verdict::Ended(Outcome::Closed)),
             Order::Quiet(_) => None,
             Order::Cut(_) => Some(reset_both(ends, Outcome::Cut)),
