@@ -94,7 +94,7 @@ impl Member {
         let report = self.reporter(upstream.incarnation);
         let took = Instant::now() - since;
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(LAST_ENDS, upstream.drained()).await;
+            let _ = tokio::time::timeout(LAST_ENDS, upstream.settled()).await;
             let closes = Closes::of(&upstream).since(before);
             let finished = sees_ends.then_some(closes.finished);
             let step = Step::Ended { slot, pid, exit, took, finished, cut: closes.cut };

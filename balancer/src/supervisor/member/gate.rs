@@ -35,6 +35,7 @@ impl Member {
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.next_probe = None;
         let before = Closes::of(&process.upstream);
+        process.upstream.set_draining();
         let is_busy = self.slot.life(incarnation).is_some_and(|life| life.was_busy);
         process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
         let upstream = std::sync::Arc::clone(&process.upstream);
