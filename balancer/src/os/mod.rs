@@ -26,3 +26,4 @@ pub mod spawner;
 pub mod start_dir;
 pub mod steering;
 pub mod stop_signal;
+pub(crate) mod unrunnable;
