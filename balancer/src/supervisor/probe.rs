@@ -202,9 +202,10 @@ async fn converse(
 
 /// What a question without an HTTP answer says, and what that is most often.
 fn no_answer(path: &str, error: &hyper::Error) -> io::Error {
-    let is_strange = error.is_parse() || error.is_incomplete_message() || error.is_canceled();
-    let advice = if is_strange { "; does it speak TLS there, or another protocol?" } else { "" };
-    io::Error::other(format!("GET {path}: no HTTP answer ({error}){advice}"))
+    let source = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
+    io::Error::other(format!(
+        "GET {path}: no HTTP answer ({error}{source}); does it speak TLS there, or another protocol?"
+    ))
 }
 
 #[cfg(test)]
