@@ -60,6 +60,7 @@ mod several_pools;
 mod shared;
 mod silent_checks;
 mod source_ports;
+mod start_failures;
 mod stop;
 mod stop_signals;
 mod strategies;

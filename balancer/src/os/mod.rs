@@ -26,4 +26,5 @@ pub mod spawner;
 pub mod start_dir;
 pub mod steering;
 pub mod stop_signal;
+pub(crate) mod unrunnable;
 pub mod unsent;

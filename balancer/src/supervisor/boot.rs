@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config::{self, Handing};
+use crate::config::{self, EndpointKind, Handing};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 
@@ -33,6 +33,8 @@ pub(super) struct Story {
     pub(super) what: String,
     /// It listens, but not where it was told to: this says more than any exit.
     pub(super) listens_elsewhere: Option<String>,
+    /// It does nothing more than that.
+    pub(super) is_idle_elsewhere: bool,
     pub(super) last_lines: Arc<[String]>,
 }
 
@@ -55,7 +57,8 @@ impl Boot {
         let command = &pool.program;
         let all_exited = stories.iter().all(|story| story.exits >= ENOUGH_EXITS);
         let cannot_start = stories.iter().find(|story| story.cannot_start);
-        if self.was_ready || !(now >= self.deadline || all_exited || cannot_start.is_some()) {
+        let is_over = now >= self.deadline || all_exited || cannot_start.is_some() || is_elsewhere_for_good(stories);
+        if self.was_ready || !is_over {
             return None;
         }
         // Said once.
@@ -88,6 +91,14 @@ impl Boot {
             (None, _) if pool.handing() == Handing::Node => {
                 format!("run it by itself to see what is wrong: {command}")
             }
+            (None, Acceptor::Master) if story.exits > 0 && story.what == "exit code 0" => format!(
+                "it ends by itself and without an error, as a program does that reads its standard input: that is /dev/null \
+                 here; it must serve until it is told to end: {command}"
+            ),
+            (None, Acceptor::Master) if pool.endpoint == EndpointKind::Unix => format!(
+                "with endpoint = \"unix\" PORT holds a path; a program that wants a number there needs endpoint = \"port\": \
+                 {command}"
+            ),
             (None, Acceptor::Master) => format!("run it by itself to see what is wrong: PORT=20000 {command}"),
             (None, Acceptor::Workers) if story.exits == 0 => {
                 "a program that never says so is taken for ready once it runs with `--ready none`".to_owned()
@@ -96,6 +107,26 @@ impl Boot {
                 format!("run it by itself to see what is wrong: systemd-socket-activate -l 20000 {command}")
             }
         }))
+    }
+}
+
+/// True if it is clear before the deadline that the program listens elsewhere: another worker ended since the address was in
+/// use, or none has anything more to do.
+fn is_elsewhere_for_good(stories: &[Story]) -> bool {
+    let has_one = stories.iter().any(|story| story.listens_elsewhere.is_some());
+    let is_done = |story: &Story| story.is_idle_elsewhere || story.exits > 0;
+    let has_idle = stories.iter().any(|story| story.is_idle_elsewhere);
+    has_one && (stories.iter().any(Story::found_its_address_in_use) || (has_idle && stories.iter().all(is_done)))
+}
+
+impl Story {
+    /// True if it ended and said that an address was in use, in the words of a runtime or of the C library.
+    fn found_its_address_in_use(&self) -> bool {
+        let is_said = |line: &String| {
+            let line = line.to_ascii_lowercase();
+            line.contains("address already in use") || line.contains("eaddrinuse") || line.contains("address in use")
+        };
+        self.exits > 0 && self.last_lines.iter().any(is_said)
     }
 }
 
@@ -112,6 +143,7 @@ mod tests {
             cannot_start,
             what: "exit code 3".into(),
             listens_elsewhere: None,
+            is_idle_elsewhere: false,
             last_lines,
         }
     }
@@ -122,6 +154,19 @@ mod tests {
         let stories = [story(5, false), Story { listens_elsewhere: told, ..story(0, false) }];
         let failure = verdict(&stories, Duration::from_secs(30), false).unwrap().to_string();
         assert!(failure.contains("cause: api/0: your program listens on 0.0.0.0:3000"), "{failure}");
+    }
+
+    #[test]
+    fn start_ends_early_where_the_program_is_elsewhere_for_good() {
+        let elsewhere = || Story { listens_elsewhere: Some("on 3000".to_owned()), ..story(0, false) };
+        let in_use = || Story { last_lines: ["Error: listen EADDRINUSE 3000".to_owned()].into(), ..story(1, false) };
+        let idle = || Story { is_idle_elsewhere: true, ..elsewhere() };
+        let ends = |stories: &[Story]| verdict(stories, Duration::ZERO, false).is_some();
+        assert!(
+            ends(&[elsewhere(), in_use()]) && ends(&[idle()]) && ends(&[idle(), in_use()]) && ends(&[idle(), idle()])
+        );
+        assert!(!ends(&[elsewhere()]) && !ends(&[elsewhere(), idle()]) && !ends(&[in_use()]));
+        assert!(!ends(&[elsewhere(), story(1, false)]), "another end says nothing of the address");
     }
 
     fn verdict(stories: &[Story], later: Duration, was_ready: bool) -> Option<Failure> {

@@ -6,12 +6,14 @@ use crate::config::{Address, Handing};
 use crate::rotation::Endpoint;
 
 /// Why a worker that is not ready may not be: it listens, but not where it was told to. `public` is where the pool
-/// listens: a worker that was handed those listeners has not opened them.
+/// listens: a worker that was handed those listeners has not opened them. `is_refused` says that its own address refuses
+/// connections.
 pub(super) fn explain_not_ready(
     endpoint: &Endpoint,
     handing: Handing,
     listens: &[SocketAddr],
     public: &[Address],
+    is_refused: bool,
 ) -> Option<String> {
     let is_handed = |address: &SocketAddr| *endpoint == Endpoint::Inherited && public.contains(&Address::Tcp(*address));
     let first = listens.iter().find(|address| !is_handed(address))?;
@@ -47,6 +49,14 @@ pub(super) fn explain_not_ready(
     let port = wanted.port();
     if let Some(near) = listens.iter().find(|address| address.port() == port) {
         let reaches = near.ip() == wanted.ip() || near.ip().is_unspecified();
+        let has_same_family = listens.iter().any(|one| one.port() == port && one.is_ipv4() == wanted.is_ipv4());
+        if is_refused && near.ip().is_unspecified() && !has_same_family {
+            return Some(format!(
+                "your program listens on {near} for one family only (ipv6Only, IPV6_V6ONLY), and {wanted} is refused: let \
+                 it bind $HOST ({}), or both families",
+                wanted.ip()
+            ));
+        }
         return (!reaches).then(|| {
             format!(
                 "your program listens on {near}, not on {wanted}: let it bind $HOST (127.0.0.1), or no address at all"
@@ -83,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_program_on_another_port_or_address_is_told_so() {
-        let told = |texts: &[&str]| explain_not_ready(&endpoint(), Handing::Nothing, &addresses(texts), &[]);
+        let told = |texts: &[&str]| explain_not_ready(&endpoint(), Handing::Nothing, &addresses(texts), &[], false);
         let other = told(&["0.0.0.0:3000"]).unwrap();
         assert!(other.contains("0.0.0.0:3000, not on $PORT (20001)"), "{other}");
         let v6 = told(&["[::1]:20001"]).unwrap();
@@ -91,13 +101,18 @@ mod tests {
         for fine in [&[][..], &["127.0.0.1:20001"], &["[::]:20001"], &["0.0.0.0:9229", "0.0.0.0:20001"]] {
             assert_eq!(told(fine), None, "{fine:?}");
         }
+        let refused = |texts: &[&str]| explain_not_ready(&endpoint(), Handing::Nothing, &addresses(texts), &[], true);
+        let v6_only = refused(&["[::]:20001"]).unwrap();
+        assert!(v6_only.contains("[::]:20001 for one family only (ipv6Only"), "{v6_only}");
+        assert_eq!(refused(&["0.0.0.0:20001", "[::]:20001"]), None);
     }
 
     #[test]
     fn a_program_that_was_handed_its_listener_is_told_of_another_one_only() {
         let public = [Address::Tcp(addresses(&["0.0.0.0:80"])[0])];
-        let told =
-            |texts: &[&str]| explain_not_ready(&Endpoint::Inherited, Handing::Listeners, &addresses(texts), &public);
+        let told = |texts: &[&str]| {
+            explain_not_ready(&Endpoint::Inherited, Handing::Listeners, &addresses(texts), &public, false)
+        };
         let other = told(&["0.0.0.0:80", "0.0.0.0:3000"]).unwrap();
         assert!(other.contains("listens on 0.0.0.0:3000 by itself") && other.contains("descriptor 3"), "{other}");
         assert_eq!(told(&["0.0.0.0:80"]), None);
@@ -106,7 +121,7 @@ mod tests {
     #[test]
     fn an_application_that_listens_past_nodes_cluster_is_told_what_does_that() {
         for endpoint in [Endpoint::Channel, Endpoint::Inherited] {
-            let told = |texts: &[&str]| explain_not_ready(&endpoint, Handing::Node, &addresses(texts), &[]);
+            let told = |texts: &[&str]| explain_not_ready(&endpoint, Handing::Node, &addresses(texts), &[], false);
             let other = told(&["127.0.0.1:3000"]).unwrap();
             for word in ["127.0.0.1:3000 by itself", "exclusive", "reusePort", "worker thread", "$PORT"] {
                 assert!(other.contains(word), "{other}");

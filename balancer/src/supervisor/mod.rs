@@ -163,8 +163,8 @@ enum News {
     PortOwner(port_owner::Look),
     /// It said ready, and waits at the listeners that it was handed, or may do so.
     Accepts,
-    /// Where its process group listens.
-    Listens(Vec<std::net::SocketAddr>),
+    /// Where its process group listens, and the CPU seconds that it has used, where that was looked at.
+    Listens(Vec<std::net::SocketAddr>, Option<f64>),
 }
 
 /// A running pool, from outside.

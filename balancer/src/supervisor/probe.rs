@@ -190,14 +190,22 @@ async fn converse(
         answer = &mut answer => answer,
         ended = connection => match ended {
             Ok(()) => answer.await,
-            Err(error) => return Err(io::Error::other(error)),
+            Err(error) => return Err(no_answer(path, &error)),
         },
     };
-    let status = answer.map_err(io::Error::other)?.status();
+    let status = answer.map_err(|error| no_answer(path, &error))?.status();
     if status.is_success() || status.is_redirection() {
         return Ok(());
     }
     Err(io::Error::other(format!("GET {path} answered {status}")))
+}
+
+/// What a question without an HTTP answer says, and what that is most often.
+fn no_answer(path: &str, error: &hyper::Error) -> io::Error {
+    let source = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
+    io::Error::other(format!(
+        "GET {path}: no HTTP answer ({error}{source}); does it speak TLS there, or another protocol?"
+    ))
 }
 
 #[cfg(test)]
@@ -263,6 +271,14 @@ mod tests {
         ] {
             let verdict = ask(&worker(Some(answer)).await, &health(), SECOND).await.unwrap();
             assert_eq!(verdict.check, check, "{answer:?}: {}", verdict.what);
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_that_is_no_http_is_asked_for_tls() {
+        for answer in ["\x15\x03\x03\0\x02\x02\x46", ""] {
+            let verdict = ask(&worker(Some(answer)).await, &health(), SECOND).await.unwrap();
+            assert!(verdict.what.contains("does it speak TLS there"), "{}", verdict.what);
         }
     }
 

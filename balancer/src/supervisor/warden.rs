@@ -301,8 +301,9 @@ impl Warden {
             News::Drained => Some(Event::Drained(incarnation)),
             News::PortOwner(look) => member.port_owner_seen(incarnation, look),
             News::Accepts => Some(Event::Ready(incarnation)),
-            News::Listens(addresses) => {
-                member.listens(incarnation, &addresses);
+            News::Listens(addresses, cpu_seconds) => {
+                member.listens(incarnation, &addresses, cpu_seconds, now);
+                self.judge_boot();
                 None
             }
             News::Spare(taken) => {

@@ -27,7 +27,7 @@ const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
 /// The time between looks whether a program that said READY=1 waits at the listeners that it was handed.
 const ACCEPTS_LOOK: Duration = Duration::from_millis(500);
 /// How often a program that is not ready is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Member {
     pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
@@ -177,7 +177,10 @@ impl Member {
             process.next_look = None;
             self.looked_exposed |= !is_starting;
             if let Some(pid) = process.pid {
-                tokio::task::spawn_blocking(move || report(News::Listens(inspect::group_listeners(pid))));
+                tokio::task::spawn_blocking(move || {
+                    let cpu_seconds = is_starting.then(|| inspect::group_usage(pid).cpu_seconds);
+                    report(News::Listens(inspect::group_listeners(pid), cpu_seconds));
+                });
             }
         }
     }
@@ -198,14 +201,20 @@ impl Member {
                 let look = tokio::task::spawn_blocking(move || accepts::serves_only_its_own(group, &ports));
                 match look.await.unwrap_or_default() {
                     None => return report(News::Accepts),
-                    Some(own) => report(News::Listens(own)),
+                    Some(own) => report(News::Listens(own, None)),
                 }
                 tokio::time::sleep(ACCEPTS_LOOK).await;
             }
         });
     }
 
-    pub(in crate::supervisor) fn listens(&mut self, incarnation: u64, addresses: &[SocketAddr]) {
+    pub(in crate::supervisor) fn listens(
+        &mut self,
+        incarnation: u64,
+        addresses: &[SocketAddr],
+        cpu_seconds: Option<f64>,
+        now: Instant,
+    ) {
         let worker = self.name();
         let is_starting = self.slot.life(incarnation).is_some_and(Life::is_starting);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
@@ -214,9 +223,15 @@ impl Member {
         let endpoint =
             if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
         if is_starting {
-            process.next_look = Some(Instant::now() + LOOK_AGAIN);
+            process.next_look = Some(now + LOOK_AGAIN);
             let (handing, public) = (process.rules.handing(), self.context.pool.listening());
-            let told = elsewhere::explain_not_ready(endpoint, handing, addresses, &public);
+            let is_refused = process.failed_check().is_some_and(|check| check.contains("refused"));
+            let told = elsewhere::explain_not_ready(endpoint, handing, addresses, &public, is_refused);
+            match (&told, cpu_seconds) {
+                (Some(_), Some(cpu_seconds)) => process.seen_elsewhere(cpu_seconds, now),
+                (None, _) => (process.last_look, process.cpu_while_elsewhere) = (None, None),
+                (Some(_), None) => {}
+            }
             if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
                 tracing::warn!(%worker, pid, "{told}");
                 process.last_look = Some(told);

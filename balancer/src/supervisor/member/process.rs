@@ -65,6 +65,8 @@ pub(super) struct Process {
     pub(super) next_probe: Option<Instant>,
     pub(super) next_look: Option<Instant>,
     pub(super) last_look: Option<String>,
+    /// While it listens elsewhere: the CPU seconds that its group had used, and when it had not used more since.
+    pub(super) cpu_while_elsewhere: Option<(f64, Instant)>,
     /// When it is too old.
     pub(super) replace_at: Option<Instant>,
     /// A replacement was begun, and another may not before this.
@@ -115,5 +117,30 @@ pub(super) struct Draining {
 impl Drop for Process {
     fn drop(&mut self) {
         self.notify.abort();
+    }
+}
+
+/// How much CPU time a group that does nothing may use: a few ticks of the kernel's clock.
+const IDLE_CPU: f64 = 0.03;
+/// For how long a group that listens elsewhere must have used none to be taken for one that is done.
+const IDLE_FOR: std::time::Duration = std::time::Duration::from_secs(3);
+
+impl Process {
+    /// What its last check said, if that failed.
+    pub(super) fn failed_check(&self) -> Option<&str> {
+        self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str())
+    }
+
+    /// Its group was seen to listen elsewhere, having used that much CPU time.
+    pub(super) fn seen_elsewhere(&mut self, cpu_seconds: f64, now: Instant) {
+        match self.cpu_while_elsewhere {
+            Some((used, _)) if cpu_seconds <= used + IDLE_CPU => {}
+            _ => self.cpu_while_elsewhere = Some((cpu_seconds, now)),
+        }
+    }
+
+    /// True if it listens elsewhere and does nothing more.
+    pub(super) fn is_idle_elsewhere(&self, now: Instant) -> bool {
+        self.last_look.is_some() && self.cpu_while_elsewhere.is_some_and(|(_, since)| now - since >= IDLE_FOR)
     }
 }

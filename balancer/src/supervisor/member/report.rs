@@ -108,7 +108,8 @@ impl Member {
             }
             Some(process) => {
                 let pid = process.pid.unwrap_or(0);
-                format!("pid {pid} was not ready on {} within {ready_timeout}", process.upstream.endpoint)
+                let check = process.failed_check().map_or(String::new(), |check| format!("; its last check: {check}"));
+                format!("pid {pid} was not ready on {} within {ready_timeout}{check}", process.upstream.endpoint)
             }
             None => "was not started".to_owned(),
         };
@@ -121,6 +122,7 @@ impl Member {
             cannot_start: self.last_start_failed,
             what,
             listens_elsewhere,
+            is_idle_elsewhere: self.present().is_some_and(|process| process.is_idle_elsewhere(Instant::now())),
             last_lines,
         }
     }

@@ -13,13 +13,14 @@ use super::super::notify::NotifySocket;
 use super::super::slot::Event;
 use super::process::Process;
 use super::{Context, Duration, ExitStatus, Member};
-use crate::config::Ready;
+use crate::config::{Program, Ready};
 use crate::os::child::{ChildEvent, Exit, StartError};
+use crate::os::unrunnable;
 use crate::output::{Author, Output};
 use crate::rotation::Upstream;
 
 /// How long a program may take to be ready before we look where it listens instead.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// Within this time of its start a program that goes into the background has done so.
 const DAEMONIZES_WITHIN: Duration = Duration::from_secs(10);
 
@@ -114,6 +115,7 @@ impl Member {
             next_probe: None,
             next_look: None,
             last_look: None,
+            cpu_while_elsewhere: None,
             replace_at: None,
             not_before: None,
             spare: None,
@@ -179,7 +181,13 @@ impl Member {
     pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
         let life = self.slot.life(incarnation);
         let program = life.map(|life| life.rules.program.to_string()).unwrap_or_default();
-        let what = format!("cannot start `{program}`: {error}: {}", error.source);
+        let why = life.filter(|_| error.stage == "exec" && error.source.kind() == std::io::ErrorKind::NotFound);
+        let why = why.and_then(|life| match &life.rules.program {
+            Program::Command(words) => unrunnable::explain(words.first()?, life.rules.cwd.as_deref()),
+            Program::Demo => None,
+        });
+        let why = why.unwrap_or_else(|| error.source.to_string());
+        let what = format!("cannot start `{program}`: {error}: {why}");
         tracing::error!(worker = %self.name(), "{what}");
         self.last_start_failed = true;
         match self.processes.get_mut(&incarnation) {
@@ -216,6 +224,7 @@ impl Member {
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         let timeout = humantime::format_duration(process.rules.ready_timeout);
         tracing::warn!(worker = %name, pid = process.pid, "not ready within {timeout}: ending it");
-        process.start_error = Some(format!("not ready within {timeout}"));
+        let check = process.failed_check().map_or(String::new(), |check| format!("; its last check: {check}"));
+        process.start_error = Some(format!("not ready within {timeout}{check}"));
     }
 }
