@@ -255,7 +255,7 @@ impl Guest for Handoff {
         // That worker did not read it in time, which is no refusal: the time that it lay there does not count, and each of the
         // others may be asked again.
         if let Some(search) = self.search.as_mut().filter(|_| why == ConnectError::Timeout) {
-            search.since = Instant::now();
+            search.since += self.given.elapsed();
             search.tried.clear();
         }
         self.turned_down(lease, why);

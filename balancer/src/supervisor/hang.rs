@@ -6,7 +6,7 @@
 //! | sign | client in service | condition | what follows |
 //! |---|---|---|---|
 //! | none | any | `Well` | |
-//! | every process of the group is stopped, no debugger | any | `Stopped` | ended after `hang-timeout` |
+//! | every process of the group is stopped | any | `Stopped` | ended after `hang-timeout`, unless a debugger holds one |
 //! | mute | no | `Mute` | ended `hang-timeout` later; `busy-timeout` later if it uses CPU time |
 //! | mute | yes, or not known | `Busy` | replaced, new first, after `busy-timeout` without progress while clients wait, else after `idle-timeout`; its clients have up to `idle-timeout` to finish |
 //!
@@ -194,7 +194,7 @@ impl HangDetector {
         self.last_beat = self.last_beat.map(|last| last.max(until));
     }
 
-    /// Records whether all of its processes are stopped and no debugger holds one.
+    /// Records whether all of its processes are stopped. What a debugger holds serves nobody either, but is not ended.
     pub(super) fn stopped(&mut self, is_stopped: bool, now: Instant) {
         self.stopped_since = is_stopped.then(|| self.stopped_since.unwrap_or(now));
     }

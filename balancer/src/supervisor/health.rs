@@ -77,6 +77,11 @@ impl Health {
         self.opinion() != Opinion::Healthy || self.against > 0
     }
 
+    /// Whether its checks speak against it, or the last one did.
+    pub(super) fn is_failing_checks(&self) -> bool {
+        self.is_failing || self.against > 0
+    }
+
     /// Whether it does nothing and serves nobody, which is not the same as answering badly.
     pub(super) fn seems_hung(&self) -> bool {
         matches!(self.condition, Condition::Mute | Condition::Stopped)

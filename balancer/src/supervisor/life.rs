@@ -188,6 +188,11 @@ impl Life {
         self.is_starting() || self.state().is_up()
     }
 
+    /// Whether its checks speak against it, or the last one did.
+    pub(super) fn is_failing_checks(&self) -> bool {
+        self.health.is_failing_checks()
+    }
+
     /// Whether probes should come fast.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.health.is_in_doubt()

@@ -51,7 +51,7 @@ impl Member {
             self.processes.iter().filter(|(_, process)| is_due(process.next_probe)).map(|(&n, _)| n).collect();
         for incarnation in due {
             let Some(life) = self.slot.life(incarnation) else { continue };
-            let (is_starting, is_in_doubt) = (life.is_starting(), life.is_in_doubt());
+            let (is_starting, is_failing) = (life.is_starting(), life.is_failing_checks());
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
             let question = match process.rules.health.probe {
@@ -62,7 +62,7 @@ impl Member {
                     process.question(true, now)
                 }
                 _ if is_starting => Question::Connect,
-                _ => process.question(is_in_doubt, now),
+                _ => process.question(is_failing, now),
             };
             match question {
                 Question::Connect => {}
@@ -257,7 +257,7 @@ enum Question {
 impl Process {
     /// What is asked now. A connection that says nothing leaves a line in the log of many servers, so it is made only where
     /// nothing better says the same.
-    fn question(&self, is_in_doubt: bool, now: Instant) -> Question {
+    fn question(&self, is_failing: bool, now: Instant) -> Question {
         let endpoint = &self.upstream.endpoint;
         match &self.rules.health.probe {
             Probe::None | Probe::Channel => Question::Connect,
@@ -267,11 +267,11 @@ impl Process {
             Probe::Tcp | Probe::ListenTable if !self.is_listening => {
                 Question::Answered(Check::Fail, format!("{endpoint}: no socket listens there"))
             }
-            Probe::ListenTable if is_in_doubt => Question::Answered(Check::Ok, "ok: it listens".to_owned()),
+            Probe::ListenTable if is_failing => Question::Answered(Check::Ok, "ok: it listens".to_owned()),
             Probe::ListenTable => Question::Later,
             // Clients wait already: a check would only take a client's place in the queue.
             Probe::Tcp if self.queue_length > 0 => Question::Later,
-            Probe::Tcp if is_in_doubt => Question::Connect,
+            Probe::Tcp if is_failing => Question::Connect,
             Probe::Tcp => {
                 let since = self.hang.last_progress().max(self.last_connect);
                 if since.is_none_or(|since| now - since >= CONNECT_INTERVAL) {

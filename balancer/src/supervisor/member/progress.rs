@@ -270,7 +270,7 @@ impl Member {
         let name = self.name();
         let process = self.watched_mut()?;
         let is_stopped = usage.processes > 0 && usage.stopped == usage.processes;
-        process.hang.stopped(is_stopped && !usage.is_traced, now);
+        process.hang.stopped(is_stopped, now);
         process.hang.used(Cpu { seconds: usage.cpu_seconds, is_wanted: usage.runnable > 0 }, now);
         let (rules, pid) = (&process.rules, process.pid.unwrap_or(0));
         let verdict = process.hang.verdict(&rules.health, rules.idle_timeout, clients_wait, now);
