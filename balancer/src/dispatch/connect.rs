@@ -16,9 +16,14 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use crate::net::stream::Family;
 use crate::os::peer;
+use crate::os::socket_buffers::make_room;
 use crate::os::source_address::{bind_source, is_used_up};
 use crate::rotation::{Endpoint, Sources, Upstream, source_address};
 use crate::stats::ConnectError;
+
+/// Bytes of its answer that a worker may be ahead of what is read. One that closes with a request unread loses what its
+/// own socket has not sent by then, and the kernel's first window is 64 KiB.
+const AHEAD: i32 = 1 << 20;
 
 /// A connect under way.
 pub(super) struct Begun {
@@ -116,6 +121,7 @@ fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> 
         bind_source(&socket, source_address(source))?;
     }
     socket.set_tcp_nodelay(true)?;
+    make_room(&socket, AHEAD);
     let is_done = match socket.connect(&to.into()) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,

@@ -134,6 +134,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.source = None;
         self.lane.permits.iter().for_each(|permits| permits.give_back());
         self.lane.tally.leave(&self.lane.tally.open);
     }

@@ -21,6 +21,7 @@ pub mod ports;
 pub mod run_dir;
 pub mod shim;
 pub mod signals;
+pub mod socket_buffers;
 pub mod source_address;
 pub mod spawner;
 pub mod start_dir;

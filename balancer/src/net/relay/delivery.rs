@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::with_scratch;
 use crate::net::conns::{Order, Place};
 use crate::net::stream::{Family, Stream};
-use crate::os::unsent::unsent;
+use crate::os::socket_buffers::unsent;
 use crate::stats::Outcome;
 
 /// From one look at what has not arrived to the next, where a reset may follow.

@@ -1,4 +1,4 @@
-//! One question to a socket of ours: how much of what it was given has not arrived.
+//! The buffers of a socket of ours: how much of what it was given has not arrived, and how much it may take.
 
 #![allow(unsafe_code)]
 
@@ -18,6 +18,26 @@ pub fn unsent(socket: impl AsFd) -> io::Result<usize> {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Makes a TCP socket take up to `bytes` that nobody has read yet, as far as the system allows. The kernel goes on tuning
+/// its buffer, which it would not do after `SO_RCVBUF`.
+///
+/// The kernel makes room for a low-water mark when it is set, and keeps the room when the mark is taken back.
+pub fn make_room(socket: impl AsFd, bytes: libc::c_int) {
+    for mark in [bytes, 1] {
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: SO_RCVLOWAT reads one int, of that size, from a place that lives as long as the call.
+        let _ = unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const mark).cast(),
+                size,
+            )
+        };
+    }
 }
 
 #[cfg(test)]
