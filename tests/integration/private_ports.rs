@@ -54,7 +54,8 @@ fn port_of_another_user_is_named_and_never_used() {
     let Some(python) = python() else { return };
     let says_ready = stranger_first(&format!("'{python}' -c '{SAY_READY}'"));
     for (script, ready) in [(stranger_first(""), "probe"), (says_ready, "notify")] {
-        let setup = Setup::app(&["-i", "1", "--ready", ready], &shell(&script));
+        // The stranger is our own child here, and would be ended with the worker that left it.
+        let setup = Setup::app(&["-i", "1", "--ready", ready], &shell(&script)).with("app", &["background=keep"]);
         let master = setup.start_ready();
         let strangers = Strangers::of(&master);
         let log = master.log();
@@ -76,7 +77,7 @@ fn worker_whose_port_was_taken_later_is_replaced() {
     let program =
         [&[python, "-c", include_str!("private_ports/closer.py")], &AS_ANOTHER[..], &["demo-worker"]].concat();
     // Without a duplicate its port is free as soon as it closes its listener.
-    let setup = Setup::app(&["-i", "1"], &program).with("app", &["recover-queue=false"]);
+    let setup = Setup::app(&["-i", "1"], &program).with("app", &["recover-queue=false", "background=keep"]);
     let mut master = setup.start_ready();
     let strangers = Strangers::of(&master);
     master.touch("close");

@@ -4,10 +4,12 @@
 
 mod client_address;
 mod draining;
+mod early_responses;
 mod endings;
 mod fidelity;
 mod kit;
 mod listening;
 mod placing;
+mod reclaiming;
 mod recovering;
 mod waiting;

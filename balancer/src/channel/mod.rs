@@ -217,6 +217,10 @@ impl Worker {
     /// Whether somebody else in rotation would sooner take what this worker leaves lying. Where all have as much to do,
     /// moving it about helps nobody.
     fn has_alternative(&self) -> bool {
+        // Its clients belong to it as long as it is in rotation.
+        if self.upstream.standing() == Standing::Up && self.pool.is_sticky() {
+            return false;
+        }
         let others = self.pool.rotation.snapshot();
         let mine = self.upstream.connecting();
         let is_better = |other: &&Arc<Upstream>| {

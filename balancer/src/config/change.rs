@@ -174,6 +174,7 @@ mod tests {
             ("keepalive", "7s"),
             ("hold-timeout", "7s"),
             ("max-connections", "77"),
+            ("max-connections-per-source", "7"),
             ("drain", "closed"),
             ("drain-timeout", "7s"),
             ("stop-signal", "INT"),

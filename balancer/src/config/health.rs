@@ -33,9 +33,9 @@ pub struct Health {
 pub enum Probe {
     /// Nothing: a running worker is a healthy one.
     None,
-    /// That the program takes a connection. Asked of an idle worker only, every 10 s: one that serves clients says the same.
+    /// Connects; good when the program accepts the connection. Asked of an idle worker only, every 10 s: one that serves clients says the same.
     Tcp,
-    /// That the kernel's table has a listener at the endpoint. Never connects once the worker is ready: a program that
+    /// Looks for a listener at the endpoint in the kernel's table. Never connects once the worker is ready: a program that
     /// listens and takes nobody is found only when a client waits.
     ListenTable,
     /// That the worker answers on its channel, where it has one.

@@ -68,6 +68,7 @@ pub(super) const POOL: &[Key<Pool>] = &[
     key!(Pool, "keepalive", keepalive, DURATION_OR_OFF),
     key!(Pool, "hold-timeout", hold_timeout, DURATION_OR_ZERO),
     key!(Pool, "max-connections", max_connections, LIMIT_OR_OFF),
+    key!(Pool, "max-connections-per-source", max_connections_per_source, LIMIT_OR_OFF),
     key!(Pool, "drain", drain, DRAIN),
     key!(Pool, "drain-timeout", drain_timeout, DURATION_OR_ZERO),
     key!(Pool, "stop-signal", stop_signal, STOP_SIGNAL),

@@ -68,6 +68,8 @@ pub struct Pool {
     pub hold_timeout: Duration,
     /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
     pub max_connections: Option<usize>,
+    /// Client connections open at once from one address (IPv6: one /64); more are refused. Default: as many as there are.
+    pub max_connections_per_source: Option<usize>,
     /// How a worker that leaves is brought to its end. Default `auto`.
     pub drain: Drain,
     /// How long a draining worker may finish what it has. Default 30 s.
@@ -80,8 +82,8 @@ pub struct Pool {
     pub kill_timeout: Duration,
     /// What becomes of a program that a worker left in the background. Default `end`.
     pub background: Background,
-    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends or leaves a
-    /// client untaken. Default 1 s, and 0 where a health path is written.
+    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends,
+    /// fails its checks or leaves a client untaken. Default 1 s, and 0 where a health path is written.
     pub settle: Duration,
     /// Processes beyond the number of workers while they are replaced one by one. Default 1.
     pub max_surge: u32,
@@ -250,6 +252,7 @@ impl Pool {
             keepalive: Duration::from_secs(60),
             hold_timeout: Duration::from_secs(10),
             max_connections: None,
+            max_connections_per_source: None,
             drain: Drain::Auto,
             drain_timeout: Duration::from_secs(30),
             stop_signal: StopSignal::Term,

@@ -20,6 +20,7 @@ use super::handoff::Handoff;
 use super::lane::{Lane, Tally, Ticket};
 use crate::config::Address;
 use crate::mode::Inherits;
+use crate::net::conns;
 use crate::net::listeners::Listener;
 use crate::net::stream::{Family, reset_at_close};
 use crate::pool::Limited;
@@ -30,6 +31,8 @@ use crate::stats::{AcceptError, AcceptLimit, Refusal};
 const BATCH: usize = 16;
 /// How soon workers are looked at again that have no room for what they would be handed.
 const CROWDED: Duration = Duration::from_millis(5);
+/// How soon another connection is asked to make room, when the last one could not.
+const RECLAIM: Duration = Duration::from_millis(50);
 /// How long accepting rests when descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -136,8 +139,13 @@ impl AcceptLoop {
                 () = self.door.retired.cancelled(), if !is_retired => Turn::More,
                 () = self.lane.room(), if is_full => Turn::More,
                 () = self.client_waits(), if is_full && limited.is_none() => Turn::Full,
+                () = sleep(RECLAIM), if is_full && limited.is_some() => Turn::Full,
                 turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
             };
+            if last == Turn::Full && self.listener.get_ref().has_queue() {
+                // Silent clients do not lock the others out.
+                conns::reclaim(self.lane.limited_pool());
+            }
             let limit = match last {
                 Turn::Exhausted => Some(AcceptLimit::Exhausted),
                 Turn::Full if self.listener.get_ref().has_queue() => Some(self.lane.limit()),
@@ -189,7 +197,7 @@ impl AcceptLoop {
             if way == Way::Serve && self.is_crowded() {
                 return Turn::Crowded;
             }
-            let ticket = match way {
+            let mut ticket = match way {
                 Way::Serve => Ticket::take(&self.lane),
                 Way::TurnAway(_) => None,
             };
@@ -202,7 +210,9 @@ impl AcceptLoop {
                 Err(turn) => return turn,
             };
             self.lane.pool.stats.accepted.increment();
+            let is_admitted = ticket.as_mut().is_none_or(|ticket| ticket.admits(client.peer.map(|peer| peer.ip())));
             match (ticket, way) {
+                (Some(_), _) if !is_admitted => self.refuse(&client, Refusal::PerSource),
                 (Some(ticket), _) => self.serve(ticket, client),
                 (None, Way::TurnAway(why)) => self.refuse(&client, why),
                 (None, Way::Serve) => {}

@@ -85,6 +85,10 @@ impl Handoff {
         let tried = self.search.as_ref().map(|search| search.tried.as_slice()).unwrap_or_default();
         let context = PickContext { client: self.peer.map(|peer| peer.ip()), key: None, tried };
         let first = pool.picker.pick(&pool.rotation, &context)?;
+        if self.is_sticky() {
+            // Full, it is waited for.
+            return Some(first).filter(|lease| !lease.upstream().is_crowded());
+        }
         // Its own place is counted already.
         let is_full = |lease: &Lease| lease.upstream().is_crowded();
         if !first.upstream().is_stalled() && !is_full(&first) {
@@ -107,6 +111,11 @@ impl Handoff {
         second_best
     }
 
+    /// True if this client belongs to one worker.
+    fn is_sticky(&self) -> bool {
+        self.peer.is_some() && self.ticket.lane().pool.is_sticky()
+    }
+
     fn give(mut self: Box<Self>, mut lease: Lease, now: Instant) {
         let Some(hatch) = lease.upstream().hatch().cloned() else {
             return self.turned_down(lease, ConnectError::Refused);
@@ -123,7 +132,12 @@ impl Handoff {
         let upstream = Arc::clone(lease.upstream());
         drop(lease);
         upstream.stats.connect_errors[why as usize].increment();
+        let is_waited_for = why == ConnectError::Busy && self.is_sticky();
         let search = self.search.get_or_insert_with(Search::new);
+        if is_waited_for {
+            // The kernel has no room for it at the moment.
+            return self.look_further();
+        }
         search.tried.push(upstream.slot);
         search.refused_by = Some(Arc::clone(&upstream.stats));
         let lane = self.ticket.lane();
@@ -218,13 +232,14 @@ impl Guest for Handoff {
 
     fn taken(&mut self) {
         self.socket = None;
-        self.search = None;
+        let was_tried = self.search.take().is_some();
         self.is_taken = true;
         let Some(lease) = &mut self.lease else { return };
         lease.connected();
         lease.set_waiting(false);
         lease.upstream().stats.connections.increment();
         let lane = self.ticket.lane();
+        lane.pool.count_displaced(lease.upstream().slot, was_tried, || self.peer.map(|peer| peer.ip()));
         lane.pool.stats.connect.shard(lane.thread).record(self.given.elapsed());
         if lane.pool.config().handing() == Handing::Node {
             self.outcome = Outcome::HandedOver;
@@ -236,9 +251,14 @@ impl Guest for Handoff {
     }
 
     fn returned(mut self: Box<Self>, why: ConnectError) {
-        if let Some(lease) = self.lease.take() {
-            self.turned_down(lease, why);
+        let Some(lease) = self.lease.take() else { return };
+        // That worker did not read it in time, which is no refusal: the time that it lay there does not count, and each of the
+        // others may be asked again.
+        if let Some(search) = self.search.as_mut().filter(|_| why == ConnectError::Timeout) {
+            search.since = Instant::now();
+            search.tried.clear();
         }
+        self.turned_down(lease, why);
     }
 }
 

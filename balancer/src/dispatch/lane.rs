@@ -1,5 +1,6 @@
 //! A lane: one pool on one data thread, and the tickets of its open connections.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::per_source::{SourceCounts, SourcePermit};
 use super::permits::Permits;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
@@ -37,6 +39,8 @@ pub(super) struct Lane {
     pub(super) thread: usize,
     /// The pool's bound and the master's.
     pub(super) permits: [Arc<Permits>; 2],
+    /// The pool's connections by source address, where that is bounded.
+    pub(super) sources: Arc<SourceCounts>,
     /// What set the master's.
     pub(super) set_by: AcceptLimit,
     pub(super) tally: Arc<Tally>,
@@ -97,6 +101,7 @@ impl Tally {
 /// The right to one open connection, taken before accept and given back when dropped.
 pub(super) struct Ticket {
     lane: Arc<Lane>,
+    source: Option<Box<SourcePermit>>,
 }
 
 impl Ticket {
@@ -111,11 +116,19 @@ impl Ticket {
             return None;
         }
         lane.tally.open.fetch_add(1, Ordering::SeqCst);
-        Some(Self { lane: Arc::clone(lane) })
+        Some(Self { lane: Arc::clone(lane), source: None })
     }
 
     pub(super) fn lane(&self) -> &Lane {
         &self.lane
+    }
+
+    /// Counts the connection as one of its client's address, where the pool bounds those. False if it has too many.
+    pub(super) fn admits(&mut self, client: Option<IpAddr>) -> bool {
+        let most = self.lane.pool.config().max_connections_per_source;
+        let (Some(most), Some(client)) = (most, client) else { return true };
+        self.source = self.lane.sources.take(client, most).map(Box::new);
+        self.source.is_some()
     }
 }
 
@@ -141,6 +154,12 @@ impl Lane {
     pub(super) fn limit(&self) -> AcceptLimit {
         let [_, all] = &self.permits;
         if all.has_room() { AcceptLimit::MaxConnections } else { self.set_by }
+    }
+
+    /// The pool whose connections count at the limit that is reached; `None` if all do.
+    pub(super) fn limited_pool(&self) -> Option<u32> {
+        let [_, all] = &self.permits;
+        all.has_room().then_some(self.index)
     }
 
     /// Resolves when a ticket may be had. Cancel safe.

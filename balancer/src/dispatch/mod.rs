@@ -17,6 +17,7 @@ mod connection;
 mod detour;
 mod handoff;
 mod lane;
+mod per_source;
 mod permits;
 mod served;
 mod threads;

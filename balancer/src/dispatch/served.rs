@@ -44,12 +44,14 @@ impl DataThreads {
         let mut pools = self.pools();
         let index = pools.len();
         let permits = Arc::new(Permits::new(limit(&pool)));
+        let sources = Arc::default();
         let lane = |thread| {
             Arc::new(Lane {
                 pool: Arc::clone(&pool),
                 index: u32::try_from(index).unwrap_or(u32::MAX),
                 thread,
                 permits: [Arc::clone(&permits), Arc::clone(&self.permits)],
+                sources: Arc::clone(&sources),
                 set_by: self.set_by,
                 tally: Arc::clone(&self.tally),
                 reports: self.reports.clone(),

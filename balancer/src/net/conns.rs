@@ -26,6 +26,8 @@ const TICK: Duration = Duration::from_millis(50);
 const COARSE: Duration = Duration::from_secs(1);
 /// The silence after which a drain ends a connection that owes nothing.
 const QUIET: Duration = Duration::from_secs(1);
+/// The age below which a connection without a byte is left alone: its client may be about to speak.
+const UNUSED: Duration = Duration::from_secs(1);
 const NEVER: u32 = u32::MAX;
 
 /// How much of the pool an order is about.
@@ -42,6 +44,8 @@ pub(crate) enum Scope {
 pub(crate) enum Order {
     /// What it belongs to drains and nothing has moved for a while: end if nothing is owed.
     Quiet(Scope),
+    /// A new client needs its permit: end if no byte has gone either way.
+    Reclaim,
     /// Its deadline or its idle timeout has passed.
     Due,
     /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to another.
@@ -62,6 +66,9 @@ pub(crate) struct Owner {
 
 struct Entry {
     waker: Option<Waker>,
+    pool: u32,
+    /// No byte has gone either way, as far as it is known.
+    is_unused: bool,
     owner: Option<Owner>,
     /// The tick after which it is due.
     due: u32,
@@ -226,6 +233,27 @@ pub(crate) fn cut(owner: Owner) {
     });
 }
 
+/// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new client.
+/// False if there is none that is older than a moment.
+pub(crate) fn reclaim(pool: Option<u32>) -> bool {
+    CONNS.with_borrow_mut(|conns| {
+        let now = conns.tick();
+        let entries = conns.entries.iter_mut().map(|(_, entry)| entry);
+        let unused = entries.filter(|entry| {
+            let is_meant = pool.is_none_or(|pool| pool == entry.pool);
+            is_meant && entry.is_unused && now >= entry.active.saturating_add(ticks(UNUSED))
+        });
+        let oldest = unused.min_by_key(|entry| entry.active);
+        let is_there = oldest.is_some();
+        if let Some(entry) = oldest {
+            // Asked once: it ends, or was used.
+            entry.is_unused = false;
+            entry.give(Order::Reclaim);
+        }
+        is_there
+    })
+}
+
 /// From now on, tells each connection of this thread that has been silent for a second to end if it owes nothing.
 pub(crate) fn drain_quiet() {
     CONNS.with_borrow_mut(|conns| {
@@ -250,11 +278,13 @@ pub(crate) struct Place(u32);
 
 impl Place {
     /// Enters this thread's registry.
-    pub(crate) fn enter() -> Self {
+    pub(crate) fn enter(pool: u32) -> Self {
         CONNS.with_borrow_mut(|conns| {
             let active = conns.tick();
             let entry = Entry {
                 waker: None,
+                pool,
+                is_unused: true,
                 owner: None,
                 due: NEVER,
                 silence: 0,
@@ -309,7 +339,16 @@ impl Place {
 
     /// Says that bytes moved, and whether the client is owed some since.
     pub(crate) fn moved(&self, owes: bool) {
-        self.entry(|entry| (entry.has_moved, entry.owes) = (true, owes));
+        self.entry(|entry| (entry.has_moved, entry.owes, entry.is_unused) = (true, owes, false));
+    }
+
+    /// True if no byte has moved for a second or longer, as far as the sweeps saw it: rather false than true.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.with(|conns, key| {
+            let now = conns.tick();
+            let is_quiet = |entry: &mut Entry| !entry.has_moved && now >= entry.active.saturating_add(ticks(QUIET));
+            conns.entries.get_mut(key).is_some_and(is_quiet)
+        })
     }
 
     /// Due once, after `time`, whatever moves.

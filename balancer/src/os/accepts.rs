@@ -1,4 +1,4 @@
-//! Whether a program that was handed listening sockets waits at them, or only at some of its own.
+//! Finds programs that were handed listening sockets but wait only at their own.
 //!
 //! A program that knows nothing of socket activation holds what it was handed all the same, and may say that it is ready:
 //! redis with `--supervised systemd` does, and serves its own port. What tells the two apart is what its event loop waits

@@ -36,7 +36,7 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// What it inherits, from descriptor 3 on.
     pub inherits: Inherited,
-    /// What it is known by, and what becomes of what it leaves behind.
+    /// The signs by which its processes are recognized, and what is done with those that it leaves behind.
     pub trail: Trail,
 }
 
@@ -224,7 +224,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 pub enum Ending {
     /// This signal, once, to these processes of its group. The rest gets it when those and the leader have ended.
     Stop(rustix::process::Signal, StopSignalTo),
-    /// It was asked to end by other means. What is left of its group when the leader has ended gets this signal then.
+    /// The worker was asked to end by its channel. After its leader has ended, the rest of its group gets this signal.
     Expected(rustix::process::Signal, StopSignalTo),
     /// SIGKILL to its process group.
     Kill,

@@ -150,8 +150,8 @@ pub fn accept_all(listener: &OwnedFd, limit: usize) -> io::Result<Accepted> {
 /// connection goes to one of the two.
 ///
 /// The socket's flags stay as they are. If the worker accepts the last one in the moment between our look and our accept, and
-/// the socket is blocking, this waits until another connection comes: only for a thread that can bear that, and by somebody
-/// who connects once where it lasts too long.
+/// the socket is blocking, this waits until another connection comes: call it on a thread that may block, and connect once to
+/// wake it if that takes too long.
 pub fn accept_beside(listener: &OwnedFd, limit: usize) -> Accepted {
     let has_waiting = || {
         let mut asked = [PollFd::new(listener, PollFlags::IN)];

@@ -7,6 +7,7 @@ mod state;
 mod status;
 mod tally;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::config;
 use crate::mode::{Acceptor, Mode};
-use crate::rotation::Rotation;
+use crate::rotation::{Rotation, SlotId};
 use crate::stats::{PoolStats, SlotStats};
 use crate::strategy::{self, Picker};
 
@@ -65,6 +66,27 @@ impl Pool {
     /// cost its clients is not observed either.
     pub fn sees_ends(&self) -> bool {
         self.is_observed() && self.config().handing().tells_ends()
+    }
+
+    /// True if a client belongs to one worker, whatever that one is doing.
+    pub fn is_sticky(&self) -> bool {
+        self.is_observed() && self.picker.strategy().is_sticky
+    }
+
+    /// Counts a client that was given to `slot` and belongs to another one. `client` is only asked where that can be.
+    pub fn count_displaced(&self, slot: SlotId, was_tried: bool, client: impl FnOnce() -> Option<IpAddr>) {
+        if !self.is_sticky() || (!was_tried && self.rotation.snapshot().absent().is_empty()) {
+            return;
+        }
+        let context = strategy::PickContext { client: client(), ..Default::default() };
+        if self.picker.is_displaced(&self.rotation, &context, slot) {
+            self.stats.displaced.increment();
+        }
+    }
+
+    /// True once a worker has sent a byte to any client.
+    pub fn has_answered(&self) -> bool {
+        self.slots().iter().any(|slot| slot.tx_bytes.get() > 0)
     }
 
     /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.

@@ -142,8 +142,8 @@ pub enum Step {
 
 /// What an operation cost the clients of its pool, from its beginning to its end.
 ///
-/// Each connection that ended meanwhile is in one of `served`, `closed`, `refused` and `cut`, but for those of a worker that
-/// died unasked, which are in none: that is not the operation's doing.
+/// Each connection that ended meanwhile is in one of `served`, `client_ended`, `unanswered`, `closed`, `refused` and `cut`,
+/// but for those that a worker ended that nobody told to, which are in none: that is not the operation's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.
@@ -152,11 +152,18 @@ pub struct Ledger {
     pub served: u64,
     /// Connections given to another worker since the first could not take them, or recovered from a dead one's queue.
     pub moved: u64,
-    /// Idle connections that were owed nothing and were closed, by FIN, so that a drain could end.
+    /// Connections that the client ended while an answer was pending.
+    pub client_ended: u64,
+    /// Connections that the worker or a drain ended in a pool that has never answered anybody: its protocol knows no
+    /// answers.
+    pub unanswered: u64,
+    /// Idle connections that were owed nothing and were closed so that a drain could end, or ended with their worker, or by
+    /// `idle-timeout`.
     pub closed: u64,
     /// Clients turned away, or not placed in time. Lost.
     pub refused: u64,
-    /// Connections still owed something at a drain deadline, or broken by a worker after it was told to end. Lost.
+    /// Connections that a drain deadline or a worker that was told to end has ended while the client's bytes were the last
+    /// to move, or in the middle of an answer. Lost.
     pub cut: u64,
 }
 

@@ -66,7 +66,7 @@ impl SlotState {
         matches!(self, SlotState::Ready | SlotState::Busy)
     }
 
-    /// Whether it has been ready and nobody has asked it to end.
+    /// Returns true if it has been ready and was not asked to end.
     pub const fn is_up(self) -> bool {
         matches!(self, SlotState::Ready | SlotState::Busy | SlotState::Suspect)
     }

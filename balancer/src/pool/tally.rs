@@ -25,6 +25,8 @@ impl Ledger {
             (Fate::Accepted, self.accepted),
             (Fate::Served, self.served),
             (Fate::Moved, self.moved),
+            (Fate::ClientEnded, self.client_ended),
+            (Fate::Unanswered, self.unanswered),
             (Fate::Closed, self.closed),
             (Fate::Refused, self.refused),
             (Fate::Cut, self.cut),
@@ -84,6 +86,6 @@ mod tests {
         pool.count_refusal(Verb::Scale);
         let stats = &pool.stats.operations[Verb::Scale as usize];
         assert_eq!(stats.ended.each_ref().map(|counter| counter.get()), [2, 1, 1, 1]);
-        assert_eq!(stats.connections.each_ref().map(|counter| counter.get()), [7, 0, 0, 0, 0, 2]);
+        assert_eq!(stats.connections.each_ref().map(|counter| counter.get()), [7, 0, 0, 0, 0, 0, 0, 2]);
     }
 }

@@ -14,6 +14,18 @@ pub struct Lease {
     upstream: Arc<Upstream>,
     connecting: bool,
     waiting: bool,
+    hold: Hold,
+}
+
+/// What a lease counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// A connection that the worker has.
+    Active,
+    /// One that the worker has no more, and whose end is not known yet.
+    Unsettled,
+    /// Nothing.
+    Settled,
 }
 
 impl Lease {
@@ -21,7 +33,7 @@ impl Lease {
     pub fn take(upstream: &Arc<Upstream>) -> Option<Self> {
         upstream.active.fetch_add(1, Ordering::SeqCst);
         upstream.connecting.fetch_add(1, Ordering::SeqCst);
-        let lease = Self { upstream: Arc::clone(upstream), connecting: true, waiting: false };
+        let lease = Self { upstream: Arc::clone(upstream), connecting: true, waiting: false, hold: Hold::Active };
         (upstream.standing() == Standing::Up).then_some(lease)
     }
 
@@ -50,6 +62,32 @@ impl Lease {
         }
     }
 
+    /// Gives the worker back at once: its part of the connection is over. Unless that is `settled` already,
+    /// [`Upstream::settled`] still waits for the drop, so that the end can be counted as that worker's.
+    pub fn release(&mut self, settled: bool) {
+        self.connected();
+        self.set_waiting(false);
+        if self.hold == Hold::Active {
+            self.hold = if settled { Hold::Settled } else { Hold::Unsettled };
+            if !settled {
+                self.upstream.unsettled.fetch_add(1, Ordering::SeqCst);
+            }
+            self.leave();
+        }
+    }
+
+    /// True if it was released as settled: the end of the connection was counted as the worker's.
+    pub fn is_settled(&self) -> bool {
+        self.hold == Hold::Settled
+    }
+
+    fn leave(&self) {
+        let last = self.upstream.active.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && self.upstream.standing() != Standing::Up {
+            self.upstream.idle.notify_waiters();
+        }
+    }
+
     /// Whether the endpoint has not been reached yet.
     pub fn is_connecting(&self) -> bool {
         self.connecting
@@ -60,9 +98,14 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.connected();
         self.set_waiting(false);
-        let last = self.upstream.active.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.upstream.standing() != Standing::Up {
-            self.upstream.idle.notify_waiters();
+        match self.hold {
+            Hold::Active => self.leave(),
+            Hold::Unsettled => {
+                if self.upstream.unsettled.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    self.upstream.idle.notify_waiters();
+                }
+            }
+            Hold::Settled => {}
         }
     }
 }
@@ -117,6 +160,29 @@ mod tests {
         }));
         assert!(end.is_err());
         assert_eq!((upstream.waiting(), upstream.active(), upstream.connecting()), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn released_lease_frees_the_worker_and_settles_when_dropped() {
+        let upstream = upstream();
+        upstream.set_standing(Standing::Up);
+        let [mut known, mut unknown] = [(); 2].map(|()| Lease::take(&upstream).unwrap());
+        upstream.set_standing(Standing::Down);
+        known.release(true);
+        unknown.release(false);
+        assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
+        upstream.drained().await;
+        assert_eq!((known.is_settled(), unknown.is_settled()), (true, false));
+        let mut settled = std::pin::pin!(upstream.settled());
+        assert!(futures_poll(settled.as_mut()).is_pending());
+        drop(unknown);
+        settled.await;
+        drop(known);
+        assert_eq!(upstream.active(), 0);
+    }
+
+    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[test]

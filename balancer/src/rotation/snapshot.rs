@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Upstream;
+use super::{SlotId, Upstream};
 
 /// The workers in rotation at one moment, in slot order.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// In slot order; empty while no worker is ready.
     pub upstreams: Vec<Arc<Upstream>>,
+    absent: Vec<(SlotId, u32)>,
     heaviest: u32,
     is_weighted: bool,
 }
@@ -19,10 +20,20 @@ pub struct Snapshot {
 impl Snapshot {
     /// These workers, in slot order, with the weights they have now.
     pub fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self::with_absent(upstreams, Vec::new())
+    }
+
+    /// The same beside slots that should have a worker in rotation and have none, with what it would weigh.
+    pub fn with_absent(upstreams: Vec<Arc<Upstream>>, absent: Vec<(SlotId, u32)>) -> Self {
         let weights = || upstreams.iter().map(|upstream| upstream.weight());
         let heaviest = weights().max().unwrap_or(0);
         let is_weighted = weights().any(|weight| weight != heaviest);
-        Self { upstreams, heaviest, is_weighted }
+        Self { upstreams, absent, heaviest, is_weighted }
+    }
+
+    /// The slots whose worker is hung, ejected or away, with what it would weigh.
+    pub fn absent(&self) -> &[(SlotId, u32)] {
+        &self.absent
     }
 
     /// The greatest weight; 0 if there is nobody.

@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 const FIRST_AGAIN: Duration = Duration::from_secs(1);
 /// How soon all are tried again after none had a port.
 const ALL_AGAIN: Duration = Duration::from_millis(100);
-/// In `preferred`: none had a port.
+/// The value of `preferred` after no address had a port.
 const NONE: u8 = u8::MAX;
 
 /// The source addresses to one worker, by number: 0 is 127.0.0.1, 1 is 127.0.0.2.
@@ -24,7 +24,7 @@ const NONE: u8 = u8::MAX;
 pub struct Sources {
     /// The number that had a port last.
     preferred: AtomicU8,
-    /// Until then, where it is not the first.
+    /// When the first address is tried again, if `preferred` is not the first.
     until: Mutex<Option<Instant>>,
 }
 

@@ -113,11 +113,13 @@ pub struct Upstream {
     hatch: OnceLock<Hatch>,
     is_stalled: AtomicBool,
     is_outlived: AtomicBool,
+    is_draining: AtomicBool,
     ended_well: OnceLock<bool>,
     weight: AtomicU32,
     pub(super) active: AtomicUsize,
     pub(super) connecting: AtomicUsize,
     pub(super) waiting: AtomicUsize,
+    pub(super) unsettled: AtomicUsize,
     pub(super) idle: Notify,
 }
 
@@ -137,11 +139,13 @@ impl Upstream {
             hatch: OnceLock::new(),
             is_stalled: AtomicBool::new(false),
             is_outlived: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             ended_well: OnceLock::new(),
             weight: AtomicU32::new(UNIT_WEIGHT),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(0),
             idle: Notify::new(),
         }
     }
@@ -207,6 +211,16 @@ impl Upstream {
         self.is_outlived.store(true, Ordering::SeqCst);
     }
 
+    /// Says that it has left the rotation for good, and is brought to its end.
+    pub fn set_draining(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+    }
+
+    /// True once it is being brought to its end.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
     /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.
     pub fn set_ended(&self, well: bool) {
         let _ = self.ended_well.set(well);
@@ -252,11 +266,20 @@ impl Upstream {
 
     /// Resolves when it is out of rotation and no lease is held. Cancel safe.
     pub async fn drained(&self) {
+        self.until(|| self.active() == 0).await;
+    }
+
+    /// The same, and the ends of all its connections are known. Cancel safe.
+    pub async fn settled(&self) {
+        self.until(|| self.active() == 0 && self.unsettled.load(Ordering::SeqCst) == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
         loop {
             let changed = self.idle.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.standing() != Standing::Up && self.active() == 0 {
+            if self.standing() != Standing::Up && is_so() {
                 return;
             }
             changed.await;

@@ -85,6 +85,8 @@ catalog! {
         "Connections accepted on the public listeners.";
     CONNECTIONS_RECOVERED = Counter, "roundelay_connections_recovered_total" ["pool"]
         "Connections that no worker had accepted when theirs was gone, and that were given to another with all they had sent.";
+    CONNECTIONS_DISPLACED = Counter, "roundelay_connections_displaced_total" ["pool"]
+        "Connections that source-hash gave to another worker than their client's own, which was hung, ejected or away.";
     CONNECTIONS_ACTIVE = Gauge, "roundelay_connections_active" ["pool"]
         "Client connections open now.";
     CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]

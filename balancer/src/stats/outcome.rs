@@ -28,15 +28,24 @@ labels! {
         Finished = "finished",
         /// The client reset the connection or went away with bytes unread.
         ClientReset = "client_reset",
+        /// The client ended its side first, and its last bytes got no answer.
+        ClientLeft = "client_left",
         /// The worker reset the connection; the client was given a reset too.
         UpstreamReset = "upstream_reset",
+        /// The worker ended its side, in order, while the client's bytes were the last to move: it owed an answer.
+        UpstreamClosed = "upstream_closed",
+        /// A drain, or a worker that drains, ended it while the client's bytes were the last to move, in a pool that has
+        /// never answered anybody: the protocol knows no answers, as syslog.
+        Unanswered = "unanswered",
         /// No worker could be connected to within the assignment deadline.
         Unreachable = "unreachable",
         /// No worker was in rotation within the assignment deadline.
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
-        /// Owed nothing while its worker or the master drained, and was closed by FIN.
+        /// Carried no byte in either direction, and was closed for a new client at the limit of connections.
+        Reclaimed = "reclaimed",
+        /// Owed nothing and was silent while its worker or the master drained, and was closed, or ended with its worker.
         Closed = "closed",
         /// Still owed something at a drain deadline, and was reset.
         Cut = "cut",
@@ -52,6 +61,8 @@ labels! {
         NoWorker = "no_worker",
         /// The master was stopping.
         Shutdown = "shutdown",
+        /// Its source address had as many connections open as `max-connections-per-source` allows.
+        PerSource = "per_source",
     }
 }
 
@@ -168,11 +179,15 @@ labels! {
         Served = "served",
         /// Given to another worker than the first.
         Moved = "moved",
-        /// Idle, and closed so that a drain could end.
+        /// Ended by the client while an answer was pending.
+        ClientEnded = "client_ended",
+        /// Ended by the worker or by a drain in a pool that has never answered anybody.
+        Unanswered = "unanswered",
+        /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
         Closed = "closed",
         /// Turned away, or not placed in time. Lost.
         Refused = "refused",
-        /// Cut, or broken by a worker that was told to end. Lost.
+        /// Cut, or ended without the answer by a worker that was told to end. Lost.
         Cut = "cut",
     }
 }

@@ -12,6 +12,8 @@ pub struct PoolStats {
     pub accepted: Counter,
     /// Connections that took back what a dead worker had not read and went to another.
     pub recovered: Counter,
+    /// Connections of clients that belong to one worker and were given to another.
+    pub displaced: Counter,
     /// Client connections open now.
     pub active: Gauge,
     /// Clients turned away, by [`Refusal`].
@@ -58,6 +60,7 @@ impl PoolStats {
         Self {
             accepted: Counter::default(),
             recovered: Counter::default(),
+            displaced: Counter::default(),
             active: Gauge::default(),
             refused: Default::default(),
             revived: Counter::default(),

@@ -18,6 +18,7 @@ use crate::rotation::{Snapshot, Upstream};
 pub(super) const ENTRY: Entry = Entry {
     name: "least-connections",
     summary: "in turn, among those with the fewest open connections",
+    is_sticky: false,
     build: |_| Box::new(LeastConnections::default()),
 };
 

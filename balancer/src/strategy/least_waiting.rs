@@ -22,6 +22,7 @@ use crate::rotation::{Snapshot, Upstream};
 pub(super) const ENTRY: Entry = Entry {
     name: "least-waiting",
     summary: "in turn, among those with the fewest clients that wait for an answer",
+    is_sticky: false,
     build: |_| Box::new(LeastWaiting::default()),
 };
 

@@ -31,6 +31,12 @@ pub use picker::Picker;
 pub trait Strategy: Send + Sync {
     /// The index of the chosen one in `among`, or `None` if nobody is there. Never an index out of range.
     fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize>;
+
+    /// The slot that this client belongs to, be its worker in rotation or absent. `None` where clients belong to nobody.
+    fn home(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<SlotId> {
+        let _ = (among, context);
+        None
+    }
 }
 
 /// What is known of the connection that is to be placed.
@@ -51,6 +57,8 @@ pub struct Entry {
     pub name: &'static str,
     /// One line for people who choose.
     pub summary: &'static str,
+    /// True if it promises a client the same worker: what it placed is not moved because that worker is busy.
+    pub is_sticky: bool,
     /// Makes one for a pool, with a seed for those that draw lots: the same seed makes the same choices.
     pub build: fn(seed: u64) -> Box<dyn Strategy>,
 }

@@ -32,6 +32,12 @@ impl Picker {
         self.chosen.load().entry
     }
 
+    /// True if that client has another home than `slot`, which it was given to.
+    pub fn is_displaced(&self, rotation: &Rotation, context: &PickContext<'_>, slot: SlotId) -> bool {
+        let home = self.chosen.load().strategy.home(&rotation.snapshot(), context);
+        home.is_some_and(|home| home != slot)
+    }
+
     /// Picks by this strategy from now on; what was picked stays where it is, and it begins to count where the last one
     /// stood, since what is counted is the workers'. The present strategy goes on as it is. Only the supervisor calls it.
     pub fn switch(&self, entry: &'static Entry) {

@@ -10,8 +10,12 @@ use super::chance::Chance;
 use super::{Entry, PickContext, Strategy};
 use crate::rotation::Snapshot;
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "random", summary: "one drawn by lot", build: |seed| Box::new(Random { chance: Chance::new(seed) }) };
+pub(super) const ENTRY: Entry = Entry {
+    name: "random",
+    summary: "one drawn by lot",
+    is_sticky: false,
+    build: |seed| Box::new(Random { chance: Chance::new(seed) }),
+};
 
 struct Random {
     chance: Chance,

@@ -17,6 +17,7 @@ use crate::rotation::Snapshot;
 pub(super) const ENTRY: Entry = Entry {
     name: "round-robin",
     summary: "each worker in turn, exactly (default)",
+    is_sticky: false,
     build: |_| Box::new(RoundRobin::default()),
 };
 

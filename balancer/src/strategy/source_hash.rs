@@ -4,11 +4,11 @@
 //! A worker that leaves changes no number of the others, so only its own clients move, and evenly to all of them; when its
 //! slot has a worker again they come back.
 //!
-//! - Bound: a client never changes workers while its own is in rotation. How even it is depends on the clients: many
+//! - Bound: a client never changes workers while its own is in rotation, be that one busy or not. How even it is depends on the clients: many
 //!   addresses spread as lots would, a few do not, and those behind one proxy or NAT are one.
 //! - Costs: a hash for every worker a connection, and a logarithm where weights differ.
-//! - Use it where workers keep something of a client (a cache, a session) that others would have to fetch. It is no promise:
-//!   a worker that dies takes its memory with it, and an address is no person.
+//! - Use it where workers keep something of a client (a cache, a session) that others would have to fetch. A worker
+//!   that dies takes its memory with it, and an address is no person.
 //! - The number of an address is the same in every master of every machine, and in later versions: a restart moves nobody.
 //! - Weights: a worker gets a share of the addresses as it weighs; a change of one weight moves only clients to or from it.
 //!   So with `slow-start` a new worker's clients come to it little by little.
@@ -26,6 +26,7 @@ use crate::rotation::{SlotId, Snapshot};
 pub(super) const ENTRY: Entry = Entry {
     name: "source-hash",
     summary: "the same client address to the same worker",
+    is_sticky: true,
     build: |_| Box::new(SourceHash::default()),
 };
 
@@ -43,11 +44,26 @@ impl Strategy for SourceHash {
         if !among.is_weighted() {
             return each.max_by_key(|(_, upstream)| score(key, upstream.slot)).map(|(i, _)| i);
         }
-        // Waiting times of a race: the least of them is the greatest score where weights are equal.
-        let time = |slot, weight: u32| -unit(score(key, slot)).ln() / f64::from(weight);
-        let times = each.map(|(i, upstream)| (i, time(upstream.slot, upstream.weight())));
+        let times = each.map(|(i, upstream)| (i, time(key, upstream.slot, upstream.weight())));
         times.min_by(|(_, one), (_, two)| one.total_cmp(two)).map(|(i, _)| i)
     }
+
+    fn home(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<SlotId> {
+        let key = context.key.or_else(|| context.client.map(number))?;
+        let present = among.upstreams.iter().map(|upstream| (upstream.slot, upstream.weight()));
+        let all = || present.clone().chain(among.absent().iter().copied());
+        let heaviest = all().map(|(_, weight)| weight).max()?;
+        if all().all(|(_, weight)| weight == heaviest) {
+            return all().max_by_key(|(slot, _)| score(key, *slot)).map(|(slot, _)| slot);
+        }
+        let times = all().map(|(slot, weight)| (slot, time(key, slot, weight)));
+        times.min_by(|(_, one), (_, two)| one.total_cmp(two)).map(|(slot, _)| slot)
+    }
+}
+
+/// Waiting time in a race: the least of them is the greatest score where weights are equal.
+fn time(key: u64, slot: SlotId, weight: u32) -> f64 {
+    -unit(score(key, slot)).ln() / f64::from(weight)
 }
 
 /// The number of an address; of an IPv4 address it is the same in its IPv6 form.
@@ -130,6 +146,24 @@ mod tests {
             }
         }
         assert!([0, 1, 3, 4].iter().all(|&i| (200..300).contains(&moved[i])), "{moved:?}");
+    }
+
+    #[test]
+    fn home_is_the_pick_while_all_are_there_and_stays_when_one_leaves() {
+        for all in [pool(5), weighted(&[1, 2, 5, 1, 3])] {
+            let strategy = SourceHash::default();
+            let gone = (all.upstreams[2].slot, all.upstreams[2].weight());
+            let rest = Snapshot::with_absent(without(&all, 2).upstreams, vec![gone]);
+            for ip in 0..500 {
+                let context = client(Ipv4Addr::from_bits(ip));
+                let home = strategy.home(&all, &context).unwrap();
+                assert_eq!(home.0, slot(&strategy, &all, ip));
+                assert_eq!(strategy.home(&rest, &context), Some(home));
+                let is_moved = slot(&strategy, &rest, ip) != home.0;
+                assert_eq!(is_moved, home == gone.0);
+            }
+            assert_eq!(strategy.home(&all, &PickContext::default()), None);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What to say of a program that goes into the background: a worker is the process that was started. Pure.
+//! The advice for a program that goes into the background: a worker is the process that was started. Pure.
 
 use crate::config::Program;
 
@@ -23,7 +23,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("pm2", "the program itself, or pm2-runtime"),
 ];
 
-/// What is said of the exit of `program`, which left a process called `name` behind.
+/// Returns the advice for `program`, which exited and left a process called `name` behind.
 pub(super) fn advice(program: &Program, name: &str) -> String {
     let words: Vec<&str> = match program {
         Program::Demo => Vec::new(),

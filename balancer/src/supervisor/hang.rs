@@ -8,7 +8,7 @@
 //! | none | any | `Well` | |
 //! | every process of the group is stopped, no debugger | any | `Stopped` | ended after `hang-timeout` |
 //! | mute | no | `Mute` | ended `hang-timeout` later; `busy-timeout` later if it uses CPU time |
-//! | mute | yes, or not known | `Busy` | replaced, new first, after `busy-timeout` without progress while clients wait, else after `idle-timeout`; nobody it serves is reset |
+//! | mute | yes, or not known | `Busy` | replaced, new first, after `busy-timeout` without progress while clients wait, else after `idle-timeout`; its clients have up to `idle-timeout` to finish |
 //!
 //! *Mute* is one of: a client waits in its accept queue and none was taken for a while; the health path or the question on
 //! its channel is unanswered; its heartbeat stopped. The length of the queue alone is no sign: the entry that does not move
@@ -34,12 +34,17 @@ use crate::config::Health;
 
 /// For how long a client must wait untaken, while no other is taken, before that is a sign.
 const WAITING_SIGN: Duration = Duration::from_millis(750);
+/// For how long all processes must be stopped, and nothing move, before that is a sign: cpulimit and its like stop and continue
+/// a program many times a second.
+const STOPPED_SIGN: Duration = Duration::from_millis(400);
+/// For how long a worker that has just finished its last client may still owe the answer that it had no time for.
+const GRACE: Duration = Duration::from_millis(750);
 /// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
 const IDLE_SHARE: f64 = 0.02;
 /// A worker that used CPU time within this computes.
 const COMPUTES: Duration = Duration::from_secs(1);
 
-/// What a worker seems to be from outside.
+/// The condition of a worker as seen from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Nothing speaks against it.
@@ -47,22 +52,22 @@ pub(super) enum Condition {
     Well,
     /// It serves a client, or may do so, and shows no sign of life meanwhile.
     Busy,
-    /// It says nothing and serves nobody.
+    /// It shows no sign of life and serves no client.
     Mute,
-    /// Somebody has stopped all of its processes.
+    /// All of its processes are stopped (SIGSTOP).
     Stopped,
 }
 
-/// What is to be done about a worker.
+/// The action that a condition calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// End it and start another: nobody is served by it.
+    /// Kill it and start another: it serves no client.
     End,
     /// Start another beside it, which takes its place when it is ready.
     Replace,
 }
 
-/// What one look at a worker's connections saw.
+/// The result of one look at a worker's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     /// Clients whose connections it has not taken.
@@ -73,14 +78,14 @@ pub(super) struct Look {
     pub(super) has_moved: bool,
 }
 
-/// What a process group has used of the CPUs, and whether it would use more.
+/// CPU time used by a process group; `is_wanted` if a process of it is ready to run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cpu {
     pub(super) seconds: f64,
     pub(super) is_wanted: bool,
 }
 
-/// What is known of one worker's progress.
+/// The signs of life of one worker, with their times.
 #[derive(Debug)]
 pub(super) struct HangDetector {
     /// Since when a client waits, or since the last progress while one waits.
@@ -92,7 +97,7 @@ pub(super) struct HangDetector {
     /// Since when the heartbeat is overdue.
     no_beat_since: Option<Instant>,
     stopped_since: Option<Instant>,
-    /// When a client in service was last seen; the present one first.
+    /// The last known answer to: does it serve a client?
     service: Service,
     last_progress: Option<Instant>,
     /// Since when its group uses next to no CPU time, and how much it had used then.
@@ -189,7 +194,7 @@ impl HangDetector {
         self.last_beat = self.last_beat.map(|last| last.max(until));
     }
 
-    /// Whether all of its processes are stopped, and no debugger holds one.
+    /// Records whether all of its processes are stopped and no debugger holds one.
     pub(super) fn stopped(&mut self, is_stopped: bool, now: Instant) {
         self.stopped_since = is_stopped.then(|| self.stopped_since.unwrap_or(now));
     }
@@ -208,12 +213,10 @@ impl HangDetector {
         }
     }
 
-    /// Our own clock stood still: whatever was overdue is given its time again.
+    /// Restarts all deadlines: the master itself stood still.
     pub(super) fn forgive(&mut self, now: Instant) {
-        let was_silent = self.no_beat_since.take().is_some();
-        if was_silent || self.last_beat.is_some() {
-            self.last_beat = Some(now);
-        }
+        self.no_beat_since = None;
+        self.last_beat = self.last_beat.map(|_| now);
         self.unanswered_since = None;
         self.idle = None;
         for since in [&mut self.waiting_since, &mut self.stopped_since].into_iter().flatten() {
@@ -242,23 +245,32 @@ impl HangDetector {
     /// Since when it is mute.
     fn mute_since(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting_since.filter(|_| self.keeps_waiting(now));
-        [waiting, self.unanswered_since, self.no_beat_since].into_iter().flatten().min()
+        let has_just_finished =
+            matches!(self.service, Service::Nobody(Some(since)) if now.saturating_duration_since(since) < GRACE);
+        let owed = [self.unanswered_since, self.no_beat_since].map(|since| since.filter(|_| !has_just_finished));
+        owed.into_iter().chain([waiting]).flatten().min()
     }
 
-    /// What it seems to be.
+    /// Whether it has been stopped for so long that it is a sign.
+    fn is_stopped(&self, now: Instant) -> bool {
+        let since = self.stopped_since.max(self.stopped_since.and(self.last_progress));
+        since.is_some_and(|since| now.saturating_duration_since(since) >= STOPPED_SIGN)
+    }
+
+    /// Returns its condition at `now`.
     pub(super) fn condition(&self, now: Instant) -> Condition {
-        match (self.stopped_since, self.mute_since(now), self.service) {
-            (Some(_), ..) => Condition::Stopped,
-            (None, None, _) => Condition::Well,
-            (None, Some(_), Service::Nobody(_)) => Condition::Mute,
-            (None, Some(_), Service::Somebody | Service::Unknown) => Condition::Busy,
+        match (self.is_stopped(now), self.mute_since(now), self.service) {
+            (true, ..) => Condition::Stopped,
+            (false, None, _) => Condition::Well,
+            (false, Some(_), Service::Nobody(_)) => Condition::Mute,
+            (false, Some(_), Service::Somebody | Service::Unknown) => Condition::Busy,
         }
     }
 
     /// The sign in words, for the log and the status.
     pub(super) fn reason(&self, now: Instant) -> &'static str {
         match () {
-            () if self.stopped_since.is_some() => "its processes are stopped",
+            () if self.is_stopped(now) => "its processes are stopped",
             () if self.no_beat_since.is_some() => "its heartbeat has stopped",
             () if self.unanswered_since.is_some() => "it does not answer its health check",
             () if self.keeps_waiting(now) => "a client waits and it takes none",
@@ -266,7 +278,7 @@ impl HangDetector {
         }
     }
 
-    /// What is to be done at `now`. `clients_wait` says whether a client waits anywhere in the pool, `idle_timeout` is how long
+    /// Returns the action that is due at `now`. `clients_wait` says whether a client waits anywhere in the pool, `idle_timeout` is how long
     /// a connection may be silent. A bound of 0 is off, and the other does not take its place.
     pub(super) fn verdict(
         &self,
@@ -282,7 +294,10 @@ impl HangDetector {
         match self.condition(now) {
             Condition::Well => None,
             Condition::Stopped => {
-                self.stopped_since.filter(|&since| is_over(since, rules.hang_timeout)).map(|_| Verdict::End)
+                // One that is stopped and continued again and again, as by a limit on CPU time, works in between.
+                let idle = self.idle.map(|(since, _)| since);
+                let since = latest(self.stopped_since?, [self.last_progress, idle]);
+                is_over(since, rules.hang_timeout).then_some(Verdict::End)
             }
             Condition::Mute => {
                 let nobody = match self.service {
@@ -298,7 +313,7 @@ impl HangDetector {
             Condition::Busy => {
                 let since = latest(self.mute_since(now)?, [self.last_progress, None]);
                 let bound = if clients_wait { rules.busy_timeout } else { idle_timeout.max(rules.busy_timeout) };
-                let is_off = rules.busy_timeout.is_zero();
+                let is_off = rules.busy_timeout.is_zero() || (!clients_wait && idle_timeout.is_zero());
                 (!is_off && is_over(since, bound)).then_some(Verdict::Replace)
             }
         }

@@ -13,7 +13,7 @@ pub(super) enum Sign {
     Good,
     /// A check was refused or answered badly.
     Bad,
-    /// What it seems to be has changed.
+    /// Its condition has changed to this.
     Seems(Condition),
     /// It says that it ends, or has nothing more to be handed connections for; or has again.
     Leaving(bool),

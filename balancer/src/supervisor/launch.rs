@@ -31,7 +31,7 @@ pub(super) struct Birth<'a> {
     pub(super) channel: Option<Line<'a>>,
 }
 
-/// What a worker gets of the master's own.
+/// The master's environment, directory and limit that a worker inherits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surroundings<'a> {
     /// The environment, before a worker's is made of it.

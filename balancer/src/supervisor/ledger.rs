@@ -14,14 +14,16 @@ pub(super) struct Totals {
     moved: u64,
     refused: u64,
     closed: u64,
+    unanswered: u64,
+    client_ended: u64,
 }
 
 /// What became of the connections of a process that left, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Closes {
-    /// By their own two ends.
+    /// Without a loss: by their own two ends, by the client, or idle.
     pub(super) finished: u64,
-    /// Cut at the deadline, or broken by the process.
+    /// Cut at the deadline, or ended by the process while the client's bytes were the last to move.
     pub(super) cut: u64,
 }
 
@@ -34,15 +36,16 @@ impl Totals {
             let unassigned = pool.stats.unassigned[outcome as usize].get();
             unassigned + sum(&|slot| slot.closes[outcome as usize].get())
         };
-        let is_served = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle];
         Self {
             accepted: pool.stats.accepted.get(),
-            served: is_served.map(closes).iter().sum(),
+            served: closes(Outcome::Finished),
             moved: sum(&|slot| slot.retries.get()) + pool.stats.recovered.get(),
             refused: pool.stats.refused.iter().map(Counter::get).sum::<u64>()
                 + closes(Outcome::Unreachable)
                 + closes(Outcome::NoUpstream),
-            closed: closes(Outcome::Closed),
+            closed: closes(Outcome::Closed) + closes(Outcome::Idle) + closes(Outcome::Reclaimed),
+            unanswered: closes(Outcome::Unanswered),
+            client_ended: closes(Outcome::ClientReset) + closes(Outcome::ClientLeft),
         }
     }
 
@@ -53,6 +56,8 @@ impl Totals {
             served: now.served - self.served,
             moved: now.moved - self.moved,
             closed: now.closed - self.closed,
+            unanswered: now.unanswered - self.unanswered,
+            client_ended: now.client_ended - self.client_ended,
             refused: now.refused - self.refused,
             cut: left.cut,
         }
@@ -63,8 +68,17 @@ impl Closes {
     /// What has become of a process's connections so far.
     pub(super) fn of(upstream: &Upstream) -> Self {
         let count = |outcome: Outcome| upstream.closes[outcome as usize].get();
-        let well = [Outcome::Finished, Outcome::ClientReset, Outcome::Idle, Outcome::Closed];
-        Self { finished: well.map(count).iter().sum(), cut: count(Outcome::Cut) + count(Outcome::UpstreamReset) }
+        let lost = [Outcome::Cut, Outcome::UpstreamReset, Outcome::UpstreamClosed];
+        let well = [
+            Outcome::Finished,
+            Outcome::ClientReset,
+            Outcome::ClientLeft,
+            Outcome::Unanswered,
+            Outcome::Idle,
+            Outcome::Reclaimed,
+            Outcome::Closed,
+        ];
+        Self { finished: well.map(count).iter().sum(), cut: lost.map(count).iter().sum() }
     }
 
     /// The same since `before`.

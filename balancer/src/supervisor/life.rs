@@ -115,7 +115,7 @@ pub(super) struct Life {
     has_parted: bool,
     /// It was busy when its drain began: clients wait in its queue, and it will not get to them soon.
     pub(super) was_busy: bool,
-    /// It is replaced on a suspicion only: the clients that it serves are not cut at the drain deadline.
+    /// It is replaced on a suspicion only: its drain may last as long as `idle-timeout`.
     is_spared: bool,
     state: State,
     health: Health,

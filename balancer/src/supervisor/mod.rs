@@ -133,7 +133,7 @@ enum Input {
         incarnation: u64,
         news: News,
     },
-    /// What process groups of the pool use, and the sockets of clients that those hold which were asked for.
+    /// The resources that process groups of the pool use, and client sockets of the groups that were asked for.
     Usage(HashMap<u32, Usage>, HashMap<u32, Vec<ServerSide>>),
     /// Memory of process groups of the pool, measured exactly.
     Memory(HashMap<u32, GroupMemory>),
@@ -159,7 +159,7 @@ enum News {
     Counted(Step, Closes),
     /// Its output has ended, or a second has passed since its exit.
     LastWords(Arc<[String]>),
-    /// Whose listener is at its private port.
+    /// The owner of its private port was checked.
     PortOwner(port_owner::Look),
     /// It said ready, and waits at the listeners that it was handed, or may do so.
     Accepts,

@@ -14,6 +14,8 @@ pub(super) enum Note {
     Up { slot: usize, incarnation: u64, step: Step },
     /// It ended, or was late, before it ever was.
     NotUp { slot: usize, incarnation: u64, why: String, last_lines: Arc<[String]> },
+    /// It had its place, by the release that is being rolled out, and ended by itself.
+    Died { slot: usize, why: String },
     /// It had left the rotation, and now it is gone and its connections with it.
     Left { step: Step, closes: Closes },
 }
@@ -46,6 +48,15 @@ impl Warden {
                 };
                 let slot = u32::try_from(slot).unwrap_or(u32::MAX);
                 (Some(Step::Failed { slot, why, last_lines }), abandoned)
+            }
+            Note::Died { slot, why } => {
+                let text = format!("{}: it had taken its place, and then ended: {why}", self.members[slot].name());
+                let abandoned = match &mut operation.phase {
+                    Phase::Rolling { roll, .. } if roll.replaced().contains(&slot) => roll.fail(slot, text),
+                    _ => return,
+                };
+                let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+                (Some(Step::Failed { slot, why, last_lines: Arc::default() }), abandoned)
             }
             Note::Left { step, closes } => {
                 operation.left += closes;

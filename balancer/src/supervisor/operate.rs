@@ -33,7 +33,7 @@ pub(super) struct Operation {
     /// What the rules of before said of the number of workers, once a reload brings another: without its workers it is
     /// said again, so that the next reload tries anew.
     count: Option<config::Workers>,
-    /// Processes run that were told a number of workers which did not come up.
+    /// Some processes were told a number of workers that the pool did not reach: they are replaced.
     is_miscounted: bool,
     /// Why it did not come to its end.
     pub(super) failed: Option<String>,
@@ -50,6 +50,16 @@ pub(super) enum Phase {
     Up { slots: BTreeMap<usize, u64>, otherwise: Option<u32> },
     /// These slots end.
     Down { slots: BTreeSet<usize> },
+}
+
+impl Operation {
+    /// The generation that a reload brings, while it does.
+    pub(super) fn rolled_generation(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Rolling { generation, .. } => Some(generation),
+            Phase::Back { .. } | Phase::Up { .. } | Phase::Down { .. } => None,
+        }
+    }
 }
 
 impl Warden {
@@ -251,7 +261,7 @@ impl Warden {
                     if !slots.iter().all(|&index| self.members[index].is_over()) {
                         break;
                     }
-                    // Those that were replaced before the number failed were told it.
+                    // Workers that were replaced before the change of the number failed were told that number.
                     let is_miscounted = std::mem::take(&mut operation.is_miscounted);
                     is_miscounted.then(|| Phase::Back { roll: Roll::new(self.running(), self.pool.config().max_surge) })
                 }
@@ -299,8 +309,8 @@ impl Warden {
         (workers != self.desired).then(|| self.begin_scale(workers))
     }
 
-    /// The number of workers that a process started by these rules is told: rules with another number than those of the pool
-    /// are on their way in, and bring theirs.
+    /// Returns the number of workers that a process started by `rules` is told. During a reload that changes `workers` it is
+    /// the new number, else the present one.
     pub(super) fn workers_told(&self, rules: &config::Pool) -> u32 {
         match rules.workers == self.pool.config().workers {
             true => self.desired,

@@ -51,7 +51,7 @@ impl Warden {
             }
             Effect::Restarted(cause) => {
                 if cause == Cause::Left {
-                    tracing::info!(worker = %member.name(), "closed its channel or its servers, or said STOPPING=1 and stayed: another takes its place");
+                    tracing::info!(worker = %member.name(), "worker left by itself: replacing it");
                 }
                 self.pool.slots()[index].restarts[cause as usize].increment();
             }

@@ -1,4 +1,4 @@
-//! Whose listener is at a worker's private port, asked before clients are sent there.
+//! The owner of the listener at a worker's private port, checked before clients are sent there.
 //!
 //! A loopback port belongs to the process that binds it first, whoever runs it. Between the choice of a port and the worker's
 //! `bind`, and after its death, any user of the machine can take the port, and would get the clients. The user of the
@@ -15,7 +15,7 @@ use crate::config;
 use crate::os::accept_queue::{Owner, listener_at};
 use crate::os::{account, duplicate, inspect};
 
-/// What was said once for all workers of a pool.
+/// Messages that are logged once for all workers of a pool.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) is_outside: AtomicBool,
@@ -39,7 +39,7 @@ impl Allowed {
     }
 }
 
-/// What is asked of one port.
+/// One question about a port.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question {
     pub(super) address: SocketAddr,
@@ -51,7 +51,7 @@ pub(super) struct Question {
     pub(super) wants_duplicate: bool,
 }
 
-/// What was found at a port.
+/// The listener found at a port.
 #[derive(Debug)]
 pub(super) enum Look {
     /// No listener, as of a program that listens later or that packets are sent to in another way.
@@ -64,7 +64,7 @@ pub(super) enum Look {
     Unknown(io::Error),
 }
 
-/// What became of the duplicate.
+/// The result of taking the duplicate.
 #[derive(Debug)]
 pub(super) enum Held {
     Duplicate(OwnedFd),

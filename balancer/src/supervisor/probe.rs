@@ -43,7 +43,7 @@ pub(super) trait Surroundings {
     /// The endpoint was reached from there.
     fn connected(&self, from: PeerId);
 
-    /// Whether the program has taken the connection from there: the kernel establishes it before.
+    /// Returns true if the program has accepted the connection from there. The kernel establishes it earlier.
     fn is_taken(&self, from: PeerId) -> bool;
 }
 

@@ -9,7 +9,7 @@ use super::member::Member;
 use super::warden::Warden;
 use crate::mode::Acceptor;
 use crate::pool::{PoolStatus, SlotState};
-use crate::rotation::{Snapshot, Standing, Upstream};
+use crate::rotation::{SlotId, Snapshot, Standing, UNIT_WEIGHT, Upstream};
 
 impl Warden {
     /// Publishes what changed: first who is in rotation, then what the listeners do, then what is told of it.
@@ -66,6 +66,8 @@ impl Warden {
     /// pool, and at least one, is put out on suspicion, those first that were suspect first, since what makes more than half
     /// look sick is seldom the workers. Where that would leave nobody all are in: a suspicion is better than nobody.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
+        // A client's own worker is not taken from it because it is busy.
+        let is_sticky = self.pool.is_sticky();
         let in_state = |state| self.members.iter().filter(move |member| member.slot.state() == state).count();
         let serving = if in_state(SlotState::Ready) > 0 { SlotState::Ready } else { SlotState::Busy };
         let doubted = |member: &Member| member.slot.current().and_then(Life::doubted_since);
@@ -75,6 +77,7 @@ impl Warden {
         let most = if in_state(serving) == 0 && doubts.len() <= most { 0 } else { most };
         let spared_from = doubts.get(most).copied();
         let is_in = |member: &&Member| match doubted(member) {
+            None if is_sticky && member.slot.state() == SlotState::Busy => true,
             None => member.slot.state() == serving,
             Some(since) => spared_from.is_some_and(|from| since >= from),
         };
@@ -92,6 +95,11 @@ impl Warden {
                 upstream.set_standing(Standing::Down);
             }
         }
-        self.pool.rotation.publish(Snapshot::new(upstreams));
+        let is_there = |slot| upstreams.iter().any(|upstream| upstream.slot == slot);
+        let absent = (0..self.desired).map(SlotId).filter(|slot| !is_there(*slot));
+        let absent = absent.filter(|slot| self.members.get(slot.index()).is_some_and(|member| member.slot.shall_run()));
+        let rules = self.pool.config();
+        let absent = absent.map(|slot| (slot, rules.weight(slot.index()).saturating_mul(UNIT_WEIGHT))).collect();
+        self.pool.rotation.publish(Snapshot::with_absent(upstreams, absent));
     }
 }

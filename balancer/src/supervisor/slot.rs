@@ -7,7 +7,8 @@
 //!
 //! A place has one present process. While it is replaced there is an *heir* beside it, which takes its place only once it
 //! is ready; if it never is, nothing has changed. The one whose place was taken is *parked* for `settle`: out of rotation,
-//! told nothing, and put back if the new one ends or leaves a client untaken meanwhile. Then it is *leaving*: it finishes
+//! told nothing, and put back if the new one ends, fails its checks or leaves a client
+//! untaken meanwhile. Then it is *leaving*: it finishes
 //! what it has.
 //!
 //! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.

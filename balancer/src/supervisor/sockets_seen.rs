@@ -1,4 +1,4 @@
-//! What moved on the connections that a worker has, between two looks. Pure.
+//! Progress on a worker's connections between two looks. Pure.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How many workers may be replaced on a suspicion at one time. Pure.
+//! The limit on workers that are replaced on a suspicion at one time. Pure.
 //!
 //! What makes many workers look sick is seldom the workers: a database that does not answer, a disk that is full. So at most
 //! half of a pool, and at least one, is being replaced on a suspicion at one time, and the next only after a replacement
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// A replacement that comes under suspicion within this after it was ready, and `busy-timeout` on top, looks sick.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// What is to be done about a worker that a verdict is on.
+/// The answer to a request to replace a worker on a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Permission {
     /// Replace it.
@@ -37,7 +37,8 @@ pub(super) struct SuspicionLimit {
 }
 
 impl SuspicionLimit {
-    /// Whether the worker in `slot`, of a pool of so many, may be replaced now. One that somebody stopped is not sick.
+    /// Decides whether the worker in `slot` of a pool of `workers` may be replaced now. A worker whose processes are stopped
+    /// (SIGSTOP) says nothing about the others, so the pause does not apply to it.
     pub(super) fn ask(
         &mut self,
         slot: usize,
@@ -85,8 +86,9 @@ impl SuspicionLimit {
 
     /// The worker in `slot`, which a suspicion was on, works again: whatever the cause was, it has gone.
     pub(super) fn recovered(&mut self, slot: usize) {
-        self.paused_until = None;
-        self.replaced.remove(&slot);
+        if self.replaced.remove(&slot).is_some() {
+            self.paused_until = None;
+        }
     }
 }
 
@@ -139,6 +141,8 @@ mod tests {
         assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Go);
         limit.ready(0, later + PAUSE);
         assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Stop);
+        limit.recovered(2);
+        assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Wait, "another worker says nothing");
         limit.recovered(0);
         assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Go, "it had worked again");
     }

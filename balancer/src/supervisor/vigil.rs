@@ -59,8 +59,8 @@ impl Warden {
             self.vigil.next_queues = now + QUEUE_LOOK;
             self.look_at_queues(now);
             self.look_at_public_queues(now);
-            let is_stopped = |member: &mut Member| member.leader_is_stopped(now);
-            if self.members.iter_mut().filter_map(|member| is_stopped(member).then_some(())).count() > 0 {
+            // All are looked at, also after the first stopped one: the look clears the sign of one that runs again.
+            if self.members.iter_mut().fold(false, |any, member| member.leader_is_stopped(now) | any) {
                 self.vigil.next_usage = now;
             }
             self.reconsider(now);
@@ -206,7 +206,7 @@ impl Warden {
             }
             Verdict::Replace => {
                 if self.replace(index, Cause::Busy, now) {
-                    tracing::warn!(%worker, pid, why, "worker busy for long: it serves on beside the one that takes its place");
+                    tracing::warn!(%worker, pid, why, "worker busy without progress: starting a second process beside it");
                     self.suspicion.begun(index);
                 }
             }

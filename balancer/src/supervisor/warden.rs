@@ -271,7 +271,16 @@ impl Warden {
                 None
             }
             News::Child(ChildEvent::Exited(exit)) => {
+                let was_up = member.slot.current().is_some_and(|life| {
+                    life.incarnation == incarnation && life.state().is_up() && life.fault.is_none()
+                });
+                let generation = member.slot.life(incarnation).map(|life| life.generation);
                 member.exited(incarnation, Some(exit));
+                let is_new = generation == self.operation.as_ref().and_then(Operation::rolled_generation);
+                if was_up && is_new && member.slot.parked().is_none() {
+                    let why = member.exit_of(incarnation).unwrap_or_default().to_owned();
+                    self.notes.push(Note::Died { slot: index, why });
+                }
                 self.worker_left(index, incarnation);
                 // It may have died of a listener that was shut down, and so would its heir.
                 self.watch.look(&self.pool.config(), &self.pool.stats, now);

@@ -6,6 +6,7 @@ mod operations;
 mod refused;
 mod rotation;
 mod scripted;
+mod sticky;
 mod taken_back;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -153,3 +153,23 @@ fn node_that_stands_still_for_one_client_is_not_replaced() {
         });
     }
 }
+
+/// It lay with one worker and then with the other, and neither read it for longer than a refused client is kept.
+#[test]
+fn client_that_waits_while_all_are_busy_is_answered_in_handoff() {
+    let Some(node) = a_node() else { return };
+    let setup = Setup::app(&["-i", "2", "--mode", "handoff"], &[node.program.as_str(), "blocks.js"]);
+    let options = ["health.hang-timeout=60s", "assignment-timeout=500ms"];
+    let master = setup.file("blocks.js", BLOCKS).with("app", &options).start_ready();
+    let address = master.address();
+    std::thread::scope(|scope| {
+        let busy: Vec<_> =
+            [3_000, 6_000].map(|time| scope.spawn(move || get(address, &format!("/wait/{time}")))).into();
+        wait_until("both to be busy", || master.workers().iter().all(|worker| worker.state == "busy"));
+        let moved = || master.metric("roundelay_worker_retries_total", &[]);
+        let client = send_get(address, "/").unwrap();
+        wait_until("it to be taken back from the first", || moved() >= 1.0);
+        assert_eq!(read_answer(client).unwrap().status, 200);
+        assert!(busy.into_iter().all(|busy| busy.join().unwrap().is_ok()));
+    });
+}

@@ -41,7 +41,12 @@ fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
                 begun.push_str(&slow.receive(1));
             }
             let reload = ordering(&master, &["reload"]);
-            wait_until("another to serve", || master.worker(0).pid != Some(old) && master.worker(0).state == "ready");
+            // In mode shared the old one accepts as long as it is parked.
+            wait_until("another to serve alone", || {
+                let worker = master.worker(0);
+                let is_parked = worker.others.iter().any(|other| other.state == "parked");
+                worker.pid != Some(old) && worker.state == "ready" && !is_parked
+            });
             assert!(is_alive(old));
             assert_ne!(super::answering(master.address(), 1), [old]);
             master.touch("go");

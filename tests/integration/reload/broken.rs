@@ -1,7 +1,7 @@
 //! A release that does not start changes nothing, says why, and exits with 1.
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Master, Setup, Traffic, carried_out, demo_after, environment, order, says, variable,
+    BINARY, COOPERATIVE, Master, Setup, Traffic, carried_out, demo_after, environment, order, python, says, variable,
     wait_until,
 };
 
@@ -131,4 +131,28 @@ fn a_good_release_mends_a_pool_whose_workers_keep_dying() {
     put(&master, &text("good"));
     carried_out(&master, &["reload"]);
     assert!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 2));
+}
+
+/// Of a later release it needs a while to start, and ends by itself half a second after it was ready.
+const DIES_LATER: &str = r#"
+import http.server, os, threading, time
+
+new = os.environ["ROUNDELAY_GENERATION"] != "1"
+time.sleep(0.5 if new else 0)
+address = (os.environ["HOST"], int(os.environ["PORT"]))
+server = http.server.ThreadingHTTPServer(address, http.server.SimpleHTTPRequestHandler)
+if new:
+    threading.Timer(0.5, os._exit, [3]).start()
+server.serve_forever()
+"#;
+
+#[test]
+fn release_that_dies_during_the_roll_stops_it() {
+    let Some(python) = python() else { return };
+    let setup = Setup::app(&["-i", "4"], &[python, "dies.py"]).file("dies.py", DIES_LATER);
+    let master = setup.with("app", &["settle=0s"]).start_ready();
+    let last = master.pids()[3];
+    let words = ["it had taken its place, and then ended: exit code 3", "reload of app failed"];
+    says(&order(&master, &["reload"]), 1, &words);
+    assert_eq!(master.pids()[3], last, "what had not been replaced serves on");
 }

@@ -70,6 +70,7 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
     let stats = &pool.stats;
     let limit = [pool.config().max_connections, source.master.max_connections].into_iter().flatten().min();
     scrape.count(&catalog::CONNECTIONS_ACCEPTED, &[name], stats.accepted.get());
+    scrape.count(&catalog::CONNECTIONS_DISPLACED, &[name], stats.displaced.get());
     if pool.sees_ends() {
         scrape.set(&catalog::CONNECTIONS_ACTIVE, &[name], stats.active.get() as f64);
         scrape.histogram(&catalog::CONNECTION_DURATION, &[name], &stats.duration.snapshot());

@@ -106,6 +106,8 @@ pub(in crate::admin) fn report(report: &Report) -> view::Report {
         accepted: ledger.accepted,
         served: ledger.served,
         moved: ledger.moved,
+        client_ended: ledger.client_ended,
+        unanswered: ledger.unanswered,
         closed: ledger.closed,
         refused: ledger.refused,
         cut: ledger.cut,

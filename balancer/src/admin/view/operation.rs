@@ -152,11 +152,17 @@ pub struct Connections {
     pub served: u64,
     /// Given to another worker than the first.
     pub moved: u64,
-    /// Idle, and closed so that a drain could end.
+    /// Ended by the client while an answer was pending.
+    #[serde(default)]
+    pub client_ended: u64,
+    /// Ended by the worker or by a drain in a pool that has never answered anybody.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
     pub closed: u64,
     /// Turned away, or not placed in time. Lost.
     pub refused: u64,
-    /// Cut, or broken by a worker that was told to end. Lost.
+    /// Cut, or ended without the answer by a worker that was told to end. Lost.
     pub cut: u64,
 }
 

@@ -19,6 +19,8 @@ pub(in crate::app) fn log(pool: &str, report: &Report) {
                 accepted = ledger.map(|ledger| ledger.accepted),
                 served = ledger.map(|ledger| ledger.served),
                 moved = ledger.map(|ledger| ledger.moved),
+                client_ended = ledger.map(|ledger| ledger.client_ended),
+                unanswered = ledger.map(|ledger| ledger.unanswered),
                 closed = ledger.map(|ledger| ledger.closed),
                 refused = ledger.map(|ledger| ledger.refused),
                 cut = ledger.map(|ledger| ledger.cut),

@@ -276,9 +276,12 @@ fn end(ended: &Event) -> String {
 pub(in crate::cli) fn ledger(connections: Option<Connections>) -> String {
     match connections {
         None => "connections not observed".to_owned(),
-        Some(Connections { accepted, served, moved, closed, refused, cut }) => {
+        Some(Connections { accepted, served, moved, client_ended, unanswered, closed, refused, cut }) => {
+            let rare = [("client ended", client_ended), ("unanswered", unanswered)];
+            let rare = rare.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("  {word} {count}"));
+            let rare: String = rare.collect();
             format!(
-                "accepted {accepted}  served {served}  moved {moved}  closed {closed}  refused {refused}  cut {cut}"
+                "accepted {accepted}  served {served}  moved {moved}{rare}  closed {closed}  refused {refused}  cut {cut}"
             )
         }
     }

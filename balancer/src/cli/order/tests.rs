@@ -29,7 +29,8 @@ fn report(result: &str, error: Option<&str>, connections: Option<Connections>) -
     Event::Report(Report { verb, result, error, generation: 4, took_seconds: 2.84, at: 0.0, connections })
 }
 
-const CLEAN: Connections = Connections { accepted: 812, served: 809, moved: 0, closed: 3, refused: 0, cut: 0 };
+const CLEAN: Connections =
+    Connections { accepted: 812, served: 809, moved: 0, client_ended: 0, unanswered: 0, closed: 3, refused: 0, cut: 0 };
 
 /// Standard error, standard output and the exit code after these events.
 fn told(mut progress: Progress, events: Vec<Event>) -> (String, String, u8) {

@@ -31,9 +31,9 @@ use crate::net::conns::{Order, Place, Scope};
 use crate::net::preface::Preface;
 use crate::net::proxy_header;
 use crate::net::recovery::Summons;
-use crate::net::relay::{Ends, Moved, Relay, Verdict, with_scratch};
+use crate::net::relay::{Delivery, Ending, Ends, Judged, Moved, Relay, Verdict, with_scratch};
 use crate::net::stream::{Family, Stream};
-use crate::rotation::Lease;
+use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
 use crate::strategy::PickContext;
 
@@ -46,6 +46,7 @@ pub(super) struct Connection {
     relay: Relay,
     search: Option<Box<Search>>,
     recovering: Option<Box<Recovering>>,
+    delivery: Option<Box<Delivery>>,
     accepted: Instant,
     connecting_since: Instant,
     place: Place,
@@ -65,6 +66,8 @@ enum Stage {
     Relaying,
     /// Its worker died; what it was sent may be had back.
     Recovering,
+    /// Its worker has ended its side; what it said is still on its way to the client.
+    Delivering,
     Over,
 }
 
@@ -93,9 +96,10 @@ impl Connection {
             relay: Relay::default(),
             search: None,
             recovering: None,
+            delivery: None,
             accepted,
             connecting_since: accepted,
-            place: Place::enter(),
+            place: Place::enter(ticket.lane().index),
             stage: Stage::Searching,
             outcome: Outcome::Cut,
             is_counted: false,
@@ -104,6 +108,9 @@ impl Connection {
         match (early, begun) {
             (Err(_), _) => connection.end(Outcome::ClientReset),
             (Ok(early), begun) => {
+                if early.len() > header.len() {
+                    connection.place.moved(false);
+                }
                 connection.relay = Relay::with(early, Preface::new(header));
                 match begun {
                     Some((Ok(begun), lease)) => connection.follow(lease, begun),
@@ -120,8 +127,25 @@ impl Connection {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.outcome = self.judged(outcome);
         self.stage = Stage::Over;
+    }
+
+    /// Tells a lost client from one that waited for nothing, where the worker or a drain ended the connection.
+    fn judged(&self, outcome: Outcome) -> Outcome {
+        let Some(lease) = &self.lease else { return outcome };
+        let is_leaving = lease.upstream().is_draining();
+        match outcome {
+            Outcome::Cut | Outcome::UpstreamReset | Outcome::UpstreamClosed
+                if self.relay.awaits_answer()
+                    && (is_leaving || outcome == Outcome::Cut)
+                    && !self.lane().pool.has_answered() =>
+            {
+                Outcome::Unanswered
+            }
+            Outcome::UpstreamReset if is_leaving && !self.relay.owes() && self.place.is_quiet() => Outcome::Closed,
+            outcome => outcome,
+        }
     }
 
     /// Ends without a whole answer: the client sees a reset.
@@ -136,13 +160,21 @@ impl Connection {
             lease.connected();
         }
         let pool = &self.lane().pool;
+        if let Some(lease) = &self.lease {
+            pool.count_displaced(lease.upstream().slot, self.search.is_some(), || self.client.peer_ip());
+        }
         pool.stats.connect.shard(self.lane().thread).record(self.connecting_since.elapsed());
-        self.place.moved(self.relay.owes());
+        if self.relay.is_engaged() {
+            self.place.moved(self.relay.owes());
+        }
         self.place.due_when_silent(pool.config().idle_timeout);
         self.stage = Stage::Relaying;
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
+            return Poll::Ready(());
+        }
         // Held until this connection has done what the order means for it: then its socket may be told a tag.
         let has_summons = matches!(order, Some(Order::Orphaned | Order::Recalled));
         let summons = if has_summons { self.place.summons() } else { None };
@@ -171,12 +203,53 @@ impl Connection {
         }
         match ready!(verdict) {
             Verdict::Ended(outcome) => self.end(outcome),
+            Verdict::Deliver(ending) => self.deliver(ending),
             Verdict::Untouched(error) => {
                 let family = self.upstream.as_ref().map_or(Family::Tcp, Stream::family);
                 self.upstream_failed(connect::classify(&error, family));
             }
         }
         Poll::Ready(())
+    }
+
+    /// The worker's part is over, and the client's is not: the worker is given back at once.
+    fn deliver(&mut self, ending: Ending) {
+        self.count();
+        // Now: later it has been silent in any case.
+        let [fin, reset] = [self.relay.at_fin(), Outcome::UpstreamReset].map(|outcome| self.judged(outcome));
+        self.upstream = None;
+        if let Some(lease) = &mut self.lease {
+            // Whatever becomes of the client, the worker's part is known.
+            let is_settled = ending == Ending::Fin;
+            if is_settled {
+                lease.upstream().closes[fin as usize].increment();
+            }
+            lease.release(is_settled);
+        }
+        self.place.belongs_to(None);
+        let idle = self.lane().pool.config().idle_timeout;
+        self.delivery = Some(Box::new(Delivery::begin(ending, Judged { fin, reset }, &self.client, &self.place, idle)));
+        self.stage = Stage::Delivering;
+    }
+
+    fn poll_delivering(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        let Some(delivery) = &mut self.delivery else { return Poll::Ready(()) };
+        let lease = &self.lease;
+        let life = || lease.as_ref().map(|lease| lease.upstream().life());
+        let has_died = || matches!(life(), Some(Life::Exiting | Life::EndedBadly));
+        self.outcome = ready!(delivery.poll(cx, &mut self.client, &self.place, order, has_died));
+        self.stage = Stage::Over;
+        Poll::Ready(())
+    }
+
+    /// Ends for a new client if no byte has gone either way; what the client has just said counts.
+    fn is_reclaimed(&mut self) -> bool {
+        let is_unused =
+            !self.relay.is_engaged() && self.client.is_silent() && self.upstream.as_ref().is_none_or(Stream::is_silent);
+        if is_unused {
+            self.end(Outcome::Reclaimed);
+        }
+        is_unused
     }
 
     /// Whether an order is the end of its time with this worker, and not of its own.
@@ -188,7 +261,7 @@ impl Connection {
                 let is_silent = self.upstream.as_ref().is_some_and(Stream::is_silent);
                 is_silent && !self.relay.is_engaged() && self.leave()
             }
-            Order::Quiet(Scope::All) | Order::Cut(Scope::All) | Order::Due => false,
+            Order::Quiet(Scope::All) | Order::Cut(Scope::All) | Order::Due | Order::Reclaim => false,
         }
     }
 
@@ -214,6 +287,7 @@ impl Future for Connection {
                 Stage::Connecting => ready!(this.poll_connect(cx, order.take())),
                 Stage::Relaying => ready!(this.poll_relay(cx, order.take())),
                 Stage::Recovering => ready!(this.poll_recovering(cx, order.take())),
+                Stage::Delivering => ready!(this.poll_delivering(cx, order.take())),
                 Stage::Over => return Poll::Ready(()),
             }
         }
@@ -228,11 +302,13 @@ impl Drop for Connection {
         }
         let lane = self.ticket.lane();
         let (stats, life) = (&lane.pool.stats, self.accepted.elapsed());
-        let slot = self.lease.as_ref().filter(|_| is_assigned).map(|lease| lease.upstream());
-        match slot {
-            Some(upstream) => {
-                upstream.stats.closes[self.outcome as usize].increment();
-                upstream.closes[self.outcome as usize].increment();
+        let lease = self.lease.as_ref().filter(|_| is_assigned);
+        match lease {
+            Some(lease) => {
+                lease.upstream().stats.closes[self.outcome as usize].increment();
+                if !lease.is_settled() {
+                    lease.upstream().closes[self.outcome as usize].increment();
+                }
             }
             None => stats.unassigned[self.outcome as usize].increment(),
         }
@@ -244,7 +320,7 @@ impl Drop for Connection {
             Outcome::Closed => drop(lane.tally.closed.fetch_add(1, Ordering::SeqCst)),
             _ => {}
         }
-        let slot = slot.map(|upstream| upstream.slot.0);
+        let slot = lease.map(|lease| lease.upstream().slot.0);
         debug!(pool = %lane.pool.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
     }
 }

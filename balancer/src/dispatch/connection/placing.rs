@@ -35,6 +35,8 @@ pub(super) struct Search {
     tried: Vec<SlotId>,
     /// The processes the supervisor heard about from this connection.
     reported: Vec<(SlotId, u64)>,
+    /// The client's own worker has a full queue: it is waited for.
+    waits_for_own: bool,
     /// The slot whose worker failed last, or drains.
     failed: Option<Arc<SlotStats>>,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -43,7 +45,7 @@ pub(super) struct Search {
 impl Search {
     pub(super) fn new(rotation: &Rotation) -> Box<Self> {
         let (tried, reported, changed) = (Vec::new(), Vec::new(), next_change(rotation));
-        Box::new(Self { since: Instant::now(), tried, reported, failed: None, changed })
+        Box::new(Self { since: Instant::now(), tried, reported, waits_for_own: false, failed: None, changed })
     }
 }
 
@@ -61,6 +63,9 @@ impl Connection {
     pub(super) fn poll_search(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
         if matches!(order, Some(Order::Cut(_))) {
             self.give_up(Outcome::Cut);
+            return Poll::Ready(());
+        }
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
             return Poll::Ready(());
         }
         let pool = Arc::clone(&self.lane().pool);
@@ -82,7 +87,9 @@ impl Connection {
                 return Poll::Ready(());
             }
             let context = PickContext { client: self.client.peer_ip(), key: None, tried: &search.tried };
-            if let Some(lease) = pool.picker.pick(&pool.rotation, &context) {
+            let is_pausing = search.waits_for_own;
+            let lease = (!is_pausing).then(|| pool.picker.pick(&pool.rotation, &context)).flatten();
+            if let Some(lease) = lease {
                 self.attempt(lease);
                 if self.stage != Stage::Searching {
                     return Poll::Ready(());
@@ -91,7 +98,7 @@ impl Connection {
                 search.changed = next_change(&pool.rotation);
                 self.try_all_again();
             } else {
-                let pause = if search.tried.is_empty() { left } else { left.min(AGAIN) };
+                let pause = if search.tried.is_empty() && !is_pausing { left } else { left.min(AGAIN) };
                 self.place.due_in(pause);
                 return Poll::Pending;
             }
@@ -101,6 +108,7 @@ impl Connection {
     fn try_all_again(&mut self) {
         if let Some(search) = &mut self.search {
             search.tried.clear();
+            search.waits_for_own = false;
         }
     }
 
@@ -151,6 +159,9 @@ impl Connection {
     }
 
     pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Poll<()> {
+        if order == Some(Order::Reclaim) && self.is_reclaimed() {
+            return Poll::Ready(());
+        }
         if order == Some(Order::Recalled) {
             // It is not in the queue yet, and must not hold up those that are.
             drop(self.place.summons());
@@ -166,7 +177,9 @@ impl Connection {
             }
             Some(Order::Orphaned) => Some(ConnectError::Reset),
             order => match (upstream.poll_write_ready(cx), order) {
-                (Poll::Pending, None | Some(Order::Quiet(_) | Order::Recalled)) => return Poll::Pending,
+                (Poll::Pending, None | Some(Order::Quiet(_) | Order::Recalled | Order::Reclaim)) => {
+                    return Poll::Pending;
+                }
                 (Poll::Pending, Some(_)) => Some(ConnectError::Timeout),
                 (Poll::Ready(result), _) => {
                     let family = upstream.family();
@@ -223,8 +236,14 @@ impl Connection {
         self.place.belongs_to(None);
         let (pool, reports) = (self.lane().index as usize, self.lane().reports.clone());
         let rotation = &self.ticket.lane().pool.rotation;
+        let is_own = error == ConnectError::Busy && self.ticket.lane().pool.is_sticky();
         let search = self.search.get_or_insert_with(|| Search::new(rotation));
         search.failed = Some(Arc::clone(&upstream.stats));
+        if is_own && self.client.peer_ip().is_some() {
+            search.waits_for_own = true;
+            self.stage = Stage::Searching;
+            return;
+        }
         search.tried.push(upstream.slot);
         let (slot, incarnation) = (upstream.slot, upstream.incarnation);
         // A lack of source ports is no fault of the worker's.

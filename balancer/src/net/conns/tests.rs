@@ -10,7 +10,7 @@ async fn order(place: &Place) -> Order {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_met_to_the_tick_and_never_early() {
     let ticker = tokio::spawn(run_ticker());
-    let place = Place::enter();
+    let place = Place::enter(0);
     let start = Instant::now();
     place.due_in(Duration::from_millis(250));
     assert_eq!(order(&place).await, Order::Due);
@@ -22,7 +22,7 @@ async fn a_deadline_is_met_to_the_tick_and_never_early() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_counted_from_the_last_byte() {
     let ticker = tokio::spawn(run_ticker());
-    let place = Place::enter();
+    let place = Place::enter(0);
     place.due_when_silent(Duration::from_secs(10));
     let start = Instant::now();
     for _ in 0..3 {
@@ -39,7 +39,7 @@ async fn silence_is_counted_from_the_last_byte() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_asks_only_the_silent_and_asks_again() {
     let ticker = tokio::spawn(run_ticker());
-    let (busy, silent) = (Place::enter(), Place::enter());
+    let (busy, silent) = (Place::enter(0), Place::enter(0));
     sleep(Duration::from_secs(5)).await;
     assert!(poll_fn(|cx| Poll::Ready(silent.order(cx))).await.is_none(), "no drain yet");
     drain_quiet();
@@ -54,7 +54,7 @@ async fn a_drain_asks_only_the_silent_and_asks_again() {
 #[tokio::test(start_paused = true)]
 async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
     let [mine, other] = [1, 2].map(|incarnation| Owner { pool: 0, slot: SlotId(0), incarnation });
-    let (a, b) = (Place::enter(), Place::enter());
+    let (a, b) = (Place::enter(0), Place::enter(0));
     a.belongs_to(Some(mine));
     b.belongs_to(Some(other));
     orphan(mine, None);
@@ -69,7 +69,7 @@ async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
 async fn a_drain_of_one_worker_asks_its_own_also_those_that_come_later_and_ends_with_it() {
     let ticker = tokio::spawn(run_ticker());
     let [mine, other] = [1, 2].map(|slot| Owner { pool: 0, slot: SlotId(slot), incarnation: 1 });
-    let [silent, late, others] = [(); 3].map(|()| Place::enter());
+    let [silent, late, others] = [(); 3].map(|()| Place::enter(0));
     silent.belongs_to(Some(mine));
     others.belongs_to(Some(other));
     sleep(Duration::from_secs(5)).await;
@@ -100,7 +100,7 @@ async fn a_cut_tells_those_that_owe_nothing_first() {
     for i in 0..6 {
         let told = told.clone();
         tokio::spawn(async move {
-            let place = Place::enter();
+            let place = Place::enter(0);
             place.belongs_to(Some(mine));
             place.moved(i % 2 == 0);
             assert_eq!(order(&place).await, Order::Cut(Scope::Worker));

@@ -8,12 +8,13 @@
 //!   if that was badly. (A child of the worker's own that is killed is not known of. And so ends, rarely, a complete answer that a slow client had not taken before its worker died.)
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
 //!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
-//!   worker said is delivered, then FIN, and the rest of the upload is discarded for a while.
+//!   worker said is delivered, then FIN, and the rest of the upload is discarded.
+//! - Every byte that was read from the worker reaches the client before a reset does: [`Delivery`].
 //! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
 //!   [`Verdict::Untouched`] says so. A [`Preface`] is ours, so a worker that was given no more than that is untouched.
 //! - One that died without reading anything can be replaced later still, if its queue was recovered ([`crate::net::recovery`]).
 
-mod early;
+mod delivery;
 mod orders;
 
 use std::cell::RefCell;
@@ -27,8 +28,9 @@ use crate::net::preface::Preface;
 use crate::net::stream::Stream;
 use crate::rotation::{Lease, Life};
 use crate::stats::Outcome;
-use early::LINGER_BYTES;
 use orders::ORPHAN;
+
+pub(crate) use delivery::{Delivery, Ending, Judged};
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
@@ -49,6 +51,8 @@ pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
 pub(crate) enum Verdict {
     /// The connection has ended. Close both sides: those that must see a reset will.
     Ended(Outcome),
+    /// The worker's side has ended, and all that it said was written to the client's socket: a [`Delivery`] does the rest.
+    Deliver(Ending),
     /// The upstream broke before a byte or an end went either way: another may be tried.
     Untouched(io::Error),
 }
@@ -75,16 +79,6 @@ pub(crate) struct Moved {
     pub(crate) any: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Relaying,
-    /// The worker reset after an answer; the client may be uploading still.
-    InDoubt,
-    /// FIN was sent to the client, and this much of its upload will still be discarded.
-    Lingering { left: usize },
-}
-
 enum Turn {
     Idle,
     Again,
@@ -96,13 +90,16 @@ enum Turn {
 pub(crate) struct Relay {
     up: Direction,
     down: Direction,
-    phase: Phase,
+    /// The client has ended its side of an upload that is discarded.
+    client_ended: bool,
     /// A byte or an end has gone one way or the other.
     is_engaged: bool,
     /// A byte came from the worker.
     is_answered: bool,
     /// Bytes went up and none came down since.
     owes: bool,
+    /// Outcome if both sides end in order, known when the worker ends its side.
+    at_fin: Option<Outcome>,
     /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
     orphaned: Option<u8>,
 }
@@ -150,6 +147,16 @@ impl Relay {
         self.owes || !self.down.kept().is_empty()
     }
 
+    /// True if the client's bytes were the last to move.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.owes
+    }
+
+    /// Outcome of a connection that its worker has ended in order.
+    pub(crate) fn at_fin(&self) -> Outcome {
+        self.at_fin.unwrap_or(Outcome::Finished)
+    }
+
     /// Whether the client has said something (or ended its side) and the worker nothing.
     pub(crate) fn is_unheard(&self) -> bool {
         self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
@@ -181,12 +188,7 @@ impl Relay {
         }
         with_scratch(|scratch| {
             for _ in 0..ROUNDS {
-                let turn = match self.phase {
-                    Phase::Relaying => self.copy(cx, ends, scratch, moved),
-                    Phase::InDoubt => self.look_for_upload(cx, ends, scratch),
-                    Phase::Lingering { left } => self.discard(cx, ends, scratch, left),
-                };
-                match turn {
+                match self.copy(cx, ends, scratch, moved) {
                     Turn::Idle => return Poll::Pending,
                     Turn::Again => {}
                     Turn::Over(verdict) => return Poll::Ready(verdict),
@@ -206,8 +208,10 @@ impl Relay {
                 ends.lease.set_waiting(true);
             }
             turn = self.after_up(round, ends, moved);
+        } else if self.up.state() == State::Stopped && !self.client_ended {
+            turn = self.discard(cx, ends, scratch);
         }
-        if self.phase == Phase::Relaying && self.down.is_live() && !matches!(turn, Turn::Over(_)) {
+        if self.down.is_live() && !matches!(turn, Turn::Over(_)) {
             // Before the client can see the answer and come again: then it finds the worker free.
             let heard = || ends.lease.set_waiting(false);
             let round = self.down.round(cx, ends.upstream, ends.client, scratch, heard);
@@ -220,6 +224,20 @@ impl Relay {
             ends.lease.set_waiting(false);
         }
         turn
+    }
+
+    /// Reads an upload that the worker does not want: a client that looks for the answer only when it has sent everything
+    /// gets as far as that.
+    fn discard(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8]) -> Turn {
+        match ends.client.poll_read(cx, scratch) {
+            Poll::Pending => Turn::Idle,
+            Poll::Ready(Ok(0)) => {
+                self.client_ended = true;
+                Turn::Idle
+            }
+            Poll::Ready(Ok(_)) => Turn::Again,
+            Poll::Ready(Err(_)) => Turn::Over(reset_upstream(ends)),
+        }
     }
 
     fn after_up(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
@@ -259,7 +277,7 @@ impl Relay {
                 return Turn::Again;
             }
             Round::ReadFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
-            Round::ReadFailed(_) => return self.upstream_reset(ends),
+            Round::ReadFailed(_) => return Turn::Over(self.upstream_reset(ends)),
             // The client is gone, or at least reads no more. What it still sends is delivered before the worker
             // hears of it.
             Round::WriteFailed(_) => self.down.stop(),
@@ -277,13 +295,21 @@ impl Relay {
                 Life::EndedBadly if !self.is_engaged => {
                     return Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()));
                 }
-                Life::EndedBadly => return Turn::Over(reset_client(ends)),
-                Life::Exiting | Life::Running | Life::EndedWell => {
+                Life::EndedBadly => return Turn::Over(self.broken(ends)),
+                life @ (Life::Exiting | Life::Running | Life::EndedWell) => {
                     if self.up.state() != State::FinSent {
                         ends.client.finish();
                     }
+                    self.at_fin = Some(match self.up.state() {
+                        _ if !self.owes => Outcome::Finished,
+                        State::Open => Outcome::UpstreamClosed,
+                        _ => Outcome::ClientLeft,
+                    });
                     self.down.fin_sent();
                     self.orphaned = None;
+                    if life == Life::EndedWell && self.up.state() != State::FinSent {
+                        return Turn::Over(Verdict::Deliver(Ending::Fin));
+                    }
                 }
             },
         }
@@ -294,15 +320,36 @@ impl Relay {
     fn settle(&mut self, ends: &Ends<'_>) -> Turn {
         self.is_engaged = true;
         match (self.up.state(), self.down.state()) {
-            (State::FinSent, State::FinSent) => return Turn::Over(Verdict::Ended(Outcome::Finished)),
+            (State::FinSent, State::FinSent) => {
+                return Turn::Over(Verdict::Ended(self.at_fin()));
+            }
             (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
-            (State::Stopped, State::FinSent) => self.linger(ends, LINGER_BYTES),
+            (State::Stopped, State::FinSent) => return Turn::Over(Verdict::Deliver(Ending::Fin)),
             _ if self.orphaned.is_some() => {}
             // Never, on its own account: the idle timeout goes on.
             _ if ends.half_closed.is_zero() => {}
             _ => ends.place.due_when_silent(ends.half_closed),
         }
         Turn::Again
+    }
+
+    /// The worker reset the connection: did it close early on an upload, or did it break off its answer?
+    fn upstream_reset(&self, ends: &Ends<'_>) -> Verdict {
+        // A process that dies resets what it had not read, too: that is no early close.
+        let has_died = matches!(ends.lease.upstream().life(), Life::Exiting | Life::EndedBadly);
+        let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
+        match self.up.state() {
+            _ if has_died || !self.is_answered => self.broken(ends),
+            _ if is_uploading => Verdict::Deliver(Ending::Fin),
+            // Everything that the client had sent was passed on before the reset came.
+            State::Open => Verdict::Deliver(Ending::Unknown),
+            _ => self.broken(ends),
+        }
+    }
+
+    /// The worker broke off: a reset for the client, behind what it was told.
+    fn broken(&self, ends: &Ends<'_>) -> Verdict {
+        if self.is_answered { Verdict::Deliver(Ending::Reset) } else { reset_client(ends) }
     }
 }
 

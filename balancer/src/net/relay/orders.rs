@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Ends, Phase, Relay, Verdict, early, reset_client};
+use super::{Ending, Ends, Relay, Verdict};
 use crate::net::conns::Order;
 use crate::net::direction::State;
 use crate::stats::Outcome;
@@ -15,35 +15,29 @@ const ORPHAN_WAITS: u8 = 60;
 
 impl Relay {
     pub(super) fn on_order(&mut self, order: Order, ends: &Ends<'_>) -> Option<Verdict> {
-        match (order, self.phase) {
-            (Order::Orphaned, _) if !self.is_engaged && ends.upstream.is_silent() => {
+        match order {
+            Order::Orphaned if !self.is_engaged && ends.upstream.is_silent() => {
                 Some(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()))
             }
-            (Order::Orphaned, Phase::Relaying) if self.down.is_live() => {
+            Order::Orphaned if self.down.is_live() => {
                 self.orphaned.get_or_insert(0);
                 ends.place.due_when_silent(ORPHAN);
                 None
             }
-            // It did not close early on an upload: it died.
-            (Order::Orphaned, Phase::InDoubt) => Some(reset_client(ends)),
-            // The answer is on its way; an order to end may just have been overtaken by this one.
-            (Order::Orphaned, Phase::Lingering { .. }) => {
-                ends.place.due_in(early::LINGER);
-                None
+            // It has said all, and nobody is left to read what the client still sends.
+            Order::Orphaned if self.down.state() == State::FinSent => Some(Verdict::Deliver(Ending::Fin)),
+            Order::Orphaned | Order::Recalled | Order::Reclaim => None,
+            Order::Quiet(_) | Order::Cut(_) if self.owes_nothing(ends) => Some(Verdict::Ended(Outcome::Closed)),
+            Order::Quiet(_) => None,
+            Order::Cut(_) => Some(reset_both(ends, Outcome::Cut)),
+            Order::Due if self.awaits_orphans_bytes(ends) => None,
+            Order::Due if self.orphaned.is_some() && self.down.kept().is_empty() => {
+                ends.upstream.reset_at_close();
+                Some(self.broken(ends))
             }
-            (Order::Orphaned | Order::Recalled, _) => None,
-            (Order::Quiet(_) | Order::Cut(_), Phase::Relaying) if self.owes_nothing(ends) => {
-                Some(Verdict::Ended(Outcome::Closed))
-            }
-            (Order::Quiet(_), _) => None,
-            // The client has everything.
-            (Order::Due | Order::Cut(_), Phase::Lingering { .. }) => Some(Verdict::Ended(Outcome::Finished)),
-            (Order::Cut(_), _) => Some(reset_both(ends, Outcome::Cut)),
-            (Order::Due, Phase::InDoubt) => Some(reset_client(ends)),
-            (Order::Due, Phase::Relaying) if self.awaits_orphans_bytes(ends) => None,
-            (Order::Due, Phase::Relaying) if self.orphaned.is_some() => Some(reset_both(ends, Outcome::UpstreamReset)),
-            (Order::Due, Phase::Relaying) if self.owes() => Some(reset_both(ends, Outcome::Idle)),
-            (Order::Due, Phase::Relaying) => Some(Verdict::Ended(Outcome::Idle)),
+            Order::Due if self.orphaned.is_some() => Some(reset_both(ends, Outcome::UpstreamReset)),
+            Order::Due if self.owes() => Some(reset_both(ends, Outcome::Idle)),
+            Order::Due => Some(Verdict::Ended(Outcome::Idle)),
         }
     }
 

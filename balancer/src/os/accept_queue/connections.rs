@@ -18,6 +18,9 @@ use super::message::{
 };
 use super::{QueueReader, is_at_path, takes, unsupported};
 
+/// IPv4 first.
+const FAMILIES: [libc::c_int; 2] = [libc::AF_INET, libc::AF_INET6];
+
 /// The end of a connection that is not the worker's, as far as the kernel tells it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerId {
@@ -47,8 +50,17 @@ impl QueueReader {
     ///
     /// [`io::ErrorKind::Unsupported`] where the kernel refuses `sock_diag`; or its list cannot be read.
     pub fn tcp_connections(&mut self, address: SocketAddr) -> io::Result<Vec<ServerSide>> {
-        let found = self.all_tcp_connections(address.port())?;
-        Ok(found.into_iter().filter(|(bound, _)| takes(*bound, false, address)).map(|(_, entry)| entry).collect())
+        // A program that listens for both families sees IPv4 in IPv6, and then there is none in the first list. Each list is
+        // a walk through all connections of the machine.
+        for family in FAMILIES {
+            let found = self.tcp_connections_of(family, address.port())?.into_iter();
+            let found: Vec<_> =
+                found.filter(|(bound, _)| takes(*bound, false, address)).map(|(_, side)| side).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// The connections whose server's side is bound to that TCP port of any address.
@@ -57,7 +69,11 @@ impl QueueReader {
     ///
     /// As [`QueueReader::tcp_connections`].
     pub fn tcp_connections_of_port(&mut self, port: u16) -> io::Result<Vec<ServerSide>> {
-        Ok(self.all_tcp_connections(port)?.into_iter().map(|(_, side)| side).collect())
+        let mut found = Vec::new();
+        for family in FAMILIES {
+            found.extend(self.tcp_connections_of(family, port)?.into_iter().map(|(_, side)| side));
+        }
+        Ok(found)
     }
 
     /// The connections that were made to the unix path, as [`QueueReader::tcp_connections`].
@@ -86,14 +102,9 @@ impl QueueReader {
         Ok(entry.is_some_and(|(_, side)| side.inode.is_some() && side.peer == Some(PeerId::Address(peer))))
     }
 
-    fn all_tcp_connections(&mut self, port: u16) -> io::Result<Vec<ConnectionEntry>> {
+    fn tcp_connections_of(&mut self, family: libc::c_int, port: u16) -> io::Result<Vec<ConnectionEntry>> {
         let netlink = self.tcp.as_mut().ok_or_else(unsupported)?;
-        let mut found = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let request = |sequence| tcp_connections_request(sequence, family as u8, port);
-            found.extend(netlink.list(request, tcp_connection)?);
-        }
-        Ok(found)
+        netlink.list(|sequence| tcp_connections_request(sequence, family as u8, port), tcp_connection)
     }
 }
 

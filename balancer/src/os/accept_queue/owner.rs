@@ -1,4 +1,4 @@
-//! The socket that takes a connection to a TCP address, and the user who made it.
+//! The socket that takes a connection to a TCP address, and the user that created it.
 //!
 //! A loopback port belongs to the process that binds it first, whoever runs it: the kernel keeps ports below 1024 for root
 //! and no others. So before clients are sent to one, the kernel is asked whose it is. The look-up is exact, as for a
@@ -17,7 +17,7 @@ use super::{is_passing, table, takes, tcp_listeners};
 pub struct Owner {
     /// The inode of the socket.
     pub inode: u64,
-    /// The user whose process made the socket, as this user namespace numbers it; who holds it now may be another.
+    /// The user whose process made the socket, as this user namespace numbers it; a process of another user may hold it now.
     pub uid: u32,
 }
 

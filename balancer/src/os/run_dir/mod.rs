@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+
 const PREFIX: &str = "roundelay-run.";
 
 /// A sweep of another master that starts at the same moment may take a folder that is not locked yet.

@@ -20,7 +20,7 @@ pub struct Order {
     pub credentials: Option<Credentials>,
     /// Whether no program that it runs may gain rights, as setuid programs do.
     pub no_new_privs: bool,
-    /// Where to be while it is still the master's process: what is relative is so to this.
+    /// The directory to enter before rights are given up. Relative paths are relative to it.
     pub start_dir: Option<PathBuf>,
     /// Where to run.
     pub cwd: Option<PathBuf>,

@@ -59,7 +59,7 @@ impl Family {
         }
     }
 
-    /// Living children of ours that others started, but for those in a worker's group, which end with that.
+    /// Returns the living orphans that the master adopted, without the members of a worker's group, which end with it.
     fn orphans(&self) -> Vec<Stat> {
         let guardian = self.guardian.as_ref().map(|(pid, _)| pid.as_raw_pid());
         let groups: BTreeSet<i32> = self.children.values().map(|child| child.pid.as_raw_pid()).collect();
@@ -139,7 +139,7 @@ impl Family {
             true => inspect::group(pid.as_raw_pid().unsigned_abs()).next().map(|(_, stat)| stat.comm),
             false => None,
         };
-        // One that is to be kept may be about to leave the group.
+        // A process that `background = "keep"` protects may not have left the group yet.
         if !(is_well && is_kept) {
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
@@ -176,7 +176,7 @@ impl Family {
             };
             changed.extend(self.ended(id));
             if self.children.contains_key(&id) {
-                // It stays to be reaped, in front of those behind it.
+                // This zombie stays, and `waitid` would return it again and again: the others are found another way.
                 changed.extend(self.reap_orphans_behind_kept());
                 break;
             }

@@ -1,4 +1,4 @@
-//! What a worker left in the background, in a session of its own: found after the worker's end, and ended.
+//! Processes that a worker left in the background, in a session of their own: found after its end, and ended.
 //!
 //! The master is a child subreaper, so a daemon becomes its child when its parent ends. It belongs to an ended worker if its
 //! environment names that worker's own `NOTIFY_SOCKET`, or if it is in a session or cgroup in which a process of that worker
@@ -32,7 +32,7 @@ pub(super) struct Strays {
     traces: Vec<Trace>,
 }
 
-/// What says nothing, since the master has it too.
+/// The master's own session, group and cgroups. An orphan that shares them cannot be told by them.
 #[derive(Debug)]
 struct Own {
     session: i32,
@@ -40,7 +40,7 @@ struct Own {
     cgroups: BTreeSet<String>,
 }
 
-/// What is known of an ended worker.
+/// The signs by which processes of one ended worker are recognized.
 #[derive(Debug)]
 struct Trace {
     worker: ChildId,
@@ -64,7 +64,7 @@ struct Stray {
     kill_at: Option<Instant>,
 }
 
-/// What is seen of an orphan.
+/// The signs of one orphan.
 #[derive(Debug, Default)]
 struct Seen {
     notify: Option<OsString>,
@@ -103,7 +103,7 @@ impl Strays {
         self.traces.iter().all(|trace| trace.until <= now && trace.found.is_empty())
     }
 
-    /// Takes those of our children that an ended worker left, and asks them to end unless they are to be kept.
+    /// Finds the orphans that an ended worker left, and sends them the stop signal unless they are to be kept.
     pub(super) fn look(
         &mut self,
         orphans: &[Stat],

@@ -124,6 +124,23 @@ fn progress_begins_the_clock_again() {
 }
 
 #[test]
+fn worker_that_is_stopped_and_continued_again_and_again_is_let_be() {
+    let (begun, rules) = (Instant::now(), Health::default());
+    for (half_a_cpu, moves) in [(true, false), (false, true)] {
+        let mut detector = worker(Sign::Stopped, Some(1), begun);
+        for step in 0..480 {
+            let now = begun + STEP * step;
+            // Each look happens to see it stopped.
+            detector.stopped(true, now);
+            detector.saw(Look { waiting: 0, in_service: Some(1), has_moved: moves }, now);
+            let seconds = if half_a_cpu { (now - begun).as_secs_f64() / 2.0 } else { 0.0 };
+            detector.used(Cpu { seconds, is_wanted: false }, now);
+            assert_eq!(detector.verdict(&rules, 600 * SECOND, true, now), None);
+        }
+    }
+}
+
+#[test]
 fn client_that_is_taken_ends_the_sign() {
     let (mut detector, begun) = (HangDetector::default(), Instant::now());
     let mut see = |waiting, has_moved, seconds| {
@@ -138,13 +155,26 @@ fn client_that_is_taken_ends_the_sign() {
 }
 
 #[test]
+fn worker_that_has_just_finished_may_owe_an_answer_for_a_moment() {
+    let begun = Instant::now();
+    for sign in [Sign::Unanswered, Sign::NoBeat] {
+        let mut detector = worker(sign, Some(1), begun);
+        assert_eq!(detector.condition(begun + SECOND), Condition::Busy, "{sign:?}");
+        let done = begun + 20 * SECOND;
+        detector.saw(Look { waiting: 0, in_service: Some(0), has_moved: true }, done);
+        assert_eq!(detector.condition(done + STEP), Condition::Well, "{sign:?}");
+        assert_eq!(detector.condition(done + SECOND), Condition::Mute, "{sign:?}");
+    }
+}
+
+#[test]
 fn service_that_ends_starts_the_clock_of_a_mute_worker() {
     let (begun, rules) = (Instant::now(), Health::default());
     let mut detector = worker(Sign::Waiting, Some(1), begun);
     let gone = begun + 20 * SECOND;
     detector.used(no_cpu(SECOND), begun + SECOND);
     detector.saw(Look { waiting: 1, in_service: Some(0), has_moved: false }, gone);
-    assert_eq!(detector.condition(gone), Condition::Mute);
+    assert_eq!(detector.condition(gone), Condition::Mute, "a client waits and it takes none");
     let verdict = |now| detector.verdict(&rules, 600 * SECOND, true, now);
     assert_eq!(verdict(gone + SECOND), None, "the client that it served has just left");
     assert_eq!(verdict(gone + rules.hang_timeout), Some(Verdict::End));
@@ -166,6 +196,11 @@ fn bound_that_is_off_is_not_replaced_by_the_other() {
     never(&no_hang, Sign::Stopped, Some(1), no_cpu);
     never(&no_busy, Sign::Waiting, Some(0), whole_cpu);
     never(&no_busy, Sign::Waiting, Some(1), no_cpu);
+    let mut alone = worker(Sign::Unanswered, Some(1), begun);
+    for now in (0..4_800).map(|step| begun + STEP * step) {
+        alone.used(no_cpu(now - begun), now);
+        assert_eq!(alone.verdict(&Health::default(), Duration::ZERO, false, now), None, "idle-timeout is off");
+    }
     let mut computes = worker(Sign::Unanswered, Some(0), begun);
     let found = (0..480).map(|step| begun + STEP * step).find_map(|now| {
         computes.used(whole_cpu(now - begun), now);

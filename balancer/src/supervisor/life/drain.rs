@@ -10,7 +10,7 @@ use crate::mode::Acceptor;
 use crate::supervisor::slot::Effect;
 
 impl Life {
-    /// It is replaced on a suspicion: nobody that it serves is cut because of that.
+    /// Gives its clients up to `idle-timeout` to finish: it is replaced on a suspicion only.
     pub(in crate::supervisor) fn spare_clients(&mut self) {
         self.is_spared = true;
     }
@@ -21,13 +21,36 @@ impl Life {
         if self.is_spared { usual.max(self.rules.idle_timeout) } else { usual }
     }
 
+    /// Whether it may take longer than others, so that nobody waits for it.
+    pub(in crate::supervisor) fn is_spared(&self) -> bool {
+        self.is_spared
+    }
+
+    /// It is asked to end like any other: the time that a spared process has is over.
+    pub(in crate::supervisor) fn spare_no_longer(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_spared) {
+            return;
+        }
+        let (drain, kill) = (now + self.rules.drain_timeout, self.rules.kill_timeout);
+        match &mut self.state {
+            State::Draining { deadline, step } => {
+                *deadline = drain.min(*deadline);
+                if let Step::Gate { full, .. } = step {
+                    *full = drain.min(*full);
+                }
+            }
+            State::Stopping { kill_at: Some(at) } => *at = (drain + kill).min(*at),
+            _ => {}
+        }
+    }
+
     /// It leaves: drained if it may have connections, ended if it cannot.
     pub(in crate::supervisor) fn leave(&mut self, now: Instant) -> Option<Effect> {
         self.was_busy = matches!(self.state, State::Busy { .. });
         match (self.state, self.rules.mode.acceptor()) {
             (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Master) => {
                 let full = now + self.drain_time();
-                // One that does nothing will not empty its queue: who waits there is sooner answered by another.
+                // A hung worker will not empty its queue: another worker answers its clients sooner.
                 let patience = if self.health.seems_hung() { HUNG_GATE } else { self.drain_time() };
                 let deadline = full.min(now + patience);
                 self.state = State::Draining { deadline, step: Step::Gate { is_idle: false, full } };

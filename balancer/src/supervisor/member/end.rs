@@ -64,7 +64,7 @@ impl Member {
         let Some(mut capture) = process.capture.take() else { return report(News::LastWords(Arc::default())) };
         tokio::spawn(async move {
             let _ = tokio::time::timeout(LAST_WORDS, capture.ended()).await;
-            // What holds them still may do so for ever, once for each restart.
+            // A process in the background may hold these pipes for ever, two more after each restart.
             capture.close();
             report(News::LastWords(capture.last_lines()));
         });
@@ -95,7 +95,7 @@ impl Member {
         let report = self.reporter(upstream.incarnation);
         let took = Instant::now() - since;
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(LAST_ENDS, upstream.drained()).await;
+            let _ = tokio::time::timeout(LAST_ENDS, upstream.settled()).await;
             let closes = Closes::of(&upstream).since(before);
             let finished = sees_ends.then_some(closes.finished);
             let step = Step::Ended { slot, pid, exit, took, finished, cut: closes.cut };

@@ -35,14 +35,16 @@ impl Member {
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.next_probe = None;
         let before = Closes::of(&process.upstream);
+        process.upstream.set_draining();
         let is_busy = self.slot.life(incarnation).is_some_and(|life| life.was_busy);
         process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
         let upstream = std::sync::Arc::clone(&process.upstream);
         let own = process.private.listener.clone();
-        // It will not get to them soon: another answers those that wait in its queue.
+        // A busy worker will not get to its queue soon: another worker answers those clients.
         if is_busy && let Some(listener) = own.or_else(|| process.spare.take().map(std::sync::Arc::new)) {
             let connections = std::sync::Arc::clone(&self.context.connections);
-            tokio::spawn(recall(listener, std::sync::Arc::clone(&upstream), connections));
+            let sources = process.rules.source_addresses;
+            tokio::spawn(recall(listener, std::sync::Arc::clone(&upstream), connections, sources));
         }
         tokio::spawn(async move {
             upstream.drained().await;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::launch::signal_of;
+use super::life::Life;
 use super::notify::Said;
 use super::port_owner as owner;
 use super::seldom::Seldom;
@@ -41,7 +42,7 @@ pub(super) struct Context {
     pub(super) resources: Arc<Resources>,
     pub(super) connections: Arc<dyn Connections>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
-    /// What was said of private ports already.
+    /// Messages about private ports that were logged already.
     pub(super) said: owner::Said,
     /// What was logged lately of what workers can repeat without end.
     pub(super) seldom: std::sync::Mutex<Seldom>,
@@ -131,9 +132,10 @@ impl Member {
         !self.processes.is_empty()
     }
 
-    /// Whether nothing of it is leaving any more, and what has left is counted.
+    /// Whether nothing of it is leaving any more, and what has left is counted. A busy process that was replaced may take long,
+    /// and is waited for only where the slot itself ends.
     pub(super) fn has_nothing_leaving(&self) -> bool {
-        self.slot.leaving().is_empty() && self.uncounted == 0
+        self.slot.leaving().iter().all(Life::is_spared) && self.uncounted == 0
     }
 
     /// Whether it has no process, will have none, and all is counted.

@@ -11,7 +11,7 @@ use super::process::Process;
 use crate::os::accept_queue::listener_at;
 use crate::rotation::Endpoint;
 
-/// How soon a question that could not be asked is asked again, and how often.
+/// The time between two tries while the kernel has no descriptors or memory for the question, and the most tries.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: usize = 150;
 

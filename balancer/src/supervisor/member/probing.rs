@@ -24,7 +24,7 @@ use crate::stats::Check;
 
 /// How often an idle worker is connected to, where nothing else shows that it takes connections.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
-/// How often it is looked whether a program that said ready waits at what it was handed.
+/// The time between looks whether a program that said READY=1 waits at the listeners that it was handed.
 const ACCEPTS_LOOK: Duration = Duration::from_millis(500);
 /// How often a program that is not ready is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl Member {
                 asked => asked.clone(),
             };
             let header = proxy_header::of_probe(process.rules.proxy_protocol);
-            // A program that listens and does not take it yet is asked once, and not again and again: its queue is short.
+            // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its short queue.
             let timeout = match question {
                 Probe::Tcp if is_starting => process.rules.ready_timeout,
                 _ => rules.timeout,
@@ -135,7 +135,7 @@ impl Member {
         let goes_on = state == SlotState::Starting || state.is_up();
         process.next_probe = goes_on.then(|| now + wait);
         let verdict = verdict?;
-        // That a connection lies in the queue says nothing of a program that may be busy: see `super::super::hang`.
+        // A check that lies untaken in the queue is no sign of a hang, as the program may be busy: see `super::super::hang`.
         let is_mere_connect = matches!(rules.probe, Probe::None | Probe::Tcp);
         match verdict.check {
             Check::Timeout if is_mere_connect => {}
@@ -190,7 +190,9 @@ impl Member {
     pub(super) fn look_if_it_accepts(&mut self, incarnation: u64) {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        let (Some(group), false) = (process.pid, std::mem::replace(&mut process.is_looked_at, true)) else { return };
+        // Without a process yet this comes again when there is one.
+        let (Some(group), false) = (process.pid, process.is_looked_at) else { return };
+        process.is_looked_at = true;
         let tries = process.rules.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
         let ports = self.context.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
         tokio::spawn(async move {
@@ -259,7 +261,7 @@ impl Process {
         let endpoint = &self.upstream.endpoint;
         match &self.rules.health.probe {
             Probe::None | Probe::Channel => Question::Connect,
-            // One that it has not taken is unanswered still.
+            // The worker has not taken the last check yet: that one is still unanswered.
             Probe::Http { .. } if !self.own_checks.is_empty() && self.queue_length > 0 => Question::Later,
             Probe::Http { .. } => Question::Connect,
             Probe::Tcp | Probe::ListenTable if !self.is_listening => {
@@ -267,7 +269,7 @@ impl Process {
             }
             Probe::ListenTable if is_in_doubt => Question::Answered(Check::Ok, "ok: it listens".to_owned()),
             Probe::ListenTable => Question::Later,
-            // The kernel would answer, and the question take a client's place.
+            // Clients wait already: a check would only take a client's place in the queue.
             Probe::Tcp if self.queue_length > 0 => Question::Later,
             Probe::Tcp if is_in_doubt => Question::Connect,
             Probe::Tcp => {

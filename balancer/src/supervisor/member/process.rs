@@ -83,6 +83,8 @@ pub(super) struct Process {
     pub(super) held_count: Option<usize>,
     /// Where checks of ours came from that it may not have taken yet.
     pub(super) own_checks: Vec<PeerId>,
+    /// When the connections in its queue may be looked up next: a walk through all of the machine's.
+    pub(super) next_lookup: Option<Instant>,
     /// The length of its queue, its bytes to clients and the connections that it has taken and ended, at the last look.
     pub(super) queue_length: u32,
     pub(super) written: u64,

@@ -1,4 +1,6 @@
-//! What is seen of a worker's progress, in each mode, and given to its [`super::super::hang::HangDetector`].
+//! Observes a worker's progress, in each mode, for its [`super::super::hang::HangDetector`].
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,6 +16,10 @@ use crate::rotation::Endpoint;
 
 /// How many checks of ours may be on their way or lie untaken in a queue. A further one is only made when none is left.
 const MOST_CHECKS: usize = 64;
+
+/// How often connections in a queue are looked up while it does not move, and how often where all may be checks of ours.
+const LOOKUP: Duration = Duration::from_millis(400);
+const LOOKUP_OF_CHECKS: Duration = Duration::from_secs(2);
 
 /// How one look at a worker is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,11 @@ impl Process {
     /// Connections of clients that reached it and have not ended.
     fn connected(&self) -> usize {
         self.upstream.active().saturating_sub(self.upstream.connecting())
+    }
+
+    /// Clients that it was handed and has not taken. What was taken back from it still says that it does not read.
+    fn untaken(&self) -> usize {
+        self.upstream.connecting() + usize::from(self.upstream.is_stalled())
     }
 
     /// Whether it wrote to a client since this was asked last.
@@ -81,8 +92,7 @@ impl Process {
     /// What its channel knows of what it was handed.
     fn channel_seen(&mut self) -> Look {
         let upstream = &self.upstream;
-        // What was taken back from it still says that it does not read.
-        let waiting = upstream.connecting() + usize::from(upstream.is_stalled());
+        let waiting = self.untaken();
         let ended: u64 = upstream.closes.iter().map(|counter| counter.get()).sum();
         let done = upstream.stats.connections.get() + ended;
         let has_moved = std::mem::replace(&mut self.done, done) != done;
@@ -93,7 +103,7 @@ impl Process {
     fn sockets_seen(&mut self) -> Look {
         let upstream = &self.upstream;
         let waiting = match upstream.endpoint {
-            Endpoint::Channel => upstream.connecting() + usize::from(upstream.is_stalled()),
+            Endpoint::Channel => self.untaken(),
             _ => 0,
         };
         let done = upstream.stats.connections.get();
@@ -127,12 +137,23 @@ impl Member {
     pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, is_listening: bool, now: Instant) -> bool {
         let Some(process) = self.watched_mut() else { return false };
         process.is_listening = is_listening;
-        match process.queue_seen(length) {
-            Some(look) => process.hang.saw(look, now),
-            None => return true,
+        if let Some(look) = process.queue_seen(length) {
+            process.hang.saw(look, now);
+            process.sockets.forget();
+            process.next_lookup = None;
+            return false;
         }
-        process.sockets.forget();
-        false
+        let is_ours = process.own_checks.len() >= usize::try_from(length).unwrap_or(usize::MAX);
+        if is_ours {
+            // As many checks of ours as there are connections: no client waits, unless one came for a check that was taken.
+            let look = Look { waiting: 0, in_service: Some(process.connected()), has_moved: false };
+            process.hang.saw(look, now);
+        }
+        let is_due = process.next_lookup.is_none_or(|at| at <= now);
+        if is_due {
+            process.next_lookup = Some(now + if is_ours { LOOKUP_OF_CHECKS } else { LOOKUP });
+        }
+        is_due
     }
 
     /// The connections that were made to the present process.
@@ -221,7 +242,7 @@ impl Member {
         self.present().is_some_and(|process| process.condition != Condition::Well)
     }
 
-    /// Whether somebody has stopped all of the present process's group.
+    /// Returns true if all of the present process's group is stopped.
     pub(in crate::supervisor) fn is_stopped(&self, now: Instant) -> bool {
         self.present().is_some_and(|process| process.hang.condition(now) == Condition::Stopped)
     }

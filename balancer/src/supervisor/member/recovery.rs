@@ -28,7 +28,7 @@ impl Member {
     /// Takes a duplicate of the listener that a ready process has made, on a thread that may wait for `/proc`.
     pub(super) fn take_spare(&self, incarnation: u64) {
         let Some(process) = self.processes.get(&incarnation) else { return };
-        // That of a port is taken before it is ready, with the question whose it is.
+        // The duplicate of a TCP listener was already taken when the owner of the port was checked.
         let is_port = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
         let is_wanted = process.rules.recover_queue && process.private.listener.is_none() && !is_port;
         let (Some(pid), true, true) = (process.pid, is_wanted, process.spare.is_none()) else { return };
@@ -76,14 +76,19 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, con
 
 /// Takes back what waits in the queue of a process that lives, is out of rotation and too busy to take it. What the process
 /// takes meanwhile is its own: each connection is accepted once.
-pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, connections: Arc<dyn Connections>) {
+pub(super) async fn recall(
+    listener: Arc<OwnedFd>,
+    upstream: Arc<Upstream>,
+    connections: Arc<dyn Connections>,
+    sources: u8,
+) {
     let of = Arc::clone(&upstream);
     let mut taking = tokio::task::spawn_blocking(move || take_beside(&listener, &of));
     let taken = loop {
         match tokio::time::timeout(2 * RECOVERY, &mut taking).await {
             Ok(taken) => break taken.unwrap_or_default(),
             // The worker was faster, and the accept waits for the next connection: this is one.
-            Err(_) => drop(probe::connect(&upstream.endpoint, 1).await),
+            Err(_) => drop(probe::connect(&upstream.endpoint, sources).await),
         }
     };
     if !taken.is_empty() {

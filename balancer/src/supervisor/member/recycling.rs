@@ -1,4 +1,4 @@
-//! Whether the present process has come to something that it is replaced for: its memory, its age, a path that is gone.
+//! Reasons to replace the present process: its memory, its age, a socket path that is gone.
 
 use tokio::time::Instant;
 

@@ -125,6 +125,7 @@ impl Member {
             held: None,
             held_count: None,
             own_checks: Vec::new(),
+            next_lookup: None,
             queue_length: 0,
             written: 0,
             done: 0,
@@ -169,7 +170,10 @@ impl Member {
         let process = self.processes.get_mut(&incarnation)?;
         tracing::debug!(worker = %name, pid = process.pid, "worker executed");
         process.next_look = Some(now + LOOK_AFTER);
-        process.next_probe = (process.rules.ready == Ready::Probe).then_some(now);
+        // What it said may have been heard before this.
+        if process.rules.ready == Ready::Probe {
+            process.next_probe = Some(now);
+        }
         (process.rules.ready == Ready::None).then_some(Event::Ready(incarnation))
     }
 

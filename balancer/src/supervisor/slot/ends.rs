@@ -16,6 +16,7 @@ impl Slot {
         self.wait = None;
         let mut effects = self.settle(now);
         effects.extend(self.on_abandon(now));
+        self.leaving.iter_mut().for_each(|life| life.spare_no_longer(now));
         if let Some(life) = self.current.take() {
             let why = if wish == Wish::Again { "restarted by command" } else { "stopped by command" };
             effects.extend(self.let_go(life, why, now));

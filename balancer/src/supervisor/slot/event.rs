@@ -32,7 +32,7 @@ pub(in crate::supervisor) enum Event {
     Waits(u64),
     /// Something was seen of a worker that has been ready.
     Sign(u64, Sign),
-    /// It is hung for sure.
+    /// The worker is hung and is to be killed.
     Hung(u64),
     /// Another user listens on its private port.
     PortTaken(u64),
@@ -85,7 +85,7 @@ pub(in crate::supervisor) enum Effect {
     Restarted(Cause),
     /// A process has its place: instead of another, or of none.
     Switched { from: Option<u64>, to: u64 },
-    /// An heir will not: it ended, or was late.
+    /// The new process did not become ready: it ended, or was late.
     HeirFailed(u64),
     /// A process has its place again, since the one that had taken it is no good.
     PutBack { old: u64, new: u64, why: &'static str },

@@ -77,7 +77,7 @@ impl Slot {
         effects
     }
 
-    /// What the present process was started by is what its successors are started by.
+    /// Starts later processes of this slot by the configuration of the present one. Returns its incarnation.
     pub(super) fn keep_present(&mut self) -> Option<u64> {
         let life = self.current.as_ref()?;
         let (rules, generation, incarnation) = (Arc::clone(&life.rules), life.generation, life.incarnation);

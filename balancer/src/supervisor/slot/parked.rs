@@ -39,12 +39,12 @@ pub(super) struct Parked {
 }
 
 impl Slot {
-    /// Whether the time is over for which the replaced process is kept, so that it matters whether a client waits.
+    /// Returns when the parked process is to leave for good, if there is one.
     pub(in crate::supervisor) fn settles_at(&self) -> Option<Instant> {
         self.parked.as_ref().map(|parked| parked.until)
     }
 
-    /// A client waits for the present process: the replaced one is kept until that one is taken, or is a sign.
+    /// A client waits for the new process: keeps the old one parked until that client is taken or counts as untaken.
     pub(super) fn on_waits(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
         if self.present(incarnation).is_some()
             && let Some(parked) = self.parked.as_mut().filter(|parked| parked.until <= now + LOOK_AGAIN)

@@ -121,6 +121,20 @@ fn busy_worker_that_is_replaced_cuts_nobody_at_the_drain_timeout() {
 }
 
 #[test]
+fn spared_worker_has_the_time_of_any_other_when_the_slot_stops() {
+    let (mut slot, mut now) = ready();
+    slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now);
+    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
+    slot.on(Event::Ready(2), now);
+    assert!(slot.leaving().iter().all(Life::is_spared));
+    slot.on(Event::Stop, now);
+    slot.on(Event::Exited(2), now);
+    let begun = now;
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "it never emptied its queue");
+    assert_eq!(now - begun, rules().drain_timeout);
+}
+
+#[test]
 fn a_hang_is_killed_only_while_it_seems_one() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Hung(1), now), [], "it answers");

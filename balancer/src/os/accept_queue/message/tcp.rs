@@ -26,7 +26,7 @@ pub(in crate::os::accept_queue) struct TcpEntry {
     pub(in crate::os::accept_queue) bound: SocketAddr,
     /// It takes no IPv4 by the IPv6 wildcard.
     pub(in crate::os::accept_queue) is_v6_only: bool,
-    /// The user who made it.
+    /// The user that created it.
     pub(in crate::os::accept_queue) uid: u32,
     pub(in crate::os::accept_queue) listening: Listening,
 }

@@ -4,7 +4,7 @@ use super::{LISTEN, ONLY_LISTEN, attribute, finished, header, u32_at};
 use crate::os::accept_queue::Listening;
 use crate::os::accept_queue::connections::{PeerId, ServerSide};
 
-/// `unix_diag_msg`, the same.
+/// The length of `unix_diag_msg`, behind which its attributes stand.
 pub(super) const UNIX_ENTRY: usize = 16;
 const UNIX_DIAG_NAME: u16 = 0;
 

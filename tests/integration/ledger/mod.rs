@@ -1,5 +1,7 @@
 //! The ledger of an operation adds up.
 
+mod ends;
+
 use roundelay::admin::view::Connections;
 
 use crate::kit::{
@@ -25,7 +27,8 @@ fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
 }
 
 fn ended(connections: Connections) -> u64 {
-    connections.served + connections.closed + connections.refused + connections.cut
+    let well = connections.served + connections.client_ended + connections.unanswered + connections.closed;
+    well + connections.refused + connections.cut
 }
 
 #[test]
@@ -33,7 +36,16 @@ fn where_nothing_is_open_at_its_two_ends_all_that_was_accepted_is_accounted_for(
     let master = pool();
     let order = during_a_scale(&master, || assert_eq!(burst(master.address(), "/", 200).failed, [""; 0]));
     let connections = report(&order).connections.unwrap();
-    let all = Connections { accepted: 200, served: 200, moved: 0, closed: 0, refused: 0, cut: 0 };
+    let all = Connections {
+        accepted: 200,
+        served: 200,
+        moved: 0,
+        client_ended: 0,
+        unanswered: 0,
+        closed: 0,
+        refused: 0,
+        cut: 0,
+    };
     assert_eq!((order.code, connections), (Some(0), all));
 }
 

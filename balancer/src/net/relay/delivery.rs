@@ -1,0 +1,289 @@
+//! The end of a connection whose worker is gone: every byte that was read from the worker reaches the client, then FIN or
+//! a reset does.
+//!
+//! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the kernel
+//! send a reset, which may overtake the answer on the client's side. So neither happens before the client's kernel has
+//! everything (`SIOCOUTQ` is 0). The worker is not waited with: its lease has ended.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::with_scratch;
+use crate::net::conns::{Order, Place};
+use crate::net::stream::{Family, Stream};
+use crate::os::unsent::unsent;
+use crate::stats::Outcome;
+
+/// From one look at what has not arrived to the next, where a reset may follow.
+const LOOK: Duration = Duration::from_millis(50);
+/// The same where FIN was sent and the client's upload is discarded.
+const PATIENT_LOOK: Duration = Duration::from_secs(1);
+/// How long in all an upload is discarded once the client has everything.
+const DISCARD: Duration = Duration::from_secs(60);
+/// How long nothing may arrive where `idle-timeout` is off.
+const STALLED: Duration = Duration::from_secs(60);
+/// Reads a poll; then other connections of the thread get their turn.
+const ROUNDS: usize = 16;
+
+/// How the client's connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The worker closed early on an upload, and its answer is complete: FIN, then the rest of the upload is discarded.
+    Fin,
+    /// The worker broke off its answer: a reset.
+    Reset,
+    /// Either of them. FIN if the client sends more, so that it is uploading; a reset if it does not.
+    Unknown,
+}
+
+/// Outcomes, as they are when the worker ends its part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged {
+    /// Where it ended its side in order, or closed early on an upload.
+    pub(crate) fin: Outcome,
+    /// Where it broke off.
+    pub(crate) reset: Outcome,
+}
+
+/// The last part of a connection's life.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    progress: Progress,
+    ends: Judged,
+    client_ended: bool,
+    /// The client has sent something since a drain last asked.
+    is_heard: bool,
+}
+
+/// How far it is. Pure.
+#[derive(Debug)]
+struct Progress {
+    ending: Ending,
+    /// Bytes that had not arrived at the last look.
+    unsent: usize,
+    begun: Instant,
+    /// The look at which the number had last fallen.
+    fell: Instant,
+    /// How long it may stay the same.
+    stalled: Duration,
+}
+
+/// A look's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Wait,
+    Arrived,
+    Stalled,
+}
+
+impl Progress {
+    /// Takes in that `unsent` bytes have not arrived at `now`.
+    fn look(&mut self, unsent: usize, now: Instant) -> Look {
+        let before = std::mem::replace(&mut self.unsent, unsent);
+        if unsent < before {
+            self.fell = now;
+        }
+        match self.ending {
+            _ if unsent > 0 && now - self.fell >= self.stalled => Look::Stalled,
+            _ if unsent > 0 => Look::Wait,
+            Ending::Fin if now - self.begun < DISCARD => Look::Wait,
+            // A second look: meanwhile the client may have shown that it is uploading.
+            Ending::Unknown if before > 0 => Look::Wait,
+            Ending::Fin | Ending::Reset | Ending::Unknown => Look::Arrived,
+        }
+    }
+}
+
+impl Delivery {
+    /// Begins at the worker's end. `idle` is the pool's `idle-timeout`, zero if it is off.
+    pub(crate) fn begin(ending: Ending, ends: Judged, client: &Stream, place: &Place, idle: Duration) -> Self {
+        let now = Instant::now();
+        let stalled = if idle.is_zero() { STALLED } else { idle };
+        let progress = Progress { ending, unsent: left(client), begun: now, fell: now, stalled };
+        let mut delivery = Self { progress, ends, client_ended: false, is_heard: false };
+        delivery.set_ending(ending, client, place);
+        delivery
+    }
+
+    fn set_ending(&mut self, ending: Ending, client: &Stream, place: &Place) {
+        self.progress.ending = ending;
+        if ending == Ending::Fin {
+            client.finish();
+        }
+        self.look_soon(place);
+    }
+
+    fn look_soon(&self, place: &Place) {
+        match self.progress.ending {
+            Ending::Fin => place.due_when_silent(PATIENT_LOOK),
+            Ending::Reset | Ending::Unknown => place.due_in(LOOK),
+        }
+    }
+
+    /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or is
+    /// ending: what it left is no early close then.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+        place: &Place,
+        order: Option<Order>,
+        has_died: impl Fn() -> bool,
+    ) -> Poll<Outcome> {
+        if let Some(outcome) = self.on_order(order, client, place, &has_died) {
+            return Poll::Ready(outcome);
+        }
+        for _ in 0..ROUNDS {
+            if self.is_over(client) {
+                return Poll::Ready(self.end(Look::Arrived, client));
+            }
+            if self.client_ended {
+                return Poll::Pending;
+            }
+            match with_scratch(|scratch| client.poll_read(cx, scratch)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    self.client_ended = true;
+                    if self.progress.ending == Ending::Fin {
+                        // Both sides have ended: the kernel delivers the rest.
+                        return Poll::Ready(self.ends.fin);
+                    }
+                    self.set_ending(Ending::Reset, client, place);
+                }
+                Poll::Ready(Ok(_)) => {
+                    self.is_heard = true;
+                    if self.progress.ending == Ending::Unknown {
+                        let ending = if has_died() { Ending::Reset } else { Ending::Fin };
+                        self.set_ending(ending, client, place);
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(self.client_reset(client)),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// True where nothing more has to be waited for. A unix socket knows no reset, and its close drops nothing.
+    fn is_over(&self, client: &Stream) -> bool {
+        match self.progress.ending {
+            Ending::Fin => false,
+            Ending::Reset => client.family() == Family::Unix || left(client) == 0,
+            Ending::Unknown => client.family() == Family::Unix,
+        }
+    }
+
+    fn on_order(
+        &mut self,
+        order: Option<Order>,
+        client: &Stream,
+        place: &Place,
+        has_died: &impl Fn() -> bool,
+    ) -> Option<Outcome> {
+        match order? {
+            Order::Due => {
+                // Of a client that has ended its side no read tells that it is gone.
+                if client.take_error().is_ok_and(|error| error.is_some()) {
+                    return Some(self.client_reset(client));
+                }
+                if self.progress.ending == Ending::Unknown && has_died() {
+                    self.progress.ending = Ending::Reset;
+                }
+                match self.progress.look(left(client), Instant::now()) {
+                    Look::Wait => {
+                        self.look_soon(place);
+                        None
+                    }
+                    look => Some(self.end(look, client)),
+                }
+            }
+            Order::Cut(_) if left(client) > 0 => {
+                client.reset_at_close();
+                Some(Outcome::Cut)
+            }
+            Order::Cut(_) => Some(self.end(Look::Arrived, client)),
+            // The client has everything and sends nothing.
+            Order::Quiet(_) if self.progress.ending == Ending::Fin && left(client) == 0 => {
+                let is_silent = client.is_silent() && !std::mem::take(&mut self.is_heard);
+                is_silent.then_some(self.ends.fin)
+            }
+            // The worker is none of its business any more.
+            Order::Quiet(_) | Order::Orphaned | Order::Recalled | Order::Reclaim => None,
+        }
+    }
+
+    fn end(&self, look: Look, client: &Stream) -> Outcome {
+        match (self.progress.ending, look) {
+            (Ending::Fin, Look::Arrived | Look::Wait) => return self.ends.fin,
+            (Ending::Fin, Look::Stalled) => client.reset_at_close(),
+            (Ending::Reset | Ending::Unknown, _) => {
+                client.reset_at_close();
+                return self.ends.reset;
+            }
+        }
+        Outcome::Idle
+    }
+
+    /// The client went away. It may have had everything; the FIN counts as one byte.
+    fn client_reset(&self, client: &Stream) -> Outcome {
+        let has_all = self.progress.ending == Ending::Fin && left(client) <= 1;
+        if has_all { self.ends.fin } else { Outcome::ClientReset }
+    }
+}
+
+/// The bytes that have not arrived; none where the kernel does not say.
+fn left(client: &Stream) -> usize {
+    unsent(client).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(ending: Ending, unsent: usize) -> (Progress, Instant) {
+        let begun = Instant::now();
+        let stalled = Duration::from_secs(10);
+        (Progress { ending, unsent, begun, fell: begun, stalled }, begun)
+    }
+
+    #[test]
+    fn unknown_ending_waits_for_a_second_look_at_nothing() {
+        let (mut progress, begun) = progress(Ending::Unknown, 100);
+        let looks = [100, 40, 0, 0].map(|unsent| progress.look(unsent, begun));
+        assert_eq!(looks, [Look::Wait, Look::Wait, Look::Wait, Look::Arrived]);
+    }
+
+    #[test]
+    fn broken_answer_is_over_once_it_has_arrived() {
+        let (mut progress, begun) = progress(Ending::Reset, 100);
+        assert_eq!([1, 0].map(|unsent| progress.look(unsent, begun)), [Look::Wait, Look::Arrived]);
+    }
+
+    #[test]
+    fn every_ending_is_over_when_nothing_arrives_for_long() {
+        for ending in [Ending::Fin, Ending::Reset, Ending::Unknown] {
+            let (mut progress, begun) = progress(ending, 100);
+            let at = |seconds| begun + Duration::from_secs(seconds);
+            let looks = [(100, 9), (99, 9), (99, 18), (98, 19), (98, 28), (98, 29)];
+            let looks = looks.map(|(unsent, seconds)| progress.look(unsent, at(seconds)));
+            assert_eq!(looks[..5], [Look::Wait; 5]);
+            assert_eq!(looks[5], Look::Stalled);
+        }
+    }
+
+    #[test]
+    fn upload_is_discarded_for_a_minute_and_longer_for_a_slow_reader() {
+        let (mut progress, begun) = progress(Ending::Fin, 100);
+        let looks = [(50, 8), (0, 16), (0, 59), (0, 60)];
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let looks = looks.map(|(unsent, seconds)| progress.look(unsent, at(seconds)));
+        assert_eq!(looks, [Look::Wait, Look::Wait, Look::Wait, Look::Arrived]);
+        let (mut slow, begun) = self::progress(Ending::Fin, 100);
+        for second in 1..=99 {
+            assert_eq!(slow.look(100 - second, begun + Duration::from_secs(second as u64)), Look::Wait);
+        }
+        assert_eq!(slow.look(0, begun + Duration::from_secs(100)), Look::Arrived);
+    }
+}

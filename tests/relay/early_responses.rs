@@ -1,0 +1,177 @@
+//! A worker that answers and closes without reading the rest of the request: its answer arrives whole.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundelay::rotation::Endpoint;
+use roundelay::stats::Outcome;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::kit::*;
+
+const SOON: Duration = Duration::from_secs(20);
+const MIB: usize = 1 << 20;
+
+/// What a client does besides reading.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    pauses: bool,
+    uploads: bool,
+}
+
+const CLIENTS: [Client; 4] = [
+    Client { pauses: false, uploads: false },
+    Client { pauses: true, uploads: false },
+    Client { pauses: false, uploads: true },
+    Client { pauses: true, uploads: true },
+];
+
+/// Reads a line, a number, answers so many bytes and closes without reading the rest.
+async fn answers_and_closes(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        match stream.read_u8().await {
+            Ok(byte) => line.push(byte),
+            Err(_) => return,
+        }
+    }
+    let size: usize = std::str::from_utf8(&line).unwrap().trim().parse().unwrap();
+    let mut left = size;
+    while left > 0 {
+        let n = left.min(MIB);
+        if stream.write_all(text(0, n)).await.is_err() {
+            return;
+        }
+        left -= n;
+    }
+}
+
+/// Bytes received and the end.
+async fn ask(at: SocketAddr, size: usize, client: Client) -> (usize, std::io::Result<()>) {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    // The bytes behind the line stay unread.
+    stream.write_all(format!("{size}\n\r\n").as_bytes()).await.unwrap();
+    let (mut from, mut to) = stream.into_split();
+    let upload = client.uploads.then(|| {
+        tokio::spawn(async move {
+            let _ = to.write_all(text(1, 2 * MIB)).await;
+            to
+        })
+    });
+    if client.pauses {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let (bytes, end) = read_all(&mut from).await;
+    drop(upload);
+    (bytes.len(), end)
+}
+
+#[tokio::test]
+async fn early_response_of_any_size_arrives_whole_from_unix() {
+    for threads in THREADS {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = unix_worker(&dir.path().join("worker.sock"), answers_and_closes);
+        let stand = stand(threads, &[endpoint]);
+        let at = stand.tcp();
+        for (size, times) in [(10, 64), (100_000, 64), (200_000, 64), (3 * MIB, 24), (10_000_000, 8)] {
+            for client in CLIENTS {
+                repeat(times, 16, |i| async move {
+                    let (received, end) = ask(at, size, client).await;
+                    assert_eq!(received, size, "{i}: {client:?}, {end:?}");
+                })
+                .await;
+            }
+        }
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn early_response_up_to_a_window_arrives_whole_from_port() {
+    for threads in THREADS {
+        let stand = stand(threads, &[worker(answers_and_closes).await]);
+        let at = stand.tcp();
+        for size in [10, 8_000, 60_000] {
+            for client in CLIENTS {
+                repeat(64, 16, |i| async move {
+                    let (received, end) = ask(at, size, client).await;
+                    assert_eq!(received, size, "{i}: {client:?}, {end:?}");
+                })
+                .await;
+            }
+        }
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn paused_client_of_a_gone_worker_holds_no_lease() {
+    for threads in THREADS {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = unix_worker(&dir.path().join("worker.sock"), answers_and_closes);
+        let stand = stand(threads, &[endpoint]);
+        let mut client = stand.connect().await;
+        client.write_all(b"3000000\n\r\n").await.unwrap();
+        until("all read from the worker", || stand.pool.slots()[0].tx_bytes.get() == 3_000_000).await;
+        until("the worker is given back", || stand.upstreams[0].active() == 0).await;
+        assert_eq!(stand.data.open(), 1, "and the client still counts against the limit");
+        assert_eq!(within(read_all(&mut client)).await.0.len(), 3_000_000);
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn upload_behind_an_early_response_is_read_to_its_end() {
+    for threads in THREADS {
+        let stand = stand(threads, &[worker(answers_and_closes).await]);
+        let mut client = stand.connect().await;
+        client.write_all(b"1000\n").await.unwrap();
+        // For longer, and more, than was once discarded. The pauses leave moments in which nothing is on its way.
+        for i in 0..50 {
+            within(client.write_all(text(i, 200_000))).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        client.shutdown().await.unwrap();
+        let (answer, end) = within(read_all(&mut client)).await;
+        assert_eq!(answer.len(), 1000);
+        end.expect("FIN: the client was uploading");
+        until("counted", || stand.ended(Outcome::Finished) == 1).await;
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn stalled_client_of_a_gone_worker_is_given_up() {
+    for threads in THREADS {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = unix_worker(&dir.path().join("worker.sock"), answers_and_closes);
+        let idle = |config: &mut roundelay::config::Pool| config.idle_timeout = Duration::from_millis(500);
+        let stand = stand_with(threads, &[endpoint], idle);
+        let mut client = stand.connect().await;
+        client.write_all(b"3000000\n\r\n").await.unwrap();
+        until("given up", || stand.ended(Outcome::UpstreamReset) + stand.ended(Outcome::Idle) == 1).await;
+        assert!(within(read_all(&mut client)).await.1.is_err());
+        stand.finish(SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn broken_answer_of_a_killed_worker_is_delivered_then_reset() {
+    for threads in THREADS {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint: Endpoint = unix_worker(&dir.path().join("worker.sock"), answers_and_closes);
+        let stand = stand(threads, &[endpoint]);
+        stand.upstreams[0].set_process(killed().await);
+        let pool = Arc::clone(&stand.pool);
+        let mut client = stand.connect().await;
+        client.write_all(b"1500000\n\r\n").await.unwrap();
+        until("all read from the worker", || pool.slots()[0].tx_bytes.get() == 1_500_000).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (answer, end) = within(read_all(&mut client)).await;
+        assert_eq!(answer.len(), 1_500_000);
+        assert!(is_reset(&end), "{end:?}");
+        stand.finish(SOON).await;
+    }
+}
