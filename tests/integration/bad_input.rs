@@ -66,7 +66,10 @@ fn a_program_that_cannot_be_started_is_named_with_the_reason() {
         ("./no-such-file", "exec failed: No such file or directory"),
         ("./plain", "exec failed: Permission denied"),
         ("./folder", "exec failed: Permission denied"),
-        ("./no-interpreter", "exec failed: No such file or directory"),
+        (
+            "./no-interpreter",
+            "exec failed: ./no-interpreter is there, but the interpreter that its first line names is not",
+        ),
     ];
     for (program, reason) in table {
         let setup = Setup::app(&["-i", "3"], &[program]).file("plain", "").file("no-interpreter", "#!/no/such/shell\n");

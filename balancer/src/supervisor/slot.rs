@@ -30,6 +30,7 @@ use crate::config;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
+pub(super) use ends::KILLED;
 pub(super) use event::{Effect, Event};
 use parked::{ENDED, Parked};
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::super::launch::signal_of;
 use super::super::ledger::Closes;
 use super::super::note::Note;
+use super::super::slot::KILLED;
 use super::super::{News, foreground};
 use super::process::Process;
 use super::recovery::recover;
@@ -146,6 +147,7 @@ impl Member {
 fn told_to_end(why: &str, exit: Option<Exit>, stop_signal: i32) -> String {
     match exit {
         None | Some(Exit::Code(0)) => why.to_owned(),
+        Some(Exit::Signal(libc::SIGKILL)) if why == KILLED => why.to_owned(),
         Some(Exit::Signal(signal)) if signal == stop_signal => why.to_owned(),
         Some(exit) => format!("{why} ({exit})"),
     }

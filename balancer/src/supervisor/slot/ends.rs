@@ -7,6 +7,9 @@ use super::parked::{ABANDONED, ENDED};
 use super::{Effect, Slot, Wish};
 use crate::stats::Restart as Cause;
 
+/// Why a process ended that was killed at once.
+pub(in crate::supervisor) const KILLED: &str = "killed with its pool";
+
 impl Slot {
     pub(super) fn on_stop(&mut self, wish: Wish, now: Instant) -> Vec<Effect> {
         self.wish = wish;
@@ -46,7 +49,7 @@ impl Slot {
         let parked = self.parked.take().map(|parked| parked.life);
         self.leaving.extend(heir.into_iter().chain(parked).chain(self.current.take()).filter(|life| !life.is_unborn()));
         let kill = |life: &mut Life| {
-            life.told_to_end.get_or_insert("killed by command");
+            life.told_to_end.get_or_insert(KILLED);
             life.kill(None)
         };
         self.leaving.iter_mut().map(kill).collect()
