@@ -28,4 +28,3 @@ pub mod start_dir;
 pub mod steering;
 pub mod stop_signal;
 pub(crate) mod unrunnable;
-pub mod unsent;
