@@ -19,9 +19,9 @@
 //! | `/api/v1/pools/NAME/restart`, `stop`, `start` | `{"slots": "0-3"}`, else all | what the word says |
 //! | `/api/v1/shutdown` | `{"now": true}`, else after a drain | end the master |
 //!
-//! What is begun is answered by a stream of [`view::Line`]s, one JSON object each, as it goes on; a client that goes away
-//! by then stops nothing, and one that went away before is not obeyed later. What is refused is a problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes
-//! in the configuration, 503 stopping.
+//! A command that has begun is answered by a stream of [`view::Line`]s, one JSON object each, as it goes on. It goes on if its
+//! client closes the connection, and is dropped if the client did so before it began. A refused command is answered by a
+//! problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes in the configuration, 503 stopping.
 
 mod collector;
 mod context;
