@@ -53,7 +53,7 @@ pub mod net;
 pub mod os;
 pub mod output;
 pub mod pool;
-mod printable;
+pub mod printable;
 pub mod rotation;
 pub mod stats;
 pub mod strategy;
