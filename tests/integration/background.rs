@@ -116,10 +116,14 @@ fn daemon_that_ignores_the_signal_is_killed() {
         PATIENT.replace("os.setsid()", "os.setsid()\nimport signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)");
     let setup = Setup::app(&["-i", "1"], &[python, "stubborn.py"]).file("stubborn.py", &stubborn);
     let options = ["ready=none", "health.probe=none", "kill-timeout=300ms"];
-    let master = setup.with("app", &options).start();
+    let mut master = setup.with("app", &options).start();
     let first = wait_for("a daemon", || daemons(master.dir()).first().copied());
     wait_until("its end", || !is_alive(first));
     master.wait_log("did not end within kill-timeout: killing it");
+    // A stop ends what was just left, too; a SIGKILL of the master could not.
+    master.signal("TERM");
+    assert_eq!(master.wait_end().code(), Some(0));
+    master.wait_no_family();
 }
 
 #[test]
