@@ -84,6 +84,12 @@ impl SuspicionLimit {
         self.under_way.remove(&slot);
     }
 
+    /// Forgets the slots that are to have no process any more: they were stopped, or the pool has fewer workers.
+    pub(super) fn forget_stopped(&mut self, shall_run: impl Fn(usize) -> bool) {
+        self.under_way.retain(|&slot| shall_run(slot));
+        self.replaced.retain(|&slot, _| shall_run(slot));
+    }
+
     /// The worker in `slot`, which a suspicion was on, works again: whatever the cause was, it has gone.
     pub(super) fn recovered(&mut self, slot: usize) {
         if self.replaced.remove(&slot).is_some() {
@@ -145,6 +151,15 @@ mod tests {
         assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Wait, "another worker says nothing");
         limit.recovered(0);
         assert_eq!(ask(&mut limit, 0, 4, later + PAUSE), Permission::Go, "it had worked again");
+    }
+
+    #[test]
+    fn slot_that_was_stopped_meanwhile_holds_up_no_other() {
+        let (mut limit, now) = (SuspicionLimit::default(), Instant::now());
+        assert_eq!(ask(&mut limit, 1, 2, now), Permission::Go);
+        assert_eq!(ask(&mut limit, 0, 2, now), Permission::Wait);
+        limit.forget_stopped(|slot| slot != 1);
+        assert_eq!(ask(&mut limit, 0, 2, now), Permission::Go);
     }
 
     #[test]

@@ -186,6 +186,8 @@ impl Warden {
         let (worker, why) = (member.name(), member.reason(incarnation));
         let (pid, is_stopped) = (member.pid_of(incarnation).unwrap_or(0), member.is_stopped(now));
         let (workers, busy) = (self.desired as usize, self.pool.config().health.busy_timeout);
+        let members = &self.members;
+        self.suspicion.forget_stopped(|slot| members.get(slot).is_some_and(|member| member.slot.shall_run()));
         match self.suspicion.ask(index, workers, is_stopped, busy, now) {
             Permission::Wait => return,
             Permission::Stop => {
