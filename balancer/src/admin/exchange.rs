@@ -13,7 +13,7 @@ pub(super) struct Peer {
     pub(super) uid: u32,
     /// The process, where the kernel tells it.
     pub(super) pid: Option<i32>,
-    /// Whether it still waits.
+    /// True if it still waits.
     pub(super) client: CommandClient,
 }
 

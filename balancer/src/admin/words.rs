@@ -48,7 +48,7 @@ fn open_files(worker: &view::Worker) -> Option<OpenFiles> {
     Some(OpenFiles { open: worker.open_files?, limit: worker.max_open_files? })
 }
 
-/// Whether a worker has as many descriptors open as its limit allows.
+/// Returns true if a worker has as many descriptors open as its limit allows.
 pub(crate) fn is_out_of_files(worker: &view::Worker) -> bool {
     open_files(worker).is_some_and(OpenFiles::are_used_up)
 }

@@ -281,7 +281,7 @@ impl Load {
         }
     }
 
-    /// True if somebody wrote this key for this configuration, which nobody did who set `PORT`.
+    /// Returns true if the file, the command line or a `ROUNDELAY_` variable sets this key; `PORT` does not count.
     fn is_written(&self, path: &str) -> bool {
         self.origins.get(path).is_some_and(|place| *place != layers::port_place())
     }

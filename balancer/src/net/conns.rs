@@ -332,7 +332,8 @@ impl Place {
         drop(summons);
     }
 
-    /// What came with the order [`Order::Orphaned`] or [`Order::Recalled`], once. The others of that worker wait for who holds it.
+    /// Returns the barrier that came with [`Order::Orphaned`] or [`Order::Recalled`], once. The worker's other connections
+    /// wait until it is dropped.
     pub(crate) fn summons(&self) -> Option<Arc<Summons>> {
         self.entry(|entry| entry.summons.take())
     }

@@ -129,7 +129,7 @@ pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Whether the process is stopped: by SIGSTOP, at a terminal or with a debugger. A look at one file.
+/// Returns true if the process is stopped: by SIGSTOP, at a terminal or with a debugger. A look at one file.
 pub fn is_stopped(pid: u32) -> bool {
     let stat = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.stat().ok());
     stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))

@@ -61,7 +61,7 @@ impl SlotState {
         }
     }
 
-    /// Whether it serves clients as it should: what `/readyz` counts. A busy worker does.
+    /// Returns true if it serves clients as it should: what `/readyz` counts. A busy worker does.
     pub const fn is_serving(self) -> bool {
         matches!(self, SlotState::Ready | SlotState::Busy)
     }

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn home_is_the_pick_while_all_are_there_and_stays_when_one_leaves() {
+    fn home_is_the_pick_and_stays_when_another_leaves() {
         for all in [pool(5), weighted(&[1, 2, 5, 1, 3])] {
             let strategy = SourceHash::default();
             let gone = (all.upstreams[2].slot, all.upstreams[2].weight());

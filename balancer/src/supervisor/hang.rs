@@ -104,7 +104,7 @@ pub(super) struct HangDetector {
     idle: Option<(Instant, f64)>,
 }
 
-/// Whether a client is in service, as last seen.
+/// True if a client is in service, as last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Service {
     /// Nobody is, since then.
@@ -227,12 +227,12 @@ impl HangDetector {
         }
     }
 
-    /// Whether a client waits that it has not taken.
+    /// Returns true if a client waits that it has not taken.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting_since.is_some()
     }
 
-    /// Whether a client has waited for so long that it is a sign.
+    /// Returns true if a client has waited for so long that it is a sign.
     pub(super) fn keeps_waiting(&self, now: Instant) -> bool {
         self.waiting_since.is_some_and(|since| now - since >= WAITING_SIGN)
     }
@@ -251,7 +251,7 @@ impl HangDetector {
         owed.into_iter().chain([waiting]).flatten().min()
     }
 
-    /// Whether it has been stopped for so long that it is a sign.
+    /// Returns true if it has been stopped for so long that it is a sign.
     fn is_stopped(&self, now: Instant) -> bool {
         let since = self.stopped_since.max(self.stopped_since.and(self.last_progress));
         since.is_some_and(|since| now.saturating_duration_since(since) >= STOPPED_SIGN)

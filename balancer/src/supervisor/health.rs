@@ -72,17 +72,17 @@ impl Health {
         }
     }
 
-    /// Whether checks should come fast: it is unhealthy or busy, or the last check said the opposite of what we think.
+    /// Returns true if checks should come fast: it is unhealthy or busy, or the last check said the opposite.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.opinion() != Opinion::Healthy || self.against > 0
     }
 
-    /// Whether its checks speak against it, or the last one did.
+    /// Returns true if its checks speak against it, or the last one did.
     pub(super) fn is_failing_checks(&self) -> bool {
         self.is_failing || self.against > 0
     }
 
-    /// Whether it does nothing and serves nobody, which is not the same as answering badly.
+    /// Returns true if it does nothing and serves nobody, which is not the same as answering badly.
     pub(super) fn seems_hung(&self) -> bool {
         matches!(self.condition, Condition::Mute | Condition::Stopped)
     }

@@ -188,7 +188,7 @@ impl Life {
         self.is_starting() || self.state().is_up()
     }
 
-    /// Whether its checks speak against it, or the last one did.
+    /// Returns true if its checks speak against it, or the last one did.
     pub(super) fn is_failing_checks(&self) -> bool {
         self.health.is_failing_checks()
     }

@@ -147,7 +147,7 @@ impl Drop for NotifySocket {
     }
 }
 
-/// Whether what a worker sends to its notify socket can arrive: its path, or the folder of it, may have been removed.
+/// True if what a worker sends to its notify socket can arrive: its path, or the folder of it, may have been removed.
 #[derive(Debug)]
 pub(super) struct NotifyReach {
     path: PathBuf,

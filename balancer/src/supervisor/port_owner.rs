@@ -1,6 +1,6 @@
 //! The owner of the listener at a worker's private port, checked before clients are sent there.
 //!
-//! A loopback port belongs to the process that binds it first, whoever runs it. Between the choice of a port and the worker's
+//! A loopback port belongs to the process that binds it first, of any user. Between the choice of a port and the worker's
 //! `bind`, and after its death, any user of the machine can take the port, and would get the clients. The user of the
 //! listener decides: the pool's, the master's own or root, as whom a program may bind before it changes its user. Who of them
 //! it is does not matter: each can reach the clients in other ways. A duplicate of the listener, taken in the same step and

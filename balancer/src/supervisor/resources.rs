@@ -169,8 +169,8 @@ impl Resources {
         })
     }
 
-    /// Whether the program behind a private endpoint has taken the connection that was made from there. True where the
-    /// kernel does not tell: that it was accepted by the kernel is all that is known then.
+    /// Returns true if the program behind a private endpoint has taken the connection that was made from there. True where
+    /// the kernel does not tell: that it was accepted by the kernel is all that is known then.
     pub(super) fn is_taken(&self, endpoint: &Endpoint, from: PeerId) -> bool {
         let taken = self.with_queues(|reader| match (place(endpoint), from) {
             (Some(Where::Tcp(address)), PeerId::Address(peer)) => reader.is_taken(address, peer),
@@ -183,7 +183,7 @@ impl Resources {
         taken.unwrap_or(true)
     }
 
-    /// Whether clients wait at one of the public addresses. False where the kernel does not tell.
+    /// Returns true if clients wait at one of the public addresses. False where the kernel does not tell.
     pub(super) fn has_public_queue(&self, addresses: &[config::Address]) -> bool {
         let places = addresses.iter().filter_map(|address| match address {
             config::Address::Tcp(address) => Some(Where::Tcp(*address)),

@@ -104,7 +104,7 @@ impl Warden {
         self.vigil.public_wait = waits.then(|| self.vigil.public_wait.unwrap_or(now));
     }
 
-    /// Whether a client waits for a worker anywhere in the pool.
+    /// Returns true if a client waits for a worker anywhere in the pool.
     fn clients_wait(&self, now: Instant) -> bool {
         self.vigil.public_wait.is_some_and(|since| now - since >= PUBLIC_WAIT)
             || self.members.iter().any(|member| member.keeps_waiting(now))

@@ -178,7 +178,7 @@ impl Doors {
         }
     }
 
-    /// Whether the worker serves the public address, if there is one.
+    /// Returns true if the worker serves the public address, if there is one.
     pub fn serves_public(&self, worker: WorkerId) -> bool {
         !self.policy.public || self.workers.get(&worker).is_some_and(Worker::is_on_public)
     }

@@ -66,7 +66,7 @@ impl<'a> OfPort<'a> {
     }
 }
 
-/// Whether Linux would refuse to listen on both. A pool's `[::]` leaves IPv4 to its own `0.0.0.0`.
+/// Returns true if Linux would refuse to listen on both. A pool's `[::]` leaves IPv4 to its own `0.0.0.0`.
 pub(super) fn overlap(a: &Address, b: &Address, same_pool: bool) -> bool {
     match (a, b) {
         (Address::Unix(a), Address::Unix(b)) => a == b,

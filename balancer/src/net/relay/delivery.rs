@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn upload_is_discarded_for_a_minute_and_longer_for_a_slow_reader() {
+    fn upload_is_discarded_for_a_minute_or_while_it_is_read() {
         let (mut progress, begun) = progress(Ending::Fin, 100);
         let looks = [(50, 8), (0, 16), (0, 59), (0, 60)];
         let at = |seconds| begun + Duration::from_secs(seconds);

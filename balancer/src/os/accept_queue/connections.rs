@@ -89,8 +89,8 @@ impl QueueReader {
         Ok(at_path.flat_map(|entry| entry.sides).collect())
     }
 
-    /// Whether the program behind `address` has accepted the TCP connection that was made from `peer`. False too where that
-    /// connection is gone.
+    /// Returns true if the program behind `address` has accepted the TCP connection that was made from `peer`. False too where
+    /// that connection is gone.
     ///
     /// # Errors
     ///

@@ -225,8 +225,8 @@ fn at_path(listeners: &[UnixEntry], path: &Path) -> Vec<Listening> {
     same.map(|entry| entry.listening).collect()
 }
 
-/// Whether a socket of that name and file is at `path`: named so, or by another name of the same file, such as a relative one
-/// or one through a link.
+/// Returns true if a socket of that name and file is at `path`: named so, or by another name of the same file, such as a
+/// relative one or one through a link.
 fn is_at_path(name: &[u8], bound: Option<(u32, u32)>, path: &Path, file: Option<&rustix::fs::Stat>) -> bool {
     let device = |file: &rustix::fs::Stat| rustix::fs::major(file.st_dev) << 20 | rustix::fs::minor(file.st_dev);
     name == path.as_os_str().as_bytes() || file.is_some_and(|file| bound == Some((device(file), file.st_ino as u32)))

@@ -1,6 +1,6 @@
 //! The socket that takes a connection to a TCP address, and the user that created it.
 //!
-//! A loopback port belongs to the process that binds it first, whoever runs it: the kernel keeps ports below 1024 for root
+//! A loopback port belongs to the process that binds it first, of any user: the kernel keeps ports below 1024 for root
 //! and no others. So before clients are sent to one, the kernel is asked whose it is. The look-up is exact, as for a
 //! connection that comes in: one question about one address, 10 µs among any number of sockets, and where a wildcard and an
 //! exact listener share a port the answer is the one that would get the connection.

@@ -124,7 +124,7 @@ fn progress_begins_the_clock_again() {
 }
 
 #[test]
-fn worker_that_is_stopped_and_continued_again_and_again_is_let_be() {
+fn worker_stopped_and_continued_again_and_again_is_let_be() {
     let (begun, rules) = (Instant::now(), Health::default());
     for (half_a_cpu, moves) in [(true, false), (false, true)] {
         let mut detector = worker(Sign::Stopped, Some(1), begun);

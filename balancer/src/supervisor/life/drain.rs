@@ -21,7 +21,7 @@ impl Life {
         if self.is_spared { usual.max(self.rules.idle_timeout) } else { usual }
     }
 
-    /// Whether it may take longer than others, so that nobody waits for it.
+    /// Returns true if it may take longer than others, so that nobody waits for it.
     pub(in crate::supervisor) fn is_spared(&self) -> bool {
         self.is_spared
     }
@@ -79,7 +79,7 @@ impl Life {
         self.state = State::Draining { deadline: now + time, step: Step::Disconnected };
     }
 
-    /// Whether the end of its channel, and not a signal, is what makes it finish what it has.
+    /// Returns true if the end of its channel, and not a signal, is what makes it finish what it has.
     fn is_disconnected_first(&self) -> bool {
         self.rules.handing() == Handing::Node && self.rules.drain == Drain::Auto
     }

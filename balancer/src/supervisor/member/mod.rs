@@ -132,8 +132,8 @@ impl Member {
         !self.processes.is_empty()
     }
 
-    /// Whether nothing of it is leaving any more, and what has left is counted. A busy process that was replaced may take long,
-    /// and is waited for only where the slot itself ends.
+    /// Returns true if nothing of it is leaving any more, and what has left is counted. A busy process that was replaced may
+    /// take long, and is waited for only where the slot itself ends.
     pub(super) fn has_nothing_leaving(&self) -> bool {
         self.slot.leaving().iter().all(Life::is_spared) && self.uncounted == 0
     }

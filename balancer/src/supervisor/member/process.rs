@@ -45,7 +45,7 @@ pub(super) struct Process {
     pub(super) notify: AbortHandle,
     /// The path of its unix endpoint was not there at the last look.
     pub(super) is_endpoint_gone: bool,
-    /// Whether what it sends there can arrive.
+    /// True if what it sends there can arrive.
     pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
     /// It ended by itself, and a process of this name went on.

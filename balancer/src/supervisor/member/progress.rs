@@ -53,7 +53,7 @@ impl Process {
         self.upstream.connecting() + usize::from(self.upstream.is_stalled())
     }
 
-    /// Whether it wrote to a client since this was asked last.
+    /// Returns true if it wrote to a client since this was asked last.
     fn has_written(&mut self) -> bool {
         let written = self.upstream.sent.get();
         std::mem::replace(&mut self.written, written) != written
@@ -190,7 +190,7 @@ impl Member {
         }
     }
 
-    /// Whether the leader of the present process's group is stopped: then all of it may be. A look at one file.
+    /// Returns true if the leader of the present process's group is stopped: then all of it may be. A look at one file.
     pub(in crate::supervisor) fn leader_is_stopped(&mut self, now: Instant) -> bool {
         let Some(process) = self.watched_mut() else { return false };
         let is_stopped = process.pid.is_some_and(inspect::is_stopped);
@@ -220,7 +220,7 @@ impl Member {
         self.reconsider(now)
     }
 
-    /// Whether the present process seems other than it did.
+    /// Returns true if the present process seems other than it did.
     pub(in crate::supervisor) fn reconsider(&mut self, now: Instant) -> Option<Event> {
         let incarnation = self.watched()?;
         let process = self.processes.get_mut(&incarnation)?;
@@ -237,7 +237,7 @@ impl Member {
         self.processes.values_mut().for_each(|process| process.hang.forgive(now));
     }
 
-    /// Whether something speaks against the present process.
+    /// Returns true if something speaks against the present process.
     pub(in crate::supervisor) fn is_in_doubt(&self) -> bool {
         self.present().is_some_and(|process| process.condition != Condition::Well)
     }
@@ -255,7 +255,7 @@ impl Member {
         process.hang.has_waiting().then_some(Event::Waits(incarnation))
     }
 
-    /// Whether a client has waited long for the present process.
+    /// Returns true if a client has waited long for the present process.
     pub(in crate::supervisor) fn keeps_waiting(&self, now: Instant) -> bool {
         self.present().is_some_and(|process| process.hang.keeps_waiting(now))
     }

@@ -12,7 +12,7 @@ impl Member {
         self.present()?.rules.max_memory
     }
 
-    /// Whether the present process has reached its age.
+    /// Returns true if the present process has reached its age.
     pub(in crate::supervisor) fn is_too_old(&self, now: Instant) -> bool {
         self.present().and_then(|process| process.replace_at).is_some_and(|at| at <= now)
     }
@@ -27,7 +27,7 @@ impl Member {
         std::mem::replace(&mut process.is_endpoint_gone, is_gone) && is_gone
     }
 
-    /// Whether the present process may be replaced at `now`; if so, not again before `next`.
+    /// Returns true if the present process may be replaced at `now`; if so, not again before `next`.
     pub(in crate::supervisor) fn may_be_replaced(&mut self, next: Instant, now: Instant) -> bool {
         let Some(process) = self.present_mut() else { return false };
         let may = process.not_before.is_none_or(|at| at <= now);
@@ -39,7 +39,7 @@ impl Member {
         may
     }
 
-    /// Whether that process is being killed because it is hung.
+    /// Returns true if that process is being killed because it is hung.
     pub(in crate::supervisor) fn is_hung(&self, incarnation: u64) -> bool {
         self.slot.life(incarnation).is_some_and(|life| life.fault == Some(Cause::Hung))
     }

@@ -138,7 +138,7 @@ impl Target {
         }
     }
 
-    /// Whether a server on it may be the public one.
+    /// Returns true if a server on it may be the public one.
     pub(super) fn may_be_public(&self, policy: &Policy) -> bool {
         policy.public && !(policy.public_is_tcp && matches!(self, Self::Path(_)))
     }
