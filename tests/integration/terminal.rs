@@ -60,7 +60,7 @@ impl InTerminal {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("c");
         let mut terminal = Command::new(python()?);
-        terminal.args(["-c", TERMINAL]).args(wrapper);
+        terminal.args(["-c", TERMINAL, "/usr/bin/env", "--default-signal"]).args(wrapper);
         terminal.args([BINARY, "demo", "-i", "2", "-l", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         terminal.env("ROUNDELAY_CONTROL", &control).env("TEST_FOLDER", folder.path()).env_remove("NOTIFY_SOCKET");
         terminal.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -103,9 +103,10 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY]);
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words).args(&self.args).current_dir(self.dir.path());
+        // A master leaves ignored what was ignored at its start, as behind nohup; so may these tests have been started.
+        let words = self.wrapper.iter().map(String::as_str).chain([BINARY]);
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal").args(words).args(&self.args).current_dir(self.dir.path());
         for (name, value) in &self.env {
             match value {
                 Some(value) => command.env(name, value),
