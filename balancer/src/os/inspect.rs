@@ -225,41 +225,14 @@ fn overlaps(bound: SocketAddr, wanted: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::unix::process::CommandExt;
-    use std::process::{Child, Command, Stdio};
+    use std::process::Child;
     use std::time::Duration;
 
     use rustix::process::Signal;
     use tokio::time::Instant;
 
     use super::*;
-
-    /// A child in its own process group, killed with the group at the end.
-    struct Group(Child);
-
-    impl Group {
-        fn shell(script: &str) -> Self {
-            let mut command = Command::new("sh");
-            command.args(["-c", script]).process_group(0).stdin(Stdio::null());
-            Self(command.spawn().expect("sh"))
-        }
-
-        fn id(&self) -> u32 {
-            self.0.id()
-        }
-
-        fn signal(&self, signal: Signal) {
-            let pid = rustix::process::Pid::from_child(&self.0);
-            rustix::process::kill_process_group(pid, signal).expect("group");
-        }
-    }
-
-    impl Drop for Group {
-        fn drop(&mut self) {
-            self.signal(Signal::KILL);
-            let _ = self.0.wait();
-        }
-    }
+    use crate::os::child_group::ChildGroup;
 
     fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -271,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_group_is_the_sum_of_its_processes() {
-        let group = Group::shell("sleep 600 & while :; do :; done");
+        let group = ChildGroup::shell("sleep 600 & while :; do :; done");
         eventually("two processes and some CPU time", || {
             let usage = group_usage(group.id());
             usage.processes == 2 && usage.threads == 2 && usage.cpu_seconds > 0.0
@@ -284,14 +257,14 @@ mod tests {
 
     #[test]
     fn what_is_gone_uses_nothing() {
-        let id = Group::shell("exec sleep 600").id();
+        let id = ChildGroup::shell("exec sleep 600").id();
         assert_eq!(group_usage(id), Usage::default());
         assert!(group_listeners(id).is_empty() && !is_traced(id));
     }
 
     #[test]
     fn a_debugger_is_seen_and_a_stop_is_none() {
-        let group = Group::shell("exec sleep 600");
+        let group = ChildGroup::shell("exec sleep 600");
         group.signal(Signal::STOP);
         eventually("stopped", || super::group(group.id()).any(|(_, stat)| stat.state == 'T'));
         assert!(!is_traced(group.id()));

@@ -8,6 +8,8 @@ pub mod accepts;
 pub mod account;
 pub mod activation;
 pub mod child;
+#[cfg(test)]
+mod child_group;
 pub mod duplicate;
 pub mod far_end;
 pub mod file_size;

@@ -107,58 +107,39 @@ pub(in crate::os) fn signal_member(id: MemberId, group: i32, signal: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::CommandExt;
-    use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
     use tokio::time::Instant;
 
     use super::*;
+    use crate::os::child_group::ChildGroup;
 
-    /// A child in its own process group, killed with the group at the end.
-    struct Group(Child);
-
-    impl Group {
-        fn shell(script: &str) -> Self {
-            let mut command = Command::new("sh");
-            command.args(["-c", script]).process_group(0).stdin(Stdio::null());
-            Self(command.spawn().expect("sh"))
-        }
-
-        #[track_caller]
-        fn eventually(&self, signal: Signal, to: StopSignalTo, expected: Option<bool>) {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while is_survived(self.0.id(), signal, to, None) != expected {
-                assert!(Instant::now() < deadline, "not within 20 s: {signal:?} to {to:?} is {expected:?}");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-
-    impl Drop for Group {
-        fn drop(&mut self) {
-            let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-            let _ = self.0.wait();
+    #[track_caller]
+    fn eventually(group: &ChildGroup, signal: Signal, to: StopSignalTo, expected: Option<bool>) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while is_survived(group.id(), signal, to, None) != expected {
+            assert!(Instant::now() < deadline, "not within 20 s: {signal:?} to {to:?} is {expected:?}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     #[test]
     fn signal_is_survived_where_each_target_catches_it() {
         // The shell catches TERM by its own hand; the program that it starts does not, but ignores HUP with it.
-        let careful = Group::shell("trap : TERM; trap '' HUP; sleep 600; :");
-        careful.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
-        careful.eventually(Signal::TERM, StopSignalTo::Group, Some(false));
-        careful.eventually(Signal::HUP, StopSignalTo::Group, Some(true));
-        careful.eventually(Signal::USR1, StopSignalTo::Main, Some(false));
+        let careful = ChildGroup::shell("trap : TERM; trap '' HUP; sleep 600; :");
+        eventually(&careful, Signal::TERM, StopSignalTo::Main, Some(true));
+        eventually(&careful, Signal::TERM, StopSignalTo::Group, Some(false));
+        eventually(&careful, Signal::HUP, StopSignalTo::Group, Some(true));
+        eventually(&careful, Signal::USR1, StopSignalTo::Main, Some(false));
         // A wrapper that catches nothing is no target.
-        let wrapped = Group::shell("sh -c 'trap : TERM; while :; do sleep 0.05; done'; :");
-        wrapped.eventually(Signal::TERM, StopSignalTo::Main, Some(true));
-        wrapped.eventually(Signal::TERM, StopSignalTo::Leader, Some(false));
+        let wrapped = ChildGroup::shell("sh -c 'trap : TERM; while :; do sleep 0.05; done'; :");
+        eventually(&wrapped, Signal::TERM, StopSignalTo::Main, Some(true));
+        eventually(&wrapped, Signal::TERM, StopSignalTo::Leader, Some(false));
     }
 
     #[test]
     fn group_that_is_gone_is_not_known() {
-        let id = Group::shell("exec sleep 600").0.id();
+        let id = ChildGroup::shell("exec sleep 600").id();
         assert_eq!(is_survived(id, Signal::TERM, StopSignalTo::Main, None), None);
     }
 }
