@@ -2,9 +2,9 @@
 //!
 //! A loopback port belongs to the process that binds it first, of any user. Between the choice of a port and the worker's
 //! `bind`, and after its death, any user of the machine can take the port, and would get the clients. The user of the
-//! listener decides: the pool's, the master's own or root, as whom a program may bind before it changes its user. Who of them
-//! it is does not matter: each can reach the clients in other ways. A duplicate of the listener, taken in the same step and
-//! held as long as the worker lives, keeps the port from everybody else.
+//! listener decides: it must be the pool's, the master's own or root, because a program may bind as root and change its user
+//! then. Any of the three will do: each can reach the clients in other ways. A duplicate of the listener, taken in the same
+//! step and held as long as the worker lives, keeps the port from everybody else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,7 +70,7 @@ pub(super) enum Held {
     Duplicate(OwnedFd),
     /// None can be had.
     Refused(io::Error),
-    /// The listener is held by no process of the group; by whom, in words.
+    /// No process of the group holds the listener. The text names the process that does.
     Outside(String),
     /// None was wanted.
     NotAsked,

@@ -12,7 +12,7 @@ use super::message::{TcpEntry, listener_request, tcp_entry};
 use super::netlink::Netlink;
 use super::{is_passing, table, takes, tcp_listeners};
 
-/// A listening socket and the user who made it.
+/// A listening socket and the user that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The inode of the socket.

@@ -134,7 +134,7 @@ fn application_that_names_its_address_keeps_the_callers_port() {
 }
 
 #[test]
-fn the_pools_environment_adds_and_replaces_but_never_breaks_the_contract() {
+fn environment_of_the_pool_never_breaks_the_contract() {
     let mut pool = config::Pool::new("api", Program::Demo);
     pool.env = [("LANG", "C"), ("PORT", "3000"), ("NEW", "1")].map(|(k, v)| (k.into(), v.into())).into();
     let spec = worker(&pool, &[("LANG", "de")]);
@@ -143,7 +143,7 @@ fn the_pools_environment_adds_and_replaces_but_never_breaks_the_contract() {
 }
 
 #[test]
-fn a_worker_of_another_user_is_told_who_it_is_unless_the_pool_says_so_itself() {
+fn worker_of_another_user_gets_its_name_unless_the_pool_sets_it() {
     let mut pool = config::Pool::new("api", Program::Demo);
     let ours = [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root")];
     assert_eq!(value(&worker(&pool, &ours), "HOME"), ["/root"]);

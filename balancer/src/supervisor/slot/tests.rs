@@ -105,7 +105,7 @@ fn busy_worker_is_not_killed_and_keeps_its_time() {
 }
 
 #[test]
-fn busy_worker_that_is_replaced_cuts_nobody_at_the_drain_timeout() {
+fn busy_worker_outlasts_the_drain_timeout_when_replaced() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now);
     slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
