@@ -6,6 +6,7 @@ use roundelay::rotation::{Endpoint, SlotId};
 use roundelay::stats::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::kit::*;
@@ -221,6 +222,47 @@ async fn a_connect_under_way_is_moved_by_a_cut() {
         stand.rotate(&[1]);
         stand.data.cut(0, FIRST, 1);
         assert_eq!(within(exchange(client, text(1, 5000))).await, text(1, 5000));
+        stand.finish(SOON).await;
+    }
+}
+
+/// Answers once, and closes when it is told to, as the kernel does for a process that is killed.
+async fn dies_by(death: &watch::Sender<bool>) -> Endpoint {
+    let death = death.subscribe();
+    worker(move |mut stream| {
+        let mut death = death.clone();
+        async move {
+            let mut said = [0; 4];
+            let _ = stream.read_exact(&mut said).await;
+            let _ = stream.write_all(&said).await;
+            let _ = death.wait_for(|is_dead| *is_dead).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn idle_clients_of_a_killed_worker_are_closed_at_any_age() {
+    for threads in THREADS {
+        let death = watch::Sender::new(false);
+        let stand = stand(threads, &[dies_by(&death).await]);
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            clients.push(stand.spoken().await);
+        }
+        let mut owed = stand.spoken().await;
+        let given = stand.pool.slots()[0].rx_bytes.get();
+        owed.write_all(b"more").await.unwrap();
+        until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
+        stand.upstreams[0].set_draining();
+        stand.upstreams[0].set_ended(false);
+        death.send_replace(true);
+        let closes = |outcome: Outcome| stand.upstreams[0].closes[outcome as usize].get();
+        until("counted", || stand.upstreams[0].active() == 0).await;
+        assert_eq!((closes(Outcome::Closed), closes(Outcome::UpstreamReset)), (8, 1));
+        for client in clients.iter_mut().chain([&mut owed]) {
+            assert!(is_reset(&within(read_all(client)).await.1), "what broke off is a reset");
+        }
         stand.finish(SOON).await;
     }
 }

@@ -343,15 +343,6 @@ impl Place {
         self.entry(|entry| (entry.has_moved, entry.owes, entry.is_unused) = (true, owes, false));
     }
 
-    /// True if no byte has moved for a second or longer, as far as the sweeps saw it: rather false than true.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.with(|conns, key| {
-            let now = conns.tick();
-            let is_quiet = |entry: &mut Entry| !entry.has_moved && now >= entry.active.saturating_add(ticks(QUIET));
-            conns.entries.get_mut(key).is_some_and(is_quiet)
-        })
-    }
-
     /// Due once, after `time`, whatever moves.
     pub(crate) fn due_in(&self, time: Duration) {
         self.with(|conns, key| {

@@ -44,12 +44,6 @@ fn wait_received(master: &Master, bytes: f64) {
     wait_until("the bytes to be with the worker", || master.metric("roundelay_bytes_total", &direction) >= bytes);
 }
 
-/// Lets more time pass than the master needs to call a connection idle: what was answered a moment ago may be the middle of an
-/// answer. There is no sign of it from outside.
-fn silent_for_long() {
-    std::thread::sleep(Duration::from_secs(4));
-}
-
 fn reload(master: &Master) -> Ended {
     order(master, &["reload", "--json"])
 }
@@ -59,7 +53,6 @@ fn client_whose_worker_leaves_without_the_answer_is_lost() {
     for flags in [&[][..], &["--badly"]] {
         let Some(master) = leaves(flags) else { return };
         let idle = answered(&master, 3);
-        silent_for_long();
         let owed = said(&master, 4, "wait\n");
         wait_received(&master, 3.0 * 7.0 + 4.0 * 5.0);
         let ended = reload(&master);
@@ -74,7 +67,6 @@ fn client_whose_worker_leaves_without_the_answer_is_lost() {
 fn idle_clients_of_a_worker_that_the_signal_kills_are_closed() {
     let Some(master) = leaves(&["--badly"]) else { return };
     let idle = answered(&master, 20);
-    silent_for_long();
     let ended = reload(&master);
     let connections = report(&ended).connections.unwrap();
     assert_eq!((connections.closed, connections.cut), (20, 0), "{connections:?}");

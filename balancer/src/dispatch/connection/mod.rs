@@ -5,6 +5,7 @@
 //!
 //! Whatever its end, dropping it counts it exactly once.
 
+mod flow;
 mod placing;
 mod recovering;
 
@@ -20,6 +21,7 @@ use socket2::SockRef;
 use tokio::time::Instant;
 use tracing::debug;
 
+use flow::Flow;
 use placing::Search;
 use recovering::Recovering;
 
@@ -44,6 +46,7 @@ pub(super) struct Connection {
     upstream: Option<Stream>,
     lease: Option<Lease>,
     relay: Relay,
+    flow: Flow,
     search: Option<Box<Search>>,
     recovering: Option<Box<Recovering>>,
     delivery: Option<Box<Delivery>>,
@@ -94,6 +97,7 @@ impl Connection {
             upstream: None,
             lease: None,
             relay: Relay::default(),
+            flow: Flow::default(),
             search: None,
             recovering: None,
             delivery: None,
@@ -143,9 +147,14 @@ impl Connection {
             {
                 Outcome::Unanswered
             }
-            Outcome::UpstreamReset if is_leaving && !self.relay.owes() && self.place.is_quiet() => Outcome::Closed,
+            Outcome::UpstreamReset if is_leaving && self.is_idle() => Outcome::Closed,
             outcome => outcome,
         }
+    }
+
+    /// True if the last bytes that moved were an answer, and it was not broken off, as far as a relay can tell.
+    fn is_idle(&self) -> bool {
+        !self.relay.awaits_answer() && !self.relay.owes() && !self.flow.is_broken_off()
     }
 
     /// Ends without a whole answer: the client sees a reset.
@@ -193,6 +202,9 @@ impl Connection {
             stats.rx_bytes.add(moved.up);
             stats.tx_bytes.add(moved.down);
             lease.upstream().sent.add(moved.down);
+        }
+        if lease.upstream().is_draining() {
+            self.flow.follow(moved.down > 0, verdict.is_ready() || self.relay.is_orphaned(), Instant::now);
         }
         if self.relay.is_answered() && !was_answered {
             let lane = self.ticket.lane();

@@ -147,9 +147,14 @@ impl Relay {
         self.owes || !self.down.kept().is_empty()
     }
 
-    /// True if the client's bytes were the last to move.
+    /// True if the client's bytes were the last to move, or did not get as far as the worker.
     pub(crate) fn awaits_answer(&self) -> bool {
-        self.owes
+        self.owes || self.up.state() == State::Stopped || !self.up.kept().is_empty()
+    }
+
+    /// True once the worker's process is known to have ended, or its end was seen while it was ending.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.orphaned.is_some()
     }
 
     /// Outcome of a connection that its worker has ended in order.
