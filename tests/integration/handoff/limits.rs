@@ -1,10 +1,11 @@
 //! At its limits the master waits; and it keeps nothing of what it gave away.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{PATIENT, all_is_accounted_for, demo, scripted};
 use crate::kit::{
-    Kept, Master, burst, clients, descriptors, freeze_workers, get, kill, read_answer, send_get, wait_until,
+    Kept, Master, burst, clients, descriptors, freeze_workers, get, get_from, kill, read_answer, send_get, wait_until,
 };
 
 #[test]
@@ -20,6 +21,24 @@ fn connections_in_the_workers_hands_count_as_open_until_they_end() {
     drop(held);
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
     all_is_accounted_for(&master);
+}
+
+#[test]
+fn source_has_room_again_when_its_connection_ends() {
+    let master = demo("2", &[]).with("demo", &["max-connections-per-source=2"]).start_ready();
+    let mut held: Vec<_> = (0..2).map(|_| Kept::connect(master.address())).collect();
+    held.iter_mut().for_each(|kept| drop(kept.get("/")));
+    assert!(get(master.address(), "/").is_err(), "a third of the same address");
+    let rejected = || master.metric("roundelay_connections_rejected_total", &[r#"reason="per_source""#]);
+    assert_eq!(rejected(), 1.0);
+    assert_eq!(get_from(Ipv4Addr::new(127, 0, 0, 2), master.address(), "/").unwrap().status, 200);
+    assert_eq!(held[0].get("/health").body, "ok\n");
+    drop(held.pop());
+    wait_until("the worker to have told its end", || get(master.address(), "/").is_ok());
+    drop(held);
+    wait_until("nothing to be open", || master.pool().active == Some(0));
+    let held: Vec<_> = (0..2).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    assert!(held.into_iter().all(|client| read_answer(client).unwrap().status == 200));
 }
 
 /// What a process has open, by kind; without what it asks the kernel for sockets by, which it opens when it first does.

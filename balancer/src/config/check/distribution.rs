@@ -1,6 +1,7 @@
 //! Rules on how a connection reaches a worker: what each mode has an endpoint, a probe or a drain for. Pure.
 
 use super::{Violation, most_workers, path};
+use crate::config::problem::Severity;
 use crate::config::{Address, Contract, Drain, EndpointKind, Handing, Pool, Probe, Ready};
 use crate::mode::{Acceptor, Inherits, Mode};
 
@@ -12,6 +13,7 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
     if pool.mode == Mode::Handoff {
         handoff(pool, found);
     }
+    limits(pool, found);
     let most = most_workers(pool);
     if pool.min_ready > most {
         let message = format!("min-ready ({}) is more than the pool's workers ({most} at most)", pool.min_ready);
@@ -94,6 +96,41 @@ fn handoff(pool: &Pool, found: &mut Vec<Violation>) {
     found.push(Violation::error(path(pool, "drain"), text).label(label).also(path(pool, "mode")));
 }
 
+/// Bounds on connections, which hold only where the master knows how many there are.
+fn limits(pool: &Pool, found: &mut Vec<Violation>) {
+    let mode = pool.mode.name();
+    let keys =
+        [("max-connections", pool.max_connections), ("max-connections-per-source", pool.max_connections_per_source)];
+    for (key, _) in keys.into_iter().filter(|(_, most)| most.is_some()) {
+        let (severity, text, label) = match (pool.mode.acceptor(), pool.handing().tells_ends(), key) {
+            (Acceptor::Workers, ..) => (
+                Severity::Error,
+                format!("in mode `{mode}` the workers accept by themselves, and the master counts no connections"),
+                "remove it and bound them in the program, or use mode = \"proxy\"",
+            ),
+            (Acceptor::Master, true, _) => continue,
+            (Acceptor::Master, false, "max-connections") => (
+                Severity::Warning,
+                format!(
+                    "in mode `{mode}` Node does not tell when a connection ends, so this bounds only those that it has not \
+                     taken"
+                ),
+                "set server.maxConnections in the application, or use mode = \"proxy\"",
+            ),
+            (Acceptor::Master, false, _) => (
+                Severity::Error,
+                format!(
+                    "in mode `{mode}` Node does not tell when a connection ends, so the master does not know how many a \
+                     source has"
+                ),
+                "remove it, or use mode = \"proxy\"",
+            ),
+        };
+        let violation = Violation::error(path(pool, key), text).label(label).also(path(pool, "mode"));
+        found.push(Violation { severity, ..violation });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{broken_by_itself, pool, with};
@@ -140,5 +177,29 @@ mod tests {
         assert_eq!(keys(broken_by_itself(&config)), ["health.probe"]);
         config.pools[0].program = Program::Command(vec!["node".to_owned(), "app.js".to_owned()]);
         assert_eq!(keys(broken_by_itself(&config)), [""; 0]);
+    }
+
+    #[test]
+    fn limits_are_refused_where_connections_are_not_counted() {
+        let limited = |pool: &mut Pool| (pool.max_connections, pool.max_connections_per_source) = (Some(9), Some(3));
+        let both = ["max-connections", "max-connections-per-source"];
+        assert_eq!(keys(in_handoff("./mine", limited)), [""; 0], "their ends are told");
+        assert_eq!(keys(in_handoff("node app.js", limited)), both);
+        for mode in [Mode::Shared, Mode::Reuseport] {
+            let change = |pool: &mut Pool| {
+                limited(pool);
+                (pool.mode, pool.health.probe) = (mode, Probe::None);
+            };
+            assert_eq!(keys(in_handoff("./mine", change)), both, "{mode:?}");
+        }
+        let severity = |pool: Pool| {
+            let found = super::super::check(&with(vec![pool]), &|_| false);
+            found.into_iter().map(|violation| violation.severity).collect::<Vec<_>>()
+        };
+        let mut node = pool("a", &["127.0.0.1:80"]);
+        node.program = Program::Command(["node", "app.js"].map(str::to_owned).to_vec());
+        (node.mode, node.ready, node.health.probe) = (Mode::Handoff, Ready::Listening, Probe::Channel);
+        node.max_connections = Some(9);
+        assert_eq!(severity(node), [Severity::Warning], "what is not taken yet is bounded");
     }
 }
