@@ -58,3 +58,21 @@ fn stream_of_a_shell_is_read() {
         assert_eq!(ended.code, Some(0), "{path}: {ended:?}");
     }
 }
+
+#[test]
+fn limit_that_the_mode_cannot_keep_is_an_error() {
+    let rest = "listen = \"127.0.0.1:0\"\nready = \"none\"\n";
+    for (mode, command, key, words) in [
+        ("shared", "\"sleep\", \"600\"", "max-connections", "the workers accept by themselves"),
+        ("reuseport", "\"sleep\", \"600\"", "max-connections-per-source", "the workers accept by themselves"),
+        ("handoff", "\"node\", \"app.js\"", "max-connections-per-source", "Node does not tell when a connection ends"),
+    ] {
+        let text = format!("[pool.a]\ncommand = [{command}]\nmode = \"{mode}\"\n{rest}{key} = 2\n");
+        for command in [&["config", "check"][..], &["run"]] {
+            let args = [command, &["-c", "a.toml"]].concat();
+            let ended = Setup::new(&args).without("ROUNDELAY_LISTEN").file("a.toml", &text).run_to_end();
+            assert_eq!(ended.code, Some(78), "{mode}: {ended:?}");
+            assert!(ended.stderr.contains(words) && ended.stderr.contains("mode = \"proxy\""), "{mode}: {ended:?}");
+        }
+    }
+}
