@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reloads of a Node application while clients keep their connections: what each way to run it loses, by version of Node.
 
-    tests/bench/node_reload.py                                      # every way and version, about 20 minutes
+    tests/bench/node_reload.py                                      # every way and version, about 15 minutes
     tests/bench/node_reload.py --watch                              # when Node closes a connection, about 4 minutes
     tests/bench/node_reload.py --versions 22 --ways handoff,cluster --app express
 
@@ -34,12 +34,14 @@ LISTEN = ".listen(Number(process.env.PORT ?? 3000), process.env.HOST ?? '127.0.0
 # As plain as it can be. It tells when its server is closed, which is what a disconnect from the cluster does.
 PLAIN = """const http = require('node:http');
 const close = http.Server.prototype.close;
-http.Server.prototype.close = function (...args) { console.log(`closing ${Date.now()}`); return close.apply(this, args); };
-http.createServer((request, response) => setTimeout(() => response.end('hello\\n'), Number(request.url.slice(1))))"""
-PLAIN = PLAIN.replace("setTimeout(() => response.end('hello\\n'), Number(request.url.slice(1)))", """{
+http.Server.prototype.close = function (...args) {
+  console.log(`closing ${Date.now()}`);
+  return close.apply(this, args);
+};
+http.createServer((request, response) => {
   const answer = () => response.end('hello\\n');
   request.url === '/' ? answer() : setTimeout(answer, Number(request.url.slice(1)));
-}""") + LISTEN + "\n"
+})""" + LISTEN + "\n"
 # Says `Connection: close` once it is told to end, and ends when its clients have left.
 SAYS_CLOSE = """let isLeaving = false;
 const server = require('node:http').createServer((request, response) => {
@@ -56,7 +58,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, leave);
 PRIMARY = """const cluster = require('node:cluster');
 const [, , exec, count, drain] = process.argv;
 cluster.setupPrimary({ exec });
-const start = () => new Promise((resolve) => { const worker = cluster.fork(); worker.once('listening', () => resolve(worker)); });
+const start = () => new Promise((resolve) => cluster.fork().once('listening', function () { resolve(this); }));
 const all = () => Promise.all(Array.from({ length: Number(count) }, start));
 async function leave(worker) {
   const gone = new Promise((resolve) => worker.once('exit', resolve));
@@ -237,7 +239,8 @@ def measure(asked):
 
 def watch(asked):
     """When four connections end, counted from the moment at which the application's server is closed, or their answer."""
-    print("| Node | way | idle | idle after an answer that was under way | a request each 0.5 s | always one under way |\n|---|---|---|---|---|---|")
+    titles = ["Node", "way", "idle", "idle after an answer that was under way", "a request each 0.5 s", "always one under way"]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", flush=True)
     for version in asked.versions:
         for way in [way for way in asked.ways if "signal" not in way and way != "proxy"]:
             with tempfile.TemporaryDirectory() as folder, Target(asked, way, version, folder, 1, 12) as target:
