@@ -2,6 +2,7 @@
 
 mod ends;
 mod node;
+mod targets;
 
 use roundelay::admin::view::Report;
 

@@ -72,3 +72,19 @@ fn node_stop_counts_rejected_clients() {
     let known = (connections.accepted, connections.moved, connections.refused, connections.served);
     assert_eq!((ended.code, known), (Some(0), (20, 0, 20, None)), "{ended:?}");
 }
+
+/// What lies untaken with a worker that is killed at its deadline is known to be lost.
+#[test]
+fn node_stop_knows_the_clients_that_no_worker_took() {
+    let Some(node) = a_node() else { return };
+    let patient = ["drain-timeout=1s", "kill-timeout=200ms", "health.hang-timeout=off", "health.busy-timeout=off"];
+    let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &[&node.program, "app.js"]).file("app.js", ECHO);
+    let master = setup.with("app", &patient).start_ready();
+    freeze(master.pids()[0]);
+    let mut clients: Vec<_> = (0..3).map(|_| Kept::connect(master.address())).collect();
+    clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    wait_until("them to be accepted", || master.pool().accepted == Some(3));
+    let ended = order(&master, &["stop", "app", "--json"]);
+    let connections = report(&ended).connections.unwrap();
+    assert_eq!((ended.code, connections.cut, connections.served), (Some(1), Some(3), None), "{ended:?}");
+}
