@@ -7,6 +7,7 @@ mod graphs;
 mod images;
 mod prometheus;
 mod static_binary;
+mod tags;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -32,6 +32,7 @@ mod inherited_signals;
 mod init;
 mod ledger;
 mod limits;
+mod list_widths;
 mod lone_worker;
 mod master_death;
 mod matrix;

@@ -1,8 +1,8 @@
 //! Workers are restarted, stopped and started by order, and no client is lost.
 
 use crate::kit::{
-    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, order, ordering, read_answer, report, says,
-    send_get, shell, wait_until,
+    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, ledger, order, ordering, read_answer, report,
+    says, send_get, shell, wait_until,
 };
 
 fn demo(workers: &str) -> Master {
@@ -126,7 +126,7 @@ fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() 
     let master = setup.start_ready();
     let traffic = Traffic::start(&master, "one-shot");
     let ended = order(&master, &["restart", "demo", "--json"]);
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     says(&ended, 1, &[&format!("but {} clients were lost", connections.refused)]);
     traffic.flows();
     let record = traffic.stop();

@@ -1,8 +1,8 @@
 //! The number of workers changes under load, and no client notices.
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, order, ordering, report,
-    says, shell, variable, wait_until,
+    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, ledger, order, ordering,
+    report, says, shell, variable, wait_until,
 };
 
 #[test]
@@ -50,7 +50,7 @@ fn workers_that_are_too_many_finish_what_they_have() {
         assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 3000 ms\n");
     }
     let ended = scale.join().unwrap();
-    assert_eq!((ended.code, report(&ended).connections.unwrap().cut), (Some(0), 0), "{ended:?}");
+    assert_eq!((ended.code, ledger(&report(&ended)).cut), (Some(0), 0), "{ended:?}");
     assert_eq!(master.workers().len(), 1);
 }
 

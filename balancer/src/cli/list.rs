@@ -1,5 +1,7 @@
-//! `roundelay list`: pools and workers, one line each.
+//! `roundelay list`: pools and workers, one line each; in a narrow terminal a note stands below its line.
 
+mod fit;
+mod layout;
 mod table;
 
 use std::path::Path;
@@ -20,9 +22,17 @@ pub(super) fn run(control: &Path, json: bool) -> Result<ExitCode, Failure> {
     // As received: keys that this version does not know are kept.
     match json {
         true => state::print(&[&received, b"\n"])?,
-        false => state::print(&[table::render(&state).as_bytes()])?,
+        false => state::print(&[table::render(&state, terminal_width()).as_bytes()])?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the columns of the terminal that standard output is; `None` where it is none. One that does not say how wide it is
+/// (a serial line) has 80, as for other programs.
+fn terminal_width() -> Option<usize> {
+    const UNSAID: usize = 80;
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(if size.ws_col == 0 { UNSAID } else { usize::from(size.ws_col) })
 }
 
 #[cfg(test)]
@@ -39,7 +49,7 @@ mod tests {
             let (state, received) = state::fetch(&control).unwrap();
             assert_eq!((state.pools[0].name.as_str(), state.pools[0].workers.len()), ("api", 2));
             assert_eq!(serde_json::from_slice::<serde_json::Value>(&received).unwrap()["schema"], State::SCHEMA);
-            assert!(table::render(&state).contains("last exit: exit code 3, "));
+            assert!(table::render(&state, None).contains("last exit: exit code 3, "));
         }
     }
 

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_operation_and_the_last_one_are_shown() {
-        use crate::pool::operation::{Ledger, Report, Verb};
+        use crate::pool::operation::{Ends, Ledger, Report, Verb};
         let server = Server::start(vec![pool("api")]);
         let report = Report {
             verb: Verb::Reload,
@@ -167,7 +167,11 @@ mod tests {
             generation: 2,
             took: std::time::Duration::from_millis(2840),
             at: std::time::SystemTime::now(),
-            ledger: Some(Ledger { accepted: 812, served: 812, ..Ledger::default() }),
+            ledger: Some(Ledger {
+                accepted: 812,
+                ends: Some(Ends { served: 812, ..Ends::default() }),
+                ..Ledger::default()
+            }),
         };
         publish(&server.pools[0], |status| status.last_report = Some(report.into()));
         let (text, _) = shown(&server);

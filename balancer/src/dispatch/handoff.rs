@@ -186,7 +186,8 @@ impl Handoff {
                 search.since = Instant::now();
             }
             let left = pool.config().assignment_timeout.saturating_sub(search.since.elapsed());
-            if left.is_zero() || self.ticket.lane().is_cut() {
+            let is_stopped = pool.rotation.is_stopped() && pool.rotation.snapshot().upstreams.is_empty();
+            if left.is_zero() || is_stopped || self.ticket.lane().is_cut() {
                 return self.give_up();
             }
             let pause = if search.tried.is_empty() && !is_in_line { left } else { left.min(AGAIN) };
@@ -208,7 +209,8 @@ impl Handoff {
         }
         let was_refused = self.search.as_ref().is_some_and(|search| search.refused_by.is_some());
         self.outcome = match was_refused {
-            _ if self.ticket.lane().is_cut() => Outcome::Cut,
+            // It came before the pool was stopped, or it would have been rejected.
+            _ if self.ticket.lane().is_cut() || self.ticket.lane().pool.rotation.is_stopped() => Outcome::Cut,
             true => Outcome::Unreachable,
             false => Outcome::NoUpstream,
         };
@@ -251,6 +253,10 @@ impl Guest for Handoff {
     }
 
     fn returned(mut self: Box<Self>, why: ConnectError) {
+        if self.ticket.lane().pool.rotation.is_stopped() {
+            // No other worker is coming. It is counted before its lease is given back, and so with that worker's end.
+            return self.give_up();
+        }
         let Some(lease) = self.lease.take() else { return };
         // That worker did not read it in time, which is no refusal: the time that it lay there does not count, and each of the
         // others may be asked again.

@@ -141,40 +141,51 @@ pub enum Step {
 }
 
 /// What an operation cost the clients of its pool, from its beginning to its end.
-///
-/// Each connection that ended meanwhile is in one of `served`, `client_ended`, `unanswered`, `closed`, `refused` and `cut`,
-/// but for those that a worker ended that nobody told to, which are in none: that is not the operation's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that ended as their two ends wanted.
-    pub served: u64,
     /// Connections given to another worker since the first could not take them, or recovered from a dead one's queue.
     pub moved: u64,
-    /// Connections that the client ended while an answer was pending.
+    /// Clients turned away, or not placed in time. Lost.
+    pub refused: u64,
+    /// Connections that the operation ended while the client's bytes were the last to move, or in the middle of an answer: at a
+    /// drain deadline, by a worker that was told to end, or since the pool was stopped before a worker took them. Lost. Without
+    /// `ends` only the last of these are known.
+    pub cut: u64,
+    /// How the other connections ended; `None` where the workers do not tell, as Node's: not observed, which is not 0.
+    pub ends: Option<Ends>,
+}
+
+/// How the connections of a pool ended during an operation.
+///
+/// Each connection that ended meanwhile is in one of these, or in [`Ledger::refused`] or [`Ledger::cut`], but for those that a worker ended that
+/// nobody told to, which are in none: that is not the operation's doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// As their two ends wanted.
+    pub served: u64,
+    /// By the client while an answer was pending.
     pub client_ended: u64,
-    /// Connections that the worker or a drain ended in a pool that has never answered anybody: its protocol knows no
-    /// answers.
+    /// By the worker or a drain in a pool that has never answered anybody: its protocol knows no answers.
     pub unanswered: u64,
     /// Idle connections that were owed nothing and were closed so that a drain could end, or ended with their worker, or by
     /// `idle-timeout`.
     pub closed: u64,
-    /// Clients turned away, or not placed in time. Lost.
-    pub refused: u64,
-    /// Connections that a drain deadline or a worker that was told to end has ended while the client's bytes were the last
-    /// to move, or in the middle of an answer. Lost.
-    pub cut: u64,
 }
 
-impl Verb {
-    /// Returns how many clients were lost. A stop is meant to reject those that come, so it has lost only what it cut.
-    pub fn lost(self, refused: u64, cut: u64) -> u64 {
-        if self == Verb::Stop { cut } else { refused + cut }
+impl Ledger {
+    /// Returns how many clients an operation of this kind has lost, as far as that was observed. A stop is meant to reject those
+    /// that come, so it has lost only what it cut.
+    pub fn lost(&self, verb: Verb) -> u64 {
+        if verb == Verb::Stop { self.cut } else { self.refused + self.cut }
+    }
+
+    /// Returns the number of those that were cut; `None` where it is not known that there were any, and not that there were none.
+    pub fn known_cut(&self) -> Option<u64> {
+        (self.ends.is_some() || self.cut > 0).then_some(self.cut)
     }
 }
-
-impl Ledger {}
 
 /// The end of an operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,14 +200,14 @@ pub struct Report {
     pub took: Duration,
     /// When it ended.
     pub at: SystemTime,
-    /// What it cost; `None` where the master does not see the connections: not observed, which is not 0.
+    /// What it cost; `None` where the master does not accept the connections: not observed, which is not 0.
     pub ledger: Option<Ledger>,
 }
 
 impl Report {
     /// Whether it was carried out and no client was lost, as far as that was observed.
     pub fn is_clean(&self) -> bool {
-        self.result.is_ok() && self.ledger.is_none_or(|ledger| self.verb.lost(ledger.refused, ledger.cut) == 0)
+        self.result.is_ok() && self.ledger.is_none_or(|ledger| ledger.lost(self.verb) == 0)
     }
 }
 

@@ -19,17 +19,18 @@ impl Report {
 }
 
 impl Ledger {
-    /// The count of each fate, in the order of [`Fate::ALL`].
-    pub fn by_fate(&self) -> [(Fate, u64); Fate::COUNT] {
+    /// The count of each fate that was observed, in the order of [`Fate::ALL`].
+    pub fn by_fate(&self) -> [(Fate, Option<u64>); Fate::COUNT] {
+        let Ledger { accepted, moved, refused, cut, ends } = *self;
         [
-            (Fate::Accepted, self.accepted),
-            (Fate::Served, self.served),
-            (Fate::Moved, self.moved),
-            (Fate::ClientEnded, self.client_ended),
-            (Fate::Unanswered, self.unanswered),
-            (Fate::Closed, self.closed),
-            (Fate::Refused, self.refused),
-            (Fate::Cut, self.cut),
+            (Fate::Accepted, Some(accepted)),
+            (Fate::Served, ends.map(|ends| ends.served)),
+            (Fate::Moved, Some(moved)),
+            (Fate::ClientEnded, ends.map(|ends| ends.client_ended)),
+            (Fate::Unanswered, ends.map(|ends| ends.unanswered)),
+            (Fate::Closed, ends.map(|ends| ends.closed)),
+            (Fate::Refused, Some(refused)),
+            (Fate::Cut, Some(cut)),
         ]
     }
 }
@@ -40,7 +41,7 @@ impl Pool {
         let stats = &self.stats.operations[report.verb as usize];
         stats.ended[report.verdict() as usize].increment();
         for (fate, count) in report.ledger.iter().flat_map(Ledger::by_fate) {
-            stats.connections[fate as usize].add(count);
+            stats.connections[fate as usize].add(count.unwrap_or(0));
         }
     }
 
@@ -56,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Program};
+    use crate::pool::operation::Ends;
 
     fn report(result: Result<(), String>, ledger: Option<Ledger>) -> Report {
         let (took, at) = (Duration::ZERO, SystemTime::now());
@@ -72,7 +74,8 @@ mod tests {
     #[test]
     fn what_an_operation_cost_is_counted_once() {
         let pool = Pool::new(config::Pool::new("a", Program::Demo), 1, 1, Vec::new());
-        let lost = Ledger { accepted: 7, cut: 2, ..Ledger::default() };
+        let ends = Some(Ends::default());
+        let lost = Ledger { accepted: 7, cut: 2, ends, ..Ledger::default() };
         for (result, ledger, verdict) in [
             (Ok(()), None, Verdict::Done),
             (Ok(()), Some(Ledger::default()), Verdict::Done),

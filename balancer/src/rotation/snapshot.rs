@@ -1,6 +1,7 @@
 //! The published list of workers in rotation, whole or not at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -66,11 +67,17 @@ pub struct Rotation {
     snapshot: ArcSwap<Snapshot>,
     gate: watch::Sender<Gate>,
     version: watch::Sender<u64>,
+    is_stopped: AtomicBool,
 }
 
 impl Default for Rotation {
     fn default() -> Self {
-        Self { snapshot: ArcSwap::default(), gate: watch::Sender::new(Gate::Hold), version: watch::Sender::new(0) }
+        Self {
+            snapshot: ArcSwap::default(),
+            gate: watch::Sender::new(Gate::Hold),
+            version: watch::Sender::new(0),
+            is_stopped: AtomicBool::new(false),
+        }
     }
 }
 
@@ -99,6 +106,19 @@ impl Rotation {
     /// Whether clients are held now, since nobody is there for them.
     pub fn is_held(&self) -> bool {
         *self.gate.borrow() == Gate::Hold
+    }
+
+    /// Says if every worker was stopped by command, and wakes connections that wait for one. Only the supervisor calls it,
+    /// before it takes the last worker out of the snapshot.
+    pub fn set_stopped(&self, is_stopped: bool) {
+        if self.is_stopped.swap(is_stopped, Ordering::SeqCst) != is_stopped {
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// True if every worker was stopped by command: a connection without a worker waits in vain.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
     }
 
     /// Changes each time a snapshot is published: for a connection that found no upstream and waits for one.

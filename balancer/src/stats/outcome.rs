@@ -191,3 +191,10 @@ labels! {
         Cut = "cut",
     }
 }
+
+impl Fate {
+    /// True for an end of a connection, which Node's workers do not tell.
+    pub const fn is_end(self) -> bool {
+        !matches!(self, Fate::Accepted | Fate::Moved | Fate::Refused)
+    }
+}

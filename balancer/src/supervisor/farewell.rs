@@ -27,7 +27,7 @@ impl std::fmt::Debug for Ended {
 impl Ended {
     /// What the end has cost up to now: asked once the last connections have ended too.
     pub fn report(&self) -> Report {
-        let ledger = self.pool.sees_ends().then(|| self.before.until(&Totals::of(&self.pool), &self.left));
+        let ledger = self.before.until(&Totals::of(&self.pool), &self.left);
         Report {
             verb: Verb::Stop,
             result: Ok(()),

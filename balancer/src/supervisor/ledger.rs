@@ -2,13 +2,17 @@
 //! connections of those processes that left. Pure but for reading counters.
 
 use crate::pool::Pool;
-use crate::pool::operation::Ledger;
+use crate::pool::operation::{Ends, Ledger};
 use crate::rotation::Upstream;
 use crate::stats::{Counter, Outcome};
 
 /// The counters of a pool at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
+    /// False where the workers accept: then the other counts mean nothing.
+    is_observed: bool,
+    /// True where the master learns how connections end.
+    sees_ends: bool,
     accepted: u64,
     served: u64,
     moved: u64,
@@ -16,6 +20,8 @@ pub(super) struct Totals {
     closed: u64,
     unanswered: u64,
     client_ended: u64,
+    /// Cut while they had no worker.
+    cut_unassigned: u64,
 }
 
 /// What became of the connections of a process that left, or of several.
@@ -37,6 +43,8 @@ impl Totals {
             unassigned + sum(&|slot| slot.closes[outcome as usize].get())
         };
         Self {
+            is_observed: pool.is_observed(),
+            sees_ends: pool.sees_ends(),
             accepted: pool.stats.accepted.get(),
             served: closes(Outcome::Finished),
             moved: sum(&|slot| slot.retries.get()) + pool.stats.recovered.get(),
@@ -45,22 +53,29 @@ impl Totals {
                 + closes(Outcome::NoUpstream),
             closed: closes(Outcome::Closed) + closes(Outcome::Idle) + closes(Outcome::Reclaimed),
             unanswered: closes(Outcome::Unanswered),
+            cut_unassigned: pool.stats.unassigned[Outcome::Cut as usize].get(),
             client_ended: closes(Outcome::ClientReset) + closes(Outcome::ClientLeft),
         }
     }
 
-    /// What happened from `self` to `now`, of which `left` is what became of the processes that left meanwhile.
-    pub(super) fn until(&self, now: &Totals, left: &Closes) -> Ledger {
-        Ledger {
-            accepted: now.accepted - self.accepted,
+    /// Returns what happened from `self` to `now`, of which `left` is what became of the processes that left meanwhile. `None`
+    /// where nothing of it was observed.
+    pub(super) fn until(&self, now: &Totals, left: &Closes) -> Option<Ledger> {
+        let ends = Ends {
             served: now.served - self.served,
-            moved: now.moved - self.moved,
-            closed: now.closed - self.closed,
-            unanswered: now.unanswered - self.unanswered,
             client_ended: now.client_ended - self.client_ended,
+            unanswered: now.unanswered - self.unanswered,
+            closed: now.closed - self.closed,
+        };
+        let ledger = Ledger {
+            accepted: now.accepted - self.accepted,
+            moved: now.moved - self.moved,
             refused: now.refused - self.refused,
-            cut: left.cut,
-        }
+            cut: left.cut + now.cut_unassigned - self.cut_unassigned,
+            // A reload may bring workers that tell in the place of such that do not.
+            ends: (self.sees_ends && now.sees_ends).then_some(ends),
+        };
+        now.is_observed.then_some(ledger)
     }
 }
 

@@ -337,7 +337,7 @@ impl Warden {
     }
 
     fn conclude(&mut self, operation: Operation, result: Result<(), String>) {
-        let ledger = self.pool.sees_ends().then(|| operation.before.until(&Totals::of(&self.pool), &operation.left));
+        let ledger = operation.before.until(&Totals::of(&self.pool), &operation.left);
         let report = Report {
             verb: operation.verb,
             result,

@@ -23,6 +23,8 @@ impl Warden {
         let chosen: Vec<_> = upstreams.iter().map(&mut weighed).collect();
         drop(rules);
         let has_workers = !upstreams.is_empty();
+        let is_stopped = self.is_stopped();
+        self.pool.rotation.set_stopped(is_stopped);
         if chosen != self.published {
             for (upstream, (_, _, weight)) in upstreams.iter().zip(&chosen) {
                 upstream.set_weight(*weight);
@@ -32,7 +34,6 @@ impl Warden {
             self.steer(now);
         }
         // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
-        let is_stopped = self.is_stopped();
         let is_open = has_workers || (self.pool.mode.acceptor() == Acceptor::Workers && !is_stopped);
         let gate = self.keeper.gate(is_open, is_stopped, now);
         self.pool.rotation.set_gate(gate);

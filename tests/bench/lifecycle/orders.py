@@ -13,9 +13,12 @@ AT_DEADLINE = (-0.1, 0.5)
 
 
 def ledgers(reports):
-    """The sum of what became of connections, or None where they are not observed."""
+    """The sum of what became of connections, or None where they are not observed. What is not observed of them is not in it."""
     found = [report["connections"] for report in reports if report.get("connections")]
-    return dict(sum(map(collections.Counter, found), collections.Counter())) if found else None
+    if not found:
+        return None
+    words = [word for word in found[0] if all(ledger.get(word) is not None for ledger in found)]
+    return {word: sum(ledger[word] for ledger in found) for word in words}
 
 
 def told(row, codes, reports):
@@ -32,7 +35,9 @@ def told(row, codes, reports):
         row.said.append("ledger: not observed")
     else:
         words = ("accepted", "served", "moved", "closed", "refused", "cut")
-        row.said.append("ledger: " + ", ".join(f"{ledger.get(word, 0)} {word}" for word in words))
+        row.said.append("ledger: " + ", ".join(f"{ledger.get(word, 0)} {word}" for word in words if word in ledger))
+        if "served" not in ledger:
+            row.said.append("ends not observed")
     return ledger
 
 

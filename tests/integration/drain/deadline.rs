@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use roundelay_checker::Class;
 
-use crate::kit::{Kept, Setup, Traffic, is_alive, order, ordering, read_answer, report, says, send_get, wait_until};
+use crate::kit::{
+    Kept, Setup, Traffic, is_alive, ledger, order, ordering, read_answer, report, says, send_get, wait_until,
+};
 
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -40,7 +42,7 @@ fn what_is_idle_at_the_deadline_ends_in_order_what_is_owed_an_answer_is_reset_an
     traffic.lost_nothing();
     says(&ended, 1, &["demo/0  pid ", "2 cut", "the reload of demo was carried out, but 2 clients were lost"]);
     let report = report(&ended);
-    let connections = report.connections.unwrap();
+    let connections = ledger(&report);
     assert_eq!(report.result, "lost");
     assert_eq!((connections.closed, connections.cut, connections.refused), (4, 2, 0), "{connections:?}");
     assert!(idle.iter_mut().all(|kept| kept.rest().is_empty()));
@@ -60,7 +62,7 @@ fn where_only_idle_connections_are_left_at_the_deadline_nobody_is_lost() {
     idle.get("/");
     let ended = order(&master, &["reload", "--json"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!((connections.closed, connections.cut), (1, 0), "{connections:?}");
     assert_eq!(idle.rest(), "");
 }
@@ -72,7 +74,7 @@ fn clients_that_do_not_leave_fail_at_the_deadline_at_the_earliest_and_no_more_th
     let begun = traffic.elapsed();
     let pids = master.pids();
     let ended = order(&master, &["reload", "--json"]);
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!(ended.code, Some(i32::from(connections.cut > 0)), "{ended:?}");
     assert!(master.pids().iter().all(|pid| !pids.contains(pid)));
     let record = traffic.stop();

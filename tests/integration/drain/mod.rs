@@ -5,8 +5,8 @@ mod deadline;
 use std::net::TcpStream;
 
 use crate::kit::{
-    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ordering, python, read_answer, report, says,
-    send_get, shell, wait_until,
+    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ledger, ordering, python, read_answer,
+    report, says, send_get, shell, wait_until,
 };
 
 /// One worker of `worker.py` by these rules of its pool, if there is a Python.
@@ -64,7 +64,7 @@ fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_ar
     }
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!((connections.moved, connections.cut, connections.refused), (0, 0, 0), "{connections:?}");
 }
 
@@ -105,7 +105,7 @@ fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
     master.touch("answer");
     assert_eq!(busy.answer().body, format!("python/0 {old}\n"));
     assert_eq!(busy.rest(), "", "idle now");
-    let connections = report(&reload.join().unwrap()).connections.unwrap();
+    let connections = ledger(&report(&reload.join().unwrap()));
     // The one that was served was the heir's.
     assert_eq!((connections.served, connections.closed, connections.cut), (1, 2, 0), "{connections:?}");
 }
@@ -124,7 +124,7 @@ fn a_closed_drain_waits_until_clients_leave_by_themselves() {
     assert_eq!(idle.get("/").body, format!("python/0 {old}\n"), "still there, and still on the old one");
     assert!(!reload.is_finished());
     drop((idle, busy));
-    let connections = report(&reload.join().unwrap()).connections.unwrap();
+    let connections = ledger(&report(&reload.join().unwrap()));
     assert_eq!((connections.served, connections.closed, connections.cut), (2, 0, 0), "{connections:?}");
 }
 
@@ -156,6 +156,6 @@ fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_h
     }
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!((connections.moved, connections.cut), (20, 0), "{connections:?}");
 }

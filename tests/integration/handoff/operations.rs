@@ -2,8 +2,8 @@
 
 use super::{all_is_accounted_for, demo, of_slot, scripted};
 use crate::kit::{
-    COOPERATIVE, Kept, Traffic, burst, carried_out, is_alive, kill, order, ordering, read_answer, report, send_get,
-    wait_until,
+    COOPERATIVE, Kept, Traffic, burst, carried_out, is_alive, kill, ledger, order, ordering, read_answer, report,
+    send_get, wait_until,
 };
 
 #[test]
@@ -12,7 +12,7 @@ fn five_reloads_under_one_shots_and_kept_connections_lose_nothing() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     for round in 1..=5 {
         let old = master.pids();
-        let connections = carried_out(&master, &["reload"]).connections.unwrap();
+        let connections = ledger(&carried_out(&master, &["reload"]));
         assert!(connections.accepted > 0 && connections.served > 0, "{round}: {connections:?}");
         assert!(master.pids().iter().all(|pid| !old.contains(pid)));
         traffic.flows();
@@ -51,7 +51,7 @@ fn where_nothing_is_open_at_the_two_ends_of_an_operation_its_ledger_adds_up() {
     assert_eq!(burst(address, "/", 100).failed, [""; 0]);
     slow.into_iter().for_each(|client| assert_eq!(read_answer(client).unwrap().status, 200));
     let ended = reload.join().unwrap();
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!((connections.refused, connections.cut, connections.closed), (0, 0, 0), "{connections:?}");
     // Those that were open before came earlier, and may have ended within it.
@@ -66,7 +66,7 @@ fn workers_that_do_not_announce_a_drain_are_told_to_end_when_their_connections_h
     let master = setup.start_ready();
     let traffic = std::thread::scope(|scope| {
         let asking = scope.spawn(|| burst(master.address(), "/", 600));
-        let connections = carried_out(&master, &["reload"]).connections.unwrap();
+        let connections = ledger(&carried_out(&master, &["reload"]));
         assert_eq!((connections.refused, connections.cut), (0, 0));
         asking.join().unwrap()
     });
@@ -114,7 +114,7 @@ fn at_the_drain_deadline_what_a_worker_still_has_is_cut_and_counted() {
     let owed = [(); 2].map(|()| send_get(master.address(), "/slow/60000").unwrap());
     wait_until("them to be taken", || master.worker(0).active == Some(2) && master.worker(0).waiting == Some(0));
     let ended = order(&master, &["reload", "--json"]);
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!((ended.code, report(&ended).result.as_str()), (Some(1), "lost"), "{ended:?}");
     assert_eq!((connections.cut, connections.refused), (2, 0), "{connections:?}");
     assert!(!is_alive(old));

@@ -25,7 +25,7 @@ pub(crate) use kept::Kept;
 pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};
 pub(crate) use nodes::{Node, a_node, nodes, two_nodes};
-pub(crate) use order::{carried_out, order, ordering, report, says};
+pub(crate) use order::{Ledger, carried_out, ledger, order, ordering, report, says};
 pub(crate) use process::{
     Ended, Started, children, command_line, cpu_time, descriptors, environment, is_alive, kill, marked, run_to_end,
     signals, stat, status, variable,

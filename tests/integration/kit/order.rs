@@ -26,7 +26,7 @@ pub(crate) fn carried_out(master: &Master, args: &[&str]) -> Report {
     assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
     let report = report(&ended);
     assert_eq!((report.result.as_str(), &report.error), ("done", &None), "{args:?}: {ended:?}");
-    let lost = report.connections.map_or(0, |connections| connections.refused + connections.cut);
+    let lost = report.connections.map_or(0, |connections| connections.refused + connections.cut.unwrap_or(0));
     assert_eq!(lost, 0, "{args:?}: {ended:?}");
     report
 }
@@ -37,6 +37,42 @@ pub(crate) fn report(ended: &Ended) -> Report {
     match serde_json::from_str(&ended.stdout) {
         Ok(Line { event: Event::Report(report), .. }) => report,
         other => panic!("{other:?} of {ended:?}"),
+    }
+}
+
+/// A ledger in which everything was observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) accepted: u64,
+    pub(crate) served: u64,
+    pub(crate) moved: u64,
+    pub(crate) client_ended: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) closed: u64,
+    pub(crate) refused: u64,
+    pub(crate) cut: u64,
+}
+
+impl Ledger {
+    /// The connections that ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.served + self.client_ended + self.unanswered + self.closed + self.refused + self.cut
+    }
+}
+
+/// The ledger of a report, all of which must have been observed.
+#[track_caller]
+pub(crate) fn ledger(report: &Report) -> Ledger {
+    let connections = report.connections.unwrap();
+    Ledger {
+        accepted: connections.accepted,
+        served: connections.served.unwrap(),
+        moved: connections.moved,
+        client_ended: connections.client_ended.unwrap(),
+        unanswered: connections.unanswered.unwrap(),
+        closed: connections.closed.unwrap(),
+        refused: connections.refused,
+        cut: connections.cut.unwrap(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::kit::{Ended, Master, Setup, order, python, report, wait_until};
+use crate::kit::{Ended, Master, Setup, ledger, order, python, report, wait_until};
 
 /// One worker that ends at once when it is told to.
 fn leaves(flags: &[&str]) -> Option<Master> {
@@ -56,7 +56,7 @@ fn client_whose_worker_leaves_without_the_answer_is_lost() {
         let owed = said(&master, 4, "wait\n");
         wait_received(&master, 3.0 * 7.0 + 4.0 * 5.0);
         let ended = reload(&master);
-        let connections = report(&ended).connections.unwrap();
+        let connections = ledger(&report(&ended));
         assert_eq!((connections.served, connections.cut), (0, 4), "{flags:?}: {connections:?}");
         assert_eq!(ended.code, Some(1), "{ended:?}");
         drop((idle, owed));
@@ -68,7 +68,7 @@ fn idle_clients_of_a_worker_that_the_signal_kills_are_closed() {
     let Some(master) = leaves(&["--badly"]) else { return };
     let idle = answered(&master, 20);
     let ended = reload(&master);
-    let connections = report(&ended).connections.unwrap();
+    let connections = ledger(&report(&ended));
     assert_eq!((connections.closed, connections.cut), (20, 0), "{connections:?}");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     drop(idle);
@@ -83,7 +83,7 @@ fn one_way_clients_are_unanswered_and_fail_no_operation() {
         let ended = reload(&master);
         // Where the worker has ended its side in order, the connection is over when the client has, too.
         drop(clients);
-        let connections = report(&ended).connections.unwrap();
+        let connections = ledger(&report(&ended));
         assert_eq!((connections.served, connections.cut), (0, 0), "{flags:?}: {connections:?}");
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let unanswered = || master.metric("roundelay_connection_closes_total", &[r#"reason="unanswered""#]);
@@ -103,5 +103,5 @@ fn client_that_ends_first_is_nobodys_loss() {
     let by_client = || master.metric("roundelay_connection_closes_total", &[r#"reason="client_left""#]);
     wait_until("their ends", || by_client() == 2.0);
     let ended = reload(&master);
-    assert_eq!((ended.code, report(&ended).connections.unwrap().cut), (Some(0), 0), "{ended:?}");
+    assert_eq!((ended.code, ledger(&report(&ended)).cut), (Some(0), 0), "{ended:?}");
 }

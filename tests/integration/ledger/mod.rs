@@ -1,18 +1,36 @@
 //! The ledger of an operation adds up.
 
 mod ends;
+mod node;
+mod targets;
 
-use roundelay::admin::view::Connections;
+use roundelay::admin::view::Report;
 
 use crate::kit::{
-    Ended, Master, Setup, Traffic, burst, carried_out, clients, demo_after, get, ordering, read_answer, report,
-    send_get, shell, wait_until,
+    Ended, Ledger, Master, Setup, Traffic, burst, carried_out, clients, demo_after, get, ledger, ordering, read_answer,
+    report, send_get, shell, wait_until,
 };
 
 /// A pool of two, to which more workers are added only when the file `go` exists.
 fn pool() -> Master {
     let script = demo_after("test $ROUNDELAY_WORKER -lt 2 || until test -e go; do sleep 0.02; done");
     Setup::app(&["-i", "2"], &shell(&script)).start_ready()
+}
+
+/// What a report says in the text of the commands, for the words that are always there.
+fn spoken(report: &Report) -> String {
+    let connections = report.connections.unwrap();
+    let words = [
+        ("accepted", Some(connections.accepted)),
+        ("served", connections.served),
+        ("moved", Some(connections.moved)),
+        ("closed", connections.closed),
+        ("refused", Some(connections.refused)),
+        ("cut", connections.cut),
+    ];
+    let words = words.into_iter().filter_map(|(word, count)| Some(format!("{word} {}", count?)));
+    let not_observed = connections.served.is_none().then(|| "ends not observed".to_owned());
+    words.chain(not_observed).collect::<Vec<_>>().join("  ")
 }
 
 /// Scales to three; `meanwhile` happens while that goes on, and ends before it does.
@@ -26,26 +44,12 @@ fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
     scale.join().unwrap()
 }
 
-fn ended(connections: Connections) -> u64 {
-    let well = connections.served + connections.client_ended + connections.unanswered + connections.closed;
-    well + connections.refused + connections.cut
-}
-
 #[test]
 fn where_nothing_is_open_at_its_two_ends_all_that_was_accepted_is_accounted_for() {
     let master = pool();
     let order = during_a_scale(&master, || assert_eq!(burst(master.address(), "/", 200).failed, [""; 0]));
-    let connections = report(&order).connections.unwrap();
-    let all = Connections {
-        accepted: 200,
-        served: 200,
-        moved: 0,
-        client_ended: 0,
-        unanswered: 0,
-        closed: 0,
-        refused: 0,
-        cut: 0,
-    };
+    let connections = ledger(&report(&order));
+    let all = Ledger { accepted: 200, served: 200, ..Ledger::default() };
     assert_eq!((order.code, connections), (Some(0), all));
 }
 
@@ -64,9 +68,9 @@ fn a_worker_that_is_killed_meanwhile_is_no_loss_of_the_operation_but_its_connect
         let broken = slow.into_iter().map(read_answer).filter(Result::is_err).count();
         assert_eq!(broken, 3);
     });
-    let connections = report(&order).connections.unwrap();
+    let connections = ledger(&report(&order));
     assert_eq!((connections.accepted, connections.refused, connections.cut), (106, 0, 0), "{connections:?}");
-    assert_eq!(connections.accepted - ended(connections), 3, "those of the killed one: {connections:?}");
+    assert_eq!(connections.accepted - connections.ended(), 3, "those of the killed one: {connections:?}");
     assert_eq!(order.code, Some(0), "{order:?}");
 }
 
@@ -77,13 +81,13 @@ fn under_load_it_never_says_more_than_was_open_or_came() {
     for order in [&["reload"][..], &["scale", "demo", "3"], &["restart", "demo/0"], &["scale", "demo", "2"]] {
         let before = master.pool();
         let report = carried_out(&master, order);
-        let connections = report.connections.unwrap();
+        let connections = ledger(&report);
         let at_most = master.pool().accepted.unwrap() - before.accepted.unwrap();
         assert!(connections.accepted <= at_most, "{connections:?}");
         let was_open = before.active.unwrap().unsigned_abs();
         // What came between our look and its beginning was open then, too.
         let since = at_most - connections.accepted;
-        assert!(ended(connections) <= connections.accepted + was_open + since, "{order:?}: {connections:?}");
+        assert!(connections.ended() <= connections.accepted + was_open + since, "{order:?}: {connections:?}");
     }
     traffic.lost_nothing();
     // With everybody gone each connection that was accepted has had one end.

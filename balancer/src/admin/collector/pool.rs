@@ -110,8 +110,12 @@ fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     for (verb, stats) in Verb::ALL.into_iter().zip(&pool.stats.operations) {
         let labels = [name, verb.name()];
         by_word(scrape, &catalog::OPERATIONS, &labels, Verdict::ALL, |v| v.name(), &stats.ended);
-        if pool.sees_ends() {
-            by_word(scrape, &catalog::OPERATION_CONNECTIONS, &labels, Fate::ALL, |f| f.name(), &stats.connections);
+        if !pool.is_observed() {
+            continue;
+        }
+        for &fate in Fate::ALL.iter().filter(|fate| pool.sees_ends() || !fate.is_end()) {
+            let labels = [name, verb.name(), fate.name()];
+            scrape.count(&catalog::OPERATION_CONNECTIONS, &labels, stats.connections[fate as usize].get());
         }
     }
 }

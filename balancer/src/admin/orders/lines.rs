@@ -12,7 +12,7 @@ use super::Told;
 use crate::admin::snapshot::unix_seconds;
 use crate::admin::view;
 use crate::pool::message::Delivery;
-use crate::pool::operation::{Report, Step};
+use crate::pool::operation::{Ledger, Report, Step};
 use crate::printable;
 
 /// The body of an answer: ends when the order is over. Dropping it stops nothing but the telling.
@@ -102,15 +102,15 @@ fn message(deliveries: Vec<Delivery>) -> view::Event {
 
 /// A report as it is shown.
 pub(in crate::admin) fn report(report: &Report) -> view::Report {
-    let connections = report.ledger.map(|ledger| view::Connections {
-        accepted: ledger.accepted,
-        served: ledger.served,
-        moved: ledger.moved,
-        client_ended: ledger.client_ended,
-        unanswered: ledger.unanswered,
-        closed: ledger.closed,
-        refused: ledger.refused,
-        cut: ledger.cut,
+    let connections = report.ledger.map(|ledger @ Ledger { accepted, moved, refused, ends, .. }| view::Connections {
+        accepted,
+        served: ends.map(|ends| ends.served),
+        moved,
+        client_ended: ends.map(|ends| ends.client_ended),
+        unanswered: ends.map(|ends| ends.unanswered),
+        closed: ends.map(|ends| ends.closed),
+        refused,
+        cut: ledger.known_cut(),
     });
     view::Report {
         verb: report.verb.name().to_owned(),

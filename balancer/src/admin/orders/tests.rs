@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::admin::tests::{Reply, Server, pool};
 use crate::admin::view::{Event, Line};
-use crate::pool::operation::Ledger;
+use crate::pool::operation::{Ends, Ledger};
 
 fn server() -> (Server, mpsc::Receiver<Ordered>) {
     Server::with_orders(vec![pool("api"), pool("jobs")])
@@ -63,7 +63,11 @@ fn report() -> Told {
         generation: 4,
         took: Duration::from_millis(2800),
         at: std::time::SystemTime::now(),
-        ledger: Some(Ledger { accepted: 812, served: 812, ..Ledger::default() }),
+        ledger: Some(Ledger {
+            accepted: 812,
+            ends: Some(Ends { served: 812, ..Ends::default() }),
+            ..Ledger::default()
+        }),
     };
     Told::Report { pool: "api".into(), report }
 }

@@ -139,31 +139,32 @@ pub struct Report {
     pub took_seconds: f64,
     /// When it ended, in Unix seconds.
     pub at: f64,
-    /// What it cost the clients; null where the connections are not observed.
+    /// What it cost the clients; null where the workers accept by themselves: not observed.
     pub connections: Option<Connections>,
 }
 
-/// What became of a pool's connections during an operation.
+/// What became of a pool's connections during an operation. How they ended is null where the workers do not tell, as Node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Accepted.
     pub accepted: u64,
     /// Ended as their two ends wanted.
-    pub served: u64,
+    pub served: Option<u64>,
     /// Given to another worker than the first.
     pub moved: u64,
     /// Ended by the client while an answer was pending.
     #[serde(default)]
-    pub client_ended: u64,
+    pub client_ended: Option<u64>,
     /// Ended by the worker or by a drain in a pool that has never answered anybody.
     #[serde(default)]
-    pub unanswered: u64,
+    pub unanswered: Option<u64>,
     /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
-    pub closed: u64,
+    pub closed: Option<u64>,
     /// Turned away, or not placed in time. Lost.
     pub refused: u64,
-    /// Cut, or ended without the answer by a worker that was told to end. Lost.
-    pub cut: u64,
+    /// Cut, or ended without the answer by a worker that was told to end. Lost. A number beside null for `served` counts only
+    /// those that no worker had taken.
+    pub cut: Option<u64>,
 }
 
 /// An error, as a problem document (RFC 9457).

@@ -9,6 +9,7 @@ use crate::pool::operation::{Report, Verb};
 /// Logs it: as an error if it failed, as a warning if clients were lost.
 pub(in crate::app) fn log(pool: &str, report: &Report) {
     let Report { verb, result, generation, took, ledger, .. } = report;
+    let ends = ledger.and_then(|ledger| ledger.ends);
     let (verb, took) = (verb.name(), duration(took.as_secs_f64()));
     macro_rules! event {
         ($level:ident, $message:literal) => {
@@ -17,14 +18,15 @@ pub(in crate::app) fn log(pool: &str, report: &Report) {
                 generation,
                 took,
                 accepted = ledger.map(|ledger| ledger.accepted),
-                served = ledger.map(|ledger| ledger.served),
+                served = ends.map(|ends| ends.served),
                 moved = ledger.map(|ledger| ledger.moved),
-                client_ended = ledger.map(|ledger| ledger.client_ended),
-                unanswered = ledger.map(|ledger| ledger.unanswered),
-                closed = ledger.map(|ledger| ledger.closed),
+                client_ended = ends.map(|ends| ends.client_ended),
+                unanswered = ends.map(|ends| ends.unanswered),
+                closed = ends.map(|ends| ends.closed),
                 refused = ledger.map(|ledger| ledger.refused),
-                cut = ledger.map(|ledger| ledger.cut),
+                cut = ledger.and_then(|ledger| ledger.known_cut()),
                 connections = ledger.is_none().then_some("not observed"),
+                ends = (ledger.is_some() && ends.is_none()).then_some("not observed"),
                 why = result.as_ref().err(),
                 $message,
                 verb

@@ -10,7 +10,7 @@ use super::*;
 use crate::admin::orders::Size;
 use crate::app::LogLevel;
 use crate::config::{self, Source, Sources};
-use crate::pool::operation::Ledger;
+use crate::pool::operation::{Ends, Ledger};
 use crate::stats::Verdict;
 use doors::TestDoors;
 
@@ -108,7 +108,8 @@ fn reload(pool: Option<&str>) -> Demand {
 }
 
 fn report(verb: Verb, result: Result<(), &str>, lost: u64) -> Progress {
-    let ledger = Some(Ledger { accepted: 5, cut: lost, ..Ledger::default() });
+    let ends = Some(Ends::default());
+    let ledger = Some(Ledger { accepted: 5, cut: lost, ends, ..Ledger::default() });
     let (took, at) = (Duration::from_secs(1), SystemTime::now());
     Progress::Done(Report { verb, result: result.map_err(str::to_owned), generation: 2, took, at, ledger })
 }

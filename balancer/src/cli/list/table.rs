@@ -1,27 +1,16 @@
 //! The table of `list`: no borders, heads in capitals, two spaces between columns, figures to the right. What is not
 //! measured is `-`, never 0. Colour only repeats what a word says.
 
-use std::fmt::Write;
-
-use anstyle::{AnsiColor, Style};
-
+use super::layout::{COLUMNS, Row, lay_out};
 use crate::admin::view::{Other, Pool, State, Worker};
 use crate::admin::words::{bytes, duration, escape, failed_check, limited, note};
 
 /// The CPU column is time used so far: a share would need two looks.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
-const COLUMNS: usize = 10;
-/// The first columns hold words and start on the left.
-const WORDS: usize = 2;
 
-/// One line: the columns, and a note that may be as long as it is.
-struct Row {
-    cells: [String; COLUMNS],
-    note: String,
-}
-
-/// The whole table, with colours as escape sequences and a line feed at the end.
-pub(super) fn render(state: &State) -> String {
+/// Returns the whole table with colours as escape sequences and a line feed at the end; on a terminal no line is wider than
+/// its `width`.
+pub(super) fn render(state: &State, width: Option<usize>) -> String {
     let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
     for pool in &state.pools {
         rows.push(pool_row(pool));
@@ -30,29 +19,7 @@ pub(super) fn render(state: &State) -> String {
             rows.extend(worker.others.iter().map(|other| other_row(pool, worker, other)));
         }
     }
-    let width = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
-            let gap = if column == 0 { "" } else { "  " };
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-            let style = if column == 1 { style(cell) } else { Style::new() };
-            // Writing to a `String` cannot fail.
-            let _ = match column < WORDS {
-                true => write!(line, "{gap}{style}{cell}{style:#}{padding}"),
-                false => write!(line, "{gap}{padding}{cell}"),
-            };
-        }
-        if !row.note.is_empty() {
-            line.push_str("  ");
-            line.push_str(&row.note);
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    lay_out(&rows, width)
 }
 
 fn pool_row(pool: &Pool) -> Row {
@@ -129,18 +96,10 @@ fn figure(figure: Option<String>) -> String {
     figure.unwrap_or_else(|| "-".to_owned())
 }
 
-fn style(state: &str) -> Style {
-    let color = match state {
-        "ready" => AnsiColor::Green,
-        "backoff" | "failed" | "suspect" | "down" => AnsiColor::Red,
-        "STATE" => return Style::new(),
-        _ => AnsiColor::Yellow,
-    };
-    color.on_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::admin::view::{Check, Exit};
 
@@ -204,7 +163,7 @@ mod tests {
     }
 
     fn plain(state: &State) -> String {
-        anstream::adapter::strip_str(&render(state)).to_string()
+        anstream::adapter::strip_str(&render(state, None)).to_string()
     }
 
     #[test]
@@ -274,7 +233,7 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
     #[test]
     fn colour_changes_no_letter() {
         let state = state(vec![worker(0, "ready")]);
-        let coloured = render(&state);
+        let coloured = render(&state, None);
         assert!(coloured.contains("\u{1b}["));
         assert_eq!(plain(&state).lines().count(), 3);
         assert!(!plain(&state).contains('\u{1b}'));
@@ -294,5 +253,88 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
         (state.pools[0].gate, state.pools[0].state) = ("refuse".into(), "down".into());
         assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          down"));
         assert!(plain(&state).contains("clients are refused"));
+    }
+
+    /// Two pools with everything that is long: a name, a reason, what a worker says of itself, many workers.
+    fn crowded(said: &str) -> State {
+        let reason =
+            "its check http://127.0.0.1:20001/healthz: 503 Service Unavailable, three times in a row".to_owned();
+        let suspect = Worker { reason: Some(reason), said: Some(said.to_owned()), ..worker(11, "suspect") };
+        let mut state = state((0..11).map(|slot| worker(slot, "ready")).chain([suspect]).collect());
+        let long = Pool { name: "payments-and-settlements-eu-west".into(), ..state.pools[0].clone() };
+        state.pools[0].operation = Some("restart".into());
+        state.pools.push(long);
+        state
+    }
+
+    fn in_columns(state: &State, columns: usize) -> String {
+        anstream::adapter::strip_str(&render(state, Some(columns))).to_string()
+    }
+
+    /// The rows of the first pool and of its last worker.
+    fn excerpt(table: &str) -> String {
+        let lines: Vec<&str> = table.lines().collect();
+        let second = lines.iter().position(|line| line.starts_with("payments")).unwrap();
+        let last = lines.iter().position(|line| line.starts_with("  api/11") || line.starts_with("  a…/11")).unwrap();
+        let lines = lines[..3].iter().chain(&lines[last..=second]);
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn terminal_of_80_columns_keeps_figures_and_whole_reason() {
+        let expected = "\
+POOL/WORKER                         STATE       PID     UP   MEM  CONN  RESTARTS
+api                                 degraded  11/12         708M    14         0
+      restart is under way
+  api/11                            suspect   40112  3m12s   59M     7         0
+      its check http://127.0.0.1:20001/healthz: 503 Service Unavailable, three
+      times in a row; says: 数据库连接失败
+payments-and-settlements-eu-west    degraded  11/12         708M    14         0
+";
+        let table = excerpt(&in_columns(&crowded("数据库连接失败"), 80));
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn narrow_terminal_keeps_names_states_and_reasons() {
+        let expected = "\
+POOL/WORKER              STATE       PID
+api                      degraded  11/12
+      restart is under way
+  api/11                 suspect   40112
+      its check
+      http://127.0.0.1:20001/healthz:
+      503 Service Unavailable, three
+      times in a row; says: 数据库连接…
+payments-and-settlemen…  degraded  11/12
+";
+        assert_eq!(excerpt(&in_columns(&crowded("数据库连接失败"), 40)), expected);
+        let expected = "\
+POOL/WORKER                     STATE       PID     UP  CONN
+api                             degraded  11/12           14
+      restart is under way
+  api/11                        suspect   40112  3m12s     7
+      its check http://127.0.0.1:20001/healthz: 503 Service
+      Unavailable, three times in a row; says:
+      数据库连接失败
+payments-and-settlements-eu-w…  degraded  11/12           14
+";
+        assert_eq!(excerpt(&in_columns(&crowded("数据库连接失败"), 60)), expected);
+    }
+
+    #[test]
+    fn wide_terminal_shows_what_a_pipe_gets() {
+        let state = state(vec![worker(0, "ready"), worker(1, "suspect")]);
+        assert_eq!(in_columns(&state, 200), plain(&state));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal(columns in 1usize..220, said in "(\\PC|[\t 数🦀\u{fe0f}]){0,60}") {
+            let table = in_columns(&crowded(&said), columns);
+            let widest = table.lines().map(super::super::fit::width).max().unwrap();
+            prop_assert!(widest <= columns, "{widest} of {columns}:\n{table}");
+            prop_assert!(!table.contains('\t'));
+        }
     }
 }

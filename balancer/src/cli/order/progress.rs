@@ -177,7 +177,7 @@ impl Progress {
         }));
         // A stop is meant to reject those that come.
         let is_stop = report.verb == Verb::Stop.name();
-        let lost = report.connections.map_or(0, |of| if is_stop { of.cut } else { of.refused + of.cut });
+        let lost = report.connections.map_or(0, |of| of.cut.unwrap_or(0) + if is_stop { 0 } else { of.refused });
         if is_failed {
             self.note(code::FAILED);
             said.push(Say::Error(self.failure(pool, report)));
@@ -274,15 +274,20 @@ fn end(ended: &Event) -> String {
 
 /// What it cost, on one line.
 pub(in crate::cli) fn ledger(connections: Option<Connections>) -> String {
-    match connections {
-        None => "connections not observed".to_owned(),
-        Some(Connections { accepted, served, moved, client_ended, unanswered, closed, refused, cut }) => {
-            let rare = [("client ended", client_ended), ("unanswered", unanswered)];
-            let rare = rare.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("  {word} {count}"));
-            let rare: String = rare.collect();
-            format!(
-                "accepted {accepted}  served {served}  moved {moved}{rare}  closed {closed}  refused {refused}  cut {cut}"
-            )
-        }
-    }
+    let Some(connections) = connections else { return "connections not observed".to_owned() };
+    let Connections { accepted, served, moved, client_ended, unanswered, closed, refused, cut } = connections;
+    let if_any = |count: Option<u64>| count.filter(|&count| count > 0);
+    let words = [
+        ("accepted", Some(accepted)),
+        ("served", served),
+        ("moved", Some(moved)),
+        ("client ended", if_any(client_ended)),
+        ("unanswered", if_any(unanswered)),
+        ("closed", closed),
+        ("refused", Some(refused)),
+        ("cut", cut),
+    ];
+    let words = words.into_iter().filter_map(|(word, count)| Some(format!("{word} {}", count?)));
+    let not_observed = served.is_none().then(|| "ends not observed".to_owned());
+    words.chain(not_observed).collect::<Vec<_>>().join("  ")
 }

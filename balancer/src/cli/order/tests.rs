@@ -29,8 +29,16 @@ fn report(result: &str, error: Option<&str>, connections: Option<Connections>) -
     Event::Report(Report { verb, result, error, generation: 4, took_seconds: 2.84, at: 0.0, connections })
 }
 
-const CLEAN: Connections =
-    Connections { accepted: 812, served: 809, moved: 0, client_ended: 0, unanswered: 0, closed: 3, refused: 0, cut: 0 };
+const CLEAN: Connections = Connections {
+    accepted: 812,
+    served: Some(809),
+    moved: 0,
+    client_ended: Some(0),
+    unanswered: Some(0),
+    closed: Some(3),
+    refused: 0,
+    cut: Some(0),
+};
 
 /// Standard error, standard output and the exit code after these events.
 fn told(mut progress: Progress, events: Vec<Event>) -> (String, String, u8) {
@@ -124,11 +132,23 @@ hint:  mend the program and run `roundelay reload api` again
 
 #[test]
 fn lost_clients_are_a_failure() {
-    let lost = Connections { refused: 1, cut: 2, ..CLEAN };
+    let lost = Connections { refused: 1, cut: Some(2), ..CLEAN };
     let (err, out, code) = told(Progress::new(false, false, false), vec![report("lost", None, Some(lost))]);
     assert_eq!(err, "error: the reload of api was carried out, but 3 clients were lost\n");
     assert!(out.ends_with("refused 1  cut 2\n"), "{out}");
     assert_eq!(code, 1);
+}
+
+#[test]
+fn node_pool_ledger_says_what_is_known() {
+    let (served, client_ended, unanswered, closed, cut) = (None, None, None, None, None);
+    let node = Connections { accepted: 812, served, moved: 2, client_ended, unanswered, closed, refused: 0, cut };
+    let (err, out, code) = told(Progress::new(false, false, false), vec![report("done", None, Some(node))]);
+    let expected = "done in 2.8s   accepted 812  moved 2  refused 0  ends not observed\n";
+    assert_eq!((err.as_str(), out.as_str(), code), ("", expected, 0));
+    let lost = Connections { refused: 1, ..node };
+    let (err, _, code) = told(Progress::new(false, false, false), vec![report("lost", None, Some(lost))]);
+    assert_eq!((err.as_str(), code), ("error: the reload of api was carried out, but 1 client was lost\n", 1));
 }
 
 #[test]

@@ -94,6 +94,10 @@ impl Connection {
                 if self.stage != Stage::Searching {
                     return Poll::Ready(());
                 }
+            } else if pool.rotation.is_stopped() && pool.rotation.snapshot().upstreams.is_empty() {
+                // It came before the stop, or it would have been rejected.
+                self.give_up(Outcome::Cut);
+                return Poll::Ready(());
             } else if search.changed.as_mut().poll(cx).is_ready() {
                 search.changed = next_change(&pool.rotation);
                 self.try_all_again();

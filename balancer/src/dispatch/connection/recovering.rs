@@ -135,6 +135,14 @@ impl Connection {
 
     fn begin_again(&mut self, sent: Vec<u8>) {
         let pool = Arc::clone(&self.lane().pool);
+        if pool.rotation.is_stopped() {
+            // No other worker is coming, and nobody has read what it said: it is lost whatever its protocol is. While it holds
+            // its lease the loss is counted with that worker's end.
+            self.client.reset_at_close();
+            self.outcome = Outcome::Cut;
+            self.stage = Stage::Over;
+            return;
+        }
         let peer = SockRef::from(&self.client).peer_addr().ok().and_then(|peer| peer.as_socket());
         // The header is known again, so that a worker that was given no more than that may be replaced, too.
         let header = proxy_header(pool.config().proxy_protocol, peer, &self.client);
