@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::kit::{Ended, Setup, a_node, free_address, order, python, says, shell};
+use crate::kit::{Ended, Setup, a_node, for_each, free_address, order, python, says, shell};
 
 /// A ready timeout that no test waits for.
 const NEVER: &str = "pool.app.ready-timeout=10m";
@@ -54,10 +54,10 @@ fn program_that_listens_elsewhere_ends_the_start_early() {
     let taken = free_address();
     let (port, ip) = (taken.port().to_string(), taken.ip().to_string());
     let command = [python, "-m", "http.server", &port, "--bind", &ip];
-    for workers in ["1", "2"] {
+    for_each(&["1", "2"], |workers| {
         let told = format!("your program listens on {taken}, not on $PORT (");
         fails(Setup::app(&["-i", workers, "--set", NEVER], &command), &[&told]);
-    }
+    });
 }
 
 #[test]

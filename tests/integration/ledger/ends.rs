@@ -47,7 +47,7 @@ fn wait_received(master: &Master, bytes: f64) {
 /// Lets more time pass than the master needs to call a connection idle: what was answered a moment ago may be the middle of an
 /// answer. There is no sign of it from outside.
 fn silent_for_long() {
-    std::thread::sleep(Duration::from_secs(4));
+    crate::kit::stays("idle for long", Duration::from_secs(4), || true);
 }
 
 fn reload(master: &Master) -> Ended {

@@ -71,9 +71,10 @@ fn a_worker_holds_its_channel_and_no_public_listener_unless_it_accepts_by_itself
     let Some(node) = a_node() else { return };
     for (mode, listeners) in std::iter::zip(MODES, [0, 1]) {
         let master = app(node, &["--mode", mode, "-i", "1"], WHO).start_ready();
-        let sockets: Vec<_> =
-            descriptors(master.pids()[0]).into_iter().filter(|(_, what)| what.starts_with("socket:")).collect();
-        assert_eq!(sockets.len(), 1 + listeners, "{mode}: {sockets:?}");
-        assert_eq!(sockets[0].0, 3, "{sockets:?}");
+        let pid = master.pids()[0];
+        let sockets =
+            || -> Vec<_> { descriptors(pid).into_iter().filter(|(_, what)| what.starts_with("socket:")).collect() };
+        eventually_eq!(sockets().len(), 1 + listeners, "{mode}: {:?}", sockets());
+        assert_eq!(sockets()[0].0, 3, "{:?}", sockets());
     }
 }

@@ -1,6 +1,6 @@
 //! A preforking server listens before its application is imported: a release that fails to import must not replace anything.
 
-use crate::kit::{Master, Setup, get, has, order, ordering, says, wait_until};
+use crate::kit::{Master, Setup, for_each, get, has, order, ordering, says, wait_until};
 
 /// Takes a while to import; fails once a file `broken` is there.
 const PYTHON: &str = r#"
@@ -43,15 +43,16 @@ fn serving(master: &Master) -> String {
 
 #[test]
 fn broken_release_of_a_preforking_server_changes_nothing() {
-    for command in [&GUNICORN[..], &PUMA] {
-        for options in [&[][..], &["health.probe=/"]] {
-            let Some(master) = start(command, options) else { continue };
-            let (pids, before) = (master.pids(), serving(&master));
-            master.touch("broken");
-            says(&order(&master, &["reload"]), 1, &["reload of app failed; generation 1 keeps serving"]);
-            assert_eq!((master.pids(), serving(&master)), (pids, before), "{command:?} {options:?}");
-        }
-    }
+    let options = [&[][..], &["health.probe=/"]];
+    let cases: Vec<_> =
+        [&GUNICORN[..], &PUMA].into_iter().flat_map(|command| options.map(|one| (command, one))).collect();
+    for_each(&cases, |&(command, options)| {
+        let Some(master) = start(command, options) else { return };
+        let (pids, before) = (master.pids(), serving(&master));
+        master.touch("broken");
+        says(&order(&master, &["reload"]), 1, &["reload of app failed; generation 1 keeps serving"]);
+        at_once_eq!((master.pids(), serving(&master)), (pids, before));
+    });
 }
 
 #[test]
