@@ -54,7 +54,7 @@ fn the_restart_budget_counts_every_unasked_end_whatever_its_cause() {
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; case $(cat starts) in xx) exit 7;; xxx) sleep 600;; esac; fi",
     );
-    let options = ["restart.budget=2", "ready-timeout=1s", "health.heartbeat=500ms", "health.hang-timeout=500ms"];
+    let options = ["restart.budget=2", "ready-timeout=3s", "health.heartbeat=500ms", "health.hang-timeout=500ms"];
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).with("app", &options).start_ready();
     master.wait_all_ready();
     freeze_workers(&master, &[1]);

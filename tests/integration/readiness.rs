@@ -75,7 +75,7 @@ fn a_worker_that_never_says_ready_ends_the_first_start_with_1_and_a_reason() {
 #[test]
 fn one_worker_that_is_never_ready_is_replaced_and_does_not_end_the_others() {
     let script = crate::kit::demo_after("test $ROUNDELAY_WORKER = 1 && exec sleep 600");
-    let master = Setup::app(&["-i", "2", "--set", "pool.app.ready-timeout=300ms"], &shell(&script)).start();
+    let master = Setup::app(&["-i", "2", "--set", "pool.app.ready-timeout=1500ms"], &shell(&script)).start();
     master.wait_state(0, "ready");
     let series = "roundelay_worker_restarts_total";
     wait_until("a replacement", || {

@@ -47,15 +47,18 @@ const TIME: Duration = Duration::from_secs(2);
 #[test]
 fn worker_that_takes_clients_is_not_connected_to() {
     let Some(master) = start(SLOW, &[]) else { return };
-    stays("but for the check that made it ready there is none", TIME, || silent(&master) <= 1);
+    // Those that made it ready: a busy machine may need a second one.
+    let before = silent(&master);
+    stays("no check connects", TIME, || silent(&master) == before);
     eventually_eq!(master.worker(0).state, "ready");
 }
 
 #[test]
 fn idle_worker_is_connected_to_every_ten_seconds() {
     let Some(master) = start(FAST, &[]) else { return };
+    let before = silent(&master);
     stays("it is idle", TIME, || master.worker(0).state == "ready");
-    assert!(silent(&master) <= 2, "the one that made it ready, and one");
+    assert!(silent(&master) <= before + 1, "one, and not forty");
 }
 
 #[test]

@@ -19,11 +19,11 @@ fn fails(setup: Setup, words: &[&str]) -> Ended {
 fn failed_health_check_is_told_at_start_and_at_reload() {
     let Some(python) = python() else { return };
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
-    let flags = ["-i", "1", "--health", "/healthz", "--set", "pool.app.ready-timeout=2s"];
-    fails(Setup::app(&flags, &command), &["within 2s; its last check: ", "GET /healthz answered 404"]);
+    let flags = ["-i", "1", "--health", "/healthz", "--set", "pool.app.ready-timeout=4s"];
+    fails(Setup::app(&flags, &command), &["within 4s; its last check: ", "GET /healthz answered 404"]);
     let master = Setup::app(&flags, &command).file("healthz", "").start_ready();
     master.remove("healthz");
-    says(&order(&master, &["reload"]), 1, &["not ready within 2s; its last check: ", "GET /healthz answered 404"]);
+    says(&order(&master, &["reload"]), 1, &["not ready within 4s; its last check: ", "GET /healthz answered 404"]);
 }
 
 #[test]

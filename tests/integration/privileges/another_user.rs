@@ -103,7 +103,7 @@ fn a_worker_of_another_user_cannot_signal_the_master_and_can_open_its_own_output
     }
     let script =
         "kill -0 $PPID 2>/dev/null && echo it can || echo it cannot; echo by name >/dev/stdout; exec sleep 600";
-    let flags = ["-i", "1", "--ready", "none", "--set", "pool.app.user=nobody"];
+    let flags = ["-i", "1", "--ready", "none", "--health", "none", "--set", "pool.app.user=nobody"];
     let master = Setup::app(&flags, &shell(script)).start_ready();
     master.wait_log("it cannot");
     master.wait_log("by name");
