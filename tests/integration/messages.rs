@@ -65,9 +65,11 @@ fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log(
     eventually!(master.pool().last_report.is_none());
     eventually_eq!(master.metric("roundelay_operations_total", &[]), 0.0);
     // And what is said is nobody's business but the programs'.
-    let orders: Vec<_> =
-        master.log().lines().filter(|line| line.contains("an order came")).map(str::to_owned).collect();
-    assert!(orders.len() == 5 && orders.iter().all(|line| !line.contains("flush")), "{orders:?}");
+    let orders = || -> Vec<_> {
+        master.log().lines().filter(|line| line.contains("an order came")).map(str::to_owned).collect()
+    };
+    eventually_eq!(orders().len(), 5);
+    assert!(orders().iter().all(|line| !line.contains("flush")), "{:?}", orders());
 }
 
 #[test]

@@ -146,9 +146,11 @@ fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
     master.touch("bad");
     says(&order(&master, &["reload"]), 1, &["not ready within 3s"]);
     // Two that are on their way out: the late one, and the other, which was given up.
-    let left: Vec<_> =
-        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect();
-    assert_eq!(left.len(), 2);
+    let left = || -> Vec<_> {
+        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect()
+    };
+    eventually_eq!(left().len(), 2);
+    let left = left();
     master.remove("bad");
     let reload = ordering(&master, &["reload", "--json"]);
     wait_until("it to begin", || master.pool().operation.is_some());
