@@ -58,7 +58,7 @@ fn several_addresses_of_a_pool_share_one_rotation() {
     let setup = demo(&["127.0.0.1:0", "127.0.0.1:0"]);
     let path = setup.dir().join("public");
     let master = demo_with(setup, &path).start_ready();
-    assert_eq!(master.pool().listen.len(), 3);
+    eventually_eq!(master.pool().listen.len(), 3);
     let addresses = [0, 1].map(|listener| SocketAddr::from(([127, 0, 0, 1], port(&master, listener))));
     assert_ne!(addresses[0], addresses[1]);
     let answers = clients(3, 60, |n| match n % 3 {
@@ -66,7 +66,7 @@ fn several_addresses_of_a_pool_share_one_rotation() {
         listener => get(addresses[listener], "/"),
     });
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)), "{answers:?}");
-    assert!(master.workers().iter().all(|worker| worker.connections == Some(30)), "{:?}", master.workers());
+    eventually!(master.workers().iter().all(|worker| worker.connections == Some(30)), "{:?}", master.workers());
 }
 
 /// The same with a unix socket among its addresses.
@@ -79,13 +79,13 @@ fn a_unix_path_is_served_and_its_file_goes_with_the_master() {
     let setup = demo(&[]);
     let path = setup.dir().join("public");
     let mut master = demo_with(setup, &path).start_ready();
-    assert_eq!(master.pool().listen, [format!("unix:{}", path.display())]);
+    eventually_eq!(master.pool().listen, [format!("unix:{}", path.display())]);
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_ne!(mode & 0o600, 0);
     for _ in 0..4 {
         assert!(get_unix(&path, "/").unwrap().body.starts_with("hello from demo/"));
     }
-    assert!(master.workers().iter().all(|worker| worker.connections == Some(2)));
+    eventually!(master.workers().iter().all(|worker| worker.connections == Some(2)));
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
     assert!(!path.exists());

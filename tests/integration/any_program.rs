@@ -24,7 +24,7 @@ fn a_program_that_takes_its_port_as_an_argument_is_served() {
     let master = Setup::app(&["-i", "2"], &command).file("page.txt", "a page of the folder").start_ready();
     let burst = burst(master.address(), "/page.txt", 20);
     assert_eq!((burst.starting("a page of the folder"), burst.failed.len()), (20, 0), "{burst:?}");
-    assert!(master.workers().iter().all(|worker| worker.connections == Some(10)));
+    eventually!(master.workers().iter().all(|worker| worker.connections == Some(10)));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_worker_inherits_the_three_standard_descriptors_only() {
 fn a_descriptor_that_the_master_was_given_by_mistake_does_not_reach_a_worker() {
     let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
     let master = sleeper(&["-i", "1"]).through(&stray).start_ready();
-    assert!(descriptors(master.pid()).iter().any(|(number, target)| *number == 9 && target == "/etc/passwd"));
+    eventually!(descriptors(master.pid()).iter().any(|(number, target)| *number == 9 && target == "/etc/passwd"));
     assert_clean(&master);
 }
 
@@ -154,19 +154,19 @@ fn a_worker_gets_the_soft_limit_of_open_files_that_the_master_was_started_with()
         line.split_whitespace().nth(3).unwrap().to_owned()
     };
     assert_ne!(soft(master.pid()), "777", "the master raises its own");
-    assert_eq!(soft(master.pids()[0]), "777");
+    eventually_eq!(soft(master.pids()[0]), "777");
 }
 
 #[test]
 fn a_worker_runs_where_the_master_does_or_in_its_pools_cwd() {
     let at = |pid: u32| std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
     let master = sleeper(&["-i", "1"]).start_ready();
-    assert_eq!(at(master.pids()[0]), master.dir().canonicalize().unwrap());
+    eventually_eq!(at(master.pids()[0]), master.dir().canonicalize().unwrap());
 
     let setup = sleeper(&["-i", "1", "--set", "pool.app.cwd=below"]);
     std::fs::create_dir(setup.dir().join("below")).unwrap();
     let master = setup.start_ready();
-    assert_eq!(at(master.pids()[0]), master.dir().join("below").canonicalize().unwrap());
+    eventually_eq!(at(master.pids()[0]), master.dir().join("below").canonicalize().unwrap());
 }
 
 #[test]

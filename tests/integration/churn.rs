@@ -1,6 +1,6 @@
 //! Many connections, one after the other, leave nothing behind in the master.
 
-use crate::kit::{Master, Setup, clients, descriptors, post, wait_until};
+use crate::kit::{Master, Setup, at_rest, clients, descriptors, post, wait_until};
 
 const MIB: f64 = 1_048_576.0;
 const WARM_UP: usize = 3_000;
@@ -21,15 +21,9 @@ fn churn(master: &Master, count: usize) {
 
 /// Its descriptors when no connection is open, without those of the question itself.
 #[track_caller]
-fn at_rest(master: &Master) -> usize {
+fn open_at_rest(master: &Master) -> usize {
     wait_until("all connections to have ended", || master.metric("roundelay_connections_active", &[]) == 0.0);
-    let mut least = descriptors(master.pid()).len();
-    // The control socket's own connection ends a moment after its answer.
-    for _ in 0..20 {
-        least = least.min(descriptors(master.pid()).len());
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
-    }
-    least
+    at_rest("the master's descriptors", || descriptors(master.pid()).len())
 }
 
 fn resident(master: &Master) -> f64 {
@@ -40,9 +34,9 @@ fn resident(master: &Master) -> f64 {
 fn twenty_thousand_connections_leave_no_descriptor_and_no_memory_behind() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     churn(&master, WARM_UP);
-    let (open, memory) = (at_rest(&master), resident(&master));
+    let (open, memory) = (open_at_rest(&master), resident(&master));
     churn(&master, CONNECTIONS);
-    let (open_after, memory_after) = (at_rest(&master), resident(&master));
+    let (open_after, memory_after) = (open_at_rest(&master), resident(&master));
     println!(
         "churn: {CONNECTIONS} connections, descriptors {open} -> {open_after}, resident {:.1} -> {:.1} MiB",
         memory / MIB,

@@ -47,7 +47,7 @@ fn the_client_is_seen(program: &str, version: &str, health: &str) {
     if health != "tcp" {
         wait_until("three good health checks of each", || checks("ok").iter().all(|&n| n >= 3.0));
     }
-    assert_eq!(checks("fail"), [0.0; 2]);
+    eventually_eq!(checks("fail"), [0.0; 2]);
     let log = master.log();
     for complaint in COMPLAINTS {
         assert!(!log.contains(complaint), "{complaint}");

@@ -105,7 +105,7 @@ fn a_pool_cannot_be_scaled_below_one_worker() {
         &["a pool has 1 to 1024 workers; it has 1, and 0 were asked for"],
     );
     assert_eq!(facts(&master), before);
-    assert_eq!(
+    eventually_eq!(
         master.metric("roundelay_operations_total", &[r#"pool="jobs""#, r#"verb="scale""#, r#"result="refused""#]),
         1.0
     );
@@ -136,7 +136,7 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
     master.remove("two.toml");
     says(&order(&master, &["reload"]), 1, &["two.toml: there is no such file"]);
     assert_eq!(facts(&master), before);
-    assert!(master.log().contains("did you mean `workers`?"), "{}", master.log());
+    master.wait_log("did you mean `workers`?");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn shutdown_drains_and_returns_when_the_master_is_gone() {
     assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 700 ms\n");
     assert_eq!(master.wait_end().code(), Some(0));
     assert!(!master.control.exists() && !lock.exists());
-    assert!(master.log().contains("verb=\"shutdown\""), "{}", master.log());
+    master.wait_log("verb=\"shutdown\"");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_shutdown_that_takes_too_long_for_the_caller_exits_with_5_and_a_second_one_h
     let _client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
     says(&order(&master, &["shutdown", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
-    assert!(master.state().is_stopping);
+    at_once!(master.state().is_stopping);
     says(&order(&master, &["reload"]), 6, &["the master is stopping"]);
     let patient = ordering(&master, &["shutdown"]);
     wait_until("the patient one to be heard", || master.log().matches("verb=\"shutdown\"").count() > 1);

@@ -15,19 +15,19 @@ fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
 
     let closed = |labels: &[&str]| master.metric("roundelay_connection_closes_total", labels);
     let (reset, finished) = (r#"reason="upstream_reset""#, r#"reason="finished""#);
-    assert_eq!(closed(&[reset]), closed(&[reset, r#"worker="1""#]), "only the dead worker's: {failed:?}");
-    assert!(closed(&[reset]) <= failed.len() as f64, "{failed:?}");
-    assert_eq!(closed(&[reset]) + closed(&[finished]), REQUESTS as f64);
-    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
-    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+    eventually_eq!(closed(&[reset]), closed(&[reset, r#"worker="1""#]), "only the dead worker's: {failed:?}");
+    eventually!(closed(&[reset]) <= failed.len() as f64, "{failed:?}");
+    eventually_eq!(closed(&[reset]) + closed(&[finished]), REQUESTS as f64);
+    eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
 
     let heir = master.wait_state(1, "ready");
     assert_ne!(heir.pid, Some(dead));
     assert_eq!(heir.restarts, 1);
     assert_eq!(heir.last_exit.unwrap().what, "killed by signal 9 (KILL)");
     let restarts = |labels: &[&str]| master.metric("roundelay_worker_restarts_total", labels);
-    assert_eq!((restarts(&[r#"worker="1""#, r#"reason="crash""#]), restarts(&[])), (1.0, 1.0));
-    assert_eq!(master.metric("roundelay_worker_last_exit_code", &[r#"worker="1""#]), 137.0);
+    eventually_eq!((restarts(&[r#"worker="1""#, r#"reason="crash""#]), restarts(&[])), (1.0, 1.0));
+    eventually_eq!(master.metric("roundelay_worker_last_exit_code", &[r#"worker="1""#]), 137.0);
     let after = burst(address, "/", 30);
     assert_eq!((after.starting("hello from demo/1 "), after.failed.len()), (10, 0), "{after:?}");
     assert_eq!(after.bodies.iter().filter(|body| body.contains(&format!("(pid {dead})"))).count(), 0);
@@ -51,7 +51,7 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
     assert_eq!(slow.iter().filter(|answer| answer.is_err()).count(), 1, "{slow:?}");
     let heir = master.wait_state(0, "ready");
     assert_eq!((heir.restarts, heir.last_exit.unwrap().what.as_str()), (1, "exit code 1"));
-    assert!(master.log().contains("demo/0 | demo/0 crashes, as asked"));
+    master.wait_log("demo/0 | demo/0 crashes, as asked");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_workers_whole_group_dies_with_it() {
     wait_until("the group's end", || !members.iter().any(|&pid| is_alive(pid)));
     let heir = wait_for("a successor", || master.pids().first().copied().filter(|&pid| pid != leader));
     wait_for("a new group", || sleepers(heir));
-    assert_eq!(master.sleepers().len(), 3);
+    eventually_eq!(master.sleepers().len(), 3);
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn a_crash_loop_in_one_slot_waits_longer_each_time_and_disturbs_nobody() {
     });
     assert_eq!((exit.code, exit.what.as_str()), (3, "exit code 3"));
     assert!(exit.last_lines.contains(&"the reason".to_owned()), "{exit:?}");
-    assert_eq!(master.metric("roundelay_worker_state", &[r#"worker="1""#, r#"state="failed""#]), 1.0);
-    assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="1""#]), 5.0);
-    assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="0""#]), 0.0);
+    eventually_eq!(master.metric("roundelay_worker_state", &[r#"worker="1""#, r#"state="failed""#]), 1.0);
+    eventually_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="1""#]), 5.0);
+    eventually_eq!(master.metric("roundelay_worker_restarts_total", &[r#"worker="0""#]), 0.0);
     let burst = burst(address, "/", 40);
     let answered = [0, 2].map(|slot| burst.starting(&format!("hello from app/{slot} ")));
     assert_eq!((answered, burst.failed.len()), ([20, 20], 0), "{burst:?}");

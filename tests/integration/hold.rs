@@ -23,8 +23,8 @@ fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_successor
             assert_eq!(burst.bodies.iter().filter(|body| body.contains(&format!("(pid {dead})"))).count(), 0);
             master.wait_state(0, "ready");
         }
-        assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
-        assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+        eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+        eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
     }
 }
 
@@ -33,10 +33,10 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
     let address = master.address();
-    assert_eq!(master.pool().gate, "hold");
+    eventually_eq!(master.pool().gate, "hold");
     let waiting: Vec<_> = clients(4, 50, |_| send_get(address, "/")).into_iter().map(Result::unwrap).collect();
-    assert_eq!(master.pool().accepted, Some(0), "they wait in the kernel, not in the master's memory");
-    assert_eq!(master.workers()[0].state, "starting");
+    eventually_eq!(master.pool().accepted, Some(0), "they wait in the kernel, not in the master's memory");
+    eventually_eq!(master.workers()[0].state, "starting");
     master.touch("boot");
     for client in waiting {
         assert!(read_answer(client).unwrap().body.starts_with("hello from app/"));
@@ -53,7 +53,7 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
     for client in waiting {
         assert!(read_answer(client).unwrap().body.starts_with("hello from app/"));
     }
-    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
     for answer in clients(2, 10, |_| get(address, "/")) {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
-    assert_eq!(master.metric("roundelay_connections_rejected_total", &[r#"reason="no_worker""#]), 11.0);
-    assert_eq!(master.pool().refused, Some(11));
+    eventually_eq!(master.metric("roundelay_connections_rejected_total", &[r#"reason="no_worker""#]), 11.0);
+    eventually_eq!(master.pool().refused, Some(11));
 
     master.remove("away");
     master.wait_gate("open");
@@ -98,8 +98,8 @@ fn a_worker_that_comes_back_within_the_hold_timeout_costs_nobody_anything() {
     // Four clients, so at most four requests were in flight on it. Each may have asked once more while the kernel closed
     // the killed worker's sockets one after the other, its listener last.
     assert!(results.failed.len() <= 8, "{:?}", results.failed);
-    assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
-    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn pool_that_was_stopped_by_command_rejects_at_once() {
             let error = get(address, "/").unwrap_err().kind();
             assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{mode}: {error:?}");
         }
-        assert_eq!(master.pool().gate, "refuse", "{mode}");
+        at_once_eq!(master.pool().gate, "refuse", "{mode}");
         // Started again, it holds: a worker is coming.
         master.touch("away");
         let started = ordering(&master, &["start", "app"]);

@@ -59,7 +59,7 @@ impl Init {
     fn of(setup: Setup) -> Option<Self> {
         let master = setup.through(&unshare()?).start();
         let pid = wait_for("process 1", || children(master.pid()).first().copied());
-        assert_eq!(master.state().pid, 1);
+        eventually_eq!(master.state().pid, 1);
         Some(Self { master, pid })
     }
 
@@ -91,8 +91,8 @@ fn a_thousand_orphans_leave_no_zombie() {
     init.master.wait_all_ready();
     assert!(["left.0", "left.1"].iter().all(|name| init.master.dir().join(name).exists()));
     wait_until("no zombie", || init.zombies() == 0);
-    assert_eq!(init.master.family().len(), 3, "process 1 and two workers");
-    assert_eq!(init.master.workers().iter().map(|worker| worker.restarts).sum::<u64>(), 0);
+    eventually_eq!(init.master.family().len(), 3, "process 1 and two workers");
+    eventually_eq!(init.master.workers().iter().map(|worker| worker.restarts).sum::<u64>(), 0);
     init.stop();
 }
 
@@ -114,9 +114,10 @@ fn the_exits_of_its_own_workers_are_seen_while_orphans_die_around_them() {
         of_worker_1("roundelay_worker_restarts_total") >= 4.0
     });
     assert!(get(init.master.address(), "/").unwrap().body.starts_with("hello from app/0 "));
+    eventually!(init.master.log().matches("worker died").count() >= 4);
     let log = init.master.log();
-    let died: Vec<_> = log.lines().filter(|line| line.contains("worker died")).collect();
-    assert!(died.len() >= 4 && died.iter().all(|line| line.ends_with("exit=exit code 3")), "{died:?}");
+    let mut died = log.lines().filter(|line| line.contains("worker died"));
+    assert!(died.all(|line| line.ends_with("exit=exit code 3")), "{log}");
     init.master.touch("calm");
     wait_until("no zombie", || init.zombies() == 0);
     init.stop();

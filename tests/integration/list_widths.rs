@@ -32,10 +32,12 @@ sys.exit(os.waitstatus_to_exitcode(status))
 const TALKATIVE: &str = r#"
 import http.server, os, socket
 status = "数据库连接失败: 无法连接到主机 db.internal:5432, it answers from its cache and tries again every ten seconds"
+address = (os.environ["HOST"], int(os.environ["PORT"]))
+server = http.server.ThreadingHTTPServer(address, http.server.BaseHTTPRequestHandler)
+# It listens first: a check that is refused would be told in the list, too.
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(f"STATUS={status}\nREADY=1".encode(), os.environ["NOTIFY_SOCKET"])
-address = (os.environ["HOST"], int(os.environ["PORT"]))
-http.server.ThreadingHTTPServer(address, http.server.BaseHTTPRequestHandler).serve_forever()
+server.serve_forever()
 "#;
 
 /// Two pools, one of them with a long name and that worker.

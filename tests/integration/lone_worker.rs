@@ -2,7 +2,7 @@
 
 use roundelay_checker::{Allowance, Class};
 
-use crate::kit::{Setup, checked, one_shots, wait_for, wait_good};
+use crate::kit::{Setup, checked, for_each, one_shots, wait_for, wait_good};
 
 const KILLS: u64 = 10;
 /// At one moment, at a rate that a worker serves at once: more than a machine with much else to do lets pile up.
@@ -10,7 +10,7 @@ const IN_FLIGHT: u64 = 10;
 
 #[test]
 fn the_only_worker_killed_ten_times_costs_its_open_requests_and_refuses_nobody() {
-    for endpoint in ["endpoint=port", "endpoint=unix", "endpoint=inherited"] {
+    for_each(&["endpoint=port", "endpoint=unix", "endpoint=inherited"], |endpoint| {
         let options = [endpoint, "ready=notify", "restart.reset-after=0s"];
         let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();
         let load = checked(one_shots(master.address(), 60.0));
@@ -33,11 +33,11 @@ fn the_only_worker_killed_ten_times_costs_its_open_requests_and_refuses_nobody()
             record.started(),
             record.latency().max()
         );
-        let reset = master.metric("roundelay_connection_closes_total", &[r#"reason="upstream_reset""#]);
+        let reset = || master.metric("roundelay_connection_closes_total", &[r#"reason="upstream_reset""#]);
         // An answer may be whole before the end of its connection is lost.
-        assert!(record.failed_total() as f64 <= reset, "only what it had");
-        assert_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
-        assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
-        assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"reason="crash""#]), KILLS as f64);
-    }
+        eventually!(record.failed_total() as f64 <= reset(), "only what it had: {}", reset());
+        eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
+        eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+        eventually_eq!(master.metric("roundelay_worker_restarts_total", &[r#"reason="crash""#]), KILLS as f64);
+    });
 }

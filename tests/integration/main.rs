@@ -6,6 +6,7 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[macro_use]
 mod kit;
 
 mod addresses;
@@ -22,6 +23,7 @@ mod death;
 mod deploy;
 mod drain;
 mod examples;
+mod first_moment;
 mod first_run;
 mod handoff;
 mod hang;

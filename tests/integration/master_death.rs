@@ -42,7 +42,7 @@ fn a_new_master_takes_over_port_and_control_socket_of_a_killed_one_at_once() {
         assert_eq!(next.address(), address);
         let burst = burst(address, "/", 10);
         assert_eq!(burst.failed, [""; 0]);
-        assert!(!next.pids().iter().any(|pid| old.contains(pid)));
+        eventually!(!next.pids().iter().any(|pid| old.contains(pid)));
         wait_until("the old workers' end", || !old.iter().any(|&pid| is_alive(pid)));
         master = next;
     }
@@ -57,7 +57,7 @@ fn a_killed_guardian_is_replaced_and_its_successor_knows_every_group() {
         kill(i64::from(guardian), "KILL");
         wait_until("another guardian", || !is_alive(guardian) && master.guardian() != guardian);
     }
-    assert_eq!(master.pids(), workers, "the workers did not notice");
+    eventually_eq!(master.pids(), workers, "the workers did not notice");
     // A group that came after the last guardian is known too.
     master.kill_worker(0);
     wait_until("the successor", || master.worker(0).state == "ready" && master.worker(0).restarts == 1);

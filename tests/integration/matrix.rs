@@ -66,9 +66,10 @@ fn row(files: &[(&str, &str)], command: &[&str], flags: &[&str], cells: [Cell; 6
                 scope.spawn(move || {
                     // Its own port, where nobody tells it one: each master's workers have another.
                     let port = free_address().port().to_string();
-                    let count = if matches!(cell, Works) { "2" } else { "1" };
+                    let (count, timeout) = if matches!(cell, Works) { ("2", "1m") } else { ("1", "10s") };
+                    let timeout = format!("pool.app.ready-timeout={timeout}");
                     let of_column = if matches!(column, 2 | 4 | 5) { flags } else { &[][..] };
-                    let flags = [*mode, &["-i", count, "--set", "pool.app.ready-timeout=10s"], of_column].concat();
+                    let flags = [*mode, &["-i", count, "--set", &timeout], of_column].concat();
                     let command: Vec<&str> =
                         command.iter().map(|&word| if word == "FREE" { port.as_str() } else { word }).collect();
                     let setup =

@@ -17,8 +17,8 @@ fn word(master: &Master) -> String {
     let shown = format!("<span class=\"state {word}\">{word}</span>");
     assert!(page.contains(&format!("<h2>{name} {shown}</h2>")), "{page}");
     assert!(page.contains(&format!("<h1>Roundelay</h1> {shown}")), "{page}");
-    assert_eq!(master.metric("roundelay_pool_state", &[&format!("state=\"{word}\"")]), 1.0);
-    assert_eq!(master.metric("roundelay_pool_state", &[]), 1.0, "one at a time");
+    eventually_eq!(master.metric("roundelay_pool_state", &[&format!("state=\"{word}\"")]), 1.0);
+    eventually_eq!(master.metric("roundelay_pool_state", &[]), 1.0, "one at a time");
     let readyz = master.ask("/readyz");
     match readyz.status {
         200 => assert!(matches!(word.as_str(), "ready" | "degraded"), "{word}"),
@@ -56,7 +56,7 @@ fn what_is_known_of_handed_connections_is_shown() {
     let master = setup.start_ready();
     assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
     let shown = "open ones not observed, 4 accepted, 0 refused";
-    assert!(order(&master, &["status"]).stdout.contains(shown));
-    assert!(get(master.admin(), "/").unwrap().body.contains(shown));
+    eventually!(order(&master, &["status"]).stdout.contains(shown));
+    eventually!(get(master.admin(), "/").unwrap().body.contains(shown));
     assert_eq!(word(&master), "ready");
 }

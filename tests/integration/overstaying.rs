@@ -55,6 +55,6 @@ fn worker_that_says_stopping_and_stays_is_replaced() {
         wait_until("its end", || !is_alive(old));
         let new = master.pids()[0];
         assert_eq!(master.get("/").unwrap().body, new.to_string());
-        assert_eq!(master.metric("roundelay_worker_restarts_total", &[r#"reason="left""#]), 1.0, "{flags:?}");
+        eventually_eq!(master.metric("roundelay_worker_restarts_total", &[r#"reason="left""#]), 1.0, "{flags:?}");
     }
 }

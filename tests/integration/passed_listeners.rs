@@ -63,7 +63,7 @@ fn socket_activated_master_serves_the_client_that_woke_it() {
     let mut master = setup.start_ready();
     assert_eq!(client.join().unwrap().status, 200);
     is_served(address);
-    assert_eq!(master.pool().listen, [listen]);
+    eventually_eq!(master.pool().listen, [listen]);
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0), "{}", master.log());
 }
@@ -77,7 +77,7 @@ fn passed_listener_is_used_by_its_address_in_every_mode() {
         let Some(setup) = passing(&[&passed], demo(&flags)) else { return };
         eprintln!("{mode}");
         let master = setup.start_ready();
-        assert_eq!(master.pool().listen, [listen]);
+        eventually_eq!(master.pool().listen, [listen]);
         is_served(address);
         workers_know_nothing(&master, &["web"]);
     }
@@ -94,7 +94,7 @@ fn passed_listener_is_used_by_its_name_for_node() {
         let Some(setup) = passing(&[&passed], setup) else { return };
         eprintln!("{mode}");
         let master = setup.start_ready();
-        assert_eq!(master.pool().listen, [address.to_string()]);
+        eventually_eq!(master.pool().listen, [address.to_string()]);
         is_served(address);
         master.wait_log(&format!("public     http://{address}/"));
     }
@@ -111,7 +111,7 @@ fn a_name_stands_for_every_listener_of_it() {
     let setup = demo(&["-l", "fd:web", "--admin", &admin_at]);
     let Some(setup) = passing(&passed.each_ref().map(String::as_str), setup) else { return };
     let mut master = setup.start_ready();
-    assert_eq!(master.pool().listen, [one.to_string(), format!("unix:{}", path.display()), two.to_string()]);
+    eventually_eq!(master.pool().listen, [one.to_string(), format!("unix:{}", path.display()), two.to_string()]);
     is_served(one);
     is_served(two);
     assert_eq!(get_unix(&path, "/").unwrap().status, 200);
@@ -134,10 +134,9 @@ fn passed_descriptors_that_nothing_uses_are_said_and_closed() {
     let master = setup.start_ready();
     is_served(used);
     assert!(!is_listening(unused));
-    let log = master.log();
-    let says = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
-    assert!(says(&["passed listener closed", "name=\"more\"", &unused.to_string()]), "{log}");
-    assert!(says(&["passed descriptor closed", "name=\"none\""]), "{log}");
+    let says = |words: &[&str]| master.log().lines().any(|line| words.iter().all(|word| line.contains(word)));
+    eventually!(says(&["passed listener closed", "name=\"more\"", &unused.to_string()]), "{}", master.log());
+    eventually!(says(&["passed descriptor closed", "name=\"none\""]), "{}", master.log());
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn port_of_another_user_is_named_and_never_used() {
         let setup = Setup::app(&["-i", "1", "--ready", ready], &shell(&script)).with("app", &["background=keep"]);
         let master = setup.start_ready();
         let strangers = Strangers::of(&master);
+        master.wait_log("worker ready");
         let log = master.log();
         assert!(log.contains("private port is held by another user") && log.contains("uid=65534"), "{ready}");
         assert_eq!(log.matches("worker ready").count(), 1, "{ready}");

@@ -26,7 +26,7 @@ fn on_port(port: u16, flags: &[&str], command: &[&str]) -> Setup {
 #[track_caller]
 fn serves_only_at(expected: SocketAddr, setup: Setup) {
     let master = setup.start_ready();
-    assert_eq!(master.pool().listen, [expected.to_string()]);
+    eventually_eq!(master.pool().listen, [expected.to_string()]);
     let answer = get(expected, "/").unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     master.wait_log(&format!("public     http://{expected}/"));
@@ -65,7 +65,7 @@ fn workers_that_inherit_listeners_have_callers_port() {
         let (address, flags) = (free(), ["--mode", mode, "-i", "2", "--ready", "none"]);
         let command = [python, "-c", include_str!("shared/accepts.py")];
         let master = on_port(address.port(), &flags, &command).start_ready();
-        assert_eq!(master.pool().listen, [address.to_string()], "{mode}");
+        eventually_eq!(master.pool().listen, [address.to_string()], "{mode}");
         wait_for("an answer", || get(address, "/").ok());
     }
 }

@@ -9,7 +9,7 @@ fn a_worker_is_ready_when_its_port_accepts() {
     let mut master = Setup::app(&["-i", "2"], &command).start();
     let check = wait_for("a probe", || master.worker(0).last_check);
     assert!(!check.is_ok && check.what.contains("Connection refused"), "{check:?}");
-    assert!(master.workers().iter().all(|worker| worker.state == "starting"));
+    eventually!(master.workers().iter().all(|worker| worker.state == "starting"));
     assert_eq!(master.ask("/readyz").status, 503);
     master.touch("bind");
     master.wait_all_ready();
@@ -29,7 +29,7 @@ fn with_a_health_path_a_worker_is_ready_when_it_answers_well() {
     assert!(!check.is_ok && check.what.contains("GET /health answered 500"), "{check:?}");
     let answered = burst(master.address(), "/", 10);
     assert_eq!((answered.starting("python/1 "), answered.failed.len()), (10, 0), "{answered:?}");
-    assert_eq!(master.worker(0).state, "starting");
+    eventually_eq!(master.worker(0).state, "starting");
     master.remove("sick.0");
     master.wait_state(0, "ready");
     assert_eq!(burst(master.address(), "/", 10).starting("python/0 "), 5);
@@ -46,10 +46,10 @@ fn with_notify_a_worker_is_ready_when_it_says_so_and_its_status_is_shown() {
     // Its port answers already; that is not what was asked.
     let port = master.worker(0).endpoint.unwrap().parse().unwrap();
     assert_eq!(burst(port, "/", 4).failed, [""; 0]);
-    assert_eq!(master.worker(0).state, "starting");
+    eventually_eq!(master.worker(0).state, "starting");
     master.touch("ready");
     master.wait_all_ready();
-    assert!(master.workers().iter().all(|worker| worker.said.as_deref() == Some("warm")));
+    eventually!(master.workers().iter().all(|worker| worker.said.as_deref() == Some("warm")));
     assert_eq!(burst(master.address(), "/", 10).failed, [""; 0]);
 }
 
@@ -75,14 +75,14 @@ fn a_worker_that_never_says_ready_ends_the_first_start_with_1_and_a_reason() {
 #[test]
 fn one_worker_that_is_never_ready_is_replaced_and_does_not_end_the_others() {
     let script = crate::kit::demo_after("test $ROUNDELAY_WORKER = 1 && exec sleep 600");
-    let master = Setup::app(&["-i", "2", "--set", "pool.app.ready-timeout=300ms"], &shell(&script)).start();
+    let master = Setup::app(&["-i", "2", "--set", "pool.app.ready-timeout=1500ms"], &shell(&script)).start();
     master.wait_state(0, "ready");
     let series = "roundelay_worker_restarts_total";
     wait_until("a replacement", || {
         master.metric(series, &[r#"worker="1""#, r#"reason="never_ready""#]) >= 1.0 && master.worker(1).restarts >= 1
     });
     assert_eq!(burst(master.address(), "/", 10).starting("hello from app/0 "), 10);
-    assert_eq!(master.worker(0).restarts, 0);
+    eventually_eq!(master.worker(0).restarts, 0);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_private_port_that_others_can_reach_is_warned_about_once() {
     master.kill_worker(0);
     wait_until("a successor", || master.worker(0).restarts == 1 && master.worker(0).state == "ready");
     assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
-    assert_eq!(master.log().matches("other machines can reach it").count(), 1);
+    eventually_eq!(master.log().matches("other machines can reach it").count(), 1);
 }
 
 #[test]

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use roundelay::admin::view::Worker;
-use roundelay_checker::Allowance;
-use tokio::time::Instant;
-
 use crate::kit::{
-    Master, Setup, burst, checked, cpu_time, demo_after, get, has, is_root, one_shots, python, shell, wait_good,
+    Master, Setup, burst, checked, cpu_time, demo_after, get, has, is_root, one_shots, python, shell, stays, wait_good,
     wait_until,
 };
+use roundelay::admin::view::Worker;
+use roundelay_checker::Allowance;
 
 fn replaced(master: &Master, reason: &str) -> f64 {
     master.metric("roundelay_worker_restarts_total", &[&format!("reason=\"{reason}\"")])
@@ -30,14 +28,14 @@ fn a_worker_that_leaks_is_replaced_new_first_and_no_client_notices() {
     leak(&master, 200 << 20);
     wait_until("its replacement", || {
         let is_there = |worker: &Worker| worker.state == "ready" || worker.state == "suspect";
-        assert!(master.workers().iter().filter(|worker| is_there(worker)).count() == 2, "new first");
+        at_once!(master.workers().iter().filter(|worker| is_there(worker)).count() == 2, "new first");
         replaced(&master, "memory") == 1.0
     });
     wait_good(&load, 20);
     load.stop().judge(&Allowance::none()).unwrap();
     let after = master.pids();
     assert_eq!(before.iter().filter(|pid| after.contains(pid)).count(), 1, "{before:?} {after:?}");
-    assert_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0);
+    eventually_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0);
 }
 
 #[test]
@@ -62,16 +60,16 @@ fn all_leaking_at_once_they_are_replaced_one_after_the_other() {
 fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
     let script = demo_after("printf x >> starts; if test -e bad; then echo no database; exit 7; fi");
     let master = Setup::app(&["-i", "1"], &shell(&script)).with("app", &["max-memory=150MiB"]).start_ready();
-    let (pids, begun) = (master.pids(), Instant::now());
+    let pids = master.pids();
     master.touch("bad");
     leak(&master, 200 << 20);
     master.wait_log("its replacement did not become ready: it stays");
-    wait_until("several looks at its memory", || {
+    // Several looks at its memory.
+    stays("it serves on", Duration::from_secs(4), || {
         assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
-        begun.elapsed() > Duration::from_secs(4)
+        (master.pids(), master.worker(0).state.as_str()) == (pids.clone(), "ready")
     });
-    assert_eq!((master.pids(), master.worker(0).state.as_str()), (pids, "ready"));
-    assert!(master.log().contains("| no database"));
+    master.wait_log("| no database");
     assert_eq!(std::fs::read_to_string(master.dir().join("starts")).unwrap(), "xx", "it is not tried on and on");
 }
 
@@ -79,9 +77,8 @@ fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
 fn a_program_that_is_always_too_big_is_replaced_less_and_less_often() {
     let options = ["max-memory=1MiB"];
     let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();
-    let begun = Instant::now();
     let load = checked(one_shots(master.address(), 20.0));
-    wait_until("the time to pass", || begun.elapsed() > Duration::from_secs(8));
+    stays("it is never asked to be two", Duration::from_secs(8), || master.pids().len() <= 1);
     load.stop().judge(&Allowance::none()).unwrap();
     let count = replaced(&master, "memory");
     println!("always too big: {count} replacements in 8 s");
@@ -104,8 +101,8 @@ fn workers_of_an_age_are_replaced_one_after_the_other_and_no_client_notices() {
     wait_good(&load, 20);
     load.stop().judge(&Allowance::none()).unwrap();
     assert!(most <= 1, "{most} at a time");
-    assert!(replaced(&master, "age") >= 4.0);
-    assert_eq!(replaced(&master, "crash"), 0.0);
+    eventually!(replaced(&master, "age") >= 4.0);
+    eventually_eq!(replaced(&master, "crash"), 0.0);
 }
 
 #[test]
@@ -119,8 +116,7 @@ fn a_worker_that_is_too_old_during_a_reload_waits_for_its_end() {
     master.signal("HUP");
     wait_until("an heir", || master.workers().iter().any(|worker| !worker.others.is_empty()));
     let before = cpu_time(master.pid());
-    let begun = Instant::now();
-    wait_until("the age to be over", || begun.elapsed() > Duration::from_secs(5));
+    stays("the reload goes on beyond the age", Duration::from_secs(5), || master.pool().generation == 1);
     let used = cpu_time(master.pid()) - before;
     println!("too old during a reload: {used:?} of CPU in 5 s");
     assert!(used < Duration::from_secs(2), "the master is busy: {used:?}");
@@ -143,11 +139,11 @@ fn memory_that_processes_share_counts_once() {
     let sum = || master.metric("roundelay_worker_resident_memory_bytes", &[]);
     wait_until("the sum of its processes to be over the bound", || sum() > (150 << 20) as f64);
     master.wait_log("memory measured");
-    let measured = Instant::now();
-    wait_until("some looks at its usage", || measured.elapsed() > Duration::from_secs(3));
-    assert_eq!((master.pids(), replaced(&master, "memory")), (pids, 0.0));
-    assert_eq!(master.log().matches("memory measured").count(), 1, "at most every 10 s");
-    assert_eq!(master.log().matches("max-memory is compared").count(), 0);
+    // Some looks at its usage.
+    stays("it is not replaced", Duration::from_secs(3), || master.pids() == pids);
+    at_once_eq!((master.pids(), replaced(&master, "memory")), (pids, 0.0));
+    eventually_eq!(master.log().matches("memory measured").count(), 1, "at most every 10 s");
+    eventually_eq!(master.log().matches("max-memory is compared").count(), 0);
 }
 
 #[test]
@@ -171,5 +167,5 @@ fn memory_that_may_not_be_read_is_estimated_and_said_once() {
     let master = setup.through(&wrapper).start_ready();
     master.wait_log("max-memory is compared with another number");
     wait_until("replacements by the sum", || replaced(&master, "memory") >= 2.0);
-    assert_eq!(master.log().matches("max-memory is compared").count(), 1);
+    eventually_eq!(master.log().matches("max-memory is compared").count(), 1);
 }

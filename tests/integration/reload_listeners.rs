@@ -81,16 +81,16 @@ fn addresses_come_and_go_and_those_that_stay_lose_nobody() {
     is_done(&reload(&master, &file(&[&a, &b, &unix], "")));
     assert!(get(other, "/").unwrap().body.starts_with("hello from app/"));
     assert!(get_unix(&path, "/").unwrap().body.starts_with("hello from app/"));
-    assert_eq!(master.pool().listen, [&a, &b, &unix].map(Clone::clone));
+    at_once_eq!(master.pool().listen, [&a, &b, &unix].map(Clone::clone));
     let list = order(&master, &["list", "--json"]).stdout;
     assert!([&a, &b, &unix].iter().all(|address| list.contains(address.as_str())), "{list}");
     is_done(&reload(&master, &file(&[&a], "")));
     is_closed(other);
     assert!(!path.exists());
-    assert_eq!(master.pool().listen, std::slice::from_ref(&a));
+    at_once_eq!(master.pool().listen, std::slice::from_ref(&a));
     // And again: nothing of it is left.
     is_done(&reload(&master, &file(&[&b, &a], "")));
-    assert_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![b, a]));
+    at_once_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![b, a]));
     nobody_noticed(load);
 }
 
@@ -106,7 +106,7 @@ fn who_waits_at_an_address_that_goes_is_answered_before_it_is_closed() {
     let waiting = |address| (0..20).map(move |n| send_get(address, &format!("/api/{n}")).unwrap()).collect::<Vec<_>>();
     let (there, here) = (waiting(other), waiting(kept));
     is_done(&reload(&master, &file(&[&a], slow)));
-    assert_eq!(master.pool().listen, [a]);
+    at_once_eq!(master.pool().listen, [a]);
     for client in there.into_iter().chain(here) {
         assert_eq!(read_answer(client).unwrap().status, 200);
     }
@@ -134,11 +134,11 @@ fn an_address_that_is_taken_refuses_the_whole_reload_and_names_who_has_it() {
     }
     // What was bound before it.
     is_closed(other);
-    assert_eq!(((master.pids(), master.pool().generation), master.pool().listen), (before, vec![a.clone()]));
+    at_once_eq!(((master.pids(), master.pool().generation), master.pool().listen), (before, vec![a.clone()]));
     // Free again, it is had.
     drop(holder);
     is_done(&reload(&master, &file(&[&a, &taken], "")));
-    assert_eq!(master.pool().listen, [a, taken]);
+    at_once_eq!(master.pool().listen, [a, taken]);
     nobody_noticed(load);
 }
 
@@ -152,11 +152,11 @@ fn a_reload_whose_workers_do_not_start_closes_what_it_had_opened_and_keeps_the_r
     let ended = reload(&master, &file(&[&a, &c], broken));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     is_closed(new);
-    assert_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![a.clone(), b]));
+    at_once_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![a.clone(), b]));
     // The same without the mistake.
     is_done(&reload(&master, &file(&[&a, &c], "")));
     is_closed(other);
-    assert_eq!((get(new, "/health").unwrap().status, master.pool().listen), (200, vec![a, c]));
+    at_once_eq!((get(new, "/health").unwrap().status, master.pool().listen), (200, vec![a, c]));
     nobody_noticed(load);
 }
 
@@ -169,7 +169,7 @@ fn any_port_stays_the_one_that_was_found() {
     let both = master.pool().listen;
     assert_eq!((both.len(), &both[0]), (2, &found[0]));
     is_done(&reload(&master, &file(&["127.0.0.1:0"], "")));
-    assert_eq!(master.pool().listen, found);
+    at_once_eq!(master.pool().listen, found);
     nobody_noticed(load);
 }
 
@@ -184,7 +184,7 @@ fn a_limit_of_connections_takes_effect() {
         assert_eq!(client.get("/health").status, 200);
         clients.push(client);
     }
-    assert_eq!(master.pool().active, Some(3));
+    at_once_eq!(master.pool().active, Some(3));
     // Under a lower one who is there stays, and who comes waits.
     drop(clients);
     is_done(&reload(&master, &file(&["127.0.0.1:0"], "max-connections = 1")));
@@ -192,7 +192,7 @@ fn a_limit_of_connections_takes_effect() {
     assert_eq!(first.get("/health").status, 200);
     let second = send_get(master.address(), "/health").unwrap();
     assert_eq!(first.get("/health").status, 200);
-    assert_eq!(master.pool().active, Some(1));
+    at_once_eq!(master.pool().active, Some(1));
     drop(first);
     assert_eq!(read_answer(second).unwrap().status, 200);
 }
@@ -214,9 +214,9 @@ fn a_pool_that_was_scaled_stays_so_unless_the_file_says_another_number() {
     let master = start(&text);
     is_done(&order(&master, &["scale", "app", "3"]));
     is_done(&reload(&master, &format!("{text}settle = \"1ms\"\n")));
-    assert_eq!(master.pool().workers_desired, 3);
+    at_once_eq!(master.pool().workers_desired, 3);
     is_done(&reload(&master, &text.replace("workers = 2", "workers = 1")));
-    assert_eq!(master.pool().workers_desired, 1);
+    at_once_eq!(master.pool().workers_desired, 1);
 }
 
 #[test]
@@ -227,5 +227,5 @@ fn where_the_workers_accept_other_addresses_need_a_new_master() {
     assert_eq!(ended.code, Some(6), "{ended:?}");
     assert!(ended.stderr.contains("pool.app.listen: ") && ended.stderr.contains("needs a restart of the master"));
     is_closed(b);
-    assert_eq!(master.pool().listen, [a]);
+    at_once_eq!(master.pool().listen, [a]);
 }

@@ -24,7 +24,7 @@ fn one_worker_of_two_is_restarted_and_nobody_notices() {
         let after = master.pids();
         assert_eq!(after[1 - slot], before[1 - slot]);
         assert_ne!(after[slot], before[slot]);
-        assert_eq!(states(&master), ["ready"; 2]);
+        at_once_eq!(states(&master), ["ready"; 2]);
     }
     traffic.lost_nothing();
 }
@@ -35,7 +35,7 @@ fn while_all_workers_are_restarted_clients_wait() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     let before = master.pids();
     carried_out(&master, &["restart", "demo"]);
-    assert!(master.pids().iter().all(|pid| !before.contains(pid)));
+    at_once!(master.pids().iter().all(|pid| !before.contains(pid)));
     carried_out(&master, &["restart", "--all"]);
     traffic.flows();
     traffic.lost_nothing();
@@ -47,14 +47,14 @@ fn one_worker_of_two_is_stopped_and_started_and_nobody_notices() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     let before = master.pids();
     carried_out(&master, &["stop", "demo/1"]);
-    assert_eq!((states(&master), master.pids()), (vec!["ready".to_owned(), "stopped".to_owned()], vec![before[0]]));
+    at_once_eq!((states(&master), master.pids()), (vec!["ready".to_owned(), "stopped".to_owned()], vec![before[0]]));
     let list = order(&master, &["list"]).stdout;
     assert!(list.lines().any(|line| line.contains("demo/1") && line.contains("stopped")), "{list}");
     says(&order(&master, &["status"]), 0, &[]);
     carried_out(&master, &["stop", "demo/1"]);
     traffic.flows();
     carried_out(&master, &["start", "demo/1"]);
-    assert_eq!((states(&master), master.pids()[0]), (vec!["ready".to_owned(); 2], before[0]));
+    at_once_eq!((states(&master), master.pids()[0]), (vec!["ready".to_owned(); 2], before[0]));
     carried_out(&master, &["start", "demo/1"]);
     traffic.lost_nothing();
 }
@@ -65,8 +65,8 @@ fn stopped_pool_rejects_its_clients_and_serves_when_it_is_started() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     // Those that come meanwhile are rejected, which is what was asked for: no client was cut.
     says(&order(&master, &["stop", "demo"]), 0, &[]);
-    assert_eq!((states(&master), master.pids()), (vec!["stopped".to_owned(); 2], vec![]));
-    assert_eq!(master.pool().gate, "refuse");
+    at_once_eq!((states(&master), master.pids()), (vec!["stopped".to_owned(); 2], vec![]));
+    at_once_eq!(master.pool().gate, "refuse");
     assert_eq!(master.ask("/readyz").status, 503);
     says(&order(&master, &["status"]), 7, &[]);
     // A second stop has nothing to do, and does no harm.
@@ -75,7 +75,7 @@ fn stopped_pool_rejects_its_clients_and_serves_when_it_is_started() {
     let rejected = send_get(master.address(), "/").and_then(read_answer);
     assert!(rejected.is_err(), "{rejected:?}");
     carried_out(&master, &["start", "demo"]);
-    assert_eq!(states(&master), ["ready"; 2]);
+    at_once_eq!(states(&master), ["ready"; 2]);
     let traffic = Traffic::start(&master, COOPERATIVE);
     traffic.flows();
     traffic.lost_nothing();
@@ -86,9 +86,9 @@ fn a_reload_leaves_a_stopped_worker_stopped() {
     let master = demo("3");
     carried_out(&master, &["stop", "demo/1"]);
     carried_out(&master, &["reload"]);
-    assert_eq!(states(&master), ["ready", "stopped", "ready"]);
+    at_once_eq!(states(&master), ["ready", "stopped", "ready"]);
     carried_out(&master, &["start", "demo/1"]);
-    assert!(master.workers().iter().all(|worker| worker.generation == 2));
+    at_once!(master.workers().iter().all(|worker| worker.generation == 2));
     assert_eq!(burst(master.address(), "/", 30).failed, [""; 0]);
 }
 
@@ -99,7 +99,7 @@ fn a_worker_that_does_not_start_again_fails_the_restart_and_is_still_tried() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     master.touch("broken");
     says(&order(&master, &["restart", "app/1"]), 1, &["restart of app failed", "app/1: exit code 4", "no licence"]);
-    assert_ne!(master.worker(1).state, "ready");
+    at_once!(master.worker(1).state != "ready");
     master.remove("broken");
     master.wait_state(1, "ready");
     traffic.lost_nothing();
@@ -115,7 +115,7 @@ fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
     let traffic = Traffic::start(&master, COOPERATIVE);
     says(&restart.join().unwrap(), 1, &["the restart of demo was carried out, but 1 client was lost"]);
     assert!(read_answer(client).is_err());
-    assert_eq!(states(&master), ["ready"; 2]);
+    at_once_eq!(states(&master), ["ready"; 2]);
     traffic.lost_nothing();
 }
 
@@ -144,7 +144,7 @@ fn where_workers_accept_a_stopped_pool_has_its_clients_wait_in_the_queue() {
         traffic.flows();
     }
     traffic.lost_nothing();
-    assert_eq!(states(&master), ["ready"; 2]);
+    at_once_eq!(states(&master), ["ready"; 2]);
 }
 
 #[test]
@@ -159,5 +159,5 @@ fn a_worker_that_is_still_starting_can_be_restarted() {
     let ended = restart.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     master.wait_all_ready();
-    assert_eq!(master.pids()[0], before[0]);
+    at_once_eq!(master.pids()[0], before[0]);
 }

@@ -8,14 +8,14 @@ fn is_exact(threads: &str) {
     assert_eq!(burst.failed, [""; 0]);
     for slot in 0..3 {
         assert_eq!(burst.starting(&format!("hello from demo/{slot} ")), 400, "slot {slot}");
-        assert_eq!(given(&master, "roundelay_worker_connections_total", slot), 400.0);
+        eventually_eq!(given(&master, "roundelay_worker_connections_total", slot), 400.0);
     }
-    assert_eq!(master.metric("roundelay_connections_accepted_total", &[]), 1200.0);
+    eventually_eq!(master.metric("roundelay_connections_accepted_total", &[]), 1200.0);
     wait_until("every connection to be over", || master.metric("roundelay_connections_active", &[]) == 0.0);
     let finished = r#"reason="finished""#;
-    assert_eq!(master.metric("roundelay_connection_closes_total", &[finished]), 1200.0);
-    assert_eq!(master.metric("roundelay_connection_closes_total", &[]), 1200.0);
-    assert_eq!(master.metric("roundelay_worker_connect_errors_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connection_closes_total", &[finished]), 1200.0);
+    eventually_eq!(master.metric("roundelay_connection_closes_total", &[]), 1200.0);
+    eventually_eq!(master.metric("roundelay_worker_connect_errors_total", &[]), 0.0);
 }
 
 fn given(master: &Master, metric: &str, slot: usize) -> f64 {
@@ -52,5 +52,5 @@ fn after_a_death_rotation_goes_on_over_the_rest_and_the_slots_count_goes_on_over
     let with_heir = burst(master.address(), "/", 90);
     let answered = [0, 1, 2].map(|slot| with_heir.starting(&format!("hello from app/{slot} ")));
     assert_eq!((answered, with_heir.failed.len()), ([30, 30, 30], 0), "{with_heir:?}");
-    assert_eq!(master.worker(2).connections, Some(40));
+    eventually_eq!(master.worker(2).connections, Some(40));
 }

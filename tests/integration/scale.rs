@@ -1,8 +1,8 @@
 //! The number of workers changes under load, and no client notices.
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, ledger, order, ordering,
-    report, says, shell, variable, wait_until,
+    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, for_each, ledger, order,
+    ordering, report, says, shell, variable, wait_until,
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn loses_nothing(flags: &[&str]) {
         assert_eq!(list.matches("demo/").count(), workers as usize, "{list}");
         traffic.flows();
     }
-    assert_eq!(master.pids()[0], first[0]);
+    at_once_eq!(master.pids()[0], first[0]);
     traffic.lost_nothing();
 }
 
@@ -51,7 +51,7 @@ fn workers_that_are_too_many_finish_what_they_have() {
     }
     let ended = scale.join().unwrap();
     assert_eq!((ended.code, ledger(&report(&ended)).cut), (Some(0), 0), "{ended:?}");
-    assert_eq!(master.workers().len(), 1);
+    at_once_eq!(master.workers().len(), 1);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_size_that_cannot_be_is_refused() {
     for (size, code) in [("+1023", 6), ("-2", 6), ("1025", 2), ("0", 2), ("many", 2), ("99999999999", 2)] {
         says(&order(&master, &["scale", "demo", size]), code, &["1 to 1024"]);
     }
-    assert_eq!((master.pids(), master.pool().workers_desired), (pids, 2));
+    at_once_eq!((master.pids(), master.pool().workers_desired), (pids, 2));
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn more_workers_of_a_program_that_no_longer_starts_are_given_up() {
     let ended = order(&master, &["scale", "app", "4"]);
     says(&ended, 1, &["error: scale of app failed", "exit code 5", "the disk is full"]);
     let pool = master.pool();
-    assert_eq!((pool.workers_desired, pool.workers_ready, master.pids()), (2, 2, pids.clone()));
+    at_once_eq!((pool.workers_desired, pool.workers_ready, master.pids()), (2, 2, pids.clone()));
     assert_eq!(pool.last_report.unwrap().result, "failed");
     master.remove("broken");
     carried_out(&master, &["scale", "app", "4"]);
-    assert_eq!(master.pids()[..2], pids);
+    at_once_eq!(master.pids()[..2], pids);
     traffic.lost_nothing();
 }
 
@@ -104,25 +104,25 @@ fn jobs(master: &Master) -> Vec<u32> {
 fn reload_tells_new_processes_the_new_number_of_workers() {
     let all: Vec<u32> = (0..12).collect();
     let command = format!("['{BINARY}', 'demo-worker']");
-    for flags in [&[][..], &["--mode", "shared"]] {
+    for_each(&[&[][..], &["--mode", "shared"]], |&flags| {
         let setup = Setup::new(&[&["run", "-c", "app.toml"], flags].concat()).without("ROUNDELAY_LISTEN");
-        let master = setup.file("app.toml", &file(4, &command)).start_ready();
-        assert_eq!(jobs(&master), all);
+        let master = setup.file("app.toml", &file(4, &command)).with("app", &["settle=100ms"]).start_ready();
+        at_once_eq!(jobs(&master), all);
         for workers in [2, 4, 3, 3] {
             std::fs::write(master.dir().join("app.toml"), file(workers, &command)).unwrap();
             carried_out(&master, &["reload"]);
-            assert_eq!(master.pids().len(), workers as usize);
-            assert_eq!(jobs(&master), all, "{workers} workers, {flags:?}");
+            at_once_eq!(master.pids().len(), workers as usize);
+            at_once_eq!(jobs(&master), all, "{workers} workers, {flags:?}");
         }
         // What is scaled is told to those that are started then; a reload tells all.
         let old = master.pids();
         carried_out(&master, &["scale", "app", "4"]);
         let told = |pid: u32| variable(&environment(pid), "ROUNDELAY_WORKERS");
-        assert_eq!(master.pids().into_iter().map(told).collect::<Vec<_>>(), ["3", "3", "3", "4"]);
-        assert_eq!(master.pids()[..3], old);
+        at_once_eq!(master.pids().into_iter().map(told).collect::<Vec<_>>(), ["3", "3", "3", "4"]);
+        at_once_eq!(master.pids()[..3], old);
         carried_out(&master, &["reload"]);
-        assert_eq!(jobs(&master), all, "after a scale and a reload");
-    }
+        at_once_eq!(jobs(&master), all, "after a scale and a reload");
+    });
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn number_that_fails_at_a_reload_is_taken_back_from_all() {
     let master = setup.file("app.toml", &file(2, &command)).start_ready();
     std::fs::write(master.dir().join("app.toml"), file(4, &command)).unwrap();
     says(&order(&master, &["reload"]), 1, &["exit code 3"]);
-    assert_eq!(master.pids().len(), 2);
-    assert_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
+    at_once_eq!(master.pids().len(), 2);
+    at_once_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
     // One that is started later is told the same.
     let killed = master.kill_worker(0);
     wait_until("another", || master.worker(0).state == "ready" && master.worker(0).pid != Some(killed));
-    assert_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
+    at_once_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
 }

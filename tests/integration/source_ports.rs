@@ -34,7 +34,7 @@ fn few_ports(health: &str, options: &[&str]) -> Option<Master> {
 fn ask(public: &Path) -> io::Result<(UnixStream, String)> {
     let mut stream = UnixStream::connect(public)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     let mut answer = BufReader::new(stream.try_clone()?);
     let mut length = 0;
     loop {
@@ -69,10 +69,9 @@ fn further_source_addresses_are_used_when_ports_run_out() {
     assert_eq!(counts.iter().sum::<usize>(), clients.len(), "{counts:?}");
     assert!(counts[0] + 2 >= PORTS && counts[1] > 0, "127.0.0.1 first: {counts:?}");
     assert!(clients[..PORTS - 2].iter().all(|(_, body)| body == "from 127.0.0.1\n"), "{counts:?}");
-    let log = master.log();
-    assert_eq!(log.matches("source ports of 127.0.0.1 to a worker are used up").count(), 1);
-    assert!(log.contains("--endpoint unix"), "the cure is named");
-    assert_eq!(no_port(&master), 0.0);
+    eventually_eq!(master.log().matches("source ports of 127.0.0.1 to a worker are used up").count(), 1);
+    master.wait_log("--endpoint unix");
+    eventually_eq!(no_port(&master), 0.0);
 }
 
 #[test]
@@ -84,11 +83,10 @@ fn single_source_address_runs_out_and_says_so() {
     let served = answers.iter().flatten().filter(|(_, body)| body == "from 127.0.0.1\n").count();
     assert!((PORTS - 2..=PORTS).contains(&served), "{served}");
     assert_eq!(answers.iter().flatten().count(), served, "no other address");
-    let log = master.log();
-    assert_eq!(log.matches("no source port to a worker is left").count(), 1);
-    assert!(log.contains("--endpoint unix"), "the cure is named");
-    assert!(no_port(&master) > 0.0);
-    assert_eq!(master.worker(0).state, "ready", "it is no fault of the worker's");
+    eventually_eq!(master.log().matches("no source port to a worker is left").count(), 1);
+    master.wait_log("--endpoint unix");
+    eventually!(no_port(&master) > 0.0);
+    eventually_eq!(master.worker(0).state, "ready", "it is no fault of the worker's");
     drop(answers);
     wait_until("ports to be free again", || ask(&public).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::kit::{Ended, Setup, a_node, free_address, order, python, says, shell};
+use crate::kit::{Ended, Setup, a_node, for_each, free_address, order, python, says, shell};
 
 /// A ready timeout that no test waits for.
 const NEVER: &str = "pool.app.ready-timeout=10m";
@@ -19,11 +19,11 @@ fn fails(setup: Setup, words: &[&str]) -> Ended {
 fn failed_health_check_is_told_at_start_and_at_reload() {
     let Some(python) = python() else { return };
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
-    let flags = ["-i", "1", "--health", "/healthz", "--set", "pool.app.ready-timeout=2s"];
-    fails(Setup::app(&flags, &command), &["within 2s; its last check: ", "GET /healthz answered 404"]);
+    let flags = ["-i", "1", "--health", "/healthz", "--set", "pool.app.ready-timeout=4s"];
+    fails(Setup::app(&flags, &command), &["within 4s; its last check: ", "GET /healthz answered 404"]);
     let master = Setup::app(&flags, &command).file("healthz", "").start_ready();
     master.remove("healthz");
-    says(&order(&master, &["reload"]), 1, &["not ready within 2s; its last check: ", "GET /healthz answered 404"]);
+    says(&order(&master, &["reload"]), 1, &["not ready within 4s; its last check: ", "GET /healthz answered 404"]);
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn program_that_listens_elsewhere_ends_the_start_early() {
     let taken = free_address();
     let (port, ip) = (taken.port().to_string(), taken.ip().to_string());
     let command = [python, "-m", "http.server", &port, "--bind", &ip];
-    for workers in ["1", "2"] {
+    for_each(&["1", "2"], |workers| {
         let told = format!("your program listens on {taken}, not on $PORT (");
         fails(Setup::app(&["-i", workers, "--set", NEVER], &command), &[&told]);
-    }
+    });
 }
 
 #[test]

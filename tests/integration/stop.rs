@@ -26,7 +26,7 @@ fn sigterm_finishes_open_requests_refuses_new_ones_and_exits_with_0() {
         // Meanwhile the drain can be watched.
         let answer = get(admin, "/readyz").unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (503, "the master is stopping\n"));
-        assert!(master.state().is_stopping);
+        eventually!(master.state().is_stopping);
         assert_eq!(read_answer(client).unwrap().body, "waited 1000 ms\n");
         assert_eq!(master.wait_end().code(), Some(0));
         master.wait_no_family();
@@ -82,8 +82,7 @@ fn what_is_open_at_the_drain_deadline_is_cut_and_the_exit_is_clean() {
     master.signal("TERM");
     assert_eq!(read_answer(client).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(master.wait_end().code(), Some(0));
-    let log = master.log();
-    assert!(log.contains("cut=1"), "{log}");
+    master.wait_log("cut=1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::kit::{Master, Setup, has, python, read_answer, send_get, wait_until};
+use crate::kit::{Master, Setup, for_each, has, python, read_answer, send_get, wait_until};
 
 /// Counts the SIGTERMs that it gets, and needs half a second after the first to write how many there were.
 const COUNTS: &str = "
@@ -92,7 +92,7 @@ fn say_goodbye(setup: Setup, expected: &str) {
     let (old, count) = (master.pids(), master.pids().len());
     let reload = crate::kit::order(&master, &["reload"]);
     assert_eq!(reload.code, Some(0), "{reload:?}");
-    assert!(master.pids().iter().all(|pid| !old.contains(pid)));
+    at_once!(master.pids().iter().all(|pid| !old.contains(pid)));
     assert_eq!(goodbyes(master.dir()), vec![expected; count], "after the reload");
     stops_well(&mut master);
     assert_eq!(goodbyes(master.dir()), vec![expected; 2 * count], "after the stop");
@@ -101,10 +101,10 @@ fn say_goodbye(setup: Setup, expected: &str) {
 #[test]
 fn server_behind_shell_gets_the_signal_once() {
     if has("node") {
-        for flags in [&["-i", "2"][..], &["-i", "1", "--endpoint", "unix"]] {
+        for_each(&[&["-i", "2"][..], &["-i", "1", "--endpoint", "unix"]], |flags| {
             let setup = Setup::app(flags, &["sh", "-c", "node counts.js; true"]);
             say_goodbye(setup.file("counts.js", COUNTS), "1");
-        }
+        });
     }
 }
 
@@ -124,11 +124,11 @@ fn server_behind_shell_is_stopped_in_handoff_mode() {
 #[test]
 fn server_behind_npm_gets_the_signal_once() {
     if has("npm") {
-        for script in ["node counts.js", "true && node counts.js"] {
+        for_each(&["node counts.js", "true && node counts.js"], |script| {
             let package = format!(r#"{{"name": "app", "scripts": {{"start": "{script}"}}}}"#);
             let setup = Setup::app(&["-i", "1"], &["npm", "start"]).env("npm_config_update_notifier", "false");
             say_goodbye(setup.file("counts.js", COUNTS).file("package.json", &package), "1");
-        }
+        });
     }
 }
 
@@ -136,24 +136,23 @@ fn server_behind_npm_gets_the_signal_once() {
 fn once_handler_behind_npm_and_bash_survives() {
     if has("npm") && has("bash") {
         let package = r#"{"name": "app", "scripts": {"start": "node once.js"}}"#;
-        for command in [&["npm", "start"][..], &["bash", "start.sh"]] {
+        for_each(&[&["npm", "start"][..], &["bash", "start.sh"]], |command| {
             let setup = Setup::app(&["-i", "1"], command).env("npm_config_update_notifier", "false");
             let setup = setup.file("start.sh", "#!/bin/bash\nset -e\nnode once.js\ntrue\n");
             say_goodbye(setup.file("once.js", ONCE).file("package.json", package), "1");
-        }
+        });
     }
 }
 
 #[test]
 fn preforker_ends_its_children_itself() {
     let Some(python) = python() else { return };
-    for mode in ["proxy", "shared", "reuseport"] {
-        for command in [vec![python, "fork.py"], vec!["sh", "-c", "python3 fork.py; true"]] {
-            let command: Vec<&str> = command.iter().map(|word| word.as_ref()).collect();
-            let setup = Setup::app(&["-i", "1", "--mode", mode], &command).file("fork.py", PREFORKER);
-            say_goodbye(setup, "0 killed");
-        }
-    }
+    let commands = [&[python, "fork.py"][..], &["sh", "-c", "python3 fork.py; true"]];
+    let cases: Vec<_> = ["proxy", "shared", "reuseport"].iter().flat_map(|mode| commands.map(|c| (mode, c))).collect();
+    for_each(&cases, |&(mode, command)| {
+        let setup = Setup::app(&["-i", "1", "--mode", mode], command).file("fork.py", PREFORKER);
+        say_goodbye(setup, "0 killed");
+    });
 }
 
 #[test]
@@ -177,7 +176,7 @@ def application(environ, start):
     start('200 OK', [('Content-Length', '2')])
     return [b'ok']
 ";
-    for wrapper in ["exec gunicorn", "gunicorn"] {
+    for_each(&["exec gunicorn", "gunicorn"], |&wrapper| {
         let line = format!("{wrapper} -w 2 -c conf.py --bind 127.0.0.1:$PORT app:application; true");
         let line = line.trim_start_matches("exec ").to_owned();
         let command: Vec<&str> = match wrapper {
@@ -190,7 +189,7 @@ def application(environ, start):
         wait_until("both of gunicorn's children", || master.log().matches("Booting worker").count() == 2);
         stops_well(&mut master);
         assert_eq!(goodbyes(master.dir()), ["1", "1"]);
-    }
+    });
 }
 
 #[test]
@@ -250,9 +249,10 @@ fn server_behind_bash_gets_sigint() {
 #[test]
 fn what_is_left_after_main_and_leader_gets_the_signal() {
     let Some(python) = python() else { return };
-    let helper = "trap 'echo helped > goodbye.helper; exit 0' TERM; while :; do sleep 0.05; done";
+    let helper = "trap 'echo helped > goodbye.helper; exit 0' TERM; echo set; while :; do sleep 0.05; done";
     let command = ["sh", "-c", "sh helper.sh & exec \"$0\" -m http.server --bind 127.0.0.1 $PORT", python];
     let mut master = Setup::app(&["-i", "1"], &command).file("helper.sh", helper).start_ready();
+    master.wait_log("| set\n");
     stops_well(&mut master);
     assert_eq!(goodbyes(master.dir()), ["helped\n"]);
 }

@@ -135,7 +135,7 @@ async fn what_the_client_has_said_already_goes_out_with_the_header_in_one_write(
             let said = text(len, len);
             let waiting = tokio::spawn(exchange(client, said));
             // Time for it to be said; the promise holds without.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pauses(Duration::from_millis(20)).await;
             stand.pool.rotation.set_gate(Gate::Open);
             let answer = within(waiting).await.unwrap();
             let (first, total) = answer.split_at(answer.len() - 4);
@@ -167,7 +167,7 @@ async fn a_server_that_speaks_first_is_told_at_once() {
                 assert_eq!(greeting, [b"welcome ", &header[..]].concat());
                 assert_eq!(exchange(client, text(i, 1000)).await, text(i, 1000));
             }
-            assert_eq!(stand.pool.slots()[0].rx_bytes.get(), 50_000);
+            eventually_eq!(stand.pool.slots()[0].rx_bytes.get(), 50_000);
             stand.finish(SOON).await;
         }
     }
@@ -201,13 +201,13 @@ async fn a_worker_that_is_slow_to_connect_is_told_as_soon_as_it_does() {
         let mut said = vec![0; header.len()];
         within(worker.read_exact(&mut said)).await.unwrap();
         assert_eq!(said, header);
-        assert_eq!((stand.pool.slots()[0].connections.get(), stand.pool.slots()[0].rx_bytes.get()), (0, 0));
+        eventually_eq!((stand.pool.slots()[0].connections.get(), stand.pool.slots()[0].rx_bytes.get()), (0, 0));
         client.write_all(b"later").await.unwrap();
         client.shutdown().await.unwrap();
         assert_eq!(within(read_all(&mut worker)).await.0, b"later");
         drop(worker);
         within(read_all(&mut client)).await.1.unwrap();
-        assert_eq!(stand.pool.slots()[0].rx_bytes.get(), 5);
+        eventually_eq!(stand.pool.slots()[0].rx_bytes.get(), 5);
         stand.finish(SOON).await;
     }
 }
@@ -225,7 +225,7 @@ async fn the_next_worker_is_told_once_when_the_first_refuses() {
                 assert_eq!(exchange(client, said).await, [&header, said].concat());
             })
             .await;
-            assert_eq!(stand.pool.slots()[2].connections.get(), 200);
+            eventually_eq!(stand.pool.slots()[2].connections.get(), 200);
             stand.finish(SOON).await;
         }
     }
@@ -255,10 +255,13 @@ async fn a_worker_that_resets_after_no_more_than_the_header_is_replaced_unseen_b
             })
             .await;
             for slot in &stand.pool.slots()[..2] {
-                assert!(slot.connect_errors[ConnectError::Reset as usize].get() > 0);
-                assert_eq!((slot.connections.get(), slot.rx_bytes.get()), (0, 0));
+                eventually!(slot.connect_errors[ConnectError::Reset as usize].get() > 0);
+                eventually_eq!((slot.connections.get(), slot.rx_bytes.get()), (0, 0));
             }
-            assert_eq!((stand.pool.slots()[2].connections.get(), stand.pool.slots()[2].rx_bytes.get()), (200, 200_000));
+            eventually_eq!(
+                (stand.pool.slots()[2].connections.get(), stand.pool.slots()[2].rx_bytes.get()),
+                (200, 200_000)
+            );
             stand.finish(SOON).await;
         }
     }
@@ -278,7 +281,7 @@ async fn a_client_that_speaks_while_its_worker_resets_is_served_whole_or_sees_th
             repeat(400, 16, move |i| async move {
                 let mut client = TcpStream::connect(at).await.unwrap();
                 let header = header(version, client.local_addr().unwrap(), at);
-                tokio::time::sleep(Duration::from_micros(fastrand::Rng::with_seed(i as u64).u64(0..400))).await;
+                pauses(Duration::from_micros(fastrand::Rng::with_seed(i as u64).u64(0..400))).await;
                 let said = text(i, 1000);
                 if client.write_all(said).await.is_err() || client.shutdown().await.is_err() {
                     return;

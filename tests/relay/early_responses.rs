@@ -61,7 +61,7 @@ async fn ask(at: SocketAddr, size: usize, client: Client) -> (usize, std::io::Re
         })
     });
     if client.pauses {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pauses(Duration::from_millis(300)).await;
     }
     let (bytes, end) = read_all(&mut from).await;
     drop(upload);
@@ -131,7 +131,7 @@ async fn upload_behind_an_early_response_is_read_to_its_end() {
         // For longer, and more, than was once discarded. The pauses leave moments in which nothing is on its way.
         for i in 0..50 {
             within(client.write_all(text(i, 200_000))).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses(Duration::from_millis(50)).await;
         }
         client.shutdown().await.unwrap();
         let (answer, end) = within(read_all(&mut client)).await;
@@ -168,7 +168,7 @@ async fn broken_answer_of_a_killed_worker_is_delivered_then_reset() {
         let mut client = stand.connect().await;
         client.write_all(b"1500000\n\r\n").await.unwrap();
         until("all read from the worker", || pool.slots()[0].tx_bytes.get() == 1_500_000).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pauses(Duration::from_millis(300)).await;
         let (answer, end) = within(read_all(&mut client)).await;
         assert_eq!(answer.len(), 1_500_000);
         assert!(is_reset(&end), "{end:?}");

@@ -21,7 +21,44 @@ use tokio::time::{Instant, timeout};
 
 pub(crate) const THREADS: [usize; 2] = [1, 2];
 /// Longer than anything here takes, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As `assert_eq!`, for what data threads count: evaluates the first argument again and again until it equals the second. A
+/// counter rises after the client has seen what it counts.
+macro_rules! eventually_eq {
+    ($seen:expr, $wanted:expr $(,)?) => { eventually_eq!($seen, $wanted, "") };
+    ($seen:expr, $wanted:expr, $($message:tt)+) => {{
+        let wanted = $wanted;
+        let end = tokio::time::Instant::now() + $crate::kit::PATIENCE;
+        loop {
+            let seen = $seen;
+            if seen == wanted {
+                break;
+            }
+            let message = format_args!($($message)+);
+            assert!(tokio::time::Instant::now() < end, "`{}` stayed {seen:?}, not {wanted:?} {message}", stringify!($seen));
+            $crate::kit::look_again().await;
+        }
+    }};
+}
+
+/// As `assert!`, for the same.
+macro_rules! eventually {
+    ($condition:expr) => {
+        eventually_eq!($condition, true)
+    };
+}
+
+/// The time between two looks.
+pub(crate) async fn look_again() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+/// What a scripted peer does that is slow, or pauses. No test waits for anything by it: that is what `until`, `eventually!` and
+/// `eventually_eq!` are for.
+pub(crate) async fn pauses(time: Duration) {
+    tokio::time::sleep(time).await;
+}
 
 /// A pool with its data threads.
 pub(crate) struct Stand {
@@ -126,7 +163,7 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        look_again().await;
     }
 }
 

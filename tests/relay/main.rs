@@ -2,12 +2,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[macro_use]
+mod kit;
+
 mod client_address;
 mod draining;
 mod early_responses;
 mod endings;
 mod fidelity;
-mod kit;
 mod listening;
 mod placing;
 mod reclaiming;

@@ -42,7 +42,7 @@ async fn a_worker_that_refuses_is_passed_over_unseen_by_the_client() {
         let failed = dead.connect_errors[ConnectError::Refused as usize].get();
         // A second pick takes a turn too, so the dead one's share is not exactly half.
         assert!((1..=400).contains(&failed), "{failed}");
-        assert_eq!((dead.retries.get(), dead.connections.get(), live.connections.get()), (failed, 0, 400));
+        eventually_eq!((dead.retries.get(), dead.connections.get(), live.connections.get()), (failed, 0, 400));
         let expected = Report::ConnectFailed { pool: 0, slot: SlotId(0), incarnation: 1, error: ConnectError::Refused };
         for _ in 0..failed {
             assert_eq!(stand.reports.recv().await, Some(expected.clone()));
@@ -66,8 +66,8 @@ async fn a_worker_that_resets_before_any_byte_is_replaced_unseen_by_the_client()
         })
         .await;
         let slot = &stand.pool.slots()[0];
-        assert!(slot.retries.get() > 0);
-        assert_eq!(slot.connect_errors[ConnectError::Reset as usize].get(), slot.retries.get());
+        eventually!(slot.retries.get() > 0);
+        eventually_eq!(slot.connect_errors[ConnectError::Reset as usize].get(), slot.retries.get());
         stand.finish(SOON).await;
     }
 }
@@ -87,7 +87,7 @@ async fn a_full_unix_queue_is_busy_and_another_worker_serves() {
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        assert!(stand.pool.slots()[0].connect_errors[ConnectError::Busy as usize].get() > 0);
+        eventually!(stand.pool.slots()[0].connect_errors[ConnectError::Busy as usize].get() > 0);
         stand.finish(SOON).await;
     }
 }
@@ -108,7 +108,7 @@ async fn a_worker_that_does_not_answer_the_connect_is_given_up_after_the_timeout
             assert_eq!(exchange(TcpStream::connect(at).await.unwrap(), text(i, 100)).await, text(i, 100));
         })
         .await;
-        assert!(stand.pool.slots()[0].connect_errors[ConnectError::Timeout as usize].get() > 0);
+        eventually!(stand.pool.slots()[0].connect_errors[ConnectError::Timeout as usize].get() > 0);
         stand.finish(SOON).await;
     }
 }
@@ -193,7 +193,7 @@ async fn while_it_refuses_clients_are_reset_and_counted() {
             }
         })
         .await;
-        assert_eq!(stand.pool.stats.refused[Refusal::NoWorker as usize].get(), 50);
+        eventually_eq!(stand.pool.stats.refused[Refusal::NoWorker as usize].get(), 50);
         stand.pool.rotation.set_gate(Gate::Open);
         assert_eq!(exchange(stand.connect().await, b"again").await, b"again");
         stand.finish(SOON).await;
@@ -262,7 +262,7 @@ async fn a_health_check_that_only_connects_ends_cleanly() {
 async fn a_client_that_was_silent_for_long_is_moved_when_its_worker_goes() {
     for threads in THREADS {
         let leaving = worker(|stream| async move {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            pauses(Duration::from_millis(1500)).await;
             reset(stream);
         })
         .await;

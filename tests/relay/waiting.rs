@@ -118,13 +118,13 @@ async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
 
         let resets = worker(|mut stream| async move {
             let _ = stream.read(&mut [0; 4]).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses(Duration::from_millis(50)).await;
             reset(stream);
         });
         let ends = worker(|mut stream| async move {
             let mut bytes = [0; 4];
             let _ = stream.read_exact(&mut bytes).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pauses(Duration::from_millis(50)).await;
             let _ = stream.shutdown().await;
             // It goes on reading, and says no more: nothing is awaited.
             let _ = read_all(&mut stream).await;
@@ -135,7 +135,7 @@ async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
             let clients = asking(&stand, slot, 2).await;
             until_waiting(&stand.upstreams[slot], 0).await;
             if slot == 1 {
-                assert_eq!(stand.upstreams[slot].active(), 2, "still open, to say more to who says nothing");
+                eventually_eq!(stand.upstreams[slot].active(), 2, "still open, to say more to who says nothing");
             }
             drop(clients);
         }
@@ -179,13 +179,13 @@ async fn who_is_recovered_from_a_dead_workers_queue_waits_for_the_next_worker() 
         assert_eq!(queue.len(), 3);
         stand.data.orphan(0, SlotId(0), 1, queue);
         until_waiting(&stand.upstreams[1], 3).await;
-        assert_eq!(stand.upstreams[0].waiting(), 0);
+        eventually_eq!(stand.upstreams[0].waiting(), 0);
         lets.add_permits(3);
         for mut client in clients {
             let mut answer = [0; 4];
             within(client.read_exact(&mut answer)).await.unwrap();
         }
-        assert_eq!(stand.upstreams[1].waiting(), 0);
+        eventually_eq!(stand.upstreams[1].waiting(), 0);
         stand.finish(SOON).await;
     }
 }
@@ -199,7 +199,7 @@ async fn a_connect_that_fails_leaves_nothing_behind_and_the_next_worker_counts_i
             let mut client = stand.connect().await;
             client.write_all(b"ping").await.unwrap();
             until_waiting(&stand.upstreams[1], 1).await;
-            assert_eq!(stand.upstreams[0].waiting(), 0);
+            eventually_eq!(stand.upstreams[0].waiting(), 0);
             lets.add_permits(1);
             within(client.read_exact(&mut [0; 4])).await.unwrap();
         }
@@ -229,7 +229,7 @@ async fn least_waiting_passes_over_a_worker_that_answers_nobody_and_comes_back_t
         for _ in 0..30 {
             drop(stand.spoken().await);
         }
-        assert_eq!(stand.pool.slots()[0].connections.get() - before, 10);
+        eventually_eq!(stand.pool.slots()[0].connections.get() - before, 10);
         drop(stuck);
         stand.finish(SOON).await;
     }
@@ -253,7 +253,7 @@ async fn every_strategy_serves_and_may_be_changed_for_another_while_connections_
         for client in &mut open {
             ping(client).await;
         }
-        assert_eq!(stand.upstreams[0].active() + stand.upstreams[1].active(), open.len());
+        eventually_eq!(stand.upstreams[0].active() + stand.upstreams[1].active(), open.len());
         drop(open);
         stand.finish(SOON).await;
     }
@@ -269,7 +269,7 @@ async fn in_least_connections_open_ones_count_whether_they_wait_or_not() {
         for _ in 0..20 {
             open.push(stand.spoken().await);
         }
-        assert_eq!([0, 1].map(|slot| stand.upstreams[slot].active()), [10, 10]);
+        eventually_eq!([0, 1].map(|slot| stand.upstreams[slot].active()), [10, 10]);
         drop(open);
         stand.finish(SOON).await;
     }

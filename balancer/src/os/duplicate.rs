@@ -232,25 +232,25 @@ mod tests {
         assert!(rustix::io::fcntl_getfd(&duplicate).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         let mut clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
         drop(listener);
+        wait_queued(Where::Tcp(address), 3);
 
         let first = accept_all(&duplicate, 2).unwrap();
         assert!(first.connections.len() == 2 && matches!(first.end, End::Limit), "{first:?}");
         let mut accepted = first.connections;
-        until_accepted(&duplicate, &mut accepted, 3);
+        accepted.extend(accept_all(&duplicate, 100).unwrap().connections);
         let peers: Vec<_> = accepted.iter().map(|(_, peer)| peer.unwrap()).collect();
         assert_eq!(peers, clients.iter().map(|client| client.local_addr().unwrap()).collect::<Vec<_>>());
         drop(accepted);
         assert_eq!(clients[0].read(&mut [0; 8]).unwrap(), 0, "a connection closed, not reset");
     }
 
-    /// A handshake may take its last step a moment after the client believes itself connected.
-    fn until_accepted(listener: &OwnedFd, accepted: &mut Vec<(OwnedFd, Option<SocketAddr>)>, count: usize) {
+    /// Waits for so many: a handshake may take its last step a moment after the client believes itself connected.
+    fn wait_queued(place: Where<'_>, count: u32) {
+        let mut reader = QueueReader::new().unwrap();
+        let mut look = || reader.look(&[place]).remove(0).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while accepted.len() < count {
-            assert!(Instant::now() < deadline, "{} of {count} connections", accepted.len());
-            let more = accept_all(listener, 100).unwrap();
-            assert!(more.broken == 0 && matches!(more.end, End::Empty), "{more:?}");
-            accepted.extend(more.connections);
+        while look()[0].queued < count {
+            assert!(Instant::now() < deadline, "{:?}", look());
         }
     }
 

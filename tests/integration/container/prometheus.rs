@@ -105,9 +105,11 @@ fn every_panel_answers_on_a_real_prometheus_and_no_alert_rings() {
     for query in graphs::queries(&graphs::dashboard()) {
         // As Grafana fills them in.
         let expr = query.expr.replace("$instance", ".+").replace("$pool", ".+").replace("$__rate_interval", "20s");
-        let found = prometheus.ask(&expr).unwrap_or_else(|error| panic!("{}: {expr}: {error}", query.panel));
-        // Annotations are empty until something happens.
-        assert!(!found.is_empty() || expr.starts_with("changes("), "{} shows nothing: {expr}", query.panel);
+        // Annotations are empty until something happens; a rule is evaluated a moment after its scrape.
+        let found = kit::wait_for(&format!("{} to show something: {expr}", query.panel), || {
+            let found = prometheus.ask(&expr).unwrap_or_else(|error| panic!("{}: {expr}: {error}", query.panel));
+            (!found.is_empty() || expr.starts_with("changes(")).then_some(found)
+        });
         for series in &found {
             for label in &query.legend {
                 let is_there = series["metric"][label].as_str().is_some_and(|value| !value.is_empty());

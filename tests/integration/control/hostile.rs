@@ -112,7 +112,7 @@ fn another_users_orders_are_turned_away_even_where_the_modes_let_them_through() 
         assert_eq!(ended.stdout, "");
     }
     assert_eq!(facts(&master), before);
-    assert!(master.log().contains("another user's process was turned away"), "{}", master.log());
+    master.wait_log("another user's process was turned away");
     mode(master.dir(), 0o700);
 }
 
@@ -146,6 +146,7 @@ fn an_order_that_is_begun_is_logged_with_who_gave_it() {
     let master = two_pools().start_ready();
     // Whatever comes of it.
     let _ = ask(&master, &request("/api/v1/pools/api/stop", JSON, "{\"slots\":\"0\"}"));
+    master.wait_log("an order came on the control socket");
     let log = master.log();
     let line = log.lines().find(|line| line.contains("an order came on the control socket")).expect(&log);
     let uid = rustix::process::geteuid().as_raw();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{PATIENT, all_is_accounted_for, demo, scripted};
 use crate::kit::{
-    Kept, Master, burst, clients, descriptors, freeze_workers, get, get_from, kill, read_answer, send_get, wait_until,
+    Kept, at_rest, burst, clients, descriptors, freeze_workers, get, get_from, kill, read_answer, send_get, stays,
+    wait_until,
 };
 
 #[test]
@@ -15,7 +16,7 @@ fn connections_in_the_workers_hands_count_as_open_until_they_end() {
     held.iter_mut().for_each(|kept| drop(kept.get("/")));
     let fifth = send_get(master.address(), "/").unwrap();
     assert_eq!(held[0].get("/health").body, "ok\n");
-    assert_eq!((master.pool().accepted, master.pool().active), (Some(4), Some(4)));
+    eventually_eq!((master.pool().accepted, master.pool().active), (Some(4), Some(4)));
     drop(held.pop());
     assert_eq!(read_answer(fifth).unwrap().status, 200);
     drop(held);
@@ -62,27 +63,20 @@ fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over(
     let pids = [&[master.pid()][..], &master.pids()].concat();
     let all = || pids.iter().map(|&pid| open(pid)).collect::<Vec<_>>();
     // Our own questions are connections, too: they are over when nothing changes any more.
-    let at_rest = || {
-        let mut rest = all();
-        wait_until("it to come to rest", || {
-            let last = std::mem::replace(&mut rest, all());
-            last == rest
-        });
-        rest
-    };
-    let before = at_rest();
+    let rest = || at_rest("what is open", all);
+    let before = rest();
     assert_eq!(burst(master.address(), "/", 2000).failed, [""; 0]);
     // Two thousand came and went. What a process opens once for itself, when it first needs it, is no trace of them.
     let is_small = |(now, before): (&Vec<String>, &Vec<String>)| now.len() <= before.len() + 4;
     wait_until("hardly anything new to be open after a churn", || all().iter().zip(&before).all(is_small));
-    let before = at_rest();
+    let before = rest();
 
     let frozen = freeze_workers(&master, &[0])[0];
     let taken_back: Vec<_> = (0..12).map(|_| send_get(master.address(), "/").unwrap()).collect();
     taken_back.into_iter().for_each(|client| drop(read_answer(client).unwrap()));
-    assert!(master.metric("roundelay_worker_retries_total", &[]) > 0.0);
+    eventually!(master.metric("roundelay_worker_retries_total", &[]) > 0.0);
     kill(i64::from(frozen), "CONT");
-    wait_until("nothing new to be open after some were taken back", || all() == before);
+    eventually_eq!(all(), before, "after some were taken back");
 
     let dead = master.kill_worker(0);
     wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != dead));
@@ -103,24 +97,9 @@ fn who_comes_while_every_worker_is_busy_waits_for_his_turn_however_many_they_are
         let lost: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
         assert!(lost.is_empty(), "{} {lost:?}", lost.len());
         assert_eq!(read_answer(blocked).unwrap().status, 200);
-        assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+        eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
         all_is_accounted_for(&master);
     }
-}
-
-/// Waits until the number stays what it is, for as long as the master needs to do anything about it.
-#[track_caller]
-fn comes_to_rest(master: &Master, number: impl Fn() -> u64) -> u64 {
-    let mut last = (number(), tokio::time::Instant::now());
-    wait_until("it to come to rest", || {
-        assert_eq!(master.ask("/livez").status, 200);
-        let now = number();
-        if now != last.0 {
-            last = (now, tokio::time::Instant::now());
-        }
-        last.1.elapsed() > Duration::from_millis(300)
-    });
-    last.0
 }
 
 #[test]
@@ -128,9 +107,11 @@ fn a_worker_that_takes_nothing_gets_64_and_the_rest_waits_in_the_kernel() {
     let Some(setup) = scripted("1", &["--threads", "1"], &[0], &["mute"]) else { return };
     let master = setup.with("app", &PATIENT).start_ready();
     let waiting: Vec<_> = (0..100).map(|_| send_get(master.address(), "/").unwrap()).collect();
-    wait_until("it to have some", || master.worker(0).active > Some(0));
-    assert_eq!(comes_to_rest(&master, || master.worker(0).active.unwrap()), 64);
-    assert_eq!(master.pool().accepted, Some(64));
+    wait_until("it to have 64", || master.worker(0).active == Some(64));
+    stays("the rest waits in the kernel", Duration::from_millis(500), || {
+        (master.worker(0).active, master.pool().accepted) == (Some(64), Some(64))
+    });
+    assert_eq!(master.ask("/livez").status, 200);
     master.remove("bad.0");
     master.kill_worker(0);
     for client in waiting {

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{all_is_accounted_for, demo, shares};
-use crate::kit::{COOPERATIVE, Kept, Master, Traffic, carried_out, get, get_from, send_get, wait_for, wait_until};
+use super::{all_is_accounted_for, demo, turns};
+use crate::kit::{COOPERATIVE, Kept, Master, Traffic, carried_out, get, get_from, send_get, wait_until};
 
 /// The slot in `hello from demo/SLOT (pid ...)`.
 fn slot_of(body: &str) -> usize {
@@ -14,14 +14,10 @@ fn slot_of(body: &str) -> usize {
 fn of_1200_connections_each_of_three_workers_gets_400() {
     for threads in ["1", "2"] {
         let master = demo("3", &["--threads", threads]).start_ready();
-        let moved = || master.metric("roundelay_worker_retries_total", &[]);
-        // One that a busy machine kept a worker from reading in time went to another: such a burst proves nothing.
-        wait_for("a burst in which none was taken back", || {
-            let before = moved();
-            let shares = shares(master.address(), "hello from demo/", 1200);
-            assert_eq!(shares.iter().sum::<usize>(), 1200);
-            (moved() == before).then(|| assert_eq!(shares, [400; 3], "{threads} threads"))
-        });
+        // In bursts, since a busy machine lets hardly any 1,200 pass of which none is moved.
+        for _ in 0..20 {
+            assert_eq!(turns(&master, master.address(), "hello from demo/", 60), [20; 3], "{threads} threads");
+        }
         all_is_accounted_for(&master);
     }
 }
@@ -94,11 +90,11 @@ fn every_strategy_serves_and_another_can_be_chosen_under_load() {
     let names = roundelay::strategy::ALL.iter().map(|entry| entry.name);
     for name in names.skip(1).chain(["round-robin"]) {
         carried_out(&master, &["strategy", "demo", name]);
-        assert_eq!(master.pool().strategy, name);
+        at_once_eq!(master.pool().strategy, name);
         traffic.flows();
     }
     traffic.lost_nothing();
-    assert_eq!(master.pids(), pids, "no process was touched");
+    at_once_eq!(master.pids(), pids, "no process was touched");
     all_is_accounted_for(&master);
-    assert_eq!(waiting(&master), 0);
+    eventually_eq!(waiting(&master), 0);
 }

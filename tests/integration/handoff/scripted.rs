@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PATIENT, all_is_accounted_for, of_slot, scripted, shares};
+use super::{PATIENT, all_is_accounted_for, of_slot, scripted, shares, turns};
 use crate::kit::{Master, burst, clients, cpu_time, get, is_alive, read_answer, send_get, wait_for, wait_until};
 
 /// How connections handed to that slot came back, by reason.
@@ -15,9 +15,10 @@ fn refused(master: &Master, slot: usize, reason: &str) -> f64 {
 fn a_worker_that_knows_nothing_but_the_packets_is_served_in_turn() {
     let Some(setup) = scripted("3", &[], &[], &[]) else { return };
     let master = setup.start_ready();
-    assert_eq!(shares(master.address(), "python/", 60), [20; 3]);
+    assert_eq!(turns(&master, master.address(), "python/", 60), [20; 3]);
     all_is_accounted_for(&master);
-    assert_eq!(master.metric("roundelay_connection_closes_total", &[r#"reason="finished""#]), 60.0);
+    let finished = || master.metric("roundelay_connection_closes_total", &[r#"reason="finished""#]);
+    eventually_eq!(finished(), master.pool().accepted.unwrap() as f64);
     wait_until("good checks", || (0..3).all(|slot| of_slot(&master, "roundelay_worker_up", slot, "") == 1.0));
     assert!(!master.log().contains("on its channel"), "{}", master.log());
 }
@@ -43,8 +44,8 @@ fn clients_of_workers_that_all_refuse_are_reset_in_time_and_it_costs_next_to_not
     // Each client makes the master ask each worker once, besides the checks that come by themselves.
     let asked = checks() - checks_before;
     assert!(asked <= 10.0 + 8.0, "{asked}");
-    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[r#"reason="unreachable""#]), 5.0);
-    assert!(master.workers().iter().all(|worker| worker.restarts == 0));
+    eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[r#"reason="unreachable""#]), 5.0);
+    eventually!(master.workers().iter().all(|worker| worker.restarts == 0));
     all_is_accounted_for(&master);
 }
 
@@ -54,8 +55,14 @@ fn what_one_worker_refuses_another_takes() {
         let Some(setup) = scripted("2", &[], &[0], &["refuse", reason]) else { return };
         let master = setup.with("app", &PATIENT).start_ready();
         assert_eq!(shares(master.address(), "python/", 20), [0, 20], "reason {reason}");
-        assert_eq!(refused(&master, 0, counted), of_slot(&master, "roundelay_worker_retries_total", 0, ""));
-        assert!(refused(&master, 0, counted) >= 10.0);
+        let moved = || of_slot(&master, "roundelay_worker_retries_total", 0, "");
+        eventually!(
+            refused(&master, 0, counted) == moved(),
+            "{} refused, {} moved",
+            refused(&master, 0, counted),
+            moved()
+        );
+        eventually!(refused(&master, 0, counted) >= 10.0);
         all_is_accounted_for(&master);
     }
 }
@@ -65,13 +72,13 @@ fn what_makes_no_sense_is_told_once_and_harms_nobody() {
     for (how, told) in [("unknown", 1), ("garbage", 3)] {
         let Some(setup) = scripted("2", &[], &[0], &[how]) else { return };
         let master = setup.start_ready();
-        assert_eq!(shares(master.address(), "python/", 40), [20, 20], "{how}");
+        assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");
         let complaints = || master.log().matches("on its channel: ").count();
         wait_until("it to be told", || complaints() >= told);
         let before = complaints();
-        assert_eq!(shares(master.address(), "python/", 40), [20, 20], "{how}");
-        assert_eq!(complaints(), before, "each kind once");
-        assert!(master.workers().iter().all(|worker| worker.restarts == 0 && worker.state == "ready"), "{how}");
+        assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");
+        eventually_eq!(complaints(), before, "each kind once");
+        eventually!(master.workers().iter().all(|worker| worker.restarts == 0 && worker.state == "ready"), "{how}");
         all_is_accounted_for(&master);
     }
 }
@@ -96,7 +103,7 @@ fn a_worker_that_talks_without_end_keeps_nobody_from_being_served() {
         let told = master.log().matches("worker message").count();
         assert!(told < 2_000, "{told} of {bytes} bytes");
         assert!(resident() < before + 16 * 1024, "{} kB, {before} kB before", resident());
-        assert_eq!(master.worker(1).state, "ready");
+        eventually_eq!(master.worker(1).state, "ready");
         all_is_accounted_for(&master);
     }
 }
@@ -106,7 +113,7 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
     let Some(setup) = scripted("2", &[], &[0], &["parting"]) else { return };
     let options = [&PATIENT[..], &["kill-timeout=300ms"]].concat();
     let master = setup.with("app", &options).start_ready();
-    assert_eq!(shares(master.address(), "python/", 20), [10, 10]);
+    assert_eq!(turns(&master, master.address(), "python/", 20), [10, 10]);
     let old = master.worker(0).pid.unwrap();
     master.touch("part");
     wait_until("it to be out of the rotation", || master.worker(0).state != "ready");
@@ -114,8 +121,8 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
     wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != old));
     master.wait_state(0, "ready");
     wait_until("the end of the old one", || !is_alive(old));
-    assert!(master.log().contains("closed its channel"), "{}", master.log());
-    assert_eq!(shares(master.address(), "python/", 20), [10, 10]);
+    master.wait_log("closed its channel");
+    assert_eq!(turns(&master, master.address(), "python/", 20), [10, 10]);
     all_is_accounted_for(&master);
 }
 
@@ -127,7 +134,7 @@ fn clients_of_an_only_worker_that_closes_its_channel_wait_for_its_heir() {
     master.touch("part");
     wait_until("it to be out of the rotation", || master.worker(0).state != "ready");
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
-    assert_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
 }
 
 #[test]
@@ -139,7 +146,7 @@ fn a_worker_that_takes_nothing_has_64_at_most_and_others_serve() {
     wait_until("the other to have answered", || master.worker(1).active == Some(0));
     let kept = master.worker(0).active.unwrap();
     assert!((1..=64).contains(&kept), "{kept}");
-    assert_eq!(of_slot(&master, "roundelay_connection_closes_total", 1, ""), (200 - kept) as f64);
+    eventually_eq!(of_slot(&master, "roundelay_connection_closes_total", 1, ""), (200 - kept) as f64);
     master.remove("bad.0");
     master.kill_worker(0);
     for client in all {
@@ -156,6 +163,6 @@ fn a_worker_that_takes_one_after_the_other_is_not_suspect_for_it() {
     let address = master.address();
     let answers = clients(6, 40, |_| get(address, "/"));
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(of_slot(&master, "roundelay_health_transitions_total", 0, ""), 0.0);
+    eventually_eq!(of_slot(&master, "roundelay_health_transitions_total", 0, ""), 0.0);
     wait_for("nothing to wait", || (master.worker(0).active == Some(0)).then_some(()));
 }

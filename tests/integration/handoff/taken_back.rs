@@ -1,6 +1,6 @@
 //! What a worker was handed and has not read goes to another; what it may have read waits for its end.
 
-use super::{PATIENT, all_is_accounted_for, demo, of_slot, scripted};
+use super::{PATIENT, all_is_accounted_for, demo, of_slot, scripted, turns};
 use crate::kit::{burst, freeze_workers, get, kill, read_answer, send_get, stat, wait_for, wait_until};
 
 const FAST: [&str; 4] =
@@ -15,12 +15,12 @@ fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
         for client in early {
             assert!(read_answer(client).unwrap().body.starts_with("hello from demo/1 "));
         }
-        assert!(of_slot(&master, "roundelay_worker_retries_total", 0, "") >= 1.0, "some had been handed to it");
-        assert_eq!((master.worker(0).pid, stat(frozen).unwrap()[0].as_str()), (Some(frozen), "T"));
+        eventually!(of_slot(&master, "roundelay_worker_retries_total", 0, "") >= 1.0, "some had been handed to it");
+        eventually_eq!((master.worker(0).pid, stat(frozen).unwrap()[0].as_str()), (Some(frozen), "T"));
         assert_eq!(burst(master.address(), "/", 20).starting("hello from demo/1 "), 20);
         kill(i64::from(frozen), "CONT");
         wait_until("it to serve again", || get(master.address(), "/").unwrap().body.starts_with("hello from demo/0 "));
-        assert_eq!(master.worker(0).pid, Some(frozen));
+        eventually_eq!(master.worker(0).pid, Some(frozen));
         all_is_accounted_for(&master);
 
         // And if it never wakes: nobody waits for its death, or because of it.
@@ -43,13 +43,13 @@ fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_heir() {
     let frozen = freeze_workers(&master, &[0])[0];
     let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
     wait_until("all to be handed over", || master.worker(0).active == Some(8));
-    assert_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 0.0, "nobody else could have them");
+    eventually_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 0.0, "nobody else could have them");
     kill(i64::from(frozen), "KILL");
     for client in waiting {
         let body = read_answer(client).unwrap().body;
         assert!(body.starts_with("hello from demo/0 ") && !body.contains(&format!("(pid {frozen})")), "{body}");
     }
-    assert_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 8.0);
+    eventually_eq!(of_slot(&master, "roundelay_worker_retries_total", 0, ""), 8.0);
     all_is_accounted_for(&master);
 }
 
@@ -63,7 +63,7 @@ fn a_stopped_only_worker_that_wakes_answers_all_who_waited() {
     for client in waiting {
         assert!(read_answer(client).unwrap().body.contains(&format!("(pid {frozen})")));
     }
-    assert_eq!(master.metric("roundelay_worker_retries_total", &[]), 0.0);
+    eventually_eq!(master.metric("roundelay_worker_retries_total", &[]), 0.0);
 }
 
 /// The number that it was given its channel by leads nowhere: nothing can be taken out of its queue.
@@ -71,7 +71,7 @@ fn a_stopped_only_worker_that_wakes_answers_all_who_waited() {
 fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_after_its_death() {
     let Some(setup) = scripted("2", &[], &[0], &["moved"]) else { return };
     let master = setup.with("app", &FAST).start_ready();
-    assert_eq!(burst(master.address(), "/", 40).starting("python/0 "), 20, "it serves as any other");
+    assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "it serves as any other");
     let frozen = freeze_workers(&master, &[0])[0];
     let early: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();
     for client in early {
@@ -79,8 +79,8 @@ fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_af
         assert!(!body.ends_with(&format!(" {frozen}\n")), "{body}");
     }
     wait_for("its heir", || master.worker(0).pid.filter(|&pid| pid != frozen));
-    assert_eq!(of_slot(&master, "roundelay_worker_restarts_total", 0, r#"reason="hung""#), 1.0);
-    assert_eq!(master.worker(0).last_exit.unwrap().what, "hung: killed by the master");
+    eventually_eq!(of_slot(&master, "roundelay_worker_restarts_total", 0, r#"reason="hung""#), 1.0);
+    eventually_eq!(master.worker(0).last_exit.unwrap().what, "hung: killed by the master");
     all_is_accounted_for(&master);
 }
 
@@ -95,7 +95,7 @@ fn a_worker_that_looks_at_its_channel_seldom_still_answers_when_it_is_asked() {
     let ok = || of_slot(&master, "roundelay_health_checks_total", 0, r#"result="ok""#);
     let before = ok();
     wait_until("many checks", || ok() >= before + 8.0);
-    assert_eq!(of_slot(&master, "roundelay_health_checks_total", 0, r#"result="timeout""#), 0.0);
+    eventually_eq!(of_slot(&master, "roundelay_health_checks_total", 0, r#"result="timeout""#), 0.0);
     master.remove("bad.0");
     master.kill_worker(0);
     for client in kept {

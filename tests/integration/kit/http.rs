@@ -25,8 +25,14 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
 /// A new connection on which the request for `path` was sent, and whose answer was not read.
 pub(crate) fn send_get(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(head_of(path).as_bytes())?;
     Ok(stream)
+}
+
+/// A whole request, to be written at once: `write!` would write it in pieces, and a server that answers after its first `recv`
+/// has then closed before the second piece comes.
+fn head_of(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
 /// `GET` on a new connection from that address.
@@ -62,7 +68,7 @@ pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
 
 /// The same on any connected stream.
 pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(head_of(path).as_bytes())?;
     read_answer(stream)
 }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use roundelay::admin::view::{Pool, State, Worker};
+use roundelay::os::shim;
 use tempfile::TempDir;
 
 use super::{
@@ -285,12 +286,17 @@ impl Master {
         }
     }
 
-    /// Waits until every worker of every pool is ready.
+    /// Waits until every worker of every pool is ready, and runs its program: with `ready = "none"` it may only be about to.
     #[track_caller]
     pub(crate) fn wait_all_ready(&mut self) {
         wait_until("all workers ready", || {
             self.assert_running();
             self.state().pools.iter().all(|pool| pool.workers_ready == pool.workers_desired)
+        });
+        let is_shim = |pid: u32| command_line(pid).get(1).is_some_and(|word| word == shim::COMMAND);
+        wait_until("all programs to run", || {
+            let workers = self.state().pools.into_iter().flat_map(|pool| pool.workers);
+            !workers.filter_map(|worker| worker.pid).any(is_shim)
         });
     }
 

@@ -1,7 +1,23 @@
 //! Starts a master, asks it, ends it.
+//!
+//! Whatever a master says (state, metrics, log, list), and what `/proc` says of its processes, is one moment of something
+//! that goes on: a gauge falls after the client has its answer, a log line is written after the deed, a process is there
+//! before it has executed its program. So a test that asserts it uses
+//! - `eventually_eq!(master.metric(..), 1.0)` and `eventually!(..)`, written like `assert_eq!` and `assert!`: they look again
+//!   until it is so; after `wait_until` and `wait_for` nothing else is needed for what is *expected*;
+//! - `stays("nobody is replaced", time, || ..)` for what must *not* happen; it is the only place where time just passes;
+//! - `at_rest("descriptors", || ..)` for a value to compare with later;
+//! - `for_each(&cases, |case| ..)` for cases that wait for their own timeouts, so that they wait at the same time.
+//!
+//! `at_once!` and `at_once_eq!` are for the one moment that is meant: when a command has returned, what it ordered is done.
+//! The test `first_moment` refuses `assert_eq!(master.pool()...)` and a bare sleep.
 
 #![allow(dead_code, unused_imports)]
 
+#[macro_use]
+mod eventually;
+
+mod cases;
 mod checked;
 mod client;
 mod frozen;
@@ -17,8 +33,10 @@ mod sockets;
 mod traffic;
 mod tuning;
 
+pub(crate) use cases::for_each;
 pub(crate) use checked::{checked, one_shots, wait_good};
 pub(crate) use client::{Burst, burst, clients};
+pub(crate) use eventually::{Look, at_rest, stays, wait_for, wait_until};
 pub(crate) use frozen::{freeze, freeze_workers};
 pub(crate) use http::{Response, get, get_from, get_unix, post, read_answer, request, send_get};
 pub(crate) use kept::Kept;
@@ -31,32 +49,10 @@ pub(crate) use process::{
     signals, stat, status, variable,
 };
 pub(crate) use programs::{BINARY, demo_after, express, has, is_root, missing, python, python_worker, shell};
-pub(crate) use sockets::{free_address, is_listening, is_read};
+pub(crate) use sockets::{free_address, is_listening, is_read, read_at};
 pub(crate) use traffic::{COOPERATIVE, Traffic};
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in vain.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds; panics with `what` at the deadline.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    wait_for(what, || condition().then_some(()));
-}
-
-/// Waits until `look` finds something; panics with `what` at the deadline.
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < DEADLINE, "gave up waiting: {what}");
-        // The pause between two looks at a condition, not a wait for it. What takes long is looked at less often.
-        std::thread::park_timeout((begun.elapsed() / 10).clamp(Duration::from_millis(2), Duration::from_millis(30)));
-    }
-}
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -20,6 +20,13 @@ pub(crate) fn is_read(server: SocketAddr, client: SocketAddr) -> bool {
     })
 }
 
+/// How many connections to that server were accepted and have no unread bytes; what has only been assigned to a worker is
+/// none of them.
+pub(crate) fn read_at(server: SocketAddr) -> usize {
+    let is_read = |socket: &&TcpSocket| socket.local == server.port() && socket.remote != 0 && socket.inode != 0;
+    tcp_sockets().iter().filter(is_read).filter(|socket| socket.unread == 0).count()
+}
+
 /// True while somebody listens on the port.
 pub(crate) fn is_listening(server: SocketAddr) -> bool {
     tcp_sockets().iter().any(|socket| (socket.local, socket.remote) == (server.port(), 0))

@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::{MODES, PID, all_answer, answering, app};
+use super::{MODES, PID, all_answer, answering, app, with_modes};
 use crate::kit::{
-    Master, Setup, a_node, burst, carried_out, free_address, get, is_listening, nodes, request, two_nodes, wait_for,
-    wait_until,
+    Master, Setup, a_node, burst, carried_out, for_each, free_address, get, is_listening, nodes, request, two_nodes,
+    wait_for, wait_until,
 };
 
 /// An application that says its pid, listening there.
@@ -24,18 +24,15 @@ fn pids(address: std::net::SocketAddr) -> Vec<u32> {
 
 #[test]
 fn without_a_configured_address_the_application_says_where() {
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let address = free_address();
-            let text = listening(&format!("{}, '{}'", address.port(), address.ip()));
-            let master = app(node, &["--mode", mode, "-i", "3"], &text).env("ROUNDELAY_LISTEN", "app").start_ready();
-            assert_eq!(master.pool().listen, [address.to_string()]);
-            all_answer(address, &master);
-            carried_out(&master, &["reload"]);
-            all_answer(address, &master);
-        }
-    }
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let address = free_address();
+        let text = listening(&format!("{}, '{}'", address.port(), address.ip()));
+        let master = app(node, &["--mode", mode, "-i", "3"], &text).env("ROUNDELAY_LISTEN", "app").start_ready();
+        at_once_eq!(master.pool().listen, [address.to_string()]);
+        all_answer(address, &master);
+        carried_out(&master, &["reload"]);
+        all_answer(address, &master);
+    });
 }
 
 #[test]
@@ -49,7 +46,7 @@ const server = require('http').createServer((q, r) => r.end(JSON.stringify(serve
         let master = app(node, &["--mode", "handoff", "-i", "1"], text).start_ready();
         master.wait_log("listens on 80");
         assert_eq!(super::text(master.address(), "/"), r#"{"address":"::","family":"IPv6","port":80}"#);
-        assert_eq!(master.pool().listen.len(), 1);
+        eventually_eq!(master.pool().listen.len(), 1);
     }
 }
 
@@ -74,50 +71,43 @@ fn every_usual_form_of_listen_is_understood() {
 
 #[test]
 fn a_release_that_changes_its_port_keeps_the_public_one() {
-    for node in two_nodes() {
-        for mode in MODES {
-            let master = app(node, &["--mode", mode, "-i", "2"], PID).start_ready();
-            std::fs::write(master.dir().join("app.js"), listening("4000")).unwrap();
-            carried_out(&master, &["reload"]);
-            assert_eq!(master.pool().listen.len(), 1);
-            all_answer(master.address(), &master);
-        }
-    }
+    for_each(&with_modes(two_nodes()), |&(node, mode)| {
+        let master = app(node, &["--mode", mode, "-i", "2"], PID).start_ready();
+        std::fs::write(master.dir().join("app.js"), listening("4000")).unwrap();
+        carried_out(&master, &["reload"]);
+        eventually_eq!(master.pool().listen.len(), 1);
+        all_answer(master.address(), &master);
+    });
 }
 
 #[test]
 fn a_release_that_changes_a_port_of_its_own_leaves_the_old_one() {
-    for node in two_nodes() {
-        for mode in MODES {
-            let [old, new] = [free_address(), free_address()];
-            let at = |address: std::net::SocketAddr| listening(&format!("{}, '{}'", address.port(), address.ip()));
-            let master = app(node, &["--mode", mode, "-i", "2"], &at(old)).env("ROUNDELAY_LISTEN", "app").start_ready();
-            std::fs::write(master.dir().join("app.js"), at(new)).unwrap();
-            carried_out(&master, &["reload"]);
-            all_answer(new, &master);
-            wait_until("the old one to be closed", || !is_listening(old));
-            assert_eq!(master.pool().listen, [new.to_string()]);
-        }
-    }
+    for_each(&with_modes(two_nodes()), |&(node, mode)| {
+        let [old, new] = [free_address(), free_address()];
+        let at = |address: std::net::SocketAddr| listening(&format!("{}, '{}'", address.port(), address.ip()));
+        let master = app(node, &["--mode", mode, "-i", "2"], &at(old)).env("ROUNDELAY_LISTEN", "app").start_ready();
+        std::fs::write(master.dir().join("app.js"), at(new)).unwrap();
+        carried_out(&master, &["reload"]);
+        all_answer(new, &master);
+        wait_until("the old one to be closed", || !is_listening(old));
+        eventually_eq!(master.pool().listen, [new.to_string()]);
+    });
 }
 
 #[test]
 fn an_application_with_two_servers_has_both_and_each_answers_for_itself() {
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let second = free_address();
-            let text = format!(
-                "{PID} require('http').createServer((q, r) => r.end('the second')).listen({}, '{}');",
-                second.port(),
-                second.ip()
-            );
-            let master = app(node, &["--mode", mode, "-i", "2"], &text).start_ready();
-            wait_until("the second to be open", || master.pool().listen.len() == 2);
-            all_answer(master.address(), &master);
-            assert_eq!(burst(second, "/", 12).bodies, ["the second"; 12]);
-        }
-    }
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let second = free_address();
+        let text = format!(
+            "{PID} require('http').createServer((q, r) => r.end('the second')).listen({}, '{}');",
+            second.port(),
+            second.ip()
+        );
+        let master = app(node, &["--mode", mode, "-i", "2"], &text).start_ready();
+        wait_until("the second to be open", || master.pool().listen.len() == 2);
+        all_answer(master.address(), &master);
+        assert_eq!(burst(second, "/", 12).bodies, ["the second"; 12]);
+    });
 }
 
 #[test]
@@ -147,23 +137,19 @@ const server = require('http').createServer((q, r) => r.end(String(server.addres
 #[test]
 fn a_unix_path_is_served_and_removed() {
     let ask = |path: &Path| request(UnixStream::connect(path).unwrap(), "/").unwrap().body;
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let mut master = app(node, &["--mode", mode, "-i", "2"], &listening("'sock'"))
-                .env("ROUNDELAY_LISTEN", "app")
-                .start_ready();
-            let path = master.dir().join("sock");
-            for _ in 0..4 {
-                assert!(master.pids().contains(&ask(&path).parse().unwrap()));
-            }
-            carried_out(&master, &["reload"]);
-            assert!(master.pids().contains(&ask(&path).parse().unwrap()));
-            master.signal("TERM");
-            assert_eq!(master.wait_end().code(), Some(0));
-            assert!(!path.exists());
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let mut master =
+            app(node, &["--mode", mode, "-i", "2"], &listening("'sock'")).env("ROUNDELAY_LISTEN", "app").start_ready();
+        let path = master.dir().join("sock");
+        for _ in 0..4 {
+            at_once!(master.pids().contains(&ask(&path).parse().unwrap()));
         }
-    }
+        carried_out(&master, &["reload"]);
+        at_once!(master.pids().contains(&ask(&path).parse().unwrap()));
+        master.signal("TERM");
+        assert_eq!(master.wait_end().code(), Some(0));
+        assert!(!path.exists());
+    });
 }
 
 #[test]
@@ -214,7 +200,7 @@ fn what_is_not_served_is_an_error_by_its_name_and_the_log_says_what_to_do() {
             );
             let (master, said) = tried(app(node, &["--mode", "handoff", "-i", "1"], &text), "tried: ");
             assert_eq!(said, code, "{how}");
-            assert!(master.log().contains(why), "{how}: {}", master.log());
+            master.wait_log(why);
             all_answer(master.address(), &master);
         }
     }
@@ -249,18 +235,15 @@ const open = () => {
     }).listen(3000);
 };
 open();";
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let master = app(node, &["--mode", mode, "-i", "1"], text).start_ready();
-            let pid = master.pids()[0];
-            for path in ["/again", "/at-once", "/again"] {
-                assert_eq!(super::text(master.address(), path), pid.to_string());
-                assert_eq!(answering(master.address(), 3), [pid; 3], "{path}");
-            }
-            master.wait_state(0, "ready");
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let master = app(node, &["--mode", mode, "-i", "1"], text).start_ready();
+        let pid = master.pids()[0];
+        for path in ["/again", "/at-once", "/again"] {
+            assert_eq!(super::text(master.address(), path), pid.to_string());
+            assert_eq!(answering(master.address(), 3), [pid; 3], "{path}");
         }
-    }
+        master.wait_state(0, "ready");
+    });
 }
 
 #[test]
@@ -283,8 +266,8 @@ process.on('SIGUSR2', () => second.close());",
         assert!(is_listening(second));
         crate::kit::kill(i64::from(pids[1]), "USR2");
         wait_until("it to be closed", || !is_listening(second));
-        assert_eq!(master.pool().listen.len(), 1);
-        assert_eq!(master.pids(), pids, "nobody was replaced");
+        eventually_eq!(master.pool().listen.len(), 1);
+        at_once_eq!(master.pids(), pids, "nobody was replaced");
         all_answer(master.address(), &master);
     }
 }
@@ -317,7 +300,7 @@ http.createServer((q, r) => r.end(String(process.pid))).listen(3000);";
             .env("NODE_OPTIONS", "--no-warnings");
         let master = setup.start_ready();
         all_answer(master.address(), &master);
-        assert!(master.log().contains("required first"));
+        master.wait_log("required first");
     }
 }
 
@@ -384,7 +367,7 @@ fn worker_that_listens_and_closes_in_a_loop_is_bounded() {
     assert!(most < 400, "{most} descriptors of the master were open");
     wait_until("what was closed to be closed", || open_files(&master) < 100);
     for text in ["listening, as the application asks", "listens no more", "listens in a loop"] {
-        assert!(lines_with(&master, text) <= 3, "{text}: {}", master.log());
+        eventually!(lines_with(&master, text) <= 3, "{text}: {}", master.log());
     }
 }
 
@@ -398,5 +381,5 @@ fn port_that_is_taken_is_told_of_a_few_times() {
     let master = setup.start();
     wait_until("the worker to have asked 200 times", || master.dir().join("done").exists());
     wait_until("the holder to be named", || lines_with(&master, "held by integration") > 0);
-    assert!((1..=3).contains(&lines_with(&master, "cannot listen there")), "{}", master.log());
+    eventually!((1..=3).contains(&lines_with(&master, "cannot listen there")), "{}", master.log());
 }

@@ -41,7 +41,7 @@ fn a_message_beyond_all_bounds_costs_that_worker_and_no_other() {
         master.wait_log("sent a line of more than");
         wait_until("another in its place", || master.worker(1).restarts == 1 && master.worker(1).state == "ready");
         master.wait_state(0, "ready");
-        assert_eq!(master.worker(0).restarts, 0);
+        eventually_eq!(master.worker(0).restarts, 0);
         all_answer(master.address(), &master);
     }
 }
@@ -63,7 +63,7 @@ require('http').createServer((q, r) => { if (q.url === '/send') { setInterval(se
     wait_until("much more to be kept back", || master.log().contains("messages left out"));
     let after = resident();
     assert!(after < before + 100e6, "{before} -> {after}");
-    assert!(master.log().len() < 4_000_000, "the log has {} bytes", master.log().len());
+    eventually!(master.log().len() < 4_000_000, "the log has {} bytes", master.log().len());
 }
 
 #[test]

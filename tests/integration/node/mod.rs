@@ -19,6 +19,11 @@ use crate::kit::{Master, Node, Setup, burst, get, missing, wait_until};
 /// The ways in which Node's cluster knows to serve.
 const MODES: [&str; 2] = ["handoff", "shared"];
 
+/// Each Node with each of the modes.
+fn with_modes(nodes: &'static [Node]) -> Vec<(&'static Node, &'static str)> {
+    nodes.iter().flat_map(|node| MODES.map(|mode| (node, mode))).collect()
+}
+
 /// An application that says its pid.
 const PID: &str = "require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000);";
 

@@ -1,9 +1,9 @@
 //! The end by order: what is under way completes, and nothing outstays its time.
 
-use super::{MODES, PID, app};
+use super::{MODES, PID, app, with_modes};
 use crate::kit::{
-    Kept, Master, a_node, carried_out, is_alive, nodes, order, ordering, read_answer, send_get, two_nodes, wait_for,
-    wait_until,
+    Kept, Master, a_node, carried_out, for_each, is_alive, nodes, order, ordering, read_answer, send_get, two_nodes,
+    wait_for, wait_until,
 };
 
 /// A request in flight until `go` is there.
@@ -29,32 +29,29 @@ fn last_exit(master: &Master, old: u32) -> String {
 
 #[test]
 fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let master = app(node, &["--mode", mode, "-i", "1"], SLOW).start_ready();
-            let old = master.pids()[0];
-            let mut slow = Kept::connect(master.address());
-            slow.send("GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-            let mut begun = String::new();
-            while !begun.ends_with("begun \r\n") {
-                begun.push_str(&slow.receive(1));
-            }
-            let reload = ordering(&master, &["reload"]);
-            // In mode shared the old one accepts as long as it is parked.
-            wait_until("another to serve alone", || {
-                let worker = master.worker(0);
-                let is_parked = worker.others.iter().any(|other| other.state == "parked");
-                worker.pid != Some(old) && worker.state == "ready" && !is_parked
-            });
-            assert!(is_alive(old));
-            assert_ne!(super::answering(master.address(), 1), [old]);
-            master.touch("go");
-            assert!(slow.rest().contains("and finished"));
-            assert_eq!(reload.join().unwrap().code, Some(0));
-            assert_eq!(last_exit(&master, old), "exit code 0");
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let master = app(node, &["--mode", mode, "-i", "1"], SLOW).start_ready();
+        let old = master.pids()[0];
+        let mut slow = Kept::connect(master.address());
+        slow.send("GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let mut begun = String::new();
+        while !begun.ends_with("begun \r\n") {
+            begun.push_str(&slow.receive(1));
         }
-    }
+        let reload = ordering(&master, &["reload"]);
+        // In mode shared the old one accepts as long as it is parked.
+        wait_until("another to serve alone", || {
+            let worker = master.worker(0);
+            let is_parked = worker.others.iter().any(|other| other.state == "parked");
+            worker.pid != Some(old) && worker.state == "ready" && !is_parked
+        });
+        assert!(is_alive(old));
+        assert_ne!(super::answering(master.address(), 1), [old]);
+        master.touch("go");
+        assert!(slow.rest().contains("and finished"));
+        assert_eq!(reload.join().unwrap().code, Some(0));
+        assert_eq!(last_exit(&master, old), "exit code 0");
+    });
 }
 
 #[test]
@@ -80,7 +77,7 @@ fn what_ignores_that_is_killed_after_its_time() {
         let ended = order(&master, &["reload"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(last_exit(&master, old), "killed by signal 9 (KILL)");
-        assert!(master.log().contains(" no\n"), "it was told first: {}", master.log());
+        master.wait_log(" no\n");
     }
 }
 
@@ -112,25 +109,22 @@ process.on('SIGINT', () => { console.log('closing'); clearInterval(timer); proce
     let old = master.pids()[0];
     carried_out(&master, &["reload"]);
     assert_eq!(last_exit(&master, old), "exit code 7");
-    assert!(master.log().contains("closing"));
+    master.wait_log("closing");
 }
 
 #[test]
 fn the_end_of_the_master_drains_its_workers_and_leaves_nothing() {
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let mut master = app(node, &["--mode", mode, "-i", "2"], SLOW).start_ready();
-            let slow = send_get(master.address(), "/slow").unwrap();
-            let address = master.address();
-            wait_until("it to be in flight", || crate::kit::is_read(address, slow.local_addr().unwrap()));
-            master.signal("TERM");
-            wait_until("the port to be closed", || !crate::kit::is_listening(address));
-            master.touch("go");
-            assert!(read_answer(slow).unwrap().body.contains("and finished"));
-            assert_eq!(master.wait_end().code(), Some(0), "{}", master.log());
-        }
-    }
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let mut master = app(node, &["--mode", mode, "-i", "2"], SLOW).start_ready();
+        let slow = send_get(master.address(), "/slow").unwrap();
+        let address = master.address();
+        wait_until("it to be in flight", || crate::kit::is_read(address, slow.local_addr().unwrap()));
+        master.signal("TERM");
+        wait_until("the port to be closed", || !crate::kit::is_listening(address));
+        master.touch("go");
+        assert!(read_answer(slow).unwrap().body.contains("and finished"));
+        assert_eq!(master.wait_end().code(), Some(0), "{}", master.log());
+    });
 }
 
 #[test]
@@ -142,15 +136,12 @@ require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000, 
     const wait = () => fs.existsSync('go') ? process.send('ready') : setTimeout(wait, 10);
     wait();
 });";
-    for node in nodes() {
-        for mode in MODES {
-            eprintln!("{node:?} {mode}");
-            let mut master = app(node, &["--mode", mode, "--ready", "message", "-i", "2"], text).start();
-            wait_until("both to listen", || master.log().matches("listens").count() >= 2);
-            assert!(master.workers().iter().all(|worker| worker.state == "starting"));
-            master.touch("go");
-            master.wait_all_ready();
-            super::all_answer(master.address(), &master);
-        }
-    }
+    for_each(&with_modes(nodes()), |&(node, mode)| {
+        let mut master = app(node, &["--mode", mode, "--ready", "message", "-i", "2"], text).start();
+        wait_until("both to listen", || master.log().matches("listens").count() >= 2);
+        eventually!(master.workers().iter().all(|worker| worker.state == "starting"));
+        master.touch("go");
+        master.wait_all_ready();
+        super::all_answer(master.address(), &master);
+    });
 }

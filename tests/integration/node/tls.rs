@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{MODES, app};
-use crate::kit::{has, nodes, run_to_end};
+use crate::kit::{has, nodes, run_to_end, wait_for};
 
 #[test]
 fn a_tls_session_is_resumed_by_another_worker() {
@@ -43,12 +43,19 @@ ask(6);";
             assert_eq!(made.code, Some(0), "{made:?}");
             let master = setup.start_ready();
             let address = master.address();
-            let asked = run_to_end(
-                Command::new(&node.program)
-                    .args(["client.js", &address.ip().to_string(), &address.port().to_string()])
-                    .current_dir(master.dir()),
-            );
-            let said: Vec<_> = asked.stdout.lines().filter_map(|line| line.split_once(' ')).collect();
+            let ask = || {
+                let mut client = Command::new(&node.program);
+                let address = [address.ip().to_string(), address.port().to_string()];
+                run_to_end(client.arg("client.js").args(address).current_dir(master.dir())).stdout
+            };
+            // A client that is moved, since a worker of a busy machine does not read in time, says nothing of sessions.
+            let moved = || master.metric("roundelay_worker_retries_total", &[]);
+            let asked = wait_for("a run in which nobody is moved", || {
+                let before = (mode == "handoff").then(moved);
+                let asked = ask();
+                ((mode == "handoff").then(moved) == before).then_some(asked)
+            });
+            let said: Vec<_> = asked.lines().filter_map(|line| line.split_once(' ')).collect();
             assert_eq!(said.len(), 6, "{asked:?}");
             assert!(said[1..].iter().all(|(_, is_reused)| *is_reused == "true"), "{said:?}");
             if mode == "handoff" {

@@ -77,7 +77,7 @@ fn the_master_ends_workers_of_another_user_and_removes_what_they_left() {
     assert!(path.exists() && notify.exists());
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
-    assert_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
+    eventually_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
     assert!(!notify.parent().unwrap().exists() && !path.parent().unwrap().exists());
 }
 
@@ -103,7 +103,7 @@ fn a_worker_of_another_user_cannot_signal_the_master_and_can_open_its_own_output
     }
     let script =
         "kill -0 $PPID 2>/dev/null && echo it can || echo it cannot; echo by name >/dev/stdout; exec sleep 600";
-    let flags = ["-i", "1", "--ready", "none", "--set", "pool.app.user=nobody"];
+    let flags = ["-i", "1", "--ready", "none", "--health", "none", "--set", "pool.app.user=nobody"];
     let master = Setup::app(&flags, &shell(script)).start_ready();
     master.wait_log("it cannot");
     master.wait_log("by name");
@@ -169,7 +169,7 @@ fn a_worker_cannot_lead_the_master_to_a_socket_of_somebody_else() {
     assert_eq!(std::fs::read_link(&path).unwrap(), target);
     assert_eq!(master.ask("/livez").status, 200);
     assert!(master.get("/livez").is_err());
-    assert!(master.metric("roundelay_worker_connect_errors_total", &["worker=\"0\""]) > 0.0);
+    eventually!(master.metric("roundelay_worker_connect_errors_total", &["worker=\"0\""]) > 0.0);
 }
 
 #[test]

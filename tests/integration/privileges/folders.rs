@@ -51,7 +51,7 @@ fn survives_the_loss_of_its_folder(setup: Setup) {
     });
     let found = path(&master, 0, "NOTIFY_SOCKET");
     assert!(found.exists() && found.starts_with(lost));
-    assert!(master.log().contains("was removed by another program and made again"), "{}", master.log());
+    master.wait_log("was removed by another program and made again");
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
 }
 

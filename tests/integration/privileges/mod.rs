@@ -8,7 +8,7 @@ use crate::kit::{Master, Setup, command_line, descriptors, environment, has, is_
 
 /// A pool `app` whose workers do nothing; they are ready at once.
 fn idle(flags: &[&str]) -> Setup {
-    Setup::app(&[&["-i", "1", "--ready", "none"], flags].concat(), &["sleep", "600"])
+    Setup::app(&[&["-i", "1", "--ready", "none", "--health", "none"], flags].concat(), &["sleep", "600"])
 }
 
 /// The worker's pid, once its program runs.
@@ -32,7 +32,7 @@ fn limit(pid: u32, name: &str) -> [String; 2] {
 fn a_worker_of_the_relay_has_0_1_and_2_whatever_the_master_holds() {
     let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
     for endpoint in ["port", "unix"] {
-        let master = idle(&["--endpoint", endpoint, "--health", "none"]).through(&stray).start_ready();
+        let master = idle(&["--endpoint", endpoint]).through(&stray).start_ready();
         let pid = running(&master);
         // The loader has libraries open for a moment; what is inherited would stay.
         wait_until("nothing but 0, 1 and 2", || {

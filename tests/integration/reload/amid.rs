@@ -23,7 +23,7 @@ fn begin(master: &Master) -> (std::thread::JoinHandle<Ended>, u32) {
 fn a_second_order_is_refused_and_told_of_the_first() {
     let master = slow_heirs().start_ready();
     let (reload, _) = begin(&master);
-    assert_eq!(master.pool().operation.as_deref(), Some("reload"));
+    at_once_eq!(master.pool().operation.as_deref(), Some("reload"));
     for second in [
         &["reload"][..],
         &["reload", "app"],
@@ -34,10 +34,10 @@ fn a_second_order_is_refused_and_told_of_the_first() {
     ] {
         says(&order(&master, second), 6, &["app", "reload is under way"]);
     }
-    assert_eq!(master.pool().workers_desired, 2);
+    at_once_eq!(master.pool().workers_desired, 2);
     master.touch("go");
     assert_eq!(reload.join().unwrap().code, Some(0));
-    assert_eq!(master.pool().operation, None);
+    at_once_eq!(master.pool().operation, None);
     carried_out(&master, &["scale", "app", "3"]);
 }
 
@@ -48,7 +48,7 @@ fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
     says(&order(&master, &["reload"]), 6, &["reload is under way"]);
     master.touch("go");
     wait_until("the reload to be over", || master.pool().operation.is_none());
-    assert_eq!(
+    at_once_eq!(
         master.pool().last_report.map(|report| (report.result, report.generation)),
         Some(("done".to_owned(), 2))
     );
@@ -83,9 +83,9 @@ fn sighup_reloads_and_the_log_says_so() {
         });
     }
     traffic.lost_nothing();
-    assert!(master.pids().iter().all(|pid| !pids.contains(pid)));
-    let log = master.log();
-    assert!(log.contains("SIGHUP") && log.contains("reload"), "{log}");
+    at_once!(master.pids().iter().all(|pid| !pids.contains(pid)));
+    master.wait_log("SIGHUP");
+    master.wait_log("reload");
 }
 
 /// Kills amid a reload, before the heir of the first slot has started; the reload then goes on to a good end.
@@ -99,7 +99,7 @@ fn is_survived(kill_one: impl Fn(&Master)) {
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     master.wait_all_ready();
-    assert!(master.workers().iter().all(|worker| worker.generation == 2), "{:?}", master.workers());
+    at_once!(master.workers().iter().all(|worker| worker.generation == 2), "{:?}", master.workers());
     traffic.flows();
     let record = traffic.stop();
     assert!(record.failed_total() <= 8, "only what was in flight on who was killed: {:?}", record.failures());
@@ -131,7 +131,7 @@ fn an_heir_that_is_killed_fails_the_reload_and_nobody_notices() {
     let ended = reload.join().unwrap();
     says(&ended, 1, &["generation 1 keeps serving", "KILL"]);
     traffic.lost_nothing();
-    assert_eq!(master.pids(), pids);
+    at_once_eq!(master.pids(), pids);
 }
 
 #[test]
@@ -146,9 +146,11 @@ fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
     master.touch("bad");
     says(&order(&master, &["reload"]), 1, &["not ready within 3s"]);
     // Two that are on their way out: the late one, and the other, which was given up.
-    let left: Vec<_> =
-        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect();
-    assert_eq!(left.len(), 2);
+    let left = || -> Vec<_> {
+        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect()
+    };
+    eventually_eq!(left().len(), 2);
+    let left = left();
     master.remove("bad");
     let reload = ordering(&master, &["reload", "--json"]);
     wait_until("it to begin", || master.pool().operation.is_some());

@@ -37,7 +37,7 @@ fn fails_every_time(text: &str, words: &[&str]) {
             ended.stdout.starts_with("app  failed after ") && ended.stdout.ends_with("refused 0  cut 0\n"),
             "{ended:?}"
         );
-        assert_eq!((master.pids(), master.pool().generation), (pids.clone(), 1));
+        at_once_eq!((master.pids(), master.pool().generation), (pids.clone(), 1));
         traffic.flows();
     }
     let report = master.pool().last_report.unwrap();
@@ -45,7 +45,7 @@ fn fails_every_time(text: &str, words: &[&str]) {
     put(&master, &good("env = { RELEASE = \"mended\" }\n"));
     carried_out(&master, &["reload"]);
     traffic.lost_nothing();
-    assert!(master.pids().iter().all(|&pid| variable(&environment(pid), "RELEASE") == "mended"));
+    at_once!(master.pids().iter().all(|&pid| variable(&environment(pid), "RELEASE") == "mended"));
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
     for _ in 0..2 {
         let ended = order(&master, &["reload"]);
         says(&ended, 1, &["reload of app failed; generation 1 keeps serving", "app/1: exit code 9"]);
-        assert_eq!(releases(), ["good"; 2]);
-        assert!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 1));
+        at_once_eq!(releases(), ["good"; 2]);
+        at_once!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 1));
     }
     let after = master.pids();
     assert!(before[0] != after[0] && before[1] == after[1], "{before:?} -> {after:?}");
@@ -93,7 +93,7 @@ fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
     master.kill_worker(0);
     wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != after[0]));
     master.wait_state(0, "ready");
-    assert_eq!(releases(), ["good"; 2]);
+    at_once_eq!(releases(), ["good"; 2]);
     let record = traffic.stop();
     assert!(record.failed_total() <= 8, "only what was in flight on who was killed: {:?}", record.failures());
 }
@@ -107,13 +107,13 @@ fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_on
     master.touch("broken");
     put(&master, &text(4));
     says(&order(&master, &["reload"]), 1, &["reload of app failed", "exit code 8"]);
-    assert_eq!(master.pool().workers_desired, 2);
+    at_once_eq!(master.pool().workers_desired, 2);
     master.remove("broken");
     carried_out(&master, &["reload"]);
-    assert_eq!((master.pool().workers_desired, master.pool().workers_ready), (4, 4));
+    at_once_eq!((master.pool().workers_desired, master.pool().workers_ready), (4, 4));
     put(&master, &text(1));
     carried_out(&master, &["reload"]);
-    assert_eq!((master.pool().workers_desired, master.pool().workers_ready), (1, 1));
+    at_once_eq!((master.pool().workers_desired, master.pool().workers_ready), (1, 1));
     traffic.lost_nothing();
 }
 
@@ -130,7 +130,7 @@ fn a_good_release_mends_a_pool_whose_workers_keep_dying() {
     wait_until("both to fail again and again", || master.workers().iter().all(|one| is_down(&one.state)));
     put(&master, &text("good"));
     carried_out(&master, &["reload"]);
-    assert!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 2));
+    at_once!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 2));
 }
 
 /// Of a later release it needs a while to start, and ends by itself half a second after it was ready.
@@ -154,5 +154,5 @@ fn release_that_dies_during_the_roll_stops_it() {
     let last = master.pids()[3];
     let words = ["it had taken its place, and then ended: exit code 3", "reload of app failed"];
     says(&order(&master, &["reload"]), 1, &words);
-    assert_eq!(master.pids()[3], last, "what had not been replaced serves on");
+    at_once_eq!(master.pids()[3], last, "what had not been replaced serves on");
 }

@@ -34,7 +34,7 @@ fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
         worker.state == "starting" && worker.pid.is_some_and(|pid| pid != dead)
     });
     others_answer(&master, "hello from app/");
-    assert_eq!(moved(&master), 0, "nobody was sent there");
+    eventually_eq!(moved(&master), 0, "nobody was sent there");
     master.remove("hindered");
     master.wait_state(1, "ready");
     all_say(master.address(), "hello from app/", 3);
@@ -74,8 +74,8 @@ fn who_waits_in_the_queue_of_a_worker_that_died_is_served_by_others_with_all_the
         let answer = read_answer(client).unwrap().body;
         assert!(answer.starts_with("hello from app/") && !answer.starts_with("hello from app/1"), "{answer}");
     }
-    assert!(moved(&master) > 0);
-    assert!(master.log().contains("waited where nobody accepts: given to others"), "{}", master.log());
+    eventually!(moved(&master) > 0);
+    master.wait_log("waited where nobody accepts: given to others");
     others_answer(&master, "hello from app/");
     // Its listener is as it was.
     master.remove("hindered");
@@ -111,7 +111,7 @@ fn who_waits_at_a_worker_that_stands_still_is_served_by_others() {
     for client in waiting {
         assert!(read_answer(client).unwrap().body.starts_with("hello from demo/"));
     }
-    assert_eq!(master.worker(1).pid, Some(frozen), "it stands still all the same");
+    at_once_eq!(master.worker(1).pid, Some(frozen), "it stands still all the same");
     kill(i64::from(frozen), "CONT");
     master.wait_state(1, "ready");
     all_say(master.address(), "hello from demo/", 3);

@@ -79,8 +79,8 @@ fn each_worker_answers_on_a_listener_of_its_own() {
     all_say(master.address(), "hello from demo/", 3);
     all_members(&master, 1);
     assert_eq!(master.ask("/readyz").status, 200);
-    assert!(master.log().contains("3 workers accept by themselves"), "{}", master.log());
-    assert!(master.workers().iter().all(|worker| worker.endpoint.as_deref() == Some("inherited")));
+    master.wait_log("3 workers accept by themselves");
+    at_once!(master.workers().iter().all(|worker| worker.endpoint.as_deref() == Some("inherited")));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn heirs_have_the_listener_of_those_before_them() {
     master.wait_state(1, "ready");
     assert_eq!(all_members(&master, 2), before.1, "after a crash");
     carried_out(&master, &["reload"]);
-    assert!(master.pids().iter().all(|pid| !before.0.contains(pid)));
+    at_once!(master.pids().iter().all(|pid| !before.0.contains(pid)));
     assert_eq!(all_members(&master, 2), before.1, "after a reload");
 }
 
@@ -148,5 +148,5 @@ fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
     let answer = slow.answer();
     assert_eq!((answer.body.as_str(), answer.says_close()), ("waited 3000 ms\n", true), "{answer:?}");
     assert_eq!(master.wait_end().code(), Some(0));
-    assert_eq!(master.log().matches("exit=exit code 0").count(), 3, "{}", master.log());
+    eventually_eq!(master.log().matches("exit=exit code 0").count(), 3, "{}", master.log());
 }

@@ -53,7 +53,7 @@ fn shut_down(more: &[&str]) -> Option<Master> {
 #[test]
 fn a_listener_that_a_worker_shut_down_listens_again() {
     let Some(master) = shut_down(&[]) else { return };
-    assert!(master.workers().iter().all(|worker| worker.restarts == 0 && worker.state == "ready"));
+    eventually!(master.workers().iter().all(|worker| worker.restarts == 0 && worker.state == "ready"));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn workers_that_die_of_a_listener_shut_down_come_back_with_it() {
     // The listener is looked at before a dead worker is replaced, so no heir is born to one that is shut and dies of it too.
     let restarts: Vec<_> = master.workers().iter().map(|worker| worker.restarts).collect();
     assert!(restarts.iter().all(|&restarts| restarts <= 2), "{restarts:?}");
-    assert!(master.log().matches("exit=exit code 4").count() >= 2);
+    eventually!(master.log().matches("exit=exit code 4").count() >= 2);
 }
 
 #[test]

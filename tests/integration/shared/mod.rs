@@ -47,9 +47,9 @@ fn hellos(of: &str, count: usize) -> Vec<String> {
 fn all_demo_workers_answer_and_are_ready_by_their_own_word() {
     let master = demo("3", &[]).start_ready();
     all_say(master.address(), &hellos("hello from demo/", 3));
-    assert!(master.workers().iter().all(|worker| worker.endpoint.as_deref() == Some("inherited")));
+    eventually!(master.workers().iter().all(|worker| worker.endpoint.as_deref() == Some("inherited")));
     assert_eq!(master.ask("/readyz").status, 200);
-    assert!(master.log().contains("3 workers accept by themselves"), "{}", master.log());
+    master.wait_log("3 workers accept by themselves");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_worker_is_not_ready_before_it_says_so() {
     let script = demo_after("until test -e go; do sleep 0.01; done");
     let mut master = pool("2", &[], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
-    assert!(master.workers().iter().all(|worker| worker.state == "starting"));
+    eventually!(master.workers().iter().all(|worker| worker.state == "starting"));
     assert_eq!(master.ask("/readyz").status, 503);
     // Whoever comes before the first is ready waits in the queue.
     let early = send_get(master.address(), "/").unwrap();
@@ -177,7 +177,7 @@ fn an_express_app_listens_on_descriptor_3() {
     all_say(master.address(), &hellos("node/", 2));
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
-    assert_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
+    eventually_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
 }
 
 /// Debian's lighttpd, as a systemd unit with a socket would start it.
@@ -207,7 +207,7 @@ fn a_socket_activated_web_server_of_debian_is_served() {
     }
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
-    assert_eq!(master.log().matches("exit=exit code 0").count(), 3, "{}", master.log());
+    eventually_eq!(master.log().matches("exit=exit code 0").count(), 3, "{}", master.log());
 }
 
 /// Not a promise: the kernel wakes whom it likes.
@@ -243,7 +243,7 @@ fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
     // And who comes now is refused, instead of waiting in a queue that nobody serves any more.
     let refused = wait_for("new connections to be refused", || TcpStream::connect(address).err());
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    assert!(master.state().is_stopping);
+    eventually!(master.state().is_stopping);
     let answer = slow.answer();
     assert_eq!((answer.body.as_str(), answer.says_close()), ("waited 3000 ms\n", true), "{answer:?}");
     assert_eq!(slow.rest(), "");
@@ -272,7 +272,7 @@ workers = 2
     wait_until("the request to be under way", || master.worker(0).active == Some(1));
     master.signal("TERM");
     wait_until("the workers' end", || master.state().pools[1].workers.iter().all(|worker| worker.state == "stopped"));
-    assert_eq!(master.worker(0).active, Some(1), "the other pool's worker goes on");
+    eventually_eq!(master.worker(0).active, Some(1), "the other pool's worker goes on");
     assert_eq!(read_answer(slow).unwrap().body, "waited 1000 ms\n");
     assert_eq!(master.wait_end().code(), Some(0));
 }

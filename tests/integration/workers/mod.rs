@@ -68,7 +68,7 @@ fn behind_a_master(command: &[String], hello: &str) {
     wait_until("each to have answered", || master.workers().iter().all(|worker| worker.connections == Some(2)));
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
-    assert_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
+    eventually_eq!(master.log().matches("exit=exit code 0").count(), 2, "{}", master.log());
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Assertions about what is still on its way: they look again until it is so, within the kit's deadline.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::DEADLINE;
+
+/// As `assert_eq!`, for what a master, its log, its metrics or `/proc` say: evaluates the first argument again and again
+/// until it equals the second. A failure shows what was seen last.
+macro_rules! eventually_eq {
+    ($seen:expr, $wanted:expr $(,)?) => { eventually_eq!($seen, $wanted, "") };
+    ($seen:expr, $wanted:expr, $($message:tt)+) => {{
+        let wanted = &$wanted;
+        let look = $crate::kit::Look::begin();
+        loop {
+            match &$seen {
+                seen if *seen == *wanted => break,
+                seen => look.again(|| {
+                    format!("`{}` stayed {seen:?} and not {wanted:?} {}", stringify!($seen), format_args!($($message)+))
+                }),
+            }
+        }
+    }};
+}
+
+/// As `assert!`, for the same: evaluates the condition again and again until it holds. The message is made at the failure,
+/// so it can show what was seen last.
+macro_rules! eventually {
+    ($condition:expr $(,)?) => { eventually!($condition, "") };
+    ($condition:expr, $($message:tt)+) => {{
+        let look = $crate::kit::Look::begin();
+        loop {
+            if $condition {
+                break;
+            }
+            look.again(|| format!("`{}` stayed false {}", stringify!($condition), format_args!($($message)+)));
+        }
+    }};
+}
+
+/// As `assert!`, where one moment is what is meant: a command has returned, so what it ordered is done and shown everywhere;
+/// or a loop checks all the time.
+macro_rules! at_once {
+    ($($arguments:tt)+) => { assert!($($arguments)+) };
+}
+
+/// As `assert_eq!`, for the same.
+macro_rules! at_once_eq {
+    ($($arguments:tt)+) => { assert_eq!($($arguments)+) };
+}
+
+/// One wait with its deadline.
+pub(crate) struct Look(Instant);
+
+impl Look {
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Pauses before the next look; panics with what was seen last when the deadline is over.
+    #[track_caller]
+    pub(crate) fn again(&self, last_seen: impl FnOnce() -> String) {
+        let elapsed = self.0.elapsed();
+        assert!(elapsed < DEADLINE, "gave up waiting: {}", last_seen());
+        // What takes long is looked at less often.
+        pause((elapsed / 10).clamp(Duration::from_millis(2), Duration::from_millis(30)));
+    }
+}
+
+/// The time between two looks. Nothing else in these tests sleeps.
+fn pause(time: Duration) {
+    std::thread::park_timeout(time);
+}
+
+/// Waits until `condition` holds; panics with `what` at the deadline.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// Waits until `look` finds something; panics with `what` at the deadline.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let waiting = Look::begin();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        waiting.again(|| what.to_owned());
+    }
+}
+
+/// Checks that `condition` holds at every look for so long: the only way to say that something does *not* happen.
+#[track_caller]
+pub(crate) fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        assert!(condition(), "not so after {:.1?} of {time:?}: {what}", begun.elapsed());
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// Waits until `look` has found the same for 300 ms, and returns it: two equal looks in a row are no rest.
+#[track_caller]
+pub(crate) fn at_rest<T: PartialEq + Debug>(what: &str, mut look: impl FnMut() -> T) -> T {
+    const REST: Duration = Duration::from_millis(300);
+    let waiting = Look::begin();
+    let mut last = (look(), Instant::now());
+    while last.1.elapsed() < REST {
+        waiting.again(|| format!("{what} to come to rest, last seen {:?}", last.0));
+        let now = look();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    last.0
+}
