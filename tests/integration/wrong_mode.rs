@@ -1,6 +1,6 @@
 //! A program that cannot be a worker of a mode and says READY=1 all the same: the start fails, and says what to use instead.
 
-use crate::kit::{Setup, a_node, free_address, get, has};
+use crate::kit::{Setup, a_node, free_address, free_everywhere, get, has};
 
 /// Runs it to its end, which must come with these words.
 #[track_caller]
@@ -18,7 +18,7 @@ fn program_that_serves_its_own_port_is_not_ready_where_it_is_handed_a_listener()
     if !has("redis-server") {
         return;
     }
-    let port = free_address().port().to_string();
+    let port = free_everywhere().to_string();
     let redis = ["redis-server", "--supervised", "systemd", "--port", &port, "--save", ""];
     for mode in ["shared", "reuseport"] {
         fails(&["--mode", mode], &redis, &[&format!("your program listens on 0.0.0.0:{port} by itself"), "proxy"]);

@@ -49,7 +49,7 @@ pub(crate) use process::{
     signals, stat, status, variable,
 };
 pub(crate) use programs::{BINARY, demo_after, express, has, is_root, missing, python, python_worker, shell};
-pub(crate) use sockets::{free_address, is_listening, is_read, read_at};
+pub(crate) use sockets::{free_address, free_everywhere, is_listening, is_read, read_at};
 pub(crate) use traffic::{COOPERATIVE, Traffic};
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! TCP sockets, as the kernel sees them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// A free TCP port on a loopback address that nobody else uses, so that nobody takes it between its choice and its bind.
 #[track_caller]
@@ -10,6 +10,19 @@ pub(crate) fn free_address() -> SocketAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     let host = Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254));
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A port that is free at every address, for a program that binds the wildcard. It lies below those that the kernel gives to
+/// whoever asks for any: one of these is free at one address and another test's at the next.
+#[track_caller]
+pub(crate) fn free_everywhere() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let free = (0..8_000).find_map(|_| {
+        let port = 10_000
+            + (std::process::id() as u16).wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000;
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok().then_some(port)
+    });
+    free.unwrap()
 }
 
 /// True if the server's end of a connection was accepted and has no unread bytes.

@@ -65,6 +65,7 @@ pub(super) struct Member {
     last_exit: Option<(u64, ExitStatus)>,
     last_start_failed: bool,
     looked_exposed: bool,
+    warned_exposed: bool,
     chance: fastrand::Rng,
 }
 
@@ -85,6 +86,7 @@ impl Member {
             last_exit: None,
             last_start_failed: false,
             looked_exposed: false,
+            warned_exposed: false,
             chance,
         }
     }

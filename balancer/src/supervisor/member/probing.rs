@@ -237,7 +237,9 @@ impl Member {
                 process.last_look = Some(told);
             }
         } else {
-            if let Some(told) = elsewhere::explain_exposed(endpoint, addresses) {
+            // A look that began before the worker was ready may end after it, beside the one that its readiness began.
+            let told = elsewhere::explain_exposed(endpoint, addresses);
+            if let Some(told) = told.filter(|_| !std::mem::replace(&mut self.warned_exposed, true)) {
                 tracing::warn!(%worker, pid, "{told}");
             }
         }
