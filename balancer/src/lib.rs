@@ -24,8 +24,8 @@
 //! | [`output`] | what workers write: to our own streams or a log file a pool, never in their way |
 //! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
 //! | [`admin`] | health, metrics and state over HTTP, on two doors; orders on one of them |
-//! | [`cli`] | flags, the commands that ask a running master or order something of it, exit codes |
 //! | [`app`] | wiring, the order of start and stop, the desk that carries out orders, the public listeners that come and go |
+//! | [`cli`] | flags, the commands that ask a running master or order something of it, exit codes |
 //!
 //! # The words
 //!

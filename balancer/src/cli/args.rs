@@ -8,7 +8,9 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "compare")]
 use roundelay_harness::compare::args::{CompareArgs, ReportArgs};
+#[cfg(feature = "compare")]
 use roundelay_harness::drill::DrillArgs;
 
 use crate::config::{FLAGS, Flag};
@@ -73,16 +75,31 @@ pub(super) enum Command {
     /// Exit with 0 if the running master is ready
     Healthcheck,
     /// Load every way of distribution side by side, and write a report
+    #[cfg(feature = "compare")]
     #[command(after_long_help = COMPARE_HELP)]
     Compare(CompareArgs),
     /// Show a report of compare again, or what changed between two
+    #[cfg(feature = "compare")]
     Report(ReportArgs),
     /// Play the faults a server must survive, under load that checks every answer
+    #[cfg(feature = "compare")]
     #[command(after_long_help = DRILL_HELP)]
     Drill(DrillArgs),
+    /// Not in this binary: needs the feature `compare`
+    #[cfg(not(feature = "compare"))]
+    #[command(hide = true, aliases = ["report", "drill"], disable_help_flag = true)]
+    Compare(LeftOut),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+/// The arguments of a command that this binary was built without; they are not read.
+#[cfg(not(feature = "compare"))]
+#[derive(Debug, Args)]
+pub(super) struct LeftOut {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _args: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +152,7 @@ Examples:
   roundelay message api/2 --text reload-config
   roundelay message api - < order.json";
 
+#[cfg(feature = "compare")]
 const COMPARE_HELP: &str = "\
 Masters and workers of its own are started on free ports of 127.0.0.1, loaded and
 ended; nothing else is touched. Saturation is measured by a closed loop, latency by
@@ -151,6 +169,7 @@ Examples:
   roundelay compare --ways round-robin,haproxy --scenarios churn,kill
   roundelay compare --assert 'kill.round-robin.errors < 5'";
 
+#[cfg(feature = "compare")]
 const DRILL_HELP: &str = "\
 Masters and workers of its own are started on free ports of 127.0.0.1 and ended;
 nothing else is touched. Exits with 0 if every promise was kept.

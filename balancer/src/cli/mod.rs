@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod config_cmd;
+#[cfg(feature = "compare")]
 mod harness;
 mod healthcheck;
 mod internal;
@@ -82,9 +83,18 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),
         Some(Command::Message(message)) => Ok(order::message(&control_path(control)?, message)?),
         Some(Command::Shutdown(shutdown)) => Ok(order::shutdown(&control_path(control)?, shutdown)?),
+        #[cfg(feature = "compare")]
         Some(Command::Compare(args)) => Ok(harness::run(|product| roundelay_harness::compare::run(args, product))?),
+        #[cfg(feature = "compare")]
         Some(Command::Report(args)) => Ok(harness::run(|_| roundelay_harness::compare::show(args))?),
+        #[cfg(feature = "compare")]
         Some(Command::Drill(args)) => Ok(harness::run(|product| roundelay_harness::drill::run(args, product))?),
+        #[cfg(not(feature = "compare"))]
+        Some(Command::Compare(_)) => {
+            Err(Failure::new(code::USAGE, "this binary was built without `compare`, `report` and `drill`")
+                .hint("build it with its default features: cargo install --path balancer")
+                .into())
+        }
         Some(Command::Healthcheck) => Ok(healthcheck::run(&control_path(control)?)?),
     }
 }

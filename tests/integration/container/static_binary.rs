@@ -156,3 +156,18 @@ fn alone_in_an_empty_root_as_pid_1_it_serves_is_healthy_and_stops() {
     assert_eq!(end.code(), Some(0), "{}", said());
     assert_eq!(check().code, Some(3), "asked after its end");
 }
+
+/// As the image is built: the harness is not in it.
+#[test]
+fn static_binary_says_that_compare_is_left_out() {
+    let Some(binary) = std::env::var_os("ROUNDELAY_STATIC") else {
+        kit::missing("the static binary (ROUNDELAY_STATIC, see .ci/run)");
+        return;
+    };
+    assert!(read("docker/Dockerfile").contains("--no-default-features"));
+    for command in ["compare", "report", "drill"] {
+        let ended = kit::run_to_end(Command::new(&binary).args([command, "--quick"]));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("built without `compare`, `report` and `drill`"), "{ended:?}");
+    }
+}
