@@ -22,15 +22,16 @@
 //! | [`channel`] | a worker's control channel: sockets that are handed over, and what is said of them |
 //! | [`dispatch`] | accept, pick, then connect, relay and retry, or hand over |
 //! | [`output`] | what workers write: to our own streams or a log file a pool, never in their way |
-//! | [`supervisor`] | one place's life as a pure state machine, and the task that performs what it decides |
-//! | [`admin`] | health, metrics and state over HTTP, on two doors; orders on one of them |
-//! | [`app`] | wiring, the order of start and stop, the desk that carries out orders, the public listeners that come and go |
-//! | [`cli`] | flags, the commands that ask a running master or order something of it, exit codes |
+//! | [`supervisor`] | one slot as a pure state machine, and the task that applies what it decides |
+//! | [`api`] | the shapes of the control API's JSON, and how its values are written |
+//! | [`admin`] | health, metrics and state over HTTP, on two listeners; commands on one of them |
+//! | [`app`] | wiring, the order of start and stop, the controller that carries out commands, the public listeners that come and go |
+//! | [`cli`] | flags, the commands that ask a running master or command it, exit codes |
 //!
 //! # The words
 //!
-//! A *pool* is one application: a listener and its workers. A *slot* is a worker's stable place in it (0..N-1), an
-//! *incarnation* one process in that place, a *generation* what a reload bumps. *Rotation* is who may be picked right
+//! A *pool* is one application: a listener and its workers. A *slot* is a worker's stable number in it (0..N-1), an
+//! *incarnation* one process in that slot, a *generation* what a reload bumps. *Rotation* is who may be picked right
 //! now; a *lease* is one connection's hold on the worker it was given to. *Ready* is said once by a worker, *healthy* is
 //! our changing opinion of it.
 //!
@@ -42,6 +43,7 @@
 //! returns.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod channel;
 pub mod cli;

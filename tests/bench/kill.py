@@ -114,7 +114,7 @@ def main():
         args = ["demo", "--listen", f"127.0.0.1:{port}", "--admin", "off", "--control", f"{folder}/c"]
         args += ["--workers", str(asked.workers), "--log-format", "json", "--log-level", "debug"]
         # Killed workers had run for long, or so it should seem: no backoff.
-        args += ["--set", "pool.demo.restart.reset-after=0s", "--set", "pool.demo.restart.budget=100000"]
+        args += ["--set", "pool.demo.restart.reset-after=0s", "--set", "pool.demo.restart.max-exits=100000"]
         master = subprocess.Popen([ROOT / "target/release/roundelay", *args], stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, env={**os.environ, "RUST_LOG": "roundelay::supervisor=debug"})
         try:

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use roundelay::os::shim::{self, Order};
+use roundelay::os::shim::{self, SpawnSpec};
 
 use crate::kit::{BINARY, Ended, Setup, burst, is_alive, shell, wait_until};
 
@@ -96,7 +96,7 @@ fn a_failed_start_is_told_in_one_message() {
         [("", "no-such-program-anywhere", "exec 2\n"), ("/no/such/folder", "sleep", "chdir 2\n")]
     {
         let mut command = Command::new(BINARY);
-        let order = Order {
+        let spawn_spec = SpawnSpec {
             parent,
             nofile: None,
             core: None,
@@ -109,7 +109,7 @@ fn a_failed_start_is_told_in_one_message() {
             program: program.into(),
             args: vec![],
         };
-        command.arg(shim::COMMAND).args(order.to_args()).stderr(Stdio::null());
+        command.arg(shim::COMMAND).args(spawn_spec.to_args()).stderr(Stdio::null());
         let status = command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).status().unwrap();
         assert_eq!(status.code(), Some(127));
         let mut message = [0; 64];

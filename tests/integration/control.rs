@@ -1,4 +1,4 @@
-//! Orders reach only the master they are meant for, from whom it trusts; what is refused has changed nothing.
+//! Commands reach only the master they are meant for, from whom it trusts; what is refused has changed nothing.
 
 mod hostile;
 
@@ -7,15 +7,15 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use roundelay::admin::view::State;
+use roundelay::api::state::State;
 
-use crate::kit::{BINARY, Master, Setup, is_alive, order, ordering, run_to_end, says, stat, wait_until};
+use crate::kit::{BINARY, Master, Setup, is_alive, run_command, run_to_end, running_command, says, stat, wait_until};
 
-/// What must not change when an order is refused.
+/// What must not change when a command is refused.
 #[track_caller]
 fn facts(master: &Master) -> Vec<(String, u64, u32, Vec<Option<u32>>)> {
     let State { pools, .. } = master.state();
-    let pids = |pool: &roundelay::admin::view::Pool| pool.workers.iter().map(|worker| worker.pid).collect();
+    let pids = |pool: &roundelay::api::state::PoolEntry| pool.workers.iter().map(|worker| worker.pid).collect();
     pools.iter().map(|pool| (pool.name.clone(), pool.generation, pool.workers_desired, pids(pool))).collect()
 }
 
@@ -74,11 +74,15 @@ fn what_is_not_there_exits_with_4_and_a_suggestion() {
         &["stop", "apj"],
         &["status", "apj"],
     ] {
-        says(&order(&master, args), 4, &["error: no pool named `apj`", "did you mean `api`? pools: api, jobs"]);
+        says(&run_command(&master, args), 4, &["error: no pool named `apj`", "did you mean `api`? pools: api, jobs"]);
     }
-    says(&order(&master, &["restart", "api/2"]), 4, &["pool api has no worker 2", "its workers are api/0 to api/1"]);
-    says(&order(&master, &["stop", "api/0-7"]), 4, &["pool api has no worker 7"]);
-    says(&order(&master, &["reload", "../v1/reload"]), 4, &["no pool named"]);
+    says(
+        &run_command(&master, &["restart", "api/2"]),
+        4,
+        &["pool api has no worker 2", "its workers are api/0 to api/1"],
+    );
+    says(&run_command(&master, &["stop", "api/0-7"]), 4, &["pool api has no worker 7"]);
+    says(&run_command(&master, &["reload", "../v1/reload"]), 4, &["no pool named"]);
     assert_eq!(facts(&master), before);
 }
 
@@ -87,11 +91,11 @@ fn what_nobody_named_is_not_stopped() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     for verb in ["stop", "restart", "start"] {
-        says(&order(&master, &[verb]), 2, &["which one? give a pool or worker, or --all"]);
-        says(&order(&master, &[verb, "api/"]), 2, &["is no target", "api/2-4"]);
+        says(&run_command(&master, &[verb]), 2, &["missing POOL or POOL/WORKER (or --all)"]);
+        says(&run_command(&master, &[verb, "api/"]), 2, &["is no target", "api/2-4"]);
     }
-    says(&order(&master, &["scale", "api", "0"]), 2, &["`0` is no count of workers"]);
-    says(&order(&master, &["restrat", "api"]), 2, &["restart"]);
+    says(&run_command(&master, &["scale", "api", "0"]), 2, &["`0` is no count of workers"]);
+    says(&run_command(&master, &["restrat", "api"]), 2, &["restart"]);
     assert_eq!(facts(&master), before);
 }
 
@@ -100,7 +104,7 @@ fn a_pool_cannot_be_scaled_below_one_worker() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     says(
-        &order(&master, &["scale", "jobs", "-1"]),
+        &run_command(&master, &["scale", "jobs", "-1"]),
         6,
         &["a pool has 1 to 1024 workers; it has 1, and 0 were asked for"],
     );
@@ -128,13 +132,13 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
     ] {
         std::fs::write(master.dir().join("two.toml"), text).unwrap();
         for args in [&["reload"][..], &["reload", "jobs"]] {
-            let ended = order(&master, args);
+            let ended = run_command(&master, args);
             says(&ended, 1, &["the configuration was not reloaded, and nothing was changed"]);
             says(&ended, 1, words);
         }
     }
     master.remove("two.toml");
-    says(&order(&master, &["reload"]), 1, &["two.toml: there is no such file"]);
+    says(&run_command(&master, &["reload"]), 1, &["two.toml: there is no such file"]);
     assert_eq!(facts(&master), before);
     master.wait_log("did you mean `workers`?");
 }
@@ -145,12 +149,12 @@ fn a_reload_names_what_only_a_new_master_can_change() {
     let before = facts(&master);
     let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[master]\nspawn-rate = 7\n";
     std::fs::write(master.dir().join("two.toml"), text).unwrap();
-    let ended = order(&master, &["reload"]);
+    let ended = run_command(&master, &["reload"]);
     says(&ended, 6, &["master.spawn-rate: 20 -> 7 needs a restart of the master"]);
     says(&ended, 6, &["pool.jobs.backlog: 4096 -> 7 needs a restart of the master"]);
     let third = "[pool.third]\ncommand = [\"sleep\", \"600\"]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(master.dir().join("two.toml"), TWO.to_owned() + third).unwrap();
-    says(&order(&master, &["reload"]), 6, &["pool.third: no pool -> a pool needs a restart of the master"]);
+    says(&run_command(&master, &["reload"]), 6, &["pool.third: no pool -> a pool needs a restart of the master"]);
     assert_eq!(facts(&master), before);
 }
 
@@ -160,8 +164,8 @@ fn what_came_from_standard_input_cannot_be_reloaded() {
     let script = format!("cat two.toml | exec {BINARY} run -c -");
     let setup = Setup::new(&[]).without("ROUNDELAY_LISTEN").file("two.toml", TWO);
     let master = setup.through(&["sh", "-c", &script]).start_ready();
-    says(&order(&master, &["reload"]), 1, &["came from standard input, which cannot be read again"]);
-    order(&master, &["shutdown", "--now"]);
+    says(&run_command(&master, &["reload"]), 1, &["came from standard input, which cannot be read again"]);
+    run_command(&master, &["shutdown", "--now"]);
     master.wait_no_family();
 }
 
@@ -170,13 +174,13 @@ fn status_says_in_its_exit_code_whether_all_is_well() {
     let script = crate::kit::demo_after("while test $ROUNDELAY_WORKER = 1 && ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &crate::kit::shell(&script)).start();
     master.wait_state(0, "ready");
-    let ended = order(&master, &["status"]);
+    let ended = run_command(&master, &["status"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(7), ""), "{ended:?}");
     assert!(ended.stdout.starts_with("◐ app  degraded  1/2 workers  generation 1"), "{}", ended.stdout);
     assert!(ended.stdout.contains("app/1  starting"), "{}", ended.stdout);
     master.touch("boot");
     master.wait_all_ready();
-    let ended = order(&master, &["status", "app"]);
+    let ended = run_command(&master, &["status", "app"]);
     assert_eq!(ended.code, Some(0));
     assert!(ended.stdout.starts_with("● app  ready     2/2 workers"), "{}", ended.stdout);
 }
@@ -187,7 +191,7 @@ fn shutdown_drains_and_returns_when_the_master_is_gone() {
     let client = crate::kit::send_get(master.address(), "/slow/700").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
     let (pid, lock) = (master.pid(), master.control.with_extension("lock"));
-    let ended = order(&master, &["shutdown"]);
+    let ended = run_command(&master, &["shutdown"]);
     assert!(!is_alive(pid), "it was gone before the command ended");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.starts_with("stopped in ") && ended.stdout.ends_with("cut 0\n"), "{}", ended.stdout);
@@ -204,7 +208,7 @@ fn shutdown_now_cuts_what_is_open_and_that_is_no_failure() {
     assert_eq!(master.get("/").unwrap().status, 200);
     let client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
-    let ended = order(&master, &["shutdown", "--now"]);
+    let ended = run_command(&master, &["shutdown", "--now"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.ends_with("cut 1\n"), "{ended:?}");
     assert!(crate::kit::read_answer(client).is_err());
@@ -219,12 +223,12 @@ fn a_shutdown_that_takes_too_long_for_the_caller_exits_with_5_and_a_second_one_h
     assert_eq!(master.get("/").unwrap().status, 200);
     let _client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
-    says(&order(&master, &["shutdown", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
+    says(&run_command(&master, &["shutdown", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
     at_once!(master.state().is_stopping);
-    says(&order(&master, &["reload"]), 6, &["the master is stopping"]);
-    let patient = ordering(&master, &["shutdown"]);
+    says(&run_command(&master, &["reload"]), 6, &["the master is stopping"]);
+    let patient = running_command(&master, &["shutdown"]);
     wait_until("the patient one to be heard", || master.log().matches("verb=\"shutdown\"").count() > 1);
-    assert_eq!(order(&master, &["shutdown", "--now"]).code, Some(0));
+    assert_eq!(run_command(&master, &["shutdown", "--now"]).code, Some(0));
     says(&patient.join().unwrap(), 1, &["the master stopped, but 1 client was cut"]);
     assert_eq!(master.wait_end().code(), Some(0));
 }

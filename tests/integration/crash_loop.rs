@@ -23,7 +23,7 @@ fn a_crash_loop_of_all_but_one_worker_loses_no_client_and_is_no_busy_loop() {
     let load = Load::start(plan).unwrap();
     wait_until("all to back off", || (1..4).all(|slot| master.worker(slot).state == "backoff"));
     let record = load.wait();
-    record.judge(&Allowance::none()).unwrap();
+    record.analyse(&Allowance::none()).unwrap();
     let forks: Vec<_> = (1..4).map(|slot| restarts(&master, slot, r#"reason="crash""#)).collect();
     let cpu = cpu_time(master.pid());
     println!("crash loop: {forks:?} restarts, {cpu:?} of the master's CPU for {} requests", record.started());
@@ -37,12 +37,12 @@ fn a_crash_loop_of_all_but_one_worker_loses_no_client_and_is_no_busy_loop() {
 #[test]
 fn workers_that_crash_beyond_the_budget_are_shown_as_failed_while_the_others_serve() {
     let script = demo_after(ONE_OF_ALL);
-    let options = ["restart.budget=2", "restart.backoff=300ms"];
+    let options = ["restart.max-exits=2", "restart.backoff=300ms"];
     let master = Setup::app(&["-i", "4"], &shell(&script)).with("app", &options).start();
     master.wait_state(0, "ready");
     let load = checked(one_shots(master.address(), 50.0));
     (1..4).for_each(|slot| drop(master.wait_state(slot, "failed")));
-    load.stop().judge(&Allowance::none()).unwrap();
+    load.stop().analyse(&Allowance::none()).unwrap();
     eventually_eq!(master.metric("roundelay_pool_workers", &[r#"state="failed""#]), 3.0);
     assert_eq!(master.ask("/readyz").status, 200);
     master.wait_log("ended too often");
@@ -54,7 +54,7 @@ fn the_restart_budget_counts_every_unasked_end_whatever_its_cause() {
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; case $(cat starts) in xx) exit 7;; xxx) sleep 600;; esac; fi",
     );
-    let options = ["restart.budget=2", "ready-timeout=3s", "health.heartbeat=500ms", "health.hang-timeout=500ms"];
+    let options = ["restart.max-exits=2", "ready-timeout=3s", "health.heartbeat=500ms", "health.hang-timeout=500ms"];
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).with("app", &options).start_ready();
     master.wait_all_ready();
     freeze_workers(&master, &[1]);
@@ -69,7 +69,7 @@ fn the_restart_budget_counts_every_unasked_end_whatever_its_cause() {
 fn the_spawn_rate_bounds_the_starts_of_all_slots_together() {
     const RATE: f64 = 5.0;
     let script = demo_after(&format!("printf x >> starts; {ONE_OF_ALL}"));
-    let options = ["restart.backoff=1ms", "restart.backoff-max=1ms", "restart.budget=100000"];
+    let options = ["restart.backoff=1ms", "restart.backoff-max=1ms", "restart.max-exits=100000"];
     let setup = Setup::app(&["-i", "8", "--set", &format!("master.spawn-rate={RATE}")], &shell(&script));
     let begun = Instant::now();
     let master = setup.with("app", &options).start();

@@ -21,10 +21,10 @@ fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
     eventually_eq!(master.metric("roundelay_connections_unassigned_total", &[]), 0.0);
     eventually_eq!(master.metric("roundelay_connections_rejected_total", &[]), 0.0);
 
-    let heir = master.wait_state(1, "ready");
-    assert_ne!(heir.pid, Some(dead));
-    assert_eq!(heir.restarts, 1);
-    assert_eq!(heir.last_exit.unwrap().what, "killed by signal 9 (KILL)");
+    let replacement = master.wait_state(1, "ready");
+    assert_ne!(replacement.pid, Some(dead));
+    assert_eq!(replacement.restarts, 1);
+    assert_eq!(replacement.last_exit.unwrap().what, "killed by signal 9 (KILL)");
     let restarts = |labels: &[&str]| master.metric("roundelay_worker_restarts_total", labels);
     eventually_eq!((restarts(&[r#"worker="1""#, r#"reason="crash""#]), restarts(&[])), (1.0, 1.0));
     eventually_eq!(master.metric("roundelay_worker_last_exit_code", &[r#"worker="1""#]), 137.0);
@@ -49,8 +49,8 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
         waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<_>>()
     });
     assert_eq!(slow.iter().filter(|answer| answer.is_err()).count(), 1, "{slow:?}");
-    let heir = master.wait_state(0, "ready");
-    assert_eq!((heir.restarts, heir.last_exit.unwrap().what.as_str()), (1, "exit code 1"));
+    let replacement = master.wait_state(0, "ready");
+    assert_eq!((replacement.restarts, replacement.last_exit.unwrap().what.as_str()), (1, "exit code 1"));
     master.wait_log("demo/0 | demo/0 crashes, as asked");
 }
 
@@ -58,7 +58,7 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
 fn an_answer_truncated_by_a_kill_never_looks_complete() {
     use std::io::Read;
     // Without a backoff between the kills.
-    let set = "pool.demo.restart.reset-after=0s;pool.demo.restart.budget=100";
+    let set = "pool.demo.restart.reset-after=0s;pool.demo.restart.max-exits=100";
     let master = Setup::new(&["demo", "-i", "1"]).env("ROUNDELAY_SET", set).start_ready();
     for _ in 0..10 {
         let mut client = crate::kit::send_get(master.address(), "/blob/1000000000").unwrap();
@@ -83,8 +83,8 @@ fn a_workers_whole_group_dies_with_it() {
     let members = wait_for("the whole group", || sleepers(leader));
     kill(i64::from(leader), "KILL");
     wait_until("the group's end", || !members.iter().any(|&pid| is_alive(pid)));
-    let heir = wait_for("a successor", || master.pids().first().copied().filter(|&pid| pid != leader));
-    wait_for("a new group", || sleepers(heir));
+    let replacement = wait_for("a successor", || master.pids().first().copied().filter(|&pid| pid != leader));
+    wait_for("a new group", || sleepers(replacement));
     eventually_eq!(master.sleepers().len(), 3);
 }
 
@@ -94,7 +94,7 @@ fn a_crash_loop_in_one_slot_waits_longer_each_time_and_disturbs_nobody() {
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; echo to stdout; echo the reason >&2; exit 3; fi",
     );
-    let flags = ["-i", "3", "--set", "pool.app.restart.backoff=50ms", "--set", "pool.app.restart.budget=4"];
+    let flags = ["-i", "3", "--set", "pool.app.restart.backoff=50ms", "--set", "pool.app.restart.max-exits=4"];
     let master = Setup::app(&flags, &shell(&script)).start();
     let address = master.address();
     master.wait_state(0, "ready");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::kit::{
-    BINARY, Master, Setup, carried_out, demo_after, environment, has, order, says, shell, variable, wait_until,
+    BINARY, Master, Setup, carried_out, demo_after, environment, has, run_command, says, shell, variable, wait_until,
 };
 
 /// Makes a release: its number, and a configuration with that many workers.
@@ -58,14 +58,14 @@ fn reload_follows_the_link_and_a_lost_release_is_said() {
 
     let pids = master.pids();
     fs::remove_dir_all(master.dir().join("releases/2/app")).unwrap();
-    says(&order(&master, &["reload"]), 6, &["that workers of pool app start in is gone", "current/app"]);
+    says(&run_command(&master, &["reload"]), 6, &["that workers of pool app start in is gone", "current/app"]);
     fs::remove_file(master.dir().join("current")).unwrap();
-    says(&order(&master, &["reload"]), 1, &["cannot read", "current/app.toml: there is no such file"]);
+    says(&run_command(&master, &["reload"]), 1, &["cannot read", "current/app.toml: there is no such file"]);
     at_once_eq!(master.pids(), pids);
 
     release(master.dir(), 3);
     deploy(master.dir(), 3);
-    assert_eq!(order(&master, &["reload"]).code, Some(0));
+    assert_eq!(run_command(&master, &["reload"]).code, Some(0));
     serves(&master, 3);
 }
 
@@ -83,7 +83,7 @@ fn command_started_in_a_link_comes_from_its_new_target() {
         master.wait_state(0, "ready");
         // Nothing is left that could be started.
         fs::remove_dir_all(master.dir().join("releases")).unwrap();
-        says(&order(&master, &["reload"]), 6, &["current that workers of pool app start in is gone"]);
+        says(&run_command(&master, &["reload"]), 6, &["current that workers of pool app start in is gone"]);
         let killed = master.kill_worker(0);
         wait_until("a worker in what is left", || {
             let worker = master.worker(0);

@@ -66,7 +66,7 @@ fn freeze_under_load(way: &str, master: &Master) {
     });
     wait_replaced(master, 0, frozen);
     let record = load.stop();
-    record.judge(&in_flight(IN_FLIGHT)).unwrap();
+    record.analyse(&in_flight(IN_FLIGHT)).unwrap();
     let saved = master.metric("roundelay_connections_recovered_total", &[]);
     println!(
         "{way}: suspect after {suspect:.2?}, gone after {last:.2?}, {saved} of its queue answered by others, {} of {} \

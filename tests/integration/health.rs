@@ -56,7 +56,7 @@ fn when_all_are_suspect_they_still_serve() {
     for slot in 0..2 {
         master.wait_state(slot, "suspect");
     }
-    eventually_eq!((master.ask("/readyz").status, master.pool().gate.as_str()), (503, "open"));
+    eventually_eq!((master.ask("/readyz").status, master.pool().accept_state.as_str()), (503, "open"));
     let answered = burst(master.address(), "/", 20);
     assert_eq!((answered.bodies.len(), answered.failed.len()), (20, 0), "{answered:?}");
     // The first that is well again gets it all.

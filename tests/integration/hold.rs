@@ -1,10 +1,10 @@
-//! While no worker is ready clients wait; nobody is refused before the hold timeout.
+//! While no worker is ready clients wait; nobody is rejected before the hold timeout.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
 use crate::kit::{
-    Setup, burst, carried_out, clients, demo_after, get, ordering, read_answer, send_get, shell, wait_until,
+    Setup, burst, carried_out, clients, demo_after, get, read_answer, running_command, send_get, shell, wait_until,
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
     let address = master.address();
-    eventually_eq!(master.pool().gate, "hold");
+    eventually_eq!(master.pool().accept_state, "hold");
     let waiting: Vec<_> = clients(4, 50, |_| send_get(address, "/")).into_iter().map(Result::unwrap).collect();
     eventually_eq!(master.pool().accepted, Some(0), "they wait in the kernel, not in the master's memory");
     eventually_eq!(master.workers()[0].state, "starting");
@@ -47,7 +47,7 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
     for slot in 0..2 {
         master.kill_worker(slot);
     }
-    master.wait_gate("hold");
+    master.wait_accept_state("hold");
     let waiting: Vec<_> = clients(4, 50, |_| send_get(address, "/")).into_iter().map(Result::unwrap).collect();
     master.touch("boot");
     for client in waiting {
@@ -63,23 +63,23 @@ fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
     let address = master.address();
     master.touch("away");
     master.kill_worker(0);
-    master.wait_gate("hold");
+    master.wait_accept_state("hold");
     let held = send_get(address, "/").unwrap();
     assert_eq!(read_answer(held).unwrap_err().kind(), ErrorKind::ConnectionReset, "who was held is told as well");
-    master.wait_gate("refuse");
+    master.wait_accept_state("reject");
     for answer in clients(2, 10, |_| get(address, "/")) {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
     eventually_eq!(master.metric("roundelay_connections_rejected_total", &[r#"reason="no_worker""#]), 11.0);
-    eventually_eq!(master.pool().refused, Some(11));
+    eventually_eq!(master.pool().rejected, Some(11));
 
     master.remove("away");
-    master.wait_gate("open");
+    master.wait_accept_state("open");
     assert_eq!(burst(address, "/", 10).failed, [""; 0]);
     // A new absence is held anew.
     master.touch("away");
     master.kill_worker(0);
-    master.wait_gate("hold");
+    master.wait_accept_state("hold");
     master.remove("away");
     assert_eq!(burst(address, "/", 4).failed, [""; 0]);
 }
@@ -115,10 +115,10 @@ fn pool_that_was_stopped_by_command_rejects_at_once() {
             let error = get(address, "/").unwrap_err().kind();
             assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{mode}: {error:?}");
         }
-        at_once_eq!(master.pool().gate, "refuse", "{mode}");
+        at_once_eq!(master.pool().accept_state, "reject", "{mode}");
         // Started again, it holds: a worker is coming.
         master.touch("away");
-        let started = ordering(&master, &["start", "app"]);
+        let started = running_command(&master, &["start", "app"]);
         wait_until("it to start", || master.pool().state == "starting");
         let client = send_get(address, "/").unwrap();
         master.remove("away");

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use crate::kit::{Master, Setup, a_node, free_address, get, order, wait_until};
+use crate::kit::{Master, Setup, a_node, free_address, get, run_command, wait_until};
 
 /// Ends when dropped.
 struct Holder(Child);
@@ -42,7 +42,7 @@ fn assert_all_safe(master: &Master, said: &str) {
     let page = get(master.admin(), "/").unwrap();
     assert_safe("page", &page.body);
     for command in ["list", "status"] {
-        let ended = order(master, &[command]);
+        let ended = run_command(master, &[command]);
         assert_safe(command, &ended.stdout);
     }
 }

@@ -41,7 +41,7 @@ fn ignored_signals_stay_ignored_and_workers_hear_theirs() {
     for signal in ["TERM", "INT", "HUP"] {
         master.signal(signal);
     }
-    let ended = crate::kit::order(&master, &["shutdown"]);
+    let ended = crate::kit::run_command(&master, &["shutdown"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(master.wait_end().code(), Some(0));
     let log = master.log();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::kit::{
-    Ended, Master, Setup, clients, cpu_time, for_each, get, has, order, read_answer, send_get, stays, wait_until,
+    Ended, Master, Setup, clients, cpu_time, for_each, get, has, read_answer, run_command, send_get, stays, wait_until,
 };
 
 /// Connects without a word; the kernel completes the handshake whether or not the master accepts.
@@ -181,7 +181,7 @@ fn idle_unix(path: &Path, count: usize) -> Vec<UnixStream> {
 /// `roundelay status` ends with this code and prints these words.
 #[track_caller]
 fn status_says(master: &Master, code: i32, words: &[&str]) {
-    let status = || order(master, &["status"]);
+    let status = || run_command(master, &["status"]);
     let is_said = |ended: &Ended| ended.code == Some(code) && words.iter().all(|word| ended.stdout.contains(word));
     eventually!(is_said(&status()), "{code} {words:?}: {:?}", status());
 }
@@ -206,14 +206,14 @@ fn used_up_descriptors_are_said_in_log_status_and_metrics() {
         let reason = r#"reason="open_files""#;
         eventually_eq!(master.metric("roundelay_accept_limited", &[reason]), 1.0);
         status_says(&master, 7, &["degraded", "clients wait: the limit of open files is used up"]);
-        eventually!(order(&master, &["list"]).stdout.contains("clients wait"));
+        eventually!(run_command(&master, &["list"]).stdout.contains("clients wait"));
         // The reserve is there all the same.
         master.kill_worker(0);
         wait_until("a successor", || master.worker(0).restarts == 1 && master.worker(0).state == "ready");
         wait_until("its room to be used", || master.pool().active == Some(22));
         drop((few, more));
         wait_until("nothing to be said any more", || master.pool().limited_by.is_none());
-        eventually_eq!(order(&master, &["status"]).code, Some(0));
+        eventually_eq!(run_command(&master, &["status"]).code, Some(0));
         eventually_eq!(master.metric("roundelay_accept_limited_total", &[reason]), 1.0);
         eventually_eq!(master.log().matches("clients wait: there are as many connections").count(), 1);
         eventually!(log.is_none_or(|log| master.log().contains(log)));
@@ -268,13 +268,13 @@ fn workers_without_a_descriptor_are_said_in_every_mode() {
         master.wait_log("a worker has as many descriptors open as its limit allows; raise limit-nofile");
         // What was looked at a moment ago is shown again.
         wait_until("status to name the worker", || {
-            let status = order(&master, &["status"]);
+            let status = run_command(&master, &["status"]);
             status.code == Some(7)
                 && status.stdout.contains("out of descriptors: ")
                 && status.stdout.contains(" of 40 open")
         });
         drop(open);
-        wait_until("nothing to be said any more", || order(&master, &["status"]).code == Some(0));
+        wait_until("nothing to be said any more", || run_command(&master, &["status"]).code == Some(0));
         assert_eq!(get(master.address(), "/").unwrap().status, 200);
     });
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::kit::{BINARY, Master, Setup, order, python, run_to_end, wait_until};
+use crate::kit::{BINARY, Master, Setup, python, run_command, run_to_end, wait_until};
 
 /// Runs its arguments in a terminal of so many columns and prints what that was sent.
 const TERMINAL: &str = r#"
@@ -52,7 +52,7 @@ fn two_pools() -> Option<Master> {
     let master = setup.file("pools.toml", &text).start();
     wait_until("all to be ready and to have said so", || {
         let workers: Vec<_> = master.state().pools.into_iter().flat_map(|pool| pool.workers).collect();
-        let talkative = workers.iter().filter(|worker| worker.said.is_some()).count();
+        let talkative = workers.iter().filter(|worker| worker.status_text.is_some()).count();
         workers.iter().all(|worker| worker.state == "ready") && (workers.len(), talkative) == (5, 3)
     });
     Some(master)
@@ -90,7 +90,7 @@ fn list_fits_terminals_of_every_width_and_keeps_what_matters() {
 #[test]
 fn list_without_a_terminal_cuts_nothing() {
     let Some(master) = two_pools() else { return };
-    let list = order(&master, &["list"]).stdout;
+    let list = run_command(&master, &["list"]).stdout;
     assert_eq!(list.lines().count(), 8, "a line each: {list}");
     assert_eq!(
         list.matches("  says: 数据库连接失败: 无法连接到主机 db.internal:5432, it answers").count(),

@@ -25,7 +25,7 @@ fn the_only_worker_killed_ten_times_costs_its_open_requests_and_refuses_nobody()
         let record = load.stop();
         let most = KILLS * IN_FLIGHT;
         let allowed = Allowance::none().allow(Class::ResetBeforeFirstByte, most).allow(Class::ResetMidway, most);
-        record.judge(&allowed).unwrap();
+        record.analyse(&allowed).unwrap();
         let saved = master.metric("roundelay_connections_recovered_total", &[]);
         println!(
             "{endpoint}: {} of {} requests lost in {KILLS} kills, {saved} recovered, slowest {:.2?}",

@@ -72,7 +72,7 @@ fn nothing_of_a_reload_outlives_a_killed_master() {
     // Each has processes that the parent-death signal does not reach.
     let script = demo_after("(sleep 600 & sleep 601) & until test -e go.$ROUNDELAY_WORKER; do sleep 0.02; done");
     let setup =
-        Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-surge=2", "drain=closed", "drain-timeout=10m"]);
+        Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-surge=2", "drain=wait", "drain-timeout=10m"]);
     let mut master = setup.file("go.0", "").file("go.1", "").start_ready();
     // A request keeps the first worker on its way out, and the second one's successor is not ready.
     master.remove("go.1");
@@ -80,7 +80,8 @@ fn nothing_of_a_reload_outlives_a_killed_master() {
     wait_until("it to be assigned", || master.workers()[0].active == Some(1));
     master.signal("HUP");
     wait_until("one that leaves and one that comes", || {
-        let others: Vec<_> = master.workers().into_iter().flat_map(|worker| worker.others).collect();
+        let others: Vec<_> =
+            master.workers().into_iter().flat_map(|worker| worker.others().cloned().collect::<Vec<_>>()).collect();
         let has = |state: &str| others.iter().any(|other| other.state == state);
         has("draining") && has("starting")
     });

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use roundelay::admin::view::{Event, Line};
+use roundelay::api::state::{Event, OperationLine};
 
 use crate::kit::{
-    BINARY, Ended, Master, Setup, demo_after, has, order, ordering, run_to_end, says, shell, wait_for, wait_until,
+    BINARY, Ended, Master, Setup, demo_after, has, run_command, run_to_end, running_command, says, shell, wait_for,
+    wait_until,
 };
 
 /// A Node program that tells what it was told, and says as much as it is told to.
@@ -37,7 +38,7 @@ fn wait_told(master: &Master, count: usize, line: &str) {
 #[test]
 fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log() {
     let master = demo("3").start_ready();
-    let told = order(&master, &["message", "demo", r#"{"cmd":"flush-cache"}"#]);
+    let told = run_command(&master, &["message", "demo", r#"{"cmd":"flush-cache"}"#]);
     assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (Some(0), "told 3 workers\n", ""));
     for slot in 0..3 {
         wait_told(&master, 1, &format!(r#"demo/{slot} | message: {{"cmd":"flush-cache"}}"#));
@@ -48,17 +49,17 @@ fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log(
         eventually_eq!(master.metric("roundelay_worker_messages_total", &[direction]), 3.0);
     }
 
-    assert_eq!(order(&master, &["message", "demo/1", "--text", "reload-config"]).code, Some(0));
+    assert_eq!(run_command(&master, &["message", "demo/1", "--text", "reload-config"]).code, Some(0));
     assert_eq!(message_from(&master, "[1,\n 2]\n", &["demo/1", "-"]).code, Some(0));
-    assert_eq!(order(&master, &["message", "demo/0-1", "-5"]).stdout, "told 2 workers\n");
+    assert_eq!(run_command(&master, &["message", "demo/0-1", "-5"]).stdout, "told 2 workers\n");
     wait_told(&master, 1, r#"demo/1 | message: "reload-config""#);
     wait_told(&master, 1, "demo/1 | message: [1,2]");
     wait_told(&master, 2, " | message: -5");
     let to = |slot: &str| master.metric("roundelay_worker_messages_total", &[slot, "direction=\"to\""]);
     assert_eq!(["worker=\"0\"", "worker=\"1\"", "worker=\"2\""].map(to), [2.0, 4.0, 1.0]);
 
-    let json = order(&master, &["message", "demo/2", "null", "--json"]);
-    let line: Line = serde_json::from_str(&json.stdout).unwrap();
+    let json = run_command(&master, &["message", "demo/2", "null", "--json"]);
+    let line: OperationLine = serde_json::from_str(&json.stdout).unwrap();
     let Event::Message { told: 1, workers } = line.event else { panic!("{json:?}") };
     eventually_eq!((2, master.worker(2).pid, true), (workers[0].slot, workers[0].pid, workers[0].told));
     // It is no operation.
@@ -66,7 +67,7 @@ fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log(
     eventually_eq!(master.metric("roundelay_operations_total", &[]), 0.0);
     // And what is said is nobody's business but the programs'.
     let orders = || -> Vec<_> {
-        master.log().lines().filter(|line| line.contains("an order came")).map(str::to_owned).collect()
+        master.log().lines().filter(|line| line.contains("control command received")).map(str::to_owned).collect()
     };
     eventually_eq!(orders().len(), 5);
     assert!(orders().iter().all(|line| !line.contains("flush")), "{:?}", orders());
@@ -80,13 +81,13 @@ fn a_node_program_is_told_by_its_own_message_event_in_both_modes_that_have_a_cha
     for mode in ["handoff", "shared"] {
         let setup = Setup::app(&["--mode", mode, "-i", "2"], &["node", "app.js"]).file("app.js", APP);
         let master = setup.start_ready();
-        let told = order(&master, &["message", "app", r#"{ "cmd": "flush-cache" }"#]);
+        let told = run_command(&master, &["message", "app", r#"{ "cmd": "flush-cache" }"#]);
         assert_eq!((told.code, told.stdout.as_str()), (Some(0), "told 2 workers\n"), "{told:?}");
         for slot in 0..2 {
             wait_told(&master, 1, &format!(r#"app/{slot} | told {{"cmd":"flush-cache"}}"#));
         }
         // What Node takes for its own is not for the application to hear, and is not said.
-        let own = order(&master, &["message", "app/0", r#"{"cmd":"NODE_x"}"#]);
+        let own = run_command(&master, &["message", "app/0", r#"{"cmd":"NODE_x"}"#]);
         says(&own, 6, &["app/0", "not told: it cannot be a message"]);
     }
 }
@@ -99,7 +100,7 @@ fn a_program_that_talks_without_end_does_not_fill_the_log_and_the_others_are_ser
     const SAID: u64 = 20_000;
     let setup = Setup::app(&["--mode", "handoff", "-i", "2"], &["node", "app.js"]).file("app.js", APP);
     let master = setup.start_ready();
-    assert_eq!(order(&master, &["message", "app/0", &format!("{{\"say\":{SAID}}}")]).code, Some(0));
+    assert_eq!(run_command(&master, &["message", "app/0", &format!("{{\"say\":{SAID}}}")]).code, Some(0));
     let from = || master.metric("roundelay_worker_messages_total", &["worker=\"0\"", "direction=\"from\""]);
     wait_until("all of it", || {
         assert_eq!(master.get("/").unwrap().body, "hello");
@@ -122,27 +123,35 @@ fn while_a_reload_is_under_way_those_that_serve_are_told_and_those_that_start_ar
     let script = demo_after("until test -e go; do sleep 0.01; done");
     let mut master = Setup::app(&["--mode", "handoff", "-i", "2"], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
-    let early = order(&master, &["message", "app", "1"]);
+    let early = run_command(&master, &["message", "app", "1"]);
     says(&early, 6, &["app/0  pid ", "app/1  pid ", "not told: it is starting", "error: no worker of app was told"]);
     assert_eq!(early.stdout, "told 0 of 2 workers\n");
     master.touch("go");
     master.wait_all_ready();
 
     master.remove("go");
-    let reload = ordering(&master, &["reload"]);
-    wait_until("one to come", || master.worker(0).others.iter().any(|other| other.pid.is_some()));
-    let amid = order(&master, &["message", "app", "2"]);
+    let reload = running_command(&master, &["reload"]);
+    wait_until("one to come", || master.worker(0).others().any(|other| other.pid.is_some()));
+    let amid = run_command(&master, &["message", "app", "2"]);
     says(&amid, 1, &["app/0  pid ", "not told: it is starting", "error: not every worker of app was told"]);
     assert_eq!(amid.stdout, "told 2 of 3 workers\n");
     wait_told(&master, 2, " | message: 2");
     master.touch("go");
     assert_eq!(reload.join().unwrap().code, Some(0));
 
-    assert_eq!(order(&master, &["stop", "app/1"]).code, Some(0));
-    assert_eq!(order(&master, &["message", "app", "3"]).stdout, "told 1 worker\n", "who is stopped is not missed");
-    says(&order(&master, &["message", "app/1", "3"]), 6, &["app/1   not told: it is stopped"]);
-    assert_eq!(order(&master, &["stop", "app"]).code, Some(0));
-    says(&order(&master, &["message", "app", "3"]), 6, &["all workers of pool app are stopped", "roundelay start app"]);
+    assert_eq!(run_command(&master, &["stop", "app/1"]).code, Some(0));
+    assert_eq!(
+        run_command(&master, &["message", "app", "3"]).stdout,
+        "told 1 worker\n",
+        "who is stopped is not missed"
+    );
+    says(&run_command(&master, &["message", "app/1", "3"]), 6, &["app/1   not told: it is stopped"]);
+    assert_eq!(run_command(&master, &["stop", "app"]).code, Some(0));
+    says(
+        &run_command(&master, &["message", "app", "3"]),
+        6,
+        &["all workers of pool app are stopped", "roundelay start app"],
+    );
 }
 
 #[test]
@@ -156,7 +165,7 @@ fn what_cannot_be_said_is_refused_with_the_reason_and_said_to_nobody() {
         (["demo/2", "1"], 4, &["pool demo has no worker 2", "demo/0 to demo/1"]),
         (["demo/1-2", "1"], 4, &["pool demo has no worker 2"]),
     ] {
-        says(&order(&master, &[&["message"], &args[..]].concat()), code, words);
+        says(&run_command(&master, &[&["message"], &args[..]].concat()), code, words);
     }
     let text = |length: usize| "x".repeat(length);
     let long = message_from(&master, &text(64 * 1024 - 1), &["demo", "-", "--text"]);
@@ -174,10 +183,10 @@ fn what_cannot_be_said_is_refused_with_the_reason_and_said_to_nobody() {
 
     for flags in [&["demo"][..], &["demo", "--mode", "shared"]] {
         let master = Setup::new(flags).start_ready();
-        let refused = order(&master, &["message", "demo", "1"]);
+        let refused = run_command(&master, &["message", "demo", "1"]);
         says(&refused, 6, &["have no channel", "mode handoff, and in mode shared"]);
         // Nobody there to be told, and no reason to look at more.
-        master.wait_log("an order was refused");
+        master.wait_log("control command refused");
     }
     let mut alone = Command::new(BINARY);
     alone.args(["message", "demo", "1"]).env("ROUNDELAY_CONTROL", master.dir().join("nobody"));

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::kit::{BINARY, Ended, Master, Setup, burst, demo_after, get, run_to_end, send_get, shell, wait_until};
-use roundelay::admin::view::State;
+use roundelay::api::state::State;
 
 /// A command that asks the master on its control socket.
 #[track_caller]
@@ -132,7 +132,7 @@ fn metrics_and_state_agree_with_what_the_clients_saw() {
     let burst = burst(master.address(), "/blob/10000", 300);
     assert_eq!((burst.bodies.len(), burst.failed.len()), (300, 0), "{:?}", burst.failed);
     wait_until("them to be over", || master.pool().active == Some(0));
-    eventually_eq!((master.pool().accepted, master.pool().refused), (Some(300), Some(0)));
+    eventually_eq!((master.pool().accepted, master.pool().rejected), (Some(300), Some(0)));
     let metric = |name: &str, labels: &[&str]| master.metric(&format!("roundelay_{name}"), labels);
     eventually_eq!(metric("connections_accepted_total", &[]), 300.0);
     for number in 0..3 {

@@ -1,16 +1,16 @@
 //! One state, one word: `list`, `status`, page, `/readyz`, API and metrics say the same of a pool.
 
-use crate::kit::{Master, Setup, a_node, burst, carried_out, demo_after, get, order, shell, wait_until};
+use crate::kit::{Master, Setup, a_node, burst, carried_out, demo_after, get, run_command, shell, wait_until};
 
 /// The word, after every place was seen to say it.
 #[track_caller]
 fn word(master: &Master) -> String {
     let pool = master.pool();
     let (name, word) = (&pool.name, pool.state.clone());
-    let list = order(master, &["list"]).stdout;
+    let list = run_command(master, &["list"]).stdout;
     let row = list.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
     assert_eq!(row.split_whitespace().nth(1), Some(word.as_str()), "{list}");
-    let status = order(master, &["status"]);
+    let status = run_command(master, &["status"]);
     assert_eq!(status.stdout.split_whitespace().nth(2), Some(word.as_str()), "{status:?}");
     assert_eq!(status.code == Some(0), word == "ready", "{status:?}");
     let page = get(master.admin(), "/").unwrap().body;
@@ -55,8 +55,8 @@ fn what_is_known_of_handed_connections_is_shown() {
     let setup = Setup::app(&["--mode", "handoff", "-i", "2"], &[&node.program, "app.js"]).file("app.js", text);
     let master = setup.start_ready();
     assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
-    let shown = "open ones not observed, 4 accepted, 0 refused";
-    eventually!(order(&master, &["status"]).stdout.contains(shown));
+    let shown = "open ones not observed, 4 accepted, 0 rejected";
+    eventually!(run_command(&master, &["status"]).stdout.contains(shown));
     eventually!(get(master.admin(), "/").unwrap().body.contains(shown));
     assert_eq!(word(&master), "ready");
 }

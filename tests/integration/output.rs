@@ -88,7 +88,7 @@ fn an_output_that_nobody_reads_blocks_no_worker_and_no_client() {
     wait_until("both to get through", || (0..2).all(|slot| dir.path().join(format!("through.{slot}")).exists()));
     let state = || {
         let answer = crate::kit::get_unix(&control, "/api/v1/state").unwrap();
-        serde_json::from_str::<roundelay::admin::view::State>(&answer.body).unwrap()
+        serde_json::from_str::<roundelay::api::state::State>(&answer.body).unwrap()
     };
     wait_until("both to be ready", || state().is_ready && state().pools[0].workers_ready == 2);
     let address = state().pools[0].listen[0].parse().unwrap();
@@ -115,7 +115,7 @@ fn a_log_that_nobody_reads_stops_neither_restarts_nor_a_stop() {
     let mut child = crate::kit::Started(child.stdin(Stdio::null()).spawn().unwrap());
     let worker = || {
         let answer = crate::kit::get_unix(&control, "/api/v1/state").ok()?;
-        let state: roundelay::admin::view::State = serde_json::from_str(&answer.body).unwrap();
+        let state: roundelay::api::state::State = serde_json::from_str(&answer.body).unwrap();
         state.pools[0].workers[0].pid.filter(|_| state.is_ready)
     };
     let first = crate::kit::wait_for("a worker", worker);

@@ -157,7 +157,7 @@ fn reload_keeps_a_passed_listener_and_closes_one_it_drops() {
     wait_until("the passed listener to be closed", || !is_listening(passed));
     is_served(other);
     std::fs::write(master.dir().join("app.toml"), &both).unwrap();
-    let refused = crate::kit::order(&master, &["reload"]);
+    let refused = crate::kit::run_command(&master, &["reload"]);
     assert_ne!(refused.code, Some(0));
     assert!(format!("{}{}", refused.stdout, refused.stderr).contains("when it is started"), "{refused:?}");
     is_served(other);

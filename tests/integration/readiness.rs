@@ -41,7 +41,10 @@ fn with_notify_a_worker_is_ready_when_it_says_so_and_its_status_is_shown() {
     let command = [&worker[..], &["--notify"]].concat();
     let mut master = Setup::app(&["-i", "2", "--ready", "notify"], &command).start();
     wait_until("its status", || {
-        master.workers().iter().all(|worker| worker.said.as_deref() == Some("warming up") && worker.state == "starting")
+        master
+            .workers()
+            .iter()
+            .all(|worker| worker.status_text.as_deref() == Some("warming up") && worker.state == "starting")
     });
     // Its port answers already; that is not what was asked.
     let port = master.worker(0).endpoint.unwrap().parse().unwrap();
@@ -49,7 +52,7 @@ fn with_notify_a_worker_is_ready_when_it_says_so_and_its_status_is_shown() {
     eventually_eq!(master.worker(0).state, "starting");
     master.touch("ready");
     master.wait_all_ready();
-    eventually!(master.workers().iter().all(|worker| worker.said.as_deref() == Some("warm")));
+    eventually!(master.workers().iter().all(|worker| worker.status_text.as_deref() == Some("warm")));
     assert_eq!(burst(master.address(), "/", 10).failed, [""; 0]);
 }
 
@@ -133,7 +136,7 @@ fn a_worker_that_talks_without_end_delays_neither_restarts_nor_a_stop() {
                  s.connect(os.environ['NOTIFY_SOCKET']); d=b'STATUS=a\\n'*400\nwhile True: s.send(d)";
     let script = demo_after(&format!("test $ROUNDELAY_WORKER = 0 && '{python}' -c \"{flood}\" &"));
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
-    wait_until("it to be heard", || master.worker(0).said.as_deref() == Some("a"));
+    wait_until("it to be heard", || master.worker(0).status_text.as_deref() == Some("a"));
     let first = master.pids()[1];
     kill(i64::from(first), "KILL");
     wait_until("a successor", || master.worker(1).pid.is_some_and(|pid| pid != first));

@@ -98,9 +98,9 @@ fn the_queue_of_the_only_worker_waits_for_its_successor() {
         let master = setup.start_ready();
         let saved = kill_a_queue(&master, 1);
         assert_saved(&master, &saved);
-        let heir = master.worker(0).pid.unwrap();
+        let replacement = master.worker(0).pid.unwrap();
         for answer in saved.answers {
-            assert!(answer.unwrap().body.starts_with(&format!("python/0 {heir} ")));
+            assert!(answer.unwrap().body.starts_with(&format!("python/0 {replacement} ")));
         }
     }
 }

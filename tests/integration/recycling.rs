@@ -6,7 +6,7 @@ use crate::kit::{
     Master, Setup, burst, checked, cpu_time, demo_after, get, has, is_root, one_shots, python, shell, stays, wait_good,
     wait_until,
 };
-use roundelay::admin::view::Worker;
+use roundelay::api::state::WorkerEntry;
 use roundelay_checker::Allowance;
 
 fn replaced(master: &Master, reason: &str) -> f64 {
@@ -27,12 +27,12 @@ fn a_worker_that_leaks_is_replaced_new_first_and_no_client_notices() {
     let load = checked(one_shots(master.address(), 50.0));
     leak(&master, 200 << 20);
     wait_until("its replacement", || {
-        let is_there = |worker: &Worker| worker.state == "ready" || worker.state == "suspect";
+        let is_there = |worker: &WorkerEntry| worker.state == "ready" || worker.state == "suspect";
         at_once!(master.workers().iter().filter(|worker| is_there(worker)).count() == 2, "new first");
         replaced(&master, "memory") == 1.0
     });
     wait_good(&load, 20);
-    load.stop().judge(&Allowance::none()).unwrap();
+    load.stop().analyse(&Allowance::none()).unwrap();
     let after = master.pids();
     assert_eq!(before.iter().filter(|pid| after.contains(pid)).count(), 1, "{before:?} {after:?}");
     eventually_eq!(master.metric("roundelay_worker_restarts_total", &[]), 1.0);
@@ -48,7 +48,7 @@ fn all_leaking_at_once_they_are_replaced_one_after_the_other() {
     (0..4).for_each(|_| leak(&master, 200 << 20));
     let mut most = 0;
     wait_until("all to be replaced", || {
-        let others = master.workers().into_iter().flat_map(|worker| worker.others);
+        let others = master.workers().into_iter().flat_map(|worker| worker.others().cloned().collect::<Vec<_>>());
         most = most.max(others.filter(|other| other.state == "starting").count());
         replaced(&master, "memory") == 4.0
     });
@@ -63,7 +63,7 @@ fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
     let pids = master.pids();
     master.touch("bad");
     leak(&master, 200 << 20);
-    master.wait_log("its replacement did not become ready: it stays");
+    master.wait_log("replacement did not become ready: the worker stays");
     // Several looks at its memory.
     stays("it serves on", Duration::from_secs(4), || {
         assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
@@ -79,7 +79,7 @@ fn a_program_that_is_always_too_big_is_replaced_less_and_less_often() {
     let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();
     let load = checked(one_shots(master.address(), 20.0));
     stays("it is never asked to be two", Duration::from_secs(8), || master.pids().len() <= 1);
-    load.stop().judge(&Allowance::none()).unwrap();
+    load.stop().analyse(&Allowance::none()).unwrap();
     let count = replaced(&master, "memory");
     println!("always too big: {count} replacements in 8 s");
     assert!((2.0..=9.0).contains(&count), "{count}");
@@ -94,12 +94,12 @@ fn workers_of_an_age_are_replaced_one_after_the_other_and_no_client_notices() {
     wait_until("all to be replaced", || {
         let workers = master.workers();
         assert!(workers.iter().all(|worker| worker.state == "ready"), "new first");
-        let others = workers.iter().flat_map(|worker| &worker.others);
+        let others = workers.iter().flat_map(|worker| worker.others());
         most = most.max(others.filter(|other| other.state == "starting").count());
         workers.iter().all(|worker| !before.contains(&worker.pid.unwrap()))
     });
     wait_good(&load, 20);
-    load.stop().judge(&Allowance::none()).unwrap();
+    load.stop().analyse(&Allowance::none()).unwrap();
     assert!(most <= 1, "{most} at a time");
     eventually!(replaced(&master, "age") >= 4.0);
     eventually_eq!(replaced(&master, "crash"), 0.0);
@@ -114,7 +114,7 @@ fn a_worker_that_is_too_old_during_a_reload_waits_for_its_end() {
     let master = master.start_ready();
     master.remove("go");
     master.signal("HUP");
-    wait_until("an heir", || master.workers().iter().any(|worker| !worker.others.is_empty()));
+    wait_until("a replacement", || master.workers().iter().any(|worker| worker.others().next().is_some()));
     let before = cpu_time(master.pid());
     stays("the reload goes on beyond the age", Duration::from_secs(5), || master.pool().generation == 1);
     let used = cpu_time(master.pid()) - before;

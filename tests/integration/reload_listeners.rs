@@ -22,13 +22,13 @@ fn start(text: &str) -> Master {
     setup.file("r.toml", text).start_ready()
 }
 
-fn order(master: &Master, args: &[&str]) -> Ended {
+fn run_command(master: &Master, args: &[&str]) -> Ended {
     run_to_end(Command::new(BINARY).args(args).env("ROUNDELAY_CONTROL", &master.control).current_dir(master.dir()))
 }
 
 fn reload(master: &Master, text: &str) -> Ended {
     std::fs::write(master.dir().join("r.toml"), text).unwrap();
-    order(master, &["reload"])
+    run_command(master, &["reload"])
 }
 
 #[track_caller]
@@ -61,7 +61,7 @@ fn flows_on(load: &Load) {
 #[track_caller]
 fn nobody_noticed(load: Load) {
     flows_on(&load);
-    load.stop().judge(&Allowance::none()).unwrap();
+    load.stop().analyse(&Allowance::none()).unwrap();
 }
 
 /// Nobody listens there any more. A worker that is just being forked has all of the master's sockets for a moment.
@@ -82,7 +82,7 @@ fn addresses_come_and_go_and_those_that_stay_lose_nobody() {
     assert!(get(other, "/").unwrap().body.starts_with("hello from app/"));
     assert!(get_unix(&path, "/").unwrap().body.starts_with("hello from app/"));
     at_once_eq!(master.pool().listen, [&a, &b, &unix].map(Clone::clone));
-    let list = order(&master, &["list", "--json"]).stdout;
+    let list = run_command(&master, &["list", "--json"]).stdout;
     assert!([&a, &b, &unix].iter().all(|address| list.contains(address.as_str())), "{list}");
     is_done(&reload(&master, &file(&[&a], "")));
     is_closed(other);
@@ -102,7 +102,7 @@ fn who_waits_at_an_address_that_goes_is_answered_before_it_is_closed() {
     let master = start(&file(&[&a, &b], slow));
     // Without a worker everybody waits, until one has started again.
     master.pids().into_iter().for_each(|pid| kill(i64::from(pid), "KILL"));
-    master.wait_gate("hold");
+    master.wait_accept_state("hold");
     let waiting = |address| (0..20).map(move |n| send_get(address, &format!("/api/{n}")).unwrap()).collect::<Vec<_>>();
     let (there, here) = (waiting(other), waiting(kept));
     is_done(&reload(&master, &file(&[&a], slow)));
@@ -212,7 +212,7 @@ fn the_log_level_changes_with_the_reload() {
 fn a_pool_that_was_scaled_stays_so_unless_the_file_says_another_number() {
     let text = file(&["127.0.0.1:0"], "");
     let master = start(&text);
-    is_done(&order(&master, &["scale", "app", "3"]));
+    is_done(&run_command(&master, &["scale", "app", "3"]));
     is_done(&reload(&master, &format!("{text}settle = \"1ms\"\n")));
     at_once_eq!(master.pool().workers_desired, 3);
     is_done(&reload(&master, &text.replace("workers = 2", "workers = 1")));

@@ -1,8 +1,8 @@
-//! Workers are restarted, stopped and started by order, and no client is lost.
+//! Workers are restarted, stopped and started by command, and no client is lost.
 
 use crate::kit::{
-    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, ledger, order, ordering, read_answer, report,
-    says, send_get, shell, wait_until,
+    COOPERATIVE, Master, Setup, Traffic, burst, carried_out, demo_after, ledger, read_answer, report, run_command,
+    running_command, says, send_get, shell, wait_until,
 };
 
 fn demo(workers: &str) -> Master {
@@ -48,9 +48,9 @@ fn one_worker_of_two_is_stopped_and_started_and_nobody_notices() {
     let before = master.pids();
     carried_out(&master, &["stop", "demo/1"]);
     at_once_eq!((states(&master), master.pids()), (vec!["ready".to_owned(), "stopped".to_owned()], vec![before[0]]));
-    let list = order(&master, &["list"]).stdout;
+    let list = run_command(&master, &["list"]).stdout;
     assert!(list.lines().any(|line| line.contains("demo/1") && line.contains("stopped")), "{list}");
-    says(&order(&master, &["status"]), 0, &[]);
+    says(&run_command(&master, &["status"]), 0, &[]);
     carried_out(&master, &["stop", "demo/1"]);
     traffic.flows();
     carried_out(&master, &["start", "demo/1"]);
@@ -64,13 +64,13 @@ fn stopped_pool_rejects_its_clients_and_serves_when_it_is_started() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
     // Those that come meanwhile are rejected, which is what was asked for: no client was cut.
-    says(&order(&master, &["stop", "demo"]), 0, &[]);
+    says(&run_command(&master, &["stop", "demo"]), 0, &[]);
     at_once_eq!((states(&master), master.pids()), (vec!["stopped".to_owned(); 2], vec![]));
-    at_once_eq!(master.pool().gate, "refuse");
+    at_once_eq!(master.pool().accept_state, "reject");
     assert_eq!(master.ask("/readyz").status, 503);
-    says(&order(&master, &["status"]), 7, &[]);
+    says(&run_command(&master, &["status"]), 7, &[]);
     // A second stop has nothing to do, and does no harm.
-    says(&order(&master, &["stop", "demo"]), 0, &[]);
+    says(&run_command(&master, &["stop", "demo"]), 0, &[]);
     drop(traffic);
     let rejected = send_get(master.address(), "/").and_then(read_answer);
     assert!(rejected.is_err(), "{rejected:?}");
@@ -98,7 +98,11 @@ fn a_worker_that_does_not_start_again_fails_the_restart_and_is_still_tried() {
     let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     master.touch("broken");
-    says(&order(&master, &["restart", "app/1"]), 1, &["restart of app failed", "app/1: exit code 4", "no licence"]);
+    says(
+        &run_command(&master, &["restart", "app/1"]),
+        1,
+        &["restart of app failed", "app/1: exit code 4", "no licence"],
+    );
     at_once!(master.worker(1).state != "ready");
     master.remove("broken");
     master.wait_state(1, "ready");
@@ -111,7 +115,7 @@ fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
     let client = send_get(master.address(), "/slow/60000").unwrap();
     let slot = || master.workers().iter().position(|worker| worker.active == Some(1));
     wait_until("the request to be under way", || slot().is_some());
-    let restart = ordering(&master, &["restart", &format!("demo/{}", slot().unwrap())]);
+    let restart = running_command(&master, &["restart", &format!("demo/{}", slot().unwrap())]);
     let traffic = Traffic::start(&master, COOPERATIVE);
     says(&restart.join().unwrap(), 1, &["the restart of demo was carried out, but 1 client was lost"]);
     assert!(read_answer(client).is_err());
@@ -125,12 +129,12 @@ fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() 
     let setup = Setup::new(&["demo", "-i", "1", "--set", set]).env("DEMO_START_DELAY", "1200");
     let master = setup.start_ready();
     let traffic = Traffic::start(&master, "one-shot");
-    let ended = order(&master, &["restart", "demo", "--json"]);
+    let ended = run_command(&master, &["restart", "demo", "--json"]);
     let connections = ledger(&report(&ended));
-    says(&ended, 1, &[&format!("but {} clients were lost", connections.refused)]);
+    says(&ended, 1, &[&format!("but {} clients were lost", connections.rejected)]);
     traffic.flows();
     let record = traffic.stop();
-    assert_eq!((connections.refused, connections.cut), (record.failed_total(), 0), "{:?}", record.failures());
+    assert_eq!((connections.rejected, connections.cut), (record.failed_total(), 0), "{:?}", record.failures());
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn a_worker_that_is_still_starting_can_be_restarted() {
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
     let before = master.pids();
-    let restart = ordering(&master, &["restart", "app/1", "--json"]);
+    let restart = running_command(&master, &["restart", "app/1", "--json"]);
     wait_until("another process", || master.worker(1).pid.is_some_and(|pid| pid != before[1]));
     master.touch("go");
     let ended = restart.join().unwrap();

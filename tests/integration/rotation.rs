@@ -46,11 +46,11 @@ fn after_a_death_rotation_goes_on_over_the_rest_and_the_slots_count_goes_on_over
     assert_eq!((answered, while_gone.failed.len()), ([50, 50], 0), "{while_gone:?}");
 
     master.remove("gone");
-    let heir = master.wait_state(2, "ready");
-    assert_ne!(heir.pid, Some(dead));
-    assert_eq!(heir.connections, Some(10), "what the slot was given before it died");
-    let with_heir = burst(master.address(), "/", 90);
-    let answered = [0, 1, 2].map(|slot| with_heir.starting(&format!("hello from app/{slot} ")));
-    assert_eq!((answered, with_heir.failed.len()), ([30, 30, 30], 0), "{with_heir:?}");
+    let replacement = master.wait_state(2, "ready");
+    assert_ne!(replacement.pid, Some(dead));
+    assert_eq!(replacement.connections, Some(10), "what the slot was given before it died");
+    let with_replacement = burst(master.address(), "/", 90);
+    let answered = [0, 1, 2].map(|slot| with_replacement.starting(&format!("hello from app/{slot} ")));
+    assert_eq!((answered, with_replacement.failed.len()), ([30, 30, 30], 0), "{with_replacement:?}");
     eventually_eq!(master.worker(2).connections, Some(40));
 }

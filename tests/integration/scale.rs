@@ -1,8 +1,8 @@
 //! The number of workers changes under load, and no client notices.
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, for_each, ledger, order,
-    ordering, report, says, shell, variable, wait_until,
+    BINARY, COOPERATIVE, Kept, Master, Setup, Traffic, carried_out, demo_after, environment, for_each, ledger, report,
+    run_command, running_command, says, shell, variable, wait_until,
 };
 
 #[test]
@@ -28,7 +28,7 @@ fn loses_nothing(flags: &[&str]) {
         assert_eq!((pool.workers_desired, pool.workers_ready, after.len()), (workers, workers, workers as usize));
         let kept = before.len().min(after.len());
         assert_eq!(after[..kept], before[..kept], "those that stay are not touched");
-        let list = order(&master, &["list"]).stdout;
+        let list = run_command(&master, &["list"]).stdout;
         assert!(list.contains(&format!("{workers}/{workers}")), "{list}");
         assert_eq!(list.matches("demo/").count(), workers as usize, "{list}");
         traffic.flows();
@@ -44,7 +44,7 @@ fn workers_that_are_too_many_finish_what_they_have() {
     wait_until("each to have one", || master.workers().iter().all(|worker| worker.active == Some(1)));
     let mut kept = [(); 2].map(|()| Kept::connect(master.address()));
     kept.iter_mut().for_each(|kept| drop(kept.get("/")));
-    let scale = ordering(&master, &["scale", "demo", "1", "--json"]);
+    let scale = running_command(&master, &["scale", "demo", "1", "--json"]);
     wait_until("the drain", || master.workers().get(1).is_some_and(|worker| worker.state == "draining"));
     for client in clients {
         assert_eq!(crate::kit::read_answer(client).unwrap().body, "waited 3000 ms\n");
@@ -59,7 +59,7 @@ fn a_size_that_cannot_be_is_refused() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let pids = master.pids();
     for (size, code) in [("+1023", 6), ("-2", 6), ("1025", 2), ("0", 2), ("many", 2), ("99999999999", 2)] {
-        says(&order(&master, &["scale", "demo", size]), code, &["1 to 1024"]);
+        says(&run_command(&master, &["scale", "demo", size]), code, &["1 to 1024"]);
     }
     at_once_eq!((master.pids(), master.pool().workers_desired), (pids, 2));
 }
@@ -70,7 +70,7 @@ fn more_workers_of_a_program_that_no_longer_starts_are_given_up() {
     let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
     let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
     master.touch("broken");
-    let ended = order(&master, &["scale", "app", "4"]);
+    let ended = run_command(&master, &["scale", "app", "4"]);
     says(&ended, 1, &["error: scale of app failed", "exit code 5", "the disk is full"]);
     let pool = master.pool();
     at_once_eq!((pool.workers_desired, pool.workers_ready, master.pids()), (2, 2, pids.clone()));
@@ -132,7 +132,7 @@ fn number_that_fails_at_a_reload_is_taken_back_from_all() {
     let setup = Setup::new(&["run", "-c", "app.toml"]).without("ROUNDELAY_LISTEN");
     let master = setup.file("app.toml", &file(2, &command)).start_ready();
     std::fs::write(master.dir().join("app.toml"), file(4, &command)).unwrap();
-    says(&order(&master, &["reload"]), 1, &["exit code 3"]);
+    says(&run_command(&master, &["reload"]), 1, &["exit code 3"]);
     at_once_eq!(master.pids().len(), 2);
     at_once_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
     // One that is started later is told the same.

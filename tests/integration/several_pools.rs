@@ -20,13 +20,13 @@ hold-timeout = "200ms"
 [pool.shaky.restart]
 backoff = "20ms"
 backoff-max = "100ms"
-budget = 5
+max-exits = 5
 "#;
     let setup = Setup::new(&["run", "-c", "pools.toml"]).without("ROUNDELAY_LISTEN");
     setup.file("pools.toml", &text.replace("BINARY", BINARY)).start_ready()
 }
 
-fn pool(master: &Master, name: &str) -> roundelay::admin::view::Pool {
+fn pool(master: &Master, name: &str) -> roundelay::api::state::PoolEntry {
     master.state().pools.into_iter().find(|pool| pool.name == name).unwrap()
 }
 
@@ -70,7 +70,8 @@ fn one_pools_crash_loop_does_not_disturb_the_other() {
     assert_eq!((load.bodies.len(), load.failed.len()), (600, 0), "{:?}", load.failed);
     wait_until("its clients to be refused", || crate::kit::get(shaky, "/").is_err());
     let after = pool(&master, "steady");
-    let pids = |pool: &roundelay::admin::view::Pool| pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>();
+    let pids =
+        |pool: &roundelay::api::state::PoolEntry| pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>();
     assert_eq!(pids(&after), pids(&before));
     eventually_eq!(master.metric("roundelay_connections_rejected_total", &[r#"pool="steady""#]), 0.0);
     let ready = || master.ask("/readyz");
@@ -94,7 +95,7 @@ fn with_give_up_exit_a_failed_worker_ends_the_master_with_1() {
         ["--set", "pool.app.restart.give-up=exit"],
         ["--set", "pool.app.restart.backoff=10ms"],
         ["--set", "pool.app.restart.backoff-max=20ms"],
-        ["--set", "pool.app.restart.budget=2"],
+        ["--set", "pool.app.restart.max-exits=2"],
         ["-i", "1"],
     ];
     let mut master = Setup::app(&flags.concat(), &crate::kit::shell(&script)).start_ready();

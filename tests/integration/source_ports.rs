@@ -76,7 +76,7 @@ fn further_source_addresses_are_used_when_ports_run_out() {
 
 #[test]
 fn single_source_address_runs_out_and_says_so() {
-    let options = ["source-addresses=1", "connect-timeout=100ms", "assignment-timeout=500ms"];
+    let options = ["source-addresses=1", "connect-timeout=100ms", "dispatch-timeout=500ms"];
     let Some(master) = few_ports("none", &options) else { return };
     let public = master.dir().join("public");
     let answers: Vec<_> = (0..PORTS + 3).map(|_| ask(&public)).collect();

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::kit::{Ended, Setup, a_node, for_each, free_address, order, python, says, shell};
+use crate::kit::{Ended, Setup, a_node, for_each, free_address, python, run_command, says, shell};
 
 /// A ready timeout that no test waits for.
 const NEVER: &str = "pool.app.ready-timeout=10m";
@@ -23,7 +23,11 @@ fn failed_health_check_is_told_at_start_and_at_reload() {
     fails(Setup::app(&flags, &command), &["within 4s; its last check: ", "GET /healthz answered 404"]);
     let master = Setup::app(&flags, &command).file("healthz", "").start_ready();
     master.remove("healthz");
-    says(&order(&master, &["reload"]), 1, &["not ready within 4s; its last check: ", "GET /healthz answered 404"]);
+    says(
+        &run_command(&master, &["reload"]),
+        1,
+        &["not ready within 4s; its last check: ", "GET /healthz answered 404"],
+    );
 }
 
 #[test]
@@ -51,10 +55,10 @@ fn path_for_a_program_that_wants_a_port_names_the_key() {
 #[test]
 fn program_that_listens_elsewhere_ends_the_start_early() {
     let Some(python) = python() else { return };
-    let taken = free_address();
-    let (port, ip) = (taken.port().to_string(), taken.ip().to_string());
-    let command = [python, "-m", "http.server", &port, "--bind", &ip];
     for_each(&["1", "2"], |workers| {
+        let taken = free_address();
+        let (port, ip) = (taken.port().to_string(), taken.ip().to_string());
+        let command = [python, "-m", "http.server", &port, "--bind", &ip];
         let told = format!("your program listens on {taken}, not on $PORT (");
         fails(Setup::app(&["-i", workers, "--set", NEVER], &command), &[&told]);
     });

@@ -9,15 +9,15 @@ use crate::kit::{
     BINARY, Ended, Master, Setup, burst, clients, get, get_from, run_to_end, send_get, wait_for, wait_until,
 };
 
-/// An order to the master.
+/// A command to the master.
 #[track_caller]
-fn order(master: &Master, args: &[&str]) -> Ended {
+fn run_command(master: &Master, args: &[&str]) -> Ended {
     run_to_end(Command::new(BINARY).args(args).env("ROUNDELAY_CONTROL", &master.control).current_dir(master.dir()))
 }
 
 #[track_caller]
 fn done(master: &Master, args: &[&str]) -> Ended {
-    let ended = order(master, args);
+    let ended = run_command(master, args);
     assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
     ended
 }
@@ -62,11 +62,11 @@ fn a_new_worker_begins_with_a_tenth_of_its_weight_and_those_of_the_start_with_al
     let master = with_file(lines).start_ready();
     assert_eq!(shares(master.address(), 100), [50, 50]);
     let dead = master.kill_worker(1);
-    let heir = wait_for("an heir in rotation", || {
+    let replacement = wait_for("a replacement in rotation", || {
         let worker = master.worker(1);
         (worker.state == "ready" && worker.pid != Some(dead) && worker.weight > Some(0.0)).then_some(worker)
     });
-    let weight = heir.weight.unwrap();
+    let weight = replacement.weight.unwrap();
     assert!((0.1..0.9).contains(&weight), "{weight}");
     eventually_eq!(master.worker(0).weight, Some(1.0));
     let [old, new] = shares(master.address(), 100);
@@ -157,7 +157,7 @@ fn another_strategy_can_be_chosen_under_load_and_no_client_and_no_worker_notices
         for name in names.clone().skip(1).chain(names.clone()) {
             let ended = done(&master, &["strategy", "demo", name]);
             assert!(ended.stderr.ends_with(&format!(" -> {name}\n")), "{ended:?}");
-            assert!(ended.stdout.starts_with("done in ") && ended.stdout.contains("refused 0  cut 0"), "{ended:?}");
+            assert!(ended.stdout.starts_with("done in ") && ended.stdout.contains("rejected 0  cut 0"), "{ended:?}");
             at_once_eq!(master.pool().strategy, name);
             let label = format!("strategy=\"{name}\"");
             eventually_eq!(master.metric("roundelay_pool_info", &[&label]), 1.0);
@@ -190,7 +190,7 @@ fn a_strategy_by_order_outlives_a_reload_until_the_file_names_another_than_befor
     at_once_eq!(strategy(), "random");
     // A reload that does not succeed switches nothing.
     rewrite(&master, "workers = 2\nstrategy = \"source-hash\"\nenv = { DEMO_FAIL_START = \"1\" }\n");
-    assert_eq!(order(&master, &["reload"]).code, Some(1));
+    assert_eq!(run_command(&master, &["reload"]).code, Some(1));
     at_once_eq!(strategy(), "random");
 }
 
@@ -202,7 +202,7 @@ fn a_strategy_that_cannot_be_is_refused_and_changes_nothing() {
         (&["strategy", "demo", "magic"], 2, "there is round-robin, least-waiting, "),
         (&["strategy"], 2, "<POOL>"),
     ] {
-        let ended = order(&master, args);
+        let ended = run_command(&master, args);
         assert!(ended.code == Some(code) && ended.stderr.contains(words), "{args:?}: {ended:?}");
     }
     at_once_eq!(master.pool().strategy, "round-robin");
@@ -212,7 +212,7 @@ fn a_strategy_that_cannot_be_is_refused_and_changes_nothing() {
 fn where_the_kernel_chooses_there_is_no_strategy_to_change() {
     let lines = "workers = 1\nmode = \"shared\"\nready = \"none\"\n";
     let master = with_file(lines).start_ready();
-    let ended = order(&master, &["strategy", "app", "p2c"]);
+    let ended = run_command(&master, &["strategy", "app", "p2c"]);
     assert!(ended.code == Some(6) && ended.stderr.contains("the kernel chooses"), "{ended:?}");
     assert_eq!(done(&master, &["strategy", "app"]).stdout, "kernel: in mode shared the workers accept by themselves\n");
 }

@@ -42,9 +42,9 @@ fn each_process_has_a_path_of_its_own_in_a_folder_that_only_this_user_may_enter(
     let dead = master.kill_worker(0);
     wait_until("a successor", || master.worker(0).pid.is_some_and(|pid| pid != dead));
     master.wait_state(0, "ready");
-    let heirs = path(&master, 0);
-    assert_ne!(heirs, first);
-    eventually!(heirs.exists() && !first.exists(), "a killed worker cannot remove its own");
+    let replacements = path(&master, 0);
+    assert_ne!(replacements, first);
+    eventually!(replacements.exists() && !first.exists(), "a killed worker cannot remove its own");
     assert_eq!(path(&master, 1), second);
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
 

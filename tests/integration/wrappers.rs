@@ -90,7 +90,7 @@ fn say_goodbye(setup: Setup, expected: &str) {
     let mut master = setup.start_ready();
     assert_eq!(master.get("/").unwrap().body, "ok");
     let (old, count) = (master.pids(), master.pids().len());
-    let reload = crate::kit::order(&master, &["reload"]);
+    let reload = crate::kit::run_command(&master, &["reload"]);
     assert_eq!(reload.code, Some(0), "{reload:?}");
     at_once!(master.pids().iter().all(|pid| !old.contains(pid)));
     assert_eq!(goodbyes(master.dir()), vec![expected; count], "after the reload");
@@ -112,7 +112,7 @@ fn server_behind_shell_gets_the_signal_once() {
 fn server_behind_shell_is_stopped_in_handoff_mode() {
     if has("node") {
         // Disconnected first: the shell ends by itself, and the signal would come only for what is left.
-        let flags = ["-i", "1", "--mode", "handoff", "--set", "pool.app.contract=node"];
+        let flags = ["-i", "1", "--mode", "handoff", "--set", "pool.app.socket-passing=node"];
         let mut master = Setup::app(&flags, &["sh", "-c", "node counts.js; true"])
             .file("counts.js", COUNTS)
             .env("PORT", "0")

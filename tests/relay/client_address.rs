@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roundelay::config::{Address, ProxyProtocol};
-use roundelay::rotation::{Endpoint, Gate};
+use roundelay::rotation::{AcceptState, Endpoint};
 use roundelay::stats::{ConnectError, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -129,14 +129,14 @@ async fn what_the_client_has_said_already_goes_out_with_the_header_in_one_write(
         .await;
         let stand = told(1, version, &[worker], "127.0.0.1:0");
         for len in [1, 1000, 20_000, 300_000] {
-            stand.pool.rotation.set_gate(Gate::Hold);
+            stand.pool.rotation.set_accept_state(AcceptState::Hold);
             let client = stand.connect().await;
             let header = header(version, client.local_addr().unwrap(), stand.tcp());
             let said = text(len, len);
             let waiting = tokio::spawn(exchange(client, said));
             // Time for it to be said; the promise holds without.
             pauses(Duration::from_millis(20)).await;
-            stand.pool.rotation.set_gate(Gate::Open);
+            stand.pool.rotation.set_accept_state(AcceptState::Open);
             let answer = within(waiting).await.unwrap();
             let (first, total) = answer.split_at(answer.len() - 4);
             let all = [&header, said].concat();
@@ -185,7 +185,7 @@ async fn a_worker_that_is_slow_to_connect_is_told_as_soon_as_it_does() {
         let stand = stand_with(1, &[Endpoint::Tcp(at)], |config| {
             config.proxy_protocol = version;
             config.connect_timeout = SOON;
-            config.assignment_timeout = SOON;
+            config.dispatch_timeout = SOON;
         });
         let mut client = stand.connect().await;
         let header = header(version, client.local_addr().unwrap(), stand.tcp());

@@ -50,8 +50,8 @@ async fn the_idle_of_the_draining_worker_end_by_fin_after_a_second_and_nobody_el
         let said = Instant::now();
         ping(&mut idle).await;
         stand.rotate(&[1]);
-        stand.data.quieten(0, FIRST, 2);
-        stand.data.quieten(0, FIRST, 1);
+        stand.data.close_idle(0, FIRST, 2);
+        stand.data.close_idle(0, FIRST, 1);
         within(read_all(&mut idle)).await.1.expect("FIN");
         assert!(said.elapsed() >= QUIET, "{:?} of silence", said.elapsed());
         until("counted", || stand.upstreams[0].closes[Outcome::Closed as usize].get() == 1).await;
@@ -74,7 +74,7 @@ async fn one_that_is_owed_an_answer_gets_it_and_is_closed_afterwards() {
         .await;
         let stand = stand(threads, &[slow]);
         let mut client = owed_by(&stand, 0).await;
-        stand.data.quieten(0, FIRST, 1);
+        stand.data.close_idle(0, FIRST, 1);
         let (answer, end) = within(read_all(&mut client)).await;
         assert_eq!(answer, b"late");
         end.expect("FIN");
@@ -88,7 +88,7 @@ async fn one_that_speaks_within_each_second_lives() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let mut client = stand.spoken().await;
-        stand.data.quieten(0, FIRST, 1);
+        stand.data.close_idle(0, FIRST, 1);
         let begun = Instant::now();
         let mut said = begun;
         while begun.elapsed() < 3 * QUIET {
@@ -111,7 +111,7 @@ async fn one_that_speaks_within_each_second_lives() {
 async fn a_connection_that_comes_after_the_order_is_meant_too() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
-        stand.data.quieten(0, FIRST, 1);
+        stand.data.close_idle(0, FIRST, 1);
         let mut clients = Vec::new();
         for _ in 0..4 {
             clients.push(stand.spoken().await);
@@ -130,7 +130,7 @@ async fn a_client_that_has_said_nothing_yet_moves_when_its_worker_drains() {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
         stand.rotate(&[1]);
-        stand.data.quieten(0, FIRST, 1);
+        stand.data.close_idle(0, FIRST, 1);
         until("moved", || stand.upstreams[0].active() == 0 && stand.upstreams[1].active() == 1).await;
         ping(&mut client).await;
         eventually_eq!(stand.pool.slots()[0].retries.get(), 1);
@@ -161,7 +161,7 @@ async fn a_cut_ends_the_idle_by_fin_resets_the_owed_and_moves_the_untouched() {
         let mut untouched = untouched_on(&stand, 0).await;
         let mut others = spoken_to(&stand, 1).await;
         until("all there", || stand.upstreams[0].active() == 4).await;
-        stand.data.cut(0, FIRST, 1);
+        stand.data.abort(0, FIRST, 1);
         within(read_all(&mut idle)).await.1.expect("FIN: nothing was owed");
         assert!(is_reset(&within(read_all(&mut owed)).await.1), "an answer was owed");
         assert!(is_reset(&within(read_all(&mut half_closed)).await.1), "an end was owed");
@@ -183,7 +183,7 @@ async fn without_another_worker_the_untouched_end_by_fin() {
         let stand = stand(threads, &[echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
         stand.rotate(&[]);
-        stand.data.cut(0, FIRST, 1);
+        stand.data.abort(0, FIRST, 1);
         within(read_all(&mut client)).await.1.expect("FIN");
         until("counted", || stand.ended(Outcome::Closed) == 1).await;
         stand.finish(SOON).await;
@@ -196,7 +196,7 @@ async fn at_a_full_stop_nobody_moves() {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
         stand.rotate(&[0, 1]);
-        stand.data.cut_now();
+        stand.data.abort_all();
         within(read_all(&mut client)).await.1.expect("FIN");
         eventually_eq!(stand.pool.slots()[0].retries.get(), 0);
         stand.finish(SOON).await;
@@ -214,13 +214,13 @@ async fn a_connect_under_way_is_moved_by_a_cut() {
         let _waits = std::net::TcpStream::connect(at).unwrap();
         let stand = stand_with(threads, &[Endpoint::Tcp(at), echo_worker().await], |config| {
             config.connect_timeout = SOON;
-            config.assignment_timeout = SOON;
+            config.dispatch_timeout = SOON;
         });
         stand.rotate(&[0]);
         let client = stand.connect().await;
         until("connecting", || stand.upstreams[0].connecting() == 1).await;
         stand.rotate(&[1]);
-        stand.data.cut(0, FIRST, 1);
+        stand.data.abort(0, FIRST, 1);
         assert_eq!(within(exchange(client, text(1, 5000))).await, text(1, 5000));
         stand.finish(SOON).await;
     }

@@ -147,7 +147,7 @@ async fn stalled_client_of_a_gone_worker_is_given_up() {
     for threads in THREADS {
         let dir = tempfile::tempdir().unwrap();
         let endpoint = unix_worker(&dir.path().join("worker.sock"), answers_and_closes);
-        let idle = |config: &mut roundelay::config::Pool| config.idle_timeout = Duration::from_millis(500);
+        let idle = |config: &mut roundelay::config::PoolConfig| config.idle_timeout = Duration::from_millis(500);
         let stand = stand_with(threads, &[endpoint], idle);
         let mut client = stand.connect().await;
         client.write_all(b"3000000\n\r\n").await.unwrap();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roundelay::config::Address;
-use roundelay::rotation::{Gate, SlotId, Snapshot};
-use roundelay::stats::{Outcome, Refusal};
+use roundelay::rotation::{AcceptState, SlotId, Snapshot};
+use roundelay::stats::{Outcome, Rejection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn a_silent_connection_ends_with_fin_if_nothing_is_owed_and_with_a_reset_if_an_answer_is() {
     for threads in THREADS {
-        let idle = |config: &mut roundelay::config::Pool| config.idle_timeout = Duration::from_millis(200);
+        let idle = |config: &mut roundelay::config::PoolConfig| config.idle_timeout = Duration::from_millis(200);
         let answers = stand_with(threads, &[echo_worker().await], idle);
         let mut client = answers.spoken().await;
         within(read_all(&mut client)).await.1.expect("FIN");
@@ -100,10 +100,10 @@ async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
 }
 
 #[tokio::test]
-async fn a_closing_gate_serves_the_backlog_and_then_refuses() {
+async fn closing_state_serves_the_backlog_and_then_rejects() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
-        stand.pool.rotation.set_gate(Gate::Hold);
+        stand.pool.rotation.set_accept_state(AcceptState::Hold);
         let at = stand.tcp();
         let mut waiting = Vec::new();
         for i in 0..100 {
@@ -120,10 +120,10 @@ async fn a_closing_gate_serves_the_backlog_and_then_refuses() {
 }
 
 #[tokio::test]
-async fn a_closing_gate_without_workers_turns_the_backlog_away() {
+async fn closing_state_without_workers_rejects_the_backlog() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
-        stand.pool.rotation.set_gate(Gate::Hold);
+        stand.pool.rotation.set_accept_state(AcceptState::Hold);
         let pool = Arc::clone(&stand.pool);
         let mut clients = Vec::new();
         for _ in 0..20 {
@@ -134,7 +134,7 @@ async fn a_closing_gate_without_workers_turns_the_backlog_away() {
         for mut client in clients {
             assert!(is_reset(&within(read_all(&mut client)).await.1));
         }
-        eventually_eq!(pool.stats.refused[Refusal::Shutdown as usize].get(), 20);
+        eventually_eq!(pool.stats.rejected[Rejection::Shutdown as usize].get(), 20);
     }
 }
 
@@ -156,7 +156,7 @@ async fn what_outlives_the_drain_deadline_is_ended_and_counted_exactly() {
         }
         let ended = Arc::clone(&stand.pool);
         let leaves = idle.pop().unwrap();
-        stand.pool.rotation.set_gate(Gate::Closing);
+        stand.pool.rotation.set_accept_state(AcceptState::Closing);
         drop(leaves);
         let drained = stand.finish(Duration::from_millis(300)).await;
         assert_eq!((drained.closed, drained.cut), (7, 8));
@@ -187,7 +187,7 @@ async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
         let mut owed = stand.connect().await;
         owed.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[1].rx_bytes.get() == 4).await;
-        stand.pool.rotation.set_gate(Gate::Closing);
+        stand.pool.rotation.set_accept_state(AcceptState::Closing);
         let answer = tokio::spawn(async move { read_all(&mut owed).await });
         let drained = stand.finish(SOON).await;
         assert_eq!((drained.finished, drained.closed, drained.cut), (1, 1, 0));
@@ -202,9 +202,10 @@ async fn a_second_signal_ends_all_at_once() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let clients = [stand.spoken().await, stand.spoken().await];
-        stand.pool.rotation.set_gate(Gate::Closing);
+        stand.pool.rotation.set_accept_state(AcceptState::Closing);
         let far = Instant::now() + Duration::from_secs(3600);
-        let (drained, ()) = within(async { tokio::join!(stand.data.drain(far), async { stand.data.cut_now() }) }).await;
+        let (drained, ()) =
+            within(async { tokio::join!(stand.data.drain(far), async { stand.data.abort_all() }) }).await;
         assert_eq!((drained.finished, drained.closed, drained.cut), (0, 2, 0));
         drop(clients);
         stand.finish(SOON).await;
@@ -218,8 +219,8 @@ async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
-        stand.data.orphan(0, SlotId(0), 2, Vec::new());
-        stand.data.orphan(0, SlotId(0), 1, Vec::new());
+        stand.data.worker_exited(0, SlotId(0), 2, Vec::new());
+        stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
         assert!(is_reset(&within(read_all(&mut client)).await.1));
         until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
@@ -241,7 +242,7 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let mut answer = vec![0; 4 << 20];
         for chunk in answer.chunks_mut(256 << 10) {
-            stand.data.orphan(0, SlotId(0), 1, Vec::new());
+            stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
             within(client.read_exact(chunk)).await.unwrap();
         }
         assert!(answer == text(1, 4 << 20));
@@ -274,7 +275,7 @@ async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_end
             let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut half)).await;
             assert!(early.is_err(), "told before it was known: {early:?}");
             stand.upstreams[0].set_ended(well);
-            stand.data.orphan(0, SlotId(0), 1, Vec::new());
+            stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
             let end = within(read_all(&mut client)).await.1;
             assert_eq!(is_reset(&end), !well, "{end:?}");
             let outcome = if well { Outcome::Finished } else { Outcome::UpstreamReset };
@@ -301,7 +302,7 @@ async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
         let uploading = tokio::spawn(async move { while to.write_all(&[b'u'; 4096]).await.is_ok() {} });
         within(from.read_exact(&mut [0; 4])).await.unwrap();
         stand.upstreams[0].set_ended(false);
-        stand.data.orphan(0, SlotId(0), 1, Vec::new());
+        stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
         // Its kernel tells the reset to whoever asks first, reader or writer; ours knows which end it was.
         let _ = within(read_all(&mut from)).await;
         within(uploading).await.unwrap();

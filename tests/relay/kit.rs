@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roundelay::config::{self, Address, Program};
-use roundelay::dispatch::{DataThreads, Drained, Limits, Report};
+use roundelay::dispatch::{DataThreads, Drained, Limits, UpstreamReport};
 use roundelay::net::listeners::Listener;
 use roundelay::pool::Pool;
-use roundelay::rotation::{Endpoint, Gate, SlotId, Snapshot, Standing, Upstream};
+use roundelay::rotation::{AcceptState, Endpoint, SlotId, Snapshot, Standing, Upstream};
 use roundelay::stats::{AcceptLimit, Counter, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -66,7 +66,7 @@ pub(crate) struct Stand {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) data: DataThreads,
     pub(crate) address: Address,
-    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) reports: mpsc::UnboundedReceiver<UpstreamReport>,
 }
 
 /// Serves these endpoints, slot by slot, with everything else at its default.
@@ -74,8 +74,12 @@ pub(crate) fn stand(threads: usize, endpoints: &[Endpoint]) -> Stand {
     stand_with(threads, endpoints, |_| {})
 }
 
-pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl FnOnce(&mut config::Pool)) -> Stand {
-    let mut config = config::Pool::new("test", Program::Demo);
+pub(crate) fn stand_with(
+    threads: usize,
+    endpoints: &[Endpoint],
+    change: impl FnOnce(&mut config::PoolConfig),
+) -> Stand {
+    let mut config = config::PoolConfig::new("test", Program::Demo);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     change(&mut config);
     let listener = Listener::bind(&config.listen[0], config.backlog, config.keepalive, false).unwrap();
@@ -89,7 +93,7 @@ pub(crate) fn stand_with(threads: usize, endpoints: &[Endpoint], change: impl Fn
     };
     let upstreams: Vec<_> = (0..).zip(endpoints).map(upstream).collect();
     pool.rotation.publish(Snapshot::new(upstreams.clone()));
-    pool.rotation.set_gate(Gate::Open);
+    pool.rotation.set_accept_state(AcceptState::Open);
     let (sender, reports) = mpsc::unbounded_channel();
     let limits = Limits { max_connections: 10_000, set_by: AcceptLimit::MasterMaxConnections };
     let data = DataThreads::start(threads, vec![(Arc::clone(&pool), vec![listener])], limits, sender).unwrap();
@@ -130,13 +134,17 @@ impl Stand {
         of_slots + self.pool.stats.unassigned[outcome as usize].get()
     }
 
-    /// Closes the gate, drains, and checks that the books balance.
+    /// Closes the accept state, drains, and checks that the books balance.
     pub(crate) async fn finish(self, deadline: Duration) -> Drained {
-        self.pool.rotation.set_gate(Gate::Closing);
+        self.pool.rotation.set_accept_state(AcceptState::Closing);
         let drained = within(self.data.drain(Instant::now() + deadline)).await;
         let sum = |counters: &[Counter]| counters.iter().map(Counter::get).sum::<u64>();
         let ended: u64 = Outcome::ALL.iter().map(|outcome| self.ended(*outcome)).sum();
-        assert_eq!(self.pool.stats.accepted.get(), ended + sum(&self.pool.stats.refused), "accepted = ended + refused");
+        assert_eq!(
+            self.pool.stats.accepted.get(),
+            ended + sum(&self.pool.stats.rejected),
+            "accepted = ended + rejected"
+        );
         assert_eq!(self.pool.stats.duration.snapshot().count, ended);
         assert_eq!((self.pool.stats.active.get(), self.data.open()), (0, 0));
         let recovered = self.pool.stats.recovered.get();

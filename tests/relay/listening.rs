@@ -6,8 +6,8 @@ use std::time::Duration;
 use roundelay::config::{self, Address, Program};
 use roundelay::net::listeners::Listener;
 use roundelay::pool::Pool;
-use roundelay::rotation::{Gate, Snapshot};
-use roundelay::stats::Refusal;
+use roundelay::rotation::{AcceptState, Snapshot};
+use roundelay::stats::Rejection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -37,7 +37,7 @@ async fn a_listener_that_comes_is_served_by_the_same_pool() {
         let stand = stand(threads, &[echo_worker().await]);
         let added = bind("127.0.0.1:0");
         let at = port(added.address());
-        stand.data.listen(0, added).unwrap();
+        stand.data.add_public_listener(0, added).unwrap();
         assert_eq!(stand.data.listening(0), [stand.address.clone(), Address::Tcp(at)]);
         for to in [at, stand.tcp()] {
             repeat(50, 10, move |i| async move {
@@ -45,7 +45,7 @@ async fn a_listener_that_comes_is_served_by_the_same_pool() {
             })
             .await;
         }
-        assert!(stand.data.listen(1, bind("127.0.0.1:0")).is_err(), "there is no such pool");
+        assert!(stand.data.add_public_listener(1, bind("127.0.0.1:0")).is_err(), "there is no such pool");
         stand.finish(SOON).await;
         is_refused(at).await;
     }
@@ -57,18 +57,18 @@ async fn a_listener_that_goes_serves_its_queue_first_and_touches_nothing_else() 
         let stand = stand(threads, &[echo_worker().await]);
         let added = bind("127.0.0.1:0");
         let other = port(added.address());
-        stand.data.listen(0, added).unwrap();
+        stand.data.add_public_listener(0, added).unwrap();
         let mut open = stand.spoken().await;
-        stand.pool.rotation.set_gate(Gate::Hold);
+        stand.pool.rotation.set_accept_state(AcceptState::Hold);
         let mut waiting = Vec::new();
         for i in 0..100 {
             waiting.push(tokio::spawn(exchange(stand.connect().await, text(i, 500))));
         }
-        let closed = stand.data.unlisten(0, &stand.address).unwrap();
-        assert!(stand.data.unlisten(0, &stand.address).is_none(), "once");
+        let closed = stand.data.close_listener(0, &stand.address).unwrap();
+        assert!(stand.data.close_listener(0, &stand.address).is_none(), "once");
         assert_eq!(stand.data.listening(0), [Address::Tcp(other)]);
         // They wait for a worker as before; only then it can go.
-        stand.pool.rotation.set_gate(Gate::Open);
+        stand.pool.rotation.set_accept_state(AcceptState::Open);
         for (i, client) in waiting.into_iter().enumerate() {
             assert_eq!(within(client).await.unwrap(), text(i, 500));
         }
@@ -85,20 +85,20 @@ async fn a_listener_that_goes_serves_its_queue_first_and_touches_nothing_else() 
 async fn a_listener_that_goes_while_clients_are_refused_refuses_its_queue() {
     for threads in THREADS {
         let stand = stand(threads, &[]);
-        stand.pool.rotation.set_gate(Gate::Hold);
+        stand.pool.rotation.set_accept_state(AcceptState::Hold);
         let mut clients = Vec::new();
         for _ in 0..20 {
             clients.push(stand.connect().await);
         }
-        let closed = stand.data.unlisten(0, &stand.address).unwrap();
-        stand.pool.rotation.set_gate(Gate::Refuse);
+        let closed = stand.data.close_listener(0, &stand.address).unwrap();
+        stand.pool.rotation.set_accept_state(AcceptState::Reject);
         within(closed).await;
         for client in &mut clients {
             assert!(within(read_all(client)).await.0.is_empty());
         }
-        // An accept under way when the gate changed may still take one.
-        let refused = stand.pool.stats.refused[Refusal::NoWorker as usize].get();
-        assert!((19..=20).contains(&refused), "{refused}");
+        // An accept under way when the accept state changed may still take one.
+        let rejected = stand.pool.stats.rejected[Rejection::NoWorker as usize].get();
+        assert!((19..=20).contains(&rejected), "{rejected}");
         stand.finish(SOON).await;
     }
 }
@@ -109,13 +109,13 @@ async fn a_unix_path_goes_at_once_and_who_found_it_is_served() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("public.sock");
         let stand = stand(threads, &[echo_worker().await]);
-        stand.data.listen(0, bind(&format!("unix:{}", path.display()))).unwrap();
-        stand.pool.rotation.set_gate(Gate::Hold);
+        stand.data.add_public_listener(0, bind(&format!("unix:{}", path.display()))).unwrap();
+        stand.pool.rotation.set_accept_state(AcceptState::Hold);
         let mut client = UnixStream::connect(&path).await.unwrap();
         client.write_all(b"early").await.unwrap();
-        let closed = stand.data.unlisten(0, &Address::Unix(path.clone())).unwrap();
+        let closed = stand.data.close_listener(0, &Address::Unix(path.clone())).unwrap();
         until("the path is gone", || !path.exists()).await;
-        stand.pool.rotation.set_gate(Gate::Open);
+        stand.pool.rotation.set_accept_state(AcceptState::Open);
         let mut answer = [0; 5];
         within(client.read_exact(&mut answer)).await.unwrap();
         assert_eq!(&answer, b"early");
@@ -133,17 +133,17 @@ async fn a_pool_that_comes_has_its_own_workers_and_leaves_the_others_alone() {
         let second = stand(threads, &[greets]);
         let listener = bind("127.0.0.1:0");
         let address = listener.address().clone();
-        let mut config = config::Pool::new("second", Program::Demo);
+        let mut config = config::PoolConfig::new("second", Program::Demo);
         config.listen = vec![address.clone()];
         let pool = Arc::new(Pool::new(config, 1, threads, vec![address.clone()]));
         pool.rotation.publish(Snapshot::new(second.upstreams.clone()));
-        pool.rotation.set_gate(Gate::Open);
+        pool.rotation.set_accept_state(AcceptState::Open);
         assert_eq!(first.data.add_pool(Arc::clone(&pool), vec![listener]).unwrap(), 1);
         let mut client = TcpStream::connect(port(&address)).await.unwrap();
         assert_eq!(within(read_all(&mut client)).await.0, b"welcome");
         assert_eq!(exchange(first.connect().await, b"ping").await, b"ping");
         drop(client);
-        within(first.data.unlisten(1, &address).unwrap()).await;
+        within(first.data.close_listener(1, &address).unwrap()).await;
         is_refused(port(&address)).await;
         until("all have ended", || first.data.open() == 0).await;
         eventually_eq!((pool.stats.accepted.get(), first.pool.stats.accepted.get()), (1, 1));

@@ -6,12 +6,12 @@
 mod kit;
 
 mod client_address;
+mod connecting;
 mod draining;
 mod early_responses;
 mod endings;
 mod fidelity;
 mod listening;
-mod placing;
 mod reclaiming;
 mod recovering;
 mod waiting;

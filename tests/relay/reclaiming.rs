@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use roundelay::stats::{Outcome, Refusal};
+use roundelay::stats::{Outcome, Rejection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -97,7 +97,7 @@ async fn source_address_has_no_more_than_its_bound() {
             Err(error) => Err(error),
         };
         assert!(is_reset(&end), "{end:?}");
-        eventually_eq!(stand.pool.stats.refused[Refusal::PerSource as usize].get(), 1);
+        eventually_eq!(stand.pool.stats.rejected[Rejection::PerSource as usize].get(), 1);
         let mut other = from(Ipv4Addr::new(127, 0, 0, 2), stand.tcp()).await;
         ping(&mut other).await;
         for client in &mut held {

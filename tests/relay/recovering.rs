@@ -63,7 +63,7 @@ async fn die(stand: &Stand, slot: u32, deaf: &Deaf, others: &[usize]) {
     stand.rotate(others);
     upstream.set_ended(false);
     until("no connect under way", || upstream.connecting() == 0).await;
-    stand.data.orphan(0, SlotId(slot), 1, deaf.queue());
+    stand.data.worker_exited(0, SlotId(slot), 1, deaf.queue());
 }
 
 /// A client that sends so much, ends its side or not, and reads `header` bytes more than that back.
@@ -188,7 +188,7 @@ async fn what_the_dead_worker_had_accepted_is_reset_beside_what_is_recovered() {
 }
 
 #[tokio::test]
-async fn what_a_dead_workers_heir_still_says_is_delivered() {
+async fn what_a_dead_workers_replacement_still_says_is_delivered() {
     for threads in THREADS {
         let dir = tempfile::tempdir().unwrap();
         let deaf = Deaf::new("unix", dir.path());
@@ -197,12 +197,12 @@ async fn what_a_dead_workers_heir_still_says_is_delivered() {
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
-        let heir: std::os::unix::net::UnixStream = deaf.accept().into();
+        let replacement: std::os::unix::net::UnixStream = deaf.accept().into();
         // Another is recovered, so this one is asked, too.
         let waits = self::client(&stand, 3, 5000, true, 0);
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
         die(&stand, 0, &deaf, &[1]).await;
-        std::io::Write::write_all(&mut &heir, text(7, 1000)).unwrap();
+        std::io::Write::write_all(&mut &replacement, text(7, 1000)).unwrap();
         let mut answer = [0; 1000];
         within(client.read_exact(&mut answer)).await.unwrap();
         assert!(answer == text(7, 1000));
@@ -219,7 +219,7 @@ async fn a_connection_may_be_recovered_twice_and_a_worker_that_refuses_is_passed
             let dir = tempfile::tempdir().unwrap();
             let [first, second] = [(); 2].map(|()| Deaf::new(family, dir.path()));
             let endpoints = [first.endpoint.clone(), second.endpoint.clone(), nobody().await, echo_worker().await];
-            let v2 = |config: &mut config::Pool| config.proxy_protocol = ProxyProtocol::V2;
+            let v2 = |config: &mut config::PoolConfig| config.proxy_protocol = ProxyProtocol::V2;
             let stand = stand_with(threads, &endpoints, v2);
             stand.rotate(&[0]);
             let clients: Vec<_> = (0..3).map(|i| client(&stand, i, 700, true, 28)).collect();
@@ -310,7 +310,7 @@ async fn without_a_worker_the_recovered_wait_for_one() {
             let dir = tempfile::tempdir().unwrap();
             let deaf = Deaf::new(family, dir.path());
             let stand = stand_with(threads, &[deaf.endpoint.clone(), echo_worker().await], |config| {
-                config.assignment_timeout = SOON;
+                config.dispatch_timeout = SOON;
             });
             stand.rotate(&[0]);
             let waits = client(&stand, 1, 3000, true, 0);

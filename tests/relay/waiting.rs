@@ -96,7 +96,7 @@ async fn however_a_connection_ends_it_waits_no_longer() {
         assert!(is_reset(&within(read_all(&mut half)).await.1));
 
         // Cut at a drain deadline.
-        stand.data.cut(0, SlotId(0), 1);
+        stand.data.abort(0, SlotId(0), 1);
         until_waiting(&upstream, 0).await;
         // Nobody was ever answered here: that is no loss.
         until("ended", || stand.ended(Outcome::Unanswered) == 4).await;
@@ -153,7 +153,7 @@ async fn a_worker_that_dies_has_nobody_waiting_and_the_next_one_has_who_was_move
         stand.upstreams[0].set_process(killed().await);
         stand.rotate(&[1]);
         stand.upstreams[0].set_ended(false);
-        stand.data.orphan(0, SlotId(0), 1, Vec::new());
+        stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
         until_waiting(&stand.upstreams[0], 0).await;
         drop(clients);
         stand.finish(SOON).await;
@@ -177,7 +177,7 @@ async fn who_is_recovered_from_a_dead_workers_queue_waits_for_the_next_worker() 
         let queue: Vec<OwnedFd> =
             std::iter::from_fn(|| listener.accept().ok()).map(|(socket, _)| socket.into()).collect();
         assert_eq!(queue.len(), 3);
-        stand.data.orphan(0, SlotId(0), 1, queue);
+        stand.data.worker_exited(0, SlotId(0), 1, queue);
         until_waiting(&stand.upstreams[1], 3).await;
         eventually_eq!(stand.upstreams[0].waiting(), 0);
         lets.add_permits(3);

@@ -52,8 +52,7 @@ fn named_modules(code: &str) -> Vec<String> {
 /// The code of a file: without comments and strings, and without the test module at its end.
 fn code(file: &SourceFile) -> String {
     let body = file.text.split_once("#[cfg(test)]\nmod tests {").map_or(file.text.as_str(), |(body, _)| body);
-    let lines = body.lines().map(|line| line.split("//").next().unwrap_or_default());
-    lines.map(|line| line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")).collect::<Vec<_>>().join("\n")
+    body.lines().map(tree::code_of).collect::<Vec<_>>().join("\n")
 }
 
 /// The files that only a build of the tests has: their `mod` line stands behind `#[cfg(test)]`.

@@ -7,3 +7,4 @@
 
 mod imports;
 mod tree;
+mod words;

@@ -41,11 +41,6 @@ pub(crate) fn files(tops: &[&str], extensions: &[&str]) -> Vec<SourceFile> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// All Rust files of the repository.
-pub(crate) fn rust() -> Vec<SourceFile> {
-    files(&["balancer", "worker-runtime", "tests"], &["rs"])
-}
-
 /// The file at `path`, from the top of the repository.
 pub(crate) fn file(path: &str) -> SourceFile {
     read(&root().join(path))
@@ -71,6 +66,12 @@ fn collect(path: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
     for entry in entries {
         collect(&entry.expect("an entry").path(), extensions, found);
     }
+}
+
+/// The code of one line: without a comment, and without what stands in strings.
+pub(crate) fn code_of(line: &str) -> String {
+    let code = line.split("//").next().unwrap_or_default();
+    code.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
 }
 
 /// Fails with all `faults`, one a line, if there are any.

@@ -2,11 +2,11 @@
 //!
 //! Whoever waits for something from the master reads the channel: [`Channel`] for connections, and who receives messages.
 //! Both leave with the [`Link`] what is the other's. Only the accept loop answers, because the answers say that it turns.
-//! What the socket does not take at once waits in the [`outbox`], which the [`keeper`] empties; it also reports the
+//! What the socket does not take at once waits in the [`outbox`], which the [`driver`] empties; it also reports the
 //! connections that have ended, and refuses those that come after the accept loop's end.
 
+mod driver;
 mod inbox;
-mod keeper;
 mod link;
 #[cfg(feature = "messages")]
 mod mailbox;
@@ -58,7 +58,7 @@ impl Channel {
     pub(crate) fn over(fd: OwnedFd, draining: &Draining) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let link = Arc::new(Link::over(fd, draining.clone())?);
-        tokio::spawn(keeper::keep(Arc::clone(&link)));
+        tokio::spawn(driver::drive(Arc::clone(&link)));
         Ok(Self { link })
     }
 

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
-use super::collector::Collector;
-use super::orders::Ordered;
+use super::commands::CommandRequest;
+use super::metrics::MetricsCollector;
 use super::requests::Requests;
 use super::usage::Sampler;
 use crate::pool::Pool;
@@ -33,7 +33,7 @@ pub struct Master {
 pub struct Context {
     pub(super) source: Arc<Source>,
     pub(super) registry: Registry,
-    pub(super) orders: Option<mpsc::Sender<Ordered>>,
+    pub(super) commands: Option<mpsc::Sender<CommandRequest>>,
 }
 
 /// What API, metrics and page read: one source, so that they cannot disagree.
@@ -54,14 +54,14 @@ impl Context {
         pools.sort_by(|a, b| a.name.cmp(&b.name));
         let source = Source { master, pools, requests: Requests::default(), sampler: Sampler::default() };
         let source = Arc::new(source);
-        registry.register(Box::new(Collector::new(Arc::clone(&source))?))?;
-        Ok(Self { source, registry, orders: None })
+        registry.register(Box::new(MetricsCollector::new(Arc::clone(&source))?))?;
+        Ok(Self { source, registry, commands: None })
     }
 
-    /// Passes the orders that come on the control socket to `orders`; without this all are refused.
+    /// Passes the commands that come on the control socket to `commands`; without this all are refused.
     #[must_use]
-    pub fn with_orders(mut self, orders: mpsc::Sender<Ordered>) -> Self {
-        self.orders = Some(orders);
+    pub fn with_commands(mut self, commands: mpsc::Sender<CommandRequest>) -> Self {
+        self.commands = Some(commands);
         self
     }
 }

@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::door::ControlDoor;
+use super::control_socket::ControlSocket;
 
 /// How often the socket is looked for. A look is two calls of `lstat`.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The present listener of the control socket.
 pub(super) struct ControlListener {
-    door: Arc<ControlDoor>,
+    socket: Arc<ControlSocket>,
     listener: RefCell<Rc<UnixListener>>,
     replaced: Notify,
 }
@@ -29,9 +29,9 @@ impl ControlListener {
     /// # Errors
     ///
     /// There is no free descriptor, or this is no runtime.
-    pub(super) fn new(door: Arc<ControlDoor>) -> io::Result<Self> {
-        let listener = adopt(door.listener().map_err(|failure| io::Error::other(failure.error))?)?;
-        Ok(Self { door, listener: RefCell::new(Rc::new(listener)), replaced: Notify::new() })
+    pub(super) fn new(socket: Arc<ControlSocket>) -> io::Result<Self> {
+        let listener = adopt(socket.listener().map_err(|failure| io::Error::other(failure.error))?)?;
+        Ok(Self { socket, listener: RefCell::new(Rc::new(listener)), replaced: Notify::new() })
     }
 
     /// The next client.
@@ -54,15 +54,15 @@ impl ControlListener {
         let mut complaint = None;
         loop {
             sleep(LOOK).await;
-            match self.door.restore().map_err(|failure| failure.to_string()).and_then(|new| self.replace(new)) {
+            match self.socket.restore().map_err(|failure| failure.to_string()).and_then(|new| self.replace(new)) {
                 Ok(false) if complaint.is_none() => {}
                 Ok(_) => {
                     complaint = None;
-                    info!(path = %self.door.path().display(), "control socket had been removed and was made again");
+                    info!(path = %self.socket.path().display(), "control socket had been removed and was made again");
                 }
                 Err(why) => {
                     if complaint.as_ref() != Some(&why) {
-                        let path = self.door.path().display();
+                        let path = self.socket.path().display();
                         warn!(%path, why, "control socket was removed and cannot be made again yet, will be tried each second");
                         complaint = Some(why);
                     }

@@ -1,4 +1,4 @@
-//! Health, metrics and state over HTTP, on two doors: the control socket and the admin port.
+//! Health, metrics and state over HTTP, on two listeners: the control socket and the admin port.
 //!
 //! | path | what |
 //! |---|---|
@@ -6,10 +6,10 @@
 //! | `/livez` | 200 while this thread runs |
 //! | `/readyz` | 200 while every pool has its `min-ready` workers and the master is not stopping, else 503 with the reason |
 //! | `/metrics` | for Prometheus; [`catalog`](crate::stats::catalog) lists them |
-//! | `/api/v1/state` | [`view::State`] as JSON |
+//! | `/api/v1/state` | [`State`](crate::api::state::State) as JSON |
 //!
 //! All of these only read. Page, metrics and API are made from the same atomics and the same published status, so they
-//! cannot disagree. Orders are given by `POST`, and taken on the control socket only:
+//! cannot disagree. Commands are given by `POST`, and taken on the control socket only:
 //!
 //! | path | body | what |
 //! |---|---|---|
@@ -19,16 +19,16 @@
 //! | `/api/v1/pools/NAME/restart`, `stop`, `start` | `{"slots": "0-3"}`, else all | what the word says |
 //! | `/api/v1/shutdown` | `{"now": true}`, else after a drain | end the master |
 //!
-//! A command that has begun is answered by a stream of [`view::Line`]s, one JSON object each, as it goes on. It goes on if its
+//! A command that has begun is answered by a stream of [`OperationLine`](crate::api::state::OperationLine)s, one JSON object each, as it goes on. It goes on if its
 //! client closes the connection, and is dropped if the client did so before it began. A refused command is answered by a
 //! problem document: 404 no such pool or worker, 409 busy or not possible, 422 mistakes in the configuration, 503 stopping.
 
-mod collector;
+pub mod commands;
+mod connection_context;
 mod context;
 mod control;
-pub mod door;
-mod exchange;
-pub mod orders;
+pub mod control_socket;
+mod metrics;
 mod page;
 mod requests;
 mod respond;
@@ -36,8 +36,6 @@ mod routes;
 mod server;
 mod snapshot;
 mod usage;
-pub mod view;
-pub(crate) mod words;
 
 pub use context::{Context, Master};
 pub use server::serve;

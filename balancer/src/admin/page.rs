@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::view::{Pool, State, Worker};
-use super::words::{self, bytes, duration, limited, note};
+use crate::api::format::{self, bytes, duration, limited, note};
+use crate::api::state::{PoolEntry, State, WorkerEntry};
 use crate::pool::PoolState;
 use crate::printable;
 
@@ -39,7 +39,7 @@ fn write_page(page: &mut String, state: &State) -> fmt::Result {
     )
 }
 
-fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
+fn write_pool(page: &mut String, pool: &PoolEntry) -> fmt::Result {
     let state = Text(&pool.state);
     write!(page, "<section>\n<h2>{} <span class=\"state {state}\">{state}</span></h2>\n<dl>\n", Text(&pool.name))?;
     let workers = format!("{} of {} ready", pool.workers_ready, pool.workers_desired);
@@ -49,7 +49,7 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
         ("mode", pool.mode.clone()),
         ("strategy", pool.strategy.clone()),
         ("generation", pool.generation.to_string()),
-        ("gate", pool.gate.clone()),
+        ("accept state", pool.accept_state.clone()),
         ("connections", connections(pool)),
     ] {
         writeln!(page, "<div><dt>{term}</dt><dd>{}</dd></div>", Text(&value))?;
@@ -72,16 +72,16 @@ fn write_pool(page: &mut String, pool: &Pool) -> fmt::Result {
 
 /// The word of the pool that is worst.
 fn worst(state: &State) -> &'static str {
-    let known = |pool: &Pool| PoolState::ALL.into_iter().find(|known| known.name() == pool.state);
+    let known = |pool: &PoolEntry| PoolState::ALL.into_iter().find(|known| known.name() == pool.state);
     let worst = state.pools.iter().filter_map(known).max().unwrap_or(PoolState::Ready);
     if state.is_stopping { PoolState::Stopping.name() } else { worst.name() }
 }
 
-fn connections(pool: &Pool) -> String {
-    words::connections(pool) + &limited(pool).map_or_else(String::new, |why| format!("; {why}"))
+fn connections(pool: &PoolEntry) -> String {
+    format::connections(pool) + &limited(pool).map_or_else(String::new, |why| format!("; {why}"))
 }
 
-fn write_worker(page: &mut String, pool: &Pool, worker: &Worker) -> fmt::Result {
+fn write_worker(page: &mut String, pool: &PoolEntry, worker: &WorkerEntry) -> fmt::Result {
     let state = Text(&worker.state);
     write!(
         page,

@@ -1,6 +1,6 @@
 //! The routes, and how many requests each has answered.
 
-use crate::pool::operation::Verb;
+use crate::pool::operation::OperationKind;
 use crate::stats::Counter;
 
 /// Where a request goes. The list is fixed: a label of a metric never comes from a request.
@@ -44,14 +44,14 @@ impl Route {
     ];
 
     /// The route of what is done to pools.
-    pub(super) const fn of_verb(verb: Verb) -> Self {
+    pub(super) const fn of_verb(verb: OperationKind) -> Self {
         match verb {
-            Verb::Reload => Route::Reload,
-            Verb::Scale => Route::Scale,
-            Verb::Restart => Route::Restart,
-            Verb::Stop => Route::Stop,
-            Verb::Start => Route::Start,
-            Verb::Strategy => Route::Strategy,
+            OperationKind::Reload => Route::Reload,
+            OperationKind::Scale => Route::Scale,
+            OperationKind::Restart => Route::Restart,
+            OperationKind::Stop => Route::Stop,
+            OperationKind::Start => Route::Start,
+            OperationKind::Strategy => Route::Strategy,
         }
     }
 
@@ -64,12 +64,12 @@ impl Route {
             Route::Readyz => "readyz",
             Route::Metrics => "metrics",
             Route::State => "state",
-            Route::Reload => Verb::Reload.name(),
-            Route::Scale => Verb::Scale.name(),
-            Route::Restart => Verb::Restart.name(),
-            Route::Stop => Verb::Stop.name(),
-            Route::Start => Verb::Start.name(),
-            Route::Strategy => Verb::Strategy.name(),
+            Route::Reload => OperationKind::Reload.name(),
+            Route::Scale => OperationKind::Scale.name(),
+            Route::Restart => OperationKind::Restart.name(),
+            Route::Stop => OperationKind::Stop.name(),
+            Route::Start => OperationKind::Start.name(),
+            Route::Strategy => OperationKind::Strategy.name(),
             Route::Message => "message",
             Route::Shutdown => "shutdown",
             Route::Other => "other",

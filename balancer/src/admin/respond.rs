@@ -6,8 +6,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::orders::Lines;
-use super::view::Problem;
+use super::commands::Lines;
+use crate::api::state::Problem;
 use crate::printable;
 
 /// An answer: whole in memory, or lines that are written as they come.

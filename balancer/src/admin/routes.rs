@@ -5,22 +5,22 @@ use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode, Version};
 use prometheus::TextEncoder;
 
+use super::commands::Path;
+use super::connection_context::{ApiListener, ConnectionContext};
 use super::context::Context;
-use super::exchange::{Entrance, Exchange};
-use super::orders::Path;
 use super::requests::Route;
 use super::respond::{self, Answer, closing};
-use super::{orders, page, snapshot};
+use super::{commands, page, snapshot};
 
 /// Answers a request and counts it.
-pub(super) async fn answer<B>(context: &Context, exchange: &Exchange, request: Request<B>) -> Answer
+pub(super) async fn answer<B>(context: &Context, connection: &ConnectionContext, request: Request<B>) -> Answer
 where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
     let path = request.uri().path().to_owned();
     let path: Vec<&str> = path.split('/').skip(1).collect();
-    let order = Path::of(&path);
-    let route = match (path.as_slice(), order) {
+    let command = Path::of(&path);
+    let route = match (path.as_slice(), command) {
         ([""], _) => Route::Page,
         (["style.css"], _) => Route::Style,
         (["livez"], _) => Route::Livez,
@@ -33,16 +33,18 @@ where
         (_, Some(Path::Shutdown)) => Route::Shutdown,
         (_, None) => Route::Other,
     };
-    let answer = match (&exchange.entrance, order) {
-        (Entrance::Port, _) if !has_own_host(&request) => {
+    let answer = match (&connection.listener, command) {
+        (ApiListener::AdminPort, _) if !has_own_host(&request) => {
             respond::problem(StatusCode::FORBIDDEN, "the Host header must be an IP address or localhost")
         }
-        (Entrance::Port, Some(_)) => closing(respond::problem_with(
+        (ApiListener::AdminPort, Some(_)) => closing(respond::problem_with(
             StatusCode::FORBIDDEN,
-            "orders are taken on the control socket only; this port can only be read",
+            "commands are taken on the control socket only; this port can only be read",
             Some("ask on the control socket, as the user that runs the master or as root".to_owned()),
         )),
-        (Entrance::Control(peer), Some(order)) => orders::take(context, exchange, peer, order, request).await,
+        (ApiListener::ControlSocket(peer), Some(command)) => {
+            commands::take(context, connection, peer, command, request).await
+        }
         (_, None) => look(context, &request, route),
     };
     context.source.requests.count(route, answer.status().as_u16());

@@ -1,4 +1,4 @@
-//! The two doors: accepts connections and speaks HTTP/1 on them, within bounds.
+//! The two listeners: accepts connections and speaks HTTP/1 on them, within bounds.
 //!
 //! A client can hold one of few places for a bounded time and a bounded amount of memory; it delays neither a byte nor a
 //! verdict, since all of this runs on a thread of its own.
@@ -20,18 +20,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
+use super::commands::CommandClient;
+use super::connection_context::{ApiListener, ConnectionContext, Peer};
 use super::context::Context;
 use super::control::ControlListener;
-use super::door::ControlDoor;
-use super::exchange::{Entrance, Exchange, Peer};
-use super::orders::CommandClient;
+use super::control_socket::ControlSocket;
 use super::routes;
 
-/// Connections open at once on each door; more wait in the kernel.
+/// Connections open at once on each listener; more wait in the kernel.
 pub(super) const MAX_CONNECTIONS: usize = 32;
 /// From the first byte that could be a request to the end of its headers; also how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that is older gets no further request, so that nobody keeps a place.
+/// A connection that is older gets no further request, so that nobody keeps a permit.
 const LIFE: Duration = Duration::from_secs(60);
 /// For the answer under way when a connection is to end.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
@@ -40,14 +40,14 @@ const MAX_HEADERS: usize = 64;
 /// After an `accept` that failed for want of descriptors or memory: trying again at once would only burn CPU.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on both doors until `stop`, then lets answers under way finish for 2 s.
+/// Answers on both listeners until `stop`, then lets answers under way finish for 2 s.
 ///
 /// Meant for a current-thread runtime on a thread of its own: a request may read `/proc` and block that thread for
 /// milliseconds.
 pub async fn serve(
     context: Arc<Context>,
     tcp: Option<std::net::TcpListener>,
-    control: Option<Arc<ControlDoor>>,
+    control: Option<Arc<ControlSocket>>,
     stop: CancellationToken,
 ) {
     let port = adopt(tcp, |listener| {
@@ -57,18 +57,18 @@ pub async fn serve(
     let control = adopt(control, ControlListener::new);
     let port = async {
         if let Some(listener) = port {
-            let accept = async || listener.accept().await.map(|(stream, _)| Some((stream, Entrance::Port)));
-            door(&context, "port", &stop, accept).await;
+            let accept = async || listener.accept().await.map(|(stream, _)| Some((stream, ApiListener::AdminPort)));
+            serve_listener(&context, "port", &stop, accept).await;
         }
     };
     let control = async {
         if let Some(listener) = control {
             let accept = async || {
                 let stream = listener.accept().await?;
-                Ok(trusted(&stream).map(|peer| (stream, Entrance::Control(peer))))
+                Ok(trusted(&stream).map(|peer| (stream, ApiListener::ControlSocket(peer))))
             };
             tokio::select! {
-                () = door(&context, "control", &stop, accept) => {}
+                () = serve_listener(&context, "control", &stop, accept) => {}
                 () = listener.keep() => {}
             }
         }
@@ -89,47 +89,47 @@ fn trusted(stream: &tokio::net::UnixStream) -> Option<Peer> {
             Some(Peer { uid: peer.uid(), pid: peer.pid(), client: CommandClient::of(stream) })
         }
         Ok(peer) => {
-            warn!(uid = peer.uid(), pid = peer.pid(), "another user's process was turned away from the control socket");
+            warn!(uid = peer.uid(), pid = peer.pid(), "control socket: another user's process rejected");
             None
         }
         Err(cause) => {
-            warn!(%cause, "a client of the control socket could not be identified and was turned away");
+            warn!(%cause, "control socket: client could not be identified and was rejected");
             None
         }
     }
 }
 
-/// Accepts until `stop`; no error ends it. `None` is a client that is turned away.
-async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// Accepts until `stop`; no error ends it. `None` is a client that is rejected.
+async fn serve_listener<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     context: &Arc<Context>,
     name: &'static str,
     stop: &CancellationToken,
-    accept: impl AsyncFn() -> io::Result<Option<(S, Entrance)>>,
+    accept: impl AsyncFn() -> io::Result<Option<(S, ApiListener)>>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
-        // A place first: who finds none waits in the kernel, not in our memory.
+        // A permit first: who finds none waits in the kernel, not in our memory.
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, accept().await)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = stop.cancelled() => break,
             next = next => next,
         };
         match accepted {
-            Ok(Some((stream, entrance))) => {
-                let connection = connection(Arc::clone(context), entrance, stream, stop.clone());
+            Ok(Some((stream, listener))) => {
+                let connection = connection(Arc::clone(context), listener, stream, stop.clone());
                 connections.spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             Ok(None) => {}
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(cause) => {
-                warn!(%cause, door = name, "accept failed on the admin side");
+                warn!(%cause, listener = name, "accept failed on the admin side");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(PAUSE) => {}
@@ -143,13 +143,14 @@ async fn door<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     context: Arc<Context>,
-    entrance: Entrance,
+    listener: ApiListener,
     stream: S,
     stop: CancellationToken,
 ) {
-    let exchange = Exchange::new(entrance);
-    let service =
-        service_fn(|request| async { Ok::<_, Infallible>(routes::answer(&context, &exchange, request).await) });
+    let connection_context = ConnectionContext::new(listener);
+    let service = service_fn(|request| async {
+        Ok::<_, Infallible>(routes::answer(&context, &connection_context, request).await)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -168,8 +169,8 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     loop {
         match timeout(LAST_ANSWER, connection.as_mut()).await {
             Ok(ended) => return log(ended),
-            // Who watches an order keeps the place until it is over: a reload may take longer than a connection's life.
-            Err(_) if exchange.is_under_way() && !stop.is_cancelled() => {}
+            // Who watches a command keeps the permit until it is over: a reload may take longer than a connection's life.
+            Err(_) if connection_context.is_under_way() && !stop.is_cancelled() => {}
             Err(_) => return,
         }
     }
@@ -202,8 +203,8 @@ mod tests {
         let error = |errno: rustix::io::Errno| Err(io::Error::from(errno));
         use rustix::io::Errno;
         // From the back: the client comes last.
-        let script: Vec<io::Result<Option<(DuplexStream, Entrance)>>> = vec![
-            Ok(Some((stream, Entrance::Port))),
+        let script: Vec<io::Result<Option<(DuplexStream, ApiListener)>>> = vec![
+            Ok(Some((stream, ApiListener::AdminPort))),
             Ok(None),
             error(Errno::CONNABORTED),
             error(Errno::NFILE),
@@ -225,7 +226,7 @@ mod tests {
             stop.cancel();
             (answer, began.elapsed())
         };
-        let ((), (answer, elapsed)) = tokio::join!(door(&context, "port", &stop, accept), asking);
+        let ((), (answer, elapsed)) = tokio::join!(serve_listener(&context, "port", &stop, accept), asking);
         assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
         assert!(elapsed >= 2 * PAUSE, "{elapsed:?}");
     }
@@ -235,7 +236,7 @@ mod tests {
         let (mut client, stream) = duplex(64);
         client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
         let began = Instant::now();
-        connection(one_pool(), Entrance::Port, stream, CancellationToken::new()).await;
+        connection(one_pool(), ApiListener::AdminPort, stream, CancellationToken::new()).await;
         assert!(began.elapsed() <= LIFE + 2 * LAST_ANSWER, "{:?}", began.elapsed());
     }
 
@@ -254,22 +255,22 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
             }
         };
-        let served = connection(one_pool(), Entrance::Port, stream, CancellationToken::new());
+        let served = connection(one_pool(), ApiListener::AdminPort, stream, CancellationToken::new());
         let ((), answers) = tokio::join!(served, asking);
         assert!((55..=65).contains(&answers), "{answers}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_that_takes_longer_than_a_connections_life_is_told_to_its_end() {
-        use crate::admin::orders::{Ordered, Told};
+        use crate::admin::commands::{CommandRequest, CommandUpdate};
 
-        let (sender, mut orders) = tokio::sync::mpsc::channel(1);
-        let context = Arc::new(context_of(vec![pool("api")], None, &Arc::default()).with_orders(sender));
+        let (sender, mut commands) = tokio::sync::mpsc::channel(1);
+        let context = Arc::new(context_of(vec![pool("api")], None, &Arc::default()).with_commands(sender));
         let (mut client, stream) = duplex(64 * 1024);
         let carrying_out = async {
-            let Ordered { reply, .. } = orders.recv().await.unwrap();
+            let CommandRequest { reply, .. } = commands.recv().await.unwrap();
             for _ in 0..5 {
-                reply.send(Told::Stopping).unwrap();
+                reply.send(CommandUpdate::Stopping).unwrap();
                 sleep(LIFE).await;
             }
         };
@@ -279,8 +280,8 @@ mod tests {
             client.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let entrance = Entrance::Control(Peer { uid: 0, pid: None, client: CommandClient::default() });
-        let served = connection(context, entrance, stream, CancellationToken::new());
+        let listener = ApiListener::ControlSocket(Peer { uid: 0, pid: None, client: CommandClient::default() });
+        let served = connection(context, listener, stream, CancellationToken::new());
         let ((), answer, ()) = tokio::join!(served, asking, carrying_out);
         assert_eq!(answer.matches("stopping").count(), 5, "{answer}");
         assert!(answer.ends_with("0\r\n\r\n"), "{answer}");

@@ -5,20 +5,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::commands;
 use super::context::Source;
 use super::usage::Sample;
-use super::{orders, view};
+use crate::api::state;
 use crate::os::inspect::OpenFiles;
 use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolState, PoolStatus, SlotState, WorkerStatus};
-use crate::rotation::{Gate, SlotId, UNIT_WEIGHT};
+use crate::rotation::{AcceptState, SlotId, UNIT_WEIGHT};
 use crate::stats::AcceptLimit;
 
 /// The whole master at one moment.
-pub(super) fn state(source: &Source) -> view::State {
+pub(super) fn state(source: &Source) -> state::State {
     let sample = source.sampler.look(&source.pools);
     let master = &source.master;
-    view::State {
-        schema: view::State::SCHEMA.to_owned(),
+    state::State {
+        schema: state::State::SCHEMA.to_owned(),
         version: master.version.clone(),
         pid: std::process::id(),
         started: unix_seconds(master.started),
@@ -110,35 +111,35 @@ pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-fn pool_view(source: &Source, pool: &Arc<Pool>, sample: &Sample) -> view::Pool {
+fn pool_view(source: &Source, pool: &Arc<Pool>, sample: &Sample) -> state::PoolEntry {
     let status = pool.status.load();
     let observed = pool.is_observed();
-    view::Pool {
+    state::PoolEntry {
         name: pool.name.clone(),
         state: pool_state(source, pool, &status, sample).name().to_owned(),
         listen: pool.listening().iter().map(ToString::to_string).collect(),
         mode: pool.mode.name().to_owned(),
         strategy: pool.chosen_by().to_owned(),
         generation: status.generation,
-        workers_desired: status.desired,
+        workers_desired: status.desired_workers,
         workers_ready: u32::try_from(status.ready()).unwrap_or(u32::MAX),
-        gate: gate(status.gate).to_owned(),
+        accept_state: accept_state(status.accept_state).to_owned(),
         limited_by: pool.stats.accept_limits.present(Instant::now()).map(|limit| limit.name().to_owned()),
         accepted: observed.then(|| pool.stats.accepted.get()),
         active: pool.sees_ends().then(|| pool.stats.active.get()),
-        refused: observed.then(|| pool.stats.refused.iter().map(|counter| counter.get()).sum()),
+        rejected: observed.then(|| pool.stats.rejected.iter().map(|counter| counter.get()).sum()),
         operation: status.operation.map(|verb| verb.name().to_owned()),
-        last_report: status.last_report.as_deref().map(orders::report),
+        last_report: status.last_report.as_deref().map(commands::report),
         workers: status.workers.iter().map(|worker| worker_view(pool, worker, sample)).collect(),
     }
 }
 
-fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Worker {
+fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> state::WorkerEntry {
     let usage = sample.group(worker.pid);
     let slots = pool.slots();
     let stats = slots.get(worker.slot.index());
     let (observed, sees_ends) = (pool.is_observed(), pool.sees_ends());
-    view::Worker {
+    state::WorkerEntry {
         slot: worker.slot.0,
         state: worker.state.name().to_owned(),
         state_seconds: seconds_since(worker.since),
@@ -147,7 +148,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         up_seconds: worker.started.filter(|_| worker.pid.is_some()).map(seconds_since),
         endpoint: worker.endpoint.as_ref().map(ToString::to_string),
         reason: worker.reason.clone(),
-        said: worker.said.clone(),
+        status_text: worker.status_text.clone(),
         backoff_seconds: worker.backoff.as_ref().map(Duration::as_secs_f64),
         restarts: worker.restarts,
         connections: stats.filter(|_| observed).map(|stats| stats.connections.get()),
@@ -160,12 +161,23 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> view::Wor
         max_open_files: usage.and_then(|usage| usage.fullest).map(|fullest| fullest.limit),
         last_exit: worker.last_exit.as_ref().map(exit_view),
         last_check: worker.last_check.as_ref().map(check_view),
-        others: worker.others.iter().map(|other| other_view(other, sees_ends)).collect(),
+        replacement: worker.others.iter().find(|other| is_new(other)).map(|other| other_view(other, sees_ends)),
+        retiring: worker
+            .others
+            .iter()
+            .filter(|other| !is_new(other))
+            .map(|other| other_view(other, sees_ends))
+            .collect(),
     }
 }
 
-fn other_view(other: &OtherStatus, observed: bool) -> view::Other {
-    view::Other {
+/// Returns true for the process that is to take the place of the present one.
+fn is_new(other: &OtherStatus) -> bool {
+    other.state == SlotState::Starting
+}
+
+fn other_view(other: &OtherStatus, observed: bool) -> state::OtherProcess {
+    state::OtherProcess {
         state: other.state.name().to_owned(),
         generation: other.generation,
         pid: other.pid,
@@ -175,8 +187,8 @@ fn other_view(other: &OtherStatus, observed: bool) -> view::Other {
     }
 }
 
-fn exit_view(exit: &ExitStatus) -> view::Exit {
-    view::Exit {
+fn exit_view(exit: &ExitStatus) -> state::Exit {
+    state::Exit {
         what: exit.what.clone(),
         why: exit.why.clone(),
         code: exit.code,
@@ -185,8 +197,8 @@ fn exit_view(exit: &ExitStatus) -> view::Exit {
     }
 }
 
-fn check_view(check: &CheckStatus) -> view::Check {
-    view::Check {
+fn check_view(check: &CheckStatus) -> state::Check {
+    state::Check {
         what: check.what.clone(),
         is_ok: check.is_ok,
         took_seconds: check.took.as_secs_f64(),
@@ -194,12 +206,12 @@ fn check_view(check: &CheckStatus) -> view::Check {
     }
 }
 
-fn gate(gate: Gate) -> &'static str {
-    match gate {
-        Gate::Open => "open",
-        Gate::Hold => "hold",
-        Gate::Refuse => "refuse",
-        Gate::Closing => "closing",
+fn accept_state(state: AcceptState) -> &'static str {
+    match state {
+        AcceptState::Open => "open",
+        AcceptState::Hold => "hold",
+        AcceptState::Reject => "reject",
+        AcceptState::Closing => "closing",
     }
 }
 

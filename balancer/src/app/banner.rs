@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn it_says_what_runs_where_and_what_to_try() {
-        let config = config::Pool::new("demo", Program::Demo);
+        let config = config::PoolConfig::new("demo", Program::Demo);
         let listening = config.listen.clone();
         let pools = [Arc::new(Pool::new(config, 2, 1, listening))];
         let admin = Some(SocketAddr::from(([127, 0, 0, 1], 9900)));

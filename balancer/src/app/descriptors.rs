@@ -1,6 +1,6 @@
 //! How the open files that the master may have are divided.
 
-use crate::config::Pool;
+use crate::config::PoolConfig;
 use crate::dispatch::Limits;
 use crate::mode::Inherits;
 use crate::stats::AcceptLimit;
@@ -17,8 +17,8 @@ const PER_WORKER: u64 = 7;
 const PER_CONNECTION: u64 = 2;
 
 /// How many descriptors are kept for everything but client connections, where pools have that many workers.
-pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a Pool, u32)>, threads: usize) -> u64 {
-    let of_pool = |(pool, workers): (&Pool, u32)| {
+pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a PoolConfig, u32)>, threads: usize) -> u64 {
+    let of_pool = |(pool, workers): (&PoolConfig, u32)| {
         let processes = u64::from(workers).saturating_add(u64::from(pool.max_surge));
         let an_address = match pool.mode.inherits() {
             // One a slot, and a handle of each while somebody is relieved of its queue.
@@ -87,13 +87,13 @@ mod tests {
 
     #[test]
     fn many_workers_and_threads_are_reserved_for() {
-        let pool = Pool { max_surge: 4, ..Pool::new("api", Program::Demo) };
+        let pool = PoolConfig { max_surge: 4, ..PoolConfig::new("api", Program::Demo) };
         let addresses = pool.listen.len() as u64;
         assert_eq!(reserve([(&pool, 2)].into_iter(), 2), 256, "few need no more than ever");
         let expected = 128 + 2 * (7 * (1024 + 4) + addresses * 9);
         assert_eq!(reserve([(&pool, 1024), (&pool, 1024)].into_iter(), 8), expected);
         assert_eq!(connections_within(1024, expected), 1);
-        let pool = Pool { mode: Mode::Reuseport, ..pool };
+        let pool = PoolConfig { mode: Mode::Reuseport, ..pool };
         assert_eq!(reserve([(&pool, 1024)].into_iter(), 8), 128 + 7 * (1024 + 4) + addresses * 2 * 1024);
     }
 }

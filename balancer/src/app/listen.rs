@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::{self, Address, Handing};
+use crate::config::{self, Address, PassedAs};
 use crate::failure::{Failure, code};
 use crate::mode::{Inherits, Mode};
 use crate::net::group::Group;
@@ -14,7 +14,7 @@ use crate::os::activation::Activated;
 use crate::os::inspect;
 
 /// The public listeners of a pool.
-pub(super) struct Opened {
+pub(super) struct Bound {
     pub(super) public: Public,
     /// The configured address of each, in the same order: one name may stand for several listeners.
     pub(super) configured: Vec<Address>,
@@ -44,10 +44,10 @@ pub(super) fn close_unused(passed: PassedListeners) {
 /// Opens what each pool listens on, in the order of the configuration; `cpus` decide how many workers some have. What was
 /// passed to us is taken by its name before anything is looked for by its address.
 pub(super) fn public(
-    pools: &[config::Pool],
+    pools: &[config::PoolConfig],
     cpus: usize,
     passed: &mut PassedListeners,
-) -> Result<Vec<Opened>, Failure> {
+) -> Result<Vec<Bound>, Failure> {
     let mut named = BTreeMap::new();
     for address in pools.iter().flat_map(|pool| &pool.listen) {
         if let Address::Passed(name) = address {
@@ -62,11 +62,11 @@ pub(super) fn public(
 }
 
 fn of_pool(
-    pool: &config::Pool,
+    pool: &config::PoolConfig,
     cpus: usize,
     passed: &mut PassedListeners,
     named: &mut BTreeMap<&str, Vec<Listener>>,
-) -> Result<Opened, Failure> {
+) -> Result<Bound, Failure> {
     match pool.mode.inherits() {
         Inherits::SlotListener => {
             let mut group = |address: &Address| {
@@ -79,7 +79,7 @@ fn of_pool(
                 bound.map_err(|error| at_start(&error, "--listen", passed))
             };
             let groups = pool.listen.iter().map(&mut group).collect::<Result<_, _>>()?;
-            Ok(Opened { public: Public::Groups(groups), configured: pool.listen.clone() })
+            Ok(Bound { public: Public::Groups(groups), configured: pool.listen.clone() })
         }
         Inherits::Nothing | Inherits::PublicListeners | Inherits::Channel => {
             let mut opened = Vec::new();
@@ -98,26 +98,26 @@ fn of_pool(
                 }
                 opened.extend(found.into_iter().map(|listener| (address.clone(), listener)));
             }
-            if pool.mode == Mode::Shared && pool.handing() == Handing::Node && opened.len() > 1 {
+            if pool.mode == Mode::Shared && pool.passed_as() == PassedAs::Node && opened.len() > 1 {
                 return Err(one_for_node(&opened));
             }
             let (configured, listeners) = opened.into_iter().unzip();
-            Ok(Opened { public: Public::Listeners(listeners), configured })
+            Ok(Bound { public: Public::Listeners(listeners), configured })
         }
     }
 }
 
-/// Binds one more public listener of a pool that runs, by its new rules.
-pub(super) fn at_reload(address: &Address, rules: &config::Pool) -> Result<Listener, Failure> {
+/// Binds one more public listener of a pool that runs, by its new configuration.
+pub(super) fn at_reload(address: &Address, config: &config::PoolConfig) -> Result<Listener, Failure> {
     if let Address::Passed(name) = address {
         let cause = format!("no listener `{name}` is open: they are passed to a master when it is started");
         return Err(cannot_listen(address).cause(cause).hint("start the master again, or write an address"));
     }
-    bind(address, rules).map_err(|error| explain(&error.address, &error.source, Asked::Reload))
+    bind(address, config).map_err(|error| explain(&error.address, &error.source, Asked::Reload))
 }
 
-fn bind(address: &Address, rules: &config::Pool) -> Result<Listener, BindError> {
-    Listener::bind(address, rules.backlog, rules.keepalive, is_v6_only(address, &rules.listen))
+fn bind(address: &Address, config: &config::PoolConfig) -> Result<Listener, BindError> {
+    Listener::bind(address, config.backlog, config.keepalive, is_v6_only(address, &config.listen))
 }
 
 /// The admin port, if there is to be one.

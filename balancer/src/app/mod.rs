@@ -3,17 +3,17 @@
 //! Start: everything that can fail is opened first (control socket, public listeners, admin port), so that a master that
 //! cannot run has started nothing. Stop: `/readyz` says 503, the public listeners are emptied and closed, connections
 //! finish until the drain deadline, workers are ended, and the admin port goes last so that all of it can be watched.
-//! Between them: orders from the control socket and SIGHUP, which the desk carries out by asking the supervisors.
+//! Between them: commands from the control socket and SIGHUP, which the controller carries out by message the supervisors.
 
 mod banner;
+mod config_source;
+mod controller;
 mod descriptors;
-mod desk;
-mod doors;
+mod inputs;
 mod listen;
-mod reread;
+mod listeners;
 mod signals;
 mod stop;
-mod watch;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -26,10 +26,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, door::ControlDoor};
+use crate::admin::{self, control_socket::ControlSocket};
 use crate::channel::Channel;
 use crate::config::{self, Address, Config};
-use crate::dispatch::{Client, DataThreads, Detour, Report};
+use crate::dispatch::{Client, DataThreads, PublicRelay, UpstreamReport};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
@@ -38,23 +38,23 @@ use crate::os::{activation::Activated, limits, run_dir::RunDirs, spawner::Spawne
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
-use crate::supervisor::{Connections, Resources, SpawnBudget, Supervisor};
-use desk::Desk;
-use doors::PublicDoors;
+use crate::supervisor::{DataPath, Resources, SpawnBudget, SupervisorHandle};
+use controller::Controller;
+use inputs::Inputs;
+use listeners::PublicListeners;
 use signals::Signals;
-use watch::Inbox;
 
-pub use reread::Reread;
+pub use config_source::ConfigSource;
 
 /// What the master is to run, and where that was said.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Setup {
     /// Checked: no rule is broken.
     pub config: Config,
     /// For the banner.
     pub origin: Origin,
     /// How it is loaded again at a reload.
-    pub reread: Reread,
+    pub config_source: ConfigSource,
     /// How a reload changes `log.level`.
     pub log_level: LogLevel,
     /// What was passed to this process to listen on.
@@ -102,7 +102,7 @@ pub enum Origin {
 /// # Errors
 ///
 /// What could not be opened or started, or why a pool gave up, with the exit code; nothing is left behind.
-pub fn run(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
+pub fn run(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(cannot("start the supervisor's runtime"))?.block_on(serve(plan, output))
 }
@@ -110,18 +110,20 @@ pub fn run(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
 /// One pool and its supervisor.
 pub(crate) struct Running {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) supervisor: Supervisor,
+    pub(crate) supervisor: SupervisorHandle,
 }
 
-async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
-    let Plan { config, origin, reread, log_level, activated } = plan;
-    let start_dir = reread.start_dir.clone();
+async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
+    let Setup { config, origin, config_source, log_level, activated } = plan;
+    let start_dir = config_source.start_dir.clone();
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
     // What can be refused, before anything is started.
-    let door =
-        admin::door::path(&config.master.control).map(|path| ControlDoor::open(&path)).transpose()?.map(Arc::new);
+    let control_socket = admin::control_socket::path(&config.master.control)
+        .map(|path| ControlSocket::open(&path))
+        .transpose()?
+        .map(Arc::new);
     let mut passed = listen::passed(activated);
     let admin_listener = listen::admin(&config.admin, &mut passed)?;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -139,13 +141,14 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let reserve = descriptors::reserve(sized, threads);
     let limits = descriptors::limits(config.master.max_connections, files.raised, reserve);
     descriptors::warn_if_few(files.raised, reserve, config.master.max_connections, limits.max_connections);
-    let serve = |(pool, opened): (config::Pool, listen::Opened)| {
-        let served = Served::new(pool, opened.public, cpus, threads);
-        let configured = (Arc::clone(&served.pool), opened.configured);
-        (served, configured)
+    let serve = |(pool, bound): (config::PoolConfig, listen::Bound)| {
+        let listening = ListeningPool::new(pool, bound.public, cpus, threads);
+        let configured = (Arc::clone(&listening.pool), bound.configured);
+        (listening, configured)
     };
-    let (served, configured): (Vec<Served>, Vec<_>) = std::iter::zip(config.pools.clone(), public).map(serve).unzip();
-    let pools: Vec<Arc<Pool>> = served.iter().map(|one| Arc::clone(&one.pool)).collect();
+    let (listening, configured): (Vec<ListeningPool>, Vec<_>) =
+        std::iter::zip(config.pools.clone(), public).map(serve).unzip();
+    let pools: Vec<Arc<Pool>> = listening.iter().map(|one| Arc::clone(&one.pool)).collect();
 
     let is_stopping = Arc::new(AtomicBool::new(false));
     let master = admin::Master {
@@ -155,21 +158,21 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
         max_connections: Some(limits.max_connections),
         is_stopping: Arc::clone(&is_stopping),
     };
-    banner::print(&origin, &pools, master.admin, door.as_deref().map(ControlDoor::path));
+    banner::print(&origin, &pools, master.admin, control_socket.as_deref().map(ControlSocket::path));
     banner::print_later(&pools);
     let admin_stop = CancellationToken::new();
-    let (orders, inbox) = mpsc::channel(admin::orders::QUEUE);
+    let (commands, received) = mpsc::channel(admin::commands::QUEUE);
     let context = admin::Context::new(master, pools.clone(), prometheus::Registry::new());
-    let context = context.map_err(cannot("register the metrics"))?.with_orders(orders);
-    let admin_thread = start_admin(context, admin_listener, door.clone(), &admin_stop)?;
+    let context = context.map_err(cannot("register the metrics"))?.with_commands(commands);
+    let admin_thread = start_admin(context, admin_listener, control_socket.clone(), &admin_stop)?;
 
     let (reports, reported) = mpsc::unbounded_channel();
-    let (accepted_here, inherited): (Vec<_>, Vec<_>) = served.into_iter().map(Served::divide).unzip();
+    let (accepted_here, inherited): (Vec<_>, Vec<_>) = listening.into_iter().map(ListeningPool::divide).unzip();
     let data = DataThreads::start(threads, accepted_here, limits, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
-    let doors = PublicDoors::new(Arc::clone(&data), &configured);
-    let (desk, asks) = Desk::new(pools.clone(), config.clone(), reread, doors, log_level);
-    let inbox = Inbox { orders: inbox, desk, asks };
+    let listeners = PublicListeners::new(Arc::clone(&data), &configured);
+    let (controller, requests) = Controller::new(pools.clone(), config.clone(), config_source, listeners, log_level);
+    let inputs = Inputs { commands: received, controller, requests };
 
     let workers: usize = pools.iter().map(|pool| pool.slots().len()).sum();
     let rate = config.master.spawn_rate;
@@ -178,17 +181,17 @@ async fn serve(plan: Plan, output: &Output) -> Result<ExitCode, Failure> {
     let resources =
         Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, start_dir, files.inherited, budget));
     let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Public))| {
-        let detours = detours(&data, &pool, &inherited)?;
-        let of_pool = PoolConnections { data: Arc::clone(&data), index, pool: Arc::clone(&pool), detours };
+        let public_relays = public_relays(&data, &pool, &inherited)?;
+        let of_pool = PoolDataPath { data: Arc::clone(&data), index, pool: Arc::clone(&pool), public_relays };
         let connections = Arc::new(of_pool);
-        let supervisor = Supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
+        let supervisor = SupervisorHandle::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
         Ok(Running { pool, supervisor })
     };
     let running = std::iter::zip(pools, inherited).enumerate().map(start).collect::<std::io::Result<Vec<_>>>();
     let running = running.map_err(cannot("hand the listeners to the workers"))?;
     tokio::spawn(pass_on(reported, running.iter().map(|one| one.supervisor.informer()).collect()));
 
-    let result = stop::run_until_stopped(running, &data, signals, inbox, &is_stopping).await;
+    let result = stop::run_until_stopped(running, &data, signals, inputs, &is_stopping).await;
     admin_stop.cancel();
     let _ = admin_thread.join();
     result
@@ -200,13 +203,13 @@ fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
 }
 
 /// A pool and its open public listeners.
-struct Served {
+struct ListeningPool {
     pool: Arc<Pool>,
     public: Public,
 }
 
-impl Served {
-    fn new(pool: config::Pool, public: Public, cpus: usize, threads: usize) -> Self {
+impl ListeningPool {
+    fn new(pool: config::PoolConfig, public: Public, cpus: usize, threads: usize) -> Self {
         let workers = pool.workers.resolve(cpus);
         let listening = public.addresses();
         Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), public }
@@ -225,62 +228,63 @@ impl Served {
 }
 
 /// One pool's connections on the data threads.
-struct PoolConnections {
+struct PoolDataPath {
     data: Arc<DataThreads>,
     /// The pool's number there.
     index: usize,
     pool: Arc<Pool>,
     /// One a public address, where each worker has listeners of its own.
-    detours: Vec<Detour>,
+    public_relays: Vec<PublicRelay>,
 }
 
-impl Connections for PoolConnections {
-    fn orphan(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        self.data.orphan(self.index, slot, incarnation, recovered);
+impl DataPath for PoolDataPath {
+    fn worker_exited(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        self.data.worker_exited(self.index, slot, incarnation, recovered);
     }
 
     fn recall(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         self.data.recall(self.index, slot, incarnation, recovered);
     }
 
-    fn quieten(&self, slot: SlotId, incarnation: u64) {
-        self.data.quieten(self.index, slot, incarnation);
+    fn close_idle(&self, slot: SlotId, incarnation: u64) {
+        self.data.close_idle(self.index, slot, incarnation);
     }
 
-    fn open_door(&self, listener: Listener, door: u32) -> std::io::Result<()> {
-        self.data.open_door(self.index, listener, door)
+    fn add_listener(&self, listener: Listener, listener_id: u32) -> std::io::Result<()> {
+        self.data.add_listener(self.index, listener, listener_id)
     }
 
-    fn close_door(&self, address: &Address) {
+    fn close_listener(&self, address: &Address) {
         // It is closed when it is empty, and nobody waits for that.
-        drop(self.data.unlisten(self.index, address));
+        drop(self.data.close_listener(self.index, address));
     }
 
-    fn host(&self, slot: SlotId, channel: Channel) {
-        self.data.host(slot, channel);
+    fn run_channel(&self, slot: SlotId, channel: Channel) {
+        self.data.run_channel(slot, channel);
     }
 
-    fn cut(&self, slot: SlotId, incarnation: u64) {
-        self.data.cut(self.index, slot, incarnation);
+    fn abort(&self, slot: SlotId, incarnation: u64) {
+        self.data.abort(self.index, slot, incarnation);
     }
 
-    fn detour(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
-        let taken = self.detours.get(address).map_or(0, |detour| self.data.take_of(&self.pool, detour, next));
+    fn relay_to_public(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
+        let taken =
+            self.public_relays.get(address).map_or(0, |relay| self.data.relay_to_public(&self.pool, relay, next));
         self.pool.stats.recovered.add(taken as u64);
         taken
     }
 }
 
-fn detours(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io::Result<Vec<Detour>> {
+fn public_relays(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io::Result<Vec<PublicRelay>> {
     match inherited {
         Public::Listeners(_) => Ok(Vec::new()),
-        Public::Groups(groups) => groups.iter().map(|group| data.add_detour(pool, group.way_in())).collect(),
+        Public::Groups(groups) => groups.iter().map(|group| data.add_public_relay(pool, group.way_in())).collect(),
     }
 }
 
 /// Gives what the data threads saw of a worker to its pool.
-async fn pass_on(mut inbox: mpsc::UnboundedReceiver<Report>, informers: Vec<crate::supervisor::Informer>) {
-    while let Some(Report::ConnectFailed { pool, slot, incarnation, .. }) = inbox.recv().await {
+async fn pass_on(mut reports: mpsc::UnboundedReceiver<UpstreamReport>, informers: Vec<crate::supervisor::Informer>) {
+    while let Some(UpstreamReport::ConnectFailed { pool, slot, incarnation, .. }) = reports.recv().await {
         if let Some(informer) = informers.get(pool) {
             informer.connect_failed(slot, incarnation);
         }
@@ -290,7 +294,7 @@ async fn pass_on(mut inbox: mpsc::UnboundedReceiver<Report>, informers: Vec<crat
 fn start_admin(
     context: admin::Context,
     tcp: Option<std::net::TcpListener>,
-    control: Option<Arc<ControlDoor>>,
+    control: Option<Arc<ControlSocket>>,
     stop: &CancellationToken,
 ) -> Result<std::thread::JoinHandle<()>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Running;
-use super::desk::report;
+use super::controller::report;
+use super::inputs::{Inputs, StopCause};
 use super::signals::Signals;
-use super::watch::{End, Inbox};
 use crate::dispatch::{DataThreads, Drained};
 use crate::failure::Failure;
 use crate::os::child::signal_name;
-use crate::supervisor::{Ended, Order};
+use crate::supervisor::{Shutdown, StopReport};
 
 /// How long a forced stop waits for what it cut to be counted, before the workers are killed.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -24,51 +24,51 @@ const FORCED: Duration = Duration::from_secs(5);
 const POLITE: Duration = Duration::from_secs(2);
 
 /// How it ended.
-enum Ending {
+enum StopResult {
     /// Every worker has ended.
     Stopped(Result<(), Failure>, Drained),
     /// It is not to wait for open connections any more.
-    Forced(Haste),
+    Forced(ForcedBy),
 }
 
 /// Who wants a stop at once.
 #[derive(Clone, Copy)]
-enum Haste {
+enum ForcedBy {
     /// Somebody who sent this signal after a first request.
     Signal(i32),
-    /// An order, as which it is carried out.
-    Order,
+    /// A command, as which it is carried out.
+    Command,
 }
 
-impl Haste {
-    /// The exit code of a master that did so: by a signal as shells count it; by order 0, since a service manager would take
+impl ForcedBy {
+    /// The exit code of a master that did so: by a signal as shells count it; by command 0, since a service manager would take
     /// anything else for a failure and start it again.
     fn code(self) -> u8 {
         match self {
-            Haste::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-            Haste::Order => 0,
+            ForcedBy::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            ForcedBy::Command => 0,
         }
     }
 }
 
-/// Carries out orders until a signal or an order ends it, or a pool gives up; then stops everything.
+/// Carries out commands until a signal or a command ends it, or a pool gives up; then stops everything.
 pub(super) async fn run_until_stopped(
     mut running: Vec<Running>,
     data: &DataThreads,
     mut signals: Signals,
-    mut inbox: Inbox,
+    mut inputs: Inputs,
     is_stopping: &AtomicBool,
 ) -> Result<ExitCode, Failure> {
-    let (end, mut waiting) = inbox.until_end(&mut running, &mut signals).await;
+    let (end, mut waiting) = inputs.until_end(&mut running, &mut signals).await;
     is_stopping.store(true, Ordering::SeqCst);
     let (mut gave_up, mut is_at_once) = (None, false);
     match end {
-        End::Signal(signal) => {
+        StopCause::Signal(signal) => {
             tracing::info!(signal = %named(signal), "stopping: finishing open connections (again to stop at once)");
         }
-        End::Order { now: false } => tracing::info!("stopping by order: finishing open connections"),
-        End::Order { now: true } => is_at_once = true,
-        End::GaveUp(index, result) => {
+        StopCause::Command { now: false } => tracing::info!("stopping by command: finishing open connections"),
+        StopCause::Command { now: true } => is_at_once = true,
+        StopCause::GaveUp(index, result) => {
             running.swap_remove(index);
             gave_up = result.err();
         }
@@ -76,32 +76,32 @@ pub(super) async fn run_until_stopped(
     let is_hopeless = gave_up.is_some();
     let before = data.ends();
     let is_observed = running.iter().any(|one| one.pool.sees_ends());
-    let ending = tokio::select! {
+    let result = tokio::select! {
         biased;
-        () = std::future::ready(()), if is_at_once => Ending::Forced(Haste::Order),
-        (result, drained) = stop_all(&mut running, data, is_hopeless) => Ending::Stopped(result, drained),
-        signal = signals.stop() => Ending::Forced(Haste::Signal(signal)),
-        () = inbox.until_forced(&mut waiting) => Ending::Forced(Haste::Order),
+        () = std::future::ready(()), if is_at_once => StopResult::Forced(ForcedBy::Command),
+        (result, drained) = stop_all(&mut running, data, is_hopeless) => StopResult::Stopped(result, drained),
+        signal = signals.stop() => StopResult::Forced(ForcedBy::Signal(signal)),
+        () = inputs.until_forced(&mut waiting) => StopResult::Forced(ForcedBy::Command),
     };
-    match ending {
-        Ending::Stopped(result, drained) => {
+    match result {
+        StopResult::Stopped(result, drained) => {
             waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
             gave_up.map_or(result, Err).map(|()| ExitCode::SUCCESS)
         }
-        Ending::Forced(haste) => {
-            match haste {
-                Haste::Signal(signal) => tracing::warn!(signal = %named(signal), "stopping at once"),
-                Haste::Order => tracing::warn!("stopping at once, by order"),
+        StopResult::Forced(forced_by) => {
+            match forced_by {
+                ForcedBy::Signal(signal) => tracing::warn!(signal = %named(signal), "stopping at once"),
+                ForcedBy::Command => tracing::warn!("stopping at once, by command"),
             }
             // Before the workers are killed: what breaks with them would not be counted as cut.
             let _ = tokio::time::timeout(COUNTED, data.drain(Instant::now())).await;
-            order_all(&running, Order::Kill);
+            shut_down_all(&running, Shutdown::Kill);
             // What cannot be killed is the guardian's, and then the kernel's.
             let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
             let drained = data.ends().since(before);
             waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
             ended.map_or(Ok(()), |(_, result)| result)?;
-            Ok(ExitCode::from(haste.code()))
+            Ok(ExitCode::from(forced_by.code()))
         }
     }
 }
@@ -127,7 +127,7 @@ async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
 
 async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: bool) -> (Result<(), Failure>, Drained) {
     let before = data.ends();
-    order_all(running, Order::Close);
+    shut_down_all(running, Shutdown::Close);
     let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
     let deadline = Instant::now() + patience;
@@ -135,17 +135,17 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     data.closed(deadline.min(Instant::now() + POLITE)).await;
     if !data.is_closed() {
         // Idle connections hold the places that those in the queues wait for.
-        data.quieten_all();
+        data.close_all_idle();
         data.closed(deadline).await;
     }
-    order_all(running, if is_hopeless { Order::Kill } else { Order::Stop });
+    shut_down_all(running, if is_hopeless { Shutdown::Kill } else { Shutdown::Stop });
     let (ended, result) = {
         let mut all = std::pin::pin!(all_ended(running));
         match tokio::time::timeout(POLITE, &mut all).await {
             Ok(ended) => ended,
             Err(_) => {
                 // The workers have told their clients to leave; who is idle even so is not waited for.
-                data.quieten_all();
+                data.close_all_idle();
                 all.await
             }
         }
@@ -163,7 +163,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
             finished = drained.finished,
             closed = drained.closed,
             cut = drained.cut,
-            "connections still owed something at the drain deadline were cut"
+            "drain deadline: connections with a pending response were cut"
         );
     } else if !is_hopeless && running.iter().any(|one| one.pool.sees_ends()) {
         tracing::info!(finished = drained.finished, closed = drained.closed, "all connections finished");
@@ -171,13 +171,13 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     (result, drained)
 }
 
-fn order_all(running: &[Running], order: Order) {
+fn shut_down_all(running: &[Running], shutdown: Shutdown) {
     for one in running {
-        one.supervisor.order(order);
+        one.supervisor.shut_down(shutdown);
     }
 }
 
-async fn all_ended(running: &mut Vec<Running>) -> (Vec<Ended>, Result<(), Failure>) {
+async fn all_ended(running: &mut Vec<Running>) -> (Vec<StopReport>, Result<(), Failure>) {
     let (mut all, mut result) = (Vec::new(), Ok(()));
     while let Some(one) = running.last_mut() {
         let ended = one.supervisor.ended().await;
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_ordered_end_is_a_success_and_a_second_signal_is_not() {
-        assert_eq!(Haste::Order.code(), 0);
-        assert_eq!([libc::SIGINT, libc::SIGTERM].map(|signal| Haste::Signal(signal).code()), [130, 143]);
+        assert_eq!(ForcedBy::Command.code(), 0);
+        assert_eq!([libc::SIGINT, libc::SIGTERM].map(|signal| ForcedBy::Signal(signal).code()), [130, 143]);
     }
 }

@@ -6,19 +6,19 @@
 //! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a byte.
 //!    So a connection that was not taken is as the client made it, and can go to another worker.
 //! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
-//!    only relieved of what it provably has not read: that is taken out of its queue ([`far_end`](crate::os::far_end)),
+//!    only relieved of what it provably has not read: that is taken out of its queue ([`worker_socket`](crate::os::worker_socket)),
 //!    and a message can be read once.
 //! 3. *No worker has more than a few untaken ones*: who gives sees to that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
-//! Two dialects: `native` packets for workers made with `worker-runtime`, and Node's.
+//! Two protocols: `native` packets for workers made with `worker-runtime`, and Node's.
 
-mod cluster;
 mod native;
 pub mod node;
+mod node_protocol;
+mod pending;
+mod rate_limit;
 mod socket;
-mod table;
-mod talk;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -31,10 +31,10 @@ use std::time::Duration;
 use rustix::net::SocketType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::config::Handing;
-use crate::os::far_end::inode_of;
+use crate::config::PassedAs;
+use crate::os::worker_socket::inode_of;
 use crate::pool::{Limited, Pool};
-use crate::rotation::{Guest, Hatch, Standing, Upstream};
+use crate::rotation::{HandedConnection, HandoffSender, Standing, Upstream};
 use crate::stats::AcceptLimit;
 
 /// The descriptor that is the worker's end, where listeners would begin.
@@ -55,7 +55,7 @@ pub const READY: &str = "\"ready\"";
 
 /// What a channel is told.
 #[derive(Debug)]
-pub enum Order {
+pub enum ChannelCommand {
     /// Ask the worker whether it is alive; the answer is sent, or the sender dropped when there will be none.
     Ping(oneshot::Sender<()>),
     /// Say this JSON value to the worker's program.
@@ -69,7 +69,7 @@ pub enum Order {
         /// What is said.
         answer: node::Answer,
         /// The public listener whose connections belong to that server.
-        door: Option<u32>,
+        listener_id: Option<u32>,
         /// The socket that goes with a shared answer, non-blocking.
         listener: Option<Arc<OwnedFd>>,
     },
@@ -99,13 +99,13 @@ pub enum Unsent {
 
 /// What a worker said, or what became of its channel.
 #[derive(Debug)]
-pub enum News {
+pub enum ChannelEvent {
     /// Its program sent this JSON value; of a long one this is the beginning.
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),
     /// What only Node says: that it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
-    Node(node::News, Unheard),
+    Node(node::NodeEvent, EventPermit),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
     Broken,
     /// It has closed the channel and lives: it can be handed nothing.
@@ -115,53 +115,53 @@ pub enum News {
 }
 
 /// How much of what Node says of one worker may wait for its supervisor: beyond that its channel is not read.
-const MOST_UNHEARD: usize = 64;
+const MAX_PENDING_EVENTS: usize = 64;
 
-/// Counts a piece of news that waits for the supervisor, until it is dropped.
+/// Counts an event that waits for the supervisor, until it is dropped.
 #[derive(Debug)]
-pub struct Unheard {
+pub struct EventPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The supervisor's way to a channel. Orders to one that has ended go nowhere.
+/// The supervisor's way to a channel. Commands to one that has ended go nowhere.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::UnboundedSender<Order>);
+pub struct ChannelHandle(mpsc::UnboundedSender<ChannelCommand>);
 
-impl Handle {
-    /// Gives an order.
-    pub fn order(&self, order: Order) {
-        let _ = self.0.send(order);
+impl ChannelHandle {
+    /// Sends a command.
+    pub fn send(&self, command: ChannelCommand) {
+        let _ = self.0.send(command);
     }
 }
 
 /// A channel that was made and is to be run.
 pub struct Channel {
     ours: OwnedFd,
-    handing: Handing,
-    guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
-    orders: mpsc::UnboundedReceiver<Order>,
-    worker: Worker,
+    passed_as: PassedAs,
+    connections: mpsc::UnboundedReceiver<Box<dyn HandedConnection>>,
+    commands: mpsc::UnboundedReceiver<ChannelCommand>,
+    worker: WorkerContext,
 }
 
 /// Whose channel it is, and who hears of it.
-struct Worker {
+struct WorkerContext {
     /// Of its end.
     inode: u64,
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
-    news: Box<dyn Fn(News) + Send>,
-    /// One permit for each piece of news that may wait to be heard.
-    unheard: Arc<Semaphore>,
+    events: Box<dyn Fn(ChannelEvent) + Send>,
+    /// One permit for each event that may wait to be heard.
+    event_permits: Arc<Semaphore>,
 }
 
 /// What [`open`] makes.
-pub struct Opened {
+pub struct OpenedChannel {
     /// To be run on a data thread.
     pub channel: Channel,
     /// The worker's end, for its descriptor [`WORKER_FD`].
     pub theirs: OwnedFd,
     /// For its supervisor.
-    pub handle: Handle,
+    pub handle: ChannelHandle,
 }
 
 /// Makes the channel of a worker that is about to start, and the way into it for those who hand connections over.
@@ -170,43 +170,48 @@ pub struct Opened {
 ///
 /// No descriptor is left.
 pub fn open(
-    handing: Handing,
+    passed_as: PassedAs,
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
-    news: impl Fn(News) + Send + 'static,
-) -> io::Result<Opened> {
-    let kind = if handing == Handing::Node { SocketType::STREAM } else { SocketType::SEQPACKET };
+    events: impl Fn(ChannelEvent) + Send + 'static,
+) -> io::Result<OpenedChannel> {
+    let kind = if passed_as == PassedAs::Node { SocketType::STREAM } else { SocketType::SEQPACKET };
     let (ours, theirs) = socket::pair(kind)?;
     let inode = inode_of(&theirs)?;
-    let (hatch, guests) = Hatch::new();
-    upstream.set_hatch(hatch);
-    let (handle, orders) = mpsc::unbounded_channel();
-    let worker =
-        Worker { inode, pool, upstream, news: Box::new(news), unheard: Arc::new(Semaphore::new(MOST_UNHEARD)) };
-    let channel = Channel { ours, handing, guests, orders, worker };
-    Ok(Opened { channel, theirs, handle: Handle(handle) })
+    let (handoff_sender, connections) = HandoffSender::new();
+    upstream.set_handoff_sender(handoff_sender);
+    let (handle, commands) = mpsc::unbounded_channel();
+    let worker = WorkerContext {
+        inode,
+        pool,
+        upstream,
+        events: Box::new(events),
+        event_permits: Arc::new(Semaphore::new(MAX_PENDING_EVENTS)),
+    };
+    let channel = Channel { ours, passed_as, connections, commands, worker };
+    Ok(OpenedChannel { channel, theirs, handle: ChannelHandle(handle) })
 }
 
 impl Channel {
     /// Hands over and listens until the worker is gone. Not cancel safe: what it holds is dropped.
     pub async fn run(self) {
-        match self.handing {
-            Handing::Node => task::run(self, cluster::Cluster::default()).await,
-            _ => task::run(self, native::Native::default()).await,
+        match self.passed_as {
+            PassedAs::Node => task::run(self, node_protocol::NodeProtocol::default()).await,
+            _ => task::run(self, native::NativeProtocol::default()).await,
         }
     }
 }
 
-impl Worker {
+impl WorkerContext {
     /// Tells what only Node says. What one read brought is told whole, so the bound is passed by that much.
-    fn tell_node(&self, said: node::News) {
-        let permit = Arc::clone(&self.unheard).try_acquire_owned().ok();
-        (self.news)(News::Node(said, Unheard { _permit: permit }));
+    fn tell_node(&self, event: node::NodeEvent) {
+        let permit = Arc::clone(&self.event_permits).try_acquire_owned().ok();
+        (self.events)(ChannelEvent::Node(event, EventPermit { _permit: permit }));
     }
 
     /// True while the supervisor has enough to hear of this worker.
     fn is_behind(&self) -> bool {
-        self.unheard.available_permits() == 0
+        self.event_permits.available_permits() == 0
     }
 
     /// It could not take a connection, for its table of descriptors is full.

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use worker_runtime::protocol::packet::{MAX_MESSAGE, MAX_PACKET, Refusal, ToMaster, ToWorker};
 
 use super::socket::{self, Received};
-use super::task::{Core, Dialect};
-use super::{Order, Unsent};
-use crate::rotation::Guest;
+use super::task::{ChannelProtocol, Core};
+use super::{ChannelCommand, Unsent};
+use crate::rotation::HandedConnection;
 use crate::stats::ConnectError;
 
 /// How many messages may wait for a worker that does not read.
@@ -16,30 +16,30 @@ const MOST_WAITING: usize = 64;
 
 /// What waits to be sent, in order.
 #[derive(Default)]
-pub(super) struct Native {
+pub(super) struct NativeProtocol {
     outbox: VecDeque<Out>,
     packet: Vec<u8>,
 }
 
 enum Out {
-    Guest(u64),
+    Connection(u64),
     Message(Vec<u8>),
     Ping(u64),
 }
 
-impl Dialect for Native {
+impl ChannelProtocol for NativeProtocol {
     const LONGEST: usize = MAX_PACKET;
     const IS_STREAM: bool = false;
 
     fn give(&mut self, _core: &mut Core, id: u64) {
-        self.outbox.push_back(Out::Guest(id));
+        self.outbox.push_back(Out::Connection(id));
     }
 
     fn ping(&mut self, token: u64) {
         // Its answer is one to all who asked before: a worker that does not read is not asked again and again.
         let waiting = self.outbox.iter_mut().find_map(|out| match out {
             Out::Ping(token) => Some(token),
-            Out::Guest(_) | Out::Message(_) => None,
+            Out::Connection(_) | Out::Message(_) => None,
         });
         match waiting {
             Some(waiting) => *waiting = token.max(*waiting),
@@ -60,11 +60,11 @@ impl Dialect for Native {
         Ok(())
     }
 
-    fn obey(&mut self, _core: &mut Core, _order: Order) {
+    fn handle(&mut self, _core: &mut Core, _order: ChannelCommand) {
         // Such a worker is told to end by a signal, and has asked nothing.
     }
 
-    fn heard(&mut self, core: &mut Core, bytes: &[u8], received: &Received) {
+    fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received) {
         if !received.descriptors.is_empty() {
             core.complain("it sent a descriptor, which was closed".to_owned());
         }
@@ -74,7 +74,7 @@ impl Dialect for Native {
         let is_known = match ToMaster::decode(bytes) {
             Ok(ToMaster::Taken(ids)) => {
                 core.reads();
-                ids.iter().filter(|&id| !core.table.taken(id, true)).count() == 0
+                ids.iter().filter(|&id| !core.pending.taken(id, true)).count() == 0
             }
             Ok(ToMaster::Refused { reason, ids }) => {
                 let why = match reason {
@@ -84,9 +84,9 @@ impl Dialect for Native {
                     }
                     Refusal::Draining | Refusal::Other => ConnectError::Refused,
                 };
-                ids.iter().filter(|&id| !core.table.returned(id, why)).count() == 0
+                ids.iter().filter(|&id| !core.pending.returned(id, why)).count() == 0
             }
-            Ok(ToMaster::Ended(ids)) => ids.iter().filter(|&id| !core.table.ended(id)).count() == 0,
+            Ok(ToMaster::Ended(ids)) => ids.iter().filter(|&id| !core.pending.ended(id)).count() == 0,
             Ok(ToMaster::Pong { token }) => {
                 core.ponged(token);
                 true
@@ -111,11 +111,11 @@ impl Dialect for Native {
                     ToWorker::Ping { token: *token }.encode(&mut self.packet);
                     socket::send(core.socket.get_ref(), &self.packet, None)
                 }
-                Out::Guest(id) => match core.table.untaken(*id).and_then(Guest::socket) {
-                    Some(guest) => {
+                Out::Connection(id) => match core.pending.untaken(*id).and_then(HandedConnection::socket) {
+                    Some(connection) => {
                         self.packet.clear();
                         ToWorker::Connection { id: *id }.encode(&mut self.packet);
-                        socket::send(core.socket.get_ref(), &self.packet, Some(guest))
+                        socket::send(core.socket.get_ref(), &self.packet, Some(connection))
                     }
                     None => Ok(0),
                 },
@@ -123,9 +123,9 @@ impl Dialect for Native {
             match (sent, out) {
                 (Err(error), _) if error.raw_os_error() == Some(libc::EAGAIN) => return,
                 // Too many descriptors of this user are under way: this one goes to another worker, or is tried later.
-                (Err(error), &Out::Guest(id)) if socket::is_full(&error) => {
+                (Err(error), &Out::Connection(id)) if socket::is_full(&error) => {
                     self.outbox.pop_front();
-                    core.table.returned(id, ConnectError::Busy);
+                    core.pending.returned(id, ConnectError::Busy);
                 }
                 (Err(error), Out::Message(_) | Out::Ping(_)) if socket::is_full(&error) => return,
                 (Err(_), _) => return core.close(self),
@@ -138,7 +138,7 @@ impl Dialect for Native {
         !self.outbox.is_empty()
     }
 
-    fn take_back(&mut self, _core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64> {
+    fn reclaim(&mut self, _core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64> {
         let (mut back, mut again, mut asked) = (Vec::new(), Vec::new(), None);
         while let Ok(unread) = socket::receive(end, buffer) {
             let packet = buffer.get(..unread.length).unwrap_or_default();
@@ -154,28 +154,28 @@ impl Dialect for Native {
         if let Some(token) = asked {
             self.ping(token);
         }
-        back.extend(self.close_guests());
+        back.extend(self.close_connections());
         back
     }
 
     fn close(&mut self) -> Vec<u64> {
-        let guests = self.close_guests();
+        let connections = self.close_connections();
         self.outbox.clear();
-        guests
+        connections
     }
 }
 
-impl Native {
-    /// The guests that were not sent.
-    fn close_guests(&mut self) -> Vec<u64> {
-        let mut guests = Vec::new();
+impl NativeProtocol {
+    /// The connections that were not sent.
+    fn close_connections(&mut self) -> Vec<u64> {
+        let mut connections = Vec::new();
         self.outbox.retain(|out| match out {
-            Out::Guest(id) => {
-                guests.push(*id);
+            Out::Connection(id) => {
+                connections.push(*id);
                 false
             }
             Out::Message(_) | Out::Ping(_) => true,
         });
-        guests
+        connections
     }
 }

@@ -1,4 +1,4 @@
-//! The task that owns a channel, whatever dialect is spoken on it.
+//! The task that owns a channel, whatever protocol is spoken on it.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use super::pending::PendingTable;
+use super::rate_limit::MessageRate;
 use super::socket::{self, Received};
-use super::table::Table;
-use super::talk::Talk;
-use super::{BATCH, Channel, LOOK, News, Order, PATIENCE, READY, Unsent, WORKER_FD, Worker};
-use crate::os::far_end::far_end;
-use crate::rotation::Guest;
+use super::{BATCH, Channel, ChannelCommand, ChannelEvent, LOOK, PATIENCE, READY, Unsent, WORKER_FD, WorkerContext};
+use crate::os::worker_socket::worker_socket;
+use crate::rotation::HandedConnection;
 use crate::stats::{ConnectError, Outcome};
 
 /// How many bytes of a message are passed on.
@@ -24,17 +24,17 @@ const MOST_TOLD: usize = 1024;
 /// How many kinds of nonsense are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
-/// What is the same in both dialects: the socket, who was given, who asked.
+/// What is the same in both protocols: the socket, who was given, who asked.
 pub(super) struct Core {
-    pub(super) worker: Worker,
+    pub(super) worker: WorkerContext,
     pub(super) socket: AsyncFd<OwnedFd>,
-    pub(super) table: Table,
+    pub(super) pending: PendingTable,
     /// Who asked, by the token that the answer will carry.
     pings: Vec<(u64, oneshot::Sender<()>)>,
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
-    talk: Talk,
-    /// Until what was left out of its talk is told.
+    message_rate: MessageRate,
+    /// Until what was left out of its messages is told.
     tell: Option<Pin<Box<Sleep>>>,
     has_said_ready: bool,
     complained: HashSet<String>,
@@ -45,15 +45,15 @@ pub(super) struct Core {
     is_final: bool,
 }
 
-/// How a worker is spoken to. What the socket does not take waits in the dialect.
-pub(super) trait Dialect {
+/// How a worker is spoken to. What the socket does not take waits in the protocol.
+pub(super) trait ChannelProtocol {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
 
     /// Whether what is said runs together, instead of coming in packets.
     const IS_STREAM: bool;
 
-    /// Hand over the guest of that number; its answer comes to [`Dialect::heard`].
+    /// Hand over the connection of that number; its answer comes to [`ChannelProtocol::on_received`].
     fn give(&mut self, core: &mut Core, id: u64);
 
     /// Ask whether anybody is there; the answer comes as [`Core::ponged`] with this token or a later one.
@@ -62,11 +62,11 @@ pub(super) trait Dialect {
     /// Say a JSON value to its program.
     fn message(&mut self, json: &str) -> Result<(), Unsent>;
 
-    /// An order that only this dialect knows.
-    fn obey(&mut self, core: &mut Core, order: Order);
+    /// A command that only this protocol knows.
+    fn handle(&mut self, core: &mut Core, command: ChannelCommand);
 
     /// What was read.
-    fn heard(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
+    fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
 
     /// Writes what waits, as far as the socket takes it.
     fn flush(&mut self, core: &mut Core);
@@ -74,72 +74,72 @@ pub(super) trait Dialect {
     /// Whether something waits to be written.
     fn has_more(&self) -> bool;
 
-    /// Takes out of the worker's queue what it has not read, by its `end`: the guests among that, and those that were not
+    /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that were not
     /// written yet. The rest it shall get again.
-    fn take_back(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
+    fn reclaim(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
 
-    /// The worker has closed its end: what was not written will not be. The guests among that.
+    /// The worker has closed its end: what was not written will not be. The connections among that.
     fn close(&mut self) -> Vec<u64>;
 }
 
 /// Runs a channel until the worker is gone.
-pub(super) async fn run<D: Dialect>(channel: Channel, mut dialect: D) {
-    let Channel { ours, mut guests, mut orders, worker, .. } = channel;
+pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
+    let Channel { ours, mut connections, mut commands, worker, .. } = channel;
     #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; this one keeps it")]
     let socket = match AsyncFd::new(ours) {
         Ok(socket) => socket,
         Err(error) => {
-            // No memory for one more watched socket. Guests that come find nobody.
-            (worker.news)(News::Strange(format!("its channel cannot be watched: {error}")));
-            return (worker.news)(News::Closed);
+            // No memory for one more watched socket. Connections that come find nobody.
+            (worker.events)(ChannelEvent::Strange(format!("its channel cannot be watched: {error}")));
+            return (worker.events)(ChannelEvent::Closed);
         }
     };
-    let unheard = Arc::clone(&worker.unheard);
+    let event_permits = Arc::clone(&worker.event_permits);
     let mut core = Core::new(worker, socket);
     let mut buffer = vec![0; D::LONGEST + 1].into_boxed_slice();
     let outcome = loop {
         let is_behind = core.worker.is_behind();
         tokio::select! {
             biased;
-            order = orders.recv() => match order {
-                Some(Order::Ended { was_asked: false }) => break Outcome::UpstreamReset,
+            command = commands.recv() => match command {
+                Some(ChannelCommand::Ended { was_asked: false }) => break Outcome::UpstreamReset,
                 // None: the master ends.
-                Some(Order::Ended { was_asked: true }) | None => break Outcome::Cut,
-                Some(order) => core.obey(&mut dialect, order),
+                Some(ChannelCommand::Ended { was_asked: true }) | None => break Outcome::Cut,
+                Some(command) => core.handle(&mut protocol, command),
             },
-            // Before what may always be ready: a worker that talks without end, clients that come without end.
-            () = due(&mut core.look) => core.look(&mut dialect, &mut buffer),
+            // Before what may always be ready: a worker that sends without end, clients that come without end.
+            () = due(&mut core.look) => core.look(&mut protocol, &mut buffer),
             () = due(&mut core.tell) => core.tell_left_out(),
-            Some(guest) = guests.recv() => {
-                core.take_in(&mut dialect, guest);
-                for guest in std::iter::from_fn(|| guests.try_recv().ok()).take(BATCH) {
-                    core.take_in(&mut dialect, guest);
+            Some(connection) = connections.recv() => {
+                core.take_in(&mut protocol, connection);
+                for connection in std::iter::from_fn(|| connections.try_recv().ok()).take(BATCH) {
+                    core.take_in(&mut protocol, connection);
                 }
-                dialect.flush(&mut core);
+                protocol.flush(&mut core);
             }
-            ready = core.socket.writable(), if !core.is_closed && dialect.has_more() => {
+            ready = core.socket.writable(), if !core.is_closed && protocol.has_more() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
-                dialect.flush(&mut core);
+                protocol.flush(&mut core);
             }
             // A worker that asks faster than its supervisor answers waits in its own socket.
-            _ = unheard.acquire(), if is_behind => {}
+            _ = event_permits.acquire(), if is_behind => {}
             ready = core.socket.readable(), if !core.is_closed && !is_behind => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
-                core.listen(&mut dialect, &mut buffer);
-                dialect.flush(&mut core);
+                core.listen(&mut protocol, &mut buffer);
+                protocol.flush(&mut core);
             }
-            // A worker that talks without end does not keep this thread from its other work.
+            // A worker that sends without end does not keep this thread from its other work.
             () = yield_now(), if core.has_unread && !core.is_closed && !is_behind => {
-                core.listen(&mut dialect, &mut buffer);
-                dialect.flush(&mut core);
+                core.listen(&mut protocol, &mut buffer);
+                protocol.flush(&mut core);
             }
         }
     };
-    core.end(&mut dialect, &mut buffer, guests, outcome);
+    core.end(&mut protocol, &mut buffer, connections, outcome);
 }
 
 /// Whether it is about this moment: no descriptor or memory is left here.
@@ -161,15 +161,15 @@ async fn due(look: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 impl Core {
-    fn new(worker: Worker, socket: AsyncFd<OwnedFd>) -> Self {
+    fn new(worker: WorkerContext, socket: AsyncFd<OwnedFd>) -> Self {
         Self {
             worker,
             socket,
-            table: Table::default(),
+            pending: PendingTable::default(),
             pings: Vec::new(),
             last_token: 0,
             look: None,
-            talk: Talk::default(),
+            message_rate: MessageRate::default(),
             tell: None,
             has_said_ready: false,
             complained: HashSet::new(),
@@ -179,39 +179,39 @@ impl Core {
         }
     }
 
-    fn take_in(&mut self, dialect: &mut impl Dialect, guest: Box<dyn Guest>) {
+    fn take_in(&mut self, protocol: &mut impl ChannelProtocol, connection: Box<dyn HandedConnection>) {
         if self.is_closed {
-            return guest.returned(ConnectError::Refused);
+            return connection.returned(ConnectError::Refused);
         }
-        let id = self.table.add(guest, Instant::now());
-        dialect.give(self, id);
+        let id = self.pending.add(connection, Instant::now());
+        protocol.give(self, id);
         self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
     }
 
-    fn obey(&mut self, dialect: &mut impl Dialect, order: Order) {
-        match order {
-            Order::Ping(reply) if !self.is_closed => {
+    fn handle(&mut self, protocol: &mut impl ChannelProtocol, command: ChannelCommand) {
+        match command {
+            ChannelCommand::Ping(reply) if !self.is_closed => {
                 self.last_token += 1;
                 self.pings.retain(|(_, asker)| !asker.is_closed());
                 self.pings.push((self.last_token, reply));
-                dialect.ping(self.last_token);
+                protocol.ping(self.last_token);
             }
             // Dropped, the asker hears that there is nobody.
-            Order::Ping(_) => {}
-            Order::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
-            Order::Message(json, reply) => {
-                let said = dialect.message(&json);
+            ChannelCommand::Ping(_) => {}
+            ChannelCommand::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
+            ChannelCommand::Message(json, reply) => {
+                let said = protocol.message(&json);
                 if said.is_ok() {
                     self.worker.upstream.stats.messages_to.increment();
                 }
                 let _ = reply.send(said);
             }
-            order => dialect.obey(self, order),
+            command => protocol.handle(self, command),
         }
-        dialect.flush(self);
+        protocol.flush(self);
     }
 
-    /// The worker took a guest, or answered: it reads what it is sent.
+    /// The worker took a connection, or answered: it reads what it is sent.
     pub(super) fn reads(&self) {
         self.worker.upstream.set_stalled(false);
     }
@@ -231,35 +231,35 @@ impl Core {
     pub(super) fn said(&mut self, json: String) {
         self.worker.upstream.stats.messages_from.increment();
         let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
-        match self.talk.said(Instant::now(), is_first_ready) {
-            None => (self.worker.news)(News::Message(beginning(json))),
+        match self.message_rate.said(Instant::now(), is_first_ready) {
+            None => (self.worker.events)(ChannelEvent::Message(beginning(json))),
             Some(until) => drop(self.tell.get_or_insert_with(|| Box::pin(sleep_until(until)))),
         }
     }
 
     fn tell_left_out(&mut self) {
         self.tell = None;
-        if let left_out @ 1.. = self.talk.take_left_out() {
-            (self.worker.news)(News::LeftOut(left_out));
+        if let left_out @ 1.. = self.message_rate.take_left_out() {
+            (self.worker.events)(ChannelEvent::LeftOut(left_out));
         }
     }
 
     /// What a worker does wrong is told once.
     pub(super) fn complain(&mut self, what: String) {
         if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
-            (self.worker.news)(News::Strange(what));
+            (self.worker.events)(ChannelEvent::Strange(what));
         }
     }
 
-    /// Reads what the worker has said. One that talks without end does not keep the thread from others.
-    fn listen<D: Dialect>(&mut self, dialect: &mut D, buffer: &mut [u8]) {
+    /// Reads what the worker has said. One that sends without end does not keep the thread from others.
+    fn listen<D: ChannelProtocol>(&mut self, protocol: &mut D, buffer: &mut [u8]) {
         self.has_unread = false;
         for _ in 0..BATCH {
             match socket::receive(self.socket.get_ref(), buffer) {
-                Ok(Received { length: 0, .. }) => return self.close(dialect),
+                Ok(Received { length: 0, .. }) => return self.close(protocol),
                 Ok(received) => {
                     let bytes = buffer.get(..received.length).unwrap_or_default();
-                    dialect.heard(self, bytes, &received);
+                    protocol.on_received(self, bytes, &received);
                     if self.worker.is_behind() {
                         break;
                     }
@@ -269,41 +269,41 @@ impl Core {
                     }
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return,
-                Err(_) => return self.close(dialect),
+                Err(_) => return self.close(protocol),
             }
         }
         self.has_unread = true;
     }
 
     /// The worker's end is closed. It may have read what was sent before: only its end tells.
-    pub(super) fn close(&mut self, dialect: &mut impl Dialect) {
+    pub(super) fn close(&mut self, protocol: &mut impl ChannelProtocol) {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
         self.pings.clear();
-        for id in dialect.close() {
-            self.table.returned(id, ConnectError::Refused);
+        for id in protocol.close() {
+            self.pending.returned(id, ConnectError::Refused);
         }
-        (self.worker.news)(News::Closed);
+        (self.worker.events)(ChannelEvent::Closed);
     }
 
     /// Looks whether the worker leaves something lying that another could have.
-    fn look(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+    fn look(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         self.look = None;
-        let Some(oldest) = self.table.oldest() else { return };
+        let Some(oldest) = self.pending.oldest() else { return };
         self.look = Some(Box::pin(sleep(LOOK)));
         if oldest.elapsed() >= PATIENCE && !self.is_final && !self.is_closed && self.worker.has_alternative() {
-            self.take_back(dialect, buffer);
+            self.reclaim(protocol, buffer);
         }
         // Also what the kernel would not take for the moment, for want of something that is no socket's.
-        dialect.flush(self);
+        protocol.flush(self);
     }
 
     /// What the worker has not read goes to others. A ping tells when it reads again.
-    fn take_back(&mut self, dialect: &mut impl Dialect, buffer: &mut [u8]) {
+    fn reclaim(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         let Some(process) = self.worker.upstream.process() else { return };
         let slot = self.worker.upstream.slot;
-        let end = match far_end(process, WORKER_FD, self.worker.inode) {
+        let end = match worker_socket(process, WORKER_FD, self.worker.inode) {
             Ok(end) => end,
             Err(error) => {
                 self.is_final = !is_for_now(&error);
@@ -311,39 +311,39 @@ impl Core {
                 return;
             }
         };
-        let back = dialect.take_back(self, &end, buffer);
+        let back = protocol.reclaim(self, &end, buffer);
         drop(end);
         if back.is_empty() {
             return;
         }
         // Before they are given on: it must not get them again.
         self.worker.upstream.set_stalled(true);
-        dialect.ping(self.last_token);
+        protocol.ping(self.last_token);
         tracing::debug!(%slot, connections = back.len(), "taken back from a worker that did not read");
         for id in back {
-            self.table.returned(id, ConnectError::Timeout);
+            self.pending.returned(id, ConnectError::Timeout);
         }
     }
 
     /// The worker is gone, or the master ends: what it said is heard to its end.
     fn end(
         &mut self,
-        dialect: &mut impl Dialect,
+        protocol: &mut impl ChannelProtocol,
         buffer: &mut [u8],
-        mut guests: mpsc::UnboundedReceiver<Box<dyn Guest>>,
+        mut connections: mpsc::UnboundedReceiver<Box<dyn HandedConnection>>,
         outcome: Outcome,
     ) {
-        // Nothing can be added to what it said: another process may hold its end, and talk without end.
+        // Nothing can be added to what it said: another process may hold its end, and send without end.
         let _ = shutdown(self.socket.get_ref(), Shutdown::Read);
         self.has_unread = true;
         while self.has_unread && !self.is_closed {
-            self.listen(dialect, buffer);
+            self.listen(protocol, buffer);
         }
         self.tell_left_out();
-        guests.close();
-        while let Ok(guest) = guests.try_recv() {
-            guest.returned(ConnectError::Reset);
+        connections.close();
+        while let Ok(connection) = connections.try_recv() {
+            connection.returned(ConnectError::Reset);
         }
-        self.table.clear(outcome);
+        self.pending.clear(outcome);
     }
 }

@@ -10,10 +10,10 @@ use crate::rotation::{Endpoint, SlotId};
 use crate::stats::{ConnectError, Outcome};
 use worker_runtime::protocol::packet::{Ids, Refusal, ToMaster, ToWorker};
 
-/// What became of a guest, in order.
+/// What became of a connection, in order.
 type Fates = Arc<Mutex<Vec<(u32, &'static str)>>>;
 
-/// A guest without a connection: standard input is its socket, and its door its name.
+/// A connection without a client: standard input is its socket, and its listener its name.
 struct Named(u32, Fates);
 
 impl Named {
@@ -22,12 +22,12 @@ impl Named {
     }
 }
 
-impl Guest for Named {
+impl HandedConnection for Named {
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(rustix::stdio::stdin())
     }
 
-    fn door(&self) -> u32 {
+    fn listener_id(&self) -> u32 {
         self.0
     }
 
@@ -46,27 +46,35 @@ impl Guest for Named {
 
 /// A running channel, its worker's end and what came of it.
 struct Scene {
-    hatch: Hatch,
-    handle: Handle,
+    handoff_sender: HandoffSender,
+    handle: ChannelHandle,
     worker: OwnedFd,
     fates: Fates,
-    news: mpsc::UnboundedReceiver<News>,
+    events: mpsc::UnboundedReceiver<ChannelEvent>,
     task: tokio::task::JoinHandle<()>,
 }
 
 fn scene() -> Scene {
-    let pool = Arc::new(Pool::new(config::Pool::new("test", Program::Demo), 1, 1, Vec::new()));
+    let pool = Arc::new(Pool::new(config::PoolConfig::new("test", Program::Demo), 1, 1, Vec::new()));
     let upstream = Arc::new(Upstream::new(SlotId(0), 1, Endpoint::Channel, Arc::default()));
-    let (heard, news) = mpsc::unbounded_channel();
-    let report = move |news| drop(heard.send(news));
-    let Opened { channel, theirs, handle } = open(Handing::Channel, pool, Arc::clone(&upstream), report).unwrap();
+    let (heard, events) = mpsc::unbounded_channel();
+    let report = move |events| drop(heard.send(events));
+    let OpenedChannel { channel, theirs, handle } =
+        open(PassedAs::Channel, pool, Arc::clone(&upstream), report).unwrap();
     let task = tokio::spawn(channel.run());
-    Scene { hatch: upstream.hatch().unwrap().clone(), handle, worker: theirs, fates: Fates::default(), news, task }
+    Scene {
+        handoff_sender: upstream.handoff_sender().unwrap().clone(),
+        handle,
+        worker: theirs,
+        fates: Fates::default(),
+        events,
+        task,
+    }
 }
 
 impl Scene {
     fn give(&self, names: std::ops::Range<u32>) {
-        names.for_each(|name| self.hatch.give(Box::new(Named(name, Arc::clone(&self.fates)))));
+        names.for_each(|name| self.handoff_sender.give(Box::new(Named(name, Arc::clone(&self.fates)))));
     }
 
     /// What the worker reads next, and how many descriptors came with it.
@@ -135,7 +143,7 @@ async fn each_connection_ends_as_the_worker_says() {
     scene.say(&ToMaster::Ended(all(&given[..1])));
     let fates = [(0, "taken"), (1, "taken"), (2, "refused"), (3, "busy"), (0, "finished")];
     assert_eq!(scene.fates(5).await, fates);
-    scene.handle.order(Order::Ended { was_asked: true });
+    scene.handle.send(ChannelCommand::Ended { was_asked: true });
     assert_eq!(scene.fates(6).await[5], (1, "cut"), "it was told to end, and had this one still");
 }
 
@@ -149,10 +157,10 @@ async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() 
     }
     // Both lie in the channel when its end is told.
     scene.say(&ToMaster::Taken(all(&given[1..2])));
-    scene.handle.order(Order::Ended { was_asked: false });
+    scene.handle.send(ChannelCommand::Ended { was_asked: false });
     assert_eq!(scene.fates(4).await, [(1, "taken"), (1, "upstream_reset"), (0, "reset"), (2, "reset")]);
     scene.task.await.unwrap();
-    scene.hatch.give(Box::new(Named(9, Arc::clone(&scene.fates))));
+    scene.handoff_sender.give(Box::new(Named(9, Arc::clone(&scene.fates))));
     assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
 }
 
@@ -163,10 +171,10 @@ async fn a_worker_that_closes_its_channel_keeps_what_it_may_have_read_until_it_i
     scene.next_connection().await;
     let worker = std::mem::replace(&mut scene.worker, rustix::io::dup(std::io::stdin()).unwrap());
     drop(worker);
-    assert!(matches!(scene.news.recv().await, Some(News::Closed)));
+    assert!(matches!(scene.events.recv().await, Some(ChannelEvent::Closed)));
     scene.give(1..2);
     assert_eq!(scene.fates(1).await, [(1, "refused")], "what comes after it goes elsewhere");
-    scene.handle.order(Order::Ended { was_asked: false });
+    scene.handle.send(ChannelCommand::Ended { was_asked: false });
     assert_eq!(scene.fates(2).await[1], (0, "reset"));
 }
 
@@ -174,7 +182,7 @@ async fn a_worker_that_closes_its_channel_keeps_what_it_may_have_read_until_it_i
 async fn a_ping_is_answered_by_its_own_pong_and_by_nothing_else() {
     let scene = scene();
     let (reply, mut answer) = oneshot::channel();
-    scene.handle.order(Order::Ping(reply));
+    scene.handle.send(ChannelCommand::Ping(reply));
     let (packet, _) = scene.read().await;
     let Ok(ToWorker::Ping { token }) = ToWorker::decode(&packet) else { panic!("{packet:?}") };
     scene.say(&ToMaster::Pong { token: token - 1 });
@@ -190,7 +198,7 @@ async fn messages_go_both_ways_within_their_bounds() {
     let mut scene = scene();
     let send = |text: String| {
         let (reply, answer) = oneshot::channel();
-        scene.handle.order(Order::Message(text, reply));
+        scene.handle.send(ChannelCommand::Message(text, reply));
         answer
     };
     assert_eq!(send("{\"hello\":1}".to_owned()).await.unwrap(), Ok(()));
@@ -208,7 +216,7 @@ async fn messages_go_both_ways_within_their_bounds() {
     }
     assert_eq!(last, Err(Unsent::Full));
     scene.say(&ToMaster::Message("[2]"));
-    assert!(matches!(scene.news.recv().await, Some(News::Message(text)) if text == "[2]"));
+    assert!(matches!(scene.events.recv().await, Some(ChannelEvent::Message(text)) if text == "[2]"));
 }
 
 #[tokio::test]
@@ -225,7 +233,7 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
     scene.say(&ToMaster::Taken(all(&[id])));
     assert_eq!(scene.fates(1).await, [(0, "taken")]);
     let mut told = Vec::new();
-    while let Ok(News::Strange(what)) = scene.news.try_recv() {
+    while let Ok(ChannelEvent::Strange(what)) = scene.events.try_recv() {
         told.push(what);
     }
     let mut once = told.clone();
@@ -245,9 +253,9 @@ async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_an
     scene.say(&ToMaster::Message(READY));
     let mut told = Vec::new();
     let left_out = loop {
-        match scene.news.recv().await {
-            Some(News::Message(json)) => told.push(json),
-            Some(News::LeftOut(left_out)) => break left_out,
+        match scene.events.recv().await {
+            Some(ChannelEvent::Message(json)) => told.push(json),
+            Some(ChannelEvent::LeftOut(left_out)) => break left_out,
             other => panic!("{other:?}"),
         }
     };
@@ -258,14 +266,14 @@ async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_an
     for _ in 0..70 {
         scene.say(&ToMaster::Message("2"));
     }
-    scene.handle.order(Order::Ended { was_asked: true });
+    scene.handle.send(ChannelCommand::Ended { was_asked: true });
     scene.task.await.unwrap();
     let mut count = 0;
-    while let Ok(news) = scene.news.try_recv() {
-        count += match news {
-            News::Message(_) => 1,
-            News::LeftOut(left_out) => left_out,
-            News::Closed => 0,
+    while let Ok(events) = scene.events.try_recv() {
+        count += match events {
+            ChannelEvent::Message(_) => 1,
+            ChannelEvent::LeftOut(left_out) => left_out,
+            ChannelEvent::Closed => 0,
             other => panic!("{other:?}"),
         };
     }
@@ -287,7 +295,7 @@ async fn what_is_said_after_a_workers_end_is_not_waited_for() {
         }
         told.store(true, Ordering::Relaxed);
     });
-    scene.handle.order(Order::Ended { was_asked: false });
+    scene.handle.send(ChannelCommand::Ended { was_asked: false });
     assert_eq!(scene.fates(1).await, [(0, "reset")]);
     scene.task.await.unwrap();
     assert!(!is_over.swap(true, Ordering::Relaxed), "only when it had nothing more to say");
@@ -299,7 +307,7 @@ async fn a_worker_that_does_not_read_is_asked_once_more_and_not_once_a_question(
     let scene = scene();
     let ask = || {
         let (reply, answer) = oneshot::channel();
-        scene.handle.order(Order::Ping(reply));
+        scene.handle.send(ChannelCommand::Ping(reply));
         answer
     };
     let mut last = ask();

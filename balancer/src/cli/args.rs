@@ -1,6 +1,6 @@
 //! The commands and their flags, as clap sees them.
 
-mod orders;
+mod commands;
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::config::{FLAGS, Flag};
 use crate::mode::Mode;
 use crate::strategy;
 
-pub(super) use orders::{Message, Reload, Scale, Shutdown, Status, Strategy, Targeted, Watching};
+pub(super) use commands::{Message, Reload, Scale, Shutdown, Status, Strategy, Targeted, Watching};
 
 /// One public port, N workers of any program kept alive behind it.
 ///
@@ -133,7 +133,7 @@ Without --listen the public address is PORT of this command's environment, on
 application of mode handoff or shared asks for. A listener that was passed to
 this process (LISTEN_FDS) is used by its address, or as --listen fd:NAME.
 
-Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its place, from
+Each worker gets PORT, HOST, ROUNDELAY_POOL, ROUNDELAY_WORKER (its number, from
 0), ROUNDELAY_WORKERS, ROUNDELAY_GENERATION, NODE_APP_INSTANCE, NOTIFY_SOCKET.
 
 Examples:

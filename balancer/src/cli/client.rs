@@ -17,10 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::admin::door::master_without_socket;
+use crate::admin::control_socket::master_without_socket;
 use crate::failure::{Failure, code};
 
-pub(super) use post::{Answer, post};
+pub(super) use post::{CommandResponse, post};
 
 /// For one question, from connect to the answer's last byte.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Where the master is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum ControlAddress {
     Socket(PathBuf),
     /// Host and port.
     Http(String),
@@ -52,64 +52,66 @@ pub(super) struct Reply {
 /// With [`code::NO_MASTER`] if nobody can be reached there, [`code::REFUSED`] if the socket is another user's,
 /// [`code::FAILED`] if there is no whole answer within 5 s.
 pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
-    let place = Place::parse(control)?;
+    let address = ControlAddress::parse(control)?;
     let failed =
-        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {place}")).cause(cause);
+        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {address}")).cause(cause);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let answer = runtime.block_on(async {
-        timeout(DEADLINE, ask(&place, path))
+        timeout(DEADLINE, ask(&address, path))
             .await
-            .unwrap_or_else(|_| Err(Trouble::Answer("it took more than 5 s".into())))
+            .unwrap_or_else(|_| Err(ClientError::BadResponse("it took more than 5 s".into())))
     });
     // A name that is still being looked up must not hold us.
     runtime.shutdown_background();
     answer.map_err(|trouble| match trouble {
-        Trouble::Connect(error) => unreachable_at(&place, &error),
-        Trouble::Stranger(uid) => stranger_at(&format!("nothing was asked of {place}"), uid),
-        Trouble::Answer(cause) => failed(cause),
+        ClientError::Connect(error) => unreachable_at(&address, &error),
+        ClientError::Stranger(uid) => stranger_at(&format!("nothing was asked of {address}"), uid),
+        ClientError::BadResponse(cause) => failed(cause),
     })
 }
 
-enum Trouble {
+enum ClientError {
     Connect(io::Error),
     /// The uid of who listens there.
     Stranger(u32),
-    Answer(String),
+    BadResponse(String),
 }
 
-impl From<hyper::Error> for Trouble {
+impl From<hyper::Error> for ClientError {
     fn from(error: hyper::Error) -> Self {
-        Self::Answer(error.to_string())
+        Self::BadResponse(error.to_string())
     }
 }
 
-async fn ask(place: &Place, path: &str) -> Result<Reply, Trouble> {
-    match place {
-        Place::Socket(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(Trouble::Connect)?;
-            stranger(&stream, socket).map_err(Trouble::Connect)?.map_or(Ok(()), |uid| Err(Trouble::Stranger(uid)))?;
+async fn ask(address: &ControlAddress, path: &str) -> Result<Reply, ClientError> {
+    match address {
+        ControlAddress::Socket(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(ClientError::Connect)?;
+            stranger(&stream, socket)
+                .map_err(ClientError::Connect)?
+                .map_or(Ok(()), |uid| Err(ClientError::Stranger(uid)))?;
             exchange(stream, "localhost", path).await
         }
-        Place::Http(authority) => {
-            let stream = TcpStream::connect(authority.as_str()).await.map_err(Trouble::Connect)?;
+        ControlAddress::Http(authority) => {
+            let stream = TcpStream::connect(authority.as_str()).await.map_err(ClientError::Connect)?;
             exchange(stream, authority, path).await
         }
     }
 }
 
-async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Reply, Trouble>
+async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Reply, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder().method(Method::GET).uri(path).header(HOST, host).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| Trouble::Answer(error.to_string()))?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::BadResponse(error.to_string()))?;
     let answer = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| Trouble::Answer(error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| ClientError::BadResponse(error.to_string()))?.to_bytes();
         Ok(Reply { status, body })
     };
     let mut answer = std::pin::pin!(answer);
@@ -121,7 +123,7 @@ where
     answer.await
 }
 
-impl Place {
+impl ControlAddress {
     fn parse(control: &Path) -> Result<Self, Failure> {
         let Some(text) = control.to_str() else { return Ok(Self::Socket(control.to_owned())) };
         let wrong = |hint: &str| Err(Failure::new(code::USAGE, format!("cannot ask a master at {text}")).hint(hint));
@@ -138,11 +140,11 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ControlAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::Socket(path) => path.display().fmt(f),
-            Place::Http(authority) => write!(f, "http://{authority}"),
+            ControlAddress::Socket(path) => path.display().fmt(f),
+            ControlAddress::Http(authority) => write!(f, "http://{authority}"),
         }
     }
 }
@@ -167,27 +169,27 @@ fn stranger_at(error: &str, uid: u32) -> Failure {
         .hint("ask as the user that runs the master, or as root")
 }
 
-fn unreachable_at(place: &Place, error: &io::Error) -> Failure {
+fn unreachable_at(address: &ControlAddress, error: &io::Error) -> Failure {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
-    if let Place::Socket(path) = place
+    if let ControlAddress::Socket(path) = address
         && let Some(pid) = master_without_socket(path)
     {
-        let what = format!("the master (process {pid}) has lost its control socket {place}");
+        let what = format!("the master (process {pid}) has lost its control socket {address}");
         return Failure::new(code::NO_MASTER, what)
             .cause("another program removed it")
             .hint("ask again in a moment: the master makes it again");
     }
-    let failure = match (place, error.kind()) {
-        (Place::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            format!("no master is running (control socket {place}: {reason})")
+    let failure = match (address, error.kind()) {
+        (ControlAddress::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            format!("no master is running (control socket {address}: {reason})")
         }
-        (Place::Socket(_), _) => format!("the master cannot be reached (control socket {place}: {reason})"),
-        (Place::Http(_), _) => format!("no master can be reached (admin port {place}: {reason})"),
+        (ControlAddress::Socket(_), _) => format!("the master cannot be reached (control socket {address}: {reason})"),
+        (ControlAddress::Http(_), _) => format!("no master can be reached (admin port {address}: {reason})"),
     };
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "ask as the user that runs the master, or as root",
@@ -206,10 +208,10 @@ mod tests {
 
     #[test]
     fn paths_and_urls_are_told_apart() {
-        let parse = |text: &str| Place::parse(Path::new(text)).map_err(|failure| failure.code);
-        assert_eq!(parse("/run/x.sock"), Ok(Place::Socket("/run/x.sock".into())));
-        assert_eq!(parse("http://127.0.0.1:9900"), Ok(Place::Http("127.0.0.1:9900".into())));
-        assert_eq!(parse("http://[::1]:9900/"), Ok(Place::Http("[::1]:9900".into())));
+        let parse = |text: &str| ControlAddress::parse(Path::new(text)).map_err(|failure| failure.code);
+        assert_eq!(parse("/run/x.sock"), Ok(ControlAddress::Socket("/run/x.sock".into())));
+        assert_eq!(parse("http://127.0.0.1:9900"), Ok(ControlAddress::Http("127.0.0.1:9900".into())));
+        assert_eq!(parse("http://[::1]:9900/"), Ok(ControlAddress::Http("[::1]:9900".into())));
         for text in
             ["http://", "http://:1", "http://host", "http://host:x", "http://h:1/path", "http://a@h:1", "https://h:1"]
         {
@@ -219,8 +221,8 @@ mod tests {
 
     #[test]
     fn without_a_master_the_message_names_the_socket_and_what_to_do() {
-        let place = tempfile::tempdir().unwrap();
-        let socket = place.path().join("control.sock");
+        let address = tempfile::tempdir().unwrap();
+        let socket = address.path().join("control.sock");
         let failure = get(&socket, "/").unwrap_err();
         assert_eq!(failure.code, code::NO_MASTER);
         let expected = format!("no master is running (control socket {}: no such file)", socket.display());
@@ -291,8 +293,8 @@ mod tests {
             println!("skipped: needs root");
             return;
         }
-        let place = tempfile::tempdir().unwrap();
-        let socket = place.path().join("c");
+        let address = tempfile::tempdir().unwrap();
+        let socket = address.path().join("c");
         let listener = listen_as(12_345, &socket);
         let failure = get(&socket, "/").unwrap_err();
         assert_eq!(failure.code, code::REFUSED, "{failure}");

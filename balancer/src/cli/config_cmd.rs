@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use super::args::{Check, Show};
 use super::run::Asked;
-use super::{End, missing, print_problems};
+use super::{CliError, missing, print_problems};
 use crate::app::Origin;
 use crate::config::{self, Origins};
 use crate::failure::code;
 
 /// `config check`.
-pub(super) fn check(check: &Check, control: Option<&str>) -> Result<ExitCode, End> {
+pub(super) fn check(check: &Check, control: Option<&str>) -> Result<ExitCode, CliError> {
     let asked = Asked::find(&check.file, &check.options, &[], control)?;
     let mut loaded = asked.load()?;
     missing::look(&loaded.config, &loaded.origins, &mut loaded.warnings);
@@ -33,13 +33,13 @@ pub(super) fn check(check: &Check, control: Option<&str>) -> Result<ExitCode, En
 }
 
 /// `config show`.
-pub(super) fn show(show: &Show, control: Option<&str>) -> Result<ExitCode, End> {
+pub(super) fn show(show: &Show, control: Option<&str>) -> Result<ExitCode, CliError> {
     let mut asked = Asked::find(&show.file, &show.options, &show.command, control)?;
     // Nothing is started, so the users may be another machine's, and only root's to become.
     asked.sources.accounts = None;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
-    let origins = Origins { places: &loaded.origins, source: asked.sources.file.as_ref() };
+    let origins = Origins { positions: &loaded.origins, source: asked.sources.file.as_ref() };
     print(&config::show(&loaded.config, show.origin.then_some(origins)));
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::client;
-use crate::admin::words;
+use crate::api::format;
 use crate::failure::{Failure, code};
 
 /// Success if the master at `control` is ready.
@@ -18,7 +18,7 @@ pub(super) fn run(control: &Path) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let reason = String::from_utf8_lossy(&reply.body);
-    let reason: Vec<String> = reason.lines().map(words::escape).collect();
+    let reason: Vec<String> = reason.lines().map(format::escape).collect();
     let reason = match reply.status {
         503 => reason.join("; "),
         status => format!("it answered with HTTP status {status}"),

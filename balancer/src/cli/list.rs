@@ -11,7 +11,7 @@ use super::state;
 use crate::failure::Failure;
 
 /// Prints what the master at `control` says of its pools and workers; with `json` its own words, a
-/// [`State`](crate::admin::view::State) on one line.
+/// [`State`](crate::api::state::State) on one line.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ fn terminal_width() -> Option<usize> {
 mod tests {
     use super::*;
     use crate::admin::tests::{Server, pool};
-    use crate::admin::view::State;
+    use crate::api::state::State;
     use crate::failure::code;
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::config::{Address, Config, LogTarget, Place, Pool, Problems, Program};
+use crate::config::{Address, Config, LogTarget, PoolConfig, Position, Problems, Program};
 use crate::output;
 
 /// Where programs are looked for without `PATH`, as `execvp` does.
@@ -14,7 +14,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Adds an error for each program and folder without which a start would fail. What may not be looked at by this user is a
 /// warning, as the start may be another's.
-pub(super) fn look(config: &Config, origins: &BTreeMap<String, Place>, problems: &mut Problems) {
+pub(super) fn look(config: &Config, origins: &BTreeMap<String, Position>, problems: &mut Problems) {
     for pool in &config.pools {
         let mut found = Found { pool, origins, problems };
         let has_cwd = found.working_directory();
@@ -26,8 +26,8 @@ pub(super) fn look(config: &Config, origins: &BTreeMap<String, Place>, problems:
 }
 
 struct Found<'a> {
-    pool: &'a Pool,
-    origins: &'a BTreeMap<String, Place>,
+    pool: &'a PoolConfig,
+    origins: &'a BTreeMap<String, Position>,
     problems: &'a mut Problems,
 }
 
@@ -39,8 +39,8 @@ impl Found<'_> {
             return self.problems.warn(format!("{message} (pool {name}): permission denied"));
         }
         let whole = format!("pool.{name}.{key}");
-        let place = self.origins.get(&format!("{whole}[0]")).or_else(|| self.origins.get(&whole));
-        self.problems.fail(place, format!("{message} (pool {name})"), label);
+        let at = self.origins.get(&format!("{whole}[0]")).or_else(|| self.origins.get(&whole));
+        self.problems.fail(at, format!("{message} (pool {name})"), label);
     }
 
     /// Returns true if there is one.

@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod command;
 mod config_cmd;
 #[cfg(feature = "compare")]
 mod harness;
@@ -10,7 +11,6 @@ mod internal;
 mod list;
 mod log;
 mod missing;
-mod order;
 mod run;
 mod state;
 mod status;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use crate::config::{Control, Problems};
 use crate::failure::{Failure, code};
-use crate::pool::operation::Verb;
+use crate::pool::operation::OperationKind;
 use crate::printable;
 use args::{Cli, Command, ConfigCommand};
 
@@ -36,11 +36,11 @@ pub fn main() -> ExitCode {
     }
     match dispatch(Cli::from_command_line()) {
         Ok(code) => code,
-        Err(End::Failure(failure)) => {
+        Err(CliError::Failure(failure)) => {
             print_error(&failure.to_string());
             ExitCode::from(failure.code)
         }
-        Err(End::Problems(problems)) => {
+        Err(CliError::Problems(problems)) => {
             print_problems(&problems);
             ExitCode::from(problems.code())
         }
@@ -48,24 +48,24 @@ pub fn main() -> ExitCode {
 }
 
 /// Why a command gave up.
-enum End {
+enum CliError {
     Failure(Failure),
     Problems(Problems),
 }
 
-impl From<Failure> for End {
+impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
 }
 
-impl From<Problems> for End {
+impl From<Problems> for CliError {
     fn from(problems: Problems) -> Self {
         Self::Problems(problems)
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, End> {
+fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let control = cli.control.as_deref();
     match &cli.command {
         None => run::bare(control),
@@ -75,14 +75,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode, End> {
         Some(Command::Config(ConfigCommand::Show(show))) => config_cmd::show(show, control),
         Some(Command::List(list)) => Ok(list::run(&control_path(control)?, list.is_json())?),
         Some(Command::Status(status)) => Ok(status::run(&control_path(control)?, status)?),
-        Some(Command::Reload(reload)) => Ok(order::reload(&control_path(control)?, reload)?),
-        Some(Command::Scale(scale)) => Ok(order::scale(&control_path(control)?, scale)?),
+        Some(Command::Reload(reload)) => Ok(command::reload(&control_path(control)?, reload)?),
+        Some(Command::Scale(scale)) => Ok(command::scale(&control_path(control)?, scale)?),
         Some(Command::Strategy(strategy)) => Ok(strategy::run(&control_path(control)?, strategy)?),
-        Some(Command::Restart(on)) => Ok(order::targeted(&control_path(control)?, Verb::Restart, on)?),
-        Some(Command::Stop(on)) => Ok(order::targeted(&control_path(control)?, Verb::Stop, on)?),
-        Some(Command::Start(on)) => Ok(order::targeted(&control_path(control)?, Verb::Start, on)?),
-        Some(Command::Message(message)) => Ok(order::message(&control_path(control)?, message)?),
-        Some(Command::Shutdown(shutdown)) => Ok(order::shutdown(&control_path(control)?, shutdown)?),
+        Some(Command::Restart(on)) => Ok(command::targeted(&control_path(control)?, OperationKind::Restart, on)?),
+        Some(Command::Stop(on)) => Ok(command::targeted(&control_path(control)?, OperationKind::Stop, on)?),
+        Some(Command::Start(on)) => Ok(command::targeted(&control_path(control)?, OperationKind::Start, on)?),
+        Some(Command::Message(message)) => Ok(command::message(&control_path(control)?, message)?),
+        Some(Command::Shutdown(shutdown)) => Ok(command::shutdown(&control_path(control)?, shutdown)?),
         #[cfg(feature = "compare")]
         Some(Command::Compare(args)) => Ok(harness::run(|product| roundelay_harness::compare::run(args, product))?),
         #[cfg(feature = "compare")]
@@ -108,7 +108,7 @@ fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
         Some("off") => Control::Off,
         Some(path) => Control::Path(path.into()),
     };
-    let path = crate::admin::door::path(&control);
+    let path = crate::admin::control_socket::path(&control);
     path.ok_or_else(|| {
         Failure::new(code::USAGE, "a master without a control socket cannot be asked")
             .hint("point to its socket with --control PATH")

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{Demo, FileArg, Options, Run};
-use super::{End, log, print_problems};
-use crate::app::{self, Origin, Plan, Reread};
+use super::{CliError, log, print_problems};
+use crate::app::{self, ConfigSource, Origin, Setup};
 use crate::config::{self, Loaded, Program, Source, Sources};
 use crate::failure::{Failure, code};
 use crate::os::activation;
 use crate::output::Output;
 
 /// Nothing was said: the file in this directory if there is one, else the demo pool.
-pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, End> {
+pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, CliError> {
     let named = config::variable(&environment(), "ROUNDELAY_CONFIG").is_some();
     let options = Options::default();
     if named || Path::new("roundelay.toml").exists() {
@@ -22,16 +22,16 @@ pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, End> {
 }
 
 /// `roundelay demo`.
-pub(super) fn demo(demo: &Demo, control: Option<&str>) -> Result<ExitCode, End> {
+pub(super) fn demo(demo: &Demo, control: Option<&str>) -> Result<ExitCode, CliError> {
     start(Asked::demo(&demo.options, control))
 }
 
 /// `roundelay run`.
-pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, End> {
+pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, CliError> {
     start(Asked::find(&run.file, &run.options, &run.command, control)?)
 }
 
-fn start(asked: Asked) -> Result<ExitCode, End> {
+fn start(asked: Asked) -> Result<ExitCode, CliError> {
     // Before there is a second thread, and anything that is kept open.
     let activated = activation::take().map_err(|cause| {
         let hint = "unset LISTEN_FDS, or start it by the program that passes the sockets";
@@ -45,10 +45,10 @@ fn start(asked: Asked) -> Result<ExitCode, End> {
         Failure::new(code::FAILED, "cannot start the threads that read and write output").cause(cause)
     })?;
     let log_level = log::start(&loaded.config.log, output.log());
-    let plan = Plan {
+    let plan = Setup {
         config: loaded.config,
         origin: asked.origin,
-        reread: Reread::new(asked.sources, asked.file, crate::os::start_dir::find()),
+        config_source: ConfigSource::new(asked.sources, asked.file, crate::os::start_dir::find()),
         log_level,
         activated,
     };
@@ -88,7 +88,7 @@ impl Asked {
         options: &Options,
         command: &[String],
         control: Option<&str>,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, CliError> {
         let mut sources = sources(options, control);
         let named =
             file.config.clone().or_else(|| config::variable(&sources.env, "ROUNDELAY_CONFIG").map(PathBuf::from));
@@ -114,7 +114,7 @@ impl Asked {
     /// # Errors
     ///
     /// Every problem at once.
-    pub(super) fn load(&self) -> Result<Loaded, End> {
+    pub(super) fn load(&self) -> Result<Loaded, CliError> {
         Ok(config::load(&self.sources)?)
     }
 }

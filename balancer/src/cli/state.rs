@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::client;
-use crate::admin::view::State;
+use crate::api::state::State;
 use crate::failure::{Failure, code};
 use crate::printable;
 

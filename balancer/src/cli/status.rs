@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 
 use super::args::Status;
-use super::order::ledger;
+use super::command::ledger;
 use super::state;
-use crate::admin::orders::Refused;
-use crate::admin::view::{Pool, Report};
-use crate::admin::words::{connections, duration, escape, is_out_of_files, limited, note};
+use crate::admin::commands::CommandError;
+use crate::api::format::{connections, duration, escape, is_out_of_files, limited, note};
+use crate::api::state::{OperationReport, PoolEntry};
 use crate::failure::{Failure, code};
 use crate::pool::PoolState;
 
@@ -29,11 +29,11 @@ pub(super) fn run(control: &Path, status: &Status) -> Result<ExitCode, Failure> 
     let (state, received) = state::fetch(control)?;
     let names = state.pools.iter().map(|pool| pool.name.as_str());
     if let Some(name) = status.pool.as_ref().filter(|name| !names.clone().any(|one| one == *name)) {
-        let refused = Refused::no_pool(name, names);
+        let refused = CommandError::no_pool(name, names);
         let failure = Failure::new(code::NO_TARGET, refused.why);
         return Err(refused.hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint))));
     }
-    let meant: Vec<&Pool> =
+    let meant: Vec<&PoolEntry> =
         state.pools.iter().filter(|pool| status.pool.as_ref().is_none_or(|name| pool.name == *name)).collect();
     match status.json {
         true => state::print(&[&received, b"\n"])?,
@@ -43,11 +43,11 @@ pub(super) fn run(control: &Path, status: &Status) -> Result<ExitCode, Failure> 
 }
 
 /// Returns true if every one of these pools is ready.
-fn is_well(pools: &[&Pool]) -> bool {
+fn is_well(pools: &[&PoolEntry]) -> bool {
     pools.iter().all(|pool| pool.state == PoolState::Ready.name())
 }
 
-fn render(pools: &[&Pool]) -> String {
+fn render(pools: &[&PoolEntry]) -> String {
     let width = pools.iter().map(|pool| pool.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for pool in pools {
@@ -57,7 +57,7 @@ fn render(pools: &[&Pool]) -> String {
     text
 }
 
-fn write_pool(text: &mut String, pool: &Pool, width: usize) -> std::fmt::Result {
+fn write_pool(text: &mut String, pool: &PoolEntry, width: usize) -> std::fmt::Result {
     let (mark, color) = match pool.state.as_str() {
         "ready" => ("●", AnsiColor::Green),
         "degraded" => ("◐", AnsiColor::Yellow),
@@ -100,7 +100,7 @@ fn write_pool(text: &mut String, pool: &Pool, width: usize) -> std::fmt::Result 
 }
 
 /// The last operation, in a line.
-fn last(report: &Report) -> String {
+fn last(report: &OperationReport) -> String {
     let (verb, result) = (escape(&report.verb), escape(&report.result));
     let why = report.error.as_ref().map_or(String::new(), |error| format!(": {}", escape(error)));
     format!("{verb}: {result} in {}   {}{why}", duration(report.took_seconds), ledger(report.connections))
@@ -114,7 +114,7 @@ mod tests {
 
     fn shown(server: &Server) -> (String, bool) {
         let (state, _) = state::fetch(&server.control).unwrap();
-        let pools: Vec<&Pool> = state.pools.iter().collect();
+        let pools: Vec<&PoolEntry> = state.pools.iter().collect();
         (anstream::adapter::strip_str(&render(&pools)).to_string(), is_well(&pools))
     }
 
@@ -128,7 +128,7 @@ mod tests {
         publish(&server.pools[0], |status| status.workers[1].state = SlotState::Ready);
         let (text, is_well) = shown(&server);
         let lines: Vec<&str> = text.lines().collect();
-        let expected = "● api   ready     2/2 workers  generation 1  0 open, 0 accepted, 0 refused";
+        let expected = "● api   ready     2/2 workers  generation 1  0 open, 0 accepted, 0 rejected";
         assert_eq!(lines[0], expected);
         assert!(lines[1].starts_with("◐ jobs  degraded  1/2 workers"), "{text}");
         assert!(lines[2].starts_with("    jobs/1  backoff  next start in "), "{text}");
@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn an_operation_and_the_last_one_are_shown() {
-        use crate::pool::operation::{Ends, Ledger, Report, Verb};
+        use crate::pool::operation::{Ends, Ledger, OperationKind, Report};
         let server = Server::start(vec![pool("api")]);
         let report = Report {
-            verb: Verb::Reload,
+            verb: OperationKind::Reload,
             result: Ok(()),
             generation: 2,
             took: std::time::Duration::from_millis(2840),
@@ -175,9 +175,9 @@ mod tests {
         };
         publish(&server.pools[0], |status| status.last_report = Some(report.into()));
         let (text, _) = shown(&server);
-        let expected = "    last reload: done in 2.8s   accepted 812  served 812  moved 0  closed 0  refused 0  cut 0";
+        let expected = "    last reload: done in 2.8s   accepted 812  served 812  moved 0  closed 0  rejected 0  cut 0";
         assert!(text.lines().any(|line| line == expected), "{text}");
-        publish(&server.pools[0], |status| status.operation = Some(Verb::Scale));
+        publish(&server.pools[0], |status| status.operation = Some(OperationKind::Scale));
         assert!(shown(&server).0.contains("    scale is under way\n"));
     }
 

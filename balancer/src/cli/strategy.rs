@@ -5,18 +5,18 @@ use std::process::ExitCode;
 
 use super::args::Strategy;
 use super::target::checked;
-use super::{order, state};
-use crate::admin::orders::Refused;
-use crate::admin::view::State;
-use crate::admin::words::escape;
+use super::{command, state};
+use crate::admin::commands::CommandError;
+use crate::api::format::escape;
+use crate::api::state::State;
 use crate::failure::{Failure, code};
 use crate::strategy::ALL;
 
-/// Shows the strategies of a pool, or orders another one.
+/// Shows the strategies of a pool, or sets another one.
 pub(super) fn run(control: &Path, strategy: &Strategy) -> Result<ExitCode, Failure> {
     let pool = checked(&strategy.pool)?;
     if let Some(name) = &strategy.name {
-        return order::strategy(control, &pool, name, &strategy.watching);
+        return command::strategy(control, &pool, name, &strategy.watching);
     }
     let (state, _) = state::fetch(control)?;
     let text = shown(&state, &pool, strategy.watching.json)?;
@@ -27,7 +27,7 @@ pub(super) fn run(control: &Path, strategy: &Strategy) -> Result<ExitCode, Failu
 /// The list with a mark at the present one; as JSON only that. Pure.
 fn shown(state: &State, name: &str, is_json: bool) -> Result<String, Failure> {
     let pool = state.pools.iter().find(|pool| pool.name == name).ok_or_else(|| {
-        let refused = Refused::no_pool(name, state.pools.iter().map(|pool| pool.name.as_str()));
+        let refused = CommandError::no_pool(name, state.pools.iter().map(|pool| pool.name.as_str()));
         let failure = Failure::new(code::NO_TARGET, refused.why);
         refused.hint.iter().fold(failure, |failure, hint| failure.hint(escape(hint)))
     })?;
@@ -56,14 +56,14 @@ fn chosen_elsewhere(by: &str, mode: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::view::Pool;
+    use crate::api::state::PoolEntry;
 
     fn state(strategy: &str, mode: &str) -> State {
         let pool = serde_json::json!({
             "name": "api", "listen": [], "mode": mode, "strategy": strategy, "generation": 1, "workers_desired": 1,
-            "workers_ready": 1, "gate": "open", "accepted": 0, "active": 0, "refused": 0, "workers": [],
+            "workers_ready": 1, "accept_state": "open", "accepted": 0, "active": 0, "rejected": 0, "workers": [],
         });
-        let pool: Pool = serde_json::from_value(pool).unwrap();
+        let pool: PoolEntry = serde_json::from_value(pool).unwrap();
         let (schema, version) = (State::SCHEMA.to_owned(), "1".to_owned());
         let (is_ready, is_stopping, admin) = (true, false, None);
         State { schema, version, pid: 1, started: 0.0, is_ready, is_stopping, admin, pools: vec![pool] }

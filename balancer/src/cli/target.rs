@@ -1,15 +1,15 @@
 //! What a command is about: `api`, `api/0` or `api/2-4`. Pure.
 
-use crate::admin::orders;
+use crate::admin::commands;
 use crate::failure::{Failure, code};
-use crate::pool::operation::Which;
+use crate::pool::operation::SlotRange;
 use crate::printable;
 
 /// A pool, or workers of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) pool: String,
-    pub(super) which: Which,
+    pub(super) slots: SlotRange,
 }
 
 impl Target {
@@ -21,19 +21,19 @@ impl Target {
             Failure::new(code::USAGE, format!("`{}` is no target", printable::escape(text)))
                 .hint("write a pool, a worker or a range of them: api, api/0, api/2-4")
         };
-        let (pool, which) = match text.split_once('/') {
-            None => (text, Which::All),
-            Some((pool, slots)) => (pool, orders::slots(slots).ok_or_else(wrong)?),
+        let (pool, slots) = match text.split_once('/') {
+            None => (text, SlotRange::All),
+            Some((pool, slots)) => (pool, commands::slots(slots).ok_or_else(wrong)?),
         };
         let pool = checked(pool).map_err(|_| wrong())?;
-        Ok(Self { pool, which })
+        Ok(Self { pool, slots })
     }
 
-    /// The body of an order about it.
+    /// The body of a command about it.
     pub(super) fn body(&self) -> String {
-        match self.which {
-            Which::All => "{}".to_owned(),
-            Which::Slots(first, last) => format!(r#"{{"slots":"{first}-{last}"}}"#),
+        match self.slots {
+            SlotRange::All => "{}".to_owned(),
+            SlotRange::Slots(first, last) => format!(r#"{{"slots":"{first}-{last}"}}"#),
         }
     }
 }
@@ -52,10 +52,10 @@ pub(super) fn checked(pool: &str) -> Result<String, Failure> {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.which {
-            Which::All => f.write_str(&self.pool),
-            Which::Slots(first, last) if first == last => write!(f, "{}/{first}", self.pool),
-            Which::Slots(first, last) => write!(f, "{}/{first}-{last}", self.pool),
+        match self.slots {
+            SlotRange::All => f.write_str(&self.pool),
+            SlotRange::Slots(first, last) if first == last => write!(f, "{}/{first}", self.pool),
+            SlotRange::Slots(first, last) => write!(f, "{}/{first}-{last}", self.pool),
         }
     }
 }
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn pools_workers_and_ranges_are_targets() {
-        for (text, which, body) in [
-            ("api", Which::All, "{}"),
-            ("api/0", Which::Slots(0, 0), r#"{"slots":"0-0"}"#),
-            ("a-b_1/2-4", Which::Slots(2, 4), r#"{"slots":"2-4"}"#),
+        for (text, slots, body) in [
+            ("api", SlotRange::All, "{}"),
+            ("api/0", SlotRange::Slots(0, 0), r#"{"slots":"0-0"}"#),
+            ("a-b_1/2-4", SlotRange::Slots(2, 4), r#"{"slots":"2-4"}"#),
         ] {
             let target = Target::parse(text).unwrap();
-            assert_eq!((target.which, target.to_string().as_str(), target.body().as_str()), (which, text, body));
+            assert_eq!((target.slots, target.to_string().as_str(), target.body().as_str()), (slots, text, body));
         }
     }
 

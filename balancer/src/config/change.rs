@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{GLOBAL, POOL};
-use super::{Config, Handing, Pool, Program};
+use super::{Config, PassedAs, PoolConfig, Program};
 use crate::mode::{Acceptor, Inherits};
 
 /// Keys of a pool that its listeners and data threads were started with.
@@ -42,7 +42,8 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
         match (before.get(name).copied(), after.get(name).copied()) {
             (Some(old), Some(new)) => compare_pools(old, new, &mut changes),
             (before, after) => {
-                let word = |pool: Option<&Pool>| Some(if pool.is_some() { "a pool" } else { "no pool" }.to_owned());
+                let word =
+                    |pool: Option<&PoolConfig>| Some(if pool.is_some() { "a pool" } else { "no pool" }.to_owned());
                 changes.extend(change(format!("pool.{name}"), Some(name), (word(before), word(after)), true));
             }
         }
@@ -50,26 +51,26 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
     changes
 }
 
-fn by_name(config: &Config) -> BTreeMap<&str, &Pool> {
+fn by_name(config: &Config) -> BTreeMap<&str, &PoolConfig> {
     config.pools.iter().map(|pool| (pool.name.as_str(), pool)).collect()
 }
 
-fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
+fn compare_pools(old: &PoolConfig, new: &PoolConfig, changes: &mut Vec<Change>) {
     let name = old.name.as_str();
     for key in POOL {
-        let shown = |pool: &Pool| match (key.name, &pool.program) {
+        let shown = |pool: &PoolConfig| match (key.name, &pool.program) {
             ("command", Program::Demo) => Some("the demo worker".to_owned()),
             _ => (key.show)(pool),
         };
         let values = (shown(old), shown(new));
         // What opens listeners for Node's applications is made at the start, or is not.
-        let is_other = matches!(key.name, "command" | "contract") && old.handing() != new.handing();
+        let is_other = matches!(key.name, "command" | "socket-passing") && old.passed_as() != new.passed_as();
         let is_fixed = is_other || is_fixed(key.name, old);
         changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, is_fixed));
     }
     let variables: BTreeSet<&String> = old.env.keys().chain(new.env.keys()).collect();
     for variable in variables.into_iter().filter(|variable| old.env.get(*variable) != new.env.get(*variable)) {
-        let hidden = |pool: &Pool| if pool.env.contains_key(variable) { "***" } else { "not set" }.to_owned();
+        let hidden = |pool: &PoolConfig| if pool.env.contains_key(variable) { "***" } else { "not set" }.to_owned();
         changes.push(Change {
             key: format!("pool.{name}.env.{variable}"),
             pool: Some(name.to_owned()),
@@ -80,12 +81,12 @@ fn compare_pools(old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
     }
 }
 
-/// Whether a pool that runs by these rules cannot take another value of this key. Workers that accept by themselves have
+/// Whether a pool that runs by this configuration cannot take another value of this key. Workers that accept by themselves have
 /// inherited their listeners, where each slot has its own they are as many as at the start, and a Node application was told
 /// what its own is.
-fn is_fixed(key: &str, runs: &Pool) -> bool {
+fn is_fixed(key: &str, runs: &PoolConfig) -> bool {
     match key {
-        "listen" => runs.mode.acceptor() == Acceptor::Workers || runs.handing() == Handing::Node,
+        "listen" => runs.mode.acceptor() == Acceptor::Workers || runs.passed_as() == PassedAs::Node,
         "workers" => runs.mode.inherits() == Inherits::SlotListener,
         key => FIXED.contains(&key),
     }
@@ -161,21 +162,21 @@ mod tests {
             ("weights", "[2, 1]"),
             ("slow-start", "7s"),
             ("endpoint", "unix"),
-            ("contract", "listen-fds"),
+            ("socket-passing", "listen-fds"),
             ("ready", "none"),
             ("ready-timeout", "7s"),
             ("min-ready", "2"),
             ("proxy-protocol", "v2"),
             ("connect-timeout", "70ms"),
             ("source-addresses", "1"),
-            ("assignment-timeout", "7s"),
+            ("dispatch-timeout", "7s"),
             ("idle-timeout", "7s"),
             ("half-closed-timeout", "7s"),
             ("keepalive", "7s"),
             ("hold-timeout", "7s"),
             ("max-connections", "77"),
             ("max-connections-per-source", "7"),
-            ("drain", "closed"),
+            ("drain", "wait"),
             ("drain-timeout", "7s"),
             ("stop-signal", "INT"),
             ("stop-signal-to", "group"),
@@ -206,7 +207,7 @@ mod tests {
             ("restart.backoff", "7ms"),
             ("restart.backoff-max", "70s"),
             ("restart.reset-after", "7s"),
-            ("restart.budget", "7"),
+            ("restart.max-exits", "7"),
             ("restart.window", "7s"),
             ("restart.give-up", "exit"),
         ];
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn a_pool_that_is_new_or_gone_needs_another_master() {
         let (one, mut two) = (config(&[]), config(&[]));
-        two.pools.push(Pool::new("b", Program::Demo));
+        two.pools.push(PoolConfig::new("b", Program::Demo));
         for (old, new) in [(&one, &two), (&two, &one)] {
             let changes = compare(old, new);
             assert_eq!(keys(&changes), ["pool.b"]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use addresses::{Taken, overlap};
 
 use super::problem::Severity;
-use super::{Address, Config, Control, EndpointKind, Handing, Pool, Program, ProxyProtocol, Workers};
+use super::{Address, Config, Control, EndpointKind, PassedAs, PoolConfig, Program, ProxyProtocol, Workers};
 use crate::mode::Mode;
 
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
@@ -62,12 +62,12 @@ pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violatio
     found
 }
 
-fn path(pool: &Pool, key: &str) -> String {
+fn path(pool: &PoolConfig, key: &str) -> String {
     format!("pool.{}.{key}", pool.name)
 }
 
 /// What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
-fn most_workers(pool: &Pool) -> u32 {
+fn most_workers(pool: &PoolConfig) -> u32 {
     match pool.workers {
         Workers::Count(n) => n,
         Workers::Auto => 4,
@@ -75,7 +75,7 @@ fn most_workers(pool: &Pool) -> u32 {
     }
 }
 
-fn client_address(pool: &Pool, found: &mut Vec<Violation>) {
+fn client_address(pool: &PoolConfig, found: &mut Vec<Violation>) {
     if pool.proxy_protocol == ProxyProtocol::Off {
         return;
     }
@@ -93,13 +93,13 @@ fn client_address(pool: &Pool, found: &mut Vec<Violation>) {
     }
 }
 
-fn times(pool: &Pool, found: &mut Vec<Violation>) {
+fn times(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let (health, restart) = (&pool.health, &pool.restart);
     let ordered = [
         ("health.timeout", health.timeout, "health.interval", health.interval),
         ("health.fast-interval", health.fast_interval, "health.interval", health.interval),
         ("restart.backoff", restart.backoff, "restart.backoff-max", restart.backoff_max),
-        ("connect-timeout", pool.connect_timeout, "assignment-timeout", pool.assignment_timeout),
+        ("connect-timeout", pool.connect_timeout, "dispatch-timeout", pool.dispatch_timeout),
     ];
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
     if !pool.keepalive.is_zero() && !(least..=most).contains(&pool.keepalive) {
@@ -116,7 +116,7 @@ fn times(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// What the master tells every worker, whatever the pool's `env` says.
-const CONTRACT: [&str; 8] = [
+const WORKER_VARIABLES: [&str; 8] = [
     "PORT",
     "HOST",
     "ROUNDELAY_POOL",
@@ -127,11 +127,11 @@ const CONTRACT: [&str; 8] = [
     "NOTIFY_SOCKET",
 ];
 
-fn environment(pool: &Pool, found: &mut Vec<Violation>) {
+fn environment(pool: &PoolConfig, found: &mut Vec<Violation>) {
     // A worker that inherits its listeners or gets its connections is told no port: it may have one of its own.
-    let is_told_port = pool.handing() == Handing::Nothing && pool.endpoint != EndpointKind::Inherited;
+    let is_told_port = pool.passed_as() == PassedAs::Nothing && pool.endpoint != EndpointKind::Inherited;
     let is_free = |name: &str| !is_told_port && ["PORT", "HOST"].contains(&name);
-    for name in pool.env.keys().filter(|name| CONTRACT.contains(&name.as_str()) && !is_free(name)) {
+    for name in pool.env.keys().filter(|name| WORKER_VARIABLES.contains(&name.as_str()) && !is_free(name)) {
         let message = format!("`{name}` is set by the master for each worker");
         let label = match name.as_str() {
             "PORT" => "this value is lost; the public address is `listen`",
@@ -143,8 +143,8 @@ fn environment(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 fn addresses(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
-    let each = |pool: &'_ Pool| (0..pool.listen.len()).collect::<Vec<_>>();
-    let all: Vec<(&Pool, usize)> =
+    let each = |pool: &'_ PoolConfig| (0..pool.listen.len()).collect::<Vec<_>>();
+    let all: Vec<(&PoolConfig, usize)> =
         config.pools.iter().flat_map(|pool| each(pool).into_iter().map(move |i| (pool, i))).collect();
     let mut taken = Taken::default();
     for &(pool, i) in &all {
@@ -208,8 +208,8 @@ mod tests {
     use crate::config::Program;
     use crate::mode::Mode;
 
-    pub(super) fn pool(name: &str, listen: &[&str]) -> Pool {
-        let mut pool = Pool::new(name, Program::Demo);
+    pub(super) fn pool(name: &str, listen: &[&str]) -> PoolConfig {
+        let mut pool = PoolConfig::new(name, Program::Demo);
         pool.listen = listen.iter().map(|text| text.parse().expect("an address")).collect();
         pool
     }
@@ -223,13 +223,13 @@ mod tests {
         check(config, &|_| false).into_iter().map(|found| (found.path, found.message)).collect()
     }
 
-    pub(super) fn with(pools: Vec<Pool>) -> Config {
+    pub(super) fn with(pools: Vec<PoolConfig>) -> Config {
         Config { pools, ..Config::default() }
     }
 
     #[test]
     fn the_defaults_break_no_rule() {
-        assert_eq!(broken(&with(vec![Pool::new("api", Program::Demo)])), []);
+        assert_eq!(broken(&with(vec![PoolConfig::new("api", Program::Demo)])), []);
     }
 
     #[test]

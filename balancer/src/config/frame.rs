@@ -1,14 +1,14 @@
-//! One problem as text: the message, the place and the line it stands on, with carets. Pure.
+//! One problem as text: the message, the position and the line it stands on, with carets. Pure.
 
 use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
 
-use super::problem::{Place, Problem, Severity};
+use super::problem::{Position, Problem, Severity};
 use super::source::Source;
 use crate::printable::{escape, is_harmful};
 
-/// Longer lines are cut around the place, or a single one would fill the screen.
+/// Longer lines are cut around the position, or a single one would fill the screen.
 const WIDEST: usize = 100;
 
 /// Whether colours are written. They only repeat what a word already says.
@@ -27,20 +27,20 @@ impl Paint {
     }
 }
 
-/// The problem with its place.
+/// The problem with its position.
 pub(super) fn render(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
     let (word, colour) = match problem.severity {
         Severity::Error => ("error", AnsiColor::Red),
         Severity::Warning => ("warning", AnsiColor::Yellow),
     };
     let mut text = format!("{}: {}", paint.with(colour, word), escape(&problem.message));
-    match (&problem.place, source) {
-        (Place::File(span), Some(source)) => text.push_str(&frame(problem, source, span, colour, paint)),
-        (Place::Words(words), _) => {
+    match (&problem.position, source) {
+        (Position::File(span), Some(source)) => text.push_str(&frame(problem, source, span, colour, paint)),
+        (Position::Words(words), _) => {
             text.push_str(&format!(" (from {})\n", escape(words)));
             text.push_str(&hint(problem, source, paint));
         }
-        (Place::Whole, Some(source)) => {
+        (Position::Whole, Some(source)) => {
             text.push_str(&format!("\n  {} {}\n", paint.with(AnsiColor::Blue, "-->"), escape(&source.name)));
             text.push_str(&hint(problem, Some(source), paint));
         }
@@ -57,11 +57,11 @@ fn hint(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
     if label.is_empty() { label } else { format!("{}:  {label}\n", paint.with(AnsiColor::Cyan, "hint")) }
 }
 
-/// What stands behind the carets: what to write, and where the other place is.
+/// What stands behind the carets: what to write, and where the other position is.
 fn label(problem: &Problem, source: Option<&Source>) -> String {
-    let also = problem.also.as_ref().and_then(|place| match (place, source) {
-        (Place::File(span), Some(source)) => Some(format!("see {}", position(source, span.start))),
-        (Place::Words(words), _) => Some(format!("see {}", escape(words))),
+    let also = problem.also.as_ref().and_then(|at| match (at, source) {
+        (Position::File(span), Some(source)) => Some(format!("see {}", position(source, span.start))),
+        (Position::Words(words), _) => Some(format!("see {}", escape(words))),
         _ => None,
     });
     let label = problem.label.as_deref().map(escape);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str, span: Range<usize>) -> String {
-        let problem = Problem::error(Place::File(span), "wrong").label("right");
+        let problem = Problem::error(Position::File(span), "wrong").label("right");
         render(&problem, Some(&Source::new("f.toml", text)), Paint { is_coloured: false })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Weakest first: defaults, the file, variables, `ROUNDELAY_SET`, flags, `--set`.
 
-use super::problem::{Place, Problem};
+use super::problem::{Position, Problem};
 use super::value::{Raw, Value, Word, nearest};
 use super::walk::{self, Walk};
 
@@ -46,7 +46,7 @@ pub const FLAGS: [Flag; 13] = [
 const OTHER: [&str; 3] = ["ROUNDELAY_CONFIG", "ROUNDELAY_NAME", "ROUNDELAY_SET"];
 
 /// What a master tells its workers. Read by none of our options, with the one exception that [`variable`] explains.
-const CONTRACT: [&str; 4] = ["ROUNDELAY_POOL", "ROUNDELAY_WORKER", "ROUNDELAY_WORKERS", "ROUNDELAY_GENERATION"];
+const WORKER_VARIABLES: [&str; 4] = ["ROUNDELAY_POOL", "ROUNDELAY_WORKER", "ROUNDELAY_WORKERS", "ROUNDELAY_GENERATION"];
 
 impl Flag {
     /// The variable that stands for it.
@@ -67,9 +67,9 @@ pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> 
     find(name).filter(|value| !value.is_empty())
 }
 
-/// `PORT` as a place.
-pub(super) fn port_place() -> Place {
-    Place::Words("PORT".to_owned())
+/// `PORT` as a position.
+pub(super) fn port_position() -> Position {
+    Position::Words("PORT".to_owned())
 }
 
 /// The public address that the caller's `PORT` makes: a port on 127.0.0.1, or the path of a unix socket, as a master
@@ -80,11 +80,11 @@ pub(super) fn callers_port(env: &[(String, String)]) -> Option<Result<Value, Pro
         Ok(port) => format!("127.0.0.1:{port}"),
         Err(_) if text.starts_with('/') => format!("unix:{text}"),
         Err(_) => {
-            let problem = Problem::error(port_place(), format!("`{text}` is neither a port nor an absolute path"));
+            let problem = Problem::error(port_position(), format!("`{text}` is neither a port nor an absolute path"));
             return Some(Err(problem.label("unset PORT, or say where to listen: --listen 127.0.0.1:8080")));
         }
     };
-    Some(Ok(Value::of_word(&address, port_place())))
+    Some(Ok(Value::of_word(&address, port_position())))
 }
 
 /// A warning for every variable that is nearly one of ours.
@@ -92,44 +92,45 @@ pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
     let known: Vec<String> =
         FLAGS.map(Flag::variable).into_iter().chain(OTHER.iter().map(|&name| name.to_owned())).collect();
     let warn = |(name, _): &(String, String)| {
-        let rest =
-            name.strip_prefix("ROUNDELAY_").filter(|_| !known.contains(name) && !CONTRACT.contains(&name.as_str()))?;
+        let rest = name
+            .strip_prefix("ROUNDELAY_")
+            .filter(|_| !known.contains(name) && !WORKER_VARIABLES.contains(&name.as_str()))?;
         let meant = nearest(rest, known.iter().filter_map(|name| name.strip_prefix("ROUNDELAY_")))?;
-        let problem = Problem::warning(Place::Words(name.clone()), "this variable is not read");
+        let problem = Problem::warning(Position::Words(name.clone()), "this variable is not read");
         Some(problem.label(format!("did you mean `ROUNDELAY_{meant}`?")))
     };
     env.iter().filter_map(warn).collect()
 }
 
 /// One option said by a flag or a variable.
-pub(super) struct Said {
+pub(super) struct GivenOption {
     pub(super) flag: Flag,
     pub(super) value: Value,
 }
 
 /// What the variables say, `ROUNDELAY_SET` apart.
-pub(super) fn from_env(env: &[(String, String)]) -> Vec<Said> {
+pub(super) fn from_env(env: &[(String, String)]) -> Vec<GivenOption> {
     let said = |flag: Flag| {
         let name = flag.variable();
         let text = variable(env, &name)?;
-        let at = Place::Words(name);
+        let at = Position::Words(name);
         let words: Vec<&str> = if flag.key == "listen" { text.split(',').map(str::trim).collect() } else { vec![text] };
-        Some(Said { flag, value: one_or_list(&words, &at) })
+        Some(GivenOption { flag, value: one_or_list(&words, &at) })
     };
     FLAGS.into_iter().filter_map(said).collect()
 }
 
 /// What the flags say; a flag that was repeated is a list.
-pub(super) fn from_flags(flags: &[(Flag, Vec<String>)]) -> Vec<Said> {
+pub(super) fn from_flags(flags: &[(Flag, Vec<String>)]) -> Vec<GivenOption> {
     let said = |(flag, words): &(Flag, Vec<String>)| {
-        let at = Place::Words(format!("--{} {}", flag.name, words.join(&format!(" --{} ", flag.name))));
+        let at = Position::Words(format!("--{} {}", flag.name, words.join(&format!(" --{} ", flag.name))));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        (!words.is_empty()).then(|| Said { flag: *flag, value: one_or_list(&words, &at) })
+        (!words.is_empty()).then(|| GivenOption { flag: *flag, value: one_or_list(&words, &at) })
     };
     flags.iter().filter_map(said).collect()
 }
 
-fn one_or_list(words: &[&str], at: &Place) -> Value {
+fn one_or_list(words: &[&str], at: &Position) -> Value {
     match words {
         [word] => Value::of_word(word, at.clone()),
         _ => {
@@ -159,7 +160,7 @@ pub(super) fn split(settings: &str) -> Vec<String> {
 
 /// What one `KEY=VALUE` says. `origin` is how it was given, for errors.
 pub(super) fn setting(text: &str, origin: &str) -> Walk {
-    let at = Place::Words(format!("{origin} {text}"));
+    let at = Position::Words(format!("{origin} {text}"));
     let refused = |message: String| {
         let label = "write it as pool.NAME.workers=4 or log.level=debug";
         Walk { problems: vec![Problem::error(at.clone(), message).label(label)], ..Walk::default() }
@@ -198,8 +199,8 @@ mod tests {
     #[test]
     fn a_misspelt_variable_is_pointed_out_and_a_foreign_one_is_not() {
         let env = env(&[("ROUNDELAY_LISTN", ":80"), ("ROUNDELAY_GENERATION", "1"), ("ROUNDELAY_SITE_OWNER", "me")]);
-        let said: Vec<_> = misspelt(&env).into_iter().map(|problem| (problem.place, problem.label)).collect();
-        let expected = (Place::Words("ROUNDELAY_LISTN".into()), Some("did you mean `ROUNDELAY_LISTEN`?".into()));
+        let said: Vec<_> = misspelt(&env).into_iter().map(|problem| (problem.position, problem.label)).collect();
+        let expected = (Position::Words("ROUNDELAY_LISTN".into()), Some("did you mean `ROUNDELAY_LISTEN`?".into()));
         assert_eq!(said, [expected]);
     }
 

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::check;
 use super::codec::Wrong;
-use super::layers::{self, Flag, Said};
-use super::problem::{Place, Problem, Problems, Severity};
+use super::layers::{self, Flag, GivenOption};
+use super::problem::{Position, Problem, Problems, Severity};
 use super::source::Source;
 use super::value::{self, Raw, Value, nearest};
 use super::walk::{Entry, Target, Walk, name_is_valid, walk};
-use super::{Config, LogTarget, Pool, Program, Workers};
+use super::{Config, LogTarget, PoolConfig, Program, Workers};
 use crate::os::account::Lookup;
 
 /// Names of pools that a hint lists.
@@ -45,7 +45,7 @@ pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Where each key was said, by its path: `pool.api.listen`.
-    pub origins: BTreeMap<String, Place>,
+    pub origins: BTreeMap<String, Position>,
     /// What probably was not meant.
     pub warnings: Problems,
 }
@@ -66,11 +66,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     if let Some((name, program)) = &sources.command {
         load.command(name, program.clone());
     }
-    load.said(layers::from_env(&sources.env));
+    load.given(layers::from_env(&sources.env));
     for setting in layers::split(layers::variable(&sources.env, "ROUNDELAY_SET").unwrap_or_default()) {
         load.tree(layers::setting(&setting, "ROUNDELAY_SET"));
     }
-    load.said(layers::from_flags(&sources.flags));
+    load.given(layers::from_flags(&sources.flags));
     for setting in &sources.sets {
         load.tree(layers::setting(setting, "--set"));
     }
@@ -82,7 +82,7 @@ struct Load {
     config: Config,
     /// Where in `config.pools` each name is, until they are sorted. Of a name that stands there twice, the first.
     index: HashMap<String, usize>,
-    origins: BTreeMap<String, Place>,
+    origins: BTreeMap<String, Position>,
     problems: Vec<Problem>,
     /// Paths whose value was refused: what follows from their default is no news.
     failed: BTreeSet<String>,
@@ -96,7 +96,7 @@ impl Load {
                 self.problems.push(Problem::error(at.clone(), message).label("drop one of the two"));
                 break;
             }
-            self.add(Pool::new(name.clone(), Program::Command(Vec::new())));
+            self.add(PoolConfig::new(name.clone(), Program::Command(Vec::new())));
             self.origins.insert(format!("pool.{name}"), at.clone());
         }
         self.problems.extend(walk.problems.iter().cloned());
@@ -121,23 +121,23 @@ impl Load {
             let is_empty = file.text.trim().is_empty();
             let message = if is_empty { "the file is empty" } else { "there is no pool in the file" };
             let label = "a pool is [pool.NAME] with a `command = [\"node\", \"app.js\"]`";
-            self.problems.push(Problem::error(Place::Whole, message).label(label));
+            self.problems.push(Problem::error(Position::Whole, message).label(label));
         }
     }
 
     fn command(&mut self, name: &str, program: Program) {
-        let at = Place::Words("the command line".to_owned());
+        let at = Position::Words("the command line".to_owned());
         if let Err(reason) = name_is_valid(name) {
             let problem =
-                Problem::error(Place::Words(format!("--name {name}")), format!("`{name}` cannot be a pool's name"));
+                Problem::error(Position::Words(format!("--name {name}")), format!("`{name}` cannot be a pool's name"));
             self.problems.push(problem.label(reason));
         }
         self.origins.insert(format!("pool.{name}"), at.clone());
         self.origins.insert(format!("pool.{name}.command"), at);
-        self.add(Pool::new(name, program));
+        self.add(PoolConfig::new(name, program));
     }
 
-    fn add(&mut self, pool: Pool) {
+    fn add(&mut self, pool: PoolConfig) {
         self.index.entry(pool.name.clone()).or_insert(self.config.pools.len());
         self.config.pools.push(pool);
     }
@@ -151,8 +151,8 @@ impl Load {
     }
 
     /// Flags and variables: a pool's belong to the only pool there is.
-    fn said(&mut self, said: Vec<Said>) {
-        for Said { flag, value } in said {
+    fn given(&mut self, given: Vec<GivenOption>) {
+        for GivenOption { flag, value } in given {
             let key = if flag.is_pools {
                 match self.config.pools.as_slice() {
                     [] => continue,
@@ -179,7 +179,7 @@ impl Load {
     /// Gives `PORT` to the pools whose public address nobody wrote.
     fn callers_port(&mut self, env: &[(String, String)]) {
         let Some(value) = layers::callers_port(env) else { return };
-        let listen = |pool: &Pool| (pool.name.clone(), format!("pool.{}.listen", pool.name));
+        let listen = |pool: &PoolConfig| (pool.name.clone(), format!("pool.{}.listen", pool.name));
         for (name, path) in self.config.pools.iter().map(listen).collect::<Vec<_>>() {
             if self.origins.contains_key(&path) || self.failed.contains(&path) {
                 continue;
@@ -255,7 +255,7 @@ impl Load {
                 }
             }
             _ => {
-                // A single address after a list: the list's places are gone with it.
+                // A single address after a list: the list's positions are gone with it.
                 let items = format!("{path}[");
                 let of_list = self.origins.range(items.clone()..).map(|(known, _)| known);
                 let gone: Vec<_> = of_list.take_while(|known| known.starts_with(&items)).cloned().collect();
@@ -268,30 +268,30 @@ impl Load {
     }
 
     /// Where that key was said, or what it stands in.
-    fn place(&self, path: &str) -> Place {
+    fn position(&self, path: &str) -> Position {
         let mut path = path;
         loop {
-            if let Some(place) = self.origins.get(path) {
-                return place.clone();
+            if let Some(position) = self.origins.get(path) {
+                return position.clone();
             }
             match path.rfind(['.', '[']) {
                 Some(end) => path = &path[..end],
-                None => return Place::Default,
+                None => return Position::Default,
             }
         }
     }
 
     /// Returns true if the file, the command line or a `ROUNDELAY_` variable sets this key; `PORT` does not count.
     fn is_written(&self, path: &str) -> bool {
-        self.origins.get(path).is_some_and(|place| *place != layers::port_place())
+        self.origins.get(path).is_some_and(|position| *position != layers::port_position())
     }
 
-    fn rules(&mut self) {
+    fn check_rules(&mut self) {
         for pool in &self.config.pools {
             let path = format!("pool.{}.command", pool.name);
             if pool.program == Program::Command(Vec::new()) && !self.failed.contains(&path) {
                 let message = format!("pool `{}` has no `command`", pool.name);
-                let problem = Problem::error(self.place(&path), message);
+                let problem = Problem::error(self.position(&path), message);
                 self.problems.push(problem.label("add command = [\"node\", \"app.js\"]"));
             }
         }
@@ -300,9 +300,9 @@ impl Load {
             if is_failed(&found.path) || found.also.as_ref().is_some_and(is_failed) {
                 continue;
             }
-            let place = self.place(&found.path);
-            let also = found.also.map(|path| self.place(&path)).filter(|also| *also != place);
-            let problem = Problem::error(place, found.message).maybe_label(found.label);
+            let position = self.position(&found.path);
+            let also = found.also.map(|path| self.position(&path)).filter(|also| *also != position);
+            let problem = Problem::error(position, found.message).maybe_label(found.label);
             self.problems.push(Problem { severity: found.severity, also, ..problem });
         }
     }
@@ -321,7 +321,7 @@ impl Load {
             }
         }
         for (path, why) in refused {
-            self.problems.push(Problem::error(self.place(&path), why.message).maybe_label(why.label));
+            self.problems.push(Problem::error(self.position(&path), why.message).maybe_label(why.label));
         }
     }
 
@@ -339,7 +339,7 @@ impl Load {
             defaults::follow(pool, |key| origins.contains_key(&format!("pool.{name}.{key}")));
         }
         self.config.pools.sort_by(|a, b| a.name.cmp(&b.name));
-        self.rules();
+        self.check_rules();
         if let Some(lookup) = sources.accounts {
             self.identities(lookup);
         }

@@ -7,7 +7,6 @@ mod address;
 mod change;
 mod check;
 mod codec;
-mod contract;
 mod control;
 mod frame;
 mod health;
@@ -18,6 +17,7 @@ mod pool;
 mod problem;
 mod restart;
 mod show;
+mod socket_passing;
 mod source;
 mod value;
 mod walk;
@@ -28,14 +28,14 @@ use std::path::PathBuf;
 pub use address::{Address, AddressError};
 pub use change::{Change, compare};
 pub use check::{Violation, check};
-pub use contract::{Contract, Handing, Launch};
 pub use health::{Health, Probe};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
-pub use pool::{Drain, EndpointKind, Pool, Program, ProxyProtocol, Ready, StopSignal, Workers};
-pub use problem::{Place, Problem, Problems, Severity};
+pub use pool::{Drain, EndpointKind, PoolConfig, Program, ProxyProtocol, Ready, StopSignal, Workers};
+pub use problem::{Position, Problem, Problems, Severity};
 pub use restart::{GiveUp, Restart};
 pub use show::{Origins, show};
+pub use socket_passing::{Launch, PassedAs, SocketPassing};
 pub use source::{Source, candidates};
 pub(crate) use value::nearest;
 pub(crate) use walk::name_is_valid;
@@ -51,7 +51,7 @@ pub struct Config {
     /// The master's own log.
     pub log: Log,
     /// One entry an application, sorted by name. Empty only before it is filled in.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<PoolConfig>,
 }
 
 /// `[master]`: the process itself.
@@ -118,7 +118,7 @@ pub enum LogFormat {
 
 impl Config {
     /// The pool of that name.
-    pub fn pool(&self, name: &str) -> Option<&Pool> {
+    pub fn pool(&self, name: &str) -> Option<&PoolConfig> {
         self.pools.iter().find(|pool| pool.name == name)
     }
 }

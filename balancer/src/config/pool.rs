@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, Contract, Health, Restart, WorkerLog};
+use super::{Address, Health, Restart, SocketPassing, WorkerLog};
 use crate::mode::Mode;
 use crate::os::account::{Account, Identity};
 use crate::os::child::{Background, CoreLimit, StopSignalTo};
 
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
+pub struct PoolConfig {
     /// The pool's name: letters, digits, `-` and `_`, up to 32; it stands in metrics, logs and paths.
     pub name: String,
     /// What the workers run.
@@ -38,8 +38,8 @@ pub struct Pool {
     pub slow_start: Duration,
     /// What kind of private endpoint a worker gets, where it gets one. Default `port`.
     pub endpoint: EndpointKind,
-    /// How a worker is handed what it inherits. Default `auto`; [`Pool::handing`] says what that comes to.
-    pub contract: Contract,
+    /// How a worker is handed what it inherits. Default `auto`; [`PoolConfig::passed_as`] says what that comes to.
+    pub socket_passing: SocketPassing,
     /// When a started worker counts as ready. Default `probe`; where there is no private endpoint to probe it is `notify`,
     /// and `listening` on Node's channel.
     pub ready: Ready,
@@ -57,18 +57,18 @@ pub struct Pool {
     /// 28,232 ports that the kernel has for outgoing connections by default.
     pub source_addresses: u8,
     /// Finding a worker for an accepted connection, all tries together. Default 3 s.
-    pub assignment_timeout: Duration,
+    pub dispatch_timeout: Duration,
     /// A connection silent in both directions is closed. Default 10 min; 0 never.
     pub idle_timeout: Duration,
     /// A connection of which one direction has ended and the other is silent is closed. Default 60 s; 0 never.
     pub half_closed_timeout: Duration,
     /// TCP keepalive of client connections: first probe after this silence, then 3 more 15 s apart. Default 60 s; 0 off.
     pub keepalive: Duration,
-    /// How long clients wait in the backlog while no worker is ready; then they are refused. Default 10 s.
+    /// How long clients wait in the backlog while no worker is ready; then they are rejected. Default 10 s.
     pub hold_timeout: Duration,
     /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
     pub max_connections: Option<usize>,
-    /// Client connections open at once from one address (IPv6: one /64); more are refused. Default: as many as there are.
+    /// Client connections open at once from one address (IPv6: one /64); more are rejected. Default: as many as there are.
     pub max_connections_per_source: Option<usize>,
     /// How a worker that leaves is brought to its end. Default `auto`.
     pub drain: Drain,
@@ -147,14 +147,14 @@ pub enum EndpointKind {
 /// How a worker that leaves the rotation is brought to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
-    /// `Signal` for a worker that says it drains by signal, as those of `worker-runtime` do; else `Quiet`.
+    /// `Signal` for a worker that says it drains by signal, as those of `worker-runtime` do; else `Idle`.
     Auto,
     /// It is told to end as soon as no connection can reach it any more, and finishes what it has by itself.
     Signal,
-    /// A connection that is owed nothing is closed after a second of silence; it is told to end when none is left.
-    Quiet,
+    /// A connection without a pending response is closed after a second of silence; it is told to end when none is left.
+    Idle,
     /// It is told to end when every connection has ended by itself.
-    Closed,
+    Wait,
 }
 
 /// The signals that a worker may be told to end with.
@@ -222,7 +222,7 @@ fn quoted(word: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-impl Pool {
+impl PoolConfig {
     /// A pool of that name and program with every other option at its default.
     pub fn new(name: impl Into<String>, program: Program) -> Self {
         Self {
@@ -238,7 +238,7 @@ impl Pool {
             weights: Vec::new(),
             slow_start: Duration::ZERO,
             endpoint: EndpointKind::Port,
-            contract: Contract::Auto,
+            socket_passing: SocketPassing::Auto,
             ready: Ready::Probe,
             ready_timeout: Duration::from_secs(30),
             min_ready: 1,
@@ -246,7 +246,7 @@ impl Pool {
             health: Health::default(),
             connect_timeout: Duration::from_millis(250),
             source_addresses: 8,
-            assignment_timeout: Duration::from_secs(3),
+            dispatch_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(600),
             half_closed_timeout: Duration::from_secs(60),
             keepalive: Duration::from_secs(60),

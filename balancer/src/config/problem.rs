@@ -12,7 +12,7 @@ const MOST_SHOWN: usize = 100;
 
 /// Where something was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// These bytes of the file.
     File(Range<usize>),
     /// The file as a whole.
@@ -40,25 +40,25 @@ pub struct Problem {
     /// What is wrong, with the value.
     pub message: String,
     /// Where it was written.
-    pub place: Place,
+    pub position: Position,
     /// What to write instead.
     pub label: Option<String>,
-    /// The other place, where two contradict each other.
-    pub also: Option<Place>,
+    /// The other position, where two contradict each other.
+    pub also: Option<Position>,
     /// Whether the line before explains it, as with a bracket that was not closed.
     pub shows_previous_line: bool,
 }
 
 impl Problem {
-    /// An error at that place.
-    pub(super) fn error(place: Place, message: impl Into<String>) -> Self {
+    /// An error at that position.
+    pub(super) fn error(position: Position, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { severity: Severity::Error, message, place, label: None, also: None, shows_previous_line: false }
+        Self { severity: Severity::Error, message, position, label: None, also: None, shows_previous_line: false }
     }
 
-    /// A warning at that place.
-    pub(super) fn warning(place: Place, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(place, message) }
+    /// A warning at that position.
+    pub(super) fn warning(position: Position, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(position, message) }
     }
 
     /// With what to write instead.
@@ -91,12 +91,12 @@ impl Problems {
 
     /// Puts those that were added in their places.
     pub fn sort(&mut self) {
-        let order = |place: &Place| match place {
-            Place::Whole => (0, 0),
-            Place::File(span) => (1, span.start),
-            Place::Words(_) | Place::Default => (2, 0),
+        let order = |position: &Position| match position {
+            Position::Whole => (0, 0),
+            Position::File(span) => (1, span.start),
+            Position::Words(_) | Position::Default => (2, 0),
         };
-        self.list.sort_by_key(|problem| order(&problem.place));
+        self.list.sort_by_key(|problem| order(&problem.position));
     }
 
     /// Each of them.
@@ -114,20 +114,21 @@ impl Problems {
         self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Adds a warning that is about no place in particular.
+    /// Adds a warning that is about no position in particular.
     pub fn warn(&mut self, message: impl Into<String>) {
-        self.list.push(Problem::warning(Place::Default, message));
+        self.list.push(Problem::warning(Position::Default, message));
     }
 
-    /// Adds an error at that place.
-    pub fn fail(&mut self, place: Option<&Place>, message: impl Into<String>, label: impl Into<String>) {
-        let place = place.cloned().unwrap_or(Place::Default);
-        self.list.push(Problem::error(place, message).label(label));
+    /// Adds an error at that position.
+    pub fn fail(&mut self, position: Option<&Position>, message: impl Into<String>, label: impl Into<String>) {
+        let position = position.cloned().unwrap_or(Position::Default);
+        self.list.push(Problem::error(position, message).label(label));
     }
 
     /// The exit code: 78 if the file is at fault, 2 if only flags or the environment are.
     pub fn code(&self) -> u8 {
-        let is_in_file = |problem: &Problem| matches!(problem.place, Place::File(_) | Place::Whole | Place::Default);
+        let is_in_file =
+            |problem: &Problem| matches!(problem.position, Position::File(_) | Position::Whole | Position::Default);
         if self.list.iter().any(is_in_file) { code::CONFIG } else { code::USAGE }
     }
 
@@ -143,7 +144,7 @@ impl Problems {
             text.push_str(&format!("... and more: {} problems in all\n", self.list.len()));
         }
         let errors = self.errors();
-        let counted = self.list.iter().any(|one| matches!(one.place, Place::File(_)));
+        let counted = self.list.iter().any(|one| matches!(one.position, Position::File(_)));
         if let (Some(source), true, true) = (&self.source, counted, errors > 0) {
             let plural = if errors == 1 { "" } else { "s" };
             text.push_str(&format!("{errors} error{plural} in {}\n", source.name));

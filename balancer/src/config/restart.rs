@@ -12,7 +12,7 @@ pub struct Restart {
     /// Ready for this long, a worker's next exit is a first one again. Default 10 s.
     pub reset_after: Duration,
     /// More exits than this within `window` put the slot into state `failed`. Default 10.
-    pub budget: u32,
+    pub max_exits: u32,
     /// Default 60 s.
     pub window: Duration,
     /// What a failed slot does to the master. Default `never`.
@@ -34,7 +34,7 @@ impl Default for Restart {
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(30),
             reset_after: Duration::from_secs(10),
-            budget: 10,
+            max_exits: 10,
             window: Duration::from_secs(60),
             give_up: GiveUp::Never,
         }

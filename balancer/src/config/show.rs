@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::codec::quoted;
 use super::frame;
 use super::keys::{GLOBAL, POOL};
-use super::problem::Place;
+use super::problem::Position;
 use super::source::Source;
-use super::{Config, Pool, Program};
+use super::{Config, PoolConfig, Program};
 use crate::printable;
 
 /// Values of variables whose names say that nobody should see them.
@@ -17,7 +17,7 @@ const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 #[derive(Clone, Copy)]
 pub struct Origins<'a> {
     /// Where each key was said.
-    pub places: &'a BTreeMap<String, Place>,
+    pub positions: &'a BTreeMap<String, Position>,
     /// The file that positions are of.
     pub source: Option<&'a Source>,
 }
@@ -43,7 +43,7 @@ pub fn show(config: &Config, origins: Option<Origins<'_>>) -> String {
     text
 }
 
-fn show_pool(pool: &Pool, origins: Option<Origins<'_>>) -> String {
+fn show_pool(pool: &PoolConfig, origins: Option<Origins<'_>>) -> String {
     let path = format!("pool.{}", pool.name);
     let mut text = format!("\n[{path}]\n");
     if pool.program == Program::Demo {
@@ -77,11 +77,11 @@ fn quoted_key(name: &str) -> String {
 
 fn line(name: &str, value: &str, path: &str, origins: Option<Origins<'_>>) -> String {
     let Some(origins) = origins else { return format!("{name} = {value}\n") };
-    let place = match (origins.places.get(path), origins.source) {
-        (Some(Place::File(span)), Some(source)) => frame::position(source, span.start),
-        (Some(Place::Words(words)), _) => words.clone(),
+    let position = match (origins.positions.get(path), origins.source) {
+        (Some(Position::File(span)), Some(source)) => frame::position(source, span.start),
+        (Some(Position::Words(words)), _) => words.clone(),
         _ => "default".to_owned(),
     };
     let setting = format!("{name} = {value}");
-    format!("{setting:<40}  # {}\n", printable::escape(&place))
+    format!("{setting:<40}  # {}\n", printable::escape(&position))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Position, Problem, Problems};
 
 /// More than any configuration; a device or a wrong file must not fill the memory.
 const LARGEST: u64 = 1 << 20;
@@ -47,11 +47,11 @@ impl Source {
         };
         if let Err(error) = read {
             let message = format!("cannot read {}: {}", source.name, reason(&error));
-            return Err(Problems::new(None, vec![Problem::error(Place::Whole, message)]));
+            return Err(Problems::new(None, vec![Problem::error(Position::Whole, message)]));
         }
         if bytes.len() as u64 > LARGEST {
             let message = format!("{} is longer than 1 MiB: is it a configuration?", source.name);
-            return Err(Problems::new(None, vec![Problem::error(Place::Whole, message)]));
+            return Err(Problems::new(None, vec![Problem::error(Position::Whole, message)]));
         }
         source.dir = (!is_stdin).then(|| path.parent().unwrap_or(Path::new("")).to_path_buf());
         match String::from_utf8(bytes) {
@@ -59,7 +59,7 @@ impl Source {
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 source.text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let problem = Problem::error(Place::File(at..at), "the file is not UTF-8 text").label("here");
+                let problem = Problem::error(Position::File(at..at), "the file is not UTF-8 text").label("here");
                 return Err(Problems::new(Some(source), vec![problem]));
             }
         }
@@ -72,7 +72,7 @@ impl Source {
     ///
     /// As [`Source::read`]; and what it was read from cannot be read a second time, as standard input or a pipe.
     pub fn read_again(path: &Path) -> Result<Self, Problems> {
-        let cannot = |what: String| Problems::new(None, vec![Problem::error(Place::Whole, what)]);
+        let cannot = |what: String| Problems::new(None, vec![Problem::error(Position::Whole, what)]);
         if path == Path::new("-") {
             return Err(cannot("the configuration came from standard input, which cannot be read again".to_owned()));
         }
@@ -107,7 +107,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     Err(std::io::Error::other("it is no regular file; write `-` for standard input"))
 }
 
-/// The places where a file is looked for when none was named, in this order.
+/// The places where a file is looked for when none was named, in this command.
 pub fn candidates(xdg_config_home: Option<&OsStr>, home: Option<&OsStr>) -> Vec<PathBuf> {
     let xdg = xdg_config_home.filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
     let xdg = xdg.or_else(|| home.map(|home| Path::new(home).join(".config")));

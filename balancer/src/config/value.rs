@@ -5,13 +5,13 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Place, Problem};
+use super::problem::{Position, Problem};
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) raw: Raw,
-    pub(super) at: Place,
+    pub(super) at: Position,
     /// The text of a flag, a variable or `--set`, where `1` may be meant as text.
     word: Option<String>,
 }
@@ -28,31 +28,31 @@ pub(super) enum Raw {
     Other,
 }
 
-/// A key and its place.
+/// A key and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     pub(super) text: String,
-    pub(super) at: Place,
+    pub(super) at: Position,
 }
 
 impl Value {
-    pub(super) fn new(raw: Raw, at: Place) -> Self {
+    pub(super) fn new(raw: Raw, at: Position) -> Self {
         Self { raw, at, word: None }
     }
 
     /// The word after a flag or in a variable: a number or text.
-    pub(super) fn of_word(word: &str, at: Place) -> Self {
+    pub(super) fn of_word(word: &str, at: Position) -> Self {
         let raw = word.parse().map_or_else(|_| Raw::Text(word.to_owned()), Raw::Integer);
         Self { raw, at, word: Some(word.to_owned()) }
     }
 
     /// The right side of a `--set`: TOML, or a bare string where that is none.
-    pub(super) fn of_setting(text: &str, at: Place) -> Self {
-        let place = |_: Range<usize>| at.clone();
+    pub(super) fn of_setting(text: &str, at: Position) -> Self {
+        let position = |_: Range<usize>| at.clone();
         // The blanks around `=` are no part of the value; in quotes they are.
         let text = text.trim();
         let raw = match DeValue::parse(text) {
-            Ok(value) => raw(value.get_ref(), &place),
+            Ok(value) => raw(value.get_ref(), &position),
             Err(_) => Raw::Text(text.to_owned()),
         };
         Self { raw, at, word: Some(text.to_owned()) }
@@ -80,8 +80,8 @@ impl Value {
 pub(super) fn parse(text: &str) -> Result<Value, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
-        let place = |span: Range<usize>| Place::File(span);
-        return Ok(Value::new(Raw::Table(table(document.get_ref(), &place)), Place::File(0..0)));
+        let position = |span: Range<usize>| Position::File(span);
+        return Ok(Value::new(Raw::Table(table(document.get_ref(), &position)), Position::File(0..0)));
     }
     // After an open bracket or quote the parser's next complaints are about the rest of the same mistake.
     let first = errors.first().into_iter();
@@ -90,34 +90,34 @@ pub(super) fn parse(text: &str) -> Result<Value, Vec<Problem>> {
 
 fn syntax(message: &str, span: Option<Range<usize>>, text: &str) -> Problem {
     let span = span.unwrap_or(text.len()..text.len());
-    let mut problem = Problem::error(Place::File(span), format!("this is not TOML: {message}"));
+    let mut problem = Problem::error(Position::File(span), format!("this is not TOML: {message}"));
     problem.shows_previous_line = true;
     // The parser reads on after an open bracket and stops far below it.
     let is_in_list = message.starts_with("missing comma between array elements");
     problem.maybe_label(is_in_list.then(|| "before this, a list lacks a comma or its `]`".to_owned()))
 }
 
-fn table(table: &DeTable<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Vec<(Word, Value)> {
+fn table(table: &DeTable<'_>, position: &dyn Fn(Range<usize>) -> Position) -> Vec<(Word, Value)> {
     let entry = |(key, inner): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let key: &Spanned<std::borrow::Cow<'_, str>> = key;
-        let word = Word { text: key.get_ref().to_string(), at: place(key.span()) };
-        (word, value(inner, place))
+        let word = Word { text: key.get_ref().to_string(), at: position(key.span()) };
+        (word, value(inner, position))
     };
     table.iter().map(entry).collect()
 }
 
-fn value(value: &Spanned<DeValue<'_>>, place: &dyn Fn(Range<usize>) -> Place) -> Value {
-    Value::new(raw(value.get_ref(), place), place(value.span()))
+fn value(value: &Spanned<DeValue<'_>>, position: &dyn Fn(Range<usize>) -> Position) -> Value {
+    Value::new(raw(value.get_ref(), position), position(value.span()))
 }
 
-fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
+fn raw(written: &DeValue<'_>, position: &dyn Fn(Range<usize>) -> Position) -> Raw {
     match written {
         DeValue::String(text) => Raw::Text(text.to_string()),
         DeValue::Integer(integer) => {
             i128::from_str_radix(integer.as_str(), integer.radix()).map_or(Raw::Other, Raw::Integer)
         }
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| value(item, place)).collect()),
-        DeValue::Table(inner) => Raw::Table(table(inner, place)),
+        DeValue::Array(items) => Raw::List(items.iter().map(|item| value(item, position)).collect()),
+        DeValue::Table(inner) => Raw::Table(table(inner, position)),
         DeValue::Boolean(is_on) => Raw::Boolean(*is_on),
         DeValue::Float(_) | DeValue::Datetime(_) => Raw::Other,
     }
@@ -126,6 +126,15 @@ fn raw(written: &DeValue<'_>, place: &dyn Fn(Range<usize>) -> Place) -> Raw {
 /// A longer word is no typing error of a name, and comparing it would take long.
 const LONGEST_TYPO: usize = 64;
 
+/// Names of before the first release, which no distance leads to.
+const FORMER: &[(&str, &str)] = &[
+    ("assignment-timeout", "dispatch-timeout"),
+    ("contract", "socket-passing"),
+    ("budget", "max-exits"),
+    ("quiet", "idle"),
+    ("closed", "wait"),
+];
+
 /// The candidate that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST_TYPO {
@@ -133,7 +142,11 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     }
     let word = word.replace('_', "-").to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
-    let distances = candidates.into_iter().map(|one| (strsim::damerau_levenshtein(&word, &one.to_lowercase()), one));
+    let distance = |one: &str| match FORMER.contains(&(word.as_str(), one)) {
+        true => 0,
+        false => strsim::damerau_levenshtein(&word, &one.to_lowercase()),
+    };
+    let distances = candidates.into_iter().map(|one| (distance(one), one));
     distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, one)| one)
 }
 
@@ -154,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_setting_is_toml_or_a_bare_string() {
-        let at = || Place::Default;
+        let at = || Position::Default;
         assert!(matches!(Value::of_setting("4", at()).raw, Raw::Integer(4)));
         assert!(matches!(Value::of_setting("-1", at()).raw, Raw::Integer(-1)));
         assert!(matches!(Value::of_setting(r#"["a", "b"]"#, at()).raw, Raw::List(items) if items.len() == 2));

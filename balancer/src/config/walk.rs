@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Config;
-use super::Pool;
+use super::PoolConfig;
 use super::keys::{GLOBAL, Key, LATER, POOL};
-use super::problem::{Place, Problem};
+use super::problem::{Position, Problem};
 use super::value::{Raw, Value, Word, nearest};
 
 /// One key that was set.
@@ -17,7 +17,7 @@ pub(super) struct Entry {
 /// Which key of what.
 pub(super) enum Target {
     Global(&'static Key<Config>),
-    Pool(String, &'static Key<Pool>),
+    Pool(String, &'static Key<PoolConfig>),
 }
 
 impl Target {
@@ -34,7 +34,7 @@ impl Target {
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) entries: Vec<Entry>,
-    pub(super) pools: Vec<(String, Place)>,
+    pub(super) pools: Vec<(String, Position)>,
     pub(super) problems: Vec<Problem>,
     /// Keys that were probably meant by a misspelt one; what their absence leads to is not worth a second error.
     pub(super) suspects: BTreeSet<String>,
@@ -71,7 +71,7 @@ struct Scope<'a, T: 'static> {
 }
 
 impl Walk {
-    fn problem(&mut self, at: &Place, message: String, label: Option<String>) {
+    fn problem(&mut self, at: &Position, message: String, label: Option<String>) {
         self.problems.push(Problem::error(at.clone(), message).maybe_label(label));
     }
 

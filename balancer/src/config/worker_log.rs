@@ -21,7 +21,7 @@ pub struct WorkerLog {
 pub enum LogTarget {
     /// Each stream to the master's own: standard output to standard output, standard error to standard error.
     Stdout,
-    /// Nowhere. They are read all the same, so that no worker waits, and the last ones are kept for the story of an exit.
+    /// Nowhere. They are read all the same, so that no worker waits, and the last ones are kept for the report of an exit.
     Off,
     /// One file for all workers of the pool.
     File(PathBuf),

@@ -15,17 +15,17 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::connection::Connection;
-use super::handoff::Handoff;
-use super::lane::{Lane, Tally, Ticket};
+use super::handed::Handoff;
+use super::relayed::Connection;
+use super::shard::{ConnectionPermit, DrainCounters, Shard};
 use crate::config::Address;
 use crate::mode::Inherits;
-use crate::net::conns;
 use crate::net::listeners::Listener;
+use crate::net::open_connections;
 use crate::net::stream::{Family, reset_at_close};
 use crate::pool::Limited;
-use crate::rotation::Gate;
-use crate::stats::{AcceptError, AcceptLimit, Refusal};
+use crate::rotation::AcceptState;
+use crate::stats::{AcceptError, AcceptLimit, Rejection};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
@@ -46,7 +46,7 @@ pub(super) struct Accepted {
 
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum BatchResult {
     /// The queue is empty.
     Empty,
     /// There may be more.
@@ -61,18 +61,18 @@ enum Turn {
 
 /// What happens to what is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum AcceptAction {
     Serve,
-    TurnAway(Refusal),
+    Reject(Rejection),
 }
 
-/// Accepts from one listener for one lane.
+/// Accepts from one listener for one shard.
 pub(super) struct AcceptLoop {
-    lane: Arc<Lane>,
+    shard: Arc<Shard>,
     listener: AsyncFd<Listener>,
     family: Family,
     stop: CancellationToken,
-    door: Door,
+    handle: ListenerHandle,
     is_handed_over: bool,
     /// Dropped last: the listener is closed when a drain hears of it.
     _running: Running,
@@ -80,8 +80,8 @@ pub(super) struct AcceptLoop {
 
 /// What the loops of one listener share, to be told when it is not wanted any more.
 #[derive(Clone)]
-pub(super) struct Door {
-    /// Its number among the pool's public listeners; all that the rules name have the same.
+pub(super) struct ListenerHandle {
+    /// Its number among the pool's public listeners; all that the configuration name have the same.
     pub(super) number: u32,
     /// Cancelled when the listener is to be emptied and closed.
     pub(super) retired: CancellationToken,
@@ -90,13 +90,18 @@ pub(super) struct Door {
 }
 
 impl AcceptLoop {
-    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `door` when its queue is empty.
+    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `handle` when its queue is empty.
     ///
     /// # Errors
     ///
     /// When the runtime cannot watch the listener.
-    pub(super) fn new(lane: Arc<Lane>, listener: Listener, stop: CancellationToken, door: Door) -> io::Result<Self> {
-        let running = Running::begin(&lane);
+    pub(super) fn new(
+        shard: Arc<Shard>,
+        listener: Listener,
+        stop: CancellationToken,
+        handle: ListenerHandle,
+    ) -> io::Result<Self> {
+        let running = Running::begin(&shard);
         let family = match listener.address() {
             Address::Tcp(_) | Address::Passed(_) => Family::Tcp,
             Address::Unix(_) => Family::Unix,
@@ -104,65 +109,67 @@ impl AcceptLoop {
         // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
         #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
         let listener = AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
-        let is_handed_over = lane.pool.mode.inherits() == Inherits::Channel;
-        Ok(Self { lane, listener, family, stop, door, is_handed_over, _running: running })
+        let is_handed_over = shard.pool.mode.inherits() == Inherits::Channel;
+        Ok(Self { shard, listener, family, stop, handle, is_handed_over, _running: running })
     }
 
-    /// Accepts until the gate closes or the listener is retired, and the queue is empty, or until it is stopped; then closes
-    /// the listener. A retired one with clients in its queue waits at a held gate as any other: they wait for a worker too.
+    /// Accepts until the state is `Closing` or the listener is retired, and the queue is empty, or until it is stopped; then closes
+    /// the listener. A retired one with clients in its queue waits at a held listener as any other: they wait for a worker too.
     pub(super) async fn run(self) {
-        let mut gate = self.lane.pool.rotation.gate();
-        let mut last = Turn::More;
+        let mut accept_state = self.shard.pool.rotation.accept_state();
+        let mut last = BatchResult::More;
         let mut limited: Option<Limited> = None;
         loop {
-            let now = *gate.borrow_and_update();
-            let way = match now {
-                Gate::Open => Some(Way::Serve),
-                Gate::Refuse => Some(Way::TurnAway(Refusal::NoWorker)),
-                Gate::Hold => None,
-                Gate::Closing => return self.close().await,
+            let now = *accept_state.borrow_and_update();
+            let action = match now {
+                AcceptState::Open => Some(AcceptAction::Serve),
+                AcceptState::Reject => Some(AcceptAction::Reject(Rejection::NoWorker)),
+                AcceptState::Hold => None,
+                AcceptState::Closing => return self.close().await,
             };
-            let is_retired = self.door.retired.is_cancelled();
+            let is_retired = self.handle.retired.is_cancelled();
             if is_retired {
                 self.listener.get_ref().unlink();
                 // Nobody waits here, and nobody shall come: it is not kept open for a worker that may never be ready.
-                if way.is_none() && !self.listener.get_ref().has_queue() {
+                if action.is_none() && !self.listener.get_ref().has_queue() {
                     return;
                 }
             }
-            let is_full = last == Turn::Full && way == Some(Way::Serve);
+            let is_full = last == BatchResult::Full && action == Some(AcceptAction::Serve);
             last = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return self.turn_away_rest(),
-                // The pool outlives its loops, so the gate does too.
-                _ = gate.changed() => Turn::More,
-                () = self.door.retired.cancelled(), if !is_retired => Turn::More,
-                () = self.lane.room(), if is_full => Turn::More,
-                () = self.client_waits(), if is_full && limited.is_none() => Turn::Full,
-                () = sleep(RECLAIM), if is_full && limited.is_some() => Turn::Full,
-                turn = self.next_turn(way.unwrap_or(Way::Serve), is_retired), if way.is_some() && !is_full => turn,
+                () = self.stop.cancelled() => return self.reject_rest(),
+                // The pool outlives its loops, so the state does too.
+                _ = accept_state.changed() => BatchResult::More,
+                () = self.handle.retired.cancelled(), if !is_retired => BatchResult::More,
+                () = self.shard.room(), if is_full => BatchResult::More,
+                () = self.client_waits(), if is_full && limited.is_none() => BatchResult::Full,
+                () = sleep(RECLAIM), if is_full && limited.is_some() => BatchResult::Full,
+                result = self.next_batch(action.unwrap_or(AcceptAction::Serve), is_retired), if action.is_some() && !is_full => result,
             };
-            if last == Turn::Full && self.listener.get_ref().has_queue() {
+            if last == BatchResult::Full && self.listener.get_ref().has_queue() {
                 // Silent clients do not lock the others out.
-                conns::reclaim(self.lane.limited_pool());
+                open_connections::reclaim(self.shard.limited_pool());
             }
             let limit = match last {
-                Turn::Exhausted => Some(AcceptLimit::Exhausted),
-                Turn::Full if self.listener.get_ref().has_queue() => Some(self.lane.limit()),
-                // One client may have come in for one that went: the next turn tells.
-                Turn::More if way == Some(Way::Serve) => limited.as_ref().map(|limited| limited.limit),
+                BatchResult::Exhausted => Some(AcceptLimit::Exhausted),
+                BatchResult::Full if self.listener.get_ref().has_queue() => Some(self.shard.limit()),
+                // One client may have come in for one that went: the next batch tells.
+                BatchResult::More if action == Some(AcceptAction::Serve) => {
+                    limited.as_ref().map(|limited| limited.limit)
+                }
                 _ => None,
             };
             if limit != limited.as_ref().map(|limited| limited.limit) {
                 // What begins now begins before what was ends.
-                limited = limit.map(|limit| Limited::begin(&self.lane.pool, limit));
+                limited = limit.map(|limit| Limited::begin(&self.shard.pool, limit));
             }
             match last {
-                Turn::Empty if is_retired => return,
-                Turn::More => tokio::task::yield_now().await,
-                Turn::Exhausted => sleep(PAUSE).await,
-                Turn::Crowded => sleep(CROWDED).await,
-                Turn::Empty | Turn::Full => {}
+                BatchResult::Empty if is_retired => return,
+                BatchResult::More => tokio::task::yield_now().await,
+                BatchResult::Exhausted => sleep(PAUSE).await,
+                BatchResult::Crowded => sleep(CROWDED).await,
+                BatchResult::Empty | BatchResult::Full => {}
             }
         }
     }
@@ -178,47 +185,47 @@ impl AcceptLoop {
     }
 
     /// Waits for the listener unless it is retired, then accepts one batch. Cancel safe: the batch itself does not wait.
-    async fn next_turn(&self, way: Way, is_retired: bool) -> Turn {
+    async fn next_batch(&self, action: AcceptAction, is_retired: bool) -> BatchResult {
         if is_retired {
-            return self.batch(way);
+            return self.batch(action);
         }
         let Ok(mut ready) = self.listener.readable().await else {
-            return Turn::Exhausted;
+            return BatchResult::Exhausted;
         };
-        let turn = self.batch(way);
-        if turn == Turn::Empty {
+        let result = self.batch(action);
+        if result == BatchResult::Empty {
             ready.clear_ready();
         }
-        turn
+        result
     }
 
-    fn batch(&self, way: Way) -> Turn {
+    fn batch(&self, action: AcceptAction) -> BatchResult {
         for _ in 0..BATCH {
-            if way == Way::Serve && self.is_crowded() {
-                return Turn::Crowded;
+            if action == AcceptAction::Serve && self.is_crowded() {
+                return BatchResult::Crowded;
             }
-            let mut ticket = match way {
-                Way::Serve => Ticket::take(&self.lane),
-                Way::TurnAway(_) => None,
+            let mut permit = match action {
+                AcceptAction::Serve => ConnectionPermit::take(&self.shard),
+                AcceptAction::Reject(_) => None,
             };
-            if way == Way::Serve && ticket.is_none() {
-                return Turn::Full;
+            if action == AcceptAction::Serve && permit.is_none() {
+                return BatchResult::Full;
             }
             let client = match self.accept() {
                 Ok(client) => client,
-                Err(Turn::More) => continue,
-                Err(turn) => return turn,
+                Err(BatchResult::More) => continue,
+                Err(result) => return result,
             };
-            self.lane.pool.stats.accepted.increment();
-            let is_admitted = ticket.as_mut().is_none_or(|ticket| ticket.admits(client.peer.map(|peer| peer.ip())));
-            match (ticket, way) {
-                (Some(_), _) if !is_admitted => self.refuse(&client, Refusal::PerSource),
-                (Some(ticket), _) => self.serve(ticket, client),
-                (None, Way::TurnAway(why)) => self.refuse(&client, why),
-                (None, Way::Serve) => {}
+            self.shard.pool.stats.accepted.increment();
+            let is_admitted = permit.as_mut().is_none_or(|permit| permit.admits(client.peer.map(|peer| peer.ip())));
+            match (permit, action) {
+                (Some(_), _) if !is_admitted => self.reject(&client, Rejection::PerSource),
+                (Some(permit), _) => self.serve(permit, client),
+                (None, AcceptAction::Reject(why)) => self.reject(&client, why),
+                (None, AcceptAction::Serve) => {}
             }
         }
-        Turn::More
+        BatchResult::More
     }
 
     /// Whether a connection would have to wait for a worker to take what it was handed before.
@@ -226,91 +233,92 @@ impl AcceptLoop {
         if !self.is_handed_over {
             return false;
         }
-        let snapshot = self.lane.pool.rotation.snapshot();
+        let snapshot = self.shard.pool.rotation.snapshot();
         !snapshot.upstreams.is_empty() && !snapshot.upstreams.iter().any(|upstream| upstream.has_room())
     }
 
-    fn accept(&self) -> Result<Accepted, Turn> {
+    fn accept(&self) -> Result<Accepted, BatchResult> {
         match acceptfrom_with(self.listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok((socket, peer)) => {
                 let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                 Ok(Accepted { socket, family: self.family, peer })
             }
-            Err(rustix::io::Errno::AGAIN) => Err(Turn::Empty),
+            Err(rustix::io::Errno::AGAIN) => Err(BatchResult::Empty),
             Err(error) => {
                 let kind = classify(error);
-                self.lane.pool.stats.accept_errors[kind as usize].increment();
+                self.shard.pool.stats.accept_errors[kind as usize].increment();
                 match kind {
-                    AcceptError::Exhausted => Err(Turn::Exhausted),
-                    AcceptError::Other => Err(Turn::More),
+                    AcceptError::Exhausted => Err(BatchResult::Exhausted),
+                    AcceptError::Other => Err(BatchResult::More),
                 }
             }
         }
     }
 
-    fn serve(&self, ticket: Ticket, client: Accepted) {
+    fn serve(&self, permit: ConnectionPermit, client: Accepted) {
         if self.is_handed_over {
-            return Handoff::start(ticket, client, self.door.number);
+            return Handoff::start(permit, client, self.handle.number);
         }
-        match Connection::start(ticket, client) {
+        match Connection::start(permit, client) {
             Ok(connection) => drop(tokio::spawn(connection)),
             // Nothing but a lack of memory for one more watched socket.
-            Err(_) => self.lane.pool.stats.accept_errors[AcceptError::Exhausted as usize].increment(),
+            Err(_) => self.shard.pool.stats.accept_errors[AcceptError::Exhausted as usize].increment(),
         }
     }
 
-    fn refuse(&self, client: &Accepted, why: Refusal) {
+    fn reject(&self, client: &Accepted, why: Rejection) {
         if client.family == Family::Tcp {
             reset_at_close(client.socket.as_fd());
         }
-        self.lane.pool.stats.refused[why as usize].increment();
+        self.shard.pool.stats.rejected[why as usize].increment();
     }
 
-    /// Serves who waits already, then closes. Who cannot be served, since no worker is left, is turned away at once.
+    /// Serves who waits already, then closes. Who cannot be served, since no worker is left, is rejected at once.
     async fn close(self) {
         // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
         self.listener.get_ref().unlink();
         while !self.stop.is_cancelled() {
-            let is_empty = self.lane.pool.rotation.snapshot().upstreams.is_empty();
-            let turn = self.batch(if is_empty { Way::TurnAway(Refusal::Shutdown) } else { Way::Serve });
+            let is_empty = self.shard.pool.rotation.snapshot().upstreams.is_empty();
+            let result =
+                self.batch(if is_empty { AcceptAction::Reject(Rejection::Shutdown) } else { AcceptAction::Serve });
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 () = async {
-                    match turn {
-                        Turn::Empty => {}
-                        Turn::More => tokio::task::yield_now().await,
-                        Turn::Full => self.lane.room().await,
-                        Turn::Crowded => sleep(CROWDED).await,
-                        Turn::Exhausted => sleep(PAUSE).await,
+                    match result {
+                        BatchResult::Empty => {}
+                        BatchResult::More => tokio::task::yield_now().await,
+                        BatchResult::Full => self.shard.room().await,
+                        BatchResult::Crowded => sleep(CROWDED).await,
+                        BatchResult::Exhausted => sleep(PAUSE).await,
                     }
                 } => {}
             }
-            if turn == Turn::Empty {
+            if result == BatchResult::Empty {
                 return;
             }
         }
-        self.turn_away_rest();
+        self.reject_rest();
     }
 
-    fn turn_away_rest(&self) {
-        while self.batch(Way::TurnAway(Refusal::Shutdown)) == Turn::More {}
+    fn reject_rest(&self) {
+        while self.batch(AcceptAction::Reject(Rejection::Shutdown)) == BatchResult::More {}
     }
 }
 
 /// Counts a loop as running until it is dropped.
-struct Running(Arc<Tally>);
+struct Running(Arc<DrainCounters>);
 
 impl Running {
-    fn begin(lane: &Lane) -> Self {
-        lane.tally.loops.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(&lane.tally))
+    fn begin(shard: &Shard) -> Self {
+        shard.counters.loops.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&shard.counters))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.leave(&self.0.loops);
+        self.0.decrement(&self.0.loops);
     }
 }
 

@@ -5,24 +5,23 @@
 //! our memory.
 //!
 //! Where the workers accept by themselves nothing of this happens, but for a client that waits where no worker does: it
-//! takes a detour.
+//! is relayed to the public address.
 //!
 //! Pools and listeners may come and go while the threads run; what is open is not touched by that.
 //!
-//! The one upward path is a [`Report`] to the supervisor.
+//! The one upward path is a [`UpstreamReport`] to the supervisor.
 
 mod accept;
-mod connect;
-mod connection;
-mod detour;
-mod handoff;
-mod lane;
+mod handed;
 mod per_source;
 mod permits;
-mod served;
+mod pools;
+mod relay_to_public;
+mod relayed;
+mod shard;
 mod threads;
 
-pub use detour::{Client, Detour};
-pub use lane::Report;
-pub use served::PUBLIC_DOOR;
+pub use pools::PUBLIC_LISTENER;
+pub use relay_to_public::{Client, PublicRelay};
+pub use shard::UpstreamReport;
 pub use threads::{DataThreads, Drained, Limits};

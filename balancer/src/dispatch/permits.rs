@@ -7,13 +7,13 @@ use tokio::sync::futures::Notified;
 
 /// A bound on open connections, shared by all data threads.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(super) struct ConnectionLimit {
     limit: AtomicUsize,
     taken: AtomicUsize,
     freed: Notify,
 }
 
-impl Permits {
+impl ConnectionLimit {
     /// At most `limit` at once; at least one, or nothing would ever be served.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: AtomicUsize::new(limit.max(1)), taken: AtomicUsize::new(0), freed: Notify::new() }
@@ -57,30 +57,30 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_and_a_return_wakes_who_waits() {
-        let permits = Permits::new(2);
-        assert!(permits.try_take() && permits.try_take());
-        assert!(!permits.try_take() && !permits.has_room());
-        let freed = permits.freed();
+        let limit = ConnectionLimit::new(2);
+        assert!(limit.try_take() && limit.try_take());
+        assert!(!limit.try_take() && !limit.has_room());
+        let freed = limit.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        permits.give_back();
+        limit.give_back();
         freed.await;
-        assert!(permits.try_take());
+        assert!(limit.try_take());
     }
     #[tokio::test]
     async fn a_higher_limit_wakes_who_waits_and_a_lower_one_takes_nothing_away() {
-        let permits = Permits::new(1);
-        assert!(permits.try_take());
-        let freed = permits.freed();
+        let limit = ConnectionLimit::new(1);
+        assert!(limit.try_take());
+        let freed = limit.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        permits.set_limit(3);
+        limit.set_limit(3);
         freed.await;
-        assert!(permits.try_take() && permits.try_take() && !permits.try_take());
-        permits.set_limit(2);
-        permits.give_back();
-        assert!(!permits.try_take(), "two of three are still out");
-        permits.give_back();
-        assert!(permits.try_take());
+        assert!(limit.try_take() && limit.try_take() && !limit.try_take());
+        limit.set_limit(2);
+        limit.give_back();
+        assert!(!limit.try_take(), "two of three are still out");
+        limit.give_back();
+        assert!(limit.try_take());
     }
 }

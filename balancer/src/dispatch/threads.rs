@@ -1,4 +1,4 @@
-//! The data threads: start, orders about a worker's connections, drain, cut, join.
+//! The data threads: start, commands about a worker's connections, drain, cut, join.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::connect;
-use super::lane::{Report, Tally};
-use super::permits::Permits;
-use super::served::Served;
+use super::permits::ConnectionLimit;
+use super::pools::PoolEntry;
+use super::shard::{DrainCounters, UpstreamReport};
 use crate::channel::Channel;
-use crate::net::conns::{self, Owner};
+use crate::net::connect;
 use crate::net::listeners::Listener;
-use crate::net::recovery::{Recovery, Summons};
+use crate::net::open_connections::{self, Owner};
+use crate::net::recovery::{Recovery, RecoveryBarrier};
 use crate::pool::Pool;
 use crate::rotation::SlotId;
 use crate::stats::AcceptLimit;
@@ -38,9 +38,9 @@ pub struct Limits {
 pub struct Drained {
     /// Connections that ended by themselves since the drain began.
     pub finished: u64,
-    /// Connections that were owed nothing and were closed by FIN: silent for a second, or still open at the deadline.
+    /// Connections that awaited no response and were closed by FIN: silent for a second, or still open at the deadline.
     pub closed: u64,
-    /// Connections that were owed something and were reset, at the deadline or by [`DataThreads::cut_now`].
+    /// Connections that awaited a response and were reset, at the deadline or by [`DataThreads::abort_all`].
     pub cut: u64,
 }
 
@@ -60,13 +60,13 @@ impl Drained {
 #[derive(Debug)]
 pub struct DataThreads {
     pub(super) threads: Vec<DataThread>,
-    pub(super) pools: Mutex<Vec<Served>>,
+    pub(super) pools: Mutex<Vec<PoolEntry>>,
     /// The bound over all pools.
-    pub(super) permits: Arc<Permits>,
+    pub(super) limit: Arc<ConnectionLimit>,
     /// What set it.
     pub(super) set_by: AcceptLimit,
-    pub(super) tally: Arc<Tally>,
-    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) counters: Arc<DrainCounters>,
+    pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
     pub(super) ephemeral: RangeInclusive<u16>,
     /// Ends the accept loops.
     pub(super) stop: CancellationToken,
@@ -74,24 +74,24 @@ pub struct DataThreads {
 
 #[derive(Debug)]
 pub(super) struct DataThread {
-    orders: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<ThreadCommand>,
     /// Where its accept loops are started from outside.
     pub(super) runtime: runtime::Handle,
     handle: JoinHandle<()>,
 }
 
 #[derive(Clone, Debug)]
-enum Command {
-    Orphan(Owner, Option<Arc<Summons>>),
-    Recall(Owner, Arc<Summons>),
-    Quieten(Owner),
-    Cut(Owner),
-    Drain,
-    CutAll,
+enum ThreadCommand {
+    WorkerExited(Owner, Option<Arc<RecoveryBarrier>>),
+    Recall(Owner, Arc<RecoveryBarrier>),
+    CloseIdle(Owner),
+    Abort(Owner),
+    CloseAllIdle,
+    AbortAll,
 }
 
 impl DataThreads {
-    /// Starts `threads` threads (at least one) that serve every pool on its listeners, as the pool's gate says.
+    /// Starts `threads` threads (at least one) that serve every pool on its listeners, as the pool's accept state says.
     ///
     /// # Errors
     ///
@@ -100,14 +100,14 @@ impl DataThreads {
         threads: usize,
         pools: Vec<(Arc<Pool>, Vec<Listener>)>,
         limits: Limits,
-        reports: mpsc::UnboundedSender<Report>,
+        reports: mpsc::UnboundedSender<UpstreamReport>,
     ) -> io::Result<Self> {
         let mut started = Self {
             threads: Vec::new(),
             pools: Mutex::default(),
-            permits: Arc::new(Permits::new(limits.max_connections)),
+            limit: Arc::new(ConnectionLimit::new(limits.max_connections)),
             set_by: limits.set_by,
-            tally: Arc::default(),
+            counters: Arc::default(),
             reports,
             ephemeral: connect::ephemeral_ports(),
             stop: CancellationToken::new(),
@@ -115,10 +115,10 @@ impl DataThreads {
         for thread in 0..threads.max(1) {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let within = runtime.handle().clone();
-            let (orders, received) = mpsc::unbounded_channel();
+            let (commands, received) = mpsc::unbounded_channel();
             let name = format!("data-{thread}");
             let handle = std::thread::Builder::new().name(name).spawn(move || serve(&runtime, received))?;
-            started.threads.push(DataThread { orders, runtime: within, handle });
+            started.threads.push(DataThread { commands, runtime: within, handle });
         }
         for (pool, listeners) in pools {
             started.add_pool(pool, listeners)?;
@@ -130,126 +130,126 @@ impl DataThreads {
     /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
     /// Call it once the process is dead, not before.
     ///
-    /// `recovered` are sockets accepted from the dead worker's listener by one who held it too: the far ends of connections
+    /// `recovered` are sockets accepted from the dead worker's listener by one who held it too: the worker's ends of connections
     /// of ours that nobody has read from. Those connections take back what they sent and go to another worker, whatever
-    /// mode the sockets are in. A far end that belongs to no connection of that worker is closed. To recover all, see that
+    /// mode the sockets are in. A worker's end that belongs to no connection of that worker is closed. To recover all, see that
     /// no connect is under way any more (the upstream is dead and its `connecting` is 0) before the queue is emptied.
-    pub fn orphan(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        let summons = (!recovered.is_empty()).then(|| Summons::new(Recovery::new(recovered)));
-        self.tell(&Command::Orphan(owner(pool, slot, incarnation), summons));
+    pub fn worker_exited(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
+        let barrier = (!recovered.is_empty()).then(|| RecoveryBarrier::new(Recovery::new(recovered)));
+        self.tell(&ThreadCommand::WorkerExited(owner(pool, slot, incarnation), barrier));
     }
 
-    /// Tells the connections of a living process, which is out of rotation, that these far ends were taken out of its queue: the
+    /// Tells the connections of a living process, which is out of rotation, that these worker's ends were taken out of its queue: the
     /// connections that they belong to take back what they sent and go to another worker. The others stay as they are.
     pub fn recall(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        let summons = Summons::new(Recovery::new(recovered));
-        self.tell(&Command::Recall(owner(pool, slot, incarnation), summons));
+        let barrier = RecoveryBarrier::new(Recovery::new(recovered));
+        self.tell(&ThreadCommand::Recall(owner(pool, slot, incarnation), barrier));
     }
 
-    /// From now on closes each connection of a worker's process that is owed nothing and was silent for a second, by FIN;
+    /// From now on closes each connection of a worker's process that awaits no response and was silent for a second, by FIN;
     /// one that has given the worker nothing yet goes to another, as long as one is in rotation. Holds until that process
-    /// is said to have ended ([`DataThreads::orphan`]).
-    pub fn quieten(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        self.tell(&Command::Quieten(owner(pool, slot, incarnation)));
+    /// is said to have ended ([`DataThreads::worker_exited`]).
+    pub fn close_idle(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        self.tell(&ThreadCommand::CloseIdle(owner(pool, slot, incarnation)));
     }
 
-    /// Ends the connections of a worker's process, dead or alive: those that are owed nothing first, by FIN, then the rest
+    /// Ends the connections of a worker's process, dead or alive: those that await no response first, by FIN, then the rest
     /// by reset. One that has given the worker nothing yet goes to another, as long as one is in rotation.
-    pub fn cut(&self, pool: usize, slot: SlotId, incarnation: u64) {
-        self.tell(&Command::Cut(owner(pool, slot, incarnation)));
+    pub fn abort(&self, pool: usize, slot: SlotId, incarnation: u64) {
+        self.tell(&ThreadCommand::Abort(owner(pool, slot, incarnation)));
     }
 
     /// Runs a worker's channel on one of the threads, for as long as it runs by itself.
-    pub fn host(&self, slot: SlotId, channel: Channel) {
+    pub fn run_channel(&self, slot: SlotId, channel: Channel) {
         // There is at least one thread.
         if let Some(thread) = self.threads.get(slot.index() % self.threads.len().max(1)) {
             thread.runtime.spawn(channel.run());
         }
     }
 
-    /// Waits until every accept loop has emptied its queue and closed its listener, at most until `deadline`. Set the gates
-    /// to [`crate::rotation::Gate::Closing`] first. Cancel safe.
+    /// Waits until every accept loop has emptied its queue and closed its listener, at most until `deadline`. Set the accept states
+    /// to [`crate::rotation::AcceptState::Closing`] first. Cancel safe.
     pub async fn closed(&self, deadline: Instant) {
-        let _ = timeout_at(deadline, self.tally.closed()).await;
+        let _ = timeout_at(deadline, self.counters.closed()).await;
     }
 
     /// Whether every public listener has been closed.
     pub fn is_closed(&self) -> bool {
-        self.tally.loops.load(Ordering::SeqCst) == 0
+        self.counters.loops.load(Ordering::SeqCst) == 0
     }
 
-    /// From now on ends each connection that has been silent for a second and owes nothing, whosever it is.
-    pub fn quieten_all(&self) {
-        self.tell(&Command::Drain);
+    /// From now on ends each connection that has been silent for a second and awaits no response, whosever it is.
+    pub fn close_all_idle(&self) {
+        self.tell(&ThreadCommand::CloseAllIdle);
     }
 
     /// How connections have ended since the start.
     pub fn ends(&self) -> Drained {
-        let [ended, closed, cut] =
-            [&self.tally.ended, &self.tally.closed, &self.tally.cut].map(|number| number.load(Ordering::SeqCst));
+        let [ended, closed, cut] = [&self.counters.ended, &self.counters.closed, &self.counters.cut]
+            .map(|number| number.load(Ordering::SeqCst));
         Drained { finished: ended.saturating_sub(closed + cut), closed, cut }
     }
 
     /// Waits until every connection has ended and every accept loop has emptied its queue, or ends what is left at
-    /// `deadline`. Set the gates to [`crate::rotation::Gate::Closing`] first.
+    /// `deadline`. Set the accept states to [`crate::rotation::AcceptState::Closing`] first.
     ///
-    /// A connection that has been silent for a second and owes nothing (an idle keep-alive one) is ended by FIN: its client
+    /// A connection that has been silent for a second and awaits no response (an idle keep-alive one) is ended by FIN: its client
     /// would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
     pub async fn drain(&self, deadline: Instant) -> Drained {
-        self.tell(&Command::Drain);
+        self.tell(&ThreadCommand::CloseAllIdle);
         let before = self.ends();
-        if timeout_at(deadline, self.tally.quiet()).await.is_err() {
-            self.cut_now();
-            self.tally.quiet().await;
+        if timeout_at(deadline, self.counters.idle()).await.is_err() {
+            self.abort_all();
+            self.counters.idle().await;
         }
         self.ends().since(before)
     }
 
-    /// Ends every connection (by FIN what is owed nothing, by reset the rest), turns away who waits in the queues, and accepts nothing more.
-    pub fn cut_now(&self) {
+    /// Ends every connection (by FIN what awaits no response, by reset the rest), rejects who waits in the queues, and accepts nothing more.
+    pub fn abort_all(&self) {
         self.stop.cancel();
-        self.tell(&Command::CutAll);
+        self.tell(&ThreadCommand::AbortAll);
     }
 
     /// What bounds connections over all pools, if none more may be opened now.
     pub fn full(&self) -> Option<AcceptLimit> {
-        (!self.permits.has_room()).then_some(self.set_by)
+        (!self.limit.has_room()).then_some(self.set_by)
     }
 
     /// Connections open now, over all pools and threads.
     pub fn open(&self) -> usize {
-        self.tally.open.load(Ordering::SeqCst)
+        self.counters.open.load(Ordering::SeqCst)
     }
 
     /// Ends the threads and waits for them; what is still open is closed. Blocks, though not for long.
     pub fn join(self) {
         for thread in self.threads {
-            drop(thread.orders);
+            drop(thread.commands);
             // A thread ends in a panic only by a bug of ours, which has been printed.
             let _ = thread.handle.join();
         }
     }
 
-    fn tell(&self, command: &Command) {
+    fn tell(&self, command: &ThreadCommand) {
         for thread in &self.threads {
             // A thread that has ended has no connections.
-            let _ = thread.orders.send(command.clone());
+            let _ = thread.commands.send(command.clone());
         }
     }
 }
 
-/// The life of one data thread: until nobody can give it orders any more.
-fn serve(runtime: &runtime::Runtime, mut orders: mpsc::UnboundedReceiver<Command>) {
+/// The life of one data thread: until nobody can give it commands any more.
+fn serve(runtime: &runtime::Runtime, mut commands: mpsc::UnboundedReceiver<ThreadCommand>) {
     runtime.block_on(async {
-        tokio::spawn(conns::run_ticker());
-        while let Some(order) = orders.recv().await {
-            match order {
-                Command::Orphan(owner, summons) => conns::orphan(owner, summons.as_ref()),
-                Command::Recall(owner, summons) => conns::recall(owner, &summons),
-                Command::Quieten(owner) => conns::quieten(owner),
-                Command::Cut(owner) => conns::cut(owner),
-                Command::Drain => conns::drain_quiet(),
-                Command::CutAll => conns::cut_all(),
+        tokio::spawn(open_connections::run_ticker());
+        while let Some(command) = commands.recv().await {
+            match command {
+                ThreadCommand::WorkerExited(owner, barrier) => open_connections::worker_exited(owner, barrier.as_ref()),
+                ThreadCommand::Recall(owner, barrier) => open_connections::recall(owner, &barrier),
+                ThreadCommand::CloseIdle(owner) => open_connections::close_idle(owner),
+                ThreadCommand::Abort(owner) => open_connections::abort(owner),
+                ThreadCommand::CloseAllIdle => open_connections::close_all_idle(),
+                ThreadCommand::AbortAll => open_connections::abort_all(),
             }
         }
     });

@@ -1,6 +1,6 @@
 //! A reuseport group: one TCP listener a worker, all on the same address.
 //!
-//! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::steering`]) only those get new
+//! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::reuseport_bpf`]) only those get new
 //! connections that are wanted; where the kernel takes none, all do by its hash. All members are made at once and kept for
 //! good: what the kernel has put into a member's queue is lost if its last holder closes it.
 //!
@@ -8,7 +8,7 @@
 //! the port. Later such a one can: `SO_REUSEPORT` lets every process of the user in. While the program chooses, it gets
 //! nothing.
 
-mod order;
+mod member_index;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,8 +19,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::listeners::{BindError, Listener, bind_tcp, prepare_tcp};
 use crate::config::Address;
-use crate::os::steering::{self, Program};
-use order::Order;
+use crate::os::reuseport_bpf::{self, Program};
+use member_index::MemberIndex;
 
 /// The listeners of one public address, one a slot.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Group {
     way_in: SocketAddr,
     /// By slot.
     members: Vec<Listener>,
-    order: Order,
+    member_index: MemberIndex,
     /// The slots that shall get new connections.
     chosen: Vec<usize>,
 }
@@ -80,8 +80,8 @@ impl Group {
         // None gets a connection before all are bound alike; the order of this is the kernel's order of them.
         let members =
             bound.into_iter().map(|socket| Listener::of_tcp(socket, backlog)).collect::<io::Result<Vec<_>>>()?;
-        let order = Order::of(members.len());
-        Ok(Self { address: Address::Tcp(at), way_in: way_in(at, v6_only), members, order, chosen: Vec::new() })
+        let member_index = MemberIndex::of(members.len());
+        Ok(Self { address: Address::Tcp(at), way_in: way_in(at, v6_only), members, member_index, chosen: Vec::new() })
     }
 
     /// Where all of them listen; port 0 is replaced by the one the kernel chose.
@@ -115,7 +115,7 @@ impl Group {
     /// # Errors
     ///
     /// The kernel takes no such program: then its hash spreads connections over all members.
-    pub fn steer(&mut self, slots: &[usize]) -> io::Result<()> {
+    pub fn set_eligible(&mut self, slots: &[usize]) -> io::Result<()> {
         self.chosen = slots.to_vec();
         self.attach()
     }
@@ -123,10 +123,10 @@ impl Group {
     fn attach(&self) -> io::Result<()> {
         // A program on one that does not listen would be that one's own.
         let Some(member) = self.members.iter().find(|member| member.is_listening()) else { return Ok(()) };
-        let attached = Program::among(&self.order.places(&self.chosen)).attach(member.as_fd());
+        let attached = Program::among(&self.member_index.numbers(&self.chosen)).attach(member.as_fd());
         if attached.is_err() {
             // Better no choice than that of another moment.
-            steering::detach(member);
+            reuseport_bpf::detach(member);
         }
         attached
     }
@@ -138,19 +138,19 @@ impl Group {
         if silent.is_empty() {
             return Revived::default();
         }
-        let was_known = self.order.is_known();
-        self.order.lost(&silent);
+        let was_known = self.member_index.is_known();
+        self.member_index.lost(&silent);
         let revive = |slot: usize| {
             let revived = self.members[slot].revive(backlog).map(drop);
             if revived.is_ok() {
-                self.order.joined(slot);
+                self.member_index.joined(slot);
             }
             (slot, revived)
         };
         let members = silent.into_iter().map(revive).collect();
-        // Whether it can be has been told when it was steered.
+        // Whether it can be has been told when the eligible members were set.
         let _ = self.attach();
-        Revived { members, has_lost_order: was_known && !self.order.is_known() }
+        Revived { members, has_lost_order: was_known && !self.member_index.is_known() }
     }
 }
 

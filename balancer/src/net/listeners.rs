@@ -343,9 +343,9 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let old = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
         fs::rename(&path, dir.path().join("moved")).unwrap();
-        let heir = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
+        let replacement = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
         drop(old);
         assert!(UnixStream::connect(&path).is_ok());
-        drop(heir);
+        drop(replacement);
     }
 }

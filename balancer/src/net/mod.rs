@@ -3,11 +3,11 @@
 //!
 //! Nothing here knows pools, strategies or retries; [`crate::dispatch`] does.
 
-pub(crate) mod conns;
-pub(crate) mod direction;
+pub(crate) mod connect;
 pub mod group;
 pub mod listeners;
-pub(crate) mod preface;
+pub(crate) mod open_connections;
+pub(crate) mod preamble;
 pub(crate) mod proxy_header;
 pub mod public;
 pub(crate) mod recovery;

@@ -1,23 +1,23 @@
-//! Connections of ours that a worker died without accepting, and how each of them finds its far end again.
+//! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
 //! Whoever holds a worker's listener too can accept what waits in its queue when the worker has died. Each socket found so
-//! is the *far end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The connection
+//! is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The connection
 //! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
 //! between them afterwards, and it is the same connection for its client, its permit and its counters.
 //!
-//! Which far end is whose?
+//! Which worker's end is whose?
 //!
 //! - A TCP one says: the address of its peer is the near end's own. That is exact.
 //! - A unix one has no name. So each near end that may be meant is asked first to pass nothing on to its client
-//!   ([`Summons`]). When all have been asked, a tag goes into every far end: a number behind a secret of this recovery. The
+//!   ([`RecoveryBarrier`]). When all have been asked, a tag goes into every worker's end: a number behind a secret of this recovery. The
 //!   tag comes out of one near end, which then knows its own. That is exact too, and costs nothing as long as no worker dies.
 //!
 //! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so what
 //! it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group still holds
-//! open looks the same; no far end turns up for it, and it is treated as without a recovery (on a unix socket a second
+//! open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix socket a second
 //! later).
 //!
-//! A far end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path) is
+//! A worker's end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path) is
 //! never written to.
 
 use std::collections::HashMap;
@@ -32,12 +32,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::net::sockopt::socket_peercred;
 use socket2::SockRef;
 
-use super::stream::Stream;
+use crate::net::stream::Stream;
 
 /// The secret and the number.
 pub(crate) const TAG: usize = 24;
 
-/// The far ends from one dead worker's queue.
+/// The worker's ends from one dead worker's queue.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     far: Mutex<Far>,
@@ -56,7 +56,7 @@ struct Far {
 /// What a near end finds.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// Its far end.
+    /// Its worker's end.
     Far(OwnedFd),
     /// It will be told by a tag, if there is one for it.
     Wait,
@@ -75,7 +75,7 @@ impl Recovery {
         Self { far: Mutex::new(far), secret: secret(), is_tagged: AtomicBool::new(false) }
     }
 
-    /// The far end of a near one.
+    /// The worker's end of a near one.
     pub(crate) fn find(&self, near: &Stream) -> Found {
         let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
         match near {
@@ -88,7 +88,7 @@ impl Recovery {
         }
     }
 
-    /// The far end that said this; `None` if it is no tag of ours.
+    /// The worker's end that said this; `None` if it is no tag of ours.
     pub(crate) fn find_tagged(&self, said: &[u8]) -> Option<OwnedFd> {
         let number = said.strip_prefix(&self.secret)?.try_into().ok().map(u64::from_le_bytes)?;
         let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,12 +123,12 @@ impl Far {
     }
 }
 
-/// Asks the connections of a dead worker to look for their far ends. Each holds it until it passes nothing on any more;
+/// Asks the connections of a dead worker to look for their worker's ends. Each holds it until it passes nothing on any more;
 /// when the last one lets go, the tags are sent.
 #[derive(Debug)]
-pub(crate) struct Summons(Arc<Recovery>);
+pub(crate) struct RecoveryBarrier(Arc<Recovery>);
 
-impl Summons {
+impl RecoveryBarrier {
     pub(crate) fn new(recovery: Recovery) -> Arc<Self> {
         Arc::new(Self(Arc::new(recovery)))
     }
@@ -138,7 +138,7 @@ impl Summons {
     }
 }
 
-impl Drop for Summons {
+impl Drop for RecoveryBarrier {
     fn drop(&mut self) {
         self.0.tag();
     }

@@ -221,7 +221,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 
 /// Asks a child to end, or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndRequest {
     /// This signal, once, to these processes of its group. The rest gets it when those and the leader have ended.
     Stop(rustix::process::Signal, StopSignalTo),
     /// The worker was asked to end by its channel. After its leader has ended, the rest of its group gets this signal.
@@ -239,7 +239,7 @@ pub trait Launcher: Send + Sync {
     fn launch(&self, spec: Spec, sink: Sink) -> ChildId;
 
     /// Ends the child's process group; nothing if it has ended already.
-    fn end(&self, child: ChildId, ending: Ending);
+    fn end(&self, child: ChildId, ending: EndRequest);
 }
 
 #[cfg(test)]

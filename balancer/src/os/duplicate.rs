@@ -114,12 +114,12 @@ pub struct Accepted {
     /// Connections that had failed in the queue already: nobody is there to be served.
     pub broken: usize,
     /// Why it ended.
-    pub end: End,
+    pub end: AcceptEnd,
 }
 
 /// Why [`accept_all`] ended.
 #[derive(Debug)]
-pub enum End {
+pub enum AcceptEnd {
     /// The queue is empty.
     Empty,
     /// The limit was reached; more may wait.
@@ -166,17 +166,17 @@ fn accept_some(listener: &OwnedFd, limit: usize, has_waiting: impl Fn() -> bool)
     let (mut connections, mut broken) = (Vec::new(), 0);
     let end = loop {
         if connections.len() + broken >= limit {
-            break End::Limit;
+            break AcceptEnd::Limit;
         }
         if !has_waiting() {
-            break End::Empty;
+            break AcceptEnd::Empty;
         }
         match rustix::net::acceptfrom_with(listener, flags) {
             Ok((connection, from)) => connections.push((connection, from.and_then(|from| from.try_into().ok()))),
-            Err(Errno::AGAIN) => break End::Empty,
+            Err(Errno::AGAIN) => break AcceptEnd::Empty,
             Err(Errno::INTR) => {}
             Err(errno) if is_of_one_connection(errno) => broken += 1,
-            Err(errno) => break End::Refused(errno.into()),
+            Err(errno) => break AcceptEnd::Refused(errno.into()),
         }
     };
     Accepted { connections, broken, end }
@@ -235,7 +235,7 @@ mod tests {
         wait_queued(Where::Tcp(address), 3);
 
         let first = accept_all(&duplicate, 2).unwrap();
-        assert!(first.connections.len() == 2 && matches!(first.end, End::Limit), "{first:?}");
+        assert!(first.connections.len() == 2 && matches!(first.end, AcceptEnd::Limit), "{first:?}");
         let mut accepted = first.connections;
         accepted.extend(accept_all(&duplicate, 100).unwrap().connections);
         let peers: Vec<_> = accepted.iter().map(|(_, peer)| peer.unwrap()).collect();
@@ -277,7 +277,7 @@ mod tests {
     fn a_socket_that_does_not_listen_ends_the_accepting_at_once() {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let accepted = accept_all(&socket.into(), 100).unwrap();
-        assert!(accepted.connections.is_empty() && matches!(accepted.end, End::Refused(_)), "{accepted:?}");
+        assert!(accepted.connections.is_empty() && matches!(accepted.end, AcceptEnd::Refused(_)), "{accepted:?}");
     }
 
     /// A program that listens and accepts nothing.
@@ -330,7 +330,7 @@ time.sleep(600)
         drop(holder);
         assert_eq!(look()[0].queued, 3, "the queue outlives its program");
         let accepted = accept_all(&duplicate, 100).unwrap();
-        assert!(matches!(accepted.end, End::Empty) && accepted.broken == 0, "{accepted:?}");
+        assert!(matches!(accepted.end, AcceptEnd::Empty) && accepted.broken == 0, "{accepted:?}");
         let read = |(connection, _): (OwnedFd, _)| {
             rustix::io::ioctl_fionbio(&connection, false).unwrap();
             let mut bytes = [0; 64];

@@ -23,9 +23,9 @@ use rustix::process::Pid;
 use tokio::time::Instant;
 
 use super::accept_queue::QueueReader;
-use super::child::{ChildEvent, ChildId, Ending, Inherited, Launcher, Sink, Spec, StartError, Trail};
+use super::child::{ChildEvent, ChildId, EndRequest, Inherited, Launcher, Sink, Spec, StartError, Trail};
 use super::guardian::Lifeline;
-use super::shim::{self, Order};
+use super::shim::{self, SpawnSpec};
 use super::stop_signal::Stop;
 use reap::{abandon, identify, reap};
 use strays::Strays;
@@ -45,7 +45,7 @@ pub struct Spawner {
 
 enum Request {
     Launch(ChildId, Box<Spec>, Sink),
-    End(ChildId, Ending),
+    End(ChildId, EndRequest),
     ReapOrphans,
 }
 
@@ -60,7 +60,7 @@ impl Spawner {
         let (requests, inbox) = mpsc::channel();
         let (started, result) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&wake);
-        std::thread::Builder::new().name("spawner".into()).spawn(move || match Family::start(theirs, inbox) {
+        std::thread::Builder::new().name("spawner".into()).spawn(move || match Children::start(theirs, inbox) {
             Ok(mut family) => {
                 let _ = started.send(Ok(()));
                 family.run();
@@ -92,13 +92,13 @@ impl Launcher for Spawner {
         id
     }
 
-    fn end(&self, child: ChildId, ending: Ending) {
+    fn end(&self, child: ChildId, ending: EndRequest) {
         self.ask(Request::End(child, ending));
     }
 }
 
 /// A child between fork and reaping.
-struct Living {
+struct Child {
     pid: Pid,
     pidfd: Arc<OwnedFd>,
     /// Open until the program runs or its start failed.
@@ -109,7 +109,7 @@ struct Living {
     stop: Option<Stop>,
 }
 
-impl Living {
+impl Child {
     /// True if the process has ended and stays to be reaped, so that its group keeps its number.
     fn is_kept(&self) -> bool {
         self.stop.as_ref().is_some_and(Stop::has_leader_ended)
@@ -117,10 +117,10 @@ impl Living {
 }
 
 /// What the thread knows.
-struct Family {
+struct Children {
     wake: Arc<OwnedFd>,
     inbox: mpsc::Receiver<Request>,
-    children: BTreeMap<ChildId, Living>,
+    children: BTreeMap<ChildId, Child>,
     lifeline: Lifeline,
     /// None while one could not be started; then it is tried again.
     guardian: Option<(Pid, OwnedFd)>,
@@ -130,7 +130,7 @@ struct Family {
     strays: Strays,
 }
 
-impl Family {
+impl Children {
     fn start(wake: Arc<OwnedFd>, inbox: mpsc::Receiver<Request>) -> io::Result<Self> {
         let (lifeline, guardian) = start_guardian()?;
         let guardian = Some(guardian);
@@ -229,11 +229,11 @@ impl Family {
         }
     }
 
-    fn fork(&self, spec: &Spec) -> io::Result<(Living, OwnedFd, OwnedFd)> {
+    fn fork(&self, spec: &Spec) -> io::Result<(Child, OwnedFd, OwnedFd)> {
         // Without close-on-exec, and closed again below: no other thread forks, so nobody else can inherit them.
         let inherited = spec.inherits.descriptors().iter().map(rustix::io::dup);
         let inherited = inherited.collect::<Result<Vec<OwnedFd>, _>>()?;
-        let order = Order {
+        let spawn_spec = SpawnSpec {
             parent: self.own_pid,
             nofile: spec.nofile,
             core: spec.core,
@@ -250,7 +250,7 @@ impl Family {
         let mut child = Command::new("/proc/self/exe")
             .arg0("roundelay")
             .arg(shim::COMMAND)
-            .args(order.to_args())
+            .args(spawn_spec.to_args())
             .env_clear()
             .envs(spec.env.iter().map(|(name, value)| (name, value)))
             .stdin(theirs)
@@ -264,7 +264,7 @@ impl Family {
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
         let stderr = child.stderr.take().ok_or_else(missing)?.into();
-        let child = Living {
+        let child = Child {
             pid,
             pidfd: Arc::new(pidfd),
             status: Some(status),

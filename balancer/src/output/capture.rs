@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::layout::Layout;
-use super::lines::{Line, Lines};
+use super::lines::{Lines, LogLine};
 use super::queue::Source;
 use super::tail::Tail;
 use super::writer::Writer;
@@ -91,7 +91,7 @@ impl Pump {
         self.pass_on(&mut laid_out);
     }
 
-    fn take(&self, line: Line<'_>, to: &mut LaidOut) {
+    fn take(&self, line: LogLine<'_>, to: &mut LaidOut) {
         self.tail.keep(line);
         if self.writer.is_none() {
             return self.source.count(true);

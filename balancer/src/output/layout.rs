@@ -1,6 +1,6 @@
 //! How a worker's line looks where it is written. Pure.
 
-use super::lines::Line;
+use super::lines::LogLine;
 use crate::config::LineFormat;
 use crate::printable::{is_harmful, push_json, push_text};
 use crate::rotation::SlotId;
@@ -11,7 +11,7 @@ const CUT: &str = " [cut]";
 
 /// Whose output it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
+pub struct LineSource {
     /// The pool's name.
     pub pool: String,
     /// The worker's place in it.
@@ -35,8 +35,8 @@ pub(super) struct Layout {
 
 impl Layout {
     /// `has_time` is for places that do not note the time themselves, as terminals and collectors do; JSON always has it.
-    pub(super) fn new(format: LineFormat, has_time: bool, author: &Author, stream: Stream) -> Self {
-        let Author { pool, slot, pid, incarnation, generation } = author;
+    pub(super) fn new(format: LineFormat, has_time: bool, line_source: &LineSource, stream: Stream) -> Self {
+        let LineSource { pool, slot, pid, incarnation, generation } = line_source;
         let stream = stream.name();
         match (format, has_time) {
             (LineFormat::Text, false) => Self::text(false, format!("{pool}/{slot} | ")),
@@ -58,7 +58,7 @@ impl Layout {
     }
 
     /// Appends the line and its end. `time` is RFC 3339.
-    pub(super) fn push(&self, out: &mut String, time: &str, line: Line<'_>) {
+    pub(super) fn push(&self, out: &mut String, time: &str, line: LogLine<'_>) {
         out.push_str(self.before_time);
         if self.has_time {
             out.push_str(time);
@@ -86,19 +86,19 @@ mod tests {
 
     const TIME: &str = "2026-01-02T03:04:05.678Z";
 
-    fn author() -> Author {
-        Author { pool: "api".into(), slot: SlotId(2), pid: 4711, incarnation: 3, generation: 1 }
+    fn line_source() -> LineSource {
+        LineSource { pool: "api".into(), slot: SlotId(2), pid: 4711, incarnation: 3, generation: 1 }
     }
 
-    fn written(format: LineFormat, has_time: bool, line: Line<'_>) -> String {
+    fn written(format: LineFormat, has_time: bool, line: LogLine<'_>) -> String {
         let mut out = String::new();
-        Layout::new(format, has_time, &author(), Stream::Stderr).push(&mut out, TIME, line);
+        Layout::new(format, has_time, &line_source(), Stream::Stderr).push(&mut out, TIME, line);
         out
     }
 
     #[test]
     fn a_line_says_who_wrote_it() {
-        let line = Line { text: "it \"works\"\x07", goes_on: false };
+        let line = LogLine { text: "it \"works\"\x07", goes_on: false };
         assert_eq!(written(LineFormat::Text, false, line), "api/2 | it \"works\"\\u{7}\n");
         assert_eq!(
             written(LineFormat::Text, true, line),
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_says_so() {
-        let line = Line { text: "x", goes_on: true };
+        let line = LogLine { text: "x", goes_on: true };
         assert_eq!(written(LineFormat::Text, false, line), "api/2 | x [cut]\n");
         assert!(written(LineFormat::Json, true, line).ends_with("\"line\":\"x\",\"cut\":true}\n"));
     }
@@ -154,7 +154,7 @@ mod tests {
             lines.finish(|line| events.push((line.text.to_owned(), line.goes_on)));
 
             for (text, goes_on) in &events {
-                let line = Line { text, goes_on: *goes_on };
+                let line = LogLine { text, goes_on: *goes_on };
                 for written in [written(LineFormat::Text, true, line), written(LineFormat::Json, true, line)] {
                     let one = written.strip_suffix('\n').unwrap();
                     prop_assert!(!one.contains(is_harmful), "{one:?}");

@@ -5,7 +5,7 @@ const MAX_LINE: usize = 16 << 10;
 
 /// One line of a stream, or a piece of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     /// Without its end. As the worker wrote it, but for bytes that are no UTF-8, which are U+FFFD here.
     pub(super) text: &'a str,
     /// It was cut: the next line of the stream is the rest of it.
@@ -20,7 +20,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes the next bytes; calls `out` for each line they complete.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut out: impl FnMut(Line<'_>)) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut out: impl FnMut(LogLine<'_>)) {
         while let Some(&next) = bytes.first() {
             let room = MAX_LINE.saturating_sub(self.partial.len());
             if room == 0 && next != b'\n' {
@@ -39,22 +39,22 @@ impl Lines {
     }
 
     /// The stream has ended: what is left is a line too.
-    pub(super) fn finish(mut self, mut out: impl FnMut(Line<'_>)) {
+    pub(super) fn finish(mut self, mut out: impl FnMut(LogLine<'_>)) {
         if !self.partial.is_empty() {
             self.end(&mut out);
         }
     }
 
-    fn end(&mut self, out: &mut impl FnMut(Line<'_>)) {
+    fn end(&mut self, out: &mut impl FnMut(LogLine<'_>)) {
         let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
-        out(Line { text: &String::from_utf8_lossy(line), goes_on: false });
+        out(LogLine { text: &String::from_utf8_lossy(line), goes_on: false });
         self.partial.clear();
     }
 
-    fn cut(&mut self, out: &mut impl FnMut(Line<'_>)) {
+    fn cut(&mut self, out: &mut impl FnMut(LogLine<'_>)) {
         let end = whole_characters(&self.partial);
         let piece = self.partial.get(..end).unwrap_or_default();
-        out(Line { text: &String::from_utf8_lossy(piece), goes_on: true });
+        out(LogLine { text: &String::from_utf8_lossy(piece), goes_on: true });
         self.partial.drain(..end);
     }
 }

@@ -1,4 +1,4 @@
-//! What workers write: read at once, marked with its author, written in order, never in a worker's way.
+//! What workers write: read at once, marked with its source, written in order, never in a worker's way.
 //!
 //! A thread of its own reads all pipes. Others write: one to our own standard output and error, and one for each pool that
 //! has a log file, so that a slow disk holds up nobody else. Before each stands a bounded queue: where it is slower than the
@@ -8,8 +8,8 @@ mod capture;
 mod file;
 mod layout;
 mod lines;
-mod own;
 mod queue;
+mod stdio;
 mod tail;
 mod writer;
 
@@ -35,7 +35,7 @@ use tail::Tail;
 use writer::Writer;
 
 pub use capture::Capture;
-pub use layout::Author;
+pub use layout::LineSource;
 pub use writer::LogWriter;
 
 /// How long the last lines of ended workers are waited for.
@@ -47,14 +47,14 @@ pub struct Output {
     reader: Handle,
     own: Writer,
     /// Of each pool that said where its lines go; those of the others go to our own streams.
-    places: Arc<Mutex<BTreeMap<String, Place>>>,
+    sinks: Arc<Mutex<BTreeMap<String, LogSink>>>,
     /// Streams that are being read.
     open: Arc<AtomicUsize>,
 }
 
 /// Where a pool's lines go and how they look there.
 #[derive(Clone, Debug)]
-struct Place {
+struct LogSink {
     /// `None` where they are only read.
     writer: Option<Writer>,
     format: LineFormat,
@@ -82,7 +82,7 @@ impl Output {
         let own = Writer::to_own_streams()?;
         let forever = std::future::pending::<()>();
         std::thread::Builder::new().name("output".into()).spawn(move || runtime.block_on(forever))?;
-        Ok(Self { reader, own, places: Arc::default(), open: Arc::default() })
+        Ok(Self { reader, own, sinks: Arc::default(), open: Arc::default() })
     }
 
     /// Opens the log files of these pools and starts a thread for each. For the start, before any of their workers.
@@ -90,7 +90,7 @@ impl Output {
     /// # Errors
     ///
     /// A file cannot be opened, is no regular one, or its folder does not allow to rename it.
-    pub fn open_logs(&self, pools: &[config::Pool]) -> Result<(), Failure> {
+    pub fn open_logs(&self, pools: &[config::PoolConfig]) -> Result<(), Failure> {
         for pool in pools {
             let WorkerLog { to, format, max_size, keep } = &pool.log;
             let (writer, has_time) = match to {
@@ -107,19 +107,25 @@ impl Output {
                     (Some(writer), true)
                 }
             };
-            self.places().insert(pool.name.clone(), Place { writer, format: *format, has_time });
+            self.sinks().insert(pool.name.clone(), LogSink { writer, format: *format, has_time });
         }
         Ok(())
     }
 
     /// Reads both streams of one process until they end.
-    pub fn capture(&self, author: &Author, stdout: OwnedFd, stderr: OwnedFd, stats: &Arc<SlotStats>) -> Capture {
-        let to_own = || Place { writer: Some(self.own.clone()), format: LineFormat::Text, has_time: false };
-        let place = self.places().get(&author.pool).cloned().unwrap_or_else(to_own);
+    pub fn capture(
+        &self,
+        line_source: &LineSource,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        stats: &Arc<SlotStats>,
+    ) -> Capture {
+        let to_own = || LogSink { writer: Some(self.own.clone()), format: LineFormat::Text, has_time: false };
+        let place = self.sinks().get(&line_source.pool).cloned().unwrap_or_else(to_own);
         let (tail, close) = (Tail::default(), CancellationToken::new());
         let read = |pipe, stream| {
             let pump = Pump {
-                layout: Layout::new(place.format, place.has_time, author, stream),
+                layout: Layout::new(place.format, place.has_time, line_source, stream),
                 source: Source { stream, worker: Some(Arc::clone(stats)) },
                 tail: tail.clone(),
                 writer: place.writer.clone(),
@@ -144,14 +150,14 @@ impl Output {
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        let writers: Vec<Writer> = self.places().values().filter_map(|place| place.writer.clone()).collect();
+        let writers: Vec<Writer> = self.sinks().values().filter_map(|place| place.writer.clone()).collect();
         let deadline = Instant::now() + LAST_LINES;
         writers.iter().for_each(|writer| writer.flush(deadline));
         // Last, as what is said of the files goes there, and with a second of its own, as a disk may have used up the other.
         self.own.flush(Instant::now() + LAST_LINES);
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sinks(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, LogSink>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

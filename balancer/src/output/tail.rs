@@ -1,9 +1,9 @@
-//! The last lines of a process, for the story of its end. Pure.
+//! The last lines of a process, for the report of its end. Pure.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::lines::Line;
+use super::lines::LogLine;
 use crate::printable::push_text;
 
 /// How many lines are kept.
@@ -20,7 +20,7 @@ impl Tail {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn keep(&self, line: Line<'_>) {
+    pub(super) fn keep(&self, line: LogLine<'_>) {
         let mut lines = self.lock();
         // The oldest one's memory is used again.
         let mut kept = if lines.len() < LINES { String::new() } else { lines.pop_front().unwrap_or_default() };
@@ -53,7 +53,7 @@ mod tests {
     fn kept(texts: &[&str]) -> Arc<[String]> {
         let tail = Tail::default();
         for text in texts {
-            tail.keep(Line { text, goes_on: false });
+            tail.keep(LogLine { text, goes_on: false });
         }
         tail.lines()
     }

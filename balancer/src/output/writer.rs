@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Disk, LogFile};
-use super::own::Own;
 use super::queue::{Queue, Source};
+use super::stdio::OwnStream;
 use crate::os::file_size;
 use crate::stats::Stream;
 
@@ -83,8 +83,8 @@ impl Write for LogWriter {
 
 /// Errors are counted and nobody's to hear: our own output is closed or full.
 fn write_to_own_streams(queue: &Queue) {
-    let mut out = Own::new(rustix::stdio::stdout());
-    let mut err = Own::new(rustix::stdio::stderr());
+    let mut out = OwnStream::new(rustix::stdio::stdout());
+    let mut err = OwnStream::new(rustix::stdio::stderr());
     while let Some(mut batch) = queue.take() {
         while let Some((stream, bytes)) = batch.run() {
             let own = match stream {

@@ -1,8 +1,8 @@
-//! What is said to the programs of a pool by order, and to whom: plain data.
+//! What is said to the programs of a pool by command, and to whom: plain data.
 
 use std::fmt;
 
-use super::operation::Which;
+use super::operation::SlotRange;
 
 /// A JSON value for the programs in some of a pool's workers.
 ///
@@ -10,7 +10,7 @@ use super::operation::Which;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// The workers.
-    pub which: Which,
+    pub slots: SlotRange,
     /// The value, as it was written.
     pub json: String,
 }
@@ -29,6 +29,6 @@ pub struct Delivery {
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("which", &self.which).field("bytes", &self.json.len()).finish()
+        f.debug_struct("Message").field("slots", &self.slots).field("bytes", &self.json.len()).finish()
     }
 }

@@ -30,7 +30,7 @@ pub struct Pool {
     pub name: String,
     /// How a connection reaches a worker, which never changes either.
     pub mode: Mode,
-    config: ArcSwap<config::Pool>,
+    config: ArcSwap<config::PoolConfig>,
     /// How many data threads serve it.
     pub threads: usize,
     /// Who may be picked right now.
@@ -65,7 +65,7 @@ impl Pool {
     /// Whether the master sees how each connection ends. A Node worker says only that it has taken one, so what an operation
     /// cost its clients is not observed either.
     pub fn sees_ends(&self) -> bool {
-        self.is_observed() && self.config().handing().tells_ends()
+        self.is_observed() && self.config().passed_as().tells_ends()
     }
 
     /// True if a client belongs to one worker, whatever that one is doing.
@@ -94,18 +94,18 @@ impl Pool {
         if self.is_observed() { self.picker.strategy().name } else { "kernel" }
     }
 
-    /// The rules it runs by now; a reload replaces them whole. Cheap: no lock, no allocation. Not to be held across a wait.
-    pub fn config(&self) -> Guard<Arc<config::Pool>> {
+    /// The configuration it runs by now; a reload replaces them whole. Cheap: no lock, no allocation. Not to be held across a wait.
+    pub fn config(&self) -> Guard<Arc<config::PoolConfig>> {
         self.config.load()
     }
 
-    /// Replaces the rules. A strategy that was chosen by order stays, unless the rules name another one than before. Only the
+    /// Replaces the configuration. A strategy that was chosen by command stays, unless the configuration name another one than before. Only the
     /// supervisor calls it.
-    pub(crate) fn set_config(&self, rules: Arc<config::Pool>) {
-        let before = self.config.swap(rules);
-        let rules = self.config();
-        if rules.strategy != before.strategy {
-            self.picker.switch(strategy_of(&rules));
+    pub(crate) fn set_config(&self, config: Arc<config::PoolConfig>) {
+        let before = self.config.swap(config);
+        let config = self.config();
+        if config.strategy != before.strategy {
+            self.picker.switch(strategy_of(&config));
         }
     }
 
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     /// A pool with no worker yet, of `workers` slots, served by `threads` data threads.
-    pub fn new(config: config::Pool, workers: u32, threads: usize, listening: Vec<config::Address>) -> Self {
+    pub fn new(config: config::PoolConfig, workers: u32, threads: usize, listening: Vec<config::Address>) -> Self {
         Self {
             rotation: Rotation::default(),
             picker: Picker::new(strategy_of(&config)),
@@ -161,9 +161,9 @@ impl Pool {
     }
 }
 
-/// What its rules say; the default could only be meant by a name that loading refuses.
-fn strategy_of(rules: &config::Pool) -> &'static strategy::Entry {
-    strategy::find(&rules.strategy).unwrap_or(&strategy::ALL[0])
+/// What its configuration say; the default could only be meant by a name that loading refuses.
+fn strategy_of(config: &config::PoolConfig) -> &'static strategy::Entry {
+    strategy::find(&config.strategy).unwrap_or(&strategy::ALL[0])
 }
 
 #[cfg(test)]
@@ -172,16 +172,16 @@ mod tests {
 
     #[test]
     fn a_strategy_by_order_stays_until_the_rules_name_another_than_before() {
-        let rules = |strategy: &str| {
-            let mut rules = config::Pool::new("a", config::Program::Demo);
-            rules.strategy = strategy.to_owned();
-            rules
+        let config = |strategy: &str| {
+            let mut config = config::PoolConfig::new("a", config::Program::Demo);
+            config.strategy = strategy.to_owned();
+            config
         };
-        let pool = Pool::new(rules("p2c"), 2, 1, Vec::new());
+        let pool = Pool::new(config("p2c"), 2, 1, Vec::new());
         assert_eq!(pool.chosen_by(), "p2c");
         pool.picker.switch(strategy::find("random").unwrap());
         for (said, chosen) in [("p2c", "random"), ("least-waiting", "least-waiting"), ("p2c", "p2c")] {
-            pool.set_config(Arc::new(rules(said)));
+            pool.set_config(Arc::new(config(said)));
             assert_eq!(pool.chosen_by(), chosen, "{said}");
         }
     }

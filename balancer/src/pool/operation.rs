@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::{config, strategy};
 
-/// What is done to a pool by order.
+/// What is done to a pool by command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum OperationKind {
     /// New workers take the place of all, one after the other, the old ones drained.
     Reload,
     /// The number of workers changes.
@@ -24,80 +24,87 @@ pub enum Verb {
     Strategy,
 }
 
-impl Verb {
+impl OperationKind {
     /// Every verb.
-    pub const ALL: [Verb; 6] = [Verb::Reload, Verb::Scale, Verb::Restart, Verb::Stop, Verb::Start, Verb::Strategy];
+    pub const ALL: [OperationKind; 6] = [
+        OperationKind::Reload,
+        OperationKind::Scale,
+        OperationKind::Restart,
+        OperationKind::Stop,
+        OperationKind::Start,
+        OperationKind::Strategy,
+    ];
 
     /// The word in commands, metrics, logs and pages.
     pub const fn name(self) -> &'static str {
         match self {
-            Verb::Reload => "reload",
-            Verb::Scale => "scale",
-            Verb::Restart => "restart",
-            Verb::Stop => "stop",
-            Verb::Start => "start",
-            Verb::Strategy => "strategy",
+            OperationKind::Reload => "reload",
+            OperationKind::Scale => "scale",
+            OperationKind::Restart => "restart",
+            OperationKind::Stop => "stop",
+            OperationKind::Start => "start",
+            OperationKind::Strategy => "strategy",
         }
     }
 }
 
 /// Which slots of a pool are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SlotRange {
     /// All of them.
     All,
     /// From the first number to the last, both included.
     Slots(u32, u32),
 }
 
-impl Which {
+impl SlotRange {
     /// Whether `slot` is meant.
     pub fn includes(self, slot: u32) -> bool {
         match self {
-            Which::All => true,
-            Which::Slots(first, last) => (first..=last).contains(&slot),
+            SlotRange::All => true,
+            SlotRange::Slots(first, last) => (first..=last).contains(&slot),
         }
     }
 }
 
 /// What a pool is asked to do.
 #[derive(Clone, Debug)]
-pub enum Ask {
-    /// New workers by these rules; those that the master's start fixed (name, mode, `backlog`) are the present ones.
-    Reload(Arc<config::Pool>),
+pub enum OperationRequest {
+    /// New workers by this configuration; those that the master's start fixed (name, mode, `backlog`) are the present ones.
+    Reload(Arc<config::PoolConfig>),
     /// So many workers, 1 to 1024.
     Scale(u32),
     /// Drain, end and start again.
-    Restart(Which),
+    Restart(SlotRange),
     /// Drain and end, and stay so.
-    Stop(Which),
+    Stop(SlotRange),
     /// Start what is stopped.
-    Start(Which),
+    Start(SlotRange),
     /// Choose workers so from now on.
     Strategy(&'static strategy::Entry),
 }
 
-impl Ask {
+impl OperationRequest {
     /// What it is called.
-    pub const fn verb(&self) -> Verb {
+    pub const fn verb(&self) -> OperationKind {
         match self {
-            Ask::Reload(_) => Verb::Reload,
-            Ask::Scale(_) => Verb::Scale,
-            Ask::Restart(_) => Verb::Restart,
-            Ask::Stop(_) => Verb::Stop,
-            Ask::Start(_) => Verb::Start,
-            Ask::Strategy(_) => Verb::Strategy,
+            OperationRequest::Reload(_) => OperationKind::Reload,
+            OperationRequest::Scale(_) => OperationKind::Scale,
+            OperationRequest::Restart(_) => OperationKind::Restart,
+            OperationRequest::Stop(_) => OperationKind::Stop,
+            OperationRequest::Start(_) => OperationKind::Start,
+            OperationRequest::Strategy(_) => OperationKind::Strategy,
         }
     }
 }
 
 /// A step of an operation, for those who watch it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum OperationStep {
     /// It began.
     Began {
         /// What is done.
-        verb: Verb,
+        verb: OperationKind,
         /// The generation that serves.
         generation: u64,
         /// How many slots it is done to.
@@ -147,8 +154,8 @@ pub struct Ledger {
     pub accepted: u64,
     /// Connections given to another worker since the first could not take them, or recovered from a dead one's queue.
     pub moved: u64,
-    /// Clients turned away, or not placed in time. Lost.
-    pub refused: u64,
+    /// Clients rejected, or not placed in time. Lost.
+    pub rejected: u64,
     /// Connections that the operation ended while the client's bytes were the last to move, or in the middle of an answer: at a
     /// drain deadline, by a worker that was told to end, or since the pool was stopped before a worker took them. Lost. Without
     /// `ends` only the last of these are known.
@@ -159,7 +166,7 @@ pub struct Ledger {
 
 /// How the connections of a pool ended during an operation.
 ///
-/// Each connection that ended meanwhile is in one of these, or in [`Ledger::refused`] or [`Ledger::cut`], but for those that a worker ended that
+/// Each connection that ended meanwhile is in one of these, or in [`Ledger::rejected`] or [`Ledger::cut`], but for those that a worker ended that
 /// nobody told to, which are in none: that is not the operation's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
@@ -169,7 +176,7 @@ pub struct Ends {
     pub client_ended: u64,
     /// By the worker or a drain in a pool that has never answered anybody: its protocol knows no answers.
     pub unanswered: u64,
-    /// Idle connections that were owed nothing and were closed so that a drain could end, or ended with their worker, or by
+    /// Idle connections that were awaits no response and were closed so that a drain could end, or ended with their worker, or by
     /// `idle-timeout`.
     pub closed: u64,
 }
@@ -177,8 +184,8 @@ pub struct Ends {
 impl Ledger {
     /// Returns how many clients an operation of this kind has lost, as far as that was observed. A stop is meant to reject those
     /// that come, so it has lost only what it cut.
-    pub fn lost(&self, verb: Verb) -> u64 {
-        if verb == Verb::Stop { self.cut } else { self.refused + self.cut }
+    pub fn lost(&self, verb: OperationKind) -> u64 {
+        if verb == OperationKind::Stop { self.cut } else { self.rejected + self.cut }
     }
 
     /// Returns the number of those that were cut; `None` where it is not known that there were any, and not that there were none.
@@ -191,7 +198,7 @@ impl Ledger {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What was done.
-    pub verb: Verb,
+    pub verb: OperationKind,
     /// `Err` says why it did not come to its end, in words; the pool is as it was before, as far as that is possible.
     pub result: Result<(), String>,
     /// The generation that serves now.
@@ -211,14 +218,14 @@ impl Report {
     }
 }
 
-/// What one who ordered an operation is told.
+/// What one who commanded an operation is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
     /// It was not begun, since another operation is under way or the pool cannot do it; nothing was changed and nothing
     /// follows.
     Refused(String),
     /// Something happened.
-    Step(Step),
+    Step(OperationStep),
     /// It is over; nothing follows.
     Done(Report),
 }

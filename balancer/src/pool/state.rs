@@ -38,7 +38,7 @@ impl PoolState {
     /// Returns how a pool is. `is_short` says that it lacks what its clients need to be accepted, such as descriptors. A worker
     /// that was stopped by command is as it was asked to be.
     pub fn of(status: &PoolStatus, min_ready: u32, is_short: bool, is_stopping: bool) -> Self {
-        let desired = status.desired as usize;
+        let desired = status.desired_workers as usize;
         let all: Vec<SlotState> = status.workers.iter().take(desired).map(|worker| worker.state).collect();
         let wanted = || all.iter().filter(|&&state| state != SlotState::Stopped);
         let serving = all.iter().filter(|state| state.is_serving()).count();
@@ -88,7 +88,7 @@ mod tests {
         status.workers[1].state = Stopped;
         assert_eq!(PoolState::of(&status, 2, false, false), PoolState::Degraded, "min-ready counts");
         assert_eq!(PoolState::of(&status, 1, true, false), PoolState::Degraded);
-        status.desired = 1;
+        status.desired_workers = 1;
         status.workers[1].state = Draining;
         assert_eq!(PoolState::of(&status, 1, false, false), PoolState::Ready, "what goes does not count");
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::operation::{Report, Verb};
-use crate::rotation::{Endpoint, Gate, SlotId};
+use super::operation::{OperationKind, Report};
+use crate::rotation::{AcceptState, Endpoint, SlotId};
 
-/// Where a slot's life stands. The same words in CLI, metrics, API and page.
+/// The state of a slot. The same words in CLI, metrics, API and page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotState {
     /// Its process was started and has not said ready.
@@ -32,7 +32,7 @@ pub enum SlotState {
 }
 
 impl SlotState {
-    /// Every state that a slot can be in, in the order of a life. A parked process is beside the one that its slot shows.
+    /// Every state that a slot can be in, in the order in which a process has them. A parked process is beside the one that its slot shows.
     pub const ALL: [SlotState; 9] = [
         SlotState::Starting,
         SlotState::Ready,
@@ -78,14 +78,14 @@ pub struct PoolStatus {
     /// Bumped by a reload, from 1.
     pub generation: u64,
     /// What the public listeners do.
-    pub gate: Gate,
+    pub accept_state: AcceptState,
     /// True once the master was asked to stop.
     pub is_stopping: bool,
     /// How many workers there shall be.
-    pub desired: u32,
-    /// What is being done to the pool by order, if anything.
-    pub operation: Option<Verb>,
-    /// The last order that was carried out.
+    pub desired_workers: u32,
+    /// What is being done to the pool by command, if anything.
+    pub operation: Option<OperationKind>,
+    /// The last command that was carried out.
     pub last_report: Option<Arc<Report>>,
     /// One entry a slot, in slot order.
     pub workers: Vec<WorkerStatus>,
@@ -96,7 +96,7 @@ pub struct PoolStatus {
 pub struct WorkerStatus {
     /// Its number.
     pub slot: SlotId,
-    /// Where its life stands.
+    /// Its state.
     pub state: SlotState,
     /// When it came to that state.
     pub since: SystemTime,
@@ -111,7 +111,7 @@ pub struct WorkerStatus {
     /// What speaks against it, while it is `suspect` or `busy`.
     pub reason: Option<String>,
     /// What it last said of itself by `STATUS=`.
-    pub said: Option<String>,
+    pub status_text: Option<String>,
     /// The wait before its next start, while in `backoff` or `failed`.
     pub backoff: Option<Duration>,
     /// Starts after the first one.
@@ -120,14 +120,14 @@ pub struct WorkerStatus {
     pub last_exit: Option<ExitStatus>,
     /// What the last probe said.
     pub last_check: Option<CheckStatus>,
-    /// Further processes in this slot: the one that is coming, those that are leaving.
+    /// Further processes in this slot: its replacement, those that are retiring.
     pub others: Vec<OtherStatus>,
 }
 
 /// A process in a slot beside the one that serves it.
 #[derive(Clone, Debug)]
 pub struct OtherStatus {
-    /// Where its life stands: `starting` for one that comes, `parked`, `draining` or `stopping` for one that goes.
+    /// Its state: `starting` for a replacement, `parked`, `draining` or `stopping` for one that is retiring.
     pub state: SlotState,
     /// Its generation.
     pub generation: u64,
@@ -188,7 +188,7 @@ impl PoolStatus {
             started: None,
             endpoint: None,
             reason: None,
-            said: None,
+            status_text: None,
             backoff: None,
             restarts: 0,
             last_exit: None,
@@ -197,9 +197,9 @@ impl PoolStatus {
         };
         Self {
             generation: 1,
-            gate: Gate::Hold,
+            accept_state: AcceptState::Hold,
             is_stopping: false,
-            desired: workers,
+            desired_workers: workers,
             operation: None,
             last_report: None,
             workers: (0..workers).map(slot).collect(),

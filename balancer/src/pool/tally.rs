@@ -1,19 +1,19 @@
-//! Counts what was done to a pool by order, and what it cost.
+//! Counts what was done to a pool by command, and what it cost.
 
 use super::Pool;
-use super::operation::{Ledger, Report, Verb};
-use crate::stats::{Fate, OperationStats, Verdict};
+use super::operation::{Ledger, OperationKind, Report};
+use crate::stats::{Fate, OperationResult, OperationStats};
 
 // One place for each verb.
-const _: () = assert!(Verb::ALL.len() == OperationStats::VERBS);
+const _: () = assert!(OperationKind::ALL.len() == OperationStats::VERBS);
 
 impl Report {
     /// How it ended, in the word of metrics, API and commands.
-    pub fn verdict(&self) -> Verdict {
+    pub fn outcome(&self) -> OperationResult {
         match (&self.result, self.is_clean()) {
-            (Err(_), _) => Verdict::Failed,
-            (Ok(()), false) => Verdict::Lost,
-            (Ok(()), true) => Verdict::Done,
+            (Err(_), _) => OperationResult::Failed,
+            (Ok(()), false) => OperationResult::Lost,
+            (Ok(()), true) => OperationResult::Done,
         }
     }
 }
@@ -21,7 +21,7 @@ impl Report {
 impl Ledger {
     /// The count of each fate that was observed, in the order of [`Fate::ALL`].
     pub fn by_fate(&self) -> [(Fate, Option<u64>); Fate::COUNT] {
-        let Ledger { accepted, moved, refused, cut, ends } = *self;
+        let Ledger { accepted, moved, rejected, cut, ends } = *self;
         [
             (Fate::Accepted, Some(accepted)),
             (Fate::Served, ends.map(|ends| ends.served)),
@@ -29,7 +29,7 @@ impl Ledger {
             (Fate::ClientEnded, ends.map(|ends| ends.client_ended)),
             (Fate::Unanswered, ends.map(|ends| ends.unanswered)),
             (Fate::Closed, ends.map(|ends| ends.closed)),
-            (Fate::Refused, Some(refused)),
+            (Fate::Rejected, Some(rejected)),
             (Fate::Cut, Some(cut)),
         ]
     }
@@ -39,15 +39,15 @@ impl Pool {
     /// Counts an operation that is over.
     pub fn count_report(&self, report: &Report) {
         let stats = &self.stats.operations[report.verb as usize];
-        stats.ended[report.verdict() as usize].increment();
+        stats.ended[report.outcome() as usize].increment();
         for (fate, count) in report.ledger.iter().flat_map(Ledger::by_fate) {
             stats.connections[fate as usize].add(count.unwrap_or(0));
         }
     }
 
     /// Counts an operation that was not begun.
-    pub fn count_refusal(&self, verb: Verb) {
-        self.stats.operations[verb as usize].ended[Verdict::Refused as usize].increment();
+    pub fn count_refusal(&self, verb: OperationKind) {
+        self.stats.operations[verb as usize].ended[OperationResult::Refused as usize].increment();
     }
 }
 
@@ -61,33 +61,33 @@ mod tests {
 
     fn report(result: Result<(), String>, ledger: Option<Ledger>) -> Report {
         let (took, at) = (Duration::ZERO, SystemTime::now());
-        Report { verb: Verb::Scale, result, generation: 1, took, at, ledger }
+        Report { verb: OperationKind::Scale, result, generation: 1, took, at, ledger }
     }
 
     #[test]
     fn verbs_and_fates_index_their_counters() {
-        assert_eq!(Verb::ALL.map(|verb| verb as usize), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(OperationKind::ALL.map(|verb| verb as usize), [0, 1, 2, 3, 4, 5]);
         let fates = Ledger::default().by_fate().map(|(fate, _)| fate);
         assert_eq!(fates.as_slice(), Fate::ALL);
     }
 
     #[test]
     fn what_an_operation_cost_is_counted_once() {
-        let pool = Pool::new(config::Pool::new("a", Program::Demo), 1, 1, Vec::new());
+        let pool = Pool::new(config::PoolConfig::new("a", Program::Demo), 1, 1, Vec::new());
         let ends = Some(Ends::default());
         let lost = Ledger { accepted: 7, cut: 2, ends, ..Ledger::default() };
-        for (result, ledger, verdict) in [
-            (Ok(()), None, Verdict::Done),
-            (Ok(()), Some(Ledger::default()), Verdict::Done),
-            (Ok(()), Some(lost), Verdict::Lost),
-            (Err("no".to_owned()), None, Verdict::Failed),
+        for (result, ledger, outcome) in [
+            (Ok(()), None, OperationResult::Done),
+            (Ok(()), Some(Ledger::default()), OperationResult::Done),
+            (Ok(()), Some(lost), OperationResult::Lost),
+            (Err("no".to_owned()), None, OperationResult::Failed),
         ] {
             let report = report(result, ledger);
-            assert_eq!(report.verdict(), verdict);
+            assert_eq!(report.outcome(), outcome);
             pool.count_report(&report);
         }
-        pool.count_refusal(Verb::Scale);
-        let stats = &pool.stats.operations[Verb::Scale as usize];
+        pool.count_refusal(OperationKind::Scale);
+        let stats = &pool.stats.operations[OperationKind::Scale as usize];
         assert_eq!(stats.ended.each_ref().map(|counter| counter.get()), [2, 1, 1, 1]);
         assert_eq!(stats.connections.each_ref().map(|counter| counter.get()), [7, 0, 0, 0, 0, 0, 0, 2]);
     }

@@ -1,20 +1,20 @@
 //! Who may be picked right now.
 //!
-//! The supervisor publishes a whole [`Snapshot`] and a [`Gate`]; the data threads read them without a lock. A connection
+//! The supervisor publishes a whole [`Snapshot`] and an [`AcceptState`]; the data threads read them without a lock. A connection
 //! holds its worker by a [`Lease`] from the pick until both of its ends are closed.
 //!
 //! The promise that drains stand on: a lease is counted *before* the upstream's standing is read. After the supervisor
 //! has taken an upstream out and seen its counts at zero, no connection can start on it any more, whatever snapshot a
 //! data thread still holds.
 
-mod guest;
+mod handed;
 mod lease;
 mod snapshot;
 mod sources;
 mod upstream;
 
-pub use guest::{Guest, Hatch};
+pub use handed::{HandedConnection, HandoffSender};
 pub use lease::Lease;
-pub use snapshot::{Gate, Rotation, Snapshot};
+pub use snapshot::{AcceptState, Rotation, Snapshot};
 pub use sources::{Sources, source_address};
-pub use upstream::{Endpoint, Life, SlotId, Standing, UNIT_WEIGHT, Upstream};
+pub use upstream::{Endpoint, ProcessPhase, SlotId, Standing, UNIT_WEIGHT, Upstream};

@@ -50,13 +50,13 @@ impl Snapshot {
 
 /// What the data threads do with the public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum AcceptState {
     /// Accept and hand on.
     Open,
     /// No worker is ready: accept nothing, clients wait in the kernel's backlog.
     Hold,
     /// No worker has been ready for `hold-timeout`: accept and reset.
-    Refuse,
+    Reject,
     /// The master stops: accept what the backlog holds, then close the listener.
     Closing,
 }
@@ -65,7 +65,7 @@ pub enum Gate {
 #[derive(Debug)]
 pub struct Rotation {
     snapshot: ArcSwap<Snapshot>,
-    gate: watch::Sender<Gate>,
+    accept_state: watch::Sender<AcceptState>,
     version: watch::Sender<u64>,
     is_stopped: AtomicBool,
 }
@@ -74,7 +74,7 @@ impl Default for Rotation {
     fn default() -> Self {
         Self {
             snapshot: ArcSwap::default(),
-            gate: watch::Sender::new(Gate::Hold),
+            accept_state: watch::Sender::new(AcceptState::Hold),
             version: watch::Sender::new(0),
             is_stopped: AtomicBool::new(false),
         }
@@ -93,19 +93,19 @@ impl Rotation {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Replaces the gate. Only the supervisor calls it.
-    pub fn set_gate(&self, gate: Gate) {
-        self.gate.send_if_modified(|now| std::mem::replace(now, gate) != gate);
+    /// Replaces the accept state. Only the supervisor calls it.
+    pub fn set_accept_state(&self, accept_state: AcceptState) {
+        self.accept_state.send_if_modified(|now| std::mem::replace(now, accept_state) != accept_state);
     }
 
-    /// The present gate, to read and to wait on.
-    pub fn gate(&self) -> watch::Receiver<Gate> {
-        self.gate.subscribe()
+    /// The present accept state, to read and to wait on.
+    pub fn accept_state(&self) -> watch::Receiver<AcceptState> {
+        self.accept_state.subscribe()
     }
 
     /// Whether clients are held now, since nobody is there for them.
     pub fn is_held(&self) -> bool {
-        *self.gate.borrow() == Gate::Hold
+        *self.accept_state.borrow() == AcceptState::Hold
     }
 
     /// Says if every worker was stopped by command, and wakes connections that wait for one. Only the supervisor calls it,

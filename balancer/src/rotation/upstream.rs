@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::{Hatch, Sources};
+use super::{HandoffSender, Sources};
 use crate::os::pidfd::is_exiting;
 use crate::stats::{Counter, Outcome, SlotStats};
 
-/// A worker's stable place in its pool, from 0. A pid is not stable; this is.
+/// A worker's stable number in its pool, from 0. A pid is not stable; this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
@@ -72,7 +72,7 @@ pub enum Standing {
 
 /// What is known of an upstream's process at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum ProcessPhase {
     /// It runs, or nothing else is known.
     Running,
     /// It is on its way out; how it ends will be told.
@@ -94,9 +94,9 @@ const MOST_UNTAKEN: usize = 64;
 /// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
 #[derive(Debug)]
 pub struct Upstream {
-    /// The place it fills.
+    /// The slot it fills.
     pub slot: SlotId,
-    /// Which process in that place, from 1.
+    /// Which process in that slot, from 1.
     pub incarnation: u64,
     /// Where it listens.
     pub endpoint: Endpoint,
@@ -110,7 +110,7 @@ pub struct Upstream {
     pub sources: Sources,
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
-    hatch: OnceLock<Hatch>,
+    handoff_sender: OnceLock<HandoffSender>,
     is_stalled: AtomicBool,
     is_outlived: AtomicBool,
     is_draining: AtomicBool,
@@ -136,7 +136,7 @@ impl Upstream {
             sources: Sources::default(),
             standing: AtomicU8::new(Standing::Down as u8),
             process: OnceLock::new(),
-            hatch: OnceLock::new(),
+            handoff_sender: OnceLock::new(),
             is_stalled: AtomicBool::new(false),
             is_outlived: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
@@ -177,13 +177,13 @@ impl Upstream {
     }
 
     /// Says how connections are handed over to it, where they are. The first word counts.
-    pub fn set_hatch(&self, hatch: Hatch) {
-        let _ = self.hatch.set(hatch);
+    pub fn set_handoff_sender(&self, handoff_sender: HandoffSender) {
+        let _ = self.handoff_sender.set(handoff_sender);
     }
 
     /// The way into its channel, where it has one.
-    pub fn hatch(&self) -> Option<&Hatch> {
-        self.hatch.get()
+    pub fn handoff_sender(&self) -> Option<&HandoffSender> {
+        self.handoff_sender.get()
     }
 
     /// Whether it has left a handed-over connection lying for so long that others are better.
@@ -228,12 +228,14 @@ impl Upstream {
     }
 
     /// What is known of its process now. One cheap system call while it runs.
-    pub fn life(&self) -> Life {
+    pub fn process_phase(&self) -> ProcessPhase {
         match (self.ended_well.get(), self.process.get()) {
-            (Some(true), _) => Life::EndedWell,
-            (Some(false), _) => Life::EndedBadly,
-            (None, Some(pidfd)) if !self.is_outlived.load(Ordering::SeqCst) && is_exiting(pidfd) => Life::Exiting,
-            (None, _) => Life::Running,
+            (Some(true), _) => ProcessPhase::EndedWell,
+            (Some(false), _) => ProcessPhase::EndedBadly,
+            (None, Some(pidfd)) if !self.is_outlived.load(Ordering::SeqCst) && is_exiting(pidfd) => {
+                ProcessPhase::Exiting
+            }
+            (None, _) => ProcessPhase::Running,
         }
     }
 

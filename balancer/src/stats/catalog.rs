@@ -77,9 +77,9 @@ catalog! {
         "1 while at least min-ready workers are in rotation and the master is not stopping.";
 
     OPERATIONS = Counter, "roundelay_operations_total" ["pool" "verb" "result"]
-        "Reloads, scalings, restarts, stops, starts and changes of strategy by order, by how they ended.";
+        "Reloads, scalings, restarts, stops, starts and changes of strategy by command, by how they ended.";
     OPERATION_CONNECTIONS = Counter, "roundelay_operation_connections_total" ["pool" "verb" "outcome"]
-        "Connections during such operations, by what became of them; refused and cut are lost clients.";
+        "Connections during such operations, by what became of them; rejected and cut are lost clients.";
 
     CONNECTIONS_ACCEPTED = Counter, "roundelay_connections_accepted_total" ["pool"]
         "Connections accepted on the public listeners.";
@@ -92,7 +92,7 @@ catalog! {
     CONNECTIONS_LIMIT = Gauge, "roundelay_connections_limit" ["pool"]
         "Client connections that may be open at once; more wait in the kernel. 0 if there is no limit.";
     CONNECTIONS_REJECTED = Counter, "roundelay_connections_rejected_total" ["pool" "reason"]
-        "Clients turned away before they were given to a worker.";
+        "Clients rejected before they were given to a worker.";
     CONNECTIONS_UNASSIGNED = Counter, "roundelay_connections_unassigned_total" ["pool" "reason"]
         "Accepted connections that ended without a worker.";
     ACCEPT_ERRORS = Counter, "roundelay_accept_errors_total" ["pool" "reason"]
@@ -158,7 +158,7 @@ catalog! {
         "Flips of the worker between healthy and unhealthy.";
 
     WORKER_MESSAGES = Counter, "roundelay_worker_messages_total" ["pool" "worker" "direction"]
-        "Messages on the worker's channel: from its program, and to it by order.";
+        "Messages on the worker's channel: from its program, and to it by command.";
 
     LOG_LINES = Counter, "roundelay_log_lines_total" ["pool" "worker" "stream"]
         "Lines of the worker that were written to its pool's log.";

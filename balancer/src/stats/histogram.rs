@@ -67,7 +67,7 @@ impl Sharded {
     }
 
     /// The copy of data thread `thread`; any number is allowed, out of range wraps.
-    pub fn shard(&self, thread: usize) -> &Histogram {
+    pub fn of_thread(&self, thread: usize) -> &Histogram {
         &self.shards[thread % self.shards.len()]
     }
 
@@ -92,9 +92,9 @@ mod tests {
     #[test]
     fn observations_of_all_threads_are_summed_and_cumulative() {
         let histogram = Sharded::new(&[0.001, 0.1], 2);
-        histogram.shard(0).record(Duration::from_micros(500));
-        histogram.shard(1).record(Duration::from_millis(50));
-        histogram.shard(3).record(Duration::from_secs(2));
+        histogram.of_thread(0).record(Duration::from_micros(500));
+        histogram.of_thread(1).record(Duration::from_millis(50));
+        histogram.of_thread(3).record(Duration::from_secs(2));
         let seen = histogram.snapshot();
         assert_eq!(seen.cumulative, [(0.001, 1), (0.1, 2)]);
         assert_eq!(seen.count, 3);

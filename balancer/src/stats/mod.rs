@@ -14,6 +14,8 @@ mod slot;
 pub use accept_limit::AcceptLimits;
 pub use counter::{Counter, Gauge};
 pub use histogram::{CONNECT_BUCKETS, DURATION_BUCKETS, Histogram, HistogramSnapshot, SPAWN_BUCKETS, Sharded};
-pub use outcome::{AcceptError, AcceptLimit, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
+pub use outcome::{
+    AcceptError, AcceptLimit, Check, ConnectError, Fate, OperationResult, Outcome, Rejection, Restart, Stream,
+};
 pub use pool::{OperationStats, PoolStats};
 pub use slot::SlotStats;

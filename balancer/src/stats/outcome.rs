@@ -37,17 +37,17 @@ labels! {
         /// A drain, or a worker that drains, ended it while the client's bytes were the last to move, in a pool that has
         /// never answered anybody: the protocol knows no answers, as syslog.
         Unanswered = "unanswered",
-        /// No worker could be connected to within the assignment deadline.
+        /// No worker could be connected to within the dispatch deadline.
         Unreachable = "unreachable",
-        /// No worker was in rotation within the assignment deadline.
+        /// No worker was in rotation within the dispatch deadline.
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
         /// Carried no byte in either direction, and was closed for a new client at the limit of connections.
         Reclaimed = "reclaimed",
-        /// Owed nothing and was silent while its worker or the master drained, and was closed, or ended with its worker.
+        /// Awaited no response and was silent while its worker or the master drained, and was closed, or ended with its worker.
         Closed = "closed",
-        /// Still owed something at a drain deadline, and was reset.
+        /// Still awaited a response at a drain deadline, and was reset.
         Cut = "cut",
         /// Handed over to a worker that does not tell how it ends, as Node's do not.
         HandedOver = "handed_over",
@@ -55,8 +55,8 @@ labels! {
 }
 
 labels! {
-    /// Why a client was turned away before it was given to a worker.
-    Refusal {
+    /// Why a client was rejected before it was given to a worker.
+    Rejection {
         /// No worker was ready for longer than `hold-timeout`.
         NoWorker = "no_worker",
         /// The master was stopping.
@@ -129,8 +129,8 @@ labels! {
         Age = "age",
         /// Another program removed the path of its unix endpoint, so that no connection reaches it any more.
         Removed = "endpoint_removed",
-        /// By order: a reload or a restart.
-        Order = "order",
+        /// By command: a reload or a restart.
+        Command = "command",
     }
 }
 
@@ -158,7 +158,7 @@ labels! {
 
 labels! {
     /// How an operation on a pool ended.
-    Verdict {
+    OperationResult {
         /// Carried out, and no client was lost as far as that was observed.
         Done = "done",
         /// Carried out, and clients were lost.
@@ -185,8 +185,8 @@ labels! {
         Unanswered = "unanswered",
         /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
         Closed = "closed",
-        /// Turned away, or not placed in time. Lost.
-        Refused = "refused",
+        /// Rejected, or not connected to a worker in time. Lost.
+        Rejected = "rejected",
         /// Cut, or ended without the answer by a worker that was told to end. Lost.
         Cut = "cut",
     }
@@ -195,6 +195,6 @@ labels! {
 impl Fate {
     /// True for an end of a connection, which Node's workers do not tell.
     pub const fn is_end(self) -> bool {
-        !matches!(self, Fate::Accepted | Fate::Moved | Fate::Refused)
+        !matches!(self, Fate::Accepted | Fate::Moved | Fate::Rejected)
     }
 }

@@ -1,8 +1,8 @@
 //! The counters of one pool that belong to no slot.
 
 use super::{
-    AcceptError, AcceptLimits, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Fate, Gauge, Outcome, Refusal,
-    SPAWN_BUCKETS, Sharded, Verdict,
+    AcceptError, AcceptLimits, CONNECT_BUCKETS, Counter, DURATION_BUCKETS, Fate, Gauge, OperationResult, Outcome,
+    Rejection, SPAWN_BUCKETS, Sharded,
 };
 
 /// What happened in one pool since the master started, apart from what its slots count.
@@ -16,8 +16,8 @@ pub struct PoolStats {
     pub displaced: Counter,
     /// Client connections open now.
     pub active: Gauge,
-    /// Clients turned away, by [`Refusal`].
-    pub refused: [Counter; Refusal::COUNT],
+    /// Clients rejected, by [`Rejection`].
+    pub rejected: [Counter; Rejection::COUNT],
     /// Times a public listener that workers hold was found stopped and made to listen again.
     pub revived: Counter,
     /// Failed `accept` calls, by [`AcceptError`].
@@ -36,15 +36,15 @@ pub struct PoolStats {
     pub spawn: Sharded,
     /// How long a health probe took.
     pub check: Sharded,
-    /// What was done to the pool by order, by verb, in the order of [`Verb::ALL`](crate::pool::operation::Verb::ALL).
+    /// What was done to the pool by command, by verb, in the order of [`OperationKind::ALL`](crate::pool::operation::OperationKind::ALL).
     pub operations: [OperationStats; OperationStats::VERBS],
 }
 
 /// The operations of one verb.
 #[derive(Debug, Default)]
 pub struct OperationStats {
-    /// How they ended, by [`Verdict`].
-    pub ended: [Counter; Verdict::COUNT],
+    /// How they ended, by [`OperationResult`].
+    pub ended: [Counter; OperationResult::COUNT],
     /// What became of the connections meanwhile, by [`Fate`].
     pub connections: [Counter; Fate::COUNT],
 }
@@ -62,7 +62,7 @@ impl PoolStats {
             recovered: Counter::default(),
             displaced: Counter::default(),
             active: Gauge::default(),
-            refused: Default::default(),
+            rejected: Default::default(),
             revived: Counter::default(),
             accept_errors: Default::default(),
             accept_limits: AcceptLimits::default(),

@@ -60,7 +60,7 @@ fn names_are_unique_and_found_and_the_default_is_first() {
         assert!(!entry.summary.is_empty() && entry.summary.len() <= 76, "{}", entry.summary);
     }
     assert!(find("roundrobin").is_none());
-    assert_eq!(ALL[0].name, crate::config::Pool::new("a", crate::config::Program::Demo).strategy);
+    assert_eq!(ALL[0].name, crate::config::PoolConfig::new("a", crate::config::Program::Demo).strategy);
 }
 
 #[test]

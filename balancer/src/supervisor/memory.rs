@@ -1,4 +1,4 @@
-//! True use of memory where the sum over a group's processes is over the bound: measured seldom, since it is not free.
+//! True use of memory where the sum over a group's processes is over the bound: measured rarely, since it is not free.
 //!
 //! The sum of resident memory comes with every look at usage, for next to nothing, but counts a page in each process that
 //! shares it. So it only acquits: a worker of one process that is over its bound is too big, one of several is measured.
@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::{Duration, Instant};
 
 use super::Input;
-use super::warden::Warden;
+use super::actor::Supervisor;
 use crate::os::inspect::Usage;
 use crate::os::memory::{self, GroupMemory, Source};
 
@@ -52,15 +52,15 @@ fn judge(usage: &Usage, bound: u64, last: Option<Measurement>, now: Instant) -> 
     }
 }
 
-impl Warden {
-    /// Returns the members whose groups are too big, and has those measured of which that is not known.
+impl Supervisor {
+    /// Returns the workers whose groups are too big, and has those measured of which that is not known.
     pub(super) fn too_big(&mut self, usage: &HashMap<u32, Usage>, now: Instant) -> Vec<usize> {
         let watch = &mut self.memory;
-        let groups: HashSet<u32> = self.members.iter().filter_map(|member| member.group()).collect();
+        let groups: HashSet<u32> = self.workers.iter().filter_map(|worker| worker.group()).collect();
         watch.by_group.retain(|group, _| groups.contains(group));
         let (mut too_big, mut unknown) = (Vec::new(), Vec::new());
-        for (index, member) in self.members.iter().enumerate() {
-            let (Some(bound), Some(group)) = (member.memory_bound(), member.group()) else { continue };
+        for (index, worker) in self.workers.iter().enumerate() {
+            let (Some(bound), Some(group)) = (worker.memory_bound(), worker.group()) else { continue };
             let Some(usage) = usage.get(&group) else { continue };
             match judge(usage, bound, watch.by_group.get(&group).copied(), now) {
                 Finding::Within => {}

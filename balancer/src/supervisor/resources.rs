@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::SpawnBudget;
-use super::launch::Surroundings;
+use super::worker::spec::Surroundings;
 use crate::config;
 use crate::os::accept_queue::{Listening, PeerId, QueueReader, ServerSide, Where};
 use crate::os::child::Launcher;
@@ -80,7 +80,7 @@ impl Resources {
     ///
     /// There is no folder for it, or it is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is
     /// its end.
-    pub(super) fn fresh_notify(&self, pool: &config::Pool) -> io::Result<PathBuf> {
+    pub(super) fn fresh_notify(&self, pool: &config::PoolConfig) -> io::Result<PathBuf> {
         self.fresh(&self.run_dirs.ours(owner(pool))?, 'n')
     }
 
@@ -89,7 +89,7 @@ impl Resources {
     /// # Errors
     ///
     /// It cannot be had at the path that the worker knows.
-    pub(super) fn ensure_folder(&self, notify: &Path, pool: &config::Pool) -> io::Result<()> {
+    pub(super) fn ensure_folder(&self, notify: &Path, pool: &config::PoolConfig) -> io::Result<()> {
         let folder = self.run_dirs.ours(owner(pool))?;
         if notify.parent() == Some(&folder) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
@@ -99,7 +99,7 @@ impl Resources {
     /// # Errors
     ///
     /// It cannot be given to the worker's user.
-    pub(super) fn hand_over(&self, notify: &Path, pool: &config::Pool) -> io::Result<()> {
+    pub(super) fn hand_over(&self, notify: &Path, pool: &config::PoolConfig) -> io::Result<()> {
         // Only we can put anything there, so it is the socket; a link would not be followed all the same.
         owner(pool).map_or(Ok(()), |uid| std::os::unix::fs::lchown(notify, Some(uid), None))
     }
@@ -109,7 +109,7 @@ impl Resources {
     /// # Errors
     ///
     /// As [`Resources::fresh_notify`].
-    pub(super) fn fresh_endpoint(&self, pool: &config::Pool) -> io::Result<Endpoint> {
+    pub(super) fn fresh_endpoint(&self, pool: &config::PoolConfig) -> io::Result<Endpoint> {
         let path = self.fresh(&self.run_dirs.theirs(owner(pool))?, 'w')?;
         Ok(owner(pool).map_or_else(|| Endpoint::Unix(path.clone()), |uid| Endpoint::UnixOf(path.clone(), uid)))
     }
@@ -218,7 +218,7 @@ fn place(endpoint: &Endpoint) -> Option<Where<'_>> {
 }
 
 /// The user that the pool's workers run as, where it is not the master's.
-fn owner(pool: &config::Pool) -> Option<u32> {
+fn owner(pool: &config::PoolConfig) -> Option<u32> {
     pool.identity.as_ref().and_then(|identity| identity.owner)
 }
 

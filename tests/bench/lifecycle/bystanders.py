@@ -5,7 +5,7 @@ import time
 
 from . import load, processes
 from .master import Master
-from .orders import told
+from .commands import told
 from .peers import PEERS
 from .row import Row, number
 
@@ -48,7 +48,7 @@ def rate_of_all(run):
 
 
 def reload_behind(name):
-    def scene(run, workers):
+    def run(run, workers):
         """Rolling reloads of the Node app."""
         count = run.count("peer_reloads", 10, 2)
         row = Row(f"reload-{name}", f"{workers} workers", f"{count} reloads")
@@ -73,11 +73,11 @@ def reload_behind(name):
         row.must(not any(codes), f"exit codes {codes}")
         return row
 
-    return scene
+    return run
 
 
 def kill_behind(name):
-    def scene(run, workers):
+    def run(run, workers):
         """SIGKILL of one worker of the Node app after the other."""
         count = run.count("peer_kills", 20, 4)
         row = Row(f"kill-{name}", f"{workers} workers", f"{count} SIGKILLs")
@@ -99,4 +99,4 @@ def kill_behind(name):
         row.none_of("refused", "connect_timeout", "timeout", "truncated", "wrong_bytes", "bad_status")
         return row
 
-    return scene
+    return run

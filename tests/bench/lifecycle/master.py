@@ -1,4 +1,4 @@
-"""A roundelay master of its own: its file, its log, the orders it is given, its counters."""
+"""A roundelay master of its own: its file, its log, the commands it is given, its counters."""
 
 import datetime
 import json
@@ -28,11 +28,11 @@ WAYS = {
 # Where the workers accept, the master counts no connections.
 UNOBSERVED = {"shared", "reuseport"}
 # Every death counts as a first one, after which the next process is started at once.
-NO_BACKOFF = {"restart": {"reset-after": "0s", "budget": 100000}}
+NO_BACKOFF = {"restart": {"reset-after": "0s", "max-exits": 100000}}
 
-SUSPECT = "worker suspect: gets nothing new"
+SUSPECT = "worker unhealthy, removed from rotation"
 HUNG = "hung: killing its process group and starting another"
-DEADLINE = "drain deadline: cutting what is still open"
+DEADLINE = "drain deadline: cutting open connections"
 
 
 def toml(value):

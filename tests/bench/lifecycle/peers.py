@@ -122,12 +122,12 @@ class Pm2(Peer):
         self.wait_ready()
         processes.wait_until(self.is_online, "pm2's workers did not come online", pause=0.3)
 
-    def order(self, *words):
+    def command(self, *words):
         command = [node(), self.command, *words]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
 
     def is_online(self):
-        listed = self.order("jlist").stdout
+        listed = self.command("jlist").stdout
         try:
             apps = json.loads(listed[listed.index("["):])
         except ValueError:
@@ -135,7 +135,7 @@ class Pm2(Peer):
         return len(apps) == self.workers and all(app["pm2_env"]["status"] == "online" for app in apps)
 
     def reload(self):
-        ended = self.order("reload", "app")
+        ended = self.command("reload", "app")
         return ended.returncode, {}, ended.stderr
 
 

@@ -1,4 +1,4 @@
-"""What one scene has found: one line of JSON, one row of the table."""
+"""What one run has found: one line of JSON, one row of the table."""
 
 import dataclasses
 import statistics
@@ -8,9 +8,9 @@ SCHEMA = "roundelay.lifecycle/1"
 
 @dataclasses.dataclass
 class Row:
-    """The result of one scene behind one target."""
+    """The result of one run behind one target."""
 
-    scene: str
+    run: str
     target: str
     faults: str = ""
     rate: float = 0
@@ -19,7 +19,7 @@ class Row:
     classes: dict = dataclasses.field(default_factory=dict)
     p99_ms: float | None = None
     seconds: float = 0
-    # `held`, `broken`, `void` (the load was the limit), `error` (the scene could not be played).
+    # `held`, `broken`, `void` (the load was the limit), `error` (the run could not be played).
     verdict: str = "held"
     why: list = dataclasses.field(default_factory=list)
     # What else was measured, for the table in `said`.
@@ -67,7 +67,7 @@ def number(value):
 
 
 HEAD = [
-    "| scene | behind | faults | rate | operations | failed | p99 | measured | promise |",
+    "| run | behind | faults | rate | operations | failed | p99 | measured | promise |",
     "|---|---|---|---:|---:|---:|---:|---|---|",
 ]
 
@@ -77,12 +77,12 @@ def table(rows):
     lines = list(HEAD)
     for row in rows:
         if row.verdict == "error":
-            lines.append(f"| {row.scene} | {row.target} | | | | | | {'; '.join(row.why).splitlines()[0]} | error |")
+            lines.append(f"| {row.run} | {row.target} | | | | | | {'; '.join(row.why).splitlines()[0]} | error |")
             continue
         classes = ", ".join(f"{count} {name}" for name, count in row.classes.items())
         failed = f"{row.failed}" + (f" ({classes})" if classes else "")
         p99 = "" if row.p99_ms is None else f"{number(row.p99_ms)} ms"
         verdict = row.verdict if row.verdict == "held" else f"**{row.verdict}**: {'; '.join(row.why)}"
-        cells = [row.scene, row.target, row.faults, f"{row.rate:,.0f}/s", f"{row.operations:,}", failed, p99]
+        cells = [row.run, row.target, row.faults, f"{row.rate:,.0f}/s", f"{row.operations:,}", failed, p99]
         lines.append("| " + " | ".join([*cells, "; ".join(row.said), verdict]) + " |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""One run: its options, its seed, its folder, and the rates at which its scenes are played."""
+"""One run: its options, its seed, its folder, and the rates at which its runs are played."""
 
 import random
 import sys
@@ -9,7 +9,7 @@ from .master import Master
 
 
 class Run:
-    """What all scenes of a run share."""
+    """What all runs of a run share."""
 
     def __init__(self, asked, folder):
         self.asked, self.folder = asked, folder
@@ -19,7 +19,7 @@ class Run:
         self.rows_of_scene = 1
 
     def count(self, name, full, quick):
-        """How often a scene does what it does."""
+        """How often a run does what it does."""
         given = getattr(self.asked, name, None)
         return given or (quick if self.asked.quick else full)
 
@@ -32,7 +32,7 @@ class Run:
         return Load(self.folder, port, kinds, rate, self.random.getrandbits(32), **more)
 
     def rate(self):
-        """For scenes behind roundelay alone: given, or 80 % of what four demo workers sustain."""
+        """For runs behind roundelay alone: given, or 80 % of what four demo workers sustain."""
         return self.sustained("demo workers", lambda: Master(self.folder, workers=self.asked.workers))
 
     def sustained(self, name, start):

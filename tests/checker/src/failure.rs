@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 
-use crate::kinds::Kind;
+use crate::client_kinds::ClientKind;
 
 /// How an operation failed, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +100,7 @@ pub struct Failure {
     /// How it failed.
     pub class: Class,
     /// The kind of client.
-    pub kind: Kind,
+    pub kind: ClientKind,
     /// Its token, as it stands in the request.
     pub token: String,
     /// When it was to start, from the start of the load.

@@ -29,12 +29,12 @@
 //! }
 //! reload();
 //! let record = load.stop();
-//! record.judge(&Allowance::none())?; // names the first failures: when, which token, what was seen
+//! record.analyse(&Allowance::none())?; // names the first failures: when, which token, what was seen
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! The load runs on a thread of its own. A [`Plan`] says everything about it, [`Load::so_far`] looks at it under way, and
-//! the [`Record`] is what it found. Judge a record after the end of the load: before, what is still under way counts as
+//! the [`Record`] is what it found. Analyse a record after the end of the load: before, what is still under way counts as
 //! lost. With more than a few hundred operations under way see to it that the process may open enough descriptors; running
 //! out of them or of ports makes the verdict void.
 //!
@@ -48,23 +48,23 @@
 //! | module | what it is | |
 //! |---|---|---|
 //! | `content` | tokens, and what is sent and must come back | pure |
-//! | `kinds` | the kinds of clients as values; below it carries them out, which uses all but `load` | |
+//! | `client_kinds` | the kinds of clients as values; below it carries them out, which uses all but `load` | |
 //! | `failure` | classes of failures, and which one it was | pure |
 //! | `latency`, `silence` | a histogram; how long nobody had an answer | pure |
-//! | `record`, `judge` | what happened, and whether it was allowed | pure |
+//! | `record`, `analysis` | what happened, and whether it was allowed | pure |
 //! | `plan`, `schedule` | what is to happen, and when | pure |
 //! | `answer`, `request` | HTTP/1.1 and raw bytes: what must come back, what is sent | pure |
 //! | `connection`, `exchange`, `pool`, `recorder`, `pace` | sockets, kept connections, the shared record, the clock | |
 //! | `load` | the open loop, and its handle | |
 //! | `report` | the table and the JSON | pure |
 
+mod analysis;
 mod answer;
+mod client_kinds;
 mod connection;
 mod content;
 mod exchange;
 mod failure;
-mod judge;
-mod kinds;
 mod latency;
 mod load;
 mod pace;
@@ -77,11 +77,11 @@ mod request;
 mod schedule;
 mod silence;
 
+pub use analysis::{Allowance, CheckResult};
 pub use answer::Chunked;
+pub use client_kinds::{ClientKind, Mix};
 pub use content::Token;
 pub use failure::{Class, End, Failure, Stage, classify, is_own_limit};
-pub use judge::{Allowance, Verdict};
-pub use kinds::{Kind, Mix};
 pub use latency::Latency;
 pub use load::Load;
 pub use pace::Pace;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::kinds::{self, Shared};
+use crate::client_kinds::{self, Shared};
 use crate::pace::Pace;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -174,7 +174,7 @@ async fn issue(shared: &Arc<Shared>, slots: &Arc<Semaphore>, mut phases: watch::
             Ok(slot) => {
                 let shared = Arc::clone(shared);
                 tokio::spawn(async move {
-                    kinds::run(shared, operation).await;
+                    client_kinds::run(shared, operation).await;
                     drop(slot);
                 });
             }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::client_kinds::{ClientKind, Mix};
 use crate::content::Token;
-use crate::kinds::{Kind, Mix};
 
 /// The highest rate, in operations a second: a thread does not get there.
 const MAX_RATE: f64 = 1_000_000.0;
@@ -138,7 +138,7 @@ impl Plan {
         Self {
             targets: vec![target.into()],
             protocol: Protocol::Http(Ask::Echo),
-            kinds: Mix::only(Kind::OneShot),
+            kinds: Mix::only(ClientKind::OneShot),
             rate: 100.0,
             length: Length::For(Duration::from_secs(10)),
             timeout: Duration::from_secs(10),

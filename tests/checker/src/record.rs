@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::analysis::{self, Allowance, CheckResult};
+use crate::client_kinds::ClientKind;
 use crate::failure::{Class, Failure};
-use crate::judge::{self, Allowance, Verdict};
-use crate::kinds::Kind;
 use crate::latency::Latency;
 use crate::silence::Silence;
 
 /// All that a load has found so far.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    kinds: BTreeMap<Kind, KindRecord>,
+    kinds: BTreeMap<ClientKind, KindRecord>,
     workers: BTreeMap<String, u64>,
     details: BTreeMap<String, u64>,
     not_started: BTreeMap<&'static str, u64>,
@@ -53,7 +53,7 @@ impl Record {
     }
 
     /// An operation starts, so long after its time.
-    pub(crate) fn start(&mut self, kind: Kind, late: Duration) {
+    pub(crate) fn start(&mut self, kind: ClientKind, late: Duration) {
         self.kinds.entry(kind).or_default().started += 1;
         self.lag.record(late);
     }
@@ -64,14 +64,14 @@ impl Record {
     }
 
     /// An operation that was counted as started could not even connect, for a reason of the generator's own.
-    pub(crate) fn take_back(&mut self, kind: Kind, why: &'static str) {
+    pub(crate) fn take_back(&mut self, kind: ClientKind, why: &'static str) {
         let started = &mut self.kinds.entry(kind).or_default().started;
         *started = started.saturating_sub(1);
         self.skip(why);
     }
 
     /// An operation ended well; one of many messages has no latency of its own.
-    pub(crate) fn succeed(&mut self, kind: Kind, latency: Option<Duration>, worker: Option<&str>) {
+    pub(crate) fn succeed(&mut self, kind: ClientKind, latency: Option<Duration>, worker: Option<&str>) {
         let record = self.kinds.entry(kind).or_default();
         record.good += 1;
         if let Some(latency) = latency {
@@ -86,7 +86,7 @@ impl Record {
     }
 
     /// A message of a session came back.
-    pub(crate) fn message(&mut self, kind: Kind, latency: Duration) {
+    pub(crate) fn message(&mut self, kind: ClientKind, latency: Duration) {
         let record = self.kinds.entry(kind).or_default();
         record.messages += 1;
         record.latency.record(latency);
@@ -152,12 +152,12 @@ impl Record {
     }
 
     /// What one kind of client met; nothing if none was started.
-    pub fn kind(&self, kind: Kind) -> Option<&KindRecord> {
+    pub fn kind(&self, kind: ClientKind) -> Option<&KindRecord> {
         self.kinds.get(&kind)
     }
 
     /// What each kind met.
-    pub fn kinds(&self) -> &BTreeMap<Kind, KindRecord> {
+    pub fn kinds(&self) -> &BTreeMap<ClientKind, KindRecord> {
         &self.kinds
     }
 
@@ -206,18 +206,18 @@ impl Record {
     }
 
     /// What it comes to.
-    pub fn verdict(&self, allowance: &Allowance) -> Verdict {
-        judge::judge(self, allowance)
+    pub fn verdict(&self, allowance: &Allowance) -> CheckResult {
+        analysis::analyse(self, allowance)
     }
 
-    /// For tests: whether all is well, judged at the end of the load.
+    /// For tests: whether all is well, analysed at the end of the load.
     ///
     /// # Errors
     ///
     /// The verdict and the first failures, to be printed.
-    pub fn judge(&self, allowance: &Allowance) -> Result<(), String> {
+    pub fn analyse(&self, allowance: &Allowance) -> Result<(), String> {
         let verdict = self.verdict(allowance);
-        if verdict == Verdict::Passed {
+        if verdict == CheckResult::Passed {
             return Ok(());
         }
         let failures: String = self.failures.iter().take(20).map(|failure| format!("\n  {failure}")).collect();
@@ -264,18 +264,18 @@ pub(crate) mod tests {
     pub(crate) fn good(count: u64) -> Record {
         let mut record = Record::new(2);
         for _ in 0..count {
-            record.start(Kind::OneShot, Duration::ZERO);
-            record.succeed(Kind::OneShot, Some(Duration::from_millis(1)), Some("demo/0"));
+            record.start(ClientKind::OneShot, Duration::ZERO);
+            record.succeed(ClientKind::OneShot, Some(Duration::from_millis(1)), Some("demo/0"));
         }
         record
     }
 
     pub(crate) fn failed(record: &mut Record, class: Class, count: u64) {
         for _ in 0..count {
-            record.start(Kind::KeepAlive, Duration::ZERO);
+            record.start(ClientKind::KeepAlive, Duration::ZERO);
             let failure = Failure {
                 class,
-                kind: Kind::KeepAlive,
+                kind: ClientKind::KeepAlive,
                 token: String::new(),
                 at: Duration::ZERO,
                 ended: Duration::from_millis(1500),
@@ -291,7 +291,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn lost(record: &mut Record, count: u64) {
-        (0..count).for_each(|_| record.start(Kind::OneShot, Duration::ZERO));
+        (0..count).for_each(|_| record.start(ClientKind::OneShot, Duration::ZERO));
     }
 
     #[test]
@@ -304,8 +304,8 @@ pub(crate) mod tests {
         assert_eq!(record.details().get("status 503"), Some(&4));
         assert_eq!(record.workers().get("demo/0"), Some(&3));
         assert_eq!(record.latency().count(), 3, "failures have no latency");
-        assert_eq!(record.kind(Kind::KeepAlive).map(|kind| kind.failed(Class::BadStatus)), Some(4));
-        let told = record.judge(&Allowance::none()).unwrap_err();
+        assert_eq!(record.kind(ClientKind::KeepAlive).map(|kind| kind.failed(Class::BadStatus)), Some(4));
+        let told = record.analyse(&Allowance::none()).unwrap_err();
         assert!(told.contains("4 bad_status (0 allowed)") && told.contains("0.000 s to 1.500 s"), "{told}");
     }
 
@@ -313,7 +313,7 @@ pub(crate) mod tests {
     fn an_operation_taken_back_was_not_started() {
         let mut record = good(1);
         lost(&mut record, 1);
-        record.take_back(Kind::OneShot, "no ports or descriptors left");
+        record.take_back(ClientKind::OneShot, "no ports or descriptors left");
         assert_eq!((record.started(), record.open(), record.not_started()), (1, 0, 1));
     }
 }

@@ -1,8 +1,8 @@
 //! What a client of each kind sends, and what must come back. Pure.
 
 use crate::answer::{Answer, Expected};
+use crate::client_kinds::ClientKind;
 use crate::content::Content;
-use crate::kinds::Kind;
 use crate::plan::{Ask, Plan, Protocol};
 use crate::schedule::Operation;
 
@@ -85,23 +85,23 @@ pub(crate) fn answer(plan: &Plan, operation: &Operation) -> Answer {
         Some(Ask::Worker) => Answer::http(Expected::Worker),
         Some(Ask::Page) => Answer::http(Expected::Any),
         // Who ends its side gets all back and then the end.
-        None if kind == Kind::HalfClose => Answer::bytes_to_end(echo()),
+        None if kind == ClientKind::HalfClose => Answer::bytes_to_end(echo()),
         None => Answer::bytes(echo()),
     }
 }
 
 /// What is asked for, or nothing if no HTTP is spoken.
-fn ask(plan: &Plan, kind: Kind) -> Option<Ask> {
+fn ask(plan: &Plan, kind: ClientKind) -> Option<Ask> {
     let Protocol::Http(ask) = plan.protocol else { return None };
     Some(match kind {
-        Kind::Upload | Kind::WebSocket => Ask::Echo,
-        Kind::SlowReader => Ask::Blob,
-        Kind::OneShot | Kind::KeepAlive | Kind::Stubborn | Kind::HalfClose => ask,
+        ClientKind::Upload | ClientKind::WebSocket => Ask::Echo,
+        ClientKind::SlowReader => Ask::Blob,
+        ClientKind::OneShot | ClientKind::KeepAlive | ClientKind::Stubborn | ClientKind::HalfClose => ask,
     })
 }
 
-fn keeps(kind: Kind) -> bool {
-    matches!(kind, Kind::KeepAlive | Kind::Stubborn)
+fn keeps(kind: ClientKind) -> bool {
+    matches!(kind, ClientKind::KeepAlive | ClientKind::Stubborn)
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::content::Token;
 
-    fn all(plan: &Plan, kind: Kind, bytes: u64) -> String {
+    fn all(plan: &Plan, kind: ClientKind, bytes: u64) -> String {
         let operation = Operation { token: Token::new(1, 2), at: std::time::Duration::ZERO, kind, target: 0, bytes };
         let mut request = Request::new(plan, &operation);
         let mut sent = Vec::new();
@@ -132,21 +132,25 @@ mod tests {
         let text = "t00000001.000000000002;".repeat(2000);
         for bytes in [23, 100, 16 << 10, 30_000] {
             let body = &text[..bytes];
-            let sent = all(&plan, Kind::OneShot, bytes as u64);
+            let sent = all(&plan, ClientKind::OneShot, bytes as u64);
             let (head, found) = sent.split_once("\r\n\r\n").unwrap();
             assert_eq!(found, body);
             assert!(head.starts_with("POST /echo?t00000001.000000000002; HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"));
             assert!(head.contains(&format!("Content-Length: {bytes}\r\nConnection: close")), "{head}");
-            assert!(!all(&plan, Kind::KeepAlive, bytes as u64).contains("Connection"));
+            assert!(!all(&plan, ClientKind::KeepAlive, bytes as u64).contains("Connection"));
         }
-        assert!(all(&plan, Kind::SlowReader, 99).starts_with("GET /blob/99?t00000001.000000000002; HTTP/1.1\r\n"));
+        assert!(
+            all(&plan, ClientKind::SlowReader, 99).starts_with("GET /blob/99?t00000001.000000000002; HTTP/1.1\r\n")
+        );
         plan.protocol = Protocol::Http(Ask::Worker);
-        assert!(all(&plan, Kind::KeepAlive, 99).starts_with("GET /?t"));
+        assert!(all(&plan, ClientKind::KeepAlive, 99).starts_with("GET /?t"));
         plan.protocol = Protocol::Http(Ask::Page);
-        assert!(all(&plan, Kind::OneShot, 99).starts_with("GET /?t00000001.000000000002; HTTP/1.1\r\n"));
+        assert!(all(&plan, ClientKind::OneShot, 99).starts_with("GET /?t00000001.000000000002; HTTP/1.1\r\n"));
         plan.paths.page = "/find?name=x".to_owned();
-        assert!(all(&plan, Kind::OneShot, 99).starts_with("GET /find?name=x&t00000001.000000000002; HTTP/1.1\r\n"));
+        assert!(
+            all(&plan, ClientKind::OneShot, 99).starts_with("GET /find?name=x&t00000001.000000000002; HTTP/1.1\r\n")
+        );
         plan.protocol = Protocol::Tcp;
-        assert_eq!(all(&plan, Kind::Upload, 30_000), text[..30_000]);
+        assert_eq!(all(&plan, ClientKind::Upload, 30_000), text[..30_000]);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::client_kinds::ClientKind;
 use crate::content::Token;
-use crate::kinds::Kind;
 use crate::plan::{Length, Plan};
 
 /// One operation to come.
@@ -14,7 +14,7 @@ pub(crate) struct Operation {
     pub(crate) token: Token,
     /// When it starts, from the start of the load: its latency counts from here.
     pub(crate) at: Duration,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ClientKind,
     /// Index of its target.
     pub(crate) target: usize,
     /// The size of its content.
@@ -29,7 +29,7 @@ pub(crate) struct Operation {
 pub(crate) struct Schedule<'a> {
     plan: &'a Plan,
     next: u64,
-    deck: Vec<Kind>,
+    deck: Vec<ClientKind>,
     random: Rng,
 }
 
@@ -38,12 +38,12 @@ impl<'a> Schedule<'a> {
         Self { plan, next: 0, deck: Vec::new(), random: Rng::with_seed(plan.seed) }
     }
 
-    fn kind(&mut self) -> Kind {
+    fn kind(&mut self) -> ClientKind {
         if self.deck.is_empty() {
             self.deck.extend(self.plan.kinds.cards());
             self.random.shuffle(&mut self.deck);
         }
-        self.deck.pop().unwrap_or(Kind::OneShot)
+        self.deck.pop().unwrap_or(ClientKind::OneShot)
     }
 }
 
@@ -65,9 +65,13 @@ impl Iterator for Schedule<'_> {
         self.next += 1;
         let kind = self.kind();
         let bytes = match kind {
-            Kind::Upload => self.random.u64(plan.upload.clone()),
-            Kind::SlowReader => plan.slow.bytes,
-            Kind::OneShot | Kind::KeepAlive | Kind::Stubborn | Kind::HalfClose | Kind::WebSocket => plan.bytes,
+            ClientKind::Upload => self.random.u64(plan.upload.clone()),
+            ClientKind::SlowReader => plan.slow.bytes,
+            ClientKind::OneShot
+            | ClientKind::KeepAlive
+            | ClientKind::Stubborn
+            | ClientKind::HalfClose
+            | ClientKind::WebSocket => plan.bytes,
         };
         let target = usize::try_from(number % plan.targets.len() as u64).unwrap_or(0);
         Some(Operation { token: Token::new(plan.run(), number), at, kind, target, bytes })
@@ -100,7 +104,10 @@ mod tests {
         let all: Vec<_> = Schedule::new(&plan).collect();
         for deck in all.chunks(11) {
             let count = |kind| deck.iter().filter(|operation| operation.kind == kind).count();
-            assert_eq!([count(Kind::OneShot), count(Kind::KeepAlive), count(Kind::Upload)], [8, 2, 1]);
+            assert_eq!(
+                [count(ClientKind::OneShot), count(ClientKind::KeepAlive), count(ClientKind::Upload)],
+                [8, 2, 1]
+            );
         }
         assert!(all[..11].iter().zip(&all[11..]).any(|(a, b)| a.kind != b.kind), "always the same order");
         assert_eq!(all, Schedule::new(&plan).collect::<Vec<_>>());
@@ -113,7 +120,7 @@ mod tests {
         let mut plan = Plan { length: Length::Count(300), upload: 100..=200, ..plan() };
         plan.targets = vec![plan.targets[0].clone(); 3];
         let all: Vec<_> = Schedule::new(&plan).collect();
-        let uploads: Vec<_> = all.iter().filter(|o| o.kind == Kind::Upload).map(|o| o.bytes).collect();
+        let uploads: Vec<_> = all.iter().filter(|o| o.kind == ClientKind::Upload).map(|o| o.bytes).collect();
         assert!(uploads.iter().all(|bytes| (100..=200).contains(bytes)));
         assert!(uploads.iter().any(|bytes| *bytes != uploads[0]));
         assert!(all.iter().enumerate().all(|(index, o)| o.target == index % 3));

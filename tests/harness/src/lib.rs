@@ -1,5 +1,5 @@
 //! The harness: every way to distribute connections, measured side by side on the user's own program, and every fault that
-//! a server must survive, played on it.
+//! a server must survive, run on it.
 //!
 //! It knows `roundelay` as its users do, by its command line. `roundelay compare`, `report` and `drill` are this library's
 //! commands; the binary only hands its [`subject::Product`] over.
@@ -16,24 +16,24 @@
 //! | `subject` | the binary under test, and the user's program | pure |
 //! | `record` | what was found: `report.json` | pure |
 //! | `plan` | scenarios, and what is measured in which order | pure |
-//! | `judge` | medians, intervals, verdicts, assertions | pure |
+//! | `analyse` | medians, intervals, verdicts, assertions | pure |
 //! | `load` | the generator | |
-//! | `rig` | one way, set up with fresh workers | |
-//! | `measure` | one repetition: a rig under load, with processor time and memory | |
+//! | `setup` | one way, set up with fresh workers | |
+//! | `measure` | one repetition: a setup under load, with processor time and memory | |
 //! | `report` | terminal, HTML with plots, Markdown, CSV | pure |
 //! | `compare` | the command: the whole plan, progress, files | |
 //! | `drill` | faults under checked load, what is allowed and what was seen | |
 
+pub mod analysis;
 pub mod compare;
 pub mod drill;
 pub mod failure;
 pub mod interrupt;
-pub mod judge;
 mod limits;
 pub mod load;
 pub mod measure;
 pub mod plan;
 pub mod record;
 pub mod report;
-pub mod rig;
+pub mod setup;
 pub mod subject;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roundelay::config::{Pool, Program};
+use roundelay::config::{PoolConfig, Program};
 use serde_json::Value;
 
 use super::{path, yaml};
@@ -47,7 +47,7 @@ fn what_compose_mounts_and_builds_is_there() {
 #[test]
 fn every_container_is_confined_and_has_time_to_stop() {
     let Some(compose) = yaml("docker/compose.yaml") else { return };
-    let pool = Pool::new("any", Program::Demo);
+    let pool = PoolConfig::new("any", Program::Demo);
     let needed = pool.drain_timeout + pool.kill_timeout;
     for (name, service) in compose["services"].as_object().unwrap() {
         assert_eq!(service["read_only"], true, "{name}");

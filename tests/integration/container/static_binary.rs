@@ -139,7 +139,7 @@ fn alone_in_an_empty_root_as_pid_1_it_serves_is_healthy_and_stops() {
         assert!(status.contains(&format!("\nUid:\t{user}\t{user}\t{user}\t{user}\n")), "{status}");
     }
 
-    let state = || -> roundelay::admin::view::State {
+    let state = || -> roundelay::api::state::State {
         serde_json::from_str(&kit::get_unix(&image.control(), "/api/v1/state").unwrap().body).unwrap()
     };
     // Its healthcheck is content with the first one.

@@ -1,11 +1,11 @@
-//! Who may not order, and what is no order.
+//! Who may not command, and what is no command.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use super::{facts, order, says, two_pools};
+use super::{facts, run_command, says, two_pools};
 use crate::kit::{BINARY, DEADLINE, Master, has, missing, post, run_to_end};
 
 /// The beginning of what the control socket answers to raw bytes.
@@ -36,13 +36,13 @@ fn the_admin_port_takes_no_orders() {
         for body in ["", "{\"now\":true}"] {
             let answer = post(master.admin(), path, body).unwrap();
             assert_eq!(answer.status, 403, "{path}: {answer:?}");
-            assert!(answer.body.contains("orders are taken on the control socket only"), "{answer:?}");
+            assert!(answer.body.contains("commands are taken on the control socket only"), "{answer:?}");
         }
     }
     let by_port = format!("http://{}", master.admin());
     for args in [&["reload"][..], &["stop", "api"], &["shutdown"]] {
-        let ended = order(&master, &[args, &["--control", &by_port]].concat());
-        says(&ended, 6, &["orders are taken on the control socket only", "hint:"]);
+        let ended = run_command(&master, &[args, &["--control", &by_port]].concat());
+        says(&ended, 6, &["commands are taken on the control socket only", "hint:"]);
     }
     assert_eq!(facts(&master), before);
 }
@@ -112,7 +112,7 @@ fn another_users_orders_are_turned_away_even_where_the_modes_let_them_through() 
         assert_eq!(ended.stdout, "");
     }
     assert_eq!(facts(&master), before);
-    master.wait_log("another user's process was turned away");
+    master.wait_log("another user's process rejected");
     mode(master.dir(), 0o700);
 }
 
@@ -135,7 +135,7 @@ fn an_order_is_not_given_to_another_users_program() {
     let mut said = String::new();
     std::io::BufRead::read_line(&mut out, &mut said).unwrap();
     let ended = run_to_end(Command::new(BINARY).args(["shutdown"]).env("ROUNDELAY_CONTROL", &socket));
-    says(&ended, 6, &["the order was not sent", "a process of another user (uid 65534) listens there"]);
+    says(&ended, 6, &["the command was not sent", "a process of another user (uid 65534) listens there"]);
     said.clear();
     std::io::BufRead::read_line(&mut out, &mut said).unwrap();
     assert_eq!(said, "0\n", "nothing was sent");
@@ -146,9 +146,9 @@ fn an_order_that_is_begun_is_logged_with_who_gave_it() {
     let master = two_pools().start_ready();
     // Whatever comes of it.
     let _ = ask(&master, &request("/api/v1/pools/api/stop", JSON, "{\"slots\":\"0\"}"));
-    master.wait_log("an order came on the control socket");
+    master.wait_log("control command received");
     let log = master.log();
-    let line = log.lines().find(|line| line.contains("an order came on the control socket")).expect(&log);
+    let line = log.lines().find(|line| line.contains("control command received")).expect(&log);
     let uid = rustix::process::geteuid().as_raw();
     for part in ["verb=\"stop\"", "pool=\"api\"", &format!("uid={uid}"), &format!("pid={}", std::process::id())] {
         assert!(line.contains(part), "{part} in {line}");

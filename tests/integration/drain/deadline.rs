@@ -6,7 +6,8 @@ use std::time::Duration;
 use roundelay_checker::Class;
 
 use crate::kit::{
-    Kept, Setup, Traffic, is_alive, ledger, order, ordering, read_answer, report, says, send_get, wait_until,
+    Kept, Setup, Traffic, is_alive, ledger, read_answer, report, run_command, running_command, says, send_get,
+    wait_until,
 };
 
 /// How long a drain may take.
@@ -33,8 +34,8 @@ fn what_is_idle_at_the_deadline_ends_in_order_what_is_owed_an_answer_is_reset_an
     assert!(idle.iter_mut().all(|kept| kept.get("/").body.contains(&hello)));
     wait_until("all to be open", || master.worker(0).active == Some(6));
     let traffic = Traffic::start(&master, "one-shot");
-    let reload = ordering(&master, &["reload", "--json"]);
-    wait_until("the drain", || master.worker(0).others.iter().any(|other| other.pid == Some(old)));
+    let reload = running_command(&master, &["reload", "--json"]);
+    wait_until("the drain", || master.worker(0).others().any(|other| other.pid == Some(old)));
     // While it drains everything goes on as before.
     assert!(idle.iter_mut().all(|kept| kept.get("/").body.contains(&hello)));
     talking.send("5\r\nhello\r\n");
@@ -44,7 +45,7 @@ fn what_is_idle_at_the_deadline_ends_in_order_what_is_owed_an_answer_is_reset_an
     let report = report(&ended);
     let connections = ledger(&report);
     assert_eq!(report.result, "lost");
-    assert_eq!((connections.closed, connections.cut, connections.refused), (4, 2, 0), "{connections:?}");
+    assert_eq!((connections.closed, connections.cut, connections.rejected), (4, 2, 0), "{connections:?}");
     assert!(idle.iter_mut().all(|kept| kept.rest().is_empty()));
     assert!(talking.rest().ends_with("\r\n\r\n5\r\nhello\r\n"));
     for client in owed {
@@ -60,7 +61,7 @@ fn where_only_idle_connections_are_left_at_the_deadline_nobody_is_lost() {
     let master = deaf("1").start_ready();
     let mut idle = Kept::connect(master.address());
     idle.get("/");
-    let ended = order(&master, &["reload", "--json"]);
+    let ended = run_command(&master, &["reload", "--json"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let connections = ledger(&report(&ended));
     assert_eq!((connections.closed, connections.cut), (1, 0), "{connections:?}");
@@ -73,7 +74,7 @@ fn clients_that_do_not_leave_fail_at_the_deadline_at_the_earliest_and_no_more_th
     let traffic = Traffic::start(&master, "one-shot=100,stubborn=100,websocket=1");
     let begun = traffic.elapsed();
     let pids = master.pids();
-    let ended = order(&master, &["reload", "--json"]);
+    let ended = run_command(&master, &["reload", "--json"]);
     let connections = ledger(&report(&ended));
     assert_eq!(ended.code, Some(i32::from(connections.cut > 0)), "{ended:?}");
     eventually!(master.pids().iter().all(|pid| !pids.contains(pid)));

@@ -5,8 +5,8 @@ mod deadline;
 use std::net::TcpStream;
 
 use crate::kit::{
-    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ledger, ordering, python, read_answer,
-    report, says, send_get, shell, wait_until,
+    Kept, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, ledger, python, read_answer, report,
+    running_command, says, send_get, shell, wait_until,
 };
 
 /// One worker of `worker.py` by these rules of its pool, if there is a Python.
@@ -29,10 +29,10 @@ fn queued(master: &Master, count: usize) -> Vec<TcpStream> {
 
 /// Waits until another process has the place of `old`, which still drains.
 #[track_caller]
-fn wait_heir(master: &Master, old: u32) {
-    wait_until("an heir in its place", || {
+fn wait_replacement(master: &Master, old: u32) {
+    wait_until("a replacement in its place", || {
         let worker = master.worker(0);
-        let drains = worker.others.iter().any(|other| other.pid == Some(old) && other.state == "draining");
+        let drains = worker.others().any(|other| other.pid == Some(old) && other.state == "draining");
         worker.state == "ready" && worker.pid != Some(old) && drains
     });
 }
@@ -54,9 +54,9 @@ fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_ar
     let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
     let old = master.pids()[0];
     let waiting = queued(&master, 40);
-    let reload = ordering(&master, &["reload", "--json"]);
-    wait_heir(&master, old);
-    assert!(read_answer(send_get(master.address(), "/").unwrap()).is_ok(), "the heir serves");
+    let reload = running_command(&master, &["reload", "--json"]);
+    wait_replacement(&master, old);
+    assert!(read_answer(send_get(master.address(), "/").unwrap()).is_ok(), "the replacement serves");
     assert!(is_alive(old));
     master.remove("pause");
     for client in waiting {
@@ -65,18 +65,18 @@ fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_ar
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let connections = ledger(&report(&ended));
-    assert_eq!((connections.moved, connections.cut, connections.refused), (0, 0, 0), "{connections:?}");
+    assert_eq!((connections.moved, connections.cut, connections.rejected), (0, 0, 0), "{connections:?}");
 }
 
 #[test]
 fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
-    for drain in ["auto", "quiet", "signal"] {
+    for drain in ["auto", "idle", "signal"] {
         let Some(master) = python_worker("1", &[&format!("drain={drain}")], &[]) else { return };
         let old = master.pids()[0];
         let client = send_get(master.address(), "/until/answer").unwrap();
         wait_until("the request to be under way", || master.worker(0).active == Some(1));
-        let reload = ordering(&master, &["reload"]);
-        wait_heir(&master, old);
+        let reload = running_command(&master, &["reload"]);
+        wait_replacement(&master, old);
         // Time enough for it to be told and killed.
         assert_eq!(master.get("/slow/500").unwrap().status, 200);
         master.touch("answer");
@@ -89,15 +89,15 @@ fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
 
 #[test]
 fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
-    let Some(master) = python_worker("1", &["drain=quiet", "drain-timeout=2m"], &[]) else { return };
+    let Some(master) = python_worker("1", &["drain=idle", "drain-timeout=2m"], &[]) else { return };
     let old = master.pids()[0];
     let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
     for kept in [&mut idle, &mut busy] {
         assert_eq!(kept.get("/").body, format!("python/0 {old}\n"));
     }
     busy.send("GET /until/answer HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let reload = ordering(&master, &["reload", "--json"]);
-    wait_heir(&master, old);
+    let reload = running_command(&master, &["reload", "--json"]);
+    wait_replacement(&master, old);
     assert_eq!(idle.rest(), "", "an orderly end");
     assert!(is_alive(old) && !reload.is_finished(), "the other one lives");
     // Time enough to close it, too.
@@ -106,19 +106,19 @@ fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
     assert_eq!(busy.answer().body, format!("python/0 {old}\n"));
     assert_eq!(busy.rest(), "", "idle now");
     let connections = ledger(&report(&reload.join().unwrap()));
-    // The one that was served was the heir's.
+    // The one that was served was the replacement's.
     assert_eq!((connections.served, connections.closed, connections.cut), (1, 2, 0), "{connections:?}");
 }
 
 #[test]
 fn a_closed_drain_waits_until_clients_leave_by_themselves() {
-    let Some(master) = python_worker("1", &["drain=closed", "drain-timeout=2m"], &[]) else { return };
+    let Some(master) = python_worker("1", &["drain=wait", "drain-timeout=2m"], &[]) else { return };
     let old = master.pids()[0];
     let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
     idle.get("/");
     busy.get("/");
-    let reload = ordering(&master, &["reload", "--json"]);
-    wait_heir(&master, old);
+    let reload = running_command(&master, &["reload", "--json"]);
+    wait_replacement(&master, old);
     // As long as that one takes the first is silent: longer than the second that ends a quiet one.
     assert_eq!(busy.get("/slow/2500").body, format!("python/0 {old}\n"));
     assert_eq!(idle.get("/").body, format!("python/0 {old}\n"), "still there, and still on the old one");
@@ -135,24 +135,24 @@ fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group
     let master = setup.env("DEMO_IGNORE_TERM", "1").start_ready();
     wait_until("a grandchild of each", || master.sleepers().len() == 2);
     let (old, grandchildren) = (master.pids(), master.sleepers());
-    let ended = crate::kit::order(&master, &["reload"]);
+    let ended = crate::kit::run_command(&master, &["reload"]);
     says(&ended, 0, &["KILL"]);
-    master.wait_log("did not end within kill-timeout: killing its process group");
+    master.wait_log("worker did not end within kill-timeout: killing its process group");
     wait_until("all of the old ones to be gone", || old.iter().chain(&grandchildren).all(|&pid| !is_alive(pid)));
     wait_until("those of the new ones", || master.sleepers().len() == 2);
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_heir() {
+fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_replacement() {
     let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
     let old = master.pids()[0];
     let waiting = queued(&master, 20);
-    let reload = ordering(&master, &["reload", "--json"]);
-    wait_heir(&master, old);
+    let reload = running_command(&master, &["reload", "--json"]);
+    wait_replacement(&master, old);
     kill(i64::from(old), "KILL");
-    let heir = master.pids()[0];
+    let replacement = master.pids()[0];
     for client in waiting {
-        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {heir}\n"));
+        assert_eq!(read_answer(client).unwrap().body, format!("python/0 {replacement}\n"));
     }
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -14,9 +14,12 @@ fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_taken() {
         let master = demo("3", &["--threads", threads]).start_ready();
         let killed = kill_under_load(&master, 1);
         killed.failed_only_in_flight(CLIENTS);
-        let heir = master.wait_state(1, "ready");
-        assert_ne!(heir.pid, Some(killed.pid));
-        assert_eq!((heir.restarts, heir.last_exit.unwrap().what.as_str()), (1, "killed by signal 9 (KILL)"));
+        let replacement = master.wait_state(1, "ready");
+        assert_ne!(replacement.pid, Some(killed.pid));
+        assert_eq!(
+            (replacement.restarts, replacement.last_exit.unwrap().what.as_str()),
+            (1, "killed by signal 9 (KILL)")
+        );
         let served: [usize; 3] = shares(master.address(), "hello from demo/", 60);
         assert!(served[1] > 0 && served.iter().sum::<usize>() == 60, "{served:?}");
         all_is_accounted_for(&master);
@@ -33,7 +36,7 @@ fn a_kill_of_a_worker_that_takes_one_at_a_time_loses_no_more_than_one() {
     let answers = std::thread::scope(|scope| {
         let asking = scope.spawn(|| clients(4, 1200, |_| get(master.address(), "/")));
         let dead = master.kill_worker(1);
-        wait_until("its heir", || master.worker(1).pid.is_some_and(|pid| pid != dead));
+        wait_until("its replacement", || master.worker(1).pid.is_some_and(|pid| pid != dead));
         asking.join().unwrap()
     });
     let lost: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
@@ -47,7 +50,7 @@ fn kills_again_and_again_refuse_nobody_and_break_nothing_off_that_was_not_taken(
     let load = checked(one_shots(master.address(), 150.0));
     for slot in [0, 1, 2, 0] {
         let dead = master.kill_worker(slot);
-        wait_until("its heir", || master.worker(slot).pid.is_some_and(|pid| pid != dead));
+        wait_until("its replacement", || master.worker(slot).pid.is_some_and(|pid| pid != dead));
         master.wait_state(slot, "ready");
         wait_good(&load, 20);
     }
@@ -56,14 +59,14 @@ fn kills_again_and_again_refuse_nobody_and_break_nothing_off_that_was_not_taken(
     // read everything.
     let of_the_dead = [Class::ResetBeforeFirstByte, Class::ClosedBeforeFirstByte, Class::ResetMidway, Class::Truncated];
     let allowed = of_the_dead.into_iter().fold(Allowance::none(), |allowed, class| allowed.allow(class, 4));
-    record.judge(&allowed).unwrap();
+    record.analyse(&allowed).unwrap();
     let broken = || master.metric("roundelay_connection_closes_total", &[r#"reason="upstream_reset""#]);
     eventually!(record.failed_total() as f64 <= broken(), "{} of {}", record.failed_total(), broken());
     all_is_accounted_for(&master);
 }
 
 #[test]
-fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_heir() {
+fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_replacement() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &shell(&script)).file("boot", "");
     let master = setup.start_ready();
@@ -74,7 +77,7 @@ fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_heir() {
     wait_until("them to be handed over", || master.worker(0).active == Some(4));
     master.remove("boot");
     assert_eq!(master.kill_worker(0), frozen);
-    master.wait_gate("hold");
+    master.wait_accept_state("hold");
     waiting.extend((0..20).map(|_| send_get(master.address(), "/").unwrap()));
     eventually_eq!(master.worker(0).state, "starting");
     eventually_eq!(master.pool().active, Some(4), "those that come now wait in the kernel");

@@ -79,7 +79,7 @@ fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over(
     eventually_eq!(all(), before, "after some were taken back");
 
     let dead = master.kill_worker(0);
-    wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != dead));
+    wait_until("its replacement", || master.worker(0).pid.is_some_and(|pid| pid != dead));
     master.wait_state(0, "ready");
     wait_until("nothing new to be open after a death", || open(master.pid()) == before[0]);
 }
@@ -88,7 +88,7 @@ fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over(
 #[test]
 fn who_comes_while_every_worker_is_busy_waits_for_his_turn_however_many_they_are() {
     for threads in ["1", "2"] {
-        let options = [&PATIENT[..], &["assignment-timeout=300ms"]].concat();
+        let options = [&PATIENT[..], &["dispatch-timeout=300ms"]].concat();
         let master = demo("1", &["--threads", threads]).with("demo", &options).start_ready();
         let address = master.address();
         let blocked = send_get(address, "/block/1000").unwrap();

@@ -2,8 +2,8 @@
 
 use super::{all_is_accounted_for, demo, of_slot, scripted};
 use crate::kit::{
-    COOPERATIVE, Kept, Traffic, burst, carried_out, is_alive, kill, ledger, order, ordering, read_answer, report,
-    send_get, wait_until,
+    COOPERATIVE, Kept, Traffic, burst, carried_out, is_alive, kill, ledger, read_answer, report, run_command,
+    running_command, send_get, wait_until,
 };
 
 #[test]
@@ -47,14 +47,14 @@ fn where_nothing_is_open_at_the_two_ends_of_an_operation_its_ledger_adds_up() {
     // Long enough that they are open when the reload begins, also where its command is slow to start.
     let slow = [(); 4].map(|()| send_get(address, "/slow/2000").unwrap());
     wait_until("them to be taken", || master.workers().iter().all(|worker| worker.active == Some(2)));
-    let reload = ordering(&master, &["reload", "--json"]);
+    let reload = running_command(&master, &["reload", "--json"]);
     wait_until("it to be under way", || master.pool().operation.as_deref() == Some("reload"));
     assert_eq!(burst(address, "/", 100).failed, [""; 0]);
     slow.into_iter().for_each(|client| assert_eq!(read_answer(client).unwrap().status, 200));
     let ended = reload.join().unwrap();
     let connections = ledger(&report(&ended));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!((connections.refused, connections.cut, connections.closed), (0, 0, 0), "{connections:?}");
+    assert_eq!((connections.rejected, connections.cut, connections.closed), (0, 0, 0), "{connections:?}");
     // Those that were open before came earlier, and may have ended within it.
     assert!(connections.served >= connections.accepted && connections.served <= connections.accepted + 4);
     all_is_accounted_for(&master);
@@ -68,7 +68,7 @@ fn workers_that_do_not_announce_a_drain_are_told_to_end_when_their_connections_h
     let traffic = std::thread::scope(|scope| {
         let asking = scope.spawn(|| burst(master.address(), "/", 600));
         let connections = ledger(&carried_out(&master, &["reload"]));
-        assert_eq!((connections.refused, connections.cut), (0, 0));
+        assert_eq!((connections.rejected, connections.cut), (0, 0));
         asking.join().unwrap()
     });
     assert_eq!((traffic.bodies.len(), traffic.failed), (600, vec![]));
@@ -114,10 +114,10 @@ fn at_the_drain_deadline_what_a_worker_still_has_is_cut_and_counted() {
     let old = master.pids()[0];
     let owed = [(); 2].map(|()| send_get(master.address(), "/slow/60000").unwrap());
     wait_until("them to be taken", || master.worker(0).active == Some(2) && master.worker(0).waiting == Some(0));
-    let ended = order(&master, &["reload", "--json"]);
+    let ended = run_command(&master, &["reload", "--json"]);
     let connections = ledger(&report(&ended));
     assert_eq!((ended.code, report(&ended).result.as_str()), (Some(1), "lost"), "{ended:?}");
-    assert_eq!((connections.cut, connections.refused), (2, 0), "{connections:?}");
+    assert_eq!((connections.cut, connections.rejected), (2, 0), "{connections:?}");
     assert!(!is_alive(old));
     for client in owed {
         read_answer(client).unwrap_err();
@@ -132,11 +132,11 @@ fn a_worker_that_stands_still_while_it_is_to_drain_keeps_nobody_waiting() {
     let master = demo("2", &[]).with("demo", &super::PATIENT).start_ready();
     let frozen = crate::kit::freeze_workers(&master, &[0])[0];
     let clients: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();
-    let reload = ordering(&master, &["reload", "--json"]);
+    let reload = running_command(&master, &["reload", "--json"]);
     for client in clients {
         assert_eq!(read_answer(client).unwrap().status, 200);
     }
-    wait_until("it to leave", || master.worker(0).others.iter().any(|other| other.pid == Some(frozen)));
+    wait_until("it to leave", || master.worker(0).others().any(|other| other.pid == Some(frozen)));
     kill(i64::from(frozen), "CONT");
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(0), "{ended:?}");

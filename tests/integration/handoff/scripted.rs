@@ -26,7 +26,7 @@ fn a_worker_that_knows_nothing_but_the_packets_is_served_in_turn() {
 #[test]
 fn clients_of_workers_that_all_refuse_are_reset_in_time_and_it_costs_next_to_nothing() {
     let Some(setup) = scripted("2", &[], &[0, 1], &["refuse", "3"]) else { return };
-    let options = [&PATIENT[..], &["assignment-timeout=1s"]].concat();
+    let options = [&PATIENT[..], &["dispatch-timeout=1s"]].concat();
     let master = setup.with("app", &options).start_ready();
     let (address, before) = (master.address(), cpu_time(master.pid()));
     let checks = || (0..2).map(|slot| of_slot(&master, "roundelay_health_checks_total", slot, "")).sum::<f64>();
@@ -118,7 +118,7 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
     master.touch("part");
     wait_until("it to be out of the rotation", || master.worker(0).state != "ready");
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
-    wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != old));
+    wait_until("its replacement", || master.worker(0).pid.is_some_and(|pid| pid != old));
     master.wait_state(0, "ready");
     wait_until("the end of the old one", || !is_alive(old));
     master.wait_log("closed its channel");
@@ -127,9 +127,9 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
 }
 
 #[test]
-fn clients_of_an_only_worker_that_closes_its_channel_wait_for_its_heir() {
+fn clients_of_an_only_worker_that_closes_its_channel_wait_for_its_replacement() {
     let Some(setup) = scripted("1", &[], &[0], &["parting"]) else { return };
-    let options = [&PATIENT[..], &["kill-timeout=700ms", "assignment-timeout=300ms"]].concat();
+    let options = [&PATIENT[..], &["kill-timeout=700ms", "dispatch-timeout=300ms"]].concat();
     let master = setup.with("app", &options).start_ready();
     master.touch("part");
     wait_until("it to be out of the rotation", || master.worker(0).state != "ready");

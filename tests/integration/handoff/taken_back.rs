@@ -30,7 +30,7 @@ fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
         for client in early {
             assert_eq!(read_answer(client).unwrap().status, 200);
         }
-        wait_until("its heir", || master.worker(0).pid.is_some_and(|pid| pid != frozen));
+        wait_until("its replacement", || master.worker(0).pid.is_some_and(|pid| pid != frozen));
         master.wait_state(0, "ready");
         assert_eq!(burst(master.address(), "/", 40).failed, [""; 0]);
         all_is_accounted_for(&master);
@@ -38,7 +38,7 @@ fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
 }
 
 #[test]
-fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_heir() {
+fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_replacement() {
     let master = demo("1", &[]).with("demo", &PATIENT).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
     let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -78,7 +78,7 @@ fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_af
         let body = read_answer(client).unwrap().body;
         assert!(!body.ends_with(&format!(" {frozen}\n")), "{body}");
     }
-    wait_for("its heir", || master.worker(0).pid.filter(|&pid| pid != frozen));
+    wait_for("its replacement", || master.worker(0).pid.filter(|&pid| pid != frozen));
     eventually_eq!(of_slot(&master, "roundelay_worker_restarts_total", 0, r#"reason="hung""#), 1.0);
     eventually_eq!(master.worker(0).last_exit.unwrap().what, "hung: killed by the master");
     all_is_accounted_for(&master);

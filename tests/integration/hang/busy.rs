@@ -159,7 +159,7 @@ fn node_that_stands_still_for_one_client_is_not_replaced() {
 fn client_that_waits_while_all_are_busy_is_answered_in_handoff() {
     let Some(node) = a_node() else { return };
     let setup = Setup::app(&["-i", "2", "--mode", "handoff"], &[node.program.as_str(), "blocks.js"]);
-    let options = ["health.hang-timeout=60s", "assignment-timeout=500ms"];
+    let options = ["health.hang-timeout=60s", "dispatch-timeout=500ms"];
     let master = setup.file("blocks.js", BLOCKS).with("app", &options).start_ready();
     let address = master.address();
     std::thread::scope(|scope| {

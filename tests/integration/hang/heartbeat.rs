@@ -34,7 +34,7 @@ fn a_worker_that_accepts_by_itself_is_watched_by_its_heartbeat() {
     wait_replaced(&master, 0, frozen);
     wait_good(&load, 20);
     // It had accepted those, and nobody can tell what it read of them.
-    load.stop().judge(&in_flight(super::IN_FLIGHT)).unwrap();
+    load.stop().analyse(&in_flight(super::IN_FLIGHT)).unwrap();
     eventually_eq!(hung(&master, 0), 1.0);
 }
 

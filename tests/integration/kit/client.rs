@@ -34,7 +34,7 @@ pub(crate) fn burst(address: SocketAddr, path: &str, count: usize) -> Burst {
     burst
 }
 
-/// Calls `request` with 0 to `count` - 1 from `threads` threads; the results, in no order.
+/// Calls `request` with 0 to `count` - 1 from `threads` threads; the results, in no command.
 pub(crate) fn clients<T: Send>(
     threads: usize,
     count: usize,

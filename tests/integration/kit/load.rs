@@ -70,7 +70,7 @@ pub(crate) fn kill_under_load(master: &Master, slot: usize) -> Killed {
         wait_until("the load to flow", || done.load(Ordering::Relaxed) > REQUESTS / 4);
         let from = Instant::now();
         let pid = master.kill_worker(slot);
-        wait_until("its death to be seen", || master.worker(slot).pid.is_some_and(|heir| heir != pid));
+        wait_until("its death to be seen", || master.worker(slot).pid.is_some_and(|replacement| replacement != pid));
         let during = (from, Instant::now());
         assert!(done.load(Ordering::Relaxed) < REQUESTS, "the load ended before the worker was replaced");
         let failed = load.join().unwrap().into_iter().filter_map(|result| result.unwrap()).collect();

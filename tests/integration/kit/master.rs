@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use roundelay::admin::view::{Pool, State, Worker};
+use roundelay::api::state::{PoolEntry, State, WorkerEntry};
 use roundelay::os::shim;
 use tempfile::TempDir;
 
@@ -201,19 +201,19 @@ impl Master {
 
     /// The first pool.
     #[track_caller]
-    pub(crate) fn pool(&self) -> Pool {
+    pub(crate) fn pool(&self) -> PoolEntry {
         self.state().pools.swap_remove(0)
     }
 
     /// The workers of the first pool.
     #[track_caller]
-    pub(crate) fn workers(&self) -> Vec<Worker> {
+    pub(crate) fn workers(&self) -> Vec<WorkerEntry> {
         self.pool().workers
     }
 
     /// One of them.
     #[track_caller]
-    pub(crate) fn worker(&self, slot: usize) -> Worker {
+    pub(crate) fn worker(&self, slot: usize) -> WorkerEntry {
         self.workers().swap_remove(slot)
     }
 
@@ -302,14 +302,14 @@ impl Master {
 
     /// Waits until that worker of the first pool is in that state.
     #[track_caller]
-    pub(crate) fn wait_state(&self, slot: usize, state: &str) -> Worker {
+    pub(crate) fn wait_state(&self, slot: usize, state: &str) -> WorkerEntry {
         wait_for(&format!("worker {slot} {state}"), || Some(self.worker(slot)).filter(|worker| worker.state == state))
     }
 
-    /// Waits until the first pool's listeners do that: `open`, `hold`, `refuse` or `closing`.
+    /// Waits until the first pool's listeners do that: `open`, `hold`, `reject` or `closing`.
     #[track_caller]
-    pub(crate) fn wait_gate(&self, gate: &str) {
-        wait_until(&format!("gate {gate}"), || self.pool().gate == gate);
+    pub(crate) fn wait_accept_state(&self, state: &str) {
+        wait_until(&format!("accept state {state}"), || self.pool().accept_state == state);
     }
 
     /// Waits until its log holds a text.

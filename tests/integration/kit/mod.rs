@@ -20,13 +20,13 @@ mod eventually;
 mod cases;
 mod checked;
 mod client;
+mod command;
 mod frozen;
 mod http;
 mod kept;
 mod load;
 mod master;
 mod nodes;
-mod order;
 mod process;
 mod programs;
 mod sockets;
@@ -36,6 +36,7 @@ mod tuning;
 pub(crate) use cases::for_each;
 pub(crate) use checked::{checked, one_shots, wait_good};
 pub(crate) use client::{Burst, burst, clients};
+pub(crate) use command::{Ledger, carried_out, ledger, report, run_command, running_command, says};
 pub(crate) use eventually::{Look, at_rest, stays, wait_for, wait_until};
 pub(crate) use frozen::{freeze, freeze_workers};
 pub(crate) use http::{Response, get, get_from, get_unix, post, read_answer, request, send_get};
@@ -43,7 +44,6 @@ pub(crate) use kept::Kept;
 pub(crate) use load::{CLIENTS, Killed, REQUESTS, kill_under_load};
 pub(crate) use master::{Master, Setup};
 pub(crate) use nodes::{Node, a_node, nodes, two_nodes};
-pub(crate) use order::{Ledger, carried_out, ledger, order, ordering, report, says};
 pub(crate) use process::{
     Ended, Started, children, command_line, cpu_time, descriptors, environment, is_alive, kill, marked, run_to_end,
     signals, stat, status, variable,

@@ -60,7 +60,7 @@ impl Traffic {
     #[track_caller]
     pub(crate) fn lost_nothing(self) -> Record {
         let record = self.stop();
-        if let Err(told) = record.judge(&Allowance::none()) {
+        if let Err(told) = record.analyse(&Allowance::none()) {
             panic!("{told}");
         }
         record

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::kit::{Ended, Master, Setup, ledger, order, python, report, wait_until};
+use crate::kit::{Ended, Master, Setup, ledger, python, report, run_command, wait_until};
 
 /// One worker that ends at once when it is told to.
 fn leaves(flags: &[&str]) -> Option<Master> {
@@ -45,7 +45,7 @@ fn wait_received(master: &Master, bytes: f64) {
 }
 
 fn reload(master: &Master) -> Ended {
-    order(master, &["reload", "--json"])
+    run_command(master, &["reload", "--json"])
 }
 
 #[test]

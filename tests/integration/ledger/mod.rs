@@ -4,11 +4,11 @@ mod ends;
 mod node;
 mod targets;
 
-use roundelay::admin::view::Report;
+use roundelay::api::state::OperationReport;
 
 use crate::kit::{
-    Ended, Ledger, Master, Setup, Traffic, burst, carried_out, clients, demo_after, get, ledger, ordering, read_answer,
-    read_at, report, send_get, shell, wait_until,
+    Ended, Ledger, Master, Setup, Traffic, burst, carried_out, clients, demo_after, get, ledger, read_answer, read_at,
+    report, running_command, send_get, shell, wait_until,
 };
 
 /// A pool of two, to which more workers are added only when the file `go` exists.
@@ -18,14 +18,14 @@ fn pool() -> Master {
 }
 
 /// What a report says in the text of the commands, for the words that are always there.
-fn spoken(report: &Report) -> String {
+fn spoken(report: &OperationReport) -> String {
     let connections = report.connections.unwrap();
     let words = [
         ("accepted", Some(connections.accepted)),
         ("served", connections.served),
         ("moved", Some(connections.moved)),
         ("closed", connections.closed),
-        ("refused", Some(connections.refused)),
+        ("rejected", Some(connections.rejected)),
         ("cut", connections.cut),
     ];
     let words = words.into_iter().filter_map(|(word, count)| Some(format!("{word} {}", count?)));
@@ -36,7 +36,7 @@ fn spoken(report: &Report) -> String {
 /// Scales to three; `meanwhile` happens while that goes on, and ends before it does.
 #[track_caller]
 fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
-    let scale = ordering(master, &["scale", "app", "3", "--json"]);
+    let scale = running_command(master, &["scale", "app", "3", "--json"]);
     wait_until("it to be under way", || master.pool().operation.as_deref() == Some("scale"));
     meanwhile();
     wait_until("nothing to be open", || master.pool().active == Some(0));
@@ -72,7 +72,7 @@ fn a_worker_that_is_killed_meanwhile_is_no_loss_of_the_operation_but_its_connect
         assert_eq!(broken, 3);
     });
     let connections = ledger(&report(&order));
-    assert_eq!((connections.accepted, connections.refused, connections.cut), (106, 0, 0), "{connections:?}");
+    assert_eq!((connections.accepted, connections.rejected, connections.cut), (106, 0, 0), "{connections:?}");
     assert_eq!(connections.accepted - connections.ended(), 3, "those of the killed one: {connections:?}");
     assert_eq!(order.code, Some(0), "{order:?}");
 }

@@ -2,7 +2,9 @@
 //! connections end is not observed.
 
 use super::spoken;
-use crate::kit::{Kept, Master, Setup, a_node, burst, freeze, get, kill, order, ordering, report, wait_until};
+use crate::kit::{
+    Kept, Master, Setup, a_node, burst, freeze, get, kill, report, run_command, running_command, wait_until,
+};
 
 /// An application that answers a request when it has its body.
 const ECHO: &str =
@@ -31,7 +33,7 @@ fn node_restart_counts_accepted_and_moved_clients() {
     let moved = || master.metric("roundelay_worker_retries_total", &[]);
     // A worker that has just started may leave its first client untaken, too.
     let before = moved();
-    let restart = ordering(&master, &["restart", &format!("app/{slot}"), "--json"]);
+    let restart = running_command(&master, &["restart", &format!("app/{slot}"), "--json"]);
     wait_until("its drain", || master.worker(slot).state != "ready");
     // What another one leaves untaken goes to the third.
     let frozen = master.pids()[(slot + 1) % 3];
@@ -44,12 +46,15 @@ fn node_restart_counts_accepted_and_moved_clients() {
     let report = report(&ended);
     let connections = report.connections.unwrap();
     let moved = moved() - before;
-    assert_eq!((ended.code, connections.accepted, connections.refused), (Some(0), 30, 0), "{ended:?}");
+    assert_eq!((ended.code, connections.accepted, connections.rejected), (Some(0), 30, 0), "{ended:?}");
     assert!(moved > 0.0 && connections.moved as f64 == moved, "{moved}: {ended:?}");
     let ends = [connections.served, connections.client_ended, connections.unanswered, connections.closed];
     assert_eq!((ends, connections.cut), ([None; 4], None), "{ended:?}");
-    let status = order(&master, &["status"]).stdout;
-    assert!(spoken(&report).ends_with("refused 0  ends not observed") && status.contains(&spoken(&report)), "{status}");
+    let status = run_command(&master, &["status"]).stdout;
+    assert!(
+        spoken(&report).ends_with("rejected 0  ends not observed") && status.contains(&spoken(&report)),
+        "{status}"
+    );
     let counted = |fate: &str| {
         let fate = format!("outcome=\"{fate}\"");
         master.metric("roundelay_operation_connections_total", &[r#"verb="restart""#, &fate])
@@ -62,14 +67,14 @@ fn node_restart_counts_accepted_and_moved_clients() {
 fn node_stop_counts_rejected_clients() {
     let Some(master) = app("2") else { return };
     let (mut client, _) = held(&master);
-    let stop = ordering(&master, &["stop", "app", "--json"]);
-    master.wait_gate("refuse");
+    let stop = running_command(&master, &["stop", "app", "--json"]);
+    master.wait_accept_state("reject");
     assert_eq!((0..20).filter(|_| get(master.address(), "/").is_ok()).count(), 0);
     client.send("-last");
     assert_eq!(client.answer().body, "done");
     let ended = stop.join().unwrap();
     let connections = report(&ended).connections.unwrap();
-    let known = (connections.accepted, connections.moved, connections.refused, connections.served);
+    let known = (connections.accepted, connections.moved, connections.rejected, connections.served);
     assert_eq!((ended.code, known), (Some(0), (20, 0, 20, None)), "{ended:?}");
 }
 
@@ -84,7 +89,7 @@ fn node_stop_knows_the_clients_that_no_worker_took() {
     let mut clients: Vec<_> = (0..3).map(|_| Kept::connect(master.address())).collect();
     clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     wait_until("them to be accepted", || master.pool().accepted == Some(3));
-    let ended = order(&master, &["stop", "app", "--json"]);
+    let ended = run_command(&master, &["stop", "app", "--json"]);
     let connections = report(&ended).connections.unwrap();
     assert_eq!((ended.code, connections.cut, connections.served), (Some(1), Some(3), None), "{ended:?}");
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::spoken;
 use crate::kit::{
-    COOPERATIVE, Kept, Ledger, Master, Setup, Traffic, burst, get, ledger, order, ordering, read_answer, report, says,
-    send_get, wait_until,
+    COOPERATIVE, Kept, Ledger, Master, Setup, Traffic, burst, get, ledger, read_answer, report, run_command,
+    running_command, says, send_get, wait_until,
 };
 
 /// The ways in which the master sees all of a connection.
@@ -27,7 +27,7 @@ impl Held {
     fn by(master: &Master) -> Self {
         let mut client = Kept::connect(master.address());
         client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nConnection: close\r\n\r\nfirst");
-        let has_it = |worker: &roundelay::admin::view::Worker| worker.active == Some(1);
+        let has_it = |worker: &roundelay::api::state::WorkerEntry| worker.active == Some(1);
         wait_until("a worker to have it", || master.workers().iter().any(has_it));
         let slot = master.workers().iter().position(has_it).unwrap();
         Self { client, slot }
@@ -51,15 +51,15 @@ fn started(way: &[&str]) -> Master {
 fn cost(master: &Master, verb: &str, ended: &crate::kit::Ended, code: i32) -> Ledger {
     assert_eq!(ended.code, Some(code), "{ended:?}");
     let report = report(ended);
-    let status = order(master, &["status"]).stdout;
+    let status = run_command(master, &["status"]).stdout;
     assert!(status.contains(&spoken(&report)), "{report:?}: {status}");
     let ledger = ledger(&report);
     let counted = |fate: &str| {
         let labels = [format!("verb=\"{verb}\""), format!("outcome=\"{fate}\"")];
         master.metric("roundelay_operation_connections_total", &labels.each_ref().map(String::as_str)) as u64
     };
-    let metrics = ["accepted", "served", "moved", "refused", "cut"].map(counted);
-    assert_eq!(metrics, [ledger.accepted, ledger.served, ledger.moved, ledger.refused, ledger.cut]);
+    let metrics = ["accepted", "served", "moved", "rejected", "cut"].map(counted);
+    assert_eq!(metrics, [ledger.accepted, ledger.served, ledger.moved, ledger.rejected, ledger.cut]);
     ledger
 }
 
@@ -77,7 +77,7 @@ fn restart_and_stop_of_a_worker_count_what_clients_saw() {
             let master = started(way);
             let held = Held::by(&master);
             let target = format!("demo/{}", held.slot);
-            let ordered = ordering(&master, &[verb, &target, "--json"]);
+            let ordered = running_command(&master, &[verb, &target, "--json"]);
             wait_until("its drain", || master.worker(held.slot).state != "ready");
             assert_eq!(burst(master.address(), "/", CLIENTS).failed, [""; 0]);
             held.finish(&master);
@@ -95,7 +95,7 @@ fn restart_of_a_pool_counts_what_clients_saw() {
         let held = Held::by(&master);
         let other = 1 - held.slot;
         let before = master.pids()[other];
-        let ordered = ordering(&master, &["restart", "demo", "--json"]);
+        let ordered = running_command(&master, &["restart", "demo", "--json"]);
         let is_new = |pid: Option<u32>| pid.is_some_and(|pid| pid != before);
         wait_until("the other one's successor", || {
             let worker = master.worker(other);
@@ -114,13 +114,13 @@ fn stop_of_a_pool_counts_those_that_it_rejected() {
     for way in OBSERVED {
         let master = started(way);
         let held = Held::by(&master);
-        let ordered = ordering(&master, &["stop", "demo", "--json"]);
-        master.wait_gate("refuse");
+        let ordered = running_command(&master, &["stop", "demo", "--json"]);
+        master.wait_accept_state("reject");
         all_rejected(master.address(), CLIENTS);
         held.finish(&master);
         let cost = cost(&master, "stop", &ordered.join().unwrap(), 0);
         let rejected = CLIENTS as u64;
-        assert_eq!(cost, Ledger { accepted: rejected, refused: rejected, served: 1, ..Ledger::default() }, "{way:?}");
+        assert_eq!(cost, Ledger { accepted: rejected, rejected, served: 1, ..Ledger::default() }, "{way:?}");
     }
 }
 
@@ -141,7 +141,7 @@ fn stopped_pool_loses_its_queue_at_the_deadline_and_says_so() {
         });
         let waiting: Vec<_> = (0..WAITING).map(|_| send_get(master.address(), "/").unwrap()).collect();
         wait_until("them to wait", || master.pool().active == Some(1 + WAITING as i64));
-        let ended = order(&master, &["stop", "demo", "--json"]);
+        let ended = run_command(&master, &["stop", "demo", "--json"]);
         // Each of them hears of it at once, and not when it would have been given up.
         let lost = waiting.into_iter().chain([blocked]).filter_map(|client| read_answer(client).err()).count();
         let cost = cost(&master, "stop", &ended, 1);
@@ -157,10 +157,10 @@ fn restarts_under_load_lose_nobody_and_claim_no_more() {
         let master = started(way);
         let traffic = Traffic::start(&master, COOPERATIVE);
         for target in ["demo", "demo/0", "demo"] {
-            let ended = order(&master, &["restart", target, "--json"]);
+            let ended = run_command(&master, &["restart", target, "--json"]);
             assert_eq!(ended.code, Some(0), "{way:?}: {ended:?}");
             let ledger = ledger(&report(&ended));
-            assert_eq!((ledger.refused, ledger.cut), (0, 0), "{way:?}: {ledger:?}");
+            assert_eq!((ledger.rejected, ledger.cut), (0, 0), "{way:?}: {ledger:?}");
             traffic.flows();
         }
         traffic.lost_nothing();
@@ -173,14 +173,14 @@ fn where_workers_accept_nothing_is_claimed() {
         let master = started(&["--mode", mode]);
         let traffic = Traffic::start(&master, COOPERATIVE);
         for command in [["restart", "demo"], ["restart", "demo/0"], ["stop", "demo/1"], ["start", "demo"]] {
-            let ended = order(&master, &[&command[..], &["--json"]].concat());
+            let ended = run_command(&master, &[&command[..], &["--json"]].concat());
             assert_eq!((ended.code, report(&ended).connections), (Some(0), None), "{mode}: {ended:?}");
-            let text = order(&master, &["status"]).stdout;
+            let text = run_command(&master, &["status"]).stdout;
             assert!(text.contains("connections not observed") && !text.contains("cut"), "{mode}: {text}");
             traffic.flows();
         }
         traffic.lost_nothing();
-        let ended = order(&master, &["stop", "demo"]);
+        let ended = run_command(&master, &["stop", "demo"]);
         assert!(ended.stdout.ends_with("connections not observed\n"), "{mode}: {ended:?}");
     }
 }

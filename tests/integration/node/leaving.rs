@@ -21,7 +21,8 @@ require('http').createServer((q, r) => {
 fn replaced(master: &Master, pid: u32) {
     wait_until("another in its place", || {
         let workers = master.workers();
-        let is_gone = |worker: &roundelay::admin::view::Worker| worker.pid != Some(pid) && worker.others.is_empty();
+        let is_gone =
+            |worker: &roundelay::api::state::WorkerEntry| worker.pid != Some(pid) && worker.others().next().is_none();
         workers.iter().all(|worker| worker.state == "ready" && is_gone(worker))
     });
 }
@@ -85,7 +86,7 @@ fn one_that_closes_its_channel_or_throws_is_started_again() {
         for (path, exit) in [("/part", "exit code 0"), ("/throw", "exit code 1")] {
             let pid = text(master.address(), path).parse().unwrap();
             replaced(&master, pid);
-            let is_told = |worker: &roundelay::admin::view::Worker| {
+            let is_told = |worker: &roundelay::api::state::WorkerEntry| {
                 worker.last_exit.as_ref().is_some_and(|last| last.what == exit)
             };
             eventually!(master.workers().iter().any(is_told), "{path}: {:?}", master.workers());

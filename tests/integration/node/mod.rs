@@ -2,11 +2,11 @@
 //!
 //! What is cheap is tried with every Node that is here (see [`nodes`]), what takes its time with two of them.
 
+mod commands;
 mod identity;
 mod leaving;
 mod listening;
 mod messages;
-mod orders;
 mod refused;
 mod serving;
 mod stopping;

@@ -68,7 +68,7 @@ fn twenty_reloads_lose_no_client() {
             // It closes with its server also the connections that it has accepted and not read a byte of.
             let few = Allowance::none().allow(Class::ResetBeforeFirstByte, 5).allow(Class::ClosedBeforeFirstByte, 5);
             let record = traffic.stop();
-            assert!(record.judge(&few).is_ok(), "{:?}", record.judge(&few));
+            assert!(record.analyse(&few).is_ok(), "{:?}", record.analyse(&few));
         } else {
             traffic.lost_nothing();
         }
@@ -108,7 +108,7 @@ fn a_lone_worker_that_is_stopped_and_killed_leaves_its_clients_to_the_next_one()
 #[test]
 fn clients_beyond_what_a_busy_worker_may_be_given_wait_for_it_as_in_an_accept_queue() {
     let Some(node) = a_node() else { return };
-    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.assignment-timeout=300ms"];
+    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.dispatch-timeout=300ms"];
     let patient = ["--set", "pool.app.health.hang-timeout=off"];
     let master = app(node, &[&flags[..], &patient].concat(), PID).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
@@ -178,7 +178,7 @@ fn several_versions_of_node_serve_side_by_side() {
         "if test $ROUNDELAY_WORKER = 0; then exec '{}' app.js; else exec '{}' app.js; fi",
         first.program, second.program
     );
-    let flags = ["--mode", "handoff", "-i", "2", "--set", "pool.app.contract=node"];
+    let flags = ["--mode", "handoff", "-i", "2", "--set", "pool.app.socket-passing=node"];
     let text = "require('http').createServer((q, r) => r.end(process.versions.node.split('.')[0])).listen(3000);";
     let master = Setup::app(&flags, &["sh", "-c", &script]).file("app.js", text).start_ready();
     let answered = || BTreeSet::from_iter(answering(master.address(), 4));

@@ -1,9 +1,9 @@
-//! The end by order: what is under way completes, and nothing outstays its time.
+//! The end by command: what is under way completes, and nothing outstays its time.
 
 use super::{MODES, PID, app, with_modes};
 use crate::kit::{
-    Kept, Master, a_node, carried_out, for_each, is_alive, nodes, order, ordering, read_answer, send_get, two_nodes,
-    wait_for, wait_until,
+    Kept, Master, a_node, carried_out, for_each, is_alive, nodes, read_answer, run_command, running_command, send_get,
+    two_nodes, wait_for, wait_until,
 };
 
 /// A request in flight until `go` is there.
@@ -22,7 +22,7 @@ require('http').createServer((q, r) => {
 fn last_exit(master: &Master, old: u32) -> String {
     wait_for("the end of the old one", || {
         let worker = master.worker(0);
-        let is_new = worker.pid.is_some_and(|pid| pid != old) && worker.others.is_empty();
+        let is_new = worker.pid.is_some_and(|pid| pid != old) && worker.others().next().is_none();
         worker.last_exit.filter(|_| is_new).map(|exit| exit.what)
     })
 }
@@ -38,11 +38,11 @@ fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
         while !begun.ends_with("begun \r\n") {
             begun.push_str(&slow.receive(1));
         }
-        let reload = ordering(&master, &["reload"]);
+        let reload = running_command(&master, &["reload"]);
         // In mode shared the old one accepts as long as it is parked.
         wait_until("another to serve alone", || {
             let worker = master.worker(0);
-            let is_parked = worker.others.iter().any(|other| other.state == "parked");
+            let is_parked = worker.others().any(|other| other.state == "parked");
             worker.pid != Some(old) && worker.state == "ready" && !is_parked
         });
         assert!(is_alive(old));
@@ -74,7 +74,7 @@ fn what_ignores_that_is_killed_after_its_time() {
         let stubborn = format!("{PID} setInterval(() => {{}}, 1000); process.on('SIGINT', () => console.log('no'));");
         let master = app(node, &flags, &stubborn).start_ready();
         let old = master.pids()[0];
-        let ended = order(&master, &["reload"]);
+        let ended = run_command(&master, &["reload"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(last_exit(&master, old), "killed by signal 9 (KILL)");
         master.wait_log(" no\n");
@@ -93,7 +93,7 @@ fn a_held_connection_is_given_its_drain_timeout_and_no_more() {
         while !begun.ends_with("held\r\n") {
             begun.push_str(&held.receive(1));
         }
-        order(&master, &["reload"]);
+        run_command(&master, &["reload"]);
         assert_eq!(last_exit(&master, old), "killed by signal 2 (INT)");
     }
 }

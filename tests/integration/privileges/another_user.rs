@@ -57,11 +57,11 @@ fn workers_of_another_user_serve_in_every_mode() {
         assert_eq!((served.starting("hello from demo/"), served.failed.len()), (20, 0), "{flags:?}: {served:?}");
         // A successor is nobody, too.
         let dead = master.kill_worker(0);
-        let heir = wait_for("a successor", || {
+        let replacement = wait_for("a successor", || {
             let worker = master.worker(0);
             worker.pid.filter(|&pid| pid != dead && worker.state == "ready")
         });
-        assert_is_nobody(heir);
+        assert_is_nobody(replacement);
         assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use roundelay::os::account::Credentials;
-use roundelay::os::shim::{self, Order};
+use roundelay::os::shim::{self, SpawnSpec};
 
 use crate::kit::{BINARY, Setup, has, is_root};
 
@@ -53,7 +53,7 @@ fn where_a_right_cannot_be_given_up_no_program_runs() {
     let dir = tempfile::tempdir().unwrap();
     for (lacking, told) in [("-chown", "output 1\n"), ("-setgid", "setgroups 1\n"), ("-setuid", "setresuid 1\n")] {
         let (spawner, theirs) = UnixDatagram::pair().unwrap();
-        let order = Order {
+        let spawn_spec = SpawnSpec {
             parent: std::process::id().cast_signed(),
             nofile: None,
             core: None,
@@ -67,7 +67,7 @@ fn where_a_right_cannot_be_given_up_no_program_runs() {
             args: vec![dir.path().join("ran").into()],
         };
         let mut command = Command::new("setpriv");
-        command.args(["--bounding-set", lacking, BINARY, shim::COMMAND]).args(order.to_args());
+        command.args(["--bounding-set", lacking, BINARY, shim::COMMAND]).args(spawn_spec.to_args());
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let ended = command.output().unwrap();
         assert_eq!(ended.status.code(), Some(127), "{ended:?}");

@@ -1,27 +1,28 @@
-//! What else happens amid a reload: another order, a signal, a death.
+//! What else happens amid a reload: another command, a signal, a death.
 
 use crate::kit::{
-    COOPERATIVE, Ended, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, order, ordering, says, shell,
-    wait_for, wait_until,
+    COOPERATIVE, Ended, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, run_command, running_command,
+    says, shell, wait_for, wait_until,
 };
 
-/// Two demo workers, whose heirs start only while the file `go` exists.
-fn slow_heirs() -> Setup {
+/// Two demo workers, whose replacements start only while the file `go` exists.
+fn slow_replacements() -> Setup {
     let script = demo_after("test $ROUNDELAY_GENERATION = 1 || until test -e go; do sleep 0.02; done");
     Setup::app(&["-i", "2"], &shell(&script))
 }
 
-/// Begins a reload and waits until the heir of the first slot is there, which gets no further without `go`.
+/// Begins a reload and waits until the replacement of the first slot is there, which gets no further without `go`.
 #[track_caller]
 fn begin(master: &Master) -> (std::thread::JoinHandle<Ended>, u32) {
-    let reload = ordering(master, &["reload", "--json"]);
-    let heir = wait_for("an heir", || master.worker(0).others.first().and_then(|heir| heir.pid));
-    (reload, heir)
+    let reload = running_command(master, &["reload", "--json"]);
+    let replacement =
+        wait_for("a replacement", || master.worker(0).replacement.as_ref().and_then(|replacement| replacement.pid));
+    (reload, replacement)
 }
 
 #[test]
 fn a_second_order_is_refused_and_told_of_the_first() {
-    let master = slow_heirs().start_ready();
+    let master = slow_replacements().start_ready();
     let (reload, _) = begin(&master);
     at_once_eq!(master.pool().operation.as_deref(), Some("reload"));
     for second in [
@@ -32,7 +33,7 @@ fn a_second_order_is_refused_and_told_of_the_first() {
         &["stop", "app"],
         &["start", "app"],
     ] {
-        says(&order(&master, second), 6, &["app", "reload is under way"]);
+        says(&run_command(&master, second), 6, &["app", "reload is under way"]);
     }
     at_once_eq!(master.pool().workers_desired, 2);
     master.touch("go");
@@ -43,9 +44,9 @@ fn a_second_order_is_refused_and_told_of_the_first() {
 
 #[test]
 fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
-    let master = slow_heirs().start_ready();
-    says(&order(&master, &["reload", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
-    says(&order(&master, &["reload"]), 6, &["reload is under way"]);
+    let master = slow_replacements().start_ready();
+    says(&run_command(&master, &["reload", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
+    says(&run_command(&master, &["reload"]), 6, &["reload is under way"]);
     master.touch("go");
     wait_until("the reload to be over", || master.pool().operation.is_none());
     at_once_eq!(
@@ -56,10 +57,10 @@ fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
 
 #[test]
 fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
-    let mut master = slow_heirs().start_ready();
+    let mut master = slow_replacements().start_ready();
     let traffic = Traffic::start(&master, "one-shot");
     let slow = crate::kit::send_get(master.address(), "/slow/500").unwrap();
-    let (reload, heir) = begin(&master);
+    let (reload, replacement) = begin(&master);
     // Who comes after the listeners are closed is refused, and rightly: the load ends first.
     traffic.lost_nothing();
     master.signal("TERM");
@@ -67,7 +68,7 @@ fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
     assert_eq!(master.wait_end().code(), Some(0));
     let ended = reload.join().unwrap();
     assert_eq!(ended.code, Some(1), "it was not carried out: {ended:?}");
-    assert!(!is_alive(heir));
+    assert!(!is_alive(replacement));
     master.wait_no_family();
 }
 
@@ -88,10 +89,10 @@ fn sighup_reloads_and_the_log_says_so() {
     master.wait_log("reload");
 }
 
-/// Kills amid a reload, before the heir of the first slot has started; the reload then goes on to a good end.
+/// Kills amid a reload, before the replacement of the first slot has started; the reload then goes on to a good end.
 #[track_caller]
 fn is_survived(kill_one: impl Fn(&Master)) {
-    let mut master = slow_heirs().start_ready();
+    let mut master = slow_replacements().start_ready();
     let traffic = Traffic::start(&master, "one-shot");
     let (reload, _) = begin(&master);
     kill_one(&master);
@@ -106,7 +107,7 @@ fn is_survived(kill_one: impl Fn(&Master)) {
 }
 
 #[test]
-fn a_worker_that_is_killed_while_its_heir_starts_does_not_spoil_the_reload() {
+fn a_worker_that_is_killed_while_its_replacement_starts_does_not_spoil_the_reload() {
     is_survived(|master| {
         let dead = master.kill_worker(0);
         wait_until("its death to be seen", || master.worker(0).pid != Some(dead));
@@ -123,11 +124,11 @@ fn a_worker_that_is_killed_before_its_turn_does_not_spoil_the_reload() {
 }
 
 #[test]
-fn an_heir_that_is_killed_fails_the_reload_and_nobody_notices() {
-    let master = slow_heirs().start_ready();
+fn a_replacement_that_is_killed_fails_the_reload_and_nobody_notices() {
+    let master = slow_replacements().start_ready();
     let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
-    let (reload, heir) = begin(&master);
-    kill(i64::from(heir), "KILL");
+    let (reload, replacement) = begin(&master);
+    kill(i64::from(replacement), "KILL");
     let ended = reload.join().unwrap();
     says(&ended, 1, &["generation 1 keeps serving", "KILL"]);
     traffic.lost_nothing();
@@ -144,15 +145,14 @@ fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
     let rules: Vec<_> = rules.iter().flat_map(|rule| ["--set", rule.as_str()]).collect();
     let master = Setup::app(&[&["-i", "2"], &rules[..]].concat(), &shell(&script)).start_ready();
     master.touch("bad");
-    says(&order(&master, &["reload"]), 1, &["not ready within 3s"]);
+    says(&run_command(&master, &["reload"]), 1, &["not ready within 3s"]);
     // Two that are on their way out: the late one, and the other, which was given up.
-    let left = || -> Vec<_> {
-        master.workers().iter().flat_map(|worker| worker.others.iter().filter_map(|one| one.pid)).collect()
-    };
+    let left =
+        || -> Vec<_> { master.workers().iter().flat_map(|worker| worker.others().filter_map(|one| one.pid)).collect() };
     eventually_eq!(left().len(), 2);
     let left = left();
     master.remove("bad");
-    let reload = ordering(&master, &["reload", "--json"]);
+    let reload = running_command(&master, &["reload", "--json"]);
     wait_until("it to begin", || master.pool().operation.is_some());
     master.touch("leave");
     wait_until("their end", || left.iter().all(|&pid| !is_alive(pid)));

@@ -1,8 +1,8 @@
 //! A release that does not start changes nothing, says why, and exits with 1.
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Master, Setup, Traffic, carried_out, demo_after, environment, order, python, says, variable,
-    wait_until,
+    BINARY, COOPERATIVE, Master, Setup, Traffic, carried_out, demo_after, environment, python, run_command, says,
+    variable, wait_until,
 };
 
 /// The file of a pool of two; `more` are further lines of it.
@@ -30,11 +30,11 @@ fn fails_every_time(text: &str, words: &[&str]) {
     let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
     put(&master, text);
     for _ in 0..2 {
-        let ended = order(&master, &["reload"]);
+        let ended = run_command(&master, &["reload"]);
         says(&ended, 1, &["error: reload of app failed; generation 1 keeps serving"]);
         says(&ended, 1, words);
         assert!(
-            ended.stdout.starts_with("app  failed after ") && ended.stdout.ends_with("refused 0  cut 0\n"),
+            ended.stdout.starts_with("app  failed after ") && ended.stdout.ends_with("rejected 0  cut 0\n"),
             "{ended:?}"
         );
         at_once_eq!((master.pids(), master.pool().generation), (pids.clone(), 1));
@@ -82,7 +82,7 @@ fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
     let (before, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
     put(&master, &text("bad"));
     for _ in 0..2 {
-        let ended = order(&master, &["reload"]);
+        let ended = run_command(&master, &["reload"]);
         says(&ended, 1, &["reload of app failed; generation 1 keeps serving", "app/1: exit code 9"]);
         at_once_eq!(releases(), ["good"; 2]);
         at_once!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 1));
@@ -106,7 +106,7 @@ fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_on
     let traffic = Traffic::start(&master, COOPERATIVE);
     master.touch("broken");
     put(&master, &text(4));
-    says(&order(&master, &["reload"]), 1, &["reload of app failed", "exit code 8"]);
+    says(&run_command(&master, &["reload"]), 1, &["reload of app failed", "exit code 8"]);
     at_once_eq!(master.pool().workers_desired, 2);
     master.remove("broken");
     carried_out(&master, &["reload"]);
@@ -153,6 +153,6 @@ fn release_that_dies_during_the_roll_stops_it() {
     let master = setup.with("app", &["settle=0s"]).start_ready();
     let last = master.pids()[3];
     let words = ["it had taken its place, and then ended: exit code 3", "reload of app failed"];
-    says(&order(&master, &["reload"]), 1, &words);
+    says(&run_command(&master, &["reload"]), 1, &words);
     at_once_eq!(master.pids()[3], last, "what had not been replaced serves on");
 }

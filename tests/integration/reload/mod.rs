@@ -7,8 +7,8 @@ mod preforking;
 use std::time::Duration;
 
 use crate::kit::{
-    BINARY, COOPERATIVE, Setup, Traffic, at_rest, carried_out, children, descriptors, order, ordering, says, shell,
-    wait_for, wait_until,
+    BINARY, COOPERATIVE, Setup, Traffic, at_rest, carried_out, children, descriptors, run_command, running_command,
+    says, shell, wait_for, wait_until,
 };
 
 /// How often the pool is reloaded under load.
@@ -31,9 +31,12 @@ fn loses_nothing(flags: &[&str], is_observed: bool) {
         assert_eq!((report.verb.as_str(), report.generation), ("reload", generation + 1));
         assert_eq!(report.connections.is_some(), is_observed, "{report:?}");
         let workers = master.workers();
-        assert!(workers.iter().all(|worker| worker.generation == generation + 1 && worker.others.is_empty()));
-        let heirs = master.pids();
-        assert!(heirs.len() == 2 && heirs.iter().all(|heir| !pids.contains(heir)), "{pids:?} -> {heirs:?}");
+        assert!(workers.iter().all(|worker| worker.generation == generation + 1 && worker.others().next().is_none()));
+        let replacements = master.pids();
+        assert!(
+            replacements.len() == 2 && replacements.iter().all(|replacement| !pids.contains(replacement)),
+            "{pids:?} -> {replacements:?}"
+        );
         traffic.flows();
     }
     traffic.lost_nothing();
@@ -83,10 +86,10 @@ fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
 #[test]
 fn a_reload_says_what_it_cost_and_where_nobody_counts_that_it_was_not_observed() {
     for (flags, words) in
-        [(&["-i", "2"][..], "refused 0  cut 0\n"), (&["--mode", "shared"], "connections not observed\n")]
+        [(&["-i", "2"][..], "rejected 0  cut 0\n"), (&["--mode", "shared"], "connections not observed\n")]
     {
         let master = Setup::new(&[&["demo"], flags].concat()).start_ready();
-        let ended = order(&master, &["reload", "demo"]);
+        let ended = run_command(&master, &["reload", "demo"]);
         says(&ended, 0, &["demo  generation 1 -> 2, rolling, 1 at a time\n", "demo/0  pid "]);
         assert!(ended.stdout.starts_with("done in ") && ended.stdout.ends_with(words), "{ended:?}");
     }
@@ -99,7 +102,7 @@ fn there_are_never_more_processes_than_workers_and_the_surge_nor_fewer_ready_tha
         let setup = Setup::new(&["demo", "-i", "4", "--set", &set]).env("DEMO_START_DELAY", "150");
         let master = setup.start_ready();
         let guardian = master.guardian();
-        let reload = ordering(&master, &["reload", "--json"]);
+        let reload = running_command(&master, &["reload", "--json"]);
         let mut most = 0;
         while !reload.is_finished() {
             let processes = children(master.pid()).into_iter().filter(|&pid| pid != guardian).count();
@@ -121,7 +124,7 @@ fn replaced_worker_is_put_back_when_its_successor_ends() {
     let pids = master.pids();
     let traffic = Traffic::start(&master, COOPERATIVE);
     says(
-        &order(&master, &["reload"]),
+        &run_command(&master, &["reload"]),
         1,
         &["reload of app failed; generation 1 keeps serving", "app/0: it was ready, and then began to end"],
     );
@@ -135,8 +138,8 @@ fn replaced_worker_is_parked_until_its_successor_has_settled() {
     let settle = Duration::from_millis(700);
     let master = Setup::new(&["demo", "-i", "1", "--set", "pool.demo.settle=700ms"]).start_ready();
     let old = master.pids();
-    let reload = ordering(&master, &["reload", "--json"]);
-    let parked = || master.worker(0).others.into_iter().find(|other| other.state == "parked");
+    let reload = running_command(&master, &["reload", "--json"]);
+    let parked = || master.worker(0).retiring.into_iter().find(|other| other.state == "parked");
     let parked = wait_for("the old one to be parked", parked);
     at_once_eq!((parked.pid, master.worker(0).state.as_str()), (Some(old[0]), "ready"));
     let report = crate::kit::report(&reload.join().unwrap());

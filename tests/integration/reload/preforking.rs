@@ -1,6 +1,6 @@
 //! A preforking server listens before its application is imported: a release that fails to import must not replace anything.
 
-use crate::kit::{Master, Setup, for_each, get, has, order, ordering, says, wait_until};
+use crate::kit::{Master, Setup, for_each, get, has, run_command, running_command, says, wait_until};
 
 /// Takes a while to import; fails once a file `broken` is there.
 const PYTHON: &str = r#"
@@ -51,7 +51,7 @@ fn broken_release_of_a_preforking_server_changes_nothing() {
         let Some(master) = start(command, options) else { return };
         let (pids, before) = (master.pids(), serving(&master));
         master.touch("broken");
-        says(&order(&master, &["reload"]), 1, &["reload of app failed; generation 1 keeps serving"]);
+        says(&run_command(&master, &["reload"]), 1, &["reload of app failed; generation 1 keeps serving"]);
         at_once_eq!((master.pids(), serving(&master)), (pids, before));
     });
 }
@@ -61,7 +61,7 @@ fn good_release_of_a_preforking_server_keeps_nobody_waiting() {
     for command in [&GUNICORN[..], &PUMA] {
         let Some(master) = start(command, &[]) else { continue };
         let before = serving(&master);
-        let reload = ordering(&master, &["reload"]);
+        let reload = running_command(&master, &["reload"]);
         let mut meanwhile = 0;
         wait_until("the new one to serve", || {
             meanwhile += u32::from(!reload.is_finished());

@@ -29,7 +29,7 @@ fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
     all_say(master.address(), "hello from app/", 3);
     master.touch("hindered");
     let dead = master.kill_worker(1);
-    wait_until("its heir to start", || {
+    wait_until("its replacement to start", || {
         let worker = master.worker(1);
         worker.state == "starting" && worker.pid.is_some_and(|pid| pid != dead)
     });
@@ -43,7 +43,7 @@ fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
 #[test]
 fn a_worker_that_fails_at_every_start_keeps_nobody_waiting() {
     let script = demo_after("test $ROUNDELAY_WORKER != 1 || test -e mended || exit 3");
-    let flags = ["--set", "pool.app.restart.backoff=20ms", "--set", "pool.app.restart.budget=3"];
+    let flags = ["--set", "pool.app.restart.backoff=20ms", "--set", "pool.app.restart.max-exits=3"];
     let master = pool("3", &flags, &shell(&script)).start();
     // Some of them come before anybody is ready, and into the queue of the one that never is.
     let early: Vec<_> = (0..ENOUGH).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -75,7 +75,7 @@ fn who_waits_in_the_queue_of_a_worker_that_died_is_served_by_others_with_all_the
         assert!(answer.starts_with("hello from app/") && !answer.starts_with("hello from app/1"), "{answer}");
     }
     eventually!(moved(&master) > 0);
-    master.wait_log("waited where nobody accepts: given to others");
+    master.wait_log("rescued clients from the queue of an absent worker");
     others_answer(&master, "hello from app/");
     // Its listener is as it was.
     master.remove("hindered");

@@ -84,7 +84,7 @@ fn each_worker_answers_on_a_listener_of_its_own() {
 }
 
 #[test]
-fn heirs_have_the_listener_of_those_before_them() {
+fn replacements_have_the_listener_of_those_before_them() {
     let Some(setup) = plain("3", &["-l", "127.0.0.1:0", "-l", "[::1]:0"], &[]) else { return };
     let master = setup.start_ready();
     let before = (master.pids(), all_members(&master, 2));

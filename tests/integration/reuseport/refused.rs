@@ -1,7 +1,7 @@
 //! What cannot go with a listener for each worker.
 
 use super::demo;
-use crate::kit::{BINARY, Setup, order, says};
+use crate::kit::{BINARY, Setup, run_command, says};
 
 #[test]
 fn another_number_of_workers_is_refused_with_the_reason() {
@@ -9,7 +9,7 @@ fn another_number_of_workers_is_refused_with_the_reason() {
     let pids = master.pids();
     for size in ["3", "1", "+1"] {
         let words = ["in mode reuseport each worker", "needs a restart of the master, or mode shared"];
-        says(&order(&master, &["scale", "demo", size]), 6, &words);
+        says(&run_command(&master, &["scale", "demo", size]), 6, &words);
     }
     at_once_eq!((master.pids(), master.pool().workers_desired), (pids, 2));
 }
@@ -30,7 +30,7 @@ fn a_reload_with_another_number_of_workers_or_another_address_is_refused_and_cha
         (file(2, "listen = [\"127.0.0.1:0\", \"[::1]:0\"]"), "pool.app.listen: "),
     ] {
         std::fs::write(master.dir().join("r.toml"), text).unwrap();
-        says(&order(&master, &["reload"]), 6, &[what, "needs a restart of the master"]);
+        says(&run_command(&master, &["reload"]), 6, &[what, "needs a restart of the master"]);
     }
     at_once_eq!((master.pids(), master.pool().generation), (pids, 1));
 }

@@ -5,9 +5,9 @@ use crate::kit::{CLIENTS, Master, burst, cpu_time, free_address, kill_under_load
 
 #[track_caller]
 fn is_replaced(master: &Master, slot: usize, dead: u32) {
-    let heir = master.wait_state(slot, "ready");
-    assert_ne!(heir.pid, Some(dead));
-    assert_eq!((heir.restarts, heir.last_exit.unwrap().what.as_str()), (1, "killed by signal 9 (KILL)"));
+    let replacement = master.wait_state(slot, "ready");
+    assert_ne!(replacement.pid, Some(dead));
+    assert_eq!((replacement.restarts, replacement.last_exit.unwrap().what.as_str()), (1, "killed by signal 9 (KILL)"));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_listener_that_a_worker_shut_down_listens_again() {
 #[test]
 fn workers_that_die_of_a_listener_shut_down_come_back_with_it() {
     let Some(master) = shut_down(&["--brittle"]) else { return };
-    // The listener is looked at before a dead worker is replaced, so no heir is born to one that is shut and dies of it too.
+    // The listener is looked at before a dead worker is replaced, so no replacement is born to one that is shut and dies of it too.
     let restarts: Vec<_> = master.workers().iter().map(|worker| worker.restarts).collect();
     assert!(restarts.iter().all(|&restarts| restarts <= 2), "{restarts:?}");
     eventually!(master.log().matches("exit=exit code 4").count() >= 2);

@@ -172,7 +172,7 @@ fn an_express_app_listens_on_descriptor_3() {
          process.once('SIGTERM', () => server.close());",
         modules.display()
     );
-    let flags = ["--ready", "none", "--set", "pool.app.contract=\"listen-fds\""];
+    let flags = ["--ready", "none", "--set", "pool.app.socket-passing=\"listen-fds\""];
     let mut master = pool("2", &flags, &["node", "-e", &script]).start_ready();
     all_say(master.address(), &hellos("node/", 2));
     master.signal("TERM");

@@ -29,7 +29,7 @@ pub(crate) struct Link {
     ended: Mutex<Vec<u64>>,
     /// For the accept loop: somebody else has read what is its to answer, or what it has said has left the outbox.
     pub(super) arrivals: Notify,
-    /// For the keeper: there is something to say, or the channel is closed.
+    /// For the driver: there is something to say, or the channel is closed.
     pub(super) work: Notify,
     /// For who receives messages: there is one, or reading goes on.
     #[cfg(feature = "messages")]

@@ -103,7 +103,7 @@ impl Link {
         self.after_reading(&state);
         if state.inbox.is_owed_an_answer() {
             self.arrivals.notify_one();
-            // Where the accept loop has ended, the keeper answers.
+            // Where the accept loop has ended, the driver answers.
             self.work.notify_one();
         }
         is_empty

@@ -1,10 +1,10 @@
-//! Routes, doors and bounds.
+//! Routes, listeners and bounds.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
-use super::super::view::State;
 use super::*;
+use crate::api::state::State;
 
 #[test]
 fn every_route_answers_on_both_doors() {
@@ -115,7 +115,7 @@ fn the_state_says_what_the_supervisor_published() {
     assert_eq!(state.admin, Some(server.port.to_string()));
     assert_eq!(state.pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>(), ["api", "jobs"]);
     let pool = &state.pools[0];
-    assert_eq!((pool.workers_ready, pool.workers_desired, pool.gate.as_str()), (1, 2, "open"));
+    assert_eq!((pool.workers_ready, pool.workers_desired, pool.accept_state.as_str()), (1, 2, "open"));
     let (ready, failing) = (&pool.workers[0], &pool.workers[1]);
     assert_eq!((ready.state.as_str(), failing.state.as_str()), ("ready", "backoff"));
     assert!(ready.memory_bytes.is_some_and(|bytes| bytes > 0) && ready.up_seconds.is_some());

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
 use super::super::requests::Route;
-use super::super::view::State;
 use super::*;
-use crate::pool::operation::Verb;
+use crate::api::state::State;
+use crate::pool::operation::OperationKind;
 use crate::rotation::{Endpoint, Lease, SlotId, Snapshot, Standing, Upstream};
 use crate::stats::catalog::{self, Kind};
-use crate::stats::{AcceptError, AcceptLimit, Check, ConnectError, Fate, Outcome, Refusal, Restart, Stream, Verdict};
+use crate::stats::{
+    AcceptError, AcceptLimit, Check, ConnectError, Fate, OperationResult, Outcome, Rejection, Restart, Stream,
+};
 
 /// Series and their values, histograms as their parts.
 fn series(text: &str) -> BTreeMap<&str, f64> {
@@ -42,7 +44,7 @@ fn no_series_appears_or_vanishes_later() {
     let before: BTreeSet<String> = series(&server.get("/metrics").body).into_keys().map(str::to_owned).collect();
     let stats = &server.pools[0].slots()[1];
     stats.closes[Outcome::Cut as usize].increment();
-    server.pools[0].stats.duration.shard(0).record(Duration::from_secs(1));
+    server.pools[0].stats.duration.of_thread(0).record(Duration::from_secs(1));
     for path in ["/", "/nothing", "/readyz", "/api/v1/state"] {
         server.get(path);
     }
@@ -59,7 +61,7 @@ fn no_series_appears_or_vanishes_later() {
 
 #[test]
 fn what_the_workers_accept_is_not_observed_rather_than_zero() {
-    let mut config = config::Pool::new("shared", config::Program::Demo);
+    let mut config = config::PoolConfig::new("shared", config::Program::Demo);
     config.mode = crate::mode::Mode::Shared;
     let server = Server::start(vec![pool("api"), Arc::new(Pool::new(config, 1, 1, Vec::new()))]);
     let text = server.get("/metrics").body;
@@ -71,7 +73,7 @@ fn what_the_workers_accept_is_not_observed_rather_than_zero() {
     }
     let state: State = serde_json::from_str(&server.get("/api/v1/state").body).unwrap();
     let shared = &state.pools[1];
-    assert_eq!((shared.strategy.as_str(), shared.accepted, shared.refused), ("kernel", None, None));
+    assert_eq!((shared.strategy.as_str(), shared.accepted, shared.rejected), ("kernel", None, None));
     assert_eq!((shared.workers[0].connections, shared.workers[0].active), (None, None));
     assert!(server.get("/").body.contains("not observed: the workers accept by themselves"));
 }
@@ -82,7 +84,7 @@ fn metrics_and_state_agree() {
     let pool = &server.pools[0];
     pool.stats.accepted.add(41);
     pool.stats.active.add(3);
-    pool.stats.refused[Refusal::NoWorker as usize].add(2);
+    pool.stats.rejected[Rejection::NoWorker as usize].add(2);
     pool.slots()[0].connections.add(40);
     pool.slots()[1].connections.add(5);
     pool.slots()[1].closes[Outcome::Finished as usize].add(4);
@@ -99,7 +101,7 @@ fn metrics_and_state_agree() {
     for (name, value) in [
         (r#"roundelay_connections_accepted_total{pool="api"}"#, shown.accepted.unwrap() as f64),
         (r#"roundelay_connections_active{pool="api"}"#, shown.active.unwrap() as f64),
-        (r#"roundelay_connections_rejected_total{pool="api",reason="no_worker"}"#, shown.refused.unwrap() as f64),
+        (r#"roundelay_connections_rejected_total{pool="api",reason="no_worker"}"#, shown.rejected.unwrap() as f64),
         (r#"roundelay_worker_connections_total{pool="api",worker="0"}"#, shown.workers[0].connections.unwrap() as f64),
         (r#"roundelay_worker_connections_active{pool="api",worker="0"}"#, 2.0),
         (r#"roundelay_worker_connections_active{pool="api",worker="0"}"#, shown.workers[0].active.unwrap() as f64),
@@ -125,7 +127,7 @@ fn metrics_and_state_agree() {
 #[test]
 fn series_stay_within_their_budget() {
     let large = |name: &str| {
-        let config = config::Pool::new(name, Program::Demo);
+        let config = config::PoolConfig::new(name, Program::Demo);
         Arc::new(Pool::new(config, 64, 2, Vec::new()))
     };
     let server = Server::start(vec![large("api")]);
@@ -197,10 +199,10 @@ fn document() -> String {
     for (metric, label, values) in [
         (catalog::POOL_WORKERS, "state", SlotState::ALL.map(SlotState::name).to_vec()),
         (catalog::WORKER_STATE, "state", SlotState::ALL.map(SlotState::name).to_vec()),
-        (catalog::OPERATIONS, "verb", Verb::ALL.map(Verb::name).to_vec()),
-        (catalog::OPERATIONS, "result", words(Verdict::ALL, |word| word.name())),
+        (catalog::OPERATIONS, "verb", OperationKind::ALL.map(OperationKind::name).to_vec()),
+        (catalog::OPERATIONS, "result", words(OperationResult::ALL, |word| word.name())),
         (catalog::OPERATION_CONNECTIONS, "outcome", words(Fate::ALL, |word| word.name())),
-        (catalog::CONNECTIONS_REJECTED, "reason", words(Refusal::ALL, |word| word.name())),
+        (catalog::CONNECTIONS_REJECTED, "reason", words(Rejection::ALL, |word| word.name())),
         (catalog::CONNECTIONS_UNASSIGNED, "reason", words(Outcome::ALL, |word| word.name())),
         (catalog::CONNECTION_CLOSES, "reason", words(Outcome::ALL, |word| word.name())),
         (catalog::ACCEPT_ERRORS, "reason", words(AcceptError::ALL, |word| word.name())),

@@ -17,17 +17,17 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::door::ControlDoor;
-use super::orders::Ordered;
+use super::commands::CommandRequest;
+use super::control_socket::ControlSocket;
 use super::{Context, Master, serve};
 use crate::config::{self, Program};
 use crate::pool::{ExitStatus, Pool, PoolStatus, SlotState};
-use crate::rotation::Gate;
+use crate::rotation::AcceptState;
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many orders may wait in these tests.
+/// How many commands may wait in these tests.
 pub(crate) const QUEUE: usize = 8;
 
 /// A running admin side; ends with the test.
@@ -38,34 +38,46 @@ pub(crate) struct Server {
     pub(crate) is_stopping: Arc<AtomicBool>,
     pub(crate) stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
-    _door: Arc<ControlDoor>,
-    _place: tempfile::TempDir,
+    _control_socket: Arc<ControlSocket>,
+    _dir: tempfile::TempDir,
 }
 
 impl Server {
     pub(crate) fn start(pools: Vec<Arc<Pool>>) -> Self {
-        Self::with_orders(pools).0
+        Self::with_commands(pools).0
     }
 
-    /// The same, with the orders that come in.
-    pub(crate) fn with_orders(pools: Vec<Arc<Pool>>) -> (Self, mpsc::Receiver<Ordered>) {
-        let (orders, ordered) = mpsc::channel(QUEUE);
-        let place = tempfile::tempdir().unwrap();
-        let control = place.path().join("control.sock");
-        let door = Arc::new(ControlDoor::open(&control).unwrap());
+    /// The same, with the commands that come in.
+    pub(crate) fn with_commands(pools: Vec<Arc<Pool>>) -> (Self, mpsc::Receiver<CommandRequest>) {
+        let (commands, request) = mpsc::channel(QUEUE);
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("control.sock");
+        let control_socket = Arc::new(ControlSocket::open(&control).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap();
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let context = context_of(pools.clone(), Some(port), &is_stopping).with_orders(orders);
+        let context = context_of(pools.clone(), Some(port), &is_stopping).with_commands(commands);
         let context = Arc::new(context);
         let stop = CancellationToken::new();
-        let socket = Arc::clone(&door);
+        let socket = Arc::clone(&control_socket);
         let token = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve(context, Some(listener), Some(socket), token));
         });
-        (Self { port, control, pools, is_stopping, stop, thread: Some(thread), _door: door, _place: place }, ordered)
+        (
+            Self {
+                port,
+                control,
+                pools,
+                is_stopping,
+                stop,
+                thread: Some(thread),
+                _control_socket: control_socket,
+                _dir: dir,
+            },
+            request,
+        )
     }
 
     /// `GET` on the admin port.
@@ -150,10 +162,10 @@ impl Reply {
 
 /// A pool with one worker ready (this process, so that figures can be read) and one in backoff.
 pub(crate) fn pool(name: &str) -> Arc<Pool> {
-    let config = config::Pool::new(name, Program::Demo);
+    let config = config::PoolConfig::new(name, Program::Demo);
     let pool = Pool::new(config, 2, 1, vec!["127.0.0.1:8080".parse().unwrap()]);
     let mut status = PoolStatus::new(2);
-    status.gate = Gate::Open;
+    status.accept_state = AcceptState::Open;
     let group = rustix::process::getpgrp().as_raw_nonzero().get();
     let ready = &mut status.workers[0];
     ready.state = SlotState::Ready;

@@ -8,7 +8,7 @@ fn nothing_that_a_worker_says_becomes_markup() {
     let server = Server::start(vec![pool("<script>alert(1)</script>")]);
     publish(&server.pools[0], |status| {
         let worker = &mut status.workers[1];
-        worker.said = Some("<img src=x onerror=alert(1)>\u{1b}[2J".to_owned());
+        worker.status_text = Some("<img src=x onerror=alert(1)>\u{1b}[2J".to_owned());
         worker.last_check = Some(CheckStatus {
             what: "\"><script>".to_owned(),
             is_ok: false,

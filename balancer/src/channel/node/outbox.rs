@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::say;
+use super::encode;
 
 /// So many bytes of the app's messages wait for a worker at most.
 pub const MOST_WAITING: usize = 16 * 1024 * 1024;
@@ -29,27 +29,27 @@ pub struct Out {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// A client's.
-    Guest(u64),
+    Connection(u64),
     /// A listening one.
     Listener(u64),
 }
 
 /// What a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cargo {
-    /// Our answer or order.
+pub(super) enum Payload {
+    /// Our answer or command.
     Word,
     /// The app's message.
     Message,
     /// A client comes with it.
-    Guest(u64),
+    Connection(u64),
     /// A listening socket comes with it, for the server of this key.
     Listener { listener: u64, key: String },
     /// A socket seems to come with it.
     Ping(u64),
 }
 
-impl Cargo {
+impl Payload {
     /// Whether the worker says that it came.
     fn is_acknowledged(&self) -> bool {
         !matches!(self, Self::Word | Self::Message)
@@ -57,7 +57,7 @@ impl Cargo {
 
     fn attached(&self) -> Option<Attached> {
         match self {
-            Self::Guest(guest) => Some(Attached::Guest(*guest)),
+            Self::Connection(connection) => Some(Attached::Connection(*connection)),
             Self::Listener { listener, .. } => Some(Attached::Listener(*listener)),
             Self::Word | Self::Message | Self::Ping(_) => None,
         }
@@ -68,7 +68,7 @@ impl Cargo {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) line: Bytes,
-    pub(super) cargo: Cargo,
+    pub(super) payload: Payload,
     /// How often it was written.
     pub(super) tries: u8,
 }
@@ -79,7 +79,7 @@ pub(super) struct Outbox {
     /// Our word on descriptors that the worker sent; goes first.
     urgent: VecDeque<&'static [u8]>,
     queue: VecDeque<Item>,
-    flight: Option<Item>,
+    in_flight: Option<Item>,
     /// How many of `queue` the worker caused.
     words: usize,
     /// What the app's messages in `queue` cost.
@@ -90,9 +90,9 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, line: Bytes, cargo: Cargo) {
-        self.count(&cargo, &line, 1);
-        self.queue.push_back(Item { line, cargo, tries: 0 });
+    pub(super) fn push(&mut self, line: Bytes, payload: Payload) {
+        self.count(&payload, &line, 1);
+        self.queue.push_back(Item { line, payload, tries: 0 });
     }
 
     /// Whether so long a message of the app still fits.
@@ -102,7 +102,7 @@ impl Outbox {
 
     /// Tells the worker whether the descriptor came that it sent.
     pub(super) fn push_urgent(&mut self, came: bool) {
-        self.urgent.push_back(if came { say::CAME } else { say::CAME_NOT });
+        self.urgent.push_back(if came { encode::CAME } else { encode::CAME_NOT });
     }
 
     /// How many words to this worker wait for it to read.
@@ -113,18 +113,18 @@ impl Outbox {
     /// What may be written now.
     pub(super) fn next(&mut self) -> Option<Out> {
         if let Some(word) = self.urgent.pop_front() {
-            *if self.flight.is_some() { &mut self.after } else { &mut self.before } = true;
+            *if self.in_flight.is_some() { &mut self.after } else { &mut self.before } = true;
             return Some(Out { bytes: Bytes::from_static(word), attached: None });
         }
-        if self.flight.is_some() {
+        if self.in_flight.is_some() {
             return None;
         }
         let mut item = self.queue.pop_front()?;
-        self.count(&item.cargo, &item.line, -1);
-        let out = Out { bytes: item.line.clone(), attached: item.cargo.attached() };
-        if item.cargo.is_acknowledged() {
+        self.count(&item.payload, &item.line, -1);
+        let out = Out { bytes: item.line.clone(), attached: item.payload.attached() };
+        if item.payload.is_acknowledged() {
             item.tries = item.tries.saturating_add(1);
-            self.flight = Some(item);
+            self.in_flight = Some(item);
         } else {
             self.before = true;
         }
@@ -133,53 +133,53 @@ impl Outbox {
 
     /// The worker has read all up to what was on its way, and says whether its socket came. The way is free.
     pub(super) fn landed(&mut self) -> Option<Item> {
-        let item = self.flight.take()?;
+        let item = self.in_flight.take()?;
         self.before = std::mem::take(&mut self.after);
         Some(item)
     }
 
     /// Writes it once more, before all that waits.
     pub(super) fn again(&mut self, item: Item) {
-        self.count(&item.cargo, &item.line, 1);
+        self.count(&item.payload, &item.line, 1);
         self.queue.push_front(item);
     }
 
     /// Forgets a client that was not written or came back; false if there is none.
-    pub(super) fn withdraw(&mut self, guest: u64) -> bool {
+    pub(super) fn withdraw(&mut self, connection: u64) -> bool {
         let before = self.queue.len();
-        self.queue.retain(|item| item.cargo != Cargo::Guest(guest));
+        self.queue.retain(|item| item.payload != Payload::Connection(connection));
         self.queue.len() < before
     }
 
     /// What is on its way.
-    pub(super) fn flight(&self) -> Option<&Cargo> {
-        self.flight.as_ref().map(|item| &item.cargo)
+    pub(super) fn in_flight(&self) -> Option<&Payload> {
+        self.in_flight.as_ref().map(|item| &item.payload)
     }
 
     /// Whether what is on its way is all that the worker may not have read.
     pub(super) fn is_clean(&self) -> bool {
-        self.flight.is_some() && !self.before && !self.after
+        self.in_flight.is_some() && !self.before && !self.after
     }
 
     /// What was on its way was taken back unread: the way is free, and there is nothing on it.
-    pub(super) fn take_back(&mut self) {
-        self.flight = None;
+    pub(super) fn reclaim(&mut self) {
+        self.in_flight = None;
     }
 
     /// Whether a ping waits or is on its way.
     pub(super) fn has_ping(&self) -> bool {
-        let mut all = self.queue.iter().chain(&self.flight);
-        all.any(|item| matches!(item.cargo, Cargo::Ping(_)))
+        let mut all = self.queue.iter().chain(&self.in_flight);
+        all.any(|item| matches!(item.payload, Payload::Ping(_)))
     }
 
-    fn count(&mut self, cargo: &Cargo, line: &Bytes, by: isize) {
-        match cargo {
-            Cargo::Word | Cargo::Listener { .. } => self.words = self.words.saturating_add_signed(by),
-            Cargo::Message => {
+    fn count(&mut self, payload: &Payload, line: &Bytes, by: isize) {
+        match payload {
+            Payload::Word | Payload::Listener { .. } => self.words = self.words.saturating_add_signed(by),
+            Payload::Message => {
                 let cost = line.len().saturating_add(OVERHEAD).cast_signed();
                 self.waiting = self.waiting.saturating_add_signed(cost * by);
             }
-            Cargo::Guest(_) | Cargo::Ping(_) => (),
+            Payload::Connection(_) | Payload::Ping(_) => (),
         }
     }
 }

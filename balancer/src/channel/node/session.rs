@@ -1,19 +1,19 @@
-//! One worker's side of the talk: what it said, what that means, and what it is told. Pure.
+//! One worker's side of the protocol: what it said, what that means, and what it is told. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::guests::Guests;
-use super::news::{News, Unsaid};
-use super::outbox::{Attached, Cargo, Out, Outbox};
+use super::encode;
+use super::event::{NodeEvent, SendError};
+use super::outbox::{Attached, Out, Outbox, Payload};
+use super::pending::PendingConnections;
 use super::query::Answer;
-use super::say;
 use super::wire::{self, Lines};
 
 /// How a worker serves a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum ServeMode {
     /// It is handed connections.
     Handed,
     /// It accepts by itself.
@@ -25,14 +25,14 @@ enum Way {
 pub struct Session {
     lines: Lines,
     outbox: Outbox,
-    guests: Guests,
-    keys: BTreeMap<String, Way>,
+    connections: PendingConnections,
+    keys: BTreeMap<String, ServeMode>,
     /// The queries without an answer, by the worker's numbers.
     asked: BTreeSet<u64>,
     /// Descriptors that came and that no message has named yet.
     descriptors: u64,
     next_seq: u64,
-    is_leaving: bool,
+    is_disconnecting: bool,
     is_broken: bool,
 }
 
@@ -43,40 +43,40 @@ impl Session {
         self.descriptors = self.descriptors.saturating_add(1);
     }
 
-    /// What was read from the worker. The lines that stand before a broken one are news all the same.
-    pub fn received(&mut self, bytes: &[u8]) -> Vec<News> {
-        let mut news = Vec::new();
+    /// What was read from the worker. The lines that stand before a broken one count all the same.
+    pub fn received(&mut self, bytes: &[u8]) -> Vec<NodeEvent> {
+        let mut events = Vec::new();
         if self.is_broken {
-            return news;
+            return events;
         }
         self.lines.push(bytes);
-        if let Err(broken) = self.read_lines(&mut news) {
+        if let Err(broken) = self.read_lines(&mut events) {
             self.is_broken = true;
-            news.push(News::Broken(broken));
+            events.push(NodeEvent::Broken(broken));
         }
-        news
+        events
     }
 
-    /// Gives the worker a client for the server of this key; its end is [`News::Taken`], [`News::Refused`] or the end of
+    /// Gives the worker a client for the server of this key; its end is [`NodeEvent::Taken`], [`NodeEvent::Refused`] or the end of
     /// the channel.
     ///
     /// # Errors
     ///
-    /// It is leaving, broken, not on the key, or has more than it can answer for.
-    pub fn give(&mut self, guest: u64, key: &str) -> Result<(), Unsaid> {
-        self.must_stay()?;
-        if self.keys.get(key) != Some(&Way::Handed) {
-            return Err(Unsaid::NotOn(key.to_owned()));
+    /// It is disconnecting, broken, not on the key, or has more than it can answer for.
+    pub fn give(&mut self, connection: u64, key: &str) -> Result<(), SendError> {
+        self.must_be_connected()?;
+        if self.keys.get(key) != Some(&ServeMode::Handed) {
+            return Err(SendError::NotOn(key.to_owned()));
         }
-        if self.guests.has(guest) || self.outbox.flight() == Some(&Cargo::Guest(guest)) {
-            return Err(Unsaid::GivenTwice(guest));
+        if self.connections.has(connection) || self.outbox.in_flight() == Some(&Payload::Connection(connection)) {
+            return Err(SendError::GivenTwice(connection));
         }
-        if self.guests.is_full() {
-            return Err(Unsaid::Full);
+        if self.connections.is_full() {
+            return Err(SendError::Full);
         }
         let seq = self.seq();
-        self.guests.add(guest, seq);
-        self.outbox.push(say::newconn(key, seq), Cargo::Guest(guest));
+        self.connections.add(connection, seq);
+        self.outbox.push(encode::newconn(key, seq), Payload::Connection(connection));
         Ok(())
     }
 
@@ -84,73 +84,73 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// It did not ask, is on the key already, is leaving or broken.
-    pub fn answer(&mut self, seq: u64, answer: Answer) -> Result<(), Unsaid> {
-        self.must_stay()?;
+    /// It did not ask, is on the key already, is disconnecting or broken.
+    pub fn answer(&mut self, seq: u64, answer: Answer) -> Result<(), SendError> {
+        self.must_be_connected()?;
         if !self.asked.contains(&seq) {
-            return Err(Unsaid::NotAsked(seq));
+            return Err(SendError::NotAsked(seq));
         }
         if let Answer::RoundRobin { key, .. } | Answer::Shared { key, .. } = &answer
             && self.keys.contains_key(key)
         {
-            return Err(Unsaid::AlreadyOn(key.clone()));
+            return Err(SendError::AlreadyOn(key.clone()));
         }
         self.asked.remove(&seq);
-        let line = say::answer(&answer, seq, self.seq());
-        let cargo = match answer {
+        let line = encode::answer(&answer, seq, self.seq());
+        let payload = match answer {
             Answer::RoundRobin { key, .. } => {
-                self.keys.insert(key, Way::Handed);
-                Cargo::Word
+                self.keys.insert(key, ServeMode::Handed);
+                Payload::Word
             }
             Answer::Shared { key, listener, .. } => {
-                self.keys.insert(key.clone(), Way::Accepts);
-                Cargo::Listener { listener, key }
+                self.keys.insert(key.clone(), ServeMode::Accepts);
+                Payload::Listener { listener, key }
             }
-            Answer::Refused { .. } => Cargo::Word,
+            Answer::Refused { .. } => Payload::Word,
         };
-        self.outbox.push(line, cargo);
+        self.outbox.push(line, payload);
         Ok(())
     }
 
-    /// Tells the app something. Before the app listens for messages, Node drops them: wait for [`News::Listening`].
+    /// Tells the app something. Before the app listens for messages, Node drops them: wait for [`NodeEvent::Listening`].
     ///
     /// # Errors
     ///
     /// It would be taken for Node's own, or too much waits already; the channel is broken.
-    pub fn message(&mut self, message: &Value) -> Result<(), Unsaid> {
+    pub fn message(&mut self, message: &Value) -> Result<(), SendError> {
         if self.is_broken {
-            return Err(Unsaid::Broken);
+            return Err(SendError::Broken);
         }
         if wire::is_of_node(message) {
-            return Err(Unsaid::OfNode);
+            return Err(SendError::OfNode);
         }
-        let line = say::line(message);
+        let line = encode::line(message);
         if !self.outbox.has_room(line.len()) {
-            return Err(Unsaid::NoRoom(line.len()));
+            return Err(SendError::NoRoom(line.len()));
         }
-        self.outbox.push(line, Cargo::Message);
+        self.outbox.push(line, Payload::Message);
         Ok(())
     }
 
-    /// Orders the worker to finish and go, after what it was given before. False, and nothing is said, if it goes already:
-    /// a second order can end it with an error.
+    /// Tells the worker to finish and go, after what it was given before. False, and nothing is said, if it goes already:
+    /// a second command can end it with an error.
     pub fn disconnect(&mut self) -> bool {
-        if self.is_leaving || self.is_broken {
+        if self.is_disconnecting || self.is_broken {
             return false;
         }
-        self.is_leaving = true;
+        self.is_disconnecting = true;
         let seq = self.seq();
-        self.outbox.push(say::disconnect(seq), Cargo::Word);
+        self.outbox.push(encode::disconnect(seq), Payload::Word);
         true
     }
 
-    /// Asks whether the worker's loop turns; [`News::Pong`] says yes. False, and nothing is said, while one waits for its
-    /// answer. It needs the way of the sockets: while a guest is on its way, that guest's acknowledgement says the same.
+    /// Asks whether the worker's loop turns; [`NodeEvent::Pong`] says yes. False, and nothing is said, while one waits for its
+    /// answer. It needs the way of the sockets: while a connection is on its way, that connection's acknowledgement says the same.
     pub fn ping(&mut self, token: u64) -> bool {
         if self.is_broken || self.outbox.has_ping() {
             return false;
         }
-        self.outbox.push(say::PING.into(), Cargo::Ping(token));
+        self.outbox.push(encode::PING.into(), Payload::Ping(token));
         true
     }
 
@@ -160,16 +160,16 @@ impl Session {
             return None;
         }
         let out = self.outbox.next()?;
-        if let Some(Attached::Guest(guest)) = out.attached {
-            self.guests.set_written(guest, true);
+        if let Some(Attached::Connection(connection)) = out.attached {
+            self.connections.set_written(connection, true);
         }
         Some(out)
     }
 
-    /// The guest that is on its way: written, and the worker has neither said that it came nor taken it.
+    /// The connection that is on its way: written, and the worker has neither said that it came nor taken it.
     pub fn in_flight(&self) -> Option<u64> {
-        match self.outbox.flight() {
-            Some(Cargo::Guest(guest)) if self.guests.has(*guest) => Some(*guest),
+        match self.outbox.in_flight() {
+            Some(Payload::Connection(connection)) if self.connections.has(*connection) => Some(*connection),
             _ => None,
         }
     }
@@ -180,26 +180,26 @@ impl Session {
         self.outbox.is_clean()
     }
 
-    /// The guest on its way was read back before the worker saw it: it is forgotten, and the way is free. False, and
+    /// The connection on its way was read back before the worker saw it: it is forgotten, and the way is free. False, and
     /// nothing changes, if it is not on its way alone.
-    pub fn taken_back(&mut self, guest: u64) -> bool {
-        let may = self.is_clean() && self.in_flight() == Some(guest);
+    pub fn reclaimed(&mut self, connection: u64) -> bool {
+        let may = self.is_clean() && self.in_flight() == Some(connection);
         if may {
-            self.outbox.take_back();
-            self.guests.remove(guest);
+            self.outbox.reclaim();
+            self.connections.remove(connection);
         }
         may
     }
 
-    /// Takes a guest back that was not written yet, or whose descriptor did not arrive. False if the worker may have it.
-    pub fn withdraw(&mut self, guest: u64) -> bool {
-        self.outbox.withdraw(guest) && self.guests.remove(guest)
+    /// Takes a connection back that was not written yet, or whose descriptor did not arrive. False if the worker may have it.
+    pub fn withdraw(&mut self, connection: u64) -> bool {
+        self.outbox.withdraw(connection) && self.connections.remove(connection)
     }
 
-    /// The guests that were neither taken nor refused, in the order in which they were given. When the worker is dead and
+    /// The connections that were neither taken nor refused, in the order in which they were given. When the worker is dead and
     /// its channel was read to the end, they are untouched and can go to another one.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u64> {
-        self.guests.ids()
+        self.connections.ids()
     }
 
     /// The servers that the worker has, by key.
@@ -208,14 +208,14 @@ impl Session {
     }
 
     /// Whether it was told to go, or said that it does.
-    pub fn is_leaving(&self) -> bool {
-        self.is_leaving
+    pub fn is_disconnecting(&self) -> bool {
+        self.is_disconnecting
     }
 
-    fn must_stay(&self) -> Result<(), Unsaid> {
-        match (self.is_broken, self.is_leaving) {
-            (true, _) => Err(Unsaid::Broken),
-            (_, true) => Err(Unsaid::Leaving),
+    fn must_be_connected(&self) -> Result<(), SendError> {
+        match (self.is_broken, self.is_disconnecting) {
+            (true, _) => Err(SendError::Broken),
+            (_, true) => Err(SendError::Disconnecting),
             _ => Ok(()),
         }
     }
@@ -227,6 +227,6 @@ impl Session {
     }
 }
 
-mod heard;
+mod receive;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Gives an order and reads what is said of it as it goes on.
+//! Gives a command and reads what is said of it as it goes on.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{LONGEST_ANSWER, Place, Reply, stranger, stranger_at, unreachable_at};
+use super::{ControlAddress, LONGEST_ANSWER, Reply, stranger, stranger_at, unreachable_at};
 use crate::failure::{Failure, code};
 
 /// To connect, and then to the first byte of the answer, before which the master may read its configuration.
@@ -25,9 +25,9 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// No line of an answer is longer.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
 
-/// What became of an order.
+/// What became of a command.
 #[derive(Debug)]
-pub(in crate::cli) enum Answer {
+pub(in crate::cli) enum CommandResponse {
     /// It was not begun.
     Refused(Reply),
     /// It is over, and every line was passed on. With the master's process, where it is known.
@@ -46,68 +46,73 @@ pub(in crate::cli) fn post(
     body: String,
     deadline: Option<Instant>,
     mut line: impl FnMut(&[u8]),
-) -> Result<Answer, Failure> {
-    let place = Place::parse(control)?;
+) -> Result<CommandResponse, Failure> {
+    let address = ControlAddress::parse(control)?;
     let failed =
-        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {place}")).cause(cause);
+        |cause: String| Failure::new(code::FAILED, format!("no answer from the master at {address}")).cause(cause);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let answered = runtime.block_on(async {
-        let asking = ask(&place, path, body, &mut line);
+        let asking = ask(&address, path, body, &mut line);
         match deadline {
             None => asking.await,
-            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or(Err(Trouble::Deadline)),
+            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or(Err(ClientError::Deadline)),
         }
     });
     runtime.shutdown_background();
     answered.map_err(|trouble| match trouble {
-        Trouble::Connect(error) => unreachable_at(&place, &error),
-        Trouble::Stranger(uid) => stranger_at(&format!("the order was not sent to {place}"), uid),
-        Trouble::Answer(cause) => failed(cause),
-        Trouble::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
+        ClientError::Connect(error) => unreachable_at(&address, &error),
+        ClientError::Stranger(uid) => stranger_at(&format!("the command was not sent to {address}"), uid),
+        ClientError::BadResponse(cause) => failed(cause),
+        ClientError::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
             .cause(cause)
             .hint("has the master ended? Look with `roundelay status`, and at its log"),
-        Trouble::Deadline => Failure::new(code::TIMED_OUT, "it was not over in the time given by --timeout")
+        ClientError::Deadline => Failure::new(code::TIMED_OUT, "it was not over in the time given by --timeout")
             .hint("what was begun goes on: look with `roundelay status`"),
     })
 }
 
-enum Trouble {
+enum ClientError {
     Connect(io::Error),
     /// The uid of who listens there.
     Stranger(u32),
     /// Nothing was begun, as far as is known.
-    Answer(String),
+    BadResponse(String),
     /// It was begun, and how it ended is not known.
     Broken(String),
     Deadline,
 }
 
-async fn ask(place: &Place, path: &str, body: String, line: &mut impl FnMut(&[u8])) -> Result<Answer, Trouble> {
+async fn ask(
+    address: &ControlAddress,
+    path: &str,
+    body: String,
+    line: &mut impl FnMut(&[u8]),
+) -> Result<CommandResponse, ClientError> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    match place {
-        Place::Socket(socket) => {
+    match address {
+        ControlAddress::Socket(socket) => {
             let connecting = timeout(FIRST_BYTE, UnixStream::connect(socket));
-            let stream = connecting.await.map_err(late).flatten().map_err(Trouble::Connect)?;
-            let peer = stream.peer_cred().map_err(Trouble::Connect)?;
-            if let Some(uid) = stranger(&stream, socket).map_err(Trouble::Connect)? {
-                return Err(Trouble::Stranger(uid));
+            let stream = connecting.await.map_err(late).flatten().map_err(ClientError::Connect)?;
+            let peer = stream.peer_cred().map_err(ClientError::Connect)?;
+            if let Some(uid) = stranger(&stream, socket).map_err(ClientError::Connect)? {
+                return Err(ClientError::Stranger(uid));
             }
-            // Taken before the order: afterwards the number may be another process's.
+            // Taken before the command: afterwards the number may be another process's.
             let master = peer.pid().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-            exchange(stream, "localhost", path, body, line).await.map(|refused| Answer::new(refused, master))
+            exchange(stream, "localhost", path, body, line).await.map(|refused| CommandResponse::new(refused, master))
         }
-        Place::Http(authority) => {
+        ControlAddress::Http(authority) => {
             let connecting = timeout(FIRST_BYTE, TcpStream::connect(authority.as_str()));
-            let stream = connecting.await.map_err(late).flatten().map_err(Trouble::Connect)?;
-            exchange(stream, authority, path, body, line).await.map(|refused| Answer::new(refused, None))
+            let stream = connecting.await.map_err(late).flatten().map_err(ClientError::Connect)?;
+            exchange(stream, authority, path, body, line).await.map(|refused| CommandResponse::new(refused, None))
         }
     }
 }
 
-impl Answer {
+impl CommandResponse {
     fn new(refused: Option<Reply>, master: Option<OwnedFd>) -> Self {
-        refused.map_or(Answer::Over(master), Answer::Refused)
+        refused.map_or(CommandResponse::Over(master), CommandResponse::Refused)
     }
 }
 
@@ -117,25 +122,25 @@ async fn exchange<S>(
     path: &str,
     body: String,
     line: &mut impl FnMut(&[u8]),
-) -> Result<Option<Reply>, Trouble>
+) -> Result<Option<Reply>, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answer = |error: hyper::Error| Trouble::Answer(error.to_string());
+    let answer = |error: hyper::Error| ClientError::BadResponse(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(answer)?;
     let request = Request::builder().method(Method::POST).uri(path).header(HOST, host).header(CONNECTION, "close");
     let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
-    let request = request.map_err(|error| Trouble::Answer(error.to_string()))?;
+    let request = request.map_err(|error| ClientError::BadResponse(error.to_string()))?;
     let exchange = async {
         let answered = timeout(FIRST_BYTE, sender.send_request(request)).await;
         let answered =
-            answered.map_err(|_| Trouble::Answer(format!("it took more than {} s", FIRST_BYTE.as_secs())))?;
+            answered.map_err(|_| ClientError::BadResponse(format!("it took more than {} s", FIRST_BYTE.as_secs())))?;
         let answered = answered.map_err(answer)?;
         if answered.status() != 200 {
             let status = answered.status().as_u16();
             let body = timeout(FIRST_BYTE, Limited::new(answered.into_body(), LONGEST_ANSWER).collect()).await;
-            let body = body.map_err(|_| Trouble::Answer("it stopped in the middle".to_owned()))?;
-            let body = body.map_err(|error| Trouble::Answer(error.to_string()))?.to_bytes();
+            let body = body.map_err(|_| ClientError::BadResponse("it stopped in the middle".to_owned()))?;
+            let body = body.map_err(|error| ClientError::BadResponse(error.to_string()))?.to_bytes();
             return Ok(Some(Reply { status, body }));
         }
         read_lines(answered, line).await.map(|()| None)
@@ -149,10 +154,10 @@ where
 }
 
 /// Passes on each line as it comes.
-async fn read_lines(answer: Response<Incoming>, line: &mut impl FnMut(&[u8])) -> Result<(), Trouble> {
+async fn read_lines(answer: Response<Incoming>, line: &mut impl FnMut(&[u8])) -> Result<(), ClientError> {
     let (mut body, mut partial) = (answer.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Trouble::Broken(error.to_string()))?;
+        let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         for piece in data.split_inclusive(|&byte| byte == b'\n') {
             partial.extend_from_slice(piece);
@@ -160,7 +165,7 @@ async fn read_lines(answer: Response<Incoming>, line: &mut impl FnMut(&[u8])) ->
                 line(&partial);
                 partial.clear();
             } else if partial.len() > LONGEST_LINE {
-                return Err(Trouble::Broken("a line of it is far too long".to_owned()));
+                return Err(ClientError::Broken("a line of it is far too long".to_owned()));
             }
         }
     }
@@ -177,8 +182,8 @@ mod tests {
 
     /// A listener that reads a request and says this, then waits for the other side's end if `holds`.
     fn says(answer: &'static str, holds: bool) -> (tempfile::TempDir, PathBuf, std::thread::JoinHandle<String>) {
-        let place = tempfile::tempdir().unwrap();
-        let socket = place.path().join("c");
+        let address = tempfile::tempdir().unwrap();
+        let socket = address.path().join("c");
         let listener = UnixListener::bind(&socket).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
@@ -190,10 +195,10 @@ mod tests {
             }
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        (place, socket, server)
+        (address, socket, server)
     }
 
-    fn order(socket: &Path, within: Option<Duration>) -> (Result<Answer, Failure>, Vec<String>) {
+    fn command(socket: &Path, within: Option<Duration>) -> (Result<CommandResponse, Failure>, Vec<String>) {
         let mut lines = Vec::new();
         let line = |line: &[u8]| lines.push(String::from_utf8_lossy(line).into_owned());
         let deadline = within.map(|within| Instant::now() + within);
@@ -208,8 +213,8 @@ mod tests {
         let answer =
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n6\r\n:1}\n{}\r\n1\r\n\n\r\n0\r\n\r\n";
         let (_place, socket, server) = says(answer, false);
-        let (answer, lines) = order(&socket, None);
-        assert!(matches!(answer, Ok(Answer::Over(Some(_)))), "{answer:?}");
+        let (answer, lines) = command(&socket, None);
+        assert!(matches!(answer, Ok(CommandResponse::Over(Some(_)))), "{answer:?}");
         assert_eq!(lines, ["{\"a\":1}\n", "{}\n"]);
         let request = server.join().unwrap().to_ascii_lowercase();
         assert!(
@@ -222,8 +227,8 @@ mod tests {
     #[test]
     fn a_refusal_is_handed_on_with_its_status() {
         let (_place, socket, server) = says("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}", false);
-        let (answer, lines) = order(&socket, None);
-        assert!(matches!(&answer, Ok(Answer::Refused(reply)) if reply.status == 409), "{answer:?}");
+        let (answer, lines) = command(&socket, None);
+        assert!(matches!(&answer, Ok(CommandResponse::Refused(reply)) if reply.status == 409), "{answer:?}");
         assert!(lines.is_empty());
         server.join().unwrap();
     }
@@ -232,7 +237,7 @@ mod tests {
     fn an_answer_that_breaks_off_is_a_failure() {
         let (_place, socket, server) =
             says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n", false);
-        let (answer, lines) = order(&socket, None);
+        let (answer, lines) = command(&socket, None);
         let failure = answer.unwrap_err();
         assert_eq!((failure.code, lines.len()), (code::FAILED, 1), "{failure}");
         assert!(failure.error.contains("ended in the middle"));
@@ -242,7 +247,7 @@ mod tests {
     #[test]
     fn a_deadline_has_an_exit_code_of_its_own() {
         let (_place, socket, server) = says(STREAM, true);
-        let (answer, _) = order(&socket, Some(Duration::from_millis(50)));
+        let (answer, _) = command(&socket, Some(Duration::from_millis(50)));
         assert_eq!(answer.unwrap_err().code, code::TIMED_OUT);
         server.join().unwrap();
     }

@@ -2,8 +2,8 @@
 //! measured is `-`, never 0. Colour only repeats what a word says.
 
 use super::layout::{COLUMNS, Row, lay_out};
-use crate::admin::view::{Other, Pool, State, Worker};
-use crate::admin::words::{bytes, duration, escape, failed_check, limited, note};
+use crate::api::format::{bytes, duration, escape, failed_check, limited, note};
+use crate::api::state::{OtherProcess, PoolEntry, State, WorkerEntry};
 
 /// The CPU column is time used so far: a share would need two looks.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
@@ -16,25 +16,25 @@ pub(super) fn render(state: &State, width: Option<usize>) -> String {
         rows.push(pool_row(pool));
         for worker in &pool.workers {
             rows.push(worker_row(pool, worker));
-            rows.extend(worker.others.iter().map(|other| other_row(pool, worker, other)));
+            rows.extend(worker.others().map(|other| other_row(pool, worker, other)));
         }
     }
     lay_out(&rows, width)
 }
 
-fn pool_row(pool: &Pool) -> Row {
-    let measured = |figure: fn(&Worker) -> Option<f64>| {
+fn pool_row(pool: &PoolEntry) -> Row {
+    let measured = |figure: fn(&WorkerEntry) -> Option<f64>| {
         let figures: Vec<f64> = pool.workers.iter().filter_map(figure).collect();
         (!figures.is_empty()).then(|| figures.iter().sum::<f64>())
     };
     let restarts: u64 = pool.workers.iter().map(|worker| worker.restarts).sum();
-    let gate = match pool.gate.as_str() {
+    let accepting = match pool.accept_state.as_str() {
         "hold" => Some("clients wait for a worker".to_owned()),
-        "refuse" => Some("clients are refused".to_owned()),
+        "reject" => Some("clients are rejected".to_owned()),
         _ => None,
     };
     let operation = pool.operation.as_ref().map(|verb| format!("{} is under way", escape(verb)));
-    let note = [operation, gate, limited(pool)].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let note = [operation, accepting, limited(pool)].into_iter().flatten().collect::<Vec<_>>().join("; ");
     Row {
         cells: [
             escape(&pool.name),
@@ -52,7 +52,7 @@ fn pool_row(pool: &Pool) -> Row {
     }
 }
 
-fn worker_row(pool: &Pool, worker: &Worker) -> Row {
+fn worker_row(pool: &PoolEntry, worker: &WorkerEntry) -> Row {
     Row {
         cells: [
             format!("  {}/{}", escape(&pool.name), worker.slot),
@@ -71,7 +71,7 @@ fn worker_row(pool: &Pool, worker: &Worker) -> Row {
 }
 
 /// A process beside the one that serves the slot.
-fn other_row(pool: &Pool, worker: &Worker, other: &Other) -> Row {
+fn other_row(pool: &PoolEntry, worker: &WorkerEntry, other: &OtherProcess) -> Row {
     let is_coming = other.state == "starting";
     let check = failed_check(other.last_check.as_ref()).filter(|_| is_coming);
     let note = [Some(if is_coming { "comes" } else { "leaves" }.to_owned()), check];
@@ -101,10 +101,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::admin::view::{Check, Exit};
+    use crate::api::state::{Check, Exit};
 
-    fn worker(slot: u32, state: &str) -> Worker {
-        Worker {
+    fn worker(slot: u32, state: &str) -> WorkerEntry {
+        WorkerEntry {
             slot,
             state: state.to_owned(),
             state_seconds: 192.4,
@@ -113,7 +113,7 @@ mod tests {
             up_seconds: Some(192.4),
             endpoint: None,
             reason: None,
-            said: None,
+            status_text: None,
             backoff_seconds: None,
             restarts: 0,
             connections: Some(406),
@@ -126,13 +126,14 @@ mod tests {
             max_open_files: None,
             last_exit: None,
             last_check: None,
-            others: vec![],
+            replacement: None,
+            retiring: vec![],
         }
     }
 
-    fn state(workers: Vec<Worker>) -> State {
+    fn state(workers: Vec<WorkerEntry>) -> State {
         let ready = workers.iter().filter(|worker| worker.state == "ready").count();
-        let pool = Pool {
+        let pool = PoolEntry {
             name: "api".to_owned(),
             state: if ready == workers.len() { "ready" } else { "degraded" }.to_owned(),
             listen: vec![],
@@ -141,10 +142,10 @@ mod tests {
             generation: 1,
             workers_desired: u32::try_from(workers.len()).unwrap(),
             workers_ready: u32::try_from(ready).unwrap(),
-            gate: "open".to_owned(),
+            accept_state: "open".to_owned(),
             accepted: Some(812),
             active: Some(14),
-            refused: Some(0),
+            rejected: Some(0),
             limited_by: None,
             operation: None,
             last_report: None,
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn figures_align_and_trouble_has_a_note() {
-        let failing = Worker {
+        let failing = WorkerEntry {
             pid: None,
             up_seconds: None,
             cpu_seconds: None,
@@ -188,7 +189,7 @@ mod tests {
             }),
             ..worker(1, "backoff")
         };
-        let suspect = Worker {
+        let suspect = WorkerEntry {
             last_check: Some(Check {
                 what: "tcp 127.0.0.1:20001: connection refused".into(),
                 is_ok: false,
@@ -209,7 +210,7 @@ api          degraded    1    1/3         41s  118M    14    812        12
 
     #[test]
     fn processes_that_come_and_leave_stand_below_their_worker() {
-        let other = |state: &str, generation, pid, active| Other {
+        let other = |state: &str, generation, pid, active| OtherProcess {
             state: state.to_owned(),
             generation,
             pid,
@@ -217,8 +218,9 @@ api          degraded    1    1/3         41s  118M    14    812        12
             active,
             last_check: None,
         };
-        let others = vec![other("starting", 2, None, Some(0)), other("draining", 1, Some(40100), Some(3))];
-        let mut state = state(vec![Worker { others, ..worker(0, "ready") }]);
+        let (replacement, retiring) =
+            (Some(other("starting", 2, None, Some(0))), vec![other("draining", 1, Some(40100), Some(3))]);
+        let mut state = state(vec![WorkerEntry { replacement, retiring, ..worker(0, "ready") }]);
         state.pools[0].operation = Some("reload".into());
         let expected = "\
 POOL/WORKER  STATE     GEN    PID     UP  CPU  MEM  CONN  TOTAL  RESTARTS
@@ -241,7 +243,7 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
 
     #[test]
     fn what_a_worker_says_cannot_steer_the_terminal() {
-        let loud = Worker { said: Some("\u{1b}]0;x\u{7}\r\nfake line".into()), ..worker(0, "ready") };
+        let loud = WorkerEntry { status_text: Some("\u{1b}]0;x\u{7}\r\nfake line".into()), ..worker(0, "ready") };
         let table = plain(&state(vec![loud]));
         assert_eq!(table.lines().count(), 3);
         assert!(table.contains(r"says: \u{1b}]0;x\u{7}\r\nfake line"), "{table}");
@@ -250,18 +252,18 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
     #[test]
     fn pool_that_refuses_clients_says_so() {
         let mut state = state(vec![worker(0, "failed")]);
-        (state.pools[0].gate, state.pools[0].state) = ("refuse".into(), "down".into());
+        (state.pools[0].accept_state, state.pools[0].state) = ("reject".into(), "down".into());
         assert!(plain(&state).lines().nth(1).unwrap().starts_with("api          down"));
-        assert!(plain(&state).contains("clients are refused"));
+        assert!(plain(&state).contains("clients are rejected"));
     }
 
     /// Two pools with everything that is long: a name, a reason, what a worker says of itself, many workers.
     fn crowded(said: &str) -> State {
         let reason =
             "its check http://127.0.0.1:20001/healthz: 503 Service Unavailable, three times in a row".to_owned();
-        let suspect = Worker { reason: Some(reason), said: Some(said.to_owned()), ..worker(11, "suspect") };
+        let suspect = WorkerEntry { reason: Some(reason), status_text: Some(said.to_owned()), ..worker(11, "suspect") };
         let mut state = state((0..11).map(|slot| worker(slot, "ready")).chain([suspect]).collect());
-        let long = Pool { name: "payments-and-settlements-eu-west".into(), ..state.pools[0].clone() };
+        let long = PoolEntry { name: "payments-and-settlements-eu-west".into(), ..state.pools[0].clone() };
         state.pools[0].operation = Some("restart".into());
         state.pools.push(long);
         state

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use crate::config::{Address, Pool};
+use crate::config::{Address, PoolConfig};
 
 /// An address: the pool, and which of its list.
-type Listed<'a> = (&'a Pool, usize);
+type Listed<'a> = (&'a PoolConfig, usize);
 
 /// Addresses of which no two exclude each other.
 #[derive(Default)]
@@ -102,13 +102,13 @@ mod tests {
         let choices = texts.len() * 2;
         for code in 0..choices.pow(4) {
             let picked = (0..4u32).map(|digit| code / choices.pow(digit) % choices);
-            let (mut a, mut b) = (Pool::new("a", Program::Demo), Pool::new("b", Program::Demo));
+            let (mut a, mut b) = (PoolConfig::new("a", Program::Demo), PoolConfig::new("b", Program::Demo));
             (a.listen, b.listen) = (Vec::new(), Vec::new());
             for choice in picked {
                 let pool = if choice % 2 == 0 { &mut a } else { &mut b };
                 pool.listen.push(texts[choice / 2].parse().unwrap());
             }
-            let listed = |pool: &'_ Pool| (0..pool.listen.len()).collect::<Vec<_>>();
+            let listed = |pool: &'_ PoolConfig| (0..pool.listen.len()).collect::<Vec<_>>();
             let all: Vec<Listed<'_>> =
                 [&a, &b].into_iter().flat_map(|pool| listed(pool).into_iter().map(move |i| (pool, i))).collect();
             let clash =

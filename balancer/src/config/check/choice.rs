@@ -1,10 +1,10 @@
 //! Rules on who chooses the worker, and by which weights. Pure.
 
 use super::{Violation, most_workers, path};
-use crate::config::Pool;
+use crate::config::PoolConfig;
 use crate::mode::Acceptor;
 
-pub(super) fn check(pool: &Pool, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
+pub(super) fn check(pool: &PoolConfig, is_written: &dyn Fn(&str) -> bool, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     for key in ["strategy", "weights", "slow-start"] {
         let at = path(pool, key);

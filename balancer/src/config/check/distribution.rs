@@ -2,10 +2,10 @@
 
 use super::{Violation, most_workers, path};
 use crate::config::problem::Severity;
-use crate::config::{Address, Contract, Drain, EndpointKind, Handing, Pool, Probe, Ready};
+use crate::config::{Address, Drain, EndpointKind, PassedAs, PoolConfig, Probe, Ready, SocketPassing};
 use crate::mode::{Acceptor, Inherits, Mode};
 
-pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
+pub(super) fn check(pool: &PoolConfig, found: &mut Vec<Violation>) {
     match pool.mode {
         Mode::Proxy => endpoint(pool, found),
         Mode::Handoff | Mode::Shared | Mode::Reuseport => no_endpoint(pool, found),
@@ -22,7 +22,7 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// A worker that the master connects to.
-fn endpoint(pool: &Pool, found: &mut Vec<Violation>) {
+fn endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     if pool.health.probe == Probe::Channel {
         let text = "in mode `proxy` a worker has no channel on which it could be asked".to_owned();
         let violation = Violation::error(path(pool, "health.probe"), text).label("use \"tcp\", or a path");
@@ -31,7 +31,7 @@ fn endpoint(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// A worker without a private endpoint: nothing to probe, nothing to choose the kind of.
-fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
+fn no_endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     let why = match pool.mode.acceptor() {
         Acceptor::Master => "the workers are handed their connections",
@@ -40,9 +40,9 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
     let message = |what: &str| format!("in mode `{mode}` {why}, and {what}");
     if pool.ready == Ready::Probe {
         let text = message("there is no private endpoint to probe");
-        let label = match pool.handing() {
-            Handing::Node => "write \"listening\", \"message\" or \"none\"",
-            Handing::Channel => "write \"notify\", which a worker made with worker-runtime says",
+        let label = match pool.passed_as() {
+            PassedAs::Node => "write \"listening\", \"message\" or \"none\"",
+            PassedAs::Channel => "write \"notify\", which a worker made with worker-runtime says",
             _ => "write \"notify\" if the program says READY=1, else \"none\"",
         };
         found.push(Violation::error(path(pool, "ready"), text).label(label).also(path(pool, "mode")));
@@ -54,7 +54,7 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
         });
         found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
     }
-    if pool.health.probe == Probe::Channel && !pool.handing().has_channel() {
+    if pool.health.probe == Probe::Channel && !pool.passed_as().has_channel() {
         let text = message("there is no channel on which they could be asked");
         found.push(Violation::error(path(pool, "health.probe"), text).label("remove it").also(path(pool, "mode")));
     }
@@ -79,16 +79,16 @@ fn no_endpoint(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// The master has no connection any more that it could close or wait for.
-fn handoff(pool: &Pool, found: &mut Vec<Violation>) {
-    if pool.contract == Contract::ListenFds {
+fn handoff(pool: &PoolConfig, found: &mut Vec<Violation>) {
+    if pool.socket_passing == SocketPassing::ListenFds {
         let text = "in mode `handoff` a worker is handed accepted sockets, not listeners".to_owned();
         let label = "remove it for a worker made with worker-runtime, write \"node\", or use mode = \"shared\"";
-        let violation = Violation::error(path(pool, "contract"), text).label(label);
+        let violation = Violation::error(path(pool, "socket-passing"), text).label(label);
         found.push(violation.also(path(pool, "mode")));
     }
-    let way = match (pool.drain, pool.handing().tells_ends()) {
-        (Drain::Quiet, _) => "`quiet` closes",
-        (Drain::Closed, false) => "`closed` waits for",
+    let way = match (pool.drain, pool.passed_as().tells_ends()) {
+        (Drain::Idle, _) => "`idle` closes",
+        (Drain::Wait, false) => "`wait` waits for",
         _ => return,
     };
     let text = format!("in mode `handoff` the worker has the connections, so the master sees none that drain {way}");
@@ -97,12 +97,12 @@ fn handoff(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// Bounds on connections, which hold only where the master knows how many there are.
-fn limits(pool: &Pool, found: &mut Vec<Violation>) {
+fn limits(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     let keys =
         [("max-connections", pool.max_connections), ("max-connections-per-source", pool.max_connections_per_source)];
     for (key, _) in keys.into_iter().filter(|(_, most)| most.is_some()) {
-        let (severity, text, label) = match (pool.mode.acceptor(), pool.handing().tells_ends(), key) {
+        let (severity, text, label) = match (pool.mode.acceptor(), pool.passed_as().tells_ends(), key) {
             (Acceptor::Workers, ..) => (
                 Severity::Error,
                 format!("in mode `{mode}` the workers accept by themselves, and the master counts no connections"),
@@ -138,12 +138,12 @@ mod tests {
     use crate::config::Program;
 
     /// What a pool of that command breaks in handoff, once its defaults are set right as loading does.
-    fn in_handoff(command: &str, change: impl Fn(&mut Pool)) -> Vec<(String, String)> {
+    fn in_handoff(command: &str, change: impl Fn(&mut PoolConfig)) -> Vec<(String, String)> {
         let mut pool = pool("a", &["127.0.0.1:80"]);
         pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());
         pool.mode = Mode::Handoff;
         pool.health.probe = Probe::Channel;
-        pool.ready = if pool.handing() == Handing::Node { Ready::Listening } else { Ready::Notify };
+        pool.ready = if pool.passed_as() == PassedAs::Node { Ready::Listening } else { Ready::Notify };
         change(&mut pool);
         broken_by_itself(&with(vec![pool]))
     }
@@ -159,11 +159,14 @@ mod tests {
             assert_eq!(keys(in_handoff(command, |pool| pool.ready = Ready::Probe)), ["ready"]);
             assert_eq!(keys(in_handoff(command, |pool| pool.health.probe = Probe::Tcp)), ["health.probe"]);
             assert_eq!(keys(in_handoff(command, |pool| pool.endpoint = EndpointKind::Unix)), ["endpoint"]);
-            assert_eq!(keys(in_handoff(command, |pool| pool.drain = Drain::Quiet)), ["drain"]);
+            assert_eq!(keys(in_handoff(command, |pool| pool.drain = Drain::Idle)), ["drain"]);
         }
-        assert_eq!(keys(in_handoff("./mine", |pool| pool.drain = Drain::Closed)), [""; 0], "their ends are told");
-        assert_eq!(keys(in_handoff("node app.js", |pool| pool.drain = Drain::Closed)), ["drain"]);
-        assert_eq!(keys(in_handoff("./mine", |pool| pool.contract = Contract::ListenFds)), ["contract"]);
+        assert_eq!(keys(in_handoff("./mine", |pool| pool.drain = Drain::Wait)), [""; 0], "their ends are told");
+        assert_eq!(keys(in_handoff("node app.js", |pool| pool.drain = Drain::Wait)), ["drain"]);
+        assert_eq!(
+            keys(in_handoff("./mine", |pool| pool.socket_passing = SocketPassing::ListenFds)),
+            ["socket-passing"]
+        );
     }
 
     #[test]
@@ -181,18 +184,19 @@ mod tests {
 
     #[test]
     fn limits_are_refused_where_connections_are_not_counted() {
-        let limited = |pool: &mut Pool| (pool.max_connections, pool.max_connections_per_source) = (Some(9), Some(3));
+        let limited =
+            |pool: &mut PoolConfig| (pool.max_connections, pool.max_connections_per_source) = (Some(9), Some(3));
         let both = ["max-connections", "max-connections-per-source"];
         assert_eq!(keys(in_handoff("./mine", limited)), [""; 0], "their ends are told");
         assert_eq!(keys(in_handoff("node app.js", limited)), both);
         for mode in [Mode::Shared, Mode::Reuseport] {
-            let change = |pool: &mut Pool| {
+            let change = |pool: &mut PoolConfig| {
                 limited(pool);
                 (pool.mode, pool.health.probe) = (mode, Probe::None);
             };
             assert_eq!(keys(in_handoff("./mine", change)), both, "{mode:?}");
         }
-        let severity = |pool: Pool| {
+        let severity = |pool: PoolConfig| {
             let found = super::super::check(&with(vec![pool]), &|_| false);
             found.into_iter().map(|violation| violation.severity).collect::<Vec<_>>()
         };

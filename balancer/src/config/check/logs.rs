@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Violation, path};
-use crate::config::{Config, LogTarget, Pool};
+use crate::config::{Config, LogTarget, PoolConfig};
 
 /// Two pools may not write to one file, nor may one's file be where another's files that were put aside go. As long as the
 /// list of pools.
 pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
     // By its path; and by the path that it would be put aside from, as which one: of several the lowest number.
-    let (mut by_path, mut by_origin) = (HashMap::<&Path, &Pool>::new(), HashMap::<PathBuf, (u32, &Pool)>::new());
+    let (mut by_path, mut by_origin) =
+        (HashMap::<&Path, &PoolConfig>::new(), HashMap::<PathBuf, (u32, &PoolConfig)>::new());
     for pool in &config.pools {
         let LogTarget::File(mine) = &pool.log.to else { continue };
         let origin = origin(mine);
@@ -36,7 +37,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
             found.push(violation.label("give each pool its own file"));
         }
         // Of two at one path, what the one that keeps more files excludes is excluded.
-        let keeps_more = |other: &&Pool| other.log.keep >= pool.log.keep;
+        let keeps_more = |other: &&PoolConfig| other.log.keep >= pool.log.keep;
         if by_path.get(&**mine).is_none_or(|other| !keeps_more(other)) {
             by_path.insert(mine, pool);
         }
@@ -64,7 +65,7 @@ mod tests {
 
     fn broken(a: &str, b: &str) -> bool {
         let pool = |name: &str, file: &str| {
-            let mut pool = Pool::new(name, Program::Demo);
+            let mut pool = PoolConfig::new(name, Program::Demo);
             pool.log.to = LogTarget::File(file.into());
             pool
         };

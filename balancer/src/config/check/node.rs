@@ -2,14 +2,14 @@
 
 use super::{Violation, path};
 use crate::config::problem::Severity;
-use crate::config::{Contract, Handing, Launch, Pool, Program, Ready};
+use crate::config::{Launch, PassedAs, PoolConfig, Program, Ready, SocketPassing};
 use crate::mode::Mode;
 
-pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
-    contract(pool, found);
+pub(super) fn check(pool: &PoolConfig, found: &mut Vec<Violation>) {
+    socket_passing(pool, found);
     launcher(pool, found);
-    let handing = pool.handing();
-    if handing != Handing::Node && pool.listen.is_empty() {
+    let passed_as = pool.passed_as();
+    if passed_as != PassedAs::Node && pool.listen.is_empty() {
         let text = format!(
             "`app` is the address that a Node application asks for, and these workers of mode `{}` ask for none",
             pool.mode.name()
@@ -17,13 +17,13 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
         let label = "write an address such as \"127.0.0.1:8080\", or run `node FILE` in mode `handoff` or `shared`";
         found.push(Violation::error(path(pool, "listen"), text).label(label).also(path(pool, "mode")));
     }
-    if matches!(pool.ready, Ready::Listening | Ready::Message) && handing != Handing::Node {
+    if matches!(pool.ready, Ready::Listening | Ready::Message) && passed_as != PassedAs::Node {
         let word = if pool.ready == Ready::Listening { "listening" } else { "message" };
         let text = format!("ready = \"{word}\" is said on Node's channel, which these workers do not have");
         let label = "use \"probe\", \"notify\" or \"none\", or run `node FILE` in mode `handoff` or `shared`";
         found.push(Violation::error(path(pool, "ready"), text).label(label));
     }
-    if handing == Handing::Node && pool.mode == Mode::Shared && pool.listen.len() > 1 {
+    if passed_as == PassedAs::Node && pool.mode == Mode::Shared && pool.listen.len() > 1 {
         let text = format!(
             "in mode `shared` a Node application gets one socket for its listener, and the pool lists {} addresses",
             pool.listen.len()
@@ -33,11 +33,11 @@ pub(super) fn check(pool: &Pool, found: &mut Vec<Violation>) {
     }
 }
 
-fn contract(pool: &Pool, found: &mut Vec<Violation>) {
-    if pool.contract != Contract::Node {
+fn socket_passing(pool: &PoolConfig, found: &mut Vec<Violation>) {
+    if pool.socket_passing != SocketPassing::Node {
         return;
     }
-    let violation = |text: String, label: &str| Violation::error(path(pool, "contract"), text).label(label);
+    let violation = |text: String, label: &str| Violation::error(path(pool, "socket-passing"), text).label(label);
     match (pool.mode, &pool.program) {
         (_, Program::Demo) => {
             let text = "the demo worker is no Node application".to_owned();
@@ -58,12 +58,12 @@ fn contract(pool: &Pool, found: &mut Vec<Violation>) {
 }
 
 /// Node's channel belongs to the process that is started: who stands between takes it for itself.
-fn launcher(pool: &Pool, found: &mut Vec<Violation>) {
+fn launcher(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let Launch::Between(launcher) = pool.launch() else { return };
-    let needs_channel = pool.mode == Mode::Handoff || pool.handing() == Handing::Node;
-    let severity = match (needs_channel, pool.mode, pool.contract) {
+    let needs_channel = pool.mode == Mode::Handoff || pool.passed_as() == PassedAs::Node;
+    let severity = match (needs_channel, pool.mode, pool.socket_passing) {
         (true, ..) => Severity::Error,
-        (false, Mode::Shared, Contract::Auto) => Severity::Warning,
+        (false, Mode::Shared, SocketPassing::Auto) => Severity::Warning,
         _ => return,
     };
     let mode = pool.mode.name();
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::config::Probe;
 
-    fn of(mode: Mode, command: &str, change: impl Fn(&mut Pool)) -> Vec<String> {
+    fn of(mode: Mode, command: &str, change: impl Fn(&mut PoolConfig)) -> Vec<String> {
         let mut pool = pool("a", &["127.0.0.1:80"]);
         pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());
         pool.mode = mode;
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn the_contract_is_for_the_modes_that_nodes_cluster_knows() {
-        let node = |pool: &mut Pool| pool.contract = Contract::Node;
+    fn socket_passing_is_for_the_modes_that_nodes_cluster_knows() {
+        let node = |pool: &mut PoolConfig| pool.socket_passing = SocketPassing::Node;
         assert_eq!(of(Mode::Handoff, "./start", node), [""; 0]);
         assert_eq!(of(Mode::Shared, "./start", node), [""; 0]);
-        assert_eq!(of(Mode::Proxy, "node app.js", node), ["contract"]);
+        assert_eq!(of(Mode::Proxy, "node app.js", node), ["socket-passing"]);
         let reuseport = of(Mode::Reuseport, "node app.js", node);
-        assert!(reuseport.contains(&"contract".to_owned()), "{reuseport:?}");
+        assert!(reuseport.contains(&"socket-passing".to_owned()), "{reuseport:?}");
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_shared_node_application_has_one_public_address() {
-        let two = |pool: &mut Pool| pool.listen.push("127.0.0.1:81".parse().expect("an address"));
+        let two = |pool: &mut PoolConfig| pool.listen.push("127.0.0.1:81".parse().expect("an address"));
         assert_eq!(of(Mode::Shared, "node app.js", two), ["listen[1]"]);
         assert_eq!(of(Mode::Handoff, "node app.js", two), [""; 0]);
     }

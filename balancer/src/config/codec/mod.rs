@@ -1,21 +1,21 @@
 //! How each kind of value is read and written: one [`Codec`] a kind. Pure.
 
 mod number;
-mod place;
 mod privilege;
 mod program;
 mod size;
+mod target;
 mod word;
 
-use super::problem::Place;
+use super::problem::Position;
 use super::value::Value;
 use crate::printable::{is_harmful, push_json};
 
 pub(super) use number::*;
-pub(super) use place::*;
 pub(super) use privilege::*;
 pub(super) use program::*;
 pub(super) use size::*;
+pub(super) use target::*;
 pub(super) use word::*;
 
 /// Reads and writes one kind of value.
@@ -39,7 +39,7 @@ pub(super) enum Wrong {
         message: String,
         label: Option<String>,
         /// An element of the value rather than the whole.
-        at: Option<Place>,
+        at: Option<Position>,
     },
 }
 

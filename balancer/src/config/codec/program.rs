@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Program;
-use super::super::problem::Place;
+use super::super::problem::Position;
 use super::super::value::{Raw, Value, Word};
 use super::{Codec, Wrong, because, quoted};
 
@@ -41,7 +41,7 @@ pub(in crate::config) const ENV: Codec<BTreeMap<String, String>> = Codec {
     read: |value| {
         let Raw::Table(entries) = &value.raw else { return Err(Wrong::Expected) };
         let read = |(name, value): &(Word, Value)| {
-            let wrong = |message: String, label: &str, at: &Place| Wrong::Because {
+            let wrong = |message: String, label: &str, at: &Position| Wrong::Because {
                 message,
                 label: Some(label.to_owned()),
                 at: Some(at.clone()),

@@ -62,11 +62,11 @@ fn size_text(size: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::problem::Place;
+    use super::super::super::problem::Position;
     use super::*;
 
     fn read(raw: Raw) -> Result<u64, String> {
-        (FILE_SIZE.read)(&Value::new(raw, Place::Default)).map_err(|wrong| match wrong {
+        (FILE_SIZE.read)(&Value::new(raw, Position::Default)).map_err(|wrong| match wrong {
             Wrong::Expected => "expected".to_owned(),
             Wrong::Nearly(label) => label,
             Wrong::Because { message, label, .. } => format!("{message} | {}", label.unwrap_or_default()),

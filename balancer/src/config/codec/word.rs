@@ -1,7 +1,9 @@
 //! Words of a fixed list.
 
 use super::super::value::{Value, nearest};
-use super::super::{Contract, Drain, EndpointKind, GiveUp, LineFormat, LogFormat, ProxyProtocol, Ready, StopSignal};
+use super::super::{
+    Drain, EndpointKind, GiveUp, LineFormat, LogFormat, ProxyProtocol, Ready, SocketPassing, StopSignal,
+};
 use super::{Codec, Wrong, because, quoted};
 use crate::mode::Mode;
 use crate::os::child::{Background, StopSignalTo};
@@ -48,11 +50,11 @@ pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
 };
 
 const DRAIN_WORDS: &[(&str, Drain)] =
-    &[("auto", Drain::Auto), ("signal", Drain::Signal), ("quiet", Drain::Quiet), ("closed", Drain::Closed)];
+    &[("auto", Drain::Auto), ("signal", Drain::Signal), ("idle", Drain::Idle), ("wait", Drain::Wait)];
 
 /// How a worker that leaves is brought to its end.
 pub(in crate::config) const DRAIN: Codec<Drain> = Codec {
-    expects: "\"auto\", \"signal\", \"quiet\" or \"closed\"",
+    expects: "\"auto\", \"signal\", \"idle\" or \"wait\"",
     read: |value| read_word(value, DRAIN_WORDS),
     show: |drain| show_word(drain, DRAIN_WORDS),
 };
@@ -99,14 +101,14 @@ pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
     show: |background| show_word(background, BACKGROUND_WORDS),
 };
 
-const CONTRACT_WORDS: &[(&str, Contract)] =
-    &[("auto", Contract::Auto), ("listen-fds", Contract::ListenFds), ("node", Contract::Node)];
+const SOCKET_PASSING_WORDS: &[(&str, SocketPassing)] =
+    &[("auto", SocketPassing::Auto), ("listen-fds", SocketPassing::ListenFds), ("node", SocketPassing::Node)];
 
 /// How a worker is handed sockets.
-pub(in crate::config) const CONTRACT: Codec<Contract> = Codec {
+pub(in crate::config) const SOCKET_PASSING: Codec<SocketPassing> = Codec {
     expects: "\"auto\", \"listen-fds\" or \"node\"",
-    read: |value| read_word(value, CONTRACT_WORDS),
-    show: |contract| show_word(contract, CONTRACT_WORDS),
+    read: |value| read_word(value, SOCKET_PASSING_WORDS),
+    show: |passing| show_word(passing, SOCKET_PASSING_WORDS),
 };
 
 const PROXY_PROTOCOL_WORDS: &[(&str, ProxyProtocol)] =

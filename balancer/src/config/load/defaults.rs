@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::{Handing, Pool, Probe, Program, Ready, StopSignal};
+use super::super::{PassedAs, PoolConfig, Probe, Program, Ready, StopSignal};
 use crate::mode::Mode;
 
 /// Sets what was not written to what the rest makes of it: what is asked of a worker depends on how it can be reached.
-pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
-    let handing = pool.handing();
+pub(super) fn follow(pool: &mut PoolConfig, is_written: impl Fn(&str) -> bool) {
+    let passed_as = pool.passed_as();
     let (mut ready, mut probe) = (pool.ready, pool.health.probe.clone());
     if pool.program == Program::Demo {
         // It has a page for it, and only an answer shows a hang: the kernel accepts for a stuck process.
@@ -21,10 +21,10 @@ pub(super) fn follow(pool: &mut Pool, is_written: impl Fn(&str) -> bool) {
         ready = Ready::Notify;
         probe = Probe::None;
     }
-    if handing.has_channel() {
+    if passed_as.has_channel() {
         probe = Probe::Channel;
     }
-    if handing == Handing::Node {
+    if passed_as == PassedAs::Node {
         ready = Ready::Listening;
         if !is_written("stop-signal") {
             // Node's own convention, and PM2's; it comes when the end of its channel has not ended it.

@@ -35,12 +35,12 @@ fn spread(group: &Group, tries: usize) -> Vec<usize> {
 /// Steers to each in turn, and to all but one.
 fn is_steered(group: &mut Group) {
     for slot in 0..COUNT {
-        group.steer(&[slot]).unwrap();
+        group.set_eligible(&[slot]).unwrap();
         let mut expected = vec![0; COUNT];
         expected[slot] = TRIES;
         assert_eq!(spread(group, TRIES), expected, "to {slot}");
         let others: Vec<_> = (0..COUNT).filter(|&other| other != slot).collect();
-        group.steer(&others).unwrap();
+        group.set_eligible(&others).unwrap();
         let came = spread(group, 40);
         assert!(came[slot] == 0 && others.iter().all(|&other| came[other] > 0), "to all but {slot}: {came:?}");
     }
@@ -77,7 +77,7 @@ fn so_it_is_after_some_were_shut_down_and_listen_again() {
 #[test]
 fn who_was_shut_down_gets_what_was_its_share_before_without_being_steered_to_again() {
     let mut group = group("127.0.0.1:0");
-    group.steer(&[1]).unwrap();
+    group.set_eligible(&[1]).unwrap();
     shut_down(&group, 1);
     group.revive(64);
     assert_eq!(spread(&group, TRIES), [0, TRIES, 0, 0]);
@@ -86,7 +86,7 @@ fn who_was_shut_down_gets_what_was_its_share_before_without_being_steered_to_aga
 #[test]
 fn where_their_order_got_lost_nobody_is_left_out() {
     let mut group = group("127.0.0.1:0");
-    group.steer(&[2]).unwrap();
+    group.set_eligible(&[2]).unwrap();
     // One after the other, and nobody looked in between.
     shut_down(&group, 1);
     shut_down(&group, 0);
@@ -104,7 +104,7 @@ fn who_joins_the_group_from_outside_gets_nothing_of_what_is_steered() {
     stranger.set_reuse_port(true).unwrap();
     stranger.bind(&group.way_in().into()).unwrap();
     stranger.listen(64).unwrap();
-    group.steer(&[0, 1, 2, 3]).unwrap();
+    group.set_eligible(&[0, 1, 2, 3]).unwrap();
     let came = spread(&group, 80);
     assert!(came.iter().all(|&came| came > 0), "{came:?}");
     assert_eq!(stranger.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -116,7 +116,7 @@ fn nobody_chosen_is_everybody() {
     for _ in 0..2 {
         let came = spread(&group, 80);
         assert!(came.iter().all(|&came| came > 0), "{came:?}");
-        group.steer(&[]).unwrap();
+        group.set_eligible(&[]).unwrap();
     }
 }
 

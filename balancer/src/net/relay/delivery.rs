@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::with_scratch;
-use crate::net::conns::{Order, Place};
+use crate::net::open_connections::{Registration, WakeReason};
 use crate::net::stream::{Family, Stream};
 use crate::os::socket_buffers::unsent;
 use crate::stats::Outcome;
@@ -29,7 +29,7 @@ const ROUNDS: usize = 16;
 
 /// How the client's connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ClientEnd {
     /// The worker closed early on an upload, and its answer is complete: FIN, then the rest of the upload is discarded.
     Fin,
     /// The worker broke off its answer: a reset.
@@ -40,7 +40,7 @@ pub(crate) enum Ending {
 
 /// Outcomes, as they are when the worker ends its part.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged {
+pub(crate) struct PossibleOutcomes {
     /// Where it ended its side in order, or closed early on an upload.
     pub(crate) fin: Outcome,
     /// Where it broke off.
@@ -51,7 +51,7 @@ pub(crate) struct Judged {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     progress: Progress,
-    ends: Judged,
+    outcomes: PossibleOutcomes,
     client_ended: bool,
     /// The client has sent something since a drain last asked.
     is_heard: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Delivery {
 /// How far it is. Pure.
 #[derive(Debug)]
 struct Progress {
-    ending: Ending,
+    client_end: ClientEnd,
     /// Bytes that had not arrived at the last look.
     unsent: usize,
     begun: Instant,
@@ -85,54 +85,60 @@ impl Progress {
         if unsent < before {
             self.fell = now;
         }
-        match self.ending {
+        match self.client_end {
             _ if unsent > 0 && now - self.fell >= self.stalled => Look::Stalled,
             _ if unsent > 0 => Look::Wait,
-            Ending::Fin if now - self.begun < DISCARD => Look::Wait,
+            ClientEnd::Fin if now - self.begun < DISCARD => Look::Wait,
             // A second look: meanwhile the client may have shown that it is uploading.
-            Ending::Unknown if before > 0 => Look::Wait,
-            Ending::Fin | Ending::Reset | Ending::Unknown => Look::Arrived,
+            ClientEnd::Unknown if before > 0 => Look::Wait,
+            ClientEnd::Fin | ClientEnd::Reset | ClientEnd::Unknown => Look::Arrived,
         }
     }
 }
 
 impl Delivery {
     /// Begins at the worker's end. `idle` is the pool's `idle-timeout`, zero if it is off.
-    pub(crate) fn begin(ending: Ending, ends: Judged, client: &Stream, place: &Place, idle: Duration) -> Self {
+    pub(crate) fn begin(
+        client_end: ClientEnd,
+        outcomes: PossibleOutcomes,
+        client: &Stream,
+        registration: &Registration,
+        idle: Duration,
+    ) -> Self {
         let now = Instant::now();
         let stalled = if idle.is_zero() { STALLED } else { idle };
-        let progress = Progress { ending, unsent: left(client), begun: now, fell: now, stalled };
-        let mut delivery = Self { progress, ends, client_ended: false, is_heard: false };
-        delivery.set_ending(ending, client, place);
+        let progress = Progress { client_end, unsent: left(client), begun: now, fell: now, stalled };
+        let mut delivery = Self { progress, outcomes, client_ended: false, is_heard: false };
+        delivery.set_client_end(client_end, client, registration);
         delivery
     }
 
-    fn set_ending(&mut self, ending: Ending, client: &Stream, place: &Place) {
-        self.progress.ending = ending;
-        if ending == Ending::Fin {
+    fn set_client_end(&mut self, client_end: ClientEnd, client: &Stream, registration: &Registration) {
+        self.progress.client_end = client_end;
+        if client_end == ClientEnd::Fin {
             client.finish();
         }
-        self.look_soon(place);
+        self.look_soon(registration);
     }
 
-    fn look_soon(&self, place: &Place) {
-        match self.progress.ending {
-            Ending::Fin => place.due_when_silent(PATIENT_LOOK),
-            Ending::Reset | Ending::Unknown => place.due_in(LOOK),
+    fn look_soon(&self, registration: &Registration) {
+        match self.progress.client_end {
+            ClientEnd::Fin => registration.due_when_silent(PATIENT_LOOK),
+            ClientEnd::Reset | ClientEnd::Unknown => registration.due_in(LOOK),
         }
     }
 
     /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or is
-    /// ending: what it left is no early close then.
+    /// client_end: what it left is no early close then.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Stream,
-        place: &Place,
-        order: Option<Order>,
+        registration: &Registration,
+        reason: Option<WakeReason>,
         has_died: impl Fn() -> bool,
     ) -> Poll<Outcome> {
-        if let Some(outcome) = self.on_order(order, client, place, &has_died) {
+        if let Some(outcome) = self.on_wake(reason, client, registration, &has_died) {
             return Poll::Ready(outcome);
         }
         for _ in 0..ROUNDS {
@@ -146,17 +152,17 @@ impl Delivery {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => {
                     self.client_ended = true;
-                    if self.progress.ending == Ending::Fin {
+                    if self.progress.client_end == ClientEnd::Fin {
                         // Both sides have ended: the kernel delivers the rest.
-                        return Poll::Ready(self.ends.fin);
+                        return Poll::Ready(self.outcomes.fin);
                     }
-                    self.set_ending(Ending::Reset, client, place);
+                    self.set_client_end(ClientEnd::Reset, client, registration);
                 }
                 Poll::Ready(Ok(_)) => {
                     self.is_heard = true;
-                    if self.progress.ending == Ending::Unknown {
-                        let ending = if has_died() { Ending::Reset } else { Ending::Fin };
-                        self.set_ending(ending, client, place);
+                    if self.progress.client_end == ClientEnd::Unknown {
+                        let client_end = if has_died() { ClientEnd::Reset } else { ClientEnd::Fin };
+                        self.set_client_end(client_end, client, registration);
                     }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(self.client_reset(client)),
@@ -168,59 +174,59 @@ impl Delivery {
 
     /// True where nothing more has to be waited for. A unix socket knows no reset, and its close drops nothing.
     fn is_over(&self, client: &Stream) -> bool {
-        match self.progress.ending {
-            Ending::Fin => false,
-            Ending::Reset => client.family() == Family::Unix || left(client) == 0,
-            Ending::Unknown => client.family() == Family::Unix,
+        match self.progress.client_end {
+            ClientEnd::Fin => false,
+            ClientEnd::Reset => client.family() == Family::Unix || left(client) == 0,
+            ClientEnd::Unknown => client.family() == Family::Unix,
         }
     }
 
-    fn on_order(
+    fn on_wake(
         &mut self,
-        order: Option<Order>,
+        reason: Option<WakeReason>,
         client: &Stream,
-        place: &Place,
+        registration: &Registration,
         has_died: &impl Fn() -> bool,
     ) -> Option<Outcome> {
-        match order? {
-            Order::Due => {
+        match reason? {
+            WakeReason::TimedOut => {
                 // Of a client that has ended its side no read tells that it is gone.
                 if client.take_error().is_ok_and(|error| error.is_some()) {
                     return Some(self.client_reset(client));
                 }
-                if self.progress.ending == Ending::Unknown && has_died() {
-                    self.progress.ending = Ending::Reset;
+                if self.progress.client_end == ClientEnd::Unknown && has_died() {
+                    self.progress.client_end = ClientEnd::Reset;
                 }
                 match self.progress.look(left(client), Instant::now()) {
                     Look::Wait => {
-                        self.look_soon(place);
+                        self.look_soon(registration);
                         None
                     }
                     look => Some(self.end(look, client)),
                 }
             }
-            Order::Cut(_) if left(client) > 0 => {
+            WakeReason::Abort(_) if left(client) > 0 => {
                 client.reset_at_close();
                 Some(Outcome::Cut)
             }
-            Order::Cut(_) => Some(self.end(Look::Arrived, client)),
+            WakeReason::Abort(_) => Some(self.end(Look::Arrived, client)),
             // The client has everything and sends nothing.
-            Order::Quiet(_) if self.progress.ending == Ending::Fin && left(client) == 0 => {
+            WakeReason::CloseIfIdle(_) if self.progress.client_end == ClientEnd::Fin && left(client) == 0 => {
                 let is_silent = client.is_silent() && !std::mem::take(&mut self.is_heard);
-                is_silent.then_some(self.ends.fin)
+                is_silent.then_some(self.outcomes.fin)
             }
             // The worker is none of its business any more.
-            Order::Quiet(_) | Order::Orphaned | Order::Recalled | Order::Reclaim => None,
+            WakeReason::CloseIfIdle(_) | WakeReason::WorkerExited | WakeReason::Recalled | WakeReason::Reclaim => None,
         }
     }
 
     fn end(&self, look: Look, client: &Stream) -> Outcome {
-        match (self.progress.ending, look) {
-            (Ending::Fin, Look::Arrived | Look::Wait) => return self.ends.fin,
-            (Ending::Fin, Look::Stalled) => client.reset_at_close(),
-            (Ending::Reset | Ending::Unknown, _) => {
+        match (self.progress.client_end, look) {
+            (ClientEnd::Fin, Look::Arrived | Look::Wait) => return self.outcomes.fin,
+            (ClientEnd::Fin, Look::Stalled) => client.reset_at_close(),
+            (ClientEnd::Reset | ClientEnd::Unknown, _) => {
                 client.reset_at_close();
-                return self.ends.reset;
+                return self.outcomes.reset;
             }
         }
         Outcome::Idle
@@ -228,8 +234,8 @@ impl Delivery {
 
     /// The client went away. It may have had everything; the FIN counts as one byte.
     fn client_reset(&self, client: &Stream) -> Outcome {
-        let has_all = self.progress.ending == Ending::Fin && left(client) <= 1;
-        if has_all { self.ends.fin } else { Outcome::ClientReset }
+        let has_all = self.progress.client_end == ClientEnd::Fin && left(client) <= 1;
+        if has_all { self.outcomes.fin } else { Outcome::ClientReset }
     }
 }
 
@@ -242,29 +248,29 @@ fn left(client: &Stream) -> usize {
 mod tests {
     use super::*;
 
-    fn progress(ending: Ending, unsent: usize) -> (Progress, Instant) {
+    fn progress(client_end: ClientEnd, unsent: usize) -> (Progress, Instant) {
         let begun = Instant::now();
         let stalled = Duration::from_secs(10);
-        (Progress { ending, unsent, begun, fell: begun, stalled }, begun)
+        (Progress { client_end, unsent, begun, fell: begun, stalled }, begun)
     }
 
     #[test]
     fn unknown_ending_waits_for_a_second_look_at_nothing() {
-        let (mut progress, begun) = progress(Ending::Unknown, 100);
+        let (mut progress, begun) = progress(ClientEnd::Unknown, 100);
         let looks = [100, 40, 0, 0].map(|unsent| progress.look(unsent, begun));
         assert_eq!(looks, [Look::Wait, Look::Wait, Look::Wait, Look::Arrived]);
     }
 
     #[test]
     fn broken_answer_is_over_once_it_has_arrived() {
-        let (mut progress, begun) = progress(Ending::Reset, 100);
+        let (mut progress, begun) = progress(ClientEnd::Reset, 100);
         assert_eq!([1, 0].map(|unsent| progress.look(unsent, begun)), [Look::Wait, Look::Arrived]);
     }
 
     #[test]
     fn every_ending_is_over_when_nothing_arrives_for_long() {
-        for ending in [Ending::Fin, Ending::Reset, Ending::Unknown] {
-            let (mut progress, begun) = progress(ending, 100);
+        for client_end in [ClientEnd::Fin, ClientEnd::Reset, ClientEnd::Unknown] {
+            let (mut progress, begun) = progress(client_end, 100);
             let at = |seconds| begun + Duration::from_secs(seconds);
             let looks = [(100, 9), (99, 9), (99, 18), (98, 19), (98, 28), (98, 29)];
             let looks = looks.map(|(unsent, seconds)| progress.look(unsent, at(seconds)));
@@ -275,12 +281,12 @@ mod tests {
 
     #[test]
     fn upload_is_discarded_for_a_minute_or_while_it_is_read() {
-        let (mut progress, begun) = progress(Ending::Fin, 100);
+        let (mut progress, begun) = progress(ClientEnd::Fin, 100);
         let looks = [(50, 8), (0, 16), (0, 59), (0, 60)];
         let at = |seconds| begun + Duration::from_secs(seconds);
         let looks = looks.map(|(unsent, seconds)| progress.look(unsent, at(seconds)));
         assert_eq!(looks, [Look::Wait, Look::Wait, Look::Wait, Look::Arrived]);
-        let (mut slow, begun) = self::progress(Ending::Fin, 100);
+        let (mut slow, begun) = self::progress(ClientEnd::Fin, 100);
         for second in 1..=99 {
             assert_eq!(slow.look(100 - second, begun + Duration::from_secs(second as u64)), Look::Wait);
         }

@@ -11,26 +11,27 @@
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded.
 //! - Every byte that was read from the worker reaches the client before a reset does: [`Delivery`].
 //! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
-//!   [`Verdict::Untouched`] says so. A [`Preface`] is ours, so a worker that was given no more than that is untouched.
+//!   [`RelayEnd::Untouched`] says so. A [`Preamble`] is ours, so a worker that was given no more than that is untouched.
 //! - One that died without reading anything can be replaced later still, if its queue was recovered ([`crate::net::recovery`]).
 
 mod delivery;
-mod orders;
+pub(crate) mod direction;
+mod wake;
 
 use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::net::conns::{Order, Place};
-use crate::net::direction::{Direction, Round, State};
-use crate::net::preface::Preface;
+use crate::net::open_connections::{Registration, WakeReason};
+use crate::net::preamble::Preamble;
+use crate::net::relay::direction::{Direction, Round, State};
 use crate::net::stream::Stream;
-use crate::rotation::{Lease, Life};
+use crate::rotation::{Lease, ProcessPhase};
 use crate::stats::Outcome;
-use orders::ORPHAN;
+use wake::AFTER_EXIT;
 
-pub(crate) use delivery::{Delivery, Ending, Judged};
+pub(crate) use delivery::{ClientEnd, Delivery, PossibleOutcomes};
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
@@ -48,27 +49,27 @@ pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// How a relay is over.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum RelayEnd {
     /// The connection has ended. Close both sides: those that must see a reset will.
     Ended(Outcome),
     /// The worker's side has ended, and all that it said was written to the client's socket: a [`Delivery`] does the rest.
-    Deliver(Ending),
+    Deliver(ClientEnd),
     /// The upstream broke before a byte or an end went either way: another may be tried.
     Untouched(io::Error),
 }
 
-/// The two sides of a relay and their place among the thread's connections.
-pub(crate) struct Ends<'a> {
+/// The two sides of a relay and their registration among the thread's connections.
+pub(crate) struct Sides<'a> {
     pub(crate) client: &'a mut Stream,
     pub(crate) upstream: &'a mut Stream,
-    pub(crate) place: &'a Place,
+    pub(crate) registration: &'a Registration,
     /// The hold on whose end the upstream is. It counts while the client waits for that worker.
     pub(crate) lease: &'a mut Lease,
     /// Silence allowed once one direction has ended.
     pub(crate) half_closed: Duration,
 }
 
-/// Bytes written in one poll, a preface not counted.
+/// Bytes written in one poll, a preamble not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// To the worker.
@@ -79,10 +80,10 @@ pub(crate) struct Moved {
     pub(crate) any: bool,
 }
 
-enum Turn {
+enum RelayRound {
     Idle,
     Again,
-    Over(Verdict),
+    Over(RelayEnd),
 }
 
 /// The state of one connection's relay; the streams are lent to each poll.
@@ -97,17 +98,17 @@ pub(crate) struct Relay {
     /// A byte came from the worker.
     is_answered: bool,
     /// Bytes went up and none came down since.
-    owes: bool,
+    awaiting_response: bool,
     /// Outcome if both sides end in order, known when the worker ends its side.
     at_fin: Option<Outcome>,
     /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
-    orphaned: Option<u8>,
+    exit_waits: Option<u8>,
 }
 
 impl Relay {
-    /// A relay that starts with bytes already read from the client, behind those of `preface` if there is one.
-    pub(crate) fn with(early: Vec<u8>, preface: Option<Box<Preface>>) -> Self {
-        Self { up: Direction::with(early, preface), ..Self::default() }
+    /// A relay that starts with bytes already read from the client, behind those of `preamble` if there is one.
+    pub(crate) fn with(early: Vec<u8>, preamble: Option<Box<Preamble>>) -> Self {
+        Self { up: Direction::with(early, preamble), ..Self::default() }
     }
 
     /// What is to be written to the worker already.
@@ -119,7 +120,7 @@ impl Relay {
     pub(crate) fn sent_early(&mut self, n: usize) -> usize {
         let clients = self.up.written(n);
         self.is_engaged |= clients > 0;
-        self.owes |= clients > 0;
+        self.awaiting_response |= clients > 0;
         clients
     }
 
@@ -129,9 +130,9 @@ impl Relay {
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
     }
 
-    /// Gives back the preface that no other worker will need. For when the relay is engaged.
-    pub(crate) fn forget_preface(&mut self) {
-        self.up.forget_preface();
+    /// Gives back the preamble that no other worker will need. For when the relay is engaged.
+    pub(crate) fn forget_preamble(&mut self) {
+        self.up.forget_preamble();
     }
 
     pub(crate) fn is_engaged(&self) -> bool {
@@ -142,19 +143,19 @@ impl Relay {
         self.is_answered
     }
 
-    /// Whether the client is owed something, as far as bytes have moved.
-    pub(crate) fn owes(&self) -> bool {
-        self.owes || !self.down.kept().is_empty()
+    /// Whether the client awaits a response, as far as bytes have moved.
+    pub(crate) fn awaiting_response(&self) -> bool {
+        self.awaiting_response || !self.down.kept().is_empty()
     }
 
     /// True if the client's bytes were the last to move, or did not get as far as the worker.
     pub(crate) fn awaits_answer(&self) -> bool {
-        self.owes || self.up.state() == State::Stopped || !self.up.kept().is_empty()
+        self.awaiting_response || self.up.state() == State::Stopped || !self.up.kept().is_empty()
     }
 
-    /// True once the worker's process is known to have ended, or its end was seen while it was ending.
+    /// True once the worker's process is known to have ended, or its end was seen while it was client_end.
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.orphaned.is_some()
+        self.exit_waits.is_some()
     }
 
     /// Outcome of a connection that its worker has ended in order.
@@ -167,10 +168,10 @@ impl Relay {
         self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
     }
 
-    /// Begins again with what had been sent to a worker that read none of it: `sent`, `preface` at its front if one was.
+    /// Begins again with what had been sent to a worker that read none of it: `sent`, `preamble` at its front if one was.
     /// What was still to be sent follows, and the client's end if it has ended its side.
-    pub(crate) fn take_back(&mut self, sent: Vec<u8>, preface: Option<Box<Preface>>) {
-        self.up.take_back(sent, preface);
+    pub(crate) fn take_back(&mut self, sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
+        self.up.take_back(sent, preamble);
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
     }
 
@@ -184,19 +185,19 @@ impl Relay {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut Ends<'_>,
-        order: Option<Order>,
+        sides: &mut Sides<'_>,
+        reason: Option<WakeReason>,
         moved: &mut Moved,
-    ) -> Poll<Verdict> {
-        if let Some(verdict) = order.and_then(|order| self.on_order(order, ends)) {
-            return Poll::Ready(verdict);
+    ) -> Poll<RelayEnd> {
+        if let Some(end) = reason.and_then(|reason| self.on_wake(reason, sides)) {
+            return Poll::Ready(end);
         }
         with_scratch(|scratch| {
             for _ in 0..ROUNDS {
-                match self.copy(cx, ends, scratch, moved) {
-                    Turn::Idle => return Poll::Pending,
-                    Turn::Again => {}
-                    Turn::Over(verdict) => return Poll::Ready(verdict),
+                match self.copy(cx, sides, scratch, moved) {
+                    RelayRound::Idle => return Poll::Pending,
+                    RelayRound::Again => {}
+                    RelayRound::Over(end) => return Poll::Ready(end),
                 }
             }
             cx.waker().wake_by_ref();
@@ -205,165 +206,172 @@ impl Relay {
     }
 
     /// One round each way.
-    fn copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8], moved: &mut Moved) -> Turn {
-        let mut turn = Turn::Idle;
+    fn copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &mut Sides<'_>,
+        scratch: &mut [u8],
+        moved: &mut Moved,
+    ) -> RelayRound {
+        let mut round_result = RelayRound::Idle;
         if self.up.is_live() {
-            let round = self.up.round(cx, ends.client, ends.upstream, scratch, || {});
+            let round = self.up.round(cx, sides.client, sides.upstream, scratch, || {});
             if matches!(round, Round::Moved(1..)) && self.down.is_live() {
-                ends.lease.set_waiting(true);
+                sides.lease.set_waiting(true);
             }
-            turn = self.after_up(round, ends, moved);
+            round_result = self.after_up(round, sides, moved);
         } else if self.up.state() == State::Stopped && !self.client_ended {
-            turn = self.discard(cx, ends, scratch);
+            round_result = self.discard(cx, sides, scratch);
         }
-        if self.down.is_live() && !matches!(turn, Turn::Over(_)) {
+        if self.down.is_live() && !matches!(round_result, RelayRound::Over(_)) {
             // Before the client can see the answer and come again: then it finds the worker free.
-            let heard = || ends.lease.set_waiting(false);
-            let round = self.down.round(cx, ends.upstream, ends.client, scratch, heard);
-            match self.after_down(round, ends, moved) {
-                Turn::Idle => {}
-                other => turn = other,
+            let heard = || sides.lease.set_waiting(false);
+            let round = self.down.round(cx, sides.upstream, sides.client, scratch, heard);
+            match self.after_down(round, sides, moved) {
+                RelayRound::Idle => {}
+                other => round_result = other,
             }
         }
         if !self.down.is_live() {
-            ends.lease.set_waiting(false);
+            sides.lease.set_waiting(false);
         }
-        turn
+        round_result
     }
 
     /// Reads an upload that the worker does not want: a client that looks for the answer only when it has sent everything
     /// gets as far as that.
-    fn discard(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, scratch: &mut [u8]) -> Turn {
-        match ends.client.poll_read(cx, scratch) {
-            Poll::Pending => Turn::Idle,
+    fn discard(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>, scratch: &mut [u8]) -> RelayRound {
+        match sides.client.poll_read(cx, scratch) {
+            Poll::Pending => RelayRound::Idle,
             Poll::Ready(Ok(0)) => {
                 self.client_ended = true;
-                Turn::Idle
+                RelayRound::Idle
             }
-            Poll::Ready(Ok(_)) => Turn::Again,
-            Poll::Ready(Err(_)) => Turn::Over(reset_upstream(ends)),
+            Poll::Ready(Ok(_)) => RelayRound::Again,
+            Poll::Ready(Err(_)) => RelayRound::Over(reset_upstream(sides)),
         }
     }
 
-    fn after_up(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
+    fn after_up(&mut self, round: Round, sides: &Sides<'_>, moved: &mut Moved) -> RelayRound {
         match round {
-            Round::Idle => return Turn::Idle,
+            Round::Idle => return RelayRound::Idle,
             Round::Moved(n) => {
                 moved.any = true;
                 moved.up += n as u64;
-                self.owes |= n > 0;
+                self.awaiting_response |= n > 0;
                 self.is_engaged |= n > 0;
-                return Turn::Again;
+                return RelayRound::Again;
             }
-            Round::ReadFailed(_) => return Turn::Over(reset_upstream(ends)),
-            Round::WriteFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
+            Round::ReadFailed(_) => return RelayRound::Over(reset_upstream(sides)),
+            Round::WriteFailed(error) if !self.is_engaged => return RelayRound::Over(RelayEnd::Untouched(error)),
             // The worker reads no more. It may have answered: what it said is still delivered.
             Round::WriteFailed(_) => self.up.stop(),
             Round::Ended => {
                 if self.down.is_live() {
-                    ends.upstream.finish();
+                    sides.upstream.finish();
                 }
                 self.up.fin_sent();
             }
         }
-        self.settle(ends)
+        self.settle(sides)
     }
 
-    fn after_down(&mut self, round: Round, ends: &Ends<'_>, moved: &mut Moved) -> Turn {
+    fn after_down(&mut self, round: Round, sides: &Sides<'_>, moved: &mut Moved) -> RelayRound {
         match round {
-            Round::Idle => return Turn::Idle,
+            Round::Idle => return RelayRound::Idle,
             Round::Moved(n) => {
                 moved.any = true;
                 moved.down += n as u64;
-                self.orphaned = self.orphaned.map(|_| 0);
-                self.owes &= n == 0;
+                self.exit_waits = self.exit_waits.map(|_| 0);
+                self.awaiting_response &= n == 0;
                 self.is_answered = true;
                 self.is_engaged = true;
-                return Turn::Again;
+                return RelayRound::Again;
             }
-            Round::ReadFailed(error) if !self.is_engaged => return Turn::Over(Verdict::Untouched(error)),
-            Round::ReadFailed(_) => return Turn::Over(self.upstream_reset(ends)),
+            Round::ReadFailed(error) if !self.is_engaged => return RelayRound::Over(RelayEnd::Untouched(error)),
+            Round::ReadFailed(_) => return RelayRound::Over(self.upstream_reset(sides)),
             // The client is gone, or at least reads no more. What it still sends is delivered before the worker
             // hears of it.
             Round::WriteFailed(_) => self.down.stop(),
             Round::Ended if self.up.state() == State::Stopped && !self.is_answered => {
-                return Turn::Over(reset_client(ends));
+                return RelayRound::Over(reset_client(sides));
             }
-            Round::Ended => match ends.lease.upstream().life() {
+            Round::Ended => match sides.lease.upstream().process_phase() {
                 // The kernel says FIN for a killed process, too. How it ended is told in a moment; if not, only a thread
                 // of it has ended.
-                Life::Exiting if self.orphaned.is_none_or(|waits| waits == 0) => {
-                    self.orphaned.get_or_insert(0);
-                    ends.place.due_in(ORPHAN);
-                    return Turn::Idle;
+                ProcessPhase::Exiting if self.exit_waits.is_none_or(|waits| waits == 0) => {
+                    self.exit_waits.get_or_insert(0);
+                    sides.registration.due_in(AFTER_EXIT);
+                    return RelayRound::Idle;
                 }
-                Life::EndedBadly if !self.is_engaged => {
-                    return Turn::Over(Verdict::Untouched(io::ErrorKind::ConnectionReset.into()));
+                ProcessPhase::EndedBadly if !self.is_engaged => {
+                    return RelayRound::Over(RelayEnd::Untouched(io::ErrorKind::ConnectionReset.into()));
                 }
-                Life::EndedBadly => return Turn::Over(self.broken(ends)),
-                life @ (Life::Exiting | Life::Running | Life::EndedWell) => {
+                ProcessPhase::EndedBadly => return RelayRound::Over(self.broken(sides)),
+                phase @ (ProcessPhase::Exiting | ProcessPhase::Running | ProcessPhase::EndedWell) => {
                     if self.up.state() != State::FinSent {
-                        ends.client.finish();
+                        sides.client.finish();
                     }
                     self.at_fin = Some(match self.up.state() {
-                        _ if !self.owes => Outcome::Finished,
+                        _ if !self.awaiting_response => Outcome::Finished,
                         State::Open => Outcome::UpstreamClosed,
                         _ => Outcome::ClientLeft,
                     });
                     self.down.fin_sent();
-                    self.orphaned = None;
-                    if life == Life::EndedWell && self.up.state() != State::FinSent {
-                        return Turn::Over(Verdict::Deliver(Ending::Fin));
+                    self.exit_waits = None;
+                    if phase == ProcessPhase::EndedWell && self.up.state() != State::FinSent {
+                        return RelayRound::Over(RelayEnd::Deliver(ClientEnd::Fin));
                     }
                 }
             },
         }
-        self.settle(ends)
+        self.settle(sides)
     }
 
     /// After a direction ended: is the connection over?
-    fn settle(&mut self, ends: &Ends<'_>) -> Turn {
+    fn settle(&mut self, sides: &Sides<'_>) -> RelayRound {
         self.is_engaged = true;
         match (self.up.state(), self.down.state()) {
             (State::FinSent, State::FinSent) => {
-                return Turn::Over(Verdict::Ended(self.at_fin()));
+                return RelayRound::Over(RelayEnd::Ended(self.at_fin()));
             }
-            (State::FinSent | State::Stopped, State::Stopped) => return Turn::Over(reset_upstream(ends)),
-            (State::Stopped, State::FinSent) => return Turn::Over(Verdict::Deliver(Ending::Fin)),
-            _ if self.orphaned.is_some() => {}
+            (State::FinSent | State::Stopped, State::Stopped) => return RelayRound::Over(reset_upstream(sides)),
+            (State::Stopped, State::FinSent) => return RelayRound::Over(RelayEnd::Deliver(ClientEnd::Fin)),
+            _ if self.exit_waits.is_some() => {}
             // Never, on its own account: the idle timeout goes on.
-            _ if ends.half_closed.is_zero() => {}
-            _ => ends.place.due_when_silent(ends.half_closed),
+            _ if sides.half_closed.is_zero() => {}
+            _ => sides.registration.due_when_silent(sides.half_closed),
         }
-        Turn::Again
+        RelayRound::Again
     }
 
     /// The worker reset the connection: did it close early on an upload, or did it break off its answer?
-    fn upstream_reset(&self, ends: &Ends<'_>) -> Verdict {
+    fn upstream_reset(&self, sides: &Sides<'_>) -> RelayEnd {
         // A process that dies resets what it had not read, too: that is no early close.
-        let has_died = matches!(ends.lease.upstream().life(), Life::Exiting | Life::EndedBadly);
+        let has_died =
+            matches!(sides.lease.upstream().process_phase(), ProcessPhase::Exiting | ProcessPhase::EndedBadly);
         let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
         match self.up.state() {
-            _ if has_died || !self.is_answered => self.broken(ends),
-            _ if is_uploading => Verdict::Deliver(Ending::Fin),
+            _ if has_died || !self.is_answered => self.broken(sides),
+            _ if is_uploading => RelayEnd::Deliver(ClientEnd::Fin),
             // Everything that the client had sent was passed on before the reset came.
-            State::Open => Verdict::Deliver(Ending::Unknown),
-            _ => self.broken(ends),
+            State::Open => RelayEnd::Deliver(ClientEnd::Unknown),
+            _ => self.broken(sides),
         }
     }
 
     /// The worker broke off: a reset for the client, behind what it was told.
-    fn broken(&self, ends: &Ends<'_>) -> Verdict {
-        if self.is_answered { Verdict::Deliver(Ending::Reset) } else { reset_client(ends) }
+    fn broken(&self, sides: &Sides<'_>) -> RelayEnd {
+        if self.is_answered { RelayEnd::Deliver(ClientEnd::Reset) } else { reset_client(sides) }
     }
 }
 
-fn reset_client(ends: &Ends<'_>) -> Verdict {
-    ends.client.reset_at_close();
-    Verdict::Ended(Outcome::UpstreamReset)
+fn reset_client(sides: &Sides<'_>) -> RelayEnd {
+    sides.client.reset_at_close();
+    RelayEnd::Ended(Outcome::UpstreamReset)
 }
 
-fn reset_upstream(ends: &Ends<'_>) -> Verdict {
-    ends.upstream.reset_at_close();
-    Verdict::Ended(Outcome::ClientReset)
+fn reset_upstream(sides: &Sides<'_>) -> RelayEnd {
+    sides.upstream.reset_at_close();
+    RelayEnd::Ended(Outcome::ClientReset)
 }

@@ -11,8 +11,8 @@
 
 #![allow(unsafe_code)]
 
-mod order;
 mod privileges;
+mod spawn_spec;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,25 +25,25 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use worker_runtime::protocol::{self, FIRST_LISTEN_FD};
 
 use super::child::CoreLimit;
-pub use order::Order;
+pub use spawn_spec::SpawnSpec;
 
 /// The subcommand's name.
 pub const COMMAND: &str = "exec-worker";
 
 /// Becomes the worker. Returns only if that failed.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(order) = Order::parse(args) else {
+    let Some(spawn_spec) = SpawnSpec::parse(args) else {
         let _ = writeln!(io::stderr(), "error: `{COMMAND}` is for the master's own use");
         return ExitCode::from(crate::failure::code::USAGE);
     };
-    let status = match take_status_pipe(first_undeclared(&order)) {
+    let status = match take_status_pipe(first_undeclared(&spawn_spec)) {
         Ok(status) => status,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {COMMAND} has no status pipe\ncause: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let (stage, error) = become_worker(&order);
+    let (stage, error) = become_worker(&spawn_spec);
     let line = format!("{stage} {}\n", error.raw_os_error().unwrap_or(libc::EIO));
     // One write: the spawner reads once, and what it has not read by then ends us with SIGPIPE instead.
     let _ = (&status).write_all(line.as_bytes());
@@ -51,8 +51,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// The first descriptor that the program shall not have.
-fn first_undeclared(order: &Order) -> RawFd {
-    RawFd::try_from(order.inherit.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
+fn first_undeclared(spawn_spec: &SpawnSpec) -> RawFd {
+    RawFd::try_from(spawn_spec.inherit.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
 }
 
 /// Moves the status pipe away from standard input, which becomes `/dev/null`; to above what the program inherits.
@@ -63,28 +63,28 @@ fn take_status_pipe(above: RawFd) -> io::Result<File> {
 }
 
 /// The stage that failed and why; does not return otherwise.
-fn become_worker(order: &Order) -> (&'static str, io::Error) {
+fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
     // Before the credentials: a limit may rise above the inherited one only by the master's rights.
-    if let Err(error) = set_limits(order.nofile, order.core) {
+    if let Err(error) = set_limits(spawn_spec.nofile, spawn_spec.core) {
         return ("limits", error);
     }
-    if let Err(error) = place_inherited(&order.inherit, first_undeclared(order)) {
+    if let Err(error) = place_inherited(&spawn_spec.inherit, first_undeclared(spawn_spec)) {
         return ("sockets", error);
     }
-    close_undeclared(first_undeclared(order));
+    close_undeclared(first_undeclared(spawn_spec));
     // By the master's rights, as it would be inherited. Where a deploy removed it the worker starts in what is left of the
     // master's own, which is enough for a program with an absolute path.
-    if let Some(dir) = &order.start_dir
+    if let Some(dir) = &spawn_spec.start_dir
         && let Err(error) = std::env::set_current_dir(dir)
     {
         let _ =
             writeln!(io::stderr(), "warning: cannot start in {}, where the master was started: {error}", dir.display());
     }
-    if let Err(failed) = privileges::shed(order.credentials.as_ref(), order.no_new_privs) {
+    if let Err(failed) = privileges::shed(spawn_spec.credentials.as_ref(), spawn_spec.no_new_privs) {
         return failed;
     }
     // As the worker's user: whether that one may enter it is the question.
-    if let Some(cwd) = &order.cwd
+    if let Some(cwd) = &spawn_spec.cwd
         && let Err(error) = std::env::set_current_dir(cwd)
     {
         return ("chdir", error);
@@ -94,13 +94,13 @@ fn become_worker(order: &Order) -> (&'static str, io::Error) {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return ("parent", error.into());
     }
-    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(order.parent) {
+    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(spawn_spec.parent) {
         return ("parent", io::Error::from_raw_os_error(libc::ESRCH));
     }
     super::signals::reset();
-    let mut program = Command::new(&order.program);
-    program.args(&order.args);
-    if order.has_listeners && !order.inherit.is_empty() {
+    let mut program = Command::new(&spawn_spec.program);
+    program.args(&spawn_spec.args);
+    if spawn_spec.has_listeners && !spawn_spec.inherit.is_empty() {
         // Only here the pid is known, and exec keeps it.
         program.env(protocol::LISTEN_PID, std::process::id().to_string());
     }

@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::time::Instant;
 
 use super::reap::{next_dead, peek, reap};
-use super::{Family, Living, orphans};
-use crate::os::child::{ChildEvent, ChildId, Ending, Exit};
+use super::{Child, Children, orphans};
+use crate::os::child::{ChildEvent, ChildId, EndRequest, Exit};
 use crate::os::inspect;
 use crate::os::stop_signal::{self, Stop};
 
@@ -17,22 +17,22 @@ use crate::os::stop_signal::{self, Stop};
 const DYING: Duration = Duration::from_micros(200);
 const LOOKS_AT_DYING: u32 = 10;
 
-impl Family {
+impl Children {
     /// Asks a child to end, or kills it. Returns it if its group is to be looked at.
-    pub(super) fn end(&mut self, id: ChildId, ending: Ending) -> Option<ChildId> {
+    pub(super) fn end(&mut self, id: ChildId, ending: EndRequest) -> Option<ChildId> {
         let child = self.children.get_mut(&id)?;
         match ending {
-            Ending::Stop(signal, to) => child.stop.get_or_insert_with(|| Stop::new(signal, to)).ask(),
-            Ending::Expected(signal, to) => {
+            EndRequest::Stop(signal, to) => child.stop.get_or_insert_with(|| Stop::new(signal, to)).ask(),
+            EndRequest::Expected(signal, to) => {
                 child.stop.get_or_insert_with(|| Stop::new(signal, to));
                 return None;
             }
-            Ending::Kill => {
+            EndRequest::Kill => {
                 // Not reaped yet, so the number is still this child's group.
                 let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
                 self.strays.kill(id);
                 match child.is_kept() {
-                    true => self.bury(id),
+                    true => self.reap_group(id),
                     false => child.stop = None,
                 }
                 return None;
@@ -42,7 +42,7 @@ impl Family {
     }
 
     /// A process has ended: a leader, or another of a group whose leader has ended. Returns it if its group, which was asked
-    /// to end, is to be looked at; buries it else.
+    /// to end, is to be looked at; reaps it else.
     pub(super) fn ended(&mut self, id: ChildId) -> Option<ChildId> {
         // It may have died of a failed start that was not read yet.
         self.read_status(id);
@@ -53,7 +53,7 @@ impl Family {
                 Some(id)
             }
             None => {
-                self.bury_unasked(id);
+                self.reap_unasked(id);
                 None
             }
         }
@@ -92,12 +92,12 @@ impl Family {
     }
 
     /// True if nothing will wake this thread when the rest of a group, whose leader has ended, has ended too.
-    pub(super) fn is_unwatched(&self, id: ChildId, child: &Living) -> bool {
+    pub(super) fn is_unwatched(&self, id: ChildId, child: &Child) -> bool {
         let is_watched = child.stop.as_ref().is_some_and(|stop| stop.watched().is_some());
         child.is_kept() && !is_watched && !self.strays.holds(id)
     }
 
-    /// Takes the stops of these children as far as they can go now, and buries those whose group is empty.
+    /// Takes the stops of these children as far as they can go now, and reaps those whose group is empty.
     pub(super) fn advance_stops(&mut self, mut ids: Vec<ChildId>) {
         ids.extend(self.children.iter().filter(|&(&id, child)| self.is_unwatched(id, child)).map(|(&id, _)| id));
         ids.sort_unstable();
@@ -124,14 +124,14 @@ impl Family {
                 (child.sink)(ChildEvent::LeaderEnded);
             }
             if is_over {
-                self.bury(id);
+                self.reap_group(id);
             }
         }
     }
 
     /// It ended without being asked: what is left of its group is killed. With exit code 0 it may have gone into the
     /// background, and then is known by that.
-    fn bury_unasked(&mut self, id: ChildId) {
+    fn reap_unasked(&mut self, id: ChildId) {
         let Some(child) = self.children.get(&id) else { return };
         let (pid, is_kept) = (child.pid, child.trail.is_kept);
         let is_well = peek(&child.pidfd) == Some(Exit::Code(0));
@@ -152,7 +152,7 @@ impl Family {
     }
 
     /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
-    fn bury(&mut self, id: ChildId) {
+    fn reap_group(&mut self, id: ChildId) {
         if let Some(child) = self.children.get(&id) {
             let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
         }
@@ -165,7 +165,7 @@ impl Family {
         (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
     }
 
-    /// Looks at each dead child before reaping it: our own keep their status for `bury`. Returns the children whose groups are
+    /// Looks at each dead child before reaping it: our own keep their status for `reap_group`. Returns the children whose groups are
     /// to be looked at.
     pub(super) fn reap_orphans(&mut self) -> Vec<ChildId> {
         let mut changed = Vec::new();

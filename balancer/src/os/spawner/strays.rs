@@ -28,13 +28,13 @@ const MOST: usize = 1024;
 /// The processes in the background, by the worker that left them.
 #[derive(Debug)]
 pub(super) struct Strays {
-    own: Own,
+    own: MasterTraces,
     traces: Vec<Trace>,
 }
 
 /// The master's own session, group and cgroups. An orphan that shares them cannot be told by them.
 #[derive(Debug)]
-struct Own {
+struct MasterTraces {
     session: i32,
     group: i32,
     cgroups: BTreeSet<String>,
@@ -77,7 +77,7 @@ impl Strays {
         // 0 in a pid namespace whose session began outside, which `getsid` of rustix does not take.
         let (session, group) =
             Process::myself().and_then(|own| own.stat()).map_or((0, 0), |stat| (stat.session, stat.pgrp));
-        Self { own: Own { session, group, cgroups: cgroups(own_pid) }, traces: Vec::new() }
+        Self { own: MasterTraces { session, group, cgroups: cgroups(own_pid) }, traces: Vec::new() }
     }
 
     /// The worker has ended: what it left may come to light from now on.
@@ -215,7 +215,7 @@ impl Stray {
 }
 
 /// The ended worker that left this orphan.
-fn owner(seen: &Seen, own: &Own, traces: &[Trace]) -> Option<usize> {
+fn owner(seen: &Seen, own: &MasterTraces, traces: &[Trace]) -> Option<usize> {
     if let Some(notify) = &seen.notify {
         return traces.iter().position(|trace| trace.trail.notify == *notify);
     }
@@ -261,8 +261,8 @@ mod tests {
 
     const OWN_SESSION: i32 = 5;
 
-    fn own() -> Own {
-        Own { session: OWN_SESSION, group: 6, cgroups: set(&["0::/master"]) }
+    fn own() -> MasterTraces {
+        MasterTraces { session: OWN_SESSION, group: 6, cgroups: set(&["0::/master"]) }
     }
 
     fn set(cgroups: &[&str]) -> BTreeSet<String> {

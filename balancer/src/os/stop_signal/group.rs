@@ -5,43 +5,43 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::targets::{Member, MemberId, next_targets};
+use super::targets::{GroupProcess, ProcessId, next_targets};
 use crate::os::accept_queue::{QueueReader, Where};
 use crate::os::child::{ListensAt, StopSignalTo};
 use crate::os::inspect;
 
 /// What is asked of one group.
-pub(in crate::os) struct Question<'a> {
+pub(in crate::os) struct GroupQuery<'a> {
     pub(in crate::os) group: i32,
     pub(in crate::os) signal: Signal,
     /// Where its worker listens, where that can be seen.
     pub(in crate::os) listens_at: Option<&'a ListensAt>,
 }
 
-/// The living members of each group, in the order of the questions. One pass over `/proc` for all of them, and one look at
+/// The living processes of each group, in the order of the questions. One pass over `/proc` for all of them, and one look at
 /// the listening sockets.
-pub(in crate::os) fn read(questions: &[Question<'_>], queues: &mut Option<QueueReader>) -> Vec<Vec<Member>> {
+pub(in crate::os) fn read(questions: &[GroupQuery<'_>], queues: &mut Option<QueueReader>) -> Vec<Vec<GroupProcess>> {
     let inodes = listener_inodes(questions, queues);
     let of_group: HashMap<i32, usize> = questions.iter().enumerate().map(|(at, asked)| (asked.group, at)).collect();
-    let mut members = vec![Vec::new(); questions.len()];
+    let mut processes = vec![Vec::new(); questions.len()];
     for (process, stat) in inspect::processes().filter(|(_, stat)| !matches!(stat.state, 'Z' | 'X')) {
         let Some(&at) = of_group.get(&stat.pgrp) else { continue };
-        let (Some(asked), Some(inodes), Some(members)) = (questions.get(at), inodes.get(at), members.get_mut(at))
+        let (Some(asked), Some(inodes), Some(processes)) = (questions.get(at), inodes.get(at), processes.get_mut(at))
         else {
             continue;
         };
-        members.push(Member {
-            id: MemberId { pid: stat.pid, started: stat.starttime },
+        processes.push(GroupProcess {
+            id: ProcessId { pid: stat.pid, started: stat.starttime },
             parent: stat.ppid,
             catches: catches(&process, asked.signal) && !is_waiting_shell(&stat.comm, asked.signal),
             listens: !inodes.is_empty() && inspect::sockets(&process).any(|inode| inodes.contains(&inode)),
         });
     }
-    members
+    processes
 }
 
 /// The inodes of the sockets that listen where each worker listens.
-fn listener_inodes(questions: &[Question<'_>], queues: &mut Option<QueueReader>) -> Vec<HashSet<u64>> {
+fn listener_inodes(questions: &[GroupQuery<'_>], queues: &mut Option<QueueReader>) -> Vec<HashSet<u64>> {
     let places: Vec<Where<'_>> =
         questions.iter().filter_map(|asked| asked.listens_at.map(ListensAt::as_where)).collect();
     if queues.is_none() && !places.is_empty() {
@@ -65,9 +65,9 @@ fn listener_inodes(questions: &[Question<'_>], queues: &mut Option<QueueReader>)
 /// One pass over `/proc`.
 pub fn is_survived(leader: u32, signal: Signal, to: StopSignalTo, listens_at: Option<&ListensAt>) -> Option<bool> {
     let leader = i32::try_from(leader).ok()?;
-    let members = read(&[Question { group: leader, signal, listens_at }], &mut None).pop()?;
+    let processes = read(&[GroupQuery { group: leader, signal, listens_at }], &mut None).pop()?;
     let bit = bit(signal);
-    let targets = next_targets(to, leader, &members, &BTreeSet::new()).into_iter();
+    let targets = next_targets(to, leader, &processes, &BTreeSet::new()).into_iter();
     let survives = targets.filter_map(|id| Process::new(id.pid).ok()?.status().ok()).map(|status| {
         // What has ended since it was listed has empty masks.
         status.state.starts_with(['Z', 'X']) || (status.sigcgt | status.sigblk | status.sigign) & bit != 0
@@ -92,8 +92,8 @@ fn bit(signal: Signal) -> u64 {
     u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
 }
 
-/// Sends the signal to that process if it still is a member of the group. A pid that was used again is left alone.
-pub(in crate::os) fn signal_member(id: MemberId, group: i32, signal: Signal) {
+/// Sends the signal to that process if it still is a process of the group. A pid that was used again is left alone.
+pub(in crate::os) fn signal_process(id: ProcessId, group: i32, signal: Signal) {
     let Some(pid) = Pid::from_raw(id.pid) else { return };
     let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
     // After the pidfd was opened: what is read now is the process that the signal will reach.

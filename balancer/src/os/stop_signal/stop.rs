@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::group::{Question, signal_member};
-use super::targets::{Member, MemberId, next_targets};
+use super::group::{GroupQuery, signal_process};
+use super::targets::{GroupProcess, ProcessId, next_targets};
 use crate::os::child::{ListensAt, StopSignalTo};
 
 /// The state of one stop.
@@ -20,7 +20,7 @@ pub(in crate::os) struct Stop {
     to: StopSignalTo,
     /// The signal may be sent; before that the end was only to be expected.
     is_asked: bool,
-    signalled: BTreeSet<MemberId>,
+    signalled: BTreeSet<ProcessId>,
     /// The whole group had it.
     is_all_told: bool,
     leader: Leader,
@@ -68,30 +68,30 @@ impl Stop {
     }
 
     /// What is to be known of the group.
-    pub(in crate::os) fn question<'a>(&self, leader: Pid, listens_at: Option<&'a ListensAt>) -> Question<'a> {
-        Question { group: leader.as_raw_pid(), signal: self.signal, listens_at }
+    pub(in crate::os) fn question<'a>(&self, leader: Pid, listens_at: Option<&'a ListensAt>) -> GroupQuery<'a> {
+        GroupQuery { group: leader.as_raw_pid(), signal: self.signal, listens_at }
     }
 
     /// Sends the signal to those whose turn it is. Returns true if the group is empty.
-    pub(in crate::os) fn advance(&mut self, leader: Pid, members: &[Member]) -> bool {
+    pub(in crate::os) fn advance(&mut self, leader: Pid, processes: &[GroupProcess]) -> bool {
         if self.is_asked && !self.is_all_told {
-            self.signal(leader, members);
+            self.signal(leader, processes);
         }
         if !self.has_leader_ended() {
             return false;
         }
-        let is_signalled = |member: &&Member| self.signalled.contains(&member.id);
-        let next = members.iter().find(is_signalled).or(members.first());
-        self.watched = next.and_then(|member| {
-            let pid = Pid::from_raw(member.id.pid)?;
+        let is_signalled = |process: &&GroupProcess| self.signalled.contains(&process.id);
+        let next = processes.iter().find(is_signalled).or(processes.first());
+        self.watched = next.and_then(|process| {
+            let pid = Pid::from_raw(process.id.pid)?;
             rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
         });
         next.is_none()
     }
 
-    fn signal(&mut self, leader: Pid, members: &[Member]) {
+    fn signal(&mut self, leader: Pid, processes: &[GroupProcess]) {
         let group = leader.as_raw_pid();
-        let targets = next_targets(self.to, group, members, &self.signalled);
+        let targets = next_targets(self.to, group, processes, &self.signalled);
         let is_unseen = targets.is_empty() && self.signalled.is_empty() && !self.has_leader_ended();
         // In one call, which no fork can slip through; and so it is where `/proc` cannot be read.
         if is_unseen || (self.to == StopSignalTo::Group && !targets.is_empty()) {
@@ -101,7 +101,7 @@ impl Stop {
         }
         for id in targets {
             self.signalled.insert(id);
-            signal_member(id, group, self.signal);
+            signal_process(id, group, self.signal);
         }
     }
 

@@ -12,9 +12,9 @@ use crate::os::child::StopSignalTo;
 
 /// A living process of a worker's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::os) struct Member {
+pub(in crate::os) struct GroupProcess {
     /// Its identity: the pid, and when it was started, since pids are used again.
-    pub(in crate::os) id: MemberId,
+    pub(in crate::os) id: ProcessId,
     pub(in crate::os) parent: i32,
     /// It has a handler for the signal, or waits for it with the signal blocked (`sigwait`, `signalfd`).
     pub(in crate::os) catches: bool,
@@ -24,50 +24,50 @@ pub(in crate::os) struct Member {
 
 /// A process, also after its pid was given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::os) struct MemberId {
+pub(in crate::os) struct ProcessId {
     pub(in crate::os) pid: i32,
     /// In clock ticks since the machine's start.
     pub(in crate::os) started: u64,
 }
 
-/// The processes that are to get the signal now. `members` are the living ones, `signalled` those that had it already.
+/// The processes that are to get the signal now. `processes` are the living ones, `signalled` those that had it already.
 pub(super) fn next_targets(
     to: StopSignalTo,
     leader: i32,
-    members: &[Member],
-    signalled: &BTreeSet<MemberId>,
-) -> Vec<MemberId> {
-    let has_leader = members.iter().any(|member| member.id.pid == leader);
+    processes: &[GroupProcess],
+    signalled: &BTreeSet<ProcessId>,
+) -> Vec<ProcessId> {
+    let has_leader = processes.iter().any(|process| process.id.pid == leader);
     if signalled.is_empty() {
         return match to {
-            StopSignalTo::Group => members.iter().map(|member| member.id).collect(),
-            StopSignalTo::Leader if has_leader => with_pid(members, leader),
+            StopSignalTo::Group => processes.iter().map(|process| process.id).collect(),
+            StopSignalTo::Leader if has_leader => with_pid(processes, leader),
             StopSignalTo::Main | StopSignalTo::Leader => {
-                main(members).unwrap_or_else(|| if has_leader { with_pid(members, leader) } else { ids(members) })
+                main(processes).unwrap_or_else(|| if has_leader { with_pid(processes, leader) } else { ids(processes) })
             }
         };
     }
-    let is_signalled = |member: &Member| signalled.contains(&member.id);
-    if has_leader || members.iter().any(is_signalled) {
+    let is_signalled = |process: &GroupProcess| signalled.contains(&process.id);
+    if has_leader || processes.iter().any(is_signalled) {
         return Vec::new();
     }
     // Among what is left the same holds: a parent tells its children.
-    main(members).unwrap_or_else(|| ids(members))
+    main(processes).unwrap_or_else(|| ids(processes))
 }
 
-/// The topmost members that hold the listener, else the topmost that catch the signal; `None` if no member does either.
-fn main(members: &[Member]) -> Option<Vec<MemberId>> {
-    let signs: [fn(&Member) -> bool; 2] = [|member| member.listens, |member| member.catches];
-    signs.iter().map(|is_candidate| topmost(members, is_candidate)).find(|found| !found.is_empty())
+/// The topmost processes that hold the listener, else the topmost that catch the signal; `None` if no process does either.
+fn main(processes: &[GroupProcess]) -> Option<Vec<ProcessId>> {
+    let signs: [fn(&GroupProcess) -> bool; 2] = [|process| process.listens, |process| process.catches];
+    signs.iter().map(|is_candidate| topmost(processes, is_candidate)).find(|found| !found.is_empty())
 }
 
 /// The candidates that have no candidate above them.
-fn topmost(members: &[Member], is_candidate: impl Fn(&Member) -> bool) -> Vec<MemberId> {
-    let has_candidate_above = |member: &Member| {
-        let mut parent = member.parent;
-        // As many steps as there are members: a list that was read while it changed may hold a circle.
-        for _ in members {
-            let Some(above) = members.iter().find(|other| other.id.pid == parent) else { return false };
+fn topmost(processes: &[GroupProcess], is_candidate: impl Fn(&GroupProcess) -> bool) -> Vec<ProcessId> {
+    let has_candidate_above = |process: &GroupProcess| {
+        let mut parent = process.parent;
+        // As many steps as there are processes: a list that was read while it changed may hold a circle.
+        for _ in processes {
+            let Some(above) = processes.iter().find(|other| other.id.pid == parent) else { return false };
             if is_candidate(above) {
                 return true;
             }
@@ -75,19 +75,19 @@ fn topmost(members: &[Member], is_candidate: impl Fn(&Member) -> bool) -> Vec<Me
         }
         false
     };
-    members
+    processes
         .iter()
-        .filter(|member| is_candidate(member) && !has_candidate_above(member))
-        .map(|member| member.id)
+        .filter(|process| is_candidate(process) && !has_candidate_above(process))
+        .map(|process| process.id)
         .collect()
 }
 
-fn with_pid(members: &[Member], pid: i32) -> Vec<MemberId> {
-    members.iter().filter(|member| member.id.pid == pid).map(|member| member.id).collect()
+fn with_pid(processes: &[GroupProcess], pid: i32) -> Vec<ProcessId> {
+    processes.iter().filter(|process| process.id.pid == pid).map(|process| process.id).collect()
 }
 
-fn ids(members: &[Member]) -> Vec<MemberId> {
-    members.iter().map(|member| member.id).collect()
+fn ids(processes: &[GroupProcess]) -> Vec<ProcessId> {
+    processes.iter().map(|process| process.id).collect()
 }
 
 #[cfg(test)]
@@ -98,23 +98,23 @@ mod tests {
     const CATCHES: (bool, bool) = (true, false);
     const LISTENS: (bool, bool) = (true, true);
 
-    fn member(pid: i32, parent: i32, (catches, listens): (bool, bool)) -> Member {
-        Member { id: MemberId { pid, started: 7 }, parent, catches, listens }
+    fn process(pid: i32, parent: i32, (catches, listens): (bool, bool)) -> GroupProcess {
+        GroupProcess { id: ProcessId { pid, started: 7 }, parent, catches, listens }
     }
 
-    fn first(to: StopSignalTo, members: &[Member]) -> Vec<i32> {
-        next(to, members, &[])
+    fn first(to: StopSignalTo, processes: &[GroupProcess]) -> Vec<i32> {
+        next(to, processes, &[])
     }
 
-    fn next(to: StopSignalTo, members: &[Member], signalled: &[i32]) -> Vec<i32> {
-        let signalled = signalled.iter().map(|&pid| MemberId { pid, started: 7 }).collect();
-        next_targets(to, 10, members, &signalled).into_iter().map(|id| id.pid).collect()
+    fn next(to: StopSignalTo, processes: &[GroupProcess], signalled: &[i32]) -> Vec<i32> {
+        let signalled = signalled.iter().map(|&pid| ProcessId { pid, started: 7 }).collect();
+        next_targets(to, 10, processes, &signalled).into_iter().map(|id| id.pid).collect()
     }
 
     #[test]
     fn single_process_gets_the_signal() {
         for kind in [PLAIN, CATCHES, LISTENS] {
-            assert_eq!(first(StopSignalTo::Main, &[member(10, 1, kind)]), [10]);
+            assert_eq!(first(StopSignalTo::Main, &[process(10, 1, kind)]), [10]);
         }
     }
 
@@ -122,35 +122,35 @@ mod tests {
     fn wrapper_that_neither_listens_nor_catches_is_skipped() {
         // sh -> node, with and without evidence of the listener.
         for kind in [LISTENS, CATCHES] {
-            assert_eq!(first(StopSignalTo::Main, &[member(10, 1, PLAIN), member(11, 10, kind)]), [11]);
+            assert_eq!(first(StopSignalTo::Main, &[process(10, 1, PLAIN), process(11, 10, kind)]), [11]);
         }
         // npm, which catches -> sh -> node, which listens.
-        let npm = [member(10, 1, CATCHES), member(11, 10, PLAIN), member(12, 11, LISTENS)];
+        let npm = [process(10, 1, CATCHES), process(11, 10, PLAIN), process(12, 11, LISTENS)];
         assert_eq!(first(StopSignalTo::Main, &npm), [12]);
         // Where nothing is known of the listener, npm passes the signal on.
-        let npm = [member(10, 1, CATCHES), member(11, 10, PLAIN), member(12, 11, CATCHES)];
+        let npm = [process(10, 1, CATCHES), process(11, 10, PLAIN), process(12, 11, CATCHES)];
         assert_eq!(first(StopSignalTo::Main, &npm), [10]);
     }
 
     #[test]
     fn preforking_server_tells_its_own_children() {
         let gunicorn =
-            [member(10, 1, PLAIN), member(11, 10, LISTENS), member(12, 11, LISTENS), member(13, 11, LISTENS)];
+            [process(10, 1, PLAIN), process(11, 10, LISTENS), process(12, 11, LISTENS), process(13, 11, LISTENS)];
         assert_eq!(first(StopSignalTo::Main, &gunicorn), [11]);
         // With a helper between the holders.
-        let deep = [member(10, 1, LISTENS), member(11, 10, PLAIN), member(12, 11, LISTENS)];
+        let deep = [process(10, 1, LISTENS), process(11, 10, PLAIN), process(12, 11, LISTENS)];
         assert_eq!(first(StopSignalTo::Main, &deep), [10]);
     }
 
     #[test]
     fn servers_side_by_side_all_get_it() {
-        let pair = [member(10, 1, PLAIN), member(11, 10, LISTENS), member(12, 10, LISTENS)];
+        let pair = [process(10, 1, PLAIN), process(11, 10, LISTENS), process(12, 10, LISTENS)];
         assert_eq!(first(StopSignalTo::Main, &pair), [11, 12]);
     }
 
     #[test]
     fn key_chooses_leader_or_group() {
-        let npm = [member(10, 1, CATCHES), member(11, 10, PLAIN), member(12, 11, LISTENS)];
+        let npm = [process(10, 1, CATCHES), process(11, 10, PLAIN), process(12, 11, LISTENS)];
         assert_eq!(first(StopSignalTo::Leader, &npm), [10]);
         assert_eq!(first(StopSignalTo::Group, &npm), [10, 11, 12]);
         // A leader that has gone already: as main.
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn rest_waits_until_main_and_leader_have_ended() {
-        let (sh, node, helper) = (member(10, 1, PLAIN), member(11, 10, LISTENS), member(12, 10, PLAIN));
+        let (sh, node, helper) = (process(10, 1, PLAIN), process(11, 10, LISTENS), process(12, 10, PLAIN));
         assert_eq!(next(StopSignalTo::Main, &[sh, node, helper], &[11]), [0; 0]);
         assert_eq!(next(StopSignalTo::Main, &[sh, helper], &[11]), [0; 0], "the leader runs");
         assert_eq!(next(StopSignalTo::Main, &[node, helper], &[11]), [0; 0], "the main process runs");
@@ -170,20 +170,20 @@ mod tests {
     #[test]
     fn rest_is_told_from_the_top() {
         // The leader, a shell, got it and died of it; it left an arbiter with a child.
-        let left = [member(11, 1, CATCHES), member(12, 11, CATCHES)];
+        let left = [process(11, 1, CATCHES), process(12, 11, CATCHES)];
         assert_eq!(next(StopSignalTo::Leader, &left, &[10]), [11]);
         assert_eq!(next(StopSignalTo::Leader, &left[1..], &[10, 11]), [12]);
     }
 
     #[test]
     fn reused_pid_is_another_process() {
-        let new = Member { id: MemberId { pid: 11, started: 9 }, ..member(11, 1, PLAIN) };
+        let new = GroupProcess { id: ProcessId { pid: 11, started: 9 }, ..process(11, 1, PLAIN) };
         assert_eq!(next(StopSignalTo::Main, &[new], &[11]), [11]);
     }
 
     #[test]
     fn circle_of_parents_ends() {
-        let circle = [member(11, 12, PLAIN), member(12, 11, PLAIN), member(13, 12, CATCHES)];
+        let circle = [process(11, 12, PLAIN), process(12, 11, PLAIN), process(13, 12, CATCHES)];
         assert_eq!(first(StopSignalTo::Main, &circle), [13]);
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, OFlags, access};
 
 use super::Disk;
-use super::ground;
 use super::rotation::renamings;
+use super::safe_dir;
 
 /// A log file in its folder, with those that were put aside from it beside it: `app.log.1` is the newest.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Folder {
             io::Error::new(error.kind(), format!("its folder {} cannot be written: {error}", folder.display()))
         })?;
         if rustix::process::geteuid().is_root() {
-            ground::check(folder)?;
+            safe_dir::check(folder)?;
         }
         Ok(Self { path: path.to_owned() })
     }

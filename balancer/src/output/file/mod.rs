@@ -1,8 +1,8 @@
 //! A log file: when it is put aside, when it is opened again. Knows the disk only as [`Disk`], and the time as `now`.
 
 mod disk;
-mod ground;
 mod rotation;
+mod safe_dir;
 
 use std::io;
 use std::path::Path;
@@ -53,11 +53,11 @@ pub(super) struct LogFile<D: Disk> {
     disk: D,
     max_size: u64,
     keep: u32,
-    open: Option<Opened<D::File>>,
+    open: Option<OpenFile<D::File>>,
 }
 
 #[derive(Debug)]
-struct Opened<F> {
+struct OpenFile<F> {
     file: F,
     size: u64,
     looked: Instant,
@@ -136,13 +136,13 @@ impl<D: Disk> LogFile<D> {
         if size > 0 && self.disk.is_torn(&file)? {
             size += self.disk.append(&mut file, b"\n")? as u64;
         }
-        self.open = Some(Opened { file, size, looked: now });
+        self.open = Some(OpenFile { file, size, looked: now });
         Ok(())
     }
 }
 
 /// Appends the next `length` bytes, which are whole lines; on an error the part of a line that was written is taken back.
-fn put<D: Disk>(disk: &mut D, open: &mut Opened<D::File>, batch: &mut Batch, length: usize) -> io::Result<()> {
+fn put<D: Disk>(disk: &mut D, open: &mut OpenFile<D::File>, batch: &mut Batch, length: usize) -> io::Result<()> {
     let mut written = 0;
     let result = loop {
         let rest = batch.bytes().get(written..length).unwrap_or_default();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::health::Sign;
-use super::super::life::Way;
+use super::health::Sign;
+use super::process::DrainMethod;
 use crate::config;
 use crate::stats::Restart as Cause;
 
@@ -20,9 +20,9 @@ pub(in crate::supervisor) enum Event {
     Restart,
     /// It shall end now.
     Kill,
-    /// An heir shall take its place.
-    Replace { rules: Arc<config::Pool>, generation: u64, cause: Cause },
-    /// The heir shall not.
+    /// A replacement shall take its place.
+    Replace { config: Arc<config::PoolConfig>, generation: u64, cause: Cause },
+    /// The replacement shall not.
     Abandon,
     /// The spawn budget was empty: it may start at that time.
     Postponed(u64, Instant),
@@ -41,13 +41,13 @@ pub(in crate::supervisor) enum Event {
     /// Its process is gone, or never came to be.
     Exited(u64),
     /// No new connection can reach it any more.
-    GateOpened(u64, Way),
+    Quiesced(u64, DrainMethod),
     /// Nothing is left on it.
     Drained(u64),
     /// It has closed its channel.
-    Parted(u64),
+    ChannelClosed(u64),
     /// Its application has closed its last server; or listens again.
-    Closed(u64, bool),
+    ServersClosed(u64, bool),
     /// It ends of its own accord, and finishes what it has.
     Leaves(u64),
     /// It says that it ends.
@@ -67,12 +67,12 @@ pub(in crate::supervisor) enum Effect {
     Suspect(u64),
     /// It is busy now: nothing new while another is free.
     Busy(u64),
-    /// It leaves the rotation for good: watch its gate and its connections.
+    /// It leaves the rotation for good: watch until it is quiesced, and its connections.
     Drain(u64),
     /// Close what is owed nothing on it.
-    Quieten(u64),
-    /// Cut what its drain left open.
-    Cut(u64),
+    CloseIdle(u64),
+    /// Abort what its drain left open.
+    Abort(u64),
     /// It was not ready in time.
     Late(u64),
     /// The end of its membership in Node's cluster.
@@ -86,7 +86,7 @@ pub(in crate::supervisor) enum Effect {
     /// A process has its place: instead of another, or of none.
     Switched { from: Option<u64>, to: u64 },
     /// The new process did not become ready: it ended, or was late.
-    HeirFailed(u64),
+    ReplacementFailed(u64),
     /// A process has its place again, since the one that had taken it is no good.
     PutBack { old: u64, new: u64, why: &'static str },
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::health::Sign;
-use super::super::life::Life;
+use super::health::Sign;
+use super::process::ProcessState;
 use super::{Effect, Slot};
 use crate::stats::Restart as Cause;
 
@@ -22,16 +22,16 @@ pub(super) const ABANDONED: &str = "it was given up with the others";
 /// What a sign against a new process says of it.
 pub(super) const fn why(sign: Sign) -> &'static str {
     match sign {
-        Sign::Leaving(_) => "it was ready, and then began to end",
+        Sign::Ending(_) => "it was ready, and then began to end",
         Sign::Good | Sign::Bad => "it was ready, and then failed its health checks",
         // It took a client when it became ready, and takes none now.
-        Sign::Seems(_) => "it was ready, and then left a client untaken",
+        Sign::Condition(_) => "it was ready, and then left a client untaken",
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Parked {
-    pub(super) life: Life,
+    pub(super) process: ProcessState,
     pub(super) until: Instant,
     pub(super) cause: Cause,
     /// The process that took its place.
@@ -56,8 +56,8 @@ impl Slot {
 
     /// The new process has settled, or the old one is wanted no more: it leaves.
     pub(super) fn settle(&mut self, now: Instant) -> Vec<Effect> {
-        let Some(Parked { life, cause, .. }) = self.parked.take() else { return Vec::new() };
-        self.replaced(Some(life), cause, now)
+        let Some(Parked { process, cause, .. }) = self.parked.take() else { return Vec::new() };
+        self.replaced(Some(process), cause, now)
     }
 
     /// The old process has ended by itself: the new one keeps its place.
@@ -67,11 +67,11 @@ impl Slot {
 
     /// The old process has its place again; the new one leaves, if it still runs.
     pub(super) fn put_back(&mut self, why: &'static str, now: Instant) -> Vec<Effect> {
-        let Some(Parked { life, successor: new, .. }) = self.parked.take() else { return Vec::new() };
-        let old = life.incarnation;
-        let failed = self.current.replace(life);
+        let Some(Parked { process, successor: new, .. }) = self.parked.take() else { return Vec::new() };
+        let old = process.incarnation;
+        let failed = self.current.replace(process);
         let mut effects = vec![Effect::Admit(old)];
-        effects.extend(failed.and_then(|failed| self.let_go(failed, "given up as a replacement", now)));
+        effects.extend(failed.and_then(|failed| self.retire(failed, "given up as a replacement", now)));
         effects.push(Effect::PutBack { old, new, why });
         effects
     }

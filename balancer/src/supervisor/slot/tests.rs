@@ -1,17 +1,17 @@
 mod port_taken;
 mod random;
 
-use super::super::hang::Condition;
-use super::super::life::Way;
+use super::hang::Condition;
+use super::process::DrainMethod;
 use super::*;
 use crate::config::Program;
 
-fn rules() -> config::Pool {
-    config::Pool { settle: Duration::ZERO, ..config::Pool::new("test", Program::Demo) }
+fn config() -> config::PoolConfig {
+    config::PoolConfig { settle: Duration::ZERO, ..config::PoolConfig::new("test", Program::Demo) }
 }
 
 fn slot() -> (Slot, Instant) {
-    (Slot::new(Arc::new(rules()), 1, 7), Instant::now())
+    (Slot::new(Arc::new(config()), 1, 7), Instant::now())
 }
 
 /// A slot whose first process is ready.
@@ -24,7 +24,7 @@ fn ready() -> (Slot, Instant) {
 }
 
 fn replace(slot: &mut Slot, now: Instant) -> Vec<Effect> {
-    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 2, cause: Cause::Order }, now)
+    slot.on(Event::Replace { config: Arc::new(config()), generation: 2, cause: Cause::Command }, now)
 }
 
 /// Lets time pass to the next deadline.
@@ -97,62 +97,64 @@ fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
 #[test]
 fn busy_worker_is_not_killed_and_keeps_its_time() {
     let (mut slot, now) = ready();
-    assert_eq!(slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now), [Effect::Busy(1)]);
+    assert_eq!(slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now), [Effect::Busy(1)]);
     assert_eq!(slot.state(), SlotState::Busy);
     assert_eq!(slot.on(Event::Hung(1), now), [], "it serves somebody");
-    assert_eq!(slot.on(Event::Sign(1, Sign::Seems(Condition::Well)), now), [Effect::Admit(1)]);
+    assert_eq!(slot.on(Event::Sign(1, Sign::Condition(Condition::Well)), now), [Effect::Admit(1)]);
     assert_eq!(slot.state(), SlotState::Ready);
 }
 
 #[test]
 fn busy_worker_outlasts_the_drain_timeout_when_replaced() {
     let (mut slot, mut now) = ready();
-    slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now);
-    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
-    assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)]);
+    slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now);
+    slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Busy }, now);
+    assert_eq!(slot.on(Event::Exited(2), now), [Effect::ReplacementFailed(2)]);
     assert_eq!(slot.state(), SlotState::Busy, "nothing was ended");
-    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
+    slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Busy }, now);
     assert!(slot.on(Event::Ready(3), now).contains(&Effect::Drain(1)));
-    assert!(slot.life(1).is_some_and(|life| life.was_busy), "its queue is to be emptied");
-    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    assert!(slot.process(1).is_some_and(|process| process.was_busy), "its queue is to be emptied");
+    slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now);
     let begun = now;
-    assert_eq!(pass(&mut slot, &mut now)[0], Effect::Cut(1));
-    assert_eq!(now - begun, rules().idle_timeout);
+    assert_eq!(pass(&mut slot, &mut now)[0], Effect::Abort(1));
+    assert_eq!(now - begun, config().idle_timeout);
 }
 
 #[test]
-fn spared_worker_has_the_time_of_any_other_when_the_slot_stops() {
+fn worker_with_a_long_drain_has_the_time_of_any_other_when_the_slot_stops() {
     let (mut slot, mut now) = ready();
-    slot.on(Event::Sign(1, Sign::Seems(Condition::Busy)), now);
-    slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Busy }, now);
+    slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now);
+    slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Busy }, now);
     slot.on(Event::Ready(2), now);
-    assert!(slot.leaving().iter().all(Life::is_spared));
+    assert!(slot.retiring().iter().all(ProcessState::has_long_drain));
     slot.on(Event::Stop, now);
     slot.on(Event::Exited(2), now);
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "it never emptied its queue");
-    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(now - begun, config().drain_timeout);
 }
 
 #[test]
 fn a_hang_is_killed_only_while_it_seems_one() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Hung(1), now), [], "it answers");
-    slot.on(Event::Sign(1, Sign::Seems(Condition::Mute)), now);
+    slot.on(Event::Sign(1, Sign::Condition(Condition::Mute)), now);
     assert_eq!(slot.on(Event::Hung(1), now), [Effect::Kill(1)]);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Hung), Effect::Launch(2)]);
 }
 
 #[test]
 fn the_signal_comes_only_when_no_connection_can_reach_it_any_more() {
-    for (way, at_the_gate) in
-        [(Way::Signal, vec![Effect::Terminate(1)]), (Way::Quiet, vec![Effect::Quieten(1)]), (Way::Closed, vec![])]
-    {
+    for (method, once_quiesced) in [
+        (DrainMethod::Signal, vec![Effect::Terminate(1)]),
+        (DrainMethod::CloseIdle, vec![Effect::CloseIdle(1)]),
+        (DrainMethod::Wait, vec![]),
+    ] {
         let (mut slot, mut now) = ready();
         assert_eq!(slot.on(Event::Stop, now), [Effect::Drain(1)]);
-        assert_eq!(slot.on(Event::GateOpened(1, way), now), at_the_gate, "{way:?}");
-        let at_the_end = if way == Way::Signal { vec![] } else { vec![Effect::Terminate(1)] };
-        assert_eq!(slot.on(Event::Drained(1), now), at_the_end, "{way:?}: told once");
+        assert_eq!(slot.on(Event::Quiesced(1, method), now), once_quiesced, "{method:?}");
+        let at_the_end = if method == DrainMethod::Signal { vec![] } else { vec![Effect::Terminate(1)] };
+        assert_eq!(slot.on(Event::Drained(1), now), at_the_end, "{method:?}: told once");
         assert_eq!(slot.state(), SlotState::Stopping);
         assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
         assert_eq!(slot.on(Event::Exited(1), now), []);
@@ -165,21 +167,25 @@ fn a_node_worker_is_disconnected_then_told_and_then_killed() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     slot.on(Event::Drained(1), now);
-    assert_eq!(slot.on(Event::GateOpened(1, Way::Disconnect), now), [Effect::Disconnect(1)], "what it has is not seen");
+    assert_eq!(
+        slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now),
+        [Effect::Disconnect(1)],
+        "what it has is not seen"
+    );
     assert_eq!(slot.on(Event::Drained(1), now), [], "it was handed nothing else, which says nothing");
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
-    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(now - begun, config().drain_timeout);
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
 }
 
 #[test]
-fn a_node_worker_that_has_parted_is_told_soon() {
+fn a_node_worker_that_has_closed_its_channel_is_told_soon() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
-    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
     let begun = now;
-    assert_eq!(slot.on(Event::Parted(1), now), [], "it may be about to end");
+    assert_eq!(slot.on(Event::ChannelClosed(1), now), [], "it may be about to end");
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
     assert_eq!(now - begun, Duration::from_secs(1));
 }
@@ -192,9 +198,9 @@ fn worker_that_says_stopping_and_stays_is_replaced() {
     assert_eq!(slot.on(Event::Stopping(1), now + Duration::from_secs(1)), [], "said twice");
     let replaced = [Effect::Drain(1), Effect::Restarted(Cause::Left), Effect::Launch(2)];
     assert_eq!(pass(&mut slot, &mut now), replaced);
-    assert_eq!(now - begun, rules().kill_timeout);
+    assert_eq!(now - begun, config().kill_timeout);
     assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2), Effect::Switched { from: None, to: 2 }]);
-    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now);
     assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
     assert_eq!(slot.on(Event::Exited(1), now), []);
     assert_eq!(slot.state(), SlotState::Ready);
@@ -211,24 +217,24 @@ fn worker_that_says_stopping_and_ends_is_an_exit() {
 fn leader_that_ends_before_its_group_leaves_it_kill_timeout() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
-    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
     let begun = now;
     assert_eq!(slot.on(Event::LeaderEnded(1), now), []);
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "the spawner has told the rest");
-    assert_eq!(now - begun, rules().kill_timeout);
+    assert_eq!(now - begun, config().kill_timeout);
 }
 
 #[test]
-fn a_worker_that_parts_by_itself_leaves_the_rotation() {
+fn a_worker_that_closes_its_channel_by_itself_leaves_the_rotation() {
     let (mut slot, mut now) = ready();
-    assert_eq!(slot.on(Event::Parted(1), now), [Effect::Suspect(1)]);
+    assert_eq!(slot.on(Event::ChannelClosed(1), now), [Effect::Suspect(1)]);
     let begun = now;
     let replaced = [Effect::Restarted(Cause::Left), Effect::Launch(2), Effect::Terminate(1)];
     assert_eq!(pass(&mut slot, &mut now), replaced, "it lives on, and is of no use");
     assert_eq!(now - begun, Duration::from_secs(1));
 
     let (mut slot, now) = ready();
-    slot.on(Event::Parted(1), now);
+    slot.on(Event::ChannelClosed(1), now);
     assert_eq!(
         slot.on(Event::Exited(1), now),
         [Effect::Restarted(Cause::Crash), Effect::Launch(2)],
@@ -240,12 +246,12 @@ fn a_worker_that_parts_by_itself_leaves_the_rotation() {
 fn one_that_leaves_of_its_own_accord_finishes_while_another_starts() {
     let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::Leaves(1), now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
-    assert_eq!(slot.leaving().len(), 1);
+    assert_eq!(slot.retiring().len(), 1);
     slot.on(Event::Ready(2), now);
     assert_eq!(slot.on(Event::Leaves(1), now), [], "said twice");
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it did not come to its end");
-    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(now - begun, config().drain_timeout);
     assert_eq!(slot.on(Event::Exited(1), now), []);
 }
 
@@ -263,49 +269,49 @@ fn one_that_leaves_again_and_again_waits_as_one_that_dies() {
 #[test]
 fn one_whose_application_closes_its_servers_is_replaced_unless_it_opens_them_again() {
     let (mut slot, mut now) = ready();
-    assert_eq!(slot.on(Event::Closed(1, true), now), [Effect::Suspect(1)]);
-    assert_eq!(slot.on(Event::Closed(1, false), now), [Effect::Admit(1)]);
+    assert_eq!(slot.on(Event::ServersClosed(1, true), now), [Effect::Suspect(1)]);
+    assert_eq!(slot.on(Event::ServersClosed(1, false), now), [Effect::Admit(1)]);
     assert_eq!(slot.next_deadline(), None);
-    slot.on(Event::Closed(1, true), now);
+    slot.on(Event::ServersClosed(1, true), now);
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
     assert_eq!(now - begun, Duration::from_secs(1));
     slot.on(Event::Ready(2), now);
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it had its time to finish what it has");
-    assert_eq!(now - begun, Duration::from_secs(1) + rules().drain_timeout);
+    assert_eq!(now - begun, Duration::from_secs(1) + config().drain_timeout);
 }
 
 #[test]
 fn one_that_is_ordered_to_go_and_says_that_it_leaves_keeps_its_time() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
-    slot.on(Event::GateOpened(1, Way::Disconnect), now);
+    slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
     let begun = now;
     assert_eq!(slot.on(Event::Leaves(1), now), []);
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
-    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(now - begun, config().drain_timeout);
 }
 
 #[test]
-fn one_without_connections_still_waits_for_its_gate() {
+fn one_without_connections_still_waits_until_it_is_quiesced() {
     let (mut slot, now) = ready();
     slot.on(Event::Stop, now);
     assert_eq!(slot.on(Event::Drained(1), now), [], "its queue may hold some");
-    assert_eq!(slot.on(Event::GateOpened(1, Way::Quiet), now), [Effect::Terminate(1)]);
+    assert_eq!(slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now), [Effect::Terminate(1)]);
 }
 
 #[test]
 fn a_drain_that_does_not_end_is_cut_at_its_deadline() {
-    for way in [Way::Quiet, Way::Signal] {
+    for method in [DrainMethod::CloseIdle, DrainMethod::Signal] {
         let (mut slot, mut now) = ready();
         slot.on(Event::Stop, now);
-        slot.on(Event::GateOpened(1, way), now);
+        slot.on(Event::Quiesced(1, method), now);
         let begun = now;
-        let told = if way == Way::Signal { vec![] } else { vec![Effect::Terminate(1)] };
-        assert_eq!(pass(&mut slot, &mut now), [vec![Effect::Cut(1)], told].concat(), "{way:?}");
-        assert_eq!(now - begun, rules().drain_timeout);
+        let told = if method == DrainMethod::Signal { vec![] } else { vec![Effect::Terminate(1)] };
+        assert_eq!(pass(&mut slot, &mut now), [vec![Effect::Abort(1)], told].concat(), "{method:?}");
+        assert_eq!(now - begun, config().drain_timeout);
         assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
-        assert_eq!(now - begun, rules().drain_timeout + rules().kill_timeout);
+        assert_eq!(now - begun, config().drain_timeout + config().kill_timeout);
     }
 }
 
@@ -315,39 +321,39 @@ fn one_that_never_empties_its_queue_is_killed_so_that_others_can_be_given_it() {
     slot.on(Event::Stop, now);
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)]);
-    assert_eq!(now - begun, rules().drain_timeout);
+    assert_eq!(now - begun, config().drain_timeout);
 
     let (mut slot, mut now) = ready();
-    slot.on(Event::Sign(1, Sign::Seems(Condition::Mute)), now);
+    slot.on(Event::Sign(1, Sign::Condition(Condition::Mute)), now);
     slot.on(Event::Stop, now);
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "sooner, since it seemed hung before");
-    assert!(now - begun < rules().drain_timeout);
+    assert!(now - begun < config().drain_timeout);
 }
 
 #[test]
-fn an_heir_takes_the_place_only_when_ready_and_then_the_old_one_drains() {
+fn a_replacement_takes_the_place_only_when_ready_and_then_the_old_one_drains() {
     let (mut slot, now) = ready();
     assert_eq!(replace(&mut slot, now), [Effect::Launch(2)]);
     assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1), "nothing has changed");
     let effects = slot.on(Event::Ready(2), now);
     let switched = Effect::Switched { from: Some(1), to: 2 };
-    assert_eq!(effects, [Effect::Admit(2), Effect::Drain(1), Effect::Restarted(Cause::Order), switched]);
-    assert_eq!((slot.state(), slot.generation(), slot.leaving().len()), (SlotState::Ready, 2, 1));
-    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    assert_eq!(effects, [Effect::Admit(2), Effect::Drain(1), Effect::Restarted(Cause::Command), switched]);
+    assert_eq!((slot.state(), slot.generation(), slot.retiring().len()), (SlotState::Ready, 2, 1));
+    slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now);
     assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
     assert_eq!(slot.on(Event::Exited(1), now), []);
-    assert!(slot.leaving().is_empty());
+    assert!(slot.retiring().is_empty());
 }
 
 #[test]
-fn an_heir_that_does_not_come_up_changes_nothing() {
+fn a_replacement_that_does_not_come_up_changes_nothing() {
     let (mut slot, mut now) = ready();
     replace(&mut slot, now);
-    assert_eq!(slot.on(Event::Exited(2), now), [Effect::HeirFailed(2)]);
+    assert_eq!(slot.on(Event::Exited(2), now), [Effect::ReplacementFailed(2)]);
     assert_eq!((slot.state(), slot.generation(), slot.exits()), (SlotState::Ready, 1, 0));
     replace(&mut slot, now);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(3), Effect::Terminate(3), Effect::HeirFailed(3)]);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Late(3), Effect::Terminate(3), Effect::ReplacementFailed(3)]);
     assert_eq!(slot.on(Event::Exited(3), now), []);
     assert_eq!((slot.state(), slot.generation(), slot.next_deadline()), (SlotState::Ready, 1, None));
 }
@@ -355,10 +361,10 @@ fn an_heir_that_does_not_come_up_changes_nothing() {
 /// A slot whose first process is parked, the second in its place.
 fn parked() -> (Slot, Instant) {
     let (mut slot, now) = ready();
-    let rules = Arc::new(config::Pool { settle: Duration::from_secs(5), ..rules() });
-    slot.on(Event::Replace { rules, generation: 2, cause: Cause::Order }, now);
+    let config = Arc::new(config::PoolConfig { settle: Duration::from_secs(5), ..config() });
+    slot.on(Event::Replace { config, generation: 2, cause: Cause::Command }, now);
     assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2)], "the old one is told nothing");
-    assert_eq!(slot.parked().map(|life| life.incarnation), Some(1));
+    assert_eq!(slot.parked().map(|process| process.incarnation), Some(1));
     (slot, now)
 }
 
@@ -367,7 +373,7 @@ fn replaced_worker_leaves_when_the_new_one_has_settled() {
     let (mut slot, mut now) = parked();
     let begun = now;
     let switched = Effect::Switched { from: Some(1), to: 2 };
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Drain(1), Effect::Restarted(Cause::Order), switched]);
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Drain(1), Effect::Restarted(Cause::Command), switched]);
     assert_eq!((now - begun, slot.generation()), (Duration::from_secs(5), 2));
 }
 
@@ -385,7 +391,7 @@ fn replaced_worker_is_put_back_when_the_new_one_ends() {
 fn replaced_worker_is_put_back_when_the_new_one_takes_no_client() {
     for condition in [Condition::Mute, Condition::Busy] {
         let (mut slot, now) = parked();
-        let effects = slot.on(Event::Sign(2, Sign::Seems(condition)), now);
+        let effects = slot.on(Event::Sign(2, Sign::Condition(condition)), now);
         assert!(
             matches!(effects[..], [Effect::Admit(1), Effect::Drain(2), Effect::PutBack { old: 1, new: 2, .. }]),
             "{effects:?}"
@@ -410,7 +416,7 @@ fn parked_worker_ends_with_the_pool_or_by_itself() {
     let (mut slot, now) = parked();
     assert_eq!(slot.on(Event::Kill, now), [Effect::Kill(1), Effect::Kill(2)]);
     let (mut slot, now) = parked();
-    let kept = [Effect::Restarted(Cause::Order), Effect::Switched { from: None, to: 2 }];
+    let kept = [Effect::Restarted(Cause::Command), Effect::Switched { from: None, to: 2 }];
     assert_eq!(slot.on(Event::Exited(1), now), kept);
     let (mut slot, now) = parked();
     let effects = slot.on(Event::Abandon, now);
@@ -419,11 +425,15 @@ fn parked_worker_ends_with_the_pool_or_by_itself() {
 }
 
 #[test]
-fn the_old_one_may_die_while_its_heir_starts_and_is_started_again_meanwhile() {
+fn the_old_one_may_die_while_its_replacement_starts_and_is_started_again_meanwhile() {
     let (mut slot, now) = ready();
     replace(&mut slot, now);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(3)]);
-    assert_eq!(slot.on(Event::Ready(2), now)[..2], [Effect::Admit(2), Effect::Terminate(3)], "the heir was first");
+    assert_eq!(
+        slot.on(Event::Ready(2), now)[..2],
+        [Effect::Admit(2), Effect::Terminate(3)],
+        "the replacement was first"
+    );
 }
 
 #[test]
@@ -448,7 +458,7 @@ fn a_stop_during_start_or_backoff_starts_nothing_more() {
 fn a_restart_starts_only_when_the_old_process_is_gone() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Restart, now), [Effect::Drain(1)]);
-    slot.on(Event::GateOpened(1, Way::Quiet), now);
+    slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now);
     assert_eq!(slot.on(Event::Drained(1), now), [Effect::Terminate(1)]);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Launch(2)]);
 }
@@ -469,9 +479,9 @@ fn a_postponed_start_happens_at_its_time() {
 fn one_that_is_too_big_again_and_again_is_left_so_for_longer_and_longer_and_that_counts_as_its_exits_do() {
     let (mut slot, mut now) = ready();
     let mut waits = Vec::new();
-    for heir in 2..6 {
-        slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Memory }, now);
-        slot.on(Event::Ready(heir), now);
+    for replacement in 2..6 {
+        slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Memory }, now);
+        slot.on(Event::Ready(replacement), now);
         let begun = now;
         while slot.stays_big(now) {
             now += Duration::from_millis(10);
@@ -483,10 +493,10 @@ fn one_that_is_too_big_again_and_again_is_left_so_for_longer_and_longer_and_that
     assert_eq!(slot.state(), SlotState::Backoff, "its fifth end in a row");
     // A good run makes the next one a first one.
     let (mut slot, now) = ready();
-    for heir in 2..5 {
-        let later = now + Duration::from_secs(15 * heir);
-        slot.on(Event::Replace { rules: Arc::new(rules()), generation: 1, cause: Cause::Memory }, later);
-        slot.on(Event::Ready(heir), later);
+    for replacement in 2..5 {
+        let later = now + Duration::from_secs(15 * replacement);
+        slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Memory }, later);
+        slot.on(Event::Ready(replacement), later);
         assert!(!slot.stays_big(later));
     }
 }

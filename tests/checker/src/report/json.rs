@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::analysis::Allowance;
+use crate::client_kinds::ClientKind;
 use crate::failure::{Class, Failure};
-use crate::judge::Allowance;
-use crate::kinds::Kind;
 use crate::latency::Latency;
 use crate::plan::{Ask, Plan, Protocol};
 use crate::record::Record;
@@ -139,7 +139,7 @@ fn plan_view(plan: &Plan) -> PlanView {
     }
 }
 
-fn kind_view(record: &Record, kind: Kind) -> KindView {
+fn kind_view(record: &Record, kind: ClientKind) -> KindView {
     let found = record.kind(kind).cloned().unwrap_or_default();
     let counts = Class::ALL.map(|class| (class.name(), found.failed(class)));
     KindView {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::analysis::Allowance;
 use crate::failure::Class;
-use crate::judge::Allowance;
 use crate::latency::Latency;
 use crate::record::Record;
 

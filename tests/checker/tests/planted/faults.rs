@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use roundelay_checker::{Allowance, Ask, Class, Kind, Plan, Protocol, Record, Target, Token, Verdict};
+use roundelay_checker::{Allowance, Ask, CheckResult, Class, ClientKind, Plan, Protocol, Record, Target, Token};
 
 use crate::server::{Fault, Seen, Server};
 use crate::{carry_out, only, plan, raw};
@@ -30,39 +30,45 @@ fn found(server: &Server, plan: Plan, class: Class) {
     let record = carry_out(plan);
     only(&record, class, COUNT / 10);
     same_operations(&record, server);
-    assert!(record.judge(&Allowance::none()).is_err());
-    assert_eq!(record.judge(&Allowance::none().allow(class, COUNT / 10)), Ok(()));
+    assert!(record.analyse(&Allowance::none()).is_err());
+    assert_eq!(record.analyse(&Allowance::none().allow(class, COUNT / 10)), Ok(()));
 }
 
 #[track_caller]
-fn found_over_http(kind: Kind, fault: Fault, class: Class) {
+fn found_over_http(kind: ClientKind, fault: Fault, class: Class) {
     let server = Server::http(every_tenth(fault));
     found(&server, plan(server.address, kind, COUNT), class);
 }
 
 #[track_caller]
-fn found_over_tcp(kind: Kind, fault: Fault, class: Class) {
+fn found_over_tcp(kind: ClientKind, fault: Fault, class: Class) {
     let server = Server::raw(every_tenth(fault));
     found(&server, raw(plan(server.address, kind, COUNT)), class);
 }
 
 #[test]
 fn a_reset_before_the_answer() {
-    found_over_http(Kind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
-    found_over_http(Kind::HalfClose, Fault::Reset, Class::ResetBeforeFirstByte);
-    found_over_tcp(Kind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
+    found_over_http(ClientKind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
+    found_over_http(ClientKind::HalfClose, Fault::Reset, Class::ResetBeforeFirstByte);
+    found_over_tcp(ClientKind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
 }
 
 #[test]
 fn an_end_before_the_answer() {
-    found_over_http(Kind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
-    found_over_tcp(Kind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
-    found_over_tcp(Kind::HalfClose, Fault::Close, Class::ClosedBeforeFirstByte);
+    found_over_http(ClientKind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
+    found_over_tcp(ClientKind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
+    found_over_tcp(ClientKind::HalfClose, Fault::Close, Class::ClosedBeforeFirstByte);
 }
 
 #[test]
 fn a_reset_amid_the_answer() {
-    for kind in [Kind::OneShot, Kind::HalfClose, Kind::KeepAlive, Kind::SlowReader, Kind::WebSocket] {
+    for kind in [
+        ClientKind::OneShot,
+        ClientKind::HalfClose,
+        ClientKind::KeepAlive,
+        ClientKind::SlowReader,
+        ClientKind::WebSocket,
+    ] {
         let server = Server::http(every_tenth(Fault::ResetMidway));
         let mut plan = plan(server.address, kind, COUNT);
         plan.slow.bytes = 1000;
@@ -70,36 +76,36 @@ fn a_reset_amid_the_answer() {
         plan.session.messages = 3;
         found(&server, plan, Class::ResetMidway);
     }
-    found_over_tcp(Kind::OneShot, Fault::ResetMidway, Class::ResetMidway);
+    found_over_tcp(ClientKind::OneShot, Fault::ResetMidway, Class::ResetMidway);
 }
 
 #[test]
 fn an_end_amid_the_answer() {
-    for kind in [Kind::OneShot, Kind::HalfClose, Kind::KeepAlive, Kind::WebSocket] {
+    for kind in [ClientKind::OneShot, ClientKind::HalfClose, ClientKind::KeepAlive, ClientKind::WebSocket] {
         let server = Server::http(every_tenth(Fault::Truncate));
         let mut plan = plan(server.address, kind, COUNT);
         plan.session.interval = Duration::from_millis(10);
         plan.session.messages = 3;
         found(&server, plan, Class::Truncated);
     }
-    found_over_tcp(Kind::OneShot, Fault::Truncate, Class::Truncated);
-    found_over_tcp(Kind::HalfClose, Fault::Truncate, Class::Truncated);
+    found_over_tcp(ClientKind::OneShot, Fault::Truncate, Class::Truncated);
+    found_over_tcp(ClientKind::HalfClose, Fault::Truncate, Class::Truncated);
 }
 
 #[test]
 fn an_end_amid_an_answer_of_unknown_length_that_looks_complete() {
-    found_over_http(Kind::OneShot, Fault::TruncateUnsaid, Class::Truncated);
-    found_over_http(Kind::KeepAlive, Fault::TruncateUnsaid, Class::Truncated);
+    found_over_http(ClientKind::OneShot, Fault::TruncateUnsaid, Class::Truncated);
+    found_over_http(ClientKind::KeepAlive, Fault::TruncateUnsaid, Class::Truncated);
 }
 
 #[test]
 fn wrong_bytes_of_every_sort() {
     for fault in [Fault::Flip, Fault::Other, Fault::Double, Fault::Surplus, Fault::Garbage] {
-        found_over_http(Kind::OneShot, fault, Class::WrongBytes);
-        found_over_http(Kind::KeepAlive, fault, Class::WrongBytes);
+        found_over_http(ClientKind::OneShot, fault, Class::WrongBytes);
+        found_over_http(ClientKind::KeepAlive, fault, Class::WrongBytes);
     }
     for fault in [Fault::Flip, Fault::Double, Fault::Surplus] {
-        found_over_tcp(Kind::OneShot, fault, Class::WrongBytes);
+        found_over_tcp(ClientKind::OneShot, fault, Class::WrongBytes);
     }
 }
 
@@ -115,7 +121,7 @@ fn what_is_wrong_with_a_page_of_which_nothing_is_known() {
         (Fault::Status, Class::BadStatus),
     ] {
         let server = Server::http(every_tenth(fault));
-        let page = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, Kind::OneShot, COUNT) };
+        let page = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, ClientKind::OneShot, COUNT) };
         found(&server, page, class);
     }
 }
@@ -124,7 +130,7 @@ fn what_is_wrong_with_a_page_of_which_nothing_is_known() {
 fn bytes_on_a_connection_that_is_idle() {
     let script = |seen: Seen| (seen.number == 20).then_some(Fault::LateSurplus);
     let server = Server::http(script);
-    let mut plan = plan(server.address, Kind::KeepAlive, 60);
+    let mut plan = plan(server.address, ClientKind::KeepAlive, 60);
     plan.rate = 50.0;
     // The next operation on that connection finds them.
     only(&carry_out(plan), Class::WrongBytes, 1);
@@ -133,7 +139,7 @@ fn bytes_on_a_connection_that_is_idle() {
 #[test]
 fn a_status_that_is_not_200() {
     let server = Server::http(every_tenth(Fault::Status));
-    let record = carry_out(plan(server.address, Kind::KeepAlive, COUNT));
+    let record = carry_out(plan(server.address, ClientKind::KeepAlive, COUNT));
     only(&record, Class::BadStatus, COUNT / 10);
     same_operations(&record, &server);
     assert_eq!(record.details().get("status 503"), Some(&(COUNT / 10)));
@@ -141,7 +147,7 @@ fn a_status_that_is_not_200() {
 
 #[test]
 fn an_answer_that_never_comes() {
-    for kind in [Kind::OneShot, Kind::KeepAlive] {
+    for kind in [ClientKind::OneShot, ClientKind::KeepAlive] {
         let server = Server::http(every_tenth(Fault::Hang));
         let mut plan = plan(server.address, kind, COUNT);
         // Not too short: on a busy machine a good answer may take long.
@@ -162,7 +168,7 @@ fn every_tenth_kept(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 
 #[test]
 fn a_kept_connection_that_ends_under_a_request() {
     for fault in [Fault::Close, Fault::Reset] {
-        for kind in [Kind::KeepAlive, Kind::Stubborn] {
+        for kind in [ClientKind::KeepAlive, ClientKind::Stubborn] {
             let server = Server::http(every_tenth_kept(fault));
             let record = carry_out(plan(server.address, kind, COUNT));
             let harmed = server.harmed();
@@ -175,7 +181,7 @@ fn a_kept_connection_that_ends_under_a_request() {
 
 /// Nine targets that are well, and this one.
 fn every_tenth_target(good: &Server, bad: Target) -> Plan {
-    let mut plan = plan(good.address, Kind::OneShot, COUNT);
+    let mut plan = plan(good.address, ClientKind::OneShot, COUNT);
     plan.targets = vec![plan.targets[0].clone(); 9];
     plan.targets.push(bad);
     plan
@@ -230,11 +236,11 @@ fn full_backlog() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
 #[test]
 fn what_cannot_be_started_is_counted_and_proves_nothing() {
     let server = Server::http(|_| Some(Fault::Hang));
-    let mut plan = plan(server.address, Kind::OneShot, 50);
+    let mut plan = plan(server.address, ClientKind::OneShot, 50);
     plan.max_open = 10;
     plan.timeout = Duration::from_secs(2);
     let record = carry_out(plan);
     assert_eq!((record.started(), record.not_started(), record.failed(Class::Timeout)), (10, 40, 10));
     let allowance = Allowance::none().allow(Class::Timeout, 10);
-    assert_eq!(record.verdict(&allowance), Verdict::GeneratorLimit(40));
+    assert_eq!(record.verdict(&allowance), CheckResult::GeneratorLimit(40));
 }

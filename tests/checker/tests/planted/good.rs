@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use roundelay_checker::{Allowance, Ask, Kind, Length, Load, Plan, Protocol};
+use roundelay_checker::{Allowance, Ask, ClientKind, Length, Load, Plan, Protocol};
 
 use crate::server::{Fault, Server};
 use crate::{PATIENCE, carry_out, plan, raw};
@@ -26,14 +26,14 @@ fn small(plan: Plan) -> Plan {
 fn all_good(plan: Plan) {
     let kinds = plan.kinds.to_string();
     let record = carry_out(plan);
-    assert_eq!(record.judge(&Allowance::none()), Ok(()), "{kinds}");
+    assert_eq!(record.analyse(&Allowance::none()), Ok(()), "{kinds}");
     assert_eq!(record.good(), COUNT, "{kinds}");
     assert_eq!(record.latency().count() > 0, record.good() > 0);
 }
 
 #[test]
 fn a_good_http_server_fails_no_kind() {
-    for kind in Kind::ALL {
+    for kind in ClientKind::ALL {
         let server = Server::http(|_| None);
         all_good(small(plan(server.address, kind, COUNT)));
     }
@@ -41,7 +41,7 @@ fn a_good_http_server_fails_no_kind() {
 
 #[test]
 fn a_good_echo_server_fails_no_kind() {
-    for kind in Kind::ALL {
+    for kind in ClientKind::ALL {
         let server = Server::raw(|_| None);
         all_good(small(raw(plan(server.address, kind, COUNT))));
     }
@@ -50,17 +50,17 @@ fn a_good_echo_server_fails_no_kind() {
 #[test]
 fn all_kinds_at_once_with_blobs() {
     let server = Server::http(|_| None);
-    let all = Kind::ALL.map(Kind::name).join(",");
-    let plan = Plan { kinds: all.parse().unwrap(), ..small(plan(server.address, Kind::OneShot, COUNT)) };
+    let all = ClientKind::ALL.map(ClientKind::name).join(",");
+    let plan = Plan { kinds: all.parse().unwrap(), ..small(plan(server.address, ClientKind::OneShot, COUNT)) };
     all_good(Plan { protocol: Protocol::Http(Ask::Blob), bytes: 10_000, ..plan });
 }
 
 #[test]
 fn who_answered_is_counted() {
     let server = Server::http(|_| None);
-    let plan = Plan { protocol: Protocol::Http(Ask::Worker), ..plan(server.address, Kind::KeepAlive, 100) };
+    let plan = Plan { protocol: Protocol::Http(Ask::Worker), ..plan(server.address, ClientKind::KeepAlive, 100) };
     let record = carry_out(plan);
-    assert_eq!(record.judge(&Allowance::none()), Ok(()));
+    assert_eq!(record.analyse(&Allowance::none()), Ok(()));
     let workers: Vec<_> = record.workers().iter().map(|(name, count)| (name.as_str(), *count)).collect();
     assert_eq!(workers, [("demo/0", 50), ("demo/1", 50)]);
 }
@@ -69,10 +69,10 @@ fn who_answered_is_counted() {
 fn any_page_will_do_whatever_stands_in_it() {
     // No fault for one that knows nothing of the content, and a fault for every other.
     let server = Server::http(|_| Some(Fault::Flip));
-    for kind in [Kind::OneShot, Kind::KeepAlive, Kind::Stubborn, Kind::HalfClose] {
+    for kind in [ClientKind::OneShot, ClientKind::KeepAlive, ClientKind::Stubborn, ClientKind::HalfClose] {
         let plan = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, kind, 200) };
         let record = carry_out(plan);
-        assert_eq!(record.judge(&Allowance::none()), Ok(()), "{kind}");
+        assert_eq!(record.analyse(&Allowance::none()), Ok(()), "{kind}");
         assert_eq!(record.good(), 200, "{kind}");
     }
 }
@@ -80,7 +80,7 @@ fn any_page_will_do_whatever_stands_in_it() {
 #[test]
 fn a_kept_connection_is_used_again() {
     let server = Server::http(|_| None);
-    let record = carry_out(Plan { rate: 50.0, ..plan(server.address, Kind::KeepAlive, 100) });
+    let record = carry_out(Plan { rate: 50.0, ..plan(server.address, ClientKind::KeepAlive, 100) });
     let opened = record.kept().opened;
     assert!((4..50).contains(&opened), "{opened} connections for 100 requests, of which 4 are kept");
 }
@@ -88,10 +88,10 @@ fn a_kept_connection_is_used_again() {
 #[test]
 fn one_that_ends_while_idle_is_replaced_and_that_is_no_failure() {
     let server = Server::http(|_| Some(Fault::EndAfter));
-    for kind in [Kind::KeepAlive, Kind::Stubborn] {
+    for kind in [ClientKind::KeepAlive, ClientKind::Stubborn] {
         // Each of the four connections rests for 400 ms: long enough for the end to arrive also on a busy machine.
         let record = carry_out(Plan { rate: 10.0, ..plan(server.address, kind, 12) });
-        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        assert_eq!(record.analyse(&Allowance::none()), Ok(()));
         assert_eq!(record.kept().opened, 12);
         assert!(record.kept().idle_closed >= 8, "{:?}", record.kept());
     }
@@ -100,9 +100,9 @@ fn one_that_ends_while_idle_is_replaced_and_that_is_no_failure() {
 #[test]
 fn only_a_stubborn_client_goes_on_after_connection_close() {
     let server = Server::http(|_| Some(Fault::SayClose));
-    for (kind, all_anew) in [(Kind::KeepAlive, true), (Kind::Stubborn, false)] {
+    for (kind, all_anew) in [(ClientKind::KeepAlive, true), (ClientKind::Stubborn, false)] {
         let record = carry_out(Plan { rate: 50.0, ..plan(server.address, kind, 100) });
-        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        assert_eq!(record.analyse(&Allowance::none()), Ok(()));
         let kept = record.kept();
         assert_eq!((kept.said_close, kept.opened == 100), (100, all_anew), "{kind}: {kept:?}");
     }
@@ -111,7 +111,7 @@ fn only_a_stubborn_client_goes_on_after_connection_close() {
 #[test]
 fn a_load_can_be_looked_at_stopped_and_broken_off() {
     let server = Server::http(|_| None);
-    let endless = Plan { length: Length::UntilStopped, ..plan(server.address, Kind::OneShot, 1) };
+    let endless = Plan { length: Length::UntilStopped, ..plan(server.address, ClientKind::OneShot, 1) };
     let mut with_sessions = endless.clone();
     with_sessions.kinds = "one-shot=99,websocket=1".parse().unwrap();
     with_sessions.session.messages = 1_000_000;
@@ -121,8 +121,8 @@ fn a_load_can_be_looked_at_stopped_and_broken_off() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let record = load.stop();
-    assert_eq!(record.judge(&Allowance::none()), Ok(()));
-    let sessions = record.kind(Kind::WebSocket).unwrap();
+    assert_eq!(record.analyse(&Allowance::none()), Ok(()));
+    let sessions = record.kind(ClientKind::WebSocket).unwrap();
     assert!(sessions.good() > 0 && sessions.messages() >= sessions.good(), "{sessions:?}");
     // Dropped it ends too.
     drop(Load::start(endless).unwrap());
@@ -131,7 +131,7 @@ fn a_load_can_be_looked_at_stopped_and_broken_off() {
 #[test]
 fn a_plan_that_cannot_be_carried_out_does_not_start() {
     let server = Server::http(|_| None);
-    let error = Load::start(Plan { rate: 0.0, ..plan(server.address, Kind::OneShot, 1) }).unwrap_err();
+    let error = Load::start(Plan { rate: 0.0, ..plan(server.address, ClientKind::OneShot, 1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
 
@@ -145,12 +145,12 @@ fn a_unix_socket_is_a_target_like_any_other() {
             std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
         }
     });
-    for kind in [Kind::OneShot, Kind::KeepAlive, Kind::HalfClose, Kind::Upload] {
+    for kind in [ClientKind::OneShot, ClientKind::KeepAlive, ClientKind::HalfClose, ClientKind::Upload] {
         // The server's backlog is as small as the standard library makes it.
         let template = raw(plan(SocketAddr::from(([127, 0, 0, 1], 1)), kind, 200));
         let plan = Plan { targets: vec![path.clone().into()], rate: 200.0, upload: 100_000..=200_000, ..template };
         let record = carry_out(plan);
-        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        assert_eq!(record.analyse(&Allowance::none()), Ok(()));
         assert_eq!(record.good(), 200);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roundelay_checker::{Allowance, Kind, Plan};
+use roundelay_checker::{Allowance, ClientKind, Plan};
 
 use crate::server::{Fault, Seen, Server};
 use crate::{carry_out, plan};
@@ -11,12 +11,12 @@ const STALL: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_stall_delays_all_that_was_due_meanwhile() {
-    for kind in [Kind::OneShot, Kind::KeepAlive] {
+    for kind in [ClientKind::OneShot, ClientKind::KeepAlive] {
         let server = Server::http(|seen: Seen| (seen.before == 300).then_some(Fault::Stall(STALL)));
         // 1000 a second: 500 were due, of which 400 waited more than 100 ms. A client that waits for its answers before it
         // goes on would have seen as many as it has connections: 4.
         let record = carry_out(Plan { rate: 1000.0, ..plan(server.address, kind, 2000) });
-        assert_eq!(record.judge(&Allowance::none()), Ok(()));
+        assert_eq!(record.analyse(&Allowance::none()), Ok(()));
         let latency = record.latency();
         let slow = latency.over(Duration::from_millis(100));
         assert!(slow >= 300, "{kind}: only {slow} slow operations");

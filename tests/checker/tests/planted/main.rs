@@ -13,13 +13,13 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roundelay_checker::{Class, Kind, Length, Load, Mix, Plan, Protocol, Record};
+use roundelay_checker::{Class, ClientKind, Length, Load, Mix, Plan, Protocol, Record};
 
 /// Longer than anything here takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many operations of one kind.
-fn plan(address: SocketAddr, kind: Kind, count: u64) -> Plan {
+fn plan(address: SocketAddr, kind: ClientKind, count: u64) -> Plan {
     Plan {
         kinds: Mix::only(kind),
         rate: 500.0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::judge::Assertion;
+use crate::analysis::Assertion;
 
 /// Flags of `roundelay compare`.
 #[derive(Clone, Debug, Args)]

@@ -6,7 +6,7 @@ use crate::interrupt::Interrupt;
 use crate::measure::{Bench, Unmeasured, environment};
 use crate::plan::{self, Scenario};
 use crate::record::{Repetition, Report, SCHEMA, ScenarioRecord, Skipped, WayRecord};
-use crate::rig::Way;
+use crate::setup::Way;
 use crate::subject::Product;
 
 use super::choice::Choice;
@@ -48,7 +48,7 @@ impl<'a> Campaign<'a> {
     pub(crate) fn run(mut self) -> Report {
         self.name_the_missing();
         for scenario in &self.choice.scenarios {
-            if self.play(scenario).is_err() {
+            if self.run_one(scenario).is_err() {
                 self.report.is_partial = true;
                 break;
             }
@@ -67,7 +67,7 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    fn play(&mut self, scenario: &Scenario) -> Result<(), Stopped> {
+    fn run_one(&mut self, scenario: &Scenario) -> Result<(), Stopped> {
         let mut ways = Vec::new();
         for (index, way) in self.choice.ways.iter().enumerate() {
             match (Choice::misfit(way, scenario), self.unable.contains(&index)) {

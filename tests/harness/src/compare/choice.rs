@@ -1,10 +1,10 @@
 //! What the flags come to: which ways and scenarios, measured how. Pure.
 
+use crate::analysis::Assertion;
 use crate::failure::{Failure, code};
-use crate::judge::Assertion;
 use crate::plan::{self, Event, QUICK, Scenario, USUAL};
 use crate::record::{Method, Skipped};
-use crate::rig::Way;
+use crate::setup::Way;
 use crate::subject::{Product, Workload};
 
 use super::args::CompareArgs;
@@ -64,7 +64,7 @@ impl Choice {
         for assertion in &args.assertions {
             choice
                 .check(assertion)
-                .map_err(|cause| Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause))?;
+                .map_err(|cause| Failure::new(code::USAGE, format!("cannot analyse `{assertion}`")).cause(cause))?;
         }
         Ok(choice)
     }

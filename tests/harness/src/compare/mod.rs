@@ -8,9 +8,9 @@ mod progress;
 use std::io::Write;
 use std::path::Path;
 
+use crate::analysis::{self, Analysis, Assertion};
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
-use crate::judge::{self, Assertion, Judged};
 use crate::limits;
 use crate::plan;
 use crate::record::Report;
@@ -56,15 +56,15 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     if found.repetitions.iter().all(|one| one.failure.is_some()) {
         return nothing(&found);
     }
-    let judged = judge::judge(&found);
-    tell(&report::terminal(&found, &judged, width()));
-    let written = report::write(&args.out, &found, &judged)?;
+    let analysis = analysis::analyse(&found);
+    tell(&report::terminal(&found, &analysis, width()));
+    let written = report::write(&args.out, &found, &analysis)?;
     let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     say(&format!("wrote {}", names.join("  ")));
     if let Some(baseline) = &baseline {
-        tell(&report::changes(&judge::diff(baseline, &found), width()));
+        tell(&report::changes(&analysis::diff(baseline, &found), width()));
     }
-    let code = assert(&args.assertions, &judged);
+    let code = assert(&args.assertions, &analysis);
     Ok(if found.is_partial { code::INTERRUPTED } else { code })
 }
 
@@ -78,17 +78,17 @@ pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
     let Some(last) = reports.last() else {
         return Err(Failure::new(code::USAGE, "no report was named"));
     };
-    let judged = judge::judge(last);
+    let analysis = analysis::analyse(last);
     match reports.as_slice() {
-        [old, new] => tell(&report::changes(&judge::diff(old, new), width())),
-        _ => tell(&report::terminal(last, &judged, width())),
+        [old, new] => tell(&report::changes(&analysis::diff(old, new), width())),
+        _ => tell(&report::terminal(last, &analysis, width())),
     }
     if let Some(folder) = &args.out {
-        let written = report::write(folder, last, &judged)?;
+        let written = report::write(folder, last, &analysis)?;
         let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
         say(&format!("wrote {}", names.join("  ")));
     }
-    Ok(assert(&args.assertions, &judged))
+    Ok(assert(&args.assertions, &analysis))
 }
 
 /// There is no report of nothing.
@@ -125,10 +125,10 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 /// Every assertion's outcome in a line; the exit code.
-fn assert(assertions: &[Assertion], judged: &Judged) -> u8 {
+fn assert(assertions: &[Assertion], analysis: &Analysis) -> u8 {
     let mut all_hold = true;
     for assertion in assertions {
-        let outcome = assertion.outcome(judged);
+        let outcome = assertion.outcome(analysis);
         all_hold &= outcome.as_ref().is_ok_and(|outcome| outcome.holds);
         match outcome {
             Ok(outcome) => say(&outcome.to_string()),

@@ -69,7 +69,7 @@ impl DrillArgs {
         if self.command.is_empty() { Workload::Demo } else { Workload::Command(self.command.clone()) }
     }
 
-    /// The faults that are to be played, each once, in the order of the table.
+    /// The faults that are to be run, each once, in the order of the table.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let is_wanted = |fault: &Fault| self.only.is_empty() || self.only.contains(fault);
         Fault::ALL.into_iter().filter(is_wanted).collect()
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_played_in_the_order_of_the_table_each_once() {
+    fn faults_are_run_in_the_order_of_the_table_each_once() {
         let args = parse(&["--only", "stop,kill", "--only", "kill", "--", "node", "app.js", "--list"]).unwrap();
         assert_eq!(args.faults(), [Fault::Kill, Fault::Stop]);
         assert_eq!(args.workload().node_file(), Some("app.js"));

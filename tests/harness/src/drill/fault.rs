@@ -1,4 +1,4 @@
-//! The faults: what is done, what is promised, what is allowed, and on whom it can be played. Pure.
+//! The faults: what is done, what is promised, what is allowed, and on whom it can be run. Pure.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -63,7 +63,7 @@ pub enum Manner {
 }
 
 impl Fault {
-    /// All of them, in the order in which they are played.
+    /// All of them, in the order in which they are run.
     pub const ALL: [Self; 9] = [
         Self::Kill,
         Self::Stop,
@@ -143,7 +143,7 @@ impl Fault {
         About { name, done, promised, allowed }
     }
 
-    /// Whether it can be played there.
+    /// Whether it can be run there.
     ///
     /// # Errors
     ///
@@ -201,9 +201,9 @@ mod tests {
                 assert_eq!(fault.applies(manner), Ok(()), "{}", fault.name());
             }
         }
-        let played = |manner| Fault::ALL.into_iter().filter(move |fault| fault.applies(manner).is_ok());
-        assert_eq!(played(Manner::NodeCluster).count(), 7);
-        assert_eq!(played(Manner::Direct).collect::<Vec<_>>(), [Fault::Kill, Fault::Stop, Fault::SlowWorker]);
+        let applying = |manner| Fault::ALL.into_iter().filter(move |fault| fault.applies(manner).is_ok());
+        assert_eq!(applying(Manner::NodeCluster).count(), 7);
+        assert_eq!(applying(Manner::Direct).collect::<Vec<_>>(), [Fault::Kill, Fault::Stop, Fault::SlowWorker]);
         assert!(Fault::Stop.applies(Manner::Accepting { has_heartbeat: false }).is_err());
     }
 }

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::rig::RigError;
+use crate::setup::SetupError;
 use crate::subject::Product;
 
 /// What stands between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the master.
-/// Every other order goes to the product as it is.
+/// Every other command goes to the product as it is.
 const WRAPPER: &str = r#"#!/bin/sh
 # $PROGRAM, $FOLDER and $UNSHARE stand above.
 if [ "$1" = run ]; then
@@ -40,14 +40,14 @@ impl FullDisk {
     ///
     /// # Errors
     ///
-    /// [`RigError::Unable`]: this user may not mount anything, not even in a namespace of their own.
-    pub(crate) fn new(product: &Product, folder: &Path) -> Result<Self, RigError> {
+    /// [`SetupError::Unable`]: this user may not mount anything, not even in a namespace of their own.
+    pub(crate) fn new(product: &Product, folder: &Path) -> Result<Self, SetupError> {
         let disk = folder.join("disk");
-        let failed = |cause: std::io::Error| RigError::Failed(format!("cannot use {}: {cause}", folder.display()));
+        let failed = |cause: std::io::Error| SetupError::Failed(format!("cannot use {}: {cause}", folder.display()));
         std::fs::create_dir(&disk).map_err(failed)?;
         let unshare = ["unshare -m", "unshare -rm"].into_iter().find(|unshare| may_mount(unshare, &disk));
         let Some(unshare) = unshare else {
-            return Err(RigError::Unable("needs the right to mount a file system (`unshare -rm`)".to_owned()));
+            return Err(SetupError::Unable("needs the right to mount a file system (`unshare -rm`)".to_owned()));
         };
         let [program, at] = [&product.program, folder].map(quoted);
         let head = format!("#!/bin/sh\nPROGRAM={program}\nFOLDER={at}\nUNSHARE='{unshare}'\n");
@@ -68,7 +68,7 @@ impl FullDisk {
         let mut options = vec![format!("pool.{{pool}}.log.to={}", self.folder.join("disk/app.log").display())];
         if is_node {
             // A shell becomes Node.
-            options.push("pool.{pool}.contract=node".to_owned());
+            options.push("pool.{pool}.socket-passing=node".to_owned());
         }
         options
     }
@@ -81,9 +81,9 @@ impl FullDisk {
     }
 
     /// Tells the workers to write.
-    pub(crate) fn go(&self) -> Result<(), RigError> {
+    pub(crate) fn go(&self) -> Result<(), SetupError> {
         let go = self.folder.join("go");
-        std::fs::write(&go, "").map_err(|cause| RigError::Failed(format!("cannot write {}: {cause}", go.display())))
+        std::fs::write(&go, "").map_err(|cause| SetupError::Failed(format!("cannot write {}: {cause}", go.display())))
     }
 
     /// Workers of these slots that have written everything.

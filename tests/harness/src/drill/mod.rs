@@ -1,7 +1,7 @@
-//! `roundelay drill`: every fault that a server must survive, played on the user's own program under checked load; what was
+//! `roundelay drill`: every fault that a server must survive, run on the user's own program under checked load; what was
 //! promised, what is allowed, what was seen.
 //!
-//! A fault is played on a fresh rig. The load is the checker's: it starts operations by a fixed schedule, looks at every
+//! A fault is run on a fresh setup. The load is the checker's: it starts operations by a fixed schedule, looks at every
 //! byte of the framing (of the demo's, at every byte) and gives each failure a class and a time. A failure is excused only
 //! if the fault explains it: by its class, by its time, and by how many there can be.
 //!
@@ -11,7 +11,7 @@
 //!
 //! | module | what it is | |
 //! |---|---|---|
-//! | `fault` | the table of faults, and on whom each can be played | pure |
+//! | `fault` | the table of faults, and on whom each can be run | pure |
 //! | `checked`, `allowed` | what the load saw, and which failures are no defect | pure |
 //! | `promise`, `waits` | what was promised and seen, the verdict; promises about time | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
@@ -19,14 +19,15 @@
 //! | `files` | writes what was found | |
 //! | `waiting` | waiting, until Ctrl-C ends it | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
-//! | `target` | who is drilled: a rig and a little more | |
-//! | `scene` | a fault under way: target, load, chance | |
+//! | `target` | who is drilled: a setup and a little more | |
+//! | `fault run` | a fault under way: target, load, chance | |
 //! | `faults` | what is done | |
 
 mod allowed;
 mod args;
 mod checked;
 mod fault;
+mod fault_run;
 mod faults;
 mod files;
 mod full_disk;
@@ -34,7 +35,6 @@ mod outcome;
 mod promise;
 mod release;
 mod report;
-mod scene;
 mod target;
 mod waiting;
 mod waits;
@@ -53,9 +53,9 @@ pub use promise::{Promise, Verdict};
 use crate::failure::{Failure, code};
 use crate::interrupt::Interrupt;
 use crate::limits;
-use crate::rig::Way;
+use crate::setup::Way;
 use crate::subject::{Product, Workload};
-use scene::{Asked, Played, Scene, Trouble};
+use fault_run::{Asked, FaultRun, Played, RunError};
 use target::{Candidate, Target};
 use waiting::Waiting;
 
@@ -106,19 +106,19 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
                 break;
             }
             progress(&format!("{} on {}", fault.name(), candidate.way.name()));
-            let played = play(candidate, fault, args, product, &asked, &waiting);
+            let run = run_one(candidate, fault, args, product, &asked, &waiting);
             progress("");
             let is_first = drill.outcomes.iter().all(|outcome| matches!(outcome.verdict, Verdict::Skipped(_)));
-            let played = match played {
+            let run = match run {
                 // Nothing was found yet, and nothing will be.
                 Err(failure) if is_first => return Err(failure),
                 Err(failure) => Some(Outcome {
                     verdict: Verdict::Void(format!("could be drilled before, and now: {failure}")),
                     ..Outcome::skipped(candidate.way.name(), fault, "")
                 }),
-                Ok(played) => played,
+                Ok(run) => run,
             };
-            match played {
+            match run {
                 Some(outcome) => {
                     say(&report::outcome(&outcome));
                     drill.outcomes.push(outcome);
@@ -168,8 +168,8 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
 ///
 /// # Errors
 ///
-/// The product refuses or cannot start that program, or the program does not answer: no fault can be played.
-fn play(
+/// The product refuses or cannot start that program, or the program does not answer: no fault can be run.
+fn run_one(
     candidate: &Candidate,
     fault: Fault,
     args: &DrillArgs,
@@ -187,26 +187,26 @@ fn play(
     let is_special = wish.full_disk || wish.nofile.is_some();
     let started = candidate.start(product, wish);
     let is_started = started.is_ok();
-    let played = started.map_err(Trouble::from).and_then(|target| scene(target, fault, asked, waiting));
+    let run = started.map_err(RunError::from).and_then(|target| fault_run(target, fault, asked, waiting));
     let failed = |why: &str, hint: &str| {
         Err(Failure::new(code::FAILED, format!("cannot drill {name}")).cause(report::line(why)).hint(hint.to_owned()))
     };
     let is_product = matches!(candidate.way, Way::Product(_));
-    let mut outcome = match played {
+    let mut outcome = match run {
         Ok(outcome) => Outcome { target: name.to_owned(), ..outcome },
-        Err(Trouble::Aborted) => return Ok(None),
-        Err(Trouble::Unanswered(why)) if is_product => {
+        Err(RunError::Aborted) => return Ok(None),
+        Err(RunError::Unanswered(why)) if is_product => {
             return failed(&why, "name what it answers GET with status 200: --path /index.html");
         }
-        // What a fault wants of the machine may be missing; else nothing at all can be played.
-        Err(Trouble::Unable(why)) if is_product && !is_special => {
+        // What a fault wants of the machine may be missing; else nothing at all can be run.
+        Err(RunError::Unable(why)) if is_product && !is_special => {
             return failed(&why, "choose another --way, or see what `roundelay run` says of that program");
         }
-        Err(Trouble::Failed(why)) if is_product && !is_special && !is_started => {
+        Err(RunError::Failed(why)) if is_product && !is_special && !is_started => {
             return failed(&why, "see what `roundelay run` says of that program");
         }
-        Err(Trouble::Unable(why)) => Outcome::skipped(name, fault, why),
-        Err(Trouble::Failed(why) | Trouble::Unanswered(why)) => Outcome {
+        Err(RunError::Unable(why)) => Outcome::skipped(name, fault, why),
+        Err(RunError::Failed(why) | RunError::Unanswered(why)) => Outcome {
             verdict: Verdict::Failed,
             promises: vec![Promise::new("it can be drilled", "cannot be drilled", "", why, false)],
             ..Outcome::skipped(name, fault, "")
@@ -217,13 +217,13 @@ fn play(
 }
 
 /// A fault on a target that is set up. The target is ended when this returns.
-fn scene(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Result<Outcome, Trouble> {
+fn fault_run(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Result<Outcome, RunError> {
     // A generator of its own for each fault: the others do not change its victims.
     let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
-    let mut scene = Scene::begin(target, asked, faults::has_drains(fault), waiting, random)?;
-    let allowed = faults::play(fault, &mut scene)?;
-    let (has_others, usual) = (faults::has_others(fault) && scene.has_others(), scene.usual);
-    let Played { done, mut promises, checked, remark } = scene.end()?;
+    let mut fault_run = FaultRun::begin(target, asked, faults::has_drains(fault), waiting, random)?;
+    let allowed = faults::run(fault, &mut fault_run)?;
+    let (has_others, usual) = (faults::has_others(fault) && fault_run.has_others(), fault_run.usual);
+    let Played { done, mut promises, checked, remark } = fault_run.end()?;
     if has_others {
         promises.push(waits::no_silence(&checked, usual));
     }

@@ -35,7 +35,7 @@ pub struct Drill {
     pub seed: u64,
     /// Who was drilled; the first is the product, whose verdicts decide the exit code.
     pub targets: Vec<String>,
-    /// In the order in which they were played.
+    /// In the order in which they were run.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -53,7 +53,7 @@ pub struct Outcome {
     pub done: Vec<String>,
     /// Each promise.
     pub promises: Vec<Promise>,
-    /// What the load saw; none if it was not played.
+    /// What the load saw; none if it was not run.
     pub load: Option<Checked>,
     /// What a good verdict does not say; mostly nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 impl Drill {
-    /// What became of a fault on a target; nothing if it was not played.
+    /// What became of a fault on a target; nothing if it was not run.
     pub fn find(&self, target: &str, fault: Fault) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.target == target && outcome.fault == fault)
     }
@@ -85,7 +85,7 @@ impl Drill {
 }
 
 impl Outcome {
-    /// A fault that was not played.
+    /// A fault that was not run.
     pub fn skipped(target: &str, fault: Fault, why: impl Into<String>) -> Self {
         Self {
             target: target.to_owned(),

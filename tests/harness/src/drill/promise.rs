@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::allowed::Allowed;
 use super::checked::Checked;
-use crate::judge::Metric;
+use crate::analysis::Metric;
 
 /// What every fault promises about the load.
 pub(crate) const LOST: &str = "operations lost";
@@ -38,7 +38,7 @@ pub enum Verdict {
     Failed,
     /// Nothing is proved: the generator was the limit, or nothing was asked.
     Void(String),
-    /// It was not played, for that reason.
+    /// It was not run, for that reason.
     Skipped(String),
 }
 

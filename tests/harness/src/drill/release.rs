@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::rig::RigError;
+use crate::setup::SetupError;
 use crate::subject::Workload;
 
 /// What a broken release that exits writes before; a message about it should have it.
@@ -49,9 +49,9 @@ impl NodeReleases {
     /// # Errors
     ///
     /// The folder or the application cannot be used.
-    pub(crate) fn new(workload: &Workload, folder: &Path) -> Result<Option<Self>, RigError> {
+    pub(crate) fn new(workload: &Workload, folder: &Path) -> Result<Option<Self>, SetupError> {
         let Some(file) = workload.node_file() else { return Ok(None) };
-        let failed = |what: &Path, cause| RigError::Failed(format!("cannot use {}: {cause}", what.display()));
+        let failed = |what: &Path, cause| SetupError::Failed(format!("cannot use {}: {cause}", what.display()));
         let file = Path::new(file).canonicalize().map_err(|cause| failed(Path::new(file), cause))?;
         let releases = Self { script: folder.join("release.js"), state: folder.join("release"), file };
         std::fs::write(&releases.script, SCRIPT).map_err(|cause| failed(&releases.script, cause))?;
@@ -60,12 +60,12 @@ impl NodeReleases {
     }
 
     /// From now on a process that is started is that release.
-    pub(crate) fn switch(&self, release: Release) -> Result<(), RigError> {
+    pub(crate) fn switch(&self, release: Release) -> Result<(), SetupError> {
         let text = serde_json::json!({ "file": self.file, "release": release.name() }).to_string();
         // Whole at once: a worker may read it at any time.
         let new = self.state.with_extension("new");
         let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &self.state));
-        written.map_err(|cause| RigError::Failed(format!("cannot write {}: {cause}", self.state.display())))
+        written.map_err(|cause| SetupError::Failed(format!("cannot write {}: {cause}", self.state.display())))
     }
 
     /// The workload, with our file instead of the application's.

@@ -1,4 +1,4 @@
-//! Who is drilled: a rig, and what a drill needs beyond it: broken releases, counters, the death of the master.
+//! Who is drilled: a setup, and what a drill needs beyond it: broken releases, counters, the death of the master.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::fault::Manner;
 use super::full_disk::FullDisk;
 use super::release::{NodeReleases, Release, broken};
-use crate::rig::{self, Patience, ProductRig, Rig, RigError, Setup, Signal, Way, WorkerProcess};
+use crate::setup::{self, Patience, ProductSetup, RunningSetup, Setup, SetupError, Signal, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 /// Who can be drilled, not yet started.
@@ -35,23 +35,23 @@ pub(crate) struct Target {
     pub(crate) manner: Manner,
     /// Whether the connections of one machine go to several workers.
     pub(crate) is_spread: bool,
-    rig: Running,
+    running: Running,
     workload: Workload,
     product: Product,
     node: Option<NodeReleases>,
     pub(crate) disk: Option<FullDisk>,
-    /// After the rig, whose processes use it.
+    /// After the setup, whose processes use it.
     _folder: TempDir,
 }
 
 enum Running {
-    Product(Box<ProductRig>),
-    Other(Box<dyn Rig>),
+    Product(Box<ProductSetup>),
+    Other(Box<dyn RunningSetup>),
 }
 
-/// How an order ended.
+/// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct CommandOutcome {
     /// Its exit code, or for those without a command line 0 or 1; none if it did not end in time.
     pub(crate) code: Option<i32>,
     /// What it said, if it failed.
@@ -65,7 +65,7 @@ impl Candidate {
             return if self.way == Way::Direct { Manner::Direct } else { Manner::NodeCluster };
         };
         let is_node = self.workload.node_file().is_some();
-        match rig::mode(&way.flags) {
+        match setup::mode(&way.flags) {
             "handoff" => Manner::Handoff,
             "shared" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo || is_node },
             "reuseport" => Manner::Accepting { has_heartbeat: self.workload == Workload::Demo },
@@ -84,10 +84,10 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// As [`rig::start`].
-    pub(crate) fn start(&self, product: &Product, wish: Wish) -> Result<Target, RigError> {
+    /// As [`setup::start`].
+    pub(crate) fn start(&self, product: &Product, wish: Wish) -> Result<Target, SetupError> {
         let made = tempfile::Builder::new().prefix("roundelay-drill-").tempdir();
-        let folder = made.map_err(|cause| RigError::Failed(format!("cannot make a temporary folder: {cause}")))?;
+        let folder = made.map_err(|cause| SetupError::Failed(format!("cannot make a temporary folder: {cause}")))?;
         let node = NodeReleases::new(&self.workload, folder.path())?;
         let mut setup = Setup {
             way: self.way.clone(),
@@ -98,28 +98,28 @@ impl Candidate {
         };
         let is_spread = self.is_spread(&setup.options);
         let mut disk = None;
-        let rig = match &self.way {
+        let running = match &self.way {
             Way::Product(way) => {
                 let mut program = product.clone();
                 if wish.full_disk {
                     let full = FullDisk::new(product, folder.path())?;
-                    let takes_node = rig::mode(&way.flags) != "proxy" && self.workload.node_file().is_some();
+                    let takes_node = setup::mode(&way.flags) != "proxy" && self.workload.node_file().is_some();
                     setup.options.extend(full.options(takes_node));
                     setup.workload = Workload::Command(full.flood(&words(&self.workload, product)));
                     program.program = full.program();
                     disk = Some(full);
                 }
-                Running::Product(Box::new(ProductRig::start_with(&program, &setup, wish.nofile)?))
+                Running::Product(Box::new(ProductSetup::start_with(&program, &setup, wish.nofile)?))
             }
             _ => {
                 if let Some(node) = &node {
                     setup.workload = node.workload(&self.workload);
                 }
-                Running::Other(rig::start(product, &setup)?)
+                Running::Other(setup::start(product, &setup)?)
             }
         };
         let (manner, workload) = (self.manner(), self.workload.clone());
-        Ok(Target { manner, is_spread, rig, workload, product: product.clone(), node, disk, _folder: folder })
+        Ok(Target { manner, is_spread, running, workload, product: product.clone(), node, disk, _folder: folder })
     }
 }
 
@@ -128,24 +128,24 @@ fn words(workload: &Workload, product: &Product) -> Vec<String> {
 }
 
 impl Target {
-    fn rig(&self) -> &dyn Rig {
-        match &self.rig {
-            Running::Product(rig) => rig.as_ref(),
-            Running::Other(rig) => rig.as_ref(),
+    fn running(&self) -> &dyn RunningSetup {
+        match &self.running {
+            Running::Product(running) => running.as_ref(),
+            Running::Other(running) => running.as_ref(),
         }
     }
 
-    /// The product's rig; nothing of another's.
-    pub(crate) fn product(&self) -> Option<&ProductRig> {
-        match &self.rig {
-            Running::Product(rig) => Some(rig),
+    /// The product's setup; nothing of another's.
+    pub(crate) fn product(&self) -> Option<&ProductSetup> {
+        match &self.running {
+            Running::Product(running) => Some(running),
             Running::Other(_) => None,
         }
     }
 
     /// Where clients connect to.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.rig().address()
+        self.running().address()
     }
 
     /// Whether the worker is the demo, which announces when it leaves.
@@ -154,10 +154,10 @@ impl Target {
     }
 
     /// The workers that serve: of the product those that it says are ready, of others the processes that live.
-    pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, RigError> {
-        match &self.rig {
-            Running::Product(rig) => rig.ready(),
-            Running::Other(rig) => rig.workers(),
+    pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, SetupError> {
+        match &self.running {
+            Running::Product(running) => running.ready(),
+            Running::Other(running) => running.workers(),
         }
     }
 
@@ -166,37 +166,39 @@ impl Target {
     /// # Errors
     ///
     /// It knows no reload.
-    pub(crate) fn reload(&mut self, patience: Patience<'_>) -> Result<Order, RigError> {
+    pub(crate) fn reload(&mut self, patience: Patience<'_>) -> Result<CommandOutcome, SetupError> {
         let begun = Instant::now();
-        let ended = match &mut self.rig {
-            Running::Product(rig) => rig.order_within(&["reload"], patience).map(|ended| {
+        let ended = match &mut self.running {
+            Running::Product(running) => running.run_command_within(&["reload"], patience).map(|ended| {
                 let said = [ended.stdout, ended.stderr].concat().trim().to_owned();
-                Order { code: ended.code, said }
+                CommandOutcome { code: ended.code, said }
             }),
-            Running::Other(rig) => rig.reload_within(patience).map(|()| Order { code: Some(0), said: String::new() }),
+            Running::Other(running) => {
+                running.reload_within(patience).map(|()| CommandOutcome { code: Some(0), said: String::new() })
+            }
         };
         match ended {
-            Err(RigError::Failed(said)) => {
+            Err(SetupError::Failed(said)) => {
                 let is_late = begun.elapsed() >= patience.longest;
-                Ok(Order { code: (!is_late).then_some(1), said })
+                Ok(CommandOutcome { code: (!is_late).then_some(1), said })
             }
             other => other,
         }
     }
 
     /// What the next reload leads into.
-    pub(crate) fn switch(&self, release: Release) -> Result<(), RigError> {
+    pub(crate) fn switch(&self, release: Release) -> Result<(), SetupError> {
         if let Some(node) = &self.node {
             node.switch(release)?;
         }
-        let Running::Product(rig) = &self.rig else {
+        let Running::Product(running) = &self.running else {
             return match self.node {
                 Some(_) => Ok(()),
-                None => Err(RigError::Unable("only of a Node application can a release be broken here".to_owned())),
+                None => Err(SetupError::Unable("only of a Node application can a release be broken here".to_owned())),
             };
         };
         let good = words(&self.workload, &self.product);
-        rig.write_config(&match (release, &self.node) {
+        running.write_config(&match (release, &self.node) {
             (Release::Good, _) => good,
             (_, Some(node)) => words(&node.workload(&self.workload), &self.product),
             (_, None) => broken(release),
@@ -204,42 +206,42 @@ impl Target {
     }
 
     /// Connections that ended since their worker did, until now; nothing where the master does not see them.
-    pub(crate) fn broken_connections(&self) -> Result<Option<u64>, RigError> {
-        match (&self.rig, self.manner) {
-            (Running::Product(rig), Manner::Proxy) => broken_connections(rig).map(Some),
+    pub(crate) fn broken_connections(&self) -> Result<Option<u64>, SetupError> {
+        match (&self.running, self.manner) {
+            (Running::Product(running), Manner::Proxy) => broken_connections(running).map(Some),
             _ => Ok(None),
         }
     }
 
     /// SIGKILL to whoever stands before the workers.
-    pub(crate) fn kill_master(&mut self) -> Result<u32, RigError> {
-        match &mut self.rig {
-            Running::Product(rig) => {
-                rig.kill_master();
-                Ok(rig.master_pid())
+    pub(crate) fn kill_master(&mut self) -> Result<u32, SetupError> {
+        match &mut self.running {
+            Running::Product(running) => {
+                running.kill_master();
+                Ok(running.master_pid())
             }
-            Running::Other(rig) => {
-                let none = || RigError::Unable("there is no master".to_owned());
-                let pid = rig.balancer().first().copied().ok_or_else(none)?;
-                rig::signal(pid, Signal::KILL)?;
+            Running::Other(running) => {
+                let none = || SetupError::Unable("there is no master".to_owned());
+                let pid = running.balancer().first().copied().ok_or_else(none)?;
+                setup::signal(pid, Signal::KILL)?;
                 Ok(pid)
             }
         }
     }
 
     /// Another master at the same address; only the product's. False if this target cannot.
-    pub(crate) fn restart(&mut self) -> Result<bool, RigError> {
-        match &mut self.rig {
-            Running::Product(rig) => rig.restart().map(|()| true),
+    pub(crate) fn restart(&mut self) -> Result<bool, SetupError> {
+        match &mut self.running {
+            Running::Product(running) => running.restart().map(|()| true),
             Running::Other(_) => Ok(false),
         }
     }
 }
 
 /// The counter of connections that were broken by a worker's end, from the control socket.
-fn broken_connections(rig: &ProductRig) -> Result<u64, RigError> {
-    let failed = |cause: std::io::Error| RigError::Failed(format!("cannot read the master's metrics: {cause}"));
-    let text = rig.ask("/metrics").map_err(failed)?;
+fn broken_connections(running: &ProductSetup) -> Result<u64, SetupError> {
+    let failed = |cause: std::io::Error| SetupError::Failed(format!("cannot read the master's metrics: {cause}"));
+    let text = running.ask("/metrics").map_err(failed)?;
     let series = text.lines().filter(|line| {
         line.starts_with("roundelay_connection_closes_total{") && line.contains("reason=\"upstream_reset\"")
     });

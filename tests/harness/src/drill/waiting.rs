@@ -1,5 +1,5 @@
 //! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything that was
-//! started is ended either way, by those who started it. An order that was given, such as a reload, is given up then; the
+//! started is ended either way, by those who started it. A command that was given, such as a reload, is given up then; the
 //! start of a target (half a minute at most) is waited for.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Waiting {
         Self { interrupt }
     }
 
-    /// No further fault is to be played.
+    /// No further fault is to be run.
     pub(crate) fn is_asked(&self) -> bool {
         self.interrupt.is_asked()
     }

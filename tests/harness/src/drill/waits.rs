@@ -14,7 +14,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// a reason to wait for more than one.
 const LONGER: Duration = Duration::from_millis(500);
 
-/// Answers that must have come to judge by their times: of fewer, chance may put too many on one side.
+/// Answers that must have come to analyse by their times: of fewer, chance may put too many on one side.
 const ENOUGH: u64 = 200;
 
 /// That somebody is answered at any time. `usual` is how long an answer of the program takes.
@@ -122,7 +122,7 @@ mod tests {
 
     /// Ten seconds of 300 operations a second on so many workers, of which one is stopped every other pulse; each takes
     /// 1 ms, and up to `noise` ms more.
-    fn played(target: Target, workers: usize, noise: f64, seed: u64) -> bool {
+    fn run(target: Target, workers: usize, noise: f64, seed: u64) -> bool {
         let mut random = Rng::with_seed(seed);
         let mut counts = [0_u64; 2];
         for operation in 0..3000 {
@@ -145,13 +145,10 @@ mod tests {
         for seed in 0..20 {
             for workers in [2, 3, 4, 16] {
                 for noise in [0.0, 10.0, 40.0, 100.0, 1000.0] {
-                    assert!(played(Target::Good, workers, noise, seed), "{workers} workers, {noise} ms, seed {seed}");
+                    assert!(run(Target::Good, workers, noise, seed), "{workers} workers, {noise} ms, seed {seed}");
                 }
                 for noise in [0.0, 5.0] {
-                    assert!(
-                        !played(Target::Stalls, workers, noise, seed),
-                        "{workers} workers, {noise} ms, seed {seed}"
-                    );
+                    assert!(!run(Target::Stalls, workers, noise, seed), "{workers} workers, {noise} ms, seed {seed}");
                 }
             }
         }

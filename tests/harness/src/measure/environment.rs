@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use procfs::Current;
 
 use crate::record::Environment;
-use crate::rig::{Way, find};
+use crate::setup::{Way, find};
 use crate::subject::Workload;
 
 /// Looks now. What cannot be read stays empty.

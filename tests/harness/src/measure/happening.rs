@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::load::{Load, Traffic};
 use crate::plan::Event;
 use crate::record::EventRecord;
-use crate::rig::{self, Rig, Signal, WorkerProcess};
+use crate::setup::{self, RunningSetup, Signal, WorkerProcess};
 
 /// What has to be undone when the load is over.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Drop for Undo {
     fn drop(&mut self) {
         if let Self::Continue(pid) = self {
             // It may have been killed and replaced, as it should.
-            let _ = rig::signal(*pid, Signal::CONT);
+            let _ = setup::signal(*pid, Signal::CONT);
         }
     }
 }
@@ -29,7 +29,7 @@ impl Drop for Undo {
 /// Makes it happen now. Which worker is hit is decided by the traffic's seed.
 pub(super) fn play(
     event: &Event,
-    rig: &mut dyn Rig,
+    running: &mut dyn RunningSetup,
     traffic: &Traffic,
     load: &Load,
     workers: &[WorkerProcess],
@@ -47,10 +47,12 @@ pub(super) fn play(
             let (what, result) = hit(victim.as_ref(), Signal::STOP, "SIGSTOP");
             (what, false, result.map(|pid| undo = Some(Undo::Continue(pid))))
         }
-        Event::Reload => (format!("reload of {count} workers"), true, rig.reload().map_err(|error| error.to_string())),
+        Event::Reload => {
+            (format!("reload of {count} workers"), true, running.reload().map_err(|error| error.to_string()))
+        }
         Event::Scale => {
             let what = format!("scale from {count} to {} workers", count * 2);
-            (what, true, rig.scale(count * 2).map_err(|error| error.to_string()))
+            (what, true, running.scale(count * 2).map_err(|error| error.to_string()))
         }
         Event::Request(path) => {
             let result = ask(traffic, path).map(|stream| undo = Some(Undo::Close(stream)));
@@ -68,7 +70,7 @@ fn hit(victim: Option<&WorkerProcess>, signal: Signal, name: &str) -> (String, R
     };
     // Where there are no slots, a worker's name is its pid.
     let whom = if *worker == pid.to_string() { format!("pid {pid}") } else { format!("{worker} (pid {pid})") };
-    let sent = rig::signal(*pid, signal).map(|()| *pid).map_err(|error| error.to_string());
+    let sent = setup::signal(*pid, signal).map(|()| *pid).map_err(|error| error.to_string());
     (format!("{name} to {whom}"), sent)
 }
 

@@ -95,7 +95,7 @@ fn a_meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
 }
 
 #[test]
-fn a_process_that_ended_keeps_its_time_and_its_heir_adds_to_it() {
+fn a_process_that_ended_keeps_its_time_and_its_replacement_adds_to_it() {
     let mut meter = CpuMeter::new();
     meter.look::<&str>(&[]);
     let first = Shell::busy();
@@ -106,10 +106,10 @@ fn a_process_that_ended_keeps_its_time_and_its_heir_adds_to_it() {
     let pid = first.pid();
     drop(first);
     assert_eq!((cpu(pid), memory(pid)), (None, None));
-    let heir = Shell::busy();
+    let replacement = Shell::busy();
     let before = meter.seconds()["demo/1"];
-    until("use of a processor by the heir", || {
-        meter.look(&[("demo/1", pid), ("demo/1", heir.pid())]);
+    until("use of a processor by the replacement", || {
+        meter.look(&[("demo/1", pid), ("demo/1", replacement.pid())]);
         meter.seconds()["demo/1"] >= before + 0.05
     });
 }

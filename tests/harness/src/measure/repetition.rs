@@ -7,7 +7,7 @@ use crate::interrupt::Interrupt;
 use crate::load::{Load, Observed, Traffic};
 use crate::plan::{CALIBRATION_SECONDS, Event, Scenario};
 use crate::record::{Cpu, Drive, EventRecord, Memory, Method, Phase, Repetition};
-use crate::rig::{self, Rig, RigError, Setup, Way, WorkerProcess};
+use crate::setup::{self, RunningSetup, Setup, SetupError, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
 use super::happening;
@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(10);
 const ASK: Duration = Duration::from_millis(500);
 /// How long a first answer is waited for.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
-/// How long a rig may take to end before it is killed.
+/// How long a setup may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Measures repetitions of one comparison.
@@ -61,7 +61,7 @@ impl Bench<'_> {
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
         let rate = running.saturation(Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS)));
-        running.rig.stop(PATIENCE);
+        running.running.stop(PATIENCE);
         rate
     }
 
@@ -83,7 +83,7 @@ impl Bench<'_> {
             Some(event) => running.with_event(event, rates, &mut phases),
             None => running.without_event(rates, &mut phases),
         };
-        running.rig.stop(PATIENCE);
+        running.running.stop(PATIENCE);
         let failure = match measured {
             Ok(()) => None,
             Err(Unmeasured::Failed(why)) => Some(why),
@@ -102,12 +102,12 @@ impl Bench<'_> {
             worker_env: scenario.worker_env.clone(),
             options: Vec::new(),
         };
-        let rig = rig::start(self.product, &setup).map_err(|error| match error {
-            RigError::Unable(why) => Unmeasured::Unable(why),
-            RigError::Failed(why) => Unmeasured::NotStarted(why),
+        let running = setup::start(self.product, &setup).map_err(|error| match error {
+            SetupError::Unable(why) => Unmeasured::Unable(why),
+            SetupError::Failed(why) => Unmeasured::NotStarted(why),
         })?;
         let traffic = Traffic {
-            target: rig.address(),
+            target: running.address(),
             requests: scenario.requests.clone(),
             requests_per_connection: scenario.requests_per_connection,
             connections: self.method.connections,
@@ -116,7 +116,7 @@ impl Bench<'_> {
             // The same requests for every way.
             seed: self.method.seed.wrapping_add(number),
         };
-        let mut running = Running { bench: self, rig, traffic };
+        let mut running = Running { bench: self, running, traffic };
         let warm_up = Duration::from_secs_f64(self.method.warm_up_seconds);
         if !warm_up.is_zero() {
             running.closed(warm_up)?;
@@ -128,7 +128,7 @@ impl Bench<'_> {
 /// A way that is set up.
 struct Running<'a> {
     bench: &'a Bench<'a>,
-    rig: Box<dyn Rig>,
+    running: Box<dyn RunningSetup>,
     traffic: Traffic,
 }
 
@@ -179,8 +179,8 @@ impl Running<'_> {
     /// Carries one load out to its end, and makes happen what shall happen.
     fn follow(&mut self, drive: Drive, length: Duration, event: Option<&Event>) -> Result<Phase, Unmeasured> {
         // Whom to look at is asked before anything is measured.
-        let mut workers = self.rig.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
-        let balancer = self.rig.balancer();
+        let mut workers = self.running.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
+        let balancer = self.running.balancer();
         let (mut meter, stolen_before) = (CpuMeter::new(), stolen());
         if drive == Drive::Closed {
             meter.look(&processes(&balancer, &workers));
@@ -216,7 +216,7 @@ impl Running<'_> {
                     (happened, undo) = (Some(record), after);
                 } else if now >= asked + ASK {
                     // A master that is busy reloading may not say; the next time it will.
-                    workers = self.rig.workers().unwrap_or(workers);
+                    workers = self.running.workers().unwrap_or(workers);
                     asked = now;
                 }
             }
@@ -261,9 +261,9 @@ impl Running<'_> {
         workers: &[WorkerProcess],
         mut look: impl FnMut(),
     ) -> (EventRecord, Option<happening::Undo>) {
-        let (rig, traffic) = (self.rig.as_mut(), &self.traffic);
+        let (running, traffic) = (self.running.as_mut(), &self.traffic);
         std::thread::scope(|scope| {
-            let happening = scope.spawn(|| happening::play(event, rig, traffic, load, workers));
+            let happening = scope.spawn(|| happening::play(event, running, traffic, load, workers));
             while !happening.is_finished() {
                 std::thread::sleep(STEP);
                 look();

@@ -91,7 +91,7 @@ pub struct Method {
     pub seed: u64,
 }
 
-/// One scenario as it was played.
+/// One scenario as it was run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScenarioRecord {
     /// Letters, digits and `-`.
@@ -252,9 +252,9 @@ pub struct EventRecord {
     pub what: String,
     /// Seconds from the start of the phase.
     pub at: f64,
-    /// How long the order took, such as a reload; none where there is nothing to wait for.
+    /// How long the command took, such as a reload; none where there is nothing to wait for.
     pub took: Option<f64>,
-    /// What the order said if it failed.
+    /// What the command said if it failed.
     pub failure: Option<String>,
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{csv, html, markdown};
+use crate::analysis::Analysis;
 use crate::failure::{Failure, code};
-use crate::judge::Judged;
 use crate::record::{Report, SCHEMA};
 
 /// Makes the folder if it is missing, and tries whether a file can be written there: what takes an hour shall not end in
@@ -33,7 +33,7 @@ pub fn prepare(folder: &Path) -> Result<(), Failure> {
 /// # Errors
 ///
 /// [`code::FAILED`] if the folder cannot be made or a file not be written; the files before it are there.
-pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<PathBuf>, Failure> {
+pub fn write(folder: &Path, report: &Report, analysis: &Analysis) -> Result<Vec<PathBuf>, Failure> {
     make(folder)?;
     let mut json = serde_json::to_string(report)
         .map_err(|error| Failure::new(code::FAILED, "cannot write the report as JSON").cause(error))?;
@@ -41,8 +41,8 @@ pub fn write(folder: &Path, report: &Report, judged: &Judged) -> Result<Vec<Path
     let texts = [
         ("report.json", json),
         ("report.csv", csv(report)),
-        ("report.md", markdown(report, judged)),
-        ("report.html", html(report, judged)?),
+        ("report.md", markdown(report, analysis)),
+        ("report.html", html(report, analysis)?),
     ];
     let mut written = Vec::new();
     for (name, text) in texts {
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let (report, judged) = planted();
+        let (report, analysis) = planted();
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("a/b");
         for _ in 0..2 {
-            let names: Vec<_> = write(&inner, &report, &judged)
+            let names: Vec<_> = write(&inner, &report, &analysis)
                 .unwrap()
                 .iter()
                 .map(|path| path.file_name().unwrap().to_owned())
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let (report, judged) = planted();
+        let (report, analysis) = planted();
         let file = tempfile::NamedTempFile::new().unwrap();
         let below = file.path().join("below");
-        for failure in [write(&below, &report, &judged).map(drop).unwrap_err(), prepare(&below).unwrap_err()] {
+        for failure in [write(&below, &report, &analysis).map(drop).unwrap_err(), prepare(&below).unwrap_err()] {
             assert!(failure.error.contains("below") && failure.cause.is_some(), "{failure:?}");
         }
     }
@@ -185,11 +185,11 @@ mod tests {
     /// For a look at it: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.
     #[test]
     fn planted_report_can_be_looked_at() {
-        let (report, judged) = planted();
+        let (report, analysis) = planted();
         let folder = tempfile::tempdir().unwrap();
         let path = std::env::var_os("ROUNDELAY_PLANTED_REPORT").map_or(folder.path().to_owned(), PathBuf::from);
-        let written = write(&path, &report, &judged).unwrap();
-        fs::write(path.join("terminal.txt"), super::super::terminal(&report, &judged, 120)).unwrap();
+        let written = write(&path, &report, &analysis).unwrap();
+        fs::write(path.join("terminal.txt"), super::super::terminal(&report, &analysis, 120)).unwrap();
         for file in written {
             assert!(fs::metadata(&file).unwrap().len() > 1_000, "{}", file.display());
         }

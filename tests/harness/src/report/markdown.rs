@@ -3,7 +3,7 @@
 use super::verdict::{self, Shown};
 use super::view::View;
 use super::{method, number};
-use crate::judge::{Judged, Metric};
+use crate::analysis::{Analysis, Metric};
 use crate::record::{Report, ScenarioRecord};
 
 const COLUMNS: [Metric; 9] = [
@@ -19,8 +19,8 @@ const COLUMNS: [Metric; 9] = [
 ];
 
 /// The report as Markdown, with tables as GitHub has them.
-pub fn markdown(report: &Report, judged: &Judged) -> String {
-    let view = View { report, judged };
+pub fn markdown(report: &Report, analysis: &Analysis) -> String {
+    let view = View { report, analysis };
     let mut text = format!("## {} ways compared in {} scenarios\n\n", report.ways.len(), report.scenarios.len());
     for finding in view.of_whole() {
         text += &format!("- {}\n", escaped(&finding.text));
@@ -33,7 +33,7 @@ pub fn markdown(report: &Report, judged: &Judged) -> String {
     }
     let reference = view.reference().map(|name| format!("compared with {}, ", escaped(name))).unwrap_or_default();
     text += &format!(
-        "\n<sub>Medians of {} repetitions, {reference}▲ better, ▼ worse; no mark: no difference found, or not judged. \
+        "\n<sub>Medians of {} repetitions, {reference}▲ better, ▼ worse; no mark: no difference found, or not analysis. \
          roundelay {} on {}.</sub>\n",
         report.method.repeat,
         escaped(&report.environment.version),
@@ -49,7 +49,7 @@ fn section(view: View<'_>, scenario: &ScenarioRecord) -> String {
         text += &format!("- {mind}{}\n", escaped(&finding.text));
     }
     let entries = view.entries(&scenario.name);
-    let is_used = |metric: &Metric| entries.iter().any(|entry| entry.judgement(*metric).is_some());
+    let is_used = |metric: &Metric| entries.iter().any(|entry| entry.result(*metric).is_some());
     let columns: Vec<Metric> = COLUMNS.into_iter().filter(is_used).collect();
     let heads: String = columns.iter().map(|metric| format!(" {} |", number::title(*metric))).collect();
     text += &format!("\n| way |{heads}\n|---|{}\n", "---:|".repeat(columns.len()));
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn every_table_has_a_line_a_way_of_as_many_cells_as_heads() {
-        let (mut report, mut judged) = planted();
+        let (mut report, mut analysis) = planted();
         report.ways[2].name = "a|b\n<script>".to_owned();
-        for cell in judged.cells.iter_mut().filter(|cell| cell.way == WAYS[2].0) {
+        for cell in analysis.cells.iter_mut().filter(|cell| cell.way == WAYS[2].0) {
             cell.way = "a|b\n<script>".to_owned();
         }
-        let text = markdown(&report, &judged);
+        let text = markdown(&report, &analysis);
         assert!(!text.contains("<script"), "{text}");
         let mut lines = text.lines();
         let mut tables = 0;

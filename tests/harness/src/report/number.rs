@@ -1,7 +1,7 @@
-//! Numbers as text, in the judge's way ([`Metric::format`]) also where they are no metric's, so that tables, charts, the
+//! Numbers as text, in the analyse's way ([`Metric::format`]) also where they are no metric's, so that tables, charts, the
 //! terminal and its sentences say the same. Pure.
 
-use crate::judge::{Estimate, Metric, format_ratio};
+use crate::analysis::{Estimate, Metric, format_ratio};
 
 /// What stands where there is no value.
 pub(crate) const NONE: &str = "-";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::judge::{Finding, Judged, judge};
+use crate::analysis::{Analysis, Finding, analyse};
 use crate::record::{
     Cpu, Drive, Environment, EventRecord, Histogram, Memory, Method, Origin, Phase, Repetition, Report, SCHEMA,
     ScenarioRecord, Skipped, Tick, WayRecord,
@@ -35,12 +35,12 @@ const SCENARIOS: [(&str, Option<&str>, f64, f64); 5] = [
 const REPEAT: usize = 5;
 
 /// A finished comparison without oddities, and what it comes to. Made once: it takes a while.
-pub(crate) fn planted() -> (Report, Judged) {
-    static MADE: LazyLock<(Report, Judged)> = LazyLock::new(make);
+pub(crate) fn planted() -> (Report, Analysis) {
+    static MADE: LazyLock<(Report, Analysis)> = LazyLock::new(make);
     MADE.clone()
 }
 
-fn make() -> (Report, Judged) {
+fn make() -> (Report, Analysis) {
     let mut random = fastrand::Rng::with_seed(7);
     let ways = WAYS.map(|(name, origin)| WayRecord { name: name.to_owned(), about: format!("what {name} is"), origin });
     let mut repetitions = Vec::new();
@@ -81,9 +81,9 @@ fn make() -> (Report, Judged) {
         skipped: vec![Skipped { way: Some("pm2".into()), scenario: None, why: "pm2 is not installed".into() }],
         repetitions,
     };
-    let mut judged = judge(&report);
-    judged.findings.push(Finding { scenario: None, is_warning: true, text: "A planted warning.".to_owned() });
-    (report, judged)
+    let mut analysis = analyse(&report);
+    analysis.findings.push(Finding { scenario: None, is_warning: true, text: "A planted warning.".to_owned() });
+    (report, analysis)
 }
 
 fn scenario((name, event, ..): (&str, Option<&str>, f64, f64)) -> ScenarioRecord {

@@ -2,7 +2,7 @@
 
 use super::number;
 use super::view::{Entry, View};
-use crate::judge::{Estimate, Finding, Judgement, Metric, Verdict};
+use crate::analysis::{Estimate, Finding, Metric, MetricResult, Verdict};
 use crate::record::Origin;
 
 /// What is compared in the overview, in the order of its columns.
@@ -27,7 +27,7 @@ pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
     let plain = |class, mark, text: &str| Word { class, mark, text: text.to_owned(), detail: String::new() };
     match verdict {
         Verdict::Reference => plain("reference", "", "reference"),
-        Verdict::TooFew => plain("unjudged", "?", "not judged"),
+        Verdict::TooFew => plain("unjudged", "?", "not analysis"),
         Verdict::NoDifference => plain("same", "=", "no difference"),
         Verdict::Different { is_better, ratio, low, high } => {
             let (class, mark) = match (metric, is_better) {
@@ -64,7 +64,7 @@ pub(crate) struct Shown {
 
 /// A metric of a way, if it applies.
 pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
-    let Judgement { estimate, verdict } = entry.judgement(metric)?;
+    let MetricResult { estimate, verdict } = entry.result(metric)?;
     Some(Shown {
         value: value(metric, estimate),
         interval: match metric {
@@ -92,17 +92,17 @@ impl<'a> View<'a> {
 
     /// Sentences of the whole, without warnings.
     pub(crate) fn of_whole(&self) -> Vec<&'a Finding> {
-        self.judged.findings.iter().filter(|one| one.scenario.is_none() && !one.is_warning).collect()
+        self.analysis.findings.iter().filter(|one| one.scenario.is_none() && !one.is_warning).collect()
     }
 
     /// Sentences of a scenario; its warnings too.
     pub(crate) fn of_scenario(&self, scenario: &str) -> Vec<&'a Finding> {
-        self.judged.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
+        self.analysis.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
     }
 
     /// What to mind of the whole.
     pub(crate) fn warnings(&self) -> Vec<&'a Finding> {
-        self.judged.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
+        self.analysis.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }
 
     /// What was not measured, and why, a line each.

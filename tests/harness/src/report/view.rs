@@ -1,6 +1,6 @@
 //! What of a report goes into its tables and charts: which phase the figures stand for, and what each cell has. Pure.
 
-use crate::judge::{self, Cell, Estimate, Judged, Judgement, Metric};
+use crate::analysis::{self, Analysis, Cell, Estimate, Metric, MetricResult};
 use crate::record::{Drive, Phase, Repetition, Report, ScenarioRecord, WayRecord};
 
 /// Percentiles of the latency charts.
@@ -12,7 +12,7 @@ pub(crate) struct View<'a> {
     /// What was measured.
     pub(crate) report: &'a Report,
     /// What it comes to.
-    pub(crate) judged: &'a Judged,
+    pub(crate) analysis: &'a Analysis,
 }
 
 /// A way in a scenario.
@@ -31,7 +31,7 @@ impl<'a> View<'a> {
     pub(crate) fn entries(&self, scenario: &str) -> Vec<Entry<'a>> {
         let ways = self.report.ways.iter().enumerate();
         let entry = |(number, way): (usize, &'a WayRecord)| {
-            self.judged.cell(scenario, &way.name).map(|cell| Entry { number, way, cell })
+            self.analysis.cell(scenario, &way.name).map(|cell| Entry { number, way, cell })
         };
         ways.filter_map(entry).collect()
     }
@@ -59,7 +59,7 @@ impl<'a> View<'a> {
 
     /// The rate that the figures of the scenario stand for, requests a second; none if no rate was found.
     pub(crate) fn headline(&self, scenario: &ScenarioRecord) -> Option<f64> {
-        scenario.rates.get(judge::headline(self.report, scenario)).copied()
+        scenario.rates.get(analysis::headline(self.report, scenario)).copied()
     }
 
     /// Complete answers a second at the headline rate, the median of the repetitions.
@@ -77,13 +77,13 @@ impl<'a> View<'a> {
 
 impl<'a> Entry<'a> {
     /// What a metric comes to, if it applies.
-    pub(crate) fn judgement(&self, metric: Metric) -> Option<&'a Judgement> {
+    pub(crate) fn result(&self, metric: Metric) -> Option<&'a MetricResult> {
         self.cell.metrics.get(&metric)
     }
 
     /// Its value, if it applies.
     pub(crate) fn estimate(&self, metric: Metric) -> Option<&'a Estimate> {
-        self.judgement(metric).map(|judgement| &judgement.estimate)
+        self.result(metric).map(|result| &result.estimate)
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn shares(phases: &[&Phase]) -> Vec<f64> {
 }
 
 fn ranked(phase: &Phase) -> Vec<f64> {
-    // As the judge's fairness: where answers name nobody, by the workers' processor time.
+    // As the analyse's fairness: where answers name nobody, by the workers' processor time.
     let mut parts: Vec<f64> = if phase.answers.is_empty() {
         phase.cpu.workers.values().copied().filter(|seconds| seconds.is_finite()).collect()
     } else {

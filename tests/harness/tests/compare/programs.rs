@@ -94,7 +94,7 @@ fn a_program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
     let report = ended.report();
     // Four clients, an answer each in 0.3 s at best.
     assert!(report.scenarios[0].lowest_saturation.as_ref().is_some_and(|(rate, _)| *rate > 0.0 && *rate < 14.0));
-    // At a part of that rate nothing may be due within 200 ms; that it is played at all is the point.
+    // At a part of that rate nothing may be due within 200 ms; that it is run at all is the point.
     assert_eq!((report.repetitions[0].failure.as_deref(), report.repetitions[0].phases.len()), (None, 2));
 }
 

@@ -49,7 +49,7 @@ impl Running {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// Whether a rig is being set up or runs: its processes have a variable that says so.
+    /// Whether a setup is being set up or runs: its processes have a variable that says so.
     pub(crate) fn has_rig(&self) -> bool {
         let environment = |pid: &Pid| std::fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
         let is_of_rig =

@@ -74,7 +74,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// What was found of that target, in the order in which it was played.
+    /// What was found of that target, in the order in which it was run.
     pub(crate) fn outcomes(&self, target: &str) -> Vec<&serde_json::Value> {
         self.json["outcomes"].as_array().unwrap().iter().filter(|outcome| outcome["target"] == target).collect()
     }

@@ -1,4 +1,4 @@
-//! The drill, played for real: who keeps the promises passes, who breaks one fails, and nothing stays behind.
+//! The drill, run for real: who keeps the promises passes, who breaks one fails, and nothing stays behind.
 
 // A test that cannot go on panics; that is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -17,15 +17,15 @@ use rustix::process::{Pid, Signal, kill_process};
 #[test]
 fn the_product_passes_and_every_promise_is_told() {
     let Some(product) = product() else { return };
-    let played = drill(&["--only", "kill,bad-release,reload-storm", "--workers", "2", "--length", "2s"], &product);
-    assert_eq!(played.code, code::OK, "{:#}", played.json);
-    assert_eq!(played.verdicts("proxy"), ["passed", "passed", "passed"]);
-    for outcome in played.outcomes("proxy") {
+    let result = drill(&["--only", "kill,bad-release,reload-storm", "--workers", "2", "--length", "2s"], &product);
+    assert_eq!(result.code, code::OK, "{:#}", result.json);
+    assert_eq!(result.verdicts("proxy"), ["passed", "passed", "passed"]);
+    for outcome in result.outcomes("proxy") {
         assert!(outcome["load"]["good"].as_u64().unwrap() > 300, "{outcome:#}");
         let promises = outcome["promises"].as_array().unwrap();
         assert!(promises.len() >= 2 && promises.iter().all(|promise| promise["is_kept"] == true), "{outcome:#}");
     }
-    assert!(played.markdown.contains("| `kill` |"), "{}", played.markdown);
+    assert!(result.markdown.contains("| `kill` |"), "{}", result.markdown);
 }
 
 #[test]
@@ -33,8 +33,8 @@ fn the_same_seed_chooses_the_same_victims() {
     let Some(product) = product() else { return };
     let victims = |seed| {
         let flags = ["--only", "kill", "--workers", "4", "--length", "1s", "--rate", "50", "--seed", seed];
-        let played = drill(&flags, &product);
-        let done = played.outcomes("proxy")[0]["done"].as_array().unwrap().clone();
+        let result = drill(&flags, &product);
+        let done = result.outcomes("proxy")[0]["done"].as_array().unwrap().clone();
         let name = |line: &serde_json::Value| line.as_str()?.split("to ").nth(1)?.split(' ').next().map(str::to_owned);
         done.iter().take(3).map(|line| name(line).unwrap()).collect::<Vec<_>>()
     };
@@ -47,11 +47,11 @@ fn the_same_seed_chooses_the_same_victims() {
 fn one_that_nobody_replaces_fails_with_what_it_lost_and_the_products_verdict_stands() {
     let Some(product) = product() else { return };
     let flags = ["--only", "kill,master-kill", "--workers", "2", "--length", "1s", "--against", "direct"];
-    let played = drill(&flags, &product);
-    assert_eq!(played.code, code::OK, "others do not count: {:#}", played.json);
-    assert_eq!(played.verdicts("proxy"), ["passed", "passed"]);
-    assert_eq!(played.verdicts("direct"), ["failed", "skipped"]);
-    let direct = &played.outcomes("direct")[0];
+    let result = drill(&flags, &product);
+    assert_eq!(result.code, code::OK, "others do not count: {:#}", result.json);
+    assert_eq!(result.verdicts("proxy"), ["passed", "passed"]);
+    assert_eq!(result.verdicts("direct"), ["failed", "skipped"]);
+    let direct = &result.outcomes("direct")[0];
     let broken = |what: &str| {
         let promises = direct["promises"].as_array().unwrap();
         promises.iter().any(|promise| promise["what"] == what && promise["is_kept"] == false)
@@ -65,9 +65,9 @@ fn a_product_that_only_says_that_it_reloads_fails() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
     let liar = wrapped(&product, folder.path(), r#"[ "$1" = reload ] && exit 0"#);
-    let played = drill(&["--only", "bad-release,reload-storm", "--workers", "2", "--length", "1s"], &liar);
-    assert_eq!(played.code, code::FAILED);
-    assert_eq!(played.verdicts("proxy"), ["failed", "failed"], "{:#}", played.json);
+    let result = drill(&["--only", "bad-release,reload-storm", "--workers", "2", "--length", "1s"], &liar);
+    assert_eq!(result.code, code::FAILED);
+    assert_eq!(result.verdicts("proxy"), ["failed", "failed"], "{:#}", result.json);
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn a_product_whose_reload_takes_the_workers_away_fails() {
     // The control socket is named by the environment: this stops everybody, and says that all is well.
     let stopper =
         wrapped(&product, folder.path(), &format!(r#"[ "$1" = reload ] && {{ {WRAPPED} stop demo/0; exit 1; }}"#));
-    let played = drill(&["--only", "never-ready", "--workers", "2", "--length", "1s"], &stopper);
-    assert_eq!(played.code, code::FAILED);
-    let seen = played.outcomes("proxy")[0]["promises"][1]["seen"].clone();
-    assert_eq!(seen, "1 of 2 are still there", "{:#}", played.json);
+    let result = drill(&["--only", "never-ready", "--workers", "2", "--length", "1s"], &stopper);
+    assert_eq!(result.code, code::FAILED);
+    let seen = result.outcomes("proxy")[0]["promises"][1]["seen"].clone();
+    assert_eq!(seen, "1 of 2 are still there", "{:#}", result.json);
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn where_the_kernel_gives_connections_out_the_same_promises_hold() {
     let Some(product) = product() else { return };
     for way in ["handoff", "shared"] {
         let flags = ["--only", "kill,reload-storm", "--workers", "2", "--length", "1s", "--way", way];
-        let played = drill(&flags, &product);
-        assert_eq!((played.code, played.verdicts(way)), (code::OK, vec!["passed".into(); 2]), "{:#}", played.json);
+        let result = drill(&flags, &product);
+        assert_eq!((result.code, result.verdicts(way)), (code::OK, vec!["passed".into(); 2]), "{:#}", result.json);
     }
 }
 
@@ -110,9 +110,9 @@ fn where_the_kernel_gives_connections_out_the_same_promises_hold() {
 fn a_full_disk_few_descriptors_and_a_dead_master_are_survived() {
     let Some(product) = product() else { return };
     let flags = ["--only", "full-disk,descriptors,master-kill,slow-worker", "--workers", "2", "--length", "1s"];
-    let played = drill(&flags, &product);
-    assert_eq!(played.code, code::OK, "{:#}", played.json);
-    let verdicts = played.verdicts("proxy");
+    let result = drill(&flags, &product);
+    assert_eq!(result.code, code::OK, "{:#}", result.json);
+    let verdicts = result.verdicts("proxy");
     if verdicts.iter().any(|verdict| verdict == "skipped") {
         missing("the right to mount a file system");
     }
@@ -132,9 +132,9 @@ if [ "$1" = list ] && [ -e "$0.first" ] && [ ! -e "$0.second" ]; then
 fi
 [ "$1" = list ] && : > "$0.first""#;
     let staller = wrapped(&product, folder.path(), line);
-    let played = drill(&["--only", "kill", "--workers", "2", "--length", "1s"], &staller);
-    assert_eq!((played.code, played.verdicts("proxy")), (code::FAILED, vec!["failed".into()]), "{:#}", played.json);
-    let promises = played.outcomes("proxy")[0]["promises"].as_array().unwrap();
+    let result = drill(&["--only", "kill", "--workers", "2", "--length", "1s"], &staller);
+    assert_eq!((result.code, result.verdicts("proxy")), (code::FAILED, vec!["failed".into()]), "{:#}", result.json);
+    let promises = result.outcomes("proxy")[0]["promises"].as_array().unwrap();
     let silence = promises.iter().find(|promise| promise["what"] == "the longest time without any good answer");
     assert_eq!(silence.unwrap()["is_kept"], false, "{promises:#?}");
 }
@@ -148,11 +148,11 @@ fn a_product_that_does_not_start_again_loses_no_earlier_outcome() {
   : > "$0.once"
 fi"#;
     let once = wrapped(&product, folder.path(), line);
-    let played = drill(&["--only", "kill,slow-worker,reload-storm", "--workers", "2", "--length", "1s"], &once);
-    assert_eq!(played.code, code::FAILED);
-    assert_eq!(played.verdicts("proxy"), ["passed", "void", "void"], "{:#}", played.json);
-    let why = played.outcomes("proxy")[1]["why"].as_str().unwrap().to_owned();
-    assert!(why.contains("no more today") && played.markdown.contains("no more today"), "{why}");
+    let result = drill(&["--only", "kill,slow-worker,reload-storm", "--workers", "2", "--length", "1s"], &once);
+    assert_eq!(result.code, code::FAILED);
+    assert_eq!(result.verdicts("proxy"), ["passed", "void", "void"], "{:#}", result.json);
+    let why = result.outcomes("proxy")[1]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("no more today") && result.markdown.contains("no more today"), "{why}");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn interrupted_it_ends_after_the_fault_and_twice_at_once_with_nothing_left() {
         assert_eq!(told["code"], code::INTERRUPTED, "{told:#}");
         assert_eq!(told["json"]["is_partial"], true);
         let outcomes = told["json"]["outcomes"].as_array().unwrap().len();
-        assert_eq!(outcomes, 2 - times, "the present fault is played to its end, or broken off");
+        assert_eq!(outcomes, 2 - times, "the present fault is result to its end, or broken off");
         wait_until("all it started to be gone", || family.iter().all(|&pid| !is_alive(pid)) && ours().is_empty());
     }
 }

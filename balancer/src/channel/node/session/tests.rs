@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::*;
 use crate::channel::node::broken::Broken;
-use crate::channel::node::guests::MOST_GUESTS;
-use crate::channel::node::news::Why;
+use crate::channel::node::event::Why;
 use crate::channel::node::outbox::MOST_WAITING;
+use crate::channel::node::pending::MAX_PENDING;
 use crate::channel::node::query::{AddressType, Query};
 
 const KEY: &str = "null:3000:4:undefined";
@@ -59,8 +59,8 @@ fn listening() -> Session {
 #[test]
 fn the_life_of_a_server_is_said_in_the_words_of_node() {
     let mut session = Session::default();
-    assert_eq!(session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"online\",\"seq\":0}\n"), [News::Online]);
-    let news = session.received(
+    assert_eq!(session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"online\",\"seq\":0}\n"), [NodeEvent::Online]);
+    let events = session.received(
         b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"index\":0,\"data\":null,\"address\":null,\"port\":3000,\
           \"addressType\":4,\"flags\":0,\"backlog\":0,\"seq\":1}\n",
     );
@@ -75,7 +75,7 @@ fn the_life_of_a_server_is_said_in_the_words_of_node() {
         backlog: None,
         data: Value::Null,
     };
-    assert_eq!(news, [News::Query(query.clone())]);
+    assert_eq!(events, [NodeEvent::Query(query.clone())]);
     session
         .answer(1, Answer::RoundRobin { key: query.key(), sockname: "[::]:3000".parse().ok(), data: Value::Null })
         .unwrap();
@@ -85,27 +85,27 @@ fn the_life_of_a_server_is_said_in_the_words_of_node() {
     assert_eq!(said(&mut session), [(reply, None)]);
     let listening = cluster(json!({"act": "listening", "index": 0, "data": null, "address": null, "port": 3000,
         "addressType": 4, "flags": 0, "backlog": 0, "seq": 2}));
-    let news = session.received(&listening);
-    assert_eq!(news, [News::Listening { address: None, port: Some(3000), address_type: AddressType::Ipv4 }]);
+    let events = session.received(&listening);
+    assert_eq!(events, [NodeEvent::Listening { address: None, port: Some(3000), address_type: AddressType::Ipv4 }]);
 
     session.give(77, KEY).unwrap();
     let newconn = json!({"cmd": "NODE_HANDLE", "type": "net.Native",
         "msg": {"cmd": "NODE_CLUSTER", "act": "newconn", "key": "null:3000:4:undefined", "seq": 1}});
-    assert_eq!(said(&mut session), [(newconn, Some(Attached::Guest(77)))]);
+    assert_eq!(said(&mut session), [(newconn, Some(Attached::Connection(77)))]);
     let both = [ACK, b"{\"cmd\":\"NODE_CLUSTER\",\"ack\":1,\"accepted\":true,\"seq\":3}\n"].concat();
-    assert_eq!(session.received(&both), [News::Taken(77)]);
+    assert_eq!(session.received(&both), [NodeEvent::Taken(77)]);
     assert_eq!(session.unacknowledged().count(), 0);
 
     assert!(session.disconnect());
     let order = json!({"cmd": "NODE_CLUSTER", "act": "disconnect", "seq": 2});
     assert_eq!(said(&mut session), [(order, None)]);
     let close = b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"close\",\"key\":\"null:3000:4:undefined\",\"seq\":4}\n";
-    assert_eq!(session.received(close), [News::Closed { key: KEY.into() }]);
+    assert_eq!(session.received(close), [NodeEvent::Closed { key: KEY.into() }]);
     assert_eq!(session.keys().count(), 0);
 }
 
 #[test]
-fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_guests() {
+fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_connections() {
     let mut session = Session::default();
     session.received(&ask());
     let ticket = json!({"ticketKeys": "00ff"});
@@ -113,13 +113,13 @@ fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_guests() {
     let inner = json!({"cmd": "NODE_CLUSTER", "errno": null, "key": KEY, "ack": 1, "data": ticket, "seq": 0});
     let reply = json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": inner});
     assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
-    assert_eq!(session.give(1, KEY), Err(Unsaid::NotOn(KEY.into())));
+    assert_eq!(session.give(1, KEY), Err(SendError::NotOn(KEY.into())));
     for _ in 0..3 {
         assert_eq!(session.received(NACK), []);
         assert_eq!(said(&mut session), [(reply.clone(), Some(Attached::Listener(5)))]);
     }
-    let news = session.received(NACK);
-    assert!(matches!(&*news, [News::Broken(Broken::NoListener { tries: 4, .. })]), "{news:?}");
+    let events = session.received(NACK);
+    assert!(matches!(&*events, [NodeEvent::Broken(Broken::NoListener { tries: 4, .. })]), "{events:?}");
 }
 
 #[test]
@@ -151,26 +151,26 @@ fn a_unix_server_has_no_sockname_and_all_workers_the_same_tickets() {
 #[test]
 fn nothing_that_would_end_a_worker_can_be_said() {
     let mut session = listening();
-    assert_eq!(session.answer(1, handed()), Err(Unsaid::NotAsked(1)));
+    assert_eq!(session.answer(1, handed()), Err(SendError::NotAsked(1)));
     session.received(&cluster(json!({"act": "queryServer", "port": 3000, "addressType": 4, "seq": 2})));
-    assert_eq!(session.answer(2, handed()), Err(Unsaid::AlreadyOn(KEY.into())));
-    assert_eq!(session.message(&json!({"cmd": "NODE_CLUSTER"})), Err(Unsaid::OfNode));
+    assert_eq!(session.answer(2, handed()), Err(SendError::AlreadyOn(KEY.into())));
+    assert_eq!(session.message(&json!({"cmd": "NODE_CLUSTER"})), Err(SendError::OfNode));
     assert!(session.disconnect());
     assert!(!session.disconnect());
-    assert_eq!(session.answer(2, Answer::Refused { errno: 98, key: KEY.into() }), Err(Unsaid::Leaving));
-    assert_eq!(session.give(1, KEY), Err(Unsaid::Leaving));
-    assert_eq!(said(&mut session).len(), 1, "the order to leave");
+    assert_eq!(session.answer(2, Answer::Refused { errno: 98, key: KEY.into() }), Err(SendError::Disconnecting));
+    assert_eq!(session.give(1, KEY), Err(SendError::Disconnecting));
+    assert_eq!(said(&mut session).len(), 1, "the command to disconnect");
 }
 
 #[test]
 fn a_worker_that_leaves_by_itself_is_answered_and_not_told_to() {
     let mut session = listening();
-    let news = session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":5}\n");
-    assert_eq!(news, [News::Leaving]);
+    let events = session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":5}\n");
+    assert_eq!(events, [NodeEvent::Disconnecting]);
     assert_eq!(said(&mut session), [(json!({"cmd": "NODE_CLUSTER", "ack": 5, "seq": 1}), None)]);
     assert!(!session.disconnect());
     let late = session.received(&cluster(json!({"act": "queryServer", "port": 1, "addressType": 4, "seq": 6})));
-    assert!(matches!(&*late, [News::Ignored(_)]));
+    assert!(matches!(&*late, [NodeEvent::Ignored(_)]));
 }
 
 #[test]
@@ -180,13 +180,13 @@ fn one_socket_at_a_time_and_everything_else_after_it_in_order() {
     session.message(&json!("hello")).unwrap();
     session.give(2, KEY).unwrap();
     assert_eq!(said(&mut session).len(), 1);
-    assert_eq!((session.in_flight(), session.received(&accepted(1, true))), (Some(1), vec![News::Taken(1)]));
+    assert_eq!((session.in_flight(), session.received(&accepted(1, true))), (Some(1), vec![NodeEvent::Taken(1)]));
     assert_eq!(said(&mut session), [], "it said taken, but not yet that the socket came");
     assert_eq!(session.in_flight(), None, "it is not ours to take back");
     assert_eq!(session.received(ACK), []);
     let next = said(&mut session);
     assert_eq!(next.first(), Some(&(json!("hello"), None)));
-    assert_eq!(next.get(1).and_then(|(_, attached)| *attached), Some(Attached::Guest(2)));
+    assert_eq!(next.get(1).and_then(|(_, attached)| *attached), Some(Attached::Connection(2)));
     assert_eq!(next.len(), 2);
 }
 
@@ -198,8 +198,8 @@ fn our_word_on_a_workers_socket_goes_before_all_that_waits() {
     session.message(&json!("later")).unwrap();
     let theirs = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":{\"a\":1}}\n";
     session.descriptor_came();
-    assert_eq!(session.received(theirs), [News::StrayDescriptor]);
-    assert!(matches!(&*session.received(theirs), [News::Ignored(_)]), "this one came without");
+    assert_eq!(session.received(theirs), [NodeEvent::StrayDescriptor]);
+    assert!(matches!(&*session.received(theirs), [NodeEvent::Ignored(_)]), "this one came without");
     let ours = said(&mut session);
     assert_eq!(ours, [(json!({"cmd": "NODE_HANDLE_ACK"}), None), (json!({"cmd": "NODE_HANDLE_NACK"}), None)]);
 }
@@ -214,26 +214,29 @@ fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
         assert_eq!(session.received(NACK), []);
         assert_eq!(said(&mut session), first, "the same line by the same number");
     }
-    assert_eq!(session.received(NACK), [News::Refused(1, Why::NoDescriptorAfterRetries)]);
-    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Guest(2)));
-    assert_eq!(session.received(&[NACK, &accepted(2, false)].concat()), [News::Ignored("an answer to nothing")]);
+    assert_eq!(session.received(NACK), [NodeEvent::Refused(1, Why::NoDescriptorAfterRetries)]);
+    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Connection(2)));
+    assert_eq!(session.received(&[NACK, &accepted(2, false)].concat()), [NodeEvent::Ignored("an answer to nothing")]);
     assert_eq!(said(&mut session).len(), 1, "a number that is not with the worker cannot be answered for");
-    assert_eq!(session.received(&[ACK, &accepted(2, false)].concat()), [News::Refused(2, Why::NotAccepted)]);
+    assert_eq!(session.received(&[ACK, &accepted(2, false)].concat()), [NodeEvent::Refused(2, Why::NotAccepted)]);
 }
 
 #[test]
-fn a_guest_that_was_answered_for_is_never_sent_again() {
+fn a_connection_that_was_answered_for_is_never_sent_again() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     said(&mut session);
-    assert_eq!(session.received(&[accepted(1, false), NACK.to_vec()].concat()), [News::Refused(1, Why::NotAccepted)]);
+    assert_eq!(
+        session.received(&[accepted(1, false), NACK.to_vec()].concat()),
+        [NodeEvent::Refused(1, Why::NotAccepted)]
+    );
     assert_eq!(said(&mut session), [], "it may be with another worker by now");
 }
 
 #[test]
 fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
     let mut session = listening();
-    [1, 2, 3].into_iter().for_each(|guest| session.give(guest, KEY).unwrap());
+    [1, 2, 3].into_iter().for_each(|connection| session.give(connection, KEY).unwrap());
     assert_eq!(said(&mut session).len(), 1);
     assert!(!session.withdraw(1));
     assert!(session.withdraw(2));
@@ -241,7 +244,7 @@ fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
     assert_eq!(session.unacknowledged().collect::<Vec<_>>(), [1, 3]);
     session.received(NACK);
     assert!(session.withdraw(1), "it is back");
-    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Guest(3)));
+    assert_eq!(said(&mut session).first().and_then(|(_, attached)| *attached), Some(Attached::Connection(3)));
 }
 
 #[test]
@@ -250,13 +253,13 @@ fn a_line_that_lies_alone_in_the_socket_can_be_taken_back() {
     session.give(1, KEY).unwrap();
     assert!(!session.is_clean(), "nothing is on its way");
     assert_eq!(said(&mut session).len(), 1);
-    assert!(!session.taken_back(1), "our answer may be unread too");
+    assert!(!session.reclaimed(1), "our answer may be unread too");
     session.received(&[ACK, &accepted(1, true)].concat());
     session.give(2, KEY).unwrap();
     session.give(3, KEY).unwrap();
     said(&mut session);
     assert!(session.is_clean());
-    assert!(!session.taken_back(3) && session.taken_back(2) && !session.taken_back(2));
+    assert!(!session.reclaimed(3) && session.reclaimed(2) && !session.reclaimed(2));
     assert_eq!(session.unacknowledged().collect::<Vec<_>>(), [3]);
     said(&mut session);
     assert_eq!((session.in_flight(), session.is_clean()), (Some(3), true));
@@ -279,7 +282,7 @@ fn a_ping_takes_the_way_of_a_socket_and_its_missing_socket_is_the_answer() {
     let [(ping, None)] = &*said(&mut session) else { panic!("the ping alone, without a socket") };
     assert_eq!(ping["cmd"], "NODE_HANDLE");
     assert_eq!(session.in_flight(), None);
-    assert_eq!(session.received(NACK), [News::Pong(9)]);
+    assert_eq!(session.received(NACK), [NodeEvent::Pong(9)]);
     assert_eq!(said(&mut session).len(), 1);
     assert_eq!(session.received(ACK), []);
     assert!(session.ping(10));
@@ -288,11 +291,11 @@ fn a_ping_takes_the_way_of_a_socket_and_its_missing_socket_is_the_answer() {
 #[test]
 fn a_worker_is_given_so_many_and_no_more() {
     let mut session = listening();
-    let most = MOST_GUESTS as u64;
-    (0..most).for_each(|guest| session.give(guest, KEY).unwrap());
-    assert_eq!(session.give(most, KEY), Err(Unsaid::Full));
-    assert_eq!(session.give(3, KEY), Err(Unsaid::GivenTwice(3)));
-    assert_eq!(session.give(99, "another"), Err(Unsaid::NotOn("another".into())));
+    let most = MAX_PENDING as u64;
+    (0..most).for_each(|connection| session.give(connection, KEY).unwrap());
+    assert_eq!(session.give(most, KEY), Err(SendError::Full));
+    assert_eq!(session.give(3, KEY), Err(SendError::GivenTwice(3)));
+    assert_eq!(session.give(99, "another"), Err(SendError::NotOn("another".into())));
     said(&mut session);
     session.received(&[ACK, &accepted(1, true)].concat());
     session.give(most, KEY).unwrap();
@@ -321,9 +324,9 @@ fn a_program_that_asks_on_without_reading_is_broken_off() {
         "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"addressType\":\"x\",\"seq\":1}\n",
     ] {
         let mut session = Session::default();
-        let news = session.received(line.repeat(2000).as_bytes());
-        assert!(matches!(news.last(), Some(News::Broken(Broken::Greedy(1024)))), "{line}");
-        assert!(news.len() < 1100);
+        let events = session.received(line.repeat(2000).as_bytes());
+        assert!(matches!(events.last(), Some(NodeEvent::Broken(Broken::Greedy(1024)))), "{line}");
+        assert!(events.len() < 1100);
     }
     let mut lines = String::new();
     for seq in 0..2000 {
@@ -333,15 +336,15 @@ fn a_program_that_asks_on_without_reading_is_broken_off() {
         )
         .unwrap();
     }
-    let news = Session::default().received(lines.as_bytes());
-    assert!(matches!(news.last(), Some(News::Broken(Broken::Greedy(1024)))));
+    let events = Session::default().received(lines.as_bytes());
+    assert!(matches!(events.last(), Some(NodeEvent::Broken(Broken::Greedy(1024)))));
 }
 
 #[test]
 fn a_query_of_an_unknown_form_is_answered_all_the_same() {
     let mut session = Session::default();
     let odd = cluster(json!({"act": "queryServer", "addressType": "udp5", "port": 1, "seq": 7}));
-    assert!(matches!(&*session.received(&odd), [News::Ignored(_)]));
+    assert!(matches!(&*session.received(&odd), [NodeEvent::Ignored(_)]));
     let reply = json!({"cmd": "NODE_CLUSTER", "errno": -22, "key": "", "ack": 7, "data": null, "seq": 0});
     assert_eq!(said(&mut session), [(reply, None)]);
 }
@@ -362,16 +365,17 @@ fn what_means_nothing_is_ignored_and_what_is_no_json_ends_it_after_the_news_befo
         "\"\\ud800\"",
     ];
     for line in ignored {
-        assert!(matches!(&*session.received(format!("{line}\n").as_bytes()), [News::Ignored(_)]), "{line}");
+        assert!(matches!(&*session.received(format!("{line}\n").as_bytes()), [NodeEvent::Ignored(_)]), "{line}");
     }
-    let news = session.received(&[accepted(1, true), b"\"hi\"\nboom\x1b\n\"lost\"\n".to_vec()].concat());
-    let [News::Taken(1), News::Message(hi), News::Broken(broken @ Broken::NotJson { .. })] = &*news else {
-        panic!("{news:?}");
+    let events = session.received(&[accepted(1, true), b"\"hi\"\nboom\x1b\n\"lost\"\n".to_vec()].concat());
+    let [NodeEvent::Taken(1), NodeEvent::Message(hi), NodeEvent::Broken(broken @ Broken::NotJson { .. })] = &*events
+    else {
+        panic!("{events:?}");
     };
     assert_eq!(hi, "hi");
     assert!(broken.to_string().contains(r"`boom\u{1b}`"), "{broken}");
     assert_eq!(session.received(ACK), []);
-    assert_eq!(session.give(2, KEY), Err(Unsaid::Broken));
+    assert_eq!(session.give(2, KEY), Err(SendError::Broken));
     assert!(!session.ping(1) && !session.disconnect() && session.next_out().is_none());
 }
 
@@ -379,10 +383,10 @@ fn what_means_nothing_is_ignored_and_what_is_no_json_ends_it_after_the_news_befo
 fn a_message_of_300_kilobytes_passes_both_ways() {
     let mut session = listening();
     let long = json!({"text": "ü\n".repeat(100_000)});
-    let news = session.received(format!("{long}\n").as_bytes());
-    assert_eq!(news, [News::Message(long.clone())]);
+    let events = session.received(format!("{long}\n").as_bytes());
+    assert_eq!(events, [NodeEvent::Message(long.clone())]);
     session.message(&long).unwrap();
     assert_eq!(said(&mut session), [(long, None)]);
     let fake = cluster(json!({"act": "close", "key": "x".repeat(100_000)}));
-    assert!(matches!(&*session.received(&fake), [News::Broken(Broken::LongInternal { .. })]));
+    assert!(matches!(&*session.received(&fake), [NodeEvent::Broken(Broken::LongInternal { .. })]));
 }

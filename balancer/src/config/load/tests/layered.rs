@@ -20,7 +20,7 @@ fn command() -> Sources {
     Sources { command: Some(("node".into(), program)), cpus: 4, ..Sources::default() }
 }
 
-fn pool(sources: &Sources) -> Pool {
+fn pool(sources: &Sources) -> PoolConfig {
     let loaded = load(sources).unwrap_or_else(|problems| panic!("{problems}"));
     loaded.config.pools.into_iter().next().expect("a pool")
 }

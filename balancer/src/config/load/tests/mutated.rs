@@ -51,7 +51,7 @@ proptest! {
         if let Err(problems) = load(&file(&text)) {
             prop_assert!(problems.errors() > 0);
             for problem in problems.iter() {
-                prop_assert!(matches!(problem.place, Place::File(_) | Place::Whole), "{problem:?}\n{text}");
+                prop_assert!(matches!(problem.position, Position::File(_) | Position::Whole), "{problem:?}\n{text}");
             }
             prop_assert_eq!(problems.code(), 78);
             prop_assert!(problems.render(true).contains("f.toml"));

@@ -18,7 +18,7 @@ fn lookup(user: Option<&Account>, group: Option<&Account>) -> Result<Identity, R
     }
 }
 
-fn here(body: &str) -> Result<Pool, Problems> {
+fn here(body: &str) -> Result<PoolConfig, Problems> {
     let text = format!("[pool.a]\ncommand = [\"x\"]\n{body}");
     let loaded = load(&Sources { accounts: Some(lookup), ..file(&text) })?;
     Ok(loaded.config.pools.into_iter().next().expect("a pool"))

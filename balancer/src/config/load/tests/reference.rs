@@ -35,7 +35,7 @@ fn the_reference_lists_every_key_and_no_other() {
 fn the_reference_says_the_defaults() {
     let loaded = load(&file(&reference(false))).unwrap_or_else(|problems| panic!("{problems}"));
     let program = Program::Command(vec!["node".into(), "app.js".into()]);
-    let expected = Config { pools: vec![Pool::new("example", program)], ..Config::default() };
+    let expected = Config { pools: vec![PoolConfig::new("example", program)], ..Config::default() };
     assert_eq!(loaded.config, expected);
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }

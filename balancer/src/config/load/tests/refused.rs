@@ -9,16 +9,18 @@ fn refusals(text: &str) -> Vec<String> {
     let Err(problems) = load(&sources) else { return vec!["ok".to_owned()] };
     let source = sources.file.as_ref().expect("a file");
     let line = |problem: &Problem| {
-        let place = match &problem.place {
-            Place::File(span) => frame::position(source, span.start).replace("f.toml:", ""),
+        let position = match &problem.position {
+            Position::File(span) => frame::position(source, span.start).replace("f.toml:", ""),
             other => format!("{other:?}"),
         };
         let also = match &problem.also {
-            Some(Place::File(span)) => format!(" (see {})", frame::position(source, span.start).replace("f.toml:", "")),
+            Some(Position::File(span)) => {
+                format!(" (see {})", frame::position(source, span.start).replace("f.toml:", ""))
+            }
             _ => String::new(),
         };
         let label = problem.label.as_ref().map_or_else(String::new, |label| format!(" | {label}"));
-        format!("{place} {}{label}{also}", problem.message)
+        format!("{position} {}{label}{also}", problem.message)
     };
     problems.iter().map(line).collect()
 }
@@ -50,6 +52,12 @@ fn keys_that_do_not_exist() {
         ("spawn-rate = 3", "3:1 unknown key `spawn-rate` in [pool.a] | did you mean `spawn-rate` of [master]?"),
         ("health.intervall = '1s'", "3:8 unknown key `intervall` in [pool.a.health] | did you mean `interval`?"),
         ("frobnicate = 1", "3:1 unknown key `frobnicate` in [pool.a]"),
+        (
+            "assignment_timeout = '1s'",
+            "3:1 unknown key `assignment_timeout` in [pool.a] | did you mean `dispatch-timeout`?",
+        ),
+        ("contract = 'node'", "3:1 unknown key `contract` in [pool.a] | did you mean `socket-passing`?"),
+        ("restart.budget = 3", "3:9 unknown key `budget` in [pool.a.restart] | did you mean `max-exits`?"),
         ("health = '/up'", "3:10 `health` must be a table | write health = { probe = … }"),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
@@ -86,6 +94,8 @@ fn values_that_are_not_of_their_kind() {
             "health.probe = '/a b'",
             "3:16 `/a b` cannot stand in a request | write spaces and letters beyond ASCII as %XX".to_owned(),
         ),
+        ("drain = 'quiet'", "3:9 drain must be \"auto\", \"signal\", \"idle\" or \"wait\" | did you mean `idle`?".to_owned()),
+        ("drain = 'closed'", "3:9 drain must be \"auto\", \"signal\", \"idle\" or \"wait\" | did you mean `wait`?".to_owned()),
         ("strategy = 'rund-robin'", "3:12 unknown strategy `rund-robin` | did you mean `round-robin`?".to_owned()),
         ("strategy = 'least-wating'", "3:12 unknown strategy `least-wating` | did you mean `least-waiting`?".to_owned()),
         ("strategy = 'p3c'", "3:12 unknown strategy `p3c` | did you mean `p2c`?".to_owned()),
@@ -193,7 +203,7 @@ fn addresses() {
         ),
         (
             "[admin]\nlisten = 'unix:/a'",
-            "4:10 the admin port is a TCP address | the unix door is `control` in [master]",
+            "4:10 the admin port is a TCP address | the unix listener is `control` in [master]",
         ),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");
@@ -210,7 +220,7 @@ fn options_that_contradict_each_other() {
             "3:39 health.timeout (3s) is longer than health.interval (1s) (see 3:23)",
         ),
         ("restart.backoff = '1m'", "3:19 restart.backoff (1m) is longer than restart.backoff-max (30s) (see 1:7)"),
-        ("connect-timeout = '4s'", "3:19 connect-timeout (4s) is longer than assignment-timeout (3s) (see 1:7)"),
+        ("connect-timeout = '4s'", "3:19 connect-timeout (4s) is longer than dispatch-timeout (3s) (see 1:7)"),
         ("keepalive = '10h'", "3:13 keepalive (10h) is outside of what TCP takes | 1s to 9h, or \"off\""),
         ("keepalive = '500ms'", "3:13 keepalive (500ms) is outside of what TCP takes | 1s to 9h, or \"off\""),
         (
@@ -255,8 +265,8 @@ fn options_that_contradict_each_other() {
              at unix:/run/a | use mode `shared`, or a TCP address (see 4:8)",
         ),
         (
-            "contract = 'node'",
-            "3:12 in mode `proxy` nothing is handed over: a Node application listens on $PORT | remove it, or use mode = \"handoff\", in which it listens where it wants (see 1:7)",
+            "socket-passing = 'node'",
+            "3:18 in mode `proxy` nothing is handed over: a Node application listens on $PORT | remove it, or use mode = \"handoff\", in which it listens where it wants (see 1:7)",
         ),
     ] {
         assert_eq!(in_pool(body), [expected], "{body}");

@@ -20,9 +20,9 @@ enum Command {
     Sign(usize, Sign),
     Hung(usize),
     Exit(usize),
-    GateOpened(usize, Way),
+    Quiesced(usize, DrainMethod),
     Drained(usize),
-    Parted(usize),
+    ChannelClosed(usize),
     Leaves(usize),
     Waits(usize),
     Stopping(usize),
@@ -32,13 +32,18 @@ enum Command {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let way = prop_oneof![Just(Way::Signal), Just(Way::Quiet), Just(Way::Closed), Just(Way::Disconnect)];
+    let method = prop_oneof![
+        Just(DrainMethod::Signal),
+        Just(DrainMethod::CloseIdle),
+        Just(DrainMethod::Wait),
+        Just(DrainMethod::Disconnect)
+    ];
     let sign = prop_oneof![
         Just(Sign::Good),
         Just(Sign::Bad),
-        any::<bool>().prop_map(Sign::Leaving),
+        any::<bool>().prop_map(Sign::Ending),
         prop_oneof![Just(Condition::Well), Just(Condition::Busy), Just(Condition::Mute), Just(Condition::Stopped)]
-            .prop_map(Sign::Seems)
+            .prop_map(Sign::Condition)
     ];
     prop_oneof![
         3 => Just(Command::Start),
@@ -52,9 +57,9 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (any::<usize>(), sign).prop_map(|(which, sign)| Command::Sign(which, sign)),
         2 => any::<usize>().prop_map(Command::Hung),
         6 => any::<usize>().prop_map(Command::Exit),
-        6 => (any::<usize>(), way).prop_map(|(which, way)| Command::GateOpened(which, way)),
+        6 => (any::<usize>(), method).prop_map(|(which, method)| Command::Quiesced(which, method)),
         6 => any::<usize>().prop_map(Command::Drained),
-        3 => any::<usize>().prop_map(Command::Parted),
+        3 => any::<usize>().prop_map(Command::ChannelClosed),
         2 => any::<usize>().prop_map(Command::Leaves),
         2 => any::<usize>().prop_map(Command::Waits),
         3 => any::<usize>().prop_map(Command::Stopping),
@@ -70,9 +75,9 @@ struct Known {
     /// It said ready before anything was decided about its end.
     said_ready: bool,
     drain_since: Option<Instant>,
-    gate_opened: bool,
+    quiesced: bool,
     /// Or closed its servers.
-    has_parted: bool,
+    has_closed_channel: bool,
     disconnected: bool,
     told: Option<Instant>,
     may_be_killed: bool,
@@ -82,7 +87,7 @@ struct Known {
 /// A slot with what its processes would be.
 struct World {
     slot: Slot,
-    rules: Arc<config::Pool>,
+    config: Arc<config::PoolConfig>,
     now: Instant,
     alive: BTreeMap<u64, Known>,
     newest: u64,
@@ -91,8 +96,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let (slot, now) = slot();
-        let rules = config::Pool { settle: Duration::from_millis(500), ..rules() };
-        Self { slot, rules: Arc::new(rules), now, alive: BTreeMap::new(), newest: 0 }
+        let config = config::PoolConfig { settle: Duration::from_millis(500), ..config() };
+        Self { slot, config: Arc::new(config), now, alive: BTreeMap::new(), newest: 0 }
     }
 
     fn choose(&self, which: usize) -> Option<u64> {
@@ -108,14 +113,16 @@ impl World {
                 self.alive.values_mut().for_each(|known| known.may_be_killed = true);
                 Event::Kill
             }
-            Command::Replace => Event::Replace { rules: Arc::clone(&self.rules), generation: 2, cause: Cause::Order },
+            Command::Replace => {
+                Event::Replace { config: Arc::clone(&self.config), generation: 2, cause: Cause::Command }
+            }
             Command::Abandon => Event::Abandon,
             Command::Postpone(which) => {
                 // Only one that was not started yet can be.
                 let n = self.choose(which)?;
-                let is_starting = self.slot.life(n).is_some_and(|life| life.is_starting());
+                let is_starting = self.slot.process(n).is_some_and(|process| process.is_starting());
                 let until = self.now + Duration::from_millis(50);
-                if !is_starting || self.alive[&n].has_parted {
+                if !is_starting || self.alive[&n].has_closed_channel {
                     return None;
                 }
                 self.alive.remove(&n);
@@ -137,16 +144,16 @@ impl World {
                 self.alive.remove(&n);
                 Event::Exited(n)
             }
-            Command::GateOpened(which, way) => {
+            Command::Quiesced(which, method) => {
                 let n = self.choose(which)?;
-                self.alive.get_mut(&n)?.gate_opened = true;
-                Event::GateOpened(n, way)
+                self.alive.get_mut(&n)?.quiesced = true;
+                Event::Quiesced(n, method)
             }
             Command::Drained(which) => Event::Drained(self.choose(which)?),
-            Command::Parted(which) => {
+            Command::ChannelClosed(which) => {
                 let n = self.choose(which)?;
-                self.alive.get_mut(&n)?.has_parted = true;
-                Event::Parted(n)
+                self.alive.get_mut(&n)?.has_closed_channel = true;
+                Event::ChannelClosed(n)
             }
             Command::Waits(which) => Event::Waits(self.choose(which)?),
             Command::Leaves(which) => Event::Leaves(self.choose(which)?),
@@ -157,8 +164,8 @@ impl World {
             }
             Command::Closed(which, is_closed) => {
                 let n = self.choose(which)?;
-                self.alive.get_mut(&n)?.has_parted = true;
-                Event::Closed(n, is_closed)
+                self.alive.get_mut(&n)?.has_closed_channel = true;
+                Event::ServersClosed(n, is_closed)
             }
             Command::Wait(millis) => {
                 self.now += Duration::from_millis(millis);
@@ -174,7 +181,7 @@ impl World {
     fn step(&mut self, command: &Command) {
         let Some(event) = self.event(command) else { return };
         let is_asked_to_end = matches!(event, Event::Stop | Event::Restart | Event::Kill);
-        let before = self.slot.current().map(|life| life.incarnation);
+        let before = self.slot.current().map(|process| process.incarnation);
         let effects = self.slot.on(event, self.now);
         let mut admitted = false;
         for effect in &effects {
@@ -197,50 +204,50 @@ impl World {
                         "left the rotation and nobody had come"
                     );
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
-                    known.gate_opened = false;
+                    known.quiesced = false;
                 }
                 Effect::Terminate(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living are told");
                     assert_eq!(known.told.replace(self.now), None, "told twice");
                     if let Some(since) = known.drain_since {
-                        let is_late = self.now - since >= self.rules.drain_timeout;
-                        assert!(known.gate_opened || is_late, "told while connections could reach it");
+                        let is_late = self.now - since >= self.config.drain_timeout;
+                        assert!(known.quiesced || is_late, "told while connections could reach it");
                     }
                 }
                 Effect::Disconnect(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living are disconnected");
-                    assert!(known.gate_opened, "disconnected while connections could reach it");
+                    assert!(known.quiesced, "disconnected while connections could reach it");
                     assert!(!std::mem::replace(&mut known.disconnected, true), "disconnected twice");
                     assert_eq!(known.told, None, "disconnected after it was told to end");
                 }
-                Effect::Cut(n) => {
+                Effect::Abort(n) => {
                     let since = self.alive[&n].drain_since.expect("only what drains is cut");
-                    assert!(self.now - since >= self.rules.drain_timeout, "cut before the deadline");
+                    assert!(self.now - since >= self.config.drain_timeout, "cut before the deadline");
                 }
                 Effect::Kill(n) => {
                     let known = self.alive.get_mut(&n).expect("only the living are killed");
                     let gate_missed = known.drain_since.is_some_and(|since| {
-                        let patience = self.rules.drain_timeout.min(Duration::from_secs(3));
-                        !known.gate_opened && self.now - since >= patience
+                        let patience = self.config.drain_timeout.min(Duration::from_secs(3));
+                        !known.quiesced && self.now - since >= patience
                     });
                     let had_time =
-                        gate_missed || known.told.is_some_and(|told| self.now - told >= self.rules.kill_timeout);
+                        gate_missed || known.told.is_some_and(|told| self.now - told >= self.config.kill_timeout);
                     assert!(had_time || known.may_be_killed, "killed without notice");
                     known.may_be_killed = true;
                 }
-                Effect::Quieten(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
-                Effect::HeirFailed(_) => {
-                    let after = self.slot.current().map(|life| life.incarnation);
+                Effect::CloseIdle(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
+                Effect::ReplacementFailed(_) => {
+                    let after = self.slot.current().map(|process| process.incarnation);
                     // The end of a backoff may fall together with it, or that of a channel.
-                    let has_left = |known: &Known| known.has_parted || known.says_stopping;
-                    let had_parted = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
+                    let has_left = |known: &Known| known.has_closed_channel || known.says_stopping;
+                    let had_closed_channel = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
                     assert!(
-                        before.is_none() || had_parted || before == after,
-                        "an heir that failed changed who serves"
+                        before.is_none() || had_closed_channel || before == after,
+                        "a replacement that failed changed who serves"
                     );
                 }
                 Effect::PutBack { old, new, .. } => {
-                    assert_eq!(self.slot.current().map(|life| life.incarnation), Some(old), "it serves again");
+                    assert_eq!(self.slot.current().map(|process| process.incarnation), Some(old), "it serves again");
                     assert!(self.alive[&old].told.is_none() && old != new, "nothing was told to it");
                 }
                 Effect::Restarted(_) | Effect::Switched { .. } => {}
@@ -250,14 +257,14 @@ impl World {
     }
 
     fn check(&self) {
-        let is_born = |life: &&Life| !life.is_unborn();
-        let known: Vec<u64> = self.slot.lives().filter(is_born).map(|life| life.incarnation).collect();
+        let is_born = |process: &&ProcessState| !process.is_postponed();
+        let known: Vec<u64> = self.slot.processes().filter(is_born).map(|process| process.incarnation).collect();
         let alive: Vec<u64> = self.alive.keys().copied().collect();
         let mut sorted = known.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, alive, "every living process is somebody's business, and no dead one");
-        if let Some(life) = self.slot.current().filter(|_| self.slot.state() == SlotState::Ready) {
-            let known = &self.alive[&life.incarnation];
+        if let Some(process) = self.slot.current().filter(|_| self.slot.state() == SlotState::Ready) {
+            let known = &self.alive[&process.incarnation];
             assert!(known.said_ready && known.drain_since.is_none() && known.told.is_none());
         }
     }
@@ -267,7 +274,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
 
     /// 1,500 lives of 100 steps: no process is forgotten or told twice, none is killed without notice or told while
-    /// connections could reach it, an heir that fails changes nothing, and after a stop every life ends.
+    /// connections could reach it, a replacement that fails changes nothing, and after a stop every life ends.
     #[test]
     fn random_commands_never_break_a_slot(commands in prop::collection::vec(command(), 100)) {
         let mut world = World::new();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::SLACK;
 use crate::drill::allowed::Allowed;
-use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::Order;
+use crate::drill::fault_run::{FaultRun, RunError};
+use crate::drill::target::CommandOutcome;
 
 /// How long a reload may take: many workers, each with its whole `drain-timeout`.
 const RELOAD: Duration = Duration::from_secs(180);
@@ -21,19 +21,19 @@ pub(super) struct Drains {
 
 impl Drains {
     /// One more, and whether it was carried out.
-    pub(super) fn reload(&mut self, scene: &mut Scene<'_>) -> Result<(Order, bool), Trouble> {
-        let from = scene.now();
-        let order = scene.reload(RELOAD)?;
-        self.during.push((from, scene.now() + SLACK));
-        let is_done = is_done(&order, scene.target.is_demo());
-        Ok((order, is_done))
+    pub(super) fn reload(&mut self, fault_run: &mut FaultRun<'_>) -> Result<(CommandOutcome, bool), RunError> {
+        let from = fault_run.now();
+        let outcome = fault_run.reload(RELOAD)?;
+        self.during.push((from, fault_run.now() + SLACK));
+        let is_done = is_done(&outcome, fault_run.target.is_demo());
+        Ok((outcome, is_done))
     }
 
     /// What they may cost: nothing where the program announces that it leaves; else requests on kept connections while they
     /// lasted, as many as such connections there are, each time.
-    pub(super) fn allowed(self, scene: &Scene<'_>) -> Allowed {
-        let (times, kept) = (self.during.len(), scene.kept);
-        if scene.target.is_demo() || times == 0 {
+    pub(super) fn allowed(self, fault_run: &FaultRun<'_>) -> Allowed {
+        let (times, kept) = (self.during.len(), fault_run.kept);
+        if fault_run.target.is_demo() || times == 0 {
             return Allowed::nothing();
         }
         let s = if times == 1 { "" } else { "s" };
@@ -44,14 +44,18 @@ impl Drains {
 }
 
 /// What a promise says that is kept by a reload that was carried out.
-pub(super) fn words(scene: &Scene<'_>) -> &'static str {
-    if scene.target.is_demo() { "exit code 0" } else { "exit code 0, or 1 for clients lost, who are judged below" }
+pub(super) fn words(fault_run: &FaultRun<'_>) -> &'static str {
+    if fault_run.target.is_demo() {
+        "exit code 0"
+    } else {
+        "exit code 0, or 1 for clients lost, who are analysis below"
+    }
 }
 
 /// Whether it was carried out. The demo announces that it leaves, and loses nobody; of another program a client may write
 /// at the moment at which its connection is closed, and the reload says so: such clients are counted by the load.
-fn is_done(order: &Order, is_demo: bool) -> bool {
-    order.code == Some(0) || (!is_demo && order.code == Some(1) && order.said.contains(LOSSY))
+fn is_done(outcome: &CommandOutcome, is_demo: bool) -> bool {
+    outcome.code == Some(0) || (!is_demo && outcome.code == Some(1) && outcome.said.contains(LOSSY))
 }
 
 #[cfg(test)]
@@ -60,12 +64,12 @@ mod tests {
 
     #[test]
     fn a_reload_that_lost_clients_was_carried_out_unless_the_program_announces_that_it_leaves() {
-        let order = |code, said: &str| Order { code, said: said.to_owned() };
-        let lossy = order(Some(1), "done in 1.2 s\nerror: the reload of app was carried out, but 1 client was lost");
+        let outcome = |code, said: &str| CommandOutcome { code, said: said.to_owned() };
+        let lossy = outcome(Some(1), "done in 1.2 s\nerror: the reload of app was carried out, but 1 client was lost");
         assert!(is_done(&lossy, false) && !is_done(&lossy, true));
-        assert!(is_done(&order(Some(0), ""), true));
+        assert!(is_done(&outcome(Some(0), ""), true));
         for (code, said) in [(Some(1), "error: the reload of app failed"), (None, "did not end"), (Some(6), "busy")] {
-            assert!(!is_done(&order(code, said), false), "{said}");
+            assert!(!is_done(&outcome(code, said), false), "{said}");
         }
     }
 }

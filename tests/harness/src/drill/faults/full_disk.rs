@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::drill::allowed::Allowed;
-use crate::drill::scene::{Scene, Trouble};
-use crate::rig::ProductRig;
+use crate::drill::fault_run::{FaultRun, RunError};
+use crate::setup::ProductSetup;
 
 /// What the master says about it.
 const SAID: &str = "cannot write the workers' log";
@@ -12,26 +12,26 @@ const SAID: &str = "cannot write the workers' log";
 /// How long the workers' 4 MiB each, and the master's word, may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
-    let workers = scene.workers;
-    scene.note("each worker begins to write 4 MiB to its standard output");
-    let Some(disk) = &scene.target.disk else { return Err(Trouble::Unable("there is no full disk".to_owned())) };
+pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
+    let workers = fault_run.workers;
+    fault_run.note("each worker begins to write 4 MiB to its standard output");
+    let Some(disk) = &fault_run.target.disk else { return Err(RunError::Unable("there is no full disk".to_owned())) };
     disk.go()?;
-    let all = scene.waiting.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
+    let all = fault_run.waiting.wait(PATIENCE, || (disk.through(workers) == workers).then_some(()))?;
     let through = disk.through(workers);
     let seen = format!("{through} of {workers} got rid of theirs");
-    scene.promise("workers are not blocked", "blocked", "20 s for it", seen, all.is_some());
-    let is_said = |scene: &Scene<'_>| scene.target.product().map_or(0, times_said);
-    scene.waiting.wait(PATIENCE, || (is_said(scene) > 0).then_some(()))?;
-    while !scene.is_late(Duration::ZERO) {
-        scene.pause(Duration::from_millis(50))?;
+    fault_run.promise("workers are not blocked", "blocked", "20 s for it", seen, all.is_some());
+    let is_said = |fault_run: &FaultRun<'_>| fault_run.target.product().map_or(0, times_said);
+    fault_run.waiting.wait(PATIENCE, || (is_said(fault_run) > 0).then_some(()))?;
+    while !fault_run.is_late(Duration::ZERO) {
+        fault_run.pause(Duration::from_millis(50))?;
     }
-    let said = is_said(scene);
+    let said = is_said(fault_run);
     let seen = if said == 1 { "once".to_owned() } else { format!("{said} times") };
-    scene.promise("the master says that it cannot write", "not said once", "once", seen, said == 1);
+    fault_run.promise("the master says that it cannot write", "not said once", "once", seen, said == 1);
     Ok(Allowed::nothing())
 }
 
-fn times_said(rig: &ProductRig) -> usize {
-    rig.stderr().matches(SAID).count()
+fn times_said(running: &ProductSetup) -> usize {
+    running.stderr().matches(SAID).count()
 }

@@ -7,55 +7,55 @@ use tokio::time::Instant;
 
 use super::release::pids;
 use crate::drill::allowed::Allowed;
-use crate::drill::scene::{Scene, Trouble};
-use crate::rig::is_alive;
+use crate::drill::fault_run::{FaultRun, RunError};
+use crate::setup::is_alive;
 
 /// How long workers may outlive it.
 const GONE: Duration = Duration::from_secs(5);
 
-pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
-    let workers = pids(scene)?;
-    scene.pause_between(500, 1500)?;
-    let (ended, _) = scene.counts();
-    let from = scene.now();
-    let pid = scene.target.kill_master()?;
-    scene.note(format!("SIGKILL to the master (pid {pid})"));
+pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
+    let workers = pids(fault_run)?;
+    fault_run.pause_between(500, 1500)?;
+    let (ended, _) = fault_run.counts();
+    let from = fault_run.now();
+    let pid = fault_run.target.kill_master()?;
+    fault_run.note(format!("SIGKILL to the master (pid {pid})"));
     let begun = Instant::now();
-    let left = |scene: &Scene<'_>| {
+    let left = |fault_run: &FaultRun<'_>| {
         let workers = workers.iter().filter(|&&pid| is_alive(pid)).count();
-        workers.max(scene.target.product().map_or(0, |rig| rig.leftovers().len()))
+        workers.max(fault_run.target.product().map_or(0, |running| running.leftovers().len()))
     };
-    let gone = scene.waiting.wait(GONE, || (left(scene) == 0).then(|| begun.elapsed()))?;
+    let gone = fault_run.waiting.wait(GONE, || (left(fault_run) == 0).then(|| begun.elapsed()))?;
     let seen = match gone {
         Some(took) => format!("after {:.2} s", took.as_secs_f64()),
-        None => format!("{} processes are left", left(scene)),
+        None => format!("{} processes are left", left(fault_run)),
     };
-    scene.promise("all its processes are gone", "left behind", "within 5 s", seen, gone.is_some());
+    fault_run.promise("all its processes are gone", "left behind", "within 5 s", seen, gone.is_some());
     // Bound and given back at once.
-    let bound = TcpListener::bind(scene.target.address()).map(drop);
+    let bound = TcpListener::bind(fault_run.target.address()).map(drop);
     let seen = bound.as_ref().map_or_else(ToString::to_string, |()| "it is".to_owned());
-    scene.promise("the port is free", "port taken", "at once then", seen, bound.is_ok());
+    fault_run.promise("the port is free", "port taken", "at once then", seen, bound.is_ok());
     let begun = Instant::now();
     let (what, broken) = ("a new master starts on the same port", "no new master");
-    let to = match scene.target.restart() {
+    let to = match fault_run.target.restart() {
         Ok(true) => {
-            scene.note("a new master serves");
+            fault_run.note("a new master serves");
             let seen = format!("ready {:.2} s after its start", begun.elapsed().as_secs_f64());
-            scene.promise(what, broken, "at the first try", seen, true);
-            Some(scene.now())
+            fault_run.promise(what, broken, "at the first try", seen, true);
+            Some(fault_run.now())
         }
         Ok(false) => {
-            scene.remark =
+            fault_run.remark =
                 "nobody starts it again there: its processes are gone and the port is free, that is all".to_owned();
-            scene.is_over = true;
+            fault_run.is_over = true;
             None
         }
         Err(error) => {
-            scene.promise(what, broken, "at the first try", error.to_string(), false);
+            fault_run.promise(what, broken, "at the first try", error.to_string(), false);
             None
         }
     };
-    let (_, started) = scene.counts();
+    let (_, started) = fault_run.counts();
     Ok(match to {
         Some(to) => {
             let gap = (to - from).as_secs_f64();

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use super::allowed::Allowed;
 use super::fault::{Fault, Manner};
+use super::fault_run::{FaultRun, RunError};
 use super::release::Release;
-use super::scene::{Scene, Trouble};
 use super::target::Wish;
 
 /// How much later than its cause a failure may begin: whoever stands between has to notice it first, on a machine that may
@@ -53,29 +53,29 @@ pub(crate) fn has_others(fault: Fault) -> bool {
     }
 }
 
-/// Does it, and adds its promises to the scene; which failures are allowed is known only then.
-pub(crate) fn play(fault: Fault, scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+/// Does it, and adds its promises to the fault run; which failures are allowed is known only then.
+pub(crate) fn run(fault: Fault, fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     match fault {
-        Fault::Kill => kill::play(scene),
-        Fault::Stop => stop::play(scene),
-        Fault::NeverReady => release::play(scene, Release::NeverReady),
-        Fault::BadRelease => release::play(scene, Release::Exits),
-        Fault::SlowWorker => slow_worker::play(scene),
-        Fault::FullDisk => full_disk::play(scene),
-        Fault::Descriptors => descriptors::play(scene),
-        Fault::MasterKill => master_kill::play(scene),
-        Fault::ReloadStorm => reload_storm::play(scene),
+        Fault::Kill => kill::run(fault_run),
+        Fault::Stop => stop::run(fault_run),
+        Fault::NeverReady => release::run(fault_run, Release::NeverReady),
+        Fault::BadRelease => release::run(fault_run, Release::Exits),
+        Fault::SlowWorker => slow_worker::run(fault_run),
+        Fault::FullDisk => full_disk::run(fault_run),
+        Fault::Descriptors => descriptors::run(fault_run),
+        Fault::MasterKill => master_kill::run(fault_run),
+        Fault::ReloadStorm => reload_storm::run(fault_run),
     }
 }
 
 /// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts them.
 /// They are counted when their relay has ended, which may take a moment: read until it is the same twice.
-fn broken_since(scene: &mut Scene<'_>, before: Option<u64>) -> Result<Option<u64>, Trouble> {
+fn broken_since(fault_run: &mut FaultRun<'_>, before: Option<u64>) -> Result<Option<u64>, RunError> {
     let Some(before) = before else { return Ok(None) };
     let mut last = None;
     for _ in 0..10 {
-        scene.pause(SLACK)?;
-        let now = scene.target.broken_connections()?;
+        fault_run.pause(SLACK)?;
+        let now = fault_run.target.broken_connections()?;
         if now == last {
             break;
         }

@@ -6,60 +6,60 @@ use tokio::time::Instant;
 
 use super::drains::{self, Drains};
 use crate::drill::allowed::Allowed;
+use crate::drill::fault_run::{FaultRun, RunError};
 use crate::drill::release::{LAST_LINE, Release};
-use crate::drill::scene::{Scene, Trouble};
-use crate::drill::target::Order;
+use crate::drill::target::CommandOutcome;
 
 /// How long a reload may take until it is known to have failed; longer it is not waited for. The product is told to wait 3 s
 /// for a release that is never ready; others have their own patience, or none that ends.
 const KNOWN: Duration = Duration::from_secs(30);
 
-pub(super) fn play(scene: &mut Scene<'_>, release: Release) -> Result<Allowed, Trouble> {
-    let before = pids(scene)?;
+pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allowed, RunError> {
+    let before = pids(fault_run)?;
     let mut drains = Drains::default();
-    scene.target.switch(release)?;
-    scene.note("reload into the broken release");
+    fault_run.target.switch(release)?;
+    fault_run.note("reload into the broken release");
     let begun = Instant::now();
-    let order = scene.reload(KNOWN)?;
-    let seen = ended(&order, begun.elapsed());
-    let broken = order.code.map_or_else(|| "hangs".to_owned(), |code| format!("says {code}"));
-    scene.promise("the reload fails", &broken, "exit code 1, within 30 s", seen, order.code == Some(1));
-    let after = pids(scene)?;
+    let outcome = fault_run.reload(KNOWN)?;
+    let seen = ended(&outcome, begun.elapsed());
+    let broken = outcome.code.map_or_else(|| "hangs".to_owned(), |code| format!("says {code}"));
+    fault_run.promise("the reload fails", &broken, "exit code 1, within 30 s", seen, outcome.code == Some(1));
+    let after = pids(fault_run)?;
     let stayed = before.iter().filter(|pid| after.contains(pid)).count();
     let seen = format!("{stayed} of {} are still there", before.len());
-    scene.promise("the workers go on", "workers gone", "the same processes", seen, stayed == before.len());
+    fault_run.promise("the workers go on", "workers gone", "the same processes", seen, stayed == before.len());
     if release == Release::Exits {
-        let is_told = order.said.contains(LAST_LINE);
-        let seen = if is_told { "it does".to_owned() } else { format!("it says: {}", last_line(&order.said)) };
-        scene.promise("the message has the program's last line", "no last line", LAST_LINE, seen, is_told);
+        let is_told = outcome.said.contains(LAST_LINE);
+        let seen = if is_told { "it does".to_owned() } else { format!("it says: {}", last_line(&outcome.said)) };
+        fault_run.promise("the message has the program's last line", "no last line", LAST_LINE, seen, is_told);
     }
-    scene.target.switch(Release::Good)?;
+    fault_run.target.switch(Release::Good)?;
     let (what, broken) = ("the good release is taken again", "good not taken");
-    if order.code.is_none() {
-        scene.promise(what, broken, drains::words(scene), "the last reload does not end", false);
-        return Ok(drains.allowed(scene));
+    if outcome.code.is_none() {
+        fault_run.promise(what, broken, drains::words(fault_run), "the last reload does not end", false);
+        return Ok(drains.allowed(fault_run));
     }
-    scene.note("reload into the good release");
+    fault_run.note("reload into the good release");
     let begun = Instant::now();
-    let (order, is_done) = drains.reload(scene)?;
-    let mut seen = ended(&order, begun.elapsed());
-    if order.code != Some(0) {
-        seen += &format!(": {}", last_line(&order.said));
+    let (outcome, is_done) = drains.reload(fault_run)?;
+    let mut seen = ended(&outcome, begun.elapsed());
+    if outcome.code != Some(0) {
+        seen += &format!(": {}", last_line(&outcome.said));
     }
-    scene.promise(what, broken, drains::words(scene), seen, is_done);
-    Ok(drains.allowed(scene))
+    fault_run.promise(what, broken, drains::words(fault_run), seen, is_done);
+    Ok(drains.allowed(fault_run))
 }
 
 /// The serving processes, sorted.
-pub(super) fn pids(scene: &Scene<'_>) -> Result<Vec<u32>, Trouble> {
-    let mut pids: Vec<_> = scene.target.serving()?.into_iter().map(|worker| worker.pid).collect();
+pub(super) fn pids(fault_run: &FaultRun<'_>) -> Result<Vec<u32>, RunError> {
+    let mut pids: Vec<_> = fault_run.target.serving()?.into_iter().map(|worker| worker.pid).collect();
     pids.sort_unstable();
     Ok(pids)
 }
 
-pub(super) fn ended(order: &Order, took: Duration) -> String {
+pub(super) fn ended(outcome: &CommandOutcome, took: Duration) -> String {
     let took = took.as_secs_f64();
-    order
+    outcome
         .code
         .map_or_else(|| format!("no end within {took:.0} s"), |code| format!("exit code {code} after {took:.1} s"))
 }

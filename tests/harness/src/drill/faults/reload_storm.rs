@@ -7,39 +7,39 @@ use tokio::time::Instant;
 use super::drains::{self, Drains};
 use super::release::{ended, last_line, pids};
 use crate::drill::allowed::Allowed;
-use crate::drill::scene::{Scene, Trouble};
+use crate::drill::fault_run::{FaultRun, RunError};
 
 /// At least so many, however short the load is to be.
 const LEAST: usize = 2;
 
-pub(super) fn play(scene: &mut Scene<'_>) -> Result<Allowed, Trouble> {
+pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     let mut drains = Drains::default();
     let (mut reloads, mut done, mut renewed, mut slowest) = (0, 0, 0, Duration::ZERO);
     let mut said = String::new();
-    let mut before = pids(scene)?;
+    let mut before = pids(fault_run)?;
     let workers = before.len();
-    while reloads < LEAST || !scene.is_late(Duration::from_secs(1)) {
+    while reloads < LEAST || !fault_run.is_late(Duration::from_secs(1)) {
         let begun = Instant::now();
-        let (order, is_done) = drains.reload(scene)?;
+        let (outcome, is_done) = drains.reload(fault_run)?;
         let took = begun.elapsed();
         slowest = slowest.max(took);
         reloads += 1;
         done += usize::from(is_done);
-        if order.code != Some(0) && said.is_empty() {
-            said = format!("; {}: {}", ended(&order, took), last_line(&order.said));
+        if outcome.code != Some(0) && said.is_empty() {
+            said = format!("; {}: {}", ended(&outcome, took), last_line(&outcome.said));
         }
-        let after = pids(scene)?;
+        let after = pids(fault_run)?;
         renewed += usize::from(after.len() == workers && after.iter().all(|pid| !before.contains(pid)));
         before = after;
-        scene.pause(Duration::ZERO)?;
-        if order.code.is_none() {
+        fault_run.pause(Duration::ZERO)?;
+        if outcome.code.is_none() {
             break;
         }
     }
-    scene.note(format!("{reloads} reloads, the slowest {:.2} s", slowest.as_secs_f64()));
+    fault_run.note(format!("{reloads} reloads, the slowest {:.2} s", slowest.as_secs_f64()));
     let seen = format!("{done} of {reloads}{said}");
-    scene.promise("every reload is carried out", "reload fails", drains::words(scene), seen, done == reloads);
+    fault_run.promise("every reload is carried out", "reload fails", drains::words(fault_run), seen, done == reloads);
     let seen = format!("{renewed} of {reloads} times");
-    scene.promise("all workers are new ones", "old workers", "every time", seen, renewed == reloads);
-    Ok(drains.allowed(scene))
+    fault_run.promise("all workers are new ones", "old workers", "every time", seen, renewed == reloads);
+    Ok(drains.allowed(fault_run))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{line, notes, played};
+use super::{line, notes, run};
 use crate::drill::outcome::{Drill, Outcome};
 use crate::drill::promise::Verdict;
 
@@ -27,7 +27,7 @@ fn write_markdown(text: &mut String, drill: &Drill) -> std::fmt::Result {
     }
     writeln!(text, "\n| fault | what is done | {} |", drill.targets.join(" | "))?;
     writeln!(text, "|---|---|{}", "---|".repeat(drill.targets.len()))?;
-    for fault in played(drill) {
+    for fault in run(drill) {
         write!(text, "| `{}` | {} |", fault.name(), fault.about().done)?;
         for target in &drill.targets {
             let cell = drill.find(target, fault).map_or_else(|| "-".to_owned(), Outcome::cell);

@@ -16,7 +16,7 @@ use crate::report::plain;
 pub(crate) use markdown::markdown;
 
 /// The faults that were asked for on some target, in their order.
-fn played(drill: &Drill) -> impl Iterator<Item = Fault> {
+fn run(drill: &Drill) -> impl Iterator<Item = Fault> {
     Fault::ALL.into_iter().filter(|&fault| drill.outcomes.iter().any(|outcome| outcome.fault == fault))
 }
 
@@ -77,7 +77,7 @@ fn write_table(text: &mut String, drill: &Drill) -> std::fmt::Result {
     }
     trim_end(text);
     writeln!(text)?;
-    for fault in played(drill) {
+    for fault in run(drill) {
         write!(text, "{:<13}", fault.name())?;
         for (target, width) in drill.targets.iter().zip(&widths) {
             let (cell, style) = cell(drill, target, fault);
@@ -95,11 +95,11 @@ fn write_table(text: &mut String, drill: &Drill) -> std::fmt::Result {
 }
 
 fn width(drill: &Drill, target: &str) -> usize {
-    let cells = played(drill).map(|fault| cell(drill, target, fault).0.chars().count());
+    let cells = run(drill).map(|fault| cell(drill, target, fault).0.chars().count());
     cells.chain([target.chars().count()]).max().unwrap_or(0)
 }
 
-/// What the cells of the table leave out: why faults were not played, and what good verdicts do not say; each once.
+/// What the cells of the table leave out: why faults were not run, and what good verdicts do not say; each once.
 fn notes(drill: &Drill) -> Vec<String> {
     let mut notes: Vec<(&str, String, Vec<String>)> = Vec::new();
     for outcome in &drill.outcomes {

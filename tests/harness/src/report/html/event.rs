@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::figures::Figure;
-use crate::judge::Metric;
+use crate::analysis::Metric;
 use crate::record::{Phase, ScenarioRecord, Tick};
 use crate::report::chart::{Moment, Step, Timeline, Timelines};
 use crate::report::number;

@@ -1,6 +1,6 @@
 //! The figures of a scenario: each a chart and the table with its numbers. Pure.
 
-use crate::judge::Metric;
+use crate::analysis::Metric;
 use crate::record::{Phase, ScenarioRecord};
 use crate::report::chart::{Bar, Line, Row, Said, bars, lines, stacked};
 use crate::report::number;

@@ -11,8 +11,8 @@ use super::table::Table;
 use super::verdict::{self, Shown};
 use super::view::{Entry, View};
 use super::{method, number};
+use crate::analysis::{Analysis, Finding, Metric};
 use crate::failure::{Failure, code};
-use crate::judge::{Finding, Judged, Metric};
 use crate::record::{Report, ScenarioRecord};
 
 /// The style sheet; the colours of the ways come before it.
@@ -73,8 +73,8 @@ struct Row {
 /// # Errors
 ///
 /// [`code::FAILED`] if the template cannot be filled in, which would be a mistake of ours.
-pub fn html(report: &Report, judged: &Judged) -> Result<String, Failure> {
-    let view = View { report, judged };
+pub fn html(report: &Report, analysis: &Analysis) -> Result<String, Failure> {
+    let view = View { report, analysis };
     let page = Page {
         style: palette::css() + STYLE,
         title: format!("{} ways compared in {} scenarios", report.ways.len(), report.scenarios.len()),
@@ -110,7 +110,7 @@ fn section<'a>(view: View<'a>, record: &'a ScenarioRecord) -> Section<'a> {
         let used: Vec<Metric> = metrics
             .iter()
             .copied()
-            .filter(|metric| entries.iter().any(|entry| entry.judgement(*metric).is_some()))
+            .filter(|metric| entries.iter().any(|entry| entry.result(*metric).is_some()))
             .collect();
         Judgements { heads: used.iter().map(|metric| number::title(*metric)).collect(), rows: rows(&used) }
     };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::judge::judge;
+use crate::analysis::analyse;
 use crate::report::chart::well_formed;
 use crate::report::planted::{WAYS, planted};
 
@@ -11,8 +11,8 @@ fn pictures(page: &str) -> Vec<&str> {
 
 #[test]
 fn every_picture_is_well_formed_and_says_what_it_is() {
-    let (report, judged) = planted();
-    let page = html(&report, &judged).unwrap();
+    let (report, analysis) = planted();
+    let page = html(&report, &analysis).unwrap();
     let pictures = pictures(&page);
     // Four for each scenario of load, one a way for each with an event.
     assert_eq!(pictures.len(), 3 * 4 + 2 * WAYS.len());
@@ -24,8 +24,8 @@ fn every_picture_is_well_formed_and_says_what_it_is() {
 
 #[test]
 fn every_way_is_named_in_every_chart() {
-    let (report, judged) = planted();
-    let view = View { report: &report, judged: &judged };
+    let (report, analysis) = planted();
+    let view = View { report: &report, analysis: &analysis };
     for scenario in &report.scenarios {
         let section = section(view, scenario);
         assert!(!section.figures.is_empty());
@@ -41,8 +41,8 @@ fn every_way_is_named_in_every_chart() {
 
 #[test]
 fn the_numbers_of_a_chart_are_those_of_its_table() {
-    let (report, judged) = planted();
-    let view = View { report: &report, judged: &judged };
+    let (report, analysis) = planted();
+    let view = View { report: &report, analysis: &analysis };
     let mut compared = 0;
     for scenario in report.scenarios.iter().filter(|scenario| scenario.event.is_none()) {
         for figure in figures::figures(view, scenario) {
@@ -58,8 +58,8 @@ fn the_numbers_of_a_chart_are_those_of_its_table() {
 
 #[test]
 fn nothing_is_loaded_and_nothing_runs() {
-    let (report, judged) = planted();
-    let page = html(&report, &judged).unwrap();
+    let (report, analysis) = planted();
+    let page = html(&report, &analysis).unwrap();
     let own = page.replace("http://www.w3.org/2000/svg", "");
     for forbidden in ["http://", "https://", "<script", "url(", "@import", "src=", "<link", "javascript:", " on"] {
         let is_word = forbidden == " on";
@@ -86,9 +86,9 @@ fn what_others_wrote_is_text() {
         one.way = bad.to_owned();
     }
     report.repetitions[0].failure = Some(bad.to_owned());
-    let mut judged = judge(&report);
-    judged.findings[0].text = bad.to_owned();
-    let page = html(&report, &judged).unwrap();
+    let mut analysis = analyse(&report);
+    analysis.findings[0].text = bad.to_owned();
+    let page = html(&report, &analysis).unwrap();
     assert!(!page.contains("<script"), "escaped");
     assert!(page.matches("script&").count() + page.matches("script&#").count() > 10, "and still there");
     for picture in pictures(&page) {
@@ -101,32 +101,32 @@ fn a_report_of_nothing_is_a_page_too() {
     let (mut report, _) = planted();
     report.repetitions.clear();
     report.is_partial = true;
-    let page = html(&report, &judge(&report)).unwrap();
+    let page = html(&report, &analyse(&report)).unwrap();
     assert!(page.contains("interrupted") && !page.contains("NaN"));
     report.scenarios.clear();
     report.ways.clear();
-    html(&report, &Judged::default()).unwrap();
+    html(&report, &Analysis::default()).unwrap();
 }
 
 #[test]
 fn sixteen_ways_have_room() {
-    let (mut report, mut judged) = planted();
+    let (mut report, mut analysis) = planted();
     for extra in 0..4 {
         let name = format!("another-way-with-a-long-name/{extra}");
         let copy = |way: &mut String| *way = name.clone();
         let mut way = report.ways[5].clone();
         copy(&mut way.name);
         report.ways.push(way);
-        for mut cell in judged.cells.clone().into_iter().filter(|cell| cell.way == WAYS[5].0) {
+        for mut cell in analysis.cells.clone().into_iter().filter(|cell| cell.way == WAYS[5].0) {
             copy(&mut cell.way);
-            judged.cells.push(cell);
+            analysis.cells.push(cell);
         }
         for mut one in report.repetitions.clone().into_iter().filter(|one| one.way == WAYS[5].0) {
             copy(&mut one.way);
             report.repetitions.push(one);
         }
     }
-    let page = html(&report, &judged).unwrap();
+    let page = html(&report, &analysis).unwrap();
     for picture in pictures(&page) {
         well_formed::check(picture).unwrap();
     }

@@ -4,7 +4,7 @@ use anstyle::Style;
 
 use super::coloured;
 use super::grid::{Column, grid, plain};
-use crate::judge::{Change, Diff, Verdict};
+use crate::analysis::{Change, Diff, Verdict};
 use crate::report::verdict;
 
 /// What differs as a table, the greatest change first, at most `width` columns wide; then how much does not, what only one
@@ -22,7 +22,7 @@ pub fn changes(diff: &Diff, width: usize) -> String {
     }
     text += &format!("figures without a change: {}\n", same.len());
     if !unjudged.is_empty() {
-        text += &format!("figures not judged, too few repetitions: {}\n", unjudged.len());
+        text += &format!("figures not analysis, too few repetitions: {}\n", unjudged.len());
     }
     for (which, cells) in [("old", &diff.only_old), ("new", &diff.only_new)] {
         for (scenario, way) in cells {
@@ -57,7 +57,7 @@ fn columns(changes: &[&Change]) -> Vec<Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::{Estimate, Metric};
+    use crate::analysis::{Estimate, Metric};
 
     fn change(way: &str, old: f64, new: f64, verdict: Verdict) -> Change {
         Change {
@@ -90,7 +90,7 @@ mod tests {
         let expected = "SCENARIO  WAY     METRIC   OLD   NEW  NOW\n\
                         uniform   direct  p99     2 ms  3 ms  worse 1.50×\n\
                         figures without a change: 1\n\
-                        figures not judged, too few repetitions: 1\n\
+                        figures not analysis, too few repetitions: 1\n\
                         only in the old report: pm2\u{fffd}[2J in kill\n\
                         ! Measured otherwise: workers 2, now 4.\n";
         assert_eq!(stripped(&diff), expected);

@@ -11,7 +11,7 @@ use self::grid::{Column, grid};
 use super::verdict::{self, Word};
 use super::view::{Entry, View};
 use super::{method, number};
-use crate::judge::{Judged, Metric};
+use crate::analysis::{Analysis, Metric};
 use crate::record::{Report, ScenarioRecord};
 
 /// Head, metric, and in which order columns go where there is no room: the greatest first.
@@ -31,8 +31,8 @@ const COLUMNS: [(&str, Metric, u8); 10] = [
 /// The whole report, at most `width` columns wide as far as tables go; sentences are left to the terminal's wrapping.
 ///
 /// It has ANSI colours, which only repeat words: print it through `anstream`, which strips them where they do not belong.
-pub fn terminal(report: &Report, judged: &Judged, width: usize) -> String {
-    let view = View { report, judged };
+pub fn terminal(report: &Report, analysis: &Analysis, width: usize) -> String {
+    let view = View { report, analysis };
     let mut text = String::new();
     for scenario in &report.scenarios {
         text += &head(view, scenario);
@@ -71,13 +71,13 @@ fn table(view: View<'_>, scenario: &ScenarioRecord, width: usize) -> String {
         Column::numbers("DONE/S", 8, done),
     ];
     for (head, metric, dispensable) in COLUMNS {
-        if entries.iter().any(|entry| entry.judgement(metric).is_some()) {
+        if entries.iter().any(|entry| entry.result(metric).is_some()) {
             let cell = |entry: &Entry<'_>| or_none(entry.estimate(metric).map(|estimate| short(metric, estimate)));
             columns.push(Column::numbers(head, dispensable, entries.iter().map(cell)));
         }
     }
-    let compared = entries.iter().map(|entry| match entry.judgement(Metric::P99) {
-        Some(judgement) => coloured(&verdict::word(Metric::P99, judgement.verdict)),
+    let compared = entries.iter().map(|entry| match entry.result(Metric::P99) {
+        Some(result) => coloured(&verdict::word(Metric::P99, result.verdict)),
         None => (number::NONE.to_owned(), Style::new()),
     });
     columns.push(Column::words("P99 IS", 9, compared));
@@ -85,7 +85,7 @@ fn table(view: View<'_>, scenario: &ScenarioRecord, width: usize) -> String {
 }
 
 /// The head says already that it is something a second.
-fn short(metric: Metric, estimate: &crate::judge::Estimate) -> String {
+fn short(metric: Metric, estimate: &crate::analysis::Estimate) -> String {
     let text = verdict::value(metric, estimate);
     text.strip_suffix("/s").map(str::to_owned).unwrap_or(text)
 }
@@ -109,7 +109,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
-    use crate::judge::judge;
+    use crate::analysis::analyse;
     use crate::report::planted::{WAYS, planted};
 
     fn stripped(text: &str) -> String {
@@ -118,13 +118,13 @@ mod tests {
 
     #[test]
     fn each_scenario_has_a_line_a_way_with_the_judge_s_numbers() {
-        let (report, judged) = planted();
-        let text = stripped(&terminal(&report, &judged, 200));
+        let (report, analysis) = planted();
+        let text = stripped(&terminal(&report, &analysis, 200));
         for (name, _) in WAYS {
             let lines = text.lines().filter(|line| line.split("  ").next() == Some(name));
             assert_eq!(lines.count(), report.scenarios.len(), "{name}\n{text}");
         }
-        let view = View { report: &report, judged: &judged };
+        let view = View { report: &report, analysis: &analysis };
         for entry in view.entries("slow-one") {
             let p99 = verdict::value(Metric::P99, entry.estimate(Metric::P99).unwrap());
             assert!(text.contains(&p99), "{p99}");
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn tables_keep_to_the_width() {
-        let (report, judged) = planted();
+        let (report, analysis) = planted();
         for width in [40, 60, 80, 120] {
-            let text = stripped(&terminal(&report, &judged, width));
+            let text = stripped(&terminal(&report, &analysis, width));
             let is_row = |line: &&str| WAYS.iter().any(|(name, _)| line.split("  ").next() == Some(*name));
             let widest = text.lines().filter(is_row).map(|line| line.width()).max().unwrap();
             assert!(widest <= width, "{width}: {widest}\n{text}");
@@ -150,7 +150,7 @@ mod tests {
         let (mut report, _) = planted();
         report.is_partial = true;
         report.repetitions.clear();
-        let text = stripped(&terminal(&report, &judge(&report), 80));
+        let text = stripped(&terminal(&report, &analyse(&report), 80));
         assert!(text.contains("nothing was measured to the end") && text.contains("! The comparison was interrupted"));
     }
 }

@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How a guest ended.
+/// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Taken,
@@ -55,9 +55,9 @@ enum End {
 /// The worker as we would find it at the other end of the socket.
 #[derive(Debug, Default)]
 struct Model {
-    /// A socket or a ping that it has not acknowledged, and the guest in it.
+    /// A socket or a ping that it has not acknowledged, and the connection in it.
     on_the_way: Option<Option<(u64, u64)>>,
-    /// Guests that came, with their numbers.
+    /// Connections that came, with their numbers.
     has: Vec<(u64, u64)>,
     /// Whose answers it gave.
     answered: BTreeMap<u64, End>,
@@ -71,7 +71,7 @@ struct World {
     given: u64,
     sent: u64,
     ends: BTreeMap<u64, End>,
-    /// Guests in the order of their first writing.
+    /// Connections in the order of their first writing.
     written: Vec<u64>,
     seqs: BTreeSet<u64>,
     pings: u64,
@@ -102,18 +102,18 @@ impl World {
             }
             Step::Withdraw(which) => {
                 let all: Vec<_> = self.session.unacknowledged().collect();
-                if let Some(&guest) = all.get(which.checked_rem(all.len()).unwrap_or_default())
-                    && self.session.withdraw(guest)
+                if let Some(&connection) = all.get(which.checked_rem(all.len()).unwrap_or_default())
+                    && self.session.withdraw(connection)
                 {
-                    self.end(guest, End::Withdrawn);
+                    self.end(connection, End::Withdrawn);
                 }
             }
             Step::TakeBack => {
-                if let Some(guest) = self.session.in_flight()
-                    && self.session.taken_back(guest)
+                if let Some(connection) = self.session.in_flight()
+                    && self.session.reclaimed(connection)
                 {
-                    assert!(matches!(self.worker.on_the_way.take(), Some(Some((lost, _))) if lost == guest));
-                    self.end(guest, End::Withdrawn);
+                    assert!(matches!(self.worker.on_the_way.take(), Some(Some((lost, _))) if lost == connection));
+                    self.end(connection, End::Withdrawn);
                 }
             }
             Step::Message => {
@@ -127,17 +127,17 @@ impl World {
             Step::Write => self.write(),
             Step::Acknowledge(came) => {
                 let Some(way) = self.worker.on_the_way.take() else { return };
-                if came && let Some(guest) = way {
-                    self.worker.has.push(guest);
+                if came && let Some(connection) = way {
+                    self.worker.has.push(connection);
                 }
                 self.hear(if came { ACK } else { NACK });
             }
             Step::Accept(which, yes) => {
                 let all = self.worker.has.len();
                 if all > 0 {
-                    let (guest, seq) = self.worker.has.remove(which % all);
+                    let (connection, seq) = self.worker.has.remove(which % all);
                     let answer = if yes { End::Taken } else { End::Refused };
-                    assert_eq!(self.worker.answered.insert(guest, answer), None);
+                    assert_eq!(self.worker.answered.insert(connection, answer), None);
                     self.hear(&accepted(seq, yes));
                 }
             }
@@ -146,12 +146,12 @@ impl World {
                 self.hear(b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":0}\n");
             }
             Step::Wild(number) => {
-                // An answer for a guest that it cannot know of means nothing.
+                // An answer for a connection that it cannot know of means nothing.
                 let known =
                     self.worker.has.iter().chain(self.worker.on_the_way.iter().flatten()).any(|(_, s)| *s == number);
                 if !known {
-                    let news = self.session.received(&accepted(number, true));
-                    assert!(matches!(&*news, [News::Ignored(_)]), "{news:?}");
+                    let events = self.session.received(&accepted(number, true));
+                    assert!(matches!(&*events, [NodeEvent::Ignored(_)]), "{events:?}");
                 }
             }
         }
@@ -163,17 +163,17 @@ impl World {
         match message.get("cmd").and_then(Value::as_str) {
             Some("NODE_HANDLE") => {
                 assert_eq!(self.worker.on_the_way, None, "two sockets on their way");
-                let guest = out.attached.map(|attached| match attached {
-                    Attached::Guest(guest) => (guest, message["msg"]["seq"].as_u64().unwrap()),
+                let connection = out.attached.map(|attached| match attached {
+                    Attached::Connection(connection) => (connection, message["msg"]["seq"].as_u64().unwrap()),
                     Attached::Listener(_) => panic!("nobody asked"),
                 });
-                if let Some((guest, seq)) = guest
-                    && !self.written.contains(&guest)
+                if let Some((connection, seq)) = connection
+                    && !self.written.contains(&connection)
                 {
                     assert!(self.seqs.insert(seq));
-                    self.written.push(guest);
+                    self.written.push(connection);
                 }
-                self.worker.on_the_way = Some(guest);
+                self.worker.on_the_way = Some(connection);
             }
             Some("NODE_HANDLE_ACK") => (),
             Some("NODE_CLUSTER") => {
@@ -188,43 +188,43 @@ impl World {
     }
 
     fn hear(&mut self, bytes: &[u8]) {
-        for news in self.session.received(bytes) {
-            match news {
-                News::Taken(guest) => self.end(guest, End::Taken),
-                News::Refused(guest, _) => self.end(guest, End::Refused),
-                News::Pong(token) => {
+        for events in self.session.received(bytes) {
+            match events {
+                NodeEvent::Taken(connection) => self.end(connection, End::Taken),
+                NodeEvent::Refused(connection, _) => self.end(connection, End::Refused),
+                NodeEvent::Pong(token) => {
                     assert_eq!(token, self.pongs);
                     self.pongs += 1;
                 }
-                News::StrayDescriptor | News::Ignored(_) => (),
+                NodeEvent::StrayDescriptor | NodeEvent::Ignored(_) => (),
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    fn end(&mut self, guest: u64, end: End) {
-        assert_eq!(self.ends.insert(guest, end), None, "guest {guest} ended twice");
+    fn end(&mut self, connection: u64, end: End) {
+        assert_eq!(self.ends.insert(connection, end), None, "connection {connection} ended twice");
     }
 
     /// What must hold at any time, and so also if the worker dies now.
     fn check(&self) {
         let open: Vec<_> = self.session.unacknowledged().collect();
-        assert!(open.is_sorted() && open.len() <= MOST_GUESTS);
+        assert!(open.is_sorted() && open.len() <= MAX_PENDING);
         let all: BTreeSet<_> = self.ends.keys().copied().chain(open.iter().copied()).collect();
-        assert_eq!(all.len(), self.ends.len() + open.len(), "a guest that ended is still open");
-        assert!(all.into_iter().eq(0..self.given), "a guest is lost");
+        assert_eq!(all.len(), self.ends.len() + open.len(), "a connection that ended is still open");
+        assert!(all.into_iter().eq(0..self.given), "a connection is lost");
         assert!(self.written.is_sorted(), "order is kept");
         assert!(self.worker.messages.iter().copied().eq(0..self.worker.messages.len() as u64));
         assert!(self.worker.disconnects <= 1);
-        for (guest, end) in &self.worker.answered {
-            assert_eq!(self.ends.get(guest), Some(end), "what the worker says is what happened");
+        for (connection, end) in &self.worker.answered {
+            assert_eq!(self.ends.get(connection), Some(end), "what the worker says is what happened");
         }
     }
 }
 
 proptest! {
     #[test]
-    fn every_guest_ends_once_whatever_the_worker_does(steps in vec(step(), 1..300)) {
+    fn every_connection_ends_once_whatever_the_worker_does(steps in vec(step(), 1..300)) {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
@@ -248,21 +248,21 @@ proptest! {
     ) {
         let stream = [lines.concat().into_bytes(), noise].concat();
         let (mut whole, mut parts) = (busy(), busy());
-        let news = whole.received(&stream);
+        let events = whole.received(&stream);
         let in_parts: Vec<_> = stream.chunks(cut).flat_map(|part| parts.received(part)).collect();
-        prop_assert_eq!(&news, &in_parts);
+        prop_assert_eq!(&events, &in_parts);
         prop_assert!(whole.unacknowledged().eq(parts.unacknowledged()));
         prop_assert_eq!(said(&mut whole), said(&mut parts));
-        let breaks = news.iter().position(|news| matches!(news, News::Broken(_)));
-        prop_assert!(breaks.is_none_or(|i| i + 1 == news.len()), "a broken channel says nothing more");
-        prop_assert!(news.iter().filter(|news| matches!(news, News::Taken(_) | News::Refused(..))).count() <= 3);
+        let breaks = events.iter().position(|events| matches!(events, NodeEvent::Broken(_)));
+        prop_assert!(breaks.is_none_or(|i| i + 1 == events.len()), "a broken channel says nothing more");
+        prop_assert!(events.iter().filter(|events| matches!(events, NodeEvent::Taken(_) | NodeEvent::Refused(..))).count() <= 3);
     }
 }
 
-/// With a guest on its way and two behind it.
+/// With a connection on its way and two behind it.
 fn busy() -> Session {
     let mut session = listening();
-    (0..3).for_each(|guest| session.give(guest, KEY).unwrap());
+    (0..3).for_each(|connection| session.give(connection, KEY).unwrap());
     said(&mut session);
     session
 }

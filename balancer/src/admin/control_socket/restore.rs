@@ -1,0 +1,44 @@
+//! The control socket comes back: a cleaner of old files, or the end of a login session, may remove it or its whole folder.
+
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::{fs, io};
+
+use super::lock::Lock;
+use super::{ControlSocket, bind, clear, folder};
+use crate::failure::{Failure, code};
+
+impl ControlSocket {
+    /// Looks if the socket and the lock beside it are where this master made them, and makes again what is missing.
+    /// Returns the new listener if there is one; what waited at the old one is still accepted there.
+    ///
+    /// # Errors
+    ///
+    /// As [`ControlSocket::open`]: above all if another master has taken the place meanwhile. To be tried again.
+    pub fn restore(&self) -> Result<Option<UnixListener>, Failure> {
+        let mut held = self.held();
+        let (has_socket, has_lock) = (is_at(&self.path, held.identity), held.lock.is_at_its_path());
+        if has_socket && has_lock {
+            return Ok(None);
+        }
+        folder::prepare(&self.path)?;
+        if !has_lock {
+            held.lock = Lock::take(&self.path)?;
+        }
+        if has_socket {
+            return Ok(None);
+        }
+        clear(&self.path)?;
+        (held.listener, held.identity) = bind(&self.path)?;
+        let again = held.listener.try_clone().map_err(|cause: io::Error| {
+            Failure::new(code::FAILED, "cannot duplicate the control socket").cause(cause)
+        })?;
+        Ok(Some(again))
+    }
+}
+
+/// Returns true if the file of that device and inode lies at the path.
+pub(super) fn is_at(path: &Path, identity: (u64, u64)) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == identity)
+}

@@ -1,0 +1,354 @@
+//! Commands against a script that stands for the supervisors and the listeners.
+
+mod listeners;
+mod message;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::admin::commands::Size;
+use crate::app::LogLevel;
+use crate::config::{self, Source, Sources};
+use crate::pool::operation::{Ends, Ledger};
+use crate::stats::OperationResult;
+use listeners::TestListeners;
+
+/// A controller over the pools of a file, and the supervisors' side of it.
+struct Bench {
+    controller: Arc<Controller>,
+    asked: mpsc::UnboundedReceiver<SupervisorRequest>,
+    pools: Vec<Arc<Pool>>,
+    listeners: Arc<TestListeners>,
+    /// Every `log.level` that was set.
+    levels: Arc<Mutex<Vec<String>>>,
+    file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+const TWO: &str = "[pool.api]\ncommand = [\"x\"]\nworkers = 2\nlisten = \":8001\"\n\
+                   [pool.jobs]\ncommand = [\"y\"]\nworkers = 3\nlisten = \":8002\"\n";
+
+impl Bench {
+    fn new() -> Self {
+        Self::of(TWO)
+    }
+
+    fn of(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("r.toml");
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources { file: Some(Source::read(&file).unwrap()), cpus: 4, ..Sources::default() };
+        let config = config::load(&sources).unwrap().config;
+        let pool =
+            |pool: &config::PoolConfig| Arc::new(Pool::new(pool.clone(), pool.workers.resolve(4), 1, Vec::new()));
+        let pools: Vec<_> = config.pools.iter().map(pool).collect();
+        let (listeners, levels) = (Arc::new(TestListeners::default()), Arc::new(Mutex::default()));
+        let set = {
+            let levels: Arc<Mutex<Vec<String>>> = Arc::clone(&levels);
+            LogLevel::new(move |level| levels.lock().unwrap().push(level.to_owned()))
+        };
+        let config_source = ConfigSource::new(sources, Some(file.clone()), None);
+        let (controller, asked) =
+            Controller::new(pools.clone(), config, config_source, Arc::<TestListeners>::clone(&listeners), set);
+        Self { controller, asked, pools, listeners, levels, file, _dir: dir }
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
+    }
+
+    fn command(&self, command: ControlCommand) -> mpsc::UnboundedReceiver<CommandUpdate> {
+        let (reply, news) = mpsc::unbounded_channel();
+        self.controller.take(CommandRequest { command, client: CommandClient::default(), reply });
+        news
+    }
+
+    /// The refusal of a command that is refused at once, or after the file was read.
+    async fn refused(&self, command: ControlCommand) -> CommandError {
+        match self.command(command).recv().await {
+            Some(CommandUpdate::Refused(refused)) => refused,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    async fn asked(&mut self) -> OperationMessage {
+        match self.asked.recv().await.unwrap() {
+            SupervisorRequest::Operate(message) => message,
+            SupervisorRequest::Send(message) => panic!("no operation: {message:?}"),
+        }
+    }
+
+    /// Answers the next reload of a pool as a supervisor that takes the configuration.
+    async fn take_config(&mut self) -> usize {
+        let OperationMessage { pool, request, reply } = self.asked().await;
+        let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
+        self.pools[pool].set_config(config);
+        reply.send(report(OperationKind::Reload, Ok(()), 0)).unwrap();
+        pool
+    }
+
+    fn ended(&self, pool: usize, verb: OperationKind) -> [u64; OperationResult::COUNT] {
+        self.pools[pool].stats.operations[verb as usize].ended.each_ref().map(|counter| counter.get())
+    }
+}
+
+impl Controller {
+    /// A controller with nothing on it.
+    pub(in crate::app) fn idle() -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorRequest>) {
+        let listeners = Arc::new(TestListeners::default());
+        Self::new(Vec::new(), Config::default(), ConfigSource::default(), listeners, LogLevel::default())
+    }
+}
+
+fn scale(pool: &str, workers: Size) -> ControlCommand {
+    ControlCommand::Scale { pool: pool.to_owned(), workers }
+}
+
+fn reload(pool: Option<&str>) -> ControlCommand {
+    ControlCommand::Reload { pool: pool.map(str::to_owned) }
+}
+
+fn report(verb: OperationKind, result: Result<(), &str>, lost: u64) -> Progress {
+    let ends = Some(Ends::default());
+    let ledger = Some(Ledger { accepted: 5, cut: lost, ends, ..Ledger::default() });
+    let (took, at) = (Duration::from_secs(1), SystemTime::now());
+    Progress::Done(Report { verb, result: result.map_err(str::to_owned), generation: 2, took, at, ledger })
+}
+
+fn began(verb: OperationKind) -> Progress {
+    Progress::Step(OperationStep::Began { verb, generation: 1, slots: 2 })
+}
+
+#[tokio::test]
+async fn an_operation_is_passed_on_told_and_counted() {
+    let mut bench = Bench::new();
+    let mut news = bench.command(scale("jobs", Size::More(2)));
+    let message = bench.asked().await;
+    assert!(matches!(message, OperationMessage { pool: 1, request: OperationRequest::Scale(5), .. }));
+    message.reply.send(began(OperationKind::Scale)).unwrap();
+    message.reply.send(report(OperationKind::Scale, Ok(()), 0)).unwrap();
+    let Some(CommandUpdate::Step { pool, plan, .. }) = news.recv().await else { panic!("no step") };
+    assert_eq!((&*pool, plan.workers), ("jobs", Some((3, 5))));
+    assert!(matches!(news.recv().await, Some(CommandUpdate::Report { report, .. }) if report.result.is_ok()));
+    assert_eq!(news.recv().await, None);
+    assert_eq!(bench.ended(1, OperationKind::Scale), [1, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_pool_does_one_thing_at_a_time_and_others_are_free() {
+    let mut bench = Bench::new();
+    let _news = bench.command(scale("api", Size::Exactly(4)));
+    let first = bench.asked().await;
+    for command in [scale("api", Size::Exactly(5)), reload(Some("api")), reload(None)] {
+        let refused = bench.refused(command).await;
+        assert_eq!(refused.kind, CommandErrorKind::Refused);
+        assert_eq!(refused.why, "pool api is busy: scale is under way");
+    }
+    let mut other = bench.command(ControlCommand::Stop { pool: "jobs".into(), slots: SlotRange::All });
+    let second = bench.asked().await;
+    assert!(matches!(second, OperationMessage { pool: 1, request: OperationRequest::Stop(SlotRange::All), .. }));
+    second.reply.send(report(OperationKind::Stop, Ok(()), 0)).unwrap();
+    assert!(matches!(other.recv().await, Some(CommandUpdate::Report { .. })));
+    // Free again when the first is over.
+    first.reply.send(report(OperationKind::Scale, Ok(()), 0)).unwrap();
+    drop(first);
+    loop {
+        let mut news = bench.command(scale("api", Size::Exactly(5)));
+        tokio::select! {
+            message = bench.asked() => {
+                assert!(matches!(message.request, OperationRequest::Scale(5)));
+                break;
+            }
+            Some(CommandUpdate::Refused(_)) = news.recv() => {}
+        }
+    }
+    assert_eq!(bench.ended(0, OperationKind::Reload)[OperationResult::Refused as usize], 2);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_no_target() {
+    let bench = Bench::new();
+    let refused = bench.refused(scale("apj", Size::Max)).await;
+    assert_eq!(
+        (refused.kind, refused.hint.as_deref()),
+        (CommandErrorKind::NoTarget, Some("did you mean `api`? pools: api, jobs"))
+    );
+    let restart = ControlCommand::Restart { pool: "api".into(), slots: SlotRange::Slots(1, 2) };
+    let refused = bench.refused(restart).await;
+    assert_eq!((refused.kind, refused.why.as_str()), (CommandErrorKind::NoTarget, "pool api has no worker 2"));
+    assert_eq!(refused.hint.as_deref(), Some("its workers are api/0 to api/1"));
+    let refused = bench.refused(scale("api", Size::Fewer(2))).await;
+    assert_eq!(refused.kind, CommandErrorKind::Refused);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_refuses_or_ends_is_reported_as_such() {
+    let mut bench = Bench::new();
+    let mut news = bench.command(scale("api", Size::Max));
+    bench.asked().await.reply.send(Progress::Refused("not now".into())).unwrap();
+    let Some(CommandUpdate::Refused(refused)) = news.recv().await else { panic!("not refused") };
+    assert_eq!((refused.why.as_str(), refused.pool.as_deref()), ("not now", Some("api")));
+    assert_eq!(bench.ended(0, OperationKind::Scale), [0, 0, 0, 1]);
+
+    // It begins and then ends without a last word.
+    let mut news = bench.command(scale("jobs", Size::Max));
+    let message = bench.asked().await;
+    message.reply.send(began(OperationKind::Scale)).unwrap();
+    drop(message);
+    assert!(matches!(news.recv().await, Some(CommandUpdate::Step { .. })));
+    let Some(CommandUpdate::Report { report, .. }) = news.recv().await else { panic!("no report") };
+    assert_eq!(report.result, Err("the pool ended before it was over".to_owned()));
+    assert_eq!(bench.ended(1, OperationKind::Scale), [0, 0, 1, 0]);
+
+    // The master stops: nobody takes requests.
+    drop(bench.asked);
+    let (reply, mut news) = mpsc::unbounded_channel();
+    bench.controller.take(CommandRequest { command: scale("api", Size::Max), client: CommandClient::default(), reply });
+    assert!(
+        matches!(news.recv().await, Some(CommandUpdate::Refused(refused)) if refused.kind == CommandErrorKind::Stopping)
+    );
+}
+
+#[tokio::test]
+async fn a_reload_brings_the_new_rules_to_one_pool_after_the_other() {
+    let mut bench = Bench::new();
+    bench.write(&TWO.replace("workers = 2", "workers = 4\nmax-surge = 2"));
+    let mut news = bench.command(reload(None));
+    for (index, workers) in [(0, 4), (1, 3)] {
+        let OperationMessage { pool, request, reply } = bench.asked().await;
+        let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
+        assert_eq!((pool, config.workers), (index, config::Workers::Count(workers)));
+        assert!(bench.asked.try_recv().is_err(), "the next one waits for the end of this one");
+        bench.pools[index].set_config(config);
+        reply.send(began(OperationKind::Reload)).unwrap();
+        reply.send(report(OperationKind::Reload, Ok(()), 0)).unwrap();
+        let Some(CommandUpdate::Step { plan, .. }) = news.recv().await else { panic!("no step") };
+        assert_eq!(plan.at_once, Some([2, 1][index]));
+        assert!(matches!(news.recv().await, Some(CommandUpdate::Report { .. })));
+    }
+    assert_eq!(news.recv().await, None);
+    // What was brought is what the next reload is compared with.
+    assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(4));
+}
+
+#[tokio::test]
+async fn the_first_pool_that_fails_ends_the_reload_and_keeps_its_config() {
+    for (result, lost, has_new_config) in [(Err("no"), 0, false), (Ok(()), 2, true)] {
+        let mut bench = Bench::new();
+        bench.write(&TWO.replace("workers = 2", "workers = 4"));
+        let mut news = bench.command(reload(None));
+        let OperationMessage { request, reply, .. } = bench.asked().await;
+        if let (OperationRequest::Reload(config), true) = (request, has_new_config) {
+            bench.pools[0].set_config(config);
+        }
+        reply.send(report(OperationKind::Reload, result, lost)).unwrap();
+        assert!(matches!(news.recv().await, Some(CommandUpdate::Report { .. })));
+        let Some(CommandUpdate::Refused(refused)) = news.recv().await else { panic!("the other is not told of") };
+        assert_eq!(refused.pool.as_deref(), Some("jobs"));
+        assert_eq!(refused.why, "not reloaded, since the reload of api did not go well");
+        assert_eq!(news.recv().await, None);
+        assert!(bench.asked.try_recv().is_err());
+        let workers = if has_new_config { 4 } else { 2 };
+        assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(workers));
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_meets_the_masters_end_says_of_each_pool_what_became_of_it() {
+    let third = "[pool.mail]\ncommand = [\"z\"]\nworkers = 1\nlisten = \":8003\"\n";
+    let mut bench = Bench::of(&(TWO.to_owned() + third));
+    let mut news = bench.command(reload(None));
+    bench.take_config().await;
+    assert!(matches!(news.recv().await, Some(CommandUpdate::Report { .. })));
+    drop(bench.asked().await);
+    for (pool, why) in
+        [("jobs", "the master is stopping"), ("mail", "not reloaded, since the reload of jobs did not go well")]
+    {
+        let Some(CommandUpdate::Refused(refused)) = news.recv().await else { panic!("{pool} is not told of") };
+        assert_eq!((refused.pool.as_deref(), refused.why.as_str()), (Some(pool), why));
+    }
+    assert_eq!(news.recv().await, None);
+
+    // Before anything was begun there is one answer, its own.
+    let mut news = bench.command(reload(None));
+    drop(bench.asked().await);
+    assert_eq!(
+        news.recv().await,
+        Some(CommandUpdate::Refused(CommandError { pool: Some("api".into()), ..CommandError::stopping() }))
+    );
+    assert_eq!(news.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_said() {
+    let mut bench = Bench::new();
+    for (text, parts) in [
+        (
+            &TWO.replace("workers = 2", "workrs = 2\nsettle = 3"),
+            vec!["did you mean `workers`", "a duration needs a unit"],
+        ),
+        (&TWO[..40].to_owned(), vec!["error"]),
+        (&String::new(), vec!["the file is empty"]),
+    ] {
+        bench.write(text);
+        for command in [reload(None), reload(Some("jobs"))] {
+            let refused = bench.refused(command).await;
+            assert_eq!(refused.kind, CommandErrorKind::Config);
+            assert!(parts.iter().all(|part| refused.why.contains(part)), "{}", refused.why);
+        }
+    }
+    assert!(bench.asked.try_recv().is_err());
+    assert_eq!(bench.ended(1, OperationKind::Reload), [0, 0, 0, 6]);
+}
+
+#[tokio::test]
+async fn what_only_a_new_master_can_take_is_refused_by_name() {
+    let mut bench = Bench::new();
+    let text = TWO.replace(":8002", ":8003\"\nbacklog = 7\nmode = \"shared").replace("workers = 2", "workers = 4");
+    bench.write(&format!("{text}\n[log]\nformat = \"json\"\nlevel = \"debug\"\n"));
+    let refused = bench.refused(reload(None)).await;
+    assert_eq!(refused.kind, CommandErrorKind::Refused);
+    let keys: Vec<_> = refused.why.lines().filter_map(|line| line.split_once(": ")).collect();
+    assert_eq!(keys[0], ("log.format", "\"auto\" -> \"json\" needs a restart of the master"));
+    let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["log.format", "pool.jobs.backlog", "pool.jobs.mode"]);
+    assert_eq!((bench.listeners.said(), bench.levels.lock().unwrap().len()), (Vec::new(), 0), "nothing was touched");
+
+    // A reload of one pool is not held up by what concerns another one, or by a pool that is new.
+    let third = "[pool.third]\ncommand = [\"z\"]\nlisten = \":8004\"\n";
+    bench.write(&(TWO.replace("workers = 3", "backlog = 7") + third));
+    assert!(bench.refused(reload(None)).await.why.contains("pool.third: no pool -> a pool"));
+    let _news = bench.command(reload(Some("api")));
+    assert!(matches!(bench.asked().await, OperationMessage { pool: 0, request: OperationRequest::Reload(_), .. }));
+}
+
+#[tokio::test]
+async fn sighup_reloads_everything_and_nobody_need_listen() {
+    let mut bench = Bench::new();
+    bench.controller.reload_by_signal();
+    for pool in 0..2 {
+        let message = bench.asked().await;
+        assert_eq!(message.pool, pool);
+        message.reply.send(report(OperationKind::Reload, Ok(()), 0)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_strategy_is_asked_of_the_supervisor_and_what_a_reload_compares_with_stays() {
+    let mut bench = Bench::new();
+    let mut news = bench.command(ControlCommand::Strategy { pool: "api".to_owned(), name: "p2c" });
+    let message = bench.asked().await;
+    assert!(
+        matches!(message, OperationMessage { pool: 0, request: OperationRequest::Strategy(entry), .. } if entry.name == "p2c")
+    );
+    message.reply.send(began(OperationKind::Strategy)).unwrap();
+    let Some(CommandUpdate::Step { plan, .. }) = news.recv().await else { panic!("no step") };
+    assert_eq!(plan.strategy, Some(("round-robin", "p2c")));
+    message.reply.send(report(OperationKind::Strategy, Ok(()), 0)).unwrap();
+    assert!(matches!(news.recv().await, Some(CommandUpdate::Report { .. })));
+    assert_eq!(bench.ended(0, OperationKind::Strategy), [1, 0, 0, 0]);
+    assert_eq!(bench.controller.config().pools[0].strategy, "round-robin");
+    let unknown = bench.refused(ControlCommand::Strategy { pool: "apj".to_owned(), name: "p2c" }).await;
+    assert_eq!(unknown.kind, CommandErrorKind::NoTarget);
+}

@@ -1,0 +1,57 @@
+//! The clients given to one worker that it has neither taken nor refused. Pure.
+
+/// So many at most. A healthy worker answers for each within a turn of its loop, and only one is on its way at a time: more
+/// would only wait here for a worker that hangs while others are free.
+pub const MAX_PENDING: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+struct PendingConnection {
+    id: u64,
+    /// Of its newconn: by it the worker answers.
+    seq: u64,
+    /// The worker may know of it.
+    is_written: bool,
+}
+
+/// In the order in which they were given. Few: to look at all of them is the fastest way.
+#[derive(Debug, Default)]
+pub(super) struct PendingConnections(Vec<PendingConnection>);
+
+impl PendingConnections {
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_PENDING
+    }
+
+    pub(super) fn add(&mut self, id: u64, seq: u64) {
+        self.0.push(PendingConnection { id, seq, is_written: false });
+    }
+
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.0.iter().any(|connection| connection.id == id)
+    }
+
+    /// It is with the worker from now on, or is back and waits again.
+    pub(super) fn set_written(&mut self, id: u64, is_written: bool) {
+        self.0
+            .iter_mut()
+            .filter(|connection| connection.id == id)
+            .for_each(|connection| connection.is_written = is_written);
+    }
+
+    /// The worker has answered for it; it is gone. Nobody if the worker cannot know that number.
+    pub(super) fn answered(&mut self, seq: u64) -> Option<u64> {
+        let i = self.0.iter().position(|connection| connection.seq == seq && connection.is_written)?;
+        Some(self.0.remove(i).id)
+    }
+
+    /// Forgets it; false if it was not there.
+    pub(super) fn remove(&mut self, id: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|connection| connection.id != id);
+        self.0.len() < before
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|connection| connection.id)
+    }
+}

@@ -1,0 +1,143 @@
+//! What is to be said to workers: JSON, or a text that becomes it.
+
+use std::io::Read;
+
+use serde::de::IgnoredAny;
+
+use crate::admin::commands::LONGEST_MESSAGE;
+use crate::api::format::escape;
+use crate::cli::target::Target;
+use crate::failure::{Failure, code};
+use crate::pool::operation::SlotRange;
+
+/// The JSON text that the argument means; `-` is what `stdin` says.
+///
+/// # Errors
+///
+/// With [`code::USAGE`] if it is no JSON, too long or cannot be read; a hint says what the shell wants.
+pub(super) fn json(argument: &str, is_text: bool, stdin: impl Read) -> Result<String, Failure> {
+    let is_stdin = argument == "-";
+    let mut said = if is_stdin { read(stdin)? } else { argument.to_owned() };
+    if is_text {
+        if is_stdin && said.ends_with('\n') {
+            said.pop();
+        }
+        said = serde_json::Value::String(said).to_string();
+    }
+    let what = if is_stdin { "standard input".to_owned() } else { format!("`{}`", escape(argument)) };
+    if said.len() > LONGEST_MESSAGE {
+        return Err(too_long(&what));
+    }
+    match serde_json::from_str::<IgnoredAny>(&said) {
+        Ok(_) => Ok(said),
+        Err(error) => Err(Failure::new(code::USAGE, format!("{what} is no JSON")).cause(error).hint(hint(&said))),
+    }
+}
+
+/// The body of the command.
+pub(super) fn body(target: &Target, json: &str) -> String {
+    match target.slots {
+        SlotRange::All => format!(r#"{{"message":{json}}}"#),
+        SlotRange::Slots(first, last) => format!(r#"{{"message":{json},"slots":"{first}-{last}"}}"#),
+    }
+}
+
+fn read(stdin: impl Read) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let failed = |cause: String| Failure::new(code::USAGE, "cannot take the message from standard input").cause(cause);
+    // One more, to see that there are more.
+    let read = stdin.take(LONGEST_MESSAGE as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > LONGEST_MESSAGE {
+        return Err(too_long("standard input"));
+    }
+    String::from_utf8(bytes).map_err(|error| failed(format!("it is no UTF-8: {}", error.utf8_error())))
+}
+
+fn too_long(what: &str) -> Failure {
+    Failure::new(code::USAGE, format!("{what} has more than 1 MiB, which no message may have"))
+}
+
+/// What was probably meant: shells take away the quotes that JSON needs.
+fn hint(said: &str) -> String {
+    let is_plain = !said.is_empty() && said.len() <= 60 && said.chars().all(|c| !c.is_control() && c != '\'');
+    match said.trim_start().chars().next() {
+        Some('{' | '[' | '"') => {
+            r#"keep the shell from its quotes by single ones around all of it: '{"cmd":"flush-cache"}'"#.to_owned()
+        }
+        Some(_) if is_plain => {
+            let quoted = serde_json::Value::String(said.to_owned());
+            format!("a plain string needs quotes of its own, '{quoted}', or --text")
+        }
+        _ => r#"a plain string needs quotes of its own, '"reload-config"', or --text"#.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(argument: &str, is_text: bool, stdin: &[u8]) -> Result<String, Failure> {
+        json(argument, is_text, stdin)
+    }
+
+    #[test]
+    fn json_is_said_as_it_was_written_and_text_as_a_string() {
+        for argument in [r#"{"cmd": "flush-cache"}"#, r#""reload-config""#, "-5", "null", " [1,\n2] ", "1e999"] {
+            assert_eq!(of(argument, false, b"").unwrap(), argument);
+            assert_eq!(of("-", false, argument.as_bytes()).unwrap(), argument);
+        }
+        for (argument, stdin, expected) in [
+            ("reload-config", "", r#""reload-config""#),
+            ("", "", r#""""#),
+            ("5", "", r#""5""#),
+            ("a\"\n", "", r#""a\"\n""#),
+            ("-", "two\nlines\n", r#""two\nlines""#),
+        ] {
+            assert_eq!(of(argument, true, stdin.as_bytes()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_wrong_usage_and_the_hint_says_what_the_shell_wants() {
+        for (argument, error, hint) in [
+            ("reload-config", "`reload-config` is no JSON", "'\"reload-config\"', or --text"),
+            ("{cmd:flush}", "`{cmd:flush}` is no JSON", "single ones around all of it"),
+            ("{\"a\":1", "`{\"a\":1` is no JSON", "single ones around all of it"),
+            ("1 2", "`1 2` is no JSON", "'\"1 2\"'"),
+            ("it's", "`it's` is no JSON", "'\"reload-config\"', or --text"),
+            ("", "`` is no JSON", "or --text"),
+            ("\u{1b}[2J", "`\\u{1b}[2J` is no JSON", "or --text"),
+        ] {
+            let failure = of(argument, false, b"").unwrap_err();
+            assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, error));
+            assert!(failure.cause.is_some() && failure.hint.unwrap().contains(hint), "{argument}");
+        }
+        let failure = of("-", false, b"").unwrap_err();
+        assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "standard input is no JSON"));
+        let failure = of("-", true, b"a\xff").unwrap_err();
+        assert!(failure.code == code::USAGE && failure.cause.unwrap().contains("no UTF-8"));
+    }
+
+    #[test]
+    fn a_message_has_a_bound_and_no_more_of_standard_input_is_read() {
+        let longest = format!("\"{}\"", "x".repeat(LONGEST_MESSAGE - 2));
+        assert_eq!(of("-", false, longest.as_bytes()).unwrap(), longest);
+        assert_eq!(of("-", true, &longest.as_bytes()[1..LONGEST_MESSAGE - 1]).unwrap(), longest);
+        // As a string it has its two quotes more.
+        for (stdin, is_text) in [(&longest[1..], true), (&format!("{longest} "), false)] {
+            let failure = of("-", is_text, stdin.as_bytes()).unwrap_err();
+            assert_eq!(failure.code, code::USAGE);
+            assert!(failure.error.contains("more than 1 MiB"), "{failure}");
+        }
+        let endless = json("-", true, std::io::repeat(b'x')).unwrap_err();
+        assert!(endless.error.contains("more than 1 MiB"));
+    }
+
+    #[test]
+    fn the_body_names_the_workers() {
+        let body = |target: &str| body(&Target::parse(target).unwrap(), "{\"a\":1}");
+        assert_eq!(body("api"), r#"{"message":{"a":1}}"#);
+        assert_eq!(body("api/2"), r#"{"message":{"a":1},"slots":"2-2"}"#);
+    }
+}

@@ -1,0 +1,383 @@
+//! The open connections of this thread: deadlines without a timer each, and wake-ups by the supervisor.
+//!
+//! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
+//! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
+//! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and a
+//! timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is idle
+//! does not hold up a reload.
+//!
+//! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::net::recovery::RecoveryBarrier;
+use crate::rotation::SlotId;
+
+/// The grain of deadlines.
+const TICK: Duration = Duration::from_millis(50);
+/// The grain of idle timeouts, and the sweep's period while nothing is more urgent.
+const COARSE: Duration = Duration::from_secs(1);
+/// The silence after which a drain ends a connection without a pending response.
+const IDLE: Duration = Duration::from_secs(1);
+/// The age below which a connection without a byte is left alone: its client may be about to speak.
+const UNUSED: Duration = Duration::from_secs(1);
+const NEVER: u32 = u32::MAX;
+
+/// How much of the pool a wake-up is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// One worker: a client that has given it nothing may go to another.
+    Worker,
+    /// Everything: there is no other.
+    All,
+}
+
+/// What a connection is told when it is woken. Of two the greater one stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WakeReason {
+    /// What it belongs to drains and nothing has moved for a while: end if no response is pending.
+    CloseIfIdle(Scope),
+    /// A new client needs its permit: end if no byte has gone either way.
+    Reclaim,
+    /// Its deadline or its idle timeout has passed.
+    TimedOut,
+    /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to another.
+    Recalled,
+    /// The process it is connected to has ended.
+    WorkerExited,
+    /// End now.
+    Abort(Scope),
+}
+
+/// Whom a connection belongs to: which pool of this thread, and which process once it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) pool: u32,
+    pub(crate) slot: SlotId,
+    pub(crate) incarnation: u64,
+}
+
+struct Entry {
+    waker: Option<Waker>,
+    pool: u32,
+    /// No byte has gone either way, as far as it is known.
+    is_unused: bool,
+    owner: Option<Owner>,
+    /// The tick after which it is due.
+    due: u32,
+    /// Ticks of silence allowed; 0 if `due` is a fixed deadline.
+    silence: u32,
+    has_moved: bool,
+    /// As of the last bytes that moved: an answer is awaited or not all of it is delivered.
+    awaiting_response: bool,
+    /// Its worker drains.
+    is_draining: bool,
+    /// The tick of the sweep that last saw bytes moved, or of the entry.
+    active: u32,
+    reason: Option<WakeReason>,
+    /// Comes with the news that its worker has exited.
+    barrier: Option<Arc<RecoveryBarrier>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SweepInterval {
+    Rest,
+    Coarse,
+    Fine,
+}
+
+struct OpenConnections {
+    entries: Slab<Entry>,
+    epoch: Instant,
+    interval: SweepInterval,
+    alarm: Arc<Notify>,
+    is_draining: bool,
+    /// The workers that drain: few, and gone from here when their processes have ended.
+    draining: Vec<Owner>,
+}
+
+thread_local! {
+    static OPEN_CONNECTIONS: RefCell<OpenConnections> = RefCell::new(OpenConnections {
+        entries: Slab::new(),
+        epoch: Instant::now(),
+        interval: SweepInterval::Rest,
+        alarm: Arc::default(),
+        is_draining: false,
+        draining: Vec::new(),
+    });
+}
+
+impl OpenConnections {
+    fn tick(&self) -> u32 {
+        u32::try_from(self.epoch.elapsed().as_millis() / TICK.as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    fn of(&mut self, owner: Owner) -> impl Iterator<Item = &mut Entry> {
+        self.entries.iter_mut().map(|(_, entry)| entry).filter(move |entry| entry.owner == Some(owner))
+    }
+
+    /// Makes the ticker sweep at least at `interval` from now on.
+    fn speed_up(&mut self, interval: SweepInterval) {
+        if self.interval == SweepInterval::Rest
+            || (interval == SweepInterval::Fine && self.interval == SweepInterval::Coarse)
+        {
+            self.interval = interval;
+            self.alarm.notify_one();
+        }
+    }
+
+    fn sweep(&mut self) -> SweepInterval {
+        let now = self.tick();
+        let mut interval = if self.entries.is_empty() { SweepInterval::Rest } else { SweepInterval::Coarse };
+        for (_, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.has_moved) {
+                entry.active = now;
+                if entry.silence > 0 {
+                    entry.due = now.saturating_add(entry.silence);
+                }
+            }
+            if self.is_draining || entry.is_draining {
+                interval = SweepInterval::Fine;
+                if now >= entry.active.saturating_add(ticks(IDLE)) {
+                    entry.active = now;
+                    entry.wake(WakeReason::CloseIfIdle(if self.is_draining { Scope::All } else { Scope::Worker }));
+                }
+            }
+            if entry.due <= now {
+                entry.due = NEVER;
+                entry.wake(WakeReason::TimedOut);
+            } else if entry.due != NEVER && entry.silence == 0 {
+                interval = SweepInterval::Fine;
+            }
+        }
+        self.interval = interval;
+        interval
+    }
+}
+
+impl Entry {
+    fn wake(&mut self, reason: WakeReason) {
+        self.reason = self.reason.max(Some(reason));
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Ticks that cover `time` in full, whatever part of the present tick is over.
+fn ticks(time: Duration) -> u32 {
+    let whole = time.as_millis().div_ceil(TICK.as_millis()) + 1;
+    u32::try_from(whole).unwrap_or(NEVER - 1)
+}
+
+/// Wakes connections whose time has come. Runs for the life of the thread.
+pub(crate) async fn run_ticker() {
+    let alarm = OPEN_CONNECTIONS.with_borrow(|open| Arc::clone(&open.alarm));
+    loop {
+        match OPEN_CONNECTIONS.with_borrow_mut(OpenConnections::sweep) {
+            SweepInterval::Rest => alarm.notified().await,
+            SweepInterval::Fine => sleep(TICK).await,
+            SweepInterval::Coarse => tokio::select! {
+                () = alarm.notified() => {}
+                () = sleep(COARSE) => {}
+            },
+        }
+    }
+}
+
+/// Tells the connections of one ended process so. `barrier` is for those that its queue gave back, if it did.
+pub(crate) fn worker_exited(owner: Owner, barrier: Option<&Arc<RecoveryBarrier>>) {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        open.draining.retain(|draining| *draining != owner);
+        for entry in open.of(owner) {
+            entry.is_draining = false;
+            entry.barrier = barrier.cloned();
+            entry.wake(WakeReason::WorkerExited);
+        }
+    });
+}
+
+/// Tells the connections of one living process that what waited in its queue was taken out of it.
+pub(crate) fn recall(owner: Owner, barrier: &Arc<RecoveryBarrier>) {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        for entry in open.of(owner) {
+            entry.barrier = Some(Arc::clone(barrier));
+            entry.wake(WakeReason::Recalled);
+        }
+    });
+}
+
+/// From now on, tells each connection of one process that has been silent for a second to end if no response is pending.
+pub(crate) fn close_idle(owner: Owner) {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        if !open.draining.contains(&owner) {
+            open.draining.push(owner);
+        }
+        open.of(owner).for_each(|entry| entry.is_draining = true);
+        open.speed_up(SweepInterval::Fine);
+    });
+}
+
+/// Tells the connections of one process to end now, those without a pending response first.
+pub(crate) fn abort(owner: Owner) {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        for awaiting_response in [false, true] {
+            let theirs = open.of(owner).filter(|entry| entry.awaiting_response == awaiting_response);
+            theirs.for_each(|entry| entry.wake(WakeReason::Abort(Scope::Worker)));
+        }
+    });
+}
+
+/// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new client.
+/// False if there is none that is older than a moment.
+pub(crate) fn reclaim(pool: Option<u32>) -> bool {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        let now = open.tick();
+        let entries = open.entries.iter_mut().map(|(_, entry)| entry);
+        let unused = entries.filter(|entry| {
+            let is_meant = pool.is_none_or(|pool| pool == entry.pool);
+            is_meant && entry.is_unused && now >= entry.active.saturating_add(ticks(UNUSED))
+        });
+        let oldest = unused.min_by_key(|entry| entry.active);
+        let is_there = oldest.is_some();
+        if let Some(entry) = oldest {
+            // Asked once: it ends, or was used.
+            entry.is_unused = false;
+            entry.wake(WakeReason::Reclaim);
+        }
+        is_there
+    })
+}
+
+/// From now on, tells each connection of this thread that has been silent for a second to end if no response is pending.
+pub(crate) fn close_all_idle() {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        open.is_draining = true;
+        open.speed_up(SweepInterval::Fine);
+    });
+}
+
+/// Tells every connection of this thread to end now, those without a pending response first.
+pub(crate) fn abort_all() {
+    OPEN_CONNECTIONS.with_borrow_mut(|open| {
+        for awaiting_response in [false, true] {
+            let all = open.entries.iter_mut().filter(|(_, entry)| entry.awaiting_response == awaiting_response);
+            all.for_each(|(_, entry)| entry.wake(WakeReason::Abort(Scope::All)));
+        }
+    });
+}
+
+/// A connection's entry in its thread's registry, left when dropped.
+#[derive(Debug)]
+pub(crate) struct Registration(u32);
+
+impl Registration {
+    /// Adds an entry to this thread's registry.
+    pub(crate) fn new(pool: u32) -> Self {
+        OPEN_CONNECTIONS.with_borrow_mut(|open| {
+            let active = open.tick();
+            let entry = Entry {
+                waker: None,
+                pool,
+                is_unused: true,
+                owner: None,
+                due: NEVER,
+                silence: 0,
+                has_moved: false,
+                awaiting_response: false,
+                is_draining: false,
+                active,
+                reason: None,
+                barrier: None,
+            };
+            open.speed_up(SweepInterval::Coarse);
+            Self(u32::try_from(open.entries.insert(entry)).unwrap_or(NEVER))
+        })
+    }
+
+    fn with<T: Default>(&self, change: impl FnOnce(&mut OpenConnections, usize) -> T) -> T {
+        let key = self.0 as usize;
+        // Not there only while the thread ends, and then nothing is due any more.
+        OPEN_CONNECTIONS.try_with(|open| change(&mut open.borrow_mut(), key)).unwrap_or_default()
+    }
+
+    fn entry<T: Default>(&self, change: impl FnOnce(&mut Entry) -> T) -> T {
+        self.with(|open, key| open.entries.get_mut(key).map(change).unwrap_or_default())
+    }
+
+    /// The reason given since the last call. Called first at each poll: it keeps the task's waker too.
+    pub(crate) fn wake_reason(&self, cx: &Context<'_>) -> Option<WakeReason> {
+        self.entry(|entry| {
+            entry.waker.get_or_insert_with(|| cx.waker().clone());
+            entry.reason.take()
+        })
+    }
+
+    /// Says which process it is connected to, if any. A reason that was about the last one is none for the next.
+    pub(crate) fn belongs_to(&self, owner: Option<Owner>) {
+        let barrier = self.with(|open, key| {
+            let is_draining = owner.is_some_and(|owner| open.draining.contains(&owner));
+            if is_draining {
+                open.speed_up(SweepInterval::Fine);
+            }
+            let entry = open.entries.get_mut(key)?;
+            (entry.owner, entry.is_draining) = (owner, is_draining);
+            entry.barrier.take()
+        });
+        drop(barrier);
+    }
+
+    /// Returns the barrier that came with [`WakeReason::WorkerExited`] or [`WakeReason::Recalled`], once. The worker's other connections
+    /// wait until it is dropped.
+    pub(crate) fn barrier(&self) -> Option<Arc<RecoveryBarrier>> {
+        self.entry(|entry| entry.barrier.take())
+    }
+
+    /// Says that bytes moved, and whether a response is pending since.
+    pub(crate) fn moved(&self, awaiting_response: bool) {
+        self.entry(|entry| {
+            (entry.has_moved, entry.awaiting_response, entry.is_unused) = (true, awaiting_response, false)
+        });
+    }
+
+    /// Due once, after `time`, whatever moves.
+    pub(crate) fn due_in(&self, time: Duration) {
+        self.with(|open, key| {
+            let due = open.tick().saturating_add(ticks(time));
+            if let Some(entry) = open.entries.get_mut(key) {
+                (entry.due, entry.silence) = (due, 0);
+            }
+            open.speed_up(SweepInterval::Fine);
+        });
+    }
+
+    /// Due after `time` without a byte; zero is never.
+    pub(crate) fn due_when_silent(&self, time: Duration) {
+        self.with(|open, key| {
+            let now = open.tick();
+            if let Some(entry) = open.entries.get_mut(key) {
+                entry.has_moved = false;
+                entry.silence = if time.is_zero() { 0 } else { ticks(time) };
+                entry.due = if time.is_zero() { NEVER } else { now.saturating_add(entry.silence) };
+            }
+        });
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // The waker is dropped outside of the borrow.
+        let left = self.with(|open, key| open.entries.try_remove(key));
+        drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests;

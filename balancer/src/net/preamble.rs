@@ -1,0 +1,56 @@
+//! Bytes of our own that go to a worker before the client's first one.
+//!
+//! They are not the client's: a worker that was given nothing but them may still be replaced, and the next one gets them
+//! again, whole and once.
+
+/// What every worker that a connection tries is told first. Boxed where it is kept: most pools have none.
+#[derive(Debug)]
+pub(crate) struct Preamble {
+    bytes: Box<[u8]>,
+    /// How much of it stands at the front of what is still to be written.
+    unsent: usize,
+}
+
+impl Preamble {
+    /// Of bytes that still are to be written; `None` if there are none.
+    pub(crate) fn new(bytes: Vec<u8>) -> Option<Box<Self>> {
+        (!bytes.is_empty()).then(|| Box::new(Self { unsent: bytes.len(), bytes: bytes.into() }))
+    }
+
+    /// Says that the next `n` bytes were written; returns how many of them were the client's.
+    pub(crate) fn written(&mut self, n: usize) -> usize {
+        let ours = n.min(self.unsent);
+        self.unsent -= ours;
+        n - ours
+    }
+
+    /// Whether the worker has all of it.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.unsent == 0
+    }
+
+    /// Begins again for another worker: all that is to be written to it, if `kept` was not to this one.
+    pub(crate) fn renew(&mut self, kept: &[u8]) -> Vec<u8> {
+        let clients = kept.get(self.unsent..).unwrap_or_default();
+        self.unsent = self.bytes.len();
+        [&self.bytes, clients].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_much_a_worker_took_the_next_one_gets_it_whole_and_once() {
+        for taken in 0..=6 {
+            let all = b"HEADERclient";
+            let mut preamble = Preamble::new(b"HEADER".to_vec()).unwrap();
+            assert_eq!(preamble.written(taken), 0);
+            assert_eq!(preamble.is_sent(), taken == 6);
+            assert_eq!(preamble.renew(&all[taken..]), all);
+            assert_eq!(preamble.written(9), 3, "of nine bytes three are the client's");
+        }
+        assert!(Preamble::new(Vec::new()).is_none());
+    }
+}

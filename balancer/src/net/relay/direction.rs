@@ -1,0 +1,160 @@
+//! One direction of a relay: read from one side, write to the other at once, keep only what was not taken.
+//!
+//! While something is kept nothing more is read from that side; that is the backpressure, and it bounds the memory of a
+//! connection to one read.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use crate::net::preamble::Preamble;
+use crate::net::stream::Stream;
+
+/// How far a direction's life is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Bytes may come.
+    #[default]
+    Open,
+    /// The source sent FIN; what was kept still has to go out.
+    Draining,
+    /// FIN was sent on, after every byte.
+    FinSent,
+    /// The target takes no more bytes.
+    Stopped,
+}
+
+/// What one round did.
+#[derive(Debug)]
+pub(crate) enum Round {
+    /// Nothing can be done until a socket wakes the task.
+    Idle,
+    /// Bytes moved: read from the source (or already kept) and this many of the source's written to the target.
+    Moved(usize),
+    /// The source has sent FIN and every byte of it was written. Said until [`Direction::fin_sent`].
+    Ended,
+    /// The source broke. Everything read before was written.
+    ReadFailed(io::Error),
+    /// The target broke. What it did not take is still kept.
+    WriteFailed(io::Error),
+}
+
+/// One way of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Direction {
+    state: State,
+    /// How much of `kept` was written.
+    start: u32,
+    /// Read but not yet written. No allocation while empty.
+    kept: Vec<u8>,
+    /// What the target is told before any of that. It stands at the front of `kept`, so reads that are written at once pay
+    /// nothing for it.
+    preamble: Option<Box<Preamble>>,
+}
+
+impl Direction {
+    /// A direction that starts with bytes to be written: those of the preamble, if there is one, then what was read already.
+    pub(crate) fn with(kept: Vec<u8>, preamble: Option<Box<Preamble>>) -> Self {
+        Self { kept, preamble, ..Self::default() }
+    }
+
+    /// Begins again towards another target, as long as the last one was given no more than the preamble.
+    pub(crate) fn start_over(&mut self) {
+        if let Some(mut preamble) = self.preamble.take() {
+            *self = Self::with(preamble.renew(self.kept()), Some(preamble));
+        }
+    }
+
+    /// Begins again towards another target with what the last one was sent but had not read, `preamble` at its front if it
+    /// was sent one; then comes what that one did not take. An end of the source is still to be sent on.
+    pub(crate) fn take_back(&mut self, mut sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
+        sent.extend_from_slice(self.kept());
+        let state = if self.state == State::Open { State::Open } else { State::Draining };
+        *self = Self { state, ..Self::with(sent, preamble) };
+    }
+
+    /// Gives back the preamble once the target has it, for when there will be no other target.
+    pub(crate) fn forget_preamble(&mut self) {
+        self.preamble.take_if(|preamble| preamble.is_sent());
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether bytes or an end may still go this way.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state, State::Open | State::Draining)
+    }
+
+    /// What is to be written: read from the source, or the preamble.
+    pub(crate) fn kept(&self) -> &[u8] {
+        self.kept.get(self.start as usize..).unwrap_or_default()
+    }
+
+    /// Says that the first `n` kept bytes were written; returns how many of them were the source's.
+    pub(crate) fn written(&mut self, n: usize) -> usize {
+        self.start += u32::try_from(n).unwrap_or(u32::MAX);
+        if self.kept().is_empty() {
+            self.start = 0;
+            self.kept = Vec::new();
+        }
+        self.preamble.as_mut().map_or(n, |preamble| preamble.written(n))
+    }
+
+    /// Says that FIN was sent on.
+    pub(crate) fn fin_sent(&mut self) {
+        self.state = State::FinSent;
+    }
+
+    /// Gives up on the target: what was kept is dropped.
+    pub(crate) fn stop(&mut self) {
+        *self = Self { state: State::Stopped, ..Self::default() };
+    }
+
+    /// One read and one write at most. Called only while live. `heard` is called between the two, if the source said
+    /// something.
+    pub(crate) fn round(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        scratch: &mut [u8],
+        heard: impl FnOnce(),
+    ) -> Round {
+        if !self.kept().is_empty() {
+            return match to.poll_write(cx, self.kept()) {
+                Poll::Pending => Round::Idle,
+                Poll::Ready(Err(error)) => Round::WriteFailed(error),
+                Poll::Ready(Ok(n)) => Round::Moved(self.written(n)),
+            };
+        }
+        if self.state == State::Draining {
+            return Round::Ended;
+        }
+        let read = match from.poll_read(cx, scratch) {
+            Poll::Pending => return Round::Idle,
+            Poll::Ready(Err(error)) => return Round::ReadFailed(error),
+            Poll::Ready(Ok(0)) => {
+                self.state = State::Draining;
+                return Round::Ended;
+            }
+            Poll::Ready(Ok(n)) => scratch.get(..n).unwrap_or_default(),
+        };
+        heard();
+        match to.poll_write(cx, read) {
+            Poll::Ready(Ok(n)) => {
+                self.kept = read.get(n..).unwrap_or_default().to_vec();
+                Round::Moved(n)
+            }
+            Poll::Pending => {
+                self.kept = read.to_vec();
+                Round::Moved(0)
+            }
+            Poll::Ready(Err(error)) => {
+                // Kept, since a worker that took nothing may be replaced by another.
+                self.kept = read.to_vec();
+                Round::WriteFailed(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Bounds how many listeners a worker may have bound over time, whatever it closes meanwhile. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many at once: more servers than an application has, each on a port of its own.
+const BURST: f64 = 256.0;
+/// One more after each of these.
+const EACH: Duration = Duration::from_millis(250);
+
+/// What each slot may still have bound, as it was at a moment. The processes of a slot share it: one that is started again
+/// and again gets no more.
+#[derive(Debug, Default)]
+pub(in crate::supervisor) struct BindLimit(HashMap<usize, (f64, Instant)>);
+
+impl BindLimit {
+    /// Takes one; false if none is left at `now`.
+    pub(in crate::supervisor) fn take(&mut self, slot: usize, now: Instant) -> bool {
+        let (left, at) = self.0.entry(slot).or_insert((BURST, now));
+        let come = now.saturating_duration_since(*at).as_secs_f64() / EACH.as_secs_f64();
+        (*left, *at) = ((*left + come).min(BURST), now.max(*at));
+        let may = *left >= 1.0;
+        if may {
+            *left -= 1.0;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_that_binds_in_a_loop_gets_four_a_second() {
+        let (mut bind_limit, now) = (BindLimit::default(), Instant::now());
+        let mut taken = |slot, after| (0..10_000).filter(|_| bind_limit.take(slot, now + after)).count();
+        assert_eq!(taken(0, Duration::ZERO), 256);
+        assert_eq!(taken(0, Duration::from_secs(1)), 4);
+        assert_eq!(taken(1, Duration::from_secs(1)), 256);
+        assert_eq!(taken(0, Duration::from_secs(3600)), 256);
+    }
+}

@@ -1,0 +1,133 @@
+//! Says something to the programs in a pool's workers. It is no operation: nothing waits for it, and it waits for nothing.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::channel::{ChannelCommand, Unsent};
+use crate::pool::SlotState;
+use crate::pool::message::{Delivery, Message};
+use crate::pool::operation::SlotRange;
+use crate::supervisor::actor::Supervisor;
+use crate::supervisor::slot::process::ProcessState;
+
+/// For a channel to answer. It only puts the message into its queue, whatever the worker does.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One process that is meant: why it is not told, or who says whether it was.
+struct MessageTarget {
+    slot: u32,
+    pid: Option<u32>,
+    answer: Result<oneshot::Receiver<Result<(), Unsent>>, &'static str>,
+}
+
+impl Supervisor {
+    /// Says it to the present process of each slot that is meant, and tells `reply` what became of it.
+    pub(in crate::supervisor) fn say(&self, message: &Message, reply: oneshot::Sender<Vec<Delivery>>) {
+        let meant = (0..self.desired_workers).zip(0..self.workers.len());
+        let meant = meant.filter(|&(slot, index)| match message.slots {
+            // Who stays away by order is not missed, unless it is asked for by its number.
+            SlotRange::All => self.workers[index].slot.state() != SlotState::Stopped,
+            which => which.includes(slot),
+        });
+        let addressees: Vec<_> = meant.flat_map(|(slot, index)| self.addressees(slot, index, &message.json)).collect();
+        tokio::spawn(async move {
+            let _ = reply.send(gather(addressees).await);
+        });
+    }
+
+    /// The present process of a slot, or that there is none; and the one that is to take its place, which is not told and
+    /// would be missed.
+    fn addressees(&self, slot: u32, index: usize, json: &str) -> Vec<MessageTarget> {
+        let worker = &self.workers[index];
+        let to = |process_state: &ProcessState| {
+            let answer = untold(process_state.state()).map_or(Ok(()), Err).and_then(|()| {
+                let (reply, answer) = oneshot::channel();
+                let command = ChannelCommand::Message(json.to_owned(), reply);
+                if worker.send_command(process_state.incarnation, command) {
+                    Ok(answer)
+                } else {
+                    Err("it has no channel")
+                }
+            });
+            MessageTarget { slot, pid: worker.pid_of(process_state.incarnation), answer }
+        };
+        let present = worker.slot.current().map_or_else(
+            || MessageTarget {
+                slot,
+                pid: None,
+                answer: Err(untold(worker.slot.state()).unwrap_or("it has no process")),
+            },
+            to,
+        );
+        [present].into_iter().chain(worker.slot.replacement().map(to)).collect()
+    }
+}
+
+/// Why a process in that state is not told, if it is not.
+fn untold(state: SlotState) -> Option<&'static str> {
+    match state {
+        SlotState::Ready | SlotState::Busy | SlotState::Suspect => None,
+        // Node drops what comes before its application listens for messages.
+        SlotState::Starting => {
+            Some("it is starting, and may not listen for messages yet: say it again when it is ready")
+        }
+        SlotState::Parked | SlotState::Draining | SlotState::Stopping => Some("it is leaving"),
+        SlotState::Backoff | SlotState::Failed => Some("it has no process, and waits for its next start"),
+        SlotState::Stopped => Some("it is stopped"),
+    }
+}
+
+/// The answers of all channels, as far as they come in time.
+async fn gather(addressees: Vec<MessageTarget>) -> Vec<Delivery> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut deliveries = Vec::with_capacity(addressees.len());
+    for MessageTarget { slot, pid, answer } in addressees {
+        let result = match answer {
+            Err(why) => Err(why.to_owned()),
+            Ok(answer) => match timeout_at(deadline, answer).await {
+                Ok(Ok(said)) => said.map_err(|unsent| unsent.to_string()),
+                Ok(Err(_)) => Err("it has ended".to_owned()),
+                Err(_) => Err("its channel did not answer within 1s, and may still tell it".to_owned()),
+            },
+        };
+        deliveries.push(Delivery { slot, pid, result });
+    }
+    deliveries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_that_does_not_answer_holds_up_nobody_for_longer_than_a_second() {
+        let (told, answer) = oneshot::channel();
+        told.send(Ok(())).unwrap();
+        let (_silent, silence) = oneshot::channel();
+        let (_other, other) = oneshot::channel();
+        let (_, gone) = oneshot::channel();
+        let (full, no) = oneshot::channel();
+        full.send(Err(Unsent::Full)).unwrap();
+        let answers = [Ok(silence), Ok(other), Ok(answer), Ok(gone), Ok(no), Err("it is stopped")];
+        let addressees = (0..).zip(answers).map(|(slot, answer)| MessageTarget { slot, pid: Some(slot + 10), answer });
+        let begun = Instant::now();
+        let deliveries = gather(addressees.collect()).await;
+        assert_eq!(begun.elapsed(), PATIENCE, "one deadline for all");
+        let late = "its channel did not answer within 1s, and may still tell it";
+        let expected = [
+            Err(late),
+            Err(late),
+            Ok(()),
+            Err("it has ended"),
+            Err("the worker has not read the messages before it"),
+            Err("it is stopped"),
+        ];
+        for (delivery, (slot, result)) in deliveries.iter().zip((0..).zip(expected)) {
+            let expected = Delivery { slot, pid: Some(slot + 10), result: result.map_err(str::to_owned) };
+            assert_eq!(*delivery, expected);
+        }
+        assert_eq!(deliveries.len(), 6);
+    }
+}

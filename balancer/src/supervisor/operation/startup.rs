@@ -1,0 +1,218 @@
+//! "No worker ever became ready": when a pool gives up on its first start. Pure.
+//!
+//! Later the master never gives up by itself: an entrypoint must heal when its database returns. But a first start in
+//! which nothing ever worked is a mistake that somebody waits to be told of.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::config::{self, EndpointKind, PassedAs};
+use crate::failure::{Failure, code};
+use crate::mode::Acceptor;
+
+/// Every slot's process has ended this often without one being ready: it will not get better.
+const ENOUGH_EXITS: u64 = 3;
+
+/// Watches a pool until its first worker is ready.
+#[derive(Debug)]
+pub(in crate::supervisor) struct StartupMonitor {
+    deadline: Instant,
+    was_ready: bool,
+}
+
+/// What one slot has to tell.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct StartupReport {
+    /// `pool/slot`.
+    pub(in crate::supervisor) worker: String,
+    pub(in crate::supervisor) exits: u64,
+    /// The program itself could not be started.
+    pub(in crate::supervisor) cannot_start: bool,
+    /// What happened to it, in words.
+    pub(in crate::supervisor) what: String,
+    /// It listens, but not where it was told to: this says more than any exit.
+    pub(in crate::supervisor) listen_diagnosis: Option<String>,
+    /// It does nothing more than that.
+    pub(in crate::supervisor) is_idle_on_other_port: bool,
+    pub(in crate::supervisor) last_lines: Arc<[String]>,
+}
+
+impl StartupMonitor {
+    pub(in crate::supervisor) fn new(deadline: Instant) -> Self {
+        Self { deadline, was_ready: false }
+    }
+
+    /// A worker is ready: this watch ends.
+    pub(in crate::supervisor) fn ready(&mut self) {
+        self.was_ready = true;
+    }
+
+    pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
+        (!self.was_ready).then_some(self.deadline)
+    }
+
+    /// The end of a start that failed.
+    pub(in crate::supervisor) fn failure(
+        &mut self,
+        pool: &config::PoolConfig,
+        reports: &[StartupReport],
+        now: Instant,
+    ) -> Option<Failure> {
+        let command = &pool.program;
+        let all_exited = reports.iter().all(|report| report.exits >= ENOUGH_EXITS);
+        let cannot_start = reports.iter().find(|report| report.cannot_start);
+        let is_over = now >= self.deadline || all_exited || cannot_start.is_some() || stays_on_other_port(reports);
+        if self.was_ready || !is_over {
+            return None;
+        }
+        // Said once.
+        self.was_ready = true;
+        let failure = Failure::new(code::FAILED, format!("pool `{}`: no worker became ready", pool.name));
+        let misplaced = reports.iter().find_map(|report| Some((report, report.listen_diagnosis.as_ref()?)));
+        if let Some((report, told)) = misplaced {
+            return Some(failure.cause(format!("{}: {told}", report.worker)));
+        }
+        // Last lines come a moment after an exit: those of the latest one may not be in.
+        let telling = |report: &&StartupReport| (!report.last_lines.is_empty(), report.exits);
+        let report = cannot_start.or_else(|| reports.iter().max_by_key(telling))?;
+        let mut cause = format!("{}: {}", report.worker, report.what);
+        if !report.last_lines.is_empty() {
+            cause.push_str("; it last wrote:");
+            for line in &*report.last_lines {
+                cause.push_str("\n         ");
+                cause.push_str(line);
+            }
+        }
+        let failure = failure.cause(cause);
+        Some(failure.hint(match (cannot_start, pool.mode.acceptor()) {
+            (Some(_), _) => format!("check that this can be run from here: {command}"),
+            (None, Acceptor::Master) if pool.passed_as() == PassedAs::Channel => {
+                "here a worker is handed its connections: it must be made with worker-runtime or be started as `node FILE`; \
+                 any other program needs `--mode proxy`"
+                    .to_owned()
+            }
+            // It listens where it wants, started by us or not.
+            (None, _) if pool.passed_as() == PassedAs::Node => {
+                format!("run it by itself to see what is wrong: {command}")
+            }
+            (None, Acceptor::Master) if report.exits > 0 && report.what == "exit code 0" => format!(
+                "it ends by itself and without an error, as a program does that reads its standard input: that is /dev/null \
+                 here; it must serve until it is told to end: {command}"
+            ),
+            (None, Acceptor::Master) if pool.endpoint == EndpointKind::Unix => format!(
+                "with endpoint = \"unix\" PORT holds a path; a program that wants a number there needs endpoint = \"port\": \
+                 {command}"
+            ),
+            (None, Acceptor::Master) => format!("run it by itself to see what is wrong: PORT=20000 {command}"),
+            (None, Acceptor::Workers) if report.exits == 0 => {
+                "a program that never says so is taken for ready once it runs with `--ready none`".to_owned()
+            }
+            (None, Acceptor::Workers) => {
+                format!("run it by itself to see what is wrong: systemd-socket-activate -l 20000 {command}")
+            }
+        }))
+    }
+}
+
+/// True if it is clear before the deadline that the program listens on another address: another worker ended since the address was in
+/// use, or none has anything more to do.
+fn stays_on_other_port(reports: &[StartupReport]) -> bool {
+    let has_one = reports.iter().any(|report| report.listen_diagnosis.is_some());
+    let is_done = |report: &StartupReport| report.is_idle_on_other_port || report.exits > 0;
+    let has_idle = reports.iter().any(|report| report.is_idle_on_other_port);
+    has_one
+        && (reports.iter().any(StartupReport::found_its_address_in_use) || (has_idle && reports.iter().all(is_done)))
+}
+
+impl StartupReport {
+    /// True if it ended and said that an address was in use, in the words of a runtime or of the C library.
+    fn found_its_address_in_use(&self) -> bool {
+        let is_said = |line: &String| {
+            let line = line.to_ascii_lowercase();
+            line.contains("address already in use") || line.contains("eaddrinuse") || line.contains("address in use")
+        };
+        self.exits > 0 && self.last_lines.iter().any(is_said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn report(exits: u64, cannot_start: bool) -> StartupReport {
+        let last_lines = ["boom: missing DATABASE_URL".to_owned()].into();
+        StartupReport {
+            worker: "api/0".into(),
+            exits,
+            cannot_start,
+            what: "exit code 3".into(),
+            listen_diagnosis: None,
+            is_idle_on_other_port: false,
+            last_lines,
+        }
+    }
+
+    #[test]
+    fn a_program_on_another_port_is_told_so_even_if_its_twin_died_of_it() {
+        let told = Some("your program listens on 0.0.0.0:3000".to_owned());
+        let reports = [report(5, false), StartupReport { listen_diagnosis: told, ..report(0, false) }];
+        let failure = failure(&reports, Duration::from_secs(30), false).unwrap().to_string();
+        assert!(failure.contains("cause: api/0: your program listens on 0.0.0.0:3000"), "{failure}");
+    }
+
+    #[test]
+    fn start_ends_early_where_the_program_is_elsewhere_for_good() {
+        let misplaced = || StartupReport { listen_diagnosis: Some("on 3000".to_owned()), ..report(0, false) };
+        let in_use =
+            || StartupReport { last_lines: ["Error: listen EADDRINUSE 3000".to_owned()].into(), ..report(1, false) };
+        let idle = || StartupReport { is_idle_on_other_port: true, ..misplaced() };
+        let ends = |reports: &[StartupReport]| failure(reports, Duration::ZERO, false).is_some();
+        assert!(
+            ends(&[misplaced(), in_use()]) && ends(&[idle()]) && ends(&[idle(), in_use()]) && ends(&[idle(), idle()])
+        );
+        assert!(!ends(&[misplaced()]) && !ends(&[misplaced(), idle()]) && !ends(&[in_use()]));
+        assert!(!ends(&[misplaced(), report(1, false)]), "another end says nothing of the address");
+    }
+
+    fn failure(reports: &[StartupReport], later: Duration, was_ready: bool) -> Option<Failure> {
+        let now = Instant::now();
+        let mut startup = StartupMonitor::new(now + Duration::from_secs(30));
+        if was_ready {
+            startup.ready();
+        }
+        let command = config::Program::Command(vec!["node".into(), "app.js".into()]);
+        startup.failure(&config::PoolConfig::new("api", command), reports, now + later)
+    }
+
+    #[test]
+    fn three_exits_of_every_slot_are_enough_and_the_last_lines_are_told() {
+        assert_eq!(failure(&[report(3, false), report(2, false)], Duration::ZERO, false), None);
+        let failure = failure(&[report(3, false), report(3, false)], Duration::ZERO, false).unwrap().to_string();
+        assert!(failure.contains("pool `api`: no worker became ready"), "{failure}");
+        assert!(
+            failure.contains("api/0: exit code 3; it last wrote:\n         boom: missing DATABASE_URL"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_worker_whose_last_words_are_in_speaks_for_one_whose_are_not_yet() {
+        let silent = StartupReport { last_lines: Arc::default(), ..report(3, false) };
+        let failure = failure(&[report(3, false), silent], Duration::ZERO, false).unwrap().to_string();
+        assert!(failure.contains("boom: missing DATABASE_URL"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_not_tried_again() {
+        assert!(failure(&[report(1, true), report(0, false)], Duration::ZERO, false).is_some());
+    }
+
+    #[test]
+    fn time_runs_out_only_where_nothing_was_ever_ready() {
+        let late = Duration::from_secs(30);
+        assert!(failure(&[report(0, false)], late, false).is_some());
+        assert_eq!(failure(&[report(9, true)], late, true), None);
+    }
+}

@@ -1,0 +1,389 @@
+//! The state machine of one slot. Pure: events and the time come in, effects and the next deadline go out.
+//!
+//! ```text
+//! stopped -> starting -> ready <-> busy, suspect -> draining -> stopping -> stopped
+//!               ^  an unasked exit: backoff (or failed) -'
+//! ```
+//!
+//! A place has one present process. While it is replaced there is a *replacement* beside it, which takes its place only once it
+//! is ready; if it never is, nothing has changed. The one whose place was taken is *parked* for `settle`: out of rotation,
+//! told nothing, and put back if the new one ends, fails its checks or leaves a client
+//! untaken meanwhile. Then it is *retiring*: it finishes
+//! what it has.
+//!
+//! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.
+
+pub(super) mod backoff;
+mod event;
+pub(super) mod hang;
+pub(super) mod health;
+mod parked;
+pub(super) mod process;
+mod replacement;
+mod stop;
+pub(super) mod weights;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config;
+use crate::pool::SlotState;
+use crate::stats::Restart as Cause;
+use backoff::{Backoff, Next};
+use health::{Opinion, Sign};
+use process::ProcessState;
+
+pub(super) use event::{Effect, Event};
+use parked::{ENDED, Parked};
+pub(super) use stop::KILLED;
+
+/// What the slot is to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DesiredState {
+    Running,
+    Stopped,
+    /// To run, once what is retiring has left.
+    Restarting,
+}
+
+#[derive(Debug)]
+struct Replacement {
+    process: ProcessState,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    until: Instant,
+    is_failed: bool,
+}
+
+/// A slot's state machine.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// What its next start is by.
+    config: Arc<config::PoolConfig>,
+    generation: u64,
+    desired: DesiredState,
+    current: Option<ProcessState>,
+    replacement: Option<Replacement>,
+    parked: Option<Parked>,
+    retiring: Vec<ProcessState>,
+    wait: Option<Wait>,
+    last: u64,
+    backoff: Backoff,
+    /// When the next process that is too big may be replaced.
+    too_big_until: Option<Instant>,
+    exits: u64,
+}
+
+impl Slot {
+    /// A stopped slot; `seed` makes its jitter.
+    pub(super) fn new(config: Arc<config::PoolConfig>, generation: u64, seed: u64) -> Self {
+        let backoff = Backoff::new(config.restart.clone(), seed);
+        Self {
+            config,
+            generation,
+            desired: DesiredState::Stopped,
+            current: None,
+            replacement: None,
+            parked: None,
+            retiring: Vec::new(),
+            wait: None,
+            last: 0,
+            backoff,
+            too_big_until: None,
+            exits: 0,
+        }
+    }
+
+    /// The process that serves, or is to.
+    pub(super) fn current(&self) -> Option<&ProcessState> {
+        self.current.as_ref()
+    }
+
+    /// The one that is to take its place.
+    pub(super) fn replacement(&self) -> Option<&ProcessState> {
+        self.replacement.as_ref().map(|replacement| &replacement.process)
+    }
+
+    /// The one whose place was taken a moment ago, and which may be put back.
+    pub(super) fn parked(&self) -> Option<&ProcessState> {
+        self.parked.as_ref().map(|parked| &parked.process)
+    }
+
+    /// Those whose place was taken, oldest first.
+    pub(super) fn retiring(&self) -> &[ProcessState] {
+        &self.retiring
+    }
+
+    /// The incarnation that was started last, 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        self.last
+    }
+
+    /// The process of that incarnation, while it has one.
+    pub(super) fn process(&self, incarnation: u64) -> Option<&ProcessState> {
+        self.processes().find(|process| process.incarnation == incarnation)
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &ProcessState> {
+        let parked = self.parked.iter().map(|parked| &parked.process);
+        self.current
+            .iter()
+            .chain(self.replacement.iter().map(|replacement| &replacement.process))
+            .chain(parked)
+            .chain(&self.retiring)
+    }
+
+    /// The generation that its process is of, or its next one will be.
+    pub(super) fn generation(&self) -> u64 {
+        self.current.as_ref().map_or(self.generation, |process| process.generation)
+    }
+
+    /// How many of its processes have ended by themselves, or failed to start.
+    pub(super) fn exits(&self) -> u64 {
+        self.exits
+    }
+
+    /// Whether it must be left as big as it is at `now`: what is too big again and again is replaced less and less often,
+    /// as what exits again and again is started less and less often.
+    pub(super) fn stays_big(&self, now: Instant) -> bool {
+        self.too_big_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether it is to have a process.
+    pub(super) fn shall_run(&self) -> bool {
+        self.desired != DesiredState::Stopped
+    }
+
+    /// Whether it will start once what is retiring has left.
+    pub(super) fn will_start_again(&self) -> bool {
+        self.desired == DesiredState::Restarting
+    }
+
+    /// Whether it has none and will not start one.
+    pub(super) fn is_over(&self) -> bool {
+        self.desired == DesiredState::Stopped && self.processes().next().is_none()
+    }
+
+    /// The state's public word: that of the present process, of the wait for it, or of what is retiring.
+    pub(super) fn state(&self) -> SlotState {
+        match (&self.current, self.wait, self.retiring.last()) {
+            (Some(process), ..) => process.state(),
+            (None, Some(Wait { is_failed: false, .. }), _) => SlotState::Backoff,
+            (None, Some(Wait { is_failed: true, .. }), _) => SlotState::Failed,
+            (None, None, Some(process)) => process.state(),
+            (None, None, None) => SlotState::Stopped,
+        }
+    }
+
+    /// When `Tick` is due next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let processes = self.processes().filter_map(ProcessState::next_deadline).min();
+        let settled = self.parked.as_ref().map(|parked| parked.until);
+        [processes, self.next_start(), settled].into_iter().flatten().min()
+    }
+
+    /// When it will be tried again, while it waits for that.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.wait.map(|wait| wait.until)
+    }
+
+    /// What a start from now on is by.
+    pub(super) fn set_config(&mut self, config: Arc<config::PoolConfig>, generation: u64) {
+        self.backoff.set_config(config.restart.clone());
+        (self.config, self.generation) = (config, generation);
+    }
+
+    /// Takes an event at `now`; says what is to be done.
+    pub(super) fn on(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        match event {
+            Event::Start => self.on_start(now),
+            Event::Stop => self.on_stop(DesiredState::Stopped, now),
+            Event::Restart => {
+                let mut effects = self.on_stop(DesiredState::Restarting, now);
+                effects.extend(self.start_if_clear(now));
+                effects
+            }
+            Event::Kill => self.on_kill(),
+            Event::Replace { config, generation, cause } => self.on_replace(config, generation, cause, now),
+            Event::Abandon => self.on_abandon(now),
+            Event::Postponed(n, until) => {
+                self.starting(n).into_iter().for_each(|process| process.postpone(until));
+                Vec::new()
+            }
+            Event::Ready(n) => self.on_ready(n, now),
+            Event::Waits(n) => self.on_waits(n, now),
+            Event::Sign(n, sign) => self.on_sign(n, sign, now),
+            Event::Hung(n) => self.on_hung(n),
+            Event::PortTaken(n) => self.on_port_taken(n, now),
+            Event::LeaderEnded(n) => {
+                self.retiring_process(n).into_iter().for_each(|process| process.leader_ended(now));
+                Vec::new()
+            }
+            Event::Exited(n) => self.on_exited(n, now),
+            Event::Quiesced(n, method) => {
+                self.retiring_process(n).and_then(|process| process.quiesced(method, now)).into_iter().collect()
+            }
+            Event::Drained(n) => {
+                self.retiring_process(n).and_then(|process| process.drained(now)).into_iter().collect()
+            }
+            Event::ChannelClosed(n) => {
+                let present = self.current.as_mut().into_iter().chain(&mut self.retiring);
+                present.filter(|process| process.incarnation == n).for_each(|process| process.channel_closed(now));
+                self.on_sign(n, Sign::Ending(true), now)
+            }
+            Event::ServersClosed(n, is_closed) => self.on_servers_closed(n, is_closed, now),
+            Event::Leaves(n) => self.on_leaves(n, now),
+            Event::Stopping(n) => {
+                self.present(n).into_iter().for_each(|process| process.says_stopping(now));
+                self.on_sign(n, Sign::Ending(true), now)
+            }
+            Event::Tick => self.on_tick(now),
+        }
+    }
+
+    fn present(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
+        self.current.as_mut().filter(|process| process.incarnation == incarnation)
+    }
+
+    fn retiring_process(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
+        self.retiring.iter_mut().find(|process| process.incarnation == incarnation)
+    }
+
+    fn starting(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
+        let replacement = self.replacement.as_mut().map(|replacement| &mut replacement.process);
+        let found =
+            self.current.as_mut().into_iter().chain(replacement).find(|process| process.incarnation == incarnation)?;
+        (found.is_starting() && !found.has_closed_channel()).then_some(found)
+    }
+
+    fn new_process(&mut self, config: Arc<config::PoolConfig>, generation: u64, now: Instant) -> ProcessState {
+        self.last += 1;
+        ProcessState::start(self.last, generation, config, now)
+    }
+
+    fn launch(&mut self, now: Instant) -> Effect {
+        self.wait = None;
+        let process = self.new_process(Arc::clone(&self.config), self.generation, now);
+        self.current = Some(process);
+        Effect::Launch(self.last)
+    }
+
+    fn on_start(&mut self, now: Instant) -> Vec<Effect> {
+        if self.desired != DesiredState::Stopped {
+            return Vec::new();
+        }
+        self.desired = DesiredState::Restarting;
+        self.start_if_clear(now).into_iter().collect()
+    }
+
+    /// Two processes of one slot beside each other are a replacement, and a start is none.
+    fn start_if_clear(&mut self, now: Instant) -> Option<Effect> {
+        if self.desired == DesiredState::Restarting && self.processes().next().is_none() {
+            self.desired = DesiredState::Running;
+            return Some(self.launch(now));
+        }
+        None
+    }
+
+    fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        if self.starting(incarnation).is_none() {
+            return Vec::new();
+        }
+        let is_present = self.present(incarnation).map(|process| process.admit(now)).is_some();
+        if is_present {
+            return vec![Effect::Admit(incarnation), Effect::Switched { from: None, to: incarnation }];
+        }
+        self.switch(now)
+    }
+
+    fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
+        match self.present(incarnation).and_then(|process| process.sign(sign, now)) {
+            None => Vec::new(),
+            Some(Opinion::Unhealthy | Opinion::Busy) if self.parked.is_some() => self.put_back(parked::why(sign), now),
+            Some(Opinion::Unhealthy) => vec![Effect::Suspect(incarnation)],
+            Some(Opinion::Busy) => vec![Effect::Busy(incarnation)],
+            Some(Opinion::Healthy) => vec![Effect::Admit(incarnation)],
+        }
+    }
+
+    fn on_hung(&mut self, incarnation: u64) -> Vec<Effect> {
+        match self.present(incarnation) {
+            Some(process) if process.seems_hung() => vec![process.kill(Some(Cause::Hung))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_exited(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
+        if self.parked.is_some() && self.present(incarnation).is_some() {
+            self.exits += 1;
+            self.current = None;
+            return self.put_back(ENDED, now);
+        }
+        if let Some(parked) = self.parked.take_if(|parked| parked.process.incarnation == incarnation) {
+            return self.settle_without(parked.cause, now);
+        }
+        if let Some(process) = self.current.take_if(|process| process.incarnation == incarnation) {
+            self.exits += 1;
+            return self.again(process.fault.unwrap_or(Cause::Crash), process.ready_for(now), now);
+        }
+        if self.replacement.take_if(|replacement| replacement.process.incarnation == incarnation).is_some() {
+            return vec![Effect::ReplacementFailed(incarnation)];
+        }
+        self.retiring.retain(|process| process.incarnation != incarnation);
+        self.start_if_clear(now).into_iter().collect()
+    }
+
+    /// Of the present process.
+    fn on_servers_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
+        let Some(process) = self.present(incarnation) else { return Vec::new() };
+        if is_closed {
+            process.servers_closed(now)
+        } else {
+            process.servers_opened()
+        }
+        self.on_sign(incarnation, Sign::Ending(is_closed), now)
+    }
+
+    /// After an unasked end: at once, or after a wait.
+    fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![Effect::Restarted(cause)];
+        match self.backoff.exited(ready_for, now) {
+            Next::After(Duration::ZERO) => effects.push(self.launch(now)),
+            Next::After(wait) => self.wait = Some(Wait { until: now + wait, is_failed: false }),
+            Next::Exhausted(wait) => self.wait = Some(Wait { until: now + wait, is_failed: true }),
+        }
+        effects
+    }
+
+    fn on_tick(&mut self, now: Instant) -> Vec<Effect> {
+        let is_due = |process: &ProcessState| process.next_deadline().is_some_and(|deadline| deadline <= now);
+        let unreachable_deadline =
+            self.current.as_ref().filter(|process| process.is_unreachable(now)).map(|process| process.incarnation);
+        let mut effects = unreachable_deadline.map(|n| self.on_leaves(n, now)).unwrap_or_default();
+        if self.parked.as_ref().is_some_and(|parked| parked.until <= now) {
+            effects.extend(self.settle(now));
+        }
+        effects.extend(self.on_stopping_overdue(now));
+        if let Some(process) = self.current.as_mut().filter(|process| is_due(process)) {
+            effects.extend(process.overdue(now));
+        }
+        if self.replacement.as_ref().is_some_and(|replacement| is_due(&replacement.process)) {
+            effects.extend(self.replacement_overdue(now));
+        }
+        for process in self.retiring.iter_mut().filter(|process| is_due(process)) {
+            effects.extend(process.overdue(now));
+        }
+        if self.wait.is_some_and(|wait| wait.until <= now) {
+            effects.push(self.launch(now));
+        }
+        effects
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! How a slot's process is replaced: a replacement is started beside it, and takes its place once it is ready.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::process::ProcessState;
+use super::{DesiredState, Effect, Parked, Replacement, Slot};
+use crate::config;
+use crate::stats::Restart as Cause;
+
+/// Returns why a process was replaced, in words.
+const fn replaced_by(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Command => "replaced by reload",
+        Cause::Memory => "replaced for its memory (max-memory)",
+        Cause::Age => "replaced for its age (max-age)",
+        Cause::Busy => "replaced since it was busy for too long",
+        _ => "replaced",
+    }
+}
+
+impl Slot {
+    pub(super) fn on_replace(
+        &mut self,
+        config: Arc<config::PoolConfig>,
+        generation: u64,
+        cause: Cause,
+        now: Instant,
+    ) -> Vec<Effect> {
+        if self.desired != DesiredState::Running {
+            return Vec::new();
+        }
+        let mut effects = self.settle(now);
+        effects.extend(self.on_abandon(now));
+        let process = self.new_process(config, generation, now);
+        effects.push(Effect::Launch(process.incarnation));
+        self.replacement = Some(Replacement { process, cause });
+        effects
+    }
+
+    /// The replacement takes the place.
+    pub(super) fn switch(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(Replacement { mut process, cause }) = self.replacement.take() else { return Vec::new() };
+        process.admit(now);
+        let (to, settle) = (process.incarnation, process.config.settle);
+        self.wait = None;
+        let old = self.current.replace(process);
+        let mut effects = vec![Effect::Admit(to)];
+        let may_be_put_back = old.as_ref().is_some_and(|old| old.state().is_up() && !old.has_closed_channel());
+        match old {
+            // Clients wait that the old one has no time for: it is no help.
+            Some(process) if may_be_put_back && !settle.is_zero() && cause != Cause::Busy => {
+                self.parked = Some(Parked { process, until: now + settle, cause, successor: to });
+            }
+            old => effects.extend(self.replaced(old, cause, now)),
+        }
+        effects
+    }
+
+    /// The new process keeps its place, and the old one leaves.
+    pub(super) fn replaced(&mut self, old: Option<ProcessState>, cause: Cause, now: Instant) -> Vec<Effect> {
+        let Some(to) = self.keep_present() else { return Vec::new() };
+        let from = old.as_ref().map(|old| old.incarnation);
+        if cause == Cause::Memory {
+            let ready_for = old.as_ref().and_then(|old| old.ready_for(now));
+            self.too_big_until = Some(now + self.backoff.exited(ready_for, now).wait());
+        }
+        let old = old.map(|mut old| {
+            if cause == Cause::Busy {
+                old.allow_long_drain();
+            }
+            old
+        });
+        let mut effects: Vec<_> = old.and_then(|old| self.retire(old, replaced_by(cause), now)).into_iter().collect();
+        effects.extend([Effect::Restarted(cause), Effect::Switched { from, to }]);
+        effects
+    }
+
+    /// Starts later processes of this slot by the configuration of the present one. Returns its incarnation.
+    pub(super) fn keep_present(&mut self) -> Option<u64> {
+        let process = self.current.as_ref()?;
+        let (config, generation, incarnation) = (Arc::clone(&process.config), process.generation, process.incarnation);
+        self.set_config(config, generation);
+        Some(incarnation)
+    }
+
+    pub(super) fn replacement_overdue(&mut self, now: Instant) -> Vec<Effect> {
+        let Some(mut replacement) = self.replacement.take() else { return Vec::new() };
+        let is_late = replacement.process.is_starting();
+        let mut effects = replacement.process.overdue(now);
+        if is_late {
+            effects.push(Effect::ReplacementFailed(replacement.process.incarnation));
+            self.retiring.push(replacement.process);
+        } else {
+            self.replacement = Some(replacement);
+        }
+        effects
+    }
+}

@@ -1,0 +1,135 @@
+//! A worker's channel, from the supervisor's side: made at its start, asked as a probe asks, told of its end.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::WorkerSlot;
+use super::probe::{CheckResult, OUR_OWN_LATENESS};
+use crate::channel::{self, Channel, ChannelCommand, ChannelHandle};
+use crate::config::{PassedAs, Ready};
+use crate::os::child::StartError;
+use crate::printable::excerpt;
+use crate::rotation::Upstream;
+use crate::stats::Check;
+use crate::supervisor::WorkerEvent;
+use crate::supervisor::slot::Event;
+
+/// How many characters of what a worker says are logged.
+const EXCERPT: usize = 200;
+
+/// A channel between its making and its worker's start.
+pub(super) struct NewChannel {
+    pub(super) channel: Channel,
+    pub(super) handle: ChannelHandle,
+    pub(super) theirs: Arc<OwnedFd>,
+    pub(super) node_id: Option<u64>,
+}
+
+impl WorkerSlot {
+    /// A channel for a process that is about to start, where it gets one.
+    pub(super) fn open_channel(
+        &self,
+        passed_as: PassedAs,
+        upstream: &Arc<Upstream>,
+    ) -> Result<Option<NewChannel>, StartError> {
+        if !passed_as.has_channel() {
+            return Ok(None);
+        }
+        let report = self.reporter(upstream.incarnation);
+        let event = move |event| report(WorkerEvent::Channel(event));
+        let opened = channel::open(passed_as, Arc::clone(&self.context.pool), Arc::clone(upstream), event);
+        let opened = opened.map_err(|source| StartError { stage: "making its channel".to_owned(), source })?;
+        let node_id = (passed_as == PassedAs::Node).then(|| self.context.resources.fresh_node_id());
+        let theirs = Arc::new(opened.theirs);
+        Ok(Some(NewChannel { channel: opened.channel, handle: opened.handle, theirs, node_id }))
+    }
+
+    /// What a worker said on its channel, or what became of that.
+    pub(in crate::supervisor) fn on_channel_event(
+        &mut self,
+        incarnation: u64,
+        event: channel::ChannelEvent,
+    ) -> Option<Event> {
+        let worker = self.name();
+        let process = self.processes.get(&incarnation)?;
+        let pid = process.pid.unwrap_or(0);
+        match event {
+            channel::ChannelEvent::Message(json)
+                if process.config.ready == Ready::Message && json == channel::READY =>
+            {
+                Some(Event::Ready(incarnation))
+            }
+            channel::ChannelEvent::Message(json) => {
+                tracing::info!(%worker, pid, said = excerpt(&json, EXCERPT), "worker message");
+                None
+            }
+            channel::ChannelEvent::LeftOut(count) => {
+                tracing::warn!(%worker, pid, count, "worker messages left out of this log: more than 50 a second");
+                None
+            }
+            channel::ChannelEvent::Strange(_) if self.is_log_limited("channel") => None,
+            channel::ChannelEvent::Strange(what) => {
+                tracing::warn!(%worker, pid, "worker channel: {what}");
+                None
+            }
+            channel::ChannelEvent::Node(..) => None,
+            channel::ChannelEvent::Broken => {
+                self.kill(incarnation);
+                None
+            }
+            // It can be handed nothing any more; whether it ends is for it or its kill-timeout to say.
+            channel::ChannelEvent::Closed => Some(Event::ChannelClosed(incarnation)),
+        }
+    }
+
+    /// Gives an order to the channel of a process; whether it has one.
+    pub(in crate::supervisor) fn send_command(&self, incarnation: u64, command: ChannelCommand) -> bool {
+        let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
+        channel.inspect(|channel| channel.send(command)).is_some()
+    }
+
+    /// Node runs there; what the application does is to be seen.
+    pub(in crate::supervisor) fn node_runs(&mut self, incarnation: u64) {
+        if let Some(process) = self.processes.get_mut(&incarnation) {
+            process.is_online = true;
+        }
+    }
+
+    /// The application ends its membership itself (`cluster.worker.disconnect()`, `kill()`).
+    pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
+        let is_present = self.slot.current().is_some_and(|process_state| process_state.incarnation == incarnation);
+        is_present.then_some(Event::Leaves(incarnation))
+    }
+
+    /// Asks on the channel whether anybody is there.
+    pub(super) fn ping(&self, incarnation: u64, timeout: Duration) {
+        let Some(handle) = self.processes.get(&incarnation).and_then(|process| process.channel.clone()) else { return };
+        let report = self.reporter(incarnation);
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let (reply, answer) = oneshot::channel();
+            handle.send(ChannelCommand::Ping(reply));
+            let answer = tokio::time::timeout(timeout, answer).await;
+            let took = begun.elapsed();
+            let (check, what) = match answer {
+                // Our own clock was late: that says nothing of the worker.
+                Err(_) if took > timeout + OUR_OWN_LATENESS => return report(WorkerEvent::Probed(None)),
+                Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
+                Ok(Err(_)) => (Check::Fail, "channel: it was closed".to_owned()),
+                Err(_) => {
+                    (Check::Timeout, format!("channel: no answer within {}", humantime::format_duration(timeout)))
+                }
+            };
+            report(WorkerEvent::Probed(Some(CheckResult { check, what, took })));
+        });
+    }
+
+    /// Its process is gone: what it had not taken goes to others.
+    pub(super) fn end_channel(&self, handle: &ChannelHandle, was_asked: bool) {
+        handle.send(ChannelCommand::Ended { was_asked });
+    }
+}

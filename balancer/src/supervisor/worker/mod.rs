@@ -1,0 +1,373 @@
+//! A slot with its processes: applies what the slot decides, keeps what is told of them.
+
+mod channel;
+mod checks;
+mod diagnosis;
+mod drain;
+mod endpoint;
+mod exit;
+mod foreground;
+mod launch;
+pub(super) mod listener_owner;
+mod log_limit;
+pub(super) mod notify;
+mod port_owner;
+pub(super) mod probe;
+mod process;
+mod progress;
+mod recovery;
+mod recycling;
+mod socket_progress;
+pub(super) mod spec;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::listener_owner as owner;
+use super::slot::process::ProcessState;
+use super::slot::{Event, Slot};
+use super::{DataPath, Input, Resources, WorkerEvent};
+use crate::channel::ChannelCommand;
+use crate::config::{PassedAs, Probe, Ready};
+use crate::mode::Acceptor;
+use crate::os::child::EndRequest;
+use crate::pool::{ExitStatus, Pool, SlotState};
+use crate::rotation::{Endpoint, SlotId, Upstream};
+use crate::stats::SlotStats;
+use log_limit::LogLimit;
+use notify::NotifyMessage;
+use process::{Draining, Processes, WorkerProcess};
+use spec::signal_of;
+
+pub(super) use progress::LookAt;
+
+/// What all workers of a pool need of their surroundings.
+pub(super) struct Context {
+    pub(super) pool: Arc<Pool>,
+    pub(super) resources: Arc<Resources>,
+    pub(super) data_path: Arc<dyn DataPath>,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+    /// Messages about private ports that were logged already.
+    pub(super) logged_owners: owner::LoggedOwners,
+    /// What was logged lately of what workers can repeat without end.
+    pub(super) log_limit: std::sync::Mutex<LogLimit>,
+}
+
+/// A slot and what is in it.
+pub(super) struct WorkerSlot {
+    pub(super) slot: Slot,
+    id: SlotId,
+    context: Arc<Context>,
+    stats: Arc<SlotStats>,
+    processes: Processes,
+    /// Ended processes whose connections are not all counted yet.
+    uncounted: usize,
+    /// Ended before they were ever in rotation, and how: their last lines are still to come.
+    failed_starts: Vec<(u64, String)>,
+    state: SlotState,
+    since: SystemTime,
+    starts: u64,
+    last_exit: Option<(u64, ExitStatus)>,
+    last_start_failed: bool,
+    looked_exposed: bool,
+    warned_exposed: bool,
+    chance: fastrand::Rng,
+}
+
+impl WorkerSlot {
+    pub(super) fn new(index: usize, generation: u64, context: &Arc<Context>) -> Self {
+        let mut chance = fastrand::Rng::new();
+        Self {
+            slot: Slot::new(Arc::clone(&context.pool.config()), generation, chance.u64(..)),
+            id: SlotId(u32::try_from(index).unwrap_or(u32::MAX)),
+            stats: Arc::clone(&context.pool.slots()[index]),
+            context: Arc::clone(context),
+            processes: Processes::new(),
+            uncounted: 0,
+            failed_starts: Vec::new(),
+            state: SlotState::Stopped,
+            since: SystemTime::now(),
+            starts: 0,
+            last_exit: None,
+            last_start_failed: false,
+            looked_exposed: false,
+            warned_exposed: false,
+            chance,
+        }
+    }
+
+    /// `pool/slot`.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.context.pool.name, self.id)
+    }
+
+    /// The process of an incarnation, while there is one.
+    pub(super) fn pid_of(&self, incarnation: u64) -> Option<u32> {
+        self.processes.get(&incarnation)?.pid
+    }
+
+    fn pid(&self, incarnation: u64) -> u32 {
+        self.pid_of(incarnation).unwrap_or(0)
+    }
+
+    /// The process that serves, or is to.
+    fn present(&self) -> Option<&WorkerProcess> {
+        self.processes.get(&self.slot.current()?.incarnation)
+    }
+
+    fn present_mut(&mut self) -> Option<&mut WorkerProcess> {
+        self.processes.get_mut(&self.slot.current()?.incarnation)
+    }
+
+    /// The group of the present process.
+    pub(super) fn group(&self) -> Option<u32> {
+        self.present()?.pid
+    }
+
+    /// The upstream of the present process.
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        Some(&self.present()?.upstream)
+    }
+
+    /// All its upstreams, of processes that come and go too.
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.processes.values().map(|process| &process.upstream)
+    }
+
+    /// Whether there is a process of it, whatever it does.
+    pub(super) fn has_process(&self) -> bool {
+        !self.processes.is_empty()
+    }
+
+    /// Returns true if nothing of it is retiring any more, and what has left is counted. A busy process that was replaced may
+    /// take long, and is waited for only where the slot itself ends.
+    pub(super) fn has_none_retiring(&self) -> bool {
+        self.slot.retiring().iter().all(ProcessState::has_long_drain) && self.uncounted == 0
+    }
+
+    /// Whether it has no process, will have none, and all is counted.
+    pub(super) fn is_over(&self) -> bool {
+        self.slot.is_over() && self.uncounted == 0
+    }
+
+    /// A way to send events of an incarnation from another task or thread.
+    fn reporter(&self, incarnation: u64) -> impl Fn(WorkerEvent) + Send + Sync + Clone + 'static {
+        let (inputs, slot) = (self.context.inputs.clone(), self.id.index());
+        move |event| {
+            let _ = inputs.send(Input::Worker { slot, incarnation, event });
+        }
+    }
+
+    /// What it said by `NOTIFY_SOCKET`.
+    pub(super) fn on_notify(&mut self, incarnation: u64, message: NotifyMessage, now: Instant) -> Option<Event> {
+        let process = self.processes.get_mut(&incarnation)?;
+        match message {
+            NotifyMessage::Ready => {
+                process.said_ready = true;
+                return self.ready_said(incarnation, now);
+            }
+            NotifyMessage::Beat => {
+                process.hang.beat(now);
+                return self.reconsider(now);
+            }
+            NotifyMessage::DrainsBySignal => process.drains_by_signal = true,
+            NotifyMessage::Status(text) => process.status_text = Some(text),
+            NotifyMessage::Stopping => {
+                process.status_text = Some("stopping".to_owned());
+                // It closes its listener now: a duplicate would keep a listener open that nobody accepts from.
+                process.listener_dup = None;
+                return Some(Event::Stopping(incarnation));
+            }
+        }
+        None
+    }
+
+    /// It said `READY=1`. A preforking server says so before its application is imported, and any program may that cannot be a
+    /// worker of this mode: where something can be asked, the first check is made at once and decides.
+    pub(super) fn ready_said(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
+        let process = self.processes.get_mut(&incarnation)?;
+        let config = &process.config;
+        let is_asked = matches!(config.health.probe, Probe::Http { .. } | Probe::Channel);
+        match config.ready {
+            Ready::Probe => {
+                self.probe_soon(incarnation, now);
+                None
+            }
+            Ready::Notify if is_asked => {
+                process.next_probe.get_or_insert(now);
+                self.probe_soon(incarnation, now);
+                None
+            }
+            _ if process.upstream.endpoint == Endpoint::Inherited && config.passed_as() != PassedAs::Node => {
+                self.look_if_it_accepts(incarnation);
+                None
+            }
+            _ => process.pid.map(|_| Event::Ready(incarnation)),
+        }
+    }
+
+    /// It is in rotation now, for the first time or again.
+    pub(super) fn admitted(&mut self, incarnation: u64, now: Instant) {
+        let (name, id, looked) = (self.name(), self.id, self.looked_exposed);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        // Only a port can be reached from elsewhere, and the look is dear.
+        let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        process.next_look = (can_be_exposed && id == SlotId(0) && !looked).then_some(now);
+        process.next_probe = (process.config.health.probe != Probe::None).then_some(now);
+        let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
+        if std::mem::take(&mut process.was_busy) {
+            tracing::debug!(worker = %name, pid, "worker no longer busy");
+            return;
+        }
+        if std::mem::replace(&mut process.was_ready, true) {
+            self.stats.health_transitions.increment();
+            if !self.is_log_limited("healthy") {
+                tracing::info!(worker = %name, pid, "worker healthy again");
+            }
+            return;
+        }
+        let took = now - process.launched;
+        let age = process.config.max_age.mul_f64(0.9 + 0.2 * self.chance.f64());
+        process.replace_at = (!age.is_zero()).then(|| now + age);
+        self.context.pool.stats.spawn.of_thread(0).record(took);
+        let after = humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(0)));
+        tracing::info!(worker = %name, pid, endpoint, %after, "worker ready");
+        self.take_listener_dup(incarnation);
+    }
+
+    /// It is suspect now.
+    pub(super) fn suspected(&mut self, incarnation: u64) {
+        self.stats.health_transitions.increment();
+        let why = self.why_suspect(incarnation);
+        if !self.is_log_limited("suspect") {
+            tracing::warn!(worker = %self.name(), pid = self.pid(incarnation), why, "worker unhealthy, removed from rotation");
+        }
+    }
+
+    /// What made a process busy.
+    pub(super) fn why_busy(&self, incarnation: u64) -> &'static str {
+        match self.reason(incarnation) {
+            "" => "it serves clients and shows no progress",
+            reason => reason,
+        }
+    }
+
+    /// What made a process suspect.
+    pub(super) fn why_suspect(&self, incarnation: u64) -> String {
+        let check = self.processes.get(&incarnation).and_then(|process| process.last_check.as_ref());
+        match (self.reason(incarnation), check.filter(|check| !check.is_ok)) {
+            ("", Some(check)) => check.what.clone(),
+            ("", None) => "it closed its channel or its listeners, or said that it ends".to_owned(),
+            (reason, _) => reason.to_owned(),
+        }
+    }
+
+    /// A replacement has kept its place: that is a start of the slot.
+    pub(super) fn count_start(&mut self, incarnation: u64) {
+        let process = self.processes.get_mut(&incarnation).filter(|process| !process.is_counted);
+        if let Some(process) = process {
+            process.is_counted = true;
+            self.starts += 1;
+        }
+    }
+
+    /// True if a cause that this worker can repeat without end was logged a few times within the minute already. The first
+    /// line after that says how many were left out.
+    pub(super) fn is_log_limited(&self, cause: &'static str) -> bool {
+        let mut log_limit = self.context.log_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match log_limit.ask(self.id.index(), cause, Instant::now()) {
+            Some(0) => false,
+            Some(left_out) => {
+                tracing::warn!(worker = %self.name(), cause, left_out, "log lines were left out");
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// It is busy now. A worker that serves one client at a time is so all the time, so that is not logged.
+    pub(super) fn busy(&mut self, incarnation: u64) {
+        let why = self.why_busy(incarnation);
+        tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");
+        if let Some(process) = self.processes.get_mut(&incarnation) {
+            process.was_busy = true;
+        }
+    }
+
+    /// From now on what is owed nothing on it is closed.
+    pub(super) fn close_idle(&self, incarnation: u64) {
+        self.context.data_path.close_idle(self.id, incarnation);
+    }
+
+    pub(super) fn abort(&self, incarnation: u64) {
+        let Some(process) = self.processes.get(&incarnation) else { return };
+        let (open, pid) = (process.upstream.active(), self.pid(incarnation));
+        if open > 0 {
+            tracing::warn!(worker = %self.name(), pid, open, "drain deadline: cutting open connections");
+        }
+        self.context.data_path.abort(self.id, incarnation);
+    }
+
+    /// Tells it to end.
+    pub(super) fn terminate(&mut self, incarnation: u64, now: Instant) {
+        self.record_end(incarnation, now);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        process.listener_dup = None;
+        let (signal, to) = (signal_of(process.config.stop_signal), process.config.stop_signal_to);
+        self.context.resources.launcher.end(process.child, EndRequest::Stop(signal, to));
+    }
+
+    /// The process that was started has ended, and others of its group have not.
+    pub(super) fn leader_ended(&self, incarnation: u64) {
+        let (worker, pid) = (self.name(), self.pid(incarnation));
+        tracing::debug!(%worker, pid, "leader ended, waiting for the rest of its process group");
+    }
+
+    /// Ends its membership in Node's cluster.
+    pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
+        self.record_end(incarnation, now);
+        if let Some(process) = self.processes.get(&incarnation) {
+            let (signal, to) = (signal_of(process.config.stop_signal), process.config.stop_signal_to);
+            self.context.resources.launcher.end(process.child, EndRequest::Expected(signal, to));
+        }
+        self.send_command(incarnation, ChannelCommand::Disconnect);
+    }
+
+    /// Where the workers accept, being told to end is what its drain begins with.
+    fn record_end(&mut self, incarnation: u64, now: Instant) {
+        let is_observed = self.context.pool.mode.acceptor() == Acceptor::Master;
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        if process.was_ready && !is_observed {
+            process.drain.get_or_insert(Draining {
+                since: now,
+                before: Default::default(),
+                next_look: None,
+                looks: 0,
+                closed_looks: 0,
+            });
+        }
+    }
+
+    /// Why its group is about to be killed, unless that was said already.
+    pub(super) fn tell_why_killed(&self, incarnation: u64) {
+        let (worker, pid) = (self.name(), self.pid(incarnation));
+        match self.slot.process(incarnation).is_some_and(|process_state| process_state.kept_its_queue) {
+            _ if self.is_hung(incarnation) => {}
+            true => tracing::warn!(
+                %worker, pid,
+                "worker takes no waiting client: killing its process group, so that others answer them"
+            ),
+            false => tracing::warn!(%worker, pid, "worker did not end within kill-timeout: killing its process group"),
+        }
+    }
+
+    pub(super) fn kill(&self, incarnation: u64) {
+        if let Some(process) = self.processes.get(&incarnation) {
+            self.context.resources.launcher.end(process.child, EndRequest::Kill);
+        }
+    }
+}

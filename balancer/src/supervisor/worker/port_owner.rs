@@ -1,0 +1,154 @@
+//! A worker is ready only after it is known whose listener is at its port; and it is asked again while that may change.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::WorkerSlot;
+use super::listener_owner::{Allowed, Held, OwnerCheck, OwnerQuery, is_passing};
+use super::process::WorkerProcess;
+use crate::os::accept_queue::listener_at;
+use crate::rotation::Endpoint;
+use crate::supervisor::WorkerEvent;
+use crate::supervisor::slot::Event;
+
+/// The time between two tries while the kernel has no descriptors or memory for the question, and the most tries.
+const AGAIN: Duration = Duration::from_millis(200);
+const TRIES: usize = 150;
+
+/// What is known of the listener at a private port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PortOwner {
+    #[default]
+    Unknown,
+    /// The answer is under way.
+    Asked,
+    /// No other user's. Its inode, if there was a listener.
+    Allowed(Option<u64>),
+}
+
+impl WorkerSlot {
+    /// Keeps back that a process is ready until the owner of its port is known.
+    pub(in crate::supervisor) fn after_port_owner(&mut self, event: Event) -> Option<Event> {
+        let Event::Ready(incarnation) = event else { return Some(event) };
+        let is_starting =
+            self.slot.process(incarnation).is_some_and(crate::supervisor::slot::process::ProcessState::is_starting);
+        match self.processes.get(&incarnation).map(|process| process.port_owner) {
+            Some(PortOwner::Unknown) if is_starting && self.ask_port_owner(incarnation) => None,
+            Some(PortOwner::Asked) if is_starting => None,
+            _ => Some(event),
+        }
+    }
+
+    /// Asks once more, where no duplicate keeps the port from others.
+    pub(super) fn ask_port_owner_again(&mut self, incarnation: u64) {
+        let process = self.processes.get(&incarnation).filter(|process| process.drain.is_none());
+        if process.is_some_and(|process| {
+            process.listener_dup.is_none() && matches!(process.port_owner, PortOwner::Allowed(_))
+        }) {
+            self.ask_port_owner(incarnation);
+        }
+    }
+
+    /// Returns false if there is nothing to ask: it has no port of its own.
+    fn ask_port_owner(&mut self, incarnation: u64) -> bool {
+        let report = self.reporter(incarnation);
+        let Some(process) = self.processes.get_mut(&incarnation) else { return false };
+        let (&Endpoint::Tcp(address), Some(group)) = (&process.upstream.endpoint, process.pid) else { return false };
+        let known = match process.port_owner {
+            PortOwner::Allowed(known) => known,
+            PortOwner::Unknown | PortOwner::Asked => None,
+        };
+        let (allowed, wants_duplicate) = (Allowed::of(&process.config), process.config.recover_queue);
+        let question = OwnerQuery { address, group, allowed, known, wants_duplicate };
+        process.port_owner = PortOwner::Asked;
+        tokio::spawn(async move {
+            for attempt in 1..=TRIES {
+                let Ok(look) = tokio::task::spawn_blocking(move || question.look()).await else { return };
+                match &look {
+                    OwnerCheck::Unknown(error) if is_passing(error) && attempt < TRIES => {
+                        tokio::time::sleep(AGAIN).await
+                    }
+                    _ => return report(WorkerEvent::PortOwner(look)),
+                }
+            }
+        });
+        true
+    }
+
+    /// Takes the answer. What it means for the slot.
+    pub(in crate::supervisor) fn port_owner_seen(&mut self, incarnation: u64, look: OwnerCheck) -> Option<Event> {
+        let (worker, said) = (self.name(), &self.context.logged_owners);
+        let process = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none())?;
+        let Endpoint::Tcp(endpoint) = process.upstream.endpoint else { return None };
+        let (pid, pool) = (process.pid, &self.context.pool.name);
+        match look {
+            OwnerCheck::Nobody => process.port_owner = PortOwner::Allowed(None),
+            OwnerCheck::Allowed(inode, held) => {
+                process.port_owner = PortOwner::Allowed(Some(inode));
+                match held {
+                    Held::Duplicate(listener) => process.listener_dup = Some(listener),
+                    Held::Outside(holder) if is_first(&said.is_outside) => tracing::warn!(
+                        %worker, pid, %endpoint, holder,
+                        "private port is held outside of the worker's process group (as by docker-proxy, sudo or setsid): \
+                         used, but not kept from others after its end"
+                    ),
+                    Held::Refused(error) if is_first(&said.is_unheld) => tracing::info!(
+                        pool, %error,
+                        "no duplicate of a worker's listener: its queue dies with it, and its port is free for others then"
+                    ),
+                    Held::Outside(_) | Held::Refused(_) | Held::NotAsked => {}
+                }
+            }
+            OwnerCheck::Stranger(stranger) => {
+                let (uid, user, holder) = (stranger.uid, stranger.user.as_deref(), &stranger.holder);
+                tracing::error!(
+                    %worker, pid, %endpoint, uid, user, holder,
+                    "private port is held by another user: not used, the worker is ended"
+                );
+                process.port_owner = PortOwner::Unknown;
+                process.start_error = Some(stranger.told(endpoint));
+                return Some(Event::PortTaken(incarnation));
+            }
+            // As long as descriptors are lacking nothing is known, and it is not ready.
+            OwnerCheck::Unknown(error) if is_passing(&error) => {
+                process.port_owner = PortOwner::Unknown;
+                return None;
+            }
+            OwnerCheck::Unknown(error) => {
+                process.port_owner = PortOwner::Allowed(None);
+                if is_first(&said.is_unknown) {
+                    tracing::warn!(
+                        pool, %error,
+                        "owner of a private port cannot be asked (netlink sock_diag and /proc/net/tcp): used all the same"
+                    );
+                }
+            }
+        }
+        let is_starting =
+            self.slot.process(incarnation).is_some_and(crate::supervisor::slot::process::ProcessState::is_starting);
+        is_starting.then_some(Event::Ready(incarnation))
+    }
+
+    /// Says so if another user took the port of a process that has died: clients may have come there in between.
+    pub(super) fn ask_port_owner_after_death(&self, process: &WorkerProcess) {
+        let (worker, allowed) = (self.name(), Allowed::of(&process.config));
+        let (&Endpoint::Tcp(endpoint), None, true) =
+            (&process.upstream.endpoint, &process.listener_dup, process.was_ready)
+        else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let found = listener_at(endpoint).ok().flatten().filter(|owner| !allowed.includes(*owner));
+            if let Some(owner) = found {
+                tracing::error!(
+                    %worker, %endpoint, uid = owner.uid,
+                    "private port of a dead worker was taken by another user: clients may have come there in between"
+                );
+            }
+        });
+    }
+}
+
+fn is_first(said: &AtomicBool) -> bool {
+    !said.swap(true, Ordering::Relaxed)
+}

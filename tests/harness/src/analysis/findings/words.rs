@@ -1,0 +1,65 @@
+//! How numbers and names are put into sentences. Pure.
+
+use crate::analysis::{Metric, Verdict, format_ratio};
+
+/// What a metric is called amid a sentence.
+pub(super) fn name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::BalancerCpu => "balancer CPU per answer",
+        Metric::Cpu => "CPU per answer",
+        Metric::WorkersCpu => "worker CPU per answer",
+        Metric::BalancerMemory => "balancer memory",
+        Metric::LongestGap => "longest gap",
+        Metric::Rps
+        | Metric::P50
+        | Metric::P90
+        | Metric::P99
+        | Metric::P999
+        | Metric::Errors
+        | Metric::Fairness
+        | Metric::Recovery => metric.name(),
+    }
+}
+
+/// The best end of a metric; of one without a better end never asked.
+pub(super) fn best(metric: Metric) -> &'static str {
+    if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
+}
+
+/// What less and more of it are called.
+pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
+    match metric {
+        Metric::LongestGap | Metric::Recovery => ("shorter", "longer"),
+        _ => ("lower", "higher"),
+    }
+}
+
+/// `a, b and c`.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Of a difference its ratio and interval, where it has one that can be told as such.
+pub(super) fn ratio(verdict: Verdict) -> Option<(String, String)> {
+    match verdict {
+        Verdict::Different { ratio, low, high, .. } if low > 0.0 && high.is_finite() => {
+            Some((format_ratio(ratio), format!("95 % {} to {}", format_ratio(low), format_ratio(high))))
+        }
+        Verdict::Different { .. } | Verdict::Reference | Verdict::TooFew | Verdict::NoDifference => None,
+    }
+}
+
+/// With exactly one full stop at its end.
+pub(super) fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end().trim_end_matches('.'))
+}
+
+/// `1 repetition`, `3 repetitions`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,277 @@
+//! One fault under way: the target, the checked load on it, chance by the seed, and what has been seen so far.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use roundelay_checker::{Ask, Length, Load, Plan, Protocol};
+use tokio::time::Instant;
+
+use super::checked::Checked;
+use super::promise::Promise;
+use super::target::{CommandOutcome, Target};
+use super::waiting::{Aborted, Waiting};
+use crate::setup::{Patience, SetupError, Signal, WorkerProcess, signal};
+
+/// Kept connections of the keep-alive clients.
+const KEPT: usize = 16;
+
+/// The part of the operations that go over kept connections; see [`plan`].
+const KEPT_SHARE: f64 = 1.0 / 3.0;
+
+/// How long a kept connection rests between two requests, in seconds, where workers are drained that do not announce it: no
+/// balancer can close a connection that is never silent, and after a second of silence it may.
+const REST: f64 = 2.5;
+
+/// How long an operation may take: longer than any worker may stand still unnoticed.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a load is.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Of a program of the user's; the demo is asked for its echo.
+    pub(crate) path: String,
+    /// Operations a second.
+    pub(crate) rate: f64,
+    /// How long at least.
+    pub(crate) length: Duration,
+    /// Repeats it.
+    pub(crate) seed: u64,
+}
+
+/// A fault under way.
+pub(crate) struct FaultRun<'a> {
+    pub(crate) target: Target,
+    pub(crate) asked: &'a Asked,
+    pub(crate) random: Rng,
+    pub(crate) waiting: &'a Waiting,
+    pub(crate) promises: Vec<Promise>,
+    pub(crate) done: Vec<String>,
+    /// Kept connections of the keep-alive clients.
+    pub(crate) kept: usize,
+    /// Nobody serves any more: the load need not last as long as it was to.
+    pub(crate) is_over: bool,
+    /// Workers that served at the beginning.
+    pub(crate) workers: usize,
+    /// How long an operation took before anything was done.
+    pub(crate) usual: Duration,
+    /// What a verdict that is good does not say; mostly nothing.
+    pub(crate) remark: String,
+    load: Load,
+    begun: Instant,
+}
+
+/// What a fault that was run has shown.
+pub(crate) struct Played {
+    /// What was done, and when.
+    pub(crate) done: Vec<String>,
+    pub(crate) promises: Vec<Promise>,
+    pub(crate) checked: Checked,
+    pub(crate) remark: String,
+}
+
+/// Why a fault was not run to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunError {
+    /// The user wants the end at once.
+    Aborted,
+    /// The target cannot do it.
+    Unable(String),
+    /// It does not answer what is asked, before anything was done to it.
+    Unanswered(String),
+    /// The target does not do what every target must, such as to say who its workers are.
+    Failed(String),
+}
+
+impl From<Aborted> for RunError {
+    fn from(Aborted: Aborted) -> Self {
+        Self::Aborted
+    }
+}
+
+impl From<SetupError> for RunError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Unable(why) => Self::Unable(why),
+            SetupError::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+/// A process that was stopped; it goes on when this is dropped.
+pub(crate) struct Stopped(u32);
+
+impl Stopped {
+    pub(crate) fn new(pid: u32) -> Result<Self, SetupError> {
+        signal(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = signal(self.0, Signal::CONT);
+    }
+}
+
+impl<'a> FaultRun<'a> {
+    /// Starts the load, once the target has answered one operation.
+    pub(crate) fn begin(
+        target: Target,
+        asked: &'a Asked,
+        has_drains: bool,
+        waiting: &'a Waiting,
+        random: Rng,
+    ) -> Result<Self, RunError> {
+        let first = probe(&target, asked)?;
+        let workers = target.serving()?.len();
+        let rests = has_drains && !target.is_demo();
+        let kept = if rests { (asked.rate * KEPT_SHARE * REST).ceil() as usize } else { KEPT };
+        let failed = |cause: std::io::Error| RunError::Failed(format!("cannot make the load: {cause}"));
+        let load = Load::start(plan(&target, asked, kept)).map_err(failed)?;
+        let (promises, done, remark) = (Vec::new(), Vec::new(), String::new());
+        let (is_over, begun, usual) = (false, Instant::now(), first);
+        let mut fault_run =
+            Self { target, asked, random, waiting, promises, done, kept, is_over, workers, usual, remark, load, begun };
+        fault_run.pause(Duration::from_millis(500))?;
+        fault_run.usual = first.max(fault_run.median());
+        Ok(fault_run)
+    }
+
+    /// From the start of the load: the clock of failures.
+    pub(crate) fn now(&self) -> Duration {
+        self.load.elapsed()
+    }
+
+    /// Whether the load has lasted as long as it was asked to, but for so much.
+    pub(crate) fn is_late(&self, reserve: Duration) -> bool {
+        self.begun.elapsed() + reserve >= self.asked.length
+    }
+
+    /// What was done now.
+    pub(crate) fn note(&mut self, what: impl Into<String>) {
+        self.done.push(format!("{:.2} s: {}", self.now().as_secs_f64(), what.into()));
+    }
+
+    /// A promise, and what became of it; `broken` is what a table says if it was not kept.
+    pub(crate) fn promise(&mut self, what: &str, broken: &str, allowed: &str, seen: impl Into<String>, is_kept: bool) {
+        self.promises.push(Promise::new(what, broken, allowed, seen, is_kept));
+    }
+
+    /// Replaces all workers, and says how that ended; longer than that it is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Interrupted meanwhile; the target knows no reload.
+    pub(crate) fn reload(&mut self, longest: Duration) -> Result<CommandOutcome, RunError> {
+        let waiting = self.waiting;
+        let outcome = self.target.reload(Patience { longest, is_given_up: &|| waiting.is_urgent() });
+        if waiting.is_urgent() { Err(RunError::Aborted) } else { Ok(outcome?) }
+    }
+
+    /// Whether clients have somebody else while one worker does not serve.
+    pub(crate) fn has_others(&self) -> bool {
+        self.workers > 1 && self.target.is_spread
+    }
+
+    pub(crate) fn pause(&mut self, length: Duration) -> Result<(), RunError> {
+        Ok(self.waiting.pause(length)?)
+    }
+
+    /// A pause whose length the seed decides.
+    pub(crate) fn pause_between(&mut self, least: u64, most: u64) -> Result<(), RunError> {
+        let length = Duration::from_millis(self.random.u64(least..=most));
+        self.pause(length)
+    }
+
+    /// One of the workers that serve, as the seed decides.
+    pub(crate) fn victim(&mut self) -> Result<WorkerProcess, RunError> {
+        let mut serving = self.target.serving()?;
+        // The order in which they are told is no matter of the seed's.
+        serving.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
+        let nobody = || RunError::Failed("no worker serves".to_owned());
+        let at = self.random.usize(..serving.len().max(1));
+        serving.into_iter().nth(at).ok_or_else(nobody)
+    }
+
+    /// Waits until as many workers serve as at the beginning and none of `gone` is among them: how long it took, or nothing
+    /// if that was too long.
+    pub(crate) fn wait_replaced(
+        &self,
+        count: usize,
+        gone: u32,
+        patience: Duration,
+    ) -> Result<Option<Duration>, RunError> {
+        let begun = Instant::now();
+        let found = self.waiting.wait(patience, || {
+            let serving = self.target.serving().ok()?;
+            let is_back = serving.len() >= count && serving.iter().all(|worker| worker.pid != gone);
+            is_back.then(|| begun.elapsed())
+        })?;
+        Ok(found)
+    }
+
+    /// Operations that have ended, and those that were started, until now.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let record = self.load.so_far();
+        (record.good() + record.failed_total(), record.started())
+    }
+
+    /// Operations that have ended well, until now.
+    pub(crate) fn good(&self) -> u64 {
+        self.load.so_far().good()
+    }
+
+    /// How long half of them took at most.
+    pub(crate) fn median(&self) -> Duration {
+        self.load.so_far().latency().percentile(50.0)
+    }
+
+    /// Lets the load go on until it is as long as asked, ends it, and then the target.
+    ///
+    /// # Errors
+    ///
+    /// Interrupted meanwhile.
+    pub(crate) fn end(mut self) -> Result<Played, RunError> {
+        let left = if self.is_over { Duration::ZERO } else { self.asked.length.saturating_sub(self.begun.elapsed()) };
+        // What was done last shall have consequences, if any.
+        self.pause(left.max(Duration::from_millis(500)))?;
+        let Self { target, waiting, load, promises, done, remark, .. } = self;
+        load.finish();
+        // Each operation has a deadline of its own.
+        waiting.wait(2 * TIMEOUT, || load.is_over().then_some(()))?;
+        let checked = Checked::new(&load.stop());
+        drop(target);
+        Ok(Played { done, promises, checked, remark })
+    }
+}
+
+/// One operation of the load, to find out whether that program can be asked so at all, and how long that takes.
+fn probe(target: &Target, asked: &Asked) -> Result<Duration, RunError> {
+    let plan = Plan { length: Length::Count(1), rate: 1000.0, ..plan(target, asked, 1) };
+    let failed = |cause: std::io::Error| RunError::Failed(format!("cannot make the load: {cause}"));
+    let record = Load::start(plan).map_err(failed)?.wait();
+    match record.failures().first() {
+        None if record.good() == 1 => Ok(record.latency().max()),
+        None => Err(RunError::Failed("cannot connect: no ports or descriptors left".to_owned())),
+        Some(failure) => Err(RunError::Unanswered(failure.what.clone())),
+    }
+}
+
+fn plan(target: &Target, asked: &Asked, kept: usize) -> Plan {
+    let mut plan = Plan::new(target.address());
+    // The seeds of the two loads and of the victims are the same; they never meet.
+    plan.seed = asked.seed;
+    plan.rate = asked.rate;
+    plan.length = Length::UntilStopped;
+    plan.timeout = TIMEOUT;
+    plan.connections = kept;
+    plan.keep_failures = 1_000_000;
+    // Spelled so in the checker's own tests; if it were not, one-shot clients alone would ask.
+    plan.kinds = "one-shot=2,keep-alive=1".parse().unwrap_or(plan.kinds);
+    if !target.is_demo() {
+        plan.protocol = Protocol::Http(Ask::Page);
+        plan.paths.page.clone_from(&asked.path);
+    }
+    plan
+}

@@ -1,0 +1,185 @@
+//! Setups: one way to distribute connections, set up with fresh workers on this machine, and taken down again.
+//!
+//! Everything a setup starts is in a process group of its own (an interrupt at the terminal is for the harness), listens on
+//! 127.0.0.1 only, writes to a temporary folder only, and is ended when the setup is dropped.
+
+mod balanced;
+mod direct;
+mod family;
+mod haproxy;
+mod nginx;
+mod node_cluster;
+mod pm2;
+mod ports;
+mod process;
+mod product;
+mod programs;
+mod run;
+mod wait;
+mod workers;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use process::{Signal, signal};
+pub use product::ProductSetup;
+
+pub(crate) use family::is_alive;
+pub(crate) use product::mode;
+pub(crate) use programs::find;
+pub use run::Ended;
+pub use wait::Patience;
+
+use crate::record::Origin;
+use crate::subject::{Product, ProductWay, Workload};
+
+/// Sets a way up: fresh workers, and whoever stands before them, on free ports of 127.0.0.1. It answers when this returns.
+///
+/// # Errors
+///
+/// [`SetupError::Unable`]: the way is not for this machine or workload. [`SetupError::Failed`]: it does not start; with the
+/// last lines of whoever gave up.
+pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn RunningSetup>, SetupError> {
+    setup.way.available(&setup.workload).map_err(SetupError::Unable)?;
+    match &setup.way {
+        Way::Direct => Ok(Box::new(direct::Direct::start(product, setup)?)),
+        Way::Product(_) => Ok(Box::new(ProductSetup::start(product, setup)?)),
+        Way::Haproxy => Ok(Box::new(haproxy::start(product, setup)?)),
+        Way::Nginx => Ok(Box::new(nginx::start(product, setup)?)),
+        Way::NodeCluster => Ok(Box::new(node_cluster::NodeCluster::start(product, setup)?)),
+        Way::Pm2 => Ok(Box::new(pm2::Pm2::start(setup)?)),
+    }
+}
+
+/// A folder for all that a setup writes.
+fn folder() -> Result<TempDir, SetupError> {
+    let made = tempfile::Builder::new().prefix("roundelay-running-").tempdir();
+    made.map_err(|cause| SetupError::Failed(format!("cannot make a folder for temporary files: {cause}")))
+}
+
+/// A way to distribute connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One worker and nobody before it.
+    Direct,
+    /// One of the product's.
+    Product(ProductWay),
+    /// HAProxy, `mode tcp`, round robin, with active health checks as often as the product's, before workers that the setup starts.
+    Haproxy,
+    /// nginx's stream module, round robin, before workers that the setup starts.
+    Nginx,
+    /// Node's own cluster module; only for a Node application.
+    NodeCluster,
+    /// pm2 in cluster mode; only for a Node application.
+    Pm2,
+}
+
+/// What is to be set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The way.
+    pub way: Way,
+    /// What the workers are.
+    pub workload: Workload,
+    /// How many.
+    pub workers: usize,
+    /// Variables that the workers get besides their own.
+    pub worker_env: BTreeMap<String, String>,
+    /// More options of the product as `--set` takes them, `{pool}` being the pool's name; other ways ignore them.
+    pub options: Vec<String>,
+}
+
+/// A worker's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerProcess {
+    /// Its slot's name, such as `demo/1`, where the way has slots; else its pid.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// Why a setup cannot be set up or does not do what it is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// It cannot be done here at all: a program is missing, or the workload does not fit. The way is skipped, by that reason.
+    #[error("{0}")]
+    Unable(String),
+    /// It should have worked: what was tried, and what came of it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A way that is set up and answers. Its calls block; [`Send`], so that a reload can run beside the load.
+pub trait RunningSetup: Send {
+    /// Where clients connect to.
+    fn address(&self) -> SocketAddr;
+    /// The processes of the master or balancer, without workers; none for [`Way::Direct`].
+    fn balancer(&self) -> Vec<u32>;
+    /// The workers that live now. While a slot is reloaded it may have two, the one that serves first.
+    ///
+    /// # Errors
+    ///
+    /// The master does not say.
+    fn workers(&self) -> Result<Vec<WorkerProcess>, SetupError>;
+    /// Replaces all workers, one after the other, in the way's own best manner; returns when it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unable`] where the way cannot; what it said if it failed.
+    fn reload(&mut self) -> Result<(), SetupError>;
+    /// The same, with that patience instead of the way's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunningSetup::reload`].
+    fn reload_within(&mut self, _patience: Patience<'_>) -> Result<(), SetupError> {
+        self.reload()
+    }
+    /// As many workers from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunningSetup::reload`].
+    fn scale(&mut self, workers: usize) -> Result<(), SetupError>;
+    /// Ends it in order, at most that long, then by SIGKILL. Dropping does the same with a second's patience.
+    fn stop(&mut self, patience: Duration);
+}
+
+impl Way {
+    /// Its name in reports.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Direct => "direct",
+            Self::Product(way) => &way.name,
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::NodeCluster => "node-cluster",
+            Self::Pm2 => "pm2",
+        }
+    }
+
+    /// In a line, for people.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::Direct => "one worker, and nobody before it",
+            Self::Product(way) => &way.about,
+            Self::Haproxy => "HAProxy, mode tcp, round robin and active checks, before the same program",
+            Self::Nginx => "nginx, stream module, round robin and passive checks, before the same program",
+            Self::NodeCluster => "Node's own cluster module",
+            Self::Pm2 => "pm2 in cluster mode",
+        }
+    }
+
+    /// Whose it is.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Direct => Origin::Direct,
+            Self::Product(_) => Origin::Product,
+            Self::Haproxy | Self::Nginx | Self::NodeCluster | Self::Pm2 => Origin::Reference,
+        }
+    }
+}

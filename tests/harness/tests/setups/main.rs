@@ -1,0 +1,12 @@
+//! Setups, set up for real: each answers, names its workers, does what it is told, and leaves nothing behind.
+
+// A test that cannot go on panics; that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../kit/mod.rs"]
+mod kit;
+mod setups;
+
+mod node;
+mod others;
+mod product;
