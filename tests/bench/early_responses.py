@@ -93,12 +93,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("-n", type=int, default=1000, help="connections for each cell")
     parser.add_argument("-s", type=int, nargs="*", default=SIZES, help="sizes in bytes")
+    parser.add_argument("-b", type=Path, default=ROOT / "target/release/roundelay", help="the binary")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.worker:
         return worker()
     script = [sys.executable, str(Path(__file__).resolve()), "--worker"]
-    binary = ROOT / "target/release/roundelay"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     titles = " | ".join(f"{name}, direct | {name}, Roundelay" for name, _, _ in CLIENTS)
     print(f"| whole of {asked.n} | {titles} |\n|---|" + "---:|" * 2 * len(CLIENTS), flush=True)
@@ -111,7 +111,7 @@ def main():
             env = {**os.environ, "PORT": place if endpoint == "unix" else str(direct[1])}
             running = [
                 subprocess.Popen(script, env=env, **quiet),
-                subprocess.Popen([str(binary), *args, "--workers", "2", "--", *script], **quiet),
+                subprocess.Popen([str(asked.b), *args, "--workers", "2", "--", *script], **quiet),
             ]
             try:
                 wait_for(place)

@@ -2,17 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roundelay::rotation::Endpoint;
 use roundelay::stats::Outcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::kit::*;
 
 const SOON: Duration = Duration::from_secs(20);
 const MIB: usize = 1 << 20;
+const STEP: usize = 64 * 1024;
 
 /// What a client does besides reading.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,65 @@ async fn early_response_below_a_mib_arrives_whole_from_port() {
                 .await;
             }
         }
+        stand.finish(SOON).await;
+    }
+}
+
+/// Bytes that only the wide room of a connection holds: `net.ipv4.tcp_rmem` bounds it on a small machine.
+fn far_ahead() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").unwrap();
+    let most: u64 = text.split_whitespace().last().unwrap().parse().unwrap();
+    15_000_000.min(most / 4 * 3)
+}
+
+/// A worker that reads a line and then writes as much as it is allowed to. It closes when `allowed` does. `written` is what
+/// its kernel has taken.
+async fn writes_what_is_allowed(written: Arc<AtomicU64>, allowed: watch::Receiver<u64>) -> Endpoint {
+    worker(move |mut stream| {
+        let (written, mut allowed) = (Arc::clone(&written), allowed.clone());
+        async move {
+            socket2::SockRef::from(&stream).set_send_buffer_size(256 * 1024).unwrap();
+            while stream.read_u8().await.is_ok_and(|byte| byte != b'\n') {}
+            loop {
+                let so_far = written.load(Ordering::SeqCst);
+                let Ok(most) = allowed.wait_for(|most| *most > so_far).await.map(|most| *most) else { return };
+                let n = usize::try_from(most - so_far).unwrap().min(STEP);
+                tokio::select! {
+                    Err(_) = allowed.changed() => return,
+                    Ok(n) = stream.write(text(2, n)) => written.fetch_add(n as u64, Ordering::SeqCst),
+                    else => return,
+                };
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn worker_with_an_unread_request_may_be_far_ahead() {
+    for (threads, unread) in THREADS.into_iter().zip([2, 200_000]) {
+        let written = Arc::new(AtomicU64::new(0));
+        let (allow, allowed) = watch::channel(0);
+        let stand = stand(threads, &[writes_what_is_allowed(Arc::clone(&written), allowed).await]);
+        let mut client = stand.connect().await;
+        client.write_all(b"go\n").await.unwrap();
+        client.write_all(text(3, unread)).await.unwrap();
+        let ahead = || written.load(Ordering::SeqCst).saturating_sub(stand.pool.slots()[0].tx_bytes.get());
+        // Step by step until the client's socket is full: where the master reads fast, the kernel makes more room by itself.
+        loop {
+            allow.send_modify(|most| *most += STEP as u64);
+            let is_passed_on =
+                until("a step is passed on", || written.load(Ordering::SeqCst) == *allow.borrow() && ahead() == 0);
+            if timeout(Duration::from_millis(300), is_passed_on).await.is_err() {
+                break;
+            }
+        }
+        allow.send_replace(u64::MAX);
+        until("far ahead of a client that does not read", || ahead() >= far_ahead()).await;
+        drop(allow);
+        let (answer, _) = within(read_all(&mut client)).await;
+        let sent = written.load(Ordering::SeqCst);
+        assert!(answer.len() as u64 + MIB as u64 >= sent, "of {sent}: {}", answer.len());
         stand.finish(SOON).await;
     }
 }

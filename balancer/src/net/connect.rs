@@ -13,17 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
+use crate::net::relay::Room;
 use crate::net::stream::Family;
 use crate::os::peer;
-use crate::os::socket_buffers::make_room;
 use crate::os::source_address::{bind_source, is_used_up};
 use crate::pool::Pool;
 use crate::rotation::{Endpoint, Sources, Upstream, source_address};
 use crate::stats::ConnectError;
-
-/// Bytes of its answer that a worker may be ahead of what is read. One that closes with a request unread loses what its
-/// own socket has not sent by then, and the kernel's first window is 64 KiB.
-const AHEAD: i32 = 1 << 20;
 
 /// A connect under way.
 pub(crate) struct Begun {
@@ -35,6 +31,8 @@ pub(crate) struct Begun {
     pub(crate) at: Instant,
     /// Whether it has succeeded already.
     pub(crate) is_done: bool,
+    /// How far the worker may be ahead with its answer.
+    pub(crate) room: Room,
 }
 
 /// Starts to connect to a worker. Says once for a pool that the source ports of an address are used up.
@@ -84,7 +82,7 @@ fn begin_unix(path: &Path, owner: Option<u32>, at: Instant) -> io::Result<Begun>
     if let Some(uid) = owner {
         peer::require(socket.as_fd(), uid)?;
     }
-    Ok(Begun { socket, family: Family::Unix, source: 0, at, is_done: true })
+    Ok(Begun { socket, family: Family::Unix, source: 0, at, is_done: true, room: Room::Usual })
 }
 
 /// From the first source address that has a port left.
@@ -102,9 +100,9 @@ fn begin_tcp(
         match connect_from(to, ephemeral, source) {
             Err(error) if is_used_up(&error) => {}
             Err(error) => return Err(error),
-            Ok((socket, is_done)) => {
+            Ok((socket, is_done, room)) => {
                 sources.used(source, at);
-                return Ok(Begun { socket, family: Family::Tcp, source, at, is_done });
+                return Ok(Begun { socket, family: Family::Tcp, source, at, is_done, room });
             }
         }
     }
@@ -114,14 +112,14 @@ fn begin_tcp(
     Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// The socket, and true if it is connected already.
-fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> io::Result<(Socket, bool)> {
+/// The socket, true if it is connected already, and its room.
+fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> io::Result<(Socket, bool, Room)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
     if source > 0 {
         bind_source(&socket, source_address(source))?;
     }
     socket.set_tcp_nodelay(true)?;
-    make_room(&socket, AHEAD);
+    let room = Room::begin(&socket);
     let is_done = match socket.connect(&to.into()) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
@@ -131,7 +129,7 @@ fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> 
     if ephemeral.contains(&to.port()) && socket.local_addr()?.as_socket() == Some(to) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Ok((socket, is_done))
+    Ok((socket, is_done, room))
 }
 
 /// Sends the first bytes; `None` if the socket does not take any yet.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -46,6 +46,14 @@ impl Stream {
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Stream::Tcp(tcp) => tcp.peer_addr().ok().map(|peer| peer.ip()),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// Our own address and the other end's, asked of the kernel; a unix socket has none.
+    pub(crate) fn tcp_addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Stream::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
             Stream::Unix(_) => None,
         }
     }

@@ -26,18 +26,31 @@ pub fn unsent(socket: impl AsFd) -> io::Result<usize> {
 /// The kernel makes room for a low-water mark when it is set, and keeps the room when the mark is taken back.
 pub fn make_room(socket: impl AsFd, bytes: libc::c_int) {
     for mark in [bytes, 1] {
-        let size = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: SO_RCVLOWAT reads one int, of that size, from a place that lives as long as the call.
-        let _ = unsafe {
-            libc::setsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVLOWAT,
-                (&raw const mark).cast(),
-                size,
-            )
-        };
+        set(&socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, mark);
     }
+}
+
+/// Takes back what [`make_room`] made beyond `bytes`; returns false where the kernel cannot (before Linux 5.14). What the
+/// socket holds stays, and what its peer was told that it may send is taken.
+///
+/// `SO_RCVBUF` ends the kernel's tuning, and with it the room for what was promised to the peer: `SO_BUF_LOCK` has both go on.
+/// `TCP_WINDOW_CLAMP` does not do: the kernel lifts it again when it measures the overhead of what arrives.
+pub fn take_room_back(socket: impl AsFd, bytes: libc::c_int) -> bool {
+    let unlock = || set(&socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, 0);
+    if !unlock() || !set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes) || !unlock() {
+        return false;
+    }
+    // `net.core.rmem_max` may have made it less.
+    make_room(&socket, bytes);
+    true
+}
+
+fn set(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the options that are set here read one int, of that size, from a place that lives as long as the call.
+    let result = unsafe { libc::setsockopt(socket, level, option, (&raw const value).cast(), size) };
+    result == 0
 }
 
 #[cfg(test)]

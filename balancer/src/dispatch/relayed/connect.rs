@@ -141,6 +141,7 @@ impl Connection {
                 Err(error) => return self.failed(lease, error),
             }
         }
+        self.relay.set_room(begun.room);
         self.connecting_since = begun.at;
         match Stream::register(begun.socket.into(), begun.family) {
             Ok(stream) => self.upstream = Some(stream),

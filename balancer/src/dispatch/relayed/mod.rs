@@ -231,6 +231,7 @@ impl Connection {
         // Now: later it has been silent in any case.
         let [fin, reset] = [self.relay.at_fin(), Outcome::UpstreamReset].map(|outcome| self.judged(outcome));
         self.upstream = None;
+        self.relay.worker_is_gone();
         if let Some(lease) = &mut self.lease {
             // Whatever becomes of the client, the worker's part is known.
             let is_settled = client_end == ClientEnd::Fin;

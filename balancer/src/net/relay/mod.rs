@@ -16,6 +16,7 @@
 
 mod delivery;
 pub(crate) mod direction;
+mod read_ahead;
 mod wake;
 
 use std::cell::RefCell;
@@ -29,9 +30,11 @@ use crate::net::relay::direction::{Direction, Round, State};
 use crate::net::stream::Stream;
 use crate::rotation::{Lease, ProcessPhase};
 use crate::stats::Outcome;
+use read_ahead::ReadAhead;
 use wake::AFTER_EXIT;
 
 pub(crate) use delivery::{ClientEnd, Delivery, PossibleOutcomes};
+pub(crate) use read_ahead::Room;
 
 /// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
 const SCRATCH: usize = 32 * 1024;
@@ -103,6 +106,7 @@ pub(crate) struct Relay {
     at_fin: Option<Outcome>,
     /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
     exit_waits: Option<u8>,
+    ahead: ReadAhead,
 }
 
 impl Relay {
@@ -133,6 +137,16 @@ impl Relay {
     /// Gives back the preamble that no other worker will need. For when the relay is engaged.
     pub(crate) fn forget_preamble(&mut self) {
         self.up.forget_preamble();
+    }
+
+    /// Takes over the room of the connection to a worker.
+    pub(crate) fn set_room(&mut self, room: Room) {
+        self.ahead = ReadAhead::with(room);
+    }
+
+    /// Gives back the wide room of a worker that is gone.
+    pub(crate) fn worker_is_gone(&mut self) {
+        self.ahead = ReadAhead::default();
     }
 
     pub(crate) fn is_engaged(&self) -> bool {
@@ -194,7 +208,11 @@ impl Relay {
         }
         with_scratch(|scratch| {
             for _ in 0..ROUNDS {
-                match self.copy(cx, sides, scratch, moved) {
+                let round_result = self.copy(cx, sides, scratch, moved);
+                let is_at_rest = matches!(round_result, RelayRound::Idle);
+                let is_idle = is_at_rest && !self.awaiting_response && self.is_answered && self.down.kept().is_empty();
+                self.ahead.adjust(is_at_rest, is_idle, sides.upstream);
+                match round_result {
                     RelayRound::Idle => return Poll::Pending,
                     RelayRound::Again => {}
                     RelayRound::Over(end) => return Poll::Ready(end),
@@ -258,6 +276,7 @@ impl Relay {
             Round::Moved(n) => {
                 moved.any = true;
                 moved.up += n as u64;
+                self.ahead.moved(n);
                 self.awaiting_response |= n > 0;
                 self.is_engaged |= n > 0;
                 return RelayRound::Again;
@@ -282,6 +301,7 @@ impl Relay {
             Round::Moved(n) => {
                 moved.any = true;
                 moved.down += n as u64;
+                self.ahead.moved(n);
                 self.exit_waits = self.exit_waits.map(|_| 0);
                 self.awaiting_response &= n == 0;
                 self.is_answered = true;

@@ -96,10 +96,25 @@ impl QueueReader {
     ///
     /// As [`QueueReader::tcp_connections`].
     pub fn is_taken(&mut self, address: SocketAddr, peer: SocketAddr) -> io::Result<bool> {
+        Ok(self.taken(address, peer)?.is_some())
+    }
+
+    /// Returns the bytes that the program behind `address` has not read yet of the TCP connection that was made from `peer`.
+    /// `None` where that connection is gone, or the program has not accepted it.
+    ///
+    /// # Errors
+    ///
+    /// As [`QueueReader::tcp_connections`].
+    pub fn unread(&mut self, address: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> {
+        Ok(self.taken(address, peer)?.map(|side| side.unread))
+    }
+
+    fn taken(&mut self, address: SocketAddr, peer: SocketAddr) -> io::Result<Option<ServerSide>> {
         let netlink = self.tcp.as_mut().ok_or_else(unsupported)?;
         let entry = netlink.find(|sequence| connection_request(sequence, address, peer), tcp_connection)?;
         // Where there is no such connection, the kernel answers with the listener.
-        Ok(entry.is_some_and(|(_, side)| side.inode.is_some() && side.peer == Some(PeerId::Address(peer))))
+        let is_taken = |side: &ServerSide| side.inode.is_some() && side.peer == Some(PeerId::Address(peer));
+        Ok(entry.map(|(_, side)| side).filter(is_taken))
     }
 
     fn tcp_connections_of(&mut self, family: libc::c_int, port: u16) -> io::Result<Vec<ConnectionEntry>> {
@@ -132,6 +147,7 @@ mod tests {
 
         let (mut server, _) = listener.accept().unwrap();
         assert!(reader.is_taken(address, own).unwrap());
+        assert_eq!(reader.unread(address, own).unwrap(), Some(5));
         server.read_exact(&mut [0; 5]).unwrap();
         server.write_all(b"123").unwrap();
         let [taken] = reader.tcp_connections(address).unwrap()[..] else { panic!("one connection") };

@@ -1,0 +1,253 @@
+//! The bytes of its answer that a worker may be ahead of what is read from it.
+//!
+//! A worker that closes with a request unread makes its kernel drop what its socket has not sent by then, which is what our
+//! socket has not taken. It may do so a millisecond after the connect. So a connection begins with room for [`WIDE`], as long
+//! as few have that, and keeps it while the worker's kernel says that the worker has left bytes of the client unread: an
+//! upload that it does not want, or a request that it has not read to its end. Where the worker has read everything, or
+//! all of a small answer was passed on, it has [`USUAL`]: a client that is merely slow gets no more.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::net::stream::Stream;
+use crate::os::accept_queue::QueueReader;
+use crate::os::socket_buffers::{make_room, take_room_back};
+
+/// The room of most connections to a worker's port. The kernel's first window is 64 KiB.
+const USUAL: i32 = 1 << 20;
+/// The room where a worker leaves a request unread: what a direct client's kernel would take, which tunes its buffer up to
+/// `net.ipv4.tcp_rmem` (6 MB by default). The kernel bounds ours by the same; its buffer may hold twice the room.
+const WIDE: i32 = 8 << 20;
+/// Connections of the process that have the wide room at once: 256 MiB of room. The others have the usual.
+const MOST_WIDE: usize = 32;
+/// Bytes, both ways, after which the kernel is asked for the first time; then after four times as many, and so on.
+const FIRST_LOOK: u64 = 64 << 10;
+
+/// Bytes, both ways, of an exchange that is no beginning of a large answer.
+const SMALL: u64 = 16 << 10;
+
+static WIDE_NOW: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Made when first needed.
+    static READER: RefCell<Option<QueueReader>> = const { RefCell::new(None) };
+}
+
+/// What a connection to a worker's port has room for.
+#[derive(Debug, Default)]
+pub(crate) enum Room {
+    #[default]
+    Usual,
+    /// Since the connect, and it is not known yet for what.
+    Early(RoomPermit),
+    /// A request is left unread.
+    Wide(RoomPermit),
+    /// Not needed, and the kernel does not take it back.
+    Kept(#[allow(dead_code, reason = "given back when dropped")] RoomPermit),
+}
+
+impl Room {
+    /// Makes room for a socket that is about to connect.
+    pub(crate) fn begin(socket: impl AsFd) -> Self {
+        let claim = RoomPermit::take(&WIDE_NOW);
+        make_room(socket, if claim.is_some() { WIDE } else { USUAL });
+        claim.map_or(Room::Usual, Room::Early)
+    }
+}
+
+/// The room of one connection, and when to ask whether it is the right one.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    moved: u64,
+    next_look: u64,
+    room: Room,
+}
+
+/// A part of [`MOST_WIDE`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct RoomPermit(&'static AtomicUsize);
+
+impl RoomPermit {
+    fn take(used: &'static AtomicUsize) -> Option<Self> {
+        let one_more = |used| (used < MOST_WIDE).then_some(used + 1);
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(used))
+    }
+}
+
+impl Drop for RoomPermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is to be done for the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Ask the kernel what the worker has left unread.
+    Look,
+    Narrow,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self::with(Room::Usual)
+    }
+}
+
+impl ReadAhead {
+    pub(super) fn with(room: Room) -> Self {
+        Self { moved: 0, next_look: FIRST_LOOK, room }
+    }
+
+    /// Counts bytes that went one way or the other.
+    pub(super) fn moved(&mut self, n: usize) {
+        self.moved += n as u64;
+    }
+
+    /// Makes the room wide or usual if it is time to. `is_at_rest` tells that nothing more can be done now, and `is_idle` that
+    /// the worker has answered and everything was passed on, too.
+    pub(super) fn adjust(&mut self, is_at_rest: bool, is_idle: bool, upstream: &Stream) {
+        match self.due(is_at_rest, is_idle) {
+            Due::Nothing => {}
+            Due::Narrow => self.narrow(upstream),
+            Due::Look => self.look(upstream),
+        }
+    }
+
+    fn due(&mut self, is_at_rest: bool, is_idle: bool) -> Due {
+        match self.room {
+            Room::Usual | Room::Early(_) if self.moved >= self.next_look => {
+                self.next_look = self.moved.saturating_mul(4);
+                Due::Look
+            }
+            Room::Early(_) if is_idle && self.moved < SMALL => Due::Narrow,
+            Room::Early(_) if is_idle => Due::Look,
+            Room::Wide(_) if is_at_rest => Due::Look,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Where the kernel does not tell, or the worker has closed, the room stays as it is.
+    fn look(&mut self, upstream: &Stream) {
+        self.room = match (std::mem::take(&mut self.room), unread(upstream)) {
+            (Room::Usual, Some(1..)) => RoomPermit::take(&WIDE_NOW).map_or(Room::Usual, |claim| {
+                make_room(upstream, WIDE);
+                Room::Wide(claim)
+            }),
+            (Room::Early(claim), Some(1..) | None) => Room::Wide(claim),
+            (Room::Early(claim) | Room::Wide(claim), Some(0)) => usual(claim, upstream),
+            (room, _) => room,
+        };
+    }
+
+    fn narrow(&mut self, upstream: &Stream) {
+        self.room = match std::mem::take(&mut self.room) {
+            Room::Early(claim) | Room::Wide(claim) => usual(claim, upstream),
+            room => room,
+        };
+    }
+}
+
+/// Gives back the claim, unless the kernel leaves the room as it is.
+fn usual(claim: RoomPermit, upstream: &Stream) -> Room {
+    if take_room_back(upstream, USUAL) { Room::Usual } else { Room::Kept(claim) }
+}
+
+/// The bytes of the client that the worker has not read. A unix socket drops nothing, so it is not asked.
+fn unread(upstream: &Stream) -> Option<u32> {
+    let (own, worker) = upstream.tcp_addresses()?;
+    READER.with_borrow_mut(|reader| {
+        if reader.is_none() {
+            *reader = QueueReader::new().ok();
+        }
+        reader.as_mut()?.unread(worker, own).ok()?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::net::stream::Family;
+
+    #[tokio::test]
+    async fn room_is_wide_only_while_the_worker_left_bytes_unread() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let before = socket.recv_buffer_size().unwrap();
+        let mut ahead = ReadAhead::with(Room::begin(&socket));
+        let early = socket.recv_buffer_size().unwrap();
+        assert!(early > before && matches!(ahead.room, Room::Early(_)));
+        socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+        (&socket).write_all(b"12345").unwrap();
+        let (mut worker, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let upstream = Stream::register(socket.into(), Family::Tcp).unwrap();
+
+        ahead.moved(64 << 10);
+        ahead.adjust(false, false, &upstream);
+        assert!(matches!(ahead.room, Room::Wide(_)), "five bytes are unread");
+        worker.read_exact(&mut [0; 5]).unwrap();
+        ahead.adjust(true, false, &upstream);
+        let Room::Usual = ahead.room else {
+            assert!(matches!(ahead.room, Room::Kept(_)), "a kernel before 5.14");
+            return;
+        };
+        assert!(socket2::SockRef::from(&upstream).recv_buffer_size().unwrap() < early);
+
+        socket2::SockRef::from(&upstream).send(b"123").unwrap();
+        ahead.moved(1 << 20);
+        ahead.adjust(false, false, &upstream);
+        assert!(matches!(ahead.room, Room::Wide(_)), "three bytes are unread");
+        assert_eq!(socket2::SockRef::from(&upstream).recv_buffer_size().unwrap(), early);
+    }
+
+    #[test]
+    fn usual_room_is_looked_at_after_fourfold_bytes() {
+        let mut ahead = ReadAhead::default();
+        let mut looks = Vec::new();
+        for kib in 1..=4096 {
+            ahead.moved(1024);
+            if ahead.due(true, true) == Due::Look {
+                looks.push(kib);
+            }
+        }
+        assert_eq!(looks, [64, 256, 1024, 4096]);
+    }
+
+    #[test]
+    fn early_room_is_narrowed_once_a_small_answer_is_done() {
+        static USED: AtomicUsize = AtomicUsize::new(0);
+        let mut ahead = ReadAhead::with(Room::Early(RoomPermit::take(&USED).unwrap()));
+        ahead.moved(1000);
+        assert_eq!([false, true].map(|is_idle| ahead.due(true, is_idle)), [Due::Nothing, Due::Narrow]);
+        ahead.moved(16 << 10);
+        assert_eq!(ahead.due(true, true), Due::Look, "a large one may be of a worker that read nothing");
+    }
+
+    #[test]
+    fn wide_room_is_looked_at_whenever_at_rest() {
+        static USED: AtomicUsize = AtomicUsize::new(0);
+        let mut ahead = ReadAhead::with(Room::Wide(RoomPermit::take(&USED).unwrap()));
+        ahead.moved(100 << 20);
+        let dues = [false, true, true].map(|is_at_rest| ahead.due(is_at_rest, true));
+        assert_eq!(dues, [Due::Nothing, Due::Look, Due::Look]);
+    }
+
+    #[test]
+    fn claims_of_the_wide_room_are_bounded_and_given_back() {
+        static USED: AtomicUsize = AtomicUsize::new(0);
+        let mut claims: Vec<_> = std::iter::from_fn(|| RoomPermit::take(&USED)).take(2 * MOST_WIDE).collect();
+        assert_eq!(claims.len(), MOST_WIDE);
+        claims.pop();
+        assert!(RoomPermit::take(&USED).is_some());
+        drop(claims);
+        assert_eq!(USED.load(Ordering::Relaxed), 0);
+    }
+}
