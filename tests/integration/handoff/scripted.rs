@@ -73,7 +73,7 @@ fn what_makes_no_sense_is_told_once_and_harms_nobody() {
         let Some(setup) = scripted("2", &[], &[0], &[how]) else { return };
         let master = setup.start_ready();
         assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");
-        let complaints = || master.log().matches("on its channel: ").count();
+        let complaints = || master.log().matches("worker channel: ").count();
         wait_until("it to be told", || complaints() >= told);
         let before = complaints();
         assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");

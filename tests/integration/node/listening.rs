@@ -354,8 +354,11 @@ fn lines_with(master: &Master, text: &str) -> usize {
 #[test]
 fn worker_that_listens_and_closes_in_a_loop_is_bounded() {
     let Some(node) = a_node() else { return };
-    let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &[&node.program, "app.js", "3000"]);
-    let setup = setup.file("app.js", GREEDY).env("ROUNDELAY_READY_TIMEOUT", "60s");
+    let setup = Setup::app(
+        &["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=60s"],
+        &[&node.program, "app.js", "3000"],
+    );
+    let setup = setup.file("app.js", GREEDY);
     let master = setup.through(&["prlimit", "--nofile=1024:1024"]).start();
     let mut most = 0;
     wait_until("the worker to have asked 3000 times", || {
@@ -376,10 +379,15 @@ fn port_that_is_taken_is_told_of_a_few_times() {
     let Some(node) = a_node() else { return };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &[&node.program, "app.js", "200", &port]);
-    let setup = setup.file("app.js", GREEDY).env("ROUNDELAY_READY_TIMEOUT", "60s").env("ROUNDELAY_LISTEN", "app");
+    let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=60s"];
+    let setup = Setup::app(&flags, &[&node.program, "app.js", "200", &port]);
+    let setup = setup.file("app.js", GREEDY).env("ROUNDELAY_LISTEN", "app");
     let master = setup.start();
     wait_until("the worker to have asked 200 times", || master.dir().join("done").exists());
     wait_until("the holder to be named", || lines_with(&master, "held by integration") > 0);
-    eventually!((1..=3).contains(&lines_with(&master, "cannot listen there")), "{}", master.log());
+    eventually!(
+        (1..=3).contains(&lines_with(&master, "cannot listen on the address that the application asks for")),
+        "{}",
+        master.log()
+    );
 }
