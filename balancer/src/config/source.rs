@@ -107,7 +107,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     Err(std::io::Error::other("it is no regular file; write `-` for standard input"))
 }
 
-/// The places where a file is looked for when none was named, in this command.
+/// The places where a file is looked for when none was named, in this order.
 pub fn candidates(xdg_config_home: Option<&OsStr>, home: Option<&OsStr>) -> Vec<PathBuf> {
     let xdg = xdg_config_home.filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
     let xdg = xdg.or_else(|| home.map(|home| Path::new(home).join(".config")));

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// A client's connection that is handed over.
 pub(super) struct Handoff {
-    // In this command they are dropped: our copy is closed before the lease and the permit say so.
+    // In this order they are dropped: our copy is closed before the lease and the permit say so.
     socket: Option<OwnedFd>,
     family: Family,
     peer: Option<SocketAddr>,

@@ -11,7 +11,7 @@ use super::fit::{clip, elide, width, wrap};
 pub(super) const COLUMNS: usize = 10;
 /// The first columns hold words, start on the left, and are never left out.
 const WORDS: usize = 2;
-/// The columns that are left out in a narrow terminal, in this command: CPU, TOTAL, GEN, MEM, RESTARTS, UP, CONN, PID.
+/// The columns that are left out in a narrow terminal, in this order: CPU, TOTAL, GEN, MEM, RESTARTS, UP, CONN, PID.
 const LEFT_OUT: [usize; COLUMNS - WORDS] = [5, 8, 2, 6, 9, 4, 7, 3];
 const GAP: &str = "  ";
 /// Names of up to so many columns are not shortened as long as there is another column to leave out.

@@ -6,9 +6,8 @@
 //! upload that it does not want, or a request that it has not read to its end. Where the worker has read everything, or
 //! all of a small answer was passed on, it has [`USUAL`]: a client that is merely slow gets no more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::net::stream::Stream;
 use crate::os::accept_queue::QueueReader;
@@ -19,17 +18,18 @@ const USUAL: i32 = 1 << 20;
 /// The room where a worker leaves a request unread: what a direct client's kernel would take, which tunes its buffer up to
 /// `net.ipv4.tcp_rmem` (6 MB by default). The kernel bounds ours by the same; its buffer may hold twice the room.
 const WIDE: i32 = 8 << 20;
-/// Connections of the process that have the wide room at once: 256 MiB of room. The others have the usual.
-const MOST_WIDE: usize = 32;
+/// Connections of a data thread that have the wide room at once: 64 MiB of room. The others have the usual. To give it back costs
+/// five calls, which many short connections would pay for if this were large.
+const MOST_WIDE: usize = 8;
 /// Bytes, both ways, after which the kernel is asked for the first time; then after four times as many, and so on.
-const FIRST_LOOK: u64 = 64 << 10;
+const FIRST_LOOK: u32 = 64 << 10;
 
 /// Bytes, both ways, of an exchange that is no beginning of a large answer.
-const SMALL: u64 = 16 << 10;
-
-static WIDE_NOW: AtomicUsize = AtomicUsize::new(0);
+const SMALL: u32 = 16 << 10;
 
 thread_local! {
+    /// A connection never changes its thread, so each counts its own.
+    static WIDE_NOW: Cell<usize> = const { Cell::new(0) };
     /// Made when first needed.
     static READER: RefCell<Option<QueueReader>> = const { RefCell::new(None) };
 }
@@ -50,34 +50,39 @@ pub(crate) enum Room {
 impl Room {
     /// Makes room for a socket that is about to connect.
     pub(crate) fn begin(socket: impl AsFd) -> Self {
-        let claim = RoomPermit::take(&WIDE_NOW);
-        make_room(socket, if claim.is_some() { WIDE } else { USUAL });
-        claim.map_or(Room::Usual, Room::Early)
+        let permit = RoomPermit::take();
+        make_room(socket, if permit.is_some() { WIDE } else { USUAL });
+        permit.map_or(Room::Usual, Room::Early)
     }
 }
 
 /// The room of one connection, and when to ask whether it is the right one.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
-    moved: u64,
-    next_look: u64,
+    /// Bytes, both ways, up to 4 GiB: behind that nobody looks.
+    moved: u32,
+    next_look: u32,
     room: Room,
 }
 
-/// A part of [`MOST_WIDE`], given back when dropped.
+/// A part of [`MOST_WIDE`], given back when dropped. It holds nothing: an idle connection pays for each byte.
 #[derive(Debug)]
-pub(crate) struct RoomPermit(&'static AtomicUsize);
+pub(crate) struct RoomPermit(());
 
 impl RoomPermit {
-    fn take(used: &'static AtomicUsize) -> Option<Self> {
-        let one_more = |used| (used < MOST_WIDE).then_some(used + 1);
-        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(used))
+    fn take() -> Option<Self> {
+        let used = WIDE_NOW.get();
+        (used < MOST_WIDE).then(|| {
+            WIDE_NOW.set(used + 1);
+            Self(())
+        })
     }
 }
 
 impl Drop for RoomPermit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Dropped while the thread ends, there is no count any more.
+        let _ = WIDE_NOW.try_with(|used| used.set(used.get() - 1));
     }
 }
 
@@ -103,7 +108,7 @@ impl ReadAhead {
 
     /// Counts bytes that went one way or the other.
     pub(super) fn moved(&mut self, n: usize) {
-        self.moved += n as u64;
+        self.moved = self.moved.saturating_add(n.try_into().unwrap_or(u32::MAX));
     }
 
     /// Makes the room wide or usual if it is time to. `is_at_rest` tells that nothing more can be done now, and `is_idle` that
@@ -118,7 +123,7 @@ impl ReadAhead {
 
     fn due(&mut self, is_at_rest: bool, is_idle: bool) -> Due {
         match self.room {
-            Room::Usual | Room::Early(_) if self.moved >= self.next_look => {
+            Room::Usual | Room::Early(_) if self.moved >= self.next_look && self.moved < u32::MAX => {
                 self.next_look = self.moved.saturating_mul(4);
                 Due::Look
             }
@@ -132,27 +137,27 @@ impl ReadAhead {
     /// Where the kernel does not tell, or the worker has closed, the room stays as it is.
     fn look(&mut self, upstream: &Stream) {
         self.room = match (std::mem::take(&mut self.room), unread(upstream)) {
-            (Room::Usual, Some(1..)) => RoomPermit::take(&WIDE_NOW).map_or(Room::Usual, |claim| {
+            (Room::Usual, Some(1..)) => RoomPermit::take().map_or(Room::Usual, |permit| {
                 make_room(upstream, WIDE);
-                Room::Wide(claim)
+                Room::Wide(permit)
             }),
-            (Room::Early(claim), Some(1..) | None) => Room::Wide(claim),
-            (Room::Early(claim) | Room::Wide(claim), Some(0)) => usual(claim, upstream),
+            (Room::Early(permit), Some(1..) | None) => Room::Wide(permit),
+            (Room::Early(permit) | Room::Wide(permit), Some(0)) => usual(permit, upstream),
             (room, _) => room,
         };
     }
 
     fn narrow(&mut self, upstream: &Stream) {
         self.room = match std::mem::take(&mut self.room) {
-            Room::Early(claim) | Room::Wide(claim) => usual(claim, upstream),
+            Room::Early(permit) | Room::Wide(permit) => usual(permit, upstream),
             room => room,
         };
     }
 }
 
-/// Gives back the claim, unless the kernel leaves the room as it is.
-fn usual(claim: RoomPermit, upstream: &Stream) -> Room {
-    if take_room_back(upstream, USUAL) { Room::Usual } else { Room::Kept(claim) }
+/// Gives back the permit, unless the kernel leaves the room as it is.
+fn usual(permit: RoomPermit, upstream: &Stream) -> Room {
+    if take_room_back(upstream, USUAL) { Room::Usual } else { Room::Kept(permit) }
 }
 
 /// The bytes of the client that the worker has not read. A unix socket drops nothing, so it is not asked.
@@ -223,8 +228,7 @@ mod tests {
 
     #[test]
     fn early_room_is_narrowed_once_a_small_answer_is_done() {
-        static USED: AtomicUsize = AtomicUsize::new(0);
-        let mut ahead = ReadAhead::with(Room::Early(RoomPermit::take(&USED).unwrap()));
+        let mut ahead = ReadAhead::with(Room::Early(RoomPermit::take().unwrap()));
         ahead.moved(1000);
         assert_eq!([false, true].map(|is_idle| ahead.due(true, is_idle)), [Due::Nothing, Due::Narrow]);
         ahead.moved(16 << 10);
@@ -233,21 +237,19 @@ mod tests {
 
     #[test]
     fn wide_room_is_looked_at_whenever_at_rest() {
-        static USED: AtomicUsize = AtomicUsize::new(0);
-        let mut ahead = ReadAhead::with(Room::Wide(RoomPermit::take(&USED).unwrap()));
+        let mut ahead = ReadAhead::with(Room::Wide(RoomPermit::take().unwrap()));
         ahead.moved(100 << 20);
         let dues = [false, true, true].map(|is_at_rest| ahead.due(is_at_rest, true));
         assert_eq!(dues, [Due::Nothing, Due::Look, Due::Look]);
     }
 
     #[test]
-    fn claims_of_the_wide_room_are_bounded_and_given_back() {
-        static USED: AtomicUsize = AtomicUsize::new(0);
-        let mut claims: Vec<_> = std::iter::from_fn(|| RoomPermit::take(&USED)).take(2 * MOST_WIDE).collect();
-        assert_eq!(claims.len(), MOST_WIDE);
-        claims.pop();
-        assert!(RoomPermit::take(&USED).is_some());
-        drop(claims);
-        assert_eq!(USED.load(Ordering::Relaxed), 0);
+    fn permits_of_the_wide_room_are_bounded_and_given_back() {
+        let mut permits: Vec<_> = std::iter::from_fn(RoomPermit::take).take(2 * MOST_WIDE).collect();
+        assert_eq!(permits.len(), MOST_WIDE);
+        permits.pop();
+        assert!(RoomPermit::take().is_some());
+        drop(permits);
+        assert_eq!(WIDE_NOW.get(), 0);
     }
 }
