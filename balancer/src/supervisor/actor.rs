@@ -1,4 +1,4 @@
-//! A pool's task: waits for an event or a deadline, lets the pure parts decide, applies what they decide.
+//! A pool's task: waits for an event or a deadline, lets the pure parts decide, and applies their decisions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,42 +34,42 @@ use crate::stats::Rejection;
 
 /// The generation of a pool's first workers.
 const FIRST_GENERATION: u64 = 1;
-/// How many inputs are taken before deadlines are looked at again.
+/// The number of further inputs that are handled before deadlines are checked again.
 const BATCH: usize = 255;
 
-/// The task's own state.
+/// The state of a pool's task.
 pub(super) struct Supervisor {
     pub(super) pool: Arc<Pool>,
     pub(super) context: Arc<Context>,
     pub(super) workers: Vec<WorkerSlot>,
-    /// How many slots there shall be; workers beyond that are on their way out.
+    /// The wanted number of slots; workers beyond it are ending.
     pub(super) desired_workers: u32,
     pub(super) generation: u64,
-    /// The highest number that a reload was given, whatever became of it.
+    /// The highest generation that a reload was given, even if that reload failed.
     pub(super) newest_generation: u64,
     pub(super) hold_timer: HoldTimer,
     startup: StartupMonitor,
     pub(super) monitor: Monitor,
     pub(super) replacement_limit: ReplacementLimit,
     pub(super) memory: MemoryWatch,
-    /// What is being done by order.
+    /// The operation in progress, started by a control command.
     pub(super) operation: Option<Operation>,
-    /// What happened that it may wait for.
+    /// Events that the operation may wait for.
     pub(super) outcomes: Vec<WorkerOutcome>,
     pub(super) last_report: Option<Arc<Report>>,
     pub(super) is_stopping: bool,
-    /// When its end began, and how its counters stood then.
+    /// The time at which the pool's end began, and its counters at that time.
     pub(super) end_begun: Option<(Instant, Totals)>,
-    /// What became of the connections of those that left since.
+    /// The outcomes of the connections of workers that have left since then.
     pub(super) left: Closes,
-    /// All are being killed by command, so no kill is logged.
+    /// A command kills all workers, so no kill is logged.
     pub(super) is_killing: bool,
     gave_up: Option<Failure>,
-    /// Who is in rotation and with which weight, as last published.
+    /// The workers in rotation and their weights, as last published.
     pub(super) published: Vec<(SlotId, u64, u32)>,
     pub(super) weights: Weights,
     pub(super) inherited: InheritedListeners,
-    /// Where the workers are Node's.
+    /// The listeners of the application, if the workers are Node's.
     pub(super) node_listeners: Option<NodeListeners>,
     pub(super) queue_rescue: QueueRescue,
 }
@@ -123,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes room for so many slots; those beyond are to be told to stop.
+    /// Creates slots up to that number. The caller tells the slots beyond it to stop.
     pub(super) fn set_desired_workers(&mut self, workers: u32) {
         let wanted = workers as usize;
         self.pool.grow(wanted);
@@ -155,7 +155,7 @@ impl Supervisor {
                 },
                 () = timer => {}
             }
-            // Whoever talks how much, deadlines are met.
+            // Checks deadlines even while inputs keep coming.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.tick();
             }
@@ -163,7 +163,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes what has come, within bounds; all of it is published at once.
+    /// Handles the inputs that have come, up to a limit; all their changes are published at once.
     fn take_some(&mut self, first: Input, inbox: &mut mpsc::UnboundedReceiver<Input>) {
         self.take(first);
         for input in std::iter::from_fn(|| inbox.try_recv().ok()).take(BATCH) {
@@ -187,7 +187,7 @@ impl Supervisor {
         let now = Instant::now();
         if self.inherited.look_if_due(&self.pool.config(), &self.pool.stats, now) {
             self.rescue(now);
-            // Nobody else accepts there, and nobody is coming.
+            // No worker accepts there, and none will be started.
             if self.is_stopped() && self.workers.iter().all(WorkerSlot::is_over) {
                 let rejected = self.inherited.reject_waiting();
                 self.pool.stats.rejected[Rejection::NoWorker as usize].add(rejected);
@@ -205,7 +205,8 @@ impl Supervisor {
             events.into_iter().for_each(|event| self.tell(index, event));
         }
         self.sample(now);
-        // Before its deadline a start is judged when a process's last lines are in, so that they can be told.
+        // Before its deadline a start is judged when a process's last lines are known, so that the error can quote
+        // them.
         if self.startup.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.check_startup();
         }
@@ -217,7 +218,7 @@ impl Supervisor {
                 self.begin_end();
                 self.hold_timer.close();
             }
-            // Where the workers accept, their drain is what closes the listeners: it does not wait for other pools.
+            // If the workers accept, their drain closes the listeners: this does not wait for other pools.
             Input::Shutdown(Shutdown::Close | Shutdown::Stop) => self.stop(Event::Stop),
             Input::Shutdown(Shutdown::Kill) => {
                 self.is_killing = true;
@@ -253,7 +254,8 @@ impl Supervisor {
         self.tell_all(&event);
     }
 
-    /// A late word of a process that is no more changes nothing, but its last lines belong to its report.
+    /// Handles an event of a worker. Events of a dead incarnation are ignored, except its last lines, which belong to
+    /// its report.
     fn on_worker_event(&mut self, index: usize, incarnation: u64, worker_event: WorkerEvent) {
         let now = Instant::now();
         let worker = &mut self.workers[index];
@@ -285,7 +287,7 @@ impl Supervisor {
                     self.outcomes.push(WorkerOutcome::Died { slot: index, why });
                 }
                 self.worker_left(index, incarnation);
-                // It may have died of a listener that was shut down, and so would its replacement.
+                // The worker may have died because a listener was shut down, and its replacement would die of that too.
                 self.inherited.look(&self.pool.config(), &self.pool.stats, now);
                 Some(Event::Exited(incarnation))
             }
@@ -339,7 +341,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives a slot an event and applies what it decides.
+    /// Gives a slot an event and applies the effects that the slot decides.
     pub(super) fn tell(&mut self, index: usize, event: Event) {
         let now = Instant::now();
         let mut effects = VecDeque::from(self.workers[index].slot.on(event, now));

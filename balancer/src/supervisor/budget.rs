@@ -1,4 +1,4 @@
-//! A bound on how many processes are started a second over all pools, whatever crashes. Pure.
+//! Limits how many processes are started per second over all pools, even if many crash. Pure.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 pub struct SpawnBudget {
     interval: Duration,
     burst: u32,
-    /// When the bucket will be full again.
+    /// The time at which the bucket will be full again.
     full_at: Instant,
 }
 
 impl SpawnBudget {
-    /// A full bucket. `burst` should be at least the number of workers, so that a start is not slowed.
+    /// Returns a full bucket. `burst` should be at least the number of workers, so that a start is not slowed.
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         Self { interval: Duration::from_secs(1) / rate.max(1), burst: burst.max(1), full_at: now }
     }
@@ -23,7 +23,7 @@ impl SpawnBudget {
     ///
     /// # Errors
     ///
-    /// When the next one will be there.
+    /// The time at which the next token is there.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
         let full_at = self.full_at.max(now) + self.interval;
         let latest = now + self.interval * self.burst;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_burst_starts_come_at_the_rate() {
+    fn empty_budget_allows_starts_at_its_rate() {
         let begun = Instant::now();
         let mut budget = SpawnBudget::new(20, 4, begun);
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! From what a slot decides to what is done: each effect, once.
+//! Applies the effects that a slot decides, each once.
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::os::child::StartError;
 use crate::stats::Restart as Cause;
 
 impl Supervisor {
-    /// Applies one effect; what follows from it for the slot at once, if anything does.
+    /// Applies one effect. Returns the event that follows from it for the slot at once, if any.
     pub(super) fn apply_effect(&mut self, index: usize, effect: Effect, now: Instant) -> Option<Event> {
         let workers = match effect {
             Effect::Launch(n) => {

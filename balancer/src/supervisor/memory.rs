@@ -1,7 +1,9 @@
-//! True use of memory where the sum over a group's processes is over the bound: measured rarely, since it is not free.
+//! Measures the true memory of a process group whose processes together exceed their bound: rarely, since measuring is
+//! not free.
 //!
-//! The sum of resident memory comes with every look at usage, for next to nothing, but counts a page in each process that
-//! shares it. So it only acquits: a worker of one process that is over its bound is too big, one of several is measured.
+//! The sum of resident memory comes with every sample of usage at almost no cost, but counts a page once in each
+//! process that shares it. So the sum only proves that a group is within its bound. Above it, a worker of one process
+//! is too big; a worker of several processes is measured.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,14 +14,14 @@ use super::actor::Supervisor;
 use crate::os::inspect::Usage;
 use crate::os::memory::{self, GroupMemory, Source};
 
-/// How often the memory of one group is measured at most.
+/// The least time between two measurements of one group.
 const MEASURE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Measurements of a pool's groups.
 #[derive(Debug, Default)]
 pub(super) struct MemoryWatch {
     by_group: HashMap<u32, Measurement>,
-    /// Some are being measured now, on another thread.
+    /// True if the log says already that the true use may not be read.
     is_measuring: bool,
     /// It was said that the true use may not be read.
     has_said: bool,
@@ -31,16 +33,16 @@ struct Measurement {
     bytes: u64,
 }
 
-/// How a group's memory compares with its bound.
+/// A group's memory compared with its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
     Within,
     TooBig,
-    /// Not known: it must be measured.
+    /// Unknown: it must be measured.
     Unknown,
 }
 
-/// Compares with `bound` what is known at `now`.
+/// Compares the measurements known at `now` with `bound`.
 fn judge(usage: &Usage, bound: u64, last: Option<Measurement>, now: Instant) -> Finding {
     let is_over = usage.resident_bytes > bound;
     match last.filter(|last| now < last.at + MEASURE_AGAIN) {
@@ -53,7 +55,7 @@ fn judge(usage: &Usage, bound: u64, last: Option<Measurement>, now: Instant) -> 
 }
 
 impl Supervisor {
-    /// Returns the workers whose groups are too big, and has those measured of which that is not known.
+    /// Returns the workers whose groups are too big, and starts a measurement of the groups for which that is unknown.
     pub(super) fn too_big(&mut self, usage: &HashMap<u32, Usage>, now: Instant) -> Vec<usize> {
         let watch = &mut self.memory;
         let groups: HashSet<u32> = self.workers.iter().filter_map(|worker| worker.group()).collect();
@@ -78,7 +80,7 @@ impl Supervisor {
         too_big
     }
 
-    /// Takes measurements. The next look at usage decides by them.
+    /// Stores measurements. The next sample of usage decides by them.
     pub(super) fn memory_measured(&mut self, measured: HashMap<u32, GroupMemory>) {
         let (now, watch) = (Instant::now(), &mut self.memory);
         watch.is_measuring = false;

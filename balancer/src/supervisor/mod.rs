@@ -1,8 +1,8 @@
 //! Keeps a pool's workers alive.
 //!
-//! One task a pool: events and deadlines come in, the pure parts (`slot`, `listeners::hold`, `operation::startup`) decide, effects go out, and
-//! what changed is published. Nobody else changes a pool, so membership, health and drain change together. Nothing here
-//! waits for a worker.
+//! Each pool has one task. Events and deadlines come in, the pure parts (`slot`, `listeners::hold`,
+//! `operation::startup`) decide, effects go out, and the task publishes the changes. No other task changes the pool, so
+//! membership, health and drain change together. Nothing here waits for a worker.
 
 mod actor;
 mod budget;
@@ -52,45 +52,49 @@ pub use worker::spec::DEMO_COMMAND;
 
 /// The connections of a pool's workers, as its supervisor needs them: the data path, or a test's double.
 pub trait DataPath: Send + Sync {
-    /// That process has ended: what it said is still delivered, what something else holds open is reset. `recovered` are
-    /// the worker's ends of connections of ours that waited in its queue, accepted from it: each of those connections goes to
-    /// another worker with all it had sent.
+    /// Ends the connections of a process that has exited: the data path still delivers the bytes that the process had
+    /// sent, and resets connections that another process holds open. `recovered` are the worker's ends of the master's
+    /// connections that waited in its accept queue, accepted from it: each of those connections goes to another worker
+    /// with all that it had sent.
     fn worker_exited(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
 
-    /// Takes back what waits in the queue of that process, which lives on: `recovered` are the worker's ends of connections of
-    /// ours, accepted from its listener. Each goes to another worker with all that it had sent.
+    /// Takes back the connections that wait in the queue of a process that goes on running. `recovered` are the
+    /// worker's ends of the master's connections, accepted from its listener. Each goes to another worker with all that
+    /// it had sent.
     fn recall(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>);
 
-    /// From now on closes each connection of that process that is owed nothing and was silent for a second, by FIN; one that
-    /// has given it nothing goes to another worker in rotation.
+    /// From now on closes, by FIN, each connection of that process that has no response pending and was silent for a
+    /// second. A connection that has sent the worker nothing goes to another worker in rotation.
     fn close_idle(&self, slot: SlotId, incarnation: u64);
 
-    /// Runs a worker's channel where connections are handed over.
+    /// Runs a worker's channel on the thread that hands its connections over.
     fn run_channel(&self, slot: SlotId, channel: Channel);
 
-    /// Accepts on one more public listener; what comes by it is handed to the worker that listens there.
+    /// Accepts on one more public listener; its clients are handed to the worker that listens there.
     ///
     /// # Errors
     ///
-    /// When it cannot be watched, or another handle of it cannot be made.
+    /// If the listener cannot be watched, or another handle of it cannot be made.
     fn add_listener(&self, listener: Listener, listener_id: u32) -> std::io::Result<()>;
 
-    /// Accepts what waits at that listener and closes it.
+    /// Accepts the clients that wait at that listener and closes it.
     fn close_listener(&self, address: &Address);
 
-    /// Ends what is open on that process now: by FIN what is owed nothing, by reset the rest; one that has given it nothing
-    /// goes to another worker in rotation.
+    /// Ends the open connections of that process now: by FIN those that have no response pending, by reset the others.
+    /// A connection that has sent the worker nothing goes to another worker in rotation.
     fn abort(&self, slot: SlotId, incarnation: u64);
 
-    /// Has whom `next` accepts served by workers that accept by themselves, by way of the pool's public address of that
-    /// number, until it accepts nobody or the limits allow no more; how many. It may wait as long as `next` does.
+    /// Accepts clients with `next` and relays each to the pool's public address number `address`, where workers accept
+    /// by themselves. Stops when `next` returns `None` or a limit is reached. Returns how many. Blocks while `next`
+    /// blocks.
     fn relay_to_public(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize;
 }
 
-/// How the application stops a pool.
+/// The ways in which the application stops a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Empty the public listeners and close them; the workers go on. Where the workers accept, only they can: a `Stop`.
+    /// Empty the public listeners and close them; the workers go on. If the workers accept, only they can close them:
+    /// as `Stop`.
     Close,
     /// Drain every worker and end it.
     Stop,
@@ -98,7 +102,7 @@ pub enum Shutdown {
     Kill,
 }
 
-/// What reaches a pool's task. All but commands name the incarnation they are about.
+/// An input of a pool's task. All but commands name the incarnation that they are about.
 #[derive(Debug)]
 enum Input {
     Shutdown(Shutdown),
@@ -109,58 +113,59 @@ enum Input {
         incarnation: u64,
         event: WorkerEvent,
     },
-    /// The resources that process groups of the pool use, and client sockets of the groups that were asked for.
+    /// The resources that process groups of the pool use, and the client sockets of the groups that were asked for.
     Usage(HashMap<u32, Usage>, HashMap<u32, Vec<ServerSide>>),
-    /// Memory of process groups of the pool, measured exactly.
+    /// The memory of process groups of the pool, measured exactly.
     Memory(HashMap<u32, GroupMemory>),
 }
 
-/// What is new of one incarnation.
+/// A change in one incarnation.
 #[derive(Debug)]
 enum WorkerEvent {
     Child(ChildEvent),
     Notify(NotifyMessage),
     Channel(channel::ChannelEvent),
-    /// A check of ours has connected from there.
+    /// A check of ours has connected from this address.
     Checking(PeerId),
-    /// A probe's verdict; `None` where our own clock was too late for one.
+    /// A probe's verdict; `None` if our own clock was too late for a verdict.
     Probed(Option<CheckResult>),
-    /// The data path could not connect to it.
+    /// The data path could not connect to the worker.
     ConnectFailed,
-    /// Out of rotation and without a connection.
+    /// The worker is out of rotation and has no connection.
     Drained,
-    /// A duplicate of its listener, or why there is none.
+    /// A duplicate of the worker's listener, or the error that prevented it.
     ListenerDup(std::io::Result<OwnedFd>),
-    /// It had left the rotation and is gone, and its connections have all ended.
+    /// The process had left the rotation and has exited, and all its connections have ended.
     Counted(OperationStep, Closes),
-    /// Its output has ended, or a second has passed since its exit.
+    /// The worker's output has ended, or a second has passed since its exit.
     LastLines(Arc<[String]>),
-    /// The owner of its private port was checked.
+    /// The owner of the worker's private port was checked.
     PortOwner(worker::listener_owner::OwnerCheck),
-    /// It said ready, and waits at the listeners that it was handed, or may do so.
+    /// The worker said that it is ready, and waits at the listeners that it was handed, or may do so.
     Accepts,
-    /// Where its process group listens, and the CPU seconds that it has used, where that was looked at.
+    /// The addresses at which the worker's process group listens, and the CPU seconds that it has used, if they were
+    /// read.
     Listens(Vec<std::net::SocketAddr>, Option<f64>),
 }
 
-/// A running pool, from outside.
+/// A running pool, as the rest of the master uses it.
 #[derive(Debug)]
 pub struct SupervisorHandle {
     inputs: mpsc::UnboundedSender<Input>,
     task: JoinHandle<Result<StopReport, Failure>>,
 }
 
-/// Lets the data path tell what it saw of a worker. Cheap to clone.
+/// Reports failed connects from the data path to the supervisor. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Informer(mpsc::UnboundedSender<Input>);
 
 impl SupervisorHandle {
     /// Starts the pool's task, and with it its workers, on the present runtime. `inherited` are the listeners that the
-    /// workers are handed, where they accept by themselves.
+    /// workers are handed, if they accept by themselves.
     ///
     /// # Errors
     ///
-    /// When there is no descriptor left to hand a listener on.
+    /// If there is no descriptor left to hand a listener on.
     pub fn start(
         pool: Arc<Pool>,
         resources: Arc<Resources>,
@@ -173,32 +178,33 @@ impl SupervisorHandle {
         Ok(Self { inputs, task })
     }
 
-    /// Closes, stops or kills the pool; nothing if it has ended.
+    /// Closes, stops or kills the pool; does nothing if the pool has ended.
     pub fn shut_down(&self, shutdown: Shutdown) {
         let _ = self.inputs.send(Input::Shutdown(shutdown));
     }
 
-    /// Asks the pool to do something; `reply` is told how it goes, and is dropped without a last word if the pool ends.
+    /// Starts an operation on the pool. `reply` gets its progress, and is dropped without a last report if the pool
+    /// ends.
     pub fn start_operation(&self, request: OperationRequest, reply: mpsc::UnboundedSender<Progress>) {
         let _ = self.inputs.send(Input::Operate(request, reply));
     }
 
-    /// Says something to the programs in its workers; `reply` is told within about a second what became of it, and dropped
-    /// if the pool has ended.
+    /// Sends a message to the programs in the pool's workers. `reply` gets the outcome within about a second, and is
+    /// dropped if the pool has ended.
     pub fn say(&self, message: Message, reply: oneshot::Sender<Vec<Delivery>>) {
         let _ = self.inputs.send(Input::Say(message, reply));
     }
 
-    /// For the data path.
+    /// Returns an informer for the data path.
     pub fn informer(&self) -> Informer {
         Informer(self.inputs.clone())
     }
 
-    /// Resolves when every worker has ended: by an order, or because the pool gave up. Cancel safe.
+    /// Resolves when every worker has ended: by a command, or because the pool gave up. Cancel safe.
     ///
     /// # Errors
     ///
-    /// Why the pool gave up.
+    /// The reason why the pool gave up.
     pub async fn ended(&mut self) -> Result<StopReport, Failure> {
         match (&mut self.task).await {
             Ok(result) => result,
@@ -208,7 +214,7 @@ impl SupervisorHandle {
 }
 
 impl Informer {
-    /// A connect to that incarnation failed: it is probed at once.
+    /// Reports that a connect to that incarnation failed: the supervisor probes it at once.
     pub fn connect_failed(&self, slot: SlotId, incarnation: u64) {
         let _ = self.0.send(Input::Worker { slot: slot.index(), incarnation, event: WorkerEvent::ConnectFailed });
     }

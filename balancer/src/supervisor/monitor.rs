@@ -1,4 +1,4 @@
-//! What is looked at from time to time in all workers of a pool at once: accept queues, and what processes use.
+//! Samples all workers of a pool at intervals: their accept queues, and the resources that their processes use.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,25 +16,26 @@ use crate::os::inspect::{self, OpenFiles, Usage};
 use crate::pool::Limited;
 use crate::stats::{AcceptLimit, Restart as Cause};
 
-/// How often accept queues are looked at, and whether a process is stopped.
+/// The interval at which accept queues are sampled, and processes are checked for a stop (SIGSTOP).
 const QUEUE_LOOK: Duration = Duration::from_millis(250);
-/// How often a worker that something speaks against is looked at, and all where there is a bound on memory.
+/// The interval at which the resources of workers in doubt are sampled, and of all workers if memory is limited.
 const USAGE_LOOK: Duration = Duration::from_millis(500);
-/// A look that comes so much too late was held up by something that held up the workers too, or by us.
+/// A sample that comes this much too late was delayed by a pause of the machine or of the master: the workers too stood
+/// still.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
-/// For how long clients must wait at the public listeners before that counts: a queue there is empty most of the time.
+/// The time that clients must wait at the public listeners before that counts: such a queue is empty most of the time.
 const PUBLIC_WAIT: Duration = Duration::from_millis(750);
-/// How long after a replacement that was begun the next one of the same worker may begin.
+/// The pause after the start of a replacement before the next one of the same worker may begin.
 const REPLACE_AGAIN: Duration = Duration::from_secs(60);
 
-/// When to look next.
+/// The times of the next samples.
 #[derive(Debug)]
 pub(super) struct Monitor {
     next_queues: Instant,
     next_usage: Instant,
-    /// A look at what processes use is under way: on a machine with many it takes long.
+    /// A sample of the resources is under way: on a machine with many processes it takes long.
     is_looking: bool,
-    /// Since when clients wait at the public listeners, as far as that is looked at.
+    /// The time since which clients wait at the public listeners, if those are sampled.
     public_wait: Option<Instant>,
 }
 
@@ -49,17 +50,18 @@ impl Monitor {
 }
 
 impl Supervisor {
-    /// Looks at what is due to be looked at.
+    /// Takes the samples that are due.
     pub(super) fn sample(&mut self, now: Instant) {
         if self.monitor.next_queues <= now {
             if now - self.monitor.next_queues > OWN_PAUSE {
-                // Whatever was overdue may only have been so because nobody ran: a paused container, a suspended machine.
+                // Deadlines may have passed only because nothing ran: a paused container, a suspended machine.
                 self.workers.iter_mut().for_each(|worker| worker.forgive(now));
             }
             self.monitor.next_queues = now + QUEUE_LOOK;
             self.look_at_queues(now);
             self.look_at_public_queues(now);
-            // All are looked at, also after the first stopped one: the look clears the sign of one that runs again.
+            // All are checked, also after the first stopped one: the check clears the sign of a process that runs
+            // again.
             if self.workers.iter_mut().fold(false, |any, worker| worker.leader_is_stopped(now) | any) {
                 self.monitor.next_usage = now;
             }
@@ -73,7 +75,7 @@ impl Supervisor {
         self.replace_the_old(now);
     }
 
-    /// Looks at what each worker was given and has not taken.
+    /// Samples the connections that each worker was given and has not taken.
     fn look_at_queues(&mut self, now: Instant) {
         let mut queues = Vec::new();
         for (index, worker) in self.workers.iter_mut().enumerate() {
@@ -86,7 +88,7 @@ impl Supervisor {
         let endpoints: Vec<_> = queues.iter().map(|(_, endpoint)| endpoint).collect();
         let queued = self.context.resources.queued(&endpoints);
         for ((index, endpoint), queued) in queues.iter().zip(queued) {
-            // A queue that cannot be read says nothing.
+            // A queue that cannot be read proves nothing.
             let Ok(queued) = queued else { continue };
             let worker = &mut self.workers[*index];
             if worker.queue_seen(queued.unwrap_or(0), queued.is_some(), now)
@@ -97,7 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// Looks whether clients wait at the public listeners, while a worker is in doubt.
+    /// Checks if clients wait at the public listeners, while a worker is in doubt.
     fn look_at_public_queues(&mut self, now: Instant) {
         let is_wanted = self.workers.iter().any(WorkerSlot::is_in_doubt);
         let waits = is_wanted && self.context.resources.has_public_queue(&self.pool.listening());
@@ -110,7 +112,7 @@ impl Supervisor {
             || self.workers.iter().any(|worker| worker.keeps_waiting(now))
     }
 
-    /// Tells each slot whose worker seems other than it did.
+    /// Tells each slot about a change in how its worker seems.
     fn reconsider(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             if let Some(event) = self.workers[index].reconsider(now) {
@@ -124,7 +126,7 @@ impl Supervisor {
 
     fn look_at_usage(&mut self, now: Instant) {
         let workers = &mut self.workers;
-        // It may be that the workers have no descriptor to accept with.
+        // A queue there may mean that the workers have no descriptor to accept with.
         let has_queue = self.inherited.has_queue();
         let mut wanted = |worker: &mut WorkerSlot| {
             let has_reason = worker.memory_bound().is_some() || worker.is_in_doubt();
@@ -142,14 +144,14 @@ impl Supervisor {
         tokio::task::spawn_blocking(move || {
             let sockets = match held.is_empty() || ports.is_empty() {
                 true => HashMap::new(),
-                // What cannot be read is not known.
+                // Sockets that cannot be read count as unknown.
                 false => inspect::connections_by_group(&held, &ports).unwrap_or_default(),
             };
             let _ = inputs.send(Input::Usage(inspect::usage_by_group(&groups), sockets));
         });
     }
 
-    /// What groups of this pool use, as it was a moment ago, and the sockets of clients that some of them hold.
+    /// Takes the resources that groups of this pool used a moment ago, and the client sockets that some of them hold.
     pub(super) fn usage_seen(&mut self, usage: &HashMap<u32, Usage>, sockets: &HashMap<u32, Vec<ServerSide>>) {
         self.monitor.is_looking = false;
         let now = Instant::now();
@@ -175,9 +177,10 @@ impl Supervisor {
         self.reconsider(now);
     }
 
-    /// Carries out an action on a worker, as far as the pool's limit on suspicions allows.
+    /// Carries out an action on a worker, if the pool's limit on suspicions allows it.
     fn suspect(&mut self, index: usize, action: HangAction, now: Instant) {
-        // What was stopped meanwhile is told first, or its slot would not know what it is replaced for.
+        // A process that was stopped (SIGSTOP) meanwhile is reported first, or its slot would not know the cause of the
+        // replacement.
         if let Some(event) = self.workers[index].reconsider(now) {
             self.tell(index, event);
         }
@@ -215,7 +218,8 @@ impl Supervisor {
         }
     }
 
-    /// A look, not a deadline: what may not be replaced yet is looked at again.
+    /// Replaces workers that are too old. This runs at each sample and has no deadline: a worker that may not be
+    /// replaced yet is tried again at the next one.
     fn replace_the_old(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             if self.workers[index].is_too_old(now) {
@@ -224,7 +228,8 @@ impl Supervisor {
         }
     }
 
-    /// A path of a unix endpoint that another program removed does not come back: the socket cannot be bound again.
+    /// Replaces workers whose unix endpoint lost its path: a path that another program removed does not come back,
+    /// since the socket cannot be bound again.
     fn replace_the_unreachable(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             if self.workers[index].has_lost_endpoint() {
@@ -233,13 +238,13 @@ impl Supervisor {
         }
     }
 
-    /// Replaces a worker, new first, unless it is being replaced, was just tried, or others are being replaced. Returns true if
-    /// that was begun.
+    /// Replaces a worker, new first. Does nothing if the worker is being replaced already, was tried less than a minute
+    /// ago, or if too many others are being replaced. Returns true if the replacement began.
     fn replace(&mut self, index: usize, cause: Cause, now: Instant) -> bool {
         let is_new = |worker: &WorkerSlot| worker.slot.replacement().is_some() || worker.slot.parked().is_some();
         let is_changing = |worker: &&WorkerSlot| is_new(worker) || !worker.has_none_retiring();
         let changing = self.workers.iter().filter(is_changing).count();
-        // A suspicion has a limit of its own: a long drain of one must not keep clients of another waiting.
+        // Suspicions have a limit of their own: a long drain of one worker must not keep clients of another waiting.
         let most = usize::try_from(self.pool.config().max_surge).unwrap_or(usize::MAX).max(1);
         let is_full = cause != Cause::Busy && changing >= most;
         let is_busy = self.operation.is_some() || self.is_stopping || is_full;

@@ -1,4 +1,4 @@
-//! What the pool's task makes known after every change: rotation, accept state, status.
+//! Publishes the state of a pool after every change: rotation, accept state, status.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::pool::{PoolStatus, SlotState};
 use crate::rotation::{SlotId, Snapshot, Standing, UNIT_WEIGHT, Upstream};
 
 impl Supervisor {
-    /// Publishes what changed: first who is in rotation, then what the listeners do, then what is told of it.
+    /// Publishes changes in this order: the workers in rotation, the accept state of the listeners, the status.
     pub(super) fn publish(&mut self) {
         let upstreams = self.in_rotation();
         let (config, now) = (self.pool.config(), Instant::now());
@@ -33,7 +33,7 @@ impl Supervisor {
             self.published = chosen;
             self.publish_eligible(now);
         }
-        // Where the workers accept, clients wait for them in the kernel's queue whatever we say.
+        // If the workers accept, clients wait for them in the kernel's queue in any accept state.
         let is_open = has_workers || (self.pool.mode.acceptor() == Acceptor::Workers && !is_stopped);
         let accept_state = self.hold_timer.accept_state(is_open, is_stopped, now);
         self.pool.rotation.set_accept_state(accept_state);
@@ -48,12 +48,12 @@ impl Supervisor {
         }));
     }
 
-    /// True if every worker was stopped by command.
+    /// Returns true if every worker was stopped by command.
     pub(super) fn is_stopped(&self) -> bool {
         !self.is_stopping && self.workers.iter().all(|worker| !worker.slot.shall_run())
     }
 
-    /// Every slot that there shall be, and those beyond that are not over yet.
+    /// Returns every wanted slot, and those beyond that are not over yet.
     fn shown(&self) -> impl Iterator<Item = &WorkerSlot> {
         let desired_workers = self.desired_workers as usize;
         self.workers
@@ -63,11 +63,12 @@ impl Supervisor {
             .map(|(_, one)| one)
     }
 
-    /// The ready ones; the busy ones where none is ready; and those suspects that are too many to leave out: at most half of a
-    /// pool, and at least one, is put out on suspicion, those first that were suspect first, since what makes more than half
-    /// look sick is rarely the workers. Where that would leave nobody all are in: a suspicion is better than nobody.
+    /// Returns the workers in rotation: the ready ones; the busy ones if none is ready; and those suspects that are too
+    /// many to leave out. A suspicion removes at most half of a pool, and at least one, the oldest suspicion first: if
+    /// more than half look unhealthy, the cause is rarely the workers. If that would leave no worker, all are in: a
+    /// suspect worker is better than none.
     fn in_rotation(&self) -> Vec<Arc<Upstream>> {
-        // A client's own worker is not taken from it because it is busy.
+        // A busy worker is not taken away from the clients that are bound to it.
         let is_sticky = self.pool.is_sticky();
         let in_state = |state| self.workers.iter().filter(move |worker| worker.slot.state() == state).count();
         let serving = if in_state(SlotState::Ready) > 0 { SlotState::Ready } else { SlotState::Busy };
@@ -86,8 +87,8 @@ impl Supervisor {
     }
 
     fn republish(&self, upstreams: Vec<Arc<Upstream>>) {
-        // Who comes is up before it can be picked; who goes is down before the snapshot without it is out, and a data
-        // thread that still holds the old one passes it over.
+        // A worker that enters is set up before it can be picked. A worker that leaves is set down before the snapshot
+        // without it is published, and a data thread that still holds the old snapshot skips it.
         for upstream in &upstreams {
             upstream.set_standing(Standing::Up);
         }

@@ -1,18 +1,19 @@
-//! The limit on workers that are replaced on a suspicion at one time. Pure.
+//! Limits how many workers are replaced on a suspicion at one time. Pure.
 //!
-//! What makes many workers look sick is rarely the workers: a database that does not answer, a disk that is full. So at most
-//! half of a pool, and at least one, is being replaced on a suspicion at one time, and the next only after a replacement
-//! has answered. If replacements look sick too, it stops there: then the cause is elsewhere, and more processes would only
-//! add to it. It goes on after a pause, or as soon as a worker of those works again.
+//! If many workers look unhealthy, the cause is rarely the workers: it is a database that does not answer, or a full
+//! disk. So at most max(1, half) of a pool is being replaced on a suspicion at one time, and the next only after a
+//! replacement has answered. If a replacement looks unhealthy too, replacing stops: the cause is elsewhere, and more
+//! processes would only add load. It continues after a pause, or as soon as one of those workers works again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For how long nothing is replaced on a suspicion after replacements looked sick too.
+/// The pause in replacements on a suspicion after a replacement looked unhealthy too.
 const PAUSE: Duration = Duration::from_secs(60);
-/// A replacement that comes under suspicion within this after it was ready, and `busy-timeout` on top, looks sick.
+/// A replacement counts as unhealthy if it comes under suspicion within this time plus `busy-timeout` after it was
+/// ready.
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// The answer to a request to replace a worker on a suspicion.
@@ -22,7 +23,7 @@ pub(super) enum Permission {
     Go,
     /// Enough are being replaced already.
     Wait,
-    /// Replacements look sick too: nothing is replaced on a suspicion for a while. Said once.
+    /// Replacements look unhealthy too: no worker is replaced on a suspicion for a while. Returned once, then `Wait`.
     Stop,
 }
 
@@ -37,8 +38,8 @@ pub(super) struct ReplacementLimit {
 }
 
 impl ReplacementLimit {
-    /// Decides whether the worker in `slot` of a pool of `workers` may be replaced now. A worker whose processes are stopped
-    /// (SIGSTOP) says nothing about the others, so the pause does not apply to it.
+    /// Decides if the worker in `slot` of a pool of `workers` may be replaced now. The pause does not apply to a worker
+    /// whose processes are stopped (SIGSTOP): such a worker says nothing about the others.
     pub(super) fn ask(
         &mut self,
         slot: usize,
@@ -66,31 +67,32 @@ impl ReplacementLimit {
         Permission::Go
     }
 
-    /// The replacement of the worker in `slot` was begun.
+    /// Records that the replacement of the worker in `slot` has begun.
     pub(super) fn begun(&mut self, slot: usize) {
         self.under_way.insert(slot);
         self.replaced.remove(&slot);
     }
 
-    /// A process of `slot` is ready: it has answered.
+    /// Records that a process of `slot` is ready: it has answered.
     pub(super) fn ready(&mut self, slot: usize, now: Instant) {
         if self.under_way.remove(&slot) {
             self.replaced.insert(slot, now);
         }
     }
 
-    /// The replacement in `slot` did not come up, and the old process serves on; or the slot was stopped.
+    /// Records that the replacement in `slot` did not come up and the old process serves on, or that the slot was
+    /// stopped.
     pub(super) fn ended(&mut self, slot: usize) {
         self.under_way.remove(&slot);
     }
 
-    /// Forgets the slots that are to have no process any more: they were stopped, or the pool has fewer workers.
+    /// Forgets slots that shall have no process any more: they were stopped, or the pool has fewer workers.
     pub(super) fn forget_stopped(&mut self, shall_run: impl Fn(usize) -> bool) {
         self.under_way.retain(|&slot| shall_run(slot));
         self.replaced.retain(|&slot, _| shall_run(slot));
     }
 
-    /// The worker in `slot`, which a suspicion was on, works again: whatever the cause was, it has gone.
+    /// Records that the suspect worker in `slot` works again: the cause, whatever it was, has gone.
     pub(super) fn recovered(&mut self, slot: usize) {
         if self.replaced.remove(&slot).is_some() {
             self.paused_until = None;
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_pool_is_replaced_at_one_time() {
+    fn limit_allows_half_of_pool_at_one_time() {
         let now = Instant::now();
         for (workers, most) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (8, 4)] {
             let mut limit = ReplacementLimit::default();
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn next_one_waits_until_a_replacement_has_answered() {
+    fn next_replacement_waits_until_last_one_has_answered() {
         let (mut limit, now) = (ReplacementLimit::default(), Instant::now());
         assert_eq!(ask(&mut limit, 0, 2, now), Permission::Go);
         assert_eq!(ask(&mut limit, 0, 2, now), Permission::Wait, "under way");
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn sick_replacements_stop_it_for_a_while() {
+    fn unhealthy_replacement_pauses_further_replacements() {
         let (mut limit, now) = (ReplacementLimit::default(), Instant::now());
         assert_eq!(ask(&mut limit, 0, 4, now), Permission::Go);
         limit.ready(0, now);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn slot_that_was_stopped_meanwhile_holds_up_no_other() {
+    fn slot_stopped_meanwhile_frees_its_share_of_the_limit() {
         let (mut limit, now) = (ReplacementLimit::default(), Instant::now());
         assert_eq!(ask(&mut limit, 1, 2, now), Permission::Go);
         assert_eq!(ask(&mut limit, 0, 2, now), Permission::Wait);
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn old_replacement_is_as_any_other() {
+    fn old_replacement_under_suspicion_is_replaced_again() {
         let (mut limit, now) = (ReplacementLimit::default(), Instant::now());
         ask(&mut limit, 0, 1, now);
         limit.ready(0, now);

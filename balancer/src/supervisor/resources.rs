@@ -1,4 +1,4 @@
-//! What all pools of one master draw on.
+//! The resources that all pools of one master share.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,22 +18,22 @@ use crate::os::run_dir::RunDirs;
 use crate::output::Output;
 use crate::rotation::Endpoint;
 
-/// The longest path of a unix socket.
+/// The longest path of a unix socket, in bytes.
 const LONGEST_PATH: usize = 107;
 
-/// Shared by all pools of one master.
+/// The resources shared by all pools of one master.
 pub struct Resources {
     /// Starts and ends processes.
     pub launcher: Arc<dyn Launcher>,
-    /// Takes in what they write.
+    /// Takes in the output of the processes.
     pub output: Output,
-    /// Folders of this master's own, for notify sockets and unix endpoints.
+    /// This master's own folders, for notify sockets and unix endpoints.
     pub run_dirs: RunDirs,
-    /// The directory that the master was started in, by the name that workers are to know it by.
+    /// The directory in which the master was started, by the name that workers see.
     pub start_dir: Option<PathBuf>,
-    /// The master's own environment, before a worker's is made of it.
+    /// The master's own environment, from which a worker's is made.
     pub inherited: Vec<(OsString, OsString)>,
-    /// The soft limit of open files to give workers.
+    /// The soft limit of open files that workers get.
     pub nofile: Option<u64>,
     paths: AtomicU64,
     node_ids: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// With a full budget and all ports free.
+    /// Creates resources with a full budget and all ports free.
     pub fn new(
         launcher: Arc<dyn Launcher>,
         output: Output,
@@ -69,42 +69,43 @@ impl Resources {
         }
     }
 
-    /// What a worker gets of the master's own.
+    /// Returns the parts of the master's own surroundings that a worker gets.
     pub(super) fn surroundings(&self) -> Surroundings<'_> {
         Surroundings { inherited: &self.inherited, start_dir: self.start_dir.as_deref(), nofile: self.nofile }
     }
 
-    /// A path that nobody has been given yet, for a socket that the master binds and a worker of the pool sends to.
+    /// Returns an unused path for a socket that the master binds and a worker of the pool sends to.
     ///
     /// # Errors
     ///
-    /// There is no folder for it, or it is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the last is
-    /// its end.
+    /// If there is no folder for it, or it is too long for a unix socket: 107 bytes, since `sun_path` has 108 and the
+    /// last one is the terminating zero.
     pub(super) fn fresh_notify(&self, pool: &config::PoolConfig) -> io::Result<PathBuf> {
         self.fresh(&self.run_dirs.ours(owner(pool))?, 'n')
     }
 
-    /// Makes the folder of a notify socket again if it was removed.
+    /// Creates the folder of a notify socket again if it was removed.
     ///
     /// # Errors
     ///
-    /// It cannot be had at the path that the worker knows.
+    /// If the folder cannot be created at the path that the worker knows.
     pub(super) fn ensure_folder(&self, notify: &Path, pool: &config::PoolConfig) -> io::Result<()> {
         let folder = self.run_dirs.ours(owner(pool))?;
         if notify.parent() == Some(&folder) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Lets a worker of the pool send to the socket at that path, which [`Resources::fresh_notify`] gave.
+    /// Lets a worker of the pool send to the socket at that path, which came from [`Resources::fresh_notify`].
     ///
     /// # Errors
     ///
-    /// It cannot be given to the worker's user.
+    /// If the socket cannot be given to the worker's user.
     pub(super) fn hand_over(&self, notify: &Path, pool: &config::PoolConfig) -> io::Result<()> {
-        // Only we can put anything there, so it is the socket; a link would not be followed all the same.
+        // Only the master can create files in that folder, so this is the socket. `lchown` would not follow a link in
+        // any case.
         owner(pool).map_or(Ok(()), |uid| std::os::unix::fs::lchown(notify, Some(uid), None))
     }
 
-    /// A path that nobody has been given yet, for a worker of the pool to listen on.
+    /// Returns an unused path on which a worker of the pool listens.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Resources {
         Ok(owner(pool).map_or_else(|| Endpoint::Unix(path.clone()), |uid| Endpoint::UnixOf(path.clone(), uid)))
     }
 
-    /// A path that nobody has been given yet, for a listener that the master makes and connects to itself.
+    /// Returns an unused path for a listener that the master binds and connects to itself.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ impl Resources {
         fitting(folder.join(format!("{kind}{}", self.paths.fetch_add(1, Ordering::Relaxed))))
     }
 
-    /// A number that no worker of this master has had, as Node's cluster counts its workers.
+    /// Returns a number that no worker of this master has had, as Node's cluster counts its workers.
     pub(super) fn fresh_node_id(&self) -> u64 {
         self.node_ids.fetch_add(1, Ordering::Relaxed)
     }
@@ -140,7 +141,8 @@ impl Resources {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).give_back(port);
     }
 
-    /// How many connections wait to be accepted at each of these private endpoints; none where nobody listens.
+    /// Returns the number of connections that wait to be accepted at each of these private endpoints; `None` if no
+    /// socket listens there.
     pub(super) fn queued(&self, endpoints: &[&Endpoint]) -> Vec<io::Result<Option<u32>>> {
         let places: Vec<_> = endpoints.iter().filter_map(|endpoint| place(endpoint)).collect();
         let mut found = match self.with_queues(|reader| Ok(reader.look(&places))) {
@@ -156,11 +158,11 @@ impl Resources {
         each.collect()
     }
 
-    /// The connections that were made to a private endpoint.
+    /// Returns the connections that were made to a private endpoint.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell.
+    /// If the kernel does not tell.
     pub(super) fn connections(&self, endpoint: &Endpoint) -> io::Result<Vec<ServerSide>> {
         self.with_queues(|reader| match place(endpoint) {
             Some(Where::Tcp(address)) => reader.tcp_connections(address),
@@ -169,8 +171,8 @@ impl Resources {
         })
     }
 
-    /// Returns true if the program behind a private endpoint has taken the connection that was made from there. True where
-    /// the kernel does not tell: that it was accepted by the kernel is all that is known then.
+    /// Returns true if the program behind a private endpoint has accepted the connection that came from that peer. Also
+    /// returns true if the kernel does not tell: then it is only known that the kernel itself accepted the connection.
     pub(super) fn is_taken(&self, endpoint: &Endpoint, from: PeerId) -> bool {
         let taken = self.with_queues(|reader| match (place(endpoint), from) {
             (Some(Where::Tcp(address)), PeerId::Address(peer)) => reader.is_taken(address, peer),
@@ -188,7 +190,7 @@ impl Resources {
         let places = addresses.iter().filter_map(|address| match address {
             config::Address::Tcp(address) => Some(Where::Tcp(*address)),
             config::Address::Unix(path) => Some(Where::Unix(path)),
-            // Only what was bound is looked at, and that has an address.
+            // Only bound listeners are sampled, and those have an address.
             config::Address::Passed(_) => None,
         });
         let places: Vec<_> = places.collect();
@@ -217,7 +219,7 @@ fn place(endpoint: &Endpoint) -> Option<Where<'_>> {
     }
 }
 
-/// The user that the pool's workers run as, where it is not the master's.
+/// The user of the pool's workers, if it is not the master's.
 fn owner(pool: &config::PoolConfig) -> Option<u32> {
     pool.identity.as_ref().and_then(|identity| identity.owner)
 }
@@ -235,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_too_long_for_a_unix_socket_is_refused_with_the_limit_and_no_other_is() {
+    fn unix_path_over_107_bytes_is_refused_with_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let of_length = |length: usize| {
             let base = dir.path().join("");

@@ -1,22 +1,22 @@
-//! Bounds how many listeners a worker may have bound over time, whatever it closes meanwhile. Pure.
+//! Limits how many listeners a worker may bind over time, even if it closes them again. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many at once: more servers than an application has, each on a port of its own.
+/// The listeners that may be bound at once: more than an application has servers, each on a port of its own.
 const BURST: f64 = 256.0;
-/// One more after each of these.
+/// The time after which one more may be bound.
 const EACH: Duration = Duration::from_millis(250);
 
-/// What each slot may still have bound, as it was at a moment. The processes of a slot share it: one that is started again
-/// and again gets no more.
+/// The listeners that each slot may still bind, as of a moment. The processes of a slot share them: a worker that
+/// restarts in a loop gets no more.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct BindLimit(HashMap<usize, (f64, Instant)>);
 
 impl BindLimit {
-    /// Takes one; false if none is left at `now`.
+    /// Takes one; returns false if none is left at `now`.
     pub(in crate::supervisor) fn take(&mut self, slot: usize, now: Instant) -> bool {
         let (left, at) = self.0.entry(slot).or_insert((BURST, now));
         let come = now.saturating_duration_since(*at).as_secs_f64() / EACH.as_secs_f64();

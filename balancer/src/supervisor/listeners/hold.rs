@@ -1,4 +1,4 @@
-//! What the public listeners do while workers come and go, or are stopped by command. Pure.
+//! Decides the accept state of the public listeners while workers come and go, or are stopped by command. Pure.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use tokio::time::Instant;
 
 use crate::rotation::AcceptState;
 
-/// Holds clients in the backlog while no worker is there, and gives up holding after a time.
+/// Holds clients in the backlog while no worker is in rotation, and rejects them after a time.
 #[derive(Debug)]
 pub(in crate::supervisor) struct HoldTimer {
     hold_timeout: Duration,
-    /// Since when there has been no worker in rotation.
+    /// The time since which no worker has been in rotation.
     none_since: Option<Instant>,
     is_closing: bool,
     was_stopped: bool,
 }
 
 impl HoldTimer {
-    /// Holds for as long as this from now on.
+    /// Sets the hold timeout for the present hold and later ones.
     pub(in crate::supervisor) fn set_hold_timeout(&mut self, hold_timeout: Duration) {
         self.hold_timeout = hold_timeout;
     }
 
-    /// No worker yet at `now`.
+    /// Creates a timer for a pool that has no worker yet at `now`.
     pub(in crate::supervisor) fn new(hold_timeout: Duration, now: Instant) -> Self {
         Self { hold_timeout, none_since: Some(now), is_closing: false, was_stopped: false }
     }
 
-    /// The master stops: the listeners are emptied and closed, whatever the workers do.
+    /// Records that the master stops: the listeners are emptied and closed, with or without workers.
     pub(in crate::supervisor) fn close(&mut self) {
         self.is_closing = true;
     }
 
-    /// What the listeners do at `now`, with or without a worker in rotation. Where all workers were stopped by command nobody
-    /// is coming: clients are rejected at once, and held anew when one is started.
+    /// Returns the accept state of the listeners at `now`, with or without a worker in rotation. If all workers were
+    /// stopped by command, none will come: clients are rejected at once, and held anew when a worker is started.
     pub(in crate::supervisor) fn accept_state(
         &mut self,
         has_workers: bool,
@@ -57,7 +57,7 @@ impl HoldTimer {
         }
     }
 
-    /// When holding ends by itself.
+    /// The time at which the hold ends by itself.
     pub(in crate::supervisor) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let is_held = !self.is_closing && !self.was_stopped;
         self.none_since.map(|since| since + self.hold_timeout).filter(|&at| at > now && is_held)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_held_then_refused_until_a_worker_is_back() {
+    fn clients_are_held_then_rejected_until_a_worker_is_back() {
         let begun = Instant::now();
         let mut hold_timer = HoldTimer::new(Duration::from_secs(10), begun);
         assert_eq!(hold_timer.accept_state(false, false, begun), AcceptState::Hold);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_is_final() {
+    fn closing_state_is_final() {
         let now = Instant::now();
         let mut hold_timer = HoldTimer::new(Duration::from_secs(10), now);
         hold_timer.close();

@@ -1,8 +1,8 @@
-//! Looks after listening sockets that workers hold too.
+//! Looks after listening sockets that workers inherit from the master.
 //!
-//! The master accepts nobody on them as long as workers do, but it keeps them: a queue belongs to the socket, not to a
-//! worker, so no worker's end loses what waits in it. One thing a worker can do to all others is `shutdown` on it; that is
-//! seen and undone here.
+//! The master accepts no client on them while workers do, but it keeps them open: a queue belongs to the socket, not to
+//! a worker, so no worker's exit loses the clients that wait in it. A worker can harm all others by one call:
+//! `shutdown` on the listener. That is detected and undone here.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,24 +18,26 @@ use crate::net::public::Public;
 use crate::net::stream::reset_at_close;
 use crate::stats::PoolStats;
 
-/// How often a listener is looked at.
+/// The interval at which listeners are checked.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// How many clients of one listener are rejected at a look.
+/// The most clients of one listener that are rejected in one check.
 const MOST_REJECTED: usize = 1024;
 
 /// The listeners that a pool's workers inherit; none where the master accepts.
 #[derive(Debug)]
 pub(in crate::supervisor) struct InheritedListeners {
     public: Public,
-    /// Of those that all workers share.
+    /// Handles of the listeners that all workers share.
     handles: Vec<Arc<OwnedFd>>,
     next: Instant,
 }
 
 impl InheritedListeners {
+    /// Makes the handles that workers inherit.
+    ///
     /// # Errors
     ///
-    /// When no descriptor is left for the handles.
+    /// If no descriptor is left for the handles.
     pub(in crate::supervisor) fn new(public: Public, now: Instant) -> io::Result<Self> {
         let handles = match &public {
             Public::Listeners(listeners) => {
@@ -46,23 +48,23 @@ impl InheritedListeners {
         Ok(Self { public, handles, next: now + INTERVAL })
     }
 
-    /// Another handle of one that all workers share: that of an address, or the first. Non-blocking: a Node worker takes it as
-    /// it is, and would stand still at a blocking one.
+    /// Returns another handle of a shared listener: that of `address`, or the first. It is non-blocking: a Node worker
+    /// does not change it, and its event loop would block on a blocking one.
     ///
     /// # Errors
     ///
-    /// There is none, or no descriptor is left.
+    /// If there is none, or no descriptor is left.
     pub(in crate::supervisor) fn share(&self, address: Option<&Address>) -> io::Result<OwnedFd> {
         let is_meant = |listener: &&Listener| address.is_none_or(|address| listener.address() == address);
         let Public::Listeners(listeners) = &self.public else { return Err(io::ErrorKind::NotFound.into()) };
         listeners.iter().find(is_meant).ok_or(io::ErrorKind::NotFound)?.share()
     }
 
-    /// Looks after one more that all workers share.
+    /// Adds one more listener that all workers share.
     ///
     /// # Errors
     ///
-    /// When no descriptor is left.
+    /// If no descriptor is left.
     pub(in crate::supervisor) fn add(&mut self, listener: Listener) -> io::Result<()> {
         if let Public::Listeners(listeners) = &mut self.public {
             self.handles.push(Arc::new(listener.share()?));
@@ -71,7 +73,7 @@ impl InheritedListeners {
         Ok(())
     }
 
-    /// Lets go of one: it is open until the last worker has closed it.
+    /// Drops a shared listener: it stays open until the last worker has closed it.
     pub(in crate::supervisor) fn remove(&mut self, address: &Address) {
         let Public::Listeners(listeners) = &mut self.public else { return };
         if let Some(at) = listeners.iter().position(|listener| listener.address() == address) {
@@ -80,19 +82,19 @@ impl InheritedListeners {
         }
     }
 
-    /// Handles for a worker of that slot to inherit. What a slot has for itself is blocking for the first process that has
-    /// it, and as that one set it for those beside it.
+    /// Returns handles for a worker of that slot to inherit. A slot's own listener becomes blocking for the slot's
+    /// first process; a process that starts beside it gets the listener as the first one set it.
     ///
     /// # Errors
     ///
-    /// When no descriptor is left.
+    /// If no descriptor is left.
     pub(in crate::supervisor) fn handles(&self, slot: usize, is_first: bool) -> io::Result<Vec<Arc<OwnedFd>>> {
         let Public::Groups(groups) = &self.public else { return Ok(self.handles.clone()) };
         let own = groups.iter().filter_map(|group| group.member(slot));
         own.map(|member| if is_first { member.hand_over() } else { member.hand_on() }.map(Arc::new)).collect()
     }
 
-    /// True if a client waits to be accepted by a worker.
+    /// Returns true if a client waits to be accepted by a worker.
     pub(in crate::supervisor) fn has_queue(&self) -> bool {
         match &self.public {
             Public::Listeners(listeners) => listeners.iter().any(Listener::has_queue),
@@ -100,7 +102,7 @@ impl InheritedListeners {
         }
     }
 
-    /// Resets the clients that wait, up to a bound, and returns how many. Only while no worker accepts there.
+    /// Resets the waiting clients, up to a limit, and returns how many. Only for use while no worker accepts there.
     pub(in crate::supervisor) fn reject_waiting(&self) -> u64 {
         let listeners: Vec<&Listener> = match &self.public {
             Public::Listeners(listeners) => listeners.iter().collect(),
@@ -113,7 +115,7 @@ impl InheritedListeners {
         listeners.into_iter().map(|listener| waiting(listener) as u64).sum()
     }
 
-    /// Those of which each slot has a member; none elsewhere.
+    /// Returns the groups in which each slot has a member; none in other modes.
     pub(in crate::supervisor) fn groups(&self) -> &[Group] {
         match &self.public {
             Public::Groups(groups) => groups,
@@ -121,11 +123,12 @@ impl InheritedListeners {
         }
     }
 
-    /// Lets only these slots get new connections, where each has a listener of its own; all, if there are none.
+    /// Lets only these slots get new connections, if each slot has a listener of its own; lets all slots if `slots` is
+    /// empty.
     ///
     /// # Errors
     ///
-    /// The kernel takes no such choice: all get them.
+    /// If the kernel does not support such a choice: then all slots get them.
     pub(in crate::supervisor) fn set_eligible(&mut self, slots: &[usize]) -> io::Result<()> {
         match &mut self.public {
             Public::Groups(groups) => {
@@ -135,8 +138,8 @@ impl InheritedListeners {
         }
     }
 
-    /// Lets go of the listeners, because the pool stops: they are open until the last worker has closed them, and then new
-    /// clients are rejected instead of waiting for nobody. A unix path goes at once.
+    /// Drops the listeners because the pool stops. They stay open until the last worker has closed them; after that new
+    /// clients are rejected instead of waiting in a queue that no process reads. A unix path is removed at once.
     pub(in crate::supervisor) fn close(&mut self) {
         self.public = Public::Listeners(Vec::new());
         self.handles.clear();
@@ -150,7 +153,7 @@ impl InheritedListeners {
         (!is_empty).then_some(self.next)
     }
 
-    /// Looks if it is time to; whether it was.
+    /// Checks the listeners if that is due. Returns true if it was.
     pub(in crate::supervisor) fn look_if_due(
         &mut self,
         pool: &config::PoolConfig,
@@ -164,7 +167,7 @@ impl InheritedListeners {
         is_due
     }
 
-    /// Makes those listen again that somebody stopped.
+    /// Makes listeners listen again that another process shut down.
     pub(in crate::supervisor) fn look(&mut self, pool: &config::PoolConfig, stats: &PoolStats, now: Instant) {
         self.next = now + INTERVAL;
         match &mut self.public {

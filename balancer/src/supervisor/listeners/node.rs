@@ -1,7 +1,8 @@
-//! Opens to a pool's Node workers the listeners that their application asks for.
+//! Opens listeners for a pool's Node workers, as their application asks for them.
 //!
-//! In Node's cluster an application listens as it would alone, and each worker asks the master for the listener. Which one
-//! is meant says [`ListenerRegistry`]; here it is bound, kept while somebody wants it, and answered.
+//! In Node's cluster an application listens as it would alone, and each worker asks the master for the listener.
+//! [`ListenerRegistry`] decides which listener is meant; this module binds it, keeps it while a worker wants it, and
+//! answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,31 +24,31 @@ use crate::mode::{Acceptor, Mode};
 use crate::net::listeners::Listener;
 use crate::os::inspect;
 
-/// How many servers of an application are remembered as told to be the public one.
+/// The most servers of an application that are remembered as mapped to the public listener.
 const MOST_MAPPED: usize = 64;
 
-/// The part of the master's descriptors that may become listeners of one pool's application.
+/// The divisor of the master's open files that gives the listeners of one pool's application.
 const PART_OF_FILES: u64 = 32;
 
 /// The listeners of one pool's application.
 pub(in crate::supervisor) struct NodeListeners {
     registry: ListenerRegistry,
-    /// Where the configuration have it listen.
+    /// The addresses at which the configuration lets it listen.
     configured: Vec<Address>,
-    /// What the application had opened, by listener.
+    /// The addresses that the application had opened, by listener.
     opened: BTreeMap<u32, Address>,
     last: u32,
-    /// Servers of the application that were told to be the public one.
+    /// Servers of the application that were mapped to the public listener.
     mapped: BTreeSet<String>,
     bind_limit: BindLimit,
-    /// How many may be open at once, whoever asks.
+    /// The most listeners that may be open at once, over all workers.
     most_open: usize,
 }
 
 impl NodeListeners {
-    /// For a pool whose workers are Node's; it listens at these addresses already.
+    /// Creates the listeners of a pool whose workers are Node's, and which listens at these addresses already.
     pub(in crate::supervisor) fn of(config: &config::PoolConfig, configured: &[Address]) -> Option<Self> {
-        // Who runs as another user shall not open by us what it could not open itself.
+        // A worker of another user must not open through the master an address that it could not open itself.
         let is_ours = config.identity.as_ref().is_none_or(|identity| identity.owner.is_none());
         let policy = Policy {
             public: !configured.is_empty(),
@@ -66,14 +67,14 @@ impl NodeListeners {
         })
     }
 
-    /// All addresses, those of the configuration first.
+    /// Returns all addresses, those of the configuration first.
     fn addresses(&self) -> Vec<Address> {
         self.configured.iter().chain(self.opened.values()).cloned().collect()
     }
 }
 
 impl Supervisor {
-    /// What Node said on a worker's channel.
+    /// Handles an event of the Node protocol on a worker's channel.
     pub(in crate::supervisor) fn on_node_event(
         &mut self,
         index: usize,
@@ -110,7 +111,7 @@ impl Supervisor {
                 self.close_unwanted();
                 return has_none.then_some(Event::ServersClosed(incarnation, true));
             }
-            // It closes its listeners and ends when its connections have ended.
+            // The worker closes its listeners, and ends when its connections have ended.
             NodeEvent::Disconnecting => return self.workers[index].leaves(incarnation),
             NodeEvent::Online => self.workers[index].node_runs(incarnation),
             NodeEvent::Taken(_)
@@ -161,7 +162,8 @@ impl Supervisor {
                     ))
                 }
             },
-            // Nothing is bound beside the answer: it cannot be under way.
+            // The registry asks to wait only while another bind is under way, and here a bind ends before the answer is
+            // sent.
             Decision::Wait { key } => Ok((Answer::Refused { errno: libc::EAGAIN, key }, None, None)),
             Decision::Refuse { key, errno, why } => {
                 if !self.workers[index].is_log_limited("listen refused") {
@@ -178,7 +180,8 @@ impl Supervisor {
             .send_command(worker.incarnation, ChannelCommand::Answer { seq: query.seq, answer, listener_id, listener });
     }
 
-    /// The answer that leads a worker to a listener: that it will be handed what comes by it, or the listener itself.
+    /// Builds the answer that gives a worker a listener: the promise to hand over its connections, or the listener
+    /// itself.
     fn answer_with_listener(
         &self,
         listener_id: u32,
@@ -191,11 +194,11 @@ impl Supervisor {
         }
         let address = self.node_listeners.as_ref().and_then(|node_listeners| node_listeners.opened.get(&listener_id));
         let listener = Arc::new(self.inherited.share(address)?);
-        // Its number is the channel's to give.
+        // The channel assigns its number.
         Ok((Answer::Shared { key, listener: 0, data }, None, Some(listener)))
     }
 
-    /// Binds what the application asks for and opens it to clients.
+    /// Binds the address that the application asks for and opens it to clients.
     fn open(&mut self, index: usize, at: &Where, backlog: u32) -> io::Result<(u32, Option<SocketAddr>)> {
         let now = Instant::now();
         let Some(node_listeners) = &mut self.node_listeners else { return Err(io::ErrorKind::NotFound.into()) };
@@ -232,7 +235,7 @@ impl Supervisor {
         Ok((listener_id, sockname))
     }
 
-    /// A worker is gone.
+    /// Forgets the listeners of a worker that has exited.
     pub(in crate::supervisor) fn worker_left(&mut self, index: usize, incarnation: u64) {
         if let Some(node_listeners) = &mut self.node_listeners {
             node_listeners.registry.left(worker_id(index, incarnation));
@@ -240,7 +243,7 @@ impl Supervisor {
         }
     }
 
-    /// Closes listeners that no worker wants any more, unless one is on its way that may.
+    /// Closes listeners that no worker wants any more, unless a worker is starting that may want them.
     pub(in crate::supervisor) fn close_unwanted(&mut self) {
         let is_settled = self.workers.iter().take(self.desired_workers as usize).all(|worker| {
             worker.slot.replacement().is_none() && worker.slot.parked().is_none() && worker.slot.state().is_up()
@@ -251,7 +254,7 @@ impl Supervisor {
         unwanted.iter().for_each(|key| self.close_one(0, key));
     }
 
-    /// Closes the listener of a key that no worker wants; the slot is that which had it last, for the log.
+    /// Closes the listener of a key that no worker wants. `slot` is the slot that had it last, for the log.
     fn close_one(&mut self, slot: usize, key: &str) {
         let Some(node_listeners) = &mut self.node_listeners else { return };
         let Some(address) =
@@ -270,7 +273,7 @@ impl Supervisor {
     }
 }
 
-/// How many descriptors the master may have open.
+/// Returns the number of descriptors that the master may have open.
 fn open_files() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -287,7 +290,7 @@ fn public_tcp(node_listeners: &NodeListeners) -> Option<SocketAddr> {
     })
 }
 
-/// What is to be bound, and whether without IPv4.
+/// Returns the address to bind, and true if IPv4 is left out.
 fn address_of(at: &Where) -> (Address, bool) {
     match at {
         Where::Tcp { address, v6_only, .. } => (Address::Tcp(*address), *v6_only),
@@ -299,7 +302,7 @@ fn bind(at: &Where, backlog: u32, keepalive: std::time::Duration) -> io::Result<
     let (address, v6_only) = address_of(at);
     let bind = |address: &Address| Listener::bind(address, backlog, keepalive, v6_only).map_err(|error| error.source);
     match (bind(&address), at) {
-        // A kernel with IPv6 that no interface has.
+        // The kernel supports IPv6, but no interface has it.
         (Err(error), Where::Tcp { fallback: Some(fallback), .. })
             if error.kind() == io::ErrorKind::AddrNotAvailable =>
         {
@@ -309,10 +312,11 @@ fn bind(at: &Where, backlog: u32, keepalive: std::time::Duration) -> io::Result<
     }
 }
 
-/// True while a thread looks through `/proc` for the holder of an address that an application asked for.
+/// True while a thread searches `/proc` for the holder of an address that an application asked for.
 static LOOKS: AtomicBool = AtomicBool::new(false);
 
-/// Says that an address could not be had, and who has it: on a thread that may wait for `/proc`, one at a time.
+/// Logs that an address could not be bound, and which process holds it: on a thread that may block on `/proc`, one at a
+/// time.
 fn tell_failed(worker: String, address: Address, error: &io::Error) {
     let (is_taken, error) = (error.kind() == io::ErrorKind::AddrInUse, error.to_string());
     let may_look = is_taken && !LOOKS.swap(true, Ordering::SeqCst);
@@ -334,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_interface_has_ipv6_everywhere_is_everywhere_in_ipv4() {
+    fn wildcard_bind_without_ipv6_interface_falls_back_to_ipv4() {
         let at = |fallback| Where::Tcp { address: "[2001:db8::1]:0".parse().unwrap(), v6_only: false, fallback };
         let error = bind(&at(None), 8, std::time::Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);

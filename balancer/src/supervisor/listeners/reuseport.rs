@@ -1,9 +1,10 @@
-//! Where each slot has a listener of its own: who gets new connections, and what becomes of those that wait where nobody
-//! accepts them.
+//! Chooses which slots get new connections if each slot has a listener of its own, and rescues clients from the queues
+//! of absent workers.
 //!
-//! New ones go to the slots in rotation. What is in another's queue, since it came before its worker died or the kernel
-//! takes no choice of ours, waits a moment for that slot's next process. Then the master takes it out and has another worker
-//! serve it, by a relay to the public address; but only while there is one: else it waits for whoever is ready first.
+//! New connections go to the slots in rotation. A connection can be in another slot's queue: it came before that slot's
+//! worker died, or the kernel does not support our choice. It waits a moment for that slot's next process. Then the
+//! master accepts it and relays it to the public address, where another worker serves it. It does so only while a
+//! worker is in rotation; if none is, the connection waits for the first worker that is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +16,16 @@ use crate::net::listeners::Listener;
 use crate::supervisor::DataPath;
 use crate::supervisor::actor::Supervisor;
 
-/// For how long a slot whose process runs may be out of rotation before others get what waits there: most programs are
-/// started again in less, and then nobody needs a relay to the public address.
+/// The time that a slot with a running process may be out of rotation before its waiting clients go to others: most
+/// programs restart in less, and then no client needs a relay to the public address.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What is remembered of the slots.
+/// The state of each slot's queue.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct QueueRescue {
-    /// The slots that new connections go to, in their order.
+    /// The slots that new connections go to, in order.
     eligible: Vec<usize>,
-    /// By slot, since when it has not been one of them.
+    /// By slot, the time since which it has not been eligible.
     absent: Vec<Option<Instant>>,
     /// Queues that a thread is taking from, by address and slot.
     busy: Vec<(usize, usize, Arc<AtomicBool>)>,
@@ -32,12 +33,12 @@ pub(in crate::supervisor) struct QueueRescue {
 }
 
 impl QueueRescue {
-    /// Of so many slots, of which none is in rotation yet.
+    /// Creates the state for that many slots, none of which is in rotation yet.
     pub(in crate::supervisor) fn new(slots: usize, now: Instant) -> Self {
         Self { absent: vec![Some(now); slots], ..Self::default() }
     }
 
-    /// These are in rotation now. True if others were before.
+    /// Records the slots in rotation. Returns true if they differ from those before.
     fn set_eligible(&mut self, eligible: Vec<usize>, now: Instant) -> bool {
         for (slot, absent) in self.absent.iter_mut().enumerate() {
             *absent = if eligible.contains(&slot) { None } else { Some(absent.unwrap_or(now)) };
@@ -47,7 +48,8 @@ impl QueueRescue {
         is_new
     }
 
-    /// Whether what waits at that slot goes to others now: nobody is there, or nobody has been ready for too long.
+    /// Returns true if the clients that wait at that slot go to others now: it has no process, or none has been ready
+    /// for too long.
     fn is_due(&self, slot: usize, has_process: bool, now: Instant) -> bool {
         let absent = self.absent.get(slot).copied().flatten();
         !self.eligible.is_empty() && absent.is_some_and(|since| !has_process || now - since >= PATIENCE)
@@ -55,7 +57,7 @@ impl QueueRescue {
 }
 
 impl Supervisor {
-    /// Takes over who is in rotation, as it was just published.
+    /// Makes the kernel choose the slots that were just published as in rotation.
     pub(in crate::supervisor) fn publish_eligible(&mut self, now: Instant) {
         if self.inherited.groups().is_empty() {
             return;
@@ -78,12 +80,12 @@ impl Supervisor {
         self.rescue(now);
     }
 
-    /// Gives to others what waits at slots that are not in rotation and will not be soon.
+    /// Gives clients that wait at slots out of rotation to others, unless the slot may be back soon.
     pub(in crate::supervisor) fn rescue(&mut self, now: Instant) {
         self.rescue_if(|queue_rescue, slot, has_process| queue_rescue.is_due(slot, has_process, now));
     }
 
-    /// The same without waiting any longer, since this pool will not listen any more.
+    /// Gives waiting clients to others at once, because this pool will stop listening.
     pub(in crate::supervisor) fn rescue_all(&mut self) {
         self.rescue_if(|queue_rescue, slot, _| {
             !queue_rescue.eligible.is_empty() && !queue_rescue.eligible.contains(&slot)
@@ -100,7 +102,7 @@ impl Supervisor {
             for (address, group) in self.inherited.groups().iter().enumerate() {
                 let is_busy = queue_rescue.busy.iter().any(|&(at, of, _)| (at, of) == (address, slot));
                 let Some(queue) = group.member(slot).filter(|queue| !is_busy && queue.has_queue()) else { continue };
-                // Without a descriptor for it the next look tries again.
+                // If no descriptor is left for it, the next check tries again.
                 let Ok(queue) = queue.try_clone() else { return };
                 let rescue_thread =
                     RescueThread { queue, address, worker: worker.name(), is_busy: Arc::new(AtomicBool::new(true)) };
@@ -115,14 +117,14 @@ impl Supervisor {
 struct RescueThread {
     queue: Listener,
     address: usize,
-    /// Whose it is.
+    /// The worker to which the queue belongs.
     worker: String,
     is_busy: Arc<AtomicBool>,
 }
 
 impl RescueThread {
-    /// On a thread of its own: a process of that slot may accept as well, and if it is faster, this waits for the next one
-    /// who comes there.
+    /// Starts a thread of its own, since `accept` may block: a process of that slot may accept as well, and if it is
+    /// faster, this thread waits for the next client.
     fn start(self, data_path: Arc<dyn DataPath>) {
         let take = move || {
             let mut next = || self.queue.accept_waiting().ok().flatten();
@@ -135,7 +137,7 @@ impl RescueThread {
                 );
             }
         };
-        // If there is no thread it is dropped, and the next look tries again.
+        // If no thread can be started, this is dropped, and the next check tries again.
         let _ = std::thread::Builder::new().name("queue-rescue".into()).spawn(take);
     }
 }
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_a_process_is_given_to_others_after_a_while_and_who_waits_for_none_at_once() {
+    fn absent_slot_queue_is_due_after_patience_or_at_once_if_dead() {
         let begun = Instant::now();
         let ms = |n| begun + Duration::from_millis(n);
         let mut queue_rescue = QueueRescue::new(3, begun);

@@ -1,5 +1,5 @@
-//! What an operation cost the clients: the pool's counters at its beginning and its end, and what became of the
-//! connections of those processes that left. Pure but for reading counters.
+//! Computes the cost of an operation to clients: the pool's counters at its beginning and its end, and the outcomes of
+//! the connections of processes that left. Pure but for reading counters.
 
 use crate::pool::Pool;
 use crate::pool::operation::{Ends, Ledger};
@@ -9,9 +9,9 @@ use crate::stats::{Counter, Outcome};
 /// The counters of a pool at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) struct Totals {
-    /// False where the workers accept: then the other counts mean nothing.
+    /// False if the workers accept: then the other counts mean nothing.
     is_observed: bool,
-    /// True where the master learns how connections end.
+    /// True if the master learns how connections end.
     sees_ends: bool,
     accepted: u64,
     served: u64,
@@ -20,21 +20,21 @@ pub(in crate::supervisor) struct Totals {
     closed: u64,
     unanswered: u64,
     client_ended: u64,
-    /// Cut while they had no worker.
+    /// Connections that were cut while they had no worker.
     cut_unassigned: u64,
 }
 
-/// What became of the connections of a process that left, or of several.
+/// The outcomes of the connections of one or several processes that left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::supervisor) struct Closes {
-    /// Without a loss: by their own two ends, by the client, or idle.
+    /// Ended without a loss: by both ends, by the client, or idle.
     pub(in crate::supervisor) finished: u64,
     /// Cut at the deadline, or ended by the process while the client's bytes were the last to move.
     pub(in crate::supervisor) cut: u64,
 }
 
 impl Totals {
-    /// The present counters.
+    /// Reads the present counters.
     pub(in crate::supervisor) fn of(pool: &Pool) -> Self {
         let slots = pool.slots();
         let sum = |each: &dyn Fn(&crate::stats::SlotStats) -> u64| slots.iter().map(|slot| each(slot)).sum::<u64>();
@@ -58,8 +58,8 @@ impl Totals {
         }
     }
 
-    /// Returns what happened from `self` to `now`, of which `left` is what became of the processes that left meanwhile. `None`
-    /// where nothing of it was observed.
+    /// Returns the ledger of the time from `self` to `now`. `left` holds the outcomes of the processes that left in
+    /// that time. `None` if nothing was observed.
     pub(in crate::supervisor) fn until(&self, now: &Totals, left: &Closes) -> Option<Ledger> {
         let ends = Ends {
             served: now.served - self.served,
@@ -72,7 +72,7 @@ impl Totals {
             moved: now.moved - self.moved,
             rejected: now.rejected - self.rejected,
             cut: left.cut + now.cut_unassigned - self.cut_unassigned,
-            // A reload may bring workers that tell in the place of such that do not.
+            // A reload may replace workers that do not report their ends with workers that do.
             ends: (self.sees_ends && now.sees_ends).then_some(ends),
         };
         now.is_observed.then_some(ledger)
@@ -80,7 +80,7 @@ impl Totals {
 }
 
 impl Closes {
-    /// What has become of a process's connections so far.
+    /// Reads the outcomes of a process's connections so far.
     pub(in crate::supervisor) fn of(upstream: &Upstream) -> Self {
         let count = |outcome: Outcome| upstream.closes[outcome as usize].get();
         let lost = [Outcome::Cut, Outcome::UpstreamReset, Outcome::UpstreamClosed];
@@ -96,7 +96,7 @@ impl Closes {
         Self { finished: well.map(count).iter().sum(), cut: lost.map(count).iter().sum() }
     }
 
-    /// The same since `before`.
+    /// Returns the outcomes since `before`.
     pub(in crate::supervisor) fn since(self, before: Closes) -> Self {
         Self { finished: self.finished - before.finished, cut: self.cut - before.cut }
     }

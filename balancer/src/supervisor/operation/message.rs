@@ -1,4 +1,5 @@
-//! Says something to the programs in a pool's workers. It is no operation: nothing waits for it, and it waits for nothing.
+//! Sends a message to the programs in a pool's workers. This is no operation: it does not wait for other operations,
+//! and they do not wait for it.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::pool::operation::SlotRange;
 use crate::supervisor::actor::Supervisor;
 use crate::supervisor::slot::process::ProcessState;
 
-/// For a channel to answer. It only puts the message into its queue, whatever the worker does.
+/// The time that a channel has to answer. It only puts the message into its queue, whatever the worker does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// One process that is meant: why it is not told, or who says whether it was.
+/// One process to which a message goes: the reason why it gets none, or the receiver of the channel's answer.
 struct MessageTarget {
     slot: u32,
     pid: Option<u32>,
@@ -23,11 +24,11 @@ struct MessageTarget {
 }
 
 impl Supervisor {
-    /// Says it to the present process of each slot that is meant, and tells `reply` what became of it.
+    /// Sends the message to the present process of each chosen slot, and sends the outcomes to `reply`.
     pub(in crate::supervisor) fn say(&self, message: &Message, reply: oneshot::Sender<Vec<Delivery>>) {
         let meant = (0..self.desired_workers).zip(0..self.workers.len());
         let meant = meant.filter(|&(slot, index)| match message.slots {
-            // Who stays away by order is not missed, unless it is asked for by its number.
+            // A slot that was stopped by command is skipped, unless the command names its number.
             SlotRange::All => self.workers[index].slot.state() != SlotState::Stopped,
             which => which.includes(slot),
         });
@@ -37,8 +38,8 @@ impl Supervisor {
         });
     }
 
-    /// The present process of a slot, or that there is none; and the one that is to take its place, which is not told and
-    /// would be missed.
+    /// Returns the target for a slot's present process, or one that says there is none. If a replacement is starting,
+    /// returns a target for it too, so that the reply shows that it got no message.
     fn addressees(&self, slot: u32, index: usize, json: &str) -> Vec<MessageTarget> {
         let worker = &self.workers[index];
         let to = |process_state: &ProcessState| {
@@ -65,11 +66,11 @@ impl Supervisor {
     }
 }
 
-/// Why a process in that state is not told, if it is not.
+/// Returns the reason why a process in that state gets no message, if there is one.
 fn untold(state: SlotState) -> Option<&'static str> {
     match state {
         SlotState::Ready | SlotState::Busy | SlotState::Suspect => None,
-        // Node drops what comes before its application listens for messages.
+        // Node drops messages that come before its application listens for them.
         SlotState::Starting => {
             Some("it is starting, and may not listen for messages yet: say it again when it is ready")
         }
@@ -79,7 +80,7 @@ fn untold(state: SlotState) -> Option<&'static str> {
     }
 }
 
-/// The answers of all channels, as far as they come in time.
+/// Collects the answers of all channels that come in time.
 async fn gather(addressees: Vec<MessageTarget>) -> Vec<Delivery> {
     let deadline = Instant::now() + PATIENCE;
     let mut deliveries = Vec::with_capacity(addressees.len());
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_channel_that_does_not_answer_holds_up_nobody_for_longer_than_a_second() {
+    async fn silent_channels_delay_a_message_reply_by_one_second_at_most() {
         let (told, answer) = oneshot::channel();
         told.send(Ok(())).unwrap();
         let (_silent, silence) = oneshot::channel();

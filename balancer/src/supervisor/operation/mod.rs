@@ -1,4 +1,4 @@
-//! Operations on a pool: reload, scale, restart, stop, start. One at a time, each with a ledger.
+//! Runs the operations on a pool: reload, scale, restart, stop, start. One at a time, each with a ledger.
 
 pub(super) mod ledger;
 mod message;
@@ -26,10 +26,10 @@ use ledger::{Closes, Totals};
 use outcome::WorkerOutcome;
 use roll::Roll;
 
-/// The most workers a pool can have.
+/// The most workers that a pool can have.
 const MOST_WORKERS: u32 = 1024;
 
-/// What is being done to a pool by order.
+/// An operation that a control command started on a pool.
 pub(super) struct Operation {
     pub(super) verb: OperationKind,
     pub(super) reply: mpsc::UnboundedSender<Progress>,
@@ -37,30 +37,30 @@ pub(super) struct Operation {
     before: Totals,
     pub(super) left: Closes,
     pub(super) phase: OperationPhase,
-    /// What the configuration of before said of the number of workers, once a reload brings another: without its workers it is
-    /// said again, so that the next reload tries anew.
+    /// The number of workers in the configuration of before, once a reload brings another. If the new workers do not
+    /// come up, that number is put back, so that the next reload tries anew.
     count: Option<config::Workers>,
     /// Some processes were told a number of workers that the pool did not reach: they are replaced.
     is_miscounted: bool,
-    /// Why it did not come to its end.
+    /// The reason why the operation failed.
     pub(super) failed: Option<String>,
 }
 
-/// What it waits for.
+/// The event that an operation waits for.
 pub(super) enum OperationPhase {
-    /// New processes by this configuration take the place of all.
+    /// Processes with this configuration replace all processes.
     Rolling { roll: Roll, config: Arc<config::PoolConfig>, generation: u64 },
-    /// A roll has failed: what it had replaced is replaced again by the configuration of before.
+    /// A roll has failed: the workers that it had replaced are replaced again, with the configuration of before.
     RollingBack { roll: Roll },
-    /// These slots come up, each with a process after the one that is named: who was older says nothing of it. If one does
-    /// not, the number of workers is again what it was.
+    /// These slots start, each with a process newer than the named incarnation; outcomes of older processes do not
+    /// count. If one fails to start, the number of workers goes back to `otherwise`.
     Starting { slots: BTreeMap<usize, u64>, otherwise: Option<u32> },
     /// These slots end.
     Stopping { slots: BTreeSet<usize> },
 }
 
 impl Operation {
-    /// The generation that a reload brings, while it does.
+    /// Returns the generation of the reload in progress, if the operation is one.
     pub(super) fn rolled_generation(&self) -> Option<u64> {
         match self.phase {
             OperationPhase::Rolling { generation, .. } => Some(generation),
@@ -72,7 +72,7 @@ impl Operation {
 }
 
 impl Supervisor {
-    /// Begins what is asked for, or says why not.
+    /// Begins the requested operation, or replies why it cannot.
     pub(super) fn ask(&mut self, request: OperationRequest, reply: mpsc::UnboundedSender<Progress>) {
         if let Some(why) = self.objection(&request) {
             let _ = reply.send(Progress::Refused(why));
@@ -94,7 +94,7 @@ impl Supervisor {
                 OperationPhase::Starting { slots, otherwise: None }
             }
             OperationRequest::Strategy(entry) => {
-                // The next pick is by it; nobody has to come or to go.
+                // The next pick uses it; no worker has to start or stop.
                 self.pool.picker.switch(entry);
                 OperationPhase::Starting { slots: BTreeMap::new(), otherwise: None }
             }
@@ -119,7 +119,7 @@ impl Supervisor {
         });
     }
 
-    /// Why this cannot be done now.
+    /// Returns the reason why this cannot be done now, if there is one.
     fn objection(&self, request: &OperationRequest) -> Option<String> {
         let name = &self.pool.name;
         if self.is_stopping {
@@ -154,12 +154,12 @@ impl Supervisor {
         }
     }
 
-    /// The slots that are to have a process.
+    /// Returns the slots that shall have a process.
     fn running(&self) -> Vec<usize> {
         (0..self.workers.len()).filter(|&index| self.workers[index].slot.shall_run()).collect()
     }
 
-    /// Gives an event to those of the pool's slots that are meant; which those are, each with its newest process before.
+    /// Gives an event to the chosen slots. Returns those slots, each with its newest process before the event.
     fn each(&mut self, which: SlotRange, is_meant: impl Fn(SlotState) -> bool, event: &Event) -> BTreeMap<usize, u64> {
         let desired_workers = self.desired_workers;
         let meant = (0..self.workers.len())
@@ -179,10 +179,11 @@ impl Supervisor {
     }
 
     fn begin_roll(&mut self, config: &Arc<config::PoolConfig>) -> OperationPhase {
-        // Slots that the new configuration do without end by the old ones, once the others are replaced.
+        // Slots that the new configuration drops are stopped once the others are replaced, still on the old
+        // configuration.
         let workers = self.workers_told(config) as usize;
         let roll = Roll::new(self.running().into_iter().filter(|&index| index < workers), config.max_surge);
-        // Each attempt has a number of its own: what is left of one that failed is told from the next.
+        // Each attempt has a number of its own, so that processes left from a failed one differ from those of the next.
         self.newest_generation += 1;
         OperationPhase::Rolling { roll, config: Arc::clone(config), generation: self.newest_generation }
     }
@@ -200,7 +201,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes the present operation as far as it can go now.
+    /// Advances the present operation as far as it can go now.
     pub(super) fn advance_operation(&mut self) {
         let Some(mut operation) = self.operation.take() else {
             for outcome in std::mem::take(&mut self.outcomes) {
@@ -256,7 +257,8 @@ impl Supervisor {
                     let is_failed = operation.failed.is_some();
                     let (is_over, back) = match is_failed {
                         false => (slots.is_empty() && self.workers.iter().all(WorkerSlot::has_none_retiring), None),
-                        // Who still waits for its old process to end is started first: it is nobody's business later.
+                        // A slot that still waits for its old process to end is started first: after this operation
+                        // nothing would start it.
                         true if self.workers.iter().any(|worker| worker.slot.will_start_again()) => (false, None),
                         true => (true, otherwise.take()),
                     };
@@ -312,7 +314,8 @@ impl Supervisor {
         }
     }
 
-    /// A roll is done: its configuration are the pool's. What remains is the number of workers.
+    /// Completes a roll: the pool takes over its configuration. Returns the phase that changes the number of workers,
+    /// if needed.
     fn rolled(&mut self, config: Arc<config::PoolConfig>, generation: u64) -> Option<OperationPhase> {
         self.generation = generation;
         for worker in &mut self.workers {
@@ -324,8 +327,8 @@ impl Supervisor {
         (workers != self.desired_workers).then(|| self.begin_scale(workers))
     }
 
-    /// Returns the number of workers that a process started by `configuration` is told. During a reload that changes `workers` it is
-    /// the new number, else the present one.
+    /// Returns the number of workers that a process started by `config` is told. During a reload that changes `workers`
+    /// it is the new number, else the present one.
     pub(super) fn workers_told(&self, config: &config::PoolConfig) -> u32 {
         match config.workers == self.pool.config().workers {
             true => self.desired_workers,
@@ -333,7 +336,8 @@ impl Supervisor {
         }
     }
 
-    /// The number of workers that a reload brought did not come up: the configuration say again what they said before.
+    /// Puts the old number of workers back into the configuration, after the number that a reload brought did not come
+    /// up.
     fn keep_count(&mut self, count: Option<config::Workers>) {
         if let Some(workers) = count {
             let config = Arc::new(config::PoolConfig { workers, ..(**self.pool.config()).clone() });
@@ -344,7 +348,8 @@ impl Supervisor {
         }
     }
 
-    /// A roll has failed. Where the configuration have changed, the slots that it has replaced get the old ones back.
+    /// Handles a failed roll: if the configuration has changed, the slots that were replaced get the old configuration
+    /// back.
     fn roll_back(&mut self, replaced: &[usize], config: &config::PoolConfig) -> Option<OperationPhase> {
         let is_changed = *config != **self.pool.config();
         (is_changed && !replaced.is_empty()).then(|| OperationPhase::RollingBack {

@@ -1,4 +1,4 @@
-//! What happened to a process, and what that means for the operation that waits for it.
+//! Events of processes, and their meaning for the operation that waits for them.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use crate::pool::operation::{OperationStep, Progress};
 use crate::supervisor::actor::Supervisor;
 use crate::supervisor::slot::Event;
 
-/// What happened to a process, as far as an operation may wait for it.
+/// An event of a process that an operation may wait for.
 pub(in crate::supervisor) enum WorkerOutcome {
-    /// It is in rotation.
+    /// The process is in rotation.
     Ready { slot: usize, incarnation: u64, step: OperationStep },
-    /// It ended, or was late, before it ever was.
+    /// The process ended, or was late, before it was in rotation.
     Failed { slot: usize, incarnation: u64, why: String, last_lines: Arc<[String]> },
-    /// It had its place, by the release that is being rolled out, and ended by itself.
+    /// The process, of the release that is being rolled out, had replaced the old one and then ended by itself.
     Died { slot: usize, why: String },
-    /// It had left the rotation, and now it is gone and its connections with it.
+    /// The process had left the rotation, and now it has exited and its connections have ended.
     Drained { step: OperationStep, closes: Closes },
 }
 
 impl Supervisor {
-    /// What happened, for the operation that waits for it.
+    /// Applies an outcome to the operation that waits for it.
     pub(in crate::supervisor) fn apply_outcome(&mut self, operation: &mut Operation, outcome: WorkerOutcome) {
         let (step, abandoned) = match outcome {
             WorkerOutcome::Ready { slot, incarnation, step } => {

@@ -1,16 +1,16 @@
-//! A rolling replacement: which slot's turn it is, and when to stop. Pure.
+//! Decides which slots a rolling replacement does next, and when it stops. Pure.
 //!
-//! New before old, a few at a time; the first that does not come up stops it. A slot is done when its old process has
-//! ended, so that there are never more processes than workers and `max-surge` together.
+//! New before old, a few at a time; the first replacement that does not come up stops the roll. A slot is done when its
+//! old process has ended, so that there are never more processes than workers plus `max-surge`.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// How far a slot in work is.
+/// The progress of a slot that is being replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RollPhase {
-    /// Its replacement is not ready yet.
+    /// The replacement is not ready yet.
     Starting,
-    /// The replacement has its place; the old process still finishes what it has.
+    /// The replacement serves; the old process still finishes its connections.
     Retiring,
 }
 
@@ -20,14 +20,14 @@ pub(in crate::supervisor) struct Roll {
     surge: usize,
     pending: VecDeque<usize>,
     working: BTreeMap<usize, RollPhase>,
-    /// The replacements of those in work, by slot.
+    /// The replacements under way, by slot.
     replacements: BTreeMap<usize, u64>,
     replaced: Vec<usize>,
     failed: Option<String>,
 }
 
 impl Roll {
-    /// Over these slots in this order, at most `surge` at a time.
+    /// Creates a roll over these slots in this order, at most `surge` at a time.
     pub(in crate::supervisor) fn new(slots: impl IntoIterator<Item = usize>, surge: u32) -> Self {
         let surge = usize::try_from(surge).unwrap_or(usize::MAX).max(1);
         let pending = slots.into_iter().collect();
@@ -41,7 +41,7 @@ impl Roll {
         }
     }
 
-    /// The slots whose replacement begins now.
+    /// Returns the slots whose replacement begins now.
     pub(in crate::supervisor) fn next(&mut self) -> Vec<usize> {
         let room = self.surge.saturating_sub(self.working.len()).min(self.pending.len());
         let next: Vec<_> = self.pending.drain(..room).collect();
@@ -49,12 +49,12 @@ impl Roll {
         next
     }
 
-    /// A slot's replacement is this process.
+    /// Records the process that is a slot's replacement.
     pub(in crate::supervisor) fn begun(&mut self, slot: usize, replacement: u64) {
         self.replacements.insert(slot, replacement);
     }
 
-    /// A process has taken a slot's place; nothing if it is not the replacement.
+    /// Records that a process serves a slot now; does nothing if it is not the replacement.
     pub(in crate::supervisor) fn switched(&mut self, slot: usize, incarnation: u64) {
         if !self.awaits(slot, incarnation) {
             return;
@@ -65,14 +65,15 @@ impl Roll {
         }
     }
 
-    /// Nothing of a slot is retiring any more.
+    /// Records that no process of a slot is retiring any more.
     pub(in crate::supervisor) fn clear(&mut self, slot: usize) {
         if self.working.get(&slot) == Some(&RollPhase::Retiring) {
             self.working.remove(&slot);
         }
     }
 
-    /// A slot's replacement did not come up: nothing more begins. Returns those whose replacements are to be given up.
+    /// Records that a slot's replacement did not come up: nothing more begins. Returns the slots whose replacements are
+    /// to be abandoned.
     pub(in crate::supervisor) fn fail(&mut self, slot: usize, why: String) -> Vec<usize> {
         self.working.remove(&slot);
         self.failed.get_or_insert(why);
@@ -83,17 +84,17 @@ impl Roll {
         starting
     }
 
-    /// Whether it waits for that process, as the slot's replacement.
+    /// Returns true if the roll waits for that process as the slot's replacement.
     pub(in crate::supervisor) fn awaits(&self, slot: usize, incarnation: u64) -> bool {
         self.working.get(&slot) == Some(&RollPhase::Starting) && self.replacements.get(&slot) == Some(&incarnation)
     }
 
-    /// Whether nothing is in work and nothing will begin.
+    /// Returns true if nothing is under way and nothing will begin.
     pub(in crate::supervisor) fn is_over(&self) -> bool {
         self.working.is_empty() && self.pending.is_empty()
     }
 
-    /// Why it stopped, if it did.
+    /// The reason why the roll stopped, if it did.
     pub(in crate::supervisor) fn failure(&self) -> Option<&str> {
         self.failed.as_deref()
     }
@@ -108,7 +109,7 @@ impl Roll {
 mod tests {
     use super::*;
 
-    /// Begins what is due, each slot's replacement being process 10 + slot.
+    /// Begins the replacements that are due; each slot's replacement is process 10 + slot.
     fn begin(roll: &mut Roll) -> Vec<usize> {
         let slots = roll.next();
         slots.iter().for_each(|&slot| roll.begun(slot, 10 + slot as u64));
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_at_a_time_and_the_next_only_when_the_old_process_is_gone() {
+    fn roll_begins_next_slot_only_when_old_process_is_gone() {
         let mut roll = Roll::new(0..3, 1);
         assert_eq!(begin(&mut roll), [0]);
         assert_eq!(begin(&mut roll), [] as [usize; 0]);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn surge_is_how_many_are_in_work() {
+    fn roll_with_surge_three_replaces_three_at_a_time() {
         let mut roll = Roll::new(0..5, 3);
         assert_eq!(begin(&mut roll), [0, 1, 2]);
         switched(&mut roll, 1);
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_stops_it_and_what_has_switched_finishes_its_drain() {
+    fn failed_replacement_stops_roll_but_not_drains_under_way() {
         let mut roll = Roll::new(0..5, 3);
         begin(&mut roll);
         switched(&mut roll, 0);

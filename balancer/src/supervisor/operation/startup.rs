@@ -1,7 +1,7 @@
-//! "No worker ever became ready": when a pool gives up on its first start. Pure.
+//! Decides when a pool gives up on its first start: "no worker became ready". Pure.
 //!
-//! Later the master never gives up by itself: an entrypoint must heal when its database returns. But a first start in
-//! which nothing ever worked is a mistake that somebody waits to be told of.
+//! After a first success the master never gives up by itself: an entrypoint must heal when its database returns. But a
+//! first start in which nothing ever worked is a mistake, and the user waits to be told of it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::config::{self, EndpointKind, PassedAs};
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 
-/// Every slot's process has ended this often without one being ready: it will not get better.
+/// The number of exits of every slot, with no worker ready, after which waiting longer will not help.
 const ENOUGH_EXITS: u64 = 3;
 
 /// Watches a pool until its first worker is ready.
@@ -21,19 +21,19 @@ pub(in crate::supervisor) struct StartupMonitor {
     was_ready: bool,
 }
 
-/// What one slot has to tell.
+/// One slot's account of its start.
 #[derive(Clone, Debug)]
 pub(in crate::supervisor) struct StartupReport {
     /// `pool/slot`.
     pub(in crate::supervisor) worker: String,
     pub(in crate::supervisor) exits: u64,
-    /// The program itself could not be started.
+    /// True if the program itself could not be started.
     pub(in crate::supervisor) cannot_start: bool,
-    /// What happened to it, in words.
+    /// The event that happened to the slot, in words.
     pub(in crate::supervisor) what: String,
-    /// It listens, but not where it was told to: this says more than any exit.
+    /// The diagnosis of a program that listens on another address than it was told: this says more than any exit.
     pub(in crate::supervisor) listen_diagnosis: Option<String>,
-    /// It does nothing more than that.
+    /// True if the program listens there and does nothing more.
     pub(in crate::supervisor) is_idle_on_other_port: bool,
     pub(in crate::supervisor) last_lines: Arc<[String]>,
 }
@@ -43,7 +43,7 @@ impl StartupMonitor {
         Self { deadline, was_ready: false }
     }
 
-    /// A worker is ready: this watch ends.
+    /// Records that a worker is ready, which ends the watch.
     pub(in crate::supervisor) fn ready(&mut self) {
         self.was_ready = true;
     }
@@ -52,7 +52,7 @@ impl StartupMonitor {
         (!self.was_ready).then_some(self.deadline)
     }
 
-    /// The end of a start that failed.
+    /// Returns the error of a start that failed.
     pub(in crate::supervisor) fn failure(
         &mut self,
         pool: &config::PoolConfig,
@@ -66,14 +66,14 @@ impl StartupMonitor {
         if self.was_ready || !is_over {
             return None;
         }
-        // Said once.
+        // The error is returned once.
         self.was_ready = true;
         let failure = Failure::new(code::FAILED, format!("pool `{}`: no worker became ready", pool.name));
         let misplaced = reports.iter().find_map(|report| Some((report, report.listen_diagnosis.as_ref()?)));
         if let Some((report, told)) = misplaced {
             return Some(failure.cause(format!("{}: {told}", report.worker)));
         }
-        // Last lines come a moment after an exit: those of the latest one may not be in.
+        // Last lines come a moment after an exit: those of the latest exit may still be missing.
         let telling = |report: &&StartupReport| (!report.last_lines.is_empty(), report.exits);
         let report = cannot_start.or_else(|| reports.iter().max_by_key(telling))?;
         let mut cause = format!("{}: {}", report.worker, report.what);
@@ -92,7 +92,7 @@ impl StartupMonitor {
                  any other program needs `--mode proxy`"
                     .to_owned()
             }
-            // It listens where it wants, started by us or not.
+            // A Node program chooses its own port, with or without this master.
             (None, _) if pool.passed_as() == PassedAs::Node => {
                 format!("run it by itself to see what is wrong: {command}")
             }
@@ -115,8 +115,8 @@ impl StartupMonitor {
     }
 }
 
-/// True if it is clear before the deadline that the program listens on another address: another worker ended since the address was in
-/// use, or none has anything more to do.
+/// Returns true if it is clear before the deadline that the program listens on another address: another worker ended
+/// because the address was in use, or no worker has anything more to do.
 fn stays_on_other_port(reports: &[StartupReport]) -> bool {
     let has_one = reports.iter().any(|report| report.listen_diagnosis.is_some());
     let is_done = |report: &StartupReport| report.is_idle_on_other_port || report.exits > 0;
@@ -126,7 +126,8 @@ fn stays_on_other_port(reports: &[StartupReport]) -> bool {
 }
 
 impl StartupReport {
-    /// True if it ended and said that an address was in use, in the words of a runtime or of the C library.
+    /// Returns true if the worker ended and wrote that an address was in use, in the words of a runtime or of the C
+    /// library.
     fn found_its_address_in_use(&self) -> bool {
         let is_said = |line: &String| {
             let line = line.to_ascii_lowercase();
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_on_another_port_is_told_so_even_if_its_twin_died_of_it() {
+    fn other_port_diagnosis_comes_before_exits_of_other_workers() {
         let told = Some("your program listens on 0.0.0.0:3000".to_owned());
         let reports = [report(5, false), StartupReport { listen_diagnosis: told, ..report(0, false) }];
         let failure = failure(&reports, Duration::from_secs(30), false).unwrap().to_string();
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn start_ends_early_where_the_program_is_elsewhere_for_good() {
+    fn start_fails_early_if_program_stays_on_another_port() {
         let misplaced = || StartupReport { listen_diagnosis: Some("on 3000".to_owned()), ..report(0, false) };
         let in_use =
             || StartupReport { last_lines: ["Error: listen EADDRINUSE 3000".to_owned()].into(), ..report(1, false) };
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn three_exits_of_every_slot_are_enough_and_the_last_lines_are_told() {
+    fn three_exits_of_every_slot_fail_start_with_last_lines() {
         assert_eq!(failure(&[report(3, false), report(2, false)], Duration::ZERO, false), None);
         let failure = failure(&[report(3, false), report(3, false)], Duration::ZERO, false).unwrap().to_string();
         assert!(failure.contains("pool `api`: no worker became ready"), "{failure}");
@@ -198,19 +199,19 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_whose_last_words_are_in_speaks_for_one_whose_are_not_yet() {
+    fn startup_failure_quotes_a_worker_whose_last_lines_are_known() {
         let silent = StartupReport { last_lines: Arc::default(), ..report(3, false) };
         let failure = failure(&[report(3, false), silent], Duration::ZERO, false).unwrap().to_string();
         assert!(failure.contains("boom: missing DATABASE_URL"), "{failure}");
     }
 
     #[test]
-    fn a_program_that_cannot_be_started_is_not_tried_again() {
+    fn program_that_cannot_be_started_fails_start_at_once() {
         assert!(failure(&[report(1, true), report(0, false)], Duration::ZERO, false).is_some());
     }
 
     #[test]
-    fn time_runs_out_only_where_nothing_was_ever_ready() {
+    fn start_deadline_fails_only_pools_that_were_never_ready() {
         let late = Duration::from_secs(30);
         assert!(failure(&[report(0, false)], late, false).is_some());
         assert_eq!(failure(&[report(9, true)], late, true), None);

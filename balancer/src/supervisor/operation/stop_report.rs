@@ -1,4 +1,4 @@
-//! The end of a pool, and what it cost.
+//! Reports the end of a pool and its cost to clients.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use super::ledger::{Closes, Totals};
 use crate::pool::Pool;
 use crate::pool::operation::{OperationKind, Report};
 
-/// A pool whose workers have all ended by order.
+/// A pool whose workers have all ended by command.
 pub struct StopReport {
     pub(in crate::supervisor) pool: Arc<Pool>,
     pub(in crate::supervisor) begun: Instant,
@@ -25,7 +25,7 @@ impl std::fmt::Debug for StopReport {
 }
 
 impl StopReport {
-    /// What the end has cost up to now: asked once the last connections have ended too.
+    /// Returns the report of the end up to now. Call it after the last connections have ended too.
     pub fn report(&self) -> Report {
         let ledger = self.before.until(&Totals::of(&self.pool), &self.left);
         Report {
