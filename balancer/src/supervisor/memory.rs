@@ -21,9 +21,9 @@ const MEASURE_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct MemoryWatch {
     by_group: HashMap<u32, Measurement>,
-    /// True if the log says already that the true use may not be read.
+    /// Some groups are being measured now, on another thread.
     is_measuring: bool,
-    /// It was said that the true use may not be read.
+    /// True if the log says already that the true use may not be read.
     has_said: bool,
 }
 

@@ -1,8 +1,8 @@
-//! How long a slot waits before its next start. Pure.
+//! Computes the wait of a slot before its next start. Pure.
 //!
-//! The first exit after a good run costs nothing: the replacement starts at once. Exits in a row wait `backoff` × 2ⁿ up to
-//! `backoff_max`, ±20 % so that many slots do not start in step. More exits than `max-exits` within `window` exhaust it,
-//! whatever their cause and however long each process was ready.
+//! The first exit after a good run costs nothing: the slot starts again at once. Exits in a row wait `backoff` × 2ⁿ up
+//! to `backoff_max`, ±20 % so that many slots do not start in step. More than `max-exits` exits within `window` exhaust
+//! the slot, whatever their cause and however long each process was ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::config::Restart;
 /// The share by which a wait may be longer or shorter.
 const JITTER: f64 = 0.2;
 
-/// One slot's memory of its exits.
+/// One slot's record of its exits.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Backoff {
     config: Restart,
@@ -25,12 +25,12 @@ pub(in crate::supervisor) struct Backoff {
     chance: fastrand::Rng,
 }
 
-/// What an exit leads to.
+/// The consequence of an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Next {
     /// Start again after this wait.
     After(Duration),
-    /// The same, and the slot counts as failed.
+    /// Start again after this wait, and the slot counts as failed.
     Exhausted(Duration),
 }
 
@@ -47,7 +47,7 @@ impl Backoff {
         Self { config, streak: 0, recent: VecDeque::new(), chance: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Goes by this configuration from now on; what was counted stays.
+    /// Uses this configuration from now on; the counted exits stay.
     pub(in crate::supervisor) fn set_config(&mut self, config: Restart) {
         self.config = config;
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_restart_is_at_once_then_waits_double_up_to_the_cap() {
+    fn first_restart_is_at_once_then_waits_double_up_to_cap() {
         let config = Restart { backoff_max: Duration::from_millis(400), ..Restart::default() };
         let waits = waits(&mut Backoff::new(config, 1), 7, None);
         assert_eq!(waits[0], Duration::ZERO);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_run_makes_the_next_exit_a_first_one() {
+    fn good_run_makes_the_next_restart_immediate() {
         let mut backoff = Backoff::new(Restart::default(), 1);
         waits(&mut backoff, 4, None);
         assert_eq!(waits(&mut backoff, 1, Some(Duration::from_secs(10))), [Duration::ZERO]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn more_exits_than_the_budget_within_the_window_exhaust_it() {
+    fn more_than_max_exits_within_window_exhaust_backoff() {
         let config = Restart { max_exits: 3, ..Restart::default() };
         let mut backoff = Backoff::new(config, 1);
         let now = Instant::now();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_run_does_not_make_the_budget_forget() {
+    fn good_run_does_not_reset_max_exits() {
         let config = Restart { max_exits: 3, window: Duration::from_secs(3600), ..Restart::default() };
         let (mut backoff, begun) = (Backoff::new(config, 1), Instant::now());
         let ends = (1..=4).map(|n| backoff.exited(Some(Duration::from_secs(60)), begun + n * Duration::from_secs(60)));

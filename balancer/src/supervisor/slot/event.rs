@@ -1,4 +1,4 @@
-//! What reaches a slot, and what it decides.
+//! The events that a slot gets, and the effects that it decides.
 
 use std::sync::Arc;
 
@@ -9,84 +9,84 @@ use super::process::DrainMethod;
 use crate::config;
 use crate::stats::Restart as Cause;
 
-/// What happens to a slot.
+/// An event of a slot.
 #[derive(Clone, Debug)]
 pub(in crate::supervisor) enum Event {
-    /// It shall run.
+    /// The slot shall run.
     Start,
-    /// It shall drain and end.
+    /// The slot shall drain its process and stop.
     Stop,
-    /// It shall drain, end and start again.
+    /// The slot shall drain its process, end it and start again.
     Restart,
-    /// It shall end now.
+    /// The slot shall end its processes now.
     Kill,
-    /// A replacement shall take its place.
+    /// A replacement for the present process shall start.
     Replace { config: Arc<config::PoolConfig>, generation: u64, cause: Cause },
-    /// The replacement shall not.
+    /// The replacement shall be abandoned.
     Abandon,
-    /// The spawn budget was empty: it may start at that time.
+    /// The spawn budget was empty: the process may start at that time.
     Postponed(u64, Instant),
-    /// Its process said ready, or its endpoint answered.
+    /// The process said that it is ready, or its endpoint answered.
     Ready(u64),
-    /// A client waits for it that it has not taken.
+    /// A client waits for the process, which has not taken it.
     Waits(u64),
-    /// Something was seen of a worker that has been ready.
+    /// A sign was seen of a worker that has been ready.
     Sign(u64, Sign),
     /// The worker is hung and is to be killed.
     Hung(u64),
-    /// Another user listens on its private port.
+    /// Another user listens on the worker's private port.
     PortTaken(u64),
-    /// The process that was started has ended when it was asked to; others of its group have been told to.
+    /// The process that was started has exited when it was asked to; others of its group have got the signal.
     LeaderEnded(u64),
-    /// Its process is gone, or never came to be.
+    /// The process has exited, or could not be started.
     Exited(u64),
-    /// No new connection can reach it any more.
+    /// No new connection can reach the process any more.
     Quiesced(u64, DrainMethod),
-    /// Nothing is left on it.
+    /// The process has no connection any more.
     Drained(u64),
-    /// It has closed its channel.
+    /// The process has closed its channel.
     ChannelClosed(u64),
-    /// Its application has closed its last server; or listens again.
+    /// True: the application has closed its last server. False: it listens again.
     ServersClosed(u64, bool),
-    /// It ends of its own accord, and finishes what it has.
+    /// The process ends by itself, and finishes its connections.
     Leaves(u64),
-    /// It says that it ends.
+    /// The process says that it ends.
     Stopping(u64),
     /// Time has passed.
     Tick,
 }
 
-/// What is to be done, in this order.
+/// An action that a slot decides. Effects are applied in the order in which they are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Effect {
     /// Start incarnation n.
     Launch(u64),
-    /// It is in rotation now.
+    /// The process is in rotation now.
     Admit(u64),
-    /// It is suspect now.
+    /// The process is suspect now.
     Suspect(u64),
-    /// It is busy now: nothing new while another is free.
+    /// The process is busy now: it gets no new connections while another worker is free.
     Busy(u64),
-    /// It leaves the rotation for good: watch until it is quiesced, and its connections.
+    /// The process leaves the rotation for good: watch until it is quiesced, and watch its connections.
     Drain(u64),
-    /// Close what is owed nothing on it.
+    /// Close the connections of the process that have no response pending.
     CloseIdle(u64),
-    /// Abort what its drain left open.
+    /// Abort the connections that its drain left open.
     Abort(u64),
-    /// It was not ready in time.
+    /// The process was not ready in time.
     Late(u64),
-    /// The end of its membership in Node's cluster.
+    /// Disconnect the process from Node's cluster.
     Disconnect(u64),
-    /// The stop signal to those of its group that are to get it.
+    /// Send the stop signal to those processes of its group that are to get it.
     Terminate(u64),
-    /// SIGKILL to its group.
+    /// Send SIGKILL to its group.
     Kill(u64),
     /// Count a replacement.
     Restarted(Cause),
-    /// A process has its place: instead of another, or of none.
+    /// Process `to` serves the slot now, in place of `from` if there was one.
     Switched { from: Option<u64>, to: u64 },
-    /// The new process did not become ready: it ended, or was late.
+    /// The new process did not become ready: it exited, or was late.
     ReplacementFailed(u64),
-    /// A process has its place again, since the one that had taken it is no good.
+    /// Process `old` serves the slot again, since process `new`, which had replaced it, failed.
     PutBack { old: u64, new: u64, why: &'static str },
 }

@@ -1,7 +1,7 @@
-//! Is a worker hung, busy, or well? Pure: what was seen, and when, comes in; a condition and an action go out.
+//! Decides if a worker is hung, busy or well. Pure: samples and their times come in; a condition and an action go out.
 //!
-//! Busy is not hung. A worker that serves one client for a minute looks from outside like one that is deadlocked, and to
-//! end it resets that client. So the table asks first whether a client is in service:
+//! Busy is not hung. A worker that serves one client for a minute looks from outside like a deadlocked one, and ending
+//! it resets that client. So the table depends first on whether a client is in service:
 //!
 //! | sign | client in service | condition | what follows |
 //! |---|---|---|---|
@@ -10,11 +10,11 @@
 //! | mute | no | `Mute` | ended `hang-timeout` later; `busy-timeout` later if it uses CPU time |
 //! | mute | yes, or not known | `Busy` | replaced, new first, after `busy-timeout` without progress while clients wait, else after `idle-timeout`; its clients have up to `idle-timeout` to finish |
 //!
-//! *Mute* is one of: a client waits in its accept queue and none was taken for a while; the health path or the question on
-//! its channel is unanswered; its heartbeat stopped. The length of the queue alone is no sign: the entry that does not move
-//! may be a closed check of ours.
+//! *Mute* means one of: a client waits in its accept queue and none was taken for a while; the health path or the
+//! question on its channel is unanswered; its heartbeat stopped. The length of the queue alone is no sign: the entry
+//! that does not move may be a closed check of ours.
 //!
-//! Where the signs come from depends on the mode:
+//! The sources of the signs depend on the mode:
 //!
 //! | how it gets connections | client waits | in service | progress |
 //! |---|---|---|---|
@@ -23,8 +23,8 @@
 //! | handed over, Node | the same | its established sockets, looked up while it is mute | a connection taken, bytes on those sockets |
 //! | its own accept (`shared`, `reuseport`) | not known | the same | bytes on those sockets |
 //!
-//! An answer to a question and a heartbeat are progress everywhere. A clock that ran while the master itself stood still
-//! (a paused container, both stopped) says nothing: [`HangDetector::forgive`].
+//! An answer to a question and a heartbeat are progress in every mode. A clock that ran while the master itself stood
+//! still (a paused container, both stopped) proves nothing: [`HangDetector::forgive`].
 
 use std::time::Duration;
 
@@ -32,22 +32,23 @@ use tokio::time::Instant;
 
 use crate::config::Health;
 
-/// For how long a client must wait untaken, while no other is taken, before that is a sign.
+/// The time that a client must wait untaken, while no other is taken, before that is a sign.
 const WAITING_SIGN: Duration = Duration::from_millis(750);
-/// For how long all processes must be stopped, and nothing move, before that is a sign: cpulimit and its like stop and continue
-/// a program many times a second.
+/// The time that all processes must be stopped, without progress, before that is a sign: cpulimit and similar tools
+/// stop and continue a program many times a second.
 const STOPPED_SIGN: Duration = Duration::from_millis(400);
-/// For how long a worker that has just finished its last client may still owe the answer that it had no time for.
+/// The time that a worker has, after it finished its last client, for answers to checks that it had no time for.
 const GRACE: Duration = Duration::from_millis(750);
-/// The share of one CPU below which a process is taken to do nothing: timers of runtimes and collectors use some.
+/// The share of one CPU below which a process counts as doing nothing: timers of runtimes and garbage collectors use
+/// some.
 const IDLE_SHARE: f64 = 0.02;
-/// A worker that used CPU time within this computes.
+/// A worker that used CPU time within this time counts as computing.
 const COMPUTES: Duration = Duration::from_secs(1);
 
 /// The condition of a worker as seen from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::supervisor) enum Condition {
-    /// Nothing speaks against it.
+    /// No sign speaks against it.
     #[default]
     Well,
     /// It serves a client, or may do so, and shows no sign of life meanwhile.
@@ -63,18 +64,18 @@ pub(in crate::supervisor) enum Condition {
 pub(in crate::supervisor) enum HangAction {
     /// Kill it and start another: it serves no client.
     Kill,
-    /// Start another beside it, which takes its place when it is ready.
+    /// Start another beside it, which replaces it when it is ready.
     Replace,
 }
 
-/// The result of one look at a worker's connections.
+/// A sample of a worker's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) struct ProgressSample {
-    /// Clients whose connections it has not taken.
+    /// The number of clients whose connections it has not taken.
     pub(in crate::supervisor) waiting: usize,
-    /// Clients that it serves; none where that cannot be known.
+    /// The number of clients that it serves; `None` if that cannot be known.
     pub(in crate::supervisor) in_service: Option<usize>,
-    /// It took a connection, or bytes moved on one that it has, since the look before.
+    /// True if it took a connection, or bytes moved on one that it has, since the sample before.
     pub(in crate::supervisor) has_moved: bool,
 }
 
@@ -88,26 +89,26 @@ pub(in crate::supervisor) struct Cpu {
 /// The signs of life of one worker, with their times.
 #[derive(Debug)]
 pub(in crate::supervisor) struct HangDetector {
-    /// Since when a client waits, or since the last progress while one waits.
+    /// The time since which a client waits, or of the last progress while one waits.
     waiting_since: Option<Instant>,
-    /// Since when a question that needs the program is unanswered.
+    /// The time since which a question that only the program can answer is unanswered.
     unanswered_since: Option<Instant>,
-    /// When it last sent `WATCHDOG=1`, if ever.
+    /// The time of its last `WATCHDOG=1`, if it ever sent one.
     last_beat: Option<Instant>,
-    /// Since when the heartbeat is overdue.
+    /// The time since which the heartbeat is overdue.
     no_beat_since: Option<Instant>,
     stopped_since: Option<Instant>,
-    /// The last known answer to: does it serve a client?
+    /// The last known service: does it serve a client?
     service: Service,
     last_progress: Option<Instant>,
-    /// Since when its group uses next to no CPU time, and how much it had used then.
+    /// The time since which its group uses almost no CPU time, and the CPU time that it had used then.
     idle: Option<(Instant, f64)>,
 }
 
-/// True if a client is in service, as last seen.
+/// The clients in service, as last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Service {
-    /// Nobody is, since then.
+    /// No client is in service, since then.
     Nobody(Option<Instant>),
     Somebody,
     Unknown,
@@ -129,7 +130,7 @@ impl Default for HangDetector {
 }
 
 impl HangDetector {
-    /// Takes one look at its connections.
+    /// Takes a sample of its connections.
     pub(in crate::supervisor) fn saw(&mut self, look: ProgressSample, now: Instant) {
         if look.has_moved {
             self.moved(now);
@@ -147,7 +148,7 @@ impl HangDetector {
         };
     }
 
-    /// It did something for a client.
+    /// Records that it did something for a client.
     fn moved(&mut self, now: Instant) {
         self.last_progress = Some(now);
         if let Some(since) = &mut self.waiting_since {
@@ -155,58 +156,59 @@ impl HangDetector {
         }
     }
 
-    /// It answered a question, well or badly.
+    /// Records that it answered a question, well or badly.
     pub(in crate::supervisor) fn answered(&mut self, now: Instant) {
         self.unanswered_since = None;
         self.last_progress = Some(now);
     }
 
-    /// It did not answer a question in time that only the program can answer.
+    /// Records that it did not answer in time a question that only the program can answer.
     pub(in crate::supervisor) fn unanswered(&mut self, now: Instant) {
         self.unanswered_since.get_or_insert(now);
     }
 
-    /// It sent a heartbeat.
+    /// Records a heartbeat.
     pub(in crate::supervisor) fn beat(&mut self, now: Instant) {
         self.last_beat = Some(now);
         self.no_beat_since = None;
         self.last_progress = Some(now);
     }
 
-    /// When it last sent a heartbeat, if ever.
+    /// The time of its last heartbeat, if it ever sent one.
     pub(in crate::supervisor) fn last_beat(&self) -> Option<Instant> {
         self.last_beat
     }
 
-    /// When its next heartbeat is overdue, if it ever sent one and is not known to be silent.
+    /// The time at which its next heartbeat is overdue, if it ever sent one and is not known to be silent.
     pub(in crate::supervisor) fn next_beat(&self, config: &Health) -> Option<Instant> {
         let is_watched = !config.heartbeat.is_zero() && self.no_beat_since.is_none();
         self.last_beat.filter(|_| is_watched).map(|last| last + config.heartbeat)
     }
 
-    /// The heartbeat is overdue.
+    /// Records that the heartbeat is overdue.
     pub(in crate::supervisor) fn missed_beat(&mut self, now: Instant) {
         self.no_beat_since.get_or_insert(now);
     }
 
-    /// A heartbeat could not have arrived until then: the next one is expected from that moment on.
+    /// Expects the next heartbeat from `until` on, because none could have arrived before.
     pub(in crate::supervisor) fn excuse_beat(&mut self, until: Instant) {
         self.last_beat = self.last_beat.map(|last| last.max(until));
     }
 
-    /// Records whether all of its processes are stopped. What a debugger holds serves nobody either, but is not ended.
+    /// Records if all of its processes are stopped. A process held by a debugger serves no client either, but is not
+    /// ended.
     pub(in crate::supervisor) fn stopped(&mut self, is_stopped: bool, now: Instant) {
         self.stopped_since = is_stopped.then(|| self.stopped_since.unwrap_or(now));
     }
 
-    /// Its group has used so much CPU time. That counts only while something speaks against it.
+    /// Records the CPU time that its group has used. This counts only while a sign speaks against it.
     pub(in crate::supervisor) fn used(&mut self, cpu: Cpu, now: Instant) {
         if self.condition(now) == Condition::Well {
             self.idle = None;
             return;
         }
         let (since, before) = *self.idle.get_or_insert((now, cpu.seconds));
-        // One tick of the kernel's clock is 10 ms: what is below that says nothing.
+        // One tick of the kernel's clock is 10 ms: a smaller difference proves nothing.
         let idle_most = ((now - since).as_secs_f64() * IDLE_SHARE).max(0.02);
         if cpu.is_wanted || cpu.seconds - before > idle_most {
             self.idle = Some((now, cpu.seconds));
@@ -232,17 +234,17 @@ impl HangDetector {
         self.waiting_since.is_some()
     }
 
-    /// Returns true if a client has waited for so long that it is a sign.
+    /// Returns true if a client has waited long enough for a sign.
     pub(in crate::supervisor) fn keeps_waiting(&self, now: Instant) -> bool {
         self.waiting_since.is_some_and(|since| now - since >= WAITING_SIGN)
     }
 
-    /// When it last did something, if that was seen.
+    /// The time of its last progress, if any was seen.
     pub(in crate::supervisor) fn last_progress(&self) -> Option<Instant> {
         self.last_progress
     }
 
-    /// Since when it is mute.
+    /// The time since which it is mute.
     fn mute_since(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting_since.filter(|_| self.keeps_waiting(now));
         let has_just_finished =
@@ -251,7 +253,7 @@ impl HangDetector {
         owed.into_iter().chain([waiting]).flatten().min()
     }
 
-    /// Returns true if it has been stopped for so long that it is a sign.
+    /// Returns true if it has been stopped long enough for a sign.
     fn is_stopped(&self, now: Instant) -> bool {
         let since = self.stopped_since.max(self.stopped_since.and(self.last_progress));
         since.is_some_and(|since| now.saturating_duration_since(since) >= STOPPED_SIGN)
@@ -278,8 +280,9 @@ impl HangDetector {
         }
     }
 
-    /// Returns the action that is due at `now`. `clients_wait` says whether a client waits anywhere in the pool, `idle_timeout` is how long
-    /// a connection may be silent. A bound of 0 is off, and the other does not take its place.
+    /// Returns the action that is due at `now`. `clients_wait` is true if a client waits anywhere in the pool;
+    /// `idle_timeout` is the time that a connection may be silent. A limit of 0 is off, and the other limit does not
+    /// replace it.
     pub(in crate::supervisor) fn action(
         &self,
         config: &Health,
@@ -294,7 +297,7 @@ impl HangDetector {
         match self.condition(now) {
             Condition::Well => None,
             Condition::Stopped => {
-                // One that is stopped and continued again and again, as by a limit on CPU time, works in between.
+                // A process that is stopped and continued many times, as by a limit on CPU time, works in between.
                 let idle = self.idle.map(|(since, _)| since);
                 let since = latest(self.stopped_since?, [self.last_progress, idle]);
                 is_over(since, config.hang_timeout).then_some(HangAction::Kill)

@@ -1,21 +1,23 @@
-//! Our changing opinion of a ready worker. Pure.
+//! Holds our changing opinion of a ready worker. Pure.
 //!
-//! Two kinds of signs: answers to its health checks, and what it seems to be from outside ([`Condition`]). A bad answer must
-//! come `fall` times in a row, and is asked for again every `fast-interval`. A condition counts at once.
+//! There are two kinds of signs: answers to health checks, and the worker's condition as seen from outside
+//! ([`Condition`]). A bad answer counts after `fall` in a row, and the check is repeated every `fast-interval`. A
+//! condition counts at once.
 
 use super::hang::Condition;
 use crate::config::Health as Rules;
 
-/// What was seen of a worker.
+/// A sign of a worker's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Sign {
     /// A check was answered well.
     Good,
     /// A check was refused or answered badly.
     Bad,
-    /// Its condition has changed to this.
+    /// The worker's condition has changed to this.
     Condition(Condition),
-    /// It says that it ends, or has nothing more to be handed connections for; or has again.
+    /// True: the worker says that it ends, or that its application has closed its servers. False: it has opened them
+    /// again.
     Ending(bool),
 }
 
@@ -23,7 +25,7 @@ pub(in crate::supervisor) enum Sign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Opinion {
     Healthy,
-    /// It serves somebody and has no time for more.
+    /// It serves a client and has no time for more.
     Busy,
     Unhealthy,
 }
@@ -34,12 +36,12 @@ pub(in crate::supervisor) struct Health {
     is_failing: bool,
     is_ending: bool,
     condition: Condition,
-    /// Checks in a row that speak against the opinion.
+    /// The number of checks in a row that contradict the opinion.
     against: u32,
 }
 
 impl Health {
-    /// Takes a sign; returns the opinion if that changed it.
+    /// Takes a sign. Returns the opinion if the sign changed it.
     pub(in crate::supervisor) fn on_sign(&mut self, sign: Sign, config: &Rules) -> Option<Opinion> {
         let was = self.opinion();
         match sign {
@@ -72,17 +74,18 @@ impl Health {
         }
     }
 
-    /// Returns true if checks should come fast: it is unhealthy or busy, or the last check said the opposite.
+    /// Returns true if checks should come fast: the worker is unhealthy or busy, or the last check contradicted the
+    /// opinion.
     pub(in crate::supervisor) fn needs_fast_probes(&self) -> bool {
         self.opinion() != Opinion::Healthy || self.against > 0
     }
 
-    /// Returns true if its checks speak against it, or the last one did.
+    /// Returns true if its checks have failed, or the last one did.
     pub(in crate::supervisor) fn is_failing_checks(&self) -> bool {
         self.is_failing || self.against > 0
     }
 
-    /// Returns true if it does nothing and serves nobody, which is not the same as answering badly.
+    /// Returns true if it does nothing and serves no client, which is worse than answering badly.
     pub(in crate::supervisor) fn seems_hung(&self) -> bool {
         matches!(self.condition, Condition::Mute | Condition::Stopped)
     }

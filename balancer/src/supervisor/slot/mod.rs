@@ -5,13 +5,12 @@
 //!               ^  an unasked exit: backoff (or failed) -'
 //! ```
 //!
-//! A place has one present process. While it is replaced there is a *replacement* beside it, which takes its place only once it
-//! is ready; if it never is, nothing has changed. The one whose place was taken is *parked* for `settle`: out of rotation,
-//! told nothing, and put back if the new one ends, fails its checks or leaves a client
-//! untaken meanwhile. Then it is *retiring*: it finishes
-//! what it has.
+//! A slot has one *present* process. During a replacement a second process, the *replacement*, starts beside it and
+//! takes over only once it is ready; if it never is, nothing has changed. The old process is then *parked* for
+//! `settle`: it is out of rotation, gets no signal, and is put back if the new process exits, fails its checks or
+//! leaves a client untaken in that time. After that it is *retiring*: it finishes its connections.
 //!
-//! Every event carries the incarnation it is about; what is late, from a process that is no more, changes nothing.
+//! Every event carries the incarnation that it is about; events of a dead process change nothing.
 
 pub(super) mod backoff;
 mod event;
@@ -39,12 +38,12 @@ pub(super) use event::{Effect, Event};
 use parked::{ENDED, Parked};
 pub(super) use stop::KILLED;
 
-/// What the slot is to come to.
+/// The state that a slot shall reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DesiredState {
     Running,
     Stopped,
-    /// To run, once what is retiring has left.
+    /// Running, once the retiring processes have exited.
     Restarting,
 }
 
@@ -63,7 +62,7 @@ struct Wait {
 /// A slot's state machine.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// What its next start is by.
+    /// The configuration of its next start.
     config: Arc<config::PoolConfig>,
     generation: u64,
     desired: DesiredState,
@@ -74,13 +73,13 @@ pub(super) struct Slot {
     wait: Option<Wait>,
     last: u64,
     backoff: Backoff,
-    /// When the next process that is too big may be replaced.
+    /// The time at which the next process that is too big may be replaced.
     too_big_until: Option<Instant>,
     exits: u64,
 }
 
 impl Slot {
-    /// A stopped slot; `seed` makes its jitter.
+    /// Creates a stopped slot; `seed` is the seed of its jitter.
     pub(super) fn new(config: Arc<config::PoolConfig>, generation: u64, seed: u64) -> Self {
         let backoff = Backoff::new(config.restart.clone(), seed);
         Self {
@@ -99,22 +98,22 @@ impl Slot {
         }
     }
 
-    /// The process that serves, or is to.
+    /// The process that serves, or is starting to.
     pub(super) fn current(&self) -> Option<&ProcessState> {
         self.current.as_ref()
     }
 
-    /// The one that is to take its place.
+    /// The process that shall replace the present one.
     pub(super) fn replacement(&self) -> Option<&ProcessState> {
         self.replacement.as_ref().map(|replacement| &replacement.process)
     }
 
-    /// The one whose place was taken a moment ago, and which may be put back.
+    /// The process that was replaced a moment ago and may be put back.
     pub(super) fn parked(&self) -> Option<&ProcessState> {
         self.parked.as_ref().map(|parked| &parked.process)
     }
 
-    /// Those whose place was taken, oldest first.
+    /// The replaced processes, oldest first.
     pub(super) fn retiring(&self) -> &[ProcessState] {
         &self.retiring
     }
@@ -124,7 +123,7 @@ impl Slot {
         self.last
     }
 
-    /// The process of that incarnation, while it has one.
+    /// The process of that incarnation, while the slot has one.
     pub(super) fn process(&self, incarnation: u64) -> Option<&ProcessState> {
         self.processes().find(|process| process.incarnation == incarnation)
     }
@@ -138,38 +137,39 @@ impl Slot {
             .chain(&self.retiring)
     }
 
-    /// The generation that its process is of, or its next one will be.
+    /// The generation of its present process, or of its next one.
     pub(super) fn generation(&self) -> u64 {
         self.current.as_ref().map_or(self.generation, |process| process.generation)
     }
 
-    /// How many of its processes have ended by themselves, or failed to start.
+    /// The number of its processes that have ended by themselves or failed to start.
     pub(super) fn exits(&self) -> u64 {
         self.exits
     }
 
-    /// Whether it must be left as big as it is at `now`: what is too big again and again is replaced less and less often,
-    /// as what exits again and again is started less and less often.
+    /// Returns true if a process that is too big must not be replaced at `now`: replacing for memory backs off, as
+    /// starting after exits does.
     pub(super) fn stays_big(&self, now: Instant) -> bool {
         self.too_big_until.is_some_and(|until| until > now)
     }
 
-    /// Whether it is to have a process.
+    /// Returns true if the slot shall have a process.
     pub(super) fn shall_run(&self) -> bool {
         self.desired != DesiredState::Stopped
     }
 
-    /// Whether it will start once what is retiring has left.
+    /// Returns true if the slot will start a process once the retiring ones have exited.
     pub(super) fn will_start_again(&self) -> bool {
         self.desired == DesiredState::Restarting
     }
 
-    /// Whether it has none and will not start one.
+    /// Returns true if the slot has no process and will not start one.
     pub(super) fn is_over(&self) -> bool {
         self.desired == DesiredState::Stopped && self.processes().next().is_none()
     }
 
-    /// The state's public word: that of the present process, of the wait for it, or of what is retiring.
+    /// The public name of the slot's state: that of the present process, of the wait for its start, or of a retiring
+    /// process.
     pub(super) fn state(&self) -> SlotState {
         match (&self.current, self.wait, self.retiring.last()) {
             (Some(process), ..) => process.state(),
@@ -180,25 +180,25 @@ impl Slot {
         }
     }
 
-    /// When `Tick` is due next.
+    /// The time at which the next `Tick` is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let processes = self.processes().filter_map(ProcessState::next_deadline).min();
         let settled = self.parked.as_ref().map(|parked| parked.until);
         [processes, self.next_start(), settled].into_iter().flatten().min()
     }
 
-    /// When it will be tried again, while it waits for that.
+    /// The time of the next start, while the slot waits for it.
     pub(super) fn next_start(&self) -> Option<Instant> {
         self.wait.map(|wait| wait.until)
     }
 
-    /// What a start from now on is by.
+    /// Sets the configuration and generation of later starts.
     pub(super) fn set_config(&mut self, config: Arc<config::PoolConfig>, generation: u64) {
         self.backoff.set_config(config.restart.clone());
         (self.config, self.generation) = (config, generation);
     }
 
-    /// Takes an event at `now`; says what is to be done.
+    /// Handles an event at `now`. Returns the effects to apply.
     pub(super) fn on(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         match event {
             Event::Start => self.on_start(now),
@@ -281,7 +281,8 @@ impl Slot {
         self.start_if_clear(now).into_iter().collect()
     }
 
-    /// Two processes of one slot beside each other are a replacement, and a start is none.
+    /// Starts a process only if there is none: two processes of a slot at once are a replacement, and a start is no
+    /// replacement.
     fn start_if_clear(&mut self, now: Instant) -> Option<Effect> {
         if self.desired == DesiredState::Restarting && self.processes().next().is_none() {
             self.desired = DesiredState::Running;
@@ -338,7 +339,7 @@ impl Slot {
         self.start_if_clear(now).into_iter().collect()
     }
 
-    /// Of the present process.
+    /// Handles that the present process closed its servers, or opened them again.
     fn on_servers_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
         let Some(process) = self.present(incarnation) else { return Vec::new() };
         if is_closed {
@@ -349,7 +350,7 @@ impl Slot {
         self.on_sign(incarnation, Sign::Ending(is_closed), now)
     }
 
-    /// After an unasked end: at once, or after a wait.
+    /// Starts again after an exit that no command asked for: at once, or after a wait.
     fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Restarted(cause)];
         match self.backoff.exited(ready_for, now) {

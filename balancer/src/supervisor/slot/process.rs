@@ -1,19 +1,21 @@
-//! The state machine of one process, from its start to its end. Pure: events and the time come in, effects and a deadline go out.
+//! The state machine of one process, from its start to its end. Pure: events and the time come in, effects and a
+//! deadline go out.
 //!
 //! ```text
 //! starting -> ready <-> busy, suspect -> draining -> stopping
 //! ```
 //!
-//! A drain has one order, and each of its guards has a reason:
+//! A drain has one order, and each step waits for the one before for a reason:
 //!
-//! 1. *Leave the rotation*: nobody picks it any more.
-//! 2. *Quiesce*: no connect to it is under way and its accept queue is empty. Whatever it is told before that, it may
-//!    close its listener over clients that wait in it.
-//! 3. *The drain signal*, where it is known to finish what it has after it: only that makes a server say
-//!    `Connection: close`. Elsewhere the signal would cut, so it comes last: what is owed nothing is closed after a second
-//!    of silence (`idle`), or nothing is (`wait`). A Node worker is *disconnected* instead, which is the drain signal of
-//!    its cluster; the stop signal comes only if it has not ended by the deadline.
-//! 4. *The end* when nothing is left on it, or at the drain deadline, at which the rest is cut; then SIGKILL after
+//! 1. *Leave the rotation*: the worker is not picked any more.
+//! 2. *Quiesce*: no connect to the worker is under way, and its accept queue is empty. A signal before that could make
+//!    the worker close its listener while clients wait in the queue.
+//! 3. *The drain signal*, if the worker is known to finish its connections after it: only that signal makes a server
+//!    send `Connection: close`. For other workers the signal would cut connections, so it comes last: connections
+//!    without a pending response are closed after a second of silence (`idle`), or none are (`wait`). A Node worker is
+//!    *disconnected* instead, which is the drain signal of its cluster; it gets the stop signal only if it has not ended
+//!    by the deadline.
+//! 4. *The end* when no connection is left, or at the drain deadline, which cuts the rest; then SIGKILL after
 //!    `kill-timeout`.
 
 mod drain;
@@ -29,20 +31,20 @@ use crate::config;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
 
-/// How long a worker that seems hung may take to quiesce.
+/// The longest time that a worker that seems hung may take to quiesce.
 const HUNG_QUIESCE: Duration = Duration::from_secs(3);
 
-/// How long a worker that has closed its channel, as it does when its connections have ended, may take to end by itself.
+/// The time that a worker has to exit after it closed its channel, which it does when its connections have ended.
 const END_GRACE: Duration = Duration::from_secs(1);
 
-/// How a worker is brought to its end once no new connection can reach it.
+/// The method by which a worker ends once no new connection can reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum DrainMethod {
-    /// It is told, and finishes by itself.
+    /// It gets its signal, and finishes by itself.
     Signal,
-    /// What is owed nothing is closed; it is told when nothing is left.
+    /// Connections without a pending response are closed; it gets its signal when none is left.
     CloseIdle,
-    /// It is told when everything has ended by itself.
+    /// It gets its signal when all connections have ended by themselves.
     Wait,
     /// It is disconnected from its cluster, and finishes by itself.
     Disconnect,
@@ -50,7 +52,7 @@ pub(in crate::supervisor) enum DrainMethod {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The spawn budget was empty.
+    /// It waits for the spawn budget, which was empty.
     Postponed {
         until: Instant,
     },
@@ -60,11 +62,11 @@ enum State {
     Ready {
         since: Instant,
     },
-    /// Ready since then, and it has no time for more clients than it serves.
+    /// Ready since then, and busy: it has no time for more clients than it serves.
     Busy {
         since: Instant,
     },
-    /// Ready since the one moment, suspect since the other.
+    /// Ready since `since`, suspect since `suspect_since`.
     Suspect {
         since: Instant,
         suspect_since: Instant,
@@ -80,17 +82,17 @@ enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DrainStep {
-    /// Connections may still reach it. It may have none even so.
+    /// Connections may still reach it, even if it has none now.
     Quiesce {
         is_idle: bool,
-        /// The drain deadline, where the deadline to quiesce is sooner.
+        /// The drain deadline, if the deadline to quiesce is sooner.
         full: Instant,
     },
-    /// It was told and finishes by itself.
+    /// It got its signal and finishes by itself.
     Signalled,
-    /// It was disconnected and finishes by itself; what it still has is not seen from here.
+    /// It was disconnected and finishes by itself; the master does not see its remaining connections.
     Disconnected,
-    /// It will be told when nothing is left on it.
+    /// It gets its signal when no connection is left.
     Waiting,
 }
 
@@ -99,17 +101,17 @@ enum DrainStep {
 pub(in crate::supervisor) struct ProcessState {
     pub(in crate::supervisor) incarnation: u64,
     pub(in crate::supervisor) generation: u64,
-    /// What it was started by.
+    /// The configuration that it was started with.
     pub(in crate::supervisor) config: Arc<config::PoolConfig>,
-    /// Why it is being ended, where that is its own fault.
+    /// The reason why it is being ended, if that is its own fault.
     pub(in crate::supervisor) fault: Option<Cause>,
-    /// Why it is being ended, where it was told to end.
+    /// The reason why it is being ended, if the master told it to end.
     pub(in crate::supervisor) told_to_end: Option<&'static str>,
-    /// It was killed because it took nothing from its queue while it was to drain.
+    /// It was killed because it took nothing from its queue while it should drain.
     pub(in crate::supervisor) kept_its_queue: bool,
-    /// It can be handed nothing: when it is given up, unless it has come back or ended by then.
+    /// It cannot be handed connections: the time at which it is replaced, unless it has recovered or exited by then.
     unreachable_deadline: Option<Instant>,
-    /// It said by itself that it ends: when it is replaced, if it is still there.
+    /// It said by itself that it ends: the time at which it is replaced, if it still runs.
     stopping_deadline: Option<Instant>,
     /// It has closed its channel.
     has_closed_channel: bool,
@@ -122,7 +124,7 @@ pub(in crate::supervisor) struct ProcessState {
 }
 
 impl ProcessState {
-    /// One that is being started at `now`.
+    /// Creates the state of a process that is being started at `now`.
     pub(in crate::supervisor) fn start(
         incarnation: u64,
         generation: u64,
@@ -148,7 +150,7 @@ impl ProcessState {
         }
     }
 
-    /// The state's public word.
+    /// The public name of the state.
     pub(in crate::supervisor) fn state(&self) -> SlotState {
         match self.state {
             State::Postponed { .. } => SlotState::Backoff,
@@ -161,7 +163,7 @@ impl ProcessState {
         }
     }
 
-    /// For how long it has been ready at `now`, if it is.
+    /// The time for which it has been ready at `now`, if it is.
     pub(in crate::supervisor) fn ready_for(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Ready { since } | State::Busy { since } | State::Suspect { since, .. } => {
@@ -171,7 +173,8 @@ impl ProcessState {
         }
     }
 
-    /// Since when it is suspect, if it is and may be kept in rotation: one that can be handed nothing is no use to anybody.
+    /// The time since which it is suspect, if it may be kept in rotation all the same: a worker that cannot be handed
+    /// connections is never kept.
     pub(in crate::supervisor) fn suspect_since(&self) -> Option<Instant> {
         match self.state {
             State::Suspect { suspect_since, .. } if self.unreachable_deadline.is_none() => Some(suspect_since),
@@ -179,7 +182,7 @@ impl ProcessState {
         }
     }
 
-    /// Whether it has closed its channel.
+    /// Returns true if it has closed its channel.
     pub(in crate::supervisor) fn has_closed_channel(&self) -> bool {
         self.has_closed_channel
     }
@@ -188,22 +191,22 @@ impl ProcessState {
         matches!(self.state, State::Starting { .. })
     }
 
-    /// True if nothing has told it to end: a server that it closes is closed because its application wants that.
+    /// Returns true if nothing has told it to end: if it closes a server then, its application wants that.
     pub(in crate::supervisor) fn may_close(&self) -> bool {
         self.is_starting() || self.state().is_up()
     }
 
-    /// Returns true if its checks speak against it, or the last one did.
+    /// Returns true if its checks have failed, or the last one did.
     pub(in crate::supervisor) fn is_failing_checks(&self) -> bool {
         self.health.is_failing_checks()
     }
 
-    /// Whether probes should come fast.
+    /// Returns true if probes should come fast.
     pub(in crate::supervisor) fn needs_fast_probes(&self) -> bool {
         self.health.needs_fast_probes()
     }
 
-    /// Whether it is suspect of doing nothing at all, which is worse than answering badly.
+    /// Returns true if it is suspect because it does nothing at all, which is worse than a bad answer.
     pub(in crate::supervisor) fn seems_hung(&self) -> bool {
         matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
     }
@@ -219,19 +222,19 @@ impl ProcessState {
         }
     }
 
-    /// It could not be started yet.
+    /// Records that it could not be started yet.
     pub(in crate::supervisor) fn postpone(&mut self, until: Instant) {
         if self.is_starting() {
             self.state = State::Postponed { until };
         }
     }
 
-    /// It is in rotation from now on.
+    /// Records that it is in rotation from now on.
     pub(in crate::supervisor) fn admit(&mut self, now: Instant) {
         self.state = State::Ready { since: now };
     }
 
-    /// A sign of its health, if it is ready; returns the opinion if that changed it.
+    /// Takes a sign of its health, if it is ready. Returns the opinion if the sign changed it.
     pub(in crate::supervisor) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Opinion> {
         let (State::Ready { since } | State::Busy { since } | State::Suspect { since, .. }) = self.state else {
             return None;
@@ -246,13 +249,13 @@ impl ProcessState {
         Some(opinion)
     }
 
-    /// Whether there was no process yet, and so none will exit.
+    /// Returns true if no process was started yet, so that none will exit.
     pub(in crate::supervisor) fn is_postponed(&self) -> bool {
         matches!(self.state, State::Postponed { .. })
     }
 
-    /// It has closed its channel. After a disconnect that means that all its connections have ended; without one it is of no
-    /// more use, and most often about to be heard of as dead.
+    /// Records that it has closed its channel. After a disconnect that means that all its connections have ended.
+    /// Without one it cannot be used any more, and most often its exit follows.
     pub(in crate::supervisor) fn channel_closed(&mut self, now: Instant) {
         self.has_closed_channel = true;
         self.servers_closed(now);
@@ -261,43 +264,43 @@ impl ProcessState {
         }
     }
 
-    /// Its application has closed all its servers: it may be about to end, or to open them again.
+    /// Records that its application has closed all its servers: it may be about to exit, or to open them again.
     pub(in crate::supervisor) fn servers_closed(&mut self, now: Instant) {
         self.unreachable_deadline.get_or_insert(now + END_GRACE);
     }
 
-    /// It says that it ends, and was not asked to: it has the time of a stop.
+    /// Records that it said that it ends, without being asked: it gets as much time as a stop.
     pub(in crate::supervisor) fn says_stopping(&mut self, now: Instant) {
         if self.ready_for(now).is_some() {
             self.stopping_deadline.get_or_insert(now + self.config.kill_timeout);
         }
     }
 
-    /// True if it said that it ends, and is there after its time.
+    /// Returns true if it said that it ends, and still runs after its time.
     pub(in crate::supervisor) fn is_past_stopping_deadline(&self, now: Instant) -> bool {
         self.ready_for(now).is_some() && self.stopping_deadline.is_some_and(|at| at <= now)
     }
 
-    /// Its application listens again.
+    /// Records that its application listens again.
     pub(in crate::supervisor) fn servers_opened(&mut self) {
         if !self.has_closed_channel {
             self.unreachable_deadline = None;
         }
     }
 
-    /// Whether it serves no more, though it is not known to be dead.
+    /// Returns true if it has been unreachable for too long, though it is not known to be dead.
     pub(in crate::supervisor) fn is_unreachable(&self, now: Instant) -> bool {
         self.ready_for(now).is_some() && self.unreachable_deadline.is_some_and(|at| at <= now)
     }
 
-    /// It shall be gone, because of this fault.
+    /// Kills it, because of this fault if one is given.
     pub(in crate::supervisor) fn kill(&mut self, fault: Option<Cause>) -> Effect {
         self.fault = self.fault.or(fault);
         self.state = State::Stopping { kill_at: None };
         Effect::Kill(self.incarnation)
     }
 
-    /// Its deadline has passed.
+    /// Handles its deadline, which has passed.
     pub(in crate::supervisor) fn overdue(&mut self, now: Instant) -> Vec<Effect> {
         let n = self.incarnation;
         match self.state {
@@ -309,7 +312,7 @@ impl ProcessState {
                 self.fault = Some(Cause::NeverReady);
                 vec![Effect::Late(n), self.terminate(self.config.kill_timeout, now)]
             }
-            // Its queue is not empty, and it takes nothing from it: killed, it leaves that to be given to others.
+            // Its queue is not empty, and it takes nothing from it: once it is dead, other workers get those clients.
             State::Draining { step: DrainStep::Quiesce { .. }, .. } => {
                 self.kept_its_queue = true;
                 vec![self.kill(None)]
@@ -330,7 +333,7 @@ impl ProcessState {
         }
     }
 
-    /// It is of no use, and is told to end without a drain; nothing if it is on its way out.
+    /// Ends it without a drain, since it cannot serve; does nothing if it is ending already.
     pub(in crate::supervisor) fn end_at_once(&mut self, now: Instant) -> Option<Effect> {
         match self.state {
             State::Starting { .. } | State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => {

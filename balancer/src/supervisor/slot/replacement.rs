@@ -1,4 +1,4 @@
-//! How a slot's process is replaced: a replacement is started beside it, and takes its place once it is ready.
+//! Replaces a slot's process: a replacement is started beside it, and takes over once it is ready.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{DesiredState, Effect, Parked, Replacement, Slot};
 use crate::config;
 use crate::stats::Restart as Cause;
 
-/// Returns why a process was replaced, in words.
+/// Returns the reason for a replacement, in words.
 const fn replaced_by(cause: Cause) -> &'static str {
     match cause {
         Cause::Command => "replaced by reload",
@@ -39,7 +39,7 @@ impl Slot {
         effects
     }
 
-    /// The replacement takes the place.
+    /// Makes the replacement the present process.
     pub(super) fn switch(&mut self, now: Instant) -> Vec<Effect> {
         let Some(Replacement { mut process, cause }) = self.replacement.take() else { return Vec::new() };
         process.admit(now);
@@ -49,7 +49,7 @@ impl Slot {
         let mut effects = vec![Effect::Admit(to)];
         let may_be_put_back = old.as_ref().is_some_and(|old| old.state().is_up() && !old.has_closed_channel());
         match old {
-            // Clients wait that the old one has no time for: it is no help.
+            // Clients wait for which the old process has no time: putting it back would not help.
             Some(process) if may_be_put_back && !settle.is_zero() && cause != Cause::Busy => {
                 self.parked = Some(Parked { process, until: now + settle, cause, successor: to });
             }
@@ -58,7 +58,7 @@ impl Slot {
         effects
     }
 
-    /// The new process keeps its place, and the old one leaves.
+    /// Keeps the new process, and retires the old one.
     pub(super) fn replaced(&mut self, old: Option<ProcessState>, cause: Cause, now: Instant) -> Vec<Effect> {
         let Some(to) = self.keep_present() else { return Vec::new() };
         let from = old.as_ref().map(|old| old.incarnation);
@@ -77,7 +77,7 @@ impl Slot {
         effects
     }
 
-    /// Starts later processes of this slot by the configuration of the present one. Returns its incarnation.
+    /// Starts later processes of this slot with the configuration of the present one. Returns its incarnation.
     pub(super) fn keep_present(&mut self) -> Option<u64> {
         let process = self.current.as_ref()?;
         let (config, generation, incarnation) = (Arc::clone(&process.config), process.generation, process.incarnation);

@@ -1,4 +1,4 @@
-//! How a slot comes to an end, or lets one of its processes go.
+//! Stops a slot, or retires one of its processes.
 
 use tokio::time::Instant;
 
@@ -7,7 +7,7 @@ use super::process::ProcessState;
 use super::{DesiredState, Effect, Slot};
 use crate::stats::Restart as Cause;
 
-/// Why a process ended that was killed at once.
+/// The reason given for the end of a process that was killed at once.
 pub(in crate::supervisor) const KILLED: &str = "killed with its pool";
 
 impl Slot {
@@ -59,7 +59,7 @@ impl Slot {
         self.retiring.iter_mut().map(kill).collect()
     }
 
-    /// The present process has begun to end of its own accord: another is started beside it.
+    /// Handles that the present process has begun to end by itself: another is started beside it.
     pub(super) fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
         let is_meant =
             |process: &mut ProcessState| process.incarnation == incarnation && process.ready_for(now).is_some();
@@ -74,7 +74,7 @@ impl Slot {
         self.again(Cause::Left, ready_for, now)
     }
 
-    /// It can never serve there, whatever else it does.
+    /// Ends the process: it can never serve on a port that another user holds.
     pub(super) fn on_port_taken(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
         let replacement = self.replacement.as_mut().map(|replacement| &mut replacement.process);
         let process =
@@ -82,7 +82,8 @@ impl Slot {
         process.and_then(|process| process.end_at_once(now)).into_iter().collect()
     }
 
-    /// The present process said that it ends, and stays: another is started beside it, and it is drained and ended.
+    /// Handles a present process that said that it ends, and stays: another is started beside it, and it is drained and
+    /// ended.
     pub(super) fn on_stopping_overdue(&mut self, now: Instant) -> Vec<Effect> {
         let Some(process) = self.current.take_if(|process| process.is_past_stopping_deadline(now)) else {
             return Vec::new();

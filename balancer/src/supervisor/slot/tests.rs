@@ -27,14 +27,14 @@ fn replace(slot: &mut Slot, now: Instant) -> Vec<Effect> {
     slot.on(Event::Replace { config: Arc::new(config()), generation: 2, cause: Cause::Command }, now)
 }
 
-/// Lets time pass to the next deadline.
+/// Advances time to the next deadline.
 fn pass(slot: &mut Slot, now: &mut Instant) -> Vec<Effect> {
     *now = slot.next_deadline().expect("a deadline");
     slot.on(Event::Tick, *now)
 }
 
 #[test]
-fn a_started_worker_enters_rotation_only_when_ready() {
+fn started_worker_enters_rotation_only_when_ready() {
     let (mut slot, now) = slot();
     assert_eq!(slot.on(Event::Start, now), [Effect::Launch(1)]);
     assert_eq!(slot.state(), SlotState::Starting);
@@ -44,13 +44,13 @@ fn a_started_worker_enters_rotation_only_when_ready() {
 }
 
 #[test]
-fn a_dead_worker_is_replaced_at_once_the_first_time() {
+fn first_crash_is_restarted_at_once() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
 }
 
 #[test]
-fn a_worker_that_keeps_dying_young_waits_longer_and_ends_up_failed_but_is_still_tried() {
+fn crash_loop_waits_longer_then_is_failed_and_still_retried() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
     let mut waits = Vec::new();
@@ -73,7 +73,7 @@ fn a_worker_that_keeps_dying_young_waits_longer_and_ends_up_failed_but_is_still_
 }
 
 #[test]
-fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
+fn worker_never_ready_is_ended_and_started_again() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
     assert_eq!(pass(&mut slot, &mut now), [Effect::Late(1), Effect::Terminate(1)]);
@@ -84,7 +84,7 @@ fn a_worker_that_is_never_ready_is_ended_and_tried_again() {
 }
 
 #[test]
-fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
+fn bad_answers_make_worker_suspect_and_good_ones_ready() {
     let (mut slot, now) = ready();
     let mut see = |sign| slot.on(Event::Sign(1, sign), now);
     assert_eq!([see(Sign::Bad), see(Sign::Bad)], [[], []]);
@@ -95,7 +95,7 @@ fn bad_answers_make_it_suspect_and_good_ones_bring_it_back() {
 }
 
 #[test]
-fn busy_worker_is_not_killed_and_keeps_its_time() {
+fn busy_worker_is_not_killed_and_becomes_ready_again() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now), [Effect::Busy(1)]);
     assert_eq!(slot.state(), SlotState::Busy);
@@ -121,7 +121,7 @@ fn busy_worker_outlasts_the_drain_timeout_when_replaced() {
 }
 
 #[test]
-fn worker_with_a_long_drain_has_the_time_of_any_other_when_the_slot_stops() {
+fn long_drain_ends_at_drain_timeout_when_slot_stops() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now);
     slot.on(Event::Replace { config: Arc::new(config()), generation: 1, cause: Cause::Busy }, now);
@@ -135,7 +135,7 @@ fn worker_with_a_long_drain_has_the_time_of_any_other_when_the_slot_stops() {
 }
 
 #[test]
-fn a_hang_is_killed_only_while_it_seems_one() {
+fn hung_worker_is_killed_only_while_mute() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Hung(1), now), [], "it answers");
     slot.on(Event::Sign(1, Sign::Condition(Condition::Mute)), now);
@@ -144,7 +144,7 @@ fn a_hang_is_killed_only_while_it_seems_one() {
 }
 
 #[test]
-fn the_signal_comes_only_when_no_connection_can_reach_it_any_more() {
+fn drain_signal_comes_only_after_quiesce() {
     for (method, once_quiesced) in [
         (DrainMethod::Signal, vec![Effect::Terminate(1)]),
         (DrainMethod::CloseIdle, vec![Effect::CloseIdle(1)]),
@@ -163,7 +163,7 @@ fn the_signal_comes_only_when_no_connection_can_reach_it_any_more() {
 }
 
 #[test]
-fn a_node_worker_is_disconnected_then_told_and_then_killed() {
+fn node_worker_is_disconnected_then_terminated_then_killed() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     slot.on(Event::Drained(1), now);
@@ -180,7 +180,7 @@ fn a_node_worker_is_disconnected_then_told_and_then_killed() {
 }
 
 #[test]
-fn a_node_worker_that_has_closed_its_channel_is_told_soon() {
+fn node_worker_with_closed_channel_is_terminated_after_1_s() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
@@ -207,14 +207,14 @@ fn worker_that_says_stopping_and_stays_is_replaced() {
 }
 
 #[test]
-fn worker_that_says_stopping_and_ends_is_an_exit() {
+fn worker_that_says_stopping_and_exits_counts_as_an_exit() {
     let (mut slot, now) = ready();
     slot.on(Event::Stopping(1), now);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(2)]);
 }
 
 #[test]
-fn leader_that_ends_before_its_group_leaves_it_kill_timeout() {
+fn group_whose_leader_exited_has_kill_timeout_to_end() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
@@ -225,7 +225,7 @@ fn leader_that_ends_before_its_group_leaves_it_kill_timeout() {
 }
 
 #[test]
-fn a_worker_that_closes_its_channel_by_itself_leaves_the_rotation() {
+fn worker_that_closes_its_channel_leaves_rotation() {
     let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::ChannelClosed(1), now), [Effect::Suspect(1)]);
     let begun = now;
@@ -243,7 +243,7 @@ fn a_worker_that_closes_its_channel_by_itself_leaves_the_rotation() {
 }
 
 #[test]
-fn one_that_leaves_of_its_own_accord_finishes_while_another_starts() {
+fn leaving_worker_finishes_while_another_starts() {
     let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::Leaves(1), now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
     assert_eq!(slot.retiring().len(), 1);
@@ -256,7 +256,7 @@ fn one_that_leaves_of_its_own_accord_finishes_while_another_starts() {
 }
 
 #[test]
-fn one_that_leaves_again_and_again_waits_as_one_that_dies() {
+fn worker_that_leaves_repeatedly_backs_off_like_crashes() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Leaves(1), now);
     slot.on(Event::Ready(2), now);
@@ -267,7 +267,7 @@ fn one_that_leaves_again_and_again_waits_as_one_that_dies() {
 }
 
 #[test]
-fn one_whose_application_closes_its_servers_is_replaced_unless_it_opens_them_again() {
+fn worker_with_closed_servers_is_replaced_unless_reopened() {
     let (mut slot, mut now) = ready();
     assert_eq!(slot.on(Event::ServersClosed(1, true), now), [Effect::Suspect(1)]);
     assert_eq!(slot.on(Event::ServersClosed(1, false), now), [Effect::Admit(1)]);
@@ -282,7 +282,7 @@ fn one_whose_application_closes_its_servers_is_replaced_unless_it_opens_them_aga
 }
 
 #[test]
-fn one_that_is_ordered_to_go_and_says_that_it_leaves_keeps_its_time() {
+fn stopped_worker_that_says_it_leaves_keeps_drain_timeout() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
@@ -293,7 +293,7 @@ fn one_that_is_ordered_to_go_and_says_that_it_leaves_keeps_its_time() {
 }
 
 #[test]
-fn one_without_connections_still_waits_until_it_is_quiesced() {
+fn idle_worker_is_terminated_only_after_quiesce() {
     let (mut slot, now) = ready();
     slot.on(Event::Stop, now);
     assert_eq!(slot.on(Event::Drained(1), now), [], "its queue may hold some");
@@ -301,7 +301,7 @@ fn one_without_connections_still_waits_until_it_is_quiesced() {
 }
 
 #[test]
-fn a_drain_that_does_not_end_is_cut_at_its_deadline() {
+fn unfinished_drain_is_cut_at_its_deadline() {
     for method in [DrainMethod::CloseIdle, DrainMethod::Signal] {
         let (mut slot, mut now) = ready();
         slot.on(Event::Stop, now);
@@ -316,7 +316,7 @@ fn a_drain_that_does_not_end_is_cut_at_its_deadline() {
 }
 
 #[test]
-fn one_that_never_empties_its_queue_is_killed_so_that_others_can_be_given_it() {
+fn draining_worker_that_keeps_its_queue_is_killed() {
     let (mut slot, mut now) = ready();
     slot.on(Event::Stop, now);
     let begun = now;
@@ -332,7 +332,7 @@ fn one_that_never_empties_its_queue_is_killed_so_that_others_can_be_given_it() {
 }
 
 #[test]
-fn a_replacement_takes_the_place_only_when_ready_and_then_the_old_one_drains() {
+fn replacement_takes_over_when_ready_and_old_worker_drains() {
     let (mut slot, now) = ready();
     assert_eq!(replace(&mut slot, now), [Effect::Launch(2)]);
     assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1), "nothing has changed");
@@ -347,7 +347,7 @@ fn a_replacement_takes_the_place_only_when_ready_and_then_the_old_one_drains() {
 }
 
 #[test]
-fn a_replacement_that_does_not_come_up_changes_nothing() {
+fn failed_replacement_changes_nothing() {
     let (mut slot, mut now) = ready();
     replace(&mut slot, now);
     assert_eq!(slot.on(Event::Exited(2), now), [Effect::ReplacementFailed(2)]);
@@ -358,7 +358,7 @@ fn a_replacement_that_does_not_come_up_changes_nothing() {
     assert_eq!((slot.state(), slot.generation(), slot.next_deadline()), (SlotState::Ready, 1, None));
 }
 
-/// A slot whose first process is parked, the second in its place.
+/// Creates a slot whose first process is parked and whose second one serves.
 fn parked() -> (Slot, Instant) {
     let (mut slot, now) = ready();
     let config = Arc::new(config::PoolConfig { settle: Duration::from_secs(5), ..config() });
@@ -369,7 +369,7 @@ fn parked() -> (Slot, Instant) {
 }
 
 #[test]
-fn replaced_worker_leaves_when_the_new_one_has_settled() {
+fn parked_worker_drains_when_new_one_has_settled() {
     let (mut slot, mut now) = parked();
     let begun = now;
     let switched = Effect::Switched { from: Some(1), to: 2 };
@@ -378,7 +378,7 @@ fn replaced_worker_leaves_when_the_new_one_has_settled() {
 }
 
 #[test]
-fn replaced_worker_is_put_back_when_the_new_one_ends() {
+fn parked_worker_is_put_back_when_new_one_exits() {
     let (mut slot, now) = parked();
     let effects = slot.on(Event::Exited(2), now);
     assert!(matches!(effects[..], [Effect::Admit(1), Effect::PutBack { old: 1, new: 2, .. }]), "{effects:?}");
@@ -388,7 +388,7 @@ fn replaced_worker_is_put_back_when_the_new_one_ends() {
 }
 
 #[test]
-fn replaced_worker_is_put_back_when_the_new_one_takes_no_client() {
+fn parked_worker_is_put_back_when_new_one_takes_no_client() {
     for condition in [Condition::Mute, Condition::Busy] {
         let (mut slot, now) = parked();
         let effects = slot.on(Event::Sign(2, Sign::Condition(condition)), now);
@@ -401,7 +401,7 @@ fn replaced_worker_is_put_back_when_the_new_one_takes_no_client() {
 }
 
 #[test]
-fn client_that_waits_keeps_the_replaced_worker_parked() {
+fn waiting_client_keeps_replaced_worker_parked() {
     let (mut slot, mut now) = parked();
     now += Duration::from_secs(5);
     assert_eq!(slot.on(Event::Waits(2), now), []);
@@ -410,7 +410,7 @@ fn client_that_waits_keeps_the_replaced_worker_parked() {
 }
 
 #[test]
-fn parked_worker_ends_with_the_pool_or_by_itself() {
+fn parked_worker_ends_with_pool_or_by_itself() {
     let (mut slot, now) = parked();
     assert!(slot.on(Event::Stop, now).contains(&Effect::Drain(1)));
     let (mut slot, now) = parked();
@@ -425,7 +425,7 @@ fn parked_worker_ends_with_the_pool_or_by_itself() {
 }
 
 #[test]
-fn the_old_one_may_die_while_its_replacement_starts_and_is_started_again_meanwhile() {
+fn worker_that_dies_beside_its_replacement_is_restarted() {
     let (mut slot, now) = ready();
     replace(&mut slot, now);
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(3)]);
@@ -437,7 +437,7 @@ fn the_old_one_may_die_while_its_replacement_starts_and_is_started_again_meanwhi
 }
 
 #[test]
-fn a_stop_during_start_or_backoff_starts_nothing_more() {
+fn stop_during_start_or_backoff_starts_nothing_more() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
     assert_eq!(slot.on(Event::Stop, now), [Effect::Terminate(1)]);
@@ -455,7 +455,7 @@ fn a_stop_during_start_or_backoff_starts_nothing_more() {
 }
 
 #[test]
-fn a_restart_starts_only_when_the_old_process_is_gone() {
+fn restart_launches_only_when_old_process_is_gone() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Restart, now), [Effect::Drain(1)]);
     slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now);
@@ -464,7 +464,7 @@ fn a_restart_starts_only_when_the_old_process_is_gone() {
 }
 
 #[test]
-fn a_postponed_start_happens_at_its_time() {
+fn postponed_start_happens_at_its_time() {
     let (mut slot, mut now) = slot();
     slot.on(Event::Start, now);
     slot.on(Event::Postponed(1, now + Duration::from_millis(50)), now);
@@ -476,7 +476,7 @@ fn a_postponed_start_happens_at_its_time() {
 }
 
 #[test]
-fn one_that_is_too_big_again_and_again_is_left_so_for_longer_and_longer_and_that_counts_as_its_exits_do() {
+fn memory_replacements_back_off_and_count_as_exits() {
     let (mut slot, mut now) = ready();
     let mut waits = Vec::new();
     for replacement in 2..6 {
@@ -491,7 +491,7 @@ fn one_that_is_too_big_again_and_again_is_left_so_for_longer_and_longer_and_that
     assert!(waits.is_sorted() && waits[0].is_zero() && waits[3] > Duration::from_millis(300), "{waits:?}");
     slot.on(Event::Exited(5), now);
     assert_eq!(slot.state(), SlotState::Backoff, "its fifth end in a row");
-    // A good run makes the next one a first one.
+    // After a good run the next end counts as a first one.
     let (mut slot, now) = ready();
     for replacement in 2..5 {
         let later = now + Duration::from_secs(15 * replacement);

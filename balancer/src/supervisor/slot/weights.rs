@@ -1,8 +1,9 @@
-//! What each worker in rotation weighs now: its slot's weight, and less while it is new to the rotation. Pure.
+//! Computes the present weight of each worker in rotation: its slot's weight, and less while it is new to the rotation.
+//! Pure.
 //!
-//! With `slow-start` a new process begins at a tenth of its weight and grows to all of it in a straight line: its caches are
-//! cold and its code is not compiled yet. The first processes of the master's own start are not slowed: nobody else is there
-//! who could do the work meanwhile. Nor is a process that comes back after a suspicion: it is not new.
+//! With `slow-start` a new process begins at a tenth of its weight and grows linearly to all of it: its caches are cold
+//! and its code is not compiled yet. The first processes of the master's own start are not slowed: no other worker is
+//! there to do the work meanwhile. Nor is a process that comes back after a suspicion: it is not new.
 
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use tokio::time::Instant;
 use crate::config;
 use crate::rotation::{SlotId, UNIT_WEIGHT};
 
-/// Where a slow start begins, in hundredths.
+/// The weight at which a slow start begins, in hundredths.
 const TENTH: u32 = UNIT_WEIGHT / 10;
-/// Between two steps of it, at least: a step publishes the rotation again.
+/// The least time between two steps of a slow start: each step publishes the rotation again.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Of each slot, who was in rotation last.
+/// For each slot, the process that was in rotation last.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Weights {
-    /// Slots of the master's own start.
+    /// The number of slots of the master's own start.
     first: usize,
     seats: Vec<Option<Seat>>,
 }
@@ -27,17 +28,18 @@ pub(in crate::supervisor) struct Weights {
 #[derive(Clone, Copy, Debug)]
 struct Seat {
     incarnation: u64,
-    /// When it came into rotation, if that was to be slow.
+    /// The time at which the process entered the rotation, if it starts slowly.
     slow_since: Option<Instant>,
 }
 
 impl Weights {
-    /// For a pool that starts with so many slots.
+    /// Creates the weights of a pool that starts with that many slots.
     pub(in crate::supervisor) fn new(first: usize) -> Self {
         Self { first, seats: Vec::new() }
     }
 
-    /// What a process in rotation weighs by this configuration, in hundredths. Asked for the first time when it comes into rotation.
+    /// Returns the weight of a process in rotation under this configuration, in hundredths. The first call for a
+    /// process must be when it enters the rotation.
     pub(in crate::supervisor) fn of(
         &mut self,
         slot: SlotId,
@@ -61,7 +63,7 @@ impl Weights {
         config.weight(index) * share
     }
 
-    /// When a weight will have grown, by this configuration; `None` while none grows.
+    /// Returns the time at which a weight will have grown, under this configuration; `None` while none grows.
     pub(in crate::supervisor) fn next_deadline(&self, config: &config::PoolConfig, now: Instant) -> Option<Instant> {
         let grows = |since: Instant| now.saturating_duration_since(since) < config.slow_start;
         let any = self.seats.iter().flatten().filter_map(|seat| seat.slow_since).any(grows);
@@ -69,13 +71,13 @@ impl Weights {
     }
 }
 
-/// The share of its weight, in hundredths, that a worker has so long after it came.
+/// Returns the share of its weight, in hundredths, that a worker has `after` it entered the rotation.
 fn grown(after: Duration, slow_start: Duration) -> u32 {
     if after >= slow_start {
         return UNIT_WEIGHT;
     }
     let part = after.as_secs_f64() / slow_start.as_secs_f64();
-    // From 10 up to 100: nothing is lost.
+    // The value is between 10 and 100, so the cast loses nothing but the fraction.
     TENTH + (f64::from(UNIT_WEIGHT - TENTH) * part) as u32
 }
 
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_weighs_what_the_rules_say_and_1_beyond_their_list() {
+    fn slot_has_configured_weight_and_1_beyond_the_list() {
         let (mut weights, now) = (Weights::new(3), Instant::now());
         let config = config(&[2, 1000], 0);
         assert_eq!([0, 1, 2, 3].map(|slot| weights.of(SlotId(slot), 1, &config, now)), [200, 100_000, 100, 100]);
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_worker_grows_from_a_tenth_to_all_and_those_of_the_start_have_all_at_once() {
+    fn new_worker_weight_grows_and_first_workers_have_it_at_once() {
         let (mut weights, start) = (Weights::new(2), Instant::now());
         let config = config(&[3], 9);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
@@ -113,12 +115,12 @@ mod tests {
         }
         assert_eq!(weights.next_deadline(&config, at(2)), Some(at(2) + Duration::from_millis(100)));
         assert_eq!(weights.next_deadline(&config, at(10)), None);
-        // Away for a while, and no other process meanwhile: it is not new.
+        // Out of rotation for a while, and no other process meanwhile: it is not new.
         assert_eq!(weights.of(SlotId(1), 1, &config, at(20)), 100);
     }
 
     #[test]
-    fn a_slow_start_that_is_turned_off_ends_at_once() {
+    fn slow_start_turned_off_ends_at_once() {
         let (mut weights, now) = (Weights::new(0), Instant::now());
         assert_eq!(weights.of(SlotId(0), 1, &config(&[], 60), now), 10);
         assert_eq!(weights.of(SlotId(0), 1, &config(&[], 0), now), 100);

@@ -3,7 +3,7 @@ use super::*;
 const STEP: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a look at a worker of each kind can see.
+/// The samples that a worker of each kind allows.
 #[derive(Clone, Copy, Debug)]
 enum Sign {
     Waiting,
@@ -12,7 +12,7 @@ enum Sign {
     Stopped,
 }
 
-/// A worker that shows one sign from the beginning, and never moves.
+/// Creates a worker that shows one sign from the beginning, and never makes progress.
 fn worker(sign: Sign, in_service: Option<usize>, begun: Instant) -> HangDetector {
     let mut detector = HangDetector::default();
     let waiting = usize::from(matches!(sign, Sign::Waiting));
@@ -30,7 +30,7 @@ fn idle(now: Instant) -> (Cpu, Instant) {
     (Cpu { seconds: 0.0, is_wanted: false }, now)
 }
 
-/// When the action comes, seen four times a second for at most two minutes.
+/// Returns the time at which the action comes, sampled four times a second for at most two minutes.
 fn verdict_after(
     detector: &mut HangDetector,
     begun: Instant,
@@ -54,7 +54,7 @@ fn whole_cpu(after: Duration) -> Cpu {
 }
 
 #[test]
-fn each_sign_and_service_has_its_condition() {
+fn each_sign_and_service_gives_its_condition() {
     let begun = Instant::now();
     for (sign, in_service, expected) in [
         (Sign::Waiting, Some(0), Condition::Mute),
@@ -79,7 +79,7 @@ fn each_sign_and_service_has_its_condition() {
 }
 
 #[test]
-fn each_condition_has_its_verdict_and_its_bound() {
+fn each_condition_leads_to_its_action_after_its_timeout() {
     let (begun, config) = (Instant::now(), Health::default());
     let soon = |action: Option<(HangAction, Duration)>, bound: Duration| {
         let (action, after) = action.expect("an action");
@@ -108,7 +108,7 @@ fn each_condition_has_its_verdict_and_its_bound() {
 }
 
 #[test]
-fn progress_begins_the_clock_again() {
+fn progress_restarts_the_clock() {
     let (begun, config) = (Instant::now(), Health::default());
     for in_service in [Some(0), Some(1), None] {
         let mut detector = worker(Sign::Unanswered, in_service, begun);
@@ -124,13 +124,13 @@ fn progress_begins_the_clock_again() {
 }
 
 #[test]
-fn worker_stopped_and_continued_again_and_again_is_let_be() {
+fn worker_stopped_and_continued_repeatedly_is_not_killed() {
     let (begun, config) = (Instant::now(), Health::default());
     for (half_a_cpu, moves) in [(true, false), (false, true)] {
         let mut detector = worker(Sign::Stopped, Some(1), begun);
         for step in 0..480 {
             let now = begun + STEP * step;
-            // Each look happens to see it stopped.
+            // Each sample happens to see it stopped.
             detector.stopped(true, now);
             detector.saw(ProgressSample { waiting: 0, in_service: Some(1), has_moved: moves }, now);
             let seconds = if half_a_cpu { (now - begun).as_secs_f64() / 2.0 } else { 0.0 };
@@ -141,7 +141,7 @@ fn worker_stopped_and_continued_again_and_again_is_let_be() {
 }
 
 #[test]
-fn client_that_is_taken_ends_the_sign() {
+fn taken_client_ends_the_sign() {
     let (mut detector, begun) = (HangDetector::default(), Instant::now());
     let mut see = |waiting, has_moved, seconds| {
         let now = begun + SECOND * seconds;
@@ -155,7 +155,7 @@ fn client_that_is_taken_ends_the_sign() {
 }
 
 #[test]
-fn worker_that_has_just_finished_may_owe_an_answer_for_a_moment() {
+fn worker_that_just_finished_a_client_has_time_to_answer_checks() {
     let begun = Instant::now();
     for sign in [Sign::Unanswered, Sign::NoBeat] {
         let mut detector = worker(sign, Some(1), begun);
@@ -168,7 +168,7 @@ fn worker_that_has_just_finished_may_owe_an_answer_for_a_moment() {
 }
 
 #[test]
-fn service_that_ends_starts_the_clock_of_a_mute_worker() {
+fn end_of_service_restarts_the_clock_of_a_mute_worker() {
     let (begun, config) = (Instant::now(), Health::default());
     let mut detector = worker(Sign::Waiting, Some(1), begun);
     let gone = begun + 20 * SECOND;
@@ -181,7 +181,7 @@ fn service_that_ends_starts_the_clock_of_a_mute_worker() {
 }
 
 #[test]
-fn bound_that_is_off_is_not_replaced_by_the_other() {
+fn timeout_of_zero_is_not_replaced_by_the_other() {
     let begun = Instant::now();
     let no_hang = Health { hang_timeout: Duration::ZERO, ..Health::default() };
     let no_busy = Health { busy_timeout: Duration::ZERO, ..Health::default() };
@@ -210,7 +210,7 @@ fn bound_that_is_off_is_not_replaced_by_the_other() {
 }
 
 #[test]
-fn pause_of_the_master_itself_is_no_sign() {
+fn pause_of_the_master_is_no_sign_against_a_worker() {
     let (begun, config) = (Instant::now(), Health::default());
     for sign in [Sign::Waiting, Sign::Unanswered, Sign::NoBeat, Sign::Stopped] {
         let mut detector = worker(sign, Some(0), begun);
@@ -227,7 +227,7 @@ fn pause_of_the_master_itself_is_no_sign() {
 }
 
 #[test]
-fn only_a_worker_that_ever_sent_a_heartbeat_must_go_on() {
+fn heartbeat_is_expected_only_after_a_first_one() {
     let (mut detector, now, config) = (HangDetector::default(), Instant::now(), Health::default());
     assert_eq!(detector.next_beat(&config), None);
     detector.beat(now);
@@ -240,7 +240,7 @@ fn only_a_worker_that_ever_sent_a_heartbeat_must_go_on() {
 }
 
 #[test]
-fn waiting_for_a_cpu_is_as_good_as_using_it() {
+fn waiting_for_cpu_counts_as_using_it() {
     let (begun, config) = (Instant::now(), Health::default());
     let starved = |_: Duration| Cpu { seconds: 0.0, is_wanted: true };
     let mut detector = worker(Sign::Unanswered, Some(0), begun);

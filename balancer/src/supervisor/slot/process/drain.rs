@@ -1,4 +1,4 @@
-//! The drain of one process: from the moment it leaves the rotation to its stop signal.
+//! The drain of one process: from the moment it leaves the rotation until its stop signal.
 
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ impl ProcessState {
         self.has_long_drain = true;
     }
 
-    /// How long its drain may take. A connection on which nothing moves for `idle-timeout` is closed anyway.
+    /// Returns the longest time of its drain. A connection on which no byte moves for `idle-timeout` is closed in any
+    /// case.
     pub(in crate::supervisor) fn drain_time(&self) -> Duration {
         let usual = self.config.drain_timeout;
         if self.has_long_drain { usual.max(self.config.idle_timeout) } else { usual }
     }
 
-    /// Returns true if it may take longer than others, so that nobody waits for it.
+    /// Returns true if its drain may take longer than others, so that no operation waits for it.
     pub(in crate::supervisor) fn has_long_drain(&self) -> bool {
         self.has_long_drain
     }
 
-    /// It is asked to end like any other: the time that a process with a long drain has is over.
+    /// Ends the extra time of a long drain: the process shall end like any other.
     pub(in crate::supervisor) fn end_long_drain(&mut self, now: Instant) {
         if !std::mem::take(&mut self.has_long_drain) {
             return;
@@ -44,13 +45,13 @@ impl ProcessState {
         }
     }
 
-    /// It leaves: drained if it may have connections, ended if it cannot.
+    /// Retires it: drains it if it may have connections, ends it if it cannot.
     pub(in crate::supervisor) fn retire(&mut self, now: Instant) -> Option<Effect> {
         self.was_busy = matches!(self.state, State::Busy { .. });
         match (self.state, self.config.mode.acceptor()) {
             (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Master) => {
                 let full = now + self.drain_time();
-                // A hung worker will not empty its queue: another worker answers its clients sooner.
+                // A hung worker will not empty its queue: its clients get an answer sooner from another worker.
                 let patience = if self.health.seems_hung() { HUNG_QUIESCE } else { self.drain_time() };
                 let deadline = full.min(now + patience);
                 self.state = State::Draining { deadline, step: DrainStep::Quiesce { is_idle: false, full } };
@@ -62,34 +63,34 @@ impl ProcessState {
                 self.finish_by_itself(now);
                 Some(Effect::Disconnect(self.incarnation))
             }
-            // Where workers accept by themselves only they know what they still have: the signal is what starts their drain.
+            // If workers accept by themselves, only they know their connections: their drain starts with the signal.
             (State::Ready { .. } | State::Busy { .. } | State::Suspect { .. }, Acceptor::Workers) => {
                 Some(self.terminate(self.drain_time() + self.config.kill_timeout, now))
             }
             (State::Starting { .. }, _) => Some(self.terminate(self.config.kill_timeout, now)),
-            // Never started: nothing to end.
+            // It was never started: there is no process to end.
             (State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. }, _) => None,
         }
     }
 
-    /// It closes its listeners and finishes what it has, by order or of its own accord.
+    /// Lets it finish its connections after it closed its listeners, by command or by itself.
     pub(in crate::supervisor) fn finish_by_itself(&mut self, now: Instant) {
-        // It had its time to end when it is given up.
+        // If its channel is closed, it is given up now, and has had its time to end.
         let time = if self.has_closed_channel { Duration::ZERO } else { self.drain_time() };
         self.state = State::Draining { deadline: now + time, step: DrainStep::Disconnected };
     }
 
-    /// Returns true if the end of its channel, and not a signal, is what makes it finish what it has.
+    /// Returns true if it drains when its channel ends, not on a signal.
     fn is_disconnected_first(&self) -> bool {
         self.config.passed_as() == PassedAs::Node && self.config.drain == Drain::Auto
     }
 
-    /// No new connection can reach it any more.
+    /// Handles that no new connection can reach it any more.
     pub(in crate::supervisor) fn quiesced(&mut self, method: DrainMethod, now: Instant) -> Option<Effect> {
         let State::Draining { step: DrainStep::Quiesce { is_idle, full: deadline }, .. } = self.state else {
             return None;
         };
-        // What a Node worker has is not seen from here.
+        // The master does not see the connections of a Node worker.
         if is_idle && method != DrainMethod::Disconnect {
             return Some(self.terminate(self.config.kill_timeout, now));
         }
@@ -107,7 +108,7 @@ impl ProcessState {
         effect
     }
 
-    /// Nothing is left on it.
+    /// Handles that it has no connection any more.
     pub(in crate::supervisor) fn drained(&mut self, now: Instant) -> Option<Effect> {
         let State::Draining { deadline, step } = self.state else { return None };
         match step {
@@ -124,7 +125,7 @@ impl ProcessState {
         }
     }
 
-    /// Its leader has ended, and the rest of its group was told to: that rest has its time from now on.
+    /// Handles that its leader has exited, and the rest of its group got the signal: the rest has its time from now on.
     pub(in crate::supervisor) fn leader_ended(&mut self, now: Instant) {
         if let State::Draining { step: DrainStep::Disconnected, .. } = self.state {
             self.state = State::Stopping { kill_at: Some(now + self.config.kill_timeout) };

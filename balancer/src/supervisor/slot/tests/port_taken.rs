@@ -1,4 +1,4 @@
-//! A worker whose port another user has taken.
+//! Tests of a worker whose private port another user has taken.
 
 use super::*;
 

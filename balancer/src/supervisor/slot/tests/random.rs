@@ -1,4 +1,4 @@
-//! Whatever comes in whatever order, some things never happen.
+//! Tests that a slot keeps its invariants for random events in any order.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is done to a slot; `usize` chooses among the processes there are.
+/// A command or event given to a slot; `usize` chooses among its processes.
 #[derive(Clone, Debug)]
 enum Command {
     Start,
@@ -69,14 +69,14 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What is known of a living process from outside.
+/// The state of a living process as seen from outside.
 #[derive(Debug, Default)]
 struct Known {
-    /// It said ready before anything was decided about its end.
+    /// It said that it is ready before its end was decided.
     said_ready: bool,
     drain_since: Option<Instant>,
     quiesced: bool,
-    /// Or closed its servers.
+    /// It closed its channel or its servers.
     has_closed_channel: bool,
     disconnected: bool,
     told: Option<Instant>,
@@ -84,7 +84,7 @@ struct Known {
     says_stopping: bool,
 }
 
-/// A slot with what its processes would be.
+/// A slot, and a model of its processes.
 struct World {
     slot: Slot,
     config: Arc<config::PoolConfig>,
@@ -118,7 +118,7 @@ impl World {
             }
             Command::Abandon => Event::Abandon,
             Command::Postpone(which) => {
-                // Only one that was not started yet can be.
+                // Only a process that was not started yet can be.
                 let n = self.choose(which)?;
                 let is_starting = self.slot.process(n).is_some_and(|process| process.is_starting());
                 let until = self.now + Duration::from_millis(50);
@@ -238,7 +238,7 @@ impl World {
                 Effect::CloseIdle(n) | Effect::Late(n) | Effect::Suspect(n) => assert!(self.alive.contains_key(&n)),
                 Effect::ReplacementFailed(_) => {
                     let after = self.slot.current().map(|process| process.incarnation);
-                    // The end of a backoff may fall together with it, or that of a channel.
+                    // The end of a backoff may fall together with it, or the deadline of a closed channel.
                     let has_left = |known: &Known| known.has_closed_channel || known.says_stopping;
                     let had_closed_channel = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
                     assert!(
@@ -273,8 +273,9 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
 
-    /// 1,500 lives of 100 steps: no process is forgotten or told twice, none is killed without notice or told while
-    /// connections could reach it, a replacement that fails changes nothing, and after a stop every life ends.
+    /// Runs 1,500 sequences of 100 steps. No process is forgotten or gets its signal twice; none is killed without
+    /// notice, or gets its signal while connections could reach it; a replacement that fails changes nothing; after a
+    /// stop every process ends.
     #[test]
     fn random_commands_never_break_a_slot(commands in prop::collection::vec(command(), 100)) {
         let mut world = World::new();
