@@ -85,7 +85,7 @@ impl Health {
         self.is_failing || self.against > 0
     }
 
-    /// Returns true if it does nothing and serves no client, which is worse than answering badly.
+    /// Returns true if it does nothing and serves no client, which is not the same as answering badly.
     pub(in crate::supervisor) fn seems_hung(&self) -> bool {
         matches!(self.condition, Condition::Mute | Condition::Stopped)
     }

@@ -13,8 +13,8 @@
 //! 3. *The drain signal*, if the worker is known to finish its connections after it: only that signal makes a server
 //!    send `Connection: close`. For other workers the signal would cut connections, so it comes last: connections
 //!    without a pending response are closed after a second of silence (`idle`), or none are (`wait`). A Node worker is
-//!    *disconnected* instead, which is the drain signal of its cluster; it gets the stop signal only if it has not ended
-//!    by the deadline.
+//!    *disconnected* instead, which is the drain signal of its cluster; it gets the stop signal only if it has not
+//!    ended by the deadline.
 //! 4. *The end* when no connection is left, or at the drain deadline, which cuts the rest; then SIGKILL after
 //!    `kill-timeout`.
 

@@ -1,4 +1,4 @@
-//! A worker's channel, from the supervisor's side: made at its start, asked as a probe asks, told of its end.
+//! The supervisor's side of a worker's channel: opens it at the start, pings it as a probe, and handles its end.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::stats::Check;
 use crate::supervisor::WorkerEvent;
 use crate::supervisor::slot::Event;
 
-/// How many characters of what a worker says are logged.
+/// The number of characters of a worker's message that are logged.
 const EXCERPT: usize = 200;
 
-/// A channel between its making and its worker's start.
+/// A channel between its creation and its worker's start.
 pub(super) struct NewChannel {
     pub(super) channel: Channel,
     pub(super) handle: ChannelHandle,
@@ -30,7 +30,7 @@ pub(super) struct NewChannel {
 }
 
 impl WorkerSlot {
-    /// A channel for a process that is about to start, where it gets one.
+    /// Opens a channel for a process that is about to start, if it gets one.
     pub(super) fn open_channel(
         &self,
         passed_as: PassedAs,
@@ -48,7 +48,7 @@ impl WorkerSlot {
         Ok(Some(NewChannel { channel: opened.channel, handle: opened.handle, theirs, node_id }))
     }
 
-    /// What a worker said on its channel, or what became of that.
+    /// Handles an event of a worker's channel.
     pub(in crate::supervisor) fn on_channel_event(
         &mut self,
         incarnation: u64,
@@ -81,31 +81,31 @@ impl WorkerSlot {
                 self.kill(incarnation);
                 None
             }
-            // It can be handed nothing any more; whether it ends is for it or its kill-timeout to say.
+            // The worker can be handed nothing any more. Its own exit, or kill-timeout, decides if it ends.
             channel::ChannelEvent::Closed => Some(Event::ChannelClosed(incarnation)),
         }
     }
 
-    /// Gives an order to the channel of a process; whether it has one.
+    /// Sends a command to the channel of a process. Returns false if it has none.
     pub(in crate::supervisor) fn send_command(&self, incarnation: u64, command: ChannelCommand) -> bool {
         let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
         channel.inspect(|channel| channel.send(command)).is_some()
     }
 
-    /// Node runs there; what the application does is to be seen.
+    /// Records that Node runs in that process; the application has not done anything yet.
     pub(in crate::supervisor) fn node_runs(&mut self, incarnation: u64) {
         if let Some(process) = self.processes.get_mut(&incarnation) {
             process.is_online = true;
         }
     }
 
-    /// The application ends its membership itself (`cluster.worker.disconnect()`, `kill()`).
+    /// Handles that the application leaves the cluster itself (`cluster.worker.disconnect()`, `kill()`).
     pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
         let is_present = self.slot.current().is_some_and(|process_state| process_state.incarnation == incarnation);
         is_present.then_some(Event::Leaves(incarnation))
     }
 
-    /// Asks on the channel whether anybody is there.
+    /// Pings the process on its channel.
     pub(super) fn ping(&self, incarnation: u64, timeout: Duration) {
         let Some(handle) = self.processes.get(&incarnation).and_then(|process| process.channel.clone()) else { return };
         let report = self.reporter(incarnation);
@@ -116,7 +116,7 @@ impl WorkerSlot {
             let answer = tokio::time::timeout(timeout, answer).await;
             let took = begun.elapsed();
             let (check, what) = match answer {
-                // Our own clock was late: that says nothing of the worker.
+                // Our own clock was late: that proves nothing about the worker.
                 Err(_) if took > timeout + OUR_OWN_LATENESS => return report(WorkerEvent::Probed(None)),
                 Ok(Ok(())) => (Check::Ok, "ok".to_owned()),
                 Ok(Err(_)) => (Check::Fail, "channel: it was closed".to_owned()),
@@ -128,7 +128,7 @@ impl WorkerSlot {
         });
     }
 
-    /// Its process is gone: what it had not taken goes to others.
+    /// Ends the channel of an exited process: connections that it had not taken go to other workers.
     pub(super) fn end_channel(&self, handle: &ChannelHandle, was_asked: bool) {
         handle.send(ChannelCommand::Ended { was_asked });
     }

@@ -1,4 +1,4 @@
-//! When a worker is asked how it is, and looked at where it listens.
+//! Schedules the health checks of a worker, and the looks at the addresses where it listens.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -23,11 +23,11 @@ use crate::supervisor::slot::Event;
 use crate::supervisor::slot::health::Sign;
 use crate::supervisor::slot::process::ProcessState;
 
-/// How often an idle worker is connected to, where nothing else shows that it takes connections.
+/// The interval at which an idle worker is connected to, if nothing else shows that it takes connections.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
-/// The time between looks whether a program that said READY=1 waits at the listeners that it was handed.
+/// The pause between looks at a program that said READY=1: does it wait at the listeners that it was handed?
 const ACCEPTS_LOOK: Duration = Duration::from_millis(500);
-/// How often a program that is not ready is looked at again.
+/// The interval at which a program that is not ready is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl WorkerSlot {
@@ -39,7 +39,7 @@ impl WorkerSlot {
         of_process.chain(self.slot.next_deadline()).chain(self.next_beat()).min()
     }
 
-    /// Something looked wrong from the data path: ask now.
+    /// Probes a worker at once, because the data path saw a failure.
     pub(in crate::supervisor) fn probe_soon(&mut self, incarnation: u64, now: Instant) {
         if let Some(next) = self.processes.get_mut(&incarnation).and_then(|process| process.next_probe.as_mut()) {
             *next = now.min(*next);
@@ -56,7 +56,7 @@ impl WorkerSlot {
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
             let question = match process.config.health.probe {
-                // Where no connection is wanted, none is made to find out whether it is ready either.
+                // A pool that wants no connecting checks gets none for readiness either.
                 Probe::ListenTable if is_starting => {
                     let queued = self.context.resources.queued(&[&process.upstream.endpoint]).pop();
                     process.is_listening = queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some()));
@@ -79,7 +79,7 @@ impl WorkerSlot {
                     continue;
                 }
             }
-            // The verdict sets the next one: never two questions at a time.
+            // The verdict schedules the next check: never two at a time.
             process.next_probe = None;
             process.last_connect = Some(now);
             if process.config.health.probe == Probe::Channel {
@@ -94,7 +94,8 @@ impl WorkerSlot {
                 asked => asked.clone(),
             };
             let header = proxy_header::of_probe(process.config.proxy_protocol);
-            // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its short queue.
+            // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its
+            // short queue.
             let timeout = match question {
                 Probe::Tcp if is_starting => process.config.ready_timeout,
                 _ => config.timeout,
@@ -107,14 +108,14 @@ impl WorkerSlot {
         }
     }
 
-    /// A check has connected to that process from there.
+    /// Records that a check has connected to that process from this address.
     pub(in crate::supervisor) fn checking(&mut self, incarnation: u64, from: PeerId) {
         if let Some(process) = self.processes.get_mut(&incarnation) {
             process.record_check(from);
         }
     }
 
-    /// Takes a verdict; `None` where our own clock was too late for one. What it means for the slot.
+    /// Takes a verdict; `None` if our own clock was too late for one. Returns the event that it means for the slot.
     pub(in crate::supervisor) fn probed(
         &mut self,
         incarnation: u64,
@@ -135,7 +136,8 @@ impl WorkerSlot {
         let goes_on = state == SlotState::Starting || state.is_up();
         process.next_probe = goes_on.then(|| now + wait);
         let result = result?;
-        // A check that lies untaken in the queue is no sign of a hang, as the program may be busy: see `crate::supervisor::slot::hang`.
+        // A check that lies untaken in the queue is no sign of a hang, as the program may be busy: see
+        // `crate::supervisor::slot::hang`.
         let is_mere_connect = matches!(config.probe, Probe::None | Probe::Tcp);
         match result.check {
             Check::Timeout if is_mere_connect => {}
@@ -163,7 +165,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Looks, on a thread that may wait for `/proc`, where a program listens.
+    /// Looks up, on a thread that may block on `/proc`, the addresses where a program listens.
     pub(in crate::supervisor) fn look_if_due(&mut self, now: Instant) {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let due: Vec<u64> =
@@ -172,8 +174,9 @@ impl WorkerSlot {
             let is_starting = self.slot.process(incarnation).is_some_and(ProcessState::is_starting);
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            // Among many connections a look takes long: the answer sets the next one, never two at a time. Of one that is
-            // ready one look is enough for all that come after it, whether or not it lives to see the answer.
+            // With many connections a look takes long: its answer schedules the next one, never two at a time. For
+            // ready processes one look is enough for the slot and all its later processes, even if this one exits
+            // before the answer.
             process.next_look = None;
             self.looked_exposed |= !is_starting;
             if let Some(pid) = process.pid {
@@ -185,12 +188,12 @@ impl WorkerSlot {
         }
     }
 
-    /// Looks again and again, on a thread that may wait for `/proc`, until a program that said that it is ready waits at the
-    /// listeners that it was handed, or may do so: one that waits at its own alone serves nobody.
+    /// Looks again and again, on a thread that may block on `/proc`, until a program that said it is ready waits at the
+    /// listeners that it was handed, or may do so: a program that waits only at a listener of its own serves no client.
     pub(super) fn look_if_it_accepts(&mut self, incarnation: u64) {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        // Without a process yet this comes again when there is one.
+        // If there is no process yet, this is called again when there is one.
         let (Some(group), false) = (process.pid, process.is_looked_at) else { return };
         process.is_looked_at = true;
         let tries = process.config.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
@@ -219,7 +222,7 @@ impl WorkerSlot {
         let is_starting = self.slot.process(incarnation).is_some_and(ProcessState::is_starting);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         let pid = process.pid;
-        // A listener that was handed over is not one that it has opened.
+        // A listener that the program was handed is not one that it has opened.
         let endpoint =
             if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
         if is_starting {
@@ -237,7 +240,7 @@ impl WorkerSlot {
                 process.last_look = Some(told);
             }
         } else {
-            // A look that began before the worker was ready may end after it, beside the one that its readiness began.
+            // A look that began before the worker was ready may end after it, beside the look that its readiness began.
             let told = diagnosis::explain_exposed(endpoint, addresses);
             if let Some(told) = told.filter(|_| !std::mem::replace(&mut self.warned_exposed, true)) {
                 tracing::warn!(%worker, pid, "{told}");
@@ -246,19 +249,19 @@ impl WorkerSlot {
     }
 }
 
-/// What a check of a worker that has been ready comes to.
+/// The next step of a check of a worker that has been ready.
 enum ProbePlan {
-    /// Its endpoint, or its channel, is asked.
+    /// Ask its endpoint, or its channel.
     Connect,
-    /// Nothing is asked now.
+    /// Ask nothing now.
     Later,
-    /// What was seen already is the answer.
+    /// Nothing has to be asked: earlier observations are the answer.
     Answered(Check, String),
 }
 
 impl WorkerProcess {
-    /// What is asked now. A connection that says nothing leaves a line in the log of many servers, so it is made only where
-    /// nothing better says the same.
+    /// Decides the next check. A connection on which nothing is sent leaves a line in the log of many servers, so it is
+    /// made only if nothing better shows the same.
     fn question(&self, is_failing: bool, now: Instant) -> ProbePlan {
         let endpoint = &self.upstream.endpoint;
         match &self.config.health.probe {
@@ -286,7 +289,7 @@ impl WorkerProcess {
     }
 }
 
-/// What a check that is under way asks for.
+/// The surroundings of a check that is under way.
 struct ProbeContext<R> {
     context: Arc<Context>,
     endpoint: Endpoint,
@@ -307,7 +310,7 @@ impl<R: Fn(WorkerEvent)> probe::Surroundings for ProbeContext<R> {
     }
 }
 
-/// Between readiness probes: short at first, since most programs are ready in a moment.
+/// Returns the pause between readiness probes: short at first, since most programs are ready in a moment.
 fn readiness_pause(age: Duration) -> Duration {
     match age.as_millis() {
         ..1_000 => Duration::from_millis(10),

@@ -1,13 +1,13 @@
-//! "Your program listens on 0.0.0.0:3000, not on $PORT": what a worker's sockets tell its operator. Pure.
+//! Explains a worker's listeners to its operator: "your program listens on 0.0.0.0:3000, not on $PORT". Pure.
 
 use std::net::SocketAddr;
 
 use crate::config::{Address, PassedAs};
 use crate::rotation::Endpoint;
 
-/// Why a worker that is not ready may not be: it listens, but not where it was told to. `public` is where the pool
-/// listens: a worker that was handed those listeners has not opened them. `is_refused` says that its own address refuses
-/// connections.
+/// Returns a reason why a worker is not ready: it listens, but on another address than it was told. `public` are the
+/// pool's addresses: a worker that was handed those listeners has not opened them. `is_refused` is true if its own
+/// address refuses connections.
 pub(in crate::supervisor) fn explain_not_ready(
     endpoint: &Endpoint,
     passed_as: PassedAs,
@@ -69,7 +69,7 @@ pub(in crate::supervisor) fn explain_not_ready(
     ))
 }
 
-/// A warning where a private port can be reached from other machines, past the master.
+/// Returns a warning if a private port can be reached from other machines, past the master.
 pub(in crate::supervisor) fn explain_exposed(endpoint: &Endpoint, listens: &[SocketAddr]) -> Option<String> {
     let Endpoint::Tcp(wanted) = endpoint else { return None };
     let exposed = |address: &&SocketAddr| address.port() == wanted.port() && !address.ip().to_canonical().is_loopback();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_on_another_port_or_address_is_told_so() {
+    fn program_on_another_port_or_address_is_diagnosed() {
         let told = |texts: &[&str]| explain_not_ready(&endpoint(), PassedAs::Nothing, &addresses(texts), &[], false);
         let other = told(&["0.0.0.0:3000"]).unwrap();
         assert!(other.contains("0.0.0.0:3000, not on $PORT (20001)"), "{other}");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_was_handed_its_listener_is_told_of_another_one_only() {
+    fn handed_listener_is_not_diagnosed_but_another_one_is() {
         let public = [Address::Tcp(addresses(&["0.0.0.0:80"])[0])];
         let told = |texts: &[&str]| {
             explain_not_ready(&Endpoint::Inherited, PassedAs::Listeners, &addresses(texts), &public, false)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_that_listens_past_nodes_cluster_is_told_what_does_that() {
+    fn listener_past_node_cluster_is_diagnosed_with_its_causes() {
         for endpoint in [Endpoint::Channel, Endpoint::Inherited] {
             let told = |texts: &[&str]| explain_not_ready(&endpoint, PassedAs::Node, &addresses(texts), &[], false);
             let other = told(&["127.0.0.1:3000"]).unwrap();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_private_port_beyond_loopback_is_warned_about() {
+    fn private_port_beyond_loopback_is_warned_about() {
         let told = |texts: &[&str]| explain_exposed(&endpoint(), &addresses(texts));
         assert!(told(&["0.0.0.0:20001"]).is_some());
         assert!(told(&["[::]:20001"]).is_some());

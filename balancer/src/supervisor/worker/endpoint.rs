@@ -1,8 +1,8 @@
 //! The private endpoint of one incarnation: chosen at its start, given back at its end.
 //!
-//! A new process gets a new one. Two processes on one path would take it from each other, and a port that the old one has
-//! just left may still be refused to the new one. A listener that the master made outlives its worker for a moment: what
-//! waits in its queue goes to other workers then.
+//! Each new process gets a new endpoint. Two processes on one path would take it from each other, and a port that the
+//! old process has just left may still be refused to the new one. A listener that the master made outlives its worker
+//! for a moment, so that the connections in its queue can go to other workers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -17,20 +17,20 @@ use crate::os::child::StartError;
 use crate::rotation::Endpoint;
 use crate::supervisor::Resources;
 
-/// An endpoint, and where to give it back when dropped.
+/// An endpoint, which goes back to the resources when dropped.
 pub(in crate::supervisor) struct PrivateEndpoint {
     pub(in crate::supervisor) endpoint: Endpoint,
-    /// Where the master made it and keeps it.
+    /// The listener, if the master made it and keeps it.
     pub(in crate::supervisor) listener: Option<Arc<OwnedFd>>,
     resources: Arc<Resources>,
 }
 
 impl PrivateEndpoint {
-    /// The kind of endpoint that the pool's configuration ask for.
+    /// Chooses an endpoint of the kind that the pool's configuration asks for.
     ///
     /// # Errors
     ///
-    /// No port is free, the path is longer than a unix socket's may be, or the listener cannot be made.
+    /// If no port is free, the path is longer than a unix socket's may be, or the listener cannot be made.
     pub(in crate::supervisor) fn choose(
         pool: &config::PoolConfig,
         resources: &Arc<Resources>,
@@ -55,7 +55,7 @@ impl PrivateEndpoint {
     }
 }
 
-/// A unix listener, blocking: that is what a plain `accept` in any language expects.
+/// Creates a unix listener. It is blocking: a plain `accept` in any language expects that.
 fn listen(path: &Path, backlog: u32) -> std::io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;

@@ -1,4 +1,4 @@
-//! From an exit to the report that is made of it.
+//! Handles the exit of a worker, up to the report about it.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::supervisor::operation::ledger::Closes;
 use crate::supervisor::operation::outcome::WorkerOutcome;
 use crate::supervisor::slot::KILLED;
 
-/// How long after an exit its last lines are waited for: a grandchild may hold the pipe for ever.
+/// The time after an exit that its last lines are waited for: a grandchild may hold the pipe for ever.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
-/// How long after an exit the ends of its connections are waited for.
+/// The time after an exit that the ends of its connections are waited for.
 const LAST_ENDS: Duration = Duration::from_secs(3);
 
 impl WorkerSlot {
-    /// Its process is gone; `None` if there never was one.
+    /// Handles the exit of a process; `exit` is `None` if there never was a process.
     pub(in crate::supervisor) fn exited(&mut self, incarnation: u64, exit: Option<Exit>) {
         let Some(mut process) = self.processes.remove(&incarnation) else { return };
         process.upstream.set_standing(Standing::Dead);
         let what = match self.is_hung(incarnation) {
-            // Its reason is not the signal.
+            // The reason is the hang, not the signal.
             true => "hung: killed by the master".to_owned(),
             false => end_in_words(exit, process.start_error.as_deref()),
         };
@@ -50,7 +50,7 @@ impl WorkerSlot {
             }
             self.last_start_failed = false;
         }
-        // Of what was late it has been told, and of what was given up nobody waits to hear.
+        // A late process was reported already, and no operation waits for an abandoned one.
         let is_late =
             self.slot.process(incarnation).is_some_and(|process_state| process_state.fault == Some(Cause::NeverReady));
         if !process.was_ready && !is_asked && !is_late {
@@ -72,7 +72,7 @@ impl WorkerSlot {
         });
     }
 
-    /// What waits in its queue goes to other workers, as far as its listener is held here too.
+    /// Gives the connections in its queue to other workers, if the master holds its listener too.
     fn save_queue(&self, process: &mut WorkerProcess) {
         let upstream = Arc::clone(&process.upstream);
         let data_path = Arc::clone(&self.context.data_path);
@@ -86,7 +86,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Counts the ends of its connections once they all have one.
+    /// Counts the ends of its connections once all have ended.
     fn count_ends(&mut self, process: &WorkerProcess, exit: String) {
         let Some(draining) = &process.drain else { return };
         self.uncounted += 1;
@@ -105,12 +105,12 @@ impl WorkerSlot {
         });
     }
 
-    /// All its connections have ended and are counted.
+    /// Records that the connections of an exited process have all ended and are counted.
     pub(in crate::supervisor) fn counted(&mut self) {
         self.uncounted = self.uncounted.saturating_sub(1);
     }
 
-    /// What a process last wrote. An outcome if it never was in rotation.
+    /// Stores the last lines of a process. Returns an outcome if it never was in rotation.
     pub(in crate::supervisor) fn record_last_lines(
         &mut self,
         incarnation: u64,
@@ -126,18 +126,18 @@ impl WorkerSlot {
         Some(WorkerOutcome::Failed { slot: self.id.index(), incarnation, why, last_lines: lines })
     }
 
-    /// How that process ended, if it was the last one that did.
+    /// The exit of that process in words, if it was the last one to exit.
     pub(in crate::supervisor) fn exit_of(&self, incarnation: u64) -> Option<&str> {
         self.last_exit.as_ref().filter(|(of, _)| *of == incarnation).map(|(_, exit)| exit.what.as_str())
     }
 
-    /// What that process has written last, as far as it is known.
+    /// The last lines of that process, as far as they are known.
     pub(in crate::supervisor) fn last_lines(&self, incarnation: u64) -> Arc<[String]> {
         let running = self.processes.get(&incarnation).and_then(|process| process.capture.as_ref());
         running.map(|capture| capture.last_lines()).unwrap_or_default()
     }
 
-    /// What is to be told of one that was not ready in time, while it is being ended.
+    /// The outcome of a process that was not ready in time, while it is being ended.
     pub(in crate::supervisor) fn lateness(&self, incarnation: u64) -> Option<WorkerOutcome> {
         let process = self.processes.get(&incarnation)?;
         let last_lines = process.capture.as_ref().map(|capture| capture.last_lines()).unwrap_or_default();
@@ -149,7 +149,8 @@ impl WorkerSlot {
     }
 }
 
-/// Why a process ended that was told to, and how where that was not as it was told.
+/// Returns the reason for the end of a process that was told to end, and its exit if that differs from the expected
+/// one.
 fn told_to_end(why: &str, exit: Option<Exit>, stop_signal: i32) -> String {
     match exit {
         None | Some(Exit::Code(0)) => why.to_owned(),
@@ -159,7 +160,7 @@ fn told_to_end(why: &str, exit: Option<Exit>, stop_signal: i32) -> String {
     }
 }
 
-/// In words for the log and the status: how a process ended, or why it never ran.
+/// The end of a process in words, for the log and the status: its exit, or the error that prevented its start.
 fn end_in_words(exit: Option<Exit>, start_error: Option<&str>) -> String {
     match (start_error, exit) {
         (Some(error), _) => error.to_owned(),

@@ -1,8 +1,9 @@
-//! The advice for a program that goes into the background: a worker is the process that was started. Pure.
+//! Gives advice for a program that goes into the background: the master supervises only the process that it started.
+//! Pure.
 
 use crate::config::Program;
 
-/// How well-known servers stay in the foreground.
+/// The options with which well-known servers stay in the foreground.
 const ADVICE: &[(&str, &str)] = &[
     ("nginx", "nginx -g 'daemon off;'"),
     ("redis-server", "redis-server --daemonize no"),
@@ -27,10 +28,10 @@ const ADVICE: &[(&str, &str)] = &[
 pub(in crate::supervisor) fn advice(program: &Program, name: &str) -> String {
     let words: Vec<&str> = match program {
         Program::Demo => Vec::new(),
-        // What a shell is told holds words too.
+        // The argument of `sh -c` contains several words.
         Program::Command(words) => words.iter().flat_map(|word| word.split_whitespace()).collect(),
     };
-    // What went on says more than what was started.
+    // The name of the process that went on says more than the command.
     let names = std::iter::once(name).chain(words.into_iter().map(|word| word.rsplit('/').next().unwrap_or(word)));
     let mut known = names.filter_map(|name| ADVICE.iter().find(|(known, _)| is_same(name, known)));
     let otherwise = "without its daemon option, in a script without `&`, `nohup` or `setsid`";
@@ -40,7 +41,7 @@ pub(in crate::supervisor) fn advice(program: &Program, name: &str) -> String {
     )
 }
 
-/// Versions are part of some names: `php-fpm8.2`.
+/// Returns true if the names match, apart from a version at the end: `php-fpm8.2`.
 fn is_same(name: &str, known: &str) -> bool {
     name.strip_prefix(known).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }

@@ -1,4 +1,4 @@
-//! From an effect to a running program.
+//! Launches a worker: from the effect to a running program.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::rotation::Upstream;
 use crate::supervisor::WorkerEvent;
 use crate::supervisor::slot::Event;
 
-/// How long a program may take to be ready before we look where it listens instead.
+/// The time that a program has to be ready before the master looks where it listens instead.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
-/// Within this time of its start a program that goes into the background has done so.
+/// A program that goes into the background has done so within this time of its start.
 const DAEMONIZES_WITHIN: Duration = Duration::from_secs(10);
 
 impl WorkerSlot {
-    /// Starts the process of an incarnation; where the workers accept, it inherits `public`.
+    /// Starts the process of an incarnation. If the workers accept, it inherits `public`.
     pub(in crate::supervisor) fn launch(
         &mut self,
         incarnation: u64,
@@ -71,7 +71,8 @@ impl WorkerSlot {
         let child = resources.launcher.launch(
             spec,
             Box::new(move |event| {
-                // On the spawner's thread, before anything else hears of it: no connection starts on the dead.
+                // This runs on the spawner's thread, before any other part gets the event: no connection starts on a
+                // dead process.
                 match &event {
                     ChildEvent::Forked { pidfd, .. } => dying.set_process(Arc::clone(pidfd)),
                     ChildEvent::Exited(exit) => dying.set_ended(*exit == Exit::Code(0)),
@@ -139,7 +140,7 @@ impl WorkerSlot {
         Ok(())
     }
 
-    /// Its process exists.
+    /// Handles that the process exists.
     pub(in crate::supervisor) fn forked(
         &mut self,
         incarnation: u64,
@@ -160,24 +161,24 @@ impl WorkerSlot {
         };
         process.capture = Some(output.capture(&line_source, stdout, stderr, &process.upstream.stats));
         tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
-        // It may have said so before this was heard.
+        // READY=1 may have come before this event.
         if process.said_ready { self.ready_said(incarnation, Instant::now()) } else { None }
     }
 
-    /// The program runs, which is all that ready means where it never says more.
+    /// Handles that the program runs. With `ready = "none"` it is ready now.
     pub(in crate::supervisor) fn executed(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
         tracing::debug!(worker = %name, pid = process.pid, "worker executed");
         process.next_look = Some(now + LOOK_AFTER);
-        // What it said may have been heard before this.
+        // Its READY=1 may have come before this event.
         if process.config.ready == Ready::Probe {
             process.next_probe = Some(now);
         }
         (process.config.ready == Ready::None).then_some(Event::Ready(incarnation))
     }
 
-    /// The program could not be started. An event if there is no process whose exit follows.
+    /// Handles that the program could not be started. Returns an event if there is no process whose exit follows.
     pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
         let process_state = self.slot.process(incarnation);
         let program = process_state.map(|process_state| process_state.config.program.to_string()).unwrap_or_default();
@@ -209,17 +210,17 @@ impl WorkerSlot {
         Some(Event::Exited(incarnation))
     }
 
-    /// It has ended by itself with exit code 0, and a process of this name went on.
+    /// Handles that the process has exited by itself with code 0 while a process of this name went on.
     pub(in crate::supervisor) fn went_to_background(&mut self, incarnation: u64, name: String, now: Instant) {
         let is_asked = self.slot.retiring().iter().any(|process_state| process_state.incarnation == incarnation);
         let Some(process) = self.processes.get_mut(&incarnation).filter(|_| !is_asked) else { return };
-        // What runs for longer before it ends was in the foreground.
+        // A program that runs for longer before it exits was in the foreground.
         if now - process.launched < DAEMONIZES_WITHIN {
             process.went_to_background = Some(name);
         }
     }
 
-    /// It was not ready in time: that is its reason, not the signal that ends it.
+    /// Handles that the process was not ready in time: that is the reason for its end, not the signal that ends it.
     pub(in crate::supervisor) fn late(&mut self, incarnation: u64) {
         let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation) else { return };

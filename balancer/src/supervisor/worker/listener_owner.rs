@@ -1,10 +1,11 @@
-//! The owner of the listener at a worker's private port, checked before clients are sent there.
+//! Checks the owner of the listener at a worker's private port before clients are sent there.
 //!
-//! A loopback port belongs to the process that binds it first, of any user. Between the choice of a port and the worker's
-//! `bind`, and after its death, any user of the machine can take the port, and would get the clients. The user of the
-//! listener decides: it must be the pool's, the master's own or root, because a program may bind as root and change its user
-//! then. Any of the three will do: each can reach the clients in other ways. A duplicate of the listener, taken in the same
-//! step and held as long as the worker lives, keeps the port from everybody else.
+//! A loopback port belongs to the process that binds it first, of any user. Between the choice of a port and the
+//! worker's `bind`, and after the worker's death, any user of the machine can take the port, and would get the clients.
+//! The user of the listener decides: it must be the pool's, the master's own or root, because a program may bind as
+//! root and then change its user. Any of the three is accepted: each can reach the clients in other ways too. A
+//! duplicate of the listener, taken in the same step and held as long as the worker lives, keeps all other processes
+//! from the port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,14 +40,14 @@ impl Allowed {
     }
 }
 
-/// One question about a port.
+/// One query about a port.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::supervisor) struct OwnerQuery {
     pub(in crate::supervisor) address: SocketAddr,
     /// The worker's process group.
     pub(in crate::supervisor) group: u32,
     pub(in crate::supervisor) allowed: Allowed,
-    /// The listener that was found before: of that one only the user is asked.
+    /// The listener that was found before: for that one only the user is checked.
     pub(in crate::supervisor) known: Option<u64>,
     pub(in crate::supervisor) wants_duplicate: bool,
 }
@@ -54,13 +55,13 @@ pub(in crate::supervisor) struct OwnerQuery {
 /// The listener found at a port.
 #[derive(Debug)]
 pub(in crate::supervisor) enum OwnerCheck {
-    /// No listener, as of a program that listens later or that packets are sent to in another way.
+    /// No listener: the program listens later, or gets its packets in another way.
     Nobody,
     /// A listener of an allowed user, with its inode.
     Allowed(u64, Held),
     /// A listener of another user.
     Stranger(Stranger),
-    /// The kernel does not say.
+    /// The kernel does not tell.
     Unknown(io::Error),
 }
 
@@ -68,11 +69,11 @@ pub(in crate::supervisor) enum OwnerCheck {
 #[derive(Debug)]
 pub(in crate::supervisor) enum Held {
     Duplicate(OwnedFd),
-    /// None can be had.
+    /// No duplicate could be taken.
     Refused(io::Error),
     /// No process of the group holds the listener. The text names the process that does.
     Outside(String),
-    /// None was wanted.
+    /// No duplicate was wanted.
     NotAsked,
 }
 
@@ -82,12 +83,13 @@ pub(in crate::supervisor) struct Stranger {
     pub(in crate::supervisor) uid: u32,
     /// The name of that user.
     pub(in crate::supervisor) user: Option<String>,
-    /// A process that holds it, in words.
+    /// A process that holds the listener, in words.
     pub(in crate::supervisor) holder: String,
 }
 
 impl OwnerQuery {
-    /// Looks. Milliseconds where a duplicate is taken, and longer for a stranger: on a thread that may wait.
+    /// Looks up the owner. Takes milliseconds if a duplicate is taken, and longer for a stranger: call it on a thread
+    /// that may block.
     pub(in crate::supervisor) fn look(self) -> OwnerCheck {
         let owner = match listener_at(self.address) {
             Ok(Some(owner)) => owner,
@@ -110,7 +112,7 @@ impl OwnerQuery {
             Err(error) => error,
         };
         let is_outside = duplicate::is_held(self.group, owner.inode).is_ok_and(|is_held| !is_held);
-        // It may also have been closed since.
+        // The listener may also have been closed since.
         if is_outside && listener_at(self.address).is_ok_and(|found| found == Some(owner)) {
             return Held::Outside(holder(self.address));
         }
@@ -126,7 +128,7 @@ fn holder(address: SocketAddr) -> String {
 }
 
 impl Stranger {
-    /// The end of a worker's start in words.
+    /// Returns the reason why a worker's start ended, in words.
     pub(in crate::supervisor) fn told(&self, address: SocketAddr) -> String {
         let user = self.user.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         format!(
@@ -137,7 +139,7 @@ impl Stranger {
     }
 }
 
-/// Returns true for an error that says nothing of the port: it can be asked again.
+/// Returns true for an error that does not concern the port: the query can be repeated.
 pub(in crate::supervisor) fn is_passing(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     error.raw_os_error().is_some_and(|errno| lacks.contains(&errno)) || error.kind() == io::ErrorKind::WouldBlock
@@ -161,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn own_listener_is_held_with_the_same_look() {
+    fn own_listener_is_duplicated_by_the_same_look() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let OwnerCheck::Allowed(inode, Held::Duplicate(duplicate)) = question(address).look() else {
             panic!("not held")
         };
-        // Known already, or not wanted: only the user is asked.
+        // It is known already, or not wanted: only the user is checked.
         for asked in [
             OwnerQuery { known: Some(inode), ..question(address) },
             OwnerQuery { wants_duplicate: false, ..question(address) },
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn listener_outside_of_the_group_is_told_with_its_holder() {
+    fn listener_outside_of_group_is_reported_with_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut other = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         let asked = OwnerQuery { group: other.id(), ..question(listener.local_addr().unwrap()) };

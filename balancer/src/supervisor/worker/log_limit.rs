@@ -1,11 +1,11 @@
-//! Bounds how often a cause that a worker can repeat without end is logged. Pure.
+//! Limits how often a cause that a worker can repeat without end is logged. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a cause is logged for a worker within a [`WINDOW`].
+/// The number of times that a cause is logged for a worker within a [`WINDOW`].
 const FEW: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -16,12 +16,12 @@ struct Recent {
     left_out: u64,
 }
 
-/// What was logged lately, by slot and cause. The causes are ours, so they are few.
+/// The recent log lines by slot and cause. The causes are constants of ours, so they are few.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct LogLimit(HashMap<(usize, &'static str), Recent>);
 
 impl LogLimit {
-    /// Returns how many were left out before, if this one is to be logged; `None` if it is to be left out.
+    /// Returns how many lines were left out before, if this one is to be logged; `None` if it is to be left out.
     pub(in crate::supervisor) fn ask(&mut self, slot: usize, cause: &'static str, now: Instant) -> Option<u64> {
         let fresh = || Recent { begun: now, logged: 0, left_out: 0 };
         let recent = self.0.entry((slot, cause)).or_insert_with(fresh);

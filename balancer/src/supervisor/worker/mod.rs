@@ -1,4 +1,4 @@
-//! A slot with its processes: applies what the slot decides, keeps what is told of them.
+//! A slot with its processes: applies the slot's decisions, and keeps the reported state of each process.
 
 mod channel;
 mod checks;
@@ -45,7 +45,7 @@ use spec::signal_of;
 
 pub(super) use progress::LookAt;
 
-/// What all workers of a pool need of their surroundings.
+/// The surroundings that all workers of a pool share.
 pub(super) struct Context {
     pub(super) pool: Arc<Pool>,
     pub(super) resources: Arc<Resources>,
@@ -53,20 +53,20 @@ pub(super) struct Context {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     /// Messages about private ports that were logged already.
     pub(super) logged_owners: owner::LoggedOwners,
-    /// What was logged lately of what workers can repeat without end.
+    /// The recent log lines of causes that workers can repeat without end.
     pub(super) log_limit: std::sync::Mutex<LogLimit>,
 }
 
-/// A slot and what is in it.
+/// A slot and its processes.
 pub(super) struct WorkerSlot {
     pub(super) slot: Slot,
     id: SlotId,
     context: Arc<Context>,
     stats: Arc<SlotStats>,
     processes: Processes,
-    /// Ended processes whose connections are not all counted yet.
+    /// The number of ended processes whose connections are not all counted yet.
     uncounted: usize,
-    /// Ended before they were ever in rotation, and how: their last lines are still to come.
+    /// Processes that ended before they were ever in rotation, with the cause: their last lines are still to come.
     failed_starts: Vec<(u64, String)>,
     state: SlotState,
     since: SystemTime,
@@ -100,12 +100,12 @@ impl WorkerSlot {
         }
     }
 
-    /// `pool/slot`.
+    /// Returns `pool/slot`.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.context.pool.name, self.id)
     }
 
-    /// The process of an incarnation, while there is one.
+    /// Returns the pid of an incarnation's process, while there is one.
     pub(super) fn pid_of(&self, incarnation: u64) -> Option<u32> {
         self.processes.get(&incarnation)?.pid
     }
@@ -114,7 +114,7 @@ impl WorkerSlot {
         self.pid_of(incarnation).unwrap_or(0)
     }
 
-    /// The process that serves, or is to.
+    /// The process that serves, or is starting to.
     fn present(&self) -> Option<&WorkerProcess> {
         self.processes.get(&self.slot.current()?.incarnation)
     }
@@ -123,7 +123,7 @@ impl WorkerSlot {
         self.processes.get_mut(&self.slot.current()?.incarnation)
     }
 
-    /// The group of the present process.
+    /// The process group of the present process.
     pub(super) fn group(&self) -> Option<u32> {
         self.present()?.pid
     }
@@ -133,28 +133,29 @@ impl WorkerSlot {
         Some(&self.present()?.upstream)
     }
 
-    /// All its upstreams, of processes that come and go too.
+    /// All upstreams of the slot, also those of starting and retiring processes.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.processes.values().map(|process| &process.upstream)
     }
 
-    /// Whether there is a process of it, whatever it does.
+    /// Returns true if the slot has any process, in whatever state.
     pub(super) fn has_process(&self) -> bool {
         !self.processes.is_empty()
     }
 
-    /// Returns true if nothing of it is retiring any more, and what has left is counted. A busy process that was replaced may
-    /// take long, and is waited for only where the slot itself ends.
+    /// Returns true if no process of the slot is retiring any more, and the connections of those that left are counted.
+    /// A busy process that was replaced may drain for long, so it is not waited for here, only when the slot itself
+    /// ends.
     pub(super) fn has_none_retiring(&self) -> bool {
         self.slot.retiring().iter().all(ProcessState::has_long_drain) && self.uncounted == 0
     }
 
-    /// Whether it has no process, will have none, and all is counted.
+    /// Returns true if the slot has no process, will have none, and all connections are counted.
     pub(super) fn is_over(&self) -> bool {
         self.slot.is_over() && self.uncounted == 0
     }
 
-    /// A way to send events of an incarnation from another task or thread.
+    /// Returns a function that sends events of an incarnation from another task or thread.
     fn reporter(&self, incarnation: u64) -> impl Fn(WorkerEvent) + Send + Sync + Clone + 'static {
         let (inputs, slot) = (self.context.inputs.clone(), self.id.index());
         move |event| {
@@ -162,7 +163,7 @@ impl WorkerSlot {
         }
     }
 
-    /// What it said by `NOTIFY_SOCKET`.
+    /// Handles a message that the process sent to its `NOTIFY_SOCKET`.
     pub(super) fn on_notify(&mut self, incarnation: u64, message: NotifyMessage, now: Instant) -> Option<Event> {
         let process = self.processes.get_mut(&incarnation)?;
         match message {
@@ -178,7 +179,8 @@ impl WorkerSlot {
             NotifyMessage::Status(text) => process.status_text = Some(text),
             NotifyMessage::Stopping => {
                 process.status_text = Some("stopping".to_owned());
-                // It closes its listener now: a duplicate would keep a listener open that nobody accepts from.
+                // The program closes its listener now: a duplicate would keep open a listener from which no process
+                // accepts.
                 process.listener_dup = None;
                 return Some(Event::Stopping(incarnation));
             }
@@ -186,8 +188,9 @@ impl WorkerSlot {
         None
     }
 
-    /// It said `READY=1`. A preforking server says so before its application is imported, and any program may that cannot be a
-    /// worker of this mode: where something can be asked, the first check is made at once and decides.
+    /// Handles `READY=1`. A preforking server sends it before its application is imported, and a program that cannot be
+    /// a worker of this mode may send it too: if the program can be probed, the first check is made at once and
+    /// decides.
     pub(super) fn ready_said(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let process = self.processes.get_mut(&incarnation)?;
         let config = &process.config;
@@ -210,11 +213,11 @@ impl WorkerSlot {
         }
     }
 
-    /// It is in rotation now, for the first time or again.
+    /// Handles that the process is in rotation now, for the first time or again.
     pub(super) fn admitted(&mut self, incarnation: u64, now: Instant) {
         let (name, id, looked) = (self.name(), self.id, self.looked_exposed);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        // Only a port can be reached from elsewhere, and the look is dear.
+        // Only a port can be reached from other machines, and the look is expensive.
         let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
         process.next_look = (can_be_exposed && id == SlotId(0) && !looked).then_some(now);
         process.next_probe = (process.config.health.probe != Probe::None).then_some(now);
@@ -239,7 +242,7 @@ impl WorkerSlot {
         self.take_listener_dup(incarnation);
     }
 
-    /// It is suspect now.
+    /// Handles that the process is suspect now.
     pub(super) fn suspected(&mut self, incarnation: u64) {
         self.stats.health_transitions.increment();
         let why = self.why_suspect(incarnation);
@@ -248,7 +251,7 @@ impl WorkerSlot {
         }
     }
 
-    /// What made a process busy.
+    /// Returns the reason why a process is busy.
     pub(super) fn why_busy(&self, incarnation: u64) -> &'static str {
         match self.reason(incarnation) {
             "" => "it serves clients and shows no progress",
@@ -256,7 +259,7 @@ impl WorkerSlot {
         }
     }
 
-    /// What made a process suspect.
+    /// Returns the reason why a process is suspect.
     pub(super) fn why_suspect(&self, incarnation: u64) -> String {
         let check = self.processes.get(&incarnation).and_then(|process| process.last_check.as_ref());
         match (self.reason(incarnation), check.filter(|check| !check.is_ok)) {
@@ -266,7 +269,7 @@ impl WorkerSlot {
         }
     }
 
-    /// A replacement has kept its place: that is a start of the slot.
+    /// Counts a replacement that serves for good as a start of the slot.
     pub(super) fn count_start(&mut self, incarnation: u64) {
         let process = self.processes.get_mut(&incarnation).filter(|process| !process.is_counted);
         if let Some(process) = process {
@@ -275,8 +278,8 @@ impl WorkerSlot {
         }
     }
 
-    /// True if a cause that this worker can repeat without end was logged a few times within the minute already. The first
-    /// line after that says how many were left out.
+    /// Returns true if a cause that this worker can repeat without end was already logged a few times within the
+    /// minute. The first line after that says how many were left out.
     pub(super) fn is_log_limited(&self, cause: &'static str) -> bool {
         let mut log_limit = self.context.log_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match log_limit.ask(self.id.index(), cause, Instant::now()) {
@@ -289,7 +292,8 @@ impl WorkerSlot {
         }
     }
 
-    /// It is busy now. A worker that serves one client at a time is so all the time, so that is not logged.
+    /// Handles that the process is busy now. This is not logged at info: a worker that serves one client at a time is
+    /// busy often.
     pub(super) fn busy(&mut self, incarnation: u64) {
         let why = self.why_busy(incarnation);
         tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");
@@ -298,7 +302,7 @@ impl WorkerSlot {
         }
     }
 
-    /// From now on what is owed nothing on it is closed.
+    /// From now on closes connections of the process that have no response pending.
     pub(super) fn close_idle(&self, incarnation: u64) {
         self.context.data_path.close_idle(self.id, incarnation);
     }
@@ -312,7 +316,7 @@ impl WorkerSlot {
         self.context.data_path.abort(self.id, incarnation);
     }
 
-    /// Tells it to end.
+    /// Sends the process its stop signal.
     pub(super) fn terminate(&mut self, incarnation: u64, now: Instant) {
         self.record_end(incarnation, now);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
@@ -321,13 +325,13 @@ impl WorkerSlot {
         self.context.resources.launcher.end(process.child, EndRequest::Stop(signal, to));
     }
 
-    /// The process that was started has ended, and others of its group have not.
+    /// Logs that the process that was started has exited while others of its group have not.
     pub(super) fn leader_ended(&self, incarnation: u64) {
         let (worker, pid) = (self.name(), self.pid(incarnation));
         tracing::debug!(%worker, pid, "leader ended, waiting for the rest of its process group");
     }
 
-    /// Ends its membership in Node's cluster.
+    /// Disconnects the process from Node's cluster.
     pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
         self.record_end(incarnation, now);
         if let Some(process) = self.processes.get(&incarnation) {
@@ -337,7 +341,8 @@ impl WorkerSlot {
         self.send_command(incarnation, ChannelCommand::Disconnect);
     }
 
-    /// Where the workers accept, being told to end is what its drain begins with.
+    /// Records the begin of a drain if the workers accept: there the drain begins with the stop signal or the
+    /// disconnect.
     fn record_end(&mut self, incarnation: u64, now: Instant) {
         let is_observed = self.context.pool.mode.acceptor() == Acceptor::Master;
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
@@ -352,7 +357,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Why its group is about to be killed, unless that was said already.
+    /// Logs the reason why the process's group is about to be killed, unless that was logged already.
     pub(super) fn tell_why_killed(&self, incarnation: u64) {
         let (worker, pid) = (self.name(), self.pid(incarnation));
         match self.slot.process(incarnation).is_some_and(|process_state| process_state.kept_its_queue) {

@@ -1,6 +1,7 @@
-//! What workers say of themselves: datagrams on `NOTIFY_SOCKET`, as systemd defines them.
+//! Receives the messages of workers about themselves: datagrams on `NOTIFY_SOCKET`, as systemd defines them.
 //!
-//! One socket per incarnation. The socket *is* the identity: a sender's process may be gone before one could look at it.
+//! Each incarnation has one socket. The socket identifies the sender: its process may be gone before its pid could be
+//! looked up.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use worker_runtime::protocol;
 
-/// What one line of a datagram says.
+/// The content of one line of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum NotifyMessage {
     /// `READY=1`
@@ -25,27 +26,27 @@ pub(in crate::supervisor) enum NotifyMessage {
     Stopping,
     /// `WATCHDOG=1`
     Beat,
-    /// `X_ROUNDELAY_DRAIN=signal`, of our own: told to end, it finishes what it has.
+    /// `X_ROUNDELAY_DRAIN=signal`, an extension of ours: after the stop signal the worker finishes its connections.
     DrainsBySignal,
 }
 
-/// A longer datagram is cut off, and its last line ignored with it.
+/// The most bytes of a datagram. A longer one is cut off, and its last line is ignored.
 const MAX_DATAGRAM: usize = 4 << 10;
-/// After an error of the socket.
+/// The pause after an error of the socket.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-/// Between datagrams: what comes faster waits in the socket, and then its sender does.
+/// The pause between datagrams: faster ones wait in the socket until it is full, and then their sender waits.
 const BREATH: std::time::Duration = std::time::Duration::from_millis(1);
-/// How often its path is looked for. A look is one call of `lstat`.
+/// The interval at which the socket's path is checked, by one call of `lstat`.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);
-/// A longer status is cut.
+/// The most characters of a status; a longer one is cut.
 const MAX_STATUS: usize = 256;
 
-/// Reads a datagram. What is not understood is ignored, as the protocol wants; an empty one is legal.
+/// Reads a datagram. Unknown lines are ignored, as the protocol demands; an empty datagram is legal.
 pub(in crate::supervisor) fn parse(datagram: &[u8]) -> Vec<NotifyMessage> {
     let text = String::from_utf8_lossy(datagram);
     let mut said: Vec<NotifyMessage> = Vec::new();
     for new in text.lines().filter_map(line) {
-        // Of each kind the last counts, however often a datagram says it.
+        // Of each kind the last line counts, however often a datagram has it.
         said.retain(|old| std::mem::discriminant(old) != std::mem::discriminant(&new));
         said.push(new);
     }
@@ -63,7 +64,7 @@ fn line(line: &str) -> Option<NotifyMessage> {
     }
 }
 
-/// The master's end of one worker's notify socket. Its path goes with it.
+/// The master's end of one worker's notify socket. Its path is removed when it is dropped.
 #[derive(Debug)]
 pub(in crate::supervisor) struct NotifySocket {
     socket: UnixDatagram,
@@ -74,10 +75,11 @@ pub(in crate::supervisor) struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Binds it at `path`, for this user only.
+    /// Binds a socket at `path`, for this user only.
     pub(in crate::supervisor) fn bind(path: &Path) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)?;
-        // What it has then, its path gets (unix(7)): changed by the path, it could be another file's.
+        // The path gets the mode that the socket has when it is bound (unix(7)). A later change by path could hit
+        // another file.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let identity = identity(path).ok_or(io::ErrorKind::NotFound)?;
@@ -87,16 +89,16 @@ impl NotifySocket {
         Ok(Self { socket, path: path.to_owned(), identity, reach })
     }
 
-    /// Knows whether what the worker sends can arrive.
+    /// Returns the record of whether the worker's messages can arrive.
     pub(in crate::supervisor) fn reach(&self) -> Arc<NotifyReach> {
         Arc::clone(&self.reach)
     }
 
-    /// Calls `heard` for everything the worker says, until it is dropped. An error of one message never ends it, and a flood
-    /// of them is taken slowly.
+    /// Calls `heard` for every message of the worker, until it is dropped. An error of one message never ends it, and a
+    /// flood of messages is read slowly.
     ///
-    /// If somebody removes the path, `again` is asked for another socket there. The first one is still read, since a worker
-    /// may have connected to it.
+    /// If the path is removed, `again` makes another socket there. The first socket is still read, since a worker may
+    /// have connected to it.
     pub(in crate::supervisor) async fn listen(
         self,
         again: impl Fn() -> io::Result<Self>,
@@ -125,7 +127,7 @@ impl NotifySocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
-            // A worker that talks without end gets no more of this thread than the others.
+            // A worker that sends without pause gets no more of this thread than the others.
             tokio::time::sleep(BREATH).await;
         }
     }
@@ -138,7 +140,7 @@ async fn readable(socket: Option<&NotifySocket>) -> io::Result<&UnixDatagram> {
     }
 }
 
-/// Device and inode of what lies at the path.
+/// Returns the device and inode of the file at the path.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
@@ -151,12 +153,12 @@ impl Drop for NotifySocket {
     }
 }
 
-/// True if what a worker sends to its notify socket can arrive: its path, or the folder of it, may have been removed.
+/// Knows if a worker's messages to its notify socket can arrive: the path, or its folder, may have been removed.
 #[derive(Debug)]
 pub(in crate::supervisor) struct NotifyReach {
     path: PathBuf,
     state: Mutex<Reach>,
-    /// Found missing: to be made again at once.
+    /// Notified when the path is found missing: it is made again at once.
     missed: Notify,
 }
 
@@ -172,8 +174,8 @@ impl NotifyReach {
         Self { path: path.to_owned(), state, missed: Notify::new() }
     }
 
-    /// The last moment up to `now` at which something sent after `since` may have been lost; `None` if all of it arrived. One
-    /// call of `lstat`.
+    /// Returns the last moment up to `now` at which a message sent after `since` may have been lost; `None` if all of
+    /// them arrived. One call of `lstat`.
     pub(in crate::supervisor) fn lost_after(&self, since: Instant, now: Instant) -> Option<Instant> {
         if !self.is_there() {
             self.missed.notify_one();
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_is_lines_of_which_the_known_count() {
+    fn datagram_lines_of_known_kinds_are_read() {
         assert_eq!(
             parse(b"STATUS=warm\nREADY=1\nMAINPID=1\n"),
             [NotifyMessage::Status("warm".into()), NotifyMessage::Ready]
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_a_worker_sends_is_more_than_ignored() {
+    fn invalid_datagram_lines_are_ignored() {
         for bytes in [&b""[..], b"READY", b"READY=0", b"=", b"\xff\xfe=1", b"READY=1 \0"] {
             assert_eq!(parse(bytes), [], "{bytes:?}");
         }
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn removed_socket_comes_back_and_lost_beats_are_known() {
+    async fn removed_notify_socket_is_restored_and_lost_beats_are_known() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, path) = (dir.path().join("run"), dir.path().join("run/n"));
         std::fs::create_dir(&folder).unwrap();
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_hears_and_removes_its_path() {
+    async fn notify_socket_receives_messages_and_removes_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("n");
         let notify = NotifySocket::bind(&path).unwrap();

@@ -1,4 +1,4 @@
-//! A worker is ready only after it is known whose listener is at its port; and it is asked again while that may change.
+//! Checks the owner of a worker's private port before the worker counts as ready, and again while the owner may change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::rotation::Endpoint;
 use crate::supervisor::WorkerEvent;
 use crate::supervisor::slot::Event;
 
-/// The time between two tries while the kernel has no descriptors or memory for the question, and the most tries.
+/// The pause between two tries while the kernel has no descriptors or memory for the query, and the most tries.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: usize = 150;
 
-/// What is known of the listener at a private port.
+/// The known owner of the listener at a private port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PortOwner {
     #[default]
     Unknown,
-    /// The answer is under way.
+    /// The check is under way.
     Asked,
-    /// No other user's. Its inode, if there was a listener.
+    /// No other user's listener. Its inode, if there was a listener.
     Allowed(Option<u64>),
 }
 
 impl WorkerSlot {
-    /// Keeps back that a process is ready until the owner of its port is known.
+    /// Delays the ready event of a process until the owner of its port is known.
     pub(in crate::supervisor) fn after_port_owner(&mut self, event: Event) -> Option<Event> {
         let Event::Ready(incarnation) = event else { return Some(event) };
         let is_starting =
@@ -39,7 +39,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Asks once more, where no duplicate keeps the port from others.
+    /// Checks once more, if no duplicate of the listener keeps the port from others.
     pub(super) fn ask_port_owner_again(&mut self, incarnation: u64) {
         let process = self.processes.get(&incarnation).filter(|process| process.drain.is_none());
         if process.is_some_and(|process| {
@@ -49,7 +49,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Returns false if there is nothing to ask: it has no port of its own.
+    /// Starts a check. Returns false if the process has no port of its own.
     fn ask_port_owner(&mut self, incarnation: u64) -> bool {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return false };
@@ -75,7 +75,7 @@ impl WorkerSlot {
         true
     }
 
-    /// Takes the answer. What it means for the slot.
+    /// Takes the result of a check. Returns the event that it means for the slot.
     pub(in crate::supervisor) fn port_owner_seen(&mut self, incarnation: u64, look: OwnerCheck) -> Option<Event> {
         let (worker, said) = (self.name(), &self.context.logged_owners);
         let process = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none())?;
@@ -109,7 +109,7 @@ impl WorkerSlot {
                 process.start_error = Some(stranger.told(endpoint));
                 return Some(Event::PortTaken(incarnation));
             }
-            // As long as descriptors are lacking nothing is known, and it is not ready.
+            // While descriptors are lacking the owner is not known, and the worker is not ready.
             OwnerCheck::Unknown(error) if is_passing(&error) => {
                 process.port_owner = PortOwner::Unknown;
                 return None;
@@ -129,7 +129,8 @@ impl WorkerSlot {
         is_starting.then_some(Event::Ready(incarnation))
     }
 
-    /// Says so if another user took the port of a process that has died: clients may have come there in between.
+    /// Logs an error if another user took the port of a process that has died: clients may have reached that user in
+    /// between.
     pub(super) fn ask_port_owner_after_death(&self, process: &WorkerProcess) {
         let (worker, allowed) = (self.name(), Allowed::of(&process.config));
         let (&Endpoint::Tcp(endpoint), None, true) =

@@ -1,4 +1,4 @@
-//! One question to a worker's endpoint: does it accept, or does it answer well?
+//! Probes a worker's endpoint once: does it accept, or does it answer well?
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,38 +20,39 @@ use crate::os::source_address::{bind_source, is_used_up};
 use crate::rotation::{Endpoint, source_address};
 use crate::stats::Check;
 
-/// How much later than its own timeout a probe may be answered before the verdict says more about us than about the worker.
+/// The lateness over its own timeout beyond which a probe's verdict would be about the master, not about the worker.
 pub(in crate::supervisor) const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
 
-/// How long it is waited at first, and at most, between two looks whether the program has taken a connection.
+/// The first and the longest pause between two looks if the program has taken a connection.
 const TAKEN_LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// What a probe said.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::supervisor) struct CheckResult {
     pub(in crate::supervisor) check: Check,
-    /// In words: `ok`, or what went wrong where.
+    /// In words: `ok`, or the error and its endpoint.
     pub(in crate::supervisor) what: String,
     pub(in crate::supervisor) took: Duration,
 }
 
-/// What a probe asks of its surroundings while it is under way.
+/// The services that a probe needs while it is under way.
 pub(in crate::supervisor) trait Surroundings {
-    /// How many loopback addresses a port may be reached from: the first that has a source port left.
+    /// Returns the number of loopback addresses from which a port may be reached: the first with a free source port is
+    /// used.
     fn sources(&self) -> u8;
 
-    /// The endpoint was reached from there.
+    /// Records that the endpoint was reached from this address.
     fn connected(&self, from: PeerId);
 
-    /// Returns true if the program has accepted the connection from there. The kernel establishes it earlier.
+    /// Returns true if the program has accepted the connection from this address. The kernel establishes it earlier.
     fn is_taken(&self, from: PeerId) -> bool;
 }
 
-/// Asks once, saying `header` first; empty if the worker expects none. `None` if our own clock was so late, or our own
-/// descriptors so few, that the verdict would be about this machine, not the worker.
+/// Asks once, and sends `header` first; it is empty if the worker expects none. Returns `None` if our own clock was so
+/// late, or our own descriptors so few, that the verdict would be about this machine, not the worker.
 ///
-/// A probe that only connects is good when the program has taken the connection. The kernel's word that somebody listens is
-/// not enough: a preforking server listens long before a process of it can serve anybody.
+/// A probe that only connects is good when the program has taken the connection. A listening socket in the kernel is
+/// not enough: a preforking server listens long before one of its processes can serve a client.
 pub(in crate::supervisor) async fn ask(
     endpoint: &Endpoint,
     probe: &Probe,
@@ -72,11 +73,11 @@ pub(in crate::supervisor) async fn ask(
     Some(CheckResult { check, what, took })
 }
 
-/// Connects to an endpoint, and no more; to a port from one of that many `sources`, as clients' connections do.
+/// Connects to an endpoint, and no more; to a port from one of `sources` addresses, as clients' connections do.
 ///
 /// # Errors
 ///
-/// The endpoint cannot be reached, or is none that can be connected to.
+/// If the endpoint cannot be reached, or is of a kind that cannot be connected to.
 pub(in crate::supervisor) async fn connect(endpoint: &Endpoint, sources: u8) -> io::Result<OwnedFd> {
     let stream = match endpoint {
         Endpoint::Tcp(address) => connect_tcp(*address, sources).await?.into_std()?.into(),
@@ -110,8 +111,8 @@ async fn connect_from(address: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStre
     socket.connect(address).await
 }
 
-/// Whether a connect failed for want of something on this side. A master without a free descriptor would otherwise find
-/// all its workers sick.
+/// Returns true if a connect failed because this side lacks a resource. Without this, a master without a free
+/// descriptor would find all its workers unhealthy.
 fn is_our_own_lack(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
@@ -141,7 +142,7 @@ async fn exchange(
     }
 }
 
-/// Waits until the program has taken the connection, or has said or ended something on it, which it cannot before.
+/// Waits until the program has taken the connection, or has sent on it or ended it, which needs that it was taken.
 async fn taken(
     stream: &mut (impl AsyncRead + Unpin),
     from: PeerId,
@@ -149,7 +150,7 @@ async fn taken(
 ) -> io::Result<()> {
     let (mut wait, longest) = TAKEN_LOOK;
     while !surroundings.is_taken(from) {
-        // A server whose listener is closed over it resets it.
+        // If the server closes its listener while the connection waits there, the connection is reset.
         match tokio::time::timeout(wait, stream.read_u8()).await {
             Err(_) => wait = (wait * 2).min(longest),
             Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
@@ -168,7 +169,7 @@ async fn converse(
 ) -> io::Result<()> {
     let introduced = stream.write_all(header).await;
     let Probe::Http { path } = probe else {
-        // Whether it still took the header is a matter of moments, not of health.
+        // It is a matter of timing, not of health, if the worker still took the header.
         return match from {
             Some(from) => taken(&mut stream, from, surroundings).await,
             None => Ok(()),
@@ -183,7 +184,8 @@ async fn converse(
         .map_err(io::Error::other)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // The connection must be driven while the answer is awaited; an answer that came with its end still counts.
+    // The connection must be driven while the answer is awaited; an answer that came together with its end still
+    // counts.
     let mut answer = std::pin::pin!(sender.send_request(request));
     let answer = tokio::select! {
         biased;
@@ -200,7 +202,7 @@ async fn converse(
     Err(io::Error::other(format!("GET {path} answered {status}")))
 }
 
-/// What a question without an HTTP answer says, and what that is most often.
+/// Returns the error of a request without an HTTP answer, with the most likely cause.
 fn no_answer(path: &str, error: &hyper::Error) -> io::Error {
     let source = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
     io::Error::other(format!(
@@ -239,7 +241,7 @@ mod tests {
         super::ask(endpoint, probe, b"", timeout, &Kernel(endpoint)).await
     }
 
-    /// A worker that answers every connection with these bytes, or never.
+    /// Starts a worker that answers every connection with these bytes, or never.
     async fn worker(answer: Option<&'static str>) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_http_probe_wants_200_to_399() {
+    async fn http_probe_accepts_status_200_to_399() {
         for (answer, check) in [
             ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Check::Ok),
             ("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n", Check::Ok),
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answer_that_is_no_http_is_asked_for_tls() {
+    async fn non_http_answer_asks_if_the_worker_speaks_tls() {
         for answer in ["\x15\x03\x03\0\x02\x02\x46", ""] {
             let result = ask(&worker(Some(answer)).await, &health(), SECOND).await.unwrap();
             assert!(result.what.contains("does it speak TLS there"), "{}", result.what);
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_worker_accepts_tcp_but_fails_http_by_timeout() {
+    async fn silent_worker_passes_tcp_probe_and_fails_http_by_timeout() {
         let silent = worker(None).await;
         assert_eq!(ask(&silent, &Probe::Tcp, SECOND).await.unwrap().check, Check::Ok);
         let result = ask(&silent, &health(), Duration::from_millis(50)).await.unwrap();
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn listener_that_takes_nobody_is_no_good_answer() {
+    async fn listener_that_accepts_no_connection_fails_tcp_probe() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let result = ask(&endpoint, &Probe::Tcp, Duration::from_millis(200)).await.unwrap();
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_expects_a_header_gets_it_before_anything_else() {
+    async fn worker_that_expects_a_proxy_header_gets_it_first() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let worker = tokio::spawn(async move {
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_endpoint_is_named_with_its_cause() {
+    async fn dead_endpoint_is_named_with_its_cause() {
         let result = ask(&Endpoint::Unix("/nowhere/at.all".into()), &Probe::Tcp, SECOND).await.unwrap();
         assert_eq!(result.check, Check::Fail);
         assert!(result.what.starts_with("unix:/nowhere/at.all: No such file"), "{}", result.what);

@@ -14,26 +14,28 @@ use crate::supervisor::slot::Event;
 use crate::supervisor::slot::hang::{Condition, Cpu, HangAction, ProgressSample};
 use crate::supervisor::slot::health::Sign;
 
-/// How many checks of ours may be on their way or lie untaken in a queue. A further one is only made when none is left.
+/// The most checks of ours that may be on their way or untaken in a queue. In an idle queue a further one is made only
+/// when none is left.
 const MOST_CHECKS: usize = 64;
 
-/// How often connections in a queue are looked up while it does not move, and how often where all may be checks of ours.
+/// The interval at which connections in a queue that does not move are looked up, and the one if all may be checks of
+/// ours.
 const LOOKUP: Duration = Duration::from_millis(400);
 const LOOKUP_OF_CHECKS: Duration = Duration::from_secs(2);
 
-/// How one look at a worker is made.
+/// The source from which a worker's progress is sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum LookAt {
     /// The queue of a private endpoint.
     Queue(Endpoint),
-    /// What the channel knows.
+    /// The channel's counters.
     Channel,
-    /// Nothing is known but what its sockets show, which is looked up only while it is mute.
+    /// The worker's sockets, which are looked up only while it is mute: nothing else is known.
     Sockets,
 }
 
 impl WorkerProcess {
-    /// How its progress can be seen.
+    /// Returns the source of its progress.
     fn look_at(&self) -> LookAt {
         match &self.upstream.endpoint {
             Endpoint::Channel if self.config.passed_as() == PassedAs::Node => LookAt::Sockets,
@@ -43,30 +45,32 @@ impl WorkerProcess {
         }
     }
 
-    /// Connections of clients that reached it and have not ended.
+    /// Returns the number of client connections that reached it and have not ended.
     fn connected(&self) -> usize {
         self.upstream.active().saturating_sub(self.upstream.connecting())
     }
 
-    /// Clients that it was handed and has not taken. What was taken back from it still says that it does not read.
+    /// Returns the number of clients that it was handed and has not taken. A connection that was taken back from it
+    /// counts too: it shows that the worker does not read.
     fn untaken(&self) -> usize {
         self.upstream.connecting() + usize::from(self.upstream.is_stalled())
     }
 
-    /// Returns true if it wrote to a client since this was asked last.
+    /// Returns true if it wrote to a client since the last call.
     fn has_written(&mut self) -> bool {
         let written = self.upstream.sent.get();
         std::mem::replace(&mut self.written, written) != written
     }
 
-    /// A check of ours has reached its endpoint from there.
+    /// Records that a check of ours has reached its endpoint from this address.
     pub(super) fn record_check(&mut self, check: PeerId) {
         if self.own_checks.len() < MOST_CHECKS {
             self.own_checks.push(check);
         }
     }
 
-    /// Its queue has this length, which shows it to be working or empty; none if more must be looked up to know that.
+    /// Takes the length of its queue. Returns a sample if the length shows that it works or that the queue is empty;
+    /// `None` if the connections must be looked up.
     fn queue_seen(&mut self, length: u32) -> Option<ProgressSample> {
         let has_shrunk = length < std::mem::replace(&mut self.queue_length, length);
         let has_moved = self.has_written() || has_shrunk;
@@ -78,10 +82,10 @@ impl WorkerProcess {
         (length == 0 || has_moved).then_some(look)
     }
 
-    /// These connections were made to it.
+    /// Takes the connections that were made to it.
     fn connections_seen(&mut self, sides: &[ServerSide]) -> ProgressSample {
         let untaken = || sides.iter().filter(|side| side.inode.is_none());
-        // Those that have been taken meanwhile need not be known any more.
+        // Checks that have been taken meanwhile need not be remembered.
         self.own_checks.retain(|check| untaken().any(|side| side.peer == Some(*check)));
         let is_client = |side: &&ServerSide| side.peer.is_some_and(|peer| !self.own_checks.contains(&peer));
         let waiting = untaken().filter(is_client).count();
@@ -89,7 +93,7 @@ impl WorkerProcess {
         ProgressSample { waiting, in_service: Some(self.connected().saturating_sub(waiting)), has_moved }
     }
 
-    /// What its channel knows of what it was handed.
+    /// Samples the channel's counters.
     fn channel_seen(&mut self) -> ProgressSample {
         let upstream = &self.upstream;
         let waiting = self.untaken();
@@ -99,7 +103,8 @@ impl WorkerProcess {
         ProgressSample { waiting, in_service: Some(self.connected()), has_moved }
     }
 
-    /// What is known of a worker whose sockets the master does not hold. Clients that it was handed and has not taken wait.
+    /// Samples a worker whose sockets the master does not hold. Clients that it was handed and has not taken count as
+    /// waiting.
     fn sockets_seen(&mut self) -> ProgressSample {
         let upstream = &self.upstream;
         let waiting = match upstream.endpoint {
@@ -117,7 +122,7 @@ impl WorkerProcess {
 }
 
 impl WorkerSlot {
-    /// The present process, if it has been ready and is not on its way out.
+    /// The present process, if it has been ready and is not ending.
     fn watched(&self) -> Option<u64> {
         let process_state = self.slot.current().filter(|process_state| process_state.state().is_up())?;
         self.processes.contains_key(&process_state.incarnation).then_some(process_state.incarnation)
@@ -128,12 +133,12 @@ impl WorkerSlot {
         self.processes.get_mut(&incarnation)
     }
 
-    /// How the present process is looked at, if it is.
+    /// The source from which the present process is sampled, if it is.
     pub(in crate::supervisor) fn look_at(&self) -> Option<LookAt> {
         Some(self.processes.get(&self.watched()?)?.look_at())
     }
 
-    /// The present process listens, and its queue has this length. Returns true if the connections in it must be looked up.
+    /// Takes the length of the present process's queue. Returns true if the connections in it must be looked up.
     pub(in crate::supervisor) fn queue_seen(&mut self, length: u32, is_listening: bool, now: Instant) -> bool {
         let Some(process) = self.watched_mut() else { return false };
         process.is_listening = is_listening;
@@ -145,7 +150,8 @@ impl WorkerSlot {
         }
         let is_ours = process.own_checks.len() >= usize::try_from(length).unwrap_or(usize::MAX);
         if is_ours {
-            // As many checks of ours as there are connections: no client waits, unless one came for a check that was taken.
+            // There are as many checks of ours as connections: no client waits, unless one came after a check was
+            // taken.
             let look = ProgressSample { waiting: 0, in_service: Some(process.connected()), has_moved: false };
             process.hang.saw(look, now);
         }
@@ -156,7 +162,7 @@ impl WorkerSlot {
         is_due
     }
 
-    /// The connections that were made to the present process.
+    /// Takes the connections that were made to the present process.
     pub(in crate::supervisor) fn connections_seen(&mut self, sides: &[ServerSide], now: Instant) {
         if let Some(process) = self.watched_mut() {
             let look = process.connections_seen(sides);
@@ -164,7 +170,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Looks at what the master knows without asking the kernel.
+    /// Samples counters that the master has without asking the kernel.
     pub(in crate::supervisor) fn look_here(&mut self, now: Instant) {
         let Some(process) = self.watched_mut() else { return };
         let look = match process.look_at() {
@@ -175,14 +181,15 @@ impl WorkerSlot {
         process.hang.saw(look, now);
     }
 
-    /// The group of the present process, if its sockets must be looked up: it is mute, and the master does not hold them.
+    /// Returns the group of the present process if its sockets must be looked up: it is mute, and the master does not
+    /// hold them.
     pub(in crate::supervisor) fn group_to_look_up(&self, now: Instant) -> Option<u32> {
         let process = self.processes.get(&self.watched()?)?;
         let is_wanted = process.look_at() == LookAt::Sockets && process.hang.condition(now) != Condition::Well;
         process.pid.filter(|_| is_wanted)
     }
 
-    /// The sockets that the present process's group holds on the public addresses.
+    /// Takes the sockets that the present process's group holds on the public addresses.
     pub(in crate::supervisor) fn sockets_seen(&mut self, group: u32, sides: &[ServerSide]) {
         if let Some(process) = self.watched_mut().filter(|process| process.pid == Some(group)) {
             let has_moved = process.sockets.see(sides.iter());
@@ -190,7 +197,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Returns true if the leader of the present process's group is stopped: then all of it may be. A look at one file.
+    /// Returns true if the leader of the present process's group is stopped: then all of it may be. Reads one file.
     pub(in crate::supervisor) fn leader_is_stopped(&mut self, now: Instant) -> bool {
         let Some(process) = self.watched_mut() else { return false };
         let is_stopped = process.pid.is_some_and(inspect::is_stopped);
@@ -200,13 +207,13 @@ impl WorkerSlot {
         is_stopped
     }
 
-    /// When a heartbeat of the present process is overdue.
+    /// The time at which a heartbeat of the present process is overdue.
     pub(super) fn next_beat(&self) -> Option<Instant> {
         let process = self.processes.get(&self.slot.current()?.incarnation)?;
         process.hang.next_beat(&process.config.health)
     }
 
-    /// The heartbeat that did not come. One that could not arrive is no sign.
+    /// Handles an overdue heartbeat. A heartbeat that could not arrive is no sign.
     pub(in crate::supervisor) fn beat_if_due(&mut self, now: Instant) -> Option<Event> {
         if self.next_beat().is_none_or(|due| due > now) {
             return None;
@@ -220,7 +227,7 @@ impl WorkerSlot {
         self.reconsider(now)
     }
 
-    /// Returns true if the present process seems other than it did.
+    /// Returns an event if the condition of the present process has changed.
     pub(in crate::supervisor) fn reconsider(&mut self, now: Instant) -> Option<Event> {
         let incarnation = self.watched()?;
         let process = self.processes.get_mut(&incarnation)?;
@@ -232,12 +239,12 @@ impl WorkerSlot {
         (was != condition).then_some(Event::Sign(incarnation, Sign::Condition(condition)))
     }
 
-    /// The master itself stood still until now.
+    /// Restarts all deadlines: the master itself stood still until now.
     pub(in crate::supervisor) fn forgive(&mut self, now: Instant) {
         self.processes.values_mut().for_each(|process| process.hang.forgive(now));
     }
 
-    /// Returns true if something speaks against the present process.
+    /// Returns true if a sign speaks against the present process.
     pub(in crate::supervisor) fn is_in_doubt(&self) -> bool {
         self.present().is_some_and(|process| process.condition != Condition::Well)
     }
@@ -247,7 +254,7 @@ impl WorkerSlot {
         self.present().is_some_and(|process| process.hang.condition(now) == Condition::Stopped)
     }
 
-    /// A client waits for the present process, at a moment when that decides whether the replaced one leaves.
+    /// Returns an event if a client waits for the present process when the parked process would leave.
     pub(in crate::supervisor) fn waits_if_settling(&self, now: Instant) -> Option<Event> {
         self.slot.settles_at().filter(|&at| at <= now)?;
         let incarnation = self.watched()?;
@@ -260,7 +267,7 @@ impl WorkerSlot {
         self.present().is_some_and(|process| process.hang.keeps_waiting(now))
     }
 
-    /// The present process's group uses this. Returns what is to be done about it.
+    /// Takes the resources that the present process's group uses. Returns the action that is due.
     pub(in crate::supervisor) fn usage_seen(
         &mut self,
         usage: &inspect::Usage,
@@ -287,7 +294,7 @@ impl WorkerSlot {
         Some(action)
     }
 
-    /// What speaks against the present process, in words.
+    /// The sign against the present process, in words.
     pub(in crate::supervisor) fn reason(&self, incarnation: u64) -> &'static str {
         self.processes.get(&incarnation).map_or("", |process| process.hang.reason(Instant::now()))
     }

@@ -1,9 +1,9 @@
-//! What waits in the accept queue of a process that died.
+//! Recovers the connections in the accept queue of a process that died.
 //!
-//! Such a connection is ours on both sides: the near end is some client's relay, which has written what its client said,
-//! and the worker's end nobody has accepted. It outlives the process as long as somebody holds the listener: the master, which
-//! made it (`inherited`) or took a duplicate of it. So the worker's ends are accepted here and given to other workers, with
-//! every byte.
+//! The master has both ends of such a connection. The near end is a client's relay, which has written what its client
+//! sent; the worker's end was never accepted. The connection outlives the process as long as another process holds the
+//! listener: the master, which made it (`inherited`) or took a duplicate of it. So the master accepts the worker's ends
+//! here and gives them to other workers, with every byte.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use crate::os::duplicate::{self, AcceptEnd};
 use crate::rotation::{Endpoint, Upstream};
 use crate::supervisor::DataPath;
 
-/// How often connects that are under way are looked at.
+/// The pause between two looks at connects that are under way.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long connects that are under way are waited for.
+/// The longest wait for connects that are under way.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// Accepted in a row.
+/// The most connections that are accepted in a row.
 const BATCH: usize = 4096;
 
 impl WorkerSlot {
-    /// Takes a duplicate of the listener that a ready process has made, on a thread that may wait for `/proc`.
+    /// Takes a duplicate of the listener that a ready process has made, on a thread that may block on `/proc`.
     pub(super) fn take_listener_dup(&self, incarnation: u64) {
         let Some(process) = self.processes.get(&incarnation) else { return };
         // The duplicate of a TCP listener was already taken when the owner of the port was checked.
@@ -41,7 +41,7 @@ impl WorkerSlot {
         });
     }
 
-    /// The duplicate, or why there is none.
+    /// Stores the duplicate of a process's listener, or logs why there is none.
     pub(in crate::supervisor) fn listener_dup(&mut self, incarnation: u64, taken: std::io::Result<OwnedFd>) {
         let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none()) else {
@@ -66,7 +66,8 @@ fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd
     duplicate::duplicate_listener(pid, first.inode).map(Some)
 }
 
-/// Accepts what waits at `listener`, whose process is dead, until no connect to it is under way any more, and hands it on.
+/// Accepts the connections that wait at `listener`, whose process is dead, until no connect to it is under way any
+/// more, and hands them on.
 pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>) {
     let recovered = empty(&listener, &upstream).await;
     if !recovered.is_empty() {
@@ -75,15 +76,15 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, dat
     data_path.worker_exited(upstream.slot, upstream.incarnation, recovered);
 }
 
-/// Takes back what waits in the queue of a process that lives, is out of rotation and too busy to take it. What the process
-/// takes meanwhile is its own: each connection is accepted once.
+/// Takes back the connections in the queue of a process that lives, is out of rotation and too busy to take them.
+/// Connections that the process takes meanwhile stay with it: each connection is accepted once.
 pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>, sources: u8) {
     let of = Arc::clone(&upstream);
     let mut taking = tokio::task::spawn_blocking(move || take_beside(&listener, &of));
     let taken = loop {
         match tokio::time::timeout(2 * RECOVERY, &mut taking).await {
             Ok(taken) => break taken.unwrap_or_default(),
-            // The worker was faster, and the accept waits for the next connection: this is one.
+            // The worker was faster, and the `accept` blocks until the next connection: this makes one.
             Err(_) => drop(probe::connect(&upstream.endpoint, sources).await),
         }
     };
@@ -93,7 +94,7 @@ pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data
     }
 }
 
-/// Accepts beside the worker until nothing waits and no connect to it is under way any more.
+/// Accepts beside the worker until none waits and no connect to it is under way any more.
 fn take_beside(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
     let deadline = Instant::now() + RECOVERY;
     let mut taken = Vec::new();
@@ -108,12 +109,13 @@ fn take_beside(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
     }
 }
 
-/// Accepts what waits at `listener`, which no process holds any more, until it is empty and no connect to it is under way.
+/// Accepts the connections that wait at `listener`, which no process holds any more, until it is empty and no connect
+/// to it is under way.
 async fn empty(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
     let deadline = Instant::now() + RECOVERY;
     let mut recovered = Vec::new();
     loop {
-        // Read first: a connect that ends after it is seen by the next look.
+        // The counter is read first: a connect that ends after that is seen by the next look.
         let is_late = Instant::now() >= deadline;
         let is_last = upstream.connecting() == 0 || is_late;
         let accepted = duplicate::accept_all(listener, BATCH).unwrap_or_else(|error| duplicate::Accepted {
@@ -127,7 +129,7 @@ async fn empty(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
             AcceptEnd::Limit => break,
             AcceptEnd::Empty if is_last => break,
             AcceptEnd::Empty => tokio::time::sleep(LOOK).await,
-            // Others may give descriptors back.
+            // Other users of descriptors may free some.
             AcceptEnd::Refused(_) if !is_late => tokio::time::sleep(LOOK).await,
             AcceptEnd::Refused(error) => {
                 tracing::error!(slot = %upstream.slot, %error, "clients in a worker's queue could not be accepted");

@@ -1,20 +1,20 @@
-//! Progress on a worker's connections between two looks. Pure.
+//! Detects progress on a worker's connections between two looks. Pure.
 
 use std::collections::HashMap;
 
 use crate::os::accept_queue::ServerSide;
 
-/// The connections that a worker had taken at the last look, by inode, each with a number that grows when the worker reads
-/// or writes.
+/// The connections that a worker had taken at the last look, by inode, each with a number that grows when the worker
+/// reads or writes.
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct SocketProgress {
     last: Option<HashMap<u64, u64>>,
 }
 
 impl SocketProgress {
-    /// Takes a look at its connections; returns true if the worker has taken one since the last look, or has read or written
-    /// on one. The first look is nothing to compare with. A connection that is gone proves nothing: its client may have
-    /// closed it.
+    /// Takes a look at the worker's connections. Returns true if the worker has taken one since the last look, or has
+    /// read or written on one. The first look has nothing to compare with. A connection that is gone proves nothing:
+    /// its client may have closed it.
     pub(in crate::supervisor) fn see<'a>(&mut self, sides: impl Iterator<Item = &'a ServerSide>) -> bool {
         let now: HashMap<u64, u64> = sides.filter_map(|side| Some((side.inode?, worked(side)))).collect();
         let has_moved = self
@@ -31,7 +31,8 @@ impl SocketProgress {
     }
 }
 
-/// On a unix socket nothing is counted; but what waits there to be read becomes less only when the worker reads.
+/// Returns a number that grows with the worker's progress on a connection. Unix sockets have no byte counters, but
+/// their unread bytes become fewer only when the worker reads.
 fn worked(side: &ServerSide) -> u64 {
     side.bytes.unwrap_or_else(|| u64::from(u32::MAX - side.unread))
 }

@@ -1,4 +1,4 @@
-//! From a pool's configuration to the process that is started. Pure.
+//! Turns a pool's configuration into the process to start. Pure.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -19,7 +19,7 @@ use rustix::process::Signal;
 /// The hidden subcommand that is the demo worker.
 pub const DEMO_COMMAND: &str = "demo-worker";
 
-/// What makes one incarnation different from another.
+/// The inputs of a start that differ between incarnations.
 #[derive(Debug)]
 pub(in crate::supervisor) struct SpawnContext<'a> {
     pub(in crate::supervisor) slot: SlotId,
@@ -31,12 +31,12 @@ pub(in crate::supervisor) struct SpawnContext<'a> {
     pub(in crate::supervisor) channel: Option<ChannelEnd<'a>>,
 }
 
-/// The master's environment, directory and limit that a worker inherits.
+/// The master's environment, directory and limit, which a worker inherits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::supervisor) struct Surroundings<'a> {
-    /// The environment, before a worker's is made of it.
+    /// The environment from which a worker's is made.
     pub(in crate::supervisor) inherited: &'a [(OsString, OsString)],
-    /// The directory that the master was started in.
+    /// The directory in which the master was started.
     pub(in crate::supervisor) start_dir: Option<&'a Path>,
     /// The soft limit of open files.
     pub(in crate::supervisor) nofile: Option<u64>,
@@ -46,19 +46,19 @@ pub(in crate::supervisor) struct Surroundings<'a> {
 #[derive(Debug)]
 pub(in crate::supervisor) struct ChannelEnd<'a> {
     pub(in crate::supervisor) end: &'a Arc<OwnedFd>,
-    /// Its `cluster.worker.id`, where Node is at that end: from 1, and never used again.
+    /// Its `cluster.worker.id`, if Node is at that end: from 1, and never used again.
     pub(in crate::supervisor) node_id: Option<u64>,
 }
 
-/// The program, arguments and environment of a worker.
+/// Builds the program, arguments and environment of a worker.
 ///
-/// Its environment is the master's without what the master itself was given as somebody's worker, then the pool's `env`,
-/// then the contract's names, which win. One that runs as another user is told that user's `HOME`, `USER` and `LOGNAME`,
-/// unless the pool's `env` says otherwise.
+/// The environment is the master's, without the variables that the master itself got as a worker of another program;
+/// then the pool's `env`; then the names of the worker contract, which win. A worker of another user gets that user's
+/// `HOME`, `USER` and `LOGNAME`, unless the pool's `env` sets them.
 ///
 /// # Errors
 ///
-/// The pool names a user or group that nobody looked up: it must not run as the master instead.
+/// If the pool names a user or group that was not looked up: the worker must not run as the master instead.
 pub(in crate::supervisor) fn spec(
     pool: &config::PoolConfig,
     spawn_context: &SpawnContext<'_>,
@@ -68,7 +68,7 @@ pub(in crate::supervisor) fn spec(
     let identity = identity(pool)?;
     let port = port_text(spawn_context.endpoint).unwrap_or_default();
     let (program, args) = match &pool.program {
-        // The magic link, not a path: it still is our image after the file was replaced by a newer one.
+        // This is the magic link, not a path: it still is our program after the file was replaced by a newer one.
         Program::Demo => (OsString::from("/proc/self/exe"), vec![DEMO_COMMAND.into()]),
         Program::Command(words) => {
             let (program, args) = words.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
@@ -76,12 +76,12 @@ pub(in crate::supervisor) fn spec(
             (program.into(), args.iter().map(fill).collect())
         }
     };
-    // Where it listens is the application's own business then, and these are how its caller says it.
+    // The application chooses where it listens then, and these variables are its caller's way to tell it.
     let asks_itself = pool.listen.is_empty();
     let is_callers = |name: &OsStr| asks_itself && (name == protocol::PORT || name == protocol::HOST);
     let is_kept = |name: &OsStr| !protocol::is_scrubbed(name) || is_callers(name);
     let mut env: Vec<_> = inherited.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
-    // The master's own is another directory's, or names the one that a deploy's link led to.
+    // The master's own `PWD` is another directory's, or the target of a deploy's link.
     env.retain(|(name, _)| name != "PWD");
     env.extend(working_dir(pool, start_dir).map(|dir| ("PWD".into(), dir.into_os_string())));
     let login = identity.and_then(|identity| identity.login.as_ref());
@@ -156,7 +156,7 @@ pub(in crate::supervisor) fn spec(
     })
 }
 
-/// The directory that a worker of the pool runs in, if it has a name that programs accept as `PWD`.
+/// The directory in which a worker of the pool runs, if it has a name that programs accept as `PWD`.
 fn working_dir(pool: &config::PoolConfig, start_dir: Option<&Path>) -> Option<PathBuf> {
     let dir = match (start_dir, &pool.cwd) {
         (Some(start), Some(cwd)) => start.join(cwd),
@@ -166,7 +166,8 @@ fn working_dir(pool: &config::PoolConfig, start_dir: Option<&Path>) -> Option<Pa
     is_plain(&dir).then_some(dir)
 }
 
-/// Where a worker makes a listener of its own. A listener that it inherits says nothing: a wrapper inherits it too.
+/// The address at which a worker makes a listener of its own. A listener that it inherits does not count: a wrapper
+/// inherits it too.
 pub(in crate::supervisor) fn listens_at(endpoint: &Endpoint, inherits: bool) -> Option<ListensAt> {
     match endpoint {
         _ if inherits => None,
@@ -176,7 +177,7 @@ pub(in crate::supervisor) fn listens_at(endpoint: &Endpoint, inherits: bool) -> 
     }
 }
 
-/// Whom the worker runs as; `None` where nothing was said of it.
+/// The user and group of the worker; `None` if the configuration names none.
 fn identity(pool: &config::PoolConfig) -> Result<Option<&Identity>, StartError> {
     match (&pool.identity, pool.user.is_some() || pool.group.is_some()) {
         (Some(identity), _) => Ok(Some(identity)),
@@ -188,7 +189,7 @@ fn identity(pool: &config::PoolConfig) -> Result<Option<&Identity>, StartError> 
     }
 }
 
-/// What `PORT` says: a number, or a path for a unix endpoint, which Node and many others take as well.
+/// The value of `PORT`: a number, or a path for a unix endpoint, which Node and many others accept as well.
 fn port_text(endpoint: &Endpoint) -> Option<OsString> {
     match endpoint {
         Endpoint::Tcp(address) => Some(address.port().to_string().into()),
@@ -197,7 +198,7 @@ fn port_text(endpoint: &Endpoint) -> Option<OsString> {
     }
 }
 
-/// The signal's number.
+/// Returns the signal's number.
 pub(in crate::supervisor) fn signal_of(signal: StopSignal) -> Signal {
     match signal {
         StopSignal::Term => Signal::TERM,

@@ -1,4 +1,4 @@
-//! What is told of a slot: its status, and its report where a start failed.
+//! Builds the status of a slot, and its report if a start failed.
 
 use std::time::SystemTime;
 
@@ -13,13 +13,13 @@ use crate::rotation::Endpoint;
 use crate::supervisor::operation::startup::StartupReport;
 use crate::supervisor::slot::process::ProcessState;
 
-/// Whether it has no endpoint of its own to be ready on.
+/// Returns true if the process has no endpoint of its own to be ready on.
 fn is_handed(process: &WorkerProcess) -> bool {
     let endpoint = &process.upstream.endpoint;
     matches!(endpoint, Endpoint::Inherited | Endpoint::Channel) || process.private.listener.is_some()
 }
 
-/// What an application on Node's channel has not done, and why that may be.
+/// Returns the step that an application on Node's channel has not done, and the likely reasons.
 fn node_not_ready(ready: Ready, is_online: bool) -> &'static str {
     match (ready, is_online) {
         (_, false) => "did not say on Node's channel that it runs (it must be `node FILE`, not what starts that)",
@@ -33,7 +33,7 @@ fn node_not_ready(ready: Ready, is_online: bool) -> &'static str {
 }
 
 impl WorkerSlot {
-    /// Records a change of state; returns the one before.
+    /// Records a change of state. Returns the state before.
     pub(in crate::supervisor) fn record_state(&mut self) -> SlotState {
         let is = self.slot.state();
         if is != self.state {
@@ -83,7 +83,7 @@ impl WorkerSlot {
         })
     }
 
-    /// For those who watch an operation: a process is in rotation.
+    /// Returns the step of an operation that says that a process is in rotation.
     pub(in crate::supervisor) fn ready_step(&self, incarnation: u64, from: Option<u64>) -> Option<OperationStep> {
         let process = self.processes.get(&incarnation)?;
         Some(OperationStep::Ready {
@@ -94,7 +94,7 @@ impl WorkerSlot {
         })
     }
 
-    /// For the end of a start that failed.
+    /// Returns the slot's account for the error of a failed start.
     pub(in crate::supervisor) fn startup_report(&self) -> StartupReport {
         let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         let listen_diagnosis = self.present().and_then(|process| process.last_look.clone());

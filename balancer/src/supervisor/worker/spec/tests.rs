@@ -25,7 +25,7 @@ fn value<'a>(spec: &'a Spec, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_worker_is_told_its_port_place_and_pool() {
+fn worker_environment_has_port_slot_and_pool() {
     let command = Program::Command(vec!["python3".into(), "-m".into(), "http.server".into(), "{port}".into()]);
     let spec = worker(&config::PoolConfig::new("api", command), &[("PATH", "/bin")]);
     assert_eq!((spec.program.to_str(), spec.nofile), (Some("python3"), Some(1024)));
@@ -46,7 +46,7 @@ fn a_worker_is_told_its_port_place_and_pool() {
 }
 
 #[test]
-fn worker_is_told_its_directory_by_the_logical_name() {
+fn worker_pwd_is_the_logical_name_of_its_directory() {
     for (cwd, pwd) in [
         (None, &["/srv/current"][..]),
         (Some("app"), &["/srv/current/app"]),
@@ -66,7 +66,7 @@ fn worker_is_told_its_directory_by_the_logical_name() {
 }
 
 #[test]
-fn what_the_master_was_given_as_a_worker_is_not_passed_on() {
+fn variables_given_to_master_as_a_worker_are_not_passed_on() {
     let ours = [
         ("NOTIFY_SOCKET", "/systemd"),
         ("LISTEN_FDS", "2"),
@@ -86,7 +86,7 @@ fn what_the_master_was_given_as_a_worker_is_not_passed_on() {
 }
 
 #[test]
-fn a_unix_endpoint_is_the_port_and_an_inherited_one_is_none() {
+fn unix_endpoint_is_port_and_inherited_endpoint_has_none() {
     let command = Program::Command(vec!["app".into(), "--at={port}".into()]);
     let pool = config::PoolConfig::new("api", command);
     let unix = worker_on(&pool, &Endpoint::Unix("/run/w1".into()), &[], &[]);
@@ -102,7 +102,7 @@ fn a_unix_endpoint_is_the_port_and_an_inherited_one_is_none() {
 }
 
 #[test]
-fn a_worker_with_a_channel_is_told_its_descriptor_and_no_port() {
+fn worker_with_channel_gets_its_descriptor_and_no_port() {
     let pool = config::PoolConfig::new("api", Program::Command(vec!["node".into(), "app.js".into()]));
     let end = Arc::new(OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap()));
     let with = |node_id| {
@@ -145,7 +145,7 @@ fn application_that_names_its_address_keeps_the_callers_port() {
 }
 
 #[test]
-fn environment_of_the_pool_never_breaks_the_contract() {
+fn pool_environment_never_overrides_contract_names() {
     let mut pool = config::PoolConfig::new("api", Program::Demo);
     pool.env = [("LANG", "C"), ("PORT", "3000"), ("NEW", "1")].map(|(k, v)| (k.into(), v.into())).into();
     let spec = worker(&pool, &[("LANG", "de")]);
@@ -170,7 +170,7 @@ fn worker_of_another_user_gets_its_name_unless_the_pool_sets_it() {
 }
 
 #[test]
-fn a_user_that_was_not_looked_up_is_never_the_master() {
+fn user_that_was_not_looked_up_never_runs_as_master() {
     let named = Some(Account::Id(33));
     for (user, group) in [(named.clone(), None), (None, named)] {
         let pool = config::PoolConfig { user, group, ..config::PoolConfig::new("api", Program::Demo) };
@@ -190,7 +190,7 @@ fn a_user_that_was_not_looked_up_is_never_the_master() {
 }
 
 #[test]
-fn limits_of_the_pool_replace_what_the_master_was_given() {
+fn pool_limits_replace_those_of_the_master() {
     let mut pool = config::PoolConfig::new("api", Program::Demo);
     pool.limit_nofile = Some(4096);
     pool.limit_core = Some(CoreLimit::Bytes(0));
