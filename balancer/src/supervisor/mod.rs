@@ -93,8 +93,8 @@ pub trait DataPath: Send + Sync {
 /// The ways in which the application stops a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Empty the public listeners and close them; the workers go on. If the workers accept, only they can close them:
-    /// as `Stop`.
+    /// Empty the public listeners and close them; the workers go on. If the workers accept, only they can: then this is
+    /// a `Stop`.
     Close,
     /// Drain every worker and end it.
     Stop,

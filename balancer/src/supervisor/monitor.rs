@@ -20,8 +20,7 @@ use crate::stats::{AcceptLimit, Restart as Cause};
 const QUEUE_LOOK: Duration = Duration::from_millis(250);
 /// The interval at which the resources of workers in doubt are sampled, and of all workers if memory is limited.
 const USAGE_LOOK: Duration = Duration::from_millis(500);
-/// A sample that comes this much too late was delayed by a pause of the machine or of the master: the workers too stood
-/// still.
+/// A sample that comes this much too late was delayed by a pause that stopped the workers too, or by the master itself.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// The time that clients must wait at the public listeners before that counts: such a queue is empty most of the time.
 const PUBLIC_WAIT: Duration = Duration::from_millis(750);
@@ -239,7 +238,8 @@ impl Supervisor {
     }
 
     /// Replaces a worker, new first. Does nothing if the worker is being replaced already, was tried less than a minute
-    /// ago, or if too many others are being replaced. Returns true if the replacement began.
+    /// ago, if an operation is in progress, or if too many others are being replaced. Returns true if the replacement
+    /// began.
     fn replace(&mut self, index: usize, cause: Cause, now: Instant) -> bool {
         let is_new = |worker: &WorkerSlot| worker.slot.replacement().is_some() || worker.slot.parked().is_some();
         let is_changing = |worker: &&WorkerSlot| is_new(worker) || !worker.has_none_retiring();

@@ -1,9 +1,9 @@
 //! Limits how many workers are replaced on a suspicion at one time. Pure.
 //!
 //! If many workers look unhealthy, the cause is rarely the workers: it is a database that does not answer, or a full
-//! disk. So at most max(1, half) of a pool is being replaced on a suspicion at one time, and the next only after a
-//! replacement has answered. If a replacement looks unhealthy too, replacing stops: the cause is elsewhere, and more
-//! processes would only add load. It continues after a pause, or as soon as one of those workers works again.
+//! disk. So at most max(1, half) workers of a pool are being replaced on a suspicion at one time, and the next only
+//! after a replacement has answered. If a replacement looks unhealthy too, replacing stops: the cause is elsewhere, and
+//! more processes would only add load. It continues after a pause, or as soon as one of those workers works again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

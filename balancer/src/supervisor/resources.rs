@@ -185,7 +185,7 @@ impl Resources {
         taken.unwrap_or(true)
     }
 
-    /// Returns true if clients wait at one of the public addresses. False where the kernel does not tell.
+    /// Returns true if clients wait at one of the public addresses. False if the kernel does not tell.
     pub(super) fn has_public_queue(&self, addresses: &[config::Address]) -> bool {
         let places = addresses.iter().filter_map(|address| match address {
             config::Address::Tcp(address) => Some(Where::Tcp(*address)),

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The most clients of one listener that are rejected in one check.
 const MOST_REJECTED: usize = 1024;
 
-/// The listeners that a pool's workers inherit; none where the master accepts.
+/// The listeners that a pool's workers inherit; none if the master accepts.
 #[derive(Debug)]
 pub(in crate::supervisor) struct InheritedListeners {
     public: Public,

@@ -13,7 +13,8 @@ use crate::pool::operation::SlotRange;
 use crate::supervisor::actor::Supervisor;
 use crate::supervisor::slot::process::ProcessState;
 
-/// The time that a channel has to answer. It only puts the message into its queue, whatever the worker does.
+/// The time that a channel has to answer. The channel only puts the message into its queue, so a blocked worker does
+/// not delay the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One process to which a message goes: the reason why it gets none, or the receiver of the channel's answer.

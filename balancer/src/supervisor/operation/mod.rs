@@ -348,8 +348,8 @@ impl Supervisor {
         }
     }
 
-    /// Handles a failed roll: if the configuration has changed, the slots that were replaced get the old configuration
-    /// back.
+    /// Rolls back a failed roll: if the configuration has changed, the slots that were replaced get the old
+    /// configuration back.
     fn roll_back(&mut self, replaced: &[usize], config: &config::PoolConfig) -> Option<OperationPhase> {
         let is_changed = *config != **self.pool.config();
         (is_changed && !replaced.is_empty()).then(|| OperationPhase::RollingBack {

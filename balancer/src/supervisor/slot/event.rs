@@ -77,9 +77,9 @@ pub(in crate::supervisor) enum Effect {
     Late(u64),
     /// Disconnect the process from Node's cluster.
     Disconnect(u64),
-    /// Send the stop signal to those processes of its group that are to get it.
+    /// Send the stop signal to those processes of the worker's group that are to get it.
     Terminate(u64),
-    /// Send SIGKILL to its group.
+    /// Send SIGKILL to the worker's group.
     Kill(u64),
     /// Count a replacement.
     Restarted(Cause),

@@ -48,34 +48,34 @@ const COMPUTES: Duration = Duration::from_secs(1);
 /// The condition of a worker as seen from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::supervisor) enum Condition {
-    /// No sign speaks against it.
+    /// No sign speaks against the worker.
     #[default]
     Well,
-    /// It serves a client, or may do so, and shows no sign of life meanwhile.
+    /// The worker serves a client, or may do so, and shows no sign of life meanwhile.
     Busy,
-    /// It shows no sign of life and serves no client.
+    /// The worker shows no sign of life and serves no client.
     Mute,
-    /// All of its processes are stopped (SIGSTOP).
+    /// All processes of the worker are stopped (SIGSTOP).
     Stopped,
 }
 
 /// The action that a condition calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum HangAction {
-    /// Kill it and start another: it serves no client.
+    /// Kill the worker and start another: it serves no client.
     Kill,
-    /// Start another beside it, which replaces it when it is ready.
+    /// Start another worker beside it, which replaces it when it is ready.
     Replace,
 }
 
 /// A sample of a worker's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) struct ProgressSample {
-    /// The number of clients whose connections it has not taken.
+    /// The number of clients whose connections the worker has not taken.
     pub(in crate::supervisor) waiting: usize,
-    /// The number of clients that it serves; `None` if that cannot be known.
+    /// The number of clients that the worker serves; `None` if that cannot be known.
     pub(in crate::supervisor) in_service: Option<usize>,
-    /// True if it took a connection, or bytes moved on one that it has, since the sample before.
+    /// True if the worker took a connection, or bytes moved on one that it has, since the sample before.
     pub(in crate::supervisor) has_moved: bool,
 }
 
@@ -93,15 +93,15 @@ pub(in crate::supervisor) struct HangDetector {
     waiting_since: Option<Instant>,
     /// The time since which a question that only the program can answer is unanswered.
     unanswered_since: Option<Instant>,
-    /// The time of its last `WATCHDOG=1`, if it ever sent one.
+    /// The time of the last `WATCHDOG=1`, if the worker ever sent one.
     last_beat: Option<Instant>,
     /// The time since which the heartbeat is overdue.
     no_beat_since: Option<Instant>,
     stopped_since: Option<Instant>,
-    /// The last known service: does it serve a client?
+    /// The last known service: does the worker serve a client?
     service: Service,
     last_progress: Option<Instant>,
-    /// The time since which its group uses almost no CPU time, and the CPU time that it had used then.
+    /// The time since which the group uses almost no CPU time, and the CPU time that it had used then.
     idle: Option<(Instant, f64)>,
 }
 
@@ -130,7 +130,7 @@ impl Default for HangDetector {
 }
 
 impl HangDetector {
-    /// Takes a sample of its connections.
+    /// Takes a sample of the worker's connections.
     pub(in crate::supervisor) fn saw(&mut self, look: ProgressSample, now: Instant) {
         if look.has_moved {
             self.moved(now);
@@ -148,7 +148,7 @@ impl HangDetector {
         };
     }
 
-    /// Records that it did something for a client.
+    /// Records that the worker did something for a client.
     fn moved(&mut self, now: Instant) {
         self.last_progress = Some(now);
         if let Some(since) = &mut self.waiting_since {
@@ -156,13 +156,13 @@ impl HangDetector {
         }
     }
 
-    /// Records that it answered a question, well or badly.
+    /// Records that the worker answered a question, well or badly.
     pub(in crate::supervisor) fn answered(&mut self, now: Instant) {
         self.unanswered_since = None;
         self.last_progress = Some(now);
     }
 
-    /// Records that it did not answer in time a question that only the program can answer.
+    /// Records that the worker did not answer in time a question that only the program can answer.
     pub(in crate::supervisor) fn unanswered(&mut self, now: Instant) {
         self.unanswered_since.get_or_insert(now);
     }
@@ -174,12 +174,12 @@ impl HangDetector {
         self.last_progress = Some(now);
     }
 
-    /// The time of its last heartbeat, if it ever sent one.
+    /// The time of the last heartbeat, if the worker ever sent one.
     pub(in crate::supervisor) fn last_beat(&self) -> Option<Instant> {
         self.last_beat
     }
 
-    /// The time at which its next heartbeat is overdue, if it ever sent one and is not known to be silent.
+    /// The time at which the next heartbeat is overdue, if the worker ever sent one and is not known to be silent.
     pub(in crate::supervisor) fn next_beat(&self, config: &Health) -> Option<Instant> {
         let is_watched = !config.heartbeat.is_zero() && self.no_beat_since.is_none();
         self.last_beat.filter(|_| is_watched).map(|last| last + config.heartbeat)
@@ -195,13 +195,13 @@ impl HangDetector {
         self.last_beat = self.last_beat.map(|last| last.max(until));
     }
 
-    /// Records if all of its processes are stopped. A process held by a debugger serves no client either, but is not
-    /// ended.
+    /// Records if all processes of the worker are stopped. A process held by a debugger serves no client either, but is
+    /// not ended.
     pub(in crate::supervisor) fn stopped(&mut self, is_stopped: bool, now: Instant) {
         self.stopped_since = is_stopped.then(|| self.stopped_since.unwrap_or(now));
     }
 
-    /// Records the CPU time that its group has used. This counts only while a sign speaks against it.
+    /// Records the CPU time that the worker's group has used. This counts only while a sign speaks against it.
     pub(in crate::supervisor) fn used(&mut self, cpu: Cpu, now: Instant) {
         if self.condition(now) == Condition::Well {
             self.idle = None;
@@ -229,7 +229,7 @@ impl HangDetector {
         }
     }
 
-    /// Returns true if a client waits that it has not taken.
+    /// Returns true if a client waits that the worker has not taken.
     pub(in crate::supervisor) fn has_waiting(&self) -> bool {
         self.waiting_since.is_some()
     }
@@ -239,12 +239,12 @@ impl HangDetector {
         self.waiting_since.is_some_and(|since| now - since >= WAITING_SIGN)
     }
 
-    /// The time of its last progress, if any was seen.
+    /// The time of the last progress, if any was seen.
     pub(in crate::supervisor) fn last_progress(&self) -> Option<Instant> {
         self.last_progress
     }
 
-    /// The time since which it is mute.
+    /// The time since which the worker is mute.
     fn mute_since(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting_since.filter(|_| self.keeps_waiting(now));
         let has_just_finished =
@@ -253,13 +253,13 @@ impl HangDetector {
         owed.into_iter().chain([waiting]).flatten().min()
     }
 
-    /// Returns true if it has been stopped long enough for a sign.
+    /// Returns true if the worker has been stopped long enough for a sign.
     fn is_stopped(&self, now: Instant) -> bool {
         let since = self.stopped_since.max(self.stopped_since.and(self.last_progress));
         since.is_some_and(|since| now.saturating_duration_since(since) >= STOPPED_SIGN)
     }
 
-    /// Returns its condition at `now`.
+    /// Returns the condition of the worker at `now`.
     pub(in crate::supervisor) fn condition(&self, now: Instant) -> Condition {
         match (self.is_stopped(now), self.mute_since(now), self.service) {
             (true, ..) => Condition::Stopped,

@@ -25,7 +25,7 @@ pub(in crate::supervisor) enum Sign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Opinion {
     Healthy,
-    /// It serves a client and has no time for more.
+    /// The worker serves a client and has no time for more.
     Busy,
     Unhealthy,
 }
@@ -80,12 +80,12 @@ impl Health {
         self.opinion() != Opinion::Healthy || self.against > 0
     }
 
-    /// Returns true if its checks have failed, or the last one did.
+    /// Returns true if the checks of the worker have failed, or the last one did.
     pub(in crate::supervisor) fn is_failing_checks(&self) -> bool {
         self.is_failing || self.against > 0
     }
 
-    /// Returns true if it does nothing and serves no client, which is not the same as answering badly.
+    /// Returns true if the worker does nothing and serves no client, which is not the same as answering badly.
     pub(in crate::supervisor) fn seems_hung(&self) -> bool {
         matches!(self.condition, Condition::Mute | Condition::Stopped)
     }

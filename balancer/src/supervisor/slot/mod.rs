@@ -62,7 +62,7 @@ struct Wait {
 /// A slot's state machine.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The configuration of its next start.
+    /// The configuration of the next start.
     config: Arc<config::PoolConfig>,
     generation: u64,
     desired: DesiredState,
@@ -79,7 +79,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Creates a stopped slot; `seed` is the seed of its jitter.
+    /// Creates a stopped slot; `seed` is the seed of the backoff's jitter.
     pub(super) fn new(config: Arc<config::PoolConfig>, generation: u64, seed: u64) -> Self {
         let backoff = Backoff::new(config.restart.clone(), seed);
         Self {
@@ -137,12 +137,12 @@ impl Slot {
             .chain(&self.retiring)
     }
 
-    /// The generation of its present process, or of its next one.
+    /// The generation of the present process, or of the next one.
     pub(super) fn generation(&self) -> u64 {
         self.current.as_ref().map_or(self.generation, |process| process.generation)
     }
 
-    /// The number of its processes that have ended by themselves or failed to start.
+    /// The number of processes of the slot that have ended by themselves or failed to start.
     pub(super) fn exits(&self) -> u64 {
         self.exits
     }
@@ -339,7 +339,7 @@ impl Slot {
         self.start_if_clear(now).into_iter().collect()
     }
 
-    /// Handles that the present process closed its servers, or opened them again.
+    /// Records that the application of the present process closed its servers, or opened them again.
     fn on_servers_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
         let Some(process) = self.present(incarnation) else { return Vec::new() };
         if is_closed {

@@ -40,19 +40,19 @@ const END_GRACE: Duration = Duration::from_secs(1);
 /// The method by which a worker ends once no new connection can reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum DrainMethod {
-    /// It gets its signal, and finishes by itself.
+    /// The worker gets its stop signal, and finishes by itself.
     Signal,
-    /// Connections without a pending response are closed; it gets its signal when none is left.
+    /// Connections without a pending response are closed; the worker gets its stop signal when none is left.
     CloseIdle,
-    /// It gets its signal when all connections have ended by themselves.
+    /// The worker gets its stop signal when all connections have ended by themselves.
     Wait,
-    /// It is disconnected from its cluster, and finishes by itself.
+    /// The worker is disconnected from its cluster, and finishes by itself.
     Disconnect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It waits for the spawn budget, which was empty.
+    /// The process waits for the spawn budget, which was empty.
     Postponed {
         until: Instant,
     },
@@ -62,11 +62,11 @@ enum State {
     Ready {
         since: Instant,
     },
-    /// Ready since then, and busy: it has no time for more clients than it serves.
+    /// The process is ready since then, and busy: it has no time for more clients than it serves.
     Busy {
         since: Instant,
     },
-    /// Ready since `since`, suspect since `suspect_since`.
+    /// The process is ready since `since`, and suspect since `suspect_since`.
     Suspect {
         since: Instant,
         suspect_since: Instant,
@@ -82,17 +82,17 @@ enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DrainStep {
-    /// Connections may still reach it, even if it has none now.
+    /// Connections may still reach the process, even if it has none now.
     Quiesce {
         is_idle: bool,
         /// The drain deadline, if the deadline to quiesce is sooner.
         full: Instant,
     },
-    /// It got its signal and finishes by itself.
+    /// The process got its stop signal and finishes by itself.
     Signalled,
-    /// It was disconnected and finishes by itself; the master does not see its remaining connections.
+    /// The process was disconnected and finishes by itself; the master does not see its remaining connections.
     Disconnected,
-    /// It gets its signal when no connection is left.
+    /// The process gets its stop signal when no connection is left.
     Waiting,
 }
 
@@ -101,23 +101,24 @@ enum DrainStep {
 pub(in crate::supervisor) struct ProcessState {
     pub(in crate::supervisor) incarnation: u64,
     pub(in crate::supervisor) generation: u64,
-    /// The configuration that it was started with.
+    /// The configuration that the process was started with.
     pub(in crate::supervisor) config: Arc<config::PoolConfig>,
-    /// The reason why it is being ended, if that is its own fault.
+    /// The reason why the process is being ended, if that is its own fault.
     pub(in crate::supervisor) fault: Option<Cause>,
-    /// The reason why it is being ended, if the master told it to end.
+    /// The reason why the process is being ended, if the master told it to end.
     pub(in crate::supervisor) told_to_end: Option<&'static str>,
-    /// It was killed because it took nothing from its queue while it should drain.
+    /// The process was killed because it took nothing from its queue while it should drain.
     pub(in crate::supervisor) kept_its_queue: bool,
-    /// It cannot be handed connections: the time at which it is replaced, unless it has recovered or exited by then.
+    /// The process cannot be handed connections: the time at which it is replaced, unless it has recovered or exited by
+    /// then.
     unreachable_deadline: Option<Instant>,
-    /// It said by itself that it ends: the time at which it is replaced, if it still runs.
+    /// The process said by itself that it ends: the time at which it is replaced, if it still runs.
     stopping_deadline: Option<Instant>,
-    /// It has closed its channel.
+    /// The process has closed its channel.
     has_closed_channel: bool,
-    /// It was busy when its drain began: clients wait in its queue, and it will not get to them soon.
+    /// The process was busy when its drain began: clients wait in its queue, and it will not get to them soon.
     pub(in crate::supervisor) was_busy: bool,
-    /// It is replaced on a suspicion only: its drain may last as long as `idle-timeout`.
+    /// The process is replaced on a suspicion only: its drain may last as long as `idle-timeout`.
     has_long_drain: bool,
     state: State,
     health: Health,
@@ -163,7 +164,7 @@ impl ProcessState {
         }
     }
 
-    /// The time for which it has been ready at `now`, if it is.
+    /// The time for which the process has been ready at `now`, if it is.
     pub(in crate::supervisor) fn ready_for(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Ready { since } | State::Busy { since } | State::Suspect { since, .. } => {
@@ -173,8 +174,8 @@ impl ProcessState {
         }
     }
 
-    /// The time since which it is suspect, if it may be kept in rotation all the same: a worker that cannot be handed
-    /// connections is never kept.
+    /// The time since which the process is suspect, if it may be kept in rotation all the same: a worker that cannot be
+    /// handed connections is never kept.
     pub(in crate::supervisor) fn suspect_since(&self) -> Option<Instant> {
         match self.state {
             State::Suspect { suspect_since, .. } if self.unreachable_deadline.is_none() => Some(suspect_since),
@@ -182,7 +183,7 @@ impl ProcessState {
         }
     }
 
-    /// Returns true if it has closed its channel.
+    /// Returns true if the process has closed its channel.
     pub(in crate::supervisor) fn has_closed_channel(&self) -> bool {
         self.has_closed_channel
     }
@@ -191,12 +192,12 @@ impl ProcessState {
         matches!(self.state, State::Starting { .. })
     }
 
-    /// Returns true if nothing has told it to end: if it closes a server then, its application wants that.
+    /// Returns true if nothing has told the process to end: if it closes a server then, its application wants that.
     pub(in crate::supervisor) fn may_close(&self) -> bool {
         self.is_starting() || self.state().is_up()
     }
 
-    /// Returns true if its checks have failed, or the last one did.
+    /// Returns true if the process's checks have failed, or the last one did.
     pub(in crate::supervisor) fn is_failing_checks(&self) -> bool {
         self.health.is_failing_checks()
     }
@@ -206,7 +207,7 @@ impl ProcessState {
         self.health.needs_fast_probes()
     }
 
-    /// Returns true if it is suspect because it does nothing at all, which is worse than a bad answer.
+    /// Returns true if the process is suspect because it does nothing at all, which is worse than a bad answer.
     pub(in crate::supervisor) fn seems_hung(&self) -> bool {
         matches!(self.state, State::Suspect { .. }) && self.health.seems_hung()
     }
@@ -222,19 +223,19 @@ impl ProcessState {
         }
     }
 
-    /// Records that it could not be started yet.
+    /// Records that the process could not be started yet.
     pub(in crate::supervisor) fn postpone(&mut self, until: Instant) {
         if self.is_starting() {
             self.state = State::Postponed { until };
         }
     }
 
-    /// Records that it is in rotation from now on.
+    /// Records that the process is in rotation from now on.
     pub(in crate::supervisor) fn admit(&mut self, now: Instant) {
         self.state = State::Ready { since: now };
     }
 
-    /// Takes a sign of its health, if it is ready. Returns the opinion if the sign changed it.
+    /// Takes a sign of the health of a ready process. Returns the opinion if the sign changed it.
     pub(in crate::supervisor) fn sign(&mut self, sign: Sign, now: Instant) -> Option<Opinion> {
         let (State::Ready { since } | State::Busy { since } | State::Suspect { since, .. }) = self.state else {
             return None;
@@ -254,8 +255,8 @@ impl ProcessState {
         matches!(self.state, State::Postponed { .. })
     }
 
-    /// Records that it has closed its channel. After a disconnect that means that all its connections have ended.
-    /// Without one it cannot be used any more, and most often its exit follows.
+    /// Records that the process has closed its channel. After a disconnect that means that all its connections have
+    /// ended. Without one it cannot be used any more, and most often its exit follows.
     pub(in crate::supervisor) fn channel_closed(&mut self, now: Instant) {
         self.has_closed_channel = true;
         self.servers_closed(now);
@@ -264,43 +265,44 @@ impl ProcessState {
         }
     }
 
-    /// Records that its application has closed all its servers: it may be about to exit, or to open them again.
+    /// Records that the process's application has closed all its servers: it may be about to exit, or to open them
+    /// again.
     pub(in crate::supervisor) fn servers_closed(&mut self, now: Instant) {
         self.unreachable_deadline.get_or_insert(now + END_GRACE);
     }
 
-    /// Records that it said that it ends, without being asked: it gets as much time as a stop.
+    /// Records that the process said that it ends, without being asked: it gets as much time as a stop.
     pub(in crate::supervisor) fn says_stopping(&mut self, now: Instant) {
         if self.ready_for(now).is_some() {
             self.stopping_deadline.get_or_insert(now + self.config.kill_timeout);
         }
     }
 
-    /// Returns true if it said that it ends, and still runs after its time.
+    /// Returns true if the process said that it ends, and still runs after its time.
     pub(in crate::supervisor) fn is_past_stopping_deadline(&self, now: Instant) -> bool {
         self.ready_for(now).is_some() && self.stopping_deadline.is_some_and(|at| at <= now)
     }
 
-    /// Records that its application listens again.
+    /// Records that the process's application listens again.
     pub(in crate::supervisor) fn servers_opened(&mut self) {
         if !self.has_closed_channel {
             self.unreachable_deadline = None;
         }
     }
 
-    /// Returns true if it has been unreachable for too long, though it is not known to be dead.
+    /// Returns true if the process has been unreachable for too long, though it is not known to be dead.
     pub(in crate::supervisor) fn is_unreachable(&self, now: Instant) -> bool {
         self.ready_for(now).is_some() && self.unreachable_deadline.is_some_and(|at| at <= now)
     }
 
-    /// Kills it, because of this fault if one is given.
+    /// Kills the process, because of this fault if one is given.
     pub(in crate::supervisor) fn kill(&mut self, fault: Option<Cause>) -> Effect {
         self.fault = self.fault.or(fault);
         self.state = State::Stopping { kill_at: None };
         Effect::Kill(self.incarnation)
     }
 
-    /// Handles its deadline, which has passed.
+    /// Acts on the deadline of the process, which has passed.
     pub(in crate::supervisor) fn overdue(&mut self, now: Instant) -> Vec<Effect> {
         let n = self.incarnation;
         match self.state {
@@ -312,7 +314,8 @@ impl ProcessState {
                 self.fault = Some(Cause::NeverReady);
                 vec![Effect::Late(n), self.terminate(self.config.kill_timeout, now)]
             }
-            // Its queue is not empty, and it takes nothing from it: once it is dead, other workers get those clients.
+            // The worker's queue is not empty, and it takes nothing from it: once it is dead, other workers get those
+            // clients.
             State::Draining { step: DrainStep::Quiesce { .. }, .. } => {
                 self.kept_its_queue = true;
                 vec![self.kill(None)]
@@ -333,7 +336,7 @@ impl ProcessState {
         }
     }
 
-    /// Ends it without a drain, since it cannot serve; does nothing if it is ending already.
+    /// Ends the process without a drain, since it cannot serve; does nothing if it is ending already.
     pub(in crate::supervisor) fn end_at_once(&mut self, now: Instant) -> Option<Effect> {
         match self.state {
             State::Starting { .. } | State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => {

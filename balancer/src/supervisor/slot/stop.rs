@@ -59,7 +59,7 @@ impl Slot {
         self.retiring.iter_mut().map(kill).collect()
     }
 
-    /// Handles that the present process has begun to end by itself: another is started beside it.
+    /// Replaces the present process, which has begun to end by itself: another is started beside it.
     pub(super) fn on_leaves(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
         let is_meant =
             |process: &mut ProcessState| process.incarnation == incarnation && process.ready_for(now).is_some();
@@ -82,8 +82,8 @@ impl Slot {
         process.and_then(|process| process.end_at_once(now)).into_iter().collect()
     }
 
-    /// Handles a present process that said that it ends, and stays: another is started beside it, and it is drained and
-    /// ended.
+    /// Replaces the present process, which said that it ends, and stays: another is started beside it, and it is
+    /// drained and ended.
     pub(super) fn on_stopping_overdue(&mut self, now: Instant) -> Vec<Effect> {
         let Some(process) = self.current.take_if(|process| process.is_past_stopping_deadline(now)) else {
             return Vec::new();

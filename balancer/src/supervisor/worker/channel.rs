@@ -81,7 +81,7 @@ impl WorkerSlot {
                 self.kill(incarnation);
                 None
             }
-            // The worker can be handed nothing any more. Its own exit, or kill-timeout, decides if it ends.
+            // The worker can be handed nothing any more. It ends by its own exit, or at kill-timeout.
             channel::ChannelEvent::Closed => Some(Event::ChannelClosed(incarnation)),
         }
     }
@@ -99,7 +99,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Handles that the application leaves the cluster itself (`cluster.worker.disconnect()`, `kill()`).
+    /// Returns the event that the application leaves the cluster itself (`cluster.worker.disconnect()`, `kill()`).
     pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
         let is_present = self.slot.current().is_some_and(|process_state| process_state.incarnation == incarnation);
         is_present.then_some(Event::Leaves(incarnation))

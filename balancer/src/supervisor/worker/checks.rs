@@ -188,7 +188,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Looks again and again, on a thread that may block on `/proc`, until a program that said it is ready waits at the
+    /// Looks repeatedly, on a thread that may block on `/proc`, until a program that said it is ready waits at the
     /// listeners that it was handed, or may do so: a program that waits only at a listener of its own serves no client.
     pub(super) fn look_if_it_accepts(&mut self, incarnation: u64) {
         let report = self.reporter(incarnation);

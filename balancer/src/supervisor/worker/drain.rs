@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The number of looks in vain after which looks are rarer: a list of all sockets is not free.
 const HASTY: u32 = 40;
 const PATIENT: Duration = Duration::from_millis(50);
-/// The number of looks in a row that must find it quiesced.
+/// The number of looks in a row that must find the worker quiesced.
 const LOOKS: u32 = 2;
 /// The same number if the queue cannot be read: then the connections have a second to be accepted.
 const BLIND_LOOKS: u32 = 56;

@@ -18,9 +18,9 @@ use crate::supervisor::operation::ledger::Closes;
 use crate::supervisor::operation::outcome::WorkerOutcome;
 use crate::supervisor::slot::KILLED;
 
-/// The time after an exit that its last lines are waited for: a grandchild may hold the pipe for ever.
+/// The longest wait for the last lines after an exit: a grandchild may hold the pipe for ever.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
-/// The time after an exit that the ends of its connections are waited for.
+/// The longest wait for the ends of the connections after an exit.
 const LAST_ENDS: Duration = Duration::from_secs(3);
 
 impl WorkerSlot {
@@ -72,7 +72,7 @@ impl WorkerSlot {
         });
     }
 
-    /// Gives the connections in its queue to other workers, if the master holds its listener too.
+    /// Gives the connections in the queue of an exited process to other workers, if the master holds the listener too.
     fn save_queue(&self, process: &mut WorkerProcess) {
         let upstream = Arc::clone(&process.upstream);
         let data_path = Arc::clone(&self.context.data_path);
@@ -86,7 +86,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Counts the ends of its connections once all have ended.
+    /// Counts the ends of a process's connections once all have ended.
     fn count_ends(&mut self, process: &WorkerProcess, exit: String) {
         let Some(draining) = &process.drain else { return };
         self.uncounted += 1;

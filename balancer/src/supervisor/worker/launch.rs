@@ -140,7 +140,7 @@ impl WorkerSlot {
         Ok(())
     }
 
-    /// Handles that the process exists.
+    /// Records that the process exists, and captures its output.
     pub(in crate::supervisor) fn forked(
         &mut self,
         incarnation: u64,
@@ -165,7 +165,7 @@ impl WorkerSlot {
         if process.said_ready { self.ready_said(incarnation, Instant::now()) } else { None }
     }
 
-    /// Handles that the program runs. With `ready = "none"` it is ready now.
+    /// Records that the program runs. With `ready = "none"` it is ready now.
     pub(in crate::supervisor) fn executed(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
@@ -178,7 +178,7 @@ impl WorkerSlot {
         (process.config.ready == Ready::None).then_some(Event::Ready(incarnation))
     }
 
-    /// Handles that the program could not be started. Returns an event if there is no process whose exit follows.
+    /// Reports that the program could not be started. Returns an event if there is no process whose exit follows.
     pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
         let process_state = self.slot.process(incarnation);
         let program = process_state.map(|process_state| process_state.config.program.to_string()).unwrap_or_default();
@@ -210,7 +210,7 @@ impl WorkerSlot {
         Some(Event::Exited(incarnation))
     }
 
-    /// Handles that the process has exited by itself with code 0 while a process of this name went on.
+    /// Records that the process has exited by itself with code 0 while a process of this name went on.
     pub(in crate::supervisor) fn went_to_background(&mut self, incarnation: u64, name: String, now: Instant) {
         let is_asked = self.slot.retiring().iter().any(|process_state| process_state.incarnation == incarnation);
         let Some(process) = self.processes.get_mut(&incarnation).filter(|_| !is_asked) else { return };
@@ -220,7 +220,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Handles that the process was not ready in time: that is the reason for its end, not the signal that ends it.
+    /// Records that the process was not ready in time: that is the reason for its end, not the signal that ends it.
     pub(in crate::supervisor) fn late(&mut self, incarnation: u64) {
         let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation) else { return };

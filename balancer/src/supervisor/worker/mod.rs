@@ -213,7 +213,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Handles that the process is in rotation now, for the first time or again.
+    /// Records that the process is in rotation now, for the first time or again.
     pub(super) fn admitted(&mut self, incarnation: u64, now: Instant) {
         let (name, id, looked) = (self.name(), self.id, self.looked_exposed);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
@@ -242,7 +242,7 @@ impl WorkerSlot {
         self.take_listener_dup(incarnation);
     }
 
-    /// Handles that the process is suspect now.
+    /// Records that the process is suspect now.
     pub(super) fn suspected(&mut self, incarnation: u64) {
         self.stats.health_transitions.increment();
         let why = self.why_suspect(incarnation);
@@ -292,8 +292,8 @@ impl WorkerSlot {
         }
     }
 
-    /// Handles that the process is busy now. This is not logged at info: a worker that serves one client at a time is
-    /// busy often.
+    /// Records that the process is busy now. Logged at debug level only: a worker that serves one client at a time is
+    /// busy all the time.
     pub(super) fn busy(&mut self, incarnation: u64) {
         let why = self.why_busy(incarnation);
         tracing::debug!(worker = %self.name(), pid = self.pid(incarnation), why, "worker busy");

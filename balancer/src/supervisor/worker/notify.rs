@@ -89,7 +89,7 @@ impl NotifySocket {
         Ok(Self { socket, path: path.to_owned(), identity, reach })
     }
 
-    /// Returns the record of whether the worker's messages can arrive.
+    /// Returns the record that knows if the worker's messages can arrive.
     pub(in crate::supervisor) fn reach(&self) -> Arc<NotifyReach> {
         Arc::clone(&self.reach)
     }

@@ -1,4 +1,4 @@
-//! Probes a worker's endpoint once: does it accept, or does it answer well?
+//! Probes a worker's endpoint once: does the worker accept, or does it answer well?
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +23,7 @@ use crate::stats::Check;
 /// The lateness over its own timeout beyond which a probe's verdict would be about the master, not about the worker.
 pub(in crate::supervisor) const OUR_OWN_LATENESS: Duration = Duration::from_millis(500);
 
-/// The first and the longest pause between two looks if the program has taken a connection.
+/// The first and the longest pause between two checks whether the program has taken a connection.
 const TAKEN_LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// The result of a probe.
@@ -142,7 +142,7 @@ async fn exchange(
     }
 }
 
-/// Waits until the program has taken the connection, or has sent on it or ended it, which needs that it was taken.
+/// Waits until the program has taken the connection, or has sent bytes on it or ended it, which it cannot do before.
 async fn taken(
     stream: &mut (impl AsyncRead + Unpin),
     from: PeerId,
@@ -169,7 +169,7 @@ async fn converse(
 ) -> io::Result<()> {
     let introduced = stream.write_all(header).await;
     let Probe::Http { path } = probe else {
-        // It is a matter of timing, not of health, if the worker still took the header.
+        // A worker that ends the connection before it read the header is healthy all the same: that is timing.
         return match from {
             Some(from) => taken(&mut stream, from, surroundings).await,
             None => Ok(()),

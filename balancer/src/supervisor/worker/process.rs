@@ -27,93 +27,94 @@ pub(super) type Processes = BTreeMap<u64, WorkerProcess>;
 
 /// One incarnation's process.
 pub(super) struct WorkerProcess {
-    /// The result of its last probe.
+    /// The result of the last probe.
     pub(super) last_check: Option<CheckStatus>,
-    /// True if it counts as a start of its slot: a replacement does once it serves for good.
+    /// True if the process counts as a start of its slot: a replacement does once it serves for good.
     pub(super) is_counted: bool,
     pub(super) config: Arc<config::PoolConfig>,
     pub(super) generation: u64,
     pub(super) upstream: Arc<Upstream>,
     pub(super) private: PrivateEndpoint,
     pub(super) child: ChildId,
-    /// The handle of its channel, if it has one.
+    /// The handle of the channel, if the process has one.
     pub(super) channel: Option<ChannelHandle>,
     pub(super) pid: Option<u32>,
     pub(super) started: SystemTime,
     pub(super) launched: Instant,
     pub(super) capture: Option<Capture>,
     pub(super) notify: AbortHandle,
-    /// The path of its unix endpoint was missing at the last look.
+    /// The path of the unix endpoint was missing at the last look.
     pub(super) is_endpoint_gone: bool,
-    /// Knows if messages to its notify socket can arrive.
+    /// Knows if messages to the notify socket can arrive.
     pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
-    /// The name of the process that went on in the background when this one exited.
+    /// The name of the process that went on in the background when the started one exited.
     pub(super) went_to_background: Option<String>,
     pub(super) status_text: Option<String>,
-    /// Node runs in it and has said so on its channel.
+    /// Node runs in the process and has said so on its channel.
     pub(super) is_online: bool,
     pub(super) said_ready: bool,
-    /// True since looks began, after READY=1, for a wait at the listeners that it was handed.
+    /// True once the looks have begun, after READY=1, that show if the process waits at the listeners that it was
+    /// handed.
     pub(super) is_looked_at: bool,
-    /// It has been in rotation.
+    /// The process has been in rotation.
     pub(super) was_ready: bool,
-    /// It is busy, and was not suspect in between.
+    /// The process is busy, and was not suspect in between.
     pub(super) was_busy: bool,
-    /// It said that it finishes its connections after the stop signal.
+    /// The process said that it finishes its connections after the stop signal.
     pub(super) drains_by_signal: bool,
     pub(super) next_probe: Option<Instant>,
     pub(super) next_look: Option<Instant>,
     pub(super) last_look: Option<String>,
-    /// While it listens on another address: the CPU seconds that its group had used, and since when it has used no
-    /// more.
+    /// While the program listens on another address: the CPU seconds that its group had used, and since when it has
+    /// used no more.
     pub(super) cpu_while_on_other_port: Option<(f64, Instant)>,
-    /// The time at which it is too old.
+    /// The time at which the process is too old.
     pub(super) replace_at: Option<Instant>,
     /// The time before which no other replacement may begin, after one was begun.
     pub(super) not_before: Option<Instant>,
-    /// A duplicate of the listener that it made: with it waiting clients can be saved if it dies.
+    /// A duplicate of the listener that the process made: with it waiting clients can be saved if the process dies.
     pub(super) listener_dup: Option<OwnedFd>,
     pub(super) hang: HangDetector,
-    /// Its condition when its slot was last told.
+    /// The condition of the process when its slot was last told.
     pub(super) condition: Condition,
-    /// The connections that it has taken, at the last look.
+    /// The connections that the process has taken, at the last look.
     pub(super) sockets: SocketProgress,
-    /// The number of client sockets that its group holds, and true if bytes moved on them: a look that is not counted
-    /// yet.
+    /// The number of client sockets that the process group holds, and true if bytes moved on them: a look that is not
+    /// counted yet.
     pub(super) held: Option<(usize, bool)>,
     pub(super) held_count: Option<usize>,
-    /// The addresses of checks of ours that it may not have taken yet.
+    /// The addresses of checks of ours that the process may not have taken yet.
     pub(super) own_checks: Vec<PeerId>,
-    /// The time of the next lookup of the connections in its queue, which walks through all connections of the machine.
+    /// The time of the next lookup of the connections in the queue, which walks through all connections of the machine.
     pub(super) next_lookup: Option<Instant>,
-    /// The length of its queue, its bytes to clients, and the connections that it has taken and ended, at the last
-    /// look.
+    /// The length of the queue, the bytes to clients, and the connections that the process has taken and ended, at the
+    /// last look.
     pub(super) queue_length: u32,
     pub(super) written: u64,
     pub(super) done: u64,
-    /// A socket listened at its endpoint at the last look.
+    /// A socket listened at the endpoint at the last look.
     pub(super) is_listening: bool,
-    /// It was logged that a debugger holds it.
+    /// It was logged that a debugger holds the process.
     pub(super) is_held: bool,
-    /// The time at which a check last connected to it.
+    /// The time at which a check last connected to the process.
     pub(super) last_connect: Option<Instant>,
-    /// The owner of the listener at its private port, when last checked.
+    /// The owner of the listener at the private port, when last checked.
     pub(super) port_owner: PortOwner,
     pub(super) drain: Option<Draining>,
 }
 
 /// The drain of a process.
 pub(super) struct Draining {
-    /// The time at which it left the rotation.
+    /// The time at which the process left the rotation.
     pub(super) since: Instant,
-    /// The outcomes of its connections at that time.
+    /// The outcomes of the connections at that time.
     pub(super) before: Closes,
-    /// The time of the next check; `None` once it is quiesced.
+    /// The time of the next check; `None` once the process is quiesced.
     pub(super) next_look: Option<Instant>,
     /// The number of looks in vain.
     pub(super) looks: u32,
-    /// The number of looks in a row at which no connection could reach it any more.
+    /// The number of looks in a row at which no connection could reach the process any more.
     pub(super) closed_looks: u32,
 }
 
@@ -129,12 +130,12 @@ const IDLE_CPU: f64 = 0.03;
 const IDLE_FOR: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl WorkerProcess {
-    /// The text of its last check, if that failed.
+    /// The text of the last check, if that failed.
     pub(super) fn failed_check(&self) -> Option<&str> {
         self.last_check.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str())
     }
 
-    /// Records that its group listens on another address, and the CPU time that it has used.
+    /// Records that the process group listens on another address, and the CPU time that it has used.
     pub(super) fn seen_on_other_port(&mut self, cpu_seconds: f64, now: Instant) {
         match self.cpu_while_on_other_port {
             Some((used, _)) if cpu_seconds <= used + IDLE_CPU => {}
@@ -142,7 +143,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Returns true if it listens on another address and does nothing more.
+    /// Returns true if the program listens on another address and does nothing more.
     pub(super) fn is_idle_on_other_port(&self, now: Instant) -> bool {
         self.last_look.is_some() && self.cpu_while_on_other_port.is_some_and(|(_, since)| now - since >= IDLE_FOR)
     }

@@ -14,8 +14,8 @@ use crate::supervisor::slot::Event;
 use crate::supervisor::slot::hang::{Condition, Cpu, HangAction, ProgressSample};
 use crate::supervisor::slot::health::Sign;
 
-/// The most checks of ours that may be on their way or untaken in a queue. In an idle queue a further one is made only
-/// when none is left.
+/// The most checks of ours that may be on their way or untaken in a queue. A further one is made only when none is
+/// left.
 const MOST_CHECKS: usize = 64;
 
 /// The interval at which connections in a queue that does not move are looked up, and the one if all may be checks of
@@ -35,7 +35,7 @@ pub(in crate::supervisor) enum LookAt {
 }
 
 impl WorkerProcess {
-    /// Returns the source of its progress.
+    /// Returns the source of the worker's progress.
     fn look_at(&self) -> LookAt {
         match &self.upstream.endpoint {
             Endpoint::Channel if self.config.passed_as() == PassedAs::Node => LookAt::Sockets,
@@ -45,32 +45,32 @@ impl WorkerProcess {
         }
     }
 
-    /// Returns the number of client connections that reached it and have not ended.
+    /// Returns the number of client connections that reached the worker and have not ended.
     fn connected(&self) -> usize {
         self.upstream.active().saturating_sub(self.upstream.connecting())
     }
 
-    /// Returns the number of clients that it was handed and has not taken. A connection that was taken back from it
+    /// Returns the number of clients that the worker was handed and has not taken. A connection that was taken back
     /// counts too: it shows that the worker does not read.
     fn untaken(&self) -> usize {
         self.upstream.connecting() + usize::from(self.upstream.is_stalled())
     }
 
-    /// Returns true if it wrote to a client since the last call.
+    /// Returns true if the worker wrote to a client since the last call.
     fn has_written(&mut self) -> bool {
         let written = self.upstream.sent.get();
         std::mem::replace(&mut self.written, written) != written
     }
 
-    /// Records that a check of ours has reached its endpoint from this address.
+    /// Records that a check of ours has reached the endpoint from this address.
     pub(super) fn record_check(&mut self, check: PeerId) {
         if self.own_checks.len() < MOST_CHECKS {
             self.own_checks.push(check);
         }
     }
 
-    /// Takes the length of its queue. Returns a sample if the length shows that it works or that the queue is empty;
-    /// `None` if the connections must be looked up.
+    /// Takes the length of the queue. Returns a sample if the length shows that the worker makes progress or that the
+    /// queue is empty; `None` if the connections must be looked up.
     fn queue_seen(&mut self, length: u32) -> Option<ProgressSample> {
         let has_shrunk = length < std::mem::replace(&mut self.queue_length, length);
         let has_moved = self.has_written() || has_shrunk;
@@ -82,7 +82,7 @@ impl WorkerProcess {
         (length == 0 || has_moved).then_some(look)
     }
 
-    /// Takes the connections that were made to it.
+    /// Takes the connections that were made to the worker.
     fn connections_seen(&mut self, sides: &[ServerSide]) -> ProgressSample {
         let untaken = || sides.iter().filter(|side| side.inode.is_none());
         // Checks that have been taken meanwhile need not be remembered.

@@ -76,12 +76,12 @@ pub(in crate::supervisor) fn spec(
             (program.into(), args.iter().map(fill).collect())
         }
     };
-    // The application chooses where it listens then, and these variables are its caller's way to tell it.
+    // Without `listen` the application chooses where it listens, and its caller may tell it by these variables.
     let asks_itself = pool.listen.is_empty();
     let is_callers = |name: &OsStr| asks_itself && (name == protocol::PORT || name == protocol::HOST);
     let is_kept = |name: &OsStr| !protocol::is_scrubbed(name) || is_callers(name);
     let mut env: Vec<_> = inherited.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
-    // The master's own `PWD` is another directory's, or the target of a deploy's link.
+    // The master's own `PWD` is that of another directory, or the target of a deploy's link.
     env.retain(|(name, _)| name != "PWD");
     env.extend(working_dir(pool, start_dir).map(|dir| ("PWD".into(), dir.into_os_string())));
     let login = identity.and_then(|identity| identity.login.as_ref());

@@ -83,7 +83,7 @@ impl WorkerSlot {
         })
     }
 
-    /// Returns the step of an operation that says that a process is in rotation.
+    /// Returns the progress step of an operation that reports a process in rotation.
     pub(in crate::supervisor) fn ready_step(&self, incarnation: u64, from: Option<u64>) -> Option<OperationStep> {
         let process = self.processes.get(&incarnation)?;
         Some(OperationStep::Ready {

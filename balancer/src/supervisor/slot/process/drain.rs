@@ -10,19 +10,19 @@ use crate::mode::Acceptor;
 use crate::supervisor::slot::Effect;
 
 impl ProcessState {
-    /// Gives its clients up to `idle-timeout` to finish: it is replaced on a suspicion only.
+    /// Gives the clients of the process up to `idle-timeout` to finish: the process is replaced on a suspicion only.
     pub(in crate::supervisor) fn allow_long_drain(&mut self) {
         self.has_long_drain = true;
     }
 
-    /// Returns the longest time of its drain. A connection on which no byte moves for `idle-timeout` is closed in any
-    /// case.
+    /// Returns the longest time that the drain may take. A connection on which no byte moves for `idle-timeout` is
+    /// closed in any case.
     pub(in crate::supervisor) fn drain_time(&self) -> Duration {
         let usual = self.config.drain_timeout;
         if self.has_long_drain { usual.max(self.config.idle_timeout) } else { usual }
     }
 
-    /// Returns true if its drain may take longer than others, so that no operation waits for it.
+    /// Returns true if the drain may take longer than others, so that no operation waits for it.
     pub(in crate::supervisor) fn has_long_drain(&self) -> bool {
         self.has_long_drain
     }
@@ -45,7 +45,7 @@ impl ProcessState {
         }
     }
 
-    /// Retires it: drains it if it may have connections, ends it if it cannot.
+    /// Retires the process: drains it if it may have connections, ends it if it cannot.
     pub(in crate::supervisor) fn retire(&mut self, now: Instant) -> Option<Effect> {
         self.was_busy = matches!(self.state, State::Busy { .. });
         match (self.state, self.config.mode.acceptor()) {
@@ -68,24 +68,24 @@ impl ProcessState {
                 Some(self.terminate(self.drain_time() + self.config.kill_timeout, now))
             }
             (State::Starting { .. }, _) => Some(self.terminate(self.config.kill_timeout, now)),
-            // It was never started: there is no process to end.
+            // The process was never started: there is no process to end.
             (State::Postponed { .. } | State::Draining { .. } | State::Stopping { .. }, _) => None,
         }
     }
 
-    /// Lets it finish its connections after it closed its listeners, by command or by itself.
+    /// Lets the process finish its connections after it closed its listeners, by command or by itself.
     pub(in crate::supervisor) fn finish_by_itself(&mut self, now: Instant) {
-        // If its channel is closed, it is given up now, and has had its time to end.
+        // A process whose channel is closed is given up here, and has had its time to end.
         let time = if self.has_closed_channel { Duration::ZERO } else { self.drain_time() };
         self.state = State::Draining { deadline: now + time, step: DrainStep::Disconnected };
     }
 
-    /// Returns true if it drains when its channel ends, not on a signal.
+    /// Returns true if the process drains when its channel ends, not on a signal.
     fn is_disconnected_first(&self) -> bool {
         self.config.passed_as() == PassedAs::Node && self.config.drain == Drain::Auto
     }
 
-    /// Handles that no new connection can reach it any more.
+    /// Continues the drain: no new connection can reach the process any more.
     pub(in crate::supervisor) fn quiesced(&mut self, method: DrainMethod, now: Instant) -> Option<Effect> {
         let State::Draining { step: DrainStep::Quiesce { is_idle, full: deadline }, .. } = self.state else {
             return None;
@@ -108,7 +108,7 @@ impl ProcessState {
         effect
     }
 
-    /// Handles that it has no connection any more.
+    /// Continues the drain: the process has no connection any more.
     pub(in crate::supervisor) fn drained(&mut self, now: Instant) -> Option<Effect> {
         let State::Draining { deadline, step } = self.state else { return None };
         match step {
@@ -125,7 +125,8 @@ impl ProcessState {
         }
     }
 
-    /// Handles that its leader has exited, and the rest of its group got the signal: the rest has its time from now on.
+    /// Records that the leader of the process group has exited, and the rest of its group got the signal: the rest has
+    /// its time from now on.
     pub(in crate::supervisor) fn leader_ended(&mut self, now: Instant) {
         if let State::Draining { step: DrainStep::Disconnected, .. } = self.state {
             self.state = State::Stopping { kill_at: Some(now + self.config.kill_timeout) };
