@@ -364,7 +364,7 @@ impl Supervisor {
         match self.pool.config().restart.give_up {
             GiveUp::Never => tracing::error!(
                 worker = %report.worker, last = %report.what,
-                "worker failed: ended too often, tried again at the longest backoff"
+                "worker failed: ended too often, next start after backoff-max"
             ),
             GiveUp::Exit => {
                 let text = format!("{} ended too often (give-up = \"exit\")", report.worker);

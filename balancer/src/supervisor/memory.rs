@@ -95,7 +95,7 @@ impl Supervisor {
             if !std::mem::replace(&mut watch.has_said, true) {
                 tracing::warn!(
                     pool = %self.pool.name, group, counted,
-                    "memory of the worker's processes cannot be read exactly (/proc/PID/smaps_rollup), as without \
+                    "cannot read the exact memory of the worker's processes (/proc/PID/smaps_rollup), as without \
                      CAP_SYS_PTRACE over processes of another user: max-memory is compared with another number"
                 );
             }
@@ -125,7 +125,7 @@ mod tests {
         let now = Instant::now();
         let (small, big) = (Measurement { at: now, bytes: 75 }, Measurement { at: now, bytes: BOUND + 1 });
         let sum = usage(7, 420);
-        assert_eq!(judge(&usage(7, BOUND), BOUND, Some(big), now), Finding::Within, "the sum acquits");
+        assert_eq!(judge(&usage(7, BOUND), BOUND, Some(big), now), Finding::Within, "the sum is within the bound");
         assert_eq!(judge(&sum, BOUND, None, now), Finding::Unknown);
         assert_eq!(judge(&sum, BOUND, Some(small), now), Finding::Within);
         assert_eq!(judge(&sum, BOUND, Some(big), now), Finding::TooBig);

@@ -195,8 +195,8 @@ impl Supervisor {
             Permission::Stop => {
                 tracing::error!(
                     worker = %name, pid, why,
-                    "replacements are as unhealthy as what they replaced: the cause is elsewhere, no worker is replaced on a \
-                     suspicion for a minute"
+                    "replacement workers are unhealthy too: the cause is elsewhere, unhealthy workers are not replaced for a \
+                     minute"
                 );
                 return;
             }
@@ -254,7 +254,7 @@ impl Supervisor {
         if is_busy || !is_up || is_unsettled || !worker.may_be_replaced(now + REPLACE_AGAIN, now) {
             return false;
         }
-        tracing::info!(worker = %worker.name(), why = cause.name(), "replacing this worker, new first");
+        tracing::info!(worker = %worker.name(), why = cause.name(), "replacing worker: starting the new process beside the old one");
         let (config, generation) = (std::sync::Arc::clone(&self.pool.config()), self.generation);
         self.tell(index, Event::Replace { config, generation, cause });
         true

@@ -86,7 +86,7 @@ mod tests {
         let begun = Instant::now();
         let mut hold_timer = HoldTimer::new(Duration::from_secs(10), begun);
         assert_eq!(hold_timer.accept_state(true, false, begun), AcceptState::Open);
-        assert_eq!(hold_timer.accept_state(true, true, begun), AcceptState::Open, "as long as one serves");
+        assert_eq!(hold_timer.accept_state(true, true, begun), AcceptState::Open, "while one still serves");
         assert_eq!(hold_timer.accept_state(false, true, begun), AcceptState::Reject);
         assert_eq!(hold_timer.next_deadline(begun), None);
         let late = begun + Duration::from_secs(60);

@@ -216,8 +216,8 @@ fn look_at_group(group: &mut Group, pool: &config::PoolConfig, stats: &PoolStats
     if found.has_lost_order {
         tracing::warn!(
             pool = %name, %address,
-            "several listeners were shut down at once: new connections cannot be kept away any more from a worker that is \
-             not ready, and may wait half a second before another gets them; a restart of the master mends that"
+            "several listeners were shut down at once: new connections can now go to a worker that is not ready, \
+             and may wait half a second before another gets them; a restart of the master fixes that"
         );
     }
 }

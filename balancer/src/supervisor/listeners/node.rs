@@ -132,7 +132,11 @@ impl Supervisor {
             Decision::Mapped { key, sockname, data } => {
                 if node_listeners.mapped.len() < MOST_MAPPED && node_listeners.mapped.insert(key.clone()) {
                     let asked = sockname.map_or_else(|| key.clone(), |address| address.to_string());
-                    tracing::info!(pool = self.pool.name, asked, "the application's first listener is the public one");
+                    tracing::info!(
+                        pool = self.pool.name,
+                        asked,
+                        "application's first listener mapped to the public listener"
+                    );
                 }
                 let sockname = sockname
                     .map(|said| if said.port() == 0 { public_tcp(node_listeners).unwrap_or(said) } else { said });

@@ -73,8 +73,8 @@ impl Supervisor {
         {
             tracing::info!(
                 pool = self.pool.name, %error,
-                "the kernel does not let us choose who gets new connections: its hash spreads them over all workers, and \
-                 those of one that is not ready wait half a second before another gets them"
+                "cannot attach the reuseport program (SO_ATTACH_REUSEPORT_CBPF): the kernel's hash spreads new connections \
+                 over all workers, and those of a worker that is not ready wait half a second before another gets them"
             );
         }
         self.rescue(now);
@@ -157,7 +157,7 @@ mod tests {
         let begun = Instant::now();
         let ms = |n| begun + Duration::from_millis(n);
         let mut queue_rescue = QueueRescue::new(3, begun);
-        assert!(!queue_rescue.is_due(0, false, ms(9000)), "there is nobody else");
+        assert!(!queue_rescue.is_due(0, false, ms(9000)), "no other slot is in rotation");
         assert!(queue_rescue.set_eligible(vec![0, 2], ms(1000)));
         assert!(queue_rescue.is_due(1, true, ms(1000)), "it was never ready");
         assert!(queue_rescue.set_eligible(vec![0, 1, 2], ms(2000)));

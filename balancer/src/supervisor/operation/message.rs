@@ -73,7 +73,7 @@ fn untold(state: SlotState) -> Option<&'static str> {
         SlotState::Ready | SlotState::Busy | SlotState::Suspect => None,
         // Node drops messages that come before its application listens for them.
         SlotState::Starting => {
-            Some("it is starting, and may not listen for messages yet: say it again when it is ready")
+            Some("it is starting, and may not listen for messages yet: send the message again when it is ready")
         }
         SlotState::Parked | SlotState::Draining | SlotState::Stopping => Some("it is leaving"),
         SlotState::Backoff | SlotState::Failed => Some("it has no process, and waits for its next start"),

@@ -18,7 +18,7 @@ use crate::stats::Restart as Cause;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) const ENDED: &str = "it ended after it was ready";
-pub(super) const ABANDONED: &str = "it was given up with the others";
+pub(super) const ABANDONED: &str = "it was abandoned because another replacement failed";
 
 /// Returns the meaning of a sign against a new process, in words.
 pub(super) const fn why(sign: Sign) -> &'static str {
@@ -26,7 +26,7 @@ pub(super) const fn why(sign: Sign) -> &'static str {
         Sign::Ending(_) => "it was ready, and then began to end",
         Sign::Good | Sign::Bad => "it was ready, and then failed its health checks",
         // It took a client when it became ready, and takes none now.
-        Sign::Condition(_) => "it was ready, and then left a client untaken",
+        Sign::Condition(_) => "it was ready, and then did not take a waiting client",
     }
 }
 
@@ -73,7 +73,7 @@ impl Slot {
         let old = process.incarnation;
         let failed = self.current.replace(process);
         let mut effects = vec![Effect::Admit(old)];
-        effects.extend(failed.and_then(|failed| self.retire(failed, "given up as a replacement", now)));
+        effects.extend(failed.and_then(|failed| self.retire(failed, "abandoned as a replacement", now)));
         effects.push(Effect::PutBack { old, new, why });
         effects
     }

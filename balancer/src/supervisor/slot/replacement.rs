@@ -15,7 +15,7 @@ const fn replaced_by(cause: Cause) -> &'static str {
         Cause::Command => "replaced by reload",
         Cause::Memory => "replaced for its memory (max-memory)",
         Cause::Age => "replaced for its age (max-age)",
-        Cause::Busy => "replaced since it was busy for too long",
+        Cause::Busy => "replaced because it was busy for too long (busy-timeout)",
         _ => "replaced",
     }
 }

@@ -27,7 +27,7 @@ impl Slot {
     pub(super) fn on_abandon(&mut self, now: Instant) -> Vec<Effect> {
         let replacement = self.replacement.take();
         let mut effects: Vec<_> = replacement
-            .and_then(|replacement| self.retire(replacement.process, "given up as a replacement", now))
+            .and_then(|replacement| self.retire(replacement.process, "abandoned as a replacement", now))
             .into_iter()
             .collect();
         effects.extend(self.put_back(ABANDONED, now));
@@ -89,7 +89,8 @@ impl Slot {
             return Vec::new();
         };
         let ready_for = process.ready_for(now);
-        let mut effects: Vec<Effect> = self.retire(process, "said that it ends, and stayed", now).into_iter().collect();
+        let mut effects: Vec<Effect> =
+            self.retire(process, "said that it ends (STOPPING=1), and did not exit", now).into_iter().collect();
         self.exits += 1;
         if self.parked.is_some() {
             effects.extend(self.put_back(ENDED, now));

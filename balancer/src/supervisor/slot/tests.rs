@@ -99,7 +99,7 @@ fn busy_worker_is_not_killed_and_becomes_ready_again() {
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::Sign(1, Sign::Condition(Condition::Busy)), now), [Effect::Busy(1)]);
     assert_eq!(slot.state(), SlotState::Busy);
-    assert_eq!(slot.on(Event::Hung(1), now), [], "it serves somebody");
+    assert_eq!(slot.on(Event::Hung(1), now), [], "it serves a client");
     assert_eq!(slot.on(Event::Sign(1, Sign::Condition(Condition::Well)), now), [Effect::Admit(1)]);
     assert_eq!(slot.state(), SlotState::Ready);
 }
@@ -170,9 +170,9 @@ fn node_worker_is_disconnected_then_terminated_then_killed() {
     assert_eq!(
         slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now),
         [Effect::Disconnect(1)],
-        "what it has is not seen"
+        "the master does not see its connections"
     );
-    assert_eq!(slot.on(Event::Drained(1), now), [], "it was handed nothing else, which says nothing");
+    assert_eq!(slot.on(Event::Drained(1), now), [], "no handed connection is left, but it may have others");
     let begun = now;
     assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)]);
     assert_eq!(now - begun, config().drain_timeout);
@@ -220,7 +220,7 @@ fn group_whose_leader_exited_has_kill_timeout_to_end() {
     slot.on(Event::Quiesced(1, DrainMethod::Disconnect), now);
     let begun = now;
     assert_eq!(slot.on(Event::LeaderEnded(1), now), []);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "the spawner has told the rest");
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Kill(1)], "the spawner has sent the signal to the rest");
     assert_eq!(now - begun, config().kill_timeout);
 }
 
@@ -230,7 +230,7 @@ fn worker_that_closes_its_channel_leaves_rotation() {
     assert_eq!(slot.on(Event::ChannelClosed(1), now), [Effect::Suspect(1)]);
     let begun = now;
     let replaced = [Effect::Restarted(Cause::Left), Effect::Launch(2), Effect::Terminate(1)];
-    assert_eq!(pass(&mut slot, &mut now), replaced, "it lives on, and is of no use");
+    assert_eq!(pass(&mut slot, &mut now), replaced, "it runs on, and cannot serve");
     assert_eq!(now - begun, Duration::from_secs(1));
 
     let (mut slot, now) = ready();
@@ -238,7 +238,7 @@ fn worker_that_closes_its_channel_leaves_rotation() {
     assert_eq!(
         slot.on(Event::Exited(1), now),
         [Effect::Restarted(Cause::Crash), Effect::Launch(2)],
-        "it was its death"
+        "the channel closed because the process died"
     );
 }
 
@@ -250,7 +250,7 @@ fn leaving_worker_finishes_while_another_starts() {
     slot.on(Event::Ready(2), now);
     assert_eq!(slot.on(Event::Leaves(1), now), [], "said twice");
     let begun = now;
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it did not come to its end");
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it did not exit by itself");
     assert_eq!(now - begun, config().drain_timeout);
     assert_eq!(slot.on(Event::Exited(1), now), []);
 }
@@ -277,7 +277,7 @@ fn worker_with_closed_servers_is_replaced_unless_reopened() {
     assert_eq!(pass(&mut slot, &mut now), [Effect::Restarted(Cause::Left), Effect::Launch(2)]);
     assert_eq!(now - begun, Duration::from_secs(1));
     slot.on(Event::Ready(2), now);
-    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it had its time to finish what it has");
+    assert_eq!(pass(&mut slot, &mut now), [Effect::Terminate(1)], "it had its time to finish its connections");
     assert_eq!(now - begun, Duration::from_secs(1) + config().drain_timeout);
 }
 
@@ -296,7 +296,7 @@ fn stopped_worker_that_says_it_leaves_keeps_drain_timeout() {
 fn idle_worker_is_terminated_only_after_quiesce() {
     let (mut slot, now) = ready();
     slot.on(Event::Stop, now);
-    assert_eq!(slot.on(Event::Drained(1), now), [], "its queue may hold some");
+    assert_eq!(slot.on(Event::Drained(1), now), [], "its queue may hold connections");
     assert_eq!(slot.on(Event::Quiesced(1, DrainMethod::CloseIdle), now), [Effect::Terminate(1)]);
 }
 
@@ -363,7 +363,7 @@ fn parked() -> (Slot, Instant) {
     let (mut slot, now) = ready();
     let config = Arc::new(config::PoolConfig { settle: Duration::from_secs(5), ..config() });
     slot.on(Event::Replace { config, generation: 2, cause: Cause::Command }, now);
-    assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2)], "the old one is told nothing");
+    assert_eq!(slot.on(Event::Ready(2), now), [Effect::Admit(2)], "the old process gets no signal");
     assert_eq!(slot.parked().map(|process| process.incarnation), Some(1));
     (slot, now)
 }
@@ -384,7 +384,7 @@ fn parked_worker_is_put_back_when_new_one_exits() {
     assert!(matches!(effects[..], [Effect::Admit(1), Effect::PutBack { old: 1, new: 2, .. }]), "{effects:?}");
     assert_eq!((slot.state(), slot.generation()), (SlotState::Ready, 1));
     assert_eq!(slot.on(Event::Exited(1), now), [Effect::Restarted(Cause::Crash), Effect::Launch(3)]);
-    assert_eq!(slot.generation(), 1, "by what it was started by");
+    assert_eq!(slot.generation(), 1, "the configuration that it was started with");
 }
 
 #[test]
@@ -490,7 +490,7 @@ fn memory_replacements_back_off_and_count_as_exits() {
     }
     assert!(waits.is_sorted() && waits[0].is_zero() && waits[3] > Duration::from_millis(300), "{waits:?}");
     slot.on(Event::Exited(5), now);
-    assert_eq!(slot.state(), SlotState::Backoff, "its fifth end in a row");
+    assert_eq!(slot.state(), SlotState::Backoff, "its fifth exit in a row");
     // After a good run the next end counts as a first one.
     let (mut slot, now) = ready();
     for replacement in 2..5 {

@@ -84,7 +84,7 @@ impl WorkerSlot {
         }
         draining.next_look = None;
         if let Err(error) = queued {
-            tracing::debug!(worker = %name, %error, "its accept queue cannot be read; waited instead");
+            tracing::debug!(worker = %name, %error, "cannot read a draining worker's accept queue: waited a fixed time instead");
         }
         // The process will close its listener: a duplicate would keep the port alive.
         process.listener_dup = None;

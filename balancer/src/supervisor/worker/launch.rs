@@ -225,7 +225,7 @@ impl WorkerSlot {
         let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         let timeout = humantime::format_duration(process.config.ready_timeout);
-        tracing::warn!(worker = %name, pid = process.pid, "worker not ready within {timeout}: ending it");
+        tracing::warn!(worker = %name, pid = process.pid, %timeout, "worker not ready within ready-timeout: ending it");
         let check = process.failed_check().map_or(String::new(), |check| format!("; its last check: {check}"));
         process.start_error = Some(format!("not ready within {timeout}{check}"));
     }

@@ -192,7 +192,7 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
         let own = rustix::process::geteuid().as_raw();
         let asked = OwnerQuery { allowed: Allowed([own + 1; 3]), ..question(address) };
-        let OwnerCheck::Stranger(stranger) = asked.look() else { panic!("it is used") };
+        let OwnerCheck::Stranger(stranger) = asked.look() else { panic!("a stranger's listener was accepted") };
         assert_eq!(stranger.uid, own);
         let told = stranger.told(address);
         let parts = [format!("uid {own}"), format!("process {}", std::process::id()), address.to_string()];

@@ -49,7 +49,11 @@ mod tests {
         let mut ask = |slot, cause, after| log_limit.ask(slot, cause, now + after);
         let logged = (0..1000).filter(|_| ask(0, "a", Duration::ZERO).is_some()).count();
         assert_eq!(logged, 3);
-        assert_eq!([ask(1, "a", Duration::ZERO), ask(0, "b", Duration::ZERO)], [Some(0); 2], "others are not hushed");
+        assert_eq!(
+            [ask(1, "a", Duration::ZERO), ask(0, "b", Duration::ZERO)],
+            [Some(0); 2],
+            "other causes and slots are logged"
+        );
         assert_eq!(ask(0, "a", WINDOW), Some(997), "the next one says how many were left out");
         assert_eq!(ask(0, "a", WINDOW), Some(0));
     }

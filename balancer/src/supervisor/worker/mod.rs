@@ -364,7 +364,7 @@ impl WorkerSlot {
             _ if self.is_hung(incarnation) => {}
             true => tracing::warn!(
                 %worker, pid,
-                "worker takes no waiting client: killing its process group, so that others answer them"
+                "draining worker does not take its waiting clients: killing its process group, other workers answer them"
             ),
             false => tracing::warn!(%worker, pid, "worker did not end within kill-timeout: killing its process group"),
         }

@@ -90,11 +90,12 @@ impl WorkerSlot {
                     Held::Outside(holder) if is_first(&said.is_outside) => tracing::warn!(
                         %worker, pid, %endpoint, holder,
                         "private port is held outside of the worker's process group (as by docker-proxy, sudo or setsid): \
-                         used, but not kept from others after its end"
+                         used, but other processes can take it after the worker's end"
                     ),
                     Held::Refused(error) if is_first(&said.is_unheld) => tracing::info!(
                         pool, %error,
-                        "no duplicate of a worker's listener: its queue dies with it, and its port is free for others then"
+                        "no duplicate of a worker's listener: if the worker dies, the clients in its queue are lost and its port \
+                         is free for other processes"
                     ),
                     Held::Outside(_) | Held::Refused(_) | Held::NotAsked => {}
                 }
@@ -119,7 +120,7 @@ impl WorkerSlot {
                 if is_first(&said.is_unknown) {
                     tracing::warn!(
                         pool, %error,
-                        "owner of a private port cannot be asked (netlink sock_diag and /proc/net/tcp): used all the same"
+                        "cannot look up the owner of a private port (netlink sock_diag, /proc/net/tcp): port used unchecked"
                     );
                 }
             }
@@ -143,7 +144,7 @@ impl WorkerSlot {
             if let Some(owner) = found {
                 tracing::error!(
                     %worker, %endpoint, uid = owner.uid,
-                    "private port of a dead worker was taken by another user: clients may have come there in between"
+                    "private port of a dead worker was taken by another user: clients may have connected to that user"
                 );
             }
         });

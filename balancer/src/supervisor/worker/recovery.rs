@@ -50,7 +50,7 @@ impl WorkerSlot {
         match taken {
             Ok(listener) => process.listener_dup = Some(listener),
             Err(error) => {
-                tracing::debug!(worker = %name, %error, "no duplicate of its listener: its queue dies with it")
+                tracing::debug!(worker = %name, %error, "no duplicate of the worker's listener: if the worker dies, the clients in its queue are lost")
             }
         }
     }
@@ -132,7 +132,7 @@ async fn empty(listener: &OwnedFd, upstream: &Upstream) -> Vec<OwnedFd> {
             // Other users of descriptors may free some.
             AcceptEnd::Refused(_) if !is_late => tokio::time::sleep(LOOK).await,
             AcceptEnd::Refused(error) => {
-                tracing::error!(slot = %upstream.slot, %error, "clients in a worker's queue could not be accepted");
+                tracing::error!(slot = %upstream.slot, %error, "cannot accept the clients in a dead worker's queue");
                 break;
             }
         }

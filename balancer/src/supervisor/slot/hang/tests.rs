@@ -97,7 +97,7 @@ fn each_condition_leads_to_its_action_after_its_timeout() {
                 let busy = of(in_service, true, cpu);
                 assert_eq!(soon(busy, config.busy_timeout), HangAction::Replace, "{sign:?} while clients wait");
                 let alone = of(in_service, false, cpu);
-                assert_eq!(soon(alone, 90 * SECOND), HangAction::Replace, "{sign:?}, nobody waits: idle-timeout");
+                assert_eq!(soon(alone, 90 * SECOND), HangAction::Replace, "{sign:?}, no client waits: idle-timeout");
             }
         }
     }

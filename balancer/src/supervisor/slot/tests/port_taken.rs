@@ -8,7 +8,7 @@ fn taken_port_ends_a_starting_and_a_ready_worker() {
     slot.on(Event::Start, now);
     assert_eq!(slot.on(Event::PortTaken(1), now), [Effect::Terminate(1)]);
     assert_eq!(slot.state(), SlotState::Stopping);
-    assert_eq!(slot.on(Event::Ready(1), now), [], "it is not believed any more");
+    assert_eq!(slot.on(Event::Ready(1), now), [], "its ready message is ignored now");
     assert_eq!(slot.on(Event::PortTaken(1), now), [], "once is enough");
     let (mut slot, now) = ready();
     assert_eq!(slot.on(Event::PortTaken(7), now), [], "of another process");

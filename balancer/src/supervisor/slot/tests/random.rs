@@ -201,7 +201,7 @@ impl World {
                     let was_parked = before != Some(n);
                     assert!(
                         admitted || is_asked_to_end || was_parked || known.says_stopping,
-                        "left the rotation and nobody had come"
+                        "left the rotation before a replacement was ready"
                     );
                     assert_eq!(known.drain_since.replace(self.now), None, "drained twice");
                     known.quiesced = false;
@@ -243,12 +243,12 @@ impl World {
                     let had_closed_channel = before.and_then(|n| self.alive.get(&n)).is_some_and(has_left);
                     assert!(
                         before.is_none() || had_closed_channel || before == after,
-                        "a replacement that failed changed who serves"
+                        "a failed replacement changed the present process"
                     );
                 }
                 Effect::PutBack { old, new, .. } => {
                     assert_eq!(self.slot.current().map(|process| process.incarnation), Some(old), "it serves again");
-                    assert!(self.alive[&old].told.is_none() && old != new, "nothing was told to it");
+                    assert!(self.alive[&old].told.is_none() && old != new, "it got no signal");
                 }
                 Effect::Restarted(_) | Effect::Switched { .. } => {}
             }
@@ -262,7 +262,7 @@ impl World {
         let alive: Vec<u64> = self.alive.keys().copied().collect();
         let mut sorted = known.clone();
         sorted.sort_unstable();
-        assert_eq!(sorted, alive, "every living process is somebody's business, and no dead one");
+        assert_eq!(sorted, alive, "the slot knows every living process, and no dead one");
         if let Some(process) = self.slot.current().filter(|_| self.slot.state() == SlotState::Ready) {
             let known = &self.alive[&process.incarnation];
             assert!(known.said_ready && known.drain_since.is_none() && known.told.is_none());
