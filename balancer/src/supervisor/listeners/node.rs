@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcard_bind_without_ipv6_interface_falls_back_to_ipv4() {
+    fn unavailable_ipv6_address_falls_back_to_ipv4() {
         let at = |fallback| Where::Tcp { address: "[2001:db8::1]:0".parse().unwrap(), v6_only: false, fallback };
         let error = bind(&at(None), 8, std::time::Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);

@@ -197,7 +197,7 @@ impl World {
                 }
                 Effect::Busy(n) => assert!(self.alive[&n].said_ready, "busy before it was ready"),
                 Effect::Drain(n) => {
-                    let known = self.alive.get_mut(&n).expect("only the living drain");
+                    let known = self.alive.get_mut(&n).expect("a living process drains");
                     let was_parked = before != Some(n);
                     assert!(
                         admitted || is_asked_to_end || was_parked || known.says_stopping,
@@ -207,7 +207,7 @@ impl World {
                     known.quiesced = false;
                 }
                 Effect::Terminate(n) => {
-                    let known = self.alive.get_mut(&n).expect("only the living are told");
+                    let known = self.alive.get_mut(&n).expect("a living process gets the signal");
                     assert_eq!(known.told.replace(self.now), None, "told twice");
                     if let Some(since) = known.drain_since {
                         let is_late = self.now - since >= self.config.drain_timeout;
@@ -215,7 +215,7 @@ impl World {
                     }
                 }
                 Effect::Disconnect(n) => {
-                    let known = self.alive.get_mut(&n).expect("only the living are disconnected");
+                    let known = self.alive.get_mut(&n).expect("a living process is disconnected");
                     assert!(known.quiesced, "disconnected while connections could reach it");
                     assert!(!std::mem::replace(&mut known.disconnected, true), "disconnected twice");
                     assert_eq!(known.told, None, "disconnected after it was told to end");
@@ -225,7 +225,7 @@ impl World {
                     assert!(self.now - since >= self.config.drain_timeout, "cut before the deadline");
                 }
                 Effect::Kill(n) => {
-                    let known = self.alive.get_mut(&n).expect("only the living are killed");
+                    let known = self.alive.get_mut(&n).expect("a living process is killed");
                     let gate_missed = known.drain_since.is_some_and(|since| {
                         let patience = self.config.drain_timeout.min(Duration::from_secs(3));
                         !known.quiesced && self.now - since >= patience
