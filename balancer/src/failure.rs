@@ -33,11 +33,11 @@ pub mod code {
 pub struct Failure {
     /// The exit code, one of [`code`].
     pub code: u8,
-    /// What was tried, with the value.
+    /// The thing that was tried, with the value.
     pub error: String,
     /// Why it failed.
     pub cause: Option<String>,
-    /// What to do.
+    /// The next thing to do.
     pub hint: Option<String>,
 }
 

@@ -11,10 +11,10 @@
 //! |---|---|
 //! | [`failure`] | what a command says when it gives up |
 //! | [`printable`] | pure: text from outside, made safe to print |
-//! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, whom workers run as, the guardian, who listens where |
+//! | [`os`] | the kernel, safely: forking and reaping, the `exec-worker` shim, the users that workers run as, the guardian, the owners of listeners |
 //! | [`stats`] | counters that outlive a process, histograms per thread, how a connection ended |
 //! | [`mode`] | pure: the ways of distribution as one table |
-//! | [`rotation`] | who may be picked right now: `Upstream`, `Lease`, the published snapshot |
+//! | [`rotation`] | the workers that may be picked right now: `Upstream`, `Lease`, the published snapshot |
 //! | [`strategy`] | which of them is picked |
 //! | [`config`] | every option once; file < environment < flags; all problems at once |
 //! | [`pool`] | what all parts share about one application |
@@ -31,9 +31,9 @@
 //! # The words
 //!
 //! A *pool* is one application: a listener and its workers. A *slot* is a worker's stable number in it (0..N-1), an
-//! *incarnation* one process in that slot, a *generation* what a reload bumps. *Rotation* is who may be picked right
-//! now; a *lease* is one connection's hold on the worker it was given to. *Ready* is said once by a worker, *healthy* is
-//! our changing opinion of it.
+//! *incarnation* one process in that slot, a *generation* what a reload bumps. *Rotation* is the set of workers that may
+//! be picked right now; a *lease* is one connection's hold on the worker it was given to. *Ready* is said once by a
+//! worker, *healthy* is our changing opinion of it.
 //!
 //! # The way of one connection
 //!

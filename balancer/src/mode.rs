@@ -15,7 +15,7 @@ pub enum Mode {
     Reuseport,
 }
 
-/// Who calls `accept` on the public socket.
+/// The side that calls `accept` on the public socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptor {
     /// The master does, and its `--strategy` chooses the worker.
@@ -24,7 +24,7 @@ pub enum Acceptor {
     Workers,
 }
 
-/// What a worker inherits to get its connections from.
+/// The descriptor that a worker inherits to get its connections from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inherits {
     /// Nothing: it binds its private endpoint itself.
@@ -51,7 +51,7 @@ impl Mode {
         }
     }
 
-    /// Who accepts the client's connection.
+    /// The side that accepts the client's connection.
     pub const fn acceptor(self) -> Acceptor {
         match self {
             Mode::Proxy | Mode::Handoff => Acceptor::Master,
@@ -59,7 +59,7 @@ impl Mode {
         }
     }
 
-    /// What a worker inherits.
+    /// The descriptor that a worker inherits.
     pub const fn inherits(self) -> Inherits {
         match self {
             Mode::Proxy => Inherits::Nothing,

@@ -1,4 +1,4 @@
-//! One connection, as its requests see it: where it came in, who is there, and whether a command of theirs goes on.
+//! One connection, as its requests see it: its listener, its peer, and whether a command of it goes on.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -44,7 +44,7 @@ impl ConnectionContext {
         *self.command.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.downgrade());
     }
 
-    /// Whether the last command of this connection goes on, so that there will be more to tell.
+    /// Returns true if the last command of this connection goes on, so that there will be more to tell.
     pub(super) fn is_under_way(&self) -> bool {
         let command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
         command.as_ref().is_some_and(|reply| reply.upgrade().is_some())

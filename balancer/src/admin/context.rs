@@ -29,14 +29,14 @@ pub struct Master {
     pub is_stopping: Arc<AtomicBool>,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub struct Context {
     pub(super) source: Arc<Source>,
     pub(super) registry: Registry,
     pub(super) commands: Option<mpsc::Sender<CommandRequest>>,
 }
 
-/// What API, metrics and page read: one source, so that they cannot disagree.
+/// The one source that API, metrics and page read, so that they cannot disagree.
 pub(super) struct Source {
     pub(super) master: Master,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -67,7 +67,7 @@ impl Context {
 }
 
 impl Source {
-    /// Whether the master was asked to stop.
+    /// Returns true if the master was asked to stop.
     pub(super) fn is_stopping(&self) -> bool {
         self.master.is_stopping.load(Ordering::SeqCst) || self.pools.iter().any(|pool| pool.status.load().is_stopping)
     }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::control_socket::ControlSocket;
 
-/// How often the socket is looked for. A look is two calls of `lstat`.
+/// The time between two looks for the socket. A look is two calls of `lstat`.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The present listener of the control socket.

@@ -1,7 +1,8 @@
-//! The control socket: where it is, who may reach it, and which master has it.
+//! The control socket: its path, its access rights, and the master that holds it.
 //!
 //! It may change things later, so only our own user gets to it: a socket of mode 0600 in a folder that nobody else can
-//! write to. A `flock` on a file beside it decides who is master; it goes with its holder however that ends, so what lies
+//! write to. A `flock` on a file beside it tells which master it belongs to; the lock goes with its holder however that
+//! ends, so what lies
 //! at the path while we hold the lock is a leftover.
 
 mod folder;
@@ -49,7 +50,7 @@ pub struct ControlSocket {
     held: Mutex<Held>,
 }
 
-/// What may have to be made again while the master runs.
+/// The parts that may have to be made again while the master runs.
 #[derive(Debug)]
 struct Held {
     listener: UnixListener,
@@ -79,7 +80,7 @@ impl ControlSocket {
         &self.path
     }
 
-    /// The file whose lock says who is master.
+    /// The file whose lock the master holds.
     pub fn lock_path(&self) -> PathBuf {
         self.held().lock.path().to_owned()
     }

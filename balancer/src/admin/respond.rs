@@ -13,7 +13,7 @@ use crate::printable;
 /// An answer: whole in memory, or lines that are written as they come.
 pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
 
-/// What a browser may do with any answer: show it, with our own style sheet, and nothing else.
+/// The headers of any answer. A browser may show it, with our own style sheet, and do nothing else.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,

@@ -51,7 +51,7 @@ where
     answer
 }
 
-/// What is only looked at.
+/// Answers a request that only reads.
 fn look<B: Body>(context: &Context, request: &Request<B>, route: Route) -> Answer {
     if !request.body().is_end_stream() {
         // Nothing here takes a body. It is not read: the connection ends instead.
@@ -94,7 +94,7 @@ fn read(context: &Context, route: Route) -> Answer {
     }
 }
 
-/// Whether the request was meant for us by address. A page from elsewhere whose name was made to point to loopback (DNS
+/// Returns true if the request names us by address. A page from elsewhere whose name was made to point to loopback (DNS
 /// rebinding) still sends its own name.
 fn has_own_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();

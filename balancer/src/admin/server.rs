@@ -109,7 +109,7 @@ async fn serve_listener<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
-        // A permit first: who finds none waits in the kernel, not in our memory.
+        // A permit first: a connection without one waits in the kernel, not in our memory.
         let next = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
             (permit, accept().await)
@@ -169,14 +169,15 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     loop {
         match timeout(LAST_ANSWER, connection.as_mut()).await {
             Ok(ended) => return log(ended),
-            // Who watches a command keeps the permit until it is over: a reload may take longer than a connection's life.
+            // A client that watches a command keeps the permit until it is over: a reload may take longer than a
+            // connection's life.
             Err(_) if connection_context.is_under_way() && !stop.is_cancelled() => {}
             Err(_) => return,
         }
     }
 }
 
-/// What a client does is weather, not an error.
+/// Logs the end of a connection at `debug`: an error of a client is no fault here.
 fn log(ended: hyper::Result<()>) {
     if let Err(cause) = ended {
         debug!(%cause, "an admin connection ended");

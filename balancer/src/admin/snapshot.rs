@@ -40,7 +40,7 @@ pub(super) fn unready(source: &Source) -> Option<String> {
     (!lines.is_empty()).then_some(lines)
 }
 
-/// Whether enough workers of a pool are in rotation.
+/// Returns true if enough workers of a pool are in rotation.
 pub(super) fn is_ready(pool: &Pool, status: &PoolStatus) -> bool {
     status.ready() >= pool.config().min_ready as usize
 }
@@ -74,7 +74,7 @@ pub(super) fn pool_state(source: &Source, pool: &Pool, status: &PoolStatus, samp
     PoolState::of(status, pool.config().min_ready, is_short, source.is_stopping())
 }
 
-/// How many workers are in that state.
+/// The number of workers in that state.
 pub(super) fn count(status: &PoolStatus, state: SlotState) -> usize {
     status.workers.iter().filter(|worker| worker.state == state).count()
 }
@@ -99,7 +99,7 @@ pub(super) fn waiting(pool: &Pool, slot: SlotId) -> u64 {
     snapshot.upstreams.iter().filter(|upstream| upstream.slot == slot).map(|upstream| upstream.waiting() as u64).sum()
 }
 
-/// What a slot weighs now; 0 out of rotation.
+/// The present weight of a slot; 0 out of rotation.
 pub(super) fn weight(pool: &Pool, slot: SlotId) -> f64 {
     let snapshot = pool.rotation.snapshot();
     let found = snapshot.upstreams.iter().find(|upstream| upstream.slot == slot);

@@ -1,4 +1,5 @@
-//! What the workers' process groups use, read from the kernel at most once in a while whoever asks.
+//! The use of CPU and memory by the workers' process groups, read from the kernel at most once in a while, however many
+//! ask.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +31,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// What the group of that leader uses.
+    /// The use by the group of that leader.
     pub(super) fn group(&self, pid: Option<u32>) -> Option<&Usage> {
         self.groups.get(&pid?)
     }

@@ -53,7 +53,7 @@ pub(crate) fn is_out_of_files(worker: &state::WorkerEntry) -> bool {
     open_files(worker).is_some_and(OpenFiles::are_used_up)
 }
 
-/// What is known of a pool's connections: how many are open, were accepted and rejected.
+/// Writes what is known of a pool's connections: the number that are open, were accepted and rejected.
 pub(crate) fn connections(pool: &state::PoolEntry) -> String {
     match (pool.active, pool.accepted, pool.rejected) {
         (active, Some(accepted), Some(rejected)) => {
@@ -64,7 +64,8 @@ pub(crate) fn connections(pool: &state::PoolEntry) -> String {
     }
 }
 
-/// What an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is well.
+/// Writes what an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is
+/// well.
 pub(crate) fn note(worker: &state::WorkerEntry) -> String {
     let mut parts = Vec::new();
     if let Some(backoff) = worker.backoff_seconds.filter(|_| matches!(worker.state.as_str(), "backoff" | "failed")) {
@@ -87,7 +88,7 @@ pub(crate) fn note(worker: &state::WorkerEntry) -> String {
     parts.join("; ")
 }
 
-/// What a check that failed said, safe to print.
+/// The text of a failed check, safe to print.
 pub(crate) fn failed_check(check: Option<&state::Check>) -> Option<String> {
     check.filter(|check| !check.is_ok).map(|check| format!("check: {}", escape(&check.what)))
 }

@@ -9,7 +9,7 @@ pub struct OperationLine {
     pub schema: String,
     /// The pool it is about; null where it is about the master.
     pub pool: Option<String>,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -19,7 +19,7 @@ impl OperationLine {
     pub const SCHEMA: &str = "roundelay.operation/1";
 }
 
-/// What happened; the key `event` says which.
+/// An event of an operation; the key `event` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -29,7 +29,7 @@ pub enum Event {
         verb: String,
         /// The generation that serves.
         generation: u64,
-        /// How many slots it is done to.
+        /// The number of its slots.
         slots: usize,
         /// For a reload: how many workers are replaced at once.
         at_once: Option<u32>,
@@ -61,7 +61,7 @@ pub enum Event {
         slot: u32,
         /// The process.
         pid: u32,
-        /// How it ended, in words.
+        /// The way it ended, in words.
         exit: String,
         /// Seconds from the moment it left the rotation.
         took_seconds: f64,
@@ -76,21 +76,21 @@ pub enum Event {
         slot: u32,
         /// Why, in words.
         why: String,
-        /// What it last wrote, oldest first.
+        /// The lines that it wrote last, oldest first.
         last_lines: Vec<String>,
     },
     /// A pool's operation is over.
     Report(OperationReport),
-    /// What was still to be done is not begun.
+    /// The rest of the command is not begun.
     Refused {
         /// Why, in words.
         why: String,
-        /// What to do.
+        /// The next thing to do.
         hint: Option<String>,
     },
     /// A message was said to workers, as far as it could be; nothing follows.
     Message {
-        /// How many were told.
+        /// The number of workers that were told.
         told: usize,
         /// All that were meant.
         workers: Vec<MessageTarget>,
@@ -99,7 +99,7 @@ pub enum Event {
     Stopping,
     /// The master has stopped everything and ends.
     Stopped {
-        /// How long it took, in seconds.
+        /// The time that it took, in seconds.
         took_seconds: f64,
         /// Connections that finished meanwhile; null where that was not counted.
         finished: Option<u64>,
@@ -118,13 +118,13 @@ pub struct MessageTarget {
     pub slot: u32,
     /// The process, if there is one.
     pub pid: Option<u32>,
-    /// Whether the message is on its channel; that the program has read it is not known.
+    /// True if the message is on its channel; the program may not have read it yet.
     pub told: bool,
     /// Why it was not told.
     pub why: Option<String>,
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationReport {
     /// `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
@@ -135,15 +135,16 @@ pub struct OperationReport {
     pub error: Option<String>,
     /// The generation that serves now.
     pub generation: u64,
-    /// How long it took, in seconds.
+    /// The time that it took, in seconds.
     pub took_seconds: f64,
     /// When it ended, in Unix seconds.
     pub at: f64,
-    /// What it cost the clients; null where the workers accept by themselves: not observed.
+    /// Its cost for the clients; null where the workers accept by themselves: not observed.
     pub connections: Option<Connections>,
 }
 
-/// What became of a pool's connections during an operation. How they ended is null where the workers do not tell, as Node's.
+/// The connections of a pool during an operation, by their ends. The ends are null where the workers do not tell, as
+/// Node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Accepted.
@@ -174,9 +175,9 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong.
+    /// The mistake.
     pub detail: String,
-    /// What to do.
+    /// The next thing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -35,12 +35,12 @@ impl State {
 pub struct PoolEntry {
     /// Its name.
     pub name: String,
-    /// How it is, in a word: `ready`, `degraded`, `starting`, `stopped`, `down` or `stopping`.
+    /// Its state, in a word: `ready`, `degraded`, `starting`, `stopped`, `down` or `stopping`.
     #[serde(default)]
     pub state: String,
     /// Its public addresses as bound.
     pub listen: Vec<String>,
-    /// How connections reach workers.
+    /// The way in which connections reach workers.
     pub mode: String,
     /// Which worker is chosen: a strategy's name, or `kernel` where the workers accept.
     pub strategy: String,
@@ -50,7 +50,7 @@ pub struct PoolEntry {
     pub workers_desired: u32,
     /// Workers in rotation.
     pub workers_ready: u32,
-    /// What the listeners do: `open`, `hold`, `refuse` or `closing`.
+    /// The state of its listeners: `open`, `hold`, `reject` or `closing`.
     pub accept_state: String,
     /// The limit at which clients wait in the kernel now, or did within two seconds: `exhausted`, `open_files`,
     /// `worker_open_files`, `master_max_connections` or `max_connections`.
@@ -62,7 +62,7 @@ pub struct PoolEntry {
     pub active: Option<i64>,
     /// Clients rejected since start.
     pub rejected: Option<u64>,
-    /// What is being done to it by command: `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
+    /// The operation under way: `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
     #[serde(default)]
     pub operation: Option<String>,
     /// The last command that was carried out.
@@ -90,10 +90,10 @@ pub struct WorkerEntry {
     pub up_seconds: Option<f64>,
     /// Its private endpoint.
     pub endpoint: Option<String>,
-    /// What speaks against it, while it is `suspect` or `busy`.
+    /// The reason against it, while it is `suspect` or `busy`.
     #[serde(default)]
     pub reason: Option<String>,
-    /// What it last said of itself.
+    /// The status that it last gave of itself.
     pub status_text: Option<String>,
     /// Seconds of the present backoff.
     pub backoff_seconds: Option<f64>,
@@ -106,7 +106,7 @@ pub struct WorkerEntry {
     /// Those of them whose client waits for its answer, while it is in rotation.
     #[serde(default)]
     pub waiting: Option<u64>,
-    /// What it weighs now beside the others; 0 while it is out of rotation.
+    /// Its present weight beside the others; 0 while it is out of rotation.
     #[serde(default)]
     pub weight: Option<f64>,
     /// CPU seconds of its process group, while there is one and it can be read.
@@ -116,12 +116,12 @@ pub struct WorkerEntry {
     /// Descriptors that the process of its group has open which may open the fewest more; null if there are few.
     #[serde(default)]
     pub open_files: Option<u64>,
-    /// How many that process may have open.
+    /// The number of files that the process may have open.
     #[serde(default)]
     pub max_open_files: Option<u64>,
-    /// How its last process ended.
+    /// The end of its last process.
     pub last_exit: Option<Exit>,
-    /// What the last probe said.
+    /// The result of the last check.
     pub last_check: Option<Check>,
     /// The process that is to take its place, while it is being started.
     #[serde(default)]
@@ -151,12 +151,12 @@ pub struct OtherProcess {
     pub up_seconds: f64,
     /// Connections it still has; null where the workers accept.
     pub active: Option<u64>,
-    /// What its last probe said.
+    /// The result of its last check.
     #[serde(default)]
     pub last_check: Option<Check>,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Exit {
     /// In words.
@@ -172,14 +172,14 @@ pub struct Exit {
     pub last_lines: Vec<String>,
 }
 
-/// What a probe said.
+/// The result of a check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Check {
     /// In words.
     pub what: String,
-    /// Whether it was good.
+    /// True if it was good.
     pub is_ok: bool,
-    /// How long it took, in seconds.
+    /// The time that it took, in seconds.
     pub took_seconds: f64,
     /// Seconds ago.
     pub ago_seconds: f64,

@@ -93,7 +93,7 @@ fn public(pool: &Pool, is_one_of_several: bool) -> String {
     text
 }
 
-/// What asks it from a shell.
+/// The command that asks it from a shell.
 fn curl(address: &Address) -> String {
     match address {
         Address::Tcp(_) | Address::Passed(_) => format!("curl {}", url(address)),
@@ -103,7 +103,7 @@ fn curl(address: &Address) -> String {
     }
 }
 
-/// What a person would type to reach it; a wildcard is reached by loopback.
+/// The address that a person would type to reach it; a wildcard is reached by loopback.
 fn url(address: &Address) -> String {
     match address {
         Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),

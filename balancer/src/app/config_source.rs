@@ -28,7 +28,7 @@ pub struct ConfigSource {
     reading: Arc<Semaphore>,
 }
 
-/// What a reload found.
+/// The result of reading the configuration again.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) loaded: Loaded,

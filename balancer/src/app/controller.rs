@@ -24,7 +24,7 @@ use crate::pool::operation::{OperationKind, OperationRequest, OperationStep, Pro
 use crate::strategy;
 use lock::{OperationLock, OperationLocks};
 
-/// What the controller requests of the supervisors.
+/// A request of the controller to the supervisors.
 #[derive(Debug)]
 pub(super) enum SupervisorRequest {
     Operate(OperationMessage),
@@ -54,7 +54,7 @@ pub(super) struct Controller {
     /// In the order of the configuration.
     pools: Vec<Arc<Pool>>,
     locks: Arc<OperationLocks>,
-    /// What runs: with this the next reload is compared.
+    /// The configuration that runs: the next reload is compared with it.
     config: Mutex<Config>,
     config_source: ConfigSource,
     listeners: Arc<dyn Listeners>,
@@ -62,7 +62,7 @@ pub(super) struct Controller {
     requests: mpsc::UnboundedSender<SupervisorRequest>,
 }
 
-/// Whether what comes after it should be begun.
+/// Tells if what comes after an operation should be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Clean,

@@ -16,7 +16,7 @@ const PER_WORKER: u64 = 7;
 /// A client's socket and the one to its worker.
 const PER_CONNECTION: u64 = 2;
 
-/// How many descriptors are kept for everything but client connections, where pools have that many workers.
+/// The number of descriptors that are kept for everything but client connections, where pools have that many workers.
 pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a PoolConfig, u32)>, threads: usize) -> u64 {
     let of_pool = |(pool, workers): (&PoolConfig, u32)| {
         let processes = u64::from(workers).saturating_add(u64::from(pool.max_surge));
@@ -32,7 +32,7 @@ pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a PoolConfig, u32)>, th
     pools.map(of_pool).fold(BASE, u64::saturating_add).max(FEWEST)
 }
 
-/// How many client connections `files` descriptors allow beside the reserve; at least 1.
+/// The number of client connections that `files` descriptors allow beside the reserve; at least 1.
 fn connections_within(files: u64, reserve: u64) -> usize {
     usize::try_from(files.saturating_sub(reserve) / PER_CONNECTION).unwrap_or(usize::MAX).max(1)
 }

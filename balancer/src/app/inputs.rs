@@ -18,7 +18,7 @@ pub(super) struct Inputs {
     pub(super) requests: mpsc::UnboundedReceiver<SupervisorRequest>,
 }
 
-/// Who commanded the end, and waits for it.
+/// The client that asked for the end, and waits for it.
 #[derive(Debug)]
 pub(super) struct ShutdownClients {
     since: Instant,

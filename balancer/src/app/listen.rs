@@ -178,7 +178,7 @@ fn at_start(error: &BindError, flag: &'static str, passed: &PassedListeners) -> 
     }
 }
 
-/// How an address was asked for, and so how another one is.
+/// The way an address was asked for, and so the way another one is.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     /// At the start; this flag says another.

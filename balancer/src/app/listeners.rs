@@ -15,12 +15,13 @@ use crate::pool::Pool;
 
 /// The public listeners of the pools, as the controller needs them: the data threads, or a test's double.
 pub(super) trait Listeners: Send + Sync {
-    /// Binds what the configuration list and this pool, by its number, does not listen on yet. Nothing is accepted there before
+    /// Binds the addresses of the configuration that this pool, by its number, does not listen on yet. Nothing is
+    /// accepted there before
     /// [`PendingListeners::activate`]. Reads `/proc` where an address is taken: not for a thread that must not wait.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be had, and who has it; what was bound before it is closed.
+    /// The first address that cannot be had, and the process that has it; what was bound before it is closed.
     fn open(self: Arc<Self>, pool: usize, config: &config::PoolConfig) -> Result<Box<dyn PendingListeners>, Failure>;
 
     /// Takes over the `max-connections` of the configuration by which the pool runs.
@@ -77,7 +78,7 @@ impl PublicListener {
         Self { bound: bound.clone(), ..self }
     }
 
-    /// Whether a socket that was bound for one would do for the other.
+    /// Returns true if a socket that was bound for one would do for the other.
     fn is_same(&self, other: &PublicListener) -> bool {
         (&self.said, self.is_v6_only) == (&other.said, other.is_v6_only)
     }
@@ -128,7 +129,7 @@ impl Listeners for PublicListeners {
     }
 }
 
-/// What becomes of a pool's listeners.
+/// The change of a pool's listeners.
 struct ListenerChange {
     owner: Arc<PublicListeners>,
     pool: usize,

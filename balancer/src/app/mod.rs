@@ -46,18 +46,18 @@ use signals::Signals;
 
 pub use config_source::ConfigSource;
 
-/// What the master is to run, and where that was said.
+/// The configuration that the master is to run, and its source.
 #[derive(Debug)]
 pub struct Setup {
     /// Checked: no rule is broken.
     pub config: Config,
     /// For the banner.
     pub origin: Origin,
-    /// How it is loaded again at a reload.
+    /// The source that a reload reads again.
     pub config_source: ConfigSource,
-    /// How a reload changes `log.level`.
+    /// The handle by which a reload changes `log.level`.
     pub log_level: LogLevel,
-    /// What was passed to this process to listen on.
+    /// The listeners that were passed to this process.
     pub activated: Vec<Activated>,
 }
 
@@ -215,7 +215,8 @@ impl ListeningPool {
         Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), public }
     }
 
-    /// Who gets the listeners: the data threads, or the workers by inheritance. Never both: what workers hold may be made
+    /// Gives the listeners to the data threads, or to the workers by inheritance. Never to both: what workers hold may
+    /// be made
     /// blocking by them.
     fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Public) {
         match (self.pool.mode.acceptor(), self.public) {

@@ -74,7 +74,7 @@ impl Signals {
     }
 }
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// To stop, by the signal's number; after a first such request, at once.
@@ -123,7 +123,7 @@ fn terminal() -> io::Result<()> {
     std::fs::File::open("/dev/tty").map(drop)
 }
 
-/// Whether there is no terminal any more. That it could not be opened for want of a descriptor does not say so.
+/// Returns true if there is no terminal any more. That it could not be opened for want of a descriptor does not say so.
 fn is_gone(terminal: &io::Result<()>) -> bool {
     let errno = terminal.as_ref().err().and_then(io::Error::raw_os_error);
     matches!(errno, Some(libc::ENXIO | libc::ENOENT | libc::EIO))

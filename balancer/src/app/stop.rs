@@ -15,15 +15,15 @@ use crate::failure::Failure;
 use crate::os::child::signal_name;
 use crate::supervisor::{Shutdown, StopReport};
 
-/// How long a forced stop waits for what it cut to be counted, before the workers are killed.
+/// The time that a forced stop waits for what it cut to be counted, before the workers are killed.
 const COUNTED: Duration = Duration::from_secs(1);
-/// How long a forced stop waits for killed workers to be gone.
+/// The time that a forced stop waits for killed workers to be gone.
 const FORCED: Duration = Duration::from_secs(5);
 
-/// How long the end of idle connections is left to their workers, which can tell their clients so.
+/// The time that the end of idle connections is left to their workers, which can tell their clients so.
 const POLITE: Duration = Duration::from_secs(2);
 
-/// How it ended.
+/// The result of a stop.
 enum StopResult {
     /// Every worker has ended.
     Stopped(Result<(), Failure>, Drained),
@@ -31,10 +31,10 @@ enum StopResult {
     Forced(ForcedBy),
 }
 
-/// Who wants a stop at once.
+/// The source of a request for a stop at once.
 #[derive(Clone, Copy)]
 enum ForcedBy {
-    /// Somebody who sent this signal after a first request.
+    /// A process that sent this signal after a first request.
     Signal(i32),
     /// A command, as which it is carried out.
     Command,
@@ -131,7 +131,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
     let deadline = Instant::now() + patience;
-    // Who waits is given to a worker; then the workers are drained, and told, as at a reload.
+    // Waiting clients are given to workers; then the workers are drained, and told, as at a reload.
     data.closed(deadline.min(Instant::now() + POLITE)).await;
     if !data.is_closed() {
         // Idle connections hold the places that those in the queues wait for.
@@ -144,7 +144,7 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
         match tokio::time::timeout(POLITE, &mut all).await {
             Ok(ended) => ended,
             Err(_) => {
-                // The workers have told their clients to leave; who is idle even so is not waited for.
+                // The workers have told their clients to leave; a client that is idle even so is not waited for.
                 data.close_all_idle();
                 all.await
             }

@@ -187,12 +187,12 @@ pub(super) struct Demo {
 
 #[derive(Debug, Args)]
 pub(super) struct FileArg {
-    /// What to run; - is stdin [default: ./roundelay.toml]
+    /// The file to run; - is stdin [default: ./roundelay.toml]
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
-/// What a file can say, too.
+/// The keys of a file that are flags, too.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of the pool")]
 pub(super) struct Options {
@@ -304,7 +304,7 @@ pub(super) struct List {
     /// The same as -o json
     #[arg(long)]
     json: bool,
-    /// How it is written
+    /// Format of the output
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Output,
 }

@@ -36,7 +36,7 @@ enum ControlAddress {
     Http(String),
 }
 
-/// What the master said.
+/// The master's answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     /// The HTTP status.
@@ -73,7 +73,7 @@ pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
 
 enum ClientError {
     Connect(io::Error),
-    /// The uid of who listens there.
+    /// The uid of the process that listens there.
     Stranger(u32),
     BadResponse(String),
 }
@@ -149,7 +149,7 @@ impl std::fmt::Display for ControlAddress {
     }
 }
 
-/// The uid of who listens at `socket`, if that is nobody to be asked or believed.
+/// The uid of the process that listens at `socket`, if it is not to be asked or believed.
 fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
     let peer = stream.peer_cred()?.uid();
     let own = rustix::process::geteuid().as_raw();
@@ -157,7 +157,8 @@ fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
     Ok((!is_trusted(peer, own, owner)).then_some(peer))
 }
 
-/// Whether user `own` may deal with a listener of user `peer`: our own and root's. Root may also deal with the master of a
+/// Returns true if user `own` may deal with a listener of user `peer`: our own and root's. Root may also deal with the
+/// master of a
 /// service's user, whose socket it is.
 fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
     peer == own || peer == 0 || (own == 0 && owner() == Some(peer))

@@ -26,7 +26,7 @@ const LARGEST_MESSAGE: (usize, &str) = (LONGEST_MESSAGE + 1024, "a message may h
 /// For a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a path commands.
+/// The command that a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::admin) enum Path<'a> {
     /// `/api/v1/reload`

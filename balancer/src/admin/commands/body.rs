@@ -14,7 +14,7 @@ const MOST: u32 = 1024;
 /// The longest JSON text that may be said to workers, in bytes. A worker made with `worker-runtime` takes less.
 pub const LONGEST_MESSAGE: usize = 1024 * 1024;
 
-/// How many workers a pool is to have.
+/// The number of workers that a pool is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// This many, 1 to 1024.
@@ -45,7 +45,7 @@ impl Size {
         }
     }
 
-    /// How many that is for a pool that is to have `now`, where `cpus` may be used.
+    /// Returns the number for a pool that is to have `now`, where `cpus` may be used.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ pub(super) fn shutdown(body: &[u8]) -> Result<ControlCommand, &'static str> {
     Ok(ControlCommand::Shutdown { now: body.now })
 }
 
-/// What is to be said to workers of `pool`, as it was written: a number keeps all its digits.
+/// Reads the message for workers of `pool` as it was written: a number keeps all its digits.
 pub(super) fn message(pool: &str, body: &[u8]) -> Result<ControlCommand, &'static str> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

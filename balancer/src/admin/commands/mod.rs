@@ -18,7 +18,7 @@ pub use body::{LONGEST_MESSAGE, Size, slots};
 pub use client::CommandClient;
 pub(super) use lines::{Lines, report};
 
-/// How many commands may wait for the application; more are refused.
+/// The number of commands that may wait for the application; more are refused.
 pub const QUEUE: usize = 64;
 
 /// A command.
@@ -33,7 +33,7 @@ pub enum ControlCommand {
     Scale {
         /// The pool.
         pool: String,
-        /// How many.
+        /// The number of workers.
         workers: Size,
     },
     /// Drain and end workers of a pool, and start them again.
@@ -68,7 +68,7 @@ pub enum ControlCommand {
     Message {
         /// The pool.
         pool: String,
-        /// What, and to which.
+        /// The message, and its workers.
         message: Message,
     },
     /// Stop everything and end the master.
@@ -108,10 +108,10 @@ impl ControlCommand {
     }
 }
 
-/// A command and who waits for news of it.
+/// A command, and the channel for news of it.
 #[derive(Debug)]
 pub struct CommandRequest {
-    /// What is to be done.
+    /// The command.
     pub command: ControlCommand,
     /// One that has gone before its command began does not get it done later; afterwards that stops nothing.
     pub client: CommandClient,
@@ -128,7 +128,7 @@ pub enum CommandUpdate {
     Step {
         /// The pool.
         pool: Arc<str>,
-        /// What happened.
+        /// The step that was taken.
         step: OperationStep,
         /// With the step [`OperationStep::Began`]: what the operation is to come to.
         plan: PlannedChange,
@@ -137,14 +137,14 @@ pub enum CommandUpdate {
     Report {
         /// The pool.
         pool: Arc<str>,
-        /// What came of it.
+        /// The report at its end.
         report: Report,
     },
     /// A message was said to workers of a pool, as far as it could be; nothing follows.
     Message {
         /// The pool.
         pool: Arc<str>,
-        /// What became of it with each process that was meant; at least one.
+        /// The delivery to each process that was meant; at least one.
         deliveries: Vec<Delivery>,
     },
     /// The master is stopping.
@@ -153,7 +153,7 @@ pub enum CommandUpdate {
     Stopped(Stopped),
 }
 
-/// What an operation is to come to.
+/// The change that an operation is to make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlannedChange {
     /// For a reload: how many workers are replaced at once.
@@ -164,10 +164,10 @@ pub struct PlannedChange {
     pub strategy: Option<(&'static str, &'static str)>,
 }
 
-/// How the master's stop went for its clients.
+/// The cost of the master's stop for its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// How long it took.
+    /// The time that it took.
     pub took: std::time::Duration,
     /// Connections that finished and that were cut; `None` where that was not counted.
     pub connections: Option<(u64, u64)>,
@@ -176,13 +176,13 @@ pub struct Stopped {
 /// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
-    /// What kind of reason.
+    /// The kind of reason.
     pub kind: CommandErrorKind,
     /// The pool it is about, where others were done before it.
     pub pool: Option<String>,
     /// Why, in words.
     pub why: String,
-    /// What to do.
+    /// The next thing to do.
     pub hint: Option<String>,
 }
 

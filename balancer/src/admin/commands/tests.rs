@@ -164,7 +164,7 @@ fn a_client_that_goes_away_stops_nothing() {
     let stream = send(&server, &request("/api/v1/pools/api/reload", ""));
     let CommandRequest { reply, .. } = commands.blocking_recv().unwrap();
     drop(stream);
-    // Nobody listens after a while, which is no error for who carries it out.
+    // The client hangs up after a while, which is no error for the task that carries the command out.
     while reply.send(began()).is_ok() {
         std::thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! The folder of the control socket: who can write to it could put another socket in our place.
+//! The folder of the control socket. A user that can write to it could put another socket in our place.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -25,7 +25,7 @@ pub(super) fn prepare(socket: &Path) -> Result<(), Failure> {
             return Err(refuse(folder, error, "create its parent, or choose another path with --control PATH"));
         }
     }
-    // Also what we created just now: who can write to the parent may have replaced it.
+    // Also what we created just now: a user that can write to the parent may have replaced it.
     check(folder)
 }
 

@@ -1,4 +1,4 @@
-//! The lock that says who is master: `flock` on a file beside the socket, which the kernel gives back when its holder ends.
+//! The lock of the one master: `flock` on a file beside the socket, which the kernel gives back when its holder ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

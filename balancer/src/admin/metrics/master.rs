@@ -37,7 +37,8 @@ struct MasterMetrics {
     threads: u64,
 }
 
-/// What cannot be read stays 0; the start falls back to `started`.
+/// Reads the figures of the master's own process. A figure that cannot be read stays 0; the start falls back to
+/// `started`.
 fn own_process(started: f64) -> MasterMetrics {
     let Ok((process, stat)) = Process::myself().and_then(|process| process.stat().map(|stat| (process, stat))) else {
         return MasterMetrics { started, ..MasterMetrics::default() };

@@ -106,7 +106,7 @@ fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {
     }
 }
 
-/// What was done by command, and what it cost.
+/// Adds the operations of a pool, and their cost.
 fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     for (verb, stats) in OperationKind::ALL.into_iter().zip(&pool.stats.operations) {
         let labels = [name, verb.name()];
@@ -121,7 +121,7 @@ fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     }
 }
 
-/// What only a master that accepts sees of a slot.
+/// Adds the figures of a slot that only a master sees which accepts.
 fn slot_connections(labels: [&str; 2], stats: &SlotStats, is_relayed: bool, scrape: &mut Scrape) {
     let [pool, slot] = labels;
     scrape.count(&catalog::WORKER_CONNECTIONS, &labels, stats.connections.get());

@@ -24,10 +24,10 @@ use crate::config::{self, Program};
 use crate::pool::{ExitStatus, Pool, PoolStatus, SlotState};
 use crate::rotation::AcceptState;
 
-/// How long a test waits for anything.
+/// The time that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many commands may wait in these tests.
+/// The number of commands that may wait in these tests.
 pub(crate) const QUEUE: usize = 8;
 
 /// A running admin side; ends with the test.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pool::operation::OperationKind;
 
-/// What is under way, by pool.
+/// The operations under way, by pool.
 #[derive(Debug)]
 pub(super) struct OperationLocks(Mutex<Vec<Option<OperationKind>>>);
 

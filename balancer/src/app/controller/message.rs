@@ -10,11 +10,11 @@ use crate::pool::Pool;
 use crate::pool::message::Message;
 
 impl Controller {
-    /// Has a pool's supervisor say it, and tells to whom it was said.
+    /// Has a pool's supervisor send the message, and returns the workers that it was sent to.
     ///
     /// # Errors
     ///
-    /// It was said to nobody: there is no such worker, none that runs, or no channel.
+    /// It was sent to no worker: there is none of that number, none that runs, or no channel.
     pub(super) async fn say(
         &self,
         name: &str,

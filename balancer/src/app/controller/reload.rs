@@ -119,7 +119,7 @@ impl Controller {
         outcome
     }
 
-    /// What is left to do when a pool's supervisor is done: the listeners follow the configuration that it now runs by. Listeners
+    /// Finishes when a pool's supervisor is done: the listeners follow the configuration that it now runs by. Listeners
     /// for configuration that it did not take are closed again.
     fn settle(
         &self,
@@ -195,7 +195,7 @@ impl Controller {
         }
     }
 
-    /// What a running master cannot change, of what concerns these pools; empty if there is nothing.
+    /// The keys of these pools that a running master cannot change; empty if there are none.
     fn fixed(&self, changes: &[Change], meant: &[usize]) -> String {
         let concerns = |change: &&Change| match &change.pool {
             None => true,
@@ -213,7 +213,8 @@ impl Controller {
 /// A pool that is reloaded, its new configuration, and the listeners for them.
 type Listed = (usize, Arc<config::PoolConfig>, Box<dyn PendingListeners>);
 
-/// Whether a pool that runs by `runs` has taken this configuration. A number of workers that it could not reach does not take the
+/// Returns true if a pool that runs by `runs` has taken this configuration. A number of workers that it could not reach
+/// does not take the
 /// others back.
 fn is_taken(config: &config::PoolConfig, runs: &config::PoolConfig) -> bool {
     config::PoolConfig { workers: runs.workers, ..config.clone() } == *runs

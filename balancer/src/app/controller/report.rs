@@ -1,4 +1,4 @@
-//! The end of an operation as an event: one line of the log, whoever gave the command.
+//! The end of an operation as an event: one line of the log, whatever listener the command came by.
 
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +40,7 @@ pub(in crate::app) fn log(pool: &str, report: &Report) {
     }
 }
 
-/// What is said of an operation whose pool ended under it.
+/// The report of an operation whose pool ended under it.
 pub(super) fn abandoned(pool: &Pool, verb: OperationKind) -> Report {
     Report {
         verb,

@@ -17,7 +17,7 @@ fn list(addresses: &[&str]) -> Vec<Address> {
     addresses.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// What stays, what comes and what goes, as `=`, `+` and `-`.
+/// Writes the listeners that stay, come and go as `=`, `+` and `-`.
 fn turn(old: &[&str], new: &[&str]) -> String {
     let mut open = listeners(&list(old));
     let matched = match_up(&mut open, listeners(&list(new)));

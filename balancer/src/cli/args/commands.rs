@@ -12,7 +12,7 @@ fn patience(text: &str) -> Result<Duration, String> {
     if time <= LONGEST { Ok(time) } else { Err("at most 366 days".to_owned()) }
 }
 
-/// How a command is watched.
+/// The flags for watching a command.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct Watching {
     /// Wait no longer, such as 30s; what was begun goes on
@@ -73,7 +73,7 @@ pub(in crate::cli) struct Message {
     /// Say it as a string, whatever it looks like
     #[arg(long)]
     pub(in crate::cli) text: bool,
-    /// Print as JSON who was told
+    /// Print as JSON which workers were told
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -25,7 +25,7 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// No line of an answer is longer.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub(in crate::cli) enum CommandResponse {
     /// It was not begun.
@@ -74,7 +74,7 @@ pub(in crate::cli) fn post(
 
 enum ClientError {
     Connect(io::Error),
-    /// The uid of who listens there.
+    /// The uid of the process that listens there.
     Stranger(u32),
     /// Nothing was begun, as far as is known.
     BadResponse(String),

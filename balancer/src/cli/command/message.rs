@@ -58,7 +58,7 @@ fn too_long(what: &str) -> Failure {
     Failure::new(code::USAGE, format!("{what} has more than 1 MiB, which no message may have"))
 }
 
-/// What was probably meant: shells take away the quotes that JSON needs.
+/// The JSON that was probably meant: shells take away the quotes that it needs.
 fn hint(said: &str) -> String {
     let is_plain = !said.is_empty() && said.len() <= 60 && said.chars().all(|c| !c.is_control() && c != '\'');
     match said.trim_start().chars().next() {

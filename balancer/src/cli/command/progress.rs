@@ -16,7 +16,7 @@ pub(super) enum Say {
     Error(String),
 }
 
-/// What was seen so far.
+/// The lines of an answer that were seen so far.
 pub(super) struct Progress {
     /// On a terminal what belongs to one slot stands on one line, which grows; elsewhere each event has its own.
     has_terminal: bool,
@@ -75,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// Whether the command, and everything that was begun by it, has had its last word.
+    /// Checks that the command, and everything that was begun by it, has said its end.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Progress {
         self.growing.take().map(|_| Say::Progress("\n".to_owned())).into_iter().collect()
     }
 
-    /// What is to be said of one line of the answer; `received` are its bytes.
+    /// The words for one line of the answer; `received` are its bytes.
     pub(super) fn take(&mut self, line: &OperationLine, received: &[u8]) -> Vec<Say> {
         let pool = escape(line.pool.as_deref().unwrap_or("the master"));
         let mut said = Vec::new();
@@ -188,7 +188,7 @@ impl Progress {
         }
     }
 
-    /// To whom something was said. To nobody: then nothing was done. To some: then it was not done to all.
+    /// The words for a message. Sent to no worker: nothing was done. Sent to some: it was not done for all.
     fn message(&mut self, pool: &str, told: usize, workers: &[MessageTarget], received: &[u8], said: &mut Vec<Say>) {
         for MessageTarget { slot, pid, why, .. } in workers.iter().filter(|worker| !worker.told) {
             let pid = pid.map_or(String::new(), |pid| format!("  pid {pid}"));
@@ -272,7 +272,7 @@ fn end(ended: &Event) -> String {
     text
 }
 
-/// What it cost, on one line.
+/// The cost of an operation, on one line.
 pub(in crate::cli) fn ledger(connections: Option<Connections>) -> String {
     let Some(connections) = connections else { return "connections not observed".to_owned() };
     let Connections { accepted, served, moved, client_ended, unanswered, closed, rejected, cut } = connections;

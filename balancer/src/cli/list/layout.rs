@@ -23,7 +23,7 @@ const NOTE_LINES: usize = 4;
 /// One line of the table.
 pub(super) struct Row {
     pub(super) cells: [String; COLUMNS],
-    /// What stands behind the columns, as long as it is.
+    /// The text behind the columns, as long as it is.
     pub(super) note: String,
 }
 
