@@ -30,24 +30,24 @@ pub struct Spec {
     pub nofile: Option<u64>,
     /// Its limit of core dumps, soft and hard; default: what the master has.
     pub core: Option<CoreLimit>,
-    /// Whom it runs as; default: as the master does.
+    /// The user that it runs as; default: the master's.
     pub credentials: Option<Credentials>,
-    /// Whether nothing that it runs may gain rights: setuid and setgid programs then run without theirs.
+    /// True if nothing that it runs may gain rights: setuid and setgid programs then run without theirs.
     pub no_new_privs: bool,
-    /// What it inherits, from descriptor 3 on.
+    /// The descriptors that it inherits, from 3 on.
     pub inherits: Inherited,
     /// The signs by which its processes are recognized, and what is done with those that it leaves behind.
     pub trail: Trail,
 }
 
-/// What the processes of a worker are known by, and what becomes of those that are left in the background.
+/// The marks by which the processes of a worker are known, and the fate of those that are left in the background.
 #[derive(Clone, Debug)]
 pub struct Trail {
     /// Its `NOTIFY_SOCKET`, which no other worker has.
     pub notify: OsString,
     /// Where it is to listen by itself, if it is: the process that holds that socket is the server.
     pub listens_at: Option<ListensAt>,
-    /// What asks them to end.
+    /// The signal that asks them to end.
     pub signal: rustix::process::Signal,
     /// From that signal to SIGKILL.
     pub kill_timeout: Duration,
@@ -55,7 +55,7 @@ pub struct Trail {
     pub is_kept: bool,
 }
 
-/// What becomes of a program that went into the background, after its worker's end.
+/// The fate of a program that went into the background, after its worker's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Background {
     /// It is asked to end, and killed if it does not.
@@ -113,7 +113,7 @@ impl Inherited {
     }
 }
 
-/// How large a core dump may become.
+/// The size that a core dump may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoreLimit {
     /// So many bytes; 0 is none at all.
@@ -126,7 +126,8 @@ pub enum CoreLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// What happens to a child, in this order; `LeaderEnded` and `WentToBackground` only where they apply, `Exited` is the last.
+/// An event of a child, in this order; `LeaderEnded` and `WentToBackground` only where they apply, `Exited` is the
+/// last.
 #[derive(Debug)]
 pub enum ChildEvent {
     /// The process exists. Its own group has the same number.
@@ -135,9 +136,9 @@ pub enum ChildEvent {
         pid: u32,
         /// Itself, for as long as it is held.
         pidfd: Arc<OwnedFd>,
-        /// What it writes to standard output.
+        /// The read end of its standard output.
         stdout: OwnedFd,
-        /// What it writes to standard error.
+        /// The read end of its standard error.
         stderr: OwnedFd,
     },
     /// The program itself runs now.
@@ -165,7 +166,7 @@ pub struct StartError {
     pub source: io::Error,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// By `exit` with this code.

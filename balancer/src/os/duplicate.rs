@@ -76,7 +76,7 @@ fn holding(process: &Process, inode: u64) -> io::Result<Option<i32>> {
     Ok(same.next().map(|held| held.fd))
 }
 
-/// What a process must be allowed for `/proc/PID/fd` and `pidfd_getfd` alike (`PTRACE_MODE_ATTACH`, `ptrace(2)`).
+/// The right that a process needs for `/proc/PID/fd` and `pidfd_getfd` alike (`PTRACE_MODE_ATTACH`, `ptrace(2)`).
 const MAY_NOT: &str = "the master may not trace it. It must run as the same user without more privileges, or the master \
                        needs CAP_SYS_PTRACE; kernel.yama.ptrace_scope must be 0 or 1, and no seccomp filter in the way";
 
@@ -106,7 +106,7 @@ fn refused(step: &str, pid: i32, errno: Errno) -> io::Error {
     io::Error::new(kind, format!("{step} of process {pid}: {} ({help})", io::Error::from(errno)))
 }
 
-/// What [`accept_all`] got.
+/// The result of [`accept_all`].
 #[derive(Debug)]
 pub struct Accepted {
     /// The connections, oldest first, close-on-exec and non-blocking; with the client's address if it is TCP.

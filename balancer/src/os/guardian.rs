@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-/// What a pipe holds by default, in bytes.
+/// The size of a pipe by default, in bytes.
 const DEFAULT_PIPE: libc::c_int = 64 << 10;
 
 /// The subcommand's name.

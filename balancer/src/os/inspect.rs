@@ -1,6 +1,8 @@
-//! What the kernel says of running processes: what a process group uses, where it listens, who holds a port.
+//! The kernel's figures of running processes: the use of a process group, where it listens, the process that holds a
+//! port.
 //!
-//! Everything is read from `/proc`, but for who listens, which the kernel is asked. What cannot be read (another user's
+//! Everything is read from `/proc`, but for listeners, for which the kernel is asked. What cannot be read (another
+//! user's
 //! process, one that just ended) is skipped and never an error: these are observations for people, metrics and hints;
 //! nothing that a connection waits for.
 //!
@@ -16,10 +18,10 @@ use procfs::process::{FDTarget, LimitValue, Process, Stat};
 
 use super::accept_queue::{QueueReader, ServerSide, all_tcp_listeners};
 
-/// What the processes of a group use together.
+/// The use by all processes of a group together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// How many processes were found; 0 if the group is gone.
+    /// The number of processes that were found; 0 if the group is gone.
     pub processes: u64,
     /// User and system time of them and of the children they have waited for, in steps of a clock tick (10 ms).
     pub cpu_seconds: f64,
@@ -41,10 +43,10 @@ pub struct Usage {
 
 /// With fewer descriptors a process is not asked for its limit, which is a file more to read.
 const MANY: u64 = 30;
-/// What a program may keep free for the moment in which it has no other, as libuv does.
+/// The descriptors that a program may keep free for the moment in which it has no other, as libuv does.
 const KEPT_FREE: u64 = 2;
 
-/// How many descriptors a process has open, and may have.
+/// The number of descriptors that a process has open, and may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {
     /// Open now.
@@ -73,7 +75,7 @@ impl OpenFiles {
     }
 }
 
-/// Who listens on a port.
+/// The process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The process; if several share the socket, the one with the smallest pid.
@@ -82,7 +84,7 @@ pub struct Holder {
     pub name: String,
 }
 
-/// What each of `groups` uses, in one pass over `/proc`. A group without a process has no entry.
+/// Returns the use by each of `groups`, in one pass over `/proc`. A group without a process has no entry.
 pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
     let mut usages: HashMap<u32, Usage> = HashMap::new();
     if groups.is_empty() {
@@ -107,7 +109,8 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
     usages
 }
 
-/// What the group `pgid` uses; all zero if it is gone. One pass over `/proc`: for several, see [`usage_by_group`].
+/// Returns the use by the group `pgid`; all zero if it is gone. One pass over `/proc`: for several, see
+/// [`usage_by_group`].
 pub fn group_usage(pgid: u32) -> Usage {
     usage_by_group(&HashSet::from([pgid])).remove(&pgid).unwrap_or_default()
 }
@@ -156,7 +159,7 @@ pub fn connections_by_group(groups: &HashSet<u32>, ports: &HashSet<u16>) -> io::
     Ok(found)
 }
 
-/// Who listens at `address`, also by a wildcard that includes it, if the process is one we may look into.
+/// Returns the process that listens at `address`, also by a wildcard that includes it, if it is one we may look into.
 ///
 /// The dearest look of all: the descriptors of every process. For an error message, not for a loop.
 pub fn port_holder(address: SocketAddr) -> Option<Holder> {
@@ -171,7 +174,8 @@ pub fn port_holder(address: SocketAddr) -> Option<Holder> {
     Some(Holder { pid: u32::try_from(stat.pid).ok()?, name: stat.comm })
 }
 
-/// Whether a debugger is attached to a thread of the group `pgid`: such a worker is not hung, somebody holds it.
+/// Returns true if a debugger is attached to a thread of the group `pgid`: such a worker is held by a person, and not
+/// hung.
 pub fn is_traced(pgid: u32) -> bool {
     group(pgid).any(|(process, _)| {
         let mut threads = process.tasks().into_iter().flatten().flatten();
@@ -211,7 +215,7 @@ fn listening() -> Vec<(SocketAddr, u64)> {
     all_tcp_listeners().unwrap_or_default()
 }
 
-/// Whether a listener at `bound` keeps another one from binding `wanted`.
+/// Returns true if a listener at `bound` keeps another one from binding `wanted`.
 fn overlaps(bound: SocketAddr, wanted: SocketAddr) -> bool {
     let (held, asked) = (bound.ip().to_canonical(), wanted.ip().to_canonical());
     // The IPv6 wildcard takes IPv4 too, unless it was told not to, which the table does not say.

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit};
 
-/// What the limit was and what it is now.
+/// The limit as it was and as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {
     /// The soft limit the master was started with, which workers get back.

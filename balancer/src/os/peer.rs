@@ -1,11 +1,12 @@
-//! Who listens on a unix socket.
+//! The owner of a listening unix socket.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The user of the process at the other end of a unix connection: for one that was connected, whoever called `listen`.
+/// The user of the process at the other end of a unix connection: for one that was connected, the process that called
+/// `listen`.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 
-/// How many ports below the ephemeral range are used.
+/// The number of ports below the ephemeral range that are used.
 const SPAN: u16 = 12_000;
 /// NodePort services of Kubernetes.
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
@@ -94,7 +94,7 @@ fn services(text: &str) -> impl Iterator<Item = u16> {
     })
 }
 
-/// Whether the port could be bound by a worker that sets SO_REUSEADDR, as most runtimes do (std does).
+/// Returns true if the port could be bound by a worker that sets SO_REUSEADDR, as most runtimes do (std does).
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -28,7 +28,7 @@ pub struct Program(Vec<Instruction>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Instruction {
     code: u32,
-    /// How many instructions are skipped if a condition holds.
+    /// The number of instructions that are skipped if a condition holds.
     if_so: u8,
     if_not: u8,
     value: u32,
@@ -137,7 +137,7 @@ fn runs(places: &[u32]) -> Vec<Run> {
 mod tests {
     use super::*;
 
-    /// What a program answers if that number is drawn.
+    /// Returns the answer of a program if that number is drawn.
     fn answer(program: &Program, random: u32) -> u32 {
         let (mut a, mut at) = (0u32, 0);
         loop {

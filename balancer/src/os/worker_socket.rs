@@ -27,7 +27,7 @@ pub fn worker_socket(process: impl AsFd, number: i32, inode: u64) -> io::Result<
     Ok(end)
 }
 
-/// What tells a socket from all others of this machine while it exists.
+/// The identity of a socket, different from all others of this machine while it exists.
 ///
 /// # Errors
 ///

@@ -9,7 +9,7 @@ use crate::stats::Stream;
 /// Stands behind a line that goes on in the next one of its stream.
 const CUT: &str = " [cut]";
 
-/// Whose output it is.
+/// The source of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineSource {
     /// The pool's name.
@@ -24,7 +24,7 @@ pub struct LineSource {
     pub generation: u64,
 }
 
-/// What stands before and behind the lines of one stream of one process.
+/// The text before and behind the lines of one stream of one process.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     before_time: &'static str,
@@ -116,7 +116,7 @@ mod tests {
         assert!(written(LineFormat::Json, true, line).ends_with("\"line\":\"x\",\"cut\":true}\n"));
     }
 
-    /// What a worker may write, with what does harm more often than chance would have it.
+    /// Bytes that a worker may write, with what does harm more often than chance would have it.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let harm = prop::sample::select(vec![
             &b"\n"[..],

@@ -59,7 +59,8 @@ impl Lines {
     }
 }
 
-/// How many of the bytes are left of a character that may go on behind them. Never 0 for more than three bytes.
+/// Returns the number of bytes that are left without a character that may go on behind them. Never 0 for more than
+/// three bytes.
 fn whole_characters(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         let length = match byte {

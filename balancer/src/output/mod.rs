@@ -38,7 +38,7 @@ pub use capture::Capture;
 pub use layout::LineSource;
 pub use writer::LogWriter;
 
-/// How long the last lines of ended workers are waited for.
+/// The time that the last lines of ended workers are waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Takes in the output of all workers.

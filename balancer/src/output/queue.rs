@@ -1,6 +1,7 @@
-//! The bounded queue between those who have lines and the one who writes them.
+//! The bounded queue between the threads that have lines and the one that writes them.
 //!
-//! Bounded in bytes, those of what is being written and of the bookkeeping included. Whoever has a line never waits: where
+//! Bounded in bytes, those of what is being written and of the bookkeeping included. A thread that has a line never
+//! waits: where
 //! there is no room it is dropped and counted.
 
 use std::collections::VecDeque;
@@ -11,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::stats::{SlotStats, Stream};
 
-/// What may wait for a slow terminal, pipe or disk before workers' lines are dropped.
+/// The bytes that may wait for a slow terminal, pipe or disk before workers' lines are dropped.
 pub(super) const MAX_QUEUED: usize = 8 << 20;
-/// What the master's own log may use beyond that: a flood of workers does not silence it.
+/// The bytes that the master's own log may use beyond that: a flood of workers does not silence it.
 const RESERVE: usize = 1 << 20;
-/// What is written at once.
+/// The bytes that are written at once.
 const BATCH: usize = 64 << 10;
 
 /// Lines on their way to one writer.
@@ -49,7 +50,7 @@ pub(super) struct Source {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    /// How much of it was written or given up.
+    /// The part of it that was written or given up.
     at: usize,
     lines: VecDeque<(usize, Source)>,
 }
@@ -116,7 +117,7 @@ impl Queue {
         }
     }
 
-    /// How many lines found no room so far.
+    /// The number of lines that found no room so far.
     pub(super) fn refused(&self) -> u64 {
         self.lock().refused
     }
@@ -177,17 +178,17 @@ impl Batch {
         self.bytes.len() + self.lines.len() * size_of::<(usize, Source)>()
     }
 
-    /// Whether there is nothing left to write.
+    /// Returns true if there is nothing left to write.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// What is left, whole lines.
+    /// The rest, in whole lines.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// How many of the next bytes are whole lines within `limit` bytes.
+    /// Returns the number of the next bytes that are whole lines within `limit` bytes.
     pub(super) fn whole_lines(&self, limit: u64) -> usize {
         let mut whole = 0;
         for (length, _) in &self.lines {

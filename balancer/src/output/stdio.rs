@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// One of our own streams. Who shares it with us may have made it non-blocking (a terminal's or a pipe's other users do):
+/// One of our own streams. Another program that shares it may have made it non-blocking (a terminal's or a pipe's other
+/// users do):
 /// a reader that is slow is waited for all the same.
 #[derive(Debug)]
 pub(super) struct OwnStream<'a> {

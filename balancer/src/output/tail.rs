@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::lines::LogLine;
 use crate::printable::push_text;
 
-/// How many lines are kept.
+/// The number of lines that are kept.
 const LINES: usize = 20;
 /// A longer line is cut to this many bytes: they are held for every worker, and shown with every state.
 const LONGEST: usize = 4 << 10;

@@ -1,4 +1,4 @@
-//! Those who write: a thread for our own standard output and error, and one for each log file.
+//! The writers: a thread for our own standard output and error, and one for each log file.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::stdio::OwnStream;
 use crate::os::file_size;
 use crate::stats::Stream;
 
-/// How long after a failed write the next one is tried.
+/// The time after a failed write until the next one is tried.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A handle to a writing thread; the thread ends with the last one, once it has written what it was given.

@@ -52,12 +52,12 @@ pub(super) struct Message<'a> {
     pub(super) content: Content<'a>,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
     /// One socket.
     Entry(&'a [u8]),
-    /// That was all.
+    /// The end of the list.
     Done,
     /// The request failed, with this errno.
     Failed(i32),

@@ -54,7 +54,7 @@ pub enum Where<'a> {
 
 /// Reads accept queues. Holds two netlink sockets, one for each kind of listeners.
 ///
-/// It sees the listeners of the network namespace in which it was made, whoever owns them.
+/// It sees the listeners of the network namespace in which it was made, of every user.
 #[derive(Debug)]
 pub struct QueueReader {
     /// None where the kernel refuses: then the table in `/proc` has to do.
@@ -180,7 +180,7 @@ fn unsupported() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
-/// What `find` finds in a list that several ask for; a failure is told to each.
+/// Returns what `find` finds in a list that several ask for; a failure is told to each.
 fn of<T>(list: &Option<io::Result<Vec<T>>>, find: impl FnOnce(&[T]) -> Vec<Listening>) -> io::Result<Vec<Listening>> {
     match list {
         Some(Ok(list)) => Ok(find(list)),
@@ -197,7 +197,7 @@ fn at_address(listeners: &[TcpEntry], address: SocketAddr) -> Vec<Listening> {
     found.map(|entry| entry.listening).collect()
 }
 
-/// Whether a listener at `bound` takes a connection to `address`.
+/// Returns true if a listener at `bound` takes a connection to `address`.
 fn takes(bound: SocketAddr, is_v6_only: bool, address: SocketAddr) -> bool {
     // A client that connects to the wildcard gets to loopback.
     let wanted = match address.ip().to_canonical() {

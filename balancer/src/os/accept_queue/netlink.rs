@@ -13,10 +13,10 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::message::{Content, messages};
 
-/// What the kernel writes at once at most, if we have room for it.
+/// The most that the kernel writes at once, if we have room for it.
 const PART: usize = 32 * 1024;
 
-/// How often a list is asked for that is torn each time.
+/// The number of times that a list is asked for which is torn each time.
 const TRIES: usize = 4;
 
 /// Asks for lists, one after the other.

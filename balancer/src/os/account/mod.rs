@@ -1,7 +1,7 @@
-//! Whom a worker runs as: users and groups by name or number, and what changing to them takes.
+//! The user and groups that a worker runs as, by name or number, and what changing to them takes.
 //!
 //! [`resolve`] is pure: it sees a [`Database`] and what this process may do. A name that nobody has is refused, and so is
-//! a change that this process is not permitted: a worker never runs as whoever the master happens to be instead.
+//! a change that this process is not permitted: a worker never runs as the master's own user instead.
 
 #[cfg(any(test, target_feature = "crt-static"))]
 mod files;
@@ -59,14 +59,14 @@ pub trait Database {
     fn groups_of(&self, user: &User, primary: u32) -> io::Result<Vec<u32>>;
 }
 
-/// What this process is, as far as it decides what it may make of a worker.
+/// The identity of this process, as far as it decides what it may make of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Master {
     /// Its effective user.
     pub uid: u32,
     /// Its effective group.
     pub gid: u32,
-    /// Whether it can change to any user, give a folder to them, reach into it and signal their processes.
+    /// True if it can change to any user, give a folder to them, reach into it and signal their processes.
     pub may_change: bool,
 }
 
@@ -81,7 +81,7 @@ pub struct Credentials {
     pub groups: Vec<u32>,
 }
 
-/// What the environment says of a user.
+/// The environment's words about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// For `USER` and `LOGNAME`; a number that the database does not know has none.
@@ -90,14 +90,14 @@ pub struct Login {
     pub home: PathBuf,
 }
 
-/// Whom a worker runs as.
+/// The user that a worker runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What is to be changed to; `None` if the master is just that.
+    /// The change to make; `None` if the master already runs so.
     pub change: Option<Credentials>,
     /// The user, if one was named.
     pub login: Option<Login>,
-    /// The other user whom the worker's private folder must belong to; `None` if it is the master's own.
+    /// The other user that the worker's private folder must belong to; `None` if it is the master's own.
     pub owner: Option<u32>,
 }
 
@@ -106,13 +106,13 @@ pub struct Identity {
 pub struct Refused {
     /// The key at fault: `user` or `group`.
     pub key: &'static str,
-    /// What is wrong.
+    /// The mistake.
     pub message: String,
-    /// What to do.
+    /// The next thing to do.
     pub label: Option<String>,
 }
 
-/// How an identity is found: [`identify`], or a test's double.
+/// The way an identity is found: [`identify`], or a test's double.
 pub type Lookup = fn(Option<&Account>, Option<&Account>) -> Result<Identity, Refused>;
 
 /// Changing to a user, handing a folder over, entering it, and signalling.
@@ -122,7 +122,7 @@ const NEEDED: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::KILL);
 
-/// What `user` and `group` come to on this machine and for this process. May take as long as the name service does.
+/// Finds what `user` and `group` are on this machine and for this process. May take as long as the name service does.
 ///
 /// # Errors
 ///
@@ -233,7 +233,7 @@ fn find_group(account: &Account, database: &dyn Database) -> Result<u32, Refused
     Ok(gid)
 }
 
-/// What the kernel takes for "do not change it".
+/// The number that the kernel takes for "do not change it".
 const LEAVE_AS_IT_IS: u32 = u32::MAX;
 
 /// As the configuration has it.

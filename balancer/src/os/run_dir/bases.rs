@@ -12,21 +12,22 @@ pub(super) fn all() -> Vec<PathBuf> {
     [runtime, run, tmp, Some(PathBuf::from("/tmp"))].into_iter().flatten().collect()
 }
 
-/// Whether nobody but this user and root can put something else in the place of a folder in it. For root so also no
+/// Returns true if nobody but this user and root can put something else in the place of a folder in it. For root so
+/// also no
 /// `$XDG_RUNTIME_DIR` that another user's session left in the environment.
 pub(super) fn is_safe(base: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    // Whoever owns that can replace everything. In a user namespace root is seen under the number of nobody.
+    // The owner of that can replace everything. In a user namespace root is seen under the number of nobody.
     let root = std::fs::metadata("/").map_or(0, |found| found.uid());
     std::fs::metadata(base).is_ok_and(|found| [0, own, root].contains(&found.uid()) && mode_is_safe(found.mode()))
 }
 
-/// Who can write to a folder can rename what is in it, unless its sticky bit leaves that to the owners.
+/// A user that can write to a folder can rename what is in it, unless its sticky bit leaves that to the owners.
 fn mode_is_safe(mode: u32) -> bool {
     mode & 0o022 == 0 || mode & 0o1000 != 0
 }
 
-/// Whether any user can reach a folder in it, and none but its owner and root can put another in its place.
+/// Returns true if any user can reach a folder in it, and none but its owner and root can put another in its place.
 pub(super) fn is_passable(base: &Path) -> bool {
     let Ok(base) = base.canonicalize() else { return false };
     base.ancestors().all(|dir| std::fs::metadata(dir).is_ok_and(|found| mode_is_passable(found.permissions().mode())))

@@ -72,12 +72,12 @@ impl RunDirs {
     }
 }
 
-/// Who gets into a folder.
+/// The users that get into a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     /// This user.
     Private,
-    /// Whoever knows a name in it; nobody else sees which there are.
+    /// Every user that knows a name in it; the names cannot be listed.
     Passable,
 }
 
@@ -170,7 +170,7 @@ impl Held {
         if held.is_there() { Ok(held) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Whether the path still leads to the folder that we made and locked.
+    /// Returns true if the path still leads to the folder that we made and locked.
     fn is_there(&self) -> bool {
         is_at(&self.lock, &self.path)
     }
@@ -184,7 +184,7 @@ impl Drop for Held {
     }
 }
 
-/// Whether the path leads to this folder, and not by a link.
+/// Returns true if the path leads to this folder, and not by a link.
 fn is_at(folder: &File, path: &Path) -> bool {
     let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
     match (folder.metadata(), std::fs::symlink_metadata(path)) {

@@ -138,7 +138,8 @@ fn place_inherited(inherit: &[RawFd], above: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks every descriptor from `first` on close-on-exec, whoever opened it: workers get 0, 1, 2 and what is declared.
+/// Marks every descriptor from `first` on close-on-exec, wherever it came from: workers get 0, 1, 2 and what is
+/// declared.
 fn close_undeclared(first: RawFd) {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC closes nothing now, it only sets a flag; no memory is passed.
     // On a kernel without it (before 5.11) the call fails and each descriptor's own flag has to do.

@@ -15,7 +15,7 @@ use crate::os::account::Credentials;
 /// The stage and why.
 pub(super) type Failed = (&'static str, io::Error);
 
-/// Becomes `credentials`, if any; whoever we are then, without ambient capabilities and, if asked, without a way to new
+/// Becomes `credentials`, if any; then, as any user, without ambient capabilities and, if asked, without a way to new
 /// rights.
 pub(super) fn shed(credentials: Option<&Credentials>, no_new_privs: bool) -> Result<(), Failed> {
     if let Some(credentials) = credentials {
@@ -37,7 +37,7 @@ fn at<E: Into<io::Error>>(stage: &'static str) -> impl Fn(E) -> Failed {
 
 fn become_user(credentials: &Credentials) -> Result<(), Failed> {
     let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
-    // Programs open /dev/stdout by its name, which asks who owns the pipe.
+    // Programs open /dev/stdout by its name, and then the owner of the pipe counts.
     for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
         rustix::fs::fchown(output, Some(uid), None).map_err(at("output"))?;
     }
@@ -67,7 +67,7 @@ const NOTHING: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// That all of it is what it should be, and that there is no way back.
+/// Checks that all of it is what it should be, and that there is no way back.
 fn verify(credentials: &Credentials) -> io::Result<()> {
     let sorted = |mut groups: Vec<u32>| {
         groups.sort_unstable();

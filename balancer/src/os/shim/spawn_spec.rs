@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::os::account::Credentials;
 use crate::os::child::CoreLimit;
 
-/// What the spawner wants of the shim, as its command line says it.
+/// The spawner's request to the shim, as its command line says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnSpec {
     /// The master's pid: if it is no longer our parent, there is no master to work for.
@@ -16,9 +16,9 @@ pub struct SpawnSpec {
     pub nofile: Option<u64>,
     /// The limit of core dumps to set, soft and hard.
     pub core: Option<CoreLimit>,
-    /// Whom to become.
+    /// The user to become.
     pub credentials: Option<Credentials>,
-    /// Whether no program that it runs may gain rights, as setuid programs do.
+    /// True if no program that it runs may gain rights, as setuid programs do.
     pub no_new_privs: bool,
     /// The directory to enter before rights are given up. Relative paths are relative to it.
     pub start_dir: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub struct SpawnSpec {
     pub cwd: Option<PathBuf>,
     /// Descriptors to move to 3 and on, in this order.
     pub inherit: Vec<RawFd>,
-    /// Whether they are listeners, which is said by `LISTEN_PID`.
+    /// True if they are listeners, which is said by `LISTEN_PID`.
     pub has_listeners: bool,
     /// The program.
     pub program: OsString,

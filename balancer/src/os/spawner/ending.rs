@@ -13,7 +13,7 @@ use crate::os::child::{ChildEvent, ChildId, EndRequest, Exit};
 use crate::os::inspect;
 use crate::os::stop_signal::{self, Stop};
 
-/// How long a process that is on its way out is given to be gone, and how often.
+/// The pause between two looks at a process that is on its way out, and the number of looks.
 const DYING: Duration = Duration::from_micros(200);
 const LOOKS_AT_DYING: u32 = 10;
 

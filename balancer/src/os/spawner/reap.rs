@@ -21,7 +21,7 @@ pub(super) fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
 }
 
-/// How a child ended, which stays to be reaped; `None` if it has not.
+/// Returns the end of a child, which stays to be reaped; `None` if it has not ended.
 pub(super) fn peek(pidfd: &OwnedFd) -> Option<Exit> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options));

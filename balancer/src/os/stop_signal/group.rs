@@ -10,7 +10,7 @@ use crate::os::accept_queue::{QueueReader, Where};
 use crate::os::child::{ListensAt, StopSignalTo};
 use crate::os::inspect;
 
-/// What is asked of one group.
+/// The question about one group.
 pub(in crate::os) struct GroupQuery<'a> {
     pub(in crate::os) group: i32,
     pub(in crate::os) signal: Signal,

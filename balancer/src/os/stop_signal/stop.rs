@@ -67,7 +67,7 @@ impl Stop {
         self.watched.as_ref()
     }
 
-    /// What is to be known of the group.
+    /// Returns what has to be known of the group.
     pub(in crate::os) fn question<'a>(&self, leader: Pid, listens_at: Option<&'a ListensAt>) -> GroupQuery<'a> {
         GroupQuery { group: leader.as_raw_pid(), signal: self.signal, listens_at }
     }

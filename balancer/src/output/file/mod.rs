@@ -14,7 +14,7 @@ use super::queue::Batch;
 
 pub(super) use disk::Folder;
 
-/// How often somebody else's renaming or deleting of the file is looked for.
+/// The time between two looks if another program has renamed or deleted the file.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The path of a log file and what can be done there.
@@ -34,13 +34,13 @@ pub(super) trait Disk {
     /// Its present size.
     fn size(&self, file: &Self::File) -> io::Result<u64>;
 
-    /// Whether it ends in the middle of a line.
+    /// Returns true if it ends in the middle of a line.
     fn is_torn(&self, file: &Self::File) -> io::Result<bool>;
 
     /// Takes the last bytes off it.
     fn take_back(&mut self, file: &mut Self::File, bytes: u64) -> io::Result<()>;
 
-    /// Whether the file is the one at the path.
+    /// Returns true if the file is the one at the path.
     fn is_at_path(&self, file: &Self::File) -> io::Result<bool>;
 
     /// Puts the file at the path aside: it is the first of `keep` older ones then, and the last of them is gone.

@@ -16,7 +16,7 @@ const STICKY: u32 = 0o1000;
 pub(super) fn check(folder: &Path) -> io::Result<()> {
     // As it was named, too: a link on the way is its folder's owner's to point elsewhere.
     let (named, folder) = (std::path::absolute(folder)?, folder.canonicalize()?);
-    // Whoever owns that can replace everything. In a user namespace root is seen under the number of nobody.
+    // The owner of that can replace everything. In a user namespace root is seen under the number of nobody.
     let root = std::fs::metadata("/")?.uid();
     for dir in named.ancestors().chain(folder.ancestors()) {
         let found = std::fs::metadata(dir)?;
@@ -36,7 +36,8 @@ pub(super) fn check(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What is wrong with a folder of root's; with one above the log's own less is, as there only its next step counts.
+/// Returns the fault of a folder of root's; of one above the log's own less is a fault, as there only its next step
+/// counts.
 fn objection(mode: u32, gid: u32, is_own: bool) -> Option<&'static str> {
     let is_sticky = mode & STICKY != 0;
     if mode & OTHERS_WRITE != 0 && (is_own || !is_sticky) {

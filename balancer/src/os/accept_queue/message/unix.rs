@@ -26,7 +26,8 @@ const ESTABLISHED: u8 = 1;
 /// A unix listener, as the kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::os::accept_queue) struct UnixEntry {
-    /// What it was bound to, literally: maybe relative to a folder we do not know. An abstract name begins with a zero.
+    /// The name that it was bound to, literally: maybe relative to a folder we do not know. An abstract name begins
+    /// with a zero.
     pub(in crate::os::accept_queue) name: Vec<u8>,
     /// The device, in the kernel's own numbering, and the lower half of the inode of its file.
     pub(in crate::os::accept_queue) file: Option<(u32, u32)>,
@@ -85,7 +86,7 @@ pub(in crate::os::accept_queue) fn unix_connections(body: &[u8]) -> Option<UnixC
     Some(UnixConnections { name, file, sides })
 }
 
-/// What a unix socket was bound to, literally, and the device and inode of its file.
+/// Returns the name that a unix socket was bound to, literally, and the device and inode of its file.
 fn unix_name(attributes: &[u8]) -> (Vec<u8>, Option<(u32, u32)>) {
     let file = attribute(attributes, UNIX_DIAG_VFS);
     let file = file.and_then(|file| Some((u32_at(file, 4)?, u32_at(file, 0)?)));
