@@ -8,7 +8,7 @@
 //! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
 //!    only relieved of what it provably has not read: that is taken out of its queue ([`worker_socket`](crate::os::worker_socket)),
 //!    and a message can be read once.
-//! 3. *No worker has more than a few untaken ones*: who gives sees to that by
+//! 3. *No worker has more than a few untaken ones*: the thread that gives sees to that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
 //! Two protocols: `native` packets for workers made with `worker-runtime`, and Node's.
@@ -44,16 +44,16 @@ pub const WORKER_FD: i32 = 3;
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Another worker has much less to take if this many times that is no more than what this one has.
 const MUCH_LESS: usize = 4;
-/// How often untaken connections are looked at.
+/// The time between two looks at untaken connections.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many inputs of a kind are taken before the others are looked at.
+/// The number of inputs of a kind that are taken before the others are looked at.
 const BATCH: usize = 32;
 
-/// What a program sends to say that it is ready, where that is how it says it: `process.send('ready')`, which PM2's
+/// The message by which a program may say that it is ready: `process.send('ready')`, which PM2's
 /// `wait_ready` made customary. Passed on whatever else was said.
 pub const READY: &str = "\"ready\"";
 
-/// What a channel is told.
+/// A command for a channel.
 #[derive(Debug)]
 pub enum ChannelCommand {
     /// Ask the worker whether it is alive; the answer is sent, or the sender dropped when there will be none.
@@ -66,7 +66,7 @@ pub enum ChannelCommand {
     Answer {
         /// Of the query.
         seq: u64,
-        /// What is said.
+        /// The answer.
         answer: node::Answer,
         /// The public listener whose connections belong to that server.
         listener_id: Option<u32>,
@@ -75,7 +75,7 @@ pub enum ChannelCommand {
     },
     /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
     Ended {
-        /// Whether it was told to end: then what it still had counts as cut.
+        /// True if it was told to end: then what it still had counts as cut.
         was_asked: bool,
     },
 }
@@ -97,14 +97,14 @@ pub enum Unsent {
     Closed,
 }
 
-/// What a worker said, or what became of its channel.
+/// An event of a worker's channel, or of the worker on it.
 #[derive(Debug)]
 pub enum ChannelEvent {
     /// Its program sent this JSON value; of a long one this is the beginning.
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),
-    /// What only Node says: that it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
+    /// An event that only Node has: it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
     Node(node::NodeEvent, EventPermit),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
     Broken,
@@ -114,7 +114,7 @@ pub enum ChannelEvent {
     Strange(String),
 }
 
-/// How much of what Node says of one worker may wait for its supervisor: beyond that its channel is not read.
+/// The number of events of one Node worker that may wait for its supervisor: beyond that its channel is not read.
 const MAX_PENDING_EVENTS: usize = 64;
 
 /// Counts an event that waits for the supervisor, until it is dropped.
@@ -143,7 +143,7 @@ pub struct Channel {
     worker: WorkerContext,
 }
 
-/// Whose channel it is, and who hears of it.
+/// The worker that a channel belongs to, and the receiver of its events.
 struct WorkerContext {
     /// Of its end.
     inode: u64,
@@ -154,7 +154,7 @@ struct WorkerContext {
     event_permits: Arc<Semaphore>,
 }
 
-/// What [`open`] makes.
+/// The parts that [`open`] makes.
 pub struct OpenedChannel {
     /// To be run on a data thread.
     pub channel: Channel,
@@ -164,7 +164,8 @@ pub struct OpenedChannel {
     pub handle: ChannelHandle,
 }
 
-/// Makes the channel of a worker that is about to start, and the way into it for those who hand connections over.
+/// Makes the channel of a worker that is about to start, and the way into it for the threads that hand connections
+/// over.
 ///
 /// # Errors
 ///
@@ -219,7 +220,8 @@ impl WorkerContext {
         drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
     }
 
-    /// Whether somebody else in rotation would sooner take what this worker leaves lying. Where all have as much to do,
+    /// Returns true if another worker in rotation would sooner take what this one leaves unread. Where all have as much
+    /// to do,
     /// moving it about helps nobody.
     fn has_alternative(&self) -> bool {
         // Its clients belong to it as long as it is in rotation.

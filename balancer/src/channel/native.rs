@@ -11,10 +11,10 @@ use super::{ChannelCommand, Unsent};
 use crate::rotation::HandedConnection;
 use crate::stats::ConnectError;
 
-/// How many messages may wait for a worker that does not read.
+/// The number of messages that may wait for a worker that does not read.
 const MOST_WAITING: usize = 64;
 
-/// What waits to be sent, in order.
+/// The messages that wait to be sent, in order.
 #[derive(Default)]
 pub(super) struct NativeProtocol {
     outbox: VecDeque<Out>,
@@ -36,7 +36,7 @@ impl ChannelProtocol for NativeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // Its answer is one to all who asked before: a worker that does not read is not asked again and again.
+        // Its answer counts for all questions before: a worker that does not read is not asked again and again.
         let waiting = self.outbox.iter_mut().find_map(|out| match out {
             Out::Ping(token) => Some(token),
             Out::Connection(_) | Out::Message(_) => None,

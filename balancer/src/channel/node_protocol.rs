@@ -129,7 +129,7 @@ impl ChannelProtocol for NodeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // One is on its way at a time; its answer is one to all who have asked by then.
+        // One is on its way at a time; its answer counts for all that have asked by then.
         self.asked = token;
         self.session.ping(token);
     }

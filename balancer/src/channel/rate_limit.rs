@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many messages of one worker are passed on a second: more than a person reads, and no log is filled by it.
+/// The number of messages of one worker that are passed on in a second: more than a person reads, and no log is filled
+/// by it.
 const MOST: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was said in the present second, which begins with its first message.
+/// The messages of the present second, which begins with its first message.
 #[derive(Debug, Default)]
 pub(super) struct MessageRate {
     begun: Option<Instant>,
@@ -35,7 +36,7 @@ impl MessageRate {
         Some(begun + SECOND)
     }
 
-    /// How many were left out since this was last asked.
+    /// Returns the number that were left out since this was last asked.
     pub(super) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }

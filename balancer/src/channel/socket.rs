@@ -9,10 +9,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// How many descriptors one `recvmsg` takes in; more are dropped by the kernel.
+/// The number of descriptors that one `recvmsg` takes in; more are dropped by the kernel.
 const MOST_DESCRIPTORS: usize = 4;
 
-/// What one `recvmsg` brought.
+/// The result of one `recvmsg`.
 #[derive(Debug)]
 pub(super) struct Received {
     /// Bytes; 0 is the other end's close.
@@ -58,7 +58,7 @@ pub(super) fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<Received
     Ok(Received { length: message.bytes, descriptors, is_cut: message.flags.contains(ReturnFlags::TRUNC) })
 }
 
-/// Whether a send failed only for now: the socket is full, or too many descriptors of this user are under way.
+/// Returns true if a send failed only for now: the socket is full, or too many descriptors of this user are under way.
 pub(super) fn is_full(error: &io::Error) -> bool {
     let for_now = [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
     error.raw_os_error().is_some_and(|errno| for_now.contains(&errno))

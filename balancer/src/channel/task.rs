@@ -19,17 +19,17 @@ use crate::os::worker_socket::worker_socket;
 use crate::rotation::HandedConnection;
 use crate::stats::{ConnectError, Outcome};
 
-/// How many bytes of a message are passed on.
+/// The number of bytes of a message that are passed on.
 const MOST_TOLD: usize = 1024;
-/// How many kinds of nonsense are told of one worker.
+/// The number of kinds of nonsense that are told of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
-/// What is the same in both protocols: the socket, who was given, who asked.
+/// The state that both protocols share: the socket, the connections that were given, the questions.
 pub(super) struct Core {
     pub(super) worker: WorkerContext,
     pub(super) socket: AsyncFd<OwnedFd>,
     pub(super) pending: PendingTable,
-    /// Who asked, by the token that the answer will carry.
+    /// The questions, by the token that the answer will carry.
     pings: Vec<(u64, oneshot::Sender<()>)>,
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
@@ -41,16 +41,16 @@ pub(super) struct Core {
     is_closed: bool,
     /// There may be more to read: others came first.
     has_unread: bool,
-    /// What lies in the worker's queue cannot be taken back on this machine.
+    /// True if what lies in the worker's queue cannot be taken back on this machine.
     is_final: bool,
 }
 
-/// How a worker is spoken to. What the socket does not take waits in the protocol.
+/// The way of speaking to a worker. What the socket does not take waits in the protocol.
 pub(super) trait ChannelProtocol {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
 
-    /// Whether what is said runs together, instead of coming in packets.
+    /// True if messages run together, instead of coming in packets.
     const IS_STREAM: bool;
 
     /// Hand over the connection of that number; its answer comes to [`ChannelProtocol::on_received`].
@@ -65,13 +65,13 @@ pub(super) trait ChannelProtocol {
     /// A command that only this protocol knows.
     fn handle(&mut self, core: &mut Core, command: ChannelCommand);
 
-    /// What was read.
+    /// Takes what was read.
     fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
 
     /// Writes what waits, as far as the socket takes it.
     fn flush(&mut self, core: &mut Core);
 
-    /// Whether something waits to be written.
+    /// Returns true if something waits to be written.
     fn has_more(&self) -> bool;
 
     /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that were not
@@ -142,12 +142,13 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
     core.end(&mut protocol, &mut buffer, connections, outcome);
 }
 
-/// Whether it is about this moment: no descriptor or memory is left here.
+/// Returns true if the error is about this moment: no descriptor or memory is left here.
 fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// What is passed on of a message: enough to be known by. A worker may say megabytes, many times a second.
+/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a
+/// second.
 fn beginning(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MOST_TOLD));
     message
@@ -244,7 +245,7 @@ impl Core {
         }
     }
 
-    /// What a worker does wrong is told once.
+    /// Tells a fault of the worker, each kind once.
     pub(super) fn complain(&mut self, what: String) {
         if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
             (self.worker.events)(ChannelEvent::Strange(what));
@@ -299,7 +300,7 @@ impl Core {
         protocol.flush(self);
     }
 
-    /// What the worker has not read goes to others. A ping tells when it reads again.
+    /// Gives to others what the worker has not read. A ping tells when it reads again.
     fn reclaim(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         let Some(process) = self.worker.upstream.process() else { return };
         let slot = self.worker.upstream.slot;

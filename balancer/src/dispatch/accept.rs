@@ -29,11 +29,11 @@ use crate::stats::{AcceptError, AcceptLimit, Rejection};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
-/// How soon workers are looked at again that have no room for what they would be handed.
+/// The time until workers are looked at again that have no room for what they would be handed.
 const CROWDED: Duration = Duration::from_millis(5);
-/// How soon another connection is asked to make room, when the last one could not.
+/// The time until another connection is asked to make room, when the last one could not.
 const RECLAIM: Duration = Duration::from_millis(50);
-/// How long accepting rests when descriptors or memory are used up.
+/// The rest of accepting when descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A client's socket as it comes from the queue, non-blocking.
@@ -44,7 +44,7 @@ pub(super) struct Accepted {
     pub(super) peer: Option<SocketAddr>,
 }
 
-/// How a batch ended.
+/// The end of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BatchResult {
     /// The queue is empty.
@@ -59,7 +59,7 @@ enum BatchResult {
     Exhausted,
 }
 
-/// What happens to what is accepted.
+/// The use of what is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AcceptAction {
     Serve,
@@ -78,7 +78,7 @@ pub(super) struct AcceptLoop {
     _running: Running,
 }
 
-/// What the loops of one listener share, to be told when it is not wanted any more.
+/// The state that the loops of one listener share, to be told when it is not wanted any more.
 #[derive(Clone)]
 pub(super) struct ListenerHandle {
     /// Its number among the pool's public listeners; all that the configuration name have the same.
@@ -228,7 +228,7 @@ impl AcceptLoop {
         BatchResult::More
     }
 
-    /// Whether a connection would have to wait for a worker to take what it was handed before.
+    /// Returns true if a connection would have to wait for a worker to take what it was handed before.
     fn is_crowded(&self) -> bool {
         if !self.is_handed_over {
             return false;
@@ -273,7 +273,8 @@ impl AcceptLoop {
         self.shard.pool.stats.rejected[why as usize].increment();
     }
 
-    /// Serves who waits already, then closes. Who cannot be served, since no worker is left, is rejected at once.
+    /// Serves the clients that wait already, then closes. A client that cannot be served, since no worker is left, is
+    /// rejected at once.
     async fn close(self) {
         // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
         self.listener.get_ref().unlink();
@@ -322,7 +323,8 @@ impl Drop for Running {
     }
 }
 
-/// Whether an error means a lack of something here; anything else concerns one connection only. Treating those as fatal
+/// Returns true if an error means a lack of something here; any other concerns one connection only. Treating those as
+/// fatal
 /// would be a switch in the hands of strangers.
 fn classify(error: rustix::io::Errno) -> AcceptError {
     use rustix::io::Errno;

@@ -43,7 +43,7 @@ pub(super) struct Handoff {
     permit: ConnectionPermit,
 }
 
-/// What is only needed when the first worker would not have it.
+/// The state of a search, for when the first worker would not have it.
 struct HandoffSearch {
     /// When it began, or was last held; the dispatch deadline counts from here.
     since: Instant,
@@ -56,7 +56,7 @@ struct HandoffSearch {
 }
 
 impl Handoff {
-    /// Hands over what was accepted from that listener, or looks for somebody who takes it.
+    /// Hands over what was accepted from that listener, or looks for a worker that takes it.
     pub(super) fn start(permit: ConnectionPermit, client: Accepted, listener_id: u32) {
         let now = Instant::now();
         permit.shard().pool.stats.active.add(1);
@@ -161,7 +161,7 @@ impl Handoff {
         self.give(lease, Instant::now());
     }
 
-    /// Waits for somebody who takes it.
+    /// Waits for a worker that takes it.
     fn look_further(self: Box<Self>) {
         // Outside of the data threads only while the master ends, and then it is dropped, which counts it.
         if let Ok(runtime) = Handle::try_current() {

@@ -1,4 +1,4 @@
-//! How many connections may be open: a number, and who waits for it.
+//! The number of connections that may be open, and the loops that wait for it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,15 +32,16 @@ impl ConnectionLimit {
         self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
-    /// Gives one back. Who waits is only looked for if none was left.
+    /// Gives one back. Waiting loops are only looked for if none was left.
     pub(super) fn give_back(&self) {
-        // The limit is read after the return is counted: who waits under a new limit looked at the count before.
+        // The limit is read after the return is counted: a loop that waits under a new limit looked at the count
+        // before.
         if self.taken.fetch_sub(1, Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst) {
             self.freed.notify_waiters();
         }
     }
 
-    /// Whether one could be taken now.
+    /// Returns true if one could be taken now.
     pub(super) fn has_room(&self) -> bool {
         self.taken.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
     }

@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::rotation::SlotId;
 use crate::stats::{AcceptLimit, ConnectError};
 
-/// What a data thread tells the supervisor.
+/// The report of a data thread to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamReport {
     /// A connect to this worker failed and no client byte was given to it; another worker is tried. Said at most once a
@@ -41,7 +41,7 @@ pub(super) struct Shard {
     pub(super) limits: [Arc<ConnectionLimit>; 2],
     /// The pool's connections by source address, where that is bounded.
     pub(super) sources: Arc<SourceCounts>,
-    /// What set the master's.
+    /// The source of the master's limit.
     pub(super) set_by: AcceptLimit,
     pub(super) counters: Arc<DrainCounters>,
     pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
@@ -51,7 +51,7 @@ pub(super) struct Shard {
     pub(super) ephemeral: RangeInclusive<u16>,
 }
 
-/// What a drain counts, over all threads.
+/// The counters of a drain, over all threads.
 #[derive(Debug, Default)]
 pub(super) struct DrainCounters {
     /// Accept loops running.
@@ -68,7 +68,7 @@ pub(super) struct DrainCounters {
 }
 
 impl DrainCounters {
-    /// Counts one less in `number`, and tells who waits for zero.
+    /// Counts one less in `number`, and wakes the task that waits for zero.
     pub(super) fn decrement(&self, number: &AtomicUsize) {
         if number.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.changed.notify_waiters();
@@ -141,7 +141,7 @@ impl Drop for ConnectionPermit {
 }
 
 impl Shard {
-    /// Whether what is open is to end at once.
+    /// Returns true if what is open is to end at once.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
     }

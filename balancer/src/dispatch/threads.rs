@@ -29,11 +29,11 @@ use crate::stats::AcceptLimit;
 pub struct Limits {
     /// Client connections open at once; more wait in the backlog. A pool's own limit is in its configuration.
     pub max_connections: usize,
-    /// What set that number.
+    /// The source of that number.
     pub set_by: AcceptLimit,
 }
 
-/// What a drain came to.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that ended by themselves since the drain began.
@@ -45,7 +45,7 @@ pub struct Drained {
 }
 
 impl Drained {
-    /// What came after `before`.
+    /// Returns what came after `before`.
     pub fn since(self, before: Self) -> Self {
         let since = |now: u64, then: u64| now.saturating_sub(then);
         Self {
@@ -63,7 +63,7 @@ pub struct DataThreads {
     pub(super) pools: Mutex<Vec<PoolEntry>>,
     /// The bound over all pools.
     pub(super) limit: Arc<ConnectionLimit>,
-    /// What set it.
+    /// The source of the limit.
     pub(super) set_by: AcceptLimit,
     pub(super) counters: Arc<DrainCounters>,
     pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
@@ -130,7 +130,8 @@ impl DataThreads {
     /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
     /// Call it once the process is dead, not before.
     ///
-    /// `recovered` are sockets accepted from the dead worker's listener by one who held it too: the worker's ends of connections
+    /// `recovered` are sockets accepted from the dead worker's listener by a holder of it: the worker's ends of
+    /// connections
     /// of ours that nobody has read from. Those connections take back what they sent and go to another worker, whatever
     /// mode the sockets are in. A worker's end that belongs to no connection of that worker is closed. To recover all, see that
     /// no connect is under way any more (the upstream is dead and its `connecting` is 0) before the queue is emptied.
@@ -173,7 +174,7 @@ impl DataThreads {
         let _ = timeout_at(deadline, self.counters.closed()).await;
     }
 
-    /// Whether every public listener has been closed.
+    /// Returns true if every public listener has been closed.
     pub fn is_closed(&self) -> bool {
         self.counters.loops.load(Ordering::SeqCst) == 0
     }
@@ -183,7 +184,7 @@ impl DataThreads {
         self.tell(&ThreadCommand::CloseAllIdle);
     }
 
-    /// How connections have ended since the start.
+    /// The ends of connections since the start, by kind.
     pub fn ends(&self) -> Drained {
         let [ended, closed, cut] = [&self.counters.ended, &self.counters.closed, &self.counters.cut]
             .map(|number| number.load(Ordering::SeqCst));
@@ -205,13 +206,14 @@ impl DataThreads {
         self.ends().since(before)
     }
 
-    /// Ends every connection (by FIN what awaits no response, by reset the rest), rejects who waits in the queues, and accepts nothing more.
+    /// Ends every connection (by FIN what awaits no response, by reset the rest), rejects the clients in the queues,
+    /// and accepts nothing more.
     pub fn abort_all(&self) {
         self.stop.cancel();
         self.tell(&ThreadCommand::AbortAll);
     }
 
-    /// What bounds connections over all pools, if none more may be opened now.
+    /// Returns what bounds connections over all pools, if none more may be opened now.
     pub fn full(&self) -> Option<AcceptLimit> {
         (!self.limit.has_room()).then_some(self.set_by)
     }

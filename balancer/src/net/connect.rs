@@ -29,9 +29,9 @@ pub(crate) struct Begun {
     source: u8,
     /// When `connect` was called.
     pub(crate) at: Instant,
-    /// Whether it has succeeded already.
+    /// True if it has succeeded already.
     pub(crate) is_done: bool,
-    /// How far the worker may be ahead with its answer.
+    /// The room that the worker has to be ahead with its answer.
     pub(crate) room: Room,
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn send(begun: &Begun, bytes: &[u8]) -> Result<Option<usize>, Connect
     }
 }
 
-/// What an error of a worker's socket means as long as it was given nothing of the client's.
+/// Classifies an error of a worker's socket that was given nothing of the client's.
 pub(crate) fn classify(error: &io::Error, family: Family) -> ConnectError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused,

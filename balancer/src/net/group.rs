@@ -35,7 +35,7 @@ pub struct Group {
     chosen: Vec<usize>,
 }
 
-/// What a look at a group has found.
+/// The result of a look at a group.
 #[derive(Debug, Default)]
 pub struct Revived {
     /// The slots whose members listen again, and those whose do not, with the reason.
@@ -63,7 +63,8 @@ impl Group {
     }
 
     fn bind_tcp(at: SocketAddr, count: usize, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Self> {
-        // It shares the address with nobody who listens: whoever does so already is an error here as for any listener. And
+        // It shares the address with no other listener: one that is there already is an error here as for any listener.
+        // And
         // it finds the port where any will do, so that each member is bound to a port by name, which it keeps even if
         // somebody shuts it down.
         let pilot = bind_tcp(at, keepalive, v6_only)?;

@@ -36,11 +36,12 @@ pub struct Listener {
 pub struct BindError {
     /// The address as it was asked for.
     pub address: Address,
-    /// What the kernel said.
+    /// The kernel's error.
     pub source: io::Error,
 }
 
-/// Whether the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that port too.
+/// Returns true if the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that
+/// port too.
 pub fn is_v6_only(address: &Address, pool: &[Address]) -> bool {
     let Address::Tcp(SocketAddr::V6(wildcard)) = address else {
         return false;
@@ -89,8 +90,10 @@ impl Listener {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
     }
 
-    /// A handle for a worker to inherit. The socket becomes blocking, for all who hold it: a plain `accept` of a program
-    /// that knows nothing of this fails on a non-blocking one. Whoever wants it otherwise sets it so again, also for all;
+    /// A handle for a worker to inherit. The socket becomes blocking, for all its holders: a plain `accept` of a
+    /// program
+    /// that knows nothing of this fails on a non-blocking one. A program that wants it otherwise sets it so again, also
+    /// for all;
     /// hence nobody may accept on it from an event loop here.
     ///
     /// # Errors
@@ -101,7 +104,7 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// A handle for somebody who waits for it in an event loop: the socket becomes non-blocking, for all who hold it.
+    /// A handle for a task that waits for it in an event loop: the socket becomes non-blocking, for all its holders.
     ///
     /// # Errors
     ///
@@ -120,13 +123,14 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// Whether somebody waits to be accepted.
+    /// Returns true if a client waits to be accepted.
     pub fn has_queue(&self) -> bool {
         let mut asked = [PollFd::new(self, PollFlags::IN)];
         poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Accepts who waits longest, if anybody does: close-on-exec, non-blocking, with the client's address if it is TCP. The
+    /// Accepts the client that waits longest, if any does: close-on-exec, non-blocking, with the client's address if it
+    /// is TCP. The
     /// socket's flags are left alone, since workers may hold it too.
     ///
     /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for a
@@ -146,12 +150,13 @@ impl Listener {
         }
     }
 
-    /// Whether it still listens: `shutdown` by anybody who holds it ends that.
+    /// Returns true if it still listens: `shutdown` by any holder ends that.
     pub fn is_listening(&self) -> bool {
         self.socket.is_listener().unwrap_or(false)
     }
 
-    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if that
+    /// Listens again if a holder stopped it: `shutdown` on an inherited listener ends it for all its holders. Returns
+    /// true if that
     /// was so; what waited in the queue is lost then.
     ///
     /// # Errors

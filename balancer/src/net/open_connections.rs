@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const UNUSED: Duration = Duration::from_secs(1);
 const NEVER: u32 = u32::MAX;
 
-/// How much of the pool a wake-up is about.
+/// The part of the pool that a wake-up is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
     /// One worker: a client that has given it nothing may go to another.
@@ -39,10 +39,10 @@ pub(crate) enum Scope {
     All,
 }
 
-/// What a connection is told when it is woken. Of two the greater one stays.
+/// The reason for which a connection is woken. Of two the greater one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WakeReason {
-    /// What it belongs to drains and nothing has moved for a while: end if no response is pending.
+    /// Its worker or pool drains and nothing has moved for a while: end if no response is pending.
     CloseIfIdle(Scope),
     /// A new client needs its permit: end if no byte has gone either way.
     Reclaim,
@@ -56,7 +56,7 @@ pub(crate) enum WakeReason {
     Abort(Scope),
 }
 
-/// Whom a connection belongs to: which pool of this thread, and which process once it has one.
+/// The pool of this thread that a connection belongs to, and its process once it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) pool: u32,

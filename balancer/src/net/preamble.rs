@@ -3,11 +3,11 @@
 //! They are not the client's: a worker that was given nothing but them may still be replaced, and the next one gets them
 //! again, whole and once.
 
-/// What every worker that a connection tries is told first. Boxed where it is kept: most pools have none.
+/// The bytes that every worker that a connection tries is told first. Boxed where it is kept: most pools have none.
 #[derive(Debug)]
 pub(crate) struct Preamble {
     bytes: Box<[u8]>,
-    /// How much of it stands at the front of what is still to be written.
+    /// The length of it that stands at the front of what is still to be written.
     unsent: usize,
 }
 
@@ -24,7 +24,7 @@ impl Preamble {
         n - ours
     }
 
-    /// Whether the worker has all of it.
+    /// Returns true if the worker has all of it.
     pub(crate) fn is_sent(&self) -> bool {
         self.unsent == 0
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::config::ProxyProtocol;
 
-/// How version 2 begins.
+/// The beginning of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2 in the upper half, the command in the lower one.
 const LOCAL: u8 = 0x20;
@@ -105,7 +105,7 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// What another's parser makes of it, and how many bytes it took for the header.
+    /// Returns what another parser makes of it, and the number of bytes that it took for the header.
     fn read(bytes: &[u8]) -> (Option<(SocketAddr, SocketAddr)>, bool, usize) {
         match HeaderResult::parse(bytes) {
             HeaderResult::V1(header) => {

@@ -1,6 +1,7 @@
 //! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
-//! Whoever holds a worker's listener too can accept what waits in its queue when the worker has died. Each socket found so
+//! A process that holds a worker's listener too can accept what waits in its queue when the worker has died. Each
+//! socket found so
 //! is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The connection
 //! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
 //! between them afterwards, and it is the same connection for its client, its permit and its counters.
@@ -17,7 +18,7 @@
 //! open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix socket a second
 //! later).
 //!
-//! A worker's end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path) is
+//! A worker's end that no connection claims is closed. One whose peer is another process (it knew the worker's path) is
 //! never written to.
 
 use std::collections::HashMap;
@@ -53,7 +54,7 @@ struct Far {
     tagged: HashMap<u64, OwnedFd>,
 }
 
-/// What a near end finds.
+/// The finding of a near end.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Its worker's end.
@@ -95,7 +96,7 @@ impl Recovery {
         far.tagged.remove(&number)
     }
 
-    /// Whether every tag has been sent: who has none in its socket then will not get one.
+    /// Returns true if every tag has been sent: a connection that has none in its socket then will not get one.
     pub(crate) fn is_tagged(&self) -> bool {
         self.is_tagged.load(Ordering::SeqCst)
     }
@@ -149,12 +150,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether the process that connected it is this one.
+/// Returns true if the process that connected it is this one.
 fn is_ours(far: &OwnedFd) -> bool {
     socket_peercred(far).is_ok_and(|peer| peer.pid == rustix::process::getpid())
 }
 
-/// Not to be guessed by who holds another socket of the dead worker: keys of the standard library's, from the kernel.
+/// A number that no holder of another socket of the dead worker can guess: keys of the standard library's, from the
+/// kernel.
 fn secret() -> [u8; 16] {
     let [a, b] = [(); 2].map(|()| RandomState::new().build_hasher().finish().to_le_bytes());
     let mut secret = [0; 16];

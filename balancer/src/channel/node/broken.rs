@@ -2,7 +2,7 @@
 
 use crate::printable;
 
-/// What a worker said, or did not take, after which nothing on its channel can be relied on. The worker has to be ended.
+/// A fault of a worker after which nothing on its channel can be relied on. The worker has to be ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// No end of line where one must be.
@@ -17,7 +17,7 @@ pub enum Broken {
          NODE_CHANNEL_FD named"
     )]
     NotText {
-        /// How the line begins.
+        /// The beginning of the line.
         excerpt: String,
     },
     /// A line is not JSON.
@@ -26,9 +26,9 @@ pub enum Broken {
          that NODE_CHANNEL_FD named"
     )]
     NotJson {
-        /// How the line begins.
+        /// The beginning of the line.
         excerpt: String,
-        /// What the reader of JSON says.
+        /// The error of the JSON reader.
         cause: String,
     },
     /// One of Node's own messages is longer than any that Node writes.
@@ -38,7 +38,7 @@ pub enum Broken {
     LongInternal {
         /// Of the line, in bytes.
         length: usize,
-        /// How it begins.
+        /// Its beginning.
         excerpt: String,
     },
     /// It asks on and does not read the answers.
@@ -51,12 +51,12 @@ pub enum Broken {
     NoListener {
         /// Of the server that asked.
         key: String,
-        /// How often it was sent.
+        /// The number of times that it was sent.
         tries: u8,
     },
 }
 
-/// How a text from outside begins, for a line of a log.
+/// Returns the beginning of a text from outside, for a line of a log.
 pub(super) fn excerpt(text: &str) -> String {
     printable::excerpt(text, 120)
 }

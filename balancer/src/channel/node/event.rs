@@ -7,7 +7,7 @@ use super::outbox::MOST_WAITING;
 use super::pending::MAX_PENDING;
 use super::query::{AddressType, Query};
 
-/// What a worker said, in its order.
+/// An event from a worker, in the worker's order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeEvent {
     /// Node runs. The app may still do anything, or nothing.

@@ -39,14 +39,15 @@ pub struct WorkerId {
     pub incarnation: u64,
 }
 
-/// What is to be done about a query.
+/// The action that answers a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// The public listeners serve it. The worker is on it.
     Mapped {
         /// For the answer.
         key: String,
-        /// What the app asked for; nothing with a path. Where its port is 0, any will do: answer with the public one.
+        /// The address that the app asked for; nothing with a path. Where its port is 0, any will do: answer with the
+        /// public one.
         sockname: Option<SocketAddr>,
         /// For the answer.
         data: Value,
@@ -67,9 +68,9 @@ pub enum Decision {
     Bind {
         /// For the answer.
         key: String,
-        /// What to bind.
+        /// The address to bind.
         address: Where,
-        /// How many clients may wait there.
+        /// The number of clients that may wait there.
         backlog: u32,
     },
     /// It is being bound for another worker: ask again when that is done. The worker is not on it.
@@ -83,12 +84,12 @@ pub enum Decision {
         key: String,
         /// The kernel's number for it; the app sees its name.
         errno: i32,
-        /// What the app asked for, why not, and what to do: for the log.
+        /// The address that the app asked for, why not, and what to do: for the log.
         why: String,
     },
 }
 
-/// What a worker listens on.
+/// The listeners of a worker.
 #[derive(Debug, Default)]
 struct WorkerListeners {
     /// Its server that the public listeners serve. Once chosen it stays, open or not.
@@ -116,13 +117,14 @@ struct OwnListener {
     data: Value,
 }
 
-/// Who listens where in a pool.
+/// The listeners of all workers of a pool.
 #[derive(Debug)]
 pub struct ListenerRegistry {
     policy: Policy,
     workers: BTreeMap<WorkerId, WorkerListeners>,
     own: BTreeMap<String, OwnListener>,
-    /// What workers are told with a key that the public listeners serve. The last one stays when nobody is left, so that
+    /// The data that workers are told with a key that the public listeners serve. The last one stays when no worker is
+    /// left, so that
     /// a client's session with the app goes on when its only worker is replaced.
     public: BTreeMap<String, Value>,
 }
@@ -183,7 +185,8 @@ impl ListenerRegistry {
         !self.policy.public || self.workers.get(&worker).is_some_and(WorkerListeners::is_on_public)
     }
 
-    /// A key's listener is open, under a number that is not [`PUBLIC`] and no other's. Whoever asked is on it.
+    /// A key's listener is open, under a number that is not [`PUBLIC`] and no other's. The workers that asked are on
+    /// it.
     pub fn bound(&mut self, key: &str, listener_id: u32, sockname: Option<SocketAddr>) {
         if let Some(own) = self.own.get_mut(key) {
             own.open.get_or_insert((listener_id, sockname));
@@ -200,7 +203,7 @@ impl ListenerRegistry {
         }
     }
 
-    /// What each worker of a key is told with the answer: what the first of them said that said anything.
+    /// The data that each worker of a key is told with the answer: that of the first worker that sent any.
     pub fn data(&self, key: &str) -> Value {
         let own = self.own.get(key).map(|own| &own.data);
         own.or_else(|| self.public.get(key)).cloned().unwrap_or_default()
@@ -264,7 +267,7 @@ impl ListenerRegistry {
     }
 }
 
-/// What all workers of a key are told, if need be what this one says.
+/// Returns the data that all workers of a key are told, if need be those of this query.
 fn first_said(data: &mut Value, query: &Query) -> Value {
     if data.is_null() {
         data.clone_from(&query.data);

@@ -24,7 +24,7 @@
 //! Every `NODE_CLUSTER` line carries its sender's `seq`, and a reply the other's number as `ack`. A line whose `cmd` begins
 //! with `NODE_` is Node's; anything else is the app's own, from `process.send` or for `process.on('message')`.
 //!
-//! Three rules hurt whoever forgets them:
+//! Three rules that are easy to forget:
 //!
 //! 1. **One socket on its way.** Until it is acknowledged nothing else may be written, or the worker loses one in silence.
 //!    Only our own acknowledgements go first, or two that wait for each other would wait for ever.

@@ -12,7 +12,7 @@ use super::encode;
 /// So many bytes of the app's messages wait for a worker at most.
 pub const MOST_WAITING: usize = 16 * 1024 * 1024;
 
-/// What a waiting message costs besides its bytes, about: so that no number of tiny ones goes beyond the bound.
+/// The cost of a waiting message besides its bytes, about: so that no number of tiny ones goes beyond the bound.
 const OVERHEAD: usize = 64;
 
 /// The next thing to be written, whole, before anything else is asked for.
@@ -20,7 +20,8 @@ const OVERHEAD: usize = 64;
 pub struct Out {
     /// A line.
     pub bytes: Bytes,
-    /// What goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor must not block: a
+    /// The socket that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
+    /// must not block: a
     /// worker does not set that, and would stand still.
     pub attached: Option<Attached>,
 }
@@ -34,7 +35,7 @@ pub enum Attached {
     Listener(u64),
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
     /// Our answer or command.
@@ -50,7 +51,7 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    /// Whether the worker says that it came.
+    /// Returns true if the worker says that it came.
     fn is_acknowledged(&self) -> bool {
         !matches!(self, Self::Word | Self::Message)
     }
@@ -69,20 +70,20 @@ impl Payload {
 pub(super) struct Item {
     pub(super) line: Bytes,
     pub(super) payload: Payload,
-    /// How often it was written.
+    /// The number of times that it was written.
     pub(super) tries: u8,
 }
 
-/// What waits, and what is on its way.
+/// The lines that wait, and the one that is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Our word on descriptors that the worker sent; goes first.
     urgent: VecDeque<&'static [u8]>,
     queue: VecDeque<Item>,
     in_flight: Option<Item>,
-    /// How many of `queue` the worker caused.
+    /// The number of lines of `queue` that the worker caused.
     words: usize,
-    /// What the app's messages in `queue` cost.
+    /// The cost of the app's messages in `queue`.
     waiting: usize,
     /// Something was written that the worker may not have read: before what is on its way, and after it.
     before: bool,
@@ -95,7 +96,7 @@ impl Outbox {
         self.queue.push_back(Item { line, payload, tries: 0 });
     }
 
-    /// Whether so long a message of the app still fits.
+    /// Returns true if a message of the app of that length still fits.
     pub(super) fn has_room(&self, length: usize) -> bool {
         self.waiting.saturating_add(length).saturating_add(OVERHEAD) <= MOST_WAITING
     }
@@ -105,12 +106,12 @@ impl Outbox {
         self.urgent.push_back(if came { encode::CAME } else { encode::CAME_NOT });
     }
 
-    /// How many words to this worker wait for it to read.
+    /// The number of words to this worker that wait for it to read.
     pub(super) fn words(&self) -> usize {
         self.words + self.urgent.len()
     }
 
-    /// What may be written now.
+    /// Returns the line that may be written now.
     pub(super) fn next(&mut self) -> Option<Out> {
         if let Some(word) = self.urgent.pop_front() {
             *if self.in_flight.is_some() { &mut self.after } else { &mut self.before } = true;
@@ -151,22 +152,22 @@ impl Outbox {
         self.queue.len() < before
     }
 
-    /// What is on its way.
+    /// The payload that is on its way.
     pub(super) fn in_flight(&self) -> Option<&Payload> {
         self.in_flight.as_ref().map(|item| &item.payload)
     }
 
-    /// Whether what is on its way is all that the worker may not have read.
+    /// Returns true if the line on its way is all that the worker may not have read.
     pub(super) fn is_clean(&self) -> bool {
         self.in_flight.is_some() && !self.before && !self.after
     }
 
-    /// What was on its way was taken back unread: the way is free, and there is nothing on it.
+    /// Takes note that the line on its way was taken back unread: the way is free, and there is nothing on it.
     pub(super) fn reclaim(&mut self) {
         self.in_flight = None;
     }
 
-    /// Whether a ping waits or is on its way.
+    /// Returns true if a ping waits or is on its way.
     pub(super) fn has_ping(&self) -> bool {
         let mut all = self.queue.iter().chain(&self.in_flight);
         all.any(|item| matches!(item.payload, Payload::Ping(_)))

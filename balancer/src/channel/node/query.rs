@@ -63,11 +63,11 @@ pub struct Query {
     pub address_type: AddressType,
     /// The descriptor's number, in *our* table; -1 with UDP.
     pub fd: Option<i32>,
-    /// How many servers of this worker asked for the same before.
+    /// The number of servers of this worker that asked for the same before.
     pub index: u32,
     /// TCP: bit 0 is IPv6 only.
     pub flags: u32,
-    /// How many clients may wait; nothing or 0 where the app did not say.
+    /// The number of clients that may wait; nothing or 0 where the app did not say.
     pub backlog: Option<u32>,
     /// For all workers of this server the same: session tickets of TLS. Else null.
     pub data: Value,
@@ -94,7 +94,7 @@ impl Query {
         })
     }
 
-    /// What is the same for all workers that ask for the same server, written as Node does.
+    /// The key that is the same for all workers that ask for the same server, written as Node does.
     ///
     /// Servers on any port differ in which of the worker's they are; all others would be one server asked for twice.
     pub fn key(&self) -> String {
@@ -107,7 +107,7 @@ impl Query {
     }
 }
 
-/// What a field says; null is nothing.
+/// Returns the value of a field; null is nothing.
 fn said<'a>(message: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     message.get(name).filter(|value| !value.is_null())
 }
@@ -128,16 +128,16 @@ fn number<T: TryFrom<i64>>(message: &Map<String, Value>, name: &str) -> Option<O
     }
 }
 
-/// What a query is answered.
+/// The answer to a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// Connections of this key will be given one by one.
     RoundRobin {
         /// Of the server, not one that this worker is on already.
         key: String,
-        /// What `server.address()` says; nothing for a unix path.
+        /// The result of `server.address()`; nothing for a unix path.
         sockname: Option<SocketAddr>,
-        /// What the first worker of this server sent with its query. Never left out.
+        /// The data that the first worker of this server sent with its query. Never left out.
         data: Value,
     },
     /// The listening socket itself goes along: accept yourself.
@@ -146,14 +146,14 @@ pub enum Answer {
         key: String,
         /// Which socket, in the caller's own numbering.
         listener: u64,
-        /// What the first worker of this server sent with its query.
+        /// The data that the first worker of this server sent with its query.
         data: Value,
     },
     /// The app's server fails with this.
     Refused {
         /// The kernel's number, positive, such as 98.
         errno: i32,
-        /// What was asked for.
+        /// The key that was asked for.
         key: String,
     },
 }

@@ -11,7 +11,7 @@ use super::pending::PendingConnections;
 use super::query::Answer;
 use super::wire::{self, Lines};
 
-/// How a worker serves a key.
+/// The way a worker serves a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServeMode {
     /// It is handed connections.
@@ -20,7 +20,7 @@ enum ServeMode {
     Accepts,
 }
 
-/// What is known of one worker's channel.
+/// The state of one worker's channel.
 #[derive(Debug, Default)]
 pub struct Session {
     lines: Lines,
@@ -43,7 +43,7 @@ impl Session {
         self.descriptors = self.descriptors.saturating_add(1);
     }
 
-    /// What was read from the worker. The lines that stand before a broken one count all the same.
+    /// Takes bytes that were read from the worker. The lines before a broken one count all the same.
     pub fn received(&mut self, bytes: &[u8]) -> Vec<NodeEvent> {
         let mut events = Vec::new();
         if self.is_broken {
@@ -154,7 +154,7 @@ impl Session {
         true
     }
 
-    /// What may be written now. It has to be written whole before the next is asked for.
+    /// Returns the line that may be written now. It has to be written whole before the next is asked for.
     pub fn next_out(&mut self) -> Option<Out> {
         if self.is_broken {
             return None;
@@ -174,7 +174,8 @@ impl Session {
         }
     }
 
-    /// Whether the line on its way is all that the worker can have left unread: then whoever holds the worker's end of the
+    /// Returns true if the line on its way is all that the worker can have left unread: then a holder of the worker's
+    /// end of the
     /// channel may read it back.
     pub fn is_clean(&self) -> bool {
         self.outbox.is_clean()
@@ -207,7 +208,7 @@ impl Session {
         self.keys.keys().map(String::as_str)
     }
 
-    /// Whether it was told to go, or said that it does.
+    /// Returns true if it was told to go, or said that it does.
     pub fn is_disconnecting(&self) -> bool {
         self.is_disconnecting
     }

@@ -16,7 +16,7 @@ pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 /// A buffer beyond this is given back as soon as it is empty: one long message must not cost its size for ever.
 const KEPT: usize = 64 * 1024;
 
-/// What has come and was not taken yet.
+/// The bytes that have come and were not taken yet.
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,
@@ -37,7 +37,7 @@ impl Lines {
         Self { buffer: BytesMut::new(), searched: 0, longest }
     }
 
-    /// What was read. Take the lines before the next read: what is held is at most a line and one read.
+    /// Adds bytes that were read. Take the lines before the next read: what is held is at most a line and one read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -82,7 +82,7 @@ pub enum Message {
     Unreadable,
 }
 
-/// What a line says.
+/// Parses a line.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ pub fn read(line: &str) -> Result<Message, Broken> {
     })
 }
 
-/// Whether a value would be taken for one of Node's own messages by whoever receives it.
+/// Returns true if a receiver would take the value for one of Node's own messages.
 pub fn is_of_node(value: &Value) -> bool {
     is_internal(value.get("cmd"))
 }

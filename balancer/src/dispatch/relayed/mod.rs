@@ -279,7 +279,7 @@ impl Connection {
         is_unused
     }
 
-    /// Whether a reason is the end of its time with this worker, and not of its own.
+    /// Returns true if a reason ends its time with this worker, and not the connection.
     fn changes_worker(&mut self, reason: WakeReason, barrier: Option<&RecoveryBarrier>) -> bool {
         match reason {
             WakeReason::WorkerExited => {
@@ -359,7 +359,7 @@ impl Drop for Connection {
     }
 }
 
-/// What its worker is told of the client first; empty if nothing.
+/// The header that its worker is told of the client first; empty if nothing.
 fn proxy_header(version: ProxyProtocol, peer: Option<SocketAddr>, client: &impl AsFd) -> Vec<u8> {
     if version == ProxyProtocol::Off {
         return Vec::new();
@@ -369,7 +369,7 @@ fn proxy_header(version: ProxyProtocol, peer: Option<SocketAddr>, client: &impl 
     proxy_header::of_client(version, peer, local)
 }
 
-/// What the client has said so far, behind `header`: nothing more if it said nothing, or if it only ended its side.
+/// The client's bytes so far, behind `header`: nothing more if it sent nothing, or if it only ended its side.
 fn early_bytes(client: &OwnedFd, header: &[u8]) -> io::Result<Vec<u8>> {
     with_scratch(|scratch| match io::Read::read(&mut &*SockRef::from(client), scratch) {
         Ok(n) => Ok([header, scratch.get(..n).unwrap_or_default()].concat()),

@@ -21,10 +21,10 @@ use crate::net::relay::with_scratch;
 use crate::net::stream::Stream;
 use crate::stats::Outcome;
 
-/// How long it is waited for what is there already.
+/// The time that is waited for what is there already.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How far a recovery is.
+/// The stage of a recovery.
 pub(super) enum Recovering {
     /// The worker's socket may tell which worker's end is its own; it is all that is expected of it. If it does not, the connection
     /// goes on with this reason: its worker has ended, or lives and has it.
@@ -85,7 +85,7 @@ impl Connection {
                     self.turn_round(far);
                     return Poll::Ready(());
                 }
-                // Somebody who has that socket goes on where the worker ended.
+                // Another process that has that socket goes on where the worker ended.
                 self.relay.heard(said);
                 self.lease.iter_mut().for_each(|lease| lease.set_waiting(false));
                 self.not_found(cx)

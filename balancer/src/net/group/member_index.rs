@@ -16,7 +16,7 @@ impl MemberIndex {
         Self { slots: (0..count).collect(), is_known: true }
     }
 
-    /// Whether each member's number is known.
+    /// Returns true if each member's number is known.
     pub(super) fn is_known(&self) -> bool {
         self.is_known
     }
@@ -38,7 +38,7 @@ impl MemberIndex {
         self.slots.push(slot);
     }
 
-    /// Where these are; where all are, if it is not known who is where.
+    /// The numbers of these; those of all, if they are not known.
     pub(super) fn numbers(&self, slots: &[usize]) -> Vec<u32> {
         let numbers = (0u32..).zip(&self.slots);
         numbers.filter(|(_, slot)| !self.is_known || slots.contains(slot)).map(|(number, _)| number).collect()

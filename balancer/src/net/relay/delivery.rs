@@ -20,14 +20,14 @@ use crate::stats::Outcome;
 const LOOK: Duration = Duration::from_millis(50);
 /// The same where FIN was sent and the client's upload is discarded.
 const PATIENT_LOOK: Duration = Duration::from_secs(1);
-/// How long in all an upload is discarded once the client has everything.
+/// The time in all that an upload is discarded once the client has everything.
 const DISCARD: Duration = Duration::from_secs(60);
-/// How long nothing may arrive where `idle-timeout` is off.
+/// The time in which nothing may arrive where `idle-timeout` is off.
 const STALLED: Duration = Duration::from_secs(60);
 /// Reads a poll; then other connections of the thread get their turn.
 const ROUNDS: usize = 16;
 
-/// How the client's connection is to end.
+/// The way the client's connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientEnd {
     /// The worker closed early on an upload, and its answer is complete: FIN, then the rest of the upload is discarded.
@@ -57,7 +57,7 @@ pub(crate) struct Delivery {
     is_heard: bool,
 }
 
-/// How far it is. Pure.
+/// The stage of a delivery. Pure.
 #[derive(Debug)]
 struct Progress {
     client_end: ClientEnd,
@@ -66,7 +66,7 @@ struct Progress {
     begun: Instant,
     /// The look at which the number had last fallen.
     fell: Instant,
-    /// How long it may stay the same.
+    /// The time that it may stay the same.
     stalled: Duration,
 }
 

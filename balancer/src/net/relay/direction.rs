@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::net::preamble::Preamble;
 use crate::net::stream::Stream;
 
-/// How far a direction's life is.
+/// The stage of a direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
     /// Bytes may come.
@@ -23,7 +23,7 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// What one round did.
+/// The result of one round.
 #[derive(Debug)]
 pub(crate) enum Round {
     /// Nothing can be done until a socket wakes the task.
@@ -42,11 +42,12 @@ pub(crate) enum Round {
 #[derive(Debug, Default)]
 pub(crate) struct Direction {
     state: State,
-    /// How much of `kept` was written.
+    /// The part of `kept` that was written.
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
-    /// What the target is told before any of that. It stands at the front of `kept`, so reads that are written at once pay
+    /// The bytes that the target is told before any of that. They stand at the front of `kept`, so reads that are
+    /// written at once pay
     /// nothing for it.
     preamble: Option<Box<Preamble>>,
 }
@@ -81,12 +82,12 @@ impl Direction {
         self.state
     }
 
-    /// Whether bytes or an end may still go this way.
+    /// Returns true if bytes or an end may still go this way.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, State::Open | State::Draining)
     }
 
-    /// What is to be written: read from the source, or the preamble.
+    /// The bytes that are to be written: read from the source, or the preamble.
     pub(crate) fn kept(&self) -> &[u8] {
         self.kept.get(self.start as usize..).unwrap_or_default()
     }

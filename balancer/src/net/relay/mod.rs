@@ -50,7 +50,7 @@ pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     BUFFER.with_borrow_mut(|buffer| read(buffer))
 }
 
-/// How a relay is over.
+/// The end of a relay.
 #[derive(Debug)]
 pub(crate) enum RelayEnd {
     /// The connection has ended. Close both sides: those that must see a reset will.
@@ -79,7 +79,7 @@ pub(crate) struct Moved {
     pub(crate) up: u64,
     /// To the client.
     pub(crate) down: u64,
-    /// Whether anything was read or written at all.
+    /// True if anything was read or written at all.
     pub(crate) any: bool,
 }
 
@@ -115,7 +115,7 @@ impl Relay {
         Self { up: Direction::with(early, preamble), ..Self::default() }
     }
 
-    /// What is to be written to the worker already.
+    /// The bytes that are to be written to the worker already.
     pub(crate) fn early(&self) -> &[u8] {
         self.up.kept()
     }
@@ -157,7 +157,7 @@ impl Relay {
         self.is_answered
     }
 
-    /// Whether the client awaits a response, as far as bytes have moved.
+    /// Returns true if the client awaits a response, as far as bytes have moved.
     pub(crate) fn awaiting_response(&self) -> bool {
         self.awaiting_response || !self.down.kept().is_empty()
     }
@@ -177,7 +177,7 @@ impl Relay {
         self.at_fin.unwrap_or(Outcome::Finished)
     }
 
-    /// Whether the client has said something (or ended its side) and the worker nothing.
+    /// Returns true if the client has sent something (or ended its side) and the worker nothing.
     pub(crate) fn is_unheard(&self) -> bool {
         self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
     }

@@ -34,7 +34,7 @@ thread_local! {
     static READER: RefCell<Option<QueueReader>> = const { RefCell::new(None) };
 }
 
-/// What a connection to a worker's port has room for.
+/// The room of a connection to a worker's port.
 #[derive(Debug, Default)]
 pub(crate) enum Room {
     #[default]
@@ -86,7 +86,7 @@ impl Drop for RoomPermit {
     }
 }
 
-/// What is to be done for the room.
+/// The next action for the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Nothing,

@@ -10,16 +10,16 @@ use super::Decision;
 use crate::channel::node::broken::excerpt;
 use crate::channel::node::query::{AddressType, Query};
 
-/// How many clients may wait where the app does not say: Node's own number.
+/// The number of clients that may wait where the app does not say: Node's own number.
 pub(super) const BACKLOG: u32 = 511;
 
 /// Ports from here on anybody may have.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// What a unix path may have, without the zero at its end.
+/// The bytes that a unix path may have, without the zero at its end.
 const LONGEST_PATH: usize = 107;
 
-/// What the configuration says.
+/// The configuration of listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// It names the pool's public address: each worker's first server gets it.
@@ -33,7 +33,7 @@ pub struct Policy {
     pub may_bind_paths: bool,
 }
 
-/// What to bind for an app.
+/// The address to bind for an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Where {
     /// A port.
@@ -49,7 +49,7 @@ pub enum Where {
     Unix(PathBuf),
 }
 
-/// What an app means.
+/// The address that an app means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A TCP address; all interfaces if it names none.
@@ -76,7 +76,7 @@ impl Refusal {
     }
 }
 
-/// What a query means.
+/// Returns the address that a query means.
 pub(super) fn target(query: &Query) -> Result<Target, Refusal> {
     let address = query.address.as_deref();
     let port = query.port.map_or("none".into(), |port| port.to_string());
@@ -130,7 +130,7 @@ fn path_target(path: &str) -> Result<Target, Refusal> {
 }
 
 impl Target {
-    /// What the app is told that it listens on, if it gets something else.
+    /// The address that the app is told it listens on, if it gets another than it asked for.
     pub(super) fn sockname(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp { ip, port } => Some(SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), *port)),
@@ -143,7 +143,7 @@ impl Target {
         policy.public && !(policy.public_is_tcp && matches!(self, Self::Path(_)))
     }
 
-    /// How `--listen` names it.
+    /// Its name as `--listen` takes it.
     fn named(&self) -> String {
         match self {
             Self::Tcp { ip: None, port } => format!(":{port}"),
@@ -152,7 +152,7 @@ impl Target {
         }
     }
 
-    /// What to bind, if the app may have that without its being configured.
+    /// Returns the address to bind, if the app may have it without its being configured.
     pub(super) fn may_be_bound(&self, query: &Query, policy: &Policy) -> Result<Where, Refusal> {
         let named = self.named();
         let refuse =

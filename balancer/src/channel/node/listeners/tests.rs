@@ -304,7 +304,7 @@ fn a_worker_that_listens_in_a_loop_is_stopped() {
     assert_eq!(refused(&mut registry, &port(9999)).0, libc::EMFILE);
 }
 
-/// What happens in a pool; numbers choose.
+/// An event in a pool; numbers choose.
 #[derive(Clone, Debug)]
 enum Step {
     Ask(u32, u64, i32),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is done next; a number chooses among what there is.
+/// The next step; a number chooses among what there is.
 #[derive(Clone, Debug)]
 enum Step {
     Give,
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Taken,
@@ -59,7 +59,7 @@ struct Model {
     on_the_way: Option<Option<(u64, u64)>>,
     /// Connections that came, with their numbers.
     has: Vec<(u64, u64)>,
-    /// Whose answers it gave.
+    /// The connections that it answered.
     answered: BTreeMap<u64, End>,
     messages: Vec<u64>,
     disconnects: u32,
@@ -206,7 +206,7 @@ impl World {
         assert_eq!(self.ends.insert(connection, end), None, "connection {connection} ended twice");
     }
 
-    /// What must hold at any time, and so also if the worker dies now.
+    /// Checks what must hold at any time, and so also if the worker dies now.
     fn check(&self) {
         let open: Vec<_> = self.session.unacknowledged().collect();
         assert!(open.is_sorted() && open.len() <= MAX_PENDING);
