@@ -24,7 +24,7 @@ pub struct Change {
     pub old: String,
     /// The value that was read.
     pub new: String,
-    /// Whether only a new master can take it.
+    /// True if only a new master can take it.
     pub is_fixed: bool,
 }
 
@@ -81,7 +81,8 @@ fn compare_pools(old: &PoolConfig, new: &PoolConfig, changes: &mut Vec<Change>) 
     }
 }
 
-/// Whether a pool that runs by this configuration cannot take another value of this key. Workers that accept by themselves have
+/// Returns true if a pool that runs by this configuration cannot take another value of this key. Workers that accept by
+/// themselves have
 /// inherited their listeners, where each slot has its own they are as many as at the start, and a Node application was told
 /// what its own is.
 fn is_fixed(key: &str, runs: &PoolConfig) -> bool {

@@ -17,11 +17,11 @@ use crate::mode::Mode;
 /// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What is wrong, with the values.
+    /// The mistake, with the values.
     pub message: String,
-    /// What to do.
+    /// The next thing to do.
     pub label: Option<String>,
     /// The key at fault.
     pub path: String,
@@ -66,7 +66,7 @@ fn path(pool: &PoolConfig, key: &str) -> String {
     format!("pool.{}.{key}", pool.name)
 }
 
-/// What `auto` comes to depends on the machine, so only what can hold on no machine is refused.
+/// The value of `auto` depends on the machine, so only what can hold on no machine is refused.
 fn most_workers(pool: &PoolConfig) -> u32 {
     match pool.workers {
         Workers::Count(n) => n,
@@ -115,7 +115,7 @@ fn times(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// What the master tells every worker, whatever the pool's `env` says.
+/// The variables that the master gives every worker, whatever the pool's `env` says.
 const WORKER_VARIABLES: [&str; 8] = [
     "PORT",
     "HOST",

@@ -11,7 +11,7 @@ use crate::printable::{escape, is_harmful};
 /// Longer lines are cut around the position, or a single one would fill the screen.
 const WIDEST: usize = 100;
 
-/// Whether colours are written. They only repeat what a word already says.
+/// True if colours are written. They only repeat what a word already says.
 #[derive(Clone, Copy)]
 pub(super) struct Paint {
     pub(super) is_coloured: bool,
@@ -57,7 +57,7 @@ fn hint(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
     if label.is_empty() { label } else { format!("{}:  {label}\n", paint.with(AnsiColor::Cyan, "hint")) }
 }
 
-/// What stands behind the carets: what to write, and where the other position is.
+/// The text behind the carets: what to write, and where the other position is.
 fn label(problem: &Problem, source: Option<&Source>) -> String {
     let also = problem.also.as_ref().and_then(|at| match (at, source) {
         (Position::File(span), Some(source)) => Some(format!("see {}", position(source, span.start))),

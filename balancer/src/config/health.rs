@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Health checks of ready workers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
-    /// What is asked. Default `tcp`.
+    /// The question. Default `tcp`.
     pub probe: Probe,
     /// Between checks, ±10 %. Default 1 s.
     pub interval: Duration,
@@ -17,7 +17,8 @@ pub struct Health {
     pub fall: u32,
     /// Successes in a row that bring it back. Default 2.
     pub rise: u32,
-    /// What is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has been silent
+    /// The time that is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has
+    /// been silent
     /// for as long. Default 1 s; 0 off.
     pub heartbeat: Duration,
     /// A worker that shows no sign of life, serves nobody and uses no CPU time for this long is killed and replaced; so is one
@@ -28,7 +29,7 @@ pub struct Health {
     pub busy_timeout: Duration,
 }
 
-/// What a probe asks.
+/// The question of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// Nothing: a running worker is a healthy one.
@@ -38,9 +39,9 @@ pub enum Probe {
     /// Looks for a listener at the endpoint in the kernel's table. Never connects once the worker is ready: a program that
     /// listens and takes nobody is found only when a client waits.
     ListenTable,
-    /// That the worker answers on its channel, where it has one.
+    /// The worker answers on its channel, where it has one.
     Channel,
-    /// That `GET` of this path answers 200 to 399.
+    /// `GET` of this path answers 200 to 399.
     Http {
         /// Absolute path, such as `/health`.
         path: String,

@@ -13,7 +13,7 @@ pub struct Flag {
     pub name: &'static str,
     /// The key, which for an option of a pool stands below that pool.
     pub key: &'static str,
-    /// Whether it belongs to a pool.
+    /// True if it belongs to a pool.
     pub is_pools: bool,
 }
 
@@ -45,7 +45,8 @@ pub const FLAGS: [Flag; 13] = [
 /// Variables that say something beside those of [`FLAGS`].
 const OTHER: [&str; 3] = ["ROUNDELAY_CONFIG", "ROUNDELAY_NAME", "ROUNDELAY_SET"];
 
-/// What a master tells its workers. Read by none of our options, with the one exception that [`variable`] explains.
+/// The variables that a master gives its workers. Read by none of our options, with the one exception that [`variable`]
+/// explains.
 const WORKER_VARIABLES: [&str; 4] = ["ROUNDELAY_POOL", "ROUNDELAY_WORKER", "ROUNDELAY_WORKERS", "ROUNDELAY_GENERATION"];
 
 impl Flag {
@@ -108,7 +109,7 @@ pub(super) struct GivenOption {
     pub(super) value: Value,
 }
 
-/// What the variables say, `ROUNDELAY_SET` apart.
+/// Reads the variables, `ROUNDELAY_SET` apart.
 pub(super) fn from_env(env: &[(String, String)]) -> Vec<GivenOption> {
     let said = |flag: Flag| {
         let name = flag.variable();
@@ -120,7 +121,7 @@ pub(super) fn from_env(env: &[(String, String)]) -> Vec<GivenOption> {
     FLAGS.into_iter().filter_map(said).collect()
 }
 
-/// What the flags say; a flag that was repeated is a list.
+/// Reads the flags; a flag that was repeated is a list.
 pub(super) fn from_flags(flags: &[(Flag, Vec<String>)]) -> Vec<GivenOption> {
     let said = |(flag, words): &(Flag, Vec<String>)| {
         let at = Position::Words(format!("--{} {}", flag.name, words.join(&format!(" --{} ", flag.name))));
@@ -158,7 +159,7 @@ pub(super) fn split(settings: &str) -> Vec<String> {
     parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
-/// What one `KEY=VALUE` says. `origin` is how it was given, for errors.
+/// Reads one `KEY=VALUE`. `origin` is how it was given, for errors.
 pub(super) fn setting(text: &str, origin: &str) -> Walk {
     let at = Position::Words(format!("{origin} {text}"));
     let refused = |message: String| {

@@ -46,7 +46,7 @@ pub struct Loaded {
     pub config: Config,
     /// Where each key was said, by its path: `pool.api.listen`.
     pub origins: BTreeMap<String, Position>,
-    /// What probably was not meant.
+    /// Values that were probably not meant.
     pub warnings: Problems,
 }
 
@@ -307,7 +307,7 @@ impl Load {
         }
     }
 
-    /// Finds out whom the workers run as.
+    /// Finds out the user that the workers run as.
     fn identities(&mut self, lookup: Lookup) {
         let mut refused = Vec::new();
         for pool in self.config.pools.iter_mut().filter(|pool| pool.user.is_some() || pool.group.is_some()) {

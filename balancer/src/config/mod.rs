@@ -80,7 +80,7 @@ pub enum Control {
     Path(PathBuf),
 }
 
-/// How many data threads.
+/// The number of data threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
     /// max(1, CPUs / 2), where the CPUs are those that affinity and cgroup quota leave.
@@ -99,13 +99,13 @@ pub struct Admin {
 /// `[log]`: the master's own log, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// What is shown: `error`, `warn`, `info` (default), `debug` or `trace`. `RUST_LOG` wins.
+    /// The level that is shown: `error`, `warn`, `info` (default), `debug` or `trace`. `RUST_LOG` wins.
     pub level: String,
-    /// How it looks. Default `auto`.
+    /// Its format. Default `auto`.
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// `pretty` on a terminal, `json` otherwise.
@@ -142,7 +142,7 @@ impl Default for Log {
 }
 
 impl Threads {
-    /// How many that is where `cpus` may be used; at least 1.
+    /// Returns the number where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> usize {
         match self {
             Threads::Auto => (cpus / 2).max(1),

@@ -14,7 +14,7 @@ use crate::os::child::{Background, CoreLimit, StopSignalTo};
 pub struct PoolConfig {
     /// The pool's name: letters, digits, `-` and `_`, up to 32; it stands in metrics, logs and paths.
     pub name: String,
-    /// What the workers run.
+    /// The program of the workers.
     pub program: Program,
     /// Where they run it. Default: where the master was started.
     pub cwd: Option<PathBuf>,
@@ -23,31 +23,33 @@ pub struct PoolConfig {
     /// Public addresses. Default: the caller's `PORT` on `127.0.0.1`, else `127.0.0.1:8080`. None (`"app"`): those that a
     /// Node application asks for.
     pub listen: Vec<Address>,
-    /// How many connections may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn` caps.
+    /// The number of connections that may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn`
+    /// caps.
     pub backlog: u32,
-    /// How many workers. Default `auto`.
+    /// The number of workers. Default `auto`.
     pub workers: Workers,
-    /// How a connection reaches a worker. Default `proxy`.
+    /// The way a connection reaches a worker. Default `proxy`.
     pub mode: Mode,
     /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
     pub strategy: String,
-    /// How many connections each slot gets beside the others, by slot number: 1 to 1000. Default none: a slot that is not in
+    /// The share of connections that each slot gets beside the others, by slot number: 1 to 1000. Default none: a slot
+    /// that is not in
     /// the list weighs 1.
     pub weights: Vec<u32>,
-    /// How long a new worker's weight takes to grow from a tenth to all of it. Default 0: it has all of it at once.
+    /// The time in which a new worker's weight grows from a tenth to all of it. Default 0: it has all of it at once.
     pub slow_start: Duration,
-    /// What kind of private endpoint a worker gets, where it gets one. Default `port`.
+    /// The kind of private endpoint that a worker gets, where it gets one. Default `port`.
     pub endpoint: EndpointKind,
-    /// How a worker is handed what it inherits. Default `auto`; [`PoolConfig::passed_as`] says what that comes to.
+    /// The way a worker is handed what it inherits. Default `auto`; [`PoolConfig::passed_as`] resolves that.
     pub socket_passing: SocketPassing,
     /// When a started worker counts as ready. Default `probe`; where there is no private endpoint to probe it is `notify`,
     /// and `listening` on Node's channel.
     pub ready: Ready,
-    /// How long a worker may take to become ready. Default 30 s.
+    /// The time that a worker may take to become ready. Default 30 s.
     pub ready_timeout: Duration,
     /// Workers in rotation below which `/readyz` says 503. Default 1.
     pub min_ready: u32,
-    /// Whether a worker is told the client's address before the client's bytes. Default `off`.
+    /// The header by which a worker is told the client's address before the client's bytes. Default `off`.
     pub proxy_protocol: ProxyProtocol,
     /// Health checks of ready workers.
     pub health: Health,
@@ -64,23 +66,24 @@ pub struct PoolConfig {
     pub half_closed_timeout: Duration,
     /// TCP keepalive of client connections: first probe after this silence, then 3 more 15 s apart. Default 60 s; 0 off.
     pub keepalive: Duration,
-    /// How long clients wait in the backlog while no worker is ready; then they are rejected. Default 10 s.
+    /// The time that clients wait in the backlog while no worker is ready; then they are rejected. Default 10 s.
     pub hold_timeout: Duration,
     /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
     pub max_connections: Option<usize>,
     /// Client connections open at once from one address (IPv6: one /64); more are rejected. Default: as many as there are.
     pub max_connections_per_source: Option<usize>,
-    /// How a worker that leaves is brought to its end. Default `auto`.
+    /// The way a worker that leaves is brought to its end. Default `auto`.
     pub drain: Drain,
-    /// How long a draining worker may finish what it has. Default 30 s.
+    /// The time in which a draining worker may finish what it has. Default 30 s.
     pub drain_timeout: Duration,
-    /// What tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being disconnected.
+    /// The signal that tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being
+    /// disconnected.
     pub stop_signal: StopSignal,
     /// Which processes of a worker get it. Default `main`.
     pub stop_signal_to: StopSignalTo,
     /// From that signal to SIGKILL, for the whole process group. Default 10 s.
     pub kill_timeout: Duration,
-    /// What becomes of a program that a worker left in the background. Default `end`.
+    /// The fate of a program that a worker left in the background. Default `end`.
     pub background: Background,
     /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends,
     /// fails its checks or leaves a client untaken. Default 1 s, and 0 where a health path is written.
@@ -91,27 +94,28 @@ pub struct PoolConfig {
     pub max_memory: Option<u64>,
     /// The age, ±10 %, at which a worker is replaced, new first. Default 0: never.
     pub max_age: Duration,
-    /// Whether a duplicate of each worker's own listener is held, so that what waits in its queue outlives it. Default yes.
+    /// True if a duplicate of each worker's own listener is held, so that what waits in its queue outlives it. Default
+    /// yes.
     pub recover_queue: bool,
     /// The user that the workers run as. Default: the master's own.
     pub user: Option<Account>,
     /// The group that they run as. Default: the primary group of `user`, or the master's own.
     pub group: Option<Account>,
-    /// What `user` and `group` came to on this machine, if one of them was said and they were looked up.
+    /// The result of looking up `user` and `group` on this machine, if one of them was given and they were looked up.
     pub identity: Option<Identity>,
-    /// Whether nothing that a worker runs may gain rights, as setuid programs do. Default yes.
+    /// True if nothing that a worker runs may gain rights, as setuid programs do. Default yes.
     pub no_new_privs: bool,
     /// Soft limit of a worker's open files. Default: what the master was started with.
     pub limit_nofile: Option<u64>,
     /// Limit of a worker's core dump, soft and hard. Default: what the master was started with.
     pub limit_core: Option<CoreLimit>,
-    /// How a worker that ended is started again.
+    /// The way a worker that ended is started again.
     pub restart: Restart,
     /// Where what they write goes.
     pub log: WorkerLog,
 }
 
-/// What the workers run.
+/// The program of the workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Program {
     /// The built-in demo worker.
@@ -120,7 +124,7 @@ pub enum Program {
     Command(Vec<String>),
 }
 
-/// How many workers a pool has.
+/// The number of workers of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
     /// min(CPUs, 4).
@@ -133,7 +137,7 @@ pub enum Workers {
     AllBut(u32),
 }
 
-/// What kind of private endpoint a worker gets.
+/// The kind of private endpoint that a worker gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointKind {
     /// A loopback TCP port, in `PORT`.
@@ -144,7 +148,7 @@ pub enum EndpointKind {
     Inherited,
 }
 
-/// How a worker that leaves the rotation is brought to its end.
+/// The way a worker that leaves the rotation is brought to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
     /// `Signal` for a worker that says it drains by signal, as those of `worker-runtime` do; else `Idle`.
@@ -191,7 +195,7 @@ pub enum Ready {
     Message,
 }
 
-/// How a worker is told the client's address: a header of the PROXY protocol, before the client's bytes.
+/// The way a worker is told the client's address: a header of the PROXY protocol, before the client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// Not at all.
@@ -275,14 +279,14 @@ impl PoolConfig {
         }
     }
 
-    /// What the worker of a slot weighs.
+    /// The weight of the worker of a slot.
     pub fn weight(&self, slot: usize) -> u32 {
         self.weights.get(slot).copied().unwrap_or(1)
     }
 }
 
 impl Workers {
-    /// How many that is where `cpus` may be used; at least 1.
+    /// Returns the number where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> u32 {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, 1024);
         match self {

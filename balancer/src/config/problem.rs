@@ -23,7 +23,7 @@ pub enum Position {
     Default,
 }
 
-/// How bad it is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is refused.
@@ -35,17 +35,17 @@ pub enum Severity {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What is wrong, with the value.
+    /// The mistake, with the value.
     pub message: String,
     /// Where it was written.
     pub position: Position,
-    /// What to write instead.
+    /// The text to write instead.
     pub label: Option<String>,
     /// The other position, where two contradict each other.
     pub also: Option<Position>,
-    /// Whether the line before explains it, as with a bracket that was not closed.
+    /// True if the line before explains it, as with a bracket that was not closed.
     pub shows_previous_line: bool,
 }
 
@@ -104,12 +104,12 @@ impl Problems {
         self.list.iter()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many are errors.
+    /// The number of errors.
     pub fn errors(&self) -> usize {
         self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`, ±20 %.
+/// The way a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`,
+/// ±20 %.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restart {
     /// The first wait. Default 100 ms.
@@ -15,11 +16,11 @@ pub struct Restart {
     pub max_exits: u32,
     /// Default 60 s.
     pub window: Duration,
-    /// What a failed slot does to the master. Default `never`.
+    /// The effect of a failed slot on the master. Default `never`.
     pub give_up: GiveUp,
 }
 
-/// What a slot in state `failed` does to the master.
+/// The effect of a slot in state `failed` on the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUp {
     /// Nothing: it is tried again at the longest backoff, for ever.

@@ -3,7 +3,7 @@
 use super::{PoolConfig, Program};
 use crate::mode::{Inherits, Mode};
 
-/// What the configuration says of it.
+/// The configured way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketPassing {
     /// `Node` for a command that is `node FILE`, in the modes that Node's cluster knows; else what the mode hands over.
@@ -14,7 +14,7 @@ pub enum SocketPassing {
     Node,
 }
 
-/// What they come to for a pool.
+/// The way for a pool, once `auto` is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassedAs {
     /// Nothing is handed over.
@@ -28,19 +28,19 @@ pub enum PassedAs {
 }
 
 impl PassedAs {
-    /// Whether the master learns how each handed-over connection ends: Node says only that it has taken it.
+    /// Returns true if the master learns how each handed-over connection ends: Node says only that it has taken it.
     pub fn tells_ends(self) -> bool {
         self != PassedAs::Node
     }
 
-    /// Whether there is a channel on which the worker can be asked whether it is alive.
+    /// Returns true if there is a channel on which the worker can be asked whether it is alive.
     pub fn has_channel(self) -> bool {
         matches!(self, PassedAs::Channel | PassedAs::Node)
     }
 }
 
 impl PoolConfig {
-    /// How this pool's workers get what they inherit.
+    /// Returns the way in which this pool's workers get what they inherit.
     pub fn passed_as(&self) -> PassedAs {
         let knows_cluster = matches!(self.mode, Mode::Handoff | Mode::Shared);
         let is_node = match self.socket_passing {
@@ -56,7 +56,7 @@ impl PoolConfig {
         }
     }
 
-    /// What its command says of Node.
+    /// Tells what its command has to do with Node.
     pub fn launch(&self) -> Launch {
         match &self.program {
             Program::Demo => Launch::Other,
@@ -65,12 +65,12 @@ impl PoolConfig {
     }
 }
 
-/// What a command has to do with Node.
+/// The relation of a command to Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Launch {
     /// `node FILE`: the process that is started is the application.
     Script,
-    /// Node, and the application is a process that it starts: the channel would end in between. Who does that.
+    /// Node, and the application is a process that it starts: the channel would end in between. The launcher's name.
     Between(&'static str),
     /// Anything else.
     Other,

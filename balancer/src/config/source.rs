@@ -18,7 +18,7 @@ const LARGEST: u64 = 1 << 20;
 pub struct Source {
     /// As the user wrote it: `roundelay.toml`, `/etc/roundelay/roundelay.toml`, `<stdin>`.
     pub name: String,
-    /// What relative paths in it are relative to; `None` is where the master was started.
+    /// The folder that relative paths in it are relative to; `None` is where the master was started.
     pub dir: Option<PathBuf>,
     /// The text.
     pub text: String,
@@ -77,7 +77,7 @@ impl Source {
             return Err(cannot("the configuration came from standard input, which cannot be read again".to_owned()));
         }
         match std::fs::metadata(path) {
-            // Opening a FIFO would wait for somebody who writes to it.
+            // Opening a FIFO would wait for a process that writes to it.
             Ok(found) if !found.is_file() && !found.is_dir() => {
                 Err(cannot(format!("{} is no plain file, and cannot be read again", path.display())))
             }

@@ -16,7 +16,7 @@ pub(super) struct Value {
     word: Option<String>,
 }
 
-/// What was written.
+/// The value that was written.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
     Text(String),

@@ -30,7 +30,7 @@ impl Target {
     }
 }
 
-/// What a tree says.
+/// The content of a tree.
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) entries: Vec<Entry>,
@@ -180,7 +180,7 @@ fn below<'a, T>(keys: &'static [Key<T>], prefix: &'a str) -> impl Iterator<Item 
     })
 }
 
-/// Whether it may name a pool: it stands in metrics, logs and paths.
+/// Checks that it may name a pool: the name stands in metrics, logs and paths.
 pub(crate) fn name_is_valid(name: &str) -> Result<(), &'static str> {
     let is_clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if is_clean && (1..=32).contains(&name.len()) {

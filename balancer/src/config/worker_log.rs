@@ -7,11 +7,11 @@ use std::path::PathBuf;
 pub struct WorkerLog {
     /// Where they go. Default `stdout`.
     pub to: LogTarget,
-    /// How a line looks. Default `text`.
+    /// The format of a line. Default `text`.
     pub format: LineFormat,
     /// In bytes: a file that a line would make larger is put aside first. Default 50 MiB.
     pub max_size: u64,
-    /// How many files that were put aside are kept. Default 5. With the file itself that is at most
+    /// The number of files that were put aside and are kept. Default 5. With the file itself that is at most
     /// `max_size` × (`keep` + 1) on disk.
     pub keep: u32,
 }
@@ -27,7 +27,7 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFormat {
     /// The text behind `pool/slot | `; in a file the time and the stream stand there too.

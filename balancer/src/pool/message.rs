@@ -1,4 +1,4 @@
-//! What is said to the programs of a pool by command, and to whom: plain data.
+//! A message to the programs of a pool, and its receivers: plain data.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct Message {
     pub json: String,
 }
 
-/// What became of a message to one process.
+/// The delivery of a message to one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The slot.

@@ -24,16 +24,16 @@ pub(crate) use limited::Limited;
 pub use state::PoolState;
 pub use status::{CheckStatus, ExitStatus, OtherStatus, PoolStatus, SlotState, WorkerStatus};
 
-/// One pool: its configuration, who is in rotation, its numbers, and what the supervisor last said of it.
+/// One pool: its configuration, its rotation, its numbers, and the status that the supervisor last published.
 pub struct Pool {
     /// Its name, which never changes.
     pub name: String,
-    /// How a connection reaches a worker, which never changes either.
+    /// The way a connection reaches a worker, which never changes either.
     pub mode: Mode,
     config: ArcSwap<config::PoolConfig>,
-    /// How many data threads serve it.
+    /// The number of data threads that serve it.
     pub threads: usize,
-    /// Who may be picked right now.
+    /// The workers that may be picked right now.
     pub rotation: Rotation,
     /// Which of them is.
     pub picker: Picker,
@@ -46,23 +46,25 @@ pub struct Pool {
     /// It was said that no source port is left.
     pub(crate) said_no_source: AtomicBool,
     listening_changed: Notify,
-    /// What the supervisor last published; read by API, metrics and page.
+    /// The status that the supervisor last published; read by API, metrics and page.
     pub status: ArcSwap<PoolStatus>,
 }
 
 impl Pool {
-    /// Whether the master sees this pool's connections. Where the workers accept by themselves it sees none, and what it
+    /// Returns true if the master sees this pool's connections. Where the workers accept by themselves it sees none,
+    /// and what it
     /// did not see is not 0.
     pub fn is_observed(&self) -> bool {
         self.mode.acceptor() == Acceptor::Master
     }
 
-    /// Whether the bytes go through the master, which only then counts them.
+    /// Returns true if the bytes go through the master, which only then counts them.
     pub fn is_relayed(&self) -> bool {
         self.mode == Mode::Proxy
     }
 
-    /// Whether the master sees how each connection ends. A Node worker says only that it has taken one, so what an operation
+    /// Returns true if the master sees how each connection ends. A Node worker says only that it has taken one, so what
+    /// an operation
     /// cost its clients is not observed either.
     pub fn sees_ends(&self) -> bool {
         self.is_observed() && self.config().passed_as().tells_ends()
@@ -89,7 +91,7 @@ impl Pool {
         self.slots().iter().any(|slot| slot.tx_bytes.get() > 0)
     }
 
-    /// Who chooses the worker: the strategy's name, or `kernel` where the workers accept.
+    /// The chooser of the worker: the strategy's name, or `kernel` where the workers accept.
     pub fn chosen_by(&self) -> &'static str {
         if self.is_observed() { self.picker.strategy().name } else { "kernel" }
     }
@@ -114,7 +116,7 @@ impl Pool {
         self.listening.load()
     }
 
-    /// Replaces them. Only who opens and closes the public listeners calls it.
+    /// Replaces them. Only the owner of the public listeners calls it.
     pub(crate) fn set_listening(&self, listening: Vec<config::Address>) {
         self.listening.store(Arc::new(listening));
         self.listening_changed.notify_one();
@@ -161,7 +163,7 @@ impl Pool {
     }
 }
 
-/// What its configuration say; the default could only be meant by a name that loading refuses.
+/// The strategy of its configuration; the default could only be meant by a name that loading refuses.
 fn strategy_of(config: &config::PoolConfig) -> &'static strategy::Entry {
     strategy::find(&config.strategy).unwrap_or(&strategy::ALL[0])
 }

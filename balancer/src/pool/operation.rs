@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{config, strategy};
 
-/// What is done to a pool by command.
+/// The kind of an operation on a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationKind {
     /// New workers take the place of all, one after the other, the old ones drained.
@@ -58,7 +58,7 @@ pub enum SlotRange {
 }
 
 impl SlotRange {
-    /// Whether `slot` is meant.
+    /// Returns true if `slot` is meant.
     pub fn includes(self, slot: u32) -> bool {
         match self {
             SlotRange::All => true,
@@ -67,7 +67,7 @@ impl SlotRange {
     }
 }
 
-/// What a pool is asked to do.
+/// A request for an operation on a pool.
 #[derive(Clone, Debug)]
 pub enum OperationRequest {
     /// New workers by this configuration; those that the master's start fixed (name, mode, `backlog`) are the present ones.
@@ -85,7 +85,7 @@ pub enum OperationRequest {
 }
 
 impl OperationRequest {
-    /// What it is called.
+    /// Its kind.
     pub const fn verb(&self) -> OperationKind {
         match self {
             OperationRequest::Reload(_) => OperationKind::Reload,
@@ -98,16 +98,16 @@ impl OperationRequest {
     }
 }
 
-/// A step of an operation, for those who watch it.
+/// A step of an operation, for the clients that watch it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperationStep {
     /// It began.
     Began {
-        /// What is done.
+        /// The kind of the operation.
         verb: OperationKind,
         /// The generation that serves.
         generation: u64,
-        /// How many slots it is done to.
+        /// The number of its slots.
         slots: usize,
     },
     /// A process of a slot is ready and in rotation.
@@ -127,7 +127,7 @@ pub enum OperationStep {
         slot: u32,
         /// The process.
         pid: u32,
-        /// How it ended, in words.
+        /// The way it ended, in words.
         exit: String,
         /// From the moment it left the rotation.
         took: Duration,
@@ -142,12 +142,12 @@ pub enum OperationStep {
         slot: u32,
         /// Why, in words.
         why: String,
-        /// What it last wrote, oldest first.
+        /// The lines that it wrote last, oldest first.
         last_lines: Arc<[String]>,
     },
 }
 
-/// What an operation cost the clients of its pool, from its beginning to its end.
+/// The cost of an operation for the clients of its pool, from its beginning to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.
@@ -160,11 +160,12 @@ pub struct Ledger {
     /// drain deadline, by a worker that was told to end, or since the pool was stopped before a worker took them. Lost. Without
     /// `ends` only the last of these are known.
     pub cut: u64,
-    /// How the other connections ended; `None` where the workers do not tell, as Node's: not observed, which is not 0.
+    /// The ends of the other connections; `None` where the workers do not tell, as Node's: not observed, which is not
+    /// 0.
     pub ends: Option<Ends>,
 }
 
-/// How the connections of a pool ended during an operation.
+/// The ends of a pool's connections during an operation.
 ///
 /// Each connection that ended meanwhile is in one of these, or in [`Ledger::rejected`] or [`Ledger::cut`], but for those that a worker ended that
 /// nobody told to, which are in none: that is not the operation's doing.
@@ -197,28 +198,28 @@ impl Ledger {
 /// The end of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What was done.
+    /// The kind of the operation.
     pub verb: OperationKind,
     /// `Err` says why it did not come to its end, in words; the pool is as it was before, as far as that is possible.
     pub result: Result<(), String>,
     /// The generation that serves now.
     pub generation: u64,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
     /// When it ended.
     pub at: SystemTime,
-    /// What it cost; `None` where the master does not accept the connections: not observed, which is not 0.
+    /// Its cost; `None` where the master does not accept the connections: not observed, which is not 0.
     pub ledger: Option<Ledger>,
 }
 
 impl Report {
-    /// Whether it was carried out and no client was lost, as far as that was observed.
+    /// Returns true if it was carried out and no client was lost, as far as that was observed.
     pub fn is_clean(&self) -> bool {
         self.result.is_ok() && self.ledger.is_none_or(|ledger| ledger.lost(self.verb) == 0)
     }
 }
 
-/// What one who commanded an operation is told.
+/// An answer to the client that asked for an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
     /// It was not begun, since another operation is under way or the pool cannot do it; nothing was changed and nothing

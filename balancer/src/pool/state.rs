@@ -2,7 +2,7 @@
 
 use super::{PoolStatus, SlotState};
 
-/// How a pool is; a later one is worse.
+/// The state of a pool; a later one is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PoolState {
     /// Every worker that is to run serves, and clients come to them.

@@ -77,13 +77,13 @@ impl SlotState {
 pub struct PoolStatus {
     /// Bumped by a reload, from 1.
     pub generation: u64,
-    /// What the public listeners do.
+    /// The state of the public listeners.
     pub accept_state: AcceptState,
     /// True once the master was asked to stop.
     pub is_stopping: bool,
-    /// How many workers there shall be.
+    /// The number of workers that there shall be.
     pub desired_workers: u32,
-    /// What is being done to the pool by command, if anything.
+    /// The operation under way, if there is one.
     pub operation: Option<OperationKind>,
     /// The last command that was carried out.
     pub last_report: Option<Arc<Report>>,
@@ -108,17 +108,17 @@ pub struct WorkerStatus {
     pub started: Option<SystemTime>,
     /// Its private endpoint, while there is a process.
     pub endpoint: Option<Endpoint>,
-    /// What speaks against it, while it is `suspect` or `busy`.
+    /// The reason against it, while it is `suspect` or `busy`.
     pub reason: Option<String>,
-    /// What it last said of itself by `STATUS=`.
+    /// The status that it last gave of itself by `STATUS=`.
     pub status_text: Option<String>,
     /// The wait before its next start, while in `backoff` or `failed`.
     pub backoff: Option<Duration>,
     /// Starts after the first one.
     pub restarts: u64,
-    /// How its last process ended.
+    /// The end of its last process.
     pub last_exit: Option<ExitStatus>,
-    /// What the last probe said.
+    /// The result of the last probe.
     pub last_check: Option<CheckStatus>,
     /// Further processes in this slot: its replacement, those that are retiring.
     pub others: Vec<OtherStatus>,
@@ -135,13 +135,13 @@ pub struct OtherStatus {
     pub pid: Option<u32>,
     /// When it was started.
     pub started: SystemTime,
-    /// What its last probe said.
+    /// The result of its last probe.
     pub last_check: Option<CheckStatus>,
     /// Connections it still has, where the master sees them.
     pub active: usize,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Debug)]
 pub struct ExitStatus {
     /// In words, such as `exit code 3` or `killed by signal 9 (KILL)`.
@@ -163,14 +163,14 @@ impl ExitStatus {
     }
 }
 
-/// What a probe said.
+/// The result of a probe.
 #[derive(Clone, Debug)]
 pub struct CheckStatus {
     /// In words, such as `ok` or `tcp 127.0.0.1:20001: connection refused`.
     pub what: String,
-    /// Whether it was good.
+    /// True if it was good.
     pub is_ok: bool,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
     /// When.
     pub at: SystemTime,
@@ -206,7 +206,7 @@ impl PoolStatus {
         }
     }
 
-    /// How many workers are ready, those that are busy among them.
+    /// The number of workers that are ready, those that are busy among them.
     pub fn ready(&self) -> usize {
         self.workers.iter().filter(|worker| worker.state.is_serving()).count()
     }

@@ -8,7 +8,7 @@ use crate::stats::{Fate, OperationResult, OperationStats};
 const _: () = assert!(OperationKind::ALL.len() == OperationStats::VERBS);
 
 impl Report {
-    /// How it ended, in the word of metrics, API and commands.
+    /// Its result, in the word of metrics, API and commands.
     pub fn outcome(&self) -> OperationResult {
         match (&self.result, self.is_clean()) {
             (Err(_), _) => OperationResult::Failed,

@@ -1,6 +1,7 @@
 //! A connection that is handed over to a worker, and the way into the worker's channel.
 //!
-//! Who accepted it and who owns the channel know each other only by these: the one gives, the other says what became of it.
+//! The thread that accepted it and the task that owns the channel know each other only by these: the one gives, the
+//! other says what became of it.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;

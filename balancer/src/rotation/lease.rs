@@ -17,7 +17,7 @@ pub struct Lease {
     hold: Hold,
 }
 
-/// What a lease counts as.
+/// The kind of connection that a lease counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
     /// A connection that the worker has.
@@ -49,7 +49,8 @@ impl Lease {
         }
     }
 
-    /// Says whether the client waits for an answer. Relaxed, as nothing is decided by it but who is picked; free if it is as
+    /// Tells if the client waits for an answer. Relaxed, as nothing but the next pick is decided by it; free if it is
+    /// as
     /// it was.
     pub fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
@@ -88,7 +89,7 @@ impl Lease {
         }
     }
 
-    /// Whether the endpoint has not been reached yet.
+    /// Returns true if the endpoint has not been reached yet.
     pub fn is_connecting(&self) -> bool {
         self.connecting
     }

@@ -1,4 +1,4 @@
-//! Who may be picked right now.
+//! The workers that may be picked right now.
 //!
 //! The supervisor publishes a whole [`Snapshot`] and an [`AcceptState`]; the data threads read them without a lock. A connection
 //! holds its worker by a [`Lease`] from the pick until both of its ends are closed.

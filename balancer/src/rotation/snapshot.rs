@@ -42,13 +42,13 @@ impl Snapshot {
         self.heaviest
     }
 
-    /// Whether the weights differ.
+    /// Returns true if the weights differ.
     pub fn is_weighted(&self) -> bool {
         self.is_weighted
     }
 }
 
-/// What the data threads do with the public listeners.
+/// The action of the data threads on the public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptState {
     /// Accept and hand on.
@@ -87,7 +87,7 @@ impl Rotation {
         self.snapshot.load()
     }
 
-    /// Replaces the snapshot, then wakes who waits for a change. Only the supervisor calls it.
+    /// Replaces the snapshot, then wakes the tasks that wait for a change. Only the supervisor calls it.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
         self.version.send_modify(|version| *version += 1);
@@ -103,7 +103,7 @@ impl Rotation {
         self.accept_state.subscribe()
     }
 
-    /// Whether clients are held now, since nobody is there for them.
+    /// Returns true if clients are held now, since no worker is there for them.
     pub fn is_held(&self) -> bool {
         *self.accept_state.borrow() == AcceptState::Hold
     }

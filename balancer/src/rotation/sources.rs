@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::{Duration, Instant};
 
-/// How often an address that had no port left is tried again before others.
+/// The time until an address that had no port left is tried again before others.
 const FIRST_AGAIN: Duration = Duration::from_secs(1);
-/// How soon all are tried again after none had a port.
+/// The time until all are tried again after none had a port.
 const ALL_AGAIN: Duration = Duration::from_millis(100);
 /// The value of `preferred` after no address had a port.
 const NONE: u8 = u8::MAX;

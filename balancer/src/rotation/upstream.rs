@@ -38,7 +38,7 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
-    /// The same in a folder of the user whom the worker runs as, and that user's number. The worker may put anything at
+    /// The same in a folder of the user that the worker runs as, and that user's number. The worker may put anything at
     /// the path, such as a link to a socket that only the master may reach: nobody else may listen there.
     UnixOf(PathBuf, u32),
     /// None: it accepts on a socket it inherited, and the master cannot connect to it.
@@ -58,7 +58,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether connections may start on an upstream.
+/// Tells if connections may start on an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Standing {
@@ -70,7 +70,7 @@ pub enum Standing {
     Dead = 2,
 }
 
-/// What is known of an upstream's process at a moment.
+/// The state of an upstream's process at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessPhase {
     /// It runs, or nothing else is known.
@@ -83,11 +83,13 @@ pub enum ProcessPhase {
     EndedBadly,
 }
 
-/// What a worker of the configured weight 1 weighs: [`Upstream::weight`] counts in hundredths, so that a weight can grow by
+/// The weight of a worker of the configured weight 1: [`Upstream::weight`] counts in hundredths, so that a weight can
+/// grow by
 /// the percent.
 pub const UNIT_WEIGHT: u32 = 100;
 
-/// How many connections a worker may have been handed and not taken: what is more waits in the kernel's backlog, and the
+/// The number of connections that a worker may have been handed and not taken: what is more waits in the kernel's
+/// backlog, and the
 /// descriptors that are under way are bounded by the kernel (`ETOOMANYREFS`, unix(7)).
 const MOST_UNTAKEN: usize = 64;
 
@@ -104,7 +106,7 @@ pub struct Upstream {
     pub stats: Arc<SlotStats>,
     /// Bytes of this incarnation written to clients: a sign of life.
     pub sent: Counter,
-    /// How this incarnation's connections ended, by [`Outcome`]: what its drain is judged by.
+    /// The ends of this incarnation's connections, by [`Outcome`]: its drain is judged by them.
     pub closes: [Counter; Outcome::COUNT],
     /// Where connections to it begin.
     pub sources: Sources,
@@ -150,7 +152,7 @@ impl Upstream {
         }
     }
 
-    /// Whether connections may start on it.
+    /// Tells if connections may start on it.
     pub fn standing(&self) -> Standing {
         match self.standing.load(Ordering::SeqCst) {
             0 => Standing::Up,
@@ -186,7 +188,7 @@ impl Upstream {
         self.handoff_sender.get()
     }
 
-    /// Whether it has left a handed-over connection lying for so long that others are better.
+    /// Returns true if it has left a handed-over connection lying for so long that others are better.
     pub fn is_stalled(&self) -> bool {
         self.is_stalled.load(Ordering::Relaxed)
     }
@@ -196,12 +198,12 @@ impl Upstream {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
 
-    /// Whether it may be handed one more connection.
+    /// Returns true if it may be handed one more connection.
     pub fn has_room(&self) -> bool {
         self.connecting() < MOST_UNTAKEN
     }
 
-    /// Whether it has been handed more than it may have untaken, which is found out by whoever counted himself in.
+    /// Returns true if more than [`MOST_UNTAKEN`] connections are pending. The caller's own lease is already counted.
     pub fn is_crowded(&self) -> bool {
         self.connecting() > MOST_UNTAKEN
     }
@@ -227,7 +229,7 @@ impl Upstream {
         self.set_standing(Standing::Dead);
     }
 
-    /// What is known of its process now. One cheap system call while it runs.
+    /// Returns the state of its process now. One cheap system call while it runs.
     pub fn process_phase(&self) -> ProcessPhase {
         match (self.ended_well.get(), self.process.get()) {
             (Some(true), _) => ProcessPhase::EndedWell,
@@ -256,7 +258,7 @@ impl Upstream {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// What share of the pool's connections it shall get, in hundredths of a configured weight: 1 or more.
+    /// Returns its share of the pool's connections, in hundredths of a configured weight: 1 or more.
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
     }

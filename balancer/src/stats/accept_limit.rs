@@ -18,7 +18,7 @@ pub struct AcceptLimits {
     seen: [Mutex<Seen>; AcceptLimit::COUNT],
 }
 
-/// What is known of one limit.
+/// The state of one limit.
 #[derive(Debug, Default)]
 struct Seen {
     /// Accept loops at which clients wait now.

@@ -8,7 +8,7 @@
 
 use super::{CONNECT_BUCKETS, DURATION_BUCKETS, SPAWN_BUCKETS};
 
-/// What kind of number a metric is.
+/// The kind of number that a metric is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Only grows until the master ends.
@@ -28,7 +28,7 @@ pub struct Metric {
     pub kind: Kind,
     /// The names of its labels, in order.
     pub labels: &'static [&'static str],
-    /// What it says, on one line.
+    /// Its meaning, on one line.
     pub help: &'static str,
 }
 

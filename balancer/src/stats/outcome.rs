@@ -10,7 +10,7 @@ macro_rules! labels {
         impl $name {
             /// Every variant, in order; `self as usize` indexes it.
             pub const ALL: &'static [$name] = &[$($name::$variant,)+];
-            /// How many variants there are.
+            /// The number of variants.
             pub const COUNT: usize = Self::ALL.len();
 
             /// The word in metrics, logs and pages.
@@ -22,7 +22,7 @@ macro_rules! labels {
 }
 
 labels! {
-    /// How a client's connection ended.
+    /// The end of a client's connection.
     Outcome {
         /// Both directions ended cleanly.
         Finished = "finished",
@@ -135,7 +135,7 @@ labels! {
 }
 
 labels! {
-    /// What a health probe said.
+    /// The result of a health probe.
     Check {
         /// The worker answered well.
         Ok = "ok",
@@ -157,7 +157,7 @@ labels! {
 }
 
 labels! {
-    /// How an operation on a pool ended.
+    /// The result of an operation on a pool.
     OperationResult {
         /// Carried out, and no client was lost as far as that was observed.
         Done = "done",
@@ -171,7 +171,7 @@ labels! {
 }
 
 labels! {
-    /// What became of the connections of a pool during an operation.
+    /// The fate of the connections of a pool during an operation.
     Fate {
         /// Accepted.
         Accepted = "accepted",

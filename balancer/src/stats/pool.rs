@@ -5,7 +5,7 @@ use super::{
     Rejection, SPAWN_BUCKETS, Sharded,
 };
 
-/// What happened in one pool since the master started, apart from what its slots count.
+/// The events in one pool since the master started, apart from what its slots count.
 #[derive(Debug)]
 pub struct PoolStats {
     /// Connections accepted on the public listeners.
@@ -34,23 +34,24 @@ pub struct PoolStats {
     pub connect: Sharded,
     /// From a worker's spawn to ready.
     pub spawn: Sharded,
-    /// How long a health probe took.
+    /// The time that health probes took.
     pub check: Sharded,
-    /// What was done to the pool by command, by verb, in the order of [`OperationKind::ALL`](crate::pool::operation::OperationKind::ALL).
+    /// The operations on the pool, by verb, in the order of
+    /// [`OperationKind::ALL`](crate::pool::operation::OperationKind::ALL).
     pub operations: [OperationStats; OperationStats::VERBS],
 }
 
 /// The operations of one verb.
 #[derive(Debug, Default)]
 pub struct OperationStats {
-    /// How they ended, by [`OperationResult`].
+    /// Their results, by [`OperationResult`].
     pub ended: [Counter; OperationResult::COUNT],
-    /// What became of the connections meanwhile, by [`Fate`].
+    /// The connections meanwhile, by [`Fate`].
     pub connections: [Counter; Fate::COUNT],
 }
 
 impl OperationStats {
-    /// How many verbs there are.
+    /// The number of verbs.
     pub const VERBS: usize = 6;
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Check, ConnectError, Counter, Gauge, Outcome, Restart, Stream};
 
-/// What happened in one slot since the master started.
+/// The events in one slot since the master started.
 ///
 /// Aligned to two cache lines so that slots do not share one.
 #[derive(Debug, Default)]

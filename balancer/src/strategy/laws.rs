@@ -28,7 +28,8 @@ fn client(n: u32) -> PickContext<'static> {
     PickContext { client: Some(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + n))), ..Default::default() }
 }
 
-/// How far each worker may be from its share of `total` connections of as many clients, when all are still open.
+/// The distance of each worker from its share of `total` connections of as many clients that is allowed, when all are
+/// still open.
 fn bound(entry: &Entry, share: f64) -> f64 {
     match entry.name {
         "round-robin" | "least-waiting" | "least-connections" => 1.0,
@@ -132,7 +133,8 @@ fn event(slots: usize) -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens: only who is in rotation and was not tried is picked, somebody always is if there is one, and in the
+    /// Whatever happens: only a worker that is in rotation and was not tried is picked, one always is if there is one,
+    /// and in the
     /// end every count is 0.
     #[test]
     fn whatever_happens_a_pick_is_of_the_pool_and_nothing_is_counted_in_the_end(

@@ -11,7 +11,8 @@
 //!   answer (one-way protocols, a WebSocket client that had the last word) counts as one that waits, and workers with many
 //!   of those look busy.
 //! - Weights divide the count, and the turns of those that are equal follow them.
-//! - Source: "join the idle queue" (Lu and others, 2011) for a proxy that sees who is idle by itself; the least outstanding
+//! - Source: "join the idle queue" (Lu and others, 2011) for a proxy that sees which worker is idle; the least
+//! outstanding
 //!   requests of HTTP balancers, for protocols that they cannot read.
 
 use super::load::Load;

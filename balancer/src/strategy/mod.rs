@@ -39,12 +39,12 @@ pub trait Strategy: Send + Sync {
     }
 }
 
-/// What is known of the connection that is to be placed.
+/// The connection that is to be placed, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PickContext<'a> {
     /// The client's address; a client on a unix socket has none.
     pub client: Option<IpAddr>,
-    /// What a keyed strategy hashes, where the protocol has one.
+    /// The value that a keyed strategy hashes, where the protocol has one.
     pub key: Option<u64>,
     /// Places this connection has already tried in vain.
     pub tried: &'a [SlotId],
@@ -55,7 +55,7 @@ pub struct PickContext<'a> {
 pub struct Entry {
     /// The word in flags, files, metrics and pages.
     pub name: &'static str,
-    /// One line for people who choose.
+    /// One line for the people that choose.
     pub summary: &'static str,
     /// True if it promises a client the same worker: what it placed is not moved because that worker is busy.
     pub is_sticky: bool,

@@ -25,12 +25,13 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Whose turn it is among all.
+    /// Returns the next worker in turn among all.
     pub(super) fn next(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize> {
         self.take(among, context, among.heaviest(), |_| true)
     }
 
-    /// Whose turn it is among those that are meant; the turns of the others are passed over. `None` if nobody is.
+    /// Returns the next worker in turn among those that are meant; the turns of the others are passed over. `None` if
+    /// there is none.
     pub(super) fn next_of(
         &self,
         among: &Snapshot,
@@ -70,7 +71,7 @@ impl Turns {
     }
 }
 
-/// Whether a worker takes its turn in a round. `phase` spreads those of the same weight over the rounds.
+/// Returns true if a worker takes its turn in a round. `phase` spreads those of the same weight over the rounds.
 fn takes_turn(weight: u32, heaviest: u32, round: u64, phase: u64) -> bool {
     let (weight, heaviest) = (u64::from(weight), u64::from(heaviest));
     weight >= heaviest || (weight * (round % heaviest) + phase) % heaviest + weight >= heaviest

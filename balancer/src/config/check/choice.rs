@@ -1,4 +1,4 @@
-//! Rules on who chooses the worker, and by which weights. Pure.
+//! Rules on the choice of the worker, and its weights. Pure.
 
 use super::{Violation, most_workers, path};
 use crate::config::PoolConfig;

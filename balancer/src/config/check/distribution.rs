@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::config::Program;
 
-    /// What a pool of that command breaks in handoff, once its defaults are set right as loading does.
+    /// The rules that a pool of that command breaks in handoff, once its defaults are set right as loading does.
     fn in_handoff(command: &str, change: impl Fn(&mut PoolConfig)) -> Vec<(String, String)> {
         let mut pool = pool("a", &["127.0.0.1:80"]);
         pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());

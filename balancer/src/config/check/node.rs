@@ -57,7 +57,7 @@ fn socket_passing(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// Node's channel belongs to the process that is started: who stands between takes it for itself.
+/// Node's channel belongs to the process that is started: a launcher in between takes it for itself.
 fn launcher(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let Launch::Between(launcher) = pool.launch() else { return };
     let needs_channel = pool.mode == Mode::Handoff || pool.passed_as() == PassedAs::Node;

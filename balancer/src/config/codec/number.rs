@@ -61,14 +61,14 @@ pub(in crate::config) const SOURCE_ADDRESSES: Codec<u8> = Codec {
     show: |n| Some(n.to_string()),
 };
 
-/// How often: 1 to 1000.
+/// A number of times: 1 to 1000.
 pub(in crate::config) const TIMES: Codec<u32> = Codec {
     expects: "a count from 1 to 1000",
     read: |value| value.count(1..=1000).ok_or(Wrong::Expected),
     show: |n| Some(n.to_string()),
 };
 
-/// How many, where none is allowed.
+/// A number of things, where none is allowed.
 pub(in crate::config) const COUNT_OR_ZERO: Codec<u32> = Codec {
     expects: "a count from 0 to 1000000",
     read: |value| value.count(0..=1_000_000).ok_or(Wrong::Expected),
@@ -117,7 +117,7 @@ pub(in crate::config) const LIMIT_OR_OFF: Codec<Option<usize>> = Codec {
     show: |limit| Some(limit.map_or_else(|| quoted("off"), |n| n.to_string())),
 };
 
-/// How many workers.
+/// The number of workers.
 pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
     expects: "\"auto\", \"max\", a count from 1 to 1024, or a negative number of CPUs to leave free",
     read: |value| match (value.text(), &value.raw) {
@@ -136,7 +136,7 @@ pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
     },
 };
 
-/// What workers weigh, by slot.
+/// The weights of workers, by slot.
 pub(in crate::config) const WEIGHTS: Codec<Vec<u32>> = Codec {
     expects: "a list of weights by slot, such as [2, 1]",
     read: |value| {
@@ -151,7 +151,7 @@ pub(in crate::config) const WEIGHTS: Codec<Vec<u32>> = Codec {
     },
 };
 
-/// How many data threads.
+/// The number of data threads.
 pub(in crate::config) const THREADS: Codec<Threads> = Codec {
     expects: "\"auto\" or a count from 1 to 256",
     read: |value| match value.text() {

@@ -1,4 +1,4 @@
-//! Whom workers run as and what they may.
+//! The user that workers run as, and their rights.
 
 use super::super::value::{Raw, Value};
 use super::{Codec, Wrong, because, quoted};
@@ -33,7 +33,7 @@ fn show_account(account: Option<&Account>, prefix: &str) -> Option<String> {
     })
 }
 
-/// Whom workers run as.
+/// The user that workers run as.
 pub(in crate::config) const USER: Codec<Option<Account>> = Codec {
     expects: "the name of a user, or \"uid:1000\"",
     read: |value| read_account(value, "uid"),
@@ -58,7 +58,7 @@ pub(in crate::config) const BOOLEAN: Codec<bool> = Codec {
     show: |is_so| Some(is_so.to_string()),
 };
 
-/// What stands for "as the master was started".
+/// The word for "as the master was started".
 const INHERITED: &str = "inherited";
 
 /// Open files of a worker.

@@ -7,7 +7,7 @@ use super::super::problem::Position;
 use super::super::value::{Raw, Value, Word};
 use super::{Codec, Wrong, because, quoted};
 
-/// What workers run.
+/// The program of the workers.
 pub(in crate::config) const COMMAND: Codec<Program> = Codec {
     expects: "a list of strings: the program, then its arguments",
     read: |value| {

@@ -7,7 +7,7 @@ use super::super::value::{Raw, Value, nearest};
 use super::super::{Address, Control, LogTarget, Probe};
 use super::{Codec, Wrong, because, quoted};
 
-/// What a health check asks.
+/// The question of a health check.
 pub(in crate::config) const PROBE: Codec<Probe> = Codec {
     expects: "\"tcp\", \"listen-table\", \"channel\", \"none\" or a path such as \"/health\"",
     read: |value| match value.text().ok_or(Wrong::Expected)? {

@@ -42,7 +42,7 @@ pub(in crate::config) const READY: Codec<Ready> = Codec {
 const ENDPOINT_WORDS: &[(&str, EndpointKind)] =
     &[("port", EndpointKind::Port), ("unix", EndpointKind::Unix), ("inherited", EndpointKind::Inherited)];
 
-/// What private endpoint a worker gets.
+/// The private endpoint that a worker gets.
 pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
     expects: "\"port\", \"unix\" or \"inherited\"",
     read: |value| read_word(value, ENDPOINT_WORDS),
@@ -52,7 +52,7 @@ pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
 const DRAIN_WORDS: &[(&str, Drain)] =
     &[("auto", Drain::Auto), ("signal", Drain::Signal), ("idle", Drain::Idle), ("wait", Drain::Wait)];
 
-/// How a worker that leaves is brought to its end.
+/// The way a worker that leaves is brought to its end.
 pub(in crate::config) const DRAIN: Codec<Drain> = Codec {
     expects: "\"auto\", \"signal\", \"idle\" or \"wait\"",
     read: |value| read_word(value, DRAIN_WORDS),
@@ -69,7 +69,7 @@ const STOP_SIGNAL_WORDS: &[(&str, StopSignal)] = &[
     ("WINCH", StopSignal::Winch),
 ];
 
-/// What tells a worker to end.
+/// The signal that tells a worker to end.
 pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
     expects: "\"TERM\", \"INT\", \"QUIT\", \"HUP\", \"USR1\", \"USR2\" or \"WINCH\"",
     read: |value| {
@@ -94,7 +94,7 @@ pub(in crate::config) const STOP_SIGNAL_TO: Codec<StopSignalTo> = Codec {
 
 const BACKGROUND_WORDS: &[(&str, Background)] = &[("end", Background::End), ("keep", Background::Keep)];
 
-/// What becomes of a program in the background.
+/// The fate of a program in the background.
 pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
     expects: "\"end\" or \"keep\"",
     read: |value| read_word(value, BACKGROUND_WORDS),
@@ -104,7 +104,7 @@ pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
 const SOCKET_PASSING_WORDS: &[(&str, SocketPassing)] =
     &[("auto", SocketPassing::Auto), ("listen-fds", SocketPassing::ListenFds), ("node", SocketPassing::Node)];
 
-/// How a worker is handed sockets.
+/// The way a worker is handed sockets.
 pub(in crate::config) const SOCKET_PASSING: Codec<SocketPassing> = Codec {
     expects: "\"auto\", \"listen-fds\" or \"node\"",
     read: |value| read_word(value, SOCKET_PASSING_WORDS),
@@ -114,7 +114,7 @@ pub(in crate::config) const SOCKET_PASSING: Codec<SocketPassing> = Codec {
 const PROXY_PROTOCOL_WORDS: &[(&str, ProxyProtocol)] =
     &[("off", ProxyProtocol::Off), ("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 
-/// How a worker is told the client's address.
+/// The way a worker is told the client's address.
 pub(in crate::config) const PROXY_PROTOCOL: Codec<ProxyProtocol> = Codec {
     expects: "\"off\", \"v1\" or \"v2\"",
     read: |value| read_word(value, PROXY_PROTOCOL_WORDS),
@@ -123,7 +123,7 @@ pub(in crate::config) const PROXY_PROTOCOL: Codec<ProxyProtocol> = Codec {
 
 const GIVE_UP_WORDS: &[(&str, GiveUp)] = &[("never", GiveUp::Never), ("exit", GiveUp::Exit)];
 
-/// What a failed slot does.
+/// The effect of a failed slot.
 pub(in crate::config) const GIVE_UP: Codec<GiveUp> = Codec {
     expects: "\"never\" or \"exit\"",
     read: |value| read_word(value, GIVE_UP_WORDS),
@@ -133,7 +133,7 @@ pub(in crate::config) const GIVE_UP: Codec<GiveUp> = Codec {
 const FORMAT_WORDS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
 
-/// How the log looks.
+/// The format of the log.
 pub(in crate::config) const LOG_FORMAT: Codec<LogFormat> = Codec {
     expects: "\"auto\", \"pretty\" or \"json\"",
     read: |value| read_word(value, FORMAT_WORDS),
@@ -142,7 +142,7 @@ pub(in crate::config) const LOG_FORMAT: Codec<LogFormat> = Codec {
 
 const LINE_WORDS: &[(&str, LineFormat)] = &[("text", LineFormat::Text), ("json", LineFormat::Json)];
 
-/// How a worker's line looks.
+/// The format of a worker's line.
 pub(in crate::config) const LINE_FORMAT: Codec<LineFormat> = Codec {
     expects: "\"text\" or \"json\"",
     read: |value| read_word(value, LINE_WORDS),
@@ -152,7 +152,7 @@ pub(in crate::config) const LINE_FORMAT: Codec<LineFormat> = Codec {
 const LEVEL_WORDS: &[(&str, &str)] =
     &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
 
-/// How much is logged.
+/// The level from which on is logged.
 pub(in crate::config) const LOG_LEVEL: Codec<String> = Codec {
     expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     read: |value| read_word(value, LEVEL_WORDS).map(str::to_owned),
@@ -164,7 +164,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// How a connection reaches a worker.
+/// The way a connection reaches a worker.
 pub(in crate::config) const MODE: Codec<Mode> = Codec {
     expects: "the name of a mode",
     read: |value| {

@@ -1,4 +1,4 @@
-//! Whom workers run as, as a file says it, and what this machine makes of it.
+//! The user that workers run as, as a file says it, and what this machine makes of it.
 
 use super::*;
 use crate::os::account::{Account, Identity, Refused};
