@@ -2,8 +2,7 @@
 //!
 //! It may change things later, so only our own user gets to it: a socket of mode 0600 in a folder that nobody else can
 //! write to. A `flock` on a file beside it tells which master it belongs to; the lock goes with its holder however that
-//! ends, so what lies
-//! at the path while we hold the lock is a leftover.
+//! ends, so what lies at the path while we hold the lock is a leftover.
 
 mod folder;
 mod lock;

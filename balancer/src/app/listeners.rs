@@ -16,8 +16,8 @@ use crate::pool::Pool;
 /// The public listeners of the pools, as the controller needs them: the data threads, or a test's double.
 pub(super) trait Listeners: Send + Sync {
     /// Binds the addresses of the configuration that this pool, by its number, does not listen on yet. Nothing is
-    /// accepted there before
-    /// [`PendingListeners::activate`]. Reads `/proc` where an address is taken: not for a thread that must not wait.
+    /// accepted there before [`PendingListeners::activate`]. Reads `/proc` where an address is taken: not for a thread
+    /// that must not wait.
     ///
     /// # Errors
     ///

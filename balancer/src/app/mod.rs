@@ -216,8 +216,7 @@ impl ListeningPool {
     }
 
     /// Gives the listeners to the data threads, or to the workers by inheritance. Never to both: what workers hold may
-    /// be made
-    /// blocking by them.
+    /// be made blocking by them.
     fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Public) {
         match (self.pool.mode.acceptor(), self.public) {
             (Acceptor::Master, Public::Listeners(listeners)) => ((self.pool, listeners), Public::Listeners(Vec::new())),

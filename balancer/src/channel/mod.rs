@@ -221,8 +221,7 @@ impl WorkerContext {
     }
 
     /// Returns true if another worker in rotation would sooner take what this one leaves unread. Where all have as much
-    /// to do,
-    /// moving it about helps nobody.
+    /// to do, moving it about helps nobody.
     fn has_alternative(&self) -> bool {
         // Its clients belong to it as long as it is in rotation.
         if self.upstream.standing() == Standing::Up && self.pool.is_sticky() {

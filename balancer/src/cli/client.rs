@@ -158,8 +158,7 @@ fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
 }
 
 /// Returns true if user `own` may deal with a listener of user `peer`: our own and root's. Root may also deal with the
-/// master of a
-/// service's user, whose socket it is.
+/// master of a service's user, whose socket it is.
 fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
     peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
 }

@@ -82,9 +82,8 @@ fn compare_pools(old: &PoolConfig, new: &PoolConfig, changes: &mut Vec<Change>) 
 }
 
 /// Returns true if a pool that runs by this configuration cannot take another value of this key. Workers that accept by
-/// themselves have
-/// inherited their listeners, where each slot has its own they are as many as at the start, and a Node application was told
-/// what its own is.
+/// themselves have inherited their listeners, where each slot has its own they are as many as at the start, and a Node
+/// application was told what its own is.
 fn is_fixed(key: &str, runs: &PoolConfig) -> bool {
     match key {
         "listen" => runs.mode.acceptor() == Acceptor::Workers || runs.passed_as() == PassedAs::Node,

@@ -18,8 +18,7 @@ pub struct Health {
     /// Successes in a row that bring it back. Default 2.
     pub rise: u32,
     /// The time that is given to workers as `WATCHDOG_USEC`. One that has sent `WATCHDOG=1` once is suspect when it has
-    /// been silent
-    /// for as long. Default 1 s; 0 off.
+    /// been silent for as long. Default 1 s; 0 off.
     pub heartbeat: Duration,
     /// A worker that shows no sign of life, serves nobody and uses no CPU time for this long is killed and replaced; so is one
     /// whose processes are all stopped. Default 3 s; 0 never.

@@ -33,8 +33,7 @@ pub struct PoolConfig {
     /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
     pub strategy: String,
     /// The share of connections that each slot gets beside the others, by slot number: 1 to 1000. Default none: a slot
-    /// that is not in
-    /// the list weighs 1.
+    /// that is not in the list weighs 1.
     pub weights: Vec<u32>,
     /// The time in which a new worker's weight grows from a tenth to all of it. Default 0: it has all of it at once.
     pub slow_start: Duration,

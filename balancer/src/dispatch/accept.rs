@@ -324,8 +324,7 @@ impl Drop for Running {
 }
 
 /// Returns true if an error means a lack of something here; any other concerns one connection only. Treating those as
-/// fatal
-/// would be a switch in the hands of strangers.
+/// fatal would be a switch in the hands of strangers.
 fn classify(error: rustix::io::Errno) -> AcceptError {
     use rustix::io::Errno;
     match error {

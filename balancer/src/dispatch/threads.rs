@@ -131,10 +131,10 @@ impl DataThreads {
     /// Call it once the process is dead, not before.
     ///
     /// `recovered` are sockets accepted from the dead worker's listener by a holder of it: the worker's ends of
-    /// connections
-    /// of ours that nobody has read from. Those connections take back what they sent and go to another worker, whatever
-    /// mode the sockets are in. A worker's end that belongs to no connection of that worker is closed. To recover all, see that
-    /// no connect is under way any more (the upstream is dead and its `connecting` is 0) before the queue is emptied.
+    /// connections of ours that nobody has read from. Those connections take back what they sent and go to another
+    /// worker, whatever mode the sockets are in. A worker's end that belongs to no connection of that worker is closed.
+    /// To recover all, see that no connect is under way any more (the upstream is dead and its `connecting` is 0)
+    /// before the queue is emptied.
     pub fn worker_exited(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let barrier = (!recovered.is_empty()).then(|| RecoveryBarrier::new(Recovery::new(recovered)));
         self.tell(&ThreadCommand::WorkerExited(owner(pool, slot, incarnation), barrier));

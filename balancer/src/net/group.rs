@@ -64,9 +64,8 @@ impl Group {
 
     fn bind_tcp(at: SocketAddr, count: usize, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Self> {
         // It shares the address with no other listener: one that is there already is an error here as for any listener.
-        // And
-        // it finds the port where any will do, so that each member is bound to a port by name, which it keeps even if
-        // somebody shuts it down.
+        // And it finds the port where any will do, so that each member is bound to a port by name, which it keeps even
+        // if somebody shuts it down.
         let pilot = bind_tcp(at, keepalive, v6_only)?;
         let at = pilot.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let member = || {

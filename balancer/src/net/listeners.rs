@@ -91,10 +91,8 @@ impl Listener {
     }
 
     /// A handle for a worker to inherit. The socket becomes blocking, for all its holders: a plain `accept` of a
-    /// program
-    /// that knows nothing of this fails on a non-blocking one. A program that wants it otherwise sets it so again, also
-    /// for all;
-    /// hence nobody may accept on it from an event loop here.
+    /// program that knows nothing of this fails on a non-blocking one. A program that wants it otherwise sets it so
+    /// again, also for all; hence nobody may accept on it from an event loop here.
     ///
     /// # Errors
     ///
@@ -130,8 +128,7 @@ impl Listener {
     }
 
     /// Accepts the client that waits longest, if any does: close-on-exec, non-blocking, with the client's address if it
-    /// is TCP. The
-    /// socket's flags are left alone, since workers may hold it too.
+    /// is TCP. The socket's flags are left alone, since workers may hold it too.
     ///
     /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for a
     /// thread that can bear that.
@@ -156,8 +153,7 @@ impl Listener {
     }
 
     /// Listens again if a holder stopped it: `shutdown` on an inherited listener ends it for all its holders. Returns
-    /// true if that
-    /// was so; what waited in the queue is lost then.
+    /// true if that was so; what waited in the queue is lost then.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
 //! A process that holds a worker's listener too can accept what waits in its queue when the worker has died. Each
-//! socket found so
-//! is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The connection
-//! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
-//! between them afterwards, and it is the same connection for its client, its permit and its counters.
+//! socket found so is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read
+//! by nobody. The connection that has the *near end* takes the far one, reads its bytes back and begins again with
+//! another worker: nothing sits between them afterwards, and it is the same connection for its client, its permit and
+//! its counters.
 //!
 //! Which worker's end is whose?
 //!

@@ -2,9 +2,8 @@
 //! port.
 //!
 //! Everything is read from `/proc`, but for listeners, for which the kernel is asked. What cannot be read (another
-//! user's
-//! process, one that just ended) is skipped and never an error: these are observations for people, metrics and hints;
-//! nothing that a connection waits for.
+//! user's process, one that just ended) is skipped and never an error: these are observations for people, metrics and
+//! hints; nothing that a connection waits for.
 //!
 //! What it costs: one pass over `/proc` is a handful of calls for every process of the machine, about 5 µs each where it
 //! was measured; the open descriptors of a process are three calls for each. So ask for all groups at once, and never on

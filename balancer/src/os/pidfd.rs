@@ -6,8 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Returns true if the process is on its way out or gone: the kernel may have closed its sockets already, though it
-/// cannot be
-/// waited for yet. A third of a microsecond.
+/// cannot be waited for yet. A third of a microsecond.
 ///
 /// Asks `pidfd_getfd` for a descriptor that no process has. Since Linux 6.9 the answer is ESRCH from the moment on at which
 /// a process begins to exit, which is before its files are closed; else EBADF. Where it cannot be told (an older kernel, a

@@ -1,9 +1,8 @@
 //! The one thread that forks, waits and reaps, for the life of the process.
 //!
 //! One thread, because the parent-death signal is sent when the forking *thread* ends, and because only the thread that
-//! reaps knows
-//! until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each start's status
-//! pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
+//! reaps knows until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each
+//! start's status pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
 
 mod ending;
 mod orphans;

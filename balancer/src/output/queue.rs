@@ -1,8 +1,7 @@
 //! The bounded queue between the threads that have lines and the one that writes them.
 //!
 //! Bounded in bytes, those of what is being written and of the bookkeeping included. A thread that has a line never
-//! waits: where
-//! there is no room it is dropped and counted.
+//! waits: where there is no room it is dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

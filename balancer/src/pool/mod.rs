@@ -52,8 +52,7 @@ pub struct Pool {
 
 impl Pool {
     /// Returns true if the master sees this pool's connections. Where the workers accept by themselves it sees none,
-    /// and what it
-    /// did not see is not 0.
+    /// and what it did not see is not 0.
     pub fn is_observed(&self) -> bool {
         self.mode.acceptor() == Acceptor::Master
     }
@@ -64,8 +63,7 @@ impl Pool {
     }
 
     /// Returns true if the master sees how each connection ends. A Node worker says only that it has taken one, so what
-    /// an operation
-    /// cost its clients is not observed either.
+    /// an operation cost its clients is not observed either.
     pub fn sees_ends(&self) -> bool {
         self.is_observed() && self.config().passed_as().tells_ends()
     }

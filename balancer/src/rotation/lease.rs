@@ -50,8 +50,7 @@ impl Lease {
     }
 
     /// Tells if the client waits for an answer. Relaxed, as nothing but the next pick is decided by it; free if it is
-    /// as
-    /// it was.
+    /// as it was.
     pub fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
             return;

@@ -84,13 +84,11 @@ pub enum ProcessPhase {
 }
 
 /// The weight of a worker of the configured weight 1: [`Upstream::weight`] counts in hundredths, so that a weight can
-/// grow by
-/// the percent.
+/// grow by the percent.
 pub const UNIT_WEIGHT: u32 = 100;
 
 /// The number of connections that a worker may have been handed and not taken: what is more waits in the kernel's
-/// backlog, and the
-/// descriptors that are under way are bounded by the kernel (`ETOOMANYREFS`, unix(7)).
+/// backlog, and the descriptors that are under way are bounded by the kernel (`ETOOMANYREFS`, unix(7)).
 const MOST_UNTAKEN: usize = 64;
 
 /// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
@@ -203,7 +201,7 @@ impl Upstream {
         self.connecting() < MOST_UNTAKEN
     }
 
-    /// Returns true if more than [`MOST_UNTAKEN`] connections are pending. The caller's own lease is already counted.
+    /// Returns true if more than `MOST_UNTAKEN` connections are pending. The caller's own lease is already counted.
     pub fn is_crowded(&self) -> bool {
         self.connecting() > MOST_UNTAKEN
     }

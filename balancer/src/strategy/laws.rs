@@ -134,8 +134,7 @@ fn event(slots: usize) -> impl Strategy<Value = Event> {
 
 proptest! {
     /// Whatever happens: only a worker that is in rotation and was not tried is picked, one always is if there is one,
-    /// and in the
-    /// end every count is 0.
+    /// and in the end every count is 0.
     #[test]
     fn whatever_happens_a_pick_is_of_the_pool_and_nothing_is_counted_in_the_end(
         first: prop::sample::Index,

@@ -12,8 +12,7 @@
 //!   of those look busy.
 //! - Weights divide the count, and the turns of those that are equal follow them.
 //! - Source: "join the idle queue" (Lu and others, 2011) for a proxy that sees which worker is idle; the least
-//! outstanding
-//!   requests of HTTP balancers, for protocols that they cannot read.
+//!   outstanding requests of HTTP balancers, for protocols that they cannot read.
 
 use super::load::Load;
 use super::turns::Turns;

@@ -214,8 +214,7 @@ impl Controller {
 type Listed = (usize, Arc<config::PoolConfig>, Box<dyn PendingListeners>);
 
 /// Returns true if a pool that runs by `runs` has taken this configuration. A number of workers that it could not reach
-/// does not take the
-/// others back.
+/// does not take the others back.
 fn is_taken(config: &config::PoolConfig, runs: &config::PoolConfig) -> bool {
     config::PoolConfig { workers: runs.workers, ..config.clone() } == *runs
 }

@@ -124,8 +124,7 @@ pub struct ListenerRegistry {
     workers: BTreeMap<WorkerId, WorkerListeners>,
     own: BTreeMap<String, OwnListener>,
     /// The data that workers are told with a key that the public listeners serve. The last one stays when no worker is
-    /// left, so that
-    /// a client's session with the app goes on when its only worker is replaced.
+    /// left, so that a client's session with the app goes on when its only worker is replaced.
     public: BTreeMap<String, Value>,
 }
 

@@ -175,8 +175,7 @@ impl Session {
     }
 
     /// Returns true if the line on its way is all that the worker can have left unread: then a holder of the worker's
-    /// end of the
-    /// channel may read it back.
+    /// end of the channel may read it back.
     pub fn is_clean(&self) -> bool {
         self.outbox.is_clean()
     }

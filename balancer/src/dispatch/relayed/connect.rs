@@ -265,8 +265,7 @@ impl Connection {
 }
 
 /// Returns true if a connect that has come to an end has failed. Success has nothing to read yet, and then no system
-/// call is
-/// needed to know.
+/// call is needed to know.
 fn failure(upstream: &Stream, ready: io::Result<()>, cx: &mut Context<'_>) -> Option<io::Error> {
     match (ready, upstream.poll_read_ready(cx)) {
         (Err(error), _) | (_, Poll::Ready(Err(error))) => Some(error),

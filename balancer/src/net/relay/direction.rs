@@ -47,8 +47,7 @@ pub(crate) struct Direction {
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
     /// The bytes that the target is told before any of that. They stand at the front of `kept`, so reads that are
-    /// written at once pay
-    /// nothing for it.
+    /// written at once pay nothing for it.
     preamble: Option<Box<Preamble>>,
 }
 

@@ -13,8 +13,7 @@ pub(super) fn all() -> Vec<PathBuf> {
 }
 
 /// Returns true if nobody but this user and root can put something else in the place of a folder in it. For root so
-/// also no
-/// `$XDG_RUNTIME_DIR` that another user's session left in the environment.
+/// also no `$XDG_RUNTIME_DIR` that another user's session left in the environment.
 pub(super) fn is_safe(base: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
     // The owner of that can replace everything. In a user namespace root is seen under the number of nobody.
