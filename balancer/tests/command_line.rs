@@ -26,14 +26,14 @@ fn with_file(text: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_good_file_is_ok_on_standard_output() {
+fn good_file_is_ok_on_standard_output() {
     let dir = with_file("[pool.a]\ncommand = ['sh']\nlisten = ':1'\n[pool.b]\ncommand = ['sh']\n");
     let said = roundelay(dir.path(), &["config", "check"], &[("PATH", "/usr/bin:/bin")]);
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "roundelay.toml: ok, 2 pools\n", ""));
 }
 
 #[test]
-fn a_bad_file_exits_78_without_colours_in_a_pipe() {
+fn bad_file_exits_78_without_colours_in_a_pipe() {
     let dir = with_file("[pool.a]\ncommand = ['sh']\nstratgy = 'p2c'\n");
     let expected = "error: unknown key `stratgy` in [pool.a]
   --> roundelay.toml:3:1
@@ -49,7 +49,7 @@ fn a_bad_file_exits_78_without_colours_in_a_pipe() {
 }
 
 #[test]
-fn wrong_usage_exits_2_and_says_what_to_write() {
+fn wrong_usage_exits_2_with_a_suggestion() {
     let dir = tempfile::tempdir().expect("a directory");
     for (args, words) in [
         (&["run"][..], "roundelay run -- node app.js"),
@@ -68,7 +68,7 @@ fn wrong_usage_exits_2_and_says_what_to_write() {
 }
 
 #[test]
-fn missing_program_is_an_error_of_the_check_as_of_the_start() {
+fn missing_program_is_an_error_of_the_check_and_of_the_start() {
     let dir = with_file("[pool.a]\ncommand = ['no-such-program']\n");
     for args in [&["config", "check"][..], &["config", "check", "--strict"]] {
         let said = roundelay(dir.path(), args, &[("PATH", "/usr/bin:/bin")]);
@@ -78,7 +78,7 @@ fn missing_program_is_an_error_of_the_check_as_of_the_start() {
 }
 
 #[test]
-fn where_each_value_came_from_can_be_seen() {
+fn config_show_names_the_source_of_each_value() {
     let dir = with_file("[pool.a]\ncommand = ['x']\nready = 'none'\n");
     let args = ["config", "show", "--origin", "-l", ":80", "--set", "pool.a.backlog=9"];
     let said = roundelay(dir.path(), &args, &[("ROUNDELAY_LOG_LEVEL", "debug"), ("ROUNDELAY_POOL", "outer")]);

@@ -27,13 +27,13 @@ fn port(master: &Master, listener: usize) -> u16 {
 }
 
 #[test]
-fn an_ipv4_address_is_served() {
+fn ipv4_address_is_served() {
     let master = demo(&["127.0.0.1:0"]).start_ready();
     is_served(([127, 0, 0, 1], port(&master, 0)).into());
 }
 
 #[test]
-fn an_ipv6_address_is_served() {
+fn ipv6_address_is_served() {
     if !has_ipv6() {
         return;
     }
@@ -43,7 +43,7 @@ fn an_ipv6_address_is_served() {
 }
 
 #[test]
-fn the_ipv6_wildcard_is_reached_by_both_families() {
+fn ipv6_wildcard_is_reached_by_both_families() {
     if !has_ipv6() {
         return;
     }
@@ -75,7 +75,7 @@ fn demo_with(setup: Setup, path: &Path) -> Setup {
 }
 
 #[test]
-fn a_unix_path_is_served_and_its_file_goes_with_the_master() {
+fn unix_path_is_served_and_removed_with_the_master() {
     let setup = demo(&[]);
     let path = setup.dir().join("public");
     let mut master = demo_with(setup, &path).start_ready();
@@ -92,7 +92,7 @@ fn a_unix_path_is_served_and_its_file_goes_with_the_master() {
 }
 
 #[test]
-fn the_socket_of_a_killed_master_is_replaced() {
+fn socket_of_a_killed_master_is_replaced() {
     let setup = demo(&[]);
     let path = setup.dir().join("public");
     let listen = format!("unix:{}", path.display());
@@ -106,7 +106,7 @@ fn the_socket_of_a_killed_master_is_replaced() {
 }
 
 #[test]
-fn a_path_that_is_somebody_elses_is_refused_and_left_alone() {
+fn path_of_another_program_is_refused_and_left_alone() {
     let refused = |setup: Setup, path: &Path| {
         let ended = demo_with(setup, path).run_to_end();
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -8,7 +8,7 @@ use crate::kit::{
 };
 
 #[test]
-fn an_express_app_that_knows_only_port_is_served_by_all_its_workers() {
+fn express_app_on_port_is_served_by_all_workers() {
     let Some(app) = express() else { return };
     let master = Setup::app(&["-i", "2", "--health", "/health"], &["node", app]).start_ready();
     let burst = burst(master.address(), "/", 40);
@@ -18,7 +18,7 @@ fn an_express_app_that_knows_only_port_is_served_by_all_its_workers() {
 }
 
 #[test]
-fn a_program_that_takes_its_port_as_an_argument_is_served() {
+fn program_with_port_as_argument_is_served() {
     let Some(python) = python() else { return };
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
     let master = Setup::app(&["-i", "2"], &command).file("page.txt", "a page of the folder").start_ready();
@@ -28,7 +28,7 @@ fn a_program_that_takes_its_port_as_an_argument_is_served() {
 }
 
 #[test]
-fn a_shell_one_liner_is_served() {
+fn shell_one_liner_is_served() {
     if !has("socat") {
         return;
     }
@@ -43,7 +43,7 @@ fn a_shell_one_liner_is_served() {
 }
 
 #[test]
-fn a_worker_is_told_its_port_place_and_pool_and_nothing_that_its_master_was_told() {
+fn worker_environment_has_its_own_values_not_the_masters() {
     let config = r#"
 [pool.api]
 command = ["sh", "-c", "printf 'args %s\n' \"$*\"; exec \"$0\" demo-worker", "BINARY", "at-{port}", "{port}{port}", "{ports}"]
@@ -116,13 +116,13 @@ fn assert_clean(master: &Master) {
 }
 
 #[test]
-fn a_worker_inherits_the_three_standard_descriptors_only() {
+fn worker_inherits_only_the_standard_descriptors() {
     let master = sleeper(&["-i", "1"]).start_ready();
     assert_clean(&master);
 }
 
 #[test]
-fn a_descriptor_that_the_master_was_given_by_mistake_does_not_reach_a_worker() {
+fn descriptor_leaked_to_the_master_does_not_reach_a_worker() {
     let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
     let master = sleeper(&["-i", "1"]).through(&stray).start_ready();
     eventually!(descriptors(master.pid()).iter().any(|(number, target)| *number == 9 && target == "/etc/passwd"));
@@ -130,7 +130,7 @@ fn a_descriptor_that_the_master_was_given_by_mistake_does_not_reach_a_worker() {
 }
 
 #[test]
-fn a_worker_starts_with_default_signals_in_a_group_of_its_own() {
+fn worker_starts_with_default_signals_in_its_own_group() {
     const PIPE: u64 = 1 << (13 - 1);
     // As a program started by another Rust program, or by Python, would inherit it.
     let ignoring = ["sh", "-c", "trap '' PIPE; exec \"$@\"", "sh"];
@@ -145,7 +145,7 @@ fn a_worker_starts_with_default_signals_in_a_group_of_its_own() {
 }
 
 #[test]
-fn a_worker_gets_the_soft_limit_of_open_files_that_the_master_was_started_with() {
+fn worker_gets_the_open_files_limit_of_the_masters_start() {
     let limited = ["sh", "-c", "ulimit -Sn 777; exec \"$@\"", "sh"];
     let master = sleeper(&["-i", "1"]).through(&limited).start_ready();
     let soft = |pid: u32| {
@@ -158,7 +158,7 @@ fn a_worker_gets_the_soft_limit_of_open_files_that_the_master_was_started_with()
 }
 
 #[test]
-fn a_worker_runs_where_the_master_does_or_in_its_pools_cwd() {
+fn worker_runs_in_the_masters_directory_or_the_pools_cwd() {
     let at = |pid: u32| std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
     let master = sleeper(&["-i", "1"]).start_ready();
     eventually_eq!(at(master.pids()[0]), master.dir().canonicalize().unwrap());
@@ -170,7 +170,7 @@ fn a_worker_runs_where_the_master_does_or_in_its_pools_cwd() {
 }
 
 #[test]
-fn the_demo_worker_behind_a_shell_is_served_like_any_other() {
+fn demo_worker_behind_a_shell_is_served() {
     let master = Setup::app(&["-i", "2"], &shell(&demo_after("true"))).start_ready();
     let burst = burst(master.address(), "/api/1000", 20);
     assert_eq!((burst.starting("500500"), burst.failed.len()), (20, 0), "{burst:?}");

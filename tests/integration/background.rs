@@ -63,7 +63,7 @@ fn wait_restarts(master: &Master, count: f64) {
 }
 
 #[test]
-fn master_says_that_a_program_went_into_the_background() {
+fn program_that_daemonizes_is_reported() {
     let Some(python) = python() else { return };
     // The shell leaves its child in its own group.
     for command in [vec![python, "patient.py"], vec!["sh", "-c", "python3 -m http.server &"]] {
@@ -145,7 +145,7 @@ fn daemon_beside_a_worker_is_ended_by_its_stop_signal() {
 }
 
 #[test]
-fn daemon_that_is_to_be_kept_outlives_the_master() {
+fn daemon_kept_by_config_outlives_the_master() {
     let Some(python) = python() else { return };
     let setup = Setup::app(&["-i", "1"], &[python, "patient.py"]).file("patient.py", PATIENT);
     let options = ["ready=none", "health.probe=none", "background=keep"];
@@ -160,7 +160,7 @@ fn daemon_that_is_to_be_kept_outlives_the_master() {
 }
 
 #[test]
-fn daemon_that_holds_the_output_costs_no_descriptor() {
+fn daemon_that_holds_the_output_leaks_no_descriptor() {
     let Some(python) = python() else { return };
     let setup = Setup::app(&["-i", "1"], &[python, "patient.py"]).file("patient.py", PATIENT);
     let options =

@@ -26,7 +26,7 @@ fn says(setup: Setup, code: i32, words: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_taken_port_names_its_holder_and_starts_no_worker() {
+fn taken_port_names_its_holder_and_starts_no_worker() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let holder = format!("(pid {})", std::process::id());
@@ -42,7 +42,7 @@ fn a_taken_port_names_its_holder_and_starts_no_worker() {
 }
 
 #[test]
-fn a_port_taken_by_another_master_is_not_shared_with_it() {
+fn port_of_another_master_is_not_shared() {
     let first = Setup::new(&["demo", "-i", "1"]).start_ready();
     let address = first.address().to_string();
     let holder = format!("held by roundelay (pid {})", first.pid());
@@ -51,7 +51,7 @@ fn a_port_taken_by_another_master_is_not_shared_with_it() {
 }
 
 #[test]
-fn a_second_master_on_the_same_control_socket_is_refused() {
+fn second_master_on_a_control_socket_is_refused() {
     let first = Setup::new(&["demo", "-i", "1"]).start_ready();
     let error = format!("error: another master holds the control socket {}", first.control.display());
     let words = [error.as_str(), &format!("process {}", first.pid()), "--control"];
@@ -60,7 +60,7 @@ fn a_second_master_on_the_same_control_socket_is_refused() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_is_named_with_the_reason() {
+fn program_that_cannot_start_is_named_with_the_reason() {
     let table = [
         ("no-such-program-anywhere", "exec failed: No such file or directory"),
         ("./no-such-file", "exec failed: No such file or directory"),
@@ -88,7 +88,7 @@ fn a_program_that_cannot_be_started_is_named_with_the_reason() {
 }
 
 #[test]
-fn a_failed_start_is_told_in_one_message() {
+fn failed_start_is_notified_in_one_message() {
     // A datagram socket keeps messages apart where a pipe would join them.
     let (spawner, theirs) = UnixDatagram::pair().unwrap();
     let parent = std::process::id().cast_signed();
@@ -119,7 +119,7 @@ fn a_failed_start_is_told_in_one_message() {
 }
 
 #[test]
-fn a_program_that_exits_at_once_is_told_with_its_code_and_last_lines() {
+fn program_exiting_at_once_is_reported_with_code_and_last_lines() {
     for (code, what) in [("7", "exit code 7"), ("0", "exit code 0"), ("$(kill -SEGV $$)", "killed by signal 11 (SEGV)")]
     {
         let script = format!("echo to the output; echo 'boom: no DATABASE_URL' >&2; exit {code}");
@@ -136,7 +136,7 @@ fn a_program_that_exits_at_once_is_told_with_its_code_and_last_lines() {
 }
 
 #[test]
-fn a_wrong_command_line_is_refused_with_what_was_meant() {
+fn wrong_command_line_is_refused_with_a_suggestion() {
     let run = |flags: &[&'static str]| [&["run"], flags, &["--", "sleep", "600"]].concat();
     let workers = "workers must be \"auto\", \"max\", a count from 1 to 1024";
     let table: [(Vec<&str>, &[&str]); 20] = [
@@ -167,7 +167,7 @@ fn a_wrong_command_line_is_refused_with_what_was_meant() {
 }
 
 #[test]
-fn a_wrong_file_is_refused_with_the_place_of_everything_that_is_wrong() {
+fn wrong_file_is_refused_with_the_place_of_every_mistake() {
     let sound = "[pool.a]\ncommand = [\"sleep\", \"600\"]\n";
     let wrong = format!("{sound}workrs = 2\nstrategy = \"roundrobin\"\nready-timeout = 5\nworkers = 0\n");
     let table: [(&str, &[&str]); 7] = [
@@ -213,7 +213,7 @@ fn two_pools_on_one_port_are_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_file_that_turns_bad_does_not_touch_the_running_master() {
+fn file_that_turns_bad_does_not_touch_the_running_master() {
     let sound = "[pool.a]\ncommand = [\"sleep\", \"600\"]\nready = \"none\"\n[pool.a.health]\nprobe = \"none\"\n";
     let master = Setup::new(&["run", "-c", "a.toml"]).file("a.toml", sound).start_ready();
     let pids = master.pids();

@@ -31,7 +31,7 @@ fn resident(master: &Master) -> f64 {
 }
 
 #[test]
-fn twenty_thousand_connections_leave_no_descriptor_and_no_memory_behind() {
+fn connections_20000_leak_no_descriptor_and_no_memory() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     churn(&master, WARM_UP);
     let (open, memory) = (open_at_rest(&master), resident(&master));

@@ -73,7 +73,7 @@ fn haproxy_sees_the_client_and_no_broken_header() {
 }
 
 #[test]
-fn the_demo_worker_is_not_given_a_header_it_cannot_read() {
+fn demo_worker_gets_no_header_that_it_cannot_read() {
     let ended = Setup::new(&["demo", "--proxy-protocol", "v1"]).run_to_end();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("the demo worker does not read the PROXY protocol"), "{ended:?}");

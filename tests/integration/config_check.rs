@@ -11,7 +11,7 @@ fn file(changed: &str, with: &str) -> String {
 }
 
 #[test]
-fn what_a_start_would_fail_by_is_an_error() {
+fn mistake_that_fails_a_start_is_an_error() {
     for (changed, with, words) in [
         ("\"sleep\"", "\"no-such-program\"", "command `no-such-program` is not on PATH"),
         ("\"sleep\"", "\"./none\"", "command `./none` is no program that can be run"),
@@ -50,7 +50,7 @@ fn fifo_as_the_file_is_refused_at_once() {
 }
 
 #[test]
-fn stream_of_a_shell_is_read() {
+fn shell_process_substitution_is_read() {
     let script = "echo '[pool.a]\ncommand = [\"sleep\", \"600\"]' | \"$@\"";
     for path in ["-", "/dev/stdin", "/dev/fd/0"] {
         let setup = Setup::new(&["config", "check", "-c", path]).through(&["sh", "-c", script, "sh"]);
@@ -60,7 +60,7 @@ fn stream_of_a_shell_is_read() {
 }
 
 #[test]
-fn limit_that_the_mode_cannot_keep_is_an_error() {
+fn limit_not_kept_in_the_mode_is_an_error() {
     let rest = "listen = \"127.0.0.1:0\"\nready = \"none\"\n";
     for (mode, command, key, words) in [
         ("shared", "\"sleep\", \"600\"", "max-connections", "the workers accept by themselves"),

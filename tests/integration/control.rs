@@ -41,7 +41,7 @@ fn two_pools() -> Setup {
 }
 
 #[test]
-fn without_a_master_every_order_exits_with_3() {
+fn every_command_without_a_master_exits_with_3() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["reload"][..],
@@ -62,7 +62,7 @@ fn without_a_master_every_order_exits_with_3() {
 }
 
 #[test]
-fn what_is_not_there_exits_with_4_and_a_suggestion() {
+fn unknown_name_exits_with_4_and_a_suggestion() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     for args in [
@@ -87,7 +87,7 @@ fn what_is_not_there_exits_with_4_and_a_suggestion() {
 }
 
 #[test]
-fn what_nobody_named_is_not_stopped() {
+fn stop_without_a_name_stops_nothing() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     for verb in ["stop", "restart", "start"] {
@@ -100,7 +100,7 @@ fn what_nobody_named_is_not_stopped() {
 }
 
 #[test]
-fn a_pool_cannot_be_scaled_below_one_worker() {
+fn pool_cannot_be_scaled_below_one_worker() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     says(
@@ -116,7 +116,7 @@ fn a_pool_cannot_be_scaled_below_one_worker() {
 }
 
 #[test]
-fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
+fn reload_of_a_bad_file_reports_every_mistake_changes_nothing() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     let mistakes = TWO.replacen("workers = 2", "workrs = 2\nidle-timeout = 10", 1);
@@ -144,7 +144,7 @@ fn a_reload_of_a_file_with_mistakes_says_all_of_them_and_changes_nothing() {
 }
 
 #[test]
-fn a_reload_names_what_only_a_new_master_can_change() {
+fn reload_names_settings_that_need_a_new_master() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     let text = TWO.replacen("workers = 1", "workers = 1\nbacklog = 7", 1) + "[master]\nspawn-rate = 7\n";
@@ -159,7 +159,7 @@ fn a_reload_names_what_only_a_new_master_can_change() {
 }
 
 #[test]
-fn what_came_from_standard_input_cannot_be_reloaded() {
+fn config_from_standard_input_cannot_be_reloaded() {
     // The kit's masters have no standard input, so a shell gives this one something to read.
     let script = format!("cat two.toml | exec {BINARY} run -c -");
     let setup = Setup::new(&[]).without("ROUNDELAY_LISTEN").file("two.toml", TWO);
@@ -170,7 +170,7 @@ fn what_came_from_standard_input_cannot_be_reloaded() {
 }
 
 #[test]
-fn status_says_in_its_exit_code_whether_all_is_well() {
+fn status_exit_code_tells_if_all_is_well() {
     let script = crate::kit::demo_after("while test $ROUNDELAY_WORKER = 1 && ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &crate::kit::shell(&script)).start();
     master.wait_state(0, "ready");
@@ -202,7 +202,7 @@ fn shutdown_drains_and_returns_when_the_master_is_gone() {
 }
 
 #[test]
-fn shutdown_now_cuts_what_is_open_and_that_is_no_failure() {
+fn shutdown_now_cuts_open_connections_and_is_no_failure() {
     let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
     // A pool that never answered may be one of a one-way protocol, in which nobody waits for an answer.
     assert_eq!(master.get("/").unwrap().status, 200);
@@ -217,7 +217,7 @@ fn shutdown_now_cuts_what_is_open_and_that_is_no_failure() {
 }
 
 #[test]
-fn a_shutdown_that_takes_too_long_for_the_caller_exits_with_5_and_a_second_one_hurries_it() {
+fn slow_shutdown_exits_with_5_and_a_second_one_forces_it() {
     let mut master = Setup::new(&["demo", "-i", "1"]).start_ready();
     // A pool that never answered may be one of a one-way protocol, in which nobody waits for an answer.
     assert_eq!(master.get("/").unwrap().status, 200);

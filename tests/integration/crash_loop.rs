@@ -15,7 +15,7 @@ fn restarts(master: &Master, slot: usize, reason: &str) -> f64 {
 }
 
 #[test]
-fn a_crash_loop_of_all_but_one_worker_loses_no_client_and_is_no_busy_loop() {
+fn crash_loop_of_all_but_one_worker_loses_no_client() {
     let script = demo_after(ONE_OF_ALL);
     let master = Setup::app(&["-i", "4"], &shell(&script)).start();
     master.wait_state(0, "ready");
@@ -35,7 +35,7 @@ fn a_crash_loop_of_all_but_one_worker_loses_no_client_and_is_no_busy_loop() {
 }
 
 #[test]
-fn workers_that_crash_beyond_the_budget_are_shown_as_failed_while_the_others_serve() {
+fn workers_over_the_restart_budget_fail_while_others_serve() {
     let script = demo_after(ONE_OF_ALL);
     let options = ["restart.max-exits=2", "restart.backoff=300ms"];
     let master = Setup::app(&["-i", "4"], &shell(&script)).with("app", &options).start();
@@ -50,7 +50,7 @@ fn workers_that_crash_beyond_the_budget_are_shown_as_failed_while_the_others_ser
 
 /// Start 1 stands still once it is ready, start 2 exits, start 3 is never ready.
 #[test]
-fn the_restart_budget_counts_every_unasked_end_whatever_its_cause() {
+fn restart_budget_counts_every_unexpected_exit() {
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; case $(cat starts) in xx) exit 7;; xxx) sleep 600;; esac; fi",
     );
@@ -66,7 +66,7 @@ fn the_restart_budget_counts_every_unasked_end_whatever_its_cause() {
 }
 
 #[test]
-fn the_spawn_rate_bounds_the_starts_of_all_slots_together() {
+fn spawn_rate_bounds_the_starts_of_all_slots_together() {
     const RATE: f64 = 5.0;
     let script = demo_after(&format!("printf x >> starts; {ONE_OF_ALL}"));
     let options = ["restart.backoff=1ms", "restart.backoff-max=1ms", "restart.max-exits=100000"];

@@ -6,7 +6,7 @@ use crate::kit::{
 };
 
 #[test]
-fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
+fn kill_under_load_fails_only_requests_in_flight() {
     let master = Setup::new(&["demo", "-i", "3"]).start_ready();
     let address = master.address();
     let killed = kill_under_load(&master, 1);
@@ -34,7 +34,7 @@ fn a_kill_under_load_fails_only_requests_in_flight_on_the_dead_worker() {
 }
 
 #[test]
-fn a_worker_that_crashes_takes_its_own_request_only() {
+fn crashed_worker_fails_only_its_own_request() {
     let master = Setup::new(&["demo", "-i", "3"]).start_ready();
     let slow = std::thread::scope(|scope| {
         // One waits on each worker, in turn; the fourth request makes the first worker crash.
@@ -55,7 +55,7 @@ fn a_worker_that_crashes_takes_its_own_request_only() {
 }
 
 #[test]
-fn an_answer_truncated_by_a_kill_never_looks_complete() {
+fn answer_truncated_by_a_kill_never_looks_complete() {
     use std::io::Read;
     // Without a backoff between the kills.
     let set = "pool.demo.restart.reset-after=0s;pool.demo.restart.max-exits=100";
@@ -71,7 +71,7 @@ fn an_answer_truncated_by_a_kill_never_looks_complete() {
 }
 
 #[test]
-fn a_workers_whole_group_dies_with_it() {
+fn process_group_of_a_worker_dies_with_it() {
     let script = demo_after("sleep 600 & (sleep 601 & sleep 602) & trap '' TERM");
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
     let sleepers = |leader: u32| {
@@ -89,7 +89,7 @@ fn a_workers_whole_group_dies_with_it() {
 }
 
 #[test]
-fn a_crash_loop_in_one_slot_waits_longer_each_time_and_disturbs_nobody() {
+fn crash_loop_in_one_slot_backs_off_and_disturbs_no_other() {
     // Its starts are counted by the bytes of a file.
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; echo to stdout; echo the reason >&2; exit 3; fi",

@@ -42,7 +42,7 @@ fn serves(master: &Master, number: u32) {
 }
 
 #[test]
-fn reload_follows_the_link_and_a_lost_release_is_said() {
+fn reload_follows_the_link_and_reports_a_deleted_release() {
     let master = in_current(&["run", "-c", "app.toml"]).start_ready();
     serves(&master, 1);
     release(master.dir(), 2);

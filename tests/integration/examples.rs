@@ -60,7 +60,7 @@ fn echo_serves_an_open_connection_to_its_end_after_sigterm() {
 }
 
 #[test]
-fn http_answers_what_is_open_and_ends_what_is_idle() {
+fn http_answers_open_requests_and_ends_idle_connections() {
     let master = start("http");
     let mut slow = Kept::connect(master.address());
     assert!(!slow.get("/").says_close());
@@ -87,7 +87,7 @@ fn http_answers_what_is_open_and_ends_what_is_idle() {
 }
 
 #[test]
-fn cpu_answers_others_while_it_computes_and_finishes_the_computation_after_sigterm() {
+fn cpu_answers_while_computing_and_finishes_after_sigterm() {
     let master = start("cpu");
     let mut heavy = Kept::connect(master.address());
     assert_eq!(heavy.get("/100").body, "25\n");
@@ -104,7 +104,7 @@ fn cpu_answers_others_while_it_computes_and_finishes_the_computation_after_sigte
 }
 
 #[test]
-fn messages_greets_also_where_no_messages_come() {
+fn messages_answers_in_modes_without_messages() {
     let master = start("messages");
     let mut client = Kept::connect(master.address());
     let greeting = client.rest();
@@ -113,7 +113,7 @@ fn messages_greets_also_where_no_messages_come() {
 }
 
 #[test]
-fn a_stop_of_the_master_ends_an_idle_connection_of_each() {
+fn master_stop_ends_an_idle_connection_of_each_example() {
     let check = |name| {
         let master = start(name);
         let mut client = Kept::connect(master.address());

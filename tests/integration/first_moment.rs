@@ -63,7 +63,7 @@ fn first_moments(text: &str) -> Vec<(usize, &str)> {
 }
 
 #[test]
-fn no_test_takes_a_first_moment_for_the_rest() {
+fn tests_assert_no_single_moment() {
     let mut paths = Vec::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
     ["integration", "relay"].iter().for_each(|folder| sources(&root.join(folder), &mut paths));
@@ -89,7 +89,7 @@ fn no_test_takes_a_first_moment_for_the_rest() {
 }
 
 #[test]
-fn first_moments_are_found() {
+fn assertions_of_a_single_moment_are_found() {
     let text = "fn a() {\n    assert_eq!(master.pool().active, Some(0));\n    at_once!(master.worker(0).is_ready);\n    assert!(!master.log().contains(\"x\"));\n    \
                 assert_eq!(\n        (1, master.metric(\"x\", &[])),\n        (1, 2.0)\n    );\n    \
                 assert_eq!(count, 1, \"{}\", master.log());\n}\n";

@@ -3,7 +3,7 @@
 use crate::kit::{Setup, get_unix};
 
 #[test]
-fn bare_roundelay_in_an_empty_folder_serves_a_demo_pool() {
+fn roundelay_without_arguments_serves_a_demo_pool() {
     let master = Setup::new(&[]).start_ready();
     let bodies: Vec<_> = (0..4).map(|_| master.get("/").unwrap().body).collect();
     assert!(bodies[0].starts_with("hello from demo/"), "{bodies:?}");
@@ -16,7 +16,7 @@ fn bare_roundelay_in_an_empty_folder_serves_a_demo_pool() {
 }
 
 #[test]
-fn demo_does_the_same_and_stops_cleanly() {
+fn demo_serves_a_demo_pool_and_stops_cleanly() {
     let mut master = Setup::new(&["demo"]).start_ready();
     let pids = master.pids();
     assert_eq!(master.get("/health").unwrap().status, 200);

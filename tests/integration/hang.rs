@@ -83,14 +83,14 @@ fn freeze_under_load(way: &str, master: &Master) {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_found_by_its_http_probe() {
+fn stopped_worker_is_found_by_its_http_probe() {
     let master = Setup::new(&["demo", "-i", "3", "--health", "/health"]).start_ready();
     freeze_under_load("http probe", &master);
     eventually!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
 }
 
 #[test]
-fn a_worker_that_stands_still_is_found_by_its_queue_where_the_probe_only_connects() {
+fn stopped_worker_with_a_tcp_probe_is_found_by_its_queue() {
     let master = Setup::new(&["demo", "-i", "3"]).with("demo", &["health.heartbeat=off"]).start_ready();
     freeze_under_load("queue", &master);
     eventually!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
@@ -98,7 +98,7 @@ fn a_worker_that_stands_still_is_found_by_its_queue_where_the_probe_only_connect
 
 /// What the check leaves in the queue is enough to see that nobody takes it.
 #[test]
-fn an_idle_worker_that_stands_still_is_found_by_its_queue_too() {
+fn idle_stopped_worker_is_found_by_its_queue() {
     for endpoint in ["endpoint=port", "endpoint=unix"] {
         let options = [&FAST[..], &["health.heartbeat=off", endpoint]].concat();
         let master = Setup::new(&["demo", "-i", "2"]).with("demo", &options).start_ready();
@@ -117,7 +117,7 @@ fn ask_and_leave(master: &Master, path: &str) {
 }
 
 #[test]
-fn blocked_worker_that_serves_nobody_is_replaced_soon() {
+fn blocked_worker_without_clients_is_replaced_soon() {
     let master = Setup::new(&["demo", "-i", "1", "--health", "/health"]).with("demo", &FAST).start_ready();
     let pid = master.pids()[0];
     ask_and_leave(&master, "/block/60000");
@@ -126,7 +126,7 @@ fn blocked_worker_that_serves_nobody_is_replaced_soon() {
 }
 
 #[test]
-fn computing_worker_that_serves_nobody_is_replaced_later() {
+fn computing_worker_without_clients_is_replaced_later() {
     let options = [&FAST[..], &["health.busy-timeout=2s"]].concat();
     let master = Setup::new(&["demo", "-i", "1", "--health", "/health"]).with("demo", &options).start_ready();
     let pid = master.pids()[0];
@@ -136,7 +136,7 @@ fn computing_worker_that_serves_nobody_is_replaced_later() {
 }
 
 #[test]
-fn when_all_workers_are_suspect_half_of_them_stay_in_rotation() {
+fn half_of_all_suspect_workers_stay_in_rotation() {
     let options = [&FAST[..3], &["health.hang-timeout=off"]].concat();
     let master = Setup::new(&["demo", "-i", "4", "--health", "/health"]).with("demo", &options).start_ready();
     let frozen = freeze_workers(&master, &[0, 1, 2, 3]);
@@ -156,7 +156,7 @@ fn when_all_workers_are_suspect_half_of_them_stay_in_rotation() {
 }
 
 #[test]
-fn when_all_workers_stand_still_all_are_replaced_and_everybody_is_answered() {
+fn all_stopped_workers_are_replaced_and_every_client_answered() {
     let master = Setup::new(&["demo", "-i", "4", "--health", "/health"]).with("demo", &FAST).start_ready();
     let (address, frozen) = (master.address(), freeze_workers(&master, &[0, 1, 2, 3]));
     let begun = Instant::now();

@@ -22,7 +22,7 @@ fn of_slot(master: &Master, metric: &str, slot: usize, label: &str) -> f64 {
 }
 
 #[test]
-fn a_sick_worker_leaves_the_rotation_and_returns_when_it_is_well() {
+fn sick_worker_leaves_the_rotation_and_returns_when_healthy() {
     let Some(master) = start("3") else { return };
     let pids = master.pids();
     master.touch("sick.1");
@@ -48,7 +48,7 @@ fn a_sick_worker_leaves_the_rotation_and_returns_when_it_is_well() {
 }
 
 #[test]
-fn when_all_are_suspect_they_still_serve() {
+fn suspect_workers_serve_when_all_are_suspect() {
     let Some(master) = start("2") else { return };
     for slot in 0..2 {
         master.touch(&format!("sick.{slot}"));
@@ -67,7 +67,7 @@ fn when_all_are_suspect_they_still_serve() {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_passed_over() {
+fn stopped_worker_gets_no_new_client() {
     let Some(master) = start("2") else { return };
     let frozen = master.pids()[0];
     // The kernel goes on to accept for it, so only a check that wants an answer sees it.

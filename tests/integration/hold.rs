@@ -8,7 +8,7 @@ use crate::kit::{
 };
 
 #[test]
-fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_successor() {
+fn clients_wait_for_the_successor_of_the_only_worker() {
     for threads in ["1", "2"] {
         let master = Setup::new(&["demo", "-i", "1", "--threads", threads]).start_ready();
         let address = master.address();
@@ -29,7 +29,7 @@ fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_successor
 }
 
 #[test]
-fn clients_wait_for_a_program_that_needs_long_to_boot() {
+fn clients_wait_for_a_slow_start() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
     let address = master.address();
@@ -57,7 +57,7 @@ fn clients_wait_for_a_program_that_needs_long_to_boot() {
 }
 
 #[test]
-fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
+fn clients_are_reset_from_hold_timeout_until_a_worker_is_back() {
     let script = demo_after("while test -e away; do sleep 0.02; done");
     let master = Setup::app(&["-i", "1", "--set", "pool.app.hold-timeout=2s"], &shell(&script)).start_ready();
     let address = master.address();
@@ -85,7 +85,7 @@ fn after_the_hold_timeout_clients_are_reset_until_a_worker_is_back() {
 }
 
 #[test]
-fn a_worker_that_comes_back_within_the_hold_timeout_costs_nobody_anything() {
+fn worker_back_within_the_hold_timeout_loses_no_client() {
     let script = demo_after("sleep 0.3");
     let master = Setup::app(&["-i", "1", "--threads", "2"], &shell(&script)).start_ready();
     let address = master.address();
@@ -103,7 +103,7 @@ fn a_worker_that_comes_back_within_the_hold_timeout_costs_nobody_anything() {
 }
 
 #[test]
-fn pool_that_was_stopped_by_command_rejects_at_once() {
+fn pool_stopped_by_command_rejects_at_once() {
     for mode in ["proxy", "handoff", "shared", "reuseport"] {
         let script = demo_after("while test -e away; do sleep 0.02; done");
         let args = ["-i", "2", "--mode", mode, "--set", "pool.app.hold-timeout=10m"];

@@ -102,7 +102,7 @@ fn hostile_name_of_a_port_holder_is_escaped() {
 }
 
 #[test]
-fn hostile_file_cannot_reorder_what_config_check_says() {
+fn hostile_file_cannot_reorder_the_output_of_config_check() {
     let text = "[pool.a]\ncommand = [\"sleep\", \"60\"]\n\"x\u{202e}\u{61c}\u{1b}[2J\" = \"\u{2028}\" # \u{202e}\n";
     let checked = Setup::new(&["config", "check", "-c", "a.toml"]).file("a.toml", text).run_to_end();
     assert_eq!(checked.code, Some(78), "{checked:?}");

@@ -25,7 +25,7 @@ fn blocked_sigterm_is_unblocked_for_master_and_workers() {
 }
 
 #[test]
-fn ignored_signals_stay_ignored_and_workers_hear_theirs() {
+fn ignored_signals_stay_ignored_and_workers_get_theirs() {
     let Some(python) = python() else { return };
     let starter = [python, "-c", STARTER, "SIGTERM SIGHUP SIGINT SIGCHLD SIGUSR1", ""];
     let setup = Setup::app(&["-i", "1", "--set", "pool.app.ready=none"], &shell("exec sleep 1000"));

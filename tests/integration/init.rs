@@ -85,7 +85,7 @@ fn leave(count: usize, done: &str) -> String {
 }
 
 #[test]
-fn a_thousand_orphans_leave_no_zombie() {
+fn thousand_orphans_leave_no_zombie() {
     let script = leave(500, "left.$ROUNDELAY_WORKER");
     let Some(mut init) = Init::start("2", &script) else { return };
     init.master.wait_all_ready();
@@ -97,7 +97,7 @@ fn a_thousand_orphans_leave_no_zombie() {
 }
 
 #[test]
-fn the_exits_of_its_own_workers_are_seen_while_orphans_die_around_them() {
+fn worker_exits_are_seen_while_orphans_die() {
     // Worker 1 dies with its orphans, worker 0 leaves some all the time and serves.
     let script = format!(
         "if test $ROUNDELAY_WORKER = 1; then {}; exit 3; fi\n\
@@ -124,7 +124,7 @@ fn the_exits_of_its_own_workers_are_seen_while_orphans_die_around_them() {
 }
 
 #[test]
-fn a_master_in_another_pid_namespace_leaves_the_sockets_of_a_living_one_alone() {
+fn master_in_another_pid_namespace_keeps_sockets_of_living_one() {
     let runtime = tempfile::tempdir().unwrap();
     let demo = || {
         let setup = Setup::new(&["demo", "-i", "1", "--endpoint", "unix"]);
@@ -141,7 +141,7 @@ fn a_master_in_another_pid_namespace_leaves_the_sockets_of_a_living_one_alone() 
 }
 
 #[test]
-fn orphan_that_is_no_workers_is_only_reaped() {
+fn orphan_of_no_worker_is_only_reaped() {
     if !has("nsenter") {
         return;
     }

@@ -77,7 +77,7 @@ fn connections_over_the_pools_limit_wait_and_are_served() {
 }
 
 #[test]
-fn the_masters_limit_holds_over_all_pools() {
+fn master_limit_holds_over_all_pools() {
     let text = "[master]\nmax-connections = 6\n[pool.a]\ncommand = [\"BINARY\", \"demo-worker\"]\nlisten = \"127.0.0.1:0\"\n\
                 workers = 1\n[pool.b]\ncommand = [\"BINARY\", \"demo-worker\"]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
     let text = text.replace("BINARY", crate::kit::BINARY);
@@ -100,7 +100,7 @@ fn the_masters_limit_holds_over_all_pools() {
 }
 
 #[test]
-fn few_descriptors_bound_the_connections_and_nothing_else() {
+fn few_descriptors_bound_only_the_connections() {
     if !has("prlimit") {
         return;
     }
@@ -125,7 +125,7 @@ fn few_descriptors_bound_the_connections_and_nothing_else() {
 }
 
 #[test]
-fn a_master_that_has_hardly_any_descriptors_serves_one_client_after_the_other() {
+fn master_with_hardly_any_descriptors_serves_one_at_a_time() {
     if !has("prlimit") {
         return;
     }
@@ -141,7 +141,7 @@ fn a_master_that_has_hardly_any_descriptors_serves_one_client_after_the_other() 
 }
 
 #[test]
-fn without_a_descriptor_left_accepting_pauses_and_resumes() {
+fn accepting_pauses_without_descriptors_and_resumes() {
     if !has("prlimit") {
         return;
     }
@@ -187,7 +187,7 @@ fn status_says(master: &Master, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn used_up_descriptors_are_said_in_log_status_and_metrics() {
+fn exhausted_descriptors_are_in_log_status_and_metrics() {
     if !has("prlimit") {
         return;
     }
@@ -222,7 +222,7 @@ fn used_up_descriptors_are_said_in_log_status_and_metrics() {
 }
 
 #[test]
-fn pools_own_limit_is_said_and_is_no_fault() {
+fn pool_limit_is_shown_and_is_no_fault() {
     let setup = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.max-connections=3"]);
     let master = setup.start_ready();
     let _open = idle(&master, 4);
@@ -255,7 +255,7 @@ fn reserve_lets_a_whole_pool_respawn_in_every_mode() {
 }
 
 #[test]
-fn workers_without_a_descriptor_are_said_in_every_mode() {
+fn workers_without_a_descriptor_are_reported_in_every_mode() {
     for_each(&["handoff", "shared", "reuseport"], |mode| {
         // They would be found hung meanwhile, and replaced.
         let sets =

@@ -72,7 +72,7 @@ fn lines_in(master: &Master, columns: usize) -> Vec<String> {
 }
 
 #[test]
-fn list_fits_terminals_of_every_width_and_keeps_what_matters() {
+fn list_fits_every_terminal_width_and_keeps_key_columns() {
     let Some(master) = two_pools() else { return };
     for columns in [200, 80, 60, 40, 20] {
         let lines = lines_in(&master, columns);

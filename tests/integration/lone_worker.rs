@@ -9,7 +9,7 @@ const KILLS: u64 = 10;
 const IN_FLIGHT: u64 = 10;
 
 #[test]
-fn the_only_worker_killed_ten_times_costs_its_open_requests_and_refuses_nobody() {
+fn only_worker_killed_ten_times_loses_only_open_requests() {
     for_each(&["endpoint=port", "endpoint=unix", "endpoint=inherited"], |endpoint| {
         let options = [endpoint, "ready=notify", "restart.reset-after=0s"];
         let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();

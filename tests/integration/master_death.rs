@@ -30,7 +30,7 @@ fn no_worker_and_no_grandchild_outlives_a_killed_master() {
 }
 
 #[test]
-fn a_new_master_takes_over_port_and_control_socket_of_a_killed_one_at_once() {
+fn new_master_takes_over_from_a_killed_one_at_once() {
     let mut master = with_grandchildren();
     let address = master.address();
     assert!(burst(address, "/", 10).failed.is_empty());
@@ -49,7 +49,7 @@ fn a_new_master_takes_over_port_and_control_socket_of_a_killed_one_at_once() {
 }
 
 #[test]
-fn a_killed_guardian_is_replaced_and_its_successor_knows_every_group() {
+fn killed_guardian_is_replaced_and_knows_every_group() {
     let mut master = with_grandchildren();
     let workers = master.pids();
     for _ in 0..3 {
@@ -96,7 +96,7 @@ fn nothing_of_a_reload_outlives_a_killed_master() {
 
 /// Its pipe is filled from outside, as thousands of starts would fill it.
 #[test]
-fn stopped_guardian_is_replaced_and_holds_no_start_up() {
+fn stopped_guardian_is_replaced_and_delays_no_start() {
     let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let guardian = master.guardian();
     kill(i64::from(guardian), "STOP");
@@ -119,7 +119,7 @@ fn stopped_guardian_is_replaced_and_holds_no_start_up() {
 }
 
 #[test]
-fn the_signals_of_a_terminal_do_not_end_the_guardian() {
+fn terminal_signals_do_not_end_the_guardian() {
     let mut master = with_grandchildren();
     let guardian = master.guardian();
     for signal in ["INT", "TERM", "HUP", "PIPE"] {

@@ -112,19 +112,19 @@ fn row(files: &[(&str, &str)], command: &[&str], flags: &[&str], cells: [Cell; 6
 }
 
 #[test]
-fn a_worker_made_with_worker_runtime_works_in_every_mode() {
+fn worker_runtime_program_works_in_every_mode() {
     row(&[], &[BINARY, "demo-worker"], &[], [Works; 6]);
 }
 
 #[test]
-fn a_program_that_listens_on_port_works_where_it_is_told_one_and_is_told_elsewhere() {
+fn port_program_works_in_proxy_and_is_told_elsewhere() {
     let Some(python) = python() else { return };
     let cells = [Works, Works, DESCRIPTOR_3, HANDED, DESCRIPTOR_3, DESCRIPTOR_3];
     row(&[("server.py", LISTENS_ON_PORT)], &[python, "server.py", "FREE"], &[], cells);
 }
 
 #[test]
-fn a_program_with_socket_activation_works_where_it_inherits_a_listener() {
+fn socket_activated_program_works_with_an_inherited_listener() {
     let Some(python) = python() else { return };
     let accepts = [("accepts.py", include_str!("shared/accepts.py"))];
     row(
@@ -136,7 +136,7 @@ fn a_program_with_socket_activation_works_where_it_inherits_a_listener() {
 }
 
 #[test]
-fn an_unmodified_node_application_works_in_every_mode_that_knows_it() {
+fn unmodified_node_application_works_in_modes_for_node() {
     if !has("node") {
         return;
     }

@@ -36,7 +36,7 @@ fn wait_told(master: &Master, count: usize, line: &str) {
 }
 
 #[test]
-fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log() {
+fn message_reaches_all_or_one_worker_and_answers_are_logged() {
     let master = demo("3").start_ready();
     let told = run_command(&master, &["message", "demo", r#"{"cmd":"flush-cache"}"#]);
     assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (Some(0), "told 3 workers\n", ""));
@@ -74,7 +74,7 @@ fn every_worker_or_the_one_that_is_named_is_told_and_what_it_says_is_in_the_log(
 }
 
 #[test]
-fn a_node_program_is_told_by_its_own_message_event_in_both_modes_that_have_a_channel() {
+fn node_program_gets_a_message_event_in_modes_with_a_channel() {
     if !has("node") {
         return;
     }
@@ -93,7 +93,7 @@ fn a_node_program_is_told_by_its_own_message_event_in_both_modes_that_have_a_cha
 }
 
 #[test]
-fn a_program_that_talks_without_end_does_not_fill_the_log_and_the_others_are_served() {
+fn endless_messages_do_not_fill_the_log_or_delay_others() {
     if !has("node") {
         return;
     }
@@ -119,7 +119,7 @@ fn a_program_that_talks_without_end_does_not_fill_the_log_and_the_others_are_ser
 }
 
 #[test]
-fn while_a_reload_is_under_way_those_that_serve_are_told_and_those_that_start_are_named() {
+fn message_amid_a_reload_names_workers_that_are_starting() {
     let script = demo_after("until test -e go; do sleep 0.01; done");
     let mut master = Setup::app(&["--mode", "handoff", "-i", "2"], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
@@ -155,7 +155,7 @@ fn while_a_reload_is_under_way_those_that_serve_are_told_and_those_that_start_ar
 }
 
 #[test]
-fn what_cannot_be_said_is_refused_with_the_reason_and_said_to_nobody() {
+fn message_that_cannot_be_sent_is_refused_with_the_reason() {
     let master = demo("2").start_ready();
     for (args, code, words) in [
         (["demo", "reload-config"], 2, &["`reload-config` is no JSON", r#"'"reload-config"', or --text"#][..]),

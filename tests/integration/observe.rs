@@ -54,7 +54,7 @@ fn list_json_is_the_state_of_the_api() {
 }
 
 #[test]
-fn healthcheck_exits_with_0_when_ready_1_when_not_and_3_without_a_master() {
+fn healthcheck_exits_with_0_ready_1_not_ready_3_no_master() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "1"], &shell(&script)).start();
     let ended = ask(&master, &["healthcheck"]);
@@ -80,7 +80,7 @@ fn healthcheck_exits_with_0_when_ready_1_when_not_and_3_without_a_master() {
 }
 
 #[test]
-fn a_killed_master_is_no_master() {
+fn killed_master_is_reported_as_not_running() {
     let mut master = Setup::new(&["demo", "-i", "1"]).start_ready();
     master.signal("KILL");
     master.wait_end();
@@ -89,7 +89,7 @@ fn a_killed_master_is_no_master() {
 }
 
 #[test]
-fn a_master_that_stands_still_fails_its_healthcheck_instead_of_hanging_it() {
+fn stopped_master_fails_its_healthcheck_without_hanging_it() {
     let master = Setup::new(&["demo", "-i", "1"]).start_ready();
     master.signal("STOP");
     let ended = ask(&master, &["healthcheck"]);
@@ -99,7 +99,7 @@ fn a_master_that_stands_still_fails_its_healthcheck_instead_of_hanging_it() {
 }
 
 #[test]
-fn readyz_is_503_below_min_ready_and_while_draining_and_livez_never() {
+fn readyz_is_503_below_min_ready_or_draining_and_livez_never() {
     let script = demo_after("while test $ROUNDELAY_WORKER = 1 && ! test -e boot; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2", "--set", "pool.app.min-ready=2"], &shell(&script)).start();
     master.wait_state(0, "ready");
@@ -127,7 +127,7 @@ fn readyz_is_503_below_min_ready_and_while_draining_and_livez_never() {
 }
 
 #[test]
-fn metrics_and_state_agree_with_what_the_clients_saw() {
+fn metrics_and_state_agree_with_the_clients() {
     let master = Setup::new(&["demo", "-i", "3", "--threads", "2"]).start_ready();
     let burst = burst(master.address(), "/blob/10000", 300);
     assert_eq!((burst.bodies.len(), burst.failed.len()), (300, 0), "{:?}", burst.failed);
@@ -177,7 +177,7 @@ fn config_check_binds_nothing_and_starts_nothing() {
 }
 
 #[test]
-fn a_slow_reader_of_the_admin_port_delays_neither_clients_nor_other_readers() {
+fn slow_reader_of_the_admin_port_delays_nobody_else() {
     let master = Setup::new(&["demo", "-i", "2", "--threads", "1"]).start_ready();
     // Connected, and silent.
     let silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(master.admin()).unwrap()).collect();

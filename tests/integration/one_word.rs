@@ -49,7 +49,7 @@ fn pool_has_the_same_word_everywhere() {
 }
 
 #[test]
-fn what_is_known_of_handed_connections_is_shown() {
+fn handed_connections_are_shown_as_far_as_known() {
     let Some(node) = a_node() else { return };
     let text = "require('http').createServer((q, r) => r.end('ok')).listen(3000);";
     let setup = Setup::app(&["--mode", "handoff", "-i", "2"], &[&node.program, "app.js"]).file("app.js", text);

@@ -43,7 +43,7 @@ fn control_characters_of_a_worker_are_escaped() {
 }
 
 #[test]
-fn a_line_without_end_is_cut_and_nothing_of_it_is_lost() {
+fn endless_line_is_cut_and_loses_no_text() {
     let script = demo_after("head -c 100000 /dev/zero | tr '\\0' x; echo; echo after");
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
     master.wait_log("app/0 | after");
@@ -58,7 +58,7 @@ fn a_line_without_end_is_cut_and_nothing_of_it_is_lost() {
 }
 
 #[test]
-fn a_worker_that_floods_its_output_blocks_neither_itself_nor_others() {
+fn output_flood_blocks_neither_its_worker_nor_others() {
     // 8 MiB in short lines, then a sign that it got through.
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 0; then yes 'a line of the flood' | head -c 8388608; echo got through; fi",
@@ -76,7 +76,7 @@ fn a_worker_that_floods_its_output_blocks_neither_itself_nor_others() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_blocks_no_worker_and_no_client() {
+fn unread_output_blocks_no_worker_and_no_client() {
     let dir = tempfile::tempdir().unwrap();
     let control = dir.path().join("c");
     let script = demo_after("yes 'a line that nobody reads' | head -c 8388608; touch through.$ROUNDELAY_WORKER");
@@ -104,7 +104,7 @@ fn an_output_that_nobody_reads_blocks_no_worker_and_no_client() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_restarts_nor_a_stop() {
+fn unread_log_blocks_neither_restarts_nor_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let control = dir.path().join("c");
     let script = demo_after("yes 'a complaint that nobody reads' | head -c 1048576 >&2");
@@ -127,7 +127,7 @@ fn a_log_that_nobody_reads_stops_neither_restarts_nor_a_stop() {
 }
 
 #[test]
-fn what_workers_write_as_they_stop_is_written_before_the_master_ends() {
+fn last_lines_of_workers_are_written_before_the_master_ends() {
     let script = format!("{BINARY} demo-worker & trap 'seq -f \"bye %g\" 1 1000; exit 0' TERM; wait");
     // The shell is what the signal is for, not the server below it.
     let setup = Setup::app(&["-i", "3"], &shell(&script)).with("app", &["stop-signal-to=leader"]);

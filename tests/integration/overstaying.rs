@@ -39,7 +39,7 @@ server.serve_forever()
 "#;
 
 #[test]
-fn worker_that_says_stopping_and_stays_is_replaced() {
+fn worker_that_announces_stopping_and_stays_is_replaced() {
     let Some(python) = python() else { return };
     for flags in [&[][..], &["--mode", "shared"], &["--mode", "reuseport"]] {
         let flags = [&["-i", "1", "--ready", "notify"], flags].concat();

@@ -101,7 +101,7 @@ fn passed_listener_is_used_by_its_name_for_node() {
 }
 
 #[test]
-fn a_name_stands_for_every_listener_of_it() {
+fn listener_name_stands_for_every_listener_of_it() {
     let [one, two, admin] = [free(), free(), free()];
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("public");
@@ -127,7 +127,7 @@ fn is_socket(path: &Path) -> bool {
 }
 
 #[test]
-fn passed_descriptors_that_nothing_uses_are_said_and_closed() {
+fn unused_passed_descriptors_are_reported_and_closed() {
     let [used, unused] = [free(), free()];
     let (listen, passed) = (used.to_string(), [format!("web={used}"), format!("more={unused}"), "none=udp".to_owned()]);
     let Some(setup) = passing(&passed.each_ref().map(String::as_str), demo(&["-l", &listen])) else { return };

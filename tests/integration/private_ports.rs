@@ -107,7 +107,7 @@ fn port_stays_the_workers_as_long_as_it_lives() {
 }
 
 #[test]
-fn listener_outside_of_the_process_group_is_used_and_said_once() {
+fn listener_outside_the_process_group_is_used_and_reported_once() {
     let script = format!("setsid '{BINARY}' demo-worker & echo $! >> stranger\nexec sleep 600");
     let setup = Setup::app(&["-i", "2"], &shell(&script));
     let master = setup.start_ready();

@@ -33,7 +33,7 @@ fn serves_only_at(expected: SocketAddr, setup: Setup) {
 }
 
 #[test]
-fn callers_port_is_the_public_one_for_node_in_every_mode() {
+fn port_of_the_caller_is_public_for_node_in_every_mode() {
     let Some(node) = a_node() else { return };
     for (mode, app) in [
         ("proxy", README_APP),
@@ -50,7 +50,7 @@ fn callers_port_is_the_public_one_for_node_in_every_mode() {
 }
 
 #[test]
-fn callers_port_is_the_public_one_for_python() {
+fn port_of_the_caller_is_public_for_python() {
     let Some(python) = python() else { return };
     let address = free();
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
@@ -58,7 +58,7 @@ fn callers_port_is_the_public_one_for_python() {
 }
 
 #[test]
-fn workers_that_inherit_listeners_have_callers_port() {
+fn workers_that_inherit_listeners_have_port_of_the_caller() {
     let Some(python) = python() else { return };
     for mode in ["shared", "reuseport"] {
         eprintln!("{mode}");
@@ -71,7 +71,7 @@ fn workers_that_inherit_listeners_have_callers_port() {
 }
 
 #[test]
-fn listen_wins_over_callers_port() {
+fn listen_flag_wins_over_port_of_the_caller() {
     let Some(node) = a_node() else { return };
     for mode in ["proxy", "handoff", "shared"] {
         eprintln!("{mode}");
@@ -85,7 +85,7 @@ fn listen_wins_over_callers_port() {
 }
 
 #[test]
-fn listen_app_serves_and_prints_what_the_application_asks() {
+fn listen_app_serves_and_prints_the_address_of_the_application() {
     let Some(node) = a_node() else { return };
     for mode in ["handoff", "shared"] {
         eprintln!("{mode}");

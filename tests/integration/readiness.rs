@@ -3,7 +3,7 @@
 use crate::kit::{Setup, burst, demo_after, has, kill, missing, python, python_worker, shell, wait_for, wait_until};
 
 #[test]
-fn a_worker_is_ready_when_its_port_accepts() {
+fn worker_is_ready_when_its_port_accepts() {
     let Some(worker) = python_worker() else { return };
     let command = [&worker[..], &["--wait-bind"]].concat();
     let mut master = Setup::app(&["-i", "2"], &command).start();
@@ -18,7 +18,7 @@ fn a_worker_is_ready_when_its_port_accepts() {
 }
 
 #[test]
-fn with_a_health_path_a_worker_is_ready_when_it_answers_well() {
+fn worker_with_a_health_path_is_ready_when_it_answers_well() {
     let Some(worker) = python_worker() else { return };
     let setup = Setup::app(&["-i", "2", "--health", "/health"], &worker).file("sick.0", "");
     let master = setup.start();
@@ -36,7 +36,7 @@ fn with_a_health_path_a_worker_is_ready_when_it_answers_well() {
 }
 
 #[test]
-fn with_notify_a_worker_is_ready_when_it_says_so_and_its_status_is_shown() {
+fn notify_makes_a_worker_ready_and_its_status_is_shown() {
     let Some(worker) = python_worker() else { return };
     let command = [&worker[..], &["--notify"]].concat();
     let mut master = Setup::app(&["-i", "2", "--ready", "notify"], &command).start();
@@ -64,7 +64,7 @@ fn ready_none_takes_a_started_program_for_ready() {
 }
 
 #[test]
-fn a_worker_that_never_says_ready_ends_the_first_start_with_1_and_a_reason() {
+fn missing_ready_ends_the_first_start_with_1_and_a_reason() {
     for ready in ["probe", "notify"] {
         let flags = ["-i", "2", "--ready", ready, "--set", "pool.app.ready-timeout=500ms"];
         let ended = Setup::app(&flags, &shell("echo waiting for the database; sleep 600")).run_to_end();
@@ -76,7 +76,7 @@ fn a_worker_that_never_says_ready_ends_the_first_start_with_1_and_a_reason() {
 }
 
 #[test]
-fn one_worker_that_is_never_ready_is_replaced_and_does_not_end_the_others() {
+fn worker_that_is_never_ready_is_replaced_and_others_stay() {
     let script = crate::kit::demo_after("test $ROUNDELAY_WORKER = 1 && exec sleep 600");
     let master = Setup::app(&["-i", "2", "--set", "pool.app.ready-timeout=1500ms"], &shell(&script)).start();
     master.wait_state(0, "ready");
@@ -89,7 +89,7 @@ fn one_worker_that_is_never_ready_is_replaced_and_does_not_end_the_others() {
 }
 
 #[test]
-fn a_program_on_another_port_is_told_where_it_listens_instead() {
+fn program_on_another_port_is_named_with_that_port() {
     let Some(python) = python() else { return };
     let flags = ["-i", "1", "--set", "pool.app.ready-timeout=3s"];
     let ended = Setup::app(&flags, &[python, "-m", "http.server", "0", "--bind", "0.0.0.0"]).run_to_end();
@@ -102,7 +102,7 @@ fn a_program_on_another_port_is_told_where_it_listens_instead() {
 }
 
 #[test]
-fn a_program_on_another_address_is_told_so() {
+fn program_on_another_address_is_named_with_that_address() {
     if !has("socat") {
         return;
     }
@@ -115,7 +115,7 @@ fn a_program_on_another_address_is_told_so() {
 }
 
 #[test]
-fn a_private_port_that_others_can_reach_is_warned_about_once() {
+fn private_port_that_others_can_reach_is_warned_about_once() {
     let Some(python) = python() else { return };
     let command = [python, "-m", "http.server", "{port}", "--bind", "0.0.0.0"];
     let master = Setup::app(&["-i", "2"], &command).start_ready();
@@ -127,7 +127,7 @@ fn a_private_port_that_others_can_reach_is_warned_about_once() {
 }
 
 #[test]
-fn a_worker_that_talks_without_end_delays_neither_restarts_nor_a_stop() {
+fn endless_notify_messages_delay_neither_restarts_nor_a_stop() {
     let Some(python) = crate::kit::python() else {
         missing("python3");
         return;

@@ -45,7 +45,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_readmes_commands_do_what_it_shows() {
+fn commands_of_the_readme_do_what_it_shows() {
     let mut session = Session::default();
     for block in blocks(&readme()) {
         match block {
@@ -59,7 +59,7 @@ fn the_readmes_commands_do_what_it_shows() {
 }
 
 #[test]
-fn what_the_page_on_node_shows_is_so() {
+fn commands_of_the_node_page_do_what_it_shows() {
     let mut session = Session::default();
     for block in blocks(&read(&root().join("docs/node.md"))) {
         match block {
@@ -73,7 +73,7 @@ fn what_the_page_on_node_shows_is_so() {
 }
 
 #[test]
-fn the_readmes_configuration_files_are_right() {
+fn configuration_files_of_the_readme_are_valid() {
     let mut checked = 0;
     for block in blocks(&readme()) {
         let Block::File { name, text } = block else { continue };
@@ -185,7 +185,7 @@ fn every_key_that_the_readme_names_exists() {
 }
 
 #[test]
-fn every_link_within_the_repository_leads_somewhere() {
+fn every_link_within_the_repository_resolves() {
     let mut seen = 0;
     for path in pages() {
         for link in read(&path).split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())) {

@@ -72,7 +72,7 @@ fn assert_saved(master: &Master, saved: &Saved) {
 }
 
 #[test]
-fn the_queue_of_a_killed_demo_worker_is_answered_by_others_with_each_endpoint() {
+fn queue_of_a_killed_demo_worker_is_answered_by_others() {
     for options in [&["endpoint=port"][..], &["endpoint=unix"], &["endpoint=inherited", "ready=notify"]] {
         let master = demo("2", options).start_ready();
         let saved = kill_a_queue(&master, 2);
@@ -81,7 +81,7 @@ fn the_queue_of_a_killed_demo_worker_is_answered_by_others_with_each_endpoint() 
 }
 
 #[test]
-fn the_queue_of_a_killed_plain_program_is_answered_by_others_with_each_endpoint() {
+fn queue_of_a_killed_plain_program_is_answered_by_others() {
     for endpoint in ["endpoint=port", "endpoint=unix", "endpoint=inherited"] {
         let Some(setup) = plain("2", &[endpoint]) else { return };
         let master = setup.start_ready();
@@ -92,7 +92,7 @@ fn the_queue_of_a_killed_plain_program_is_answered_by_others_with_each_endpoint(
 }
 
 #[test]
-fn the_queue_of_the_only_worker_waits_for_its_successor() {
+fn queue_of_the_only_worker_waits_for_its_successor() {
     for endpoint in ["endpoint=port", "endpoint=unix", "endpoint=inherited"] {
         let Some(setup) = plain("1", &[endpoint]) else { return };
         let master = setup.start_ready();
@@ -106,7 +106,7 @@ fn the_queue_of_the_only_worker_waits_for_its_successor() {
 }
 
 #[test]
-fn a_recovered_client_is_introduced_to_its_next_worker_just_once() {
+fn recovered_client_gets_one_proxy_header_at_its_next_worker() {
     for endpoint in ["endpoint=port", "endpoint=unix", "endpoint=inherited"] {
         let Some(setup) = plain("2", &[endpoint, "proxy-protocol=v1"]) else { return };
         let master = setup.start_ready();
@@ -123,7 +123,7 @@ fn a_recovered_client_is_introduced_to_its_next_worker_just_once() {
 }
 
 #[test]
-fn without_recovery_the_queue_of_a_killed_worker_is_reset_and_nobody_hangs() {
+fn queue_of_a_killed_worker_without_recovery_is_reset() {
     for endpoint in ["endpoint=port", "endpoint=unix"] {
         let Some(setup) = plain("2", &[endpoint, "recover-queue=false"]) else { return };
         let master = setup.start_ready();

@@ -21,7 +21,7 @@ fn leak(master: &Master, bytes: u64) {
 }
 
 #[test]
-fn a_worker_that_leaks_is_replaced_new_first_and_no_client_notices() {
+fn leaking_worker_is_replaced_new_first_and_no_client_is_lost() {
     let master = Setup::new(&["demo", "-i", "2"]).with("demo", &["max-memory=150MiB"]).start_ready();
     let before = master.pids();
     let load = checked(one_shots(master.address(), 50.0));
@@ -39,7 +39,7 @@ fn a_worker_that_leaks_is_replaced_new_first_and_no_client_notices() {
 }
 
 #[test]
-fn all_leaking_at_once_they_are_replaced_one_after_the_other() {
+fn workers_that_all_leak_are_replaced_one_at_a_time() {
     // What comes is slow to be ready, so that the replacements would overlap.
     let script = demo_after("if test -e slow; then sleep 0.7; fi");
     let options = ["max-memory=150MiB"];
@@ -57,7 +57,7 @@ fn all_leaking_at_once_they_are_replaced_one_after_the_other() {
 }
 
 #[test]
-fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
+fn worker_stays_and_is_reported_if_its_replacement_fails() {
     let script = demo_after("printf x >> starts; if test -e bad; then echo no database; exit 7; fi");
     let master = Setup::app(&["-i", "1"], &shell(&script)).with("app", &["max-memory=150MiB"]).start_ready();
     let pids = master.pids();
@@ -74,7 +74,7 @@ fn a_worker_whose_replacement_does_not_start_stays_and_that_is_said() {
 }
 
 #[test]
-fn a_program_that_is_always_too_big_is_replaced_less_and_less_often() {
+fn program_that_is_always_too_big_backs_off() {
     let options = ["max-memory=1MiB"];
     let master = Setup::new(&["demo", "-i", "1"]).with("demo", &options).start_ready();
     let load = checked(one_shots(master.address(), 20.0));
@@ -86,7 +86,7 @@ fn a_program_that_is_always_too_big_is_replaced_less_and_less_often() {
 }
 
 #[test]
-fn workers_of_an_age_are_replaced_one_after_the_other_and_no_client_notices() {
+fn old_workers_are_replaced_one_at_a_time_without_loss() {
     let master = Setup::new(&["demo", "-i", "4"]).with("demo", &["max-age=3s"]).start_ready();
     let before = master.pids();
     let load = checked(one_shots(master.address(), 50.0));
@@ -106,7 +106,7 @@ fn workers_of_an_age_are_replaced_one_after_the_other_and_no_client_notices() {
 }
 
 #[test]
-fn a_worker_that_is_too_old_during_a_reload_waits_for_its_end() {
+fn worker_too_old_during_a_reload_waits_for_its_end() {
     // The reload takes as long as its first new worker needs.
     let script = demo_after("until test -e go; do sleep 0.02; done");
     let master = Setup::app(&["-i", "2"], &shell(&script)).with("app", &["max-age=2s"]);
@@ -155,7 +155,7 @@ fn preforker_whose_children_use_too_much_is_replaced() {
 }
 
 #[test]
-fn memory_that_may_not_be_read_is_estimated_and_said_once() {
+fn unreadable_memory_is_estimated_and_reported_once() {
     if !is_root() || !has("setpriv") {
         return;
     }

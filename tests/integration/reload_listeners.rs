@@ -71,7 +71,7 @@ fn is_closed(address: SocketAddr) {
 }
 
 #[test]
-fn addresses_come_and_go_and_those_that_stay_lose_nobody() {
+fn addresses_come_and_go_and_the_others_lose_no_client() {
     let (kept, other) = (free_address(), free_address());
     let [a, b] = [kept, other].map(|address| address.to_string());
     let master = start(&file(&[&a], ""));
@@ -95,7 +95,7 @@ fn addresses_come_and_go_and_those_that_stay_lose_nobody() {
 }
 
 #[test]
-fn who_waits_at_an_address_that_goes_is_answered_before_it_is_closed() {
+fn clients_of_a_removed_address_are_answered_before_it_closes() {
     let (kept, other) = (free_address(), free_address());
     let [a, b] = [kept, other].map(|address| address.to_string());
     let slow = "hold-timeout = \"60s\"\nenv = { DEMO_START_DELAY = \"2000\" }";
@@ -114,7 +114,7 @@ fn who_waits_at_an_address_that_goes_is_answered_before_it_is_closed() {
 }
 
 #[test]
-fn an_address_that_is_taken_refuses_the_whole_reload_and_names_who_has_it() {
+fn taken_address_fails_the_reload_and_its_holder_is_named() {
     let (kept, other) = (free_address(), free_address());
     let [a, b] = [kept, other].map(|address| address.to_string());
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -143,7 +143,7 @@ fn an_address_that_is_taken_refuses_the_whole_reload_and_names_who_has_it() {
 }
 
 #[test]
-fn a_reload_whose_workers_do_not_start_closes_what_it_had_opened_and_keeps_the_rest() {
+fn failed_reload_closes_new_addresses_and_keeps_the_old() {
     let (kept, other, new) = (free_address(), free_address(), free_address());
     let [a, b, c] = [kept, other, new].map(|address| address.to_string());
     let master = start(&file(&[&a, &b], ""));
@@ -161,7 +161,7 @@ fn a_reload_whose_workers_do_not_start_closes_what_it_had_opened_and_keeps_the_r
 }
 
 #[test]
-fn any_port_stays_the_one_that_was_found() {
+fn port_0_keeps_the_port_that_was_found() {
     let master = start(&file(&["127.0.0.1:0"], ""));
     let found = master.pool().listen;
     let load = load_on(master.address());
@@ -174,7 +174,7 @@ fn any_port_stays_the_one_that_was_found() {
 }
 
 #[test]
-fn a_limit_of_connections_takes_effect() {
+fn connection_limit_takes_effect_with_the_reload() {
     let master = start(&file(&["127.0.0.1:0"], "max-connections = 1"));
     is_done(&reload(&master, &file(&["127.0.0.1:0"], "max-connections = 3")));
     // Each keeps its connection while the next one is answered.
@@ -198,7 +198,7 @@ fn a_limit_of_connections_takes_effect() {
 }
 
 #[test]
-fn the_log_level_changes_with_the_reload() {
+fn log_level_changes_with_the_reload() {
     let text = file(&["127.0.0.1:0"], "");
     let master = start(&text);
     is_done(&reload(&master, &format!("{text}[log]\nlevel = \"warn\"\n")));
@@ -209,7 +209,7 @@ fn the_log_level_changes_with_the_reload() {
 }
 
 #[test]
-fn a_pool_that_was_scaled_stays_so_unless_the_file_says_another_number() {
+fn scaled_pool_keeps_its_size_unless_the_file_changes_it() {
     let text = file(&["127.0.0.1:0"], "");
     let master = start(&text);
     is_done(&run_command(&master, &["scale", "app", "3"]));
@@ -220,7 +220,7 @@ fn a_pool_that_was_scaled_stays_so_unless_the_file_says_another_number() {
 }
 
 #[test]
-fn where_the_workers_accept_other_addresses_need_a_new_master() {
+fn other_addresses_need_a_new_master_where_workers_accept() {
     let (a, b) = (free_address().to_string(), free_address());
     let master = start(&file(&[&a], "mode = \"shared\""));
     let ended = reload(&master, &file(&[&a, &b.to_string()], "mode = \"shared\""));

@@ -14,7 +14,7 @@ fn states(master: &Master) -> Vec<String> {
 }
 
 #[test]
-fn one_worker_of_two_is_restarted_and_nobody_notices() {
+fn restart_of_one_worker_of_two_loses_no_client() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
     for slot in [1, 0, 0] {
@@ -30,7 +30,7 @@ fn one_worker_of_two_is_restarted_and_nobody_notices() {
 }
 
 #[test]
-fn while_all_workers_are_restarted_clients_wait() {
+fn clients_wait_while_all_workers_are_restarted() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
     let before = master.pids();
@@ -42,7 +42,7 @@ fn while_all_workers_are_restarted_clients_wait() {
 }
 
 #[test]
-fn one_worker_of_two_is_stopped_and_started_and_nobody_notices() {
+fn stop_and_start_of_one_worker_of_two_lose_no_client() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
     let before = master.pids();
@@ -82,7 +82,7 @@ fn stopped_pool_rejects_its_clients_and_serves_when_it_is_started() {
 }
 
 #[test]
-fn a_reload_leaves_a_stopped_worker_stopped() {
+fn reload_leaves_a_stopped_worker_stopped() {
     let master = demo("3");
     carried_out(&master, &["stop", "demo/1"]);
     carried_out(&master, &["reload"]);
@@ -93,7 +93,7 @@ fn a_reload_leaves_a_stopped_worker_stopped() {
 }
 
 #[test]
-fn a_worker_that_does_not_start_again_fails_the_restart_and_is_still_tried() {
+fn worker_that_fails_to_start_fails_the_restart_and_is_retried() {
     let script = demo_after("if test -e broken; then echo 'no licence' >&2; exit 4; fi");
     let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
@@ -110,7 +110,7 @@ fn a_worker_that_does_not_start_again_fails_the_restart_and_is_still_tried() {
 }
 
 #[test]
-fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
+fn worker_hanging_in_its_drain_does_not_stop_the_pool_serving() {
     let master = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.drain-timeout=1s"]).start_ready();
     let client = send_get(master.address(), "/slow/60000").unwrap();
     let slot = || master.workers().iter().position(|worker| worker.active == Some(1));
@@ -124,7 +124,7 @@ fn a_worker_that_hangs_in_its_drain_does_not_keep_the_pool_from_serving() {
 }
 
 #[test]
-fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() {
+fn clients_over_the_hold_timeout_are_lost_and_each_is_counted() {
     let set = "pool.demo.hold-timeout=300ms";
     let setup = Setup::new(&["demo", "-i", "1", "--set", set]).env("DEMO_START_DELAY", "1200");
     let master = setup.start_ready();
@@ -138,7 +138,7 @@ fn clients_who_cannot_be_held_for_long_enough_are_lost_and_counted_one_by_one() 
 }
 
 #[test]
-fn where_workers_accept_a_stopped_pool_has_its_clients_wait_in_the_queue() {
+fn stopped_pool_with_accepting_workers_keeps_clients_queued() {
     let master = Setup::new(&["demo", "--mode", "shared", "-i", "2"]).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     for target in ["demo/0", "demo"] {
@@ -152,7 +152,7 @@ fn where_workers_accept_a_stopped_pool_has_its_clients_wait_in_the_queue() {
 }
 
 #[test]
-fn a_worker_that_is_still_starting_can_be_restarted() {
+fn worker_that_is_still_starting_can_be_restarted() {
     let script = demo_after("until test -e go; do sleep 0.02; done");
     let mut master = Setup::app(&["-i", "2"], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);

@@ -33,7 +33,7 @@ fn two_threads_give_each_of_three_workers_400_of_1200_connections() {
 }
 
 #[test]
-fn after_a_death_rotation_goes_on_over_the_rest_and_the_slots_count_goes_on_over_its_successor() {
+fn rotation_and_counts_go_on_after_a_death() {
     let script = demo_after("test $ROUNDELAY_WORKER = 2 && test -e gone && exit 3");
     let flags = ["-i", "3", "--set", "pool.app.restart.backoff=1s"];
     let master = Setup::app(&flags, &shell(&script)).start_ready();

@@ -6,12 +6,12 @@ use crate::kit::{
 };
 
 #[test]
-fn up_down_to_the_same_number_and_by_one_nobody_is_lost() {
+fn scaling_up_down_and_by_one_loses_no_client() {
     loses_nothing(&[]);
 }
 
 #[test]
-fn so_it_is_where_the_workers_accept() {
+fn scaling_of_accepting_workers_loses_no_client() {
     loses_nothing(&["--mode", "shared"]);
 }
 
@@ -38,7 +38,7 @@ fn loses_nothing(flags: &[&str]) {
 }
 
 #[test]
-fn workers_that_are_too_many_finish_what_they_have() {
+fn removed_workers_finish_their_requests() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let clients = [(); 2].map(|()| crate::kit::send_get(master.address(), "/slow/3000").unwrap());
     wait_until("each to have one", || master.workers().iter().all(|worker| worker.active == Some(1)));
@@ -55,7 +55,7 @@ fn workers_that_are_too_many_finish_what_they_have() {
 }
 
 #[test]
-fn a_size_that_cannot_be_is_refused() {
+fn impossible_size_is_refused() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let pids = master.pids();
     for (size, code) in [("+1023", 6), ("-2", 6), ("1025", 2), ("0", 2), ("many", 2), ("99999999999", 2)] {
@@ -65,7 +65,7 @@ fn a_size_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn more_workers_of_a_program_that_no_longer_starts_are_given_up() {
+fn scaling_up_a_program_that_no_longer_starts_is_given_up() {
     let script = demo_after("if test -e broken; then echo 'the disk is full' >&2; exit 5; fi");
     let master = Setup::app(&["-i", "2"], &shell(&script)).start_ready();
     let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
@@ -126,7 +126,7 @@ fn reload_tells_new_processes_the_new_number_of_workers() {
 }
 
 #[test]
-fn number_that_fails_at_a_reload_is_taken_back_from_all() {
+fn failed_reload_restores_the_worker_count_for_all() {
     let script = format!("if test $ROUNDELAY_WORKER -ge 2; then exit 3; fi; exec '{BINARY}' demo-worker");
     let command = format!("['sh', '-c', \"{script}\"]");
     let setup = Setup::new(&["run", "-c", "app.toml"]).without("ROUNDELAY_LISTEN");

@@ -51,7 +51,7 @@ fn each_pool_has_its_own_port_program_and_counters() {
 }
 
 #[test]
-fn one_pools_crash_loop_does_not_disturb_the_other() {
+fn crash_loop_of_one_pool_does_not_disturb_the_other() {
     let mut master = start();
     let (steady, shaky) = (address(&master, "steady"), address(&master, "shaky"));
     let before = pool(&master, "steady");
@@ -89,7 +89,7 @@ fn one_pools_crash_loop_does_not_disturb_the_other() {
 }
 
 #[test]
-fn with_give_up_exit_a_failed_worker_ends_the_master_with_1() {
+fn failed_worker_with_give_up_exit_ends_the_master_with_1() {
     let script = format!("test -e broken && exit 9; exec '{BINARY}' demo-worker");
     let flags = [
         ["--set", "pool.app.restart.give-up=exit"],

@@ -45,7 +45,7 @@ fn silent(master: &Master) -> u64 {
 const TIME: Duration = Duration::from_secs(2);
 
 #[test]
-fn worker_that_takes_clients_is_not_connected_to() {
+fn worker_that_takes_clients_gets_no_check_connection() {
     let Some(master) = start(SLOW, &[]) else { return };
     // Those that made it ready: a busy machine may need a second one.
     let before = silent(&master);
@@ -54,7 +54,7 @@ fn worker_that_takes_clients_is_not_connected_to() {
 }
 
 #[test]
-fn idle_worker_is_connected_to_every_ten_seconds() {
+fn idle_worker_gets_a_check_connection_every_ten_seconds() {
     let Some(master) = start(FAST, &[]) else { return };
     let before = silent(&master);
     stays("it is idle", TIME, || master.worker(0).state == "ready");

@@ -75,7 +75,7 @@ fn further_source_addresses_are_used_when_ports_run_out() {
 }
 
 #[test]
-fn single_source_address_runs_out_and_says_so() {
+fn single_source_address_that_runs_out_is_reported() {
     let options = ["source-addresses=1", "connect-timeout=100ms", "dispatch-timeout=500ms"];
     let Some(master) = few_ports("none", &options) else { return };
     let public = master.dir().join("public");

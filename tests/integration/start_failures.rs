@@ -16,7 +16,7 @@ fn fails(setup: Setup, words: &[&str]) -> Ended {
 }
 
 #[test]
-fn failed_health_check_is_told_at_start_and_at_reload() {
+fn failed_health_check_is_reported_at_start_and_at_reload() {
     let Some(python) = python() else { return };
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
     let flags = ["-i", "1", "--health", "/healthz", "--set", "pool.app.ready-timeout=4s"];
@@ -31,7 +31,7 @@ fn failed_health_check_is_told_at_start_and_at_reload() {
 }
 
 #[test]
-fn file_that_is_there_and_cannot_be_executed_says_why() {
+fn file_that_cannot_be_executed_is_reported_with_the_reason() {
     for (head, word) in [("#!/bin/sh\r\nexit 0\r\n", "CR LF"), ("#!/no/such/python\n", "not: /no/such/python;")] {
         let setup = Setup::app(&["-i", "1"], &["./app"]).file("app", head);
         let app = setup.dir().join("app");
@@ -41,7 +41,7 @@ fn file_that_is_there_and_cannot_be_executed_says_why() {
 }
 
 #[test]
-fn program_that_ends_with_its_input_is_told_so() {
+fn program_that_ends_with_its_input_is_reported() {
     fails(Setup::app(&["-i", "1"], &["cat"]), &["exit code 0", "/dev/null"]);
 }
 
@@ -65,7 +65,7 @@ fn program_that_listens_elsewhere_ends_the_start_early() {
 }
 
 #[test]
-fn listener_for_ipv6_only_is_told_so() {
+fn listener_for_ipv6_only_is_reported() {
     let Some(node) = a_node() else { return };
     // Not as `node FILE`, which would be given its listener.
     let text = "require('http').createServer().listen({ port: process.env.PORT, host: '::', ipv6Only: true });";

@@ -7,7 +7,7 @@ fn list(master: &Master) -> String {
 }
 
 #[test]
-fn orderly_ends_are_not_told_as_kills() {
+fn orderly_exits_are_not_reported_as_kills() {
     let master = Setup::new(&["demo", "-i", "2", "--set", "pool.demo.settle=0s"]).start_ready();
     carried_out(&master, &["reload"]);
     wait_until("the old ones to be told of", || list(&master).matches("last exit: replaced by reload, ").count() == 2);
@@ -20,7 +20,7 @@ fn orderly_ends_are_not_told_as_kills() {
 }
 
 #[test]
-fn start_of_what_runs_and_stop_of_what_is_stopped_say_so() {
+fn start_of_running_and_stop_of_stopped_pools_report_no_change() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let started = run_command(&master, &["start", "demo"]);
     assert_eq!(started.code, Some(0));
@@ -46,7 +46,7 @@ fn failed_replacement_is_no_restart_of_the_slot() {
 }
 
 #[test]
-fn suspect_has_its_reason_on_its_own_row() {
+fn suspect_worker_has_its_reason_on_its_own_row() {
     let set = ["-i", "2", "--set", "pool.demo.health.hang-timeout=1m"];
     let master = Setup::new(&[&["demo"], &set[..]].concat()).start_ready();
     let pid = master.worker(1).pid.unwrap();

@@ -15,7 +15,7 @@ fn under_way(master: &Master, path: &str) -> std::net::TcpStream {
 }
 
 #[test]
-fn sigterm_finishes_open_requests_refuses_new_ones_and_exits_with_0() {
+fn sigterm_finishes_open_requests_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
         let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
         let (address, admin, guardian) = (master.address(), master.admin(), master.guardian());
@@ -55,17 +55,17 @@ fn second_signal_ends_at_once(signal: &str, code: i32) {
 }
 
 #[test]
-fn a_second_sigterm_ends_a_drain_at_once_with_143() {
+fn second_sigterm_ends_a_drain_at_once_with_143() {
     second_signal_ends_at_once("TERM", 143);
 }
 
 #[test]
-fn a_second_sigint_ends_a_drain_at_once_with_130() {
+fn second_sigint_ends_a_drain_at_once_with_130() {
     second_signal_ends_at_once("INT", 130);
 }
 
 #[test]
-fn what_is_open_at_the_drain_deadline_is_cut_and_the_exit_is_clean() {
+fn connections_open_at_the_drain_deadline_are_cut() {
     let mut master = Setup::new(&[
         "demo",
         "-i",
@@ -86,7 +86,7 @@ fn what_is_open_at_the_drain_deadline_is_cut_and_the_exit_is_clean() {
 }
 
 #[test]
-fn a_worker_that_ignores_sigterm_is_killed_with_its_group_after_the_kill_timeout() {
+fn worker_ignoring_sigterm_is_killed_with_its_group() {
     let script = "trap '' TERM; sleep 600 & while :; do sleep 1; done";
     let flags = ["-i", "2", "--ready", "none", "--health", "none", "--set", "pool.app.kill-timeout=300ms"];
     let mut master = Setup::app(&flags, &shell(script)).start_ready();
@@ -99,7 +99,7 @@ fn a_worker_that_ignores_sigterm_is_killed_with_its_group_after_the_kill_timeout
 }
 
 #[test]
-fn a_worker_gets_sigterm_and_its_time_to_end_well() {
+fn worker_gets_sigterm_and_time_to_end() {
     let script = "trap 'sleep 0.3; echo ended well; exit 0' TERM; sleep 600 & wait";
     let flags = ["-i", "2", "--ready", "none", "--health", "none"];
     let mut master = Setup::app(&flags, &shell(script)).start_ready();
@@ -112,7 +112,7 @@ fn a_worker_gets_sigterm_and_its_time_to_end_well() {
 }
 
 #[test]
-fn who_waits_in_the_backlog_when_the_stop_comes_is_served() {
+fn clients_in_the_backlog_at_a_stop_are_served() {
     for threads in ["1", "2"] {
         let mut master = Setup::new(&["demo", "-i", "2", "--threads", threads]).start_ready();
         let (address, pid) = (master.address(), master.pid());
@@ -131,7 +131,7 @@ fn who_waits_in_the_backlog_when_the_stop_comes_is_served() {
 }
 
 #[test]
-fn a_stop_before_any_worker_is_ready_ends_cleanly() {
+fn stop_before_any_worker_is_ready_ends_cleanly() {
     let script = "trap '' TERM; sleep 600";
     let flags = ["-i", "2", "--set", "pool.app.kill-timeout=200ms"];
     let mut master = Setup::app(&flags, &shell(script)).start();

@@ -5,7 +5,7 @@ use crate::kit::{Setup, freeze_workers, send_get, wait_until};
 const SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH"];
 
 #[test]
-fn a_worker_is_told_to_end_by_the_signal_of_its_pool() {
+fn worker_gets_the_stop_signal_of_its_pool() {
     let traps: String = SIGNALS.map(|signal| format!("trap 'echo got {signal}; exit 0' {signal}; ")).concat();
     let pool = |signal: &str| {
         let name = signal.to_lowercase();
@@ -29,7 +29,7 @@ fn a_worker_is_told_to_end_by_the_signal_of_its_pool() {
 }
 
 #[test]
-fn a_worker_that_stands_still_is_gone_after_drain_and_kill_timeout_and_the_exit_is_clean() {
+fn stopped_worker_is_gone_after_drain_and_kill_timeout() {
     let options = ["drain-timeout=500ms", "kill-timeout=500ms"];
     for mode in ["proxy", "shared"] {
         let setup = Setup::new(&["demo", "-i", "2", "--mode", mode]).with("demo", &options);
@@ -44,7 +44,7 @@ fn a_worker_that_stands_still_is_gone_after_drain_and_kill_timeout_and_the_exit_
 }
 
 #[test]
-fn a_worker_that_is_being_killed_as_hung_does_not_hold_a_stop_up() {
+fn hung_worker_being_killed_does_not_delay_a_stop() {
     let options = ["health.interval=250ms", "health.timeout=250ms", "health.hang-timeout=500ms", "drain-timeout=500ms"];
     let mut master = Setup::new(&["demo", "-i", "2", "--health", "/health"])
         .with("demo", &[&options[..], &["kill-timeout=500ms"]].concat())
@@ -57,7 +57,7 @@ fn a_worker_that_is_being_killed_as_hung_does_not_hold_a_stop_up() {
 }
 
 #[test]
-fn a_second_signal_ends_workers_that_stand_still_at_once() {
+fn second_signal_ends_stopped_workers_at_once() {
     let options = ["drain-timeout=10m", "kill-timeout=10m", "health.hang-timeout=off"];
     let mut master = Setup::new(&["demo", "-i", "2"]).with("demo", &options).start_ready();
     freeze_workers(&master, &[0, 1]);

@@ -44,7 +44,7 @@ fn shares<const SLOTS: usize>(address: SocketAddr, count: usize) -> [usize; SLOT
 }
 
 #[test]
-fn weights_of_2_and_1_are_800_and_400_of_1200_connections_and_a_reload_changes_them() {
+fn weights_2_and_1_share_1200_connections_and_can_be_reloaded() {
     for threads in ["1", "2"] {
         let lines = "workers = 2\nweights = [2, 1]\n[master]\nthreads = THREADS\n".replace("THREADS", threads);
         let master = with_file(&lines).start_ready();
@@ -57,7 +57,7 @@ fn weights_of_2_and_1_are_800_and_400_of_1200_connections_and_a_reload_changes_t
 }
 
 #[test]
-fn a_new_worker_begins_with_a_tenth_of_its_weight_and_those_of_the_start_with_all_of_it() {
+fn new_worker_after_the_start_begins_with_a_tenth_of_its_weight() {
     let lines = "workers = 2\nslow-start = \"60s\"\nrestart = { backoff = \"10ms\" }\n";
     let master = with_file(lines).start_ready();
     assert_eq!(shares(master.address(), 100), [50, 50]);
@@ -82,7 +82,7 @@ fn a_new_worker_begins_with_a_tenth_of_its_weight_and_those_of_the_start_with_al
 }
 
 #[test]
-fn short_requests_pass_a_worker_that_is_blocked_with_least_waiting() {
+fn least_waiting_sends_short_requests_past_a_blocked_worker() {
     for what in ["/block/60000", "/cpu/60000"] {
         let flags = ["demo", "-i", "3", "--strategy", "least-waiting", "--health", "none", "--ready", "notify"];
         // Nothing but the strategy is to notice that it is busy.
@@ -112,7 +112,7 @@ fn short_requests_pass_a_worker_that_is_blocked_with_least_waiting() {
 }
 
 #[test]
-fn with_source_hash_only_the_clients_of_a_worker_that_leaves_move_and_they_come_back() {
+fn source_hash_moves_clients_of_a_leaving_worker_and_back() {
     let master = Setup::new(&["demo", "-i", "5", "--strategy", "source-hash"]).start_ready();
     let address = master.address();
     let homes = || {
@@ -137,7 +137,7 @@ fn with_source_hash_only_the_clients_of_a_worker_that_leaves_move_and_they_come_
 }
 
 #[test]
-fn another_strategy_can_be_chosen_under_load_and_no_client_and_no_worker_notices() {
+fn strategy_changed_under_load_disturbs_no_client_or_worker() {
     let names = roundelay::strategy::ALL.iter().map(|entry| entry.name);
     let master = Setup::new(&["demo", "-i", "3", "--threads", "2"]).start_ready();
     let (address, pids) = (master.address(), master.pids());
@@ -175,7 +175,7 @@ fn another_strategy_can_be_chosen_under_load_and_no_client_and_no_worker_notices
 }
 
 #[test]
-fn a_strategy_by_order_outlives_a_reload_until_the_file_names_another_than_before() {
+fn strategy_by_command_lasts_until_the_file_changes_it() {
     let master = with_file("workers = 2\n").start_ready();
     let strategy = || master.pool().strategy;
     done(&master, &["strategy", "app", "p2c"]);
@@ -195,7 +195,7 @@ fn a_strategy_by_order_outlives_a_reload_until_the_file_names_another_than_befor
 }
 
 #[test]
-fn a_strategy_that_cannot_be_is_refused_and_changes_nothing() {
+fn impossible_strategy_is_refused_and_changes_nothing() {
     let master = Setup::new(&["demo", "-i", "1"]).start_ready();
     for (args, code, words) in [
         (&["strategy", "demo", "least-wating"][..], 2, "did you mean `least-waiting`?"),
@@ -209,7 +209,7 @@ fn a_strategy_that_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn where_the_kernel_chooses_there_is_no_strategy_to_change() {
+fn strategy_cannot_be_changed_where_the_kernel_chooses() {
     let lines = "workers = 1\nmode = \"shared\"\nready = \"none\"\n";
     let master = with_file(lines).start_ready();
     let ended = run_command(&master, &["strategy", "app", "p2c"]);

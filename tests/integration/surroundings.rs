@@ -27,7 +27,7 @@ fn removed_control_socket_or_folder_comes_back() {
 }
 
 #[test]
-fn place_of_the_control_socket_returns_after_a_second_master() {
+fn control_socket_returns_after_a_second_master() {
     let first = Setup::new(&["demo", "-i", "1"]).control("run/c").start_ready();
     let state = || wait_for("an answer", || get_unix(&first.control, "/api/v1/state").ok()).body;
     let before = state();

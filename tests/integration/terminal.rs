@@ -95,7 +95,7 @@ impl InTerminal {
 }
 
 #[test]
-fn a_terminal_that_closes_stops_the_master_and_nothing_is_left() {
+fn closed_terminal_stops_the_master_and_leaves_nothing() {
     let Some(mut started) = InTerminal::start(&[]) else { return };
     started.close();
     assert_eq!(started.next_line().as_deref(), Some("0"), "a stop by signal is a clean one");

@@ -31,7 +31,7 @@ fn three_workers_on_paths_get_400_of_1200_connections_each() {
 }
 
 #[test]
-fn each_process_has_a_path_of_its_own_in_a_folder_that_only_this_user_may_enter() {
+fn each_process_has_its_own_path_in_a_private_folder() {
     let mut master = demo(&["-i", "2"]).start_ready();
     let [first, second] = [0, 1].map(|slot| path(&master, slot));
     assert_ne!(first, second);
@@ -54,7 +54,7 @@ fn each_process_has_a_path_of_its_own_in_a_folder_that_only_this_user_may_enter(
 }
 
 #[test]
-fn what_a_killed_master_left_is_removed_by_the_next_one() {
+fn leftovers_of_a_killed_master_are_removed_by_the_next_one() {
     let runtime = tempfile::tempdir().unwrap();
     let start = || demo(&["-i", "1"]).env("XDG_RUNTIME_DIR", runtime.path().to_str().unwrap()).start_ready();
     let first = start();
@@ -70,7 +70,7 @@ fn what_a_killed_master_left_is_removed_by_the_next_one() {
 }
 
 #[test]
-fn an_express_app_and_its_health_checks_go_over_a_path() {
+fn express_app_and_its_health_checks_use_a_path() {
     let Some(app) = express() else { return };
     let flags = ["-i", "2", "--endpoint", "unix", "--health", "/health", "--set", "pool.app.health.interval=200ms"];
     let flags = [&flags[..], &["--set", "pool.app.health.timeout=200ms"]].concat();
@@ -87,7 +87,7 @@ fn an_express_app_and_its_health_checks_go_over_a_path() {
 }
 
 #[test]
-fn a_program_that_cannot_listen_on_a_path_is_told_so() {
+fn program_that_cannot_listen_on_a_path_is_reported() {
     if !has("socat") {
         return;
     }
@@ -129,7 +129,7 @@ while True:
 "#;
 
 #[test]
-fn a_worker_whose_queue_is_full_is_passed_over() {
+fn worker_with_a_full_queue_gets_no_client() {
     let Some(python) = python() else { return };
     let flags = ["-i", "2", "--endpoint", "unix", "--ready", "notify", "--health", "none"];
     let master = Setup::app(&flags, &[python, "-c", DEAF]).start_ready();

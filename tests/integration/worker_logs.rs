@@ -49,7 +49,7 @@ fn are_accounted(master: &Master, lines: usize) -> bool {
 }
 
 #[test]
-fn all_workers_of_a_pool_write_whole_lines_with_their_names_to_one_file() {
+fn workers_of_a_pool_write_whole_named_lines_to_one_file() {
     let script = demo_after("i=0; while test $i -lt 300; do echo out $i; echo err $i >&2; i=$((i + 1)); done");
     let mut master = logging(&["-i", "3"], &script).start_ready();
     wait_until("all lines", || are_accounted(&master, 3 * 600));
@@ -104,7 +104,7 @@ fn flood() -> String {
 }
 
 #[test]
-fn a_flood_is_put_aside_file_by_file_and_no_line_is_lost() {
+fn flood_is_rotated_into_files_and_no_line_is_lost() {
     let flags = ["-i", "2", "--set", "pool.app.log.max-size=256KiB", "--set", "pool.app.log.keep=100"];
     let master = logging(&flags, &flood()).start_ready();
     wait_until("every line to be accounted for", || are_accounted(&master, 2 * FLOOD));
@@ -127,7 +127,7 @@ fn a_flood_is_put_aside_file_by_file_and_no_line_is_lost() {
 }
 
 #[test]
-fn a_pool_never_has_more_on_disk_than_it_may() {
+fn pool_never_exceeds_its_disk_limit() {
     const MAX: u64 = 128 << 10;
     let flags = ["-i", "2", "--set", "pool.app.log.max-size=128KiB", "--set", "pool.app.log.keep=2"];
     let master = logging(&flags, &flood()).start();
@@ -142,7 +142,7 @@ fn a_pool_never_has_more_on_disk_than_it_may() {
 }
 
 #[test]
-fn a_file_that_was_renamed_or_deleted_is_made_again() {
+fn renamed_or_deleted_file_is_made_again() {
     let script = demo_after("(while :; do echo tick; sleep 0.02; done) &");
     let master = logging(&["-i", "1"], &script).start_ready();
     let path = master.dir().join("app.log");
@@ -158,7 +158,7 @@ fn a_file_that_was_renamed_or_deleted_is_made_again() {
 }
 
 #[test]
-fn only_a_regular_file_is_written_to_and_otherwise_nothing_is_started() {
+fn log_that_is_no_regular_file_fails_the_start() {
     let table: [(&str, &[&str], &str); 5] = [
         ("app.log", &["ln", "-s", "/etc/hostname", "app.log"], "it is a symbolic link, not a regular file"),
         ("app.log", &["mkfifo", "app.log"], "it is a FIFO, not a regular file"),
@@ -180,7 +180,7 @@ fn only_a_regular_file_is_written_to_and_otherwise_nothing_is_started() {
 }
 
 #[test]
-fn where_the_log_is_off_lines_are_counted_and_the_last_ones_kept() {
+fn log_off_still_counts_lines_and_keeps_the_last_ones() {
     let script = demo_after("echo nobody writes this down");
     let mut master = Setup::app(&["-i", "1", "--set", "pool.app.log.to=off"], &shell(&script)).start_ready();
     master.kill_worker(0);
@@ -227,7 +227,7 @@ fn is_complete(master: &Master, read: impl Fn() -> String) {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_ends_no_master_and_what_waited_is_written_later() {
+fn file_size_limit_ends_no_master_and_lines_are_written_later() {
     if !has("prlimit") {
         return;
     }
@@ -243,7 +243,7 @@ fn a_limit_on_the_size_of_files_ends_no_master_and_what_waited_is_written_later(
 }
 
 #[test]
-fn a_full_disk_stops_nobody_and_what_waited_is_written_when_there_is_room() {
+fn full_disk_blocks_no_worker_and_lines_are_written_later() {
     let mount = "mount -t tmpfs -o size=32m,mode=755 none full";
     let can_mount = || {
         let dir = tempfile::tempdir().unwrap();
@@ -273,7 +273,7 @@ fn a_full_disk_stops_nobody_and_what_waited_is_written_when_there_is_room() {
 }
 
 #[test]
-fn a_pool_whose_lines_nobody_reads_does_not_hold_up_another_pools_file() {
+fn unread_output_of_one_pool_does_not_delay_anothers_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = r#"
 [pool.loud]

@@ -250,7 +250,7 @@ fn server_behind_bash_gets_sigint() {
 }
 
 #[test]
-fn what_is_left_after_main_and_leader_gets_the_signal() {
+fn processes_left_after_main_and_leader_get_the_signal() {
     let Some(python) = python() else { return };
     let helper = "trap 'echo helped > goodbye.helper; exit 0' TERM; echo set; while :; do sleep 0.05; done";
     let command = ["sh", "-c", "sh helper.sh & exec \"$0\" -m http.server --bind 127.0.0.1 $PORT", python];
@@ -261,7 +261,7 @@ fn what_is_left_after_main_and_leader_gets_the_signal() {
 }
 
 #[test]
-fn leader_or_group_get_it_where_that_is_set() {
+fn leader_or_group_gets_the_signal_as_configured() {
     // Each notes the signal; the leader ends its child by another one.
     let leader = "trap 'echo leader >> said; kill -USR1 $child' TERM\nsh child.sh & child=$!\n\
                   while kill -0 $child 2>/dev/null; do sleep 0.05; done\nexit 0\n";

@@ -14,7 +14,7 @@ fn fails(flags: &[&str], command: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn program_that_serves_its_own_port_is_not_ready_where_it_is_handed_a_listener() {
+fn program_on_its_own_port_is_not_ready_with_a_passed_listener() {
     if !has("redis-server") {
         return;
     }
@@ -26,7 +26,7 @@ fn program_that_serves_its_own_port_is_not_ready_where_it_is_handed_a_listener()
 }
 
 #[test]
-fn program_that_does_not_speak_on_its_channel_is_not_ready_in_handoff() {
+fn program_silent_on_its_channel_is_not_ready_in_handoff() {
     if !has("gunicorn") {
         return;
     }

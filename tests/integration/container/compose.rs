@@ -13,7 +13,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_compose_mounts_and_builds_is_there() {
+fn compose_mounts_and_builds_only_existing_files() {
     let Some(compose) = yaml("docker/compose.yaml") else { return };
     let services = compose["services"].as_object().unwrap();
     assert_eq!(services.keys().collect::<Vec<_>>(), ["grafana", "prometheus", "roundelay"]);
@@ -66,7 +66,7 @@ fn every_container_is_confined_and_has_time_to_stop() {
 }
 
 #[test]
-fn prometheus_shares_the_loopback_it_scrapes_and_grafana_finds_it() {
+fn prometheus_shares_the_loopback_and_grafana_finds_it() {
     let (Some(compose), Some(scrape), Some(source)) = (
         yaml("docker/compose.yaml"),
         yaml("docker/prometheus.yml"),

@@ -55,7 +55,7 @@ fn metrics(expr: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn dashboard_and_alerts_name_only_what_a_master_exports_from_its_start() {
+fn dashboard_and_alerts_name_only_exported_metrics() {
     // No connection was made: what a graph needs must be there before the first one.
     let master = Setup::new(&["demo"]).start();
     let text = get_unix(&master.control, "/metrics").unwrap().body;
@@ -82,7 +82,7 @@ fn dashboard_and_alerts_name_only_what_a_master_exports_from_its_start() {
 }
 
 #[test]
-fn every_panel_has_its_own_id_and_place() {
+fn every_panel_has_its_own_id_and_position() {
     let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<i64> = panels.iter().map(|panel| panel["id"].as_i64().unwrap()).collect();

@@ -6,7 +6,7 @@ use super::{blocks, dockerfile, path, read};
 use crate::kit::{Setup, run_to_end};
 
 #[test]
-fn the_dockerfile_copies_only_what_is_there() {
+fn dockerfile_copies_only_existing_files() {
     let text = read("docker/Dockerfile");
     let stages = dockerfile::parse(&text);
     let ignored = read(".dockerignore");
@@ -45,7 +45,7 @@ fn the_dockerfile_copies_only_what_is_there() {
 }
 
 #[test]
-fn both_images_run_as_a_number_and_stop_by_sigterm() {
+fn both_images_run_as_a_numeric_user_and_stop_by_sigterm() {
     let stages = dockerfile::parse(&read("docker/Dockerfile"));
     let [_, images @ ..] = stages.as_slice() else { panic!("{stages:?}") };
     assert_eq!(images.iter().map(|stage| stage.name.as_deref()).collect::<Vec<_>>(), [Some("debian"), None]);
@@ -63,7 +63,7 @@ fn both_images_run_as_a_number_and_stop_by_sigterm() {
 }
 
 #[test]
-fn the_words_of_both_images_start_a_master_and_ask_for_its_health() {
+fn command_lines_of_both_images_start_and_check_a_master() {
     for image in &dockerfile::parse(&read("docker/Dockerfile"))[1..] {
         let line = image.command_line().join(" ").replace("0.0.0.0:8080", "127.0.0.1:0");
         let words: Vec<&str> = line.split(' ').skip(1).collect();
@@ -78,7 +78,7 @@ fn the_words_of_both_images_start_a_master_and_ask_for_its_health() {
 }
 
 #[test]
-fn the_page_names_what_is_there_and_its_examples_are_taken() {
+fn page_names_existing_files_and_its_examples_are_accepted() {
     let page = read("docs/container.md");
     let files = page.lines().filter(|line| line.starts_with("| `")).flat_map(|line| {
         let (names, _) = line[1..].split_once('|').unwrap();

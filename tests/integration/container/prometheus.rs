@@ -10,7 +10,7 @@ use super::{graphs, path, read};
 use crate::kit::{self, Setup};
 
 #[test]
-fn promtool_takes_the_configuration_and_the_stories_of_the_alerts() {
+fn promtool_accepts_the_configuration_and_alert_tests() {
     if !kit::has("promtool") {
         return;
     }
@@ -25,7 +25,7 @@ fn promtool_takes_the_configuration_and_the_stories_of_the_alerts() {
 }
 
 #[test]
-fn every_alert_has_a_story() {
+fn every_alert_is_tested() {
     let stories = read("docker/alerts_test.yml");
     let alerts = read("docker/alerts.yml");
     let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
@@ -89,7 +89,7 @@ impl Drop for Prometheus {
 }
 
 #[test]
-fn every_panel_answers_on_a_real_prometheus_and_no_alert_rings() {
+fn every_panel_answers_on_a_real_prometheus_and_no_alert_fires() {
     if !kit::has("prometheus") {
         return;
     }

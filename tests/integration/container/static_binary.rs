@@ -107,7 +107,7 @@ fn first_of(unshare: &Child) -> Option<u32> {
 }
 
 #[test]
-fn alone_in_an_empty_root_as_pid_1_it_serves_is_healthy_and_stops() {
+fn static_binary_as_pid_1_in_an_empty_root_serves_and_stops() {
     let Some(binary) = std::env::var_os("ROUNDELAY_STATIC") else {
         kit::missing("the static binary (ROUNDELAY_STATIC, see .ci/run)");
         return;

@@ -49,7 +49,7 @@ fn every_image_has_a_tag_and_ours_is_our_version() {
 }
 
 #[test]
-fn tags_that_move_are_known() {
+fn moving_tags_are_recognised() {
     for (tag, expected) in [
         ("latest", false),
         ("debian", false),

@@ -29,7 +29,7 @@ fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[test]
-fn the_admin_port_takes_no_orders() {
+fn admin_port_takes_no_commands() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     for path in ["/api/v1/reload", "/api/v1/shutdown", "/api/v1/pools/api/stop", "/api/v1/pools/api/scale"] {
@@ -48,7 +48,7 @@ fn the_admin_port_takes_no_orders() {
 }
 
 #[test]
-fn bodies_that_are_no_order_are_refused_and_the_next_one_is_heard() {
+fn invalid_bodies_are_refused_and_the_next_command_is_accepted() {
     let master = two_pools().start_ready();
     let before = facts(&master);
     let path = "/api/v1/pools/api/scale";
@@ -84,7 +84,7 @@ fn bodies_that_are_no_order_are_refused_and_the_next_one_is_heard() {
 }
 
 #[test]
-fn another_users_orders_are_turned_away_even_where_the_modes_let_them_through() {
+fn command_of_another_user_is_refused_whatever_the_file_modes() {
     if !rustix::process::geteuid().is_root() || !has("setpriv") {
         missing("root and setpriv");
         return;
@@ -117,7 +117,7 @@ fn another_users_orders_are_turned_away_even_where_the_modes_let_them_through() 
 }
 
 #[test]
-fn an_order_is_not_given_to_another_users_program() {
+fn command_is_not_sent_to_another_users_program() {
     if !rustix::process::geteuid().is_root() || !crate::kit::has("python3") {
         missing("root and python3");
         return;
@@ -142,7 +142,7 @@ fn an_order_is_not_given_to_another_users_program() {
 }
 
 #[test]
-fn an_order_that_is_begun_is_logged_with_who_gave_it() {
+fn command_is_logged_with_its_caller() {
     let master = two_pools().start_ready();
     // Whatever comes of it.
     let _ = ask(&master, &request("/api/v1/pools/api/stop", JSON, "{\"slots\":\"0\"}"));

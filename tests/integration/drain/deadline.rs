@@ -23,7 +23,7 @@ fn deaf(workers: &str) -> Setup {
 const CONVERSATION: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
-fn what_is_idle_at_the_deadline_ends_in_order_what_is_owed_an_answer_is_reset_and_both_are_counted() {
+fn deadline_closes_idle_and_resets_pending_and_counts_both() {
     let master = deaf("1").start_ready();
     let (address, old) = (master.address(), master.pids()[0]);
     let mut idle = [(); 3].map(|()| Kept::connect(address));
@@ -57,7 +57,7 @@ fn what_is_idle_at_the_deadline_ends_in_order_what_is_owed_an_answer_is_reset_an
 }
 
 #[test]
-fn where_only_idle_connections_are_left_at_the_deadline_nobody_is_lost() {
+fn deadline_with_only_idle_connections_loses_no_client() {
     let master = deaf("1").start_ready();
     let mut idle = Kept::connect(master.address());
     idle.get("/");
@@ -69,7 +69,7 @@ fn where_only_idle_connections_are_left_at_the_deadline_nobody_is_lost() {
 }
 
 #[test]
-fn clients_that_do_not_leave_fail_at_the_deadline_at_the_earliest_and_no_more_than_were_open() {
+fn clients_that_stay_fail_only_at_the_deadline() {
     let master = deaf("2").start_ready();
     let traffic = Traffic::start(&master, "one-shot=100,stubborn=100,websocket=1");
     let begun = traffic.elapsed();

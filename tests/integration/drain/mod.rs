@@ -38,7 +38,7 @@ fn wait_replacement(master: &Master, old: u32) {
 }
 
 #[test]
-fn a_worker_that_was_told_to_end_is_given_no_connection() {
+fn worker_told_to_end_gets_no_connection() {
     let Some(master) = python_worker("2", &["drain=signal"], &["--lingers"]) else { return };
     // Python makes a thread of each connection.
     let traffic = Traffic::at(80.0, &master, "one-shot");
@@ -50,7 +50,7 @@ fn a_worker_that_was_told_to_end_is_given_no_connection() {
 }
 
 #[test]
-fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_are_all_served() {
+fn queue_of_a_worker_that_closes_its_listener_is_served() {
     let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
     let old = master.pids()[0];
     let waiting = queued(&master, 40);
@@ -69,7 +69,7 @@ fn forty_who_wait_in_the_queue_of_a_worker_that_closes_its_listener_when_told_ar
 }
 
 #[test]
-fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
+fn program_without_a_handler_is_signalled_after_its_last_answer() {
     for drain in ["auto", "idle", "signal"] {
         let Some(master) = python_worker("1", &[&format!("drain={drain}")], &[]) else { return };
         let old = master.pids()[0];
@@ -88,7 +88,7 @@ fn a_program_that_the_signal_would_kill_is_told_only_after_its_last_answer() {
 }
 
 #[test]
-fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
+fn quiet_drain_closes_idle_and_keeps_pending_connections() {
     let Some(master) = python_worker("1", &["drain=idle", "drain-timeout=2m"], &[]) else { return };
     let old = master.pids()[0];
     let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
@@ -111,7 +111,7 @@ fn a_quiet_drain_closes_what_is_idle_and_leaves_what_is_owed_an_answer() {
 }
 
 #[test]
-fn a_closed_drain_waits_until_clients_leave_by_themselves() {
+fn drain_until_closed_waits_for_clients_to_leave() {
     let Some(master) = python_worker("1", &["drain=wait", "drain-timeout=2m"], &[]) else { return };
     let old = master.pids()[0];
     let [mut idle, mut busy] = [(); 2].map(|()| Kept::connect(master.address()));
@@ -129,7 +129,7 @@ fn a_closed_drain_waits_until_clients_leave_by_themselves() {
 }
 
 #[test]
-fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group_with_it() {
+fn worker_that_ignores_sigterm_is_killed_with_its_group() {
     let script = demo_after("trap '' TERM\nsleep 600 &");
     let setup = Setup::app(&["-i", "2", "--set", "pool.app.kill-timeout=300ms"], &shell(&script));
     let master = setup.env("DEMO_IGNORE_TERM", "1").start_ready();
@@ -143,7 +143,7 @@ fn a_worker_that_ignores_the_signal_is_gone_after_the_kill_timeout_and_its_group
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_draining_worker_that_is_killed_is_served_by_its_replacement() {
+fn queue_of_a_killed_draining_worker_goes_to_its_replacement() {
     let Some(master) = python_worker("1", &["drain=signal", "health.hang-timeout=off"], &["--drains"]) else { return };
     let old = master.pids()[0];
     let waiting = queued(&master, 20);

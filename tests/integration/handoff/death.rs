@@ -9,7 +9,7 @@ use crate::kit::{
 };
 
 #[test]
-fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_taken() {
+fn kill_under_load_fails_at_most_taken_connections() {
     for threads in ["1", "2"] {
         let master = demo("3", &["--threads", threads]).start_ready();
         let killed = kill_under_load(&master, 1);
@@ -30,7 +30,7 @@ fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_taken() {
 
 /// One that takes one connection after the other can have lost no more than one.
 #[test]
-fn a_kill_of_a_worker_that_takes_one_at_a_time_loses_no_more_than_one() {
+fn kill_of_a_one_at_a_time_worker_loses_at_most_one() {
     let Some(setup) = scripted("3", &[], &[], &[]) else { return };
     let master = setup.start_ready();
     let answers = std::thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn a_kill_of_a_worker_that_takes_one_at_a_time_loses_no_more_than_one() {
 }
 
 #[test]
-fn kills_again_and_again_refuse_nobody_and_break_nothing_off_that_was_not_taken() {
+fn repeated_kills_lose_only_taken_connections() {
     let master = demo("3", &[]).with("demo", &["restart.backoff=10ms"]).start_ready();
     let load = checked(one_shots(master.address(), 150.0));
     for slot in [0, 1, 2, 0] {
@@ -66,7 +66,7 @@ fn kills_again_and_again_refuse_nobody_and_break_nothing_off_that_was_not_taken(
 }
 
 #[test]
-fn clients_that_come_while_the_only_worker_is_gone_are_answered_by_its_replacement() {
+fn clients_wait_for_the_replacement_of_the_only_worker() {
     let script = demo_after("while ! test -e boot; do sleep 0.02; done");
     let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &shell(&script)).file("boot", "");
     let master = setup.start_ready();

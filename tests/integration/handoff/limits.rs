@@ -10,7 +10,7 @@ use crate::kit::{
 };
 
 #[test]
-fn connections_in_the_workers_hands_count_as_open_until_they_end() {
+fn handed_connections_count_as_open_until_they_end() {
     let master = demo("2", &[]).with("demo", &["max-connections=4"]).start_ready();
     let mut held: Vec<_> = (0..4).map(|_| Kept::connect(master.address())).collect();
     held.iter_mut().for_each(|kept| drop(kept.get("/")));
@@ -56,7 +56,7 @@ fn open(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over() {
+fn handed_connections_leak_no_descriptor() {
     let master = demo("2", &[]).with("demo", &PATIENT).start_ready();
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
     wait_until("nothing to be open", || master.pool().active == Some(0));
@@ -86,7 +86,7 @@ fn neither_the_master_nor_the_workers_keep_a_descriptor_of_what_was_handed_over(
 
 /// More clients than a worker may have untaken, while it computes for longer than an assignment may take.
 #[test]
-fn who_comes_while_every_worker_is_busy_waits_for_his_turn_however_many_they_are() {
+fn clients_wait_however_many_while_every_worker_is_busy() {
     for threads in ["1", "2"] {
         let options = [&PATIENT[..], &["dispatch-timeout=300ms"]].concat();
         let master = demo("1", &["--threads", threads]).with("demo", &options).start_ready();
@@ -103,7 +103,7 @@ fn who_comes_while_every_worker_is_busy_waits_for_his_turn_however_many_they_are
 }
 
 #[test]
-fn a_worker_that_takes_nothing_gets_64_and_the_rest_waits_in_the_kernel() {
+fn idle_reader_gets_64_and_the_rest_waits_in_the_kernel() {
     let Some(setup) = scripted("1", &["--threads", "1"], &[0], &["mute"]) else { return };
     let master = setup.with("app", &PATIENT).start_ready();
     let waiting: Vec<_> = (0..100).map(|_| send_get(master.address(), "/").unwrap()).collect();

@@ -67,7 +67,7 @@ fn all_is_accounted_for(master: &Master) {
 }
 
 #[test]
-fn a_worker_has_its_channel_on_descriptor_3_and_no_other_way_in() {
+fn worker_has_only_its_channel_on_descriptor_3() {
     let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
     let setup = demo("2", &[]).through(&stray);
     let canaries = ["PORT", "HOST", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "ROUNDELAY_CHANNEL_FD"];
@@ -87,7 +87,7 @@ fn a_worker_has_its_channel_on_descriptor_3_and_no_other_way_in() {
 }
 
 #[test]
-fn a_worker_sees_the_clients_own_address_as_its_peer() {
+fn worker_sees_the_client_address_as_its_peer() {
     let master = demo("2", &[]).start_ready();
     for host in 2..6 {
         let answer = get_from(Ipv4Addr::new(127, 0, 0, host), master.address(), "/client").unwrap();
@@ -98,7 +98,7 @@ fn a_worker_sees_the_clients_own_address_as_its_peer() {
 }
 
 #[test]
-fn a_public_unix_address_is_handed_over_and_removed_at_the_end() {
+fn public_unix_address_is_served_and_removed_at_the_end() {
     let setup = demo("2", &[]);
     let public = setup.dir().join("public");
     let mut master = setup.arg("-l").arg(&format!("unix:{}", public.display())).start_ready();
@@ -118,7 +118,7 @@ fn a_public_unix_address_is_handed_over_and_removed_at_the_end() {
 }
 
 #[test]
-fn a_pool_with_two_addresses_serves_both_in_one_rotation() {
+fn two_addresses_of_a_pool_share_one_rotation() {
     let master = demo("2", &["-l", "127.0.0.1:0", "-l", "[::1]:0"]).start_ready();
     let listen = master.pool().listen;
     for address in &listen {

@@ -7,7 +7,7 @@ use crate::kit::{
 };
 
 #[test]
-fn five_reloads_under_one_shots_and_kept_connections_lose_nothing() {
+fn five_reloads_under_load_lose_nothing() {
     let master = demo("2", &["--threads", "2"]).with("demo", &["settle=200ms"]).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     for round in 1..=5 {
@@ -41,7 +41,7 @@ fn restart_scale_stop_and_start_under_load_lose_nothing() {
 }
 
 #[test]
-fn where_nothing_is_open_at_the_two_ends_of_an_operation_its_ledger_adds_up() {
+fn ledger_adds_up_with_nothing_open_before_and_after() {
     let master = demo("2", &[]).start_ready();
     let address = master.address();
     // Long enough that they are open when the reload begins, also where its command is slow to start.
@@ -62,7 +62,7 @@ fn where_nothing_is_open_at_the_two_ends_of_an_operation_its_ledger_adds_up() {
 
 /// The steps of a drain are the same for a program that says nothing of how it drains: it is told when nothing is left.
 #[test]
-fn workers_that_do_not_announce_a_drain_are_told_to_end_when_their_connections_have_ended() {
+fn workers_without_drain_messages_end_after_their_connections() {
     let Some(setup) = scripted("2", &[], &[], &[]) else { return };
     let master = setup.start_ready();
     let traffic = std::thread::scope(|scope| {
@@ -76,7 +76,7 @@ fn workers_that_do_not_announce_a_drain_are_told_to_end_when_their_connections_h
 }
 
 #[test]
-fn a_stop_finishes_what_is_open_and_does_not_wait_for_who_is_idle() {
+fn stop_finishes_open_requests_and_ends_idle_connections() {
     let mut master = demo("2", &[]).start_ready();
     let address = master.address();
     let mut idle = Kept::connect(address);
@@ -94,7 +94,7 @@ fn a_stop_finishes_what_is_open_and_does_not_wait_for_who_is_idle() {
 }
 
 #[test]
-fn who_waits_in_the_queue_at_a_stop_is_answered() {
+fn clients_in_the_queue_at_a_stop_are_answered() {
     let mut master = demo("1", &[]).start_ready();
     let blocked = send_get(master.address(), "/block/500").unwrap();
     wait_until("it to be taken", || master.worker(0).active == Some(1) && master.worker(0).waiting == Some(0));
@@ -108,7 +108,7 @@ fn who_waits_in_the_queue_at_a_stop_is_answered() {
 }
 
 #[test]
-fn at_the_drain_deadline_what_a_worker_still_has_is_cut_and_counted() {
+fn connections_open_at_the_drain_deadline_are_cut_and_counted() {
     let short = ["drain-timeout=500ms", "kill-timeout=200ms"];
     let master = demo("1", &[]).with("demo", &short).env("DEMO_IGNORE_TERM", "1").start_ready();
     let old = master.pids()[0];
@@ -128,7 +128,7 @@ fn at_the_drain_deadline_what_a_worker_still_has_is_cut_and_counted() {
 
 /// The gate: it is not told to end while it has not answered for what it was handed.
 #[test]
-fn a_worker_that_stands_still_while_it_is_to_drain_keeps_nobody_waiting() {
+fn stopped_worker_in_a_drain_keeps_no_client_waiting() {
     let master = demo("2", &[]).with("demo", &super::PATIENT).start_ready();
     let frozen = crate::kit::freeze_workers(&master, &[0])[0];
     let clients: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();

@@ -16,7 +16,7 @@ fn never_ready(flags: &[&str], command: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_program_that_listens_by_itself_is_told_that_it_is_handed_its_connections() {
+fn program_that_listens_by_itself_is_told_of_handoff() {
     let Some(python) = python() else { return };
     let server = [python, "-m", "http.server", "--bind", "127.0.0.7", "0"];
     let ended = never_ready(&["--set", "pool.app.ready-timeout=4s"], &server);
@@ -29,7 +29,7 @@ fn a_program_that_listens_by_itself_is_told_that_it_is_handed_its_connections() 
 }
 
 #[test]
-fn a_program_that_does_nothing_of_the_kind_is_told_what_it_did_not_say() {
+fn program_without_the_protocol_is_told_the_missing_message() {
     if has("sleep") {
         let ended = never_ready(&["--set", "pool.app.ready-timeout=2s"], &["sleep", "600"]);
         assert!(ended.stderr.contains("did not say READY=1 within 2s"), "{}", ended.stderr);
@@ -37,14 +37,14 @@ fn a_program_that_does_nothing_of_the_kind_is_told_what_it_did_not_say() {
 }
 
 #[test]
-fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
+fn program_that_needs_port_fails_with_its_last_lines() {
     let Some(worker) = python_worker() else { return };
     let ended = never_ready(&[], &worker);
     assert!(ended.stderr.contains("KeyError: 'HOST'"), "{}", ended.stderr);
 }
 
 #[test]
-fn what_needs_a_private_endpoint_is_refused() {
+fn options_for_a_private_endpoint_are_refused() {
     for (flags, word) in [
         (&["--endpoint", "unix"][..], "endpoint"),
         (&["--health", "/health"], "health"),

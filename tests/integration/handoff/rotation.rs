@@ -11,7 +11,7 @@ fn slot_of(body: &str) -> usize {
 }
 
 #[test]
-fn of_1200_connections_each_of_three_workers_gets_400() {
+fn three_workers_get_400_of_1200_connections_each() {
     for threads in ["1", "2"] {
         let master = demo("3", &["--threads", threads]).start_ready();
         // In bursts, since a busy machine lets hardly any 1,200 pass of which none is moved.
@@ -23,7 +23,7 @@ fn of_1200_connections_each_of_three_workers_gets_400() {
 }
 
 #[test]
-fn with_source_hash_only_the_clients_of_a_worker_that_leaves_move() {
+fn source_hash_moves_only_clients_of_a_leaving_worker() {
     let master = demo("5", &["--strategy", "source-hash"]).start_ready();
     let homes = || {
         let home = |n: u8| slot_of(&get_from(Ipv4Addr::new(127, 0, 0, n), master.address(), "/").unwrap().body);
@@ -42,7 +42,7 @@ fn with_source_hash_only_the_clients_of_a_worker_that_leaves_move() {
 }
 
 #[test]
-fn least_connections_sees_connections_end_that_are_in_the_workers_hands() {
+fn least_connections_sees_the_end_of_handed_connections() {
     let master = demo("3", &["--strategy", "least-connections"]).start_ready();
     let mut held: Vec<_> = (0..3).map(|_| Kept::connect(master.address())).collect();
     let mut slots: Vec<_> = held.iter_mut().map(|kept| slot_of(&kept.get("/").body)).collect();
@@ -65,7 +65,7 @@ fn least_connections_sees_connections_end_that_are_in_the_workers_hands() {
 
 /// What waits in the channel of a worker that does not read is its load.
 #[test]
-fn least_waiting_passes_a_worker_that_is_blocked() {
+fn least_waiting_avoids_a_blocked_worker() {
     let options = [&super::PATIENT[..], &["health.probe=none"]].concat();
     let master = demo("2", &["--strategy", "least-waiting"]).with("demo", &options).start_ready();
     let blocked = send_get(master.address(), "/block/60000").unwrap();
@@ -83,7 +83,7 @@ fn waiting(master: &Master) -> u64 {
 }
 
 #[test]
-fn every_strategy_serves_and_another_can_be_chosen_under_load() {
+fn every_strategy_serves_and_can_be_changed_under_load() {
     let master = demo("3", &["--threads", "2"]).start_ready();
     let pids = master.pids();
     let traffic = Traffic::start(&master, COOPERATIVE);

@@ -12,7 +12,7 @@ fn refused(master: &Master, slot: usize, reason: &str) -> f64 {
 }
 
 #[test]
-fn a_worker_that_knows_nothing_but_the_packets_is_served_in_turn() {
+fn worker_without_our_library_is_served_in_turn() {
     let Some(setup) = scripted("3", &[], &[], &[]) else { return };
     let master = setup.start_ready();
     assert_eq!(turns(&master, master.address(), "python/", 60), [20; 3]);
@@ -24,7 +24,7 @@ fn a_worker_that_knows_nothing_but_the_packets_is_served_in_turn() {
 }
 
 #[test]
-fn clients_of_workers_that_all_refuse_are_reset_in_time_and_it_costs_next_to_nothing() {
+fn clients_that_all_workers_refuse_are_reset_in_time() {
     let Some(setup) = scripted("2", &[], &[0, 1], &["refuse", "3"]) else { return };
     let options = [&PATIENT[..], &["dispatch-timeout=1s"]].concat();
     let master = setup.with("app", &options).start_ready();
@@ -50,7 +50,7 @@ fn clients_of_workers_that_all_refuse_are_reset_in_time_and_it_costs_next_to_not
 }
 
 #[test]
-fn what_one_worker_refuses_another_takes() {
+fn connection_refused_by_one_worker_goes_to_another() {
     for (reason, counted) in [("1", "refused"), ("2", "busy"), ("3", "refused"), ("77", "refused")] {
         let Some(setup) = scripted("2", &[], &[0], &["refuse", reason]) else { return };
         let master = setup.with("app", &PATIENT).start_ready();
@@ -68,7 +68,7 @@ fn what_one_worker_refuses_another_takes() {
 }
 
 #[test]
-fn what_makes_no_sense_is_told_once_and_harms_nobody() {
+fn invalid_packet_is_logged_once_and_harms_no_client() {
     for (how, told) in [("unknown", 1), ("garbage", 3)] {
         let Some(setup) = scripted("2", &[], &[0], &[how]) else { return };
         let master = setup.start_ready();
@@ -85,7 +85,7 @@ fn what_makes_no_sense_is_told_once_and_harms_nobody() {
 
 /// A few big ones are 1 MiB and more; the small ones are as many as one process can send.
 #[test]
-fn a_worker_that_talks_without_end_keeps_nobody_from_being_served() {
+fn endless_messages_of_a_worker_delay_no_client() {
     for bytes in ["60000", "3"] {
         let Some(setup) = scripted("2", &["--threads", "1"], &[0], &["messages", bytes]) else { return };
         let master = setup.start_ready();
@@ -109,7 +109,7 @@ fn a_worker_that_talks_without_end_keeps_nobody_from_being_served() {
 }
 
 #[test]
-fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replaced() {
+fn worker_that_closes_its_channel_is_replaced() {
     let Some(setup) = scripted("2", &[], &[0], &["parting"]) else { return };
     let options = [&PATIENT[..], &["kill-timeout=300ms"]].concat();
     let master = setup.with("app", &options).start_ready();
@@ -127,7 +127,7 @@ fn a_worker_that_closes_its_channel_and_lives_leaves_the_rotation_and_is_replace
 }
 
 #[test]
-fn clients_of_an_only_worker_that_closes_its_channel_wait_for_its_replacement() {
+fn clients_wait_when_the_only_worker_closes_its_channel() {
     let Some(setup) = scripted("1", &[], &[0], &["parting"]) else { return };
     let options = [&PATIENT[..], &["kill-timeout=700ms", "dispatch-timeout=300ms"]].concat();
     let master = setup.with("app", &options).start_ready();
@@ -138,7 +138,7 @@ fn clients_of_an_only_worker_that_closes_its_channel_wait_for_its_replacement() 
 }
 
 #[test]
-fn a_worker_that_takes_nothing_has_64_at_most_and_others_serve() {
+fn worker_that_takes_nothing_has_at_most_64_and_others_serve() {
     let Some(setup) = scripted("2", &[], &[0], &["mute"]) else { return };
     let master = setup.with("app", &PATIENT).start_ready();
     let all: Vec<_> = (0..200).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -157,7 +157,7 @@ fn a_worker_that_takes_nothing_has_64_at_most_and_others_serve() {
 
 /// Somebody always waits for it, and it goes on all the time.
 #[test]
-fn a_worker_that_takes_one_after_the_other_is_not_suspect_for_it() {
+fn worker_that_takes_one_at_a_time_is_not_suspect() {
     let Some(setup) = scripted("1", &[], &[0], &["slow"]) else { return };
     let master = setup.with("app", &["health.timeout=1s"]).start_ready();
     let address = master.address();

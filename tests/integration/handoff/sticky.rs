@@ -10,7 +10,7 @@ const FAST: [&str; 4] =
     ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=30s"];
 
 #[test]
-fn busy_home_keeps_its_clients() {
+fn busy_home_worker_keeps_its_clients() {
     for threads in ["1", "2"] {
         let flags = [&STICKY[..], &["--threads", threads]].concat();
         let Some(setup) = scripted("2", &flags, &[0, 1], &["slow"]) else { return };
@@ -27,7 +27,7 @@ fn busy_home_keeps_its_clients() {
 }
 
 #[test]
-fn full_home_is_waited_for() {
+fn clients_wait_for_a_full_home_worker() {
     let Some(setup) = scripted("2", &STICKY, &[0, 1], &["mute"]) else { return };
     let master = setup.with("app", &PATIENT).start_ready();
     let waiting: Vec<_> = (0..70).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -38,7 +38,7 @@ fn full_home_is_waited_for() {
 }
 
 #[test]
-fn ejected_home_loses_its_clients_and_they_come_back() {
+fn clients_of_an_ejected_home_worker_move_and_come_back() {
     let master = demo("4", &STICKY).with("demo", &FAST).start_ready();
     let ask = |n: u8| get_from(Ipv4Addr::new(127, 0, 0, n), master.address(), "/").unwrap().body;
     let slot = |n: u8| ask(n)["hello from demo/".len()..][..1].parse::<usize>().unwrap();

@@ -7,7 +7,7 @@ const FAST: [&str; 4] =
     ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
 
 #[test]
-fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
+fn unread_connections_of_a_stopped_worker_go_to_others() {
     for threads in ["1", "2"] {
         let master = demo("2", &["--threads", threads]).with("demo", &PATIENT).start_ready();
         let frozen = freeze_workers(&master, &[0])[0];
@@ -38,7 +38,7 @@ fn what_a_stopped_worker_has_not_read_is_answered_by_others_while_it_lives() {
 }
 
 #[test]
-fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_replacement() {
+fn clients_of_the_stopped_only_worker_go_to_its_replacement() {
     let master = demo("1", &[]).with("demo", &PATIENT).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
     let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -54,7 +54,7 @@ fn the_clients_of_a_stopped_only_worker_wait_and_are_answered_by_its_replacement
 }
 
 #[test]
-fn a_stopped_only_worker_that_wakes_answers_all_who_waited() {
+fn only_worker_that_continues_answers_all_waiting_clients() {
     let master = demo("1", &[]).with("demo", &PATIENT).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
     let waiting: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
@@ -68,7 +68,7 @@ fn a_stopped_only_worker_that_wakes_answers_all_who_waited() {
 
 /// The number that it was given its channel by leads nowhere: nothing can be taken out of its queue.
 #[test]
-fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_after_its_death() {
+fn unreclaimable_connections_go_to_others_after_the_death() {
     let Some(setup) = scripted("2", &[], &[0], &["moved"]) else { return };
     let master = setup.with("app", &FAST).start_ready();
     assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "it serves as any other");
@@ -86,7 +86,7 @@ fn where_nothing_can_be_taken_back_the_worker_is_found_hung_and_others_answer_af
 
 /// What is read back besides connections is said again: a worker that looks seldom is not taken for a dead one.
 #[test]
-fn a_worker_that_looks_at_its_channel_seldom_still_answers_when_it_is_asked() {
+fn worker_that_reads_its_channel_rarely_answers_checks() {
     let Some(setup) = scripted("2", &[], &[0], &["lazy"]) else { return };
     let master =
         setup.with("app", &[&PATIENT[..], &["health.interval=400ms", "health.timeout=400ms"]].concat()).start_ready();

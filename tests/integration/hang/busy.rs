@@ -93,7 +93,7 @@ fn worker_whose_client_pauses_its_download_is_not_replaced() {
 }
 
 #[test]
-fn client_that_waits_is_served_by_a_second_process() {
+fn waiting_client_is_served_by_a_second_process() {
     for_each(&["endpoint=port", "endpoint=unix"], |endpoint| {
         let options = [endpoint, "health.busy-timeout=2s", "settle=0s"];
         let Some(master) = one_at_a_time("1", &options) else { return };
@@ -139,7 +139,7 @@ require('http').createServer((request, response) => {
 "#;
 
 #[test]
-fn node_that_stands_still_for_one_client_is_not_replaced() {
+fn node_blocked_for_one_client_is_not_replaced() {
     let Some(node) = a_node() else { return };
     for_each(&["handoff", "shared", "proxy"], |mode| {
         let flags = ["-i", "1", "--mode", mode];
@@ -156,7 +156,7 @@ fn node_that_stands_still_for_one_client_is_not_replaced() {
 
 /// It lay with one worker and then with the other, and neither read it for longer than a refused client is kept.
 #[test]
-fn client_that_waits_while_all_are_busy_is_answered_in_handoff() {
+fn client_waiting_while_all_are_busy_is_answered_in_handoff() {
     let Some(node) = a_node() else { return };
     let setup = Setup::app(&["-i", "2", "--mode", "handoff"], &[node.program.as_str(), "blocks.js"]);
     let options = ["health.hang-timeout=60s", "dispatch-timeout=500ms"];

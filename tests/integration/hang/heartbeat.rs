@@ -9,14 +9,14 @@ use crate::kit::{
 };
 
 #[test]
-fn a_worker_that_stands_still_is_found_by_its_heartbeat_alone() {
+fn stopped_worker_is_found_by_its_heartbeat_alone() {
     let master = Setup::new(&["demo", "-i", "3", "--health", "none"]).start_ready();
     freeze_under_load("heartbeat", &master);
 }
 
 /// No client is there, so no queue can show it.
 #[test]
-fn an_idle_worker_that_stands_still_is_found_by_its_heartbeat() {
+fn idle_stopped_worker_is_found_by_its_heartbeat() {
     let options = [&FAST[..], &["health.probe=none", "health.heartbeat=500ms"]].concat();
     let master = Setup::new(&["demo", "-i", "2"]).with("demo", &options).start_ready();
     let frozen = freeze_workers(&master, &[1])[0];
@@ -25,7 +25,7 @@ fn an_idle_worker_that_stands_still_is_found_by_its_heartbeat() {
 }
 
 #[test]
-fn a_worker_that_accepts_by_itself_is_watched_by_its_heartbeat() {
+fn accepting_worker_is_watched_by_its_heartbeat() {
     let options = ["health.heartbeat=500ms", "health.hang-timeout=1s"];
     let master = Setup::new(&["demo", "--mode", "shared", "-i", "3"]).with("demo", &options).start_ready();
     let load = checked(one_shots(master.address(), 60.0));
@@ -39,7 +39,7 @@ fn a_worker_that_accepts_by_itself_is_watched_by_its_heartbeat() {
 }
 
 #[test]
-fn workers_are_told_how_often_to_beat() {
+fn workers_are_told_the_heartbeat_interval() {
     for (option, told) in [
         ("health.heartbeat=1s", Some("1000000")),
         ("health.heartbeat=250ms", Some("250000")),
@@ -55,7 +55,7 @@ fn workers_are_told_how_often_to_beat() {
 }
 
 #[test]
-fn a_program_that_never_beat_is_not_expected_to() {
+fn program_without_heartbeats_is_not_expected_to_send_one() {
     let Some(command) = python_worker() else { return };
     let options = ["health.heartbeat=100ms", "health.hang-timeout=200ms", "health.busy-timeout=300ms"];
     let master = Setup::app(&["-i", "2", "--health", "none"], &command).with("app", &options).start_ready();

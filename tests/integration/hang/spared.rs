@@ -38,7 +38,7 @@ fn computing_worker_is_busy_and_keeps_its_client() {
 }
 
 #[test]
-fn with_the_hang_timeout_off_a_worker_that_stands_still_is_only_taken_out() {
+fn stopped_worker_without_hang_timeout_is_only_ejected() {
     let options = [&FAST[..3], &["health.hang-timeout=off", "health.busy-timeout=1s"]].concat();
     let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &options).start_ready();
     let frozen = freeze_workers(&master, &[0])[0];
@@ -65,7 +65,7 @@ sys.stdin.read()
 "#;
 
 #[test]
-fn a_worker_that_a_debugger_holds_is_let_be() {
+fn worker_held_by_a_debugger_is_left_alone() {
     let Some(python) = python() else { return };
     let master = Setup::new(&["demo", "-i", "2", "--health", "/health"]).with("demo", &FAST).start_ready();
     let mut debugger = Command::new(python);

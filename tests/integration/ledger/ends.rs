@@ -49,7 +49,7 @@ fn reload(master: &Master) -> Ended {
 }
 
 #[test]
-fn client_whose_worker_leaves_without_the_answer_is_lost() {
+fn client_of_a_worker_that_leaves_without_an_answer_is_lost() {
     for flags in [&[][..], &["--badly"]] {
         let Some(master) = leaves(flags) else { return };
         let idle = answered(&master, 3);
@@ -92,7 +92,7 @@ fn one_way_clients_are_unanswered_and_fail_no_operation() {
 }
 
 #[test]
-fn client_that_ends_first_is_nobodys_loss() {
+fn client_that_ends_first_is_not_counted_as_lost() {
     let Some(master) = leaves(&[]) else { return };
     let _idle = answered(&master, 1);
     let left = said(&master, 2, "wait\n");

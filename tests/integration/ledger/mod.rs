@@ -45,7 +45,7 @@ fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
 }
 
 #[test]
-fn where_nothing_is_open_at_its_two_ends_all_that_was_accepted_is_accounted_for() {
+fn every_accepted_connection_is_accounted_for() {
     let master = pool();
     let order = during_a_scale(&master, || assert_eq!(burst(master.address(), "/", 200).failed, [""; 0]));
     let connections = ledger(&report(&order));
@@ -54,7 +54,7 @@ fn where_nothing_is_open_at_its_two_ends_all_that_was_accepted_is_accounted_for(
 }
 
 #[test]
-fn a_worker_that_is_killed_meanwhile_is_no_loss_of_the_operation_but_its_connections_are_not_called_served() {
+fn worker_killed_meanwhile_is_neither_lost_nor_served() {
     let master = pool();
     let order = during_a_scale(&master, || {
         let address = master.address();
@@ -78,7 +78,7 @@ fn a_worker_that_is_killed_meanwhile_is_no_loss_of_the_operation_but_its_connect
 }
 
 #[test]
-fn under_load_it_never_says_more_than_was_open_or_came() {
+fn ledger_under_load_never_exceeds_open_and_new_connections() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let traffic = Traffic::start(&master, "one-shot=30,keep-alive=20,upload=1");
     for order in [&["reload"][..], &["scale", "demo", "3"], &["restart", "demo/0"], &["scale", "demo", "2"]] {

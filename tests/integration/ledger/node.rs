@@ -80,7 +80,7 @@ fn node_stop_counts_rejected_clients() {
 
 /// What lies untaken with a worker that is killed at its deadline is known to be lost.
 #[test]
-fn node_stop_knows_the_clients_that_no_worker_took() {
+fn node_stop_counts_the_clients_that_no_worker_took() {
     let Some(node) = a_node() else { return };
     let patient = ["drain-timeout=1s", "kill-timeout=200ms", "health.hang-timeout=off", "health.busy-timeout=off"];
     let setup = Setup::app(&["--mode", "handoff", "-i", "1"], &[&node.program, "app.js"]).file("app.js", ECHO);

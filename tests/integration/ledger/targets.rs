@@ -110,7 +110,7 @@ fn restart_of_a_pool_counts_what_clients_saw() {
 }
 
 #[test]
-fn stop_of_a_pool_counts_those_that_it_rejected() {
+fn stop_of_a_pool_counts_rejected_clients() {
     for way in OBSERVED {
         let master = started(way);
         let held = Held::by(&master);
@@ -126,7 +126,7 @@ fn stop_of_a_pool_counts_those_that_it_rejected() {
 
 /// The worker does nothing any more, and clients wait in its queue until it is killed at the deadline.
 #[test]
-fn stopped_pool_loses_its_queue_at_the_deadline_and_says_so() {
+fn stopped_pool_counts_the_queue_lost_at_the_deadline() {
     const WAITING: u64 = 5;
     for way in OBSERVED {
         let options = [&["drain-timeout=1s", "kill-timeout=200ms"], &PATIENT[..]].concat();
@@ -152,7 +152,7 @@ fn stopped_pool_loses_its_queue_at_the_deadline_and_says_so() {
 }
 
 #[test]
-fn restarts_under_load_lose_nobody_and_claim_no_more() {
+fn restarts_under_load_lose_no_client_and_claim_no_more() {
     for way in OBSERVED {
         let master = started(way);
         let traffic = Traffic::start(&master, COOPERATIVE);
@@ -168,7 +168,7 @@ fn restarts_under_load_lose_nobody_and_claim_no_more() {
 }
 
 #[test]
-fn where_workers_accept_nothing_is_claimed() {
+fn ledger_is_not_observed_in_modes_where_workers_accept() {
     for mode in ["shared", "reuseport"] {
         let master = started(&["--mode", mode]);
         let traffic = Traffic::start(&master, COOPERATIVE);

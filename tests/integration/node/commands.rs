@@ -33,7 +33,7 @@ fn scale_restart_stop_and_start_do_what_they_say() {
 }
 
 #[test]
-fn a_pool_with_a_port_of_its_applications_own_is_stopped_and_started() {
+fn pool_with_a_port_of_the_application_is_stopped_and_started() {
     let Some(node) = a_node() else { return };
     let address = crate::kit::free_address();
     let text = PID.replace("3000", &format!("{}, '{}'", address.port(), address.ip()));
@@ -48,7 +48,7 @@ fn a_pool_with_a_port_of_its_applications_own_is_stopped_and_started() {
 }
 
 #[test]
-fn with_source_hash_a_client_stays_with_its_worker() {
+fn source_hash_client_stays_with_its_worker() {
     let Some(node) = a_node() else { return };
     let flags = ["--mode", "handoff", "-i", "3", "--strategy", "source-hash"];
     let master = app(node, &flags, PID).start_ready();
@@ -56,7 +56,7 @@ fn with_source_hash_a_client_stays_with_its_worker() {
 }
 
 #[test]
-fn with_least_connections_the_one_that_has_not_taken_what_it_was_given_gets_less() {
+fn least_connections_avoids_a_worker_with_untaken_connections() {
     let Some(node) = a_node() else { return };
     let flags = ["--mode", "handoff", "-i", "2", "--strategy", "least-connections"];
     let master = app(node, &flags, PID).start_ready();
@@ -70,7 +70,7 @@ fn with_least_connections_the_one_that_has_not_taken_what_it_was_given_gets_less
 }
 
 #[test]
-fn the_strategy_can_be_changed_while_clients_come() {
+fn strategy_can_be_changed_while_clients_come() {
     let Some(node) = a_node() else { return };
     let master = app(node, &["--mode", "handoff", "-i", "2"], PID).start_ready();
     for strategy in ["random", "p2c", "least-waiting", "round-robin"] {

@@ -41,7 +41,7 @@ fn ids(master: &Master) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn a_worker_is_one_of_nodes_cluster_with_a_number_that_is_never_used_again() {
+fn worker_is_a_cluster_worker_with_an_id_never_reused() {
     for node in nodes() {
         eprintln!("{node:?}");
         let master = app(node, &["--mode", "handoff", "-i", "2"], WHO).start_ready();
@@ -54,7 +54,7 @@ fn a_worker_is_one_of_nodes_cluster_with_a_number_that_is_never_used_again() {
 }
 
 #[test]
-fn a_process_that_a_worker_starts_knows_nothing_of_its_channel() {
+fn child_of_a_worker_knows_nothing_of_its_channel() {
     for node in nodes() {
         eprintln!("{node:?}");
         let master = app(node, &["--mode", "handoff", "-i", "1"], WHO).start_ready();
@@ -71,7 +71,7 @@ fn a_process_that_a_worker_starts_knows_nothing_of_its_channel() {
 }
 
 #[test]
-fn a_worker_holds_its_channel_and_no_public_listener_unless_it_accepts_by_itself() {
+fn worker_holds_a_public_listener_only_if_it_accepts() {
     let Some(node) = a_node() else { return };
     for (mode, listeners) in std::iter::zip(MODES, [0, 1]) {
         let master = app(node, &["--mode", mode, "-i", "1"], WHO).start_ready();

@@ -28,7 +28,7 @@ fn replaced(master: &Master, pid: u32) {
 }
 
 #[test]
-fn a_worker_that_disconnects_or_kills_itself_is_replaced_and_no_crash() {
+fn worker_that_disconnects_is_replaced_and_no_crash() {
     for node in nodes() {
         eprintln!("{node:?}");
         let master = app(node, &["--mode", "handoff", "-i", "2"], DOES).start_ready();
@@ -43,7 +43,7 @@ fn a_worker_that_disconnects_or_kills_itself_is_replaced_and_no_crash() {
 }
 
 #[test]
-fn a_worker_that_leaves_finishes_its_request_while_another_serves() {
+fn leaving_worker_finishes_its_request_while_another_serves() {
     let text = "
 const cluster = require('cluster');
 const fs = require('fs');
@@ -68,7 +68,7 @@ require('http').createServer((q, r) => {
 }
 
 #[test]
-fn one_that_leaves_and_is_kept_alive_by_a_timer_is_ended_soon() {
+fn leaving_worker_kept_alive_by_a_timer_is_ended_soon() {
     for node in two_nodes() {
         let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.drain-timeout=10m"];
         let master = app(node, &flags, DOES).start_ready();
@@ -79,7 +79,7 @@ fn one_that_leaves_and_is_kept_alive_by_a_timer_is_ended_soon() {
 }
 
 #[test]
-fn one_that_closes_its_channel_or_throws_is_started_again() {
+fn worker_that_closes_its_channel_or_throws_is_started_again() {
     for node in nodes() {
         eprintln!("{node:?}");
         let master = app(node, &["--mode", "handoff", "-i", "2"], DOES).start_ready();
@@ -97,7 +97,7 @@ fn one_that_closes_its_channel_or_throws_is_started_again() {
 }
 
 #[test]
-fn one_that_leaves_again_and_again_is_started_less_and_less_often() {
+fn worker_that_leaves_repeatedly_backs_off() {
     let Some(node) = a_node() else { return };
     let leaves = format!("{PID} setTimeout(() => require('cluster').worker.disconnect(), 50);");
     let master = app(node, &["--mode", "handoff", "-i", "1"], &leaves).start_ready();
@@ -106,7 +106,7 @@ fn one_that_leaves_again_and_again_is_started_less_and_less_often() {
 }
 
 #[test]
-fn an_application_that_takes_one_client_at_a_time_lets_the_others_wait_and_nothing_spins() {
+fn one_at_a_time_application_keeps_clients_waiting_no_spin() {
     let text = "
 const fs = require('fs');
 const server = require('http').createServer((q, r) => {
@@ -137,7 +137,7 @@ server.listen(3000);";
 }
 
 #[test]
-fn a_kept_connection_to_one_that_leaves_is_ended_in_an_orderly_way() {
+fn kept_connection_to_a_leaving_worker_is_ended_in_order() {
     let Some(node) = a_node() else { return };
     let master = app(node, &["--mode", "handoff", "-i", "1"], DOES).start_ready();
     let mut kept = Kept::connect(master.address());

@@ -23,7 +23,7 @@ fn pids(address: std::net::SocketAddr) -> Vec<u32> {
 }
 
 #[test]
-fn without_a_configured_address_the_application_says_where() {
+fn application_chooses_the_address_where_none_is_configured() {
     for_each(&with_modes(nodes()), |&(node, mode)| {
         let address = free_address();
         let text = listening(&format!("{}, '{}'", address.port(), address.ip()));
@@ -36,7 +36,7 @@ fn without_a_configured_address_the_application_says_where() {
 }
 
 #[test]
-fn the_configured_address_is_that_of_the_first_server_which_is_told_what_it_asked_for() {
+fn configured_address_replaces_that_of_the_first_server() {
     let text = "
 const server = require('http').createServer((q, r) => r.end(JSON.stringify(server.address()))).listen(80, () => {
     console.log('listens on', server.address().port);
@@ -70,7 +70,7 @@ fn every_usual_form_of_listen_is_understood() {
 }
 
 #[test]
-fn a_release_that_changes_its_port_keeps_the_public_one() {
+fn release_that_changes_its_port_keeps_the_public_one() {
     for_each(&with_modes(two_nodes()), |&(node, mode)| {
         let master = app(node, &["--mode", mode, "-i", "2"], PID).start_ready();
         std::fs::write(master.dir().join("app.js"), listening("4000")).unwrap();
@@ -81,7 +81,7 @@ fn a_release_that_changes_its_port_keeps_the_public_one() {
 }
 
 #[test]
-fn a_release_that_changes_a_port_of_its_own_leaves_the_old_one() {
+fn release_that_changes_a_second_port_leaves_the_old_one() {
     for_each(&with_modes(two_nodes()), |&(node, mode)| {
         let [old, new] = [free_address(), free_address()];
         let at = |address: std::net::SocketAddr| listening(&format!("{}, '{}'", address.port(), address.ip()));
@@ -95,7 +95,7 @@ fn a_release_that_changes_a_port_of_its_own_leaves_the_old_one() {
 }
 
 #[test]
-fn an_application_with_two_servers_has_both_and_each_answers_for_itself() {
+fn application_with_two_servers_serves_both() {
     for_each(&with_modes(nodes()), |&(node, mode)| {
         let second = free_address();
         let text = format!(
@@ -124,7 +124,7 @@ const server = require('http').createServer((q, r) => r.end(String(server.addres
 }
 
 #[test]
-fn where_any_port_is_mapped_the_application_is_told_the_public_one() {
+fn application_with_port_0_is_told_the_public_port() {
     let Some(node) = a_node() else { return };
     let text = "
 const server = require('http').createServer((q, r) => r.end(String(server.address().port))).listen(0);";
@@ -135,7 +135,7 @@ const server = require('http').createServer((q, r) => r.end(String(server.addres
 }
 
 #[test]
-fn a_unix_path_is_served_and_removed() {
+fn unix_path_is_served_and_removed() {
     let ask = |path: &Path| request(UnixStream::connect(path).unwrap(), "/").unwrap().body;
     for_each(&with_modes(nodes()), |&(node, mode)| {
         let mut master =
@@ -153,7 +153,7 @@ fn a_unix_path_is_served_and_removed() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_of_the_application_and_in_the_log_with_its_name() {
+fn taken_port_is_an_application_error_and_is_logged() {
     for node in nodes() {
         eprintln!("{node:?}");
         let taken = std::net::TcpListener::bind((free_address().ip(), 0)).unwrap();
@@ -183,7 +183,7 @@ fn tried(setup: Setup, begins: &str) -> (Master, String) {
 }
 
 #[test]
-fn what_is_not_served_is_an_error_by_its_name_and_the_log_says_what_to_do() {
+fn unsupported_listen_is_an_error_and_the_log_has_the_remedy() {
     for node in nodes() {
         for (how, code, why) in [
             ("net.createServer().listen({ fd: 97 })", "EBADF", "descriptor 97"),
@@ -207,7 +207,7 @@ fn what_is_not_served_is_an_error_by_its_name_and_the_log_says_what_to_do() {
 }
 
 #[test]
-fn a_udp_socket_that_only_sends_works() {
+fn udp_socket_that_only_sends_works() {
     let Some(node) = a_node() else { return };
     let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     receiver.set_read_timeout(Some(crate::kit::DEADLINE)).unwrap();
@@ -222,7 +222,7 @@ fn a_udp_socket_that_only_sends_works() {
 }
 
 #[test]
-fn a_server_that_is_closed_and_opened_again_serves_again() {
+fn server_closed_and_opened_again_serves_again() {
     let text = "
 const http = require('http');
 let server;
@@ -247,7 +247,7 @@ open();";
 }
 
 #[test]
-fn a_second_server_that_all_workers_have_closed_is_no_longer_there() {
+fn second_server_closed_by_all_workers_is_removed() {
     let Some(node) = a_node() else { return };
     for mode in MODES {
         let second = free_address();
@@ -273,7 +273,7 @@ process.on('SIGUSR2', () => second.close());",
 }
 
 #[test]
-fn a_worker_that_closes_its_only_server_is_replaced() {
+fn worker_that_closes_its_only_server_is_replaced() {
     let Some(node) = a_node() else { return };
     let text = "
 const server = require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000);
@@ -305,7 +305,7 @@ http.createServer((q, r) => r.end(String(process.pid))).listen(3000);";
 }
 
 #[test]
-fn a_fixed_port_for_the_inspector_is_one_workers_and_the_others_go_on() {
+fn fixed_inspector_port_goes_to_one_worker_and_others_go_on() {
     let Some(node) = a_node() else { return };
     let port = free_address();
     let inspect = format!("--inspect={port}");
@@ -315,7 +315,7 @@ fn a_fixed_port_for_the_inspector_is_one_workers_and_the_others_go_on() {
 }
 
 #[test]
-fn clients_of_both_families_reach_what_listens_everywhere() {
+fn wildcard_server_is_reached_by_both_families() {
     let Some(node) = a_node() else { return };
     let master = app(node, &["--mode", "handoff", "-i", "2", "-l", "[::1]:0", "-l", "127.0.0.1:0"], PID).start_ready();
     for address in master.pool().listen {
@@ -352,7 +352,7 @@ fn lines_with(master: &Master, text: &str) -> usize {
 }
 
 #[test]
-fn worker_that_listens_and_closes_in_a_loop_is_bounded() {
+fn worker_that_listens_in_a_loop_is_bounded() {
     let Some(node) = a_node() else { return };
     let setup = Setup::app(
         &["--mode", "handoff", "-i", "1", "--set", "pool.app.ready-timeout=60s"],
@@ -375,7 +375,7 @@ fn worker_that_listens_and_closes_in_a_loop_is_bounded() {
 }
 
 #[test]
-fn port_that_is_taken_is_told_of_a_few_times() {
+fn taken_port_is_logged_only_a_few_times() {
     let Some(node) = a_node() else { return };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

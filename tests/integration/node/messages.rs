@@ -4,7 +4,7 @@ use super::{PID, all_answer, app, text};
 use crate::kit::{a_node, nodes, two_nodes, wait_until};
 
 #[test]
-fn what_an_application_sends_is_logged_and_bounded() {
+fn application_messages_are_logged_and_bounded() {
     let sends = "
 process.send({ cmd: 'of-the-app', n: 1 });
 process.send('a string with \\u00fc \\u{1f980} and\\na new line');
@@ -30,7 +30,7 @@ process.send('the last one');
 }
 
 #[test]
-fn a_message_beyond_all_bounds_costs_that_worker_and_no_other() {
+fn oversized_message_costs_only_its_worker() {
     for node in two_nodes() {
         let sends = "if (process.env.ROUNDELAY_WORKER === '1' && process.env.ROUNDELAY_GENERATION === '1'
             && !require('fs').existsSync('sent')) {
@@ -47,7 +47,7 @@ fn a_message_beyond_all_bounds_costs_that_worker_and_no_other() {
 }
 
 #[test]
-fn an_application_that_sends_without_end_does_not_make_its_master_grow() {
+fn endless_messages_do_not_make_the_master_grow() {
     let Some(node) = a_node() else { return };
     let sends = "
 const send = () => { for (let i = 0; i < 100; i++) process.send('y'.repeat(10000)); };
@@ -67,7 +67,7 @@ require('http').createServer((q, r) => { if (q.url === '/send') { setInterval(se
 }
 
 #[test]
-fn a_socket_that_an_application_sends_is_acknowledged_and_closed() {
+fn socket_sent_by_an_application_is_acknowledged_and_closed() {
     let sends = "
 const net = require('net');
 net.createServer(socket => process.send('here is one', socket, () => process.send('and its channel goes on')))

@@ -12,7 +12,7 @@ fn says(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_launcher_that_stands_between_is_refused_with_what_to_write_instead() {
+fn launcher_in_front_of_node_is_refused_with_a_suggestion() {
     for command in [&["npm", "start"][..], &["npx", "next", "start"], &["node", "--watch", "app.js"]] {
         let ended = Setup::app(&["--mode", "handoff"], command).run_to_end();
         says(&ended, 2, &["runs the application as a process of its own", r#"command = ["node", "FILE"]"#]);
@@ -20,7 +20,7 @@ fn a_launcher_that_stands_between_is_refused_with_what_to_write_instead() {
 }
 
 #[test]
-fn a_listener_of_the_workers_own_is_named_with_its_address() {
+fn private_listener_of_a_worker_is_named_with_its_address() {
     for node in nodes() {
         let cases = [
             ("exclusive", "server.listen({ port, host, exclusive: true });", true),
@@ -49,7 +49,7 @@ fn a_listener_of_the_workers_own_is_named_with_its_address() {
 }
 
 #[test]
-fn where_no_worker_asks_for_its_listener_the_master_ends_and_says_why() {
+fn master_ends_if_no_worker_asks_for_its_listener() {
     let Some(node) = a_node() else { return };
     let address = free_address();
     let text = format!(
@@ -63,7 +63,7 @@ fn where_no_worker_asks_for_its_listener_the_master_ends_and_says_why() {
 }
 
 #[test]
-fn an_application_that_listens_nowhere_is_told_so() {
+fn application_that_listens_nowhere_is_reported() {
     let Some(node) = a_node() else { return };
     for_each(&MODES, |mode| {
         let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.ready-timeout=4s"];
@@ -74,7 +74,7 @@ fn an_application_that_listens_nowhere_is_told_so() {
 }
 
 #[test]
-fn a_node_behind_another_node_is_told_to_be_started_itself() {
+fn node_behind_another_node_is_told_to_be_started_directly() {
     let Some(node) = a_node() else { return };
     let text = "require('child_process').spawn(process.execPath, ['real.js'], { stdio: 'inherit' });";
     let address = free_address();

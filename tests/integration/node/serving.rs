@@ -12,7 +12,7 @@ use crate::kit::{
 };
 
 #[test]
-fn the_workers_of_an_unmodified_application_answer_strictly_in_turn() {
+fn unmodified_application_workers_answer_strictly_in_turn() {
     for node in nodes() {
         eprintln!("{node:?}");
         let Some(setup) = plain(node, &["--mode", "handoff", "-i", "3"]) else { return };
@@ -28,7 +28,7 @@ fn the_workers_of_an_unmodified_application_answer_strictly_in_turn() {
 }
 
 #[test]
-fn where_the_workers_accept_by_themselves_all_of_them_answer() {
+fn all_workers_that_accept_by_themselves_answer() {
     for node in nodes() {
         eprintln!("{node:?}");
         let Some(setup) = plain(node, &["--mode", "shared", "-i", "3"]) else { return };
@@ -38,7 +38,7 @@ fn where_the_workers_accept_by_themselves_all_of_them_answer() {
 }
 
 #[test]
-fn while_one_computes_the_others_answer() {
+fn other_workers_answer_while_one_computes() {
     for node in two_nodes() {
         let Some(setup) = plain(node, &["--mode", "handoff", "-i", "3"]) else { return };
         let master = setup.start_ready();
@@ -76,7 +76,7 @@ fn twenty_reloads_lose_no_client() {
 }
 
 #[test]
-fn what_a_stopped_worker_was_handed_is_answered_by_another_when_it_is_killed() {
+fn connections_of_a_stopped_worker_go_to_others_after_a_kill() {
     for node in nodes() {
         eprintln!("{node:?}");
         let master = app(node, &["--mode", "handoff", "-i", "2"], PID).start_ready();
@@ -92,7 +92,7 @@ fn what_a_stopped_worker_was_handed_is_answered_by_another_when_it_is_killed() {
 }
 
 #[test]
-fn a_lone_worker_that_is_stopped_and_killed_leaves_its_clients_to_the_next_one() {
+fn clients_of_a_killed_only_worker_go_to_its_replacement() {
     for node in two_nodes() {
         let master = app(node, &["--mode", "handoff", "-i", "1"], PID).start_ready();
         let frozen = freeze_workers(&master, &[0])[0];
@@ -106,7 +106,7 @@ fn a_lone_worker_that_is_stopped_and_killed_leaves_its_clients_to_the_next_one()
 }
 
 #[test]
-fn clients_beyond_what_a_busy_worker_may_be_given_wait_for_it_as_in_an_accept_queue() {
+fn clients_over_the_limit_of_a_busy_worker_wait_for_it() {
     let Some(node) = a_node() else { return };
     let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.dispatch-timeout=300ms"];
     let patient = ["--set", "pool.app.health.hang-timeout=off"];
@@ -122,7 +122,7 @@ fn clients_beyond_what_a_busy_worker_may_be_given_wait_for_it_as_in_an_accept_qu
 }
 
 #[test]
-fn clients_wait_for_the_replacement_when_all_workers_are_dead() {
+fn clients_wait_for_replacements_when_all_workers_are_dead() {
     let Some(node) = a_node() else { return };
     for mode in MODES {
         let master = app(node, &["--mode", mode, "-i", "2"], PID).start_ready();
@@ -134,7 +134,7 @@ fn clients_wait_for_the_replacement_when_all_workers_are_dead() {
 }
 
 #[test]
-fn a_worker_that_is_killed_under_load_costs_only_what_it_had_in_flight() {
+fn worker_killed_under_load_loses_only_requests_in_flight() {
     const APP: &str = "require('http').createServer((q, r) => {
         const slow = /^\\/slow\\/(\\d+)/.exec(q.url);
         if (slow) return setTimeout(() => r.end(`waited ${slow[1]} ms\\n`), Number(slow[1]));
@@ -148,7 +148,7 @@ fn a_worker_that_is_killed_under_load_costs_only_what_it_had_in_flight() {
 }
 
 #[test]
-fn a_kept_connection_stays_with_its_worker() {
+fn kept_connection_stays_with_its_worker() {
     let Some(node) = a_node() else { return };
     let master = app(node, &["--mode", "handoff", "-i", "3"], PID).start_ready();
     let mut kept = Kept::connect(master.address());
@@ -159,7 +159,7 @@ fn a_kept_connection_stays_with_its_worker() {
 }
 
 #[test]
-fn a_worker_that_hangs_is_relieved_of_what_it_has_not_read() {
+fn unread_connections_of_a_hung_worker_are_reclaimed() {
     for node in two_nodes() {
         let master = app(node, &["--mode", "handoff", "-i", "2"], PID).start_ready();
         let frozen = master.pids()[0];

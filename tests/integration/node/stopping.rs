@@ -28,7 +28,7 @@ fn last_exit(master: &Master, old: u32) -> String {
 }
 
 #[test]
-fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
+fn request_in_flight_completes_and_the_worker_ends_by_itself() {
     for_each(&with_modes(nodes()), |&(node, mode)| {
         let master = app(node, &["--mode", mode, "-i", "1"], SLOW).start_ready();
         let old = master.pids()[0];
@@ -55,7 +55,7 @@ fn a_request_in_flight_completes_and_the_worker_ends_by_itself() {
 }
 
 #[test]
-fn what_a_timer_keeps_alive_is_told_soon_after_its_channel_is_closed() {
+fn worker_kept_alive_by_a_timer_is_signalled_after_its_channel() {
     for node in nodes() {
         eprintln!("{node:?}");
         let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.drain-timeout=10m"];
@@ -67,7 +67,7 @@ fn what_a_timer_keeps_alive_is_told_soon_after_its_channel_is_closed() {
 }
 
 #[test]
-fn what_ignores_that_is_killed_after_its_time() {
+fn worker_that_ignores_the_signal_is_killed_after_its_time() {
     let Some(node) = a_node() else { return };
     for mode in MODES {
         let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.kill-timeout=100ms"];
@@ -82,7 +82,7 @@ fn what_ignores_that_is_killed_after_its_time() {
 }
 
 #[test]
-fn a_held_connection_is_given_its_drain_timeout_and_no_more() {
+fn held_connection_gets_the_drain_timeout_and_no_more() {
     for node in two_nodes() {
         let flags = ["--mode", "handoff", "-i", "1", "--set", "pool.app.drain-timeout=300ms"];
         let master = app(node, &flags, SLOW).start_ready();
@@ -99,7 +99,7 @@ fn a_held_connection_is_given_its_drain_timeout_and_no_more() {
 }
 
 #[test]
-fn an_application_that_closes_by_itself_at_sigint_ends_with_its_own_code() {
+fn application_with_a_sigint_handler_ends_with_its_own_code() {
     let Some(node) = a_node() else { return };
     let text = "
 const server = require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000);
@@ -113,7 +113,7 @@ process.on('SIGINT', () => { console.log('closing'); clearInterval(timer); proce
 }
 
 #[test]
-fn the_end_of_the_master_drains_its_workers_and_leaves_nothing() {
+fn master_end_drains_its_workers_and_leaves_nothing() {
     for_each(&with_modes(nodes()), |&(node, mode)| {
         let mut master = app(node, &["--mode", mode, "-i", "2"], SLOW).start_ready();
         let slow = send_get(master.address(), "/slow").unwrap();
@@ -128,7 +128,7 @@ fn the_end_of_the_master_drains_its_workers_and_leaves_nothing() {
 }
 
 #[test]
-fn with_ready_message_a_worker_is_ready_when_the_application_says_so() {
+fn ready_message_makes_a_worker_ready() {
     let text = "
 const fs = require('fs');
 require('http').createServer((q, r) => r.end(String(process.pid))).listen(3000, () => {

@@ -6,7 +6,7 @@ use super::{MODES, app};
 use crate::kit::{has, nodes, run_to_end, wait_for};
 
 #[test]
-fn a_tls_session_is_resumed_by_another_worker() {
+fn tls_session_is_resumed_by_another_worker() {
     if !has("openssl") {
         return;
     }

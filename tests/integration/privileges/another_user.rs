@@ -67,7 +67,7 @@ fn workers_of_another_user_serve_in_every_mode() {
 }
 
 #[test]
-fn the_master_ends_workers_of_another_user_and_removes_what_they_left() {
+fn master_ends_workers_of_another_user_and_removes_their_files() {
     if !is_root() {
         return;
     }
@@ -82,7 +82,7 @@ fn the_master_ends_workers_of_another_user_and_removes_what_they_left() {
 }
 
 #[test]
-fn workers_of_another_user_die_with_the_master_even_where_no_guardian_helps() {
+fn workers_of_another_user_die_with_the_master_and_no_guardian() {
     if !is_root() {
         return;
     }
@@ -97,7 +97,7 @@ fn workers_of_another_user_die_with_the_master_even_where_no_guardian_helps() {
 }
 
 #[test]
-fn a_worker_of_another_user_cannot_signal_the_master_and_can_open_its_own_output() {
+fn worker_of_another_user_opens_its_output_but_cannot_signal() {
     if !is_root() {
         return;
     }
@@ -111,7 +111,7 @@ fn a_worker_of_another_user_cannot_signal_the_master_and_can_open_its_own_output
 }
 
 #[test]
-fn a_group_replaces_the_users_own_and_numbers_do_where_no_name_is() {
+fn group_replaces_the_users_own_and_may_be_a_number() {
     if !is_root() {
         return;
     }
@@ -134,7 +134,7 @@ fn a_group_replaces_the_users_own_and_numbers_do_where_no_name_is() {
 }
 
 #[test]
-fn a_user_in_hundreds_of_groups_has_them_all() {
+fn user_in_hundreds_of_groups_has_them_all() {
     let own_mounts = ["unshare", "--mount", "sh", "-c", "mount --bind group /etc/group && exec \"$@\"", "sh"];
     if !is_root() || !has("unshare") {
         return;
@@ -155,7 +155,7 @@ fn a_user_in_hundreds_of_groups_has_them_all() {
 }
 
 #[test]
-fn a_worker_cannot_lead_the_master_to_a_socket_of_somebody_else() {
+fn worker_cannot_lead_the_master_to_another_users_socket() {
     if !is_root() {
         return;
     }
@@ -173,7 +173,7 @@ fn a_worker_cannot_lead_the_master_to_a_socket_of_somebody_else() {
 }
 
 #[test]
-fn a_worker_that_was_not_given_to_anybody_else_stays_the_masters() {
+fn worker_without_a_user_setting_runs_as_the_masters_user() {
     let script = demo_after("id -u");
     let master = Setup::app(&["-i", "1"], &shell(&script)).start_ready();
     let pid = master.pids()[0];

@@ -56,14 +56,14 @@ fn survives_the_loss_of_its_folder(setup: Setup) {
 }
 
 #[test]
-fn a_worker_starts_again_after_somebody_removed_the_run_folder() {
+fn worker_starts_again_after_the_run_folder_was_removed() {
     for endpoint in ["port", "unix"] {
         survives_the_loss_of_its_folder(Setup::new(&["demo", "-i", "1", "--endpoint", endpoint]));
     }
 }
 
 #[test]
-fn so_does_one_of_another_user() {
+fn worker_of_another_user_starts_again_after_removal() {
     if is_root() {
         survives_the_loss_of_its_folder(demo(&["-i", "1", "--endpoint", "unix"]));
     }

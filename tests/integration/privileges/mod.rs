@@ -29,7 +29,7 @@ fn limit(pid: u32, name: &str) -> [String; 2] {
 }
 
 #[test]
-fn a_worker_of_the_relay_has_0_1_and_2_whatever_the_master_holds() {
+fn proxy_worker_has_only_descriptors_0_1_and_2() {
     let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
     for endpoint in ["port", "unix"] {
         let master = idle(&["--endpoint", endpoint]).through(&stray).start_ready();
@@ -44,7 +44,7 @@ fn a_worker_of_the_relay_has_0_1_and_2_whatever_the_master_holds() {
 }
 
 #[test]
-fn a_worker_cannot_gain_rights_unless_the_pool_allows_it() {
+fn worker_cannot_gain_rights_unless_the_pool_allows_it() {
     for (flags, expected) in [(&[][..], "1"), (&["--set", "pool.app.no-new-privs=false"], "0")] {
         let master = idle(flags).start_ready();
         assert_eq!(status(running(&master), "NoNewPrivs"), [expected]);
@@ -52,7 +52,7 @@ fn a_worker_cannot_gain_rights_unless_the_pool_allows_it() {
 }
 
 #[test]
-fn a_worker_has_the_limits_that_the_master_was_given_or_the_pool_says() {
+fn worker_has_the_limits_of_the_master_or_the_pool() {
     if !has("prlimit") {
         return;
     }
@@ -69,7 +69,7 @@ fn a_worker_has_the_limits_that_the_master_was_given_or_the_pool_says() {
 }
 
 #[test]
-fn the_masters_ambient_capabilities_are_not_the_workers() {
+fn ambient_capabilities_of_the_master_are_not_passed_on() {
     if !is_root() || !has("setpriv") {
         return;
     }
@@ -80,7 +80,7 @@ fn the_masters_ambient_capabilities_are_not_the_workers() {
 }
 
 #[test]
-fn of_the_masters_own_variables_a_worker_sees_the_contracts_alone() {
+fn worker_sees_only_documented_variables_of_the_master() {
     let canary = "ROUNDELAY_SET";
     let master = idle(&[]).env(canary, "log.level=debug").env("WATCHDOG_USEC", "9").start_ready();
     let environment = environment(running(&master));

@@ -12,7 +12,7 @@ use crate::kit::{BINARY, Setup, has, is_root};
 use super::idle;
 
 #[test]
-fn an_unknown_user_is_refused_where_it_was_written() {
+fn unknown_user_is_refused_with_its_place_in_the_file() {
     let file = "[pool.app]\ncommand = [\"sleep\", \"600\"]\nuser = \"no-such-user-here\"\n";
     for command in [&["run", "-c", "app.toml"][..], &["config", "check", "-c", "app.toml"]] {
         let setup = Setup::new(command).without("ROUNDELAY_LISTEN").without("ROUNDELAY_ADMIN");
@@ -28,7 +28,7 @@ fn an_unknown_user_is_refused_where_it_was_written() {
 }
 
 #[test]
-fn a_master_that_may_not_change_to_the_user_says_so_and_starts_nothing() {
+fn master_without_the_right_to_change_users_starts_nothing() {
     let setup = idle(&["--set", "pool.app.user=uid:4241", "--set", "pool.app.group=gid:4242"]);
     let (setup, told) = if is_root() {
         if !has("setpriv") {
@@ -46,7 +46,7 @@ fn a_master_that_may_not_change_to_the_user_says_so_and_starts_nothing() {
 }
 
 #[test]
-fn where_a_right_cannot_be_given_up_no_program_runs() {
+fn program_does_not_run_if_a_right_cannot_be_given_up() {
     if !is_root() || !has("setpriv") {
         return;
     }

@@ -21,7 +21,7 @@ fn begin(master: &Master) -> (std::thread::JoinHandle<Ended>, u32) {
 }
 
 #[test]
-fn a_second_order_is_refused_and_told_of_the_first() {
+fn second_command_is_refused_and_names_the_first() {
     let master = slow_replacements().start_ready();
     let (reload, _) = begin(&master);
     at_once_eq!(master.pool().operation.as_deref(), Some("reload"));
@@ -43,7 +43,7 @@ fn a_second_order_is_refused_and_told_of_the_first() {
 }
 
 #[test]
-fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
+fn caller_that_does_not_wait_leaves_the_reload_running() {
     let master = slow_replacements().start_ready();
     says(&run_command(&master, &["reload", "--timeout", "200ms"]), 5, &["--timeout", "goes on"]);
     says(&run_command(&master, &["reload"]), 6, &["reload is under way"]);
@@ -56,7 +56,7 @@ fn a_caller_who_does_not_wait_leaves_the_reload_to_its_end() {
 }
 
 #[test]
-fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
+fn stop_amid_a_reload_ends_everything_and_loses_no_client() {
     let mut master = slow_replacements().start_ready();
     let traffic = Traffic::start(&master, "one-shot");
     let slow = crate::kit::send_get(master.address(), "/slow/500").unwrap();
@@ -73,7 +73,7 @@ fn a_stop_amid_a_reload_ends_everything_and_loses_nobody() {
 }
 
 #[test]
-fn sighup_reloads_and_the_log_says_so() {
+fn sighup_reloads_and_is_logged() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     let pids = master.pids();
@@ -107,7 +107,7 @@ fn is_survived(kill_one: impl Fn(&Master)) {
 }
 
 #[test]
-fn a_worker_that_is_killed_while_its_replacement_starts_does_not_spoil_the_reload() {
+fn worker_killed_while_its_replacement_starts_spoils_no_reload() {
     is_survived(|master| {
         let dead = master.kill_worker(0);
         wait_until("its death to be seen", || master.worker(0).pid != Some(dead));
@@ -115,7 +115,7 @@ fn a_worker_that_is_killed_while_its_replacement_starts_does_not_spoil_the_reloa
 }
 
 #[test]
-fn a_worker_that_is_killed_before_its_turn_does_not_spoil_the_reload() {
+fn worker_killed_before_its_turn_does_not_spoil_the_reload() {
     is_survived(|master| {
         let dead = master.kill_worker(1);
         wait_until("its successor", || master.worker(1).pid.is_some_and(|pid| pid != dead));
@@ -124,7 +124,7 @@ fn a_worker_that_is_killed_before_its_turn_does_not_spoil_the_reload() {
 }
 
 #[test]
-fn a_replacement_that_is_killed_fails_the_reload_and_nobody_notices() {
+fn killed_replacement_fails_the_reload_without_lost_clients() {
     let master = slow_replacements().start_ready();
     let (pids, traffic) = (master.pids(), Traffic::start(&master, COOPERATIVE));
     let (reload, replacement) = begin(&master);
@@ -136,7 +136,7 @@ fn a_replacement_that_is_killed_fails_the_reload_and_nobody_notices() {
 }
 
 #[test]
-fn what_is_left_of_a_failed_reload_does_not_fail_the_next_one() {
+fn leftovers_of_a_failed_reload_do_not_fail_the_next_one() {
     // Never ready and deaf to the signal: it is still there when the reload has failed.
     let deaf = "if test -e bad; then trap '' TERM; until test -e leave; do sleep 0.02; done; exit 3; fi";
     let script =

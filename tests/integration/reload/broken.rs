@@ -49,32 +49,32 @@ fn fails_every_time(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_program_that_exits_at_once_does_not_become_the_release() {
+fn program_that_exits_at_once_does_not_become_the_release() {
     let command = ["sh", "-c", "echo looking for the database\necho 'no database' >&2\nexit 7"];
     let words = ["app/0: exit code 7", "last lines of app/0:", "looking for the database", "no database"];
     fails_every_time(&release(&command, ""), &words);
 }
 
 #[test]
-fn a_program_that_is_never_ready_does_not_become_the_release() {
+fn program_that_is_never_ready_does_not_become_the_release() {
     let command = ["sh", "-c", "echo still warming up; exec sleep 600"];
     let words = ["app/0: ", "last lines of app/0:", "still warming up"];
     fails_every_time(&release(&command, "ready-timeout = \"1s\"\n"), &words);
 }
 
 #[test]
-fn a_program_that_is_not_there_does_not_become_the_release() {
+fn missing_program_does_not_become_the_release() {
     fails_every_time(&release(&["/no/such/program"], ""), &["app/0: ", "/no/such/program"]);
 }
 
 #[test]
-fn a_program_whose_environment_is_wrong_does_not_become_the_release() {
+fn program_with_a_wrong_environment_does_not_become_the_release() {
     let text = good("env = { DEMO_START_DELAY = \"soon\" }\n");
     fails_every_time(&text, &["app/0: exit code 1", "DEMO_START_DELAY must be a whole number", "`soon`"]);
 }
 
 #[test]
-fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
+fn release_failing_at_the_second_worker_is_rolled_back() {
     let script = demo_after("test $RELEASE = good || test $ROUNDELAY_WORKER = 0 || exit 9");
     let text = |name| release(&["sh", "-c", &script], &format!("env = {{ RELEASE = \"{name}\" }}\n"));
     let master = start(&text("good"));
@@ -99,7 +99,7 @@ fn a_release_that_fails_at_the_second_worker_is_taken_back_from_the_first() {
 }
 
 #[test]
-fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_one_gets_it() {
+fn failed_release_keeps_the_worker_count_and_the_next_sets_it() {
     let script = demo_after("test $ROUNDELAY_WORKER -lt 2 || ! test -e broken || exit 8");
     let text = |workers| release(&["sh", "-c", &script], "").replace("workers = 2", &format!("workers = {workers}"));
     let master = start(&text(2));
@@ -118,7 +118,7 @@ fn a_release_with_more_workers_that_do_not_start_keeps_the_count_and_the_next_on
 }
 
 #[test]
-fn a_good_release_mends_a_pool_whose_workers_keep_dying() {
+fn good_release_repairs_a_pool_whose_workers_keep_dying() {
     let script = demo_after("test $RELEASE = good || ! test -e broken || exit 6");
     let text = |name| release(&["sh", "-c", &script], &format!("env = {{ RELEASE = \"{name}\" }}\n"));
     let master = start(&text("bad"));

@@ -72,7 +72,7 @@ fn ten_reloads_of_workers_with_a_listener_each_lose_nothing() {
 }
 
 #[test]
-fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
+fn cooperative_clients_of_every_kind_are_served_to_their_end() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let kinds = "one-shot=40,keep-alive=30,half-close=20,upload=2,slow-reader=2,websocket=1";
     let traffic = Traffic::start(&master, kinds);
@@ -84,7 +84,7 @@ fn clients_of_every_kind_that_do_as_they_are_told_are_served_to_their_end() {
 }
 
 #[test]
-fn a_reload_says_what_it_cost_and_where_nobody_counts_that_it_was_not_observed() {
+fn reload_reports_its_cost_or_that_it_was_not_observed() {
     for (flags, words) in
         [(&["-i", "2"][..], "rejected 0  cut 0\n"), (&["--mode", "shared"], "connections not observed\n")]
     {
@@ -96,7 +96,7 @@ fn a_reload_says_what_it_cost_and_where_nobody_counts_that_it_was_not_observed()
 }
 
 #[test]
-fn there_are_never_more_processes_than_workers_and_the_surge_nor_fewer_ready_than_workers() {
+fn reload_keeps_process_count_within_surge_and_all_ready() {
     for surge in [1, 3] {
         let set = format!("pool.demo.max-surge={surge}");
         let setup = Setup::new(&["demo", "-i", "4", "--set", &set]).env("DEMO_START_DELAY", "150");
@@ -116,7 +116,7 @@ fn there_are_never_more_processes_than_workers_and_the_surge_nor_fewer_ready_tha
 }
 
 #[test]
-fn replaced_worker_is_put_back_when_its_successor_ends() {
+fn parked_worker_is_put_back_when_its_successor_ends() {
     let script = format!(
         "test $ROUNDELAY_GENERATION = 1 || set -- timeout --foreground 0.4\nexec \"$@\" '{BINARY}' demo-worker"
     );

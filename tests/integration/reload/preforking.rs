@@ -57,7 +57,7 @@ fn broken_release_of_a_preforking_server_changes_nothing() {
 }
 
 #[test]
-fn good_release_of_a_preforking_server_keeps_nobody_waiting() {
+fn good_release_of_a_preforking_server_delays_no_client() {
     for command in [&GUNICORN[..], &PUMA] {
         let Some(master) = start(command, &[]) else { continue };
         let before = serving(&master);

@@ -24,7 +24,7 @@ fn others_answer(master: &Master, of: &str) {
 }
 
 #[test]
-fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
+fn slow_restarting_worker_gets_no_client_until_it_is_ready() {
     let master = pool("3", &[], &shell(&demo_after(HINDERED))).start_ready();
     all_say(master.address(), "hello from app/", 3);
     master.touch("hindered");
@@ -41,7 +41,7 @@ fn a_worker_that_is_slow_to_come_back_gets_nobody_until_it_is_ready() {
 }
 
 #[test]
-fn a_worker_that_fails_at_every_start_keeps_nobody_waiting() {
+fn worker_that_fails_at_every_start_keeps_no_client_waiting() {
     let script = demo_after("test $ROUNDELAY_WORKER != 1 || test -e mended || exit 3");
     let flags = ["--set", "pool.app.restart.backoff=20ms", "--set", "pool.app.restart.max-exits=3"];
     let master = pool("3", &flags, &shell(&script)).start();
@@ -60,7 +60,7 @@ fn a_worker_that_fails_at_every_start_keeps_nobody_waiting() {
 }
 
 #[test]
-fn who_waits_in_the_queue_of_a_worker_that_died_is_served_by_others_with_all_they_sent() {
+fn queue_of_a_dead_worker_is_served_by_others_with_all_bytes() {
     let script = demo_after(HINDERED);
     let flags = ["-l", "127.0.0.1:0", "-l", "127.0.0.1:0"];
     let master = pool("3", &flags, &shell(&script)).start_ready();
@@ -84,7 +84,7 @@ fn who_waits_in_the_queue_of_a_worker_that_died_is_served_by_others_with_all_the
 }
 
 #[test]
-fn a_client_that_was_given_to_another_worker_has_a_connection_like_any_other() {
+fn rescued_client_has_an_ordinary_connection() {
     let master =
         pool("2", &[], &shell(&demo_after("test $ROUNDELAY_WORKER != 1 || ! test -e broken || exit 3"))).start_ready();
     master.touch("broken");
@@ -103,7 +103,7 @@ fn a_client_that_was_given_to_another_worker_has_a_connection_like_any_other() {
 
 /// One that does nothing, by the heartbeat of workers made with `worker-runtime`.
 #[test]
-fn who_waits_at_a_worker_that_stands_still_is_served_by_others() {
+fn queue_of_a_stopped_worker_is_served_by_others() {
     let master = demo("3", &["--set", "pool.demo.health.hang-timeout=off"]).start_ready();
     let frozen = master.worker(1).pid.unwrap();
     freeze(frozen);
@@ -118,7 +118,7 @@ fn who_waits_at_a_worker_that_stands_still_is_served_by_others() {
 }
 
 #[test]
-fn a_worker_that_was_stopped_by_order_gets_nobody_until_it_is_started() {
+fn worker_stopped_by_command_gets_no_client_until_started() {
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
     all_say(master.address(), "python/", 3);

@@ -4,7 +4,7 @@ use super::{all_say, demo, plain};
 use crate::kit::{CLIENTS, COOPERATIVE, Traffic, carried_out, kill_under_load, wait_until};
 
 #[test]
-fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_accepted() {
+fn kill_under_load_fails_at_most_accepted_connections() {
     // Each has one connection at a time, so no more than one can have been accepted and not answered.
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
@@ -15,7 +15,7 @@ fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_accepted() {
 }
 
 #[test]
-fn a_kill_of_a_worker_with_many_connections_fails_no_more_than_are_in_flight() {
+fn kill_with_many_connections_fails_at_most_those_in_flight() {
     let master = demo("3", &[]).start_ready();
     kill_under_load(&master, 1).failed_only_in_flight(CLIENTS);
     master.wait_state(1, "ready");
@@ -23,7 +23,7 @@ fn a_kill_of_a_worker_with_many_connections_fails_no_more_than_are_in_flight() {
 }
 
 #[test]
-fn a_reload_a_restart_and_a_stop_of_one_under_load_lose_nobody() {
+fn reload_restart_and_stop_under_load_lose_no_client() {
     let master = demo("3", &[]).start_ready();
     let traffic = Traffic::start(&master, COOPERATIVE);
     for args in [&["reload"][..], &["restart", "demo/2"], &["stop", "demo/0"], &["start", "demo/0"], &["reload"]] {
@@ -35,7 +35,7 @@ fn a_reload_a_restart_and_a_stop_of_one_under_load_lose_nobody() {
 }
 
 #[test]
-fn a_listener_that_a_worker_shut_down_listens_again_and_each_still_gets_its_own() {
+fn listener_shut_down_by_a_worker_listens_again_for_its_slot() {
     const REVIVED: &str = "a worker shut its listener down and the clients in its queue are lost; listening again";
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();

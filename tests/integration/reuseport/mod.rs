@@ -84,7 +84,7 @@ fn each_worker_answers_on_a_listener_of_its_own() {
 }
 
 #[test]
-fn replacements_have_the_listener_of_those_before_them() {
+fn replacement_inherits_the_listener_of_its_predecessor() {
     let Some(setup) = plain("3", &["-l", "127.0.0.1:0", "-l", "[::1]:0"], &[]) else { return };
     let master = setup.start_ready();
     let before = (master.pids(), all_members(&master, 2));
@@ -98,7 +98,7 @@ fn replacements_have_the_listener_of_those_before_them() {
 }
 
 #[test]
-fn a_program_that_accepts_in_the_plainest_way_is_served_at_every_address() {
+fn plain_accepting_program_is_served_at_every_address() {
     let Some(setup) = plain("3", &["-l", "127.0.0.1:0", "-l", "[::1]:0"], &[]) else { return };
     let master = setup.start_ready();
     for (address, descriptor) in master.pool().listen.iter().zip([3, 4]) {
@@ -110,7 +110,7 @@ fn a_program_that_accepts_in_the_plainest_way_is_served_at_every_address() {
 }
 
 #[test]
-fn connections_are_spread_over_all_that_are_ready() {
+fn connections_are_spread_over_all_ready_workers() {
     let master = demo("3", &[]).start_ready();
     let answered = answers(master.address(), "hello from demo/", 3, 1200);
     eprintln!("1,200 connections over 3 workers by lot: {answered:?}");
@@ -119,7 +119,7 @@ fn connections_are_spread_over_all_that_are_ready() {
 }
 
 #[test]
-fn who_comes_before_the_first_worker_is_ready_waits_for_it() {
+fn clients_wait_for_the_first_ready_worker() {
     let script = crate::kit::demo_after("until test -e go; do sleep 0.01; done");
     let mut master = pool("2", &[], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
@@ -133,7 +133,7 @@ fn who_comes_before_the_first_worker_is_ready_waits_for_it() {
 }
 
 #[test]
-fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
+fn stop_signals_workers_at_once_and_open_requests_finish() {
     let mut master = demo("3", &[]).start_ready();
     let address = master.address();
     let mut slow = Kept::connect(address);

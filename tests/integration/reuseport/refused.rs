@@ -15,7 +15,7 @@ fn another_number_of_workers_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_reload_with_another_number_of_workers_or_another_address_is_refused_and_changes_nothing() {
+fn reload_with_another_size_or_address_changes_nothing() {
     let file = |workers: u32, more: &str| {
         format!(
             "[pool.app]\ncommand = [\"{BINARY}\", \"demo-worker\"]\nmode = \"reuseport\"\nworkers = {workers}\n{more}\n"
@@ -36,7 +36,7 @@ fn a_reload_with_another_number_of_workers_or_another_address_is_refused_and_cha
 }
 
 #[test]
-fn a_unix_address_is_refused_with_the_mode_to_use() {
+fn unix_address_is_refused_with_the_mode_to_use() {
     let ended = demo("2", &["-l", "127.0.0.1:0", "-l", "unix:/nowhere/a"]).run_to_end();
     let words =
         ["in mode `reuseport` each worker has a listener of its own", "at unix:/nowhere/a", "use mode `shared`"];
@@ -44,7 +44,7 @@ fn a_unix_address_is_refused_with_the_mode_to_use() {
 }
 
 #[test]
-fn a_second_master_on_the_address_is_refused_although_the_kernel_would_let_it_in() {
+fn second_master_on_the_same_address_is_refused() {
     let first = demo("2", &[]).start_ready();
     let address = first.address().to_string();
     let second = demo("2", &["-l", &address]).run_to_end();

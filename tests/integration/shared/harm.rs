@@ -11,7 +11,7 @@ fn is_replaced(master: &Master, slot: usize, dead: u32) {
 }
 
 #[test]
-fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_accepted() {
+fn kill_under_load_fails_at_most_accepted_connections() {
     // Each has one connection at a time, so no more than one can have been accepted and not answered.
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
@@ -22,7 +22,7 @@ fn a_kill_under_load_fails_at_most_what_the_dead_worker_had_accepted() {
 }
 
 #[test]
-fn a_kill_of_a_worker_with_many_connections_fails_no_more_than_are_in_flight() {
+fn kill_with_many_connections_fails_at_most_those_in_flight() {
     let master = demo("3", &[]).start_ready();
     let killed = kill_under_load(&master, 1);
     killed.failed_only_in_flight(CLIENTS);
@@ -51,13 +51,13 @@ fn shut_down(more: &[&str]) -> Option<Master> {
 }
 
 #[test]
-fn a_listener_that_a_worker_shut_down_listens_again() {
+fn listener_shut_down_by_a_worker_listens_again() {
     let Some(master) = shut_down(&[]) else { return };
     eventually!(master.workers().iter().all(|worker| worker.restarts == 0 && worker.state == "ready"));
 }
 
 #[test]
-fn workers_that_die_of_a_listener_shut_down_come_back_with_it() {
+fn workers_dying_of_a_shut_listener_come_back_with_it() {
     let Some(master) = shut_down(&["--brittle"]) else { return };
     // The listener is looked at before a dead worker is replaced, so no replacement is born to one that is shut and dies of it too.
     let restarts: Vec<_> = master.workers().iter().map(|worker| worker.restarts).collect();
@@ -66,7 +66,7 @@ fn workers_that_die_of_a_listener_shut_down_come_back_with_it() {
 }
 
 #[test]
-fn a_worker_that_makes_the_listener_non_blocking_does_not_disturb_the_master() {
+fn listener_made_non_blocking_does_not_disturb_the_master() {
     let Some(setup) = plain("2", &[], &[]) else { return };
     let mut master = setup.start_ready();
     assert!(master.get("/nonblock").unwrap().body.starts_with("python/"));

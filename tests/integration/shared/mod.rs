@@ -44,7 +44,7 @@ fn hellos(of: &str, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn all_demo_workers_answer_and_are_ready_by_their_own_word() {
+fn demo_workers_all_answer_and_are_ready_by_notify() {
     let master = demo("3", &[]).start_ready();
     all_say(master.address(), &hellos("hello from demo/", 3));
     eventually!(master.workers().iter().all(|worker| worker.endpoint.as_deref() == Some("inherited")));
@@ -53,7 +53,7 @@ fn all_demo_workers_answer_and_are_ready_by_their_own_word() {
 }
 
 #[test]
-fn a_worker_is_not_ready_before_it_says_so() {
+fn worker_is_not_ready_before_its_ready_message() {
     let script = demo_after("until test -e go; do sleep 0.01; done");
     let mut master = pool("2", &[], &shell(&script)).start();
     wait_until("both to run", || master.pids().len() == 2);
@@ -78,7 +78,7 @@ fn assert_told(pid: u32, count: &str, names: &str) {
 }
 
 #[test]
-fn a_worker_inherits_the_listeners_from_descriptor_3_on_and_nothing_else() {
+fn worker_inherits_only_the_listeners_from_descriptor_3_on() {
     let two = ["--ready", "none", "-l", "127.0.0.1:0", "-l", "[::1]:0"];
     for (flags, count, names) in [(&two[..2], "1", "app"), (&two[..], "2", "app:app")] {
         let stray = ["sh", "-c", "exec 9</etc/passwd 7>&1; exec \"$@\"", "sh"];
@@ -118,7 +118,7 @@ fn is_nonblocking(pid: u32, descriptor: u32) -> bool {
 }
 
 #[test]
-fn a_program_that_accepts_in_the_plainest_way_is_served() {
+fn plain_accepting_program_is_served() {
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
     all_say(master.address(), &hellos("python/", 3));
@@ -129,7 +129,7 @@ fn a_program_that_accepts_in_the_plainest_way_is_served() {
 }
 
 #[test]
-fn a_pool_with_two_addresses_hands_over_both() {
+fn pool_with_two_addresses_passes_both_listeners() {
     let Some(setup) = plain("2", &["-l", "127.0.0.1:0", "-l", "127.0.0.1:0"], &[]) else { return };
     let master = setup.start_ready();
     for (address, descriptor) in master.pool().listen.iter().zip([3, 4]) {
@@ -145,7 +145,7 @@ fn a_pool_with_two_addresses_hands_over_both() {
 }
 
 #[test]
-fn a_public_unix_address_is_handed_over_and_removed_at_the_end() {
+fn public_unix_address_is_served_and_removed_at_the_end() {
     let setup = demo("2", &[]);
     let public = setup.dir().join("public");
     let mut master = setup.arg("-l").arg(&format!("unix:{}", public.display())).start_ready();
@@ -162,7 +162,7 @@ fn a_public_unix_address_is_handed_over_and_removed_at_the_end() {
 }
 
 #[test]
-fn an_express_app_listens_on_descriptor_3() {
+fn express_app_listens_on_descriptor_3() {
     let Some(app) = express() else { return };
     let modules = std::path::Path::new(app).with_file_name("node_modules");
     let script = format!(
@@ -182,7 +182,7 @@ fn an_express_app_listens_on_descriptor_3() {
 
 /// Debian's lighttpd, as a systemd unit with a socket would start it.
 #[test]
-fn a_socket_activated_web_server_of_debian_is_served() {
+fn socket_activated_web_server_of_debian_is_served() {
     if !has("lighttpd") {
         return;
     }
@@ -212,7 +212,7 @@ fn a_socket_activated_web_server_of_debian_is_served() {
 
 /// Not a promise: the kernel wakes whom it likes.
 #[test]
-fn every_connection_is_answered_once_however_the_kernel_spreads_them() {
+fn every_connection_is_answered_once() {
     let spread = |name: &str, path: &str, master: &Master, hellos: &[String]| {
         // All of them are there.
         all_say(master.address(), hellos);
@@ -229,7 +229,7 @@ fn every_connection_is_answered_once_however_the_kernel_spreads_them() {
 }
 
 #[test]
-fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
+fn stop_signals_workers_at_once_and_open_requests_finish() {
     let mut master = demo("3", &[]).start_ready();
     let address = master.address();
     let mut slow = Kept::connect(address);
@@ -254,7 +254,7 @@ fn a_stop_tells_the_workers_at_once_and_they_finish_what_is_open() {
 }
 
 #[test]
-fn a_stop_of_workers_that_accept_does_not_wait_for_another_pools_connections() {
+fn stop_of_accepting_workers_does_not_wait_for_another_pool() {
     let file = r#"
 [pool.relayed]
 command = ["BINARY", "demo-worker"]

@@ -14,12 +14,12 @@ fn is_refused(flags: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn a_strategy_is_refused_because_the_kernel_chooses() {
+fn strategy_is_refused_because_the_kernel_chooses() {
     is_refused(&["--strategy", "round-robin"], &["so the kernel chooses and `strategy` has no say", "--strategy"]);
 }
 
 #[test]
-fn what_needs_a_private_endpoint_is_refused() {
+fn options_for_a_private_endpoint_are_refused() {
     is_refused(&["--ready", "probe"], &["there is no private endpoint to probe", "\"notify\"", "\"none\""]);
     is_refused(&["--health", "/health"], &["a probe could not tell which of them answers"]);
     is_refused(&["--health", "tcp"], &["a probe could not tell which of them answers"]);
@@ -27,7 +27,7 @@ fn what_needs_a_private_endpoint_is_refused() {
 }
 
 #[test]
-fn the_same_in_a_file_is_an_error_of_the_configuration() {
+fn strategy_in_a_file_is_a_configuration_error() {
     let file = "[pool.app]\ncommand = [\"sleep\", \"600\"]\nmode = \"shared\"\nstrategy = \"round-robin\"\n";
     let ended = Setup::new(&["run", "-c", "app.toml"]).file("app.toml", file).run_to_end();
     assert_eq!(ended.code, Some(78), "{ended:?}");
@@ -35,7 +35,7 @@ fn the_same_in_a_file_is_an_error_of_the_configuration() {
 }
 
 #[test]
-fn a_program_that_listens_by_itself_is_told_to_accept_on_descriptor_3() {
+fn program_that_listens_by_itself_is_told_of_descriptor_3() {
     if !has("socat") {
         return;
     }
@@ -52,7 +52,7 @@ fn a_program_that_listens_by_itself_is_told_to_accept_on_descriptor_3() {
 }
 
 #[test]
-fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
+fn program_that_needs_port_fails_with_its_last_lines() {
     let Some(worker) = python_worker() else { return };
     let ended = pool("1", &[], &worker).run_to_end();
     assert_eq!(ended.code, Some(1));
@@ -62,7 +62,7 @@ fn a_program_that_wants_a_port_ends_and_its_last_words_are_told() {
 
 /// The listener it was handed is not one of its own.
 #[test]
-fn a_program_that_never_says_ready_is_not_told_that_it_listens_elsewhere() {
+fn missing_ready_is_not_reported_as_listening_elsewhere() {
     let script = demo_after("unset NOTIFY_SOCKET");
     let ended = pool("1", &["--set", "pool.app.ready-timeout=2s"], &shell(&script)).run_to_end();
     assert_eq!(ended.code, Some(1));

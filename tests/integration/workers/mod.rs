@@ -72,7 +72,7 @@ fn behind_a_master(command: &[String], hello: &str) {
 }
 
 #[test]
-fn the_table_and_the_programs_name_the_same_languages() {
+fn table_and_programs_name_the_same_languages() {
     let names: Vec<_> = languages().iter().map(|language| language.name).collect();
     assert_eq!(names, ["Node", "Python", "Ruby", "Go", "Rust", "PHP", "Shell"]);
 }
@@ -124,7 +124,7 @@ fn rust() {
 }
 
 #[test]
-fn the_other_rust_on_the_page_is_from_the_examples_too() {
+fn other_rust_code_on_the_page_is_from_the_examples() {
     let example = include_str!("../../../worker-runtime/examples/messages.rs");
     let lines: Vec<_> = example.lines().map(str::trim).collect();
     let others = page::others("Rust");
