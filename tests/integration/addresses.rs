@@ -69,7 +69,7 @@ fn several_addresses_of_a_pool_share_one_rotation() {
     eventually!(master.workers().iter().all(|worker| worker.connections == Some(30)), "{:?}", master.workers());
 }
 
-/// The same with a unix socket among its addresses.
+/// Like `demo`, with a unix socket as one more address.
 fn demo_with(setup: Setup, path: &Path) -> Setup {
     setup.arg("-l").arg(&format!("unix:{}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Any program is a worker: it is told its port and place, and inherits nothing else.
+//! Any program can be a worker: it gets its port and slot in its environment, and inherits nothing else.
 
 use std::path::Path;
 
@@ -100,7 +100,7 @@ REPLACED = "by the pool"
     }
 }
 
-/// A pool of one program that waits.
+/// A pool of one program that only sleeps.
 fn sleeper(flags: &[&str]) -> Setup {
     Setup::app(&[&["--ready", "none", "--health", "none"], flags].concat(), &["sleep", "600"])
 }
@@ -132,7 +132,7 @@ fn descriptor_leaked_to_the_master_does_not_reach_a_worker() {
 #[test]
 fn worker_starts_with_default_signals_in_its_own_group() {
     const PIPE: u64 = 1 << (13 - 1);
-    // As a program started by another Rust program, or by Python, would inherit it.
+    // SIGPIPE is ignored, as in a program that another Rust program or Python started.
     let ignoring = ["sh", "-c", "trap '' PIPE; exec \"$@\"", "sh"];
     let master = sleeper(&["-i", "2"]).through(&ignoring).start_ready();
     assert_ne!(signals(master.pid(), "SigIgn") & PIPE, 0);

@@ -1,4 +1,4 @@
-//! A program that goes into the background is named, and is gone when its worker is.
+//! A program that daemonizes is named in the log, and ends when its worker ends.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::kit::{
     Master, Setup, carried_out, command_line, descriptors, has, is_alive, kill, python, shell, wait_for, wait_until,
 };
 
-/// Forks twice, with a session of its own between, and listens then.
+/// Forks twice, calls `setsid` between the forks, and then listens.
 const DAEMON: &str = r#"
 import http.server, os, sys, time
 if os.fork():
@@ -19,7 +19,7 @@ with open("daemon.%d" % os.getpid(), "w"):
 http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), http.server.SimpleHTTPRequestHandler).serve_forever()
 "#;
 
-/// The same with one fork, and a parent that lives until its child has its session.
+/// Forks once; the parent lives until its child has a session of its own.
 const PATIENT: &str = r#"
 import os, sys, time
 child = os.fork()
@@ -42,7 +42,7 @@ http {
 }
 ";
 
-/// The pids in the names of files that daemons have made.
+/// The pids in the names of the files that daemons have written.
 fn daemons(dir: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(dir).unwrap().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -65,7 +65,7 @@ fn wait_restarts(master: &Master, count: f64) {
 #[test]
 fn program_that_daemonizes_is_reported() {
     let Some(python) = python() else { return };
-    // The shell leaves its child in its own group.
+    // The shell leaves its child in the shell's own process group.
     for command in [vec![python, "patient.py"], vec!["sh", "-c", "python3 -m http.server &"]] {
         let setup = Setup::app(&["-i", "1"], &command).file("patient.py", PATIENT);
         let ended = setup.run_to_end();
@@ -96,13 +96,13 @@ fn nginx_in_the_background_is_named_and_ended() {
     if !has("nginx") {
         return;
     }
-    // Its two processes overwrite their environment; each time it listens at the worker's own port.
+    // The two processes of nginx overwrite their environment. Each start listens at the worker's own port.
     let script = "sed \"s/PORT/$PORT/\" nginx.conf > own.conf; exec nginx -p \"$PWD\" -c \"$PWD/own.conf\"";
     let setup = Setup::app(&["-i", "1"], &shell(script)).file("nginx.conf", NGINX);
     let mut master = setup.with("app", &["ready=none", "health.probe=none"]).start();
     wait_restarts(&master, 4.0);
     master.wait_log("it went into the background; start it in the foreground: nginx -g 'daemon off;'");
-    // Of the last one at most: master and two workers.
+    // At most the last nginx is left: master and two workers.
     wait_until("few of them", || naming(master.dir()).len() <= 3);
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
@@ -120,7 +120,7 @@ fn daemon_that_ignores_the_signal_is_killed() {
     let first = wait_for("a daemon", || daemons(master.dir()).first().copied());
     wait_until("its end", || !is_alive(first));
     master.wait_log("did not end within kill-timeout: killing it");
-    // A stop ends what was just left, too; a SIGKILL of the master could not.
+    // A stop also ends a daemon that was just left. A SIGKILL of the master could not.
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
     master.wait_no_family();
@@ -133,7 +133,7 @@ fn daemon_beside_a_worker_is_ended_by_its_stop_signal() {
     let command = ["sh", "-c", "setsid sh helper.sh & exec \"$0\" -m http.server --bind 127.0.0.1 $PORT", python];
     let mut master = Setup::app(&["-i", "1"], &command).file("helper.sh", helper).start_ready();
     master.wait_log("| set\n");
-    // Its worker lives: it is left alone, though its parent may have ended.
+    // The worker lives, so the reload leaves its daemon alone, though the daemon's parent may have ended.
     carried_out(&master, &["reload"]);
     eventually!(master.dir().join("goodbye.helper").exists());
     master.remove("goodbye.helper");
@@ -154,7 +154,7 @@ fn daemon_kept_by_config_outlives_the_master() {
     master.wait_log("left in the background by a worker: kept");
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
-    // Each writes its file when it is on its own, which may be after its master's end.
+    // Each daemon writes its file once it is on its own, which may be after the master's end.
     eventually!(daemons(master.dir()).into_iter().filter(|&pid| is_alive(pid)).count() >= 2);
     master.family().into_iter().for_each(|pid| kill(i64::from(pid), "KILL"));
 }
@@ -168,7 +168,7 @@ fn daemon_that_holds_the_output_leaks_no_descriptor() {
     let mut master = setup.with("app", &options).start();
     let pipes = || descriptors(master.pid()).iter().filter(|(_, what)| what.starts_with("pipe:")).count();
     wait_restarts(&master, 8.0);
-    // Each daemon keeps two open for ever, and of each the last second is read.
+    // Each daemon keeps two pipes open for ever. The master reads them for one second after the worker's end.
     carried_out(&master, &["stop", "app"]);
     wait_until("closed pipes", || pipes() <= 8);
     eventually!(daemons(master.dir()).into_iter().filter(|&pid| is_alive(pid)).count() >= 8);

@@ -1,4 +1,4 @@
-//! What cannot work is refused clearly, with the documented exit code, and leaves nothing behind.
+//! Impossible settings are refused clearly, with the documented exit code, and leave no process behind.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,8 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const CONFIG: i32 = 78;
 
-/// Each ends with this code, says all of these words on standard error, and leaves no process behind.
+/// Checks that the master ends with this code, prints all of these words on standard error and leaves no process
+/// behind.
 #[track_caller]
 fn says(setup: Setup, code: i32, words: &[&str]) -> Ended {
     let ended = setup.run_to_end();
@@ -89,7 +90,7 @@ fn program_that_cannot_start_is_named_with_the_reason() {
 
 #[test]
 fn failed_start_is_notified_in_one_message() {
-    // A datagram socket keeps messages apart where a pipe would join them.
+    // A datagram socket keeps messages apart; a pipe would join them.
     let (spawner, theirs) = UnixDatagram::pair().unwrap();
     let parent = std::process::id().cast_signed();
     for (cwd, program, told) in
@@ -126,7 +127,7 @@ fn program_exiting_at_once_is_reported_with_code_and_last_lines() {
         let words = ["error: pool `app`: no worker became ready", what, "it last wrote:", "boom: no DATABASE_URL"];
         says(Setup::app(&["-i", "2"], &shell(&script)), FAILED, &words);
     }
-    // Every slot has exited three times, and is not tried for the whole ready-timeout.
+    // After three exits in every slot the start gives up; it does not go on for the whole ready-timeout.
     let outside = tempfile::tempdir().unwrap();
     let starts = outside.path().join("starts");
     let script = format!("printf x >> '{}'; exit 1", starts.display());

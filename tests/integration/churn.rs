@@ -6,7 +6,7 @@ const MIB: f64 = 1_048_576.0;
 const WARM_UP: usize = 3_000;
 const CONNECTIONS: usize = 20_000;
 
-/// So many connections with a request each, from four clients that go as fast as they are served.
+/// Makes `count` connections with one request each, from four clients that go as fast as they are served.
 #[track_caller]
 fn churn(master: &Master, count: usize) {
     let address = master.address();
@@ -19,7 +19,7 @@ fn churn(master: &Master, count: usize) {
     assert!(wrong.is_empty(), "{} of {count}, the first of them {:?}", wrong.len(), wrong.first());
 }
 
-/// Its descriptors when no connection is open, without those of the question itself.
+/// The number of the master's descriptors when no connection is open, without those of the question itself.
 #[track_caller]
 fn open_at_rest(master: &Master) -> usize {
     wait_until("all connections to have ended", || master.metric("roundelay_connections_active", &[]) == 0.0);

@@ -8,11 +8,11 @@ use crate::kit::{Setup, has, request, wait_until};
 
 const PAGE: &str = include_str!("../../docs/client-address.md");
 
-/// What these programs say when a connection does not begin with a header.
+/// The complaints of these programs about a connection that does not begin with a header.
 const COMPLAINTS: [&str; 3] =
     ["broken header", "while reading PROXY protocol", "Received something which does not look like"];
 
-/// The page's script of that name.
+/// The script of that name on the page.
 fn script(name: &str) -> &'static str {
     let blocks = PAGE.split("```sh\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
     blocks.into_iter().find(|block| block.starts_with(&format!("# {name}:"))).expect("a script in the page")
@@ -43,7 +43,7 @@ fn the_client_is_seen(program: &str, version: &str, health: &str) {
         let of_slot = |slot| master.metric("roundelay_health_checks_total", &[&result, slot]);
         [r#"worker="0""#, r#"worker="1""#].map(of_slot)
     };
-    // One that only connects is made once while the worker starts, and then of an idle one alone.
+    // The check that only connects makes one connection while the worker starts, and later only to an idle worker.
     if health != "tcp" {
         wait_until("three good health checks of each", || checks("ok").iter().all(|&n| n >= 3.0));
     }

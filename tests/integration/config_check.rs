@@ -1,8 +1,8 @@
-//! `config check` refuses what the start would fail by, and waits for nothing.
+//! `config check` refuses every file that the start would refuse, and waits for nothing.
 
 use crate::kit::{Setup, free_address};
 
-/// A pool that would start, of which one thing is changed.
+/// A file of a pool that would start, with one thing changed.
 fn file(changed: &str, with: &str) -> String {
     let sound = "[pool.a]\ncommand = [\"sleep\", \"600\"]\nlisten = \"ADDRESS\"\nready = \"none\"\n\
                  health = { probe = \"none\" }\ncwd = \".\"\n";

@@ -1,5 +1,5 @@
-//! The container files without a container engine: what they name exists, the words in them are taken by the real binary,
-//! and the static binary alone in an empty root serves as PID 1.
+//! The container files, tested without a container engine: the files that they name exist, the real binary accepts
+//! their command lines, and the static binary serves as PID 1 in an otherwise empty root.
 
 mod compose;
 mod dockerfile;
@@ -31,7 +31,7 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
     page.split(fence.as_str()).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
 }
 
-/// Reads YAML as JSON; `None` where no Python has PyYAML. Twice the same key is refused, as engines do.
+/// Reads YAML as JSON; `None` where no Python has PyYAML. A key that stands there twice is refused, as engines do.
 fn yaml(below: &str) -> Option<serde_json::Value> {
     const READ: &str = "
 import json, sys, yaml

@@ -1,4 +1,4 @@
-//! Commands reach only the master they are meant for, from whom it trusts; what is refused has changed nothing.
+//! Commands reach only the master they are meant for, only from trusted users, and a refused command changes nothing.
 
 mod hostile;
 
@@ -11,7 +11,7 @@ use roundelay::api::state::State;
 
 use crate::kit::{BINARY, Master, Setup, is_alive, run_command, run_to_end, running_command, says, stat, wait_until};
 
-/// What must not change when a command is refused.
+/// The facts that must not change when a command is refused.
 #[track_caller]
 fn facts(master: &Master) -> Vec<(String, u64, u32, Vec<Option<u32>>)> {
     let State { pools, .. } = master.state();
@@ -125,7 +125,7 @@ fn reload_of_a_bad_file_reports_every_mistake_changes_nothing() {
             mistakes.as_str(),
             &["unknown key `workrs`", "did you mean `workers`?", "two.toml:4:1", "a duration needs a unit"][..],
         ),
-        // Half of it is written.
+        // Only the beginning of the file is there.
         (&TWO[..TWO.len() - 5], &["two.toml:"]),
         ("", &["the file is empty"]),
         ("\u{0}\u{0}\u{0}", &["two.toml:1:4"]),
@@ -204,7 +204,7 @@ fn shutdown_drains_and_returns_when_the_master_is_gone() {
 #[test]
 fn shutdown_now_cuts_open_connections_and_is_no_failure() {
     let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
-    // A pool that never answered may be one of a one-way protocol, in which nobody waits for an answer.
+    // The pool must have answered once: without any answer it may speak a one-way protocol, in which no client waits.
     assert_eq!(master.get("/").unwrap().status, 200);
     let client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
@@ -219,7 +219,7 @@ fn shutdown_now_cuts_open_connections_and_is_no_failure() {
 #[test]
 fn slow_shutdown_exits_with_5_and_a_second_one_forces_it() {
     let mut master = Setup::new(&["demo", "-i", "1"]).start_ready();
-    // A pool that never answered may be one of a one-way protocol, in which nobody waits for an answer.
+    // The pool must have answered once: without any answer it may speak a one-way protocol, in which no client waits.
     assert_eq!(master.get("/").unwrap().status, 200);
     let _client = crate::kit::send_get(master.address(), "/slow/60000").unwrap();
     wait_until("the request to be under way", || master.pool().active == Some(1));
@@ -240,7 +240,7 @@ fn command_whose_client_gave_up_does_not_run_later() {
     for (path, body) in
         [("reload", ""), ("pools/api/reload", ""), ("pools/api/scale", r#"{"workers":1}"#), ("shutdown", "")]
     {
-        // It stands still while the command is given, as for a disk or in a paused container.
+        // The master is stopped while the command is given, as if it waited for a disk or its container were paused.
         master.signal("STOP");
         wait_until("the master to stand still", || stat(master.pid()).is_some_and(|fields| fields[0] == "T"));
         let mut client = UnixStream::connect(&master.control).unwrap();
@@ -253,7 +253,7 @@ fn command_whose_client_gave_up_does_not_run_later() {
         master.log().matches("control command dropped, its client went away before it began").count() == 4
     });
     assert_eq!(facts(&master), before);
-    // One that only shuts its own side waits for the answer.
+    // A client that shuts down only its own side waits for the answer.
     let mut client = UnixStream::connect(&master.control).unwrap();
     client.write_all(b"POST /api/v1/pools/jobs/reload HTTP/1.0\r\n\r\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();

@@ -1,4 +1,4 @@
-//! Workers that do not stay up cost the others nothing, and the machine little, whatever ends them.
+//! Workers that keep ending, for whatever cause, cost the other workers nothing and the machine little.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::kit::{Master, Setup, burst, checked, cpu_time, demo_after, freeze_workers, one_shots, shell, wait_until};
 
-/// All but the first exit at once.
+/// All workers but the first exit at once.
 const ONE_OF_ALL: &str = "if test $ROUNDELAY_WORKER != 0; then exit 1; fi";
 
 fn restarts(master: &Master, slot: usize, reason: &str) -> f64 {
@@ -48,7 +48,7 @@ fn workers_over_the_restart_budget_fail_while_others_serve() {
     master.wait_log("ended too often");
 }
 
-/// Start 1 stands still once it is ready, start 2 exits, start 3 is never ready.
+/// Start 1 stops once it is ready, start 2 exits, start 3 is never ready.
 #[test]
 fn restart_budget_counts_every_unexpected_exit() {
     let script = demo_after(
@@ -75,7 +75,7 @@ fn spawn_rate_bounds_the_starts_of_all_slots_together() {
     let master = setup.with("app", &options).start();
     master.wait_state(0, "ready");
     let starts = || std::fs::metadata(master.dir().join("starts")).unwrap().len() as f64;
-    // The burst is at least one start for each worker, and spent when there were more.
+    // The burst is at least one start for each worker. After more starts than that it is spent.
     wait_until("starts at the rate", || starts() >= 40.0);
     let (starts, time) = (starts(), begun.elapsed().as_secs_f64());
     println!("spawn-rate {RATE}: {starts} starts in {time:.1} s");

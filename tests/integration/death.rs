@@ -1,4 +1,4 @@
-//! A worker's death costs the requests it had, and nothing else.
+//! A worker's death costs the requests it had in flight, and nothing else.
 
 use crate::kit::{
     CLIENTS, Killed, REQUESTS, Setup, burst, demo_after, is_alive, kill, kill_under_load, shell, stat, wait_for,
@@ -37,7 +37,7 @@ fn kill_under_load_fails_only_requests_in_flight() {
 fn crashed_worker_fails_only_its_own_request() {
     let master = Setup::new(&["demo", "-i", "3"]).start_ready();
     let slow = std::thread::scope(|scope| {
-        // One waits on each worker, in turn; the fourth request makes the first worker crash.
+        // One request waits on each worker, in turn. The fourth request makes the first worker crash.
         let waiting: Vec<_> = (0..3)
             .map(|slot| {
                 let waiting = scope.spawn(|| master.get("/slow/800"));
@@ -57,7 +57,7 @@ fn crashed_worker_fails_only_its_own_request() {
 #[test]
 fn answer_truncated_by_a_kill_never_looks_complete() {
     use std::io::Read;
-    // Without a backoff between the kills.
+    // There is no backoff between the kills.
     let set = "pool.demo.restart.reset-after=0s;pool.demo.restart.max-exits=100";
     let master = Setup::new(&["demo", "-i", "1"]).env("ROUNDELAY_SET", set).start_ready();
     for _ in 0..10 {
@@ -90,7 +90,7 @@ fn process_group_of_a_worker_dies_with_it() {
 
 #[test]
 fn crash_loop_in_one_slot_backs_off_and_disturbs_no_other() {
-    // Its starts are counted by the bytes of a file.
+    // The script appends one byte to a file at each start.
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; echo to stdout; echo the reason >&2; exit 3; fi",
     );
@@ -105,7 +105,7 @@ fn crash_loop_in_one_slot_backs_off_and_disturbs_no_other() {
             worker.backoff_seconds.filter(|&wait| wait >= least && worker.state == "backoff")
         })
     };
-    // 50 ms, 100 ms, 200 ms, each 20 % more or less.
+    // The backoffs are 50 ms, 100 ms and 200 ms, each 20 % more or less.
     for least in [0.035, 0.075, 0.15] {
         let wait = backoff(least);
         assert!(wait <= 0.245, "{wait}");

@@ -1,4 +1,4 @@
-//! A deploy that moves a link: what is started next, comes from where the link leads by then.
+//! A deploy that moves a symbolic link: the next process starts from the link's target at that time.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,13 +20,13 @@ fn release(folder: &std::path::Path, number: u32) {
     fs::write(folder.join("app.toml"), file).unwrap();
 }
 
-/// Has `current` lead to that release, by one rename as deploys do it.
+/// Points `current` to that release, by one rename as deploys do it.
 fn deploy(folder: &std::path::Path, number: u32) {
     symlink(format!("releases/{number}"), folder.join("next")).unwrap();
     fs::rename(folder.join("next"), folder.join("current")).unwrap();
 }
 
-/// Runs a master by these words in `current`, as a shell does that has the link in its `PWD`.
+/// Runs a master with these arguments in `current`, as a shell does that has the link in its `PWD`.
 fn in_current(args: &[&str]) -> Setup {
     let setup = Setup::new(args).without("ROUNDELAY_LISTEN").through(&["sh", "-c", "cd current && exec \"$@\"", "sh"]);
     release(setup.dir(), 1);
@@ -50,7 +50,7 @@ fn reload_follows_the_link_and_reports_a_deleted_release() {
     carried_out(&master, &["reload"]);
     serves(&master, 2);
     at_once_eq!(master.pids().len(), 2, "the file of the new release is read");
-    // The master's own directory, too.
+    // This removes the master's own directory, too.
     fs::remove_dir_all(master.dir().join("releases/1")).unwrap();
     let killed = master.kill_worker(0);
     wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != killed));
@@ -81,7 +81,7 @@ fn command_started_in_a_link_comes_from_its_new_target() {
         master.kill_worker(0);
         master.wait_log(&format!("serving 2 in {}\n", master.dir().join("current").display()));
         master.wait_state(0, "ready");
-        // Nothing is left that could be started.
+        // No release is left that could be started.
         fs::remove_dir_all(master.dir().join("releases")).unwrap();
         says(&run_command(&master, &["reload"]), 6, &["current that workers of pool app start in is gone"]);
         let killed = master.kill_worker(0);

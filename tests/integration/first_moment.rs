@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What reads something that goes on: a master, its log, a process.
+/// The expressions that read a changing value: of a master, its log or a process.
 const READS: [&str; 11] = [
     ".metric(",
     ".pool()",
@@ -28,7 +28,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The arguments of a macro call, up to the parenthesis that closes it. Parentheses in texts are rare and do no harm here.
+/// The arguments of a macro call, up to the parenthesis that closes it. Parentheses in texts are rare and do no harm
+/// here.
 fn arguments(call: &str) -> &str {
     let mut depth = 1;
     let end = call.find(|c| {

@@ -1,5 +1,5 @@
-//! A worker that hangs gets nothing new, is killed and replaced, and others answer who waited for it. One that only
-//! computes is let be.
+//! A worker that hangs gets nothing new, is killed and replaced, and other workers answer the clients that waited for
+//! it. A worker that only computes is left alone.
 
 mod busy;
 mod heartbeat;
@@ -21,10 +21,11 @@ use crate::kit::{
 const FAST: [&str; 4] =
     ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
 
-/// What was under way on a worker at one moment, at the rates of these tests: generous, and far below what a queue holds.
+/// The most requests in flight on a worker at one moment, at the rates of these tests: generous, and far below the
+/// length of a queue.
 const IN_FLIGHT: u64 = 10;
 
-/// What a request to a worker may come to that was accepted by it when it stood still.
+/// The failures that a request may have if the worker accepted it before the worker was stopped.
 fn in_flight(most: u64) -> Allowance {
     Allowance::none().allow(Class::ResetBeforeFirstByte, most).allow(Class::ResetMidway, most)
 }
@@ -96,7 +97,7 @@ fn stopped_worker_with_a_tcp_probe_is_found_by_its_queue() {
     eventually!(master.metric("roundelay_connections_recovered_total", &[]) > 0.0);
 }
 
-/// What the check leaves in the queue is enough to see that nobody takes it.
+/// The connections of the check itself stay in the queue; they are enough to see that no process accepts them.
 #[test]
 fn idle_stopped_worker_is_found_by_its_queue() {
     for endpoint in ["endpoint=port", "endpoint=unix"] {

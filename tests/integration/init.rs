@@ -23,7 +23,7 @@ for n in range(int(sys.argv[1])):
 open(sys.argv[2], "w").close()
 "#;
 
-/// How to become process 1 here, if that is permitted.
+/// The command that makes the master process 1 here, if that is permitted.
 fn unshare() -> Option<Vec<&'static str>> {
     if !has("unshare") {
         return None;

@@ -1,4 +1,4 @@
-//! At its limits the master waits; it neither spins nor drops what it has.
+//! At its limits the master waits: it neither spins nor drops connections that it has.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -40,7 +40,7 @@ fn all_are_served(master: &Master, count: usize, meanwhile: impl FnOnce()) {
     }
 }
 
-/// The master comes to rest while nothing happens to it: a loop that spins never does.
+/// Checks that the master comes to rest while nothing happens to it: a loop that spins never does.
 #[track_caller]
 fn does_not_spin(master: &Master) {
     const WINDOW: Duration = Duration::from_millis(300);
@@ -242,7 +242,7 @@ fn reserve_lets_a_whole_pool_respawn_in_every_mode() {
         let setup = Setup::new(&["demo", "-i", "24", "--mode", mode, "--set", "master.max-connections=1000"]);
         let mut master = setup.through(&["prlimit", "--nofile=330:330"]).start_ready();
         let _clients = idle(&master, 200);
-        // What the control socket and the admin port may take, but for those who look.
+        // The connections that the control socket and the admin port may take, minus those of the test itself.
         let (_control, admin) = (idle_unix(&master.control, 24), master.admin());
         let _admin: Vec<_> = (0..24).map(|_| TcpStream::connect(admin).unwrap()).collect();
         for pid in master.pids() {

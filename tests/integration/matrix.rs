@@ -11,14 +11,15 @@ use crate::kit::{BINARY, Setup, burst, free_address, has, python};
 
 use Cell::{Ends, Told, Works};
 
-/// What becomes of a kind of worker in a mode.
+/// The result of a kind of worker in a mode.
 #[derive(Clone, Copy)]
 enum Cell {
-    /// It serves.
+    /// The worker serves.
     Works,
-    /// It is seen to listen elsewhere, and is told what it must do in this mode, and which mode to use instead.
+    /// The master sees the program listen elsewhere. It prints what the program must do in this mode, and which mode
+    /// to use instead.
     Told(&'static str),
-    /// It ends by itself, and the master with it, saying its last words.
+    /// The program ends by itself, and the master with it, printing the program's last lines.
     Ends,
 }
 

@@ -60,7 +60,7 @@ fn stop_and_start_of_one_worker_of_two_lose_no_client() {
 }
 
 #[test]
-fn stopped_pool_rejects_its_clients_and_serves_when_it_is_started() {
+fn stopped_pool_rejects_clients_and_serves_when_started() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
     // Those that come meanwhile are rejected, which is what was asked for: no client was cut.

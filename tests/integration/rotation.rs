@@ -23,12 +23,12 @@ fn given(master: &Master, metric: &str, slot: usize) -> f64 {
 }
 
 #[test]
-fn one_thread_gives_each_of_three_workers_400_of_1200_connections() {
+fn one_thread_gives_three_workers_400_connections_each() {
     is_exact("1");
 }
 
 #[test]
-fn two_threads_give_each_of_three_workers_400_of_1200_connections() {
+fn two_threads_give_three_workers_400_connections_each() {
     is_exact("2");
 }
 

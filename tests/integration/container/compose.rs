@@ -1,4 +1,4 @@
-//! `docker/compose.yaml`: what it mounts exists, what it starts is confined, and its parts find each other.
+//! `docker/compose.yaml`: its mounts exist, its containers are confined, and its parts find each other.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{path, yaml};
 
-/// The entries of a list of texts; empty where there is none.
+/// The entries of a list of texts; empty if there is no list.
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().map(|list| list.iter().map(|text| text.as_str().unwrap()).collect()).unwrap_or_default()
 }
@@ -55,7 +55,7 @@ fn every_container_is_confined_and_has_time_to_stop() {
         assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
         let grace = service["stop_grace_period"].as_str().unwrap().strip_suffix('s').unwrap();
         assert!(Duration::from_secs(grace.parse().unwrap()) > needed, "{name}: {grace}");
-        // Ours has it in the image.
+        // Our image has its healthcheck in the Dockerfile.
         assert_eq!(service.get("healthcheck").is_some(), service.get("build").is_none(), "{name}");
         let public: Vec<&str> =
             texts(&service["ports"]).into_iter().filter(|port| !port.starts_with("127.0.0.1:")).collect();
@@ -85,7 +85,7 @@ fn prometheus_shares_the_loopback_and_grafana_finds_it() {
     assert_eq!(source["url"], "http://roundelay:9090");
     assert_eq!(source["jsonData"]["timeInterval"], scrape["global"]["scrape_interval"]);
 
-    // What Grafana is told to read is what is mounted there.
+    // The paths that Grafana reads are the mounted ones.
     let grafana = &services["grafana"];
     let on_disk = |inside: &str| {
         let mounts = texts(&grafana["volumes"]);

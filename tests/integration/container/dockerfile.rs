@@ -1,6 +1,6 @@
-//! Dockerfiles, as far as ours go: stages of instructions, one a line, continued by a backslash.
+//! A parser for our own Dockerfiles: stages of instructions, one a line, continued by a backslash.
 
-/// What comes from one `FROM`.
+/// A stage: everything from one `FROM` to the next.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) base: String,
@@ -27,12 +27,12 @@ pub(super) fn parse(text: &str) -> Vec<Stage> {
 }
 
 impl Stage {
-    /// What stands behind each instruction of a kind.
+    /// The arguments of each instruction of a kind.
     pub(super) fn all(&self, instruction: &str) -> impl Iterator<Item = &str> {
         self.instructions.iter().filter(move |(found, _)| found == instruction).map(|(_, rest)| rest.as_str())
     }
 
-    /// What stands behind the last instruction of a kind, which is the one that counts.
+    /// The arguments of the last instruction of a kind, which is the one that counts.
     #[track_caller]
     pub(super) fn last(&self, instruction: &str) -> &str {
         let found = self.instructions.iter().rfind(|(found, _)| found == instruction);
@@ -47,7 +47,7 @@ impl Stage {
         serde_json::from_str(form).unwrap_or_else(|error| panic!("{instruction} {form}: {error}"))
     }
 
-    /// The variables it sets.
+    /// The variables that the stage sets.
     pub(super) fn env(&self) -> Vec<(&str, &str)> {
         self.all("ENV").flat_map(str::split_whitespace).map(|pair| pair.split_once('=').unwrap()).collect()
     }

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts name only what a master exports from its start.
+//! The dashboard and the alerts name only metrics that a master exports from its start.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::kit::{Setup, get_unix};
 pub(super) struct Query {
     pub(super) panel: String,
     pub(super) expr: String,
-    /// The labels its legend shows.
+    /// The labels that its legend shows.
     pub(super) legend: Vec<String>,
 }
 
@@ -40,14 +40,14 @@ pub(super) fn queries(dashboard: &Value) -> Vec<Query> {
     queries
 }
 
-/// The expressions of the alerts and recording rules, with what a rule records.
+/// The expressions of the alerts and recording rules, and the name that a rule records.
 fn rules(alerts: &Value) -> Vec<(String, Option<String>)> {
     let groups = alerts["groups"].as_array().unwrap().iter();
     let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
     rules.map(|rule| (rule["expr"].as_str().unwrap().to_owned(), rule["record"].as_str().map(str::to_owned))).collect()
 }
 
-/// The metrics of an expression. Ours begin like ours and nothing else does, so no parser is needed.
+/// The metrics of an expression. All of ours begin with `roundelay_` and nothing else does, so no parser is needed.
 fn metrics(expr: &str) -> BTreeSet<&str> {
     let words = expr.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let prefixes = ["roundelay_", "roundelay:", "process_"];
@@ -56,7 +56,7 @@ fn metrics(expr: &str) -> BTreeSet<&str> {
 
 #[test]
 fn dashboard_and_alerts_name_only_exported_metrics() {
-    // No connection was made: what a graph needs must be there before the first one.
+    // No connection was made: the metrics of a graph must exist before the first one.
     let master = Setup::new(&["demo"]).start();
     let text = get_unix(&master.control, "/metrics").unwrap().body;
     let series = text.lines().filter(|line| !line.starts_with('#'));
@@ -70,7 +70,7 @@ fn dashboard_and_alerts_name_only_exported_metrics() {
     }
     let rules = yaml("docker/alerts.yml").map(|alerts| rules(&alerts)).unwrap_or_default();
     let recorded: BTreeSet<&str> = rules.iter().filter_map(|(_, record)| record.as_deref()).collect();
-    // `up` is Prometheus' own, with the job's name from prometheus.yml.
+    // `up` is a metric of Prometheus itself, with the job's name from prometheus.yml.
     exprs.extend(rules.iter().map(|(expr, _)| expr.clone()).filter(|expr| expr != "up{job=\"roundelay\"} == 0"));
     for expr in &exprs {
         let metrics = metrics(expr);

@@ -1,4 +1,4 @@
-//! The Dockerfile, and those on the page, against the real command line.
+//! The Dockerfile, and the Dockerfiles on the page, against the real command line.
 
 use std::process::Command;
 
@@ -34,11 +34,11 @@ fn dockerfile_copies_only_existing_files() {
         }
     }
     assert!(copies > 2, "{text}");
-    // The whole tree is sent, so what the build needs must not be kept back.
+    // The whole tree is sent to the engine, so `.dockerignore` must not exclude any file that the build needs.
     for needed in ["Cargo.toml", "Cargo.lock", "balancer", "worker-runtime", "tests", "config", "docs"] {
         assert!(path(needed).exists() && !ignored.contains(needed), "{needed}");
     }
-    // The compiler is the one the workspace asks for.
+    // The compiler is the one that the workspace asks for.
     let cargo: toml::Table = read("Cargo.toml").parse().unwrap();
     let version = cargo["workspace"]["package"]["rust-version"].as_str().unwrap();
     assert!(stages[0].base.starts_with(&format!("rust:{version}-")), "{}", stages[0].base);
@@ -107,7 +107,7 @@ fn page_names_existing_files_and_its_examples_are_accepted() {
         assert_eq!(command[0], "run");
         let shown = run_to_end(roundelay().args(["config", "show"]).args(&command[1..]));
         assert_eq!(shown.code, Some(0), "{command:?}: {}", shown.stderr);
-        // Loopback is not reached from outside.
+        // An address on loopback could not be reached from outside.
         assert!(shown.stdout.contains("0.0.0.0:8080"), "{}", shown.stdout);
     }
 }

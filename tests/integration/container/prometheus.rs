@@ -1,4 +1,4 @@
-//! A real Prometheus reads the files, scrapes a live master and answers every panel.
+//! A real Prometheus reads the files, scrapes a running master and answers every panel.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -31,13 +31,13 @@ fn every_alert_is_tested() {
     let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() >= 10, "{names:?}");
     for name in names {
-        // One time at which it rings and one at which it does not.
+        // Each alert has one time at which it fires and one at which it does not.
         let told = stories.matches(&format!("alertname: {name}")).count();
         assert!(told >= 2, "{name} is told {told} times");
     }
 }
 
-/// A Prometheus of the test's own. Killed when dropped.
+/// A Prometheus of the test's own. It is killed when dropped.
 struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -45,7 +45,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// With the repository's configuration, but for the target and a shorter interval.
+    /// Starts one with the repository's configuration, except for the target and a shorter interval.
     fn scraping(admin: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = read("docker/prometheus.yml").replace("127.0.0.1:9900", &admin.to_string());
@@ -54,7 +54,7 @@ impl Prometheus {
         std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
         std::fs::copy(path("docker/alerts.yml"), folder.path().join("alerts.yml")).unwrap();
 
-        // It cannot be told to take any free port.
+        // Prometheus has no option to take any free port.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new("prometheus")
@@ -69,7 +69,7 @@ impl Prometheus {
         Self { child, address, folder }
     }
 
-    /// What an expression is now, or nothing while it does not answer.
+    /// The present value of an expression; empty while the expression has no value.
     fn ask(&self, expr: &str) -> Result<Vec<Value>, String> {
         let query: String = expr.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let answer = kit::get(self.address, &format!("/api/v1/query?query={query}")).map_err(|e| e.to_string())?;
@@ -103,9 +103,9 @@ fn every_panel_answers_on_a_real_prometheus_and_no_alert_fires() {
     });
 
     for query in graphs::queries(&graphs::dashboard()) {
-        // As Grafana fills them in.
+        // Fills in the variables as Grafana does.
         let expr = query.expr.replace("$instance", ".+").replace("$pool", ".+").replace("$__rate_interval", "20s");
-        // Annotations are empty until something happens; a rule is evaluated a moment after its scrape.
+        // Annotations are empty until something happens. A rule is evaluated a moment after its scrape.
         let found = kit::wait_for(&format!("{} to show something: {expr}", query.panel), || {
             let found = prometheus.ask(&expr).unwrap_or_else(|error| panic!("{}: {expr}: {error}", query.panel));
             (!found.is_empty() || expr.starts_with("changes(")).then_some(found)

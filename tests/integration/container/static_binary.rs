@@ -10,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 use super::{dockerfile, read};
 use crate::kit;
 
-/// What an engine does, as a shell says it: `$ROOT` is the image, `$AS` how to become its user.
+/// A shell script that does what a container engine does: `$ROOT` is the image, `$AS` the command that becomes its
+/// user.
 const MOUNTS: &str = "mount -t proc proc $ROOT/proc && mount --bind /dev/null $ROOT/dev/null && ";
 const ENTER: &str = "exec chroot $AS $ROOT \"$@\"";
 
-/// An image's files and the words of its Dockerfile.
+/// An image's files, and the words of its Dockerfile.
 struct Image {
     root: tempfile::TempDir,
     stage: dockerfile::Stage,
@@ -36,7 +37,7 @@ impl Image {
         Self { root, stage, rights }
     }
 
-    /// A command in it, in namespaces of its own if it is to be PID 1.
+    /// A command in the image, in namespaces of its own if it is to be PID 1.
     fn command(&self, words: &[String], is_first: bool) -> Command {
         let mut command = Command::new("unshare");
         let enter = match self.rights {
@@ -53,19 +54,19 @@ impl Image {
         command.args(["sh", "-c", &script, "sh"]).args(words);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(self.stage.env()).env("ROOT", self.root.path()).env("AS", enter);
-        // Others on this machine may have that port.
+        // Another program on this machine may have the default admin port.
         command.env("ROUNDELAY_ADMIN", "127.0.0.1:0");
         command
     }
 
-    /// The control socket, seen from outside.
+    /// The path of the control socket, seen from outside.
     fn control(&self) -> PathBuf {
         let (_, inside) = self.stage.env().into_iter().find(|(name, _)| *name == "ROUNDELAY_CONTROL").unwrap();
         self.root.path().join(&inside[1..])
     }
 }
 
-/// A container. Killed when dropped, and with it all that it holds.
+/// A container. It is killed when dropped, with all its processes.
 struct Running(Child);
 
 impl Drop for Running {
@@ -75,11 +76,11 @@ impl Drop for Running {
     }
 }
 
-/// What lets us make what a container is made of.
+/// The right by which this test can make namespaces and change the root.
 #[derive(Clone, Copy, PartialEq)]
 enum Rights {
     Root,
-    /// In a namespace where only its own root exists, so there the image's user is not tried.
+    /// A user namespace in which only its own root exists, so the image's user is not tried there.
     UserNamespace,
 }
 
@@ -92,14 +93,14 @@ impl Rights {
         };
         let found = if suffice(&[]) { Some(Self::Root) } else { suffice(&["-r"]).then_some(Self::UserNamespace) };
         if found.is_none() {
-            // Not a failure even where everything is required: no package brings the right.
+            // This is no failure even where everything is required: no package brings the right.
             eprintln!("skipped: needs root or user namespaces");
         }
         found
     }
 }
 
-/// PID 1: the only child of `unshare`.
+/// The process that is PID 1 inside: the only child of `unshare`.
 fn first_of(unshare: &Child) -> Option<u32> {
     let pid = unshare.id();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -142,7 +143,7 @@ fn static_binary_as_pid_1_in_an_empty_root_serves_and_stops() {
     let state = || -> roundelay::api::state::State {
         serde_json::from_str(&kit::get_unix(&image.control(), "/api/v1/state").unwrap().body).unwrap()
     };
-    // Its healthcheck is content with the first one.
+    // The healthcheck already succeeds with the first ready worker.
     kit::wait_until("all workers to be ready", || state().pools[0].workers_ready == state().pools[0].workers_desired);
     let state = state();
     let pool = &state.pools[0];
@@ -157,7 +158,7 @@ fn static_binary_as_pid_1_in_an_empty_root_serves_and_stops() {
     assert_eq!(check().code, Some(3), "asked after its end");
 }
 
-/// As the image is built: the harness is not in it.
+/// The binary is built as in the image, without the harness.
 #[test]
 fn static_binary_says_that_compare_is_left_out() {
     let Some(binary) = std::env::var_os("ROUNDELAY_STATIC") else {

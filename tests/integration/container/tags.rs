@@ -1,10 +1,10 @@
-//! Every image has a tag that says which one it is, and ours is the version of the program.
+//! Every image has a tag that says which one it is, and the tag of our image is the version of the program.
 
 use super::read;
 
-/// Ours.
+/// The tag of our own image.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Releases of Debian, which are named.
+/// Named releases of Debian.
 const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 const FILES: [&str; 3] = ["docker/Dockerfile", "docker/compose.yaml", "docs/container.md"];
 
@@ -21,7 +21,7 @@ fn images(line: &str) -> Vec<&str> {
     }
 }
 
-/// Returns true if a tag stays what it is, but for fixes within a release.
+/// Returns true if a tag never moves to another release, only to fixes within one.
 fn is_pinned(tag: &str) -> bool {
     let has_number = |part: &str| part.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
     tag.split('-').any(|part| has_number(part) || RELEASES.contains(&part))

@@ -1,4 +1,4 @@
-//! Who may not command, and what is no command.
+//! Callers that may not command the master, and requests that are no commands.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -8,12 +8,12 @@ use std::process::Command;
 use super::{facts, run_command, says, two_pools};
 use crate::kit::{BINARY, DEADLINE, Master, has, missing, post, run_to_end};
 
-/// The beginning of what the control socket answers to raw bytes.
+/// The beginning of the control socket's answer to raw bytes.
 #[track_caller]
 fn ask(master: &Master, request: &[u8]) -> String {
     let mut stream = UnixStream::connect(&master.control).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    // What is refused is not read to its end.
+    // The master does not read a refused request to its end.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -68,7 +68,7 @@ fn invalid_bodies_are_refused_and_the_next_command_is_accepted() {
         let answer = ask(&master, &request(path, headers, body));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
     }
-    // Announced, and never sent: the place is given back.
+    // The body is announced and never sent: its connection slot is given back.
     let endless = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 99999999999\r\n\r\n{{");
     assert!(ask(&master, endless.as_bytes()).starts_with("HTTP/1.1 413"));
     let stuck = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 100\r\n\r\n{{");
@@ -125,7 +125,7 @@ fn command_is_not_sent_to_another_users_program() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let socket = dir.path().join("c");
-    // A stranger who listens on a socket that he does not own.
+    // Another user's process listens on a socket that it does not own.
     let script = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\nos.setresuid(65534, 65534, 65534)\n\
                   s.listen()\nprint('ready', flush=True)\nc, _ = s.accept()\nprint(len(c.recv(100)), flush=True)\n";
     let mut python = Command::new("python3");
@@ -144,7 +144,7 @@ fn command_is_not_sent_to_another_users_program() {
 #[test]
 fn command_is_logged_with_its_caller() {
     let master = two_pools().start_ready();
-    // Whatever comes of it.
+    // The answer to this command does not matter.
     let _ = ask(&master, &request("/api/v1/pools/api/stop", JSON, "{\"slots\":\"0\"}"));
     master.wait_log("control command received");
     let log = master.log();

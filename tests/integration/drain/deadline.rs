@@ -1,4 +1,4 @@
-//! At the drain deadline exactly what is still open is ended, and the report says how.
+//! At the drain deadline exactly the connections that are still open are ended, and the report counts them.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::kit::{
     wait_until,
 };
 
-/// How long a drain may take.
+/// The drain timeout of these pools.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Demo workers that stay deaf to the signal.
+/// Demo workers that ignore the signal.
 fn deaf(workers: &str) -> Setup {
     let short = ["--set", "pool.demo.drain-timeout=3s", "--set", "pool.demo.kill-timeout=1s"];
     Setup::new(&[&["demo", "-i", workers], &short[..]].concat()).env("DEMO_IGNORE_TERM", "1")
 }
 
-/// A conversation of chunks both ways, as a websocket has.
+/// A conversation of chunks in both directions, as on a websocket.
 const CONVERSATION: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
@@ -36,7 +36,7 @@ fn deadline_closes_idle_and_resets_pending_and_counts_both() {
     let traffic = Traffic::start(&master, "one-shot");
     let reload = running_command(&master, &["reload", "--json"]);
     wait_until("the drain", || master.worker(0).others().any(|other| other.pid == Some(old)));
-    // While it drains everything goes on as before.
+    // During the drain everything goes on as before.
     assert!(idle.iter_mut().all(|kept| kept.get("/").body.contains(&hello)));
     talking.send("5\r\nhello\r\n");
     let ended = reload.join().unwrap();

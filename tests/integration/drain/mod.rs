@@ -1,4 +1,4 @@
-//! A worker that leaves finishes what it has. Each step of its drain has a reason, and each reason a test here.
+//! A worker that leaves finishes its requests. Each step of its drain has a reason, and each reason has a test here.
 
 mod deadline;
 
@@ -9,7 +9,7 @@ use crate::kit::{
     running_command, says, send_get, shell, wait_until,
 };
 
-/// One worker of `worker.py` by these rules of its pool, if there is a Python.
+/// One worker of `worker.py` with these rules for its pool, if there is a Python.
 fn python_worker(workers: &str, rules: &[&str], flags: &[&str]) -> Option<Master> {
     let rules: Vec<_> = rules.iter().map(|rule| format!("pool.app.{rule}")).collect();
     let sets: Vec<_> = rules.iter().flat_map(|rule| ["--set", rule.as_str()]).collect();
@@ -17,7 +17,7 @@ fn python_worker(workers: &str, rules: &[&str], flags: &[&str]) -> Option<Master
     Some(Setup::app(&[&["-i", workers], &sets[..]].concat(), &command).start_ready())
 }
 
-/// Pauses the one worker; `count` requests that wait in its queue.
+/// Stops the one worker and sends `count` requests, which wait in its queue.
 #[track_caller]
 fn queued(master: &Master, count: usize) -> Vec<TcpStream> {
     master.touch("pause");
@@ -27,7 +27,7 @@ fn queued(master: &Master, count: usize) -> Vec<TcpStream> {
     waiting
 }
 
-/// Waits until another process has the place of `old`, which still drains.
+/// Waits until another process has the slot of `old`, which still drains.
 #[track_caller]
 fn wait_replacement(master: &Master, old: u32) {
     wait_until("a replacement in its place", || {
@@ -40,7 +40,7 @@ fn wait_replacement(master: &Master, old: u32) {
 #[test]
 fn worker_told_to_end_gets_no_connection() {
     let Some(master) = python_worker("2", &["drain=signal"], &["--lingers"]) else { return };
-    // Python makes a thread of each connection.
+    // Python makes a thread for each connection.
     let traffic = Traffic::at(80.0, &master, "one-shot");
     for _ in 0..2 {
         carried_out(&master, &["reload"]);
@@ -77,7 +77,7 @@ fn program_without_a_handler_is_signalled_after_its_last_answer() {
         wait_until("the request to be under way", || master.worker(0).active == Some(1));
         let reload = running_command(&master, &["reload"]);
         wait_replacement(&master, old);
-        // Time enough for it to be told and killed.
+        // This takes long enough for the worker to be told and killed.
         assert_eq!(master.get("/slow/500").unwrap().status, 200);
         master.touch("answer");
         assert_eq!(read_answer(client).unwrap().body, format!("python/0 {old}\n"), "drain = {drain}");
@@ -100,13 +100,13 @@ fn quiet_drain_closes_idle_and_keeps_pending_connections() {
     wait_replacement(&master, old);
     assert_eq!(idle.rest(), "", "an orderly end");
     assert!(is_alive(old) && !reload.is_finished(), "the other one lives");
-    // Time enough to close it, too.
+    // This takes long enough for the drain to close the connection, too.
     assert_eq!(master.get("/slow/1500").unwrap().status, 200);
     master.touch("answer");
     assert_eq!(busy.answer().body, format!("python/0 {old}\n"));
     assert_eq!(busy.rest(), "", "idle now");
     let connections = ledger(&report(&reload.join().unwrap()));
-    // The one that was served was the replacement's.
+    // The connection that was served was the replacement's.
     assert_eq!((connections.served, connections.closed, connections.cut), (1, 2, 0), "{connections:?}");
 }
 
@@ -119,7 +119,7 @@ fn drain_until_closed_waits_for_clients_to_leave() {
     busy.get("/");
     let reload = running_command(&master, &["reload", "--json"]);
     wait_replacement(&master, old);
-    // As long as that one takes the first is silent: longer than the second that ends a quiet one.
+    // During this request the first connection is silent for longer than the second that ends a quiet one.
     assert_eq!(busy.get("/slow/2500").body, format!("python/0 {old}\n"));
     assert_eq!(idle.get("/").body, format!("python/0 {old}\n"), "still there, and still on the old one");
     assert!(!reload.is_finished());

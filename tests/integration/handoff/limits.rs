@@ -1,4 +1,4 @@
-//! At its limits the master waits; and it keeps nothing of what it gave away.
+//! At its limits the master waits, and it keeps no descriptor of a connection that it gave away.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -42,7 +42,8 @@ fn source_has_room_again_when_its_connection_ends() {
     assert!(held.into_iter().all(|client| read_answer(client).unwrap().status == 200));
 }
 
-/// What a process has open, by kind; without what it asks the kernel for sockets by, which it opens when it first does.
+/// The open descriptors of a process, by kind. The descriptor by which it asks the kernel for sockets is left out:
+/// the process opens it when it first needs it.
 fn open(pid: u32) -> Vec<String> {
     let netlink = std::fs::read_to_string("/proc/net/netlink").unwrap();
     let asks = |target: &str| {
@@ -84,7 +85,7 @@ fn handed_connections_leak_no_descriptor() {
     wait_until("nothing new to be open after a death", || open(master.pid()) == before[0]);
 }
 
-/// More clients than a worker may have untaken, while it computes for longer than an assignment may take.
+/// More clients come than a worker may have pending, while it computes for longer than a dispatch may take.
 #[test]
 fn clients_wait_however_many_while_every_worker_is_busy() {
     for threads in ["1", "2"] {

@@ -1,4 +1,4 @@
-//! The strategies choose as they promise: what they count is told by the workers.
+//! The strategies choose as they promise; the workers tell the numbers that the strategies count.
 
 use std::net::Ipv4Addr;
 
@@ -63,7 +63,7 @@ fn least_connections_sees_the_end_of_handed_connections() {
     wait_until("it to be as good as the others", || ask() == loaded);
 }
 
-/// What waits in the channel of a worker that does not read is its load.
+/// Connections that wait in the channel of a worker that does not read count as its load.
 #[test]
 fn least_waiting_avoids_a_blocked_worker() {
     let options = [&super::PATIENT[..], &["health.probe=none"]].concat();

@@ -1,11 +1,11 @@
-//! A worker in another language, by the packets alone; and such that do not keep to them.
+//! Workers in another language that know only the packets, and workers that break the protocol.
 
 use std::time::Duration;
 
 use super::{PATIENT, all_is_accounted_for, of_slot, scripted, shares, turns};
 use crate::kit::{Master, burst, clients, cpu_time, get, is_alive, read_answer, send_get, wait_for, wait_until};
 
-/// How connections handed to that slot came back, by reason.
+/// The number of connections that the slot gave back, by reason.
 #[track_caller]
 fn refused(master: &Master, slot: usize, reason: &str) -> f64 {
     of_slot(master, "roundelay_worker_connect_errors_total", slot, &format!("reason=\"{reason}\""))

@@ -1,4 +1,5 @@
-//! What a worker was handed and has not read goes to another; what it may have read waits for its end.
+//! A connection that a worker was handed and has not read goes to another worker; one that it may have read waits for
+//! its end.
 
 use super::{PATIENT, all_is_accounted_for, demo, of_slot, scripted, turns};
 use crate::kit::{burst, freeze_workers, get, kill, read_answer, send_get, stat, wait_for, wait_until};
@@ -84,7 +85,7 @@ fn unreclaimable_connections_go_to_others_after_the_death() {
     all_is_accounted_for(&master);
 }
 
-/// What is read back besides connections is said again: a worker that looks seldom is not taken for a dead one.
+/// The master sends messages that it read back again: a worker that reads its channel rarely is not taken for dead.
 #[test]
 fn worker_that_reads_its_channel_rarely_answers_checks() {
     let Some(setup) = scripted("2", &[], &[0], &["lazy"]) else { return };

@@ -1,4 +1,4 @@
-//! Where nothing else shows a hang, the worker's own heartbeat does; who never sent one is not expected to.
+//! If nothing else shows a hang, the worker's own heartbeat does. A program that never sent one is not expected to.
 
 use std::time::Duration;
 

@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many cases run at the same time: they wait for timeouts of their own masters, and a small machine has two cores.
+/// The number of cases that run at the same time: they wait for timeouts of their own masters, and a small machine
+/// has two cores.
 const AT_ONCE: usize = 4;
 
-/// Says at a failure which case it was.
+/// Prints at a failure which case it was.
 struct Named<'a, C: Debug>(&'a C);
 
 impl<C: Debug> Drop for Named<'_, C> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Response, get};
 
-/// What became of many requests.
+/// The results of many requests.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     /// The bodies of whole answers with status 200.
@@ -16,13 +16,13 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// How many bodies begin with `text`.
+    /// The number of bodies that begin with `text`.
     pub(crate) fn starting(&self, text: &str) -> usize {
         self.bodies.iter().filter(|body| body.starts_with(text)).count()
     }
 }
 
-/// `count` requests for `path`, each on a connection of its own, from four clients.
+/// Sends `count` requests for `path`, each on a connection of its own, from four clients.
 pub(crate) fn burst(address: SocketAddr, path: &str, count: usize) -> Burst {
     let mut burst = Burst::default();
     for answer in clients(4, count, |_| get(address, path)) {
@@ -34,7 +34,7 @@ pub(crate) fn burst(address: SocketAddr, path: &str, count: usize) -> Burst {
     burst
 }
 
-/// Calls `request` with 0 to `count` - 1 from `threads` threads; the results, in no command.
+/// Calls `request` with 0 to `count` - 1 from `threads` threads. Returns the results in no particular order.
 pub(crate) fn clients<T: Send>(
     threads: usize,
     count: usize,

@@ -1,4 +1,4 @@
-//! Commands on the command line, and what came of them.
+//! Commands on the command line, and their results.
 
 use std::process::Command;
 use std::thread::JoinHandle;
@@ -7,19 +7,19 @@ use roundelay::api::state::{Event, OperationLine, OperationReport};
 
 use super::{BINARY, Ended, Master, run_to_end};
 
-/// A command that commands something on the master's control socket, to its end.
+/// Runs a command against the master's control socket, to its end.
 #[track_caller]
 pub(crate) fn run_command(master: &Master, args: &[&str]) -> Ended {
     run_to_end(&mut command(master, args))
 }
 
-/// The same while the test goes on.
+/// Runs a command on a thread, while the test goes on.
 pub(crate) fn running_command(master: &Master, args: &[&str]) -> JoinHandle<Ended> {
     let mut command = command(master, args);
     std::thread::spawn(move || run_to_end(&mut command))
 }
 
-/// A command that is carried out, and by which no client is lost; its report.
+/// Runs a command that must succeed and lose no client. Returns its report.
 #[track_caller]
 pub(crate) fn carried_out(master: &Master, args: &[&str]) -> OperationReport {
     let ended = run_command(master, &[args, &["--json"]].concat());
@@ -31,7 +31,7 @@ pub(crate) fn carried_out(master: &Master, args: &[&str]) -> OperationReport {
     report
 }
 
-/// What a command with `--json` printed at its end.
+/// The report that a command with `--json` printed at its end.
 #[track_caller]
 pub(crate) fn report(ended: &Ended) -> OperationReport {
     match serde_json::from_str(&ended.stdout) {
@@ -54,13 +54,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The connections that ended.
+    /// The number of connections that ended.
     pub(crate) fn ended(&self) -> u64 {
         self.served + self.client_ended + self.unanswered + self.closed + self.rejected + self.cut
     }
 }
 
-/// The ledger of a report, all of which must have been observed.
+/// The ledger of a report; everything in it must have been observed.
 #[track_caller]
 pub(crate) fn ledger(report: &OperationReport) -> Ledger {
     let connections = report.connections.unwrap();
@@ -76,7 +76,7 @@ pub(crate) fn ledger(report: &OperationReport) -> Ledger {
     }
 }
 
-/// It ends with this code and says all of these words on standard error.
+/// Checks that the command ended with this code and printed all of these words on standard error.
 #[track_caller]
 pub(crate) fn says(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:?}");

@@ -1,4 +1,4 @@
-//! Assertions about what is still on its way: they look again until it is so, within the kit's deadline.
+//! Assertions about values that still change: they look again until the assertion holds, within the kit's deadline.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::DEADLINE;
 
-/// As `assert_eq!`, for what a master, its log, its metrics or `/proc` say: evaluates the first argument again and again
-/// until it equals the second. A failure shows what was seen last.
+/// Like `assert_eq!`, for values of a master, its log, its metrics or `/proc`: evaluates the first argument again and
+/// again until it equals the second. A failure shows the value seen last.
 macro_rules! eventually_eq {
     ($seen:expr, $wanted:expr $(,)?) => { eventually_eq!($seen, $wanted, "") };
     ($seen:expr, $wanted:expr, $($message:tt)+) => {{
@@ -25,8 +25,8 @@ macro_rules! eventually_eq {
     }};
 }
 
-/// As `assert!`, for the same: evaluates the condition again and again until it holds. The message is made at the failure,
-/// so it can show what was seen last.
+/// Like `assert!`, for the same values: evaluates the condition again and again until it holds. The message is made
+/// at the failure, so it can show the value seen last.
 macro_rules! eventually {
     ($condition:expr $(,)?) => { eventually!($condition, "") };
     ($condition:expr, $($message:tt)+) => {{
@@ -40,13 +40,13 @@ macro_rules! eventually {
     }};
 }
 
-/// As `assert!`, where one moment is what is meant: a command has returned, so what it ordered is done and shown everywhere;
-/// or a loop checks all the time.
+/// Like `assert!`, for a condition that must hold at this very moment: a command has returned, so its work is done
+/// and shown everywhere; or a loop checks all the time.
 macro_rules! at_once {
     ($($arguments:tt)+) => { assert!($($arguments)+) };
 }
 
-/// As `assert_eq!`, for the same.
+/// Like `assert_eq!`, for a value at this very moment.
 macro_rules! at_once_eq {
     ($($arguments:tt)+) => { assert_eq!($($arguments)+) };
 }
@@ -59,12 +59,12 @@ impl Look {
         Self(Instant::now())
     }
 
-    /// Pauses before the next look; panics with what was seen last when the deadline is over.
+    /// Pauses before the next look. Panics with the value seen last when the deadline is over.
     #[track_caller]
     pub(crate) fn again(&self, last_seen: impl FnOnce() -> String) {
         let elapsed = self.0.elapsed();
         assert!(elapsed < DEADLINE, "gave up waiting: {}", last_seen());
-        // What takes long is looked at less often.
+        // A condition that takes long is looked at less often.
         pause((elapsed / 10).clamp(Duration::from_millis(2), Duration::from_millis(30)));
     }
 }
@@ -92,7 +92,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Checks that `condition` holds at every look for so long: the only way to say that something does *not* happen.
+/// Checks that `condition` holds at every look for so long: the only way to test that something does *not* happen.
 #[track_caller]
 pub(crate) fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -102,7 +102,8 @@ pub(crate) fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> b
     }
 }
 
-/// Waits until `look` has found the same for 300 ms, and returns it: two equal looks in a row are no rest.
+/// Waits until `look` has returned the same value for 300 ms, and returns it. Two equal looks in a row would not be
+/// enough.
 #[track_caller]
 pub(crate) fn at_rest<T: PartialEq + Debug>(what: &str, mut look: impl FnMut() -> T) -> T {
     const REST: Duration = Duration::from_millis(300);

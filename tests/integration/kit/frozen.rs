@@ -1,8 +1,8 @@
-//! Processes that stand still.
+//! Stopped processes.
 
 use super::{Master, kill, stat, wait_until};
 
-/// Stops a process; it stands still when this returns.
+/// Stops a process. The process no longer runs when this returns.
 #[track_caller]
 pub(crate) fn freeze(pid: u32) {
     kill(i64::from(pid), "STOP");

@@ -30,7 +30,7 @@ impl Kept {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// That many bytes.
+    /// Receives exactly `length` bytes.
     #[track_caller]
     pub(crate) fn receive(&mut self, length: usize) -> String {
         let mut bytes = vec![0; length];
@@ -44,7 +44,7 @@ impl Kept {
         self.answer()
     }
 
-    /// The next answer; one that does not say how long it is ends with the connection.
+    /// Reads the next answer. An answer that does not say its length ends with the connection.
     #[track_caller]
     pub(crate) fn answer(&mut self) -> Response {
         let mut head = String::new();
@@ -61,7 +61,7 @@ impl Kept {
         Response { status, head: head.trim_end().to_owned(), body }
     }
 
-    /// All that still comes; it has to end in an orderly way.
+    /// Reads everything that still comes. The connection must end in order, without a reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = String::new();

@@ -6,23 +6,23 @@ use tokio::time::Instant;
 
 use super::{Master, clients, get, post, wait_until};
 
-/// Clients that have one request each under way.
+/// Clients that have one request each in flight.
 pub(crate) const CLIENTS: usize = 8;
 /// Requests of the whole load.
 pub(crate) const REQUESTS: usize = 2000;
 
-/// What a kill did.
+/// The result of a kill.
 #[derive(Debug)]
 pub(crate) struct Killed {
-    /// Who was killed.
+    /// The pid of the killed process.
     pub(crate) pid: u32,
-    /// From before the signal until its successor was there.
+    /// The time from before the signal until the successor was ready.
     during: (Instant, Instant),
-    /// The requests that were not answered, or not well.
+    /// The requests without an answer, or with a wrong one.
     pub(crate) failed: Vec<Failed>,
 }
 
-/// How a checked request went wrong, and when it was under way.
+/// The failure of a checked request, and the time of that request.
 #[derive(Debug)]
 pub(crate) struct Failed {
     #[expect(dead_code, reason = "for the message of a failed test")]
@@ -33,7 +33,8 @@ pub(crate) struct Failed {
 }
 
 impl Killed {
-    /// At most `most` requests failed; none was refused, and all of them were under way when the worker died.
+    /// Checks that at most `most` requests failed, that none was refused, and that all of them were in flight when
+    /// the worker died.
     #[track_caller]
     pub(crate) fn failed_only_in_flight(&self, most: usize) {
         let Self { failed, during, .. } = self;
@@ -52,7 +53,7 @@ pub(crate) fn kill_under_load(master: &Master, slot: usize) -> Killed {
     let request = |n| {
         let token = format!("token {n} of the load\n");
         let from = Instant::now();
-        // A wait in every other one keeps requests in flight on every worker.
+        // A wait in every other request keeps requests in flight on every worker.
         let answer = match n % 2 {
             0 => get(address, "/slow/3").map(|answer| (answer, "waited 3 ms\n".to_owned())),
             _ => post(address, "/echo", &token).map(|answer| (answer, token)),

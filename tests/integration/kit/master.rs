@@ -18,9 +18,9 @@ use super::{
 /// Every process that a test's master starts inherits this variable, with the test's folder as its value.
 const MARK: &str = "TEST_FOLDER";
 
-/// What a master is started with.
+/// The arguments, files and environment that a master is started with.
 pub(crate) struct Setup {
-    /// A command that runs the master as its own last words.
+    /// A command that executes the master, given as its last arguments.
     wrapper: Vec<String>,
     args: Vec<String>,
     env: BTreeMap<String, Option<String>>,
@@ -39,7 +39,7 @@ impl Setup {
         Self::new(&[&["run", "-n", "app"], flags, &["--"], command].concat())
     }
 
-    /// Another one in the folder of `first`, with the same control socket.
+    /// Another master in the folder of `first`, with the same control socket.
     pub(crate) fn beside(first: &Master, args: &[&str]) -> Self {
         Self::within(Arc::clone(&first.dir), args)
     }
@@ -97,14 +97,15 @@ impl Setup {
         self
     }
 
-    /// Started by a command that executes its own last words, such as `prlimit --nofile=64:64`.
+    /// Starts the master through a command that executes its last arguments, such as `prlimit --nofile=64:64`.
     pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
     fn command(&self) -> Command {
-        // A master leaves ignored what was ignored at its start, as behind nohup; so may these tests have been started.
+        // A master leaves signals ignored that were ignored at its start, as behind nohup. These tests may have been
+        // started so.
         let words = self.wrapper.iter().map(String::as_str).chain([BINARY]);
         let mut command = Command::new("/usr/bin/env");
         command.arg("--default-signal").args(words).args(&self.args).current_dir(self.dir.path());
@@ -117,7 +118,7 @@ impl Setup {
         command
     }
 
-    /// Runs it to its end, for what is expected to fail; nothing that it started may be left then.
+    /// Runs the master to its end, for a start that is expected to fail. No process that it started may be left then.
     #[track_caller]
     pub(crate) fn run_to_end(self) -> Ended {
         let before = family(self.dir.path(), None);
@@ -126,7 +127,7 @@ impl Setup {
         ended
     }
 
-    /// Starts it and waits until its control socket answers.
+    /// Starts the master and waits until its control socket answers.
     #[track_caller]
     pub(crate) fn start(self) -> Master {
         let log = self.dir.path().join("master.log");
@@ -142,7 +143,7 @@ impl Setup {
         master
     }
 
-    /// Starts it and waits until all its workers are ready.
+    /// Starts the master and waits until all its workers are ready.
     #[track_caller]
     pub(crate) fn start_ready(self) -> Master {
         let mut master = self.start();
@@ -158,7 +159,7 @@ fn family(dir: &Path, master: Option<u32>) -> Vec<u32> {
     pids
 }
 
-/// A running master. Killed when dropped, and then nothing that it started may be left.
+/// A running master. It is killed when dropped, and then no process that it started may be left.
 pub(crate) struct Master {
     child: Child,
     pub(crate) control: PathBuf,
@@ -187,12 +188,12 @@ impl Master {
         std::fs::remove_file(self.dir.path().join(name)).unwrap();
     }
 
-    /// What it said so far: its log, and its workers' output.
+    /// The output so far: the master's log and its workers' output.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// What its control socket says.
+    /// The state that the control socket reports.
     #[track_caller]
     pub(crate) fn state(&self) -> State {
         let answer = get_unix(&self.control, "/api/v1/state").unwrap();
@@ -211,7 +212,7 @@ impl Master {
         self.pool().workers
     }
 
-    /// One of them.
+    /// The worker of that slot in the first pool.
     #[track_caller]
     pub(crate) fn worker(&self, slot: usize) -> WorkerEntry {
         self.workers().swap_remove(slot)
@@ -223,18 +224,18 @@ impl Master {
         self.workers().iter().filter_map(|worker| worker.pid).collect()
     }
 
-    /// Everything alive that it or its workers started, but for the guardian.
+    /// All living processes that the master or its workers started, except the guardian.
     pub(crate) fn family(&self) -> Vec<u32> {
         family(self.dir.path(), Some(self.pid()))
     }
 
-    /// Those of them that run `sleep`, as a shell's background processes do here.
+    /// The processes of the family that run `sleep`, as a shell's background processes do here.
     pub(crate) fn sleepers(&self) -> Vec<u32> {
         let is_sleep = |&pid: &u32| command_line(pid).first().is_some_and(|program| program == "sleep");
         self.family().into_iter().filter(is_sleep).collect()
     }
 
-    /// Its guardian's process.
+    /// The pid of the guardian.
     #[track_caller]
     pub(crate) fn guardian(&self) -> u32 {
         let is_guardian = |&pid: &u32| command_line(pid).get(1).is_some_and(|part| part == "guardian");
@@ -264,7 +265,7 @@ impl Master {
         get_unix(&self.control, path).unwrap()
     }
 
-    /// The sum of a metric's series that carry all these labels, each as `name="value"`.
+    /// The sum of the series of a metric that have all these labels, each as `name="value"`.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = self.ask("/metrics").body;
@@ -286,7 +287,8 @@ impl Master {
         }
     }
 
-    /// Waits until every worker of every pool is ready, and runs its program: with `ready = "none"` it may only be about to.
+    /// Waits until every worker of every pool is ready and runs its program: with `ready = "none"` it may still be in
+    /// its fork.
     #[track_caller]
     pub(crate) fn wait_all_ready(&mut self) {
         wait_until("all workers ready", || {
@@ -306,19 +308,19 @@ impl Master {
         wait_for(&format!("worker {slot} {state}"), || Some(self.worker(slot)).filter(|worker| worker.state == state))
     }
 
-    /// Waits until the first pool's listeners do that: `open`, `hold`, `reject` or `closing`.
+    /// Waits until the first pool's listeners have that accept state: `open`, `hold`, `reject` or `closing`.
     #[track_caller]
     pub(crate) fn wait_accept_state(&self, state: &str) {
         wait_until(&format!("accept state {state}"), || self.pool().accept_state == state);
     }
 
-    /// Waits until its log holds a text.
+    /// Waits until the log contains a text.
     #[track_caller]
     pub(crate) fn wait_log(&self, text: &str) {
         wait_until(&format!("`{text}` in the log"), || self.log().contains(text));
     }
 
-    /// Sends it a signal.
+    /// Sends the master a signal.
     pub(crate) fn signal(&self, signal: &str) {
         kill(i64::from(self.pid()), signal);
     }
@@ -331,18 +333,18 @@ impl Master {
         pid
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the master has ended.
     pub(crate) fn try_end(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for the master's end.
     #[track_caller]
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         wait_for("the master's end", || self.child.try_wait().unwrap())
     }
 
-    /// Waits until nothing is alive that it started.
+    /// Waits until no process that the master started is alive.
     #[track_caller]
     pub(crate) fn wait_no_family(&self) {
         wait_until("nothing left behind", || self.family().is_empty());
@@ -356,7 +358,7 @@ impl Drop for Master {
         if std::thread::panicking() {
             eprintln!("--- the master's log ---\n{}------------------------", self.log());
         } else if Arc::strong_count(&self.dir) == 1 {
-            // Nobody else works in this folder.
+            // No other test uses this folder.
             self.wait_no_family();
         }
     }

@@ -1,16 +1,18 @@
 //! Starts a master, asks it, ends it.
 //!
-//! Whatever a master says (state, metrics, log, list), and what `/proc` says of its processes, is one moment of something
-//! that goes on: a gauge falls after the client has its answer, a log line is written after the deed, a process is there
-//! before it has executed its program. So a test that asserts it uses
-//! - `eventually_eq!(master.metric(..), 1.0)` and `eventually!(..)`, written like `assert_eq!` and `assert!`: they look again
-//!   until it is so; after `wait_until` and `wait_for` nothing else is needed for what is *expected*;
-//! - `stays("nobody is replaced", time, || ..)` for what must *not* happen; it is the only place where time just passes;
+//! The values that a master shows (state, metrics, log, list), and those in `/proc` about its processes, change all
+//! the time: a gauge falls after the client has its answer, a log line is written after the event, a process exists
+//! before it has executed its program. So a test that asserts such a value uses
+//! - `eventually_eq!(master.metric(..), 1.0)` and `eventually!(..)`, written like `assert_eq!` and `assert!`: they
+//!   look again until the assertion holds. After `wait_until` and `wait_for` nothing else is needed for an *expected*
+//!   value;
+//! - `stays("nobody is replaced", time, || ..)` for something that must *not* happen; it is the only place where a
+//!   test just lets time pass;
 //! - `at_rest("descriptors", || ..)` for a value to compare with later;
-//! - `for_each(&cases, |case| ..)` for cases that wait for their own timeouts, so that they wait at the same time.
+//! - `for_each(&cases, |case| ..)` for cases that wait for timeouts of their own, so that they wait at the same time.
 //!
-//! `at_once!` and `at_once_eq!` are for the one moment that is meant: when a command has returned, what it ordered is done.
-//! The test `first_moment` refuses `assert_eq!(master.pool()...)` and a bare sleep.
+//! `at_once!` and `at_once_eq!` are for a value that must hold at this very moment: when a command has returned, its
+//! work is done. The test `first_moment` refuses `assert_eq!(master.pool()...)` and a bare sleep.
 
 #![allow(dead_code, unused_imports)]
 
@@ -54,5 +56,6 @@ pub(crate) use traffic::{COOPERATIVE, Traffic};
 
 use std::time::Duration;
 
-/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in vain.
+/// The longest wait of a test before it fails. It is generous: machines are slow, and a test that passes never waits
+/// it out.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

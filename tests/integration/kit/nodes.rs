@@ -1,4 +1,4 @@
-//! The versions of Node that are here.
+//! The versions of Node on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,23 +6,22 @@ use std::sync::OnceLock;
 
 use super::missing;
 
-/// Where npm has put versions of Node: one that is in every full run, and more that are installed by hand.
+/// The folders into which npm has put versions of Node: one is in every full run, the others are installed by hand.
 const FOLDERS: [&str; 2] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/node/node_modules"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/node/versions/node_modules"),
 ];
 
-/// A Node.
+/// One version of Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) program: String,
-    /// Such as 22.
+    /// The major version, such as 22.
     pub(crate) major: u32,
 }
 
-/// Every Node that is here, each major version once: the one in PATH first, then the newest, then the others. Where there
-/// is none the test says so and is skipped; where everything is required there have to be
-/// two, on x86_64.
+/// Every Node on this machine, each major version once: the one in PATH first, then the newest, then the others.
+/// Without any, the test says so and is skipped. If everything is required, there must be two on x86_64.
 pub(crate) fn nodes() -> &'static [Node] {
     static NODES: OnceLock<Vec<Node>> = OnceLock::new();
     let nodes = NODES.get_or_init(|| {
@@ -46,12 +45,12 @@ pub(crate) fn nodes() -> &'static [Node] {
     nodes
 }
 
-/// The one in PATH, and the newest of the others: for what takes its time.
+/// The Node in PATH and the newest of the others: for tests that take long.
 pub(crate) fn two_nodes() -> &'static [Node] {
     nodes().get(..2).unwrap_or(nodes())
 }
 
-/// The one in PATH.
+/// The Node in PATH.
 pub(crate) fn a_node() -> Option<&'static Node> {
     nodes().first()
 }
@@ -63,7 +62,7 @@ fn installed(folder: &Path) -> Vec<Node> {
     packages.filter_map(|entry| node(entry.path().join("bin/node"))).collect()
 }
 
-/// What it says that it is; nothing if it cannot be run here.
+/// The Node with the version that the program prints; `None` if it cannot run here.
 fn node(program: PathBuf) -> Option<Node> {
     let said = Command::new(&program).args(["-p", "process.versions.node"]).output().ok()?;
     let major = String::from_utf8(said.stdout).ok()?.split('.').next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Processes, looked at and ended by pid.
+//! Reads and ends processes by pid.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::wait_for;
 
-/// How a command ended and what it said.
+/// The end of a command: its exit code and its output.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -19,7 +19,7 @@ pub(crate) struct Ended {
 #[track_caller]
 pub(crate) fn run_to_end(command: &mut Command) -> Ended {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Read on threads, or a full pipe would keep the command from ending.
+    // Threads read the output, because a full pipe would keep the command from ending.
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let read = |mut pipe: Box<dyn Read + Send>| {
         std::thread::spawn(move || {
@@ -29,7 +29,7 @@ pub(crate) fn run_to_end(command: &mut Command) -> Ended {
         })
     };
     let (out, err) = (read(Box::new(out)), read(Box::new(err)));
-    // A command that does not end is ended with the test.
+    // The command is killed with the test if it does not end.
     let mut child = Started(child);
     let status = wait_for("the command's end", || child.0.try_wait().unwrap());
     Ended { code: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() }

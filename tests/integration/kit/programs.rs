@@ -1,4 +1,4 @@
-//! What tests run as workers.
+//! The programs that tests run as workers.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 /// The program under test; as `demo-worker` it is also a worker.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_roundelay");
 
-/// A server in Python whose behaviour files in its folder switch; its header says which.
+/// A server in Python. Files in its folder switch its behaviour; the header of `worker.py` lists them.
 const WORKER: &str = include_str!("worker.py");
 
-/// True if `program` can be run. Where it is missing the test says so and is skipped, unless everything is required.
+/// Returns true if `program` can be run. If it is missing, the test prints that and is skipped, unless everything is
+/// required.
 pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
@@ -19,14 +20,15 @@ pub(crate) fn has(program: &str) -> bool {
     missing(program)
 }
 
-/// Says that a test is skipped for want of `what`; fails instead where everything is required.
+/// Prints that a test is skipped because `what` is missing. Fails instead where everything is required.
 pub(crate) fn missing(what: &str) -> bool {
     assert!(std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "this run requires {what}");
     eprintln!("skipped: needs {what}");
     false
 }
 
-/// True if this is root. Else the test says that it is skipped; never a failure, as no package brings the right.
+/// Returns true if the test runs as root. If not, it prints that the test is skipped; never a failure, as no package
+/// brings the right.
 pub(crate) fn is_root() -> bool {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|said| said.stdout == b"0\n");
     if !is_root {

@@ -1,9 +1,10 @@
-//! TCP sockets, as the kernel sees them.
+//! TCP sockets, as the kernel lists them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
-/// A free TCP port on a loopback address that nobody else uses, so that nobody takes it between its choice and its bind.
+/// A free TCP port on a loopback address that no other test uses, so that no other socket takes it between this call
+/// and its bind.
 #[track_caller]
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(64);
@@ -12,8 +13,8 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
-/// A port that is free at every address, for a program that binds the wildcard. It lies below those that the kernel gives to
-/// whoever asks for any: one of these is free at one address and another test's at the next.
+/// A port that is free at every address, for a program that binds the wildcard. It lies below the range from which
+/// the kernel picks a port for a bind to port 0: such a port is free at one address and another test's at the next.
 #[track_caller]
 pub(crate) fn free_everywhere() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -28,19 +29,19 @@ pub(crate) fn free_everywhere() -> u16 {
 /// True if the server's end of a connection was accepted and has no unread bytes.
 pub(crate) fn is_read(server: SocketAddr, client: SocketAddr) -> bool {
     tcp_sockets().iter().any(|socket| {
-        // What nobody has accepted yet belongs to no file.
+        // A connection that was not accepted yet belongs to no file.
         (socket.local, socket.remote) == (server.port(), client.port()) && socket.unread == 0 && socket.inode != 0
     })
 }
 
-/// How many connections to that server were accepted and have no unread bytes; what has only been assigned to a worker is
-/// none of them.
+/// The number of connections to that server that were accepted and have no unread bytes. A connection that was only
+/// assigned to a worker is not counted.
 pub(crate) fn read_at(server: SocketAddr) -> usize {
     let is_read = |socket: &&TcpSocket| socket.local == server.port() && socket.remote != 0 && socket.inode != 0;
     tcp_sockets().iter().filter(is_read).filter(|socket| socket.unread == 0).count()
 }
 
-/// True while somebody listens on the port.
+/// Returns true while a socket listens on the port.
 pub(crate) fn is_listening(server: SocketAddr) -> bool {
     tcp_sockets().iter().any(|socket| (socket.local, socket.remote) == (server.port(), 0))
 }

@@ -1,4 +1,4 @@
-//! Checked load that goes on while something is done to a master.
+//! Checked load that goes on while the test does something to a master.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use roundelay_checker::{Allowance, Length, Load, Plan, Record, Session};
 
 use super::{DEADLINE, Master, wait_until};
 
-/// One-shot clients, and such that keep connections and do as the answers say.
+/// One-shot clients, and clients that keep their connections and close them when an answer says so.
 pub(crate) const COOPERATIVE: &str = "one-shot=3,keep-alive=2";
-/// Operations a second: enough that something is always under way, and no work for a small machine.
+/// Operations a second: enough that some are always in flight, and little work for a small machine.
 const RATE: f64 = 200.0;
 
-/// Clients of a master's first pool, each answer of which is checked.
+/// Clients of a master's first pool; each answer is checked.
 pub(crate) struct Traffic(Load);
 
 impl Traffic {
@@ -21,7 +21,7 @@ impl Traffic {
         Self::at(RATE, master, kinds)
     }
 
-    /// The same, so many operations a second.
+    /// Starts clients at that many operations a second.
     #[track_caller]
     pub(crate) fn at(rate: f64, master: &Master, kinds: &str) -> Self {
         let load = Load::start(Plan {
@@ -46,17 +46,17 @@ impl Traffic {
         wait_until("the load to flow", || self.0.so_far().good() >= enough);
     }
 
-    /// From its start until now: the clock of its failures.
+    /// The time since the start: the clock of its failures.
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 
-    /// Lets what is under way end; what was found.
+    /// Lets the operations in flight end. Returns the record.
     pub(crate) fn stop(self) -> Record {
         self.0.stop()
     }
 
-    /// The same, and nothing may have failed.
+    /// Stops the load; no operation may have failed.
     #[track_caller]
     pub(crate) fn lost_nothing(self) -> Record {
         let record = self.stop();

@@ -17,7 +17,7 @@ fn pool() -> Master {
     Setup::app(&["-i", "2"], &shell(&script)).start_ready()
 }
 
-/// What a report says in the text of the commands, for the words that are always there.
+/// The numbers of a report in the words of the commands' text, for the words that are always there.
 fn spoken(report: &OperationReport) -> String {
     let connections = report.connections.unwrap();
     let words = [
@@ -33,7 +33,7 @@ fn spoken(report: &OperationReport) -> String {
     words.chain(not_observed).collect::<Vec<_>>().join("  ")
 }
 
-/// Scales to three; `meanwhile` happens while that goes on, and ends before it does.
+/// Scales to three. Runs `meanwhile` during the scale, which ends after it.
 #[track_caller]
 fn during_a_scale(master: &Master, meanwhile: impl FnOnce()) -> Ended {
     let scale = running_command(master, &["scale", "app", "3", "--json"]);
@@ -60,7 +60,7 @@ fn worker_killed_meanwhile_is_neither_lost_nor_served() {
         let address = master.address();
         let slow: Vec<_> = (0..6).map(|_| send_get(address, "/slow/4000").unwrap()).collect();
         wait_until("them to be under way", || master.workers()[..2].iter().all(|one| one.active == Some(3)));
-        // What a killed worker has not read is answered by others.
+        // Connections that a killed worker has not read are answered by others.
         let endpoint = master.worker(0).endpoint.unwrap().parse().unwrap();
         wait_until("it to have read its three", || read_at(endpoint) == 3);
         let dead = master.kill_worker(0);
@@ -88,12 +88,12 @@ fn ledger_under_load_never_exceeds_open_and_new_connections() {
         let at_most = master.pool().accepted.unwrap() - before.accepted.unwrap();
         assert!(connections.accepted <= at_most, "{connections:?}");
         let was_open = before.active.unwrap().unsigned_abs();
-        // What came between our look and its beginning was open then, too.
+        // Connections that came between our look and the operation's begin were open then, too.
         let since = at_most - connections.accepted;
         assert!(connections.ended() <= connections.accepted + was_open + since, "{order:?}: {connections:?}");
     }
     traffic.lost_nothing();
-    // With everybody gone each connection that was accepted has had one end.
+    // Once all clients have left, each connection that was accepted has had one end.
     wait_until("nothing to be open", || master.pool().active == Some(0));
     let ends = ["roundelay_connection_closes_total", "roundelay_connections_unassigned_total"];
     eventually_eq!(ends.map(|end| master.metric(end, &[])).iter().sum::<f64>(), master.pool().accepted.unwrap() as f64);

@@ -78,7 +78,7 @@ fn node_stop_counts_rejected_clients() {
     assert_eq!((ended.code, known), (Some(0), (20, 0, 20, None)), "{ended:?}");
 }
 
-/// What lies untaken with a worker that is killed at its deadline is known to be lost.
+/// Connections that a worker killed at its deadline never took are known to be lost.
 #[test]
 fn node_stop_counts_the_clients_that_no_worker_took() {
     let Some(node) = a_node() else { return };

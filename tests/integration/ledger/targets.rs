@@ -46,7 +46,8 @@ fn started(way: &[&str]) -> Master {
     Setup::new(&[&["demo", "-i", "2"], way].concat()).start_ready()
 }
 
-/// What an operation cost in the JSON of the command; the text of `status` and the metrics say the same.
+/// The cost of an operation in the JSON of the command. The text of `status` and the metrics must have the same
+/// numbers.
 #[track_caller]
 fn cost(master: &Master, verb: &str, ended: &crate::kit::Ended, code: i32) -> Ledger {
     assert_eq!(ended.code, Some(code), "{ended:?}");

@@ -1,11 +1,11 @@
-//! What a worker is told of itself, and what its own children are not.
+//! The values that tell a worker its identity, and that its own children do not see.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MODES, app, text};
 use crate::kit::{Master, a_node, carried_out, descriptors, nodes, wait_until};
 
-/// Says who it is; at `/child`, what a process of its own sees.
+/// Answers with its pid and its number in the cluster; at `/child`, with what a child process of its own sees.
 const WHO: &str = "
 const cluster = require('cluster');
 require('http').createServer((q, r) => {
@@ -23,11 +23,12 @@ require('http').createServer((q, r) => {
     }));
 }).listen(3000);";
 
-/// What each of two workers says: its id by its place.
+/// The id of each of two workers, by its slot.
 #[track_caller]
 fn ids(master: &Master) -> BTreeMap<String, u64> {
     let mut ids = BTreeMap::new();
-    // Mostly in turn; a client that a worker of a busy machine does not read in time is moved to the other.
+    // Workers answer mostly in turn. A client that a worker of a busy machine does not read in time moves to the
+    // other.
     wait_until("both to have answered", || {
         let said: serde_json::Value = serde_json::from_str(&text(master.address(), "/")).unwrap();
         assert_eq!(said["kind"], serde_json::json!([true, false, true]), "{said}");

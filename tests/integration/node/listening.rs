@@ -1,4 +1,4 @@
-//! Where an application listens, and what it is told of it.
+//! The addresses at which an application listens, and the address that it is told.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -171,7 +171,7 @@ fn taken_port_is_an_application_error_and_is_logged() {
     }
 }
 
-/// What the application printed when it tried to listen in a way.
+/// The output of an application that tried to listen in a way.
 #[track_caller]
 fn tried(setup: Setup, begins: &str) -> (Master, String) {
     let master = setup.start_ready();
@@ -341,12 +341,12 @@ process.on('internalMessage', answer => {
 });
 next();";
 
-/// How many descriptors the master has open.
+/// The number of descriptors that the master has open.
 fn open_files(master: &Master) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", master.pid())).unwrap().count()
 }
 
-/// How many lines of its log hold a text.
+/// The number of lines of the log that contain a text.
 fn lines_with(master: &Master, text: &str) -> usize {
     master.log().lines().filter(|line| line.contains(text)).count()
 }

@@ -1,4 +1,4 @@
-//! Who answers, and that nobody notices when workers come, go, stand still or die.
+//! Every worker answers, and no client notices when workers come, go, are stopped or die.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};

@@ -62,7 +62,7 @@ fn ten_reloads_of_workers_on_inherited_sockets_lose_nothing() {
 }
 
 #[test]
-fn ten_reloads_of_workers_that_accept_by_themselves_lose_nothing() {
+fn ten_reloads_of_accepting_workers_lose_nothing() {
     loses_nothing(&["--mode", "shared"], false);
 }
 
