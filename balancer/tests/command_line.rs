@@ -87,7 +87,7 @@ fn config_show_names_the_source_of_each_value() {
         line.split_once("  # ").unwrap_or_default().1.to_owned()
     };
     let origins = ["ready", "level", "listen", "backlog", "workers"].map(origin);
-    // `listen` is the admin port's first.
+    // The first `listen` of the file is the admin port's.
     let expected = ["roundelay.toml:3:9", "ROUNDELAY_LOG_LEVEL", "default", "--set pool.a.backlog=9", "default"];
     assert_eq!(origins, expected, "{}", said.out);
     assert!(said.out.contains("listen = \"[::]:80\"") && said.out.contains("# --listen :80"), "{}", said.out);

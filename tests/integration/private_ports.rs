@@ -1,4 +1,4 @@
-//! A private port that another process took is not given the worker's clients.
+//! A private port that another process took gets none of the worker's clients.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ impl Drop for Strangers {
     }
 }
 
-/// The demo worker as a user that is neither root nor the pool's, who cannot say READY=1 for the worker.
+/// Runs the demo worker as a user that is neither root nor the pool's, and so cannot say READY=1 for the worker.
 const AS_ANOTHER: [&str; 8] =
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "-u", "NOTIFY_SOCKET", BINARY];
 
@@ -37,7 +37,7 @@ fn stranger_first(then: &str) -> String {
     )
 }
 
-/// As long as this takes the port is the other user's; then it says that the worker is ready.
+/// While this runs the other user's process has the port. It ends by saying that the worker is ready.
 const SAY_READY: &str = r#"
 import os, socket, time
 address = (os.environ["HOST"], int(os.environ["PORT"]))

@@ -77,7 +77,7 @@ fn configuration_files_of_the_readme_are_valid() {
     let mut checked = 0;
     for block in blocks(&readme()) {
         let Block::File { name, text } = block else { continue };
-        // The one that shows what a mistake looks like is run by the session.
+        // `typo.toml` shows a mistake; the session runs it.
         if name.ends_with(".toml") && name != "typo.toml" {
             let setup = Setup::new(&["config", "check", "-c", &name]).env("ROUNDELAY_LISTEN", "");
             std::fs::create_dir(setup.dir().join("config")).unwrap();
@@ -89,7 +89,7 @@ fn configuration_files_of_the_readme_are_valid() {
     assert!(checked > 0, "README.md has no configuration file");
 }
 
-/// What `roundelay ARGS --help` says.
+/// The text of `roundelay ARGS --help`.
 fn help(args: &[&str]) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roundelay"));
     let ended = run_to_end(command.args(args).arg("--help"));
@@ -147,7 +147,7 @@ fn every_command_and_flag_in_the_pages_exists() {
             let is_bare = ours.first().is_none_or(|word| word.starts_with('-') || *word == "|");
             assert!(named.is_some() || is_bare, "{}: no such command: {line}", path.display());
             let of = named.map_or_else(|| flags(&top), |name| known(name));
-            // A step down is a value, and so is standard input.
+            // A negative number is a value, and so is standard input.
             let is_flag = |word: &&&str| word.starts_with('-') && **word != "-" && word.parse::<i32>().is_err();
             for flag in ours.iter().filter(is_flag) {
                 assert!(of.contains(*flag), "{}: {flag} is no flag of `{line}`", path.display());
@@ -171,7 +171,7 @@ fn every_key_that_the_readme_names_exists() {
     let mut seen = 0;
     for page in [readme(), read(&root().join("docs/operations.md"))] {
         for span in spans(&page) {
-            // Ours have a hyphen, which tells them from other words: `hold-timeout`, `give-up = "exit"`.
+            // Our keys have a hyphen, which distinguishes them from other words: `hold-timeout`, `give-up = "exit"`.
             let key = span.split(" = ").next().unwrap_or_default();
             let is_strategy = roundelay::strategy::find(key).is_some();
             let is_key = key.contains('-') && key.starts_with(char::is_alphabetic) && !is_strategy;

@@ -6,10 +6,10 @@ use crate::kit::{Master, Response, Setup, freeze_workers, kill, post, python, wa
 
 /// Clients for each worker.
 const CLIENTS: usize = 20;
-/// Long enough that no hang is found before the test kills.
+/// This is long enough that no hang is found before the test kills.
 const PATIENT: &str = "health.hang-timeout=1m";
 
-/// A pool `app` of `count` workers that accept in the plainest way, if there is a Python.
+/// A pool `app` of `count` workers that call `accept` in the plainest way, if there is a Python.
 fn plain(count: &str, options: &[&str]) -> Option<Setup> {
     let command = [python()?, "-c", include_str!("plain.py")];
     let setup = Setup::app(&["-i", count, "--ready", "notify"], &command);
@@ -21,22 +21,22 @@ fn demo(count: &str, options: &[&str]) -> Setup {
     Setup::new(&["demo", "-i", count]).with("demo", &[&[PATIENT], options].concat())
 }
 
-/// What a client sends: a text of its own, and from the last one more than sockets hold.
+/// The body that client `n` sends: a text of its own; that of the last client is more than sockets hold.
 fn body(n: usize, clients: usize) -> String {
     let is_long = clients == CLIENTS && n == CLIENTS - 1;
     format!("{n:07};").repeat(if is_long { 500_000 } else { 12 })
 }
 
-/// What became of the clients of a pool whose first worker died with a queue.
+/// The results of the clients of a pool whose first worker died with a queue.
 struct Saved {
     dead: u32,
-    /// How many waited in its queue.
+    /// The number of clients that waited in its queue.
     queued: usize,
     answers: Vec<io::Result<Response>>,
 }
 
-/// Freezes the first of so many workers, lets clients come, and kills it when nobody waits but in its queue, where all
-/// have sent what they have.
+/// Stops the first of so many workers, lets clients come, and kills it when clients wait only in its queue and have
+/// sent all they can.
 #[track_caller]
 fn kill_a_queue(master: &Master, workers: usize) -> Saved {
     let (address, count) = (master.address(), CLIENTS * workers);
@@ -45,7 +45,7 @@ fn kill_a_queue(master: &Master, workers: usize) -> Saved {
         let clients: Vec<_> =
             (0..count).map(|n| scope.spawn(move || post(address, "/echo", &body(n, count)))).collect();
         let sent = || master.metric("roundelay_bytes_total", &[r#"worker="0""#, r#"direction="rx""#]);
-        // Each has sent its head of more than 70 bytes and its body; of the long one that much fits at least.
+        // Each client has sent its head of more than 70 bytes and its body. Of the long body at least this much fits.
         let least = |queued| (queued * (70 + body(0, 0).len()) + if workers == 1 { 50_000 } else { 0 }) as f64;
         let queued = wait_for("a queue", || {
             let left = clients.iter().filter(|client| !client.is_finished()).count();
@@ -57,7 +57,8 @@ fn kill_a_queue(master: &Master, workers: usize) -> Saved {
     })
 }
 
-/// All were answered with their own body; those of the queue by somebody else, and they were counted.
+/// Checks that all clients were answered with their own body, those of the queue by other workers, and that those
+/// were counted.
 #[track_caller]
 fn assert_saved(master: &Master, saved: &Saved) {
     for (n, answer) in saved.answers.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Workers that are too big or too old are replaced, new first; nobody notices, and it is no loop.
+//! Workers that are too big or too old are replaced, new first. No client is lost, and it does not become a loop.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn replaced(master: &Master, reason: &str) -> f64 {
     master.metric("roundelay_worker_restarts_total", &[&format!("reason=\"{reason}\"")])
 }
 
-/// Makes the worker whose turn it is so much bigger; nothing else may ask meanwhile.
+/// Makes the worker whose turn it is so much bigger. No other request may come meanwhile.
 #[track_caller]
 fn leak(master: &Master, bytes: u64) {
     let answer = get(master.address(), &format!("/leak/{bytes}")).unwrap();
@@ -40,7 +40,7 @@ fn leaking_worker_is_replaced_new_first_and_no_client_is_lost() {
 
 #[test]
 fn workers_that_all_leak_are_replaced_one_at_a_time() {
-    // What comes is slow to be ready, so that the replacements would overlap.
+    // The replacements are slow to be ready, so that they would overlap.
     let script = demo_after("if test -e slow; then sleep 0.7; fi");
     let options = ["max-memory=150MiB"];
     let master = Setup::app(&["-i", "4"], &shell(&script)).with("app", &options).start_ready();
@@ -64,7 +64,7 @@ fn worker_stays_and_is_reported_if_its_replacement_fails() {
     master.touch("bad");
     leak(&master, 200 << 20);
     master.wait_log("replacement did not become ready: the worker stays");
-    // Several looks at its memory.
+    // The time for several looks at its memory.
     stays("it serves on", Duration::from_secs(4), || {
         assert_eq!(burst(master.address(), "/", 4).failed, [""; 0]);
         (master.pids(), master.worker(0).state.as_str()) == (pids.clone(), "ready")
@@ -125,7 +125,7 @@ fn worker_too_old_during_a_reload_waits_for_its_end() {
     assert_eq!(burst(master.address(), "/", 20).failed, [""; 0]);
 }
 
-/// A pool `app` of one server that forks children, with a bound that the sum of their resident memory is over.
+/// A pool `app` of one server that forks children, with a limit that is below the sum of their resident memory.
 fn preforking(words: &[&str]) -> Option<Setup> {
     let command = [&[python()?, "-c", include_str!("recycling/preload.py")], words].concat();
     Some(Setup::app(&["-i", "1"], &command).with("app", &["max-memory=150MiB"]))
@@ -139,7 +139,7 @@ fn memory_that_processes_share_counts_once() {
     let sum = || master.metric("roundelay_worker_resident_memory_bytes", &[]);
     wait_until("the sum of its processes to be over the bound", || sum() > (150 << 20) as f64);
     master.wait_log("memory measured");
-    // Some looks at its usage.
+    // The time for some looks at its usage.
     stays("it is not replaced", Duration::from_secs(3), || master.pids() == pids);
     at_once_eq!((master.pids(), replaced(&master, "memory")), (pids, 0.0));
     eventually_eq!(master.log().matches("memory measured").count(), 1, "at most every 10 s");

@@ -1,4 +1,5 @@
-//! A reload opens and closes public addresses and changes limits, and no client of an address that stays notices.
+//! A reload opens and closes public addresses and changes limits, and no client of an address that stays is
+//! disturbed.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::kit::{
     wait_until,
 };
 
-/// The demo pool of a file, on these addresses and with these lines.
+/// A file of the demo pool, with these addresses and further lines.
 fn file(listen: &[&str], lines: &str) -> String {
     format!("[pool.app]\ncommand = [\"{BINARY}\", \"demo-worker\"]\nworkers = 2\nlisten = {listen:?}\n{lines}\n")
 }
@@ -36,7 +37,7 @@ fn is_done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// A checked load on an address that stays, under way.
+/// Starts a checked load on an address that stays.
 #[track_caller]
 fn load_on(address: SocketAddr) -> Load {
     let plan = Plan {
@@ -51,7 +52,7 @@ fn load_on(address: SocketAddr) -> Load {
     load
 }
 
-/// It was answered some more.
+/// Waits until the load has more answers.
 #[track_caller]
 fn flows_on(load: &Load) {
     let until = load.so_far().good() + 30;
@@ -64,7 +65,8 @@ fn nobody_noticed(load: Load) {
     load.stop().analyse(&Allowance::none()).unwrap();
 }
 
-/// Nobody listens there any more. A worker that is just being forked has all of the master's sockets for a moment.
+/// Waits until the address is closed. A worker that is just being forked has all of the master's sockets for a
+/// moment.
 #[track_caller]
 fn is_closed(address: SocketAddr) {
     wait_until("the address to be closed", || TcpStream::connect(address).is_err());
@@ -88,7 +90,7 @@ fn addresses_come_and_go_and_the_others_lose_no_client() {
     is_closed(other);
     assert!(!path.exists());
     at_once_eq!(master.pool().listen, std::slice::from_ref(&a));
-    // And again: nothing of it is left.
+    // The second time shows that nothing was left of it.
     is_done(&reload(&master, &file(&[&b, &a], "")));
     at_once_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![b, a]));
     nobody_noticed(load);
@@ -100,7 +102,7 @@ fn clients_of_a_removed_address_are_answered_before_it_closes() {
     let [a, b] = [kept, other].map(|address| address.to_string());
     let slow = "hold-timeout = \"60s\"\nenv = { DEMO_START_DELAY = \"2000\" }";
     let master = start(&file(&[&a, &b], slow));
-    // Without a worker everybody waits, until one has started again.
+    // Without a worker all clients wait, until one has started again.
     master.pids().into_iter().for_each(|pid| kill(i64::from(pid), "KILL"));
     master.wait_accept_state("hold");
     let waiting = |address| (0..20).map(move |n| send_get(address, &format!("/api/{n}")).unwrap()).collect::<Vec<_>>();
@@ -132,10 +134,10 @@ fn taken_address_fails_the_reload_and_its_holder_is_named() {
     ] {
         assert!(ended.stderr.contains(part), "{part} in {}", ended.stderr);
     }
-    // What was bound before it.
+    // The address that was bound before it is closed again.
     is_closed(other);
     at_once_eq!(((master.pids(), master.pool().generation), master.pool().listen), (before, vec![a.clone()]));
-    // Free again, it is had.
+    // Once it is free, the reload gets it.
     drop(holder);
     is_done(&reload(&master, &file(&[&a, &taken], "")));
     at_once_eq!(master.pool().listen, [a, taken]);
@@ -153,7 +155,7 @@ fn failed_reload_closes_new_addresses_and_keeps_the_old() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     is_closed(new);
     at_once_eq!((get(other, "/health").unwrap().status, master.pool().listen), (200, vec![a.clone(), b]));
-    // The same without the mistake.
+    // The same file without the mistake.
     is_done(&reload(&master, &file(&[&a, &c], "")));
     is_closed(other);
     at_once_eq!((get(new, "/health").unwrap().status, master.pool().listen), (200, vec![a, c]));
@@ -177,7 +179,7 @@ fn port_0_keeps_the_port_that_was_found() {
 fn connection_limit_takes_effect_with_the_reload() {
     let master = start(&file(&["127.0.0.1:0"], "max-connections = 1"));
     is_done(&reload(&master, &file(&["127.0.0.1:0"], "max-connections = 3")));
-    // Each keeps its connection while the next one is answered.
+    // Each client keeps its connection while the next one is answered.
     let mut clients: Vec<Kept> = Vec::new();
     for _ in 0..3 {
         let mut client = Kept::connect(master.address());
@@ -185,7 +187,7 @@ fn connection_limit_takes_effect_with_the_reload() {
         clients.push(client);
     }
     at_once_eq!(master.pool().active, Some(3));
-    // Under a lower one who is there stays, and who comes waits.
+    // Under a lower limit the connected clients stay, and new ones wait.
     drop(clients);
     is_done(&reload(&master, &file(&["127.0.0.1:0"], "max-connections = 1")));
     let mut first = Kept::connect(master.address());

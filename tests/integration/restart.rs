@@ -63,7 +63,7 @@ fn stop_and_start_of_one_worker_of_two_lose_no_client() {
 fn stopped_pool_rejects_clients_and_serves_when_started() {
     let master = demo("2");
     let traffic = Traffic::start(&master, COOPERATIVE);
-    // Those that come meanwhile are rejected, which is what was asked for: no client was cut.
+    // Clients that come meanwhile are rejected, as the command asked: no client was cut.
     says(&run_command(&master, &["stop", "demo"]), 0, &[]);
     at_once_eq!((states(&master), master.pids()), (vec!["stopped".to_owned(); 2], vec![]));
     at_once_eq!(master.pool().accept_state, "reject");

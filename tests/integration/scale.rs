@@ -86,7 +86,7 @@ fn file(workers: u32, command: &str) -> String {
     format!("[pool.app]\ncommand = {command}\nlisten = \"127.0.0.1:0\"\nworkers = {workers}\n")
 }
 
-/// Which of twelve jobs each worker does that splits them by its number and how many there are, in order.
+/// The jobs that each worker takes, of twelve that are split by its number and the number of workers, in order.
 #[track_caller]
 fn jobs(master: &Master) -> Vec<u32> {
     let split = |pid: u32| {
@@ -114,7 +114,7 @@ fn reload_tells_new_processes_the_new_number_of_workers() {
             at_once_eq!(master.pids().len(), workers as usize);
             at_once_eq!(jobs(&master), all, "{workers} workers, {flags:?}");
         }
-        // What is scaled is told to those that are started then; a reload tells all.
+        // After a scale only workers that start then learn the new number; a reload tells all.
         let old = master.pids();
         carried_out(&master, &["scale", "app", "4"]);
         let told = |pid: u32| variable(&environment(pid), "ROUNDELAY_WORKERS");
@@ -135,7 +135,7 @@ fn failed_reload_restores_the_worker_count_for_all() {
     says(&run_command(&master, &["reload"]), 1, &["exit code 3"]);
     at_once_eq!(master.pids().len(), 2);
     at_once_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());
-    // One that is started later is told the same.
+    // A worker that starts later is told the same.
     let killed = master.kill_worker(0);
     wait_until("another", || master.worker(0).state == "ready" && master.worker(0).pid != Some(killed));
     at_once_eq!(jobs(&master), (0..12).collect::<Vec<u32>>());

@@ -1,4 +1,4 @@
-//! Several applications in one file are strangers to each other.
+//! Several applications in one file do not affect each other.
 
 use std::net::SocketAddr;
 
@@ -75,11 +75,11 @@ fn crash_loop_of_one_pool_does_not_disturb_the_other() {
     assert_eq!(pids(&after), pids(&before));
     eventually_eq!(master.metric("roundelay_connections_rejected_total", &[r#"pool="steady""#]), 0.0);
     let ready = || master.ask("/readyz");
-    // One of its workers may be tried again at this moment.
+    // One of its workers may just be starting again.
     eventually!(ready().body.contains("pool shaky: down, 0 of 2 workers ready"), "{:?}", ready());
     assert!(ready().status == 503 && !ready().body.contains("steady"), "{:?}", ready());
 
-    // It is still tried, and heals by itself.
+    // It is still retried, and recovers by itself.
     master.remove("broken");
     wait_until("it to heal", || pool(&master, "shaky").workers_ready == 2);
     assert_eq!(burst(shaky, "/", 10).failed, [""; 0]);

@@ -1,5 +1,5 @@
-//! A check that connects and says nothing is a line in the log of many servers: it is made only where nothing better says the
-//! same.
+//! A check that connects and sends nothing is a line in the log of many servers: it is made only where no better sign
+//! says the same.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ while True:
 "#;
 
 const FAST: [&str; 3] = ["health.interval=50ms", "health.timeout=50ms", "health.fast-interval=50ms"];
-/// A client comes within each of these, also where a busy machine lets the test wait.
+/// A client comes within each of these intervals, also where a busy machine lets the test wait.
 const SLOW: [&str; 3] = ["health.interval=500ms", "health.timeout=500ms", "health.fast-interval=50ms"];
 
 fn start(pace: [&str; 3], options: &[&str]) -> Option<Master> {
@@ -47,7 +47,7 @@ const TIME: Duration = Duration::from_secs(2);
 #[test]
 fn worker_that_takes_clients_gets_no_check_connection() {
     let Some(master) = start(SLOW, &[]) else { return };
-    // Those that made it ready: a busy machine may need a second one.
+    // The checks that made it ready: a busy machine may need a second one.
     let before = silent(&master);
     stays("no check connects", TIME, || silent(&master) == before);
     eventually_eq!(master.worker(0).state, "ready");
@@ -67,7 +67,7 @@ fn listen_table_makes_no_connection_and_sees_a_closed_listener() {
     stays("it is idle", TIME, || master.worker(0).state == "ready");
     assert_eq!(silent(&master), 0);
 
-    // It closes its listener and stays.
+    // The program closes its listener and stays.
     let script = "import os,socket,time\nserver=socket.create_server((os.environ['HOST'],int(os.environ['PORT'])))\n\
                   while not os.path.exists('close'): time.sleep(0.01)\nserver.close()\ntime.sleep(600)\n";
     let Some(python) = python() else { return };

@@ -26,11 +26,11 @@ fn few_ports(health: &str, options: &[&str]) -> Option<Master> {
     let command = [python()?, "-c", include_str!("source_ports/holder.py")];
     let setup = Setup::app(&["-i", "1", "--health", health], &command).with("app", options);
     let listen = format!("unix:{}", setup.dir().join("public").display());
-    // The admin port would be one of the few.
+    // The admin port would take one of the few ports.
     Some(setup.env("ROUNDELAY_LISTEN", &listen).env("ROUNDELAY_ADMIN", "off").through(&NAMESPACE).start_ready())
 }
 
-/// A client that asked and was answered: its connection, which stays open, and what the worker said.
+/// A client that asked and was answered: its connection, which stays open, and the worker's answer.
 fn ask(public: &Path) -> io::Result<(UnixStream, String)> {
     let mut stream = UnixStream::connect(public)?;
     stream.set_read_timeout(Some(DEADLINE))?;
@@ -58,7 +58,7 @@ fn no_port(master: &Master) -> f64 {
     master.metric("roundelay_worker_connect_errors_total", &[r#"reason="no_port""#])
 }
 
-// Checks need ports too, so most tests have none.
+// Checks need ports too, so most of these tests have no checks.
 #[test]
 fn further_source_addresses_are_used_when_ports_run_out() {
     let Some(master) = few_ports("none", &[]) else { return };

@@ -1,4 +1,4 @@
-//! A start or a reload that fails says what was seen, and does not wait where it is clear.
+//! A start or a reload that fails reports what the master saw, and does not wait where the outcome is clear.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -67,7 +67,7 @@ fn program_that_listens_elsewhere_ends_the_start_early() {
 #[test]
 fn listener_for_ipv6_only_is_reported() {
     let Some(node) = a_node() else { return };
-    // Not as `node FILE`, which would be given its listener.
+    // This is not `node FILE`: the master would pass its listener to it.
     let text = "require('http').createServer().listen({ port: process.env.PORT, host: '::', ipv6Only: true });";
     let setup = Setup::app(&["-i", "1", "--set", NEVER], &shell(&format!("exec {} app.js", node.program)));
     fails(setup.file("app.js", text), &["for one family only (ipv6Only"]);

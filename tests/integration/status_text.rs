@@ -1,4 +1,4 @@
-//! What is said of a worker is true, and stands on the row of the process that it is about.
+//! The text about a worker is true, and stands on the row of the process that it describes.
 
 use crate::kit::{Master, Setup, carried_out, demo_after, kill, run_command, shell, wait_for, wait_until};
 

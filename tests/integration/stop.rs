@@ -1,4 +1,4 @@
-//! A stop finishes what was begun; a second one does not wait.
+//! A stop finishes the requests in flight; a second stop does not wait.
 
 use std::io::ErrorKind;
 
@@ -41,7 +41,7 @@ fn second_signal_ends_at_once(signal: &str, code: i32) {
     let client = under_way(&master, "/slow/60000");
     master.signal(signal);
     wait_until("the drain to begin", || master.state().is_stopping);
-    // What repeats the first signal within a moment is the same request; a person is slower.
+    // A signal that repeats the first within a moment is the same request; a person is slower.
     let mut ended = None;
     wait_until("the master's end", || {
         master.signal(signal);
@@ -76,7 +76,7 @@ fn connections_open_at_the_drain_deadline_are_cut() {
         "pool.demo.kill-timeout=300ms",
     ])
     .start_ready();
-    // A pool that never answered may be one of a one-way protocol.
+    // A pool that never answered may speak a one-way protocol.
     assert_eq!(master.get("/").unwrap().status, 200);
     let client = under_way(&master, "/slow/60000");
     master.signal("TERM");
@@ -103,7 +103,7 @@ fn worker_gets_sigterm_and_time_to_end() {
     let script = "trap 'sleep 0.3; echo ended well; exit 0' TERM; sleep 600 & wait";
     let flags = ["-i", "2", "--ready", "none", "--health", "none"];
     let mut master = Setup::app(&flags, &shell(script)).start_ready();
-    // The trap is set before the children are there.
+    // The shell sets its trap before it starts its children.
     wait_until("its children", || master.family().len() == 4);
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));

@@ -1,4 +1,4 @@
-//! What tells a worker to end is the pool's choice, and one that hangs does not hold the master's end up.
+//! The pool chooses the signal that ends its workers, and a hanging worker does not delay the master's end.
 
 use crate::kit::{Setup, freeze_workers, send_get, wait_until};
 
@@ -9,7 +9,8 @@ fn worker_gets_the_stop_signal_of_its_pool() {
     let traps: String = SIGNALS.map(|signal| format!("trap 'echo got {signal}; exit 0' {signal}; ")).concat();
     let pool = |signal: &str| {
         let name = signal.to_lowercase();
-        // A trap runs when the command before it has ended, which is soon. A `wait` may miss the signal that comes before it.
+        // A trap runs when the command before it has ended, which is soon. A `wait` may miss a signal that comes
+        // before it.
         format!(
             "[pool.{name}]\ncommand = [\"sh\", \"-c\", \"{traps} echo set; while :; do sleep 0.05; done\"]\nlisten = \"127.0.0.1:0\"\n\
              workers = 1\nready = \"none\"\nstop-signal = \"{signal}\"\nhealth = {{ probe = \"none\" }}\n"

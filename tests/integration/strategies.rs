@@ -1,4 +1,4 @@
-//! What each strategy promises, with real workers; and that another one can be chosen under load.
+//! The promise of each strategy, with real workers. Another strategy can be chosen under load.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ fn done(master: &Master, args: &[&str]) -> Ended {
     ended
 }
 
-/// A pool `app` of demo workers, from a file with these lines more.
+/// A file of a pool `app` of demo workers, with these lines added.
 fn file(lines: &str) -> String {
     format!("[pool.app]\ncommand = [\"{BINARY}\", \"demo-worker\"]\nlisten = \"127.0.0.1:0\"\n{lines}")
 }
@@ -35,7 +35,7 @@ fn rewrite(master: &Master, lines: &str) {
     std::fs::write(master.dir().join("r.toml"), file(lines)).unwrap();
 }
 
-/// How many of the answers each slot of `app` gave.
+/// The number of answers that each slot of `app` gave.
 #[track_caller]
 fn shares<const SLOTS: usize>(address: SocketAddr, count: usize) -> [usize; SLOTS] {
     let burst = burst(address, "/", count);
@@ -74,7 +74,7 @@ fn new_worker_after_the_start_begins_with_a_tenth_of_its_weight() {
     wait_until("its weight to grow", || master.worker(1).weight > Some(weight));
     eventually!(master.metric("roundelay_worker_weight", &["worker=\"1\""]) < 1.0);
 
-    // A reload that turns it off ends it for everybody, those that it started among them.
+    // A reload that turns the slow start off ends it for all workers, including those that the reload started.
     rewrite(&master, &lines.replace("60s", "off"));
     done(&master, &["reload"]);
     eventually_eq!(master.workers().iter().map(|worker| worker.weight).collect::<Vec<_>>(), [Some(1.0); 2]);
@@ -85,7 +85,7 @@ fn new_worker_after_the_start_begins_with_a_tenth_of_its_weight() {
 fn least_waiting_sends_short_requests_past_a_blocked_worker() {
     for what in ["/block/60000", "/cpu/60000"] {
         let flags = ["demo", "-i", "3", "--strategy", "least-waiting", "--health", "none", "--ready", "notify"];
-        // Nothing but the strategy is to notice that it is busy.
+        // Only the strategy is to react to the busy worker.
         let patient = ["heartbeat", "hang-timeout", "busy-timeout"];
         let master = patient
             .iter()
@@ -188,7 +188,7 @@ fn strategy_by_command_lasts_until_the_file_changes_it() {
     rewrite(&master, "workers = 2\nstrategy = \"random\"\n");
     done(&master, &["reload"]);
     at_once_eq!(strategy(), "random");
-    // A reload that does not succeed switches nothing.
+    // A reload that fails does not switch the strategy.
     rewrite(&master, "workers = 2\nstrategy = \"source-hash\"\nenv = { DEMO_FAIL_START = \"1\" }\n");
     assert_eq!(run_command(&master, &["reload"]).code, Some(1));
     at_once_eq!(strategy(), "random");

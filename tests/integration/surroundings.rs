@@ -1,4 +1,4 @@
-//! What is removed around a running master comes back, and nobody is told something false meanwhile.
+//! Files that are removed around a running master come back, and no worker is told anything false meanwhile.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn control_socket_returns_after_a_second_master() {
     let state = || wait_for("an answer", || get_unix(&first.control, "/api/v1/state").ok()).body;
     let before = state();
     fs::remove_dir_all(first.dir().join("run")).unwrap();
-    // Either may be quicker.
+    // Either master may be quicker.
     let second = Setup::beside(&first, &["demo", "-i", "2"]).control("run/c");
     let mut second = second.start();
     first.wait_log("cannot be made again yet");
@@ -60,10 +60,10 @@ fn heartbeats_lost_with_the_run_folder_replace_nobody() {
             fs::remove_dir_all(Path::new(&paths[0]).parent().unwrap()).unwrap();
             wait_until("the notify sockets to come back", || paths.iter().all(|path| Path::new(path).exists()));
         }
-        // Where the folder cannot come back, silence is no sign as long as that is so.
+        // While the folder cannot come back, a missing heartbeat is no sign of a hang.
         fs::remove_dir_all(&runtime).unwrap();
         master.wait_log("folder of this run's sockets was removed");
-        // Many heartbeats' time.
+        // This is long enough for many heartbeats.
         stays("nobody is replaced", Duration::from_secs(2), || master.pids() == pids);
         assert!(!master.log().contains("suspect"), "{mode}: {}", master.log());
         carried_out(&master, &["reload"]);

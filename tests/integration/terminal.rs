@@ -1,4 +1,4 @@
-//! A master whose terminal is closed stops, and leaves nothing behind; one that was told to ignore that goes on.
+//! A master whose terminal is closed stops and leaves nothing behind. A master that ignores SIGHUP goes on.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use crate::kit::{
     BINARY, Started, command_line, get_unix, is_alive, kill, marked, python, run_to_end, signals, wait_until,
 };
 
-/// Starts its arguments in a terminal of their own, tells the pid, and closes the terminal when its standard input ends.
+/// Starts its arguments in a terminal of their own, prints the pid, and closes the terminal when its standard input
+/// ends.
 const TERMINAL: &str = r#"
 import os, pty, select, signal, sys
 signal.alarm(60)
@@ -34,7 +35,7 @@ _, status = os.waitpid(pid, 0)
 print(os.waitstatus_to_exitcode(status), flush=True)
 "#;
 
-/// A master that is no child of this process. Killed when dropped, if it has not ended.
+/// A master that is no child of this process. It is killed when dropped, if it has not ended.
 struct Detached(u32);
 
 impl Drop for Detached {

@@ -9,7 +9,7 @@ fn demo(flags: &[&str]) -> Setup {
     Setup::new(&[&["demo", "--endpoint", "unix"], flags].concat())
 }
 
-/// What `PORT` of that slot's worker says.
+/// The value of `PORT` in that slot's worker.
 #[track_caller]
 fn path(master: &Master, slot: usize) -> PathBuf {
     let worker = master.worker(slot);
@@ -61,7 +61,7 @@ fn leftovers_of_a_killed_master_are_removed_by_the_next_one() {
     let left = path(&first, 0);
     assert_eq!(run_folder(run_folder(&left)), runtime.path());
     kill(i64::from(first.pid()), "KILL");
-    // Reaped, or its number would still be taken.
+    // The dead master must be reaped, or its pid would still be taken.
     drop(first);
     assert!(left.exists(), "nobody was there to remove it");
     let second = start();
@@ -105,7 +105,7 @@ fn program_that_cannot_listen_on_a_path_is_reported() {
     }
 }
 
-/// Slot 0 listens and never accepts, and one connection of its own fills its queue; the other answers.
+/// Slot 0 listens and never accepts, and one connection of its own fills its queue. The other slot answers.
 const DEAF: &str = r#"
 import os, signal, socket
 slot = os.environ["ROUNDELAY_WORKER"]

@@ -1,4 +1,4 @@
-//! The log files of workers: whole lines with their author, bounded on disk, and a disk that fails stops nobody.
+//! The log files of workers: whole lines with the worker's name, bounded on disk. A disk that fails blocks no worker.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,7 +12,7 @@ fn logging(flags: &[&str], script: &str) -> Setup {
     Setup::app(&[&["--set", "pool.app.log.to=app.log"], flags].concat(), &shell(script))
 }
 
-/// The log and what was put aside from it, by number.
+/// The log and its rotated files, by number.
 fn files(folder: &Path) -> BTreeMap<u32, PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     let numbered = entries.filter_map(|path| {
@@ -23,7 +23,7 @@ fn files(folder: &Path) -> BTreeMap<u32, PathBuf> {
     numbered.collect()
 }
 
-/// The lines of all files, oldest first; for when nothing is written any more.
+/// The lines of all files, oldest first. Nothing may be writing any more.
 fn lines(folder: &Path) -> Vec<String> {
     let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
     let texts: Vec<_> = files(folder).values().rev().map(read).collect();
@@ -41,8 +41,8 @@ fn dropped(master: &Master, labels: &[&str]) -> f64 {
     master.metric("roundelay_log_dropped_total", labels)
 }
 
-/// Whether that many lines were written or dropped, which is counted when it has happened, and the one line of each worker
-/// that says where it listens.
+/// Returns true if that many lines, and one line of each worker that says where it listens, were written or dropped.
+/// Each is counted after the event.
 fn are_accounted(master: &Master, lines: usize) -> bool {
     let counted = master.metric("roundelay_log_lines_total", &[]) + dropped(master, &[]);
     counted == (lines + master.workers().len()) as f64
@@ -66,7 +66,7 @@ fn workers_of_a_pool_write_whole_named_lines_to_one_file() {
         }
     }
     assert!(!master.log().contains("| out "), "they are in the file instead");
-    // The last words of a stop are written before the master ends.
+    // The last lines of a stop are written before the master ends.
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
 }
@@ -194,7 +194,7 @@ fn log_off_still_counts_lines_and_keeps_the_last_ones() {
     assert!(!master.log().contains("| nobody writes this down"));
 }
 
-/// Enough to fill the queue: what a worker writes here is more than 8 MiB.
+/// Enough to fill the queue: a worker writes more than 8 MiB here.
 const MUCH: usize = 200_000;
 
 fn much() -> String {
@@ -202,7 +202,8 @@ fn much() -> String {
     demo_after(&format!("(until test -e go; do sleep 0.02; done; seq -f '{line}' 1 {MUCH}; touch through) &"))
 }
 
-/// While nothing can be written: the worker gets through, clients are served, and lines are dropped rather than kept.
+/// Checks the time in which nothing can be written: the worker goes on, clients are served, and lines are dropped
+/// rather than kept.
 fn stays_up(master: &Master) {
     master.touch("go");
     wait_until("the worker to get through", || master.dir().join("through").exists());
@@ -212,7 +213,7 @@ fn stays_up(master: &Master) {
     eventually_eq!(master.pids().len(), 1);
 }
 
-/// Later: what had waited is written, every line once, and the log says how many were lost.
+/// Checks the time after it: waiting lines are written, every line once, and the log says how many were lost.
 fn is_complete(master: &Master, read: impl Fn() -> String) {
     master.wait_log("the workers' log is written again");
     let number = |line: &str| line.split_once(" | line ")?.1.split_once(", and ")?.0.parse::<usize>().ok();
@@ -260,7 +261,7 @@ fn full_disk_blocks_no_worker_and_lines_are_written_later() {
     std::fs::create_dir(setup.dir().join("full")).unwrap();
     let script = format!("{mount} && exec \"$0\" \"$@\"");
     let master = setup.through(&["unshare", "-m", "sh", "-c", &script]).start_ready();
-    // The mount is seen by the master alone, and by who looks through its eyes.
+    // Only the master sees the mount; `/proc/PID/root` of the master shows it to the test.
     let root = PathBuf::from(format!("/proc/{}/root", master.pid()));
     let full = root.join(master.dir().join("full").strip_prefix("/").unwrap());
     let filler = full.join("filler");
@@ -289,7 +290,7 @@ log.to = "app.log"
     std::fs::write(dir.path().join("r.toml"), config.replace("BINARY", BINARY)).unwrap();
     let mut command = Command::new(BINARY);
     command.args(["run", "-c", "r.toml", "--admin", "off", "--control", "c"]).current_dir(dir.path());
-    // Its standard output is a pipe that is never read.
+    // Its standard output is a pipe that no process reads.
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut child = crate::kit::Started(child);
     wait_until("the other pool's lines", || text(dir.path()).lines().count() >= 1000);

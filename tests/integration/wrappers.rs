@@ -1,5 +1,5 @@
-//! The stop signal reaches the server behind npm, a shell or a script, once, and what a preforking server has started is the
-//! server's business.
+//! The stop signal reaches the server behind npm, a shell or a script once. A preforking server ends its own
+//! children.
 
 use std::path::Path;
 
@@ -26,8 +26,8 @@ process.once('SIGTERM', () => setTimeout(() => {
 require('http').createServer((q, r) => r.end('ok')).listen(process.env.PORT, process.env.HOST);
 ";
 
-/// Two children accept at the parent's listener. They die at SIGTERM, as celery's and postgres' do without a word from
-/// their parent, and each of them that dies so is noted; the parent ends them in order.
+/// Two children accept at the parent's listener. They die at SIGTERM, as celery's and postgres' do without a word
+/// from their parent, and each death of that kind is noted. The parent ends them in order.
 const PREFORKER: &str = r#"
 import os, signal, socket, sys, time
 
@@ -67,14 +67,14 @@ while True:
     signal.pause()
 "#;
 
-/// What the workers left behind, each as it said it.
+/// The goodbyes that the workers wrote, one a file.
 fn goodbyes(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap().flatten();
     let notes = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("goodbye."));
     notes.map(|note| std::fs::read_to_string(note.path()).unwrap()).collect()
 }
 
-/// Stops the master; nothing may have had to be killed.
+/// Stops the master; no process may have had to be killed.
 #[track_caller]
 fn stops_well(master: &mut Master) {
     master.signal("TERM");
@@ -84,7 +84,7 @@ fn stops_well(master: &mut Master) {
     assert!(!log.contains("killing its process group"), "{log}");
 }
 
-/// The workers of this command say goodbye at a stop and at a reload, each once and as expected.
+/// Checks that the workers of this command say goodbye at a stop and at a reload, each once and as expected.
 #[track_caller]
 fn say_goodbye(setup: Setup, expected: &str) {
     let mut master = setup.start_ready();
@@ -111,7 +111,8 @@ fn server_behind_shell_gets_the_signal_once() {
 #[test]
 fn server_behind_shell_is_stopped_in_handoff_mode() {
     if has("node") {
-        // Disconnected first: the shell ends by itself, and the signal would come only for what is left.
+        // The program is disconnected first: the shell ends by itself, and only processes that are left would get the
+        // signal.
         let flags = ["-i", "1", "--mode", "handoff", "--set", "pool.app.socket-passing=node"];
         let mut master = Setup::app(&flags, &["sh", "-c", "node counts.js; true"])
             .file("counts.js", COUNTS)
@@ -226,9 +227,9 @@ http {
     let options = ["stop-signal=QUIT", "drain=signal"];
     let mut master = setup.file("big", &file).with("app", &options).start_ready();
     let client = send_get(master.address(), "/big").unwrap();
-    // Assigned is not yet accepted; what has begun is.
+    // An assigned connection is not yet accepted; one with the first byte of its answer is.
     assert_eq!(client.peek(&mut [0]).unwrap(), 1);
-    // One that reads only afterwards would not close its side, and the drain would wait for that.
+    // A client that reads only afterwards would not close its side, and the drain would wait for that.
     let reading = std::thread::spawn(move || read_answer(client));
     stops_well(&mut master);
     assert_eq!(reading.join().unwrap().unwrap().body.len(), file.len());
@@ -262,7 +263,7 @@ fn processes_left_after_main_and_leader_get_the_signal() {
 
 #[test]
 fn leader_or_group_gets_the_signal_as_configured() {
-    // Each notes the signal; the leader ends its child by another one.
+    // Each process notes the signal. The leader ends its child by another signal.
     let leader = "trap 'echo leader >> said; kill -USR1 $child' TERM\nsh child.sh & child=$!\n\
                   while kill -0 $child 2>/dev/null; do sleep 0.05; done\nexit 0\n";
     let child = "trap 'echo child >> said' TERM\ntrap 'done=1' USR1\necho set\n\

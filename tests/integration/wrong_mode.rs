@@ -1,8 +1,9 @@
-//! A program that cannot be a worker of a mode and says READY=1 all the same: the start fails, and says what to use instead.
+//! A program that cannot be a worker of a mode and still says READY=1: the start fails, and the error names the mode
+//! to use.
 
 use crate::kit::{Setup, a_node, free_address, free_everywhere, get, has};
 
-/// Runs it to its end, which must come with these words.
+/// Runs the master to its end, which must come with these words.
 #[track_caller]
 fn fails(flags: &[&str], command: &[&str], words: &[&str]) {
     let flags = [&["-i", "2"], flags].concat();
@@ -39,7 +40,7 @@ fn program_silent_on_its_channel_is_not_ready_in_handoff() {
     assert!(words.iter().all(|word| ended.stderr.contains(word.as_str())), "{}", ended.stderr);
 }
 
-/// A pipe of a tool's own comes first, as tsx opens one; it answers no HTTP.
+/// A tool's own pipe is opened first, as tsx does. It answers no HTTP.
 const PIPE_FIRST: &str = r#"
 const net = require('net'), path = require('path').resolve('tool.' + process.pid);
 net.createServer((pipe) => pipe.end('not http')).listen(path, () => {

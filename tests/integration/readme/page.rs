@@ -1,4 +1,4 @@
-//! A page of Markdown, as far as these tests need it.
+//! A parser of Markdown pages, as far as these tests need it.
 
 /// A fenced block.
 pub(super) enum Block {
@@ -7,7 +7,7 @@ pub(super) enum Block {
     Other,
 }
 
-/// A command and what it shows.
+/// A command and the output that the page shows.
 pub(super) struct Step {
     pub(super) command: String,
     pub(super) shown: Vec<String>,
@@ -61,7 +61,7 @@ fn steps(body: &[&str]) -> Vec<Step> {
 pub(super) fn spans(page: &str) -> Vec<String> {
     let mut is_fenced = false;
     let mut spans = Vec::new();
-    // A span may go over a line's end.
+    // A span may continue on the next line.
     let mut text = String::new();
     for line in page.lines() {
         let is_fence = line.starts_with("```");
@@ -87,7 +87,8 @@ pub(super) fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// A line without what differs from run to run: every number is `#`, with its fraction; blanks are one blank.
+/// A line without anything that differs from run to run: every number is `#`, with its fraction; blanks are one
+/// blank.
 pub(super) fn shape(line: &str) -> String {
     let mut shape = String::new();
     let mut rest = line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -101,7 +102,7 @@ pub(super) fn shape(line: &str) -> String {
     shape + &rest
 }
 
-/// Whether `said` holds each line of `shown`, in order.
+/// Returns true if `said` contains each line of `shown`, in order.
 pub(super) fn is_shown(shown: &[String], said: &str) -> bool {
     let mut said = said.lines().map(shape);
     shown.iter().map(|line| shape(line)).all(|line| said.any(|one| one == line))

@@ -10,7 +10,7 @@ use super::page::{Step, is_shown, words};
 use super::root;
 use crate::kit::{DEADLINE, Master, Setup, has, missing, run_to_end, wait_until};
 
-/// Where the README's user has the control socket.
+/// The control socket of the README's user.
 const CONTROL: &str = "/run/user/1000/roundelay/control.sock";
 const ADMIN: &str = "127.0.0.1:9900";
 const PUBLIC: &str = "127.0.0.1:80";
@@ -19,9 +19,9 @@ const PUBLIC: &str = "127.0.0.1:80";
 pub(super) struct Session {
     files: Vec<(String, String)>,
     master: Option<Master>,
-    /// What the README says, and what it is here.
+    /// Pairs of a text in the README and the text that is true here.
     real: Vec<(String, String)>,
-    /// Something is not installed: until the next master nothing is run.
+    /// True if something is not installed: until the next master nothing is run.
     is_skipping: bool,
     pub(super) masters: usize,
     pub(super) commands: usize,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// A file of the page, there from now on.
+    /// Adds a file of the page, which exists from now on.
     pub(super) fn write(&mut self, name: String, text: String) {
         self.files.retain(|(other, _)| *other != name);
         self.files.push((name, text));
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// Stops the running master, which must end well.
+    /// Stops the running master, which must exit with 0.
     #[track_caller]
     pub(super) fn finish(&mut self) {
         if let Some(mut master) = self.master.take() {
@@ -76,7 +76,7 @@ impl Session {
         let mut setup = Setup::new(&args);
         let mut public = vec!["127.0.0.1:8080".to_owned()];
         if let Some(at) = args.iter().position(|arg| *arg == "-c") {
-            // A file of several pools says its addresses itself; free ones are written into it.
+            // A file of several pools names its addresses itself; free ones are written into it.
             let (_, text) = self.files.iter().find(|(name, _)| name == args[at + 1]).unwrap();
             public = text.split('"').filter(|part| part.starts_with(PUBLIC)).map(str::to_owned).collect();
             setup = setup.env("ROUNDELAY_LISTEN", "");
@@ -97,7 +97,7 @@ impl Session {
         self.master = Some(master);
     }
 
-    /// Puts the page's files, and the repository's that it uses, where its commands run.
+    /// Puts the page's files, and the files of the repository that it uses, where its commands run.
     fn furnish(&self, dir: &Path) {
         for (name, text) in &self.files {
             let free = |port| format!("{PUBLIC}{port}");
@@ -135,7 +135,7 @@ impl Session {
                 return;
             }
             assert!(Instant::now() < given_up, "`{command}` must show {shown:#?}, but it said {ended:#?}");
-            // Between two looks: a worker may still be on its way.
+            // A pause between two looks: a worker may still be starting.
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
@@ -146,7 +146,7 @@ impl Session {
     }
 }
 
-/// Whether what a command needs is installed.
+/// Returns true if the programs that a command needs are installed.
 fn is_possible(words: &[String]) -> bool {
     let programs = ["curl", "node", "python3", "socat"];
     let is_there = |word: &String| !programs.contains(&word.as_str()) || has(word);

@@ -1,4 +1,4 @@
-//! What else happens amid a reload: another command, a signal, a death.
+//! Other events during a reload: another command, a signal, a death.
 
 use crate::kit::{
     COOPERATIVE, Ended, Master, Setup, Traffic, carried_out, demo_after, is_alive, kill, run_command, running_command,
@@ -11,7 +11,7 @@ fn slow_replacements() -> Setup {
     Setup::app(&["-i", "2"], &shell(&script))
 }
 
-/// Begins a reload and waits until the replacement of the first slot is there, which gets no further without `go`.
+/// Begins a reload and waits for the replacement of the first slot, which cannot become ready without `go`.
 #[track_caller]
 fn begin(master: &Master) -> (std::thread::JoinHandle<Ended>, u32) {
     let reload = running_command(master, &["reload", "--json"]);
@@ -61,7 +61,7 @@ fn stop_amid_a_reload_ends_everything_and_loses_no_client() {
     let traffic = Traffic::start(&master, "one-shot");
     let slow = crate::kit::send_get(master.address(), "/slow/500").unwrap();
     let (reload, replacement) = begin(&master);
-    // Who comes after the listeners are closed is refused, and rightly: the load ends first.
+    // Clients that come after the listeners are closed are refused, which is right: the load ends first.
     traffic.lost_nothing();
     master.signal("TERM");
     assert_eq!(crate::kit::read_answer(slow).unwrap().body, "waited 500 ms\n");
@@ -89,7 +89,7 @@ fn sighup_reloads_and_is_logged() {
     master.wait_log("reload");
 }
 
-/// Kills amid a reload, before the replacement of the first slot has started; the reload then goes on to a good end.
+/// Kills during a reload, before the replacement of the first slot has started. The reload then succeeds.
 #[track_caller]
 fn is_survived(kill_one: impl Fn(&Master)) {
     let mut master = slow_replacements().start_ready();
@@ -137,7 +137,7 @@ fn killed_replacement_fails_the_reload_without_lost_clients() {
 
 #[test]
 fn leftovers_of_a_failed_reload_do_not_fail_the_next_one() {
-    // Never ready and deaf to the signal: it is still there when the reload has failed.
+    // The release is never ready and ignores SIGTERM: its worker is still there when the reload has failed.
     let deaf = "if test -e bad; then trap '' TERM; until test -e leave; do sleep 0.02; done; exit 3; fi";
     let script =
         demo_after(&format!("{deaf}\ntest $ROUNDELAY_GENERATION = 1 || until test -e go; do sleep 0.02; done"));
@@ -146,7 +146,7 @@ fn leftovers_of_a_failed_reload_do_not_fail_the_next_one() {
     let master = Setup::app(&[&["-i", "2"], &rules[..]].concat(), &shell(&script)).start_ready();
     master.touch("bad");
     says(&run_command(&master, &["reload"]), 1, &["not ready within 3s"]);
-    // Two that are on their way out: the late one, and the other, which was given up.
+    // Two processes are still ending: the late one, and the other, which was given up.
     let left =
         || -> Vec<_> { master.workers().iter().flat_map(|worker| worker.others().filter_map(|one| one.pid)).collect() };
     eventually_eq!(left().len(), 2);

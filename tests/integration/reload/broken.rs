@@ -23,7 +23,7 @@ fn put(master: &Master, text: &str) {
     std::fs::write(master.dir().join("app.toml"), text).unwrap();
 }
 
-/// It fails under load as often as it is tried, and nothing is changed.
+/// The reload fails under load as often as it is tried, and changes nothing.
 #[track_caller]
 fn fails_every_time(text: &str, words: &[&str]) {
     let master = start(&good(""));
@@ -89,7 +89,7 @@ fn release_failing_at_the_second_worker_is_rolled_back() {
     }
     let after = master.pids();
     assert!(before[0] != after[0] && before[1] == after[1], "{before:?} -> {after:?}");
-    // A worker that dies now is started by the good rules, too.
+    // A worker that dies now is started by the good configuration, too.
     master.kill_worker(0);
     wait_until("its successor", || master.worker(0).pid.is_some_and(|pid| pid != after[0]));
     master.wait_state(0, "ready");
@@ -133,7 +133,7 @@ fn good_release_repairs_a_pool_whose_workers_keep_dying() {
     at_once!(master.workers().iter().all(|worker| worker.state == "ready" && worker.generation == 2));
 }
 
-/// Of a later release it needs a while to start, and ends by itself half a second after it was ready.
+/// A later release of this program needs a while to start, and ends by itself half a second after it was ready.
 const DIES_LATER: &str = r#"
 import http.server, os, threading, time
 

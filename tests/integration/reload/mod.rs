@@ -11,16 +11,16 @@ use crate::kit::{
     says, shell, wait_for, wait_until,
 };
 
-/// How often the pool is reloaded under load.
+/// The number of reloads under load.
 const RELOADS: u64 = 10;
 
-/// A pool of two demo workers is reloaded again and again under load.
+/// Reloads a pool of two demo workers again and again under load.
 #[track_caller]
 fn loses_nothing(flags: &[&str], is_observed: bool) {
     // The default is a second for each worker; here the number of reloads is what counts.
     let setup = Setup::new(&[&["demo", "-i", "2"], flags].concat()).with("demo", &["settle=200ms"]);
     let master = setup.start_ready();
-    // What is opened once for all is open after the first one.
+    // Descriptors that the master opens once are open after the first reload.
     carried_out(&master, &["reload"]);
     let open = || descriptors(master.pid()).len();
     let before = at_rest("the master's descriptors", open);

@@ -2,7 +2,7 @@
 
 use crate::kit::{Master, Setup, for_each, get, has, run_command, running_command, says, wait_until};
 
-/// Takes a while to import; fails once a file `broken` is there.
+/// An application that takes a while to import, and fails once a file `broken` exists.
 const PYTHON: &str = r#"
 import os
 import time
@@ -18,7 +18,7 @@ def app(environ, start_response):
     return [body]
 "#;
 
-/// The same for Ruby.
+/// The same application in Ruby.
 const RUBY: &str = r#"
 sleep 0.7
 raise LoadError, "a forgotten dependency" if File.exist?("broken")

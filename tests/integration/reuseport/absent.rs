@@ -1,22 +1,22 @@
-//! A slot without a worker that could accept: nobody waits for it.
+//! No client waits for a slot without a worker that could accept.
 
 use super::{all_say, answers, demo, plain, pool};
 use crate::kit::{
     Kept, Master, carried_out, demo_after, freeze, freeze_workers, kill, read_answer, send_get, shell, wait_until,
 };
 
-/// Connections that are enough for each of three queues to get some: none of one in a million tries.
+/// Enough connections that each of three queues gets some; that one gets none happens once in a million tries.
 const ENOUGH: usize = 36;
-/// Worker 1 does not come up while a file is there.
+/// Worker 1 does not start while a file `hindered` exists.
 const HINDERED: &str = "if test $ROUNDELAY_WORKER = 1; then while test -e hindered; do sleep 0.01; done; fi";
 
-/// How many clients the master took from queues, of the first pool.
+/// The number of clients that the master took from the queues of the first pool.
 #[track_caller]
 fn moved(master: &Master) -> usize {
     master.metric("roundelay_connections_recovered_total", &[]) as usize
 }
 
-/// All that ask are answered by workers 0 and 2, by both of them.
+/// Checks that workers 0 and 2, and no others, answer all requests.
 #[track_caller]
 fn others_answer(master: &Master, of: &str) {
     let answered = answers(master.address(), of, 3, 200);
@@ -45,7 +45,7 @@ fn worker_that_fails_at_every_start_keeps_no_client_waiting() {
     let script = demo_after("test $ROUNDELAY_WORKER != 1 || test -e mended || exit 3");
     let flags = ["--set", "pool.app.restart.backoff=20ms", "--set", "pool.app.restart.max-exits=3"];
     let master = pool("3", &flags, &shell(&script)).start();
-    // Some of them come before anybody is ready, and into the queue of the one that never is.
+    // Some of them come before any worker is ready, and into the queue of the one that never is.
     let early: Vec<_> = (0..ENOUGH).map(|_| send_get(master.address(), "/").unwrap()).collect();
     for client in early {
         let answer = read_answer(client).unwrap().body;
@@ -77,7 +77,7 @@ fn queue_of_a_dead_worker_is_served_by_others_with_all_bytes() {
     eventually!(moved(&master) > 0);
     master.wait_log("rescued clients from the queue of an absent worker");
     others_answer(&master, "hello from app/");
-    // Its listener is as it was.
+    // The slot's listener is the same as before.
     master.remove("hindered");
     master.wait_state(1, "ready");
     all_say(address, "hello from app/", 3);
@@ -90,7 +90,7 @@ fn rescued_client_has_an_ordinary_connection() {
     master.touch("broken");
     let frozen = freeze_workers(&master, &[1])[0];
     let mut kept: Vec<_> = (0..ENOUGH).map(|_| Kept::connect(master.address())).collect();
-    // Half a request before, the rest after it was given away.
+    // Half of the request is sent before the connection is given away, the rest after it.
     kept.iter_mut().for_each(|kept| kept.send("GET /slow/20 HTTP/1.1\r\n"));
     kill(i64::from(frozen), "KILL");
     wait_until("all of them to be with worker 0", || moved(&master) > 0 && master.worker(1).state != "ready");
@@ -101,7 +101,7 @@ fn rescued_client_has_an_ordinary_connection() {
     }
 }
 
-/// One that does nothing, by the heartbeat of workers made with `worker-runtime`.
+/// The heartbeat of workers made with `worker-runtime` shows a worker that does nothing.
 #[test]
 fn queue_of_a_stopped_worker_is_served_by_others() {
     let master = demo("3", &["--set", "pool.demo.health.hang-timeout=off"]).start_ready();

@@ -1,11 +1,11 @@
-//! What one worker does to itself or to its listener, and what the others and the clients notice.
+//! Harm that a worker does to itself or to its listener, and its effect on the others and on clients.
 
 use super::{all_say, demo, plain};
 use crate::kit::{CLIENTS, COOPERATIVE, Traffic, carried_out, kill_under_load, wait_until};
 
 #[test]
 fn kill_under_load_fails_at_most_accepted_connections() {
-    // Each has one connection at a time, so no more than one can have been accepted and not answered.
+    // Each client has one connection at a time, so at most one can have been accepted and not answered.
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
     let killed = kill_under_load(&master, 1);
@@ -44,7 +44,7 @@ fn listener_shut_down_by_a_worker_listens_again_for_its_slot() {
         assert!(master.get("/shutdown").unwrap().body.starts_with("python/"));
         wait_until("the master to listen again", || master.log().matches(REVIVED).count() == times);
         all_say(master.address(), "python/", 3);
-        // The right one is left out.
+        // The file `shut.N` of the right worker is left out.
         for slot in 0..3 {
             let worker = format!("app/{slot}");
             carried_out(&master, &["stop", &worker]);

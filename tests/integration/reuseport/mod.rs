@@ -22,7 +22,7 @@ fn demo(count: &str, flags: &[&str]) -> Setup {
     Setup::new(&[&["demo", "--mode", "reuseport", "-i", count], flags].concat())
 }
 
-/// A pool of programs in Python that accept in the plainest way, if there is one.
+/// A pool of programs in Python that call `accept` in the plainest way, if there is a Python.
 fn plain(count: &str, flags: &[&str], more: &[&str]) -> Option<Setup> {
     let command = [&[python()?, "-c", include_str!("../shared/accepts.py")], more].concat();
     Some(pool(count, &[&["--ready", "none"], flags].concat(), &command))
@@ -32,7 +32,8 @@ fn hello(of: &str, slot: usize) -> String {
     format!("{of}{slot} ")
 }
 
-/// Asks so often that nobody who is to be asked is left out by chance; none may fail. How many answers each slot gave.
+/// Sends so many requests that by chance no slot is left out; none may fail. Returns the number of answers of each
+/// slot.
 #[track_caller]
 fn answers(address: SocketAddr, of: &str, slots: usize, count: usize) -> Vec<usize> {
     let burst: Burst = burst(address, "/", count);
@@ -53,7 +54,7 @@ fn all_say(address: SocketAddr, of: &str, slots: usize) {
     });
 }
 
-/// What it has on descriptor 3 and those after it, as many as it has sockets from there on.
+/// The descriptors from 3 on, as many as the process has sockets from there on.
 #[track_caller]
 fn members(pid: u32, count: u32) -> Vec<String> {
     let found = descriptors(pid).into_iter().filter(|(number, _)| (3..3 + count).contains(number));
@@ -62,7 +63,7 @@ fn members(pid: u32, count: u32) -> Vec<String> {
     found
 }
 
-/// The members of all workers, which are different ones.
+/// The sockets of all workers, which must all be different.
 #[track_caller]
 fn all_members(master: &Master, count: u32) -> Vec<Vec<String>> {
     let of_each: Vec<_> = master.pids().into_iter().map(|pid| members(pid, count)).collect();
@@ -114,7 +115,7 @@ fn connections_are_spread_over_all_ready_workers() {
     let master = demo("3", &[]).start_ready();
     let answered = answers(master.address(), "hello from demo/", 3, 1200);
     eprintln!("1,200 connections over 3 workers by lot: {answered:?}");
-    // Below 50 of 400 is less likely than that the machine breaks meanwhile.
+    // Fewer than 50 of 400 is less likely than that the machine breaks meanwhile.
     assert!(answered.iter().all(|&answers| answers > 50), "{answered:?}");
 }
 

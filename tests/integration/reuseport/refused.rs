@@ -1,4 +1,4 @@
-//! What cannot go with a listener for each worker.
+//! Settings that cannot go with a listener for each worker.
 
 use super::demo;
 use crate::kit::{BINARY, Setup, run_command, says};

@@ -1,4 +1,4 @@
-//! What one worker does to itself or to the socket, and what the others and the clients notice.
+//! Harm that a worker does to itself or to the shared socket, and its effect on the others and on clients.
 
 use super::{all_say, demo, hellos, is_nonblocking, plain};
 use crate::kit::{CLIENTS, Master, burst, cpu_time, free_address, kill_under_load, wait_for, wait_until};
@@ -12,7 +12,7 @@ fn is_replaced(master: &Master, slot: usize, dead: u32) {
 
 #[test]
 fn kill_under_load_fails_at_most_accepted_connections() {
-    // Each has one connection at a time, so no more than one can have been accepted and not answered.
+    // Each client has one connection at a time, so at most one can have been accepted and not answered.
     let Some(setup) = plain("3", &[], &[]) else { return };
     let master = setup.start_ready();
     let killed = kill_under_load(&master, 1);
@@ -30,10 +30,10 @@ fn kill_with_many_connections_fails_at_most_those_in_flight() {
     all_say(master.address(), &hellos("hello from demo/", 3));
 }
 
-/// What the master says when it listens again.
+/// The log line of the master when it listens again.
 const REVIVED: &str = "a worker shut the shared listener down and the clients in its queue are lost; listening again";
 
-/// One worker of a pool on a port that was chosen, not given by the kernel, shuts the listener down.
+/// Starts a pool on a port that was chosen, not given by the kernel; one worker of it shuts the listener down.
 #[track_caller]
 fn shut_down(more: &[&str]) -> Option<Master> {
     let address = free_address();
@@ -59,7 +59,8 @@ fn listener_shut_down_by_a_worker_listens_again() {
 #[test]
 fn workers_dying_of_a_shut_listener_come_back_with_it() {
     let Some(master) = shut_down(&["--brittle"]) else { return };
-    // The listener is looked at before a dead worker is replaced, so no replacement is born to one that is shut and dies of it too.
+    // The master checks the listener before it replaces a dead worker, so no replacement starts on a listener that is
+    // shut down and dies of it too.
     let restarts: Vec<_> = master.workers().iter().map(|worker| worker.restarts).collect();
     assert!(restarts.iter().all(|&restarts| restarts <= 2), "{restarts:?}");
     eventually!(master.log().matches("exit=exit code 4").count() >= 2);
@@ -77,7 +78,7 @@ fn listener_made_non_blocking_does_not_disturb_the_master() {
     wait_until("a successor", || master.worker(0).pid.is_some_and(|pid| pid != dead));
     all_say(master.address(), &hellos("python/", 2));
     let (address, before) = (master.address(), cpu_time(master.pid()));
-    // At least 0.4 s of the workers' time, in which the master has nothing to do.
+    // This is at least 0.4 s of the workers' time, in which the master has nothing to do.
     assert_eq!(burst(address, "/", 400).failed, [""; 0]);
     let used = cpu_time(master.pid()) - before;
     assert!(used.as_millis() < 100, "{used:?}");

@@ -27,7 +27,7 @@ fn plain(count: &str, flags: &[&str], more: &[&str]) -> Option<Setup> {
     Some(pool(count, &[&["--ready", "none"], flags].concat(), &command))
 }
 
-/// Asks until every one of `hellos` has been said: which worker accepts is the kernel's choice.
+/// Asks until every one of `hellos` has answered: the kernel chooses which worker accepts.
 #[track_caller]
 fn all_say(address: SocketAddr, hellos: &[String]) {
     let mut missing: Vec<_> = hellos.to_vec();
@@ -59,14 +59,14 @@ fn worker_is_not_ready_before_its_ready_message() {
     wait_until("both to run", || master.pids().len() == 2);
     eventually!(master.workers().iter().all(|worker| worker.state == "starting"));
     assert_eq!(master.ask("/readyz").status, 503);
-    // Whoever comes before the first is ready waits in the queue.
+    // A client that comes before the first worker is ready waits in the queue.
     let early = send_get(master.address(), "/").unwrap();
     master.touch("go");
     assert!(read_answer(early).unwrap().body.starts_with("hello from app/"));
     master.wait_all_ready();
 }
 
-/// What its environment says of a worker's listeners.
+/// Checks the variables about listeners in a worker's environment.
 #[track_caller]
 fn assert_told(pid: u32, count: &str, names: &str) {
     let environment = environment(pid);
@@ -200,7 +200,7 @@ fn socket_activated_web_server_of_debian_is_served() {
     pages(60);
     wait_until("a successor", || master.worker(1).pid.is_some_and(|pid| pid != dead));
     wait_until("all to have started", || master.log().matches("server started").count() == 4);
-    // It listens nowhere else: what answers is what it was handed.
+    // The workers listen nowhere else, so the answers come from the passed listener.
     for pid in master.pids() {
         let sockets = descriptors(pid).into_iter().filter(|(_, target)| target.starts_with("socket:"));
         assert_eq!(sockets.map(|(number, _)| number).collect::<Vec<_>>(), [3]);
@@ -210,11 +210,11 @@ fn socket_activated_web_server_of_debian_is_served() {
     eventually_eq!(master.log().matches("exit=exit code 0").count(), 3, "{}", master.log());
 }
 
-/// Not a promise: the kernel wakes whom it likes.
+/// The spread is no promise: the kernel wakes any of the waiting workers.
 #[test]
 fn every_connection_is_answered_once() {
     let spread = |name: &str, path: &str, master: &Master, hellos: &[String]| {
-        // All of them are there.
+        // All workers answer.
         all_say(master.address(), hellos);
         let burst = burst(master.address(), path, 1200);
         assert_eq!(burst.failed, [""; 0]);
@@ -236,11 +236,11 @@ fn stop_signals_workers_at_once_and_open_requests_finish() {
     slow.send("GET /slow/3000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wait_until("a worker to have the request", || is_read(address, slow.local()));
     master.signal("TERM");
-    // Two have nothing open, and do not wait for the third.
+    // Two workers have nothing open, and do not wait for the third.
     wait_until("the idle workers' end", || {
         master.workers().iter().filter(|worker| worker.state == "stopped").count() == 2
     });
-    // And who comes now is refused, instead of waiting in a queue that nobody serves any more.
+    // A new client is refused, instead of waiting in a queue that no worker serves any more.
     let refused = wait_for("new connections to be refused", || TcpStream::connect(address).err());
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     eventually!(master.state().is_stopping);

@@ -1,9 +1,9 @@
-//! What cannot go with workers that accept by themselves, and what a program that does not is told.
+//! Settings that cannot go with workers that accept by themselves, and the message for a program that does not.
 
 use super::{demo, pool};
 use crate::kit::{Setup, demo_after, has, python_worker, shell};
 
-/// `flags` with mode shared are a usage error that says all of `parts`.
+/// Checks that `flags` with mode shared are a usage error that contains all of `parts`.
 #[track_caller]
 fn is_refused(flags: &[&str], parts: &[&str]) {
     let ended = demo("2", flags).run_to_end();
@@ -60,7 +60,7 @@ fn program_that_needs_port_fails_with_its_last_lines() {
     assert!(ended.stderr.contains("KeyError: 'HOST'"), "{}", ended.stderr);
 }
 
-/// The listener it was handed is not one of its own.
+/// The listener that it was passed does not count as one of its own.
 #[test]
 fn missing_ready_is_not_reported_as_listening_elsewhere() {
     let script = demo_after("unset NOTIFY_SOCKET");

@@ -17,7 +17,7 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// `command` in `folder`, after a line of shell and with what `prepare` adds.
+    /// Starts `command` in `folder`, after a line of shell and with the additions of `prepare`.
     #[track_caller]
     fn start(folder: &Path, command: &[String], script: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let notify = folder.join("notify");
@@ -35,19 +35,19 @@ impl Alone {
         prepare(&mut shell);
         let alone = Self { child: shell.spawn().unwrap(), log };
         let mut said = [0; 64];
-        // The kernel interrupts a call with a timeout when the test process is stopped and goes on, and nothing calls it again.
+        // A stop and continue of the test process interrupts a call with a timeout, and nothing repeats that call.
         let length = loop {
             match supervisor.recv(&mut said) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => break other.expect("READY=1 in time"),
             }
         };
-        // Those that use the library say more about themselves.
+        // Workers that use the library say more about themselves.
         assert_eq!(said[..length].split(|byte| *byte == b'\n').next(), Some(&b"READY=1"[..]));
         alone
     }
 
-    /// On a port of its own.
+    /// Starts the worker on a port of its own.
     #[track_caller]
     pub(super) fn on_a_port(folder: &Path, command: &[String]) -> (Self, SocketAddr) {
         let free = free_address();
@@ -57,7 +57,8 @@ impl Alone {
         (alone, free)
     }
 
-    /// On descriptor 3, where the shell puts it before it names its own pid and becomes the worker.
+    /// Starts the worker with the listener on descriptor 3. The shell puts it there before it sets its own pid and
+    /// becomes the worker.
     #[track_caller]
     pub(super) fn on_descriptor_3(folder: &Path, command: &[String], listener: impl Into<OwnedFd>) -> Self {
         let fd = listener.into();
@@ -66,7 +67,7 @@ impl Alone {
         })
     }
 
-    /// On a unix socket.
+    /// Starts the worker on a unix socket.
     #[track_caller]
     pub(super) fn on_a_path(folder: &Path, command: &[String], path: &Path) -> Self {
         Self::start(folder, command, "", |shell| {
@@ -74,15 +75,15 @@ impl Alone {
         })
     }
 
-    /// SIGTERM, and its end.
+    /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub(super) fn terminate(mut self) -> ExitStatus {
         kill(i64::from(self.child.id()), "TERM");
         wait_for("the worker's end", || self.child.try_wait().unwrap())
     }
 
-    /// SIGTERM while one request is half sent and one connection is kept idle: the request is answered, as the last one,
-    /// the idle connection is ended, and the worker exits with 0.
+    /// Sends SIGTERM while one request is half sent and one connection is idle. The request is answered, as the last
+    /// one, the idle connection is ended, and the worker exits with 0.
     #[track_caller]
     pub(super) fn terminate_with_an_open_request(mut self, address: SocketAddr, hello: &str) {
         let mut idle = Kept::connect(address);
@@ -92,7 +93,7 @@ impl Alone {
         wait_until("the worker to read half a request", || is_read(address, open.local()));
         kill(i64::from(self.child.id()), "TERM");
         if keeps {
-            // Until it has noticed the signal it may promise to keep what is open.
+            // Until the worker has noticed the signal its answers may promise to keep the connection.
             wait_until("the worker to close its port", || !is_listening(address));
         }
         open.send("\r\n");
@@ -114,14 +115,14 @@ impl Drop for Alone {
     }
 }
 
-/// `GET /` says hello.
+/// Checks the answer to `GET /`.
 #[track_caller]
 pub(super) fn says(address: SocketAddr, hello: &str) {
     let answer = get(address, "/").unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, hello));
 }
 
-/// The same on a unix socket.
+/// Checks the answer to `GET /` on a unix socket.
 #[track_caller]
 pub(super) fn says_at(path: &Path, hello: &str) {
     let answer = request(UnixStream::connect(path).unwrap(), "/").unwrap();

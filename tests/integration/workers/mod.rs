@@ -21,7 +21,7 @@ fn check(name: &str, needs: &[&str], file: &str, command: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(file), language.code).unwrap();
     let path = folder.path().join(file);
-    // By its whole path, since a master runs in a folder of its own.
+    // The path is absolute, since a master runs in a folder of its own.
     let whole = |word: &&str| if *word == file { path.to_str().unwrap().to_owned() } else { (*word).to_owned() };
     check_command(&language, &command.iter().map(whole).collect::<Vec<_>>());
 }
@@ -56,7 +56,7 @@ fn check_command(language: &Language, command: &[String]) {
     }
 }
 
-/// Two of them are ready by their own word, answer through the balancer and end with 0 when it stops.
+/// Checks that two workers become ready by notify, answer through the balancer and end with 0 when it stops.
 fn behind_a_master(command: &[String], hello: &str) {
     let mut args = vec!["run", "--workers", "2", "--ready", "notify", "--"];
     args.extend(command.iter().map(String::as_str));
@@ -92,7 +92,7 @@ fn ruby() {
     check("Ruby", &["ruby"], "server.rb", &["ruby", "server.rb"]);
 }
 
-/// Never required: Debian's Go is half a gigabyte.
+/// Go is never required: Debian's package is half a gigabyte.
 #[test]
 fn go() {
     if Command::new("go").arg("version").stdout(Stdio::null()).status().is_err() {
@@ -101,7 +101,7 @@ fn go() {
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("server.go"), find("Go").code).unwrap();
-    // Without a deadline: a new Go compiles its whole library first.
+    // There is no deadline: a new Go compiles its whole library first.
     let built = Command::new("go").args(["build", "-o", "server", "server.go"]).current_dir(folder.path()).output();
     let built = built.unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -2,7 +2,7 @@
 
 const PAGE: &str = include_str!("../../../docs/workers.md");
 
-/// What the page says of one language.
+/// The claims and the program of one language on the page.
 #[derive(Debug)]
 pub(super) struct Language {
     pub(super) name: &'static str,
@@ -10,9 +10,9 @@ pub(super) struct Language {
     pub(super) code: &'static str,
     /// `PORT` may be the path of a unix socket.
     pub(super) takes_a_path: bool,
-    /// It can be born with its listening socket.
+    /// The program can inherit its listening socket.
     pub(super) inherits: bool,
-    /// It answers what is open after SIGTERM by itself.
+    /// The program finishes open requests after SIGTERM by itself.
     pub(super) finishes: bool,
 }
 
