@@ -132,7 +132,7 @@ fn pool_never_exceeds_its_disk_limit() {
     let flags = ["-i", "2", "--set", "pool.app.log.max-size=128KiB", "--set", "pool.app.log.keep=2"];
     let master = logging(&flags, &flood()).start();
     wait_until("every line to be accounted for", || {
-        // A file may get another name between the look for names and the look at sizes.
+        // A file may get another name between the listing of names and the reading of sizes.
         let sizes = files(master.dir()).into_values().filter_map(|path| path.metadata().ok()).map(|found| found.len());
         let sizes: Vec<_> = sizes.collect();
         assert!(sizes.len() <= 3 && sizes.iter().all(|&size| size <= MAX), "{sizes:?}");

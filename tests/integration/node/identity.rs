@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{MODES, app, text};
 use crate::kit::{Master, a_node, carried_out, descriptors, nodes, wait_until};
 
-/// Answers with its pid and its number in the cluster; at `/child`, with what a child process of its own sees.
+/// Answers with the id and the environment of its worker; at `/child`, with what a child process of its own sees.
 const WHO: &str = "
 const cluster = require('cluster');
 require('http').createServer((q, r) => {
