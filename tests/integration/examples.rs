@@ -12,7 +12,7 @@ pub(crate) fn example(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Two workers of it that are ready by their own word.
+/// Starts two workers of the example, which become ready by notify.
 fn start(name: &str) -> Master {
     Setup::new(&["run", "--workers", "2", "--ready", "notify", "--", &example(name)]).start_ready()
 }
@@ -32,9 +32,9 @@ fn exit_code(master: &Master, (slot, pid): (u32, u32)) -> i32 {
     wait_for("its exit to be known", || master.workers().swap_remove(slot as usize).last_exit).code
 }
 
-/// The master stops, and nothing was wrong: every worker, here and before, ended with 0.
+/// Stops the master. Every worker, here and before, must have ended with 0.
 fn stop(mut master: Master) {
-    // A process that is told to stop before it listens knows no better than to die of it.
+    // A process that is told to stop before it listens dies of the signal.
     master.wait_all_ready();
     master.signal("TERM");
     assert_eq!(master.wait_end().code(), Some(0));
@@ -50,7 +50,7 @@ fn echo_serves_an_open_connection_to_its_end_after_sigterm() {
     assert_eq!(client.receive(3), "one");
     let worker = holder(&master);
     kill(i64::from(worker.1), "TERM");
-    // Its place is taken while it still serves: new clients never meet a closed door.
+    // The worker's slot has a replacement while the worker still serves: new clients are never refused.
     client.send("two");
     assert_eq!(client.receive(3), "two");
     assert!(is_alive(worker.1));
@@ -65,7 +65,7 @@ fn http_answers_open_requests_and_ends_idle_connections() {
     let mut slow = Kept::connect(master.address());
     assert!(!slow.get("/").says_close());
     let worker = holder(&master);
-    // The next but one connection comes to the same worker.
+    // The next connection but one comes to the same worker.
     let mut other = Kept::connect(master.address());
     let mut idle = Kept::connect(master.address());
     for client in [&mut other, &mut idle] {
@@ -73,7 +73,7 @@ fn http_answers_open_requests_and_ends_idle_connections() {
         assert_eq!((answer.status, answer.body.as_str(), answer.says_close()), (200, "hello from Rust\n", false));
     }
     slow.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    // Sent later to the same worker: an answer to this one means that the other has arrived.
+    // This request is sent later to the same worker, so its answer means that the other request has arrived.
     assert_eq!(idle.get("/").status, 200);
     kill(i64::from(worker.1), "TERM");
     assert_eq!(idle.rest(), "", "closed without a word");

@@ -1,4 +1,4 @@
-//! What a new user does first.
+//! The first commands of a new user.
 
 use crate::kit::{Setup, get_unix};
 

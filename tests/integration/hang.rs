@@ -17,7 +17,7 @@ use crate::kit::{
     wait_until,
 };
 
-/// Checks and patience that a test can wait for.
+/// Checks and timeouts that are short enough for a test.
 const FAST: [&str; 4] =
     ["health.interval=250ms", "health.timeout=250ms", "health.fast-interval=50ms", "health.hang-timeout=1s"];
 
@@ -38,7 +38,7 @@ fn hung(master: &Master, slot: usize) -> f64 {
     of_slot(master, "roundelay_worker_restarts_total", slot, r#"reason="hung""#)
 }
 
-/// Waits until another process is ready in that place; returns its pid.
+/// Waits until another process is ready in that slot; returns its pid.
 #[track_caller]
 fn wait_replaced(master: &Master, slot: usize, old: u32) -> u32 {
     wait_for("its replacement", || {
@@ -55,7 +55,7 @@ fn freeze_under_load(way: &str, master: &Master) {
     let begun = Instant::now();
     wait_until("it to be suspect", || master.worker(0).state == "suspect");
     let suspect = begun.elapsed();
-    // What was given to it at that very moment is counted now.
+    // Requests that were given to it at that very moment are counted now.
     assert_eq!(burst(master.address(), "/", 10).failed, [""; 0]);
     let given = of_slot(master, "roundelay_worker_connections_total", 0, "");
     let last = wait_for("its death", || match of_slot(master, "roundelay_worker_connections_total", 0, "") {
@@ -109,7 +109,7 @@ fn idle_stopped_worker_is_found_by_its_queue() {
     }
 }
 
-/// Asks for something that takes long, and leaves with a reset once the worker has taken the question.
+/// Asks for something that takes long, and leaves with a reset once the worker has read the request.
 fn ask_and_leave(master: &Master, path: &str) {
     let client = send_get(master.address(), path).unwrap();
     wait_until("it to be given to the worker", || master.workers().iter().any(|worker| worker.active == Some(1)));

@@ -59,7 +59,7 @@ fn suspect_workers_serve_when_all_are_suspect() {
     eventually_eq!((master.ask("/readyz").status, master.pool().accept_state.as_str()), (503, "open"));
     let answered = burst(master.address(), "/", 20);
     assert_eq!((answered.bodies.len(), answered.failed.len()), (20, 0), "{answered:?}");
-    // The first that is well again gets it all.
+    // The first worker that is healthy again gets all clients.
     master.remove("sick.1");
     master.wait_state(1, "ready");
     assert_eq!(burst(master.address(), "/", 20).starting("python/1 "), 20);
@@ -70,7 +70,7 @@ fn suspect_workers_serve_when_all_are_suspect() {
 fn stopped_worker_gets_no_new_client() {
     let Some(master) = start("2") else { return };
     let frozen = master.pids()[0];
-    // The kernel goes on to accept for it, so only a check that wants an answer sees it.
+    // The kernel goes on accepting for it, so only a check that waits for an answer notices.
     kill(i64::from(frozen), "STOP");
     master.wait_state(0, "suspect");
     wait_until("a check in vain", || {

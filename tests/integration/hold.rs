@@ -1,4 +1,4 @@
-//! While no worker is ready clients wait; nobody is rejected before the hold timeout.
+//! While no worker is ready clients wait. None is rejected before the hold timeout.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -15,9 +15,11 @@ fn clients_wait_for_the_successor_of_the_only_worker() {
         for round in 1..=3 {
             let port = master.worker(0).endpoint.unwrap();
             let dead = master.kill_worker(0);
-            // A kill is not yet a death: what is given to the process before its sockets are closed dies with it.
+            // A kill is not yet a death: a connection that is given to the process before its sockets are closed dies
+            // with it.
             wait_until("its sockets to be closed", || TcpStream::connect(&port).is_err());
-            // They may connect before the death is seen, while there is nobody, or when the successor is ready.
+            // Clients may connect before the master sees the death, while there is no worker, or when the successor
+            // is ready.
             let burst = burst(address, "/", 20);
             assert_eq!(burst.failed, [""; 0], "round {round}");
             assert_eq!(burst.bodies.iter().filter(|body| body.contains(&format!("(pid {dead})"))).count(), 0);
@@ -41,7 +43,7 @@ fn clients_wait_for_a_slow_start() {
     for client in waiting {
         assert!(read_answer(client).unwrap().body.starts_with("hello from app/"));
     }
-    // The same after a crash of all.
+    // The same after a crash of all workers.
     master.wait_all_ready();
     master.remove("boot");
     for slot in 0..2 {
@@ -76,7 +78,7 @@ fn clients_are_reset_from_hold_timeout_until_a_worker_is_back() {
     master.remove("away");
     master.wait_accept_state("open");
     assert_eq!(burst(address, "/", 10).failed, [""; 0]);
-    // A new absence is held anew.
+    // A new absence starts a new hold timeout.
     master.touch("away");
     master.kill_worker(0);
     master.wait_accept_state("hold");
@@ -116,7 +118,7 @@ fn pool_stopped_by_command_rejects_at_once() {
             assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{mode}: {error:?}");
         }
         at_once_eq!(master.pool().accept_state, "reject", "{mode}");
-        // Started again, it holds: a worker is coming.
+        // A pool that was started again holds its clients: a worker is coming.
         master.touch("away");
         let started = running_command(&master, &["start", "app"]);
         wait_until("it to start", || master.pool().state == "starting");

@@ -1,4 +1,4 @@
-//! What a starter did to signals harms neither the master's end nor its workers.
+//! Signals that the parent process ignored or blocked harm neither the master's end nor its workers.
 
 use crate::kit::{Setup, is_alive, kill, python, shell, signals, wait_until};
 

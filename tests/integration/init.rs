@@ -1,4 +1,4 @@
-//! As process 1 of a container the master reaps what others leave behind, and still sees how its own workers end.
+//! As process 1 of a container the master reaps orphans, and still sees how its own workers end.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -36,13 +36,13 @@ fn unshare() -> Option<Vec<&'static str>> {
     };
     let found = [as_root, as_user].into_iter().find(is_permitted);
     if found.is_none() {
-        // Not a failure even where everything is required: no package brings the right.
+        // This is no failure even where everything is required: no package brings the right.
         eprintln!("skipped: needs root or user namespaces");
     }
     found
 }
 
-/// A master that is process 1, and its number out here.
+/// A master that is process 1, and its pid outside.
 struct Init {
     master: Master,
     pid: u32,
@@ -79,7 +79,7 @@ impl Init {
     }
 }
 
-/// The line of shell that leaves that many.
+/// A line of shell that leaves that many orphans.
 fn leave(count: usize, done: &str) -> String {
     format!("{} -c '{ORPHANS}' {count} {done}", python().unwrap_or("python3"))
 }
@@ -132,7 +132,7 @@ fn master_in_another_pid_namespace_keeps_sockets_of_living_one() {
     };
     let outside = demo().start_ready();
     let path = variable(&environment(outside.pids()[0]), "PORT");
-    // In there nobody has the number of the one out here.
+    // No process inside has the pid of the master outside.
     let Some(mut init) = Init::of(demo()) else { return };
     init.master.wait_all_ready();
     assert!(Path::new(&path).exists(), "{path}");

@@ -58,7 +58,7 @@ fn killed_guardian_is_replaced_and_knows_every_group() {
         wait_until("another guardian", || !is_alive(guardian) && master.guardian() != guardian);
     }
     eventually_eq!(master.pids(), workers, "the workers did not notice");
-    // A group that came after the last guardian is known too.
+    // The new guardian knows a group that started after the old guardian died, too.
     master.kill_worker(0);
     wait_until("the successor", || master.worker(0).state == "ready" && master.worker(0).restarts == 1);
     assert!(burst(master.address(), "/", 20).failed.is_empty());
@@ -94,7 +94,7 @@ fn nothing_of_a_reload_outlives_a_killed_master() {
     assert!(read_answer(open).is_err());
 }
 
-/// Its pipe is filled from outside, as thousands of starts would fill it.
+/// The guardian's pipe is filled from outside, as thousands of starts would fill it.
 #[test]
 fn stopped_guardian_is_replaced_and_delays_no_start() {
     let mut master = Setup::new(&["demo", "-i", "2"]).start_ready();
@@ -112,7 +112,7 @@ fn stopped_guardian_is_replaced_and_delays_no_start() {
     });
     wait_until("another guardian", || !is_alive(guardian) && master.guardian() != guardian);
     master.wait_log("guardian does not read, killing it");
-    // It knows the groups of before and of now.
+    // The guardian knows the groups from before its start and the later ones.
     master.signal("KILL");
     master.wait_end();
     master.wait_no_family();

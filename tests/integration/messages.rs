@@ -1,4 +1,4 @@
-//! `roundelay message`: what is said reaches the programs, and what they say has a bound.
+//! `roundelay message`: messages reach the programs, and the messages of programs are bounded.
 
 use std::process::Command;
 
@@ -62,7 +62,7 @@ fn message_reaches_all_or_one_worker_and_answers_are_logged() {
     let line: OperationLine = serde_json::from_str(&json.stdout).unwrap();
     let Event::Message { told: 1, workers } = line.event else { panic!("{json:?}") };
     eventually_eq!((2, master.worker(2).pid, true), (workers[0].slot, workers[0].pid, workers[0].told));
-    // It is no operation.
+    // A message is no operation.
     eventually!(master.pool().last_report.is_none());
     eventually_eq!(master.metric("roundelay_operations_total", &[]), 0.0);
     // And what is said is nobody's business but the programs'.
@@ -86,7 +86,7 @@ fn node_program_gets_a_message_event_in_modes_with_a_channel() {
         for slot in 0..2 {
             wait_told(&master, 1, &format!(r#"app/{slot} | told {{"cmd":"flush-cache"}}"#));
         }
-        // What Node takes for its own is not for the application to hear, and is not said.
+        // Node keeps messages of this form for itself and does not pass them to the application, so they are refused.
         let own = run_command(&master, &["message", "app/0", r#"{"cmd":"NODE_x"}"#]);
         says(&own, 6, &["app/0", "not told: it cannot be a message"]);
     }

@@ -1,4 +1,4 @@
-//! What the master says of itself is true, everywhere the same, and changes nothing.
+//! The master's reports about itself are true, everywhere the same, and change nothing.
 
 use std::process::Command;
 
@@ -179,7 +179,7 @@ fn config_check_binds_nothing_and_starts_nothing() {
 #[test]
 fn slow_reader_of_the_admin_port_delays_nobody_else() {
     let master = Setup::new(&["demo", "-i", "2", "--threads", "1"]).start_ready();
-    // Connected, and silent.
+    // These clients connect and send nothing.
     let silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(master.admin()).unwrap()).collect();
     assert_eq!(get(master.admin(), "/livez").unwrap().status, 200);
     assert_eq!(burst(master.address(), "/", 50).failed, [""; 0]);

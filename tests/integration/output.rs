@@ -1,4 +1,4 @@
-//! What workers write comes out whole, with a name before it, and never in anybody's way.
+//! The output of workers is written whole, with a name before each line, and never blocks anything.
 
 use std::process::{Command, Stdio};
 
@@ -129,7 +129,7 @@ fn unread_log_blocks_neither_restarts_nor_a_stop() {
 #[test]
 fn last_lines_of_workers_are_written_before_the_master_ends() {
     let script = format!("{BINARY} demo-worker & trap 'seq -f \"bye %g\" 1 1000; exit 0' TERM; wait");
-    // The shell is what the signal is for, not the server below it.
+    // The signal is meant for the shell, not for the server below it.
     let setup = Setup::app(&["-i", "3"], &shell(&script)).with("app", &["stop-signal-to=leader"]);
     let mut master = setup.start_ready();
     master.signal("TERM");

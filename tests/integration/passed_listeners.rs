@@ -1,4 +1,4 @@
-//! Listeners that the process which starts the master passes to it, as systemd's sockets.
+//! Listeners that the parent process passes to the master, as systemd's sockets.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
@@ -34,7 +34,7 @@ fn is_served(address: SocketAddr) {
     assert_eq!(burst.failed, [""; 0]);
 }
 
-/// No process that the master started was told of what was passed to it.
+/// Checks that no process that the master started was told of the listeners that were passed to it.
 #[track_caller]
 fn workers_know_nothing(master: &Master, listeners: &[&str]) {
     for pid in master.pids() {
@@ -54,11 +54,11 @@ fn socket_activated_master_serves_the_client_that_woke_it() {
     let address = free();
     let listen = address.to_string();
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
-    // It hands on no variable that is not named.
+    // The master passes on no variable that is not named.
     let kept = ["ROUNDELAY_ADMIN", "ROUNDELAY_CONTROL", "ROUNDELAY_LOG_FORMAT", "TEST_FOLDER"].map(|name| ["-E", name]);
     let starter = [&["systemd-socket-activate", "-l", &listen][..], kept.as_flattened()].concat();
     let setup = Setup::app(&["-i", "2", "-l", &listen], &command).through(&starter).without("ROUNDELAY_LISTEN");
-    // It starts the master when the first client has come.
+    // The parent starts the master when the first client has come.
     let client = std::thread::spawn(move || wait_for("an answer", || get(address, "/").ok()));
     let mut master = setup.start_ready();
     assert_eq!(client.join().unwrap().status, 200);

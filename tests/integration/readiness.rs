@@ -1,4 +1,4 @@
-//! A worker gets connections when it is ready, and is told what is wrong while it is not.
+//! A worker gets connections when it is ready. While it is not, the master says what is wrong.
 
 use crate::kit::{Setup, burst, demo_after, has, kill, missing, python, python_worker, shell, wait_for, wait_until};
 
@@ -46,7 +46,7 @@ fn notify_makes_a_worker_ready_and_its_status_is_shown() {
             .iter()
             .all(|worker| worker.status_text.as_deref() == Some("warming up") && worker.state == "starting")
     });
-    // Its port answers already; that is not what was asked.
+    // The worker's port already answers, but readiness was to come from notify.
     let port = master.worker(0).endpoint.unwrap().parse().unwrap();
     assert_eq!(burst(port, "/", 4).failed, [""; 0]);
     eventually_eq!(master.worker(0).state, "starting");

@@ -1,4 +1,4 @@
-//! A worker dies: at most what it had taken is lost, and what it had not goes to another.
+//! A worker dies: at most the connections that it had taken are lost, and the others go to another worker.
 
 use roundelay_checker::{Allowance, Class};
 
@@ -28,7 +28,7 @@ fn kill_under_load_fails_at_most_taken_connections() {
     }
 }
 
-/// One that takes one connection after the other can have lost no more than one.
+/// A worker that takes one connection after the other can have lost no more than one.
 #[test]
 fn kill_of_a_one_at_a_time_worker_loses_at_most_one() {
     let Some(setup) = scripted("3", &[], &[], &[]) else { return };
@@ -72,7 +72,7 @@ fn clients_wait_for_the_replacement_of_the_only_worker() {
     let master = setup.start_ready();
     assert_eq!(burst(master.address(), "/", 5).failed, [""; 0]);
     let frozen = freeze_workers(&master, &[0])[0];
-    // These were handed to it, and it had not read them.
+    // These were handed to the worker, which had not read them.
     let mut waiting: Vec<_> = (0..4).map(|_| send_get(master.address(), "/").unwrap()).collect();
     wait_until("them to be handed over", || master.worker(0).active == Some(4));
     master.remove("boot");

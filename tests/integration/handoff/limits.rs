@@ -63,7 +63,7 @@ fn handed_connections_leak_no_descriptor() {
     wait_until("nothing to be open", || master.pool().active == Some(0));
     let pids = [&[master.pid()][..], &master.pids()].concat();
     let all = || pids.iter().map(|&pid| open(pid)).collect::<Vec<_>>();
-    // Our own questions are connections, too: they are over when nothing changes any more.
+    // Our own questions are connections, too. They have ended when nothing changes any more.
     let rest = || at_rest("what is open", all);
     let before = rest();
     assert_eq!(burst(master.address(), "/", 2000).failed, [""; 0]);

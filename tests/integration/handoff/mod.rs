@@ -1,4 +1,4 @@
-//! `--mode handoff`: the master accepts and hands the accepted sockets over to workers that say what becomes of them.
+//! `--mode handoff`: the master accepts, and hands the accepted sockets to workers that report the end of each.
 
 mod death;
 mod limits;
@@ -22,17 +22,17 @@ fn demo(count: &str, flags: &[&str]) -> Setup {
     Setup::new(&[&["demo", "--mode", "handoff", "-i", count], flags].concat())
 }
 
-/// A pool `app` of `worker.py`, if there is a Python; those slots do what `how` says.
+/// A pool `app` of `worker.py`, if there is a Python. The slots in `bad` behave as `how` says.
 fn scripted(count: &str, flags: &[&str], bad: &[usize], how: &[&str]) -> Option<Setup> {
     let command = [&[python()?, "-c", include_str!("worker.py")], how].concat();
     let setup = Setup::app(&[&["--mode", "handoff", "-i", count], flags].concat(), &command);
     Some(bad.iter().fold(setup, |setup, slot| setup.file(&format!("bad.{slot}"), "")))
 }
 
-/// Nothing but what is tested is to notice that a worker does nothing.
+/// Only the tested mechanism is to notice that a worker does nothing.
 const PATIENT: [&str; 3] = ["health.hang-timeout=off", "health.busy-timeout=off", "health.heartbeat=off"];
 
-/// Of the first pool's slots, how many of `count` answers each gave; nothing may fail.
+/// The number of answers of each slot of the first pool, of `count` requests; none may fail.
 #[track_caller]
 fn shares<const SLOTS: usize>(address: SocketAddr, hello: &str, count: usize) -> [usize; SLOTS] {
     let burst = burst(address, "/", count);
@@ -40,8 +40,8 @@ fn shares<const SLOTS: usize>(address: SocketAddr, hello: &str, count: usize) ->
     std::array::from_fn(|slot| burst.starting(&format!("{hello}{slot} ")))
 }
 
-/// The same of a burst in which nobody was moved: where a busy machine keeps a worker from reading for 25 ms, another gets its
-/// client, and such a burst says nothing about turns.
+/// Like `shares`, of a burst in which no client was moved. Where a busy machine keeps a worker from reading for 25
+/// ms, another gets its client, and such a burst shows nothing about turns.
 #[track_caller]
 fn turns<const SLOTS: usize>(master: &Master, address: SocketAddr, hello: &str, count: usize) -> [usize; SLOTS] {
     let moved = || master.metric("roundelay_worker_retries_total", &[]);
@@ -58,7 +58,7 @@ fn of_slot(master: &Master, metric: &str, slot: usize, label: &str) -> f64 {
     master.metric(metric, &[&format!("worker=\"{slot}\""), label])
 }
 
-/// With everybody gone each connection that was accepted has had one end.
+/// Checks that, once all clients have left, each connection that was accepted has had one end.
 #[track_caller]
 fn all_is_accounted_for(master: &Master) {
     wait_until("nothing to be open", || master.pool().active == Some(0));
@@ -102,7 +102,7 @@ fn public_unix_address_is_served_and_removed_at_the_end() {
     let setup = demo("2", &[]);
     let public = setup.dir().join("public");
     let mut master = setup.arg("-l").arg(&format!("unix:{}", public.display())).start_ready();
-    // In turn, unless one was moved: a burst that says nothing.
+    // The answers come in turn, unless a client was moved; such a burst shows nothing.
     wait_until("a burst in turn", || {
         let answers = clients(4, 40, |_| get_unix(&public, "/"));
         let bodies: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().body).collect();

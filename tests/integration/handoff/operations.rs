@@ -1,4 +1,5 @@
-//! Reload, restart, scale, stop and the end of the master: nobody notices, and the ledger says what it cost.
+//! Reload, restart, scale, stop and the end of the master: no client is disturbed, and the ledger says what each
+//! cost.
 
 use super::{all_is_accounted_for, demo, of_slot, scripted};
 use crate::kit::{
@@ -44,7 +45,7 @@ fn restart_scale_stop_and_start_under_load_lose_nothing() {
 fn ledger_adds_up_with_nothing_open_before_and_after() {
     let master = demo("2", &[]).start_ready();
     let address = master.address();
-    // Long enough that they are open when the reload begins, also where its command is slow to start.
+    // The requests take long enough that they are open when the reload begins, even if its command is slow to start.
     let slow = [(); 4].map(|()| send_get(address, "/slow/2000").unwrap());
     wait_until("them to be taken", || master.workers().iter().all(|worker| worker.active == Some(2)));
     let reload = running_command(&master, &["reload", "--json"]);
@@ -55,12 +56,13 @@ fn ledger_adds_up_with_nothing_open_before_and_after() {
     let connections = ledger(&report(&ended));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!((connections.rejected, connections.cut, connections.closed), (0, 0, 0), "{connections:?}");
-    // Those that were open before came earlier, and may have ended within it.
+    // Connections that were open before the reload were accepted earlier, and may have ended within it.
     assert!(connections.served >= connections.accepted && connections.served <= connections.accepted + 4);
     all_is_accounted_for(&master);
 }
 
-/// The steps of a drain are the same for a program that says nothing of how it drains: it is told when nothing is left.
+/// A program that sends no message about its drain has the same drain steps: it is told to end when no connection is
+/// left.
 #[test]
 fn workers_without_drain_messages_end_after_their_connections() {
     let Some(setup) = scripted("2", &[], &[], &[]) else { return };
@@ -126,7 +128,7 @@ fn connections_open_at_the_drain_deadline_are_cut_and_counted() {
     all_is_accounted_for(&master);
 }
 
-/// The gate: it is not told to end while it has not answered for what it was handed.
+/// The worker is not told to end while it has not reported the end of its connections.
 #[test]
 fn stopped_worker_in_a_drain_keeps_no_client_waiting() {
     let master = demo("2", &[]).with("demo", &super::PATIENT).start_ready();

@@ -1,9 +1,9 @@
-//! What a program is told that cannot be a worker in this mode.
+//! The error for a program that cannot be a worker in this mode.
 
 use super::demo;
 use crate::kit::{Ended, Setup, has, python, python_worker};
 
-/// It is not ready in time, and why is said with what to do.
+/// Runs a program that is not ready in time. The error says why, and what to do.
 #[track_caller]
 fn never_ready(flags: &[&str], command: &[&str]) -> Ended {
     let flags = [&["--mode", "handoff", "-i", "1"], flags].concat();

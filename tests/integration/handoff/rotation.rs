@@ -14,7 +14,7 @@ fn slot_of(body: &str) -> usize {
 fn three_workers_get_400_of_1200_connections_each() {
     for threads in ["1", "2"] {
         let master = demo("3", &["--threads", threads]).start_ready();
-        // In bursts, since a busy machine lets hardly any 1,200 pass of which none is moved.
+        // The test sends bursts, since a busy machine hardly ever lets 1,200 connections pass without moving one.
         for _ in 0..20 {
             assert_eq!(turns(&master, master.address(), "hello from demo/", 60), [20; 3], "{threads} threads");
         }
@@ -54,7 +54,7 @@ fn least_connections_sees_the_end_of_handed_connections() {
     wait_until("two ends to be told", || master.pool().active == Some(1));
     let ask = || slot_of(&get(master.address(), "/").unwrap().body);
     for _ in 0..20 {
-        // Each is over before the next one comes.
+        // Each request has ended before the next one comes.
         assert_ne!(ask(), loaded);
         wait_until("its end to be told", || master.pool().active == Some(1));
     }
@@ -70,7 +70,7 @@ fn least_waiting_avoids_a_blocked_worker() {
     let master = demo("2", &["--strategy", "least-waiting"]).with("demo", &options).start_ready();
     let blocked = send_get(master.address(), "/block/60000").unwrap();
     wait_until("it to be taken", || master.pool().active == Some(1) && waiting(&master) == 0);
-    // One finds out, and goes to the other in the end.
+    // One client finds the blocked worker, and goes to the other worker in the end.
     let first: Vec<_> = (0..4).map(|_| slot_of(&get(master.address(), "/").unwrap().body)).collect();
     let rest: Vec<_> = (0..20).map(|_| slot_of(&get(master.address(), "/").unwrap().body)).collect();
     let free = first[0];

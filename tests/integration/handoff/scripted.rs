@@ -37,7 +37,7 @@ fn clients_that_all_workers_refuse_are_reset_in_time() {
         "{lost:?}"
     );
     let refusals: f64 = (0..2).map(|slot| refused(&master, slot, "refused")).sum();
-    // Each is offered to both, then rests for 50 ms.
+    // Each connection is offered to both workers, then rests for 50 ms.
     assert!((10.0..=5.0 * 2.0 * 21.0).contains(&refusals), "{refusals}");
     let used = cpu_time(master.pid()) - before;
     assert!(used < Duration::from_millis(500), "{used:?}");
@@ -83,7 +83,7 @@ fn invalid_packet_is_logged_once_and_harms_no_client() {
     }
 }
 
-/// A few big ones are 1 MiB and more; the small ones are as many as one process can send.
+/// A few messages are big, 1 MiB and more; the small ones are as many as one process can send.
 #[test]
 fn endless_messages_of_a_worker_delay_no_client() {
     for bytes in ["60000", "3"] {
@@ -155,7 +155,7 @@ fn worker_that_takes_nothing_has_at_most_64_and_others_serve() {
     all_is_accounted_for(&master);
 }
 
-/// Somebody always waits for it, and it goes on all the time.
+/// A client always waits for the worker, and the worker makes progress all the time.
 #[test]
 fn worker_that_takes_one_at_a_time_is_not_suspect() {
     let Some(setup) = scripted("1", &[], &[0], &["slow"]) else { return };

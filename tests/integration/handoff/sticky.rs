@@ -1,4 +1,5 @@
-//! A client of `source-hash` stays with its worker while that one is busy, and leaves it when that one is no good.
+//! A client of `source-hash` stays with its worker while that worker is busy, and leaves it when the worker is
+//! unhealthy.
 
 use std::net::Ipv4Addr;
 
@@ -17,7 +18,7 @@ fn busy_home_worker_keeps_its_clients() {
         let master = setup.with("app", &PATIENT).start_ready();
         let slot_of = |body: &str| body.split(' ').next().unwrap().to_owned();
         let home = slot_of(&get(master.address(), "/").unwrap().body);
-        // More at once than it takes in a second; the other one is free.
+        // More requests come at once than the worker takes in a second; the other worker is free.
         let answers = clients(12, 12, |_| get(master.address(), "/"));
         assert!(answers.iter().all(|answer| slot_of(&answer.as_ref().unwrap().body) == home), "{home}: {answers:?}");
         eventually_eq!(master.metric("roundelay_worker_retries_total", &[]), 0.0);
@@ -45,7 +46,7 @@ fn clients_of_an_ejected_home_worker_move_and_come_back() {
     let before: Vec<_> = (2..22).map(slot).collect();
     let home = home_of_here(&master);
     let frozen = freeze_workers(&master, &[home])[0];
-    // They come to it before anybody knows, and after.
+    // Clients come to it before the master has noticed, and after.
     let early: Vec<_> = (0..6).map(|_| send_get(master.address(), "/").unwrap()).collect();
     for client in early {
         let body = read_answer(client).unwrap().body;

@@ -24,7 +24,7 @@ fn unread_connections_of_a_stopped_worker_go_to_others() {
         eventually_eq!(master.worker(0).pid, Some(frozen));
         all_is_accounted_for(&master);
 
-        // And if it never wakes: nobody waits for its death, or because of it.
+        // The worker never continues: no client waits for its death, or because of it.
         freeze_workers(&master, &[0]);
         let early: Vec<_> = (0..12).map(|_| send_get(master.address(), "/").unwrap()).collect();
         kill(i64::from(frozen), "KILL");
@@ -91,7 +91,7 @@ fn worker_that_reads_its_channel_rarely_answers_checks() {
     let Some(setup) = scripted("2", &[], &[0], &["lazy"]) else { return };
     let master =
         setup.with("app", &[&PATIENT[..], &["health.interval=400ms", "health.timeout=400ms"]].concat()).start_ready();
-    // It keeps some for ever, so that its queue is looked through all the time.
+    // The worker keeps some for ever, so that the master searches its queue all the time.
     let kept: Vec<_> = (0..4).map(|_| send_get(master.address(), "/").unwrap()).collect();
     let ok = || of_slot(&master, "roundelay_health_checks_total", 0, r#"result="ok""#);
     let before = ok();

@@ -1,4 +1,5 @@
-//! A worker that serves one client for long is busy and not hung: nobody that it serves is reset, whatever else waits.
+//! A worker that serves one client for long is busy and not hung: no client that it serves is reset, whatever else
+//! waits.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ use crate::kit::{Master, Setup, a_node, for_each, get, python, read_answer, send
 
 const ONE_AT_A_TIME: &str = include_str!("one_at_a_time.py");
 
-/// So many workers that serve one client at a time, with checks that are fast. None without Python.
+/// A pool of workers that serve one client at a time, with fast checks. `None` without Python.
 fn one_at_a_time(workers: &str, options: &[&str]) -> Option<Master> {
     let python = python()?;
     let options = [&FAST[..], options].concat();
@@ -27,7 +28,7 @@ const WAYS: [&[&str]; 4] = [
     &["endpoint=unix", "health.probe=/"],
 ];
 
-/// Checks that the worker serves, that nobody replaces it, and that the master says that it is ready, until `served` is true.
+/// Checks that the worker serves, that it is not replaced, and that the master reports ready, until `served` is true.
 #[track_caller]
 fn serves_on(master: &Master, mut served: impl FnMut() -> bool) {
     let pids = master.pids();
@@ -47,7 +48,7 @@ fn worker_with_one_slow_client_is_not_replaced() {
         let Some(master) = one_at_a_time("1", way) else { return };
         let (address, pid) = (master.address(), master.pids()[0]);
         std::thread::scope(|scope| {
-            // Four times as long as it would be given if it were hung.
+            // Four times as long as a hung worker would be given.
             let slow = scope.spawn(move || get(address, "/slow/4"));
             serves_on(&master, || slow.is_finished());
             let answer = slow.join().unwrap().unwrap();
@@ -66,7 +67,7 @@ fn worker_that_reads_a_slow_upload_is_not_replaced() {
         client.write_all(head.as_bytes()).unwrap();
         let (begun, mut sent) = (Instant::now(), 0);
         serves_on(&master, || {
-            // Without a pause that would be long, for four times as long as a hang would take.
+            // The upload goes on without a long pause, for four times as long as a hang would take.
             if begun.elapsed() >= Duration::from_millis(100) * sent {
                 client.write_all(&piece).unwrap();
                 sent += 1;
@@ -154,7 +155,8 @@ fn node_blocked_for_one_client_is_not_replaced() {
     });
 }
 
-/// It lay with one worker and then with the other, and neither read it for longer than a refused client is kept.
+/// The client lay with one worker and then with the other, and neither read it for longer than a refused client is
+/// kept.
 #[test]
 fn client_waiting_while_all_are_busy_is_answered_in_handoff() {
     let Some(node) = a_node() else { return };

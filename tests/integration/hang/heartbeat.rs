@@ -14,7 +14,7 @@ fn stopped_worker_is_found_by_its_heartbeat_alone() {
     freeze_under_load("heartbeat", &master);
 }
 
-/// No client is there, so no queue can show it.
+/// There is no client, so no queue can show the hang.
 #[test]
 fn idle_stopped_worker_is_found_by_its_heartbeat() {
     let options = [&FAST[..], &["health.probe=none", "health.heartbeat=500ms"]].concat();
@@ -33,7 +33,7 @@ fn accepting_worker_is_watched_by_its_heartbeat() {
     wait_until("it to be suspect", || master.worker(0).state == "suspect");
     wait_replaced(&master, 0, frozen);
     wait_good(&load, 20);
-    // It had accepted those, and nobody can tell what it read of them.
+    // The worker had accepted those, and the master cannot tell what the worker read of them.
     load.stop().analyse(&in_flight(super::IN_FLIGHT)).unwrap();
     eventually_eq!(hung(&master, 0), 1.0);
 }
@@ -60,7 +60,7 @@ fn program_without_heartbeats_is_not_expected_to_send_one() {
     let options = ["health.heartbeat=100ms", "health.hang-timeout=200ms", "health.busy-timeout=300ms"];
     let master = Setup::app(&["-i", "2", "--health", "none"], &command).with("app", &options).start_ready();
     let pids = master.pids();
-    // Many heartbeats' time.
+    // This is long enough for many heartbeats.
     stays("all of them are ready", Duration::from_secs(2), || {
         assert_eq!(burst(master.address(), "/", 10).failed, [""; 0]);
         master.workers().iter().all(|worker| worker.state == "ready")

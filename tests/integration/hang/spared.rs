@@ -1,4 +1,4 @@
-//! What looks like a hang and is none, or is nobody's business.
+//! States that look like a hang and are none, or that the master must leave alone.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::kit::{
     Master, Setup, Started, burst, for_each, freeze_workers, get, is_alive, kill, python, stays, wait_until,
 };
 
-/// Checks that nobody is killed for so long, and that clients are answered meanwhile.
+/// Checks that no worker is killed for so long, and that clients are answered meanwhile.
 #[track_caller]
 fn lets_be(master: &Master, time: Duration) {
     let pids = master.pids();
@@ -21,7 +21,7 @@ fn lets_be(master: &Master, time: Duration) {
 
 #[test]
 fn computing_worker_is_busy_and_keeps_its_client() {
-    // By the check, and by the heartbeat where the check only connects.
+    // The check finds it, or the heartbeat where the check only connects.
     for_each(&["/health", "tcp"], |probe| {
         let master = Setup::new(&["demo", "-i", "2", "--health", probe]).with("demo", &FAST).start_ready();
         let (address, pids) = (master.address(), master.pids());
@@ -74,7 +74,7 @@ fn worker_held_by_a_debugger_is_left_alone() {
     let mut said = String::new();
     BufReader::new(debugger.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
     if said != "attached\n" {
-        // Never a failure, as no package brings the right.
+        // This is never a failure, as no package brings the right.
         return eprintln!("skipped: a process cannot be traced here: {said}");
     }
     master.wait_state(0, "suspect");

@@ -1,4 +1,4 @@
-//! A worker whose processes somebody has stopped is found by their state, in every mode, with clients or without.
+//! A worker with stopped processes (SIGSTOP) is found by their state, in every mode, with clients or without.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn stopped_worker_is_replaced_in_every_mode() {
         ("reuseport", ""),
     ];
     for_each(&cases, |&(mode, endpoint)| {
-        // Nothing else is asked: neither a check nor a heartbeat.
+        // Neither a check nor a heartbeat asks the worker.
         let mut options = vec!["health.hang-timeout=1s", "health.heartbeat=off"];
         options.extend(Some(endpoint).filter(|option| !option.is_empty()));
         if mode == "proxy" {

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
 
-/// An answer, whole.
+/// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -17,7 +17,7 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// `GET` on a new connection.
+/// Sends `GET` on a new connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     read_answer(send_get(address, path)?)
 }
@@ -66,13 +66,13 @@ pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
     request(stream, path)
 }
 
-/// The same on any connected stream.
+/// Sends `GET` on any connected stream.
 pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
     stream.write_all(head_of(path).as_bytes())?;
     read_answer(stream)
 }
 
-/// The answer to a request that was sent. A truncated one is an error.
+/// Reads the answer to a request that was sent. A truncated answer is an error.
 pub(crate) fn read_answer(mut stream: impl Read) -> io::Result<Response> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -1,4 +1,4 @@
-//! Each end of a connection during an operation has its word: lost, the client's, unanswered or closed.
+//! The ledger has a word for each end of a connection during an operation: lost, the client's, unanswered or closed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ fn leaves(flags: &[&str]) -> Option<Master> {
     Some(Setup::app(&[&["-i", "1"], &rules[..]].concat(), &command).start_ready())
 }
 
-/// Clients that have said this line.
+/// Connects clients that each send this line.
 fn said(master: &Master, count: usize, line: &str) -> Vec<TcpStream> {
     let before = master.worker(0).active.unwrap();
     let say = |_| {
@@ -27,7 +27,7 @@ fn said(master: &Master, count: usize, line: &str) -> Vec<TcpStream> {
     clients
 }
 
-/// The same, each with its answer.
+/// Connects clients that each send this line and have their answer.
 fn answered(master: &Master, count: usize) -> Vec<TcpStream> {
     let clients = said(master, count, "hello?\n");
     for client in &clients {
@@ -81,7 +81,7 @@ fn one_way_clients_are_unanswered_and_fail_no_operation() {
         let clients = said(&master, 3, "wait <34>1 a line of syslog\n");
         wait_received(&master, 3.0 * 28.0);
         let ended = reload(&master);
-        // Where the worker has ended its side in order, the connection is over when the client has, too.
+        // If the worker has ended its side in order, the connection is over when the client has ended its side, too.
         drop(clients);
         let connections = ledger(&report(&ended));
         assert_eq!((connections.served, connections.cut), (0, 0), "{flags:?}: {connections:?}");

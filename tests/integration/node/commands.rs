@@ -1,4 +1,4 @@
-//! Commands and strategies, with workers that are handed their clients.
+//! Commands and strategies, with workers to which clients are handed over.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ fn least_connections_avoids_a_worker_with_untaken_connections() {
     let frozen = master.pids()[0];
     freeze(frozen);
     let other = master.pids()[1];
-    // One at a time: while one lies with the frozen worker the other has none.
+    // The requests come one at a time: while one lies with the stopped worker the other worker has none.
     assert!(answering(master.address(), 10).iter().all(|pid| *pid == other));
     kill(i64::from(frozen), "CONT");
     all_answer(master.address(), &master);

@@ -3,7 +3,7 @@
 use super::{PID, all_answer, answering, app, text};
 use crate::kit::{Kept, Master, a_node, get, nodes, two_nodes, wait_until};
 
-/// Does what the path says, and says its pid.
+/// Does what the path says, and answers with its pid.
 const DOES: &str = "
 const cluster = require('cluster');
 require('http').createServer((q, r) => {
@@ -16,7 +16,7 @@ require('http').createServer((q, r) => {
     });
 }).listen(3000);";
 
-/// Waits until the place of that process has another one, and it is gone.
+/// Waits until that process is gone and its slot has another one.
 #[track_caller]
 fn replaced(master: &Master, pid: u32) {
     wait_until("another in its place", || {

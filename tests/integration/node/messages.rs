@@ -1,4 +1,4 @@
-//! What an application sends to its master by `process.send`, and that nothing of it hurts the master.
+//! Messages that an application sends to its master by `process.send`; none of them hurts the master.
 
 use super::{PID, all_answer, app, text};
 use crate::kit::{a_node, nodes, two_nodes, wait_until};
@@ -58,7 +58,7 @@ require('http').createServer((q, r) => { if (q.url === '/send') { setInterval(se
     let before = resident();
     text(master.address(), "/send");
     wait_until("much to have been sent", || master.log().matches("worker message").count() > 20);
-    // It is busy with itself; the other one is not kept from answering.
+    // The worker is busy with itself, and does not keep the other one from answering.
     assert_eq!(crate::kit::burst(master.address(), "/", 20).failed, [""; 0]);
     wait_until("much more to be kept back", || master.log().contains("messages left out"));
     let after = resident();

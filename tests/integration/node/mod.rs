@@ -48,13 +48,13 @@ fn text(address: SocketAddr, path: &str) -> String {
     answer.body
 }
 
-/// The pids that so many clients, one after the other, were answered with.
+/// The pids that answered so many clients, one after the other.
 #[track_caller]
 fn answering(address: SocketAddr, count: usize) -> Vec<u32> {
     (0..count).map(|_| text(address, "/").parse().unwrap()).collect()
 }
 
-/// Asks until each of the workers has answered, and nobody else.
+/// Asks until each of the workers has answered, and no other process.
 #[track_caller]
 fn all_answer(address: SocketAddr, master: &Master) {
     let pids = master.pids();

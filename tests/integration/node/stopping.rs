@@ -1,4 +1,4 @@
-//! The end by command: what is under way completes, and nothing outstays its time.
+//! A stop by command: requests in flight complete, and no process exceeds its timeouts.
 
 use super::{MODES, PID, app, with_modes};
 use crate::kit::{

@@ -1,4 +1,4 @@
-//! `user`: the workers run as somebody else, with nothing of the master's, and serve all the same. As root only.
+//! `user`: the workers run as another user, with nothing of the master's, and serve all the same. As root only.
 
 use crate::kit::{
     Setup, burst, demo_after, environment, has, is_root, kill, shell, stat, status, variable, wait_for, wait_until,
@@ -141,7 +141,7 @@ fn user_in_hundreds_of_groups_has_them_all() {
     }
     let try_it = std::process::Command::new("unshare").args(["--mount", "true"]).status();
     if !try_it.is_ok_and(|status| status.success()) {
-        // Not a failure even where everything is required: no package brings the right.
+        // This is no failure even where everything is required: no package brings the right.
         eprintln!("skipped: needs a mount namespace");
         return;
     }

@@ -1,4 +1,4 @@
-//! Where workers find their sockets: nobody else gets there, and what is removed is made again.
+//! The folders of workers' sockets: no other user gets there, and a removed folder is made again.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

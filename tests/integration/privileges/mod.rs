@@ -1,4 +1,4 @@
-//! What a worker has, and what it does not: descriptors, rights, limits.
+//! The descriptors, rights and limits of a worker.
 
 mod another_user;
 mod folders;

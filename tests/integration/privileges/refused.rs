@@ -1,4 +1,5 @@
-//! A user that workers cannot run as is an error before anything is started; nobody runs as the master instead.
+//! A user that workers cannot run as is an error before anything is started; no worker runs as the master's user
+//! instead.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +22,7 @@ fn unknown_user_is_refused_with_its_place_in_the_file() {
         let told = "error: there is no user `no-such-user-here` on this machine\n  --> app.toml:3:8\n";
         assert!(ended.stderr.contains(told), "{}", ended.stderr);
     }
-    // What another machine shall run can be looked at here.
+    // `config show` accepts a file that is meant for another machine.
     let shown = Setup::new(&["config", "show", "-c", "app.toml"]).file("app.toml", file).run_to_end();
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(shown.stdout.contains("user = \"no-such-user-here\""), "{}", shown.stdout);
