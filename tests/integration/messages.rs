@@ -65,7 +65,7 @@ fn message_reaches_all_or_one_worker_and_answers_are_logged() {
     // A message is no operation.
     eventually!(master.pool().last_report.is_none());
     eventually_eq!(master.metric("roundelay_operations_total", &[]), 0.0);
-    // And what is said is nobody's business but the programs'.
+    // The text of a message does not appear in the log of commands.
     let orders = || -> Vec<_> {
         master.log().lines().filter(|line| line.contains("control command received")).map(str::to_owned).collect()
     };
@@ -185,7 +185,7 @@ fn message_that_cannot_be_sent_is_refused_with_the_reason() {
         let master = Setup::new(flags).start_ready();
         let refused = run_command(&master, &["message", "demo", "1"]);
         says(&refused, 6, &["have no channel", "mode handoff, and in mode shared"]);
-        // Nobody there to be told, and no reason to look at more.
+        // The master has refused the command.
         master.wait_log("control command refused");
     }
     let mut alone = Command::new(BINARY);

@@ -54,11 +54,11 @@ fn socket_activated_master_serves_the_client_that_woke_it() {
     let address = free();
     let listen = address.to_string();
     let command = [python, "-m", "http.server", "{port}", "--bind", "127.0.0.1"];
-    // The master passes on no variable that is not named.
+    // `systemd-socket-activate` passes on only the variables that `-E` names.
     let kept = ["ROUNDELAY_ADMIN", "ROUNDELAY_CONTROL", "ROUNDELAY_LOG_FORMAT", "TEST_FOLDER"].map(|name| ["-E", name]);
     let starter = [&["systemd-socket-activate", "-l", &listen][..], kept.as_flattened()].concat();
     let setup = Setup::app(&["-i", "2", "-l", &listen], &command).through(&starter).without("ROUNDELAY_LISTEN");
-    // The parent starts the master when the first client has come.
+    // `systemd-socket-activate` starts the master when the first client has come.
     let client = std::thread::spawn(move || wait_for("an answer", || get(address, "/").ok()));
     let mut master = setup.start_ready();
     assert_eq!(client.join().unwrap().status, 200);

@@ -67,7 +67,7 @@ fn only_worker_that_continues_answers_all_waiting_clients() {
     eventually_eq!(master.metric("roundelay_worker_retries_total", &[]), 0.0);
 }
 
-/// The number that it was given its channel by leads nowhere: nothing can be taken out of its queue.
+/// The worker moved its channel to another descriptor number, so the master can reclaim nothing from its queue.
 #[test]
 fn unreclaimable_connections_go_to_others_after_the_death() {
     let Some(setup) = scripted("2", &[], &[0], &["moved"]) else { return };

@@ -44,7 +44,7 @@ fn listener_shut_down_by_a_worker_listens_again_for_its_slot() {
         assert!(master.get("/shutdown").unwrap().body.starts_with("python/"));
         wait_until("the master to listen again", || master.log().matches(REVIVED).count() == times);
         all_say(master.address(), "python/", 3);
-        // The file `shut.N` of the right worker is left out.
+        // Exactly the slot of the stopped worker gives no answer.
         for slot in 0..3 {
             let worker = format!("app/{slot}");
             carried_out(&master, &["stop", &worker]);
