@@ -63,7 +63,7 @@ impl Init {
         Some(Self { master, pid })
     }
 
-    /// Its dead children that nobody has reaped.
+    /// The number of its dead children that were not reaped.
     fn zombies(&self) -> usize {
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -172,7 +172,7 @@ fn accepting_pauses_without_descriptors_and_resumes() {
     );
 }
 
-/// So many idle connections to a unix socket.
+/// Opens `count` idle connections to a unix socket.
 #[track_caller]
 fn idle_unix(path: &Path, count: usize) -> Vec<UnixStream> {
     (0..count).map(|_| UnixStream::connect(path).unwrap()).collect()
@@ -266,7 +266,7 @@ fn workers_without_a_descriptor_are_reported_in_every_mode() {
         let open = idle(&master, 60);
         wait_until("it to be said", || master.pool().limited_by.as_deref() == Some("worker_open_files"));
         master.wait_log("a worker has as many descriptors open as its limit allows; raise limit-nofile");
-        // What was looked at a moment ago is shown again.
+        // `status` may show a count that was read a moment ago.
         wait_until("status to name the worker", || {
             let status = run_command(&master, &["status"]);
             status.code == Some(7)

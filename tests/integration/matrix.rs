@@ -37,7 +37,7 @@ const DESCRIPTOR_3: Cell = Told("it must accept on descriptor 3 (LISTEN_FDS), or
 const HANDED: Cell =
     Told("it must be made with worker-runtime or be started as `node FILE`, or the pool needs mode = \"proxy\"");
 
-/// Takes a port or a path in `$PORT`, as most servers do, and has a port of its own where nobody says one.
+/// Takes a port or a path in `$PORT`, as most servers do, and has a port of its own if `$PORT` is missing.
 const LISTENS_ON_PORT: &str = r#"
 import http.server, os, socketserver, sys
 port = os.environ.get("PORT", sys.argv[1])
@@ -65,7 +65,7 @@ fn row(files: &[(&str, &str)], command: &[&str], flags: &[&str], cells: [Cell; 6
         let threads: Vec<_> = row
             .map(|(column, (mode, cell))| {
                 scope.spawn(move || {
-                    // Its own port, where nobody tells it one: each master's workers have another.
+                    // The program's own port, if it is told none: each master's workers have another.
                     let port = free_address().port().to_string();
                     let (count, timeout) = if matches!(cell, Works) { ("2", "1m") } else { ("1", "10s") };
                     let timeout = format!("pool.app.ready-timeout={timeout}");

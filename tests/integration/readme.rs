@@ -1,11 +1,11 @@
-//! What README.md and the pages in docs/ say is so.
+//! The commands, files, flags, keys and links in README.md and docs/ are true.
 //!
 //! The README's blocks are run from top to bottom, as a reader would:
 //!
 //! - A `console` block is a session. A line that begins with `$ ` is a command, the lines below it are what it shows:
 //!   each must be found in what it really says, in that order, while more may stand between. Numbers and times may
 //!   differ, and so may the width of blanks (see [`page::shape`]). A command that shows an `error:` must fail, any other must
-//!   succeed. What shows itself only after a moment (a worker that is started again) is asked until it does.
+//!   succeed. Output that appears only after a moment (a worker that is started again) is asked until it does.
 //! - `roundelay`, `roundelay demo`, `roundelay run ...` and `cargo run --release` start a master, which runs until the
 //!   next one is started or the page ends, and must then stop with 0. It gets free ports: where a later command names an
 //!   address of the README, it is sent to the real one, and the pid that `kill` names is its first worker's.

@@ -67,7 +67,7 @@ fn handed_connections_leak_no_descriptor() {
     let rest = || at_rest("what is open", all);
     let before = rest();
     assert_eq!(burst(master.address(), "/", 2000).failed, [""; 0]);
-    // Two thousand came and went. What a process opens once for itself, when it first needs it, is no trace of them.
+    // Two thousand came and went. A descriptor that a process opens once for itself, at its first use, is no leak.
     let is_small = |(now, before): (&Vec<String>, &Vec<String>)| now.len() <= before.len() + 4;
     wait_until("hardly anything new to be open after a churn", || all().iter().zip(&before).all(is_small));
     let before = rest();

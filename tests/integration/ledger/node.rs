@@ -35,7 +35,7 @@ fn node_restart_counts_accepted_and_moved_clients() {
     let before = moved();
     let restart = running_command(&master, &["restart", &format!("app/{slot}"), "--json"]);
     wait_until("its drain", || master.worker(slot).state != "ready");
-    // What another one leaves untaken goes to the third.
+    // Connections that the stopped worker leaves untaken go to the third one.
     let frozen = master.pids()[(slot + 1) % 3];
     freeze(frozen);
     assert_eq!(burst(master.address(), "/", 30).failed, [""; 0]);

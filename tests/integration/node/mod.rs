@@ -1,6 +1,6 @@
 //! Applications for Node that know nothing of Roundelay, handed their clients on the channel of Node's cluster.
 //!
-//! What is cheap is tried with every Node that is here (see [`nodes`]), what takes its time with two of them.
+//! Cheap tests run with every Node on this machine (see [`nodes`]), slow tests with two of them.
 
 mod commands;
 mod identity;

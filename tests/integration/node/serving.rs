@@ -18,7 +18,7 @@ fn unmodified_application_workers_answer_strictly_in_turn() {
         let Some(setup) = plain(node, &["--mode", "handoff", "-i", "3"]) else { return };
         let master = setup.start_ready();
         let pids = BTreeSet::from_iter(master.pids());
-        // One that a busy machine does not run for a moment is passed over: then once more.
+        // A worker that a busy machine does not run for a moment is passed over: then the test asks again.
         wait_until("thirty clients strictly in turn", || {
             let answered = answering(master.address(), 30);
             BTreeSet::from_iter(answered[..3].iter().copied()) == pids
@@ -45,7 +45,7 @@ fn other_workers_answer_while_one_computes() {
         let mut computing = send_get(master.address(), "/api/5000000000").unwrap();
         let answered = BTreeSet::from_iter(answering(master.address(), 30));
         assert!(answered.len() >= 2, "{answered:?}");
-        // It has not ended yet: all others were faster.
+        // The computing request has not ended yet: all others were faster.
         computing.set_nonblocking(true).unwrap();
         assert_eq!(computing.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
@@ -65,7 +65,7 @@ fn twenty_reloads_lose_no_client() {
             assert!(after.len() == 2 && after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
         }
         if mode == "shared" && node.major >= 26 {
-            // It closes with its server also the connections that it has accepted and not read a byte of.
+            // With its server a worker also closes the connections that it has accepted and not yet read.
             let few = Allowance::none().allow(Class::ResetBeforeFirstByte, 5).allow(Class::ClosedBeforeFirstByte, 5);
             let record = traffic.stop();
             assert!(record.analyse(&few).is_ok(), "{:?}", record.analyse(&few));

@@ -55,7 +55,7 @@ fn workers_of_another_user_serve_in_every_mode() {
         assert_eq!(told, ["nobody", "nobody"]);
         let served = burst(master.address(), "/", 20);
         assert_eq!((served.starting("hello from demo/"), served.failed.len()), (20, 0), "{flags:?}: {served:?}");
-        // A successor is nobody, too.
+        // A successor runs as `nobody`, too.
         let dead = master.kill_worker(0);
         let replacement = wait_for("a successor", || {
             let worker = master.worker(0);
@@ -159,7 +159,7 @@ fn worker_cannot_lead_the_master_to_another_users_socket() {
     if !is_root() {
         return;
     }
-    // The control socket, which only root may reach. What answers there would answer the worker's clients.
+    // The link leads to the control socket, which only root may reach. It must not answer the worker's clients.
     let script = "ln -s \"$TARGET\" \"$PORT\"; touch \"$PORT.done\"; exec sleep 600";
     let flags = ["-i", "1", "--ready", "none", "--health", "none", "--endpoint", "unix"];
     let setup = Setup::app(&[&flags[..], &["--set", "pool.app.user=nobody"]].concat(), &shell(script));

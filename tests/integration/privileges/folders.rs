@@ -30,7 +30,7 @@ fn each_user_has_a_folder_of_its_own_in_one_that_it_cannot_list() {
     assert_eq!([theirs, ours].map(mode), [0o700, 0o711]);
     assert_eq!([theirs, ours, &notify].map(|path| path.metadata().unwrap().uid().to_string()), [&uid, "0", &uid]);
     assert_eq!(mode(&notify), 0o600);
-    // A folder that nobody else may pass through is no place for it, whatever the environment says.
+    // A folder that other users may not enter is not used, whatever the environment says.
     let private = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap();
     let setup = demo(&["-i", "1", "--endpoint", "unix"]).env("XDG_RUNTIME_DIR", private.path().to_str().unwrap());
     let master = setup.start_ready();
