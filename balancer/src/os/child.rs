@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exit_is_told_in_words_and_as_shells_number_it() {
+    fn exit_is_shown_in_words_and_as_shell_code() {
         assert_eq!((Exit::Code(3).to_string(), Exit::Code(3).code()), ("exit code 3".into(), 3));
         assert_eq!((Exit::Signal(9).to_string(), Exit::Signal(9).code()), ("killed by signal 9 (KILL)".into(), 137));
         assert_eq!(Exit::Signal(40).to_string(), "killed by signal 40");

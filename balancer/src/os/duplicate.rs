@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_keeps_the_queue_of_a_listener_that_was_closed() {
+    fn duplicate_keeps_queue_of_closed_listener() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let duplicate = duplicate_listener(own_group(), inode(&listener)).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listener_of_the_group_is_refused_with_a_reason() {
+    fn socket_not_listening_in_group_is_refused_with_reason() {
         let client = TcpListener::bind("127.0.0.1:0").and_then(|one| TcpStream::connect(one.local_addr()?)).unwrap();
         let text = |group, inode| duplicate_listener(group, inode).unwrap_err().to_string();
         assert!(text(own_group(), inode(&client)).contains("does not listen"));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_and_an_old_kernel_are_told_with_what_helps() {
+    fn missing_right_and_old_kernel_errors_say_what_helps() {
         let may_not = refused("pidfd_getfd", 7, Errno::PERM);
         assert!(may_not.to_string().contains("CAP_SYS_PTRACE") && may_not.kind() == io::ErrorKind::PermissionDenied);
         let old = refused("pidfd_open", 7, Errno::NOSYS);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_does_not_listen_ends_the_accepting_at_once() {
+    fn socket_that_does_not_listen_ends_accepting() {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let accepted = accept_all(&socket.into(), 100).unwrap();
         assert!(accepted.connections.is_empty() && matches!(accepted.end, AcceptEnd::Refused(_)), "{accepted:?}");
@@ -343,7 +343,7 @@ time.sleep(600)
     const LINES: [&str; 3] = ["I am 0", "I am 1", "I am 2"];
 
     #[test]
-    fn what_waits_in_the_queue_of_a_killed_program_is_recovered_with_its_bytes() {
+    fn killed_program_tcp_queue_is_recovered_with_bytes() {
         let Some(holder) = Holder::start("tcp") else { return };
         let address = SocketAddr::from(([127, 0, 0, 1], holder.1.parse().unwrap()));
         let mut clients = Vec::new();
@@ -356,7 +356,7 @@ time.sleep(600)
     }
 
     #[test]
-    fn the_same_by_a_unix_socket() {
+    fn killed_program_unix_queue_is_recovered_with_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.sock");
         let Some(holder) = Holder::start(path.to_str().unwrap()) else { return };

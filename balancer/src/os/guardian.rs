@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guardian_that_does_not_read_holds_nobody_up() {
+    fn guardian_that_does_not_read_does_not_block() {
         let (reader, pipe) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
         let mut lifeline = Lifeline::new(pipe);

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_the_sum_of_its_processes() {
+    fn group_usage_is_the_sum_of_its_processes() {
         let group = ChildGroup::shell("sleep 600 & while :; do :; done");
         eventually("two processes and some CPU time", || {
             let usage = group_usage(group.id());
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_uses_nothing() {
+    fn ended_group_uses_nothing() {
         let id = ChildGroup::shell("exec sleep 600").id();
         assert_eq!(group_usage(id), Usage::default());
         assert!(group_listeners(id).is_empty() && !is_traced(id));
     }
 
     #[test]
-    fn a_debugger_is_seen_and_a_stop_is_none() {
+    fn debugger_is_detected_and_stop_signal_is_not() {
         let group = ChildGroup::shell("exec sleep 600");
         group.signal(Signal::STOP);
         eventually("stopped", || super::group(group.id()).any(|(_, stat)| stat.state == 'T'));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_of_a_port_is_named_also_when_it_holds_the_wildcard() {
+    fn port_holder_is_named_also_for_wildcard() {
         let exact = TcpListener::bind("127.0.0.1:0").unwrap();
         let holder = port_holder(exact.local_addr().unwrap()).expect("we hold it");
         assert_eq!(holder.pid, std::process::id());

@@ -44,7 +44,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
-    fn a_listener_of_another_user_is_told_from_ours() {
+    fn listener_of_another_user_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let _listener = UnixListener::bind(dir.path().join("s")).unwrap();
         let stream = UnixStream::connect(dir.path().join("s")).unwrap();

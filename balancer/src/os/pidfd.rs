@@ -25,7 +25,7 @@ mod tests {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     #[test]
-    fn a_process_is_exiting_from_its_end_on_and_not_before() {
+    fn process_is_exiting_only_after_it_was_killed() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         assert!(!is_exiting(&pidfd));

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_range_ends_below_the_ephemeral_ports() {
+    fn range_ends_below_the_ephemeral_ports() {
         assert_eq!(below_ephemeral("32768\t60999\n"), (20_768, 32_767));
         assert_eq!(below_ephemeral(""), (20_768, 32_767));
         assert_eq!(below_ephemeral("5000 6000"), (1_024, 4_999));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_handed_out_once_and_never_one_that_is_bound() {
+    fn port_is_handed_out_once_and_never_if_bound() {
         let mut ports = Ports::new(7);
         let port = ports.take().unwrap();
         ports.give_back(port);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_is_drawn_by_as_many_numbers_as_any_other_and_no_other_is() {
+    fn each_place_is_drawn_by_equally_many_numbers() {
         let scattered: Vec<u32> = (0..1024).filter(|place| place % 2 == 1).collect();
         let most: Vec<u32> = (0..1024).filter(|place| place % 3 != 0).collect();
         for places in [&[0][..], &[7], &[0, 1, 2], &[3, 1], &[0, 2, 3, 9, 1023], &scattered, &most] {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_place_and_too_many_scattered_ones_are_left_to_the_kernel() {
+    fn no_place_or_too_many_gaps_is_left_to_kernel() {
         let too_many: Vec<u32> = (0..3000).map(|place| place * 2).collect();
         for places in [&[][..], &too_many] {
             assert_eq!(answer(&Program::among(places), 5), u32::MAX);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_1024_places_are_four_instructions_and_the_worst_choice_of_them_is_taken_by_the_kernel() {
+    fn all_1024_places_fit_and_kernel_takes_worst_choice() {
         assert_eq!(Program::among(&(0..1024).collect::<Vec<_>>()).0.len(), 4);
         let worst = Program::among(&(0..1024).step_by(2).collect::<Vec<_>>());
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_no_group_takes_no_program() {
+    fn socket_without_group_takes_no_program() {
         let alone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(Program::among(&[0]).attach(alone.as_fd()).is_err());
     }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_who_wrote_it() {
+    fn line_names_the_worker_that_wrote_it() {
         let line = LogLine { text: "it \"works\"\x07", goes_on: false };
         assert_eq!(written(LineFormat::Text, false, line), "api/2 | it \"works\"\\u{7}\n");
         assert_eq!(
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_says_so() {
+    fn cut_line_is_marked_as_cut() {
         let line = LogLine { text: "x", goes_on: true };
         assert_eq!(written(LineFormat::Text, false, line), "api/2 | x [cut]\n");
         assert!(written(LineFormat::Json, true, line).ends_with("\"line\":\"x\",\"cut\":true}\n"));
@@ -145,7 +145,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn whatever_a_worker_writes_an_event_is_one_line_and_json_gives_the_text_back(bytes in bytes()) {
+        fn any_output_is_one_line_per_event_and_json_restores_text(bytes in bytes()) {
             let mut events = Vec::new();
             let mut lines = Lines::default();
             for chunk in bytes.chunks(1000) {

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_at_its_limit_and_loses_nothing() {
+    fn line_without_end_is_cut_at_limit_and_loses_nothing() {
         let long = vec![b'x'; MAX_LINE * 2 + 5];
         let seen = split(&[&long, b"\nnext\n"]);
         let seen: Vec<_> = seen.iter().map(|(text, goes_on)| (text.len(), *goes_on)).collect();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_just_fits_is_one_line() {
+    fn line_that_just_fits_is_one_line() {
         let fits = "x".repeat(MAX_LINE);
         for end in ["\n", "\r\n", ""] {
             let seen = split(&[fits.as_bytes(), end.as_bytes()]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_not_hold_a_line_up() {
+    fn invalid_utf8_does_not_delay_a_line() {
         for byte in [0x80, 0xbf, 0xc2, 0xf0, 0xff] {
             let seen = split(&[&vec![byte; MAX_LINE * 2]]);
             assert_eq!(seen.iter().map(|(text, _)| text.chars().count()).sum::<usize>(), MAX_LINE * 2, "{byte:x}");

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_holds_its_limit_in_bytes_however_short_the_lines_are() {
+    fn queue_limit_in_bytes_holds_for_any_line_length() {
         for line in [&b"\n"[..], &[b'x'; 5000]] {
             let (queue, (stats, source)) = (Queue::default(), worker());
             while stats.log_dropped[0].get() == 0 {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_workers_leaves_room_for_our_own_log() {
+    fn flood_of_worker_lines_leaves_room_for_master_log() {
         let (queue, (stats, source)) = (Queue::default(), worker());
         while stats.log_dropped[0].get() == 0 {
             queue.push([&[b'x'; 1000][..]], &source);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_counted_once_when_its_end_is_known() {
+    fn line_is_counted_once_when_written_or_dropped() {
         let (queue, (stats, source)) = (Queue::default(), worker());
         queue.push(["one\n", "two\n", "three\n"].map(str::as_bytes), &source);
         let counted = || (stats.log_lines[0].get(), stats.log_dropped[0].get());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_is_not_read_ends_no_flush_late() {
+    fn flush_of_unread_queue_ends_at_its_deadline() {
         let (queue, (_, source)) = (Queue::default(), worker());
         queue.push([&b"line\n"[..]], &source);
         queue.flush(Instant::now());

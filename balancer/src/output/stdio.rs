@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_does_not_block_loses_and_tears_nothing() {
+    fn nonblocking_pipe_loses_and_tears_no_line() {
         let (reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_torn_line_stands_on_its_own() {
+    fn line_after_torn_line_begins_on_new_line() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut own = OwnStream::new(writer.as_fd());
         assert_eq!(own.write(b"one\ntw"), 6);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_closed_takes_nothing() {
+    fn closed_stream_takes_nothing() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         assert_eq!(OwnStream::new(writer.as_fd()).write(b"one\n"), 0);

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_twenty_lines_are_kept_in_order() {
+    fn last_twenty_lines_are_kept_in_order() {
         let texts: Vec<String> = (0..50).map(|n| n.to_string()).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         assert_eq!(kept(&texts)[..], texts[30..]);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_is_taken_apart_to_its_end() {
+    fn datagram_is_parsed_to_its_end() {
         let mut datagram = message(SOCK_DIAG_BY_FAMILY, 0, b"12345");
         datagram.extend(message(libc::NLMSG_DONE as u16, 0, &0_i32.to_ne_bytes()));
         assert_eq!(contents(&datagram), [Some(Content::Entry(b"12345")), Some(Content::Done)]);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_seen_in_the_middle_and_at_the_end() {
+    fn failure_is_reported_in_the_middle_and_at_the_end() {
         let failed = |kind: i32, word: i32| message(kind as u16, 0, &word.to_ne_bytes());
         assert_eq!(contents(&failed(libc::NLMSG_ERROR, -libc::ENOENT)), [Some(Content::Failed(libc::ENOENT))]);
         assert_eq!(contents(&failed(libc::NLMSG_DONE, -libc::EPERM)), [Some(Content::Failed(libc::EPERM))]);

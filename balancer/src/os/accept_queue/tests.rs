@@ -59,7 +59,7 @@ fn follows(mut reader: QueueReader, at: &str, host: &str) {
 }
 
 #[test]
-fn a_queue_is_as_long_as_what_was_not_accepted_in_both_families_and_by_wildcards() {
+fn queue_length_counts_connections_not_accepted_yet() {
     for (at, host) in
         [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")]
     {
@@ -68,7 +68,7 @@ fn a_queue_is_as_long_as_what_was_not_accepted_in_both_families_and_by_wildcards
 }
 
 #[test]
-fn where_netlink_is_refused_the_table_says_the_same_of_tcp_and_unix_is_an_error() {
+fn refused_netlink_reads_tcp_from_proc_and_fails_for_unix() {
     let refused = || QueueReader { tcp: None, unix: None };
     follows(refused(), "127.0.0.1:0", "127.0.0.1");
     follows(refused(), "[::1]:0", "::1");
@@ -106,7 +106,7 @@ fn each_listener_that_shares_a_port_has_its_own_queue() {
 }
 
 #[test]
-fn a_unix_listener_is_found_by_its_path_and_by_another_name_of_its_file() {
+fn unix_listener_is_found_by_path_and_by_link() {
     let mut reader = reader();
     if reader.unix.is_none() {
         return;
@@ -128,7 +128,7 @@ fn a_unix_listener_is_found_by_its_path_and_by_another_name_of_its_file() {
 
 /// Go's listeners are of that kind where the kernel has it.
 #[test]
-fn a_multipath_listener_is_seen_like_any_other() {
+fn multipath_listener_is_seen_like_any_other() {
     const MPTCP: Protocol = Protocol::MPTCP;
     let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, Some(MPTCP)) else {
         println!("skipped: needs a kernel with MPTCP");
@@ -146,7 +146,7 @@ fn a_multipath_listener_is_seen_like_any_other() {
 }
 
 #[test]
-fn many_are_looked_at_at_once_each_in_its_place() {
+fn many_listeners_are_read_at_once_in_order() {
     // More than fit into the first part of an answer: the kernel makes it as long as what it was read with before.
     let mut reader = QueueReader { tcp: Netlink::new().ok(), unix: reader().unix };
     let listeners: Vec<_> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -163,7 +163,7 @@ fn many_are_looked_at_at_once_each_in_its_place() {
 }
 
 #[test]
-fn a_listener_takes_what_its_address_includes() {
+fn listener_takes_addresses_that_it_includes() {
     let takes = |bound: &str, wanted: &str| takes(bound.parse().unwrap(), false, wanted.parse().unwrap());
     assert!(takes("127.0.0.1:80", "127.0.0.1:80") && takes("0.0.0.0:80", "127.0.0.1:80"));
     assert!(takes("[::]:80", "[::1]:80") && takes("[::]:80", "127.0.0.1:80"));

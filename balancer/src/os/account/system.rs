@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machines_own_users_are_found_and_nobody_else() {
+    fn machine_users_are_found_and_unknown_ones_are_not() {
         let root = System.user(&Account::Id(0)).unwrap().expect("every machine has one");
         assert_eq!((root.uid, root.gid), (0, 0));
         assert_eq!(System.user(&Account::Name(root.name.clone())).unwrap(), Some(root.clone()));

@@ -24,7 +24,7 @@ fn change(user: Option<&str>, group: Option<&str>) -> (u32, u32, Vec<u32>) {
 }
 
 #[test]
-fn a_user_brings_its_groups_home_and_name() {
+fn user_sets_groups_home_and_name() {
     assert_eq!(change(Some("web"), None), (33, 34, vec![34, 8, 4]));
     assert_eq!(change(Some("33"), None), (33, 34, vec![34, 8, 4]), "by its number as well");
     let identity = of(Some("web"), None, ROOT).unwrap();
@@ -33,7 +33,7 @@ fn a_user_brings_its_groups_home_and_name() {
 }
 
 #[test]
-fn a_group_replaces_the_primary_one_and_may_stand_alone() {
+fn group_key_replaces_primary_group_and_works_alone() {
     assert_eq!(change(Some("web"), Some("mail")), (33, 8, vec![8, 4]));
     assert_eq!(change(None, Some("mail")), (0, 8, vec![8]), "none of the master's own groups is left");
     let identity = of(None, Some("mail"), ROOT).unwrap();
@@ -41,7 +41,7 @@ fn a_group_replaces_the_primary_one_and_may_stand_alone() {
 }
 
 #[test]
-fn a_number_that_nobody_has_needs_a_group() {
+fn unknown_uid_needs_a_group() {
     let told = of(Some("4242"), None, ROOT).unwrap_err();
     assert_eq!(told, "user: user `uid:4242` is in no database, so nothing says its group");
     assert_eq!(change(Some("4242"), Some("4343")), (4242, 4343, vec![4343]));
@@ -50,7 +50,7 @@ fn a_number_that_nobody_has_needs_a_group() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_and_never_becomes_the_master() {
+fn unknown_account_is_refused_and_never_becomes_master() {
     for (user, group, told) in [
         (Some("wbe"), None, "user: there is no user `wbe` on this machine"),
         (Some("0day"), None, "user: there is no user `0day` on this machine"),
@@ -66,7 +66,7 @@ fn what_is_not_there_is_refused_and_never_becomes_the_master() {
 }
 
 #[test]
-fn who_may_not_change_may_only_stay() {
+fn unprivileged_master_can_only_keep_its_user() {
     let told = |user, group| of(user, group, ME).unwrap_err();
     assert_eq!(told(Some("web"), None), "user: uid 1000 may not run workers as user `web`");
     assert_eq!(told(None, Some("mail")), "group: uid 1000 may not run workers as group `mail`");
@@ -80,7 +80,7 @@ fn who_may_not_change_may_only_stay() {
 }
 
 #[test]
-fn a_user_in_many_groups_has_all_of_them() {
+fn user_in_many_groups_gets_all_of_them() {
     let group: String = (0..400).map(|n| format!("g{n}:x:{}:web,me\n", 5000 + n)).collect();
     let web = Account::Name("web".into());
     let found = resolve(Some(&web), None, ROOT, &Files::of(PASSWD, &group)).unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_for_others_is_open_to_pass_and_not_to_change() {
+    fn passable_folder_can_be_entered_but_not_changed() {
         let modes = [0o755, 0o711, 0o1777, 0o700, 0o750, 0o777, 0o775, 0o1770];
         assert_eq!(modes.map(mode_is_passable), [true, true, true, false, false, false, false, false]);
         let private = std::fs::Permissions::from_mode(0o700);
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_others_can_change_is_none() {
+    fn folder_that_others_can_change_is_not_safe() {
         let modes = [0o700, 0o755, 0o1777, 0o777, 0o770, 0o1770];
         assert_eq!(modes.map(mode_is_safe), [true, true, true, false, false, true]);
         let place = tempfile::tempdir().unwrap();

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_put_in_a_folders_place_is_left_alone_and_waited_for_by_nobody() {
+    fn foreign_file_at_folder_path_is_kept_without_blocking() {
         let base = tempfile::tempdir().unwrap();
         let [fifo, link, file] = ["1.fifo", "1.link", "1.file"].map(|name| base.path().join(format!("{PREFIX}{name}")));
         let target = base.path().join("target");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_this_users_alone_and_goes_with_its_owner() {
+    fn folder_is_private_and_removed_with_its_owner() {
         let dirs = RunDirs::create(false).unwrap();
         let path = dirs.ours(None).unwrap();
         assert_eq!((mode(&path), dirs.theirs(None).unwrap()), (0o700, path.clone()));

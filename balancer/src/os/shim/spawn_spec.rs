@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spawn_spec_survives_the_command_line() {
+    fn spawn_spec_survives_the_command_line() {
         let spawn_spec = SpawnSpec {
             parent: 42,
             nofile: Some(1024),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_cannot_be_read_are_no_spawn_spec_at_all() {
+    fn unreadable_credentials_make_no_spawn_spec() {
         for text in ["33", "33:34", "web:34:", "33:34:8:9", "33:34:x", ":34:", "33::", "4294967296:0:"] {
             let words = ["1", "", "", text, "", "", "", "", "", "true"].map(OsString::from);
             assert_eq!(SpawnSpec::parse(words.into_iter()), None, "{text}");

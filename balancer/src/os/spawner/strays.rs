@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_names_the_worker() {
+    fn environment_variable_names_the_worker() {
         let traces = [trace(1, &[], &[]), trace(2, &[], &[])];
         assert_eq!(owner(&seen(Some("/run/n2"), 99, &[]), &own(), &traces), Some(1));
         assert_eq!(owner(&seen(Some("/run/other"), 99, &[]), &own(), &traces), None);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn orphan_that_shares_only_the_masters_own_is_nobodys() {
+    fn orphan_sharing_only_master_traces_has_no_owner() {
         let traces = [trace(1, &[OWN_SESSION], &["0::/master"])];
         assert_eq!(owner(&seen(None, OWN_SESSION, &["0::/master"]), &own(), &traces), None);
         assert_eq!(owner(&seen(None, 80, &["0::/docker-exec"]), &own(), &traces), None);

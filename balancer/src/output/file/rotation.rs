@@ -21,7 +21,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_takes_the_push() {
+    fn gap_in_numbers_stops_the_renaming() {
         assert_eq!(renamings(5, |_| false), [(0, 1)]);
         assert_eq!(renamings(5, |number| number != 3), [(2, 3), (1, 2), (0, 1)]);
         // A second try after only the first of them was done.

@@ -54,7 +54,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown};
 
     #[test]
-    fn what_others_can_change_is_objected_to() {
+    fn folder_that_others_can_change_is_refused() {
         let fine = |mode, gid, is_own| objection(mode, gid, is_own).is_none();
         assert!(fine(0o755, 4, true) && fine(0o775, 0, true) && fine(0o750, 4, true));
         assert!(!fine(0o777, 0, true) && !fine(0o1777, 0, true) && !fine(0o775, 4, true));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_below_another_users_is_refused_and_named() {
+    fn folder_below_another_users_is_refused_and_named() {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: needs root");
             return;

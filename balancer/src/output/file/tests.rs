@@ -106,7 +106,7 @@ fn now() -> Instant {
 }
 
 #[test]
-fn a_line_never_makes_a_file_too_large_and_none_is_lost() {
+fn line_that_does_not_fit_starts_new_file() {
     let disk = small(1000);
     let mut log = LogFile::open(Rc::clone(&disk), 10, 2, now()).unwrap();
     log.write(&mut batch(&["aaaa", "bbbb", "cccc", "dddd", "ee"]), now()).unwrap();
@@ -121,7 +121,7 @@ fn a_line_never_makes_a_file_too_large_and_none_is_lost() {
 }
 
 #[test]
-fn a_full_disk_gets_no_torn_line_and_the_rest_when_there_is_room() {
+fn full_disk_gets_no_torn_line_and_the_rest_later() {
     let disk = small(13);
     let mut log = LogFile::open(Rc::clone(&disk), 1000, 2, now()).unwrap();
     let mut batch = batch(&["aaaa", "bbbb", "cccc", "dddd"]);
@@ -136,7 +136,7 @@ fn a_full_disk_gets_no_torn_line_and_the_rest_when_there_is_room() {
 }
 
 #[test]
-fn a_disk_that_was_read_only_is_written_again() {
+fn disk_that_was_read_only_is_written_again() {
     let disk = small(100);
     let mut log = LogFile::open(Rc::clone(&disk), 1000, 2, now()).unwrap();
     disk.borrow_mut().free = 0;
@@ -151,7 +151,7 @@ fn a_disk_that_was_read_only_is_written_again() {
 }
 
 #[test]
-fn a_file_that_was_left_in_the_middle_of_a_line_goes_on_with_a_new_one() {
+fn file_with_torn_last_line_continues_on_new_line() {
     let disk = small(100);
     disk.borrow_mut().files.insert(0, b"whole\nto".to_vec());
     disk.borrow_mut().names.insert(0, 0);
@@ -161,7 +161,7 @@ fn a_file_that_was_left_in_the_middle_of_a_line_goes_on_with_a_new_one() {
 }
 
 #[test]
-fn a_file_that_somebody_else_renamed_or_deleted_is_made_again_within_a_second() {
+fn renamed_or_deleted_file_is_recreated_within_a_second() {
     let disk = small(1000);
     let begun = now();
     let mut log = LogFile::open(Rc::clone(&disk), 100, 2, begun).unwrap();
@@ -175,7 +175,7 @@ fn a_file_that_somebody_else_renamed_or_deleted_is_made_again_within_a_second() 
 }
 
 #[test]
-fn what_somebody_else_put_aside_a_moment_ago_is_not_put_aside_again() {
+fn file_rotated_by_others_is_not_rotated_again() {
     let disk = small(1000);
     let begun = now();
     let mut log = LogFile::open(Rc::clone(&disk), 10, 2, begun).unwrap();
@@ -187,7 +187,7 @@ fn what_somebody_else_put_aside_a_moment_ago_is_not_put_aside_again() {
 }
 
 #[test]
-fn a_file_that_somebody_emptied_is_as_long_as_it_is() {
+fn truncated_file_size_is_read_again() {
     let disk = small(1000);
     let begun = now();
     let mut log = LogFile::open(Rc::clone(&disk), 10, 2, begun).unwrap();
@@ -202,7 +202,7 @@ fn real(path: &Path) -> io::Result<LogFile<Folder>> {
 }
 
 #[test]
-fn on_a_real_disk_files_move_one_further_and_links_are_replaced_not_followed() {
+fn real_files_rotate_and_links_are_replaced_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let [path, first, second, third] = ["a.log", "a.log.1", "a.log.2", "a.log.3"].map(|name| dir.path().join(name));
     let victim = dir.path().join("victim");
@@ -231,7 +231,7 @@ fn on_a_real_disk_files_move_one_further_and_links_are_replaced_not_followed() {
 }
 
 #[test]
-fn with_none_to_keep_a_full_file_is_begun_anew() {
+fn full_file_with_keep_0_is_started_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.log");
     let mut log = LogFile::open(Folder::of(&path).unwrap(), 10, 0, now()).unwrap();

@@ -72,7 +72,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn with_a_full_disk_lines_wait_then_are_dropped_and_what_waited_is_written_later() {
+fn full_disk_queues_lines_then_drops_then_writes_queued() {
     let disk = Fickle::default();
     let (writer, stats, source) = start(&disk);
     let line = [b"x".repeat(999), b"\n".to_vec()].concat();
@@ -91,7 +91,7 @@ fn with_a_full_disk_lines_wait_then_are_dropped_and_what_waited_is_written_later
 }
 
 #[test]
-fn at_the_end_what_cannot_be_written_is_counted_and_not_waited_for() {
+fn flush_counts_unwritable_lines_and_does_not_wait() {
     let disk = Fickle::default();
     let (writer, stats, source) = start(&disk);
     for _ in 0..5000 {
@@ -102,7 +102,7 @@ fn at_the_end_what_cannot_be_written_is_counted_and_not_waited_for() {
 }
 
 #[test]
-fn at_the_end_a_folder_that_is_gone_holds_nobody() {
+fn flush_with_missing_folder_does_not_wait() {
     let disk = Fickle::default();
     let (writer, stats, source) = start(&disk);
     disk.is_gone.store(true, Ordering::SeqCst);
