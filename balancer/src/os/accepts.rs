@@ -1,9 +1,10 @@
 //! Finds programs that were handed listening sockets but wait only at their own.
 //!
-//! A program that knows nothing of socket activation holds what it was handed all the same, and may say that it is ready:
-//! redis with `--supervised systemd` does, and serves its own port. What tells the two apart is what its event loop waits
-//! for: the kernel lists the members of an epoll in `/proc/PID/fdinfo`, by inode (proc(5)). A program that waits otherwise (in
-//! a blocking accept, in poll or select, with io_uring) shows nothing, and is believed.
+//! A program that does not know socket activation still holds the sockets that it was handed, and may report that it is
+//! ready. Example: redis with `--supervised systemd` reports ready and serves its own port. The event loop tells the
+//! two apart: the kernel lists the members of an epoll in `/proc/PID/fdinfo`, by inode (proc(5)). A program that waits
+//! in another way (in a blocking accept, in poll or select, with io_uring) shows nothing there, and its report is
+//! believed.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -13,10 +14,11 @@ use procfs::process::{FDTarget, Process};
 use super::accept_queue::all_tcp_listeners;
 use super::inspect;
 
-/// The TCP addresses at which processes of the group `pgid` wait for connections, if they wait at listeners of their own and
-/// at none on the `public` ports. None if they wait there too, at none at all, or nothing is known of it.
+/// The TCP addresses at which processes of the group `pgid` wait for connections, if they wait only at listeners of
+/// their own. None if they also wait on one of the `public` ports, if they wait at no listener, or if nothing can be
+/// read about it.
 ///
-/// One pass over `/proc` and the descriptors of the group: for the start of a worker, not for a loop.
+/// Costs one pass over `/proc` and the descriptors of the group: call it when a worker starts, not in a loop.
 pub fn serves_only_its_own(pgid: u32, public: &HashSet<u16>) -> Option<Vec<SocketAddr>> {
     let listeners = all_tcp_listeners().ok()?;
     let mut watched = HashSet::new();

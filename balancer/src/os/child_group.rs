@@ -1,4 +1,4 @@
-//! A process group of its own for the tests of what is read of groups.
+//! A child process that leads its own process group, for the tests of code that reads groups.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};

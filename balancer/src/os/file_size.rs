@@ -2,11 +2,11 @@
 
 #![allow(unsafe_code)]
 
-/// Lets a write beyond the limit fail with `EFBIG` on the calling thread. Otherwise the kernel also sends SIGXFSZ, which
-/// ends the whole process: no reason for a master to end is a log that is full.
+/// Makes a write beyond the limit fail with `EFBIG` on the calling thread. By default the kernel also sends SIGXFSZ,
+/// which ends the whole process; a full log must not end the master.
 pub fn refuse_instead_of_signal() {
-    // SAFETY: the set is ours and made empty before anything else is done with it. Only this thread's mask changes, and a
-    // thread that starts no processes hands it on to nobody.
+    // SAFETY: the set is ours and is emptied before it is used. The call changes only this thread's mask, and a thread
+    // that starts no processes passes its mask on to none.
     unsafe {
         let mut signals = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut signals);

@@ -1,12 +1,13 @@
-//! The connections to a listening endpoint, seen from the server's side: which of them the program has taken.
+//! The connections to a listening endpoint, seen from the server's side, and which of them the program has accepted.
 //!
-//! A connection is established by the kernel before the program knows of it. Until the program accepts it, its server side
-//! belongs to no file, and `sock_diag` reports the inode 0. So an inode is proof that the program took the connection, and
-//! the length of the accept queue alone proves nothing: what waits there may be a check of ours that was closed long ago.
+//! The kernel establishes a connection before the program knows of it. Until the program accepts it, its server side
+//! belongs to no file, and `sock_diag` reports the inode 0. So an inode proves that the program accepted the
+//! connection. The length of the accept queue alone proves nothing: a connection in it may be a health check of ours
+//! that was closed long ago.
 //!
-//! A look walks through all established sockets of the network namespace (TCP) or all unix sockets: about a millisecond on
-//! a quiet machine. It is made only while a worker is in doubt. [`QueueReader::is_taken`] of a TCP connection is an exact
-//! look-up, which costs the same however many sockets there are.
+//! A list walks through all established sockets of the network namespace (TCP) or all unix sockets: about a millisecond
+//! on a quiet machine. The master reads it only while a worker is in doubt. [`QueueReader::is_taken`] of a TCP
+//! connection is an exact look-up, which costs the same with any number of sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use super::{QueueReader, is_at_path, takes, unsupported};
 /// IPv4 first.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_INET, libc::AF_INET6];
 
-/// The end of a connection that is not the worker's, as far as the kernel tells it apart.
+/// The peer of a worker's connection, as far as the kernel identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerId {
     /// The address that a TCP connection was made from.
@@ -39,7 +40,8 @@ pub struct ServerSide {
     pub peer: Option<PeerId>,
     /// Bytes that the program has read and written on it (TCP); none where the kernel does not count them.
     pub bytes: Option<u64>,
-    /// Bytes that wait for the program to read them; 0 on a unix socket that was not accepted, where the kernel does not tell.
+    /// Bytes that wait for the program to read them; 0 on a unix socket that was not accepted, where the kernel does
+    /// not report them.
     pub unread: u32,
 }
 
@@ -50,8 +52,8 @@ impl QueueReader {
     ///
     /// [`io::ErrorKind::Unsupported`] where the kernel refuses `sock_diag`; or its list cannot be read.
     pub fn tcp_connections(&mut self, address: SocketAddr) -> io::Result<Vec<ServerSide>> {
-        // A program that listens for both families sees IPv4 in IPv6, and then there is none in the first list. Each list is
-        // a walk through all connections of the machine.
+        // A program that listens for both families sees IPv4 connections as IPv6, and then the first list has none.
+        // Each list is a walk through all connections of the machine, so the second is read only if the first is empty.
         for family in FAMILIES {
             let found = self.tcp_connections_of(family, address.port())?.into_iter();
             let found: Vec<_> =
@@ -63,7 +65,7 @@ impl QueueReader {
         Ok(Vec::new())
     }
 
-    /// The connections whose server's side is bound to that TCP port of any address.
+    /// The connections whose server side is bound to that TCP port, at any address.
     ///
     /// # Errors
     ///
@@ -89,8 +91,8 @@ impl QueueReader {
         Ok(at_path.flat_map(|entry| entry.sides).collect())
     }
 
-    /// Returns true if the program behind `address` has accepted the TCP connection that was made from `peer`. False too where
-    /// that connection is gone.
+    /// Returns true if the program behind `address` has accepted the TCP connection that was made from `peer`. Returns
+    /// false also if that connection is gone.
     ///
     /// # Errors
     ///

@@ -45,9 +45,9 @@ fn finished(mut request: Vec<u8>) -> Vec<u8> {
 /// One message of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message<'a> {
-    /// Which request it answers.
+    /// The sequence number of the request that it answers.
     pub(super) sequence: u32,
-    /// The list changed while it was written: it may lack something. Ask again.
+    /// The list changed while the kernel wrote it: an entry may be missing. Ask again.
     pub(super) is_torn: bool,
     pub(super) content: Content<'a>,
 }
@@ -61,11 +61,12 @@ pub(super) enum Content<'a> {
     Done,
     /// The request failed, with this errno.
     Failed(i32),
-    /// Nothing of interest.
+    /// Any other message, which is ignored.
     Other,
 }
 
-/// The messages of a datagram. What is not a message, or one cut off, is told once, as `None`, and ends it.
+/// The messages of a datagram. Bytes that are no message, or a message that is cut off, give one `None`, which is the
+/// last item.
 pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Option<Message<'_>>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
@@ -83,7 +84,7 @@ fn split_message(datagram: &[u8]) -> Option<(Message<'_>, &[u8])> {
     let flags = i32::from(u16_at(datagram, 6)?);
     let sequence = u32_at(datagram, 8)?;
     let body = datagram.get(HEADER..length)?;
-    // A dump that fails on its way says so in the word behind its end; an error of 0 is a confirmation.
+    // A dump that fails half way has its errno in the word behind its end message; an error of 0 is an acknowledgement.
     let errno = || u32_at(body, 0).map(|word| (word as i32).saturating_neg());
     let content = match kind {
         libc::NLMSG_DONE => match errno() {
@@ -189,7 +190,7 @@ mod tests {
             prop_assert!(unix.is_none() || bytes.len() >= UNIX_ENTRY);
         }
 
-        /// Nearly right: plausible lengths and kinds get further into the reader than noise does.
+        /// Feeds nearly valid messages: plausible lengths and kinds get further into the parser than noise does.
         #[test]
         fn lengths_that_lie_are_read_without_a_panic(
             parts in prop::collection::vec((0..90_u32, 0..40_u16, 0..13_u16, prop::collection::vec(0..11_u8, 0..90)), 0..6),

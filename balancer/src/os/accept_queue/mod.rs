@@ -1,18 +1,19 @@
-//! How many connections wait in the accept queue of a listening socket, seen from outside.
+//! The number of connections that wait in the accept queue of a listening socket, seen from outside the program.
 //!
-//! A connection is the client's as soon as it is in that queue, long before the program that listens knows of it. So the
-//! queue says two things that the program cannot: whether somebody waits for it still (it may not be told to end yet),
-//! and whether it takes what comes (a queue that does not move, of a program that does not answer, is a hang). Any
-//! language, no help of the program: the kernel is asked by netlink `sock_diag`, as `ss -l` does.
+//! A client's connection is in that queue long before the program that listens knows of it. So the queue shows two
+//! things that the program cannot tell. First, if a client still waits: then the program must not be told to end yet.
+//! Second, if the program accepts connections: a queue that does not move, of a program that does not answer, is a
+//! hang. This works for any language and needs no help from the program: the kernel is asked by netlink `sock_diag`, as
+//! `ss -l` does.
+//! The queue does not count a TCP handshake whose last packet has not arrived. Over loopback that lasts a moment,
+//! unless the queue is full. Then the kernel drops that packet, the client believes that it is connected, and the
+//! connection enters the queue with a repeated packet, a second later or more. So a queue that was full a moment ago is
+//! not known to be empty.
 //!
-//! What it does not count: a TCP handshake whose last packet is not there yet. Over loopback that is a moment, unless the
-//! queue is full: then the kernel drops that packet, the client believes itself connected and the connection gets into
-//! the queue with a repeated one, a second later or more. A queue that was full a moment ago is not known to be empty.
-//!
-//! What it costs, measured unoptimised on a small virtual machine: 40 µs for the listeners of a TCP port, however many
-//! connections there are; 26 µs for a unix path among a dozen unix sockets, 1.2 ms among 10,000, since the kernel walks
-//! through all; 0.3 ms for a look at 64 of one kind at once. By the table in `/proc`: 9 ms, and 160 ms among 10,000
-//! TCP sockets.
+//! Cost, measured unoptimised on a small virtual machine: 40 µs for the listeners of a TCP port, with any number of
+//! connections; 26 µs for a unix path among a dozen unix sockets, and 1.2 ms among 10,000, since the kernel walks
+//! through all of them; 0.3 ms to read 64 listeners of one kind at once. Reading the table in `/proc` takes 9 ms, and
+//! 160 ms among 10,000 TCP sockets.
 
 mod connections;
 mod message;
@@ -34,16 +35,16 @@ pub use self::owner::{Owner, listener_at};
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// The inode of the socket, as `fstat` and `/proc/PID/fd` tell it. Never 0 for the socket of a program.
+    /// The inode of the socket, as `fstat` and `/proc/PID/fd` show it. Never 0 for a socket that a program holds.
     pub inode: u64,
     /// Connections that can be accepted now.
     pub queued: u32,
-    /// The backlog that was asked for, cut to `net.core.somaxconn`; the kernel takes one more than that. None where it
-    /// cannot be known.
+    /// The backlog that the program asked for, cut to `net.core.somaxconn`; the kernel queues one more than that. None
+    /// where it cannot be known.
     pub limit: Option<u32>,
 }
 
-/// Where clients connect to.
+/// The place that clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where<'a> {
     /// A TCP address.
@@ -54,17 +55,18 @@ pub enum Where<'a> {
 
 /// Reads accept queues. Holds two netlink sockets, one for each kind of listeners.
 ///
-/// It sees the listeners of the network namespace in which it was made, of every user.
+/// It sees the listeners of all users in the network namespace in which it was made.
 #[derive(Debug)]
 pub struct QueueReader {
-    /// None where the kernel refuses: then the table in `/proc` has to do.
+    /// None where the kernel refuses: then the table in `/proc` is read instead.
     tcp: Option<Netlink>,
     /// None where the kernel refuses.
     unix: Option<Netlink>,
 }
 
 impl QueueReader {
-    /// Finds out what the kernel offers here. Once at the start: it may load the kernel's modules, which takes a while.
+    /// Finds out what the kernel offers here. Call it once at the start: it may load kernel modules, which takes a
+    /// while.
     ///
     /// Where `sock_diag` is refused (a seccomp filter, a kernel without it), TCP queues are read from `/proc/net/tcp` and
     /// `tcp6` instead, and those of unix sockets cannot be read.
@@ -79,10 +81,10 @@ impl QueueReader {
     }
 
     /// All listeners that take connections to `address`: bound to it or to a wildcard that includes it, and each member
-    /// of a group that shares the port. None if nobody listens.
+    /// of a group that shares the port. Empty if no socket listens there.
     ///
-    /// Of an exact and a wildcard listener on one port, the kernel gives new connections to the exact one; the other is
-    /// told too, since older ones may wait there.
+    /// If an exact and a wildcard listener share a port, the kernel gives new connections to the exact one. The
+    /// wildcard listener is returned too, since older connections may wait there.
     ///
     /// # Errors
     ///
@@ -133,19 +135,20 @@ impl QueueReader {
 
 /// Every TCP listener of our network namespace: where it is bound, and its inode.
 ///
-/// Asked of `sock_diag`, which lists listeners alone. The table in `/proc`, which has a line for every connection too, is
-/// slow among many, and under load has been seen to lack a listener for seconds: it is read only where the kernel refuses.
+/// Asks `sock_diag`, which lists only listeners. The table in `/proc` has a line for every connection too: it is slow
+/// among many, and under load it has been seen to lack a listener for seconds. So it is read only where the kernel
+/// refuses `sock_diag`.
 ///
 /// # Errors
 ///
-/// Neither can be read.
+/// Neither `sock_diag` nor the table can be read.
 pub fn all_tcp_listeners() -> io::Result<Vec<(SocketAddr, u64)>> {
     let asked = Netlink::new().and_then(|mut netlink| tcp_listeners(&mut netlink, 0));
     let listeners = asked.or_else(|_| table::tcp_listeners())?;
     Ok(listeners.into_iter().map(|entry| (entry.bound, entry.listening.inode)).collect())
 }
 
-/// A socket on which `question` is answered; None if it is refused.
+/// A socket on which `question` succeeds; None if the kernel refuses it.
 fn offered(question: impl Fn(&mut Netlink) -> io::Result<()>) -> io::Result<Option<Netlink>> {
     let asked = Netlink::new().and_then(|mut netlink| question(&mut netlink).map(|()| netlink));
     match asked {
@@ -155,7 +158,7 @@ fn offered(question: impl Fn(&mut Netlink) -> io::Result<()>) -> io::Result<Opti
     }
 }
 
-/// An error that says nothing of what the kernel offers.
+/// Returns true for an error that does not show what the kernel offers, such as exhausted descriptors.
 fn is_passing(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     let is_exhaustion = error.raw_os_error().is_some_and(|errno| lacks.contains(&errno));
@@ -180,7 +183,7 @@ fn unsupported() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
-/// Returns what `find` finds in a list that several ask for; a failure is told to each.
+/// Applies `find` to a list that several callers share. An error of the list is returned to each of them.
 fn of<T>(list: &Option<io::Result<Vec<T>>>, find: impl FnOnce(&[T]) -> Vec<Listening>) -> io::Result<Vec<Listening>> {
     match list {
         Some(Ok(list)) => Ok(find(list)),
@@ -225,8 +228,8 @@ fn at_path(listeners: &[UnixEntry], path: &Path) -> Vec<Listening> {
     same.map(|entry| entry.listening).collect()
 }
 
-/// Returns true if a socket of that name and file is at `path`: named so, or by another name of the same file, such as a
-/// relative one or one through a link.
+/// Returns true if the socket with that name and file is at `path`. The name may be `path` itself or another name of
+/// the same file: a relative one, or one through a link.
 fn is_at_path(name: &[u8], bound: Option<(u32, u32)>, path: &Path, file: Option<&rustix::fs::Stat>) -> bool {
     let device = |file: &rustix::fs::Stat| rustix::fs::major(file.st_dev) << 20 | rustix::fs::minor(file.st_dev);
     name == path.as_os_str().as_bytes() || file.is_some_and(|file| bound == Some((device(file), file.st_ino as u32)))

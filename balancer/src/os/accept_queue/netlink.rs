@@ -1,8 +1,8 @@
-//! A netlink socket that asks the kernel for lists of sockets, and never waits for it.
+//! A netlink socket that asks the kernel for lists of sockets, and never blocks.
 //!
-//! Nothing of it can block: the kernel writes the first part of a list while it takes the request, and each further one
-//! while the part before it is fetched (`netlink_dump` in its `af_netlink.c`). An empty socket before the end means
-//! that something is wrong, not that more is coming.
+//! No call can block: the kernel writes the first part of a list while it takes the request, and each further part
+//! while the part before it is fetched (`netlink_dump` in its `af_netlink.c`). If the socket is empty before the end of
+//! a list, something is wrong; no more data is coming.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,23 +13,23 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::message::{Content, messages};
 
-/// The most that the kernel writes at once, if we have room for it.
+/// The most bytes that the kernel writes at once, if the buffer has room for them.
 const PART: usize = 32 * 1024;
 
-/// The number of times that a list is asked for which is torn each time.
+/// The number of times that a list is requested if it is torn each time.
 const TRIES: usize = 4;
 
 /// Asks for lists, one after the other.
 #[derive(Debug)]
 pub(super) struct Netlink {
-    /// None after a question that was not answered to its end: the rest of that answer shall be nobody's.
+    /// None after a question that was not answered to its end: the next question must not read the rest of that answer.
     socket: Option<OwnedFd>,
     sequence: u32,
     part: Vec<u8>,
 }
 
 impl Netlink {
-    /// A socket to ask.
+    /// Opens a socket.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Netlink {
         Ok(Self { socket: Some(open()?), sequence: 0, part: vec![0; PART] })
     }
 
-    /// Asks with the bytes that `request` makes for a sequence number, and reads each entry of the answer by `read`.
+    /// Sends the request that `request` makes for a sequence number, and parses each entry of the answer with `read`.
     ///
     /// # Errors
     ///
@@ -57,8 +57,8 @@ impl Netlink {
         Err(io::Error::new(io::ErrorKind::WouldBlock, text))
     }
 
-    /// Asks for one thing with the bytes that `request` makes for a sequence number, and reads it by `read`; None if there
-    /// is no such thing.
+    /// Sends the request that `request` makes for a sequence number, and parses the one entry of the answer with
+    /// `read`; None if there is no such entry.
     ///
     /// # Errors
     ///
@@ -86,13 +86,13 @@ impl Netlink {
         Ok(found)
     }
 
-    /// None if the list is torn.
+    /// Reads a list once; None if it is torn.
     fn list_once<T>(
         &mut self,
         request: impl Fn(u32) -> Vec<u8>,
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<Option<Vec<T>>> {
-        // Put back only when the answer has come to its end.
+        // The socket is put back only when the answer has been read to its end.
         let socket = self.socket.take().map_or_else(open, Ok)?;
         self.sequence = self.sequence.wrapping_add(1);
         retry_on_intr(|| rustix::net::send(&socket, &request(self.sequence), SendFlags::DONTWAIT))?;
@@ -101,7 +101,7 @@ impl Netlink {
             let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
             let length = match retry_on_intr(|| rustix::net::recv(&socket, self.part.as_mut_slice(), flags)) {
                 Ok((_, length)) => length,
-                // The socket overran, or its list broke off.
+                // The socket's buffer overran, or the list broke off.
                 Err(Errno::NOBUFS | Errno::AGAIN) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
@@ -126,7 +126,7 @@ impl Netlink {
     }
 }
 
-/// Connected to the kernel, so that nobody else can write to it.
+/// Opens a socket that is connected to the kernel, so that no other process can write to it.
 fn open() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(SOCK_DIAG))?;

@@ -1,9 +1,9 @@
 //! The socket that takes a connection to a TCP address, and the user that created it.
 //!
-//! A loopback port belongs to the process that binds it first, of any user: the kernel keeps ports below 1024 for root
-//! and no others. So before clients are sent to one, the kernel is asked whose it is. The look-up is exact, as for a
-//! connection that comes in: one question about one address, 10 µs among any number of sockets, and where a wildcard and an
-//! exact listener share a port the answer is the one that would get the connection.
+//! A loopback port belongs to the process that binds it first, of any user: the kernel reserves only the ports below
+//! 1024 for root. So before the master sends clients to a port, it asks the kernel which user the listener belongs to.
+//! The look-up is exact, as for a connection that comes in: one question about one address, 10 µs among any number of
+//! sockets. If a wildcard and an exact listener share a port, the answer is the one that would get the connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,14 +17,15 @@ use super::{is_passing, table, takes, tcp_listeners};
 pub struct Owner {
     /// The inode of the socket.
     pub inode: u64,
-    /// The user whose process made the socket, as this user namespace numbers it; a process of another user may hold it now.
+    /// The user of the process that created the socket, as this user namespace numbers it. A process of another user
+    /// may hold the socket now.
     pub uid: u32,
 }
 
-/// Returns the socket that takes connections to `address`; None if nobody listens there.
+/// Returns the socket that takes connections to `address`; None if no socket listens there.
 ///
-/// Where the kernel refuses `sock_diag`, its table in `/proc` is read, which is slow among many connections: call it on a
-/// thread that may wait.
+/// Where the kernel refuses `sock_diag`, this reads its table in `/proc`, which is slow among many connections: call it
+/// on a thread that may block.
 ///
 /// # Errors
 ///
@@ -40,12 +41,13 @@ pub fn listener_at(address: SocketAddr) -> io::Result<Option<Owner>> {
 fn exact(netlink: &mut Netlink, address: SocketAddr) -> io::Result<Option<Owner>> {
     match netlink.find(|sequence| listener_request(sequence, address), tcp_entry)? {
         Some(entry) => Ok(Some(owner(&entry))),
-        // "No such entry" is also what a kernel without `tcp_diag` says. A list is refused in that case.
+        // A kernel without `tcp_diag` answers "no such entry" too. It refuses a list in that case.
         None => Ok(in_table(&tcp_listeners(netlink, address.port())?, address)),
     }
 }
 
-/// An exact listener gets what a wildcard would take too.
+/// Finds the listener in a list. An exact listener goes before a wildcard, as it gets the connections that both would
+/// take.
 fn in_table(listeners: &[TcpEntry], address: SocketAddr) -> Option<Owner> {
     let taking = listeners.iter().filter(|entry| takes(entry.bound, entry.is_v6_only, address));
     let is_wildcard = |entry: &&TcpEntry| (entry.bound.ip().is_unspecified(), entry.bound.is_ipv6());
@@ -71,7 +73,7 @@ mod tests {
         File::from(socket.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap().ino()
     }
 
-    /// Asks both ways, and expects `socket` or nobody.
+    /// Asks both ways, and expects `socket`, or no listener for `None`.
     #[track_caller]
     fn expect(address: SocketAddr, socket: Option<u64>) {
         let uid = rustix::process::geteuid().as_raw();
@@ -94,7 +96,7 @@ mod tests {
         let v6 = TcpListener::bind("[::1]:0").unwrap();
         expect(v6.local_addr().unwrap(), Some(inode(&v6)));
         expect(local(v6.local_addr().unwrap().port()), None);
-        // Bound is not listening.
+        // A socket that is bound but does not listen is not found.
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound.bind(&local(0).into()).unwrap();
         expect(bound.local_addr().unwrap().as_socket().unwrap(), None);

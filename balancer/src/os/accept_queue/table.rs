@@ -26,7 +26,7 @@ pub(super) fn tcp_listeners() -> io::Result<Vec<TcpEntry>> {
     Ok(listeners.collect())
 }
 
-/// A kernel without IPv6 has no such table.
+/// Returns an empty table if there is none: a kernel without IPv6 has no `tcp6`.
 fn or_empty<T>(table: ProcResult<Vec<T>>) -> ProcResult<Vec<T>> {
     match table {
         Err(ProcError::NotFound(_)) => Ok(Vec::new()),

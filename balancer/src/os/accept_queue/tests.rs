@@ -26,7 +26,7 @@ fn inode(socket: impl AsFd) -> u64 {
 
 /// Waits until the queues at `place` hold as many as `expected`, one number for each listener, in any order.
 ///
-/// A handshake may take its last step a moment after the client believes itself connected.
+/// A handshake may finish a moment after the client believes that it is connected.
 fn expect(reader: &mut QueueReader, place: Where<'_>, expected: &[u32]) -> Vec<Listening> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -40,7 +40,7 @@ fn expect(reader: &mut QueueReader, place: Where<'_>, expected: &[u32]) -> Vec<L
     }
 }
 
-/// A listener at `at` fills up by three and empties by accepting, as seen at `address`.
+/// Checks that the queue of a listener at `at`, as seen at `address`, grows by three and shrinks with each accept.
 fn follows(mut reader: QueueReader, at: &str, host: &str) {
     let listener = TcpListener::bind(at).unwrap();
     let address = SocketAddr::new(host.parse().unwrap(), listener.local_addr().unwrap().port());
@@ -122,11 +122,11 @@ fn unix_listener_is_found_by_path_and_by_link() {
     listener.accept().unwrap();
     expect(&mut reader, Where::Unix(&path), &[2]);
     drop((clients, listener));
-    // The file is still there, but nobody listens.
+    // The file is still there, but no socket listens.
     expect(&mut reader, Where::Unix(&path), &[]);
 }
 
-/// Go's listeners are of that kind where the kernel has it.
+/// Go opens multipath listeners where the kernel supports them.
 #[test]
 fn multipath_listener_is_seen_like_any_other() {
     const MPTCP: Protocol = Protocol::MPTCP;
@@ -147,7 +147,8 @@ fn multipath_listener_is_seen_like_any_other() {
 
 #[test]
 fn many_listeners_are_read_at_once_in_order() {
-    // More than fit into the first part of an answer: the kernel makes it as long as what it was read with before.
+    // More listeners than fit into the first part of an answer, since the kernel makes a part as long as the previous
+    // read.
     let mut reader = QueueReader { tcp: Netlink::new().ok(), unix: reader().unix };
     let listeners: Vec<_> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();

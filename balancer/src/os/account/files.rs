@@ -12,7 +12,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Those of this machine; a missing one is as good as an empty one.
+    /// Reads the files of this machine; a missing file counts as empty.
     #[cfg(target_feature = "crt-static")]
     pub(super) fn of_this_machine() -> Self {
         let read = |path: &str| match std::fs::read(path) {
@@ -29,7 +29,7 @@ impl Files {
     }
 }
 
-/// The fields of each line; a line that has fewer than `least` is none.
+/// The fields of each line. Lines with fewer than `least` fields are skipped.
 fn entries(text: &io::Result<String>, least: usize) -> io::Result<impl Iterator<Item = Vec<&str>>> {
     let text = text.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     let lines = text.lines().filter(|line| !line.starts_with(['#', '+', '-']));

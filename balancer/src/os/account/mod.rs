@@ -1,7 +1,7 @@
-//! The user and groups that a worker runs as, by name or number, and what changing to them takes.
+//! The user and groups that a worker runs as, by name or number, and the rights that changing to them needs.
 //!
-//! [`resolve`] is pure: it sees a [`Database`] and what this process may do. A name that nobody has is refused, and so is
-//! a change that this process is not permitted: a worker never runs as the master's own user instead.
+//! [`resolve`] is pure: it sees a [`Database`] and the rights of this process. It refuses an unknown name, and a change
+//! that this process is not permitted to make: a worker never falls back to the user of the master.
 
 #[cfg(any(test, target_feature = "crt-static"))]
 mod files;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use rustix::thread::CapabilitySet;
 
-/// A user or a group as somebody wrote it.
+/// A user or a group as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// A name that the database knows.
@@ -35,13 +35,13 @@ pub struct User {
     pub home: PathBuf,
 }
 
-/// Where users and groups are looked up.
+/// A database of users and groups.
 pub trait Database {
     /// The user of that name or number.
     ///
     /// # Errors
     ///
-    /// The database could not be asked; that nobody is called so is no error.
+    /// The database could not be read. An unknown name is no error.
     fn user(&self, account: &Account) -> io::Result<Option<User>>;
 
     /// The number of the group of that name.
@@ -59,7 +59,7 @@ pub trait Database {
     fn groups_of(&self, user: &User, primary: u32) -> io::Result<Vec<u32>>;
 }
 
-/// The identity of this process, as far as it decides what it may make of a worker.
+/// The rights of this process, as far as they decide which users it can run a worker as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Master {
     /// Its effective user.
@@ -81,7 +81,7 @@ pub struct Credentials {
     pub groups: Vec<u32>,
 }
 
-/// The environment's words about a user.
+/// The values that the environment has about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// For `USER` and `LOGNAME`; a number that the database does not know has none.
@@ -90,39 +90,39 @@ pub struct Login {
     pub home: PathBuf,
 }
 
-/// The user that a worker runs as.
+/// The identity that a worker runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The change to make; `None` if the master already runs so.
+    /// The credentials to change to; `None` if the master has exactly these already.
     pub change: Option<Credentials>,
     /// The user, if one was named.
     pub login: Option<Login>,
-    /// The other user that the worker's private folder must belong to; `None` if it is the master's own.
+    /// The other user that the worker's private folder must belong to; `None` if it is the master's own user.
     pub owner: Option<u32>,
 }
 
-/// Why nobody can run as that.
+/// The reason why a worker cannot run as the configured user or group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The key at fault: `user` or `group`.
     pub key: &'static str,
-    /// The mistake.
+    /// The problem.
     pub message: String,
-    /// The next thing to do.
+    /// The remedy.
     pub label: Option<String>,
 }
 
-/// The way an identity is found: [`identify`], or a test's double.
+/// A function that finds an identity: [`identify`], or a test's double.
 pub type Lookup = fn(Option<&Account>, Option<&Account>) -> Result<Identity, Refused>;
 
-/// Changing to a user, handing a folder over, entering it, and signalling.
+/// The capabilities to change to a user, to give a folder away, to enter it, and to signal.
 const NEEDED: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::CHOWN)
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::KILL);
 
-/// Finds what `user` and `group` are on this machine and for this process. May take as long as the name service does.
+/// Resolves `user` and `group` on this machine for this process. Takes as long as the name service does.
 ///
 /// # Errors
 ///
@@ -200,7 +200,8 @@ pub fn resolve(
     })
 }
 
-/// A user by its number, and what the database says of it: a number that nobody has may be used all the same.
+/// A user by its number, with the entry of the database if there is one: a number without an entry may be used all the
+/// same.
 struct Found {
     uid: u32,
     entry: Option<User>,
@@ -233,10 +234,10 @@ fn find_group(account: &Account, database: &dyn Database) -> Result<u32, Refused
     Ok(gid)
 }
 
-/// The number that the kernel takes for "do not change it".
+/// The number that the kernel reads as "do not change it".
 const LEAVE_AS_IT_IS: u32 = u32::MAX;
 
-/// As the configuration has it.
+/// Formats the account as the configuration writes it.
 fn written(prefix: &str, account: &Account) -> String {
     match account {
         Account::Name(name) => name.clone(),

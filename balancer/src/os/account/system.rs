@@ -1,4 +1,5 @@
-//! Users and groups as the C library knows them: files, LDAP, systemd, whatever the machine is set up for.
+//! Users and groups as the C library knows them: from files, LDAP, systemd, or any service that the machine is set up
+//! for.
 
 #![allow(unsafe_code)]
 
@@ -10,7 +11,7 @@ use std::ptr;
 
 use super::{Account, Database, User};
 
-/// A group with thousands of members needs this much room; more is an entry that is not meant.
+/// A group with thousands of members needs this much room. A larger entry is taken for an error.
 const MOST_ROOM: usize = 16 << 20;
 /// `NGROUPS_MAX` of Linux.
 const MOST_GROUPS: usize = 65_536;
@@ -39,7 +40,7 @@ impl Database for System {
                 }
             };
             has(result, found.is_null())?;
-            // SAFETY: the call succeeded and found somebody, so these point to strings in `room`, which is still there.
+            // SAFETY: the call succeeded and found a user, so these point to strings in `room`, which is still there.
             let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
             Ok(User {
                 name: name.to_string_lossy().into_owned(),
@@ -77,7 +78,7 @@ impl Database for System {
                 groups.truncate(count);
                 return Ok(groups);
             }
-            // It says how many there are; a library that does not is asked with twice the room.
+            // The library reports the number of groups; one that does not is asked again with twice the room.
             let wanted = count.max(groups.len() * 2);
             if groups.len() >= MOST_GROUPS {
                 return Err(io::Error::other("more groups than a process can have"));
@@ -91,18 +92,19 @@ fn c_name(name: &str) -> io::Result<CString> {
     CString::new(name).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
-/// Why a look-up is not done yet.
+/// The reason why a look-up has no result yet.
 enum NotYet {
     Nobody,
     TooSmall,
     Failed(io::Error),
 }
 
-/// Judges a call of the `_r` family by its result and whether it found nothing.
+/// Classifies a call of the `_r` family by its result and by whether it found nothing.
 fn judge(result: libc::c_int, is_nothing: bool) -> Result<(), NotYet> {
     match result {
         libc::ERANGE => Err(NotYet::TooSmall),
-        // POSIX says 0 for "nobody"; in practice these come as well, from a service that has no such table.
+        // POSIX returns 0 for "not found". In practice the other two occur as well, from a service that has no such
+        // table.
         0 | libc::ENOENT | libc::ESRCH if is_nothing => Err(NotYet::Nobody),
         0 => Ok(()),
         errno => Err(NotYet::Failed(io::Error::from_raw_os_error(errno))),

@@ -74,7 +74,7 @@ fn unprivileged_master_can_only_keep_its_user() {
     let same = of(Some("me"), None, ME).unwrap();
     assert_eq!((same.change, same.owner), (None, None));
     assert_eq!(same.login.unwrap().name.as_deref(), Some("me"));
-    // A root that was deprived of what it takes is no root.
+    // Root without the needed capabilities counts as any other user.
     let tied = Master { may_change: false, ..ROOT };
     assert_eq!(of(Some("web"), None, tied).unwrap_err(), "user: uid 0 may not run workers as user `web`");
 }

@@ -6,25 +6,25 @@ use super::{ONLY_LISTEN, array_at, attribute, finished, header, u32_at};
 use crate::os::accept_queue::Listening;
 use crate::os::accept_queue::connections::{PeerId, ServerSide};
 
-/// `inet_diag_msg`, behind which its attributes stand.
+/// The length of `inet_diag_msg`, behind which its attributes stand.
 pub(super) const INET_ENTRY: usize = 72;
 const INET_DIAG_INFO: u16 = 2;
 
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
-/// Where `tcp_info` has `tcpi_bytes_acked` and `tcpi_bytes_received`.
+/// The offset of `tcpi_bytes_acked` in `tcp_info`; `tcpi_bytes_received` follows.
 const BYTES_ACKED: usize = 120;
 const BYTES_RECEIVED: usize = 128;
 
 /// The states ESTABLISHED, FIN_WAIT1, FIN_WAIT2 and CLOSE_WAIT: a connection that at least one side may still use.
 const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
 
-/// A TCP listener, as the kernel tells it.
+/// A TCP listener, as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::os::accept_queue) struct TcpEntry {
-    /// Where it is bound.
+    /// The address that it is bound to.
     pub(in crate::os::accept_queue) bound: SocketAddr,
-    /// It takes no IPv4 by the IPv6 wildcard.
+    /// True if its IPv6 wildcard takes no IPv4 connections (IPV6_V6ONLY).
     pub(in crate::os::accept_queue) is_v6_only: bool,
     /// The user that created it.
     pub(in crate::os::accept_queue) uid: u32,
@@ -109,7 +109,7 @@ pub(in crate::os::accept_queue) fn tcp_connection(body: &[u8]) -> Option<Connect
     let (unread, unacked, inode) = (u32_at(body, 56)?, u32_at(body, 60)?, u64::from(u32_at(body, 68)?));
     let info = attribute(body.get(INET_ENTRY..)?, INET_DIAG_INFO);
     let count = |at| info.and_then(|info| array_at(info, at)).map(u64::from_ne_bytes);
-    // A FIN counts among the bytes received, and is never read.
+    // A FIN counts as a received byte, but the program never reads it.
     let read = count(BYTES_RECEIVED).map(|received| received.saturating_sub(u64::from(unread)));
     let written = count(BYTES_ACKED).map(|acked| acked.saturating_add(u64::from(unacked)));
     let bytes = read.zip(written).map(|(read, written)| read.saturating_add(written));

@@ -23,21 +23,22 @@ const UDIAG_SHOW_PEERS: u32 = 0x04 | 0x08;
 /// The state ESTABLISHED of unix sockets, the only one of theirs that is connected.
 const ESTABLISHED: u8 = 1;
 
-/// A unix listener, as the kernel tells it.
+/// A unix listener, as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::os::accept_queue) struct UnixEntry {
-    /// The name that it was bound to, literally: maybe relative to a folder we do not know. An abstract name begins
-    /// with a zero.
+    /// The name that it was bound to, literally: it may be relative to a folder that we do not know. An abstract name
+    /// begins with a zero.
     pub(in crate::os::accept_queue) name: Vec<u8>,
     /// The device, in the kernel's own numbering, and the lower half of the inode of its file.
     pub(in crate::os::accept_queue) file: Option<(u32, u32)>,
-    /// A listener of streams, not of packets.
+    /// True for a listener of stream connections, false for one of packets.
     pub(in crate::os::accept_queue) is_stream: bool,
     pub(in crate::os::accept_queue) listening: Listening,
 }
 
-/// The server's sides of unix connections: what waits at one listener, or one that was accepted, which has the name and
-/// the file of its listener. What waits is in no list of its own, only in its listener's entry.
+/// The server sides of unix connections: either the connections that wait at one listener, or one accepted connection,
+/// which has the name and the file of its listener. Waiting connections are in no list of their own, only in their
+/// listener's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::os::accept_queue) struct UnixConnections {
     pub(in crate::os::accept_queue) name: Vec<u8>,
@@ -86,13 +87,13 @@ pub(in crate::os::accept_queue) fn unix_connections(body: &[u8]) -> Option<UnixC
     Some(UnixConnections { name, file, sides })
 }
 
-/// Returns the name that a unix socket was bound to, literally, and the device and inode of its file.
+/// The name that a unix socket was bound to, literally, and the device and inode of its file.
 fn unix_name(attributes: &[u8]) -> (Vec<u8>, Option<(u32, u32)>) {
     let file = attribute(attributes, UNIX_DIAG_VFS);
     let file = file.and_then(|file| Some((u32_at(file, 4)?, u32_at(file, 0)?)));
     let mut name = attribute(attributes, UNIX_DIAG_NAME).unwrap_or_default();
     if name.first() != Some(&0) {
-        // A path is told with the zero behind it.
+        // The kernel reports a path with the zero behind it.
         name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     }
     (name.to_vec(), file)
