@@ -1,4 +1,4 @@
-//! What a child process is asked to be, and what is told of it. Plain data.
+//! The specification of a child process, its events, and the requests to end it. Plain data.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,62 +19,64 @@ pub struct Spec {
     pub program: OsString,
     /// Its arguments, without the program itself.
     pub args: Vec<OsString>,
-    /// Its whole environment; nothing is inherited beside it.
+    /// Its whole environment; it inherits no other variables.
     pub env: Vec<(OsString, OsString)>,
-    /// Where it is started by the master's rights; default, also if that cannot be entered: where the master is.
+    /// The directory that it is started in, entered with the master's rights. Default, also if that cannot be entered:
+    /// the master's directory.
     pub start_dir: Option<PathBuf>,
-    /// Where it runs, as its own user; relative to where it is started, and by default just there.
+    /// The directory that it runs in, entered as its own user. Relative to the start directory, which is also the
+    /// default.
     pub cwd: Option<PathBuf>,
-    /// Its soft limit of open files. The master raises its own and must not pass that on: programs that use `select`
-    /// break above 1024.
+    /// Its soft limit of open files. The master raises its own limit and must not pass that on: programs that use
+    /// `select` break above 1024.
     pub nofile: Option<u64>,
-    /// Its limit of core dumps, soft and hard; default: what the master has.
+    /// Its limit of core dumps, soft and hard; default: the master's limit.
     pub core: Option<CoreLimit>,
-    /// The user that it runs as; default: the master's.
+    /// The user and groups that it runs as; default: those of the master.
     pub credentials: Option<Credentials>,
-    /// True if nothing that it runs may gain rights: setuid and setgid programs then run without theirs.
+    /// True if no program that it runs may gain rights: setuid and setgid programs then run without theirs.
     pub no_new_privs: bool,
-    /// The descriptors that it inherits, from 3 on.
+    /// The descriptors that it inherits, from number 3 on.
     pub inherits: Inherited,
-    /// The signs by which its processes are recognized, and what is done with those that it leaves behind.
+    /// The signs by which its processes are recognized, and the treatment of those that it leaves behind.
     pub trail: Trail,
 }
 
-/// The marks by which the processes of a worker are known, and the fate of those that are left in the background.
+/// The signs by which a worker's processes are recognized, and the treatment of those that it leaves in the background.
 #[derive(Clone, Debug)]
 pub struct Trail {
     /// Its `NOTIFY_SOCKET`, which no other worker has.
     pub notify: OsString,
-    /// Where it is to listen by itself, if it is: the process that holds that socket is the server.
+    /// The address that it is to bind itself, if any: the process that holds that socket is the server.
     pub listens_at: Option<ListensAt>,
     /// The signal that asks them to end.
     pub signal: rustix::process::Signal,
-    /// From that signal to SIGKILL.
+    /// The time from that signal to SIGKILL.
     pub kill_timeout: Duration,
-    /// They are left alone.
+    /// True if they are left running.
     pub is_kept: bool,
 }
 
-/// The fate of a program that went into the background, after its worker's end.
+/// The treatment of a program that went into the background, after its worker's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Background {
     /// It is asked to end, and killed if it does not.
     End,
-    /// It is left alone.
+    /// It is left running.
     Keep,
 }
 
-/// Where a worker listens by itself.
+/// The address of a listener that a worker binds itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListensAt {
-    /// At a TCP address.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// At the path of a unix socket.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
 impl ListensAt {
-    /// The same for a look at the kernel's listeners.
+    /// Returns the same address in the form that [`super::accept_queue::QueueReader`] takes.
     pub fn as_where(&self) -> Where<'_> {
         match self {
             ListensAt::Tcp(address) => Where::Tcp(*address),
@@ -83,10 +85,10 @@ impl ListensAt {
     }
 }
 
-/// Which processes of a worker's group are sent its stop signal.
+/// The processes of a worker's group that get its stop signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopSignalTo {
-    /// The topmost that holds the listener or, where that says nothing, that catches the signal.
+    /// The topmost process that holds the listener; if none does, the topmost that catches the signal.
     Main,
     /// The process that was started.
     Leader,
@@ -104,7 +106,7 @@ pub enum Inherited {
 }
 
 impl Inherited {
-    /// In the order of their numbers.
+    /// The descriptors, in the order of their numbers.
     pub fn descriptors(&self) -> &[Arc<OwnedFd>] {
         match self {
             Inherited::Listeners(listeners) => listeners,
@@ -113,65 +115,67 @@ impl Inherited {
     }
 }
 
-/// The size that a core dump may have.
+/// The size limit of a core dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoreLimit {
-    /// So many bytes; 0 is none at all.
+    /// This many bytes; 0 means no core dump at all.
     Bytes(u64),
     /// Any size.
     Unlimited,
 }
 
-/// A child of this master, never reused.
+/// The number of a child of this master, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
-/// An event of a child, in this order; `LeaderEnded` and `WentToBackground` only where they apply, `Exited` is the
-/// last.
+/// An event of a child, in this order. `LeaderEnded` and `WentToBackground` occur only where they apply; `Exited` is
+/// the last.
 #[derive(Debug)]
 pub enum ChildEvent {
     /// The process exists. Its own group has the same number.
     Forked {
-        /// Its number, valid until `Exited`.
+        /// Its pid, valid until `Exited`.
         pid: u32,
-        /// Itself, for as long as it is held.
+        /// Its pidfd, valid for as long as it is held.
         pidfd: Arc<OwnedFd>,
-        /// The read end of its standard output.
+        /// The reading end of its standard output.
         stdout: OwnedFd,
-        /// The read end of its standard error.
+        /// The reading end of its standard error.
         stderr: OwnedFd,
     },
     /// The program itself runs now.
     Executed,
-    /// The program could not be started; where there was a process already, `Exited` follows.
+    /// The program could not be started. If there was a process already, `Exited` follows.
     Failed(StartError),
-    /// The process itself ended after it was asked to; others of its group still run, and have their time.
+    /// The process itself ended after it was asked to. Others of its group still run, and keep their time to end.
     LeaderEnded,
-    /// It ended by itself with exit code 0, and a process of this name went on: `Exited` follows.
+    /// The process ended by itself with exit code 0, and a process of this name continues in the background: `Exited`
+    /// follows.
     WentToBackground(String),
-    /// It ended and was reaped, and nothing of its process group is left: what was left without being asked was killed.
+    /// The process ended and was reaped, and its process group is empty: processes left in it that had not been asked
+    /// to end were killed.
     Exited(Exit),
 }
 
-/// Where a start failed.
+/// The stage at which a start failed, and the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} failed")]
 pub struct StartError {
-    /// In this order: `fork`, `limits`, `sockets`; `output`, `setgroups`, `setresgid`, `setresuid`, where the worker runs as
-    /// another; `capabilities`, `no-new-privs`; `verify`, where the change turned out incomplete; `chdir`, `parent`,
-    /// `exec`. Before them, what the master itself could not do.
+    /// The stages, in this order: `fork`, `limits`, `sockets`; `output`, `setgroups`, `setresgid`, `setresuid`, if the
+    /// worker runs as another user; `capabilities`, `no-new-privs`; `verify`, if the change turned out incomplete;
+    /// `chdir`, `parent`, `exec`. Stages before `fork` are steps in which the master itself failed.
     pub stage: String,
     /// The kernel's answer.
     #[source]
     pub source: io::Error,
 }
 
-/// The end of a process.
+/// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// By `exit` with this code.
+    /// It called `exit` with this code.
     Code(i32),
-    /// By this signal.
+    /// This signal killed it.
     Signal(i32),
 }
 
@@ -223,23 +227,25 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// Asks a child to end, or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndRequest {
-    /// This signal, once, to these processes of its group. The rest gets it when those and the leader have ended.
+    /// Sends this signal, once, to these processes of its group. The rest of the group gets it when those and the
+    /// leader have ended.
     Stop(rustix::process::Signal, StopSignalTo),
-    /// The worker was asked to end by its channel. After its leader has ended, the rest of its group gets this signal.
+    /// The worker was asked to end over its channel. After its leader has ended, the rest of its group gets this
+    /// signal.
     Expected(rustix::process::Signal, StopSignalTo),
-    /// SIGKILL to its process group.
+    /// Sends SIGKILL to its process group.
     Kill,
 }
 
-/// Takes a child's events. Called on the spawner's thread: it must not block.
+/// Takes a child's events. The spawner's thread calls it: it must not block.
 pub type Sink = Box<dyn FnMut(ChildEvent) + Send>;
 
 /// Starts and ends children: the spawner, or a test's double.
 pub trait Launcher: Send + Sync {
-    /// Starts `spec` and tells `sink` what happens to it. Never blocks; failures come as events.
+    /// Starts `spec` and reports its events to `sink`. Never blocks; failures come as events.
     fn launch(&self, spec: Spec, sink: Sink) -> ChildId;
 
-    /// Ends the child's process group; nothing if it has ended already.
+    /// Ends the child's process group; does nothing if it has ended already.
     fn end(&self, child: ChildId, ending: EndRequest);
 }
 

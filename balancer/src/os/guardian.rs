@@ -1,8 +1,8 @@
-//! The guardian: a small process of our own that outlives the master for a moment.
+//! The guardian: a small process that outlives the master for a moment and kills what the workers left.
 //!
-//! The parent-death signal reaches a worker, but not what a worker started (`sh -c`, `npm`). So the guardian holds the
-//! reading end of a pipe, the lifeline, on which the master names the process groups it starts and reaps. When the
-//! master is gone, however it went, the pipe ends and the guardian kills what is left of those groups.
+//! The parent-death signal reaches a worker, but not the processes that a worker started (`sh -c`, `npm`). So the
+//! guardian holds the reading end of a pipe, the lifeline. On it the master names the process groups that it starts and
+//! reaps. When the master ends, for any reason, the pipe ends, and the guardian kills what is left of those groups.
 
 #![allow(unsafe_code)]
 
@@ -14,23 +14,24 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-/// The size of a pipe by default, in bytes.
+/// The default capacity of a pipe, in bytes.
 const DEFAULT_PIPE: libc::c_int = 64 << 10;
 
 /// The subcommand's name.
 pub const COMMAND: &str = "guardian";
 
-/// The master's end: the guardian process and the groups it knows.
+/// The master's end of the pipe, and the groups that the guardian knows.
 #[derive(Debug)]
 pub struct Lifeline {
-    /// Never waited for: a guardian that stands still must not hold the spawner up.
+    /// Non-blocking: a guardian that stands still must not block the spawner.
     pipe: PipeWriter,
     groups: BTreeSet<i32>,
     is_stuck: bool,
 }
 
 impl Lifeline {
-    /// Starts a guardian from our own binary, which knows no group yet. Only the spawner's thread may, as it also reaps the returned child.
+    /// Starts a guardian from our own binary; it knows no group yet. Call it only on the spawner's thread, which also
+    /// reaps the returned child.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ impl Lifeline {
             .stdin(reader)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Of its own group: a Ctrl-C in the master's terminal is not for it.
+            // In a group of its own: a Ctrl-C in the master's terminal must not reach it.
             .process_group(0)
             .spawn()?;
         Ok((Self::new(pipe), child))
@@ -55,7 +56,7 @@ impl Lifeline {
         Self { pipe, groups: BTreeSet::new(), is_stuck: false }
     }
 
-    /// Names the groups that another lifeline knows. The pipe is made large enough for them, if the system allows it.
+    /// Names the groups that another lifeline knows. Enlarges the pipe for them, if the system allows it.
     pub fn take_over(&mut self, known: &BTreeSet<i32>) {
         let wanted = known.len().saturating_mul(2 * size_of::<i32>());
         if let Some(size) = libc::c_int::try_from(wanted).ok().filter(|&size| size > DEFAULT_PIPE) {
@@ -65,8 +66,8 @@ impl Lifeline {
         known.iter().for_each(|&group| self.add(group));
     }
 
-    /// Returns true if the guardian has not read thousands of words: it stands still, and knows less than it should. It is to
-    /// be killed and replaced by one that is told all groups.
+    /// Returns true if the guardian has left thousands of numbers unread: it stands still, and knows fewer groups than
+    /// it should. Kill it and replace it by one that is told all groups.
     pub fn is_stuck(&self) -> bool {
         self.is_stuck
     }
@@ -77,14 +78,14 @@ impl Lifeline {
         self.say(group);
     }
 
-    /// Takes a group back. Before its leader is reaped: after that the number may be anybody's.
+    /// Takes a group back. Call it before its leader is reaped: after that the number may belong to any other group.
     pub fn remove(&mut self, group: i32) {
         if self.groups.remove(&group) {
             self.say(-group);
         }
     }
 
-    /// The groups named now.
+    /// The groups that are named now.
     pub fn groups(&self) -> &BTreeSet<i32> {
         &self.groups
     }
@@ -93,15 +94,16 @@ impl Lifeline {
         if self.is_stuck {
             return;
         }
-        // So few bytes are written as a whole or not at all (pipe(7)). A dead guardian is seen by its exit and replaced; it is
-        // told the whole set then.
+        // So few bytes are written as a whole or not at all (pipe(7)). A dead guardian is noticed by its exit and
+        // replaced; the new one is then told all groups.
         if self.pipe.write(&number.to_ne_bytes()).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.is_stuck = true;
         }
     }
 }
 
-/// Waits for the master's end, then kills the groups it left. Always ends well: there is nobody to tell.
+/// Waits for the master's end, then kills the groups that it left. Always returns success: no process is left that an
+/// error could be reported to.
 pub fn main() -> ExitCode {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGPIPE] {
         // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context.
@@ -121,7 +123,7 @@ fn groups_left(mut lifeline: impl Read) -> BTreeSet<i32> {
     let mut number = [0; 4];
     while lifeline.read_exact(&mut number).is_ok() {
         match i32::from_ne_bytes(number) {
-            // Never 0 or 1: those numbers mean "my own group" and "everybody" to kill(2).
+            // Never 0 or 1: to kill(2), 0 means "my own group", and -1 means "every process".
             group @ 2.. => {
                 groups.insert(group);
             }
@@ -145,7 +147,7 @@ mod tests {
         (2..=20_000).for_each(|group| lifeline.add(group));
         (2..=100).for_each(|group| lifeline.remove(group));
         assert!(lifeline.is_stuck());
-        // Its successor knows them all.
+        // The next guardian is told all groups.
         let (again, pipe) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
         let mut next = Lifeline::new(pipe);

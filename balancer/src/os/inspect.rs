@@ -1,13 +1,13 @@
-//! The kernel's figures of running processes: the use of a process group, where it listens, the process that holds a
-//! port.
+//! Observations of running processes: the resources that a process group uses, the addresses it listens at, the process
+//! that holds a port.
 //!
-//! Everything is read from `/proc`, but for listeners, for which the kernel is asked. What cannot be read (another
-//! user's process, one that just ended) is skipped and never an error: these are observations for people, metrics and
-//! hints; nothing that a connection waits for.
+//! Everything is read from `/proc`, except the listeners, which netlink reports. Processes that cannot be read (another
+//! user's, or one that just ended) are skipped and never an error: these are observations for people, metrics and
+//! hints. No connection waits for them.
 //!
-//! What it costs: one pass over `/proc` is a handful of calls for every process of the machine, about 5 µs each where it
-//! was measured; the open descriptors of a process are three calls for each. So ask for all groups at once, and never on
-//! the way of a connection.
+//! Cost: one pass over `/proc` is a handful of calls for every process of the machine, measured at about 5 µs each;
+//! reading the open descriptors of a process is three calls for each descriptor. So ask for all groups at once, and
+//! never while a connection waits.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,45 +17,46 @@ use procfs::process::{FDTarget, LimitValue, Process, Stat};
 
 use super::accept_queue::{QueueReader, ServerSide, all_tcp_listeners};
 
-/// The use by all processes of a group together.
+/// The resources that the processes of a group use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// The number of processes that were found; 0 if the group is gone.
+    /// The number of processes found; 0 if the group is gone.
     pub processes: u64,
     /// User and system time of them and of the children they have waited for, in steps of a clock tick (10 ms).
     pub cpu_seconds: f64,
     /// Resident memory. Pages that processes share are counted in each.
     pub resident_bytes: u64,
-    /// Open descriptors, of those processes whose descriptors we may see.
+    /// Open descriptors of those processes whose descriptors we may read.
     pub open_fds: u64,
-    /// Of these processes the one that may open the fewest more, if it has many open.
+    /// The open files of the process that has the fewest left, among those with many open.
     pub fullest: Option<OpenFiles>,
-    /// Threads.
+    /// The number of threads.
     pub threads: u64,
-    /// Processes that somebody has stopped: by SIGSTOP, at a terminal or with a debugger.
+    /// Processes that are stopped: by SIGSTOP, at a terminal or with a debugger.
     pub stopped: u64,
-    /// Processes that run or would if a CPU were free: on a busy machine that is not the same as using one.
+    /// Processes that run, or would run if a CPU were free: on a busy machine a runnable process does not always use a
+    /// CPU.
     pub runnable: u64,
-    /// All are stopped, and a debugger holds one. Not looked up while one is not stopped.
+    /// True if all processes are stopped and a debugger holds one. Looked up only if all are stopped.
     pub is_traced: bool,
 }
 
-/// With fewer descriptors a process is not asked for its limit, which is a file more to read.
+/// The limit is read only for a process with this many open descriptors, since that reads one more file.
 const MANY: u64 = 30;
-/// The descriptors that a program may keep free for the moment in which it has no other, as libuv does.
+/// The number of descriptors that a program may keep in reserve for the moment when no other is free, as libuv does.
 const KEPT_FREE: u64 = 2;
 
-/// The number of descriptors that a process has open, and may have.
+/// The number of descriptors that a process has open, and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {
-    /// Open now.
+    /// The descriptors that are open now.
     pub open: u64,
     /// Its soft limit.
     pub limit: u64,
 }
 
 impl OpenFiles {
-    /// True if it cannot open more, or no more than what some programs keep free for that moment.
+    /// Returns true if the process cannot open more descriptors, or no more than some programs keep in reserve.
     pub fn are_used_up(self) -> bool {
         self.open.saturating_add(KEPT_FREE) >= self.limit
     }
@@ -64,7 +65,7 @@ impl OpenFiles {
         self.limit.saturating_sub(self.open)
     }
 
-    /// Those of a process that has more than a few.
+    /// The open files of a process that has many open; `None` for others.
     fn of(process: &Process, open: u64) -> Option<Self> {
         let limit = (open >= MANY).then(|| process.limits().ok()).flatten()?.max_open_files.soft_limit;
         match limit {
@@ -83,7 +84,7 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Returns the use by each of `groups`, in one pass over `/proc`. A group without a process has no entry.
+/// The usage of each of `groups`, in one pass over `/proc`. A group without a process has no entry.
 pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
     let mut usages: HashMap<u32, Usage> = HashMap::new();
     if groups.is_empty() {
@@ -108,7 +109,7 @@ pub fn usage_by_group(groups: &HashSet<u32>) -> HashMap<u32, Usage> {
     usages
 }
 
-/// Returns the use by the group `pgid`; all zero if it is gone. One pass over `/proc`: for several, see
+/// The usage of the group `pgid`; all zero if it is gone. One pass over `/proc`: for several groups, see
 /// [`usage_by_group`].
 pub fn group_usage(pgid: u32) -> Usage {
     usage_by_group(&HashSet::from([pgid])).remove(&pgid).unwrap_or_default()
@@ -131,7 +132,7 @@ pub fn group_listeners(pgid: u32) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Returns true if the process is stopped: by SIGSTOP, at a terminal or with a debugger. A look at one file.
+/// Returns true if the process is stopped: by SIGSTOP, at a terminal or with a debugger. Reads one file.
 pub fn is_stopped(pid: u32) -> bool {
     let stat = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.stat().ok());
     stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
@@ -158,9 +159,11 @@ pub fn connections_by_group(groups: &HashSet<u32>, ports: &HashSet<u16>) -> io::
     Ok(found)
 }
 
-/// Returns the process that listens at `address`, also by a wildcard that includes it, if it is one we may look into.
+/// Finds the process that listens at `address` or at a wildcard that includes it, if we may read that process's
+/// descriptors.
 ///
-/// The dearest look of all: the descriptors of every process. For an error message, not for a loop.
+/// The most expensive function here: it reads the descriptors of every process. Use it for an error message, not in a
+/// loop.
 pub fn port_holder(address: SocketAddr) -> Option<Holder> {
     let overlapping = listening().into_iter().filter(|(bound, _)| overlaps(*bound, address));
     let inodes: HashSet<u64> = overlapping.map(|(_, inode)| inode).collect();
@@ -173,8 +176,8 @@ pub fn port_holder(address: SocketAddr) -> Option<Holder> {
     Some(Holder { pid: u32::try_from(stat.pid).ok()?, name: stat.comm })
 }
 
-/// Returns true if a debugger is attached to a thread of the group `pgid`: such a worker is held by a person, and not
-/// hung.
+/// Returns true if a debugger is attached to a thread of the group `pgid`. Such a worker is not hung: a person debugs
+/// it.
 pub fn is_traced(pgid: u32) -> bool {
     group(pgid).any(|(process, _)| {
         let mut threads = process.tasks().into_iter().flatten().flatten();
@@ -182,14 +185,14 @@ pub fn is_traced(pgid: u32) -> bool {
     })
 }
 
-/// User and system time of a process and the children it has waited for. Without the latter, a group's time would fall
-/// when one of its processes ends.
+/// User and system time of a process and of the children it has waited for. Without the children's time, a group's time
+/// would fall when one of its processes ends.
 pub(crate) fn cpu_seconds(stat: &Stat) -> f64 {
     let waited = u64::try_from(stat.cutime).unwrap_or(0) + u64::try_from(stat.cstime).unwrap_or(0);
     (stat.utime + stat.stime + waited) as f64 / procfs::ticks_per_second().max(1) as f64
 }
 
-/// Every process of the machine that can be read now, one descriptor open at a time.
+/// Every process of the machine that can be read now; one descriptor is open at a time.
 pub(super) fn processes() -> impl Iterator<Item = (Process, Stat)> {
     let all = procfs::process::all_processes().into_iter().flatten().flatten();
     all.filter_map(|process| process.stat().ok().map(|stat| (process, stat)))
@@ -200,7 +203,7 @@ pub(super) fn group(pgid: u32) -> impl Iterator<Item = (Process, Stat)> {
     processes().filter(move |(_, stat)| u32::try_from(stat.pgrp) == Ok(pgid) && stat.state != 'Z')
 }
 
-/// The inodes of the sockets a process holds.
+/// The inodes of the sockets that a process holds.
 pub(super) fn sockets(process: &Process) -> impl Iterator<Item = u64> {
     let descriptors = process.fd().into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| match descriptor.target {
@@ -209,7 +212,7 @@ pub(super) fn sockets(process: &Process) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The listening TCP sockets of our network namespace, with their inodes; none where the kernel does not tell.
+/// The listening TCP sockets of our network namespace, with their inodes; none where the kernel does not report them.
 fn listening() -> Vec<(SocketAddr, u64)> {
     all_tcp_listeners().unwrap_or_default()
 }
@@ -217,7 +220,7 @@ fn listening() -> Vec<(SocketAddr, u64)> {
 /// Returns true if a listener at `bound` keeps another one from binding `wanted`.
 fn overlaps(bound: SocketAddr, wanted: SocketAddr) -> bool {
     let (held, asked) = (bound.ip().to_canonical(), wanted.ip().to_canonical());
-    // The IPv6 wildcard takes IPv4 too, unless it was told not to, which the table does not say.
+    // The IPv6 wildcard takes IPv4 too, unless IPV6_V6ONLY is set, which the table does not show.
     let covers = |wildcard: IpAddr, other: IpAddr| match wildcard {
         IpAddr::V4(address) => address == Ipv4Addr::UNSPECIFIED && other.is_ipv4(),
         IpAddr::V6(address) => address.is_unspecified(),
@@ -282,7 +285,7 @@ mod tests {
         assert!(is_traced(group.id()));
     }
 
-    /// Attaches this thread as a debugger; its end detaches it.
+    /// Attaches this thread as a debugger; the end of the thread detaches it.
     #[allow(unsafe_code)]
     fn seize(child: &Child) -> std::io::Result<()> {
         let nothing = std::ptr::null_mut::<libc::c_void>();
@@ -313,7 +316,7 @@ mod tests {
         let port = wildcard.local_addr().unwrap().port();
         assert_eq!(port_holder(SocketAddr::from(([127, 0, 0, 1], port))).map(|holder| holder.pid), Some(holder.pid));
         drop(wildcard);
-        // A child that another test is just forking may hold a copy until it execs.
+        // A child that another test is forking now may hold a copy until it execs.
         eventually("free again", || port_holder(SocketAddr::from(([127, 0, 0, 1], port))).is_none());
     }
 

@@ -1,12 +1,12 @@
-//! The owner of a listening unix socket.
+//! The user of the process at the other end of a unix connection.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The user of the process at the other end of a unix connection: for one that was connected, the process that called
-/// `listen`.
+/// Returns the user of the process at the other end of a unix connection. For the client's end, that is the process
+/// that called `listen`.
 ///
 /// # Errors
 ///
@@ -22,11 +22,11 @@ pub fn user(socket: BorrowedFd<'_>) -> io::Result<u32> {
     if result == 0 { Ok(who.uid) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Fails unless that user listens at the other end.
+/// Returns an error unless a process of user `uid` listens at the other end.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` where it is somebody else; or the kernel's own.
+/// `PermissionDenied` if it is another user; or the kernel's own error.
 pub fn require(socket: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
     match user(socket)? {
         found if found == uid => Ok(()),

@@ -1,8 +1,8 @@
 //! Private TCP ports for workers.
 //!
-//! They lie *below* the ephemeral range: a connect to a dead port inside that range can be given the very port as its
-//! source, and then TCP's simultaneous open connects it to itself and keeps the worker from binding. Ports that are
-//! somebody's by convention are avoided as long as there are others: those that the machine's owner has reserved
+//! They lie *below* the ephemeral range. A connect to a dead port inside that range can be given the very same port as
+//! its source; then TCP's simultaneous open connects it to itself and keeps the worker from binding. Ports that belong
+//! to other services by convention are avoided as long as others are free: those that the machine's owner has reserved
 //! (`ip_local_reserved_ports`), those of Kubernetes (NodePort), and those that /etc/services names.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const SPAN: u16 = 12_000;
 /// NodePort services of Kubernetes.
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 
-/// Hands out loopback ports that nobody listens on, each once until it is given back.
+/// Hands out loopback ports without a listener, each once until it is given back.
 #[derive(Debug)]
 pub struct Ports {
     /// First and last.
@@ -43,7 +43,7 @@ impl Ports {
     ///
     /// # Errors
     ///
-    /// None was free after as many tries as there are ports.
+    /// No port was free after as many tries as there are ports.
     pub fn take(&mut self) -> io::Result<u16> {
         let (first, last) = self.range;
         for may_be_avoided in [false, true] {
@@ -72,7 +72,7 @@ fn below_ephemeral(text: &str) -> (u16, u16) {
     if first_ephemeral > 2_048 {
         (first_ephemeral.saturating_sub(SPAN).max(1_024), first_ephemeral - 1)
     } else {
-        // The whole range is ephemeral; then the top is as good as any.
+        // The whole range is ephemeral: then its top is as good as any other part.
         (53_000, 65_535)
     }
 }
@@ -94,7 +94,7 @@ fn services(text: &str) -> impl Iterator<Item = u16> {
     })
 }
 
-/// Returns true if the port could be bound by a worker that sets SO_REUSEADDR, as most runtimes do (std does).
+/// Returns true if a worker that sets SO_REUSEADDR, as most runtimes do (std does), could bind the port.
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -1,17 +1,17 @@
-//! Signals as this process was started with them.
+//! The signal dispositions and the mask that this process was started with.
 //!
-//! A starter passes on which signals are ignored and which are blocked. `nohup` ignores SIGHUP on purpose, so that stays. A
-//! blocked SIGTERM or an ignored SIGCHLD is an accident of the starter: the master could not be ended, or would not see
-//! how its workers end.
+//! A process inherits from its starter which signals are ignored and which are blocked. `nohup` ignores SIGHUP on
+//! purpose, so that is kept. A blocked SIGTERM or an ignored SIGCHLD is an accident of the starter: the master could
+//! not be stopped, or would not learn how its workers end.
 
 #![allow(unsafe_code)]
 
 /// The highest signal number on Linux.
 const LAST: libc::c_int = 64;
 
-/// Makes this process, and what it starts, receive every signal again, and SIGCHLD leave dead children to be reaped.
+/// Unblocks every signal for this process and its children, and resets SIGCHLD so that dead children stay to be reaped.
 ///
-/// Called before the first thread is made, since a thread inherits the mask of the one that makes it.
+/// Call it before the first thread is made, since a thread inherits the mask of the thread that makes it.
 pub fn unblock() {
     // SAFETY: an empty signal set is made in memory of ours and installed; SIG_DFL installs no handler.
     unsafe {
@@ -24,15 +24,15 @@ pub fn unblock() {
 
 /// Returns true if the signal is ignored now.
 pub fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: with no new action the call only fills in the present one, in memory of ours.
+    // SAFETY: without a new action the call only reads the present one, into memory of ours.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Gives every signal its default action and blocks none: a worker that inherits an ignored SIGTERM from the starter of its
-/// master would not hear its stop signal.
+/// Gives every signal its default action and blocks none. A worker that inherits an ignored SIGTERM from the starter of
+/// its master would ignore its stop signal.
 pub fn reset() {
     for signal in 1..=LAST {
         // SAFETY: SIG_DFL installs no handler. SIGKILL, SIGSTOP and the numbers that the C library keeps are refused.

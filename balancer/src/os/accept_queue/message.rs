@@ -23,7 +23,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const LISTEN: u8 = 10;
 const ONLY_LISTEN: u32 = 1 << LISTEN;
 
-/// The head of a question: for a list, or for the one socket that it describes.
+/// The head of a request: for a list, or for the one socket that it describes.
 fn header(sequence: u32, is_list: bool) -> Vec<u8> {
     let flags = (libc::NLM_F_REQUEST | if is_list { libc::NLM_F_DUMP } else { 0 }) as u16;
     let mut request = vec![0; 4];

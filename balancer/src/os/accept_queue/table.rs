@@ -1,8 +1,8 @@
 //! TCP listeners from `/proc/net/tcp` and `tcp6`, where the kernel refuses netlink.
 //!
 //! For a listener, the column `rx_queue` is the length of its accept queue: `get_tcp4_sock` and `get_tcp6_sock` of the
-//! kernel write `sk_ack_backlog` there. The limit is not told, and neither is IPV6_V6ONLY. The tables have a line for
-//! every connection of the network namespace: with many, this is slow.
+//! kernel write `sk_ack_backlog` there. The tables show neither the limit nor IPV6_V6ONLY. They have a line for every
+//! connection of the network namespace: with many connections, reading them is slow.
 
 use std::io;
 
