@@ -123,7 +123,7 @@ fn groups_left(mut lifeline: impl Read) -> BTreeSet<i32> {
     let mut number = [0; 4];
     while lifeline.read_exact(&mut number).is_ok() {
         match i32::from_ne_bytes(number) {
-            // Never 0 or 1: to kill(2), 0 means "my own group", and -1 means "every process".
+            // Never 0 or 1: kill(2) reads group 0 as "my own group", and group 1, passed as -1, as "every process".
             group @ 2.. => {
                 groups.insert(group);
             }

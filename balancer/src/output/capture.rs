@@ -1,4 +1,4 @@
-//! The output of one process, read to its end.
+//! The output of one process, read to the end of both streams.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::queue::Source;
 use super::tail::Tail;
 use super::writer::Writer;
 
-/// When so many bytes are laid out, they are queued.
+/// When this many bytes are formatted, they are queued.
 const MOST_AT_ONCE: usize = 32 << 10;
 
 /// The captured output of one process.
@@ -28,7 +28,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Resolves when both streams have ended. A grandchild may hold one open for ever: put a deadline on it.
+    /// Resolves when both streams have ended. A grandchild may hold a stream open for ever: put a deadline on it.
     pub async fn ended(&mut self) {
         for end in &mut self.ends {
             if !end.is_finished() {
@@ -37,18 +37,18 @@ impl Capture {
         }
     }
 
-    /// Reads no more: for an end that is held open by what outlives the worker.
+    /// Stops reading: for a stream that a process holds open which outlives the worker.
     pub fn close(&self) {
         self.close.cancel();
     }
 
-    /// The last lines, oldest first; of a long line the beginning.
+    /// The last lines, oldest first; long lines are cut to their beginning.
     pub fn last_lines(&self) -> Arc<[String]> {
         self.tail.lines()
     }
 }
 
-/// Counts a stream from its beginning to its end.
+/// Counts a stream as open from its beginning to its end.
 pub(super) struct Open(Arc<AtomicUsize>);
 
 impl Open {
@@ -64,12 +64,12 @@ impl Drop for Open {
     }
 }
 
-/// One stream of one process on its way to where it is written.
+/// Copies one stream of one process to its writer.
 pub(super) struct Pump {
     pub(super) layout: Layout,
     pub(super) source: Source,
     pub(super) tail: Tail,
-    /// `None` where it is only read.
+    /// `None` if the stream is only read and not written.
     pub(super) writer: Option<Writer>,
     pub(super) close: CancellationToken,
     pub(super) _open: Open,
@@ -99,7 +99,7 @@ impl Pump {
         let before = to.text.len();
         self.layout.push(&mut to.text, &to.time, line);
         to.lengths.push(to.text.len() - before);
-        // Many short lines are much longer with what stands before them.
+        // The prefix makes many short lines much longer.
         if to.text.len() > MOST_AT_ONCE {
             self.pass_on(to);
         }
@@ -119,16 +119,16 @@ impl Pump {
     }
 }
 
-/// Lines as they will be written, that are queued together: what is read at once is a few hundred of them in a flood.
+/// Formatted lines that are queued together: a single read holds a few hundred of them in a flood.
 #[derive(Default)]
 struct LaidOut {
     text: String,
     lengths: Vec<usize>,
-    /// Of all of them.
+    /// The time of all of these lines.
     time: String,
 }
 
-/// RFC 3339, UTC. A clock before 1970 says 1970.
+/// Writes the current time as RFC 3339, UTC. A clock before 1970 gives 1970.
 fn note_time(time: &mut String) {
     let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
     time.clear();

@@ -1,4 +1,4 @@
-//! How a worker's line looks where it is written. Pure.
+//! The format of a worker's line in a log. Pure.
 
 use super::lines::LogLine;
 use crate::config::LineFormat;
@@ -6,21 +6,21 @@ use crate::printable::{is_harmful, push_json, push_text};
 use crate::rotation::SlotId;
 use crate::stats::Stream;
 
-/// Stands behind a line that goes on in the next one of its stream.
+/// The mark behind a line that continues in the next line of its stream.
 const CUT: &str = " [cut]";
 
-/// The source of the output.
+/// The worker process that a line comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineSource {
     /// The pool's name.
     pub pool: String,
-    /// The worker's place in it.
+    /// The worker's slot in the pool.
     pub slot: SlotId,
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Which process of that place it is, from 1.
+    /// The number of the process in its slot, from 1.
     pub incarnation: u64,
-    /// Its generation, which a reload bumps.
+    /// Its generation, which a reload increments.
     pub generation: u64,
 }
 
@@ -34,7 +34,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// `has_time` is for places that do not note the time themselves, as terminals and collectors do; JSON always has it.
+    /// Sets up the layout. Set `has_time` for destinations that do not add the time themselves, unlike terminals and
+    /// collectors; JSON always has it.
     pub(super) fn new(format: LineFormat, has_time: bool, line_source: &LineSource, stream: Stream) -> Self {
         let LineSource { pool, slot, pid, incarnation, generation } = line_source;
         let stream = stream.name();
@@ -57,7 +58,7 @@ impl Layout {
         Self { before_time: "", has_time, head, is_json: false }
     }
 
-    /// Appends the line and its end. `time` is RFC 3339.
+    /// Appends the line and a line end. `time` is RFC 3339.
     pub(super) fn push(&self, out: &mut String, time: &str, line: LogLine<'_>) {
         out.push_str(self.before_time);
         if self.has_time {
@@ -116,7 +117,7 @@ mod tests {
         assert!(written(LineFormat::Json, true, line).ends_with("\"line\":\"x\",\"cut\":true}\n"));
     }
 
-    /// Bytes that a worker may write, with what does harm more often than chance would have it.
+    /// Bytes that a worker may write; harmful sequences occur more often than in random bytes.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let harm = prop::sample::select(vec![
             &b"\n"[..],
@@ -164,7 +165,7 @@ mod tests {
                 prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
                 prop_assert_eq!(json["cut"].as_bool(), goes_on.then_some(true));
             }
-            // Put together again, the events are what was written.
+            // Joined again, the events are the text that the worker wrote.
             let mut whole = String::new();
             for (text, goes_on) in &events {
                 whole.push_str(text);

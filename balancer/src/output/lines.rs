@@ -1,14 +1,14 @@
-//! From bytes to lines. Pure.
+//! Splits bytes into lines. Pure.
 
-/// A line with more bytes than this is cut, and goes on as the next one.
+/// A line with more bytes than this is cut, and continues as the next line.
 const MAX_LINE: usize = 16 << 10;
 
 /// One line of a stream, or a piece of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogLine<'a> {
-    /// Without its end. As the worker wrote it, but for bytes that are no UTF-8, which are U+FFFD here.
+    /// The text without its line end. As the worker wrote it, except that bytes that are not UTF-8 are U+FFFD here.
     pub(super) text: &'a str,
-    /// It was cut: the next line of the stream is the rest of it.
+    /// True if it was cut: the next line of the stream is the rest of it.
     pub(super) goes_on: bool,
 }
 
@@ -38,7 +38,7 @@ impl Lines {
         }
     }
 
-    /// The stream has ended: what is left is a line too.
+    /// Ends the stream: the bytes that are left are a line too.
     pub(super) fn finish(mut self, mut out: impl FnMut(LogLine<'_>)) {
         if !self.partial.is_empty() {
             self.end(&mut out);
@@ -59,8 +59,7 @@ impl Lines {
     }
 }
 
-/// Returns the number of bytes that are left without a character that may go on behind them. Never 0 for more than
-/// three bytes.
+/// The number of bytes before a last character that may be incomplete. Never 0 for more than three bytes.
 fn whole_characters(bytes: &[u8]) -> usize {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         let length = match byte {

@@ -1,8 +1,8 @@
-//! What workers write: read at once, marked with its source, written in order, never in a worker's way.
+//! The output of workers: read at once, marked with its source, written in order, without blocking a worker.
 //!
-//! A thread of its own reads all pipes. Others write: one to our own standard output and error, and one for each pool that
-//! has a log file, so that a slow disk holds up nobody else. Before each stands a bounded queue: where it is slower than the
-//! workers, lines are dropped and counted; a worker is never blocked by us.
+//! One thread reads all pipes. Other threads write: one to our own standard output and error, and one for each pool
+//! that has a log file, so that a slow disk delays only its own pool. Before each writing thread stands a bounded
+//! queue. If a writer is slower than the workers, lines are dropped and counted; the master never blocks a worker.
 
 mod capture;
 mod file;
@@ -38,24 +38,24 @@ pub use capture::Capture;
 pub use layout::LineSource;
 pub use writer::LogWriter;
 
-/// The time that the last lines of ended workers are waited for.
+/// The time to wait for the last lines of ended workers.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Takes in the output of all workers.
+/// Reads the output of all workers.
 #[derive(Clone, Debug)]
 pub struct Output {
     reader: Handle,
     own: Writer,
-    /// Of each pool that said where its lines go; those of the others go to our own streams.
+    /// The sinks of the pools that configure one; lines of other pools go to our own streams.
     sinks: Arc<Mutex<BTreeMap<String, LogSink>>>,
     /// Streams that are being read.
     open: Arc<AtomicUsize>,
 }
 
-/// Where a pool's lines go and how they look there.
+/// The destination of a pool's lines, and their format there.
 #[derive(Clone, Debug)]
 struct LogSink {
-    /// `None` where they are only read.
+    /// `None` if lines are only read and not written.
     writer: Option<Writer>,
     format: LineFormat,
     has_time: bool,
@@ -65,7 +65,7 @@ struct LogSink {
 ///
 /// # Errors
 ///
-/// Its folder is missing, or may not be written to, or another user could exchange it.
+/// Its folder is missing, or may not be written to, or another user could replace it.
 pub fn check_folder(path: &std::path::Path) -> std::io::Result<()> {
     Folder::of(path).map(drop)
 }
@@ -85,11 +85,12 @@ impl Output {
         Ok(Self { reader, own, sinks: Arc::default(), open: Arc::default() })
     }
 
-    /// Opens the log files of these pools and starts a thread for each. For the start, before any of their workers.
+    /// Opens the log files of these pools and starts a thread for each. Call it at the start, before any of their
+    /// workers.
     ///
     /// # Errors
     ///
-    /// A file cannot be opened, is no regular one, or its folder does not allow to rename it.
+    /// A file cannot be opened, is not a regular file, or cannot be renamed in its folder.
     pub fn open_logs(&self, pools: &[config::PoolConfig]) -> Result<(), Failure> {
         for pool in pools {
             let WorkerLog { to, format, max_size, keep } = &pool.log;
@@ -138,13 +139,13 @@ impl Output {
         Capture { ends, tail: tail.clone(), close: close.clone() }
     }
 
-    /// Where the master's own log goes.
+    /// A writer for the master's own log.
     pub fn log(&self) -> LogWriter {
         LogWriter(self.own.clone())
     }
 
-    /// Waits until all streams have ended and what was read is written, for at most a second each. For the end of the
-    /// program, when its workers have ended.
+    /// Waits until all streams have ended and all lines are written: at most a second for the streams, for the log
+    /// files and for our own streams each. Call it at the end of the program, when its workers have ended.
     pub fn flush(&self) {
         let deadline = Instant::now() + LAST_LINES;
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
@@ -153,7 +154,8 @@ impl Output {
         let writers: Vec<Writer> = self.sinks().values().filter_map(|place| place.writer.clone()).collect();
         let deadline = Instant::now() + LAST_LINES;
         writers.iter().for_each(|writer| writer.flush(deadline));
-        // Last, as what is said of the files goes there, and with a second of its own, as a disk may have used up the other.
+        // Last, since messages about the log files go there; with a second of its own, since a disk may have used up
+        // the one before.
         self.own.flush(Instant::now() + LAST_LINES);
     }
 

@@ -1,7 +1,7 @@
-//! The bounded queue between the threads that have lines and the one that writes them.
+//! The bounded queue between the threads that have lines and the thread that writes them.
 //!
-//! Bounded in bytes, those of what is being written and of the bookkeeping included. A thread that has a line never
-//! waits: where there is no room it is dropped and counted.
+//! The limit is in bytes and includes the lines that are being written and the bookkeeping. A thread that has a line
+//! never waits: if there is no room, the line is dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::stats::{SlotStats, Stream};
 
-/// The bytes that may wait for a slow terminal, pipe or disk before workers' lines are dropped.
+/// The most bytes that wait for a slow terminal, pipe or disk before workers' lines are dropped.
 pub(super) const MAX_QUEUED: usize = 8 << 20;
-/// The bytes that the master's own log may use beyond that: a flood of workers does not silence it.
+/// The bytes that the master's own log may use beyond that: a flood of worker lines does not silence it.
 const RESERVE: usize = 1 << 20;
-/// The bytes that are written at once.
+/// The size of a batch, which is written at once.
 const BATCH: usize = 64 << 10;
 
 /// Lines on their way to one writer.
@@ -28,16 +28,16 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     batches: VecDeque<Batch>,
-    /// Of all batches and the one that is being written.
+    /// The cost of all batches, including the one that is being written.
     held: usize,
     taken: usize,
-    /// Lines that found no room, since the beginning.
+    /// The number of lines dropped for lack of room since the start.
     refused: u64,
     is_closed: bool,
     is_ending: bool,
 }
 
-/// Where a line comes from and on which stream it belongs.
+/// The worker that a line comes from, and the stream that it belongs to.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) stream: Stream,
@@ -49,13 +49,13 @@ pub(super) struct Source {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    /// The part of it that was written or given up.
+    /// The number of its bytes that were written or given up.
     at: usize,
     lines: VecDeque<(usize, Source)>,
 }
 
 impl Source {
-    /// Notes that a line of it was written or dropped.
+    /// Counts a line of this source as written or dropped.
     pub(super) fn count(&self, is_written: bool) {
         let Some(stats) = &self.worker else { return };
         let counters = if is_written { &stats.log_lines } else { &stats.log_dropped };
@@ -72,7 +72,7 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues lines with their ends, and drops those that find no room. Never waits for the writer.
+    /// Queues lines with their line ends, and drops those that find no room. Never waits for the writer.
     pub(super) fn push<'a>(&self, lines: impl IntoIterator<Item = &'a [u8]>, source: &Source) {
         let mut inner = self.lock();
         let was_empty = inner.batches.is_empty();
@@ -85,7 +85,8 @@ impl Queue {
         }
     }
 
-    /// The next lines, as soon as there are any; those taken before are done with. `None` once the queue is closed and empty.
+    /// Returns the next lines as soon as there are any, and marks the lines taken before as done. `None` once the queue
+    /// is closed and empty.
     pub(super) fn take(&self) -> Option<Batch> {
         let mut inner = self.lock();
         inner.held -= std::mem::take(&mut inner.taken);
@@ -102,7 +103,7 @@ impl Queue {
         }
     }
 
-    /// Waits that long before another try; false, and sooner, if there is no time for one any more.
+    /// Waits for `time` before another try. Returns false, and earlier, if there is no time for another try any more.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut inner = self.lock();
@@ -116,13 +117,13 @@ impl Queue {
         }
     }
 
-    /// The number of lines that found no room so far.
+    /// The number of lines dropped for lack of room so far.
     pub(super) fn refused(&self) -> u64 {
         self.lock().refused
     }
 
-    /// Waits until all lines are written or given up, or until the deadline. For the end of the program: what cannot be
-    /// written now is not tried again.
+    /// Waits until all lines are written or given up, or until the deadline. Call it at the end of the program: lines
+    /// that cannot be written now are not tried again.
     pub(super) fn flush(&self, deadline: Instant) {
         let mut inner = self.lock();
         inner.is_ending = true;
@@ -136,7 +137,7 @@ impl Queue {
         }
     }
 
-    /// Nothing more comes.
+    /// Closes the queue: no more lines come.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
@@ -162,7 +163,7 @@ impl Inner {
     }
 }
 
-/// A line's bytes and what is noted of it.
+/// The bytes of a line and of its bookkeeping.
 fn cost(length: usize) -> usize {
     length + size_of::<(usize, Source)>()
 }
@@ -182,12 +183,12 @@ impl Batch {
         self.lines.is_empty()
     }
 
-    /// The rest, in whole lines.
+    /// The lines that are left, all whole.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Returns the number of the next bytes that are whole lines within `limit` bytes.
+    /// The number of the next bytes that are whole lines within `limit` bytes.
     pub(super) fn whole_lines(&self, limit: u64) -> usize {
         let mut whole = 0;
         for (length, _) in &self.lines {
@@ -212,7 +213,8 @@ impl Batch {
         Some((stream, self.bytes().get(..length)?))
     }
 
-    /// The lines within the next `length` bytes are done with: written, or not to be written. Returns how many they were.
+    /// Marks the lines within the next `length` bytes as done: written, or never to be written. Returns the number of
+    /// lines.
     pub(super) fn settle(&mut self, length: usize, is_written: bool) -> u64 {
         let (mut left, mut count) = (length, 0);
         while let Some((length, _)) = self.lines.front()
@@ -268,7 +270,7 @@ mod tests {
         let counted = || (stats.log_lines[0].get(), stats.log_dropped[0].get());
         assert_eq!(counted(), (0, 0));
         let mut batch = queue.take().unwrap();
-        // A line of which a part was written is not written.
+        // A line that was written only in part does not count as written.
         assert_eq!(batch.settle(7, true), 1);
         assert_eq!((counted(), batch.bytes()), ((1, 0), &b"two\nthree\n"[..]));
         assert_eq!((batch.whole_lines(9), batch.next_line()), (4, 4));

@@ -1,4 +1,4 @@
-//! Our own standard output and error, whatever was handed to us as such.
+//! The master's own standard output and error, of any kind of file.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,13 +6,12 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// One of our own streams. Another program that shares it may have made it non-blocking (a terminal's or a pipe's other
-/// users do):
-/// a reader that is slow is waited for all the same.
+/// One of our own streams. Another process that shares it may have made it non-blocking (the other users of a terminal
+/// or a pipe do): even then this waits for a slow reader.
 #[derive(Debug)]
 pub(super) struct OwnStream<'a> {
     stream: BorrowedFd<'a>,
-    /// The last thing that was written is a part of a line, which an error ended.
+    /// True if the last write ended in the middle of a line, because of an error.
     is_torn: bool,
 }
 
@@ -21,8 +20,8 @@ impl<'a> OwnStream<'a> {
         Self { stream, is_torn: false }
     }
 
-    /// Writes whole lines; returns how many bytes of them were, fewer after an error that waiting does not mend. What comes
-    /// after a torn line begins on a line of its own.
+    /// Writes whole lines. Returns the number of bytes written, which is smaller after an error that waiting does not
+    /// mend. The text after a torn line begins on a new line.
     pub(super) fn write(&mut self, lines: &[u8]) -> usize {
         if self.is_torn && self.put(b"\n") == 0 {
             return 0;
@@ -46,7 +45,7 @@ impl<'a> OwnStream<'a> {
         written
     }
 
-    /// Until it takes something, or never will.
+    /// Waits until the stream takes bytes, or never will.
     fn wait(&self) -> io::Result<()> {
         let mut watched = [PollFd::new(&self.stream, PollFlags::OUT)];
         match poll(&mut watched, None) {

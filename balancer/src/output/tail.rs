@@ -8,7 +8,7 @@ use crate::printable::push_text;
 
 /// The number of lines that are kept.
 const LINES: usize = 20;
-/// A longer line is cut to this many bytes: they are held for every worker, and shown with every state.
+/// A longer line is cut to this many bytes, since lines are held for every worker and shown with every state.
 const LONGEST: usize = 4 << 10;
 
 /// The last lines of both streams.
@@ -22,15 +22,15 @@ impl Tail {
 
     pub(super) fn keep(&self, line: LogLine<'_>) {
         let mut lines = self.lock();
-        // The oldest one's memory is used again.
+        // The memory of the oldest line is used again.
         let mut kept = if lines.len() < LINES { String::new() } else { lines.pop_front().unwrap_or_default() };
         kept.clear();
-        // A character more than is shown, which tells that there was more.
+        // Keeps one character more than is shown, which tells that there was more.
         kept.push_str(line.text.get(..line.text.floor_char_boundary(LONGEST + 4)).unwrap_or_default());
         lines.push_back(kept);
     }
 
-    /// Oldest first, fit to be shown.
+    /// The lines, oldest first, safe to print.
     pub(super) fn lines(&self) -> Arc<[String]> {
         self.lock().iter().map(|kept| shown(kept)).collect()
     }

@@ -1,4 +1,4 @@
-//! The writers: a thread for our own standard output and error, and one for each log file.
+//! The writing threads: one for our own standard output and error, and one for each log file.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::stdio::OwnStream;
 use crate::os::file_size;
 use crate::stats::Stream;
 
-/// The time after a failed write until the next one is tried.
+/// The pause between a failed write and the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A handle to a writing thread; the thread ends with the last one, once it has written what it was given.
+/// A handle to a writing thread. The thread ends with its last handle, after it has written all queued lines.
 #[derive(Clone, Debug)]
 pub(super) struct Writer(Arc<Handle>);
 
@@ -40,12 +40,12 @@ impl Writer {
         Ok(Self(Arc::new(Handle(queue))))
     }
 
-    /// Writes each line to the one of our own streams that it belongs to.
+    /// Starts a thread that writes each line to that one of our own streams that it belongs to.
     pub(super) fn to_own_streams() -> io::Result<Self> {
         Self::start("output-writer", write_to_own_streams)
     }
 
-    /// Writes to the log file of a pool.
+    /// Starts a thread that writes to the log file of a pool.
     pub(super) fn to_file<D: Disk + Send + 'static>(pool: &str, file: LogFile<D>) -> io::Result<Self>
     where
         D::File: Send,
@@ -54,19 +54,19 @@ impl Writer {
         Self::start("log-writer", move |queue| write_to_file(queue, file, &pool))
     }
 
-    /// Queues lines with their ends; drops what comes when too much waits already. Never blocks.
+    /// Queues lines with their line ends; drops lines when too many wait already. Never blocks.
     pub(super) fn push<'a>(&self, lines: impl IntoIterator<Item = &'a [u8]>, source: &Source) {
         self.0.0.push(lines, source);
     }
 
-    /// Waits until everything is written or given up, or until the deadline; for the end of the program.
+    /// Waits until all lines are written or given up, or until the deadline. For the end of the program.
     pub(super) fn flush(&self, deadline: Instant) {
         self.0.0.flush(deadline);
     }
 }
 
-/// Takes whole events of the master's own log; never blocks and never fails. The thread that writes is the only one that may
-/// wait for a reader of our standard error: a stalled log collector must not stop the supervisor.
+/// Takes whole events of the master's own log; never blocks and never fails. Only the writing thread may wait for a
+/// reader of our standard error: a stalled log collector must not stop the supervisor.
 #[derive(Clone, Debug)]
 pub struct LogWriter(pub(super) Writer);
 
@@ -81,7 +81,8 @@ impl Write for LogWriter {
     }
 }
 
-/// Errors are counted and nobody's to hear: our own output is closed or full.
+/// Writes to our own streams. Errors are only counted, since there is no place left to report them: our own output is
+/// closed or full.
 fn write_to_own_streams(queue: &Queue) {
     let mut out = OwnStream::new(rustix::stdio::stdout());
     let mut err = OwnStream::new(rustix::stdio::stderr());
@@ -92,7 +93,7 @@ fn write_to_own_streams(queue: &Queue) {
                 Stream::Stderr => &mut err,
             };
             let length = bytes.len();
-            // Of a line that was torn nobody can say that it was written.
+            // A torn line does not count as written.
             let whole = batch.whole_lines(own.write(bytes) as u64);
             batch.settle(whole, true);
             batch.settle(length - whole, false);
@@ -100,7 +101,8 @@ fn write_to_own_streams(queue: &Queue) {
     }
 }
 
-/// Where the file cannot be written, lines wait in the queue until it is full, and are tried again every second.
+/// Writes to a log file. While the file cannot be written, lines wait in the queue until it is full, and the write is
+/// tried again every second.
 fn write_to_file<D: Disk>(queue: &Queue, mut file: LogFile<D>, pool: &str) {
     let mut trouble: Option<u64> = None;
     while let Some(mut batch) = queue.take() {

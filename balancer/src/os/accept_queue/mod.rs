@@ -6,7 +6,7 @@
 //! hang. This works for any language and needs no help from the program: the kernel is asked by netlink `sock_diag`, as
 //! `ss -l` does.
 //!
-//! The queue does not count a TCP
+//! The queue does not count a TCP handshake whose last packet has not arrived. Over loopback that lasts a moment,
 //! unless the queue is full. Then the kernel drops that packet, the client believes that it is connected, and the
 //! connection enters the queue with a repeated packet, a second later or more. So a queue that was full a moment ago is
 //! not known to be empty.

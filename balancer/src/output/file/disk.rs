@@ -1,4 +1,4 @@
-//! The real disk.
+//! The file system.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use super::Disk;
 use super::rotation::renamings;
 use super::safe_dir;
 
-/// A log file in its folder, with those that were put aside from it beside it: `app.log.1` is the newest.
+/// A log file in its folder, beside the older files that were rotated from it: `app.log.1` is the newest of these.
 #[derive(Debug)]
 pub(in crate::output) struct Folder {
     path: PathBuf,
@@ -20,8 +20,8 @@ pub(in crate::output) struct Folder {
 impl Folder {
     /// # Errors
     ///
-    /// Nothing can be renamed in the folder of `path`, there is none, or to write there as root would be to write where
-    /// another user says.
+    /// No file can be renamed in the folder of `path`, the folder is missing, or root would write where another user
+    /// could redirect it.
     pub(in crate::output) fn of(path: &Path) -> io::Result<Self> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -37,7 +37,7 @@ impl Folder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The file itself is number 0.
+    /// The path of a rotated file; the log file itself is number 0.
     fn numbered(&self, number: u32) -> PathBuf {
         if number == 0 {
             return self.path.clone();
@@ -56,11 +56,12 @@ impl Disk for Folder {
     }
 
     fn open(&mut self) -> io::Result<File> {
-        // NONBLOCK so that a FIFO somebody put there does not hold us. Reading is for the look at the last byte.
+        // NONBLOCK, so that a FIFO at that path does not block us. The file is readable for the look at its last byte.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let mut options = OpenOptions::new();
         let options = options.read(true).append(true).create(true).mode(0o640).custom_flags(flags);
-        // Said of what is there rather than by the open call, whose words for it fit a symbolic link or a FIFO badly.
+        // The message names the kind of file found there. The errors of `open` for a symbolic link or a FIFO are hard
+        // to understand.
         let refuse = |kind: fs::FileType| io::Error::other(format!("it is {}, not a regular file", in_words(kind)));
         if let Ok(found) = fs::symlink_metadata(&self.path)
             && !found.is_file()
@@ -105,7 +106,7 @@ impl Disk for Folder {
         }
         let exists = |number| fs::symlink_metadata(self.numbered(number)).is_ok();
         for (from, to) in renamings(keep, exists) {
-            // A rename replaces a symbolic link rather than to follow it.
+            // A rename replaces a symbolic link and does not follow it.
             fs::rename(self.numbered(from), self.numbered(to))?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! A log file: when it is put aside, when it is opened again. Knows the disk only as [`Disk`], and the time as `now`.
+//! A log file: decides when to rotate it and when to open it again. Knows the disk only as [`Disk`], and the time as
+//! `now`.
 
 mod disk;
 mod rotation;
@@ -14,40 +15,40 @@ use super::queue::Batch;
 
 pub(super) use disk::Folder;
 
-/// The time between two looks if another program has renamed or deleted the file.
+/// The interval between checks if another program has renamed or deleted the file.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The path of a log file and what can be done there.
+/// The path of a log file and the operations on it.
 pub(super) trait Disk {
     /// An open log file.
     type File;
 
-    /// For messages.
+    /// The path, for messages.
     fn path(&self) -> &Path;
 
-    /// Opens what is at the path, or makes it.
+    /// Opens the file at the path, or creates it.
     fn open(&mut self) -> io::Result<Self::File>;
 
-    /// Appends some of the bytes; returns how many.
+    /// Appends some of the bytes; returns how many were written.
     fn append(&mut self, file: &mut Self::File, bytes: &[u8]) -> io::Result<usize>;
 
     /// Its present size.
     fn size(&self, file: &Self::File) -> io::Result<u64>;
 
-    /// Returns true if it ends in the middle of a line.
+    /// Returns true if the file ends in the middle of a line.
     fn is_torn(&self, file: &Self::File) -> io::Result<bool>;
 
-    /// Takes the last bytes off it.
+    /// Removes the last `bytes` bytes of the file.
     fn take_back(&mut self, file: &mut Self::File, bytes: u64) -> io::Result<()>;
 
     /// Returns true if the file is the one at the path.
     fn is_at_path(&self, file: &Self::File) -> io::Result<bool>;
 
-    /// Puts the file at the path aside: it is the first of `keep` older ones then, and the last of them is gone.
+    /// Rotates the file at the path: it becomes the first of `keep` older files, and the last of them is removed.
     fn put_aside(&mut self, keep: u32) -> io::Result<()>;
 }
 
-/// Appends whole lines, and keeps the size.
+/// A log file: appends whole lines, and keeps the file within its size limit.
 #[derive(Debug)]
 pub(super) struct LogFile<D: Disk> {
     disk: D,
@@ -68,7 +69,7 @@ impl<D: Disk> LogFile<D> {
     ///
     /// # Errors
     ///
-    /// It cannot be opened, or it is no file for lines.
+    /// The file cannot be opened, or is not a regular file.
     pub(super) fn open(disk: D, max_size: u64, keep: u32, now: Instant) -> io::Result<Self> {
         let mut log = Self { disk, max_size, keep, open: None };
         log.reopen(now)?;
@@ -79,13 +80,13 @@ impl<D: Disk> LogFile<D> {
         self.disk.path()
     }
 
-    /// Writes all lines of `batch`; on an error those that were not written are left in it, and whole.
+    /// Writes all lines of `batch`. On an error, the lines that were not written are left in it, whole.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, written or put aside.
+    /// The file cannot be opened, written or rotated.
     pub(super) fn write(&mut self, batch: &mut Batch, now: Instant) -> io::Result<()> {
-        // After an error nothing is taken for granted: the next try opens the file again.
+        // After an error the state of the file is not trusted: the next try opens it again.
         let written = self.try_write(batch, now);
         if written.is_err() {
             self.open = None;
@@ -100,7 +101,7 @@ impl<D: Disk> LogFile<D> {
         while !batch.is_empty() {
             let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
             let whole = match batch.whole_lines(self.max_size.saturating_sub(open.size)) {
-                // A line that no file has room for is not to be held for ever.
+                // A line that is larger than any file is written all the same, not held for ever.
                 0 if open.size == 0 => batch.next_line(),
                 whole => whole,
             };
@@ -108,7 +109,7 @@ impl<D: Disk> LogFile<D> {
                 put(&mut self.disk, open, batch, whole)?;
                 continue;
             }
-            // What somebody else put aside a moment ago is not put aside again.
+            // A file that another program moved away a moment ago is not rotated again.
             if self.disk.is_at_path(&open.file)? {
                 self.disk.put_aside(self.keep)?;
             }
@@ -117,7 +118,7 @@ impl<D: Disk> LogFile<D> {
         Ok(())
     }
 
-    /// Opens the file again if it was renamed, deleted or replaced; notes its size, which truncating changes.
+    /// Opens the file again if it was renamed, deleted or replaced. Reads its size, which truncating changes.
     fn look(&mut self, now: Instant) -> io::Result<()> {
         if let Some(open) = &mut self.open
             && self.disk.is_at_path(&open.file)?
@@ -132,7 +133,7 @@ impl<D: Disk> LogFile<D> {
     fn reopen(&mut self, now: Instant) -> io::Result<()> {
         let mut file = self.disk.open()?;
         let mut size = self.disk.size(&file)?;
-        // Somebody was stopped in the middle of a line: ours begins on its own.
+        // An earlier writer was stopped in the middle of a line: ours begins on a new line.
         if size > 0 && self.disk.is_torn(&file)? {
             size += self.disk.append(&mut file, b"\n")? as u64;
         }
@@ -141,7 +142,8 @@ impl<D: Disk> LogFile<D> {
     }
 }
 
-/// Appends the next `length` bytes, which are whole lines; on an error the part of a line that was written is taken back.
+/// Appends the next `length` bytes, which are whole lines. On an error, the part of a line that was written is removed
+/// again.
 fn put<D: Disk>(disk: &mut D, open: &mut OpenFile<D::File>, batch: &mut Batch, length: usize) -> io::Result<()> {
     let mut written = 0;
     let result = loop {

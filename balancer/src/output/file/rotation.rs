@@ -1,9 +1,9 @@
-//! Which files are renamed when one is put aside. Pure.
+//! The renamings of a rotation. Pure.
 
-/// The renamings that make room for number 0 as number 1, in their order, where `exists` says which numbers are taken.
+/// The renamings, in order, that move number 0 to number 1. `exists` returns true for the numbers that are taken.
 ///
-/// Only what is in the way moves: up to the first free number, or over the last of `keep`. So a renaming that failed half
-/// way and is tried again pushes nothing further out.
+/// Only files that are in the way move: up to the first free number, or over the last of `keep`. So when a renaming
+/// failed half way and is tried again, no file moves further than needed.
 pub(super) fn renamings(keep: u32, exists: impl Fn(u32) -> bool) -> Vec<(u32, u32)> {
     let end = (1..keep).find(|&number| !exists(number)).unwrap_or(keep);
     (0..end).rev().map(|number| (number, number + 1)).collect()

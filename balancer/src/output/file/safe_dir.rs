@@ -1,4 +1,5 @@
-//! Where root may keep a log: in a folder that nobody else can exchange, or fill with links under the log's names.
+//! Checks that root may keep a log in a folder: no other user can replace the folder, or fill it with links under the
+//! log's names.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,15 +9,15 @@ const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Checks a folder and all above it.
+/// Checks a folder and all folders above it.
 ///
 /// # Errors
 ///
-/// Another user may change one of them: which, why, and what to do.
+/// Another user may change one of them. The error says which folder, why, and what to do.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
-    // As it was named, too: a link on the way is its folder's owner's to point elsewhere.
+    // The path is checked as it was named, too: the owner of a folder on the way can point a link in it elsewhere.
     let (named, folder) = (std::path::absolute(folder)?, folder.canonicalize()?);
-    // The owner of that can replace everything. In a user namespace root is seen under the number of nobody.
+    // The owner of `/` can replace everything. In a user namespace, root is seen under the number of nobody.
     let root = std::fs::metadata("/")?.uid();
     for dir in named.ancestors().chain(folder.ancestors()) {
         let found = std::fs::metadata(dir)?;
@@ -36,14 +37,14 @@ pub(super) fn check(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the fault of a folder of root's; of one above the log's own less is a fault, as there only its next step
-/// counts.
+/// The reason why a folder of root's is not safe, if any. A folder above the log's own has fewer requirements, since
+/// only its next step on the path counts.
 fn objection(mode: u32, gid: u32, is_own: bool) -> Option<&'static str> {
     let is_sticky = mode & STICKY != 0;
     if mode & OTHERS_WRITE != 0 && (is_own || !is_sticky) {
         return Some("can be changed by any user");
     }
-    // Above it a group of root's choice is let be: /var/log is the system logger's on many systems.
+    // In a folder above it, a group that root chose is accepted: /var/log belongs to the system logger on many systems.
     let by_group = is_own && mode & GROUP_WRITES != 0 && gid != 0;
     by_group.then_some("can be changed by the users of its group")
 }
@@ -58,7 +59,7 @@ mod tests {
         let fine = |mode, gid, is_own| objection(mode, gid, is_own).is_none();
         assert!(fine(0o755, 4, true) && fine(0o775, 0, true) && fine(0o750, 4, true));
         assert!(!fine(0o777, 0, true) && !fine(0o1777, 0, true) && !fine(0o775, 4, true));
-        // Above: a sticky one keeps each step its owner's.
+        // Above: in a sticky folder, each entry stays with its owner.
         assert!(fine(0o1777, 0, false) && fine(0o775, 4, false) && !fine(0o777, 0, false));
     }
 

@@ -1,4 +1,4 @@
-//! What a log file does on a disk that fails when the test says so, and on the real one.
+//! A log file on a disk that fails when the test says so, and on the real one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,12 +10,12 @@ use super::super::queue::{Queue, Source};
 use super::*;
 use crate::stats::{SlotStats, Stream};
 
-/// A disk with so many bytes left.
+/// A disk with a limited number of free bytes.
 #[derive(Debug, Default)]
 struct Small {
-    /// By inode.
+    /// The contents by inode.
     files: BTreeMap<u64, Vec<u8>>,
-    /// By number, 0 the log itself.
+    /// The inodes by number; 0 is the log itself.
     names: BTreeMap<u32, u64>,
     free: usize,
     is_read_only: bool,
@@ -168,7 +168,7 @@ fn renamed_or_deleted_file_is_recreated_within_a_second() {
     log.write(&mut batch(&["one"]), begun).unwrap();
     let inode = disk.borrow_mut().names.remove(&0).unwrap();
     disk.borrow_mut().names.insert(7, inode);
-    // Not looked for at each line.
+    // The path is not checked at each write.
     log.write(&mut batch(&["two"]), begun + LOOK / 2).unwrap();
     log.write(&mut batch(&["three"]), begun + LOOK).unwrap();
     assert_eq!((text(&disk, 7).unwrap(), text(&disk, 0).unwrap()), ("one\ntwo\n".to_owned(), "three\n".to_owned()));
@@ -218,7 +218,7 @@ fn real_files_rotate_and_links_are_replaced_not_followed() {
     std::fs::remove_file(&path).unwrap();
     log.write(&mut batch(&["new"]), now() + LOOK).unwrap();
     assert_eq!(read(&path), "new\n");
-    // What is in the way of a renaming is an error, and nothing is lost by it.
+    // An obstacle to a renaming is an error, and no line is lost.
     std::fs::remove_file(&second).unwrap();
     std::fs::create_dir(&second).unwrap();
     let mut more = batch(&["12345678"]);

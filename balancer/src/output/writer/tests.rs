@@ -1,4 +1,4 @@
-//! What a writer does when its disk fails and works again.
+//! A writer whose disk fails and works again.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use super::super::queue::MAX_QUEUED;
 use super::*;
 use crate::stats::SlotStats;
 
-/// A disk that is full until it is told otherwise.
+/// A disk that is full until a test changes that.
 #[derive(Clone, Default)]
 struct Fickle {
     works: Arc<AtomicBool>,
@@ -78,7 +78,7 @@ fn full_disk_queues_lines_then_drops_then_writes_queued() {
     let line = [b"x".repeat(999), b"\n".to_vec()].concat();
     let count = 2 * MAX_QUEUED / line.len();
     for _ in 0..count {
-        // Never waits, or this would not end.
+        // `push` never waits, or this loop would not end.
         writer.push([line.as_slice()], &source);
     }
     let dropped = stats.log_dropped[0].get();
