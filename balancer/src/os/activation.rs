@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use worker_runtime::protocol::{FIRST_LISTEN_FD, LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID, LISTEN_PIDFDID};
 
-/// The name of a descriptor that got none.
+/// The name of a descriptor without a name in `LISTEN_FDNAMES`.
 const UNNAMED: &str = "unknown";
 
 /// Set once the passed descriptors have an owner: a descriptor number can be owned once in a process.
@@ -23,10 +23,10 @@ pub struct Activated {
     pub name: String,
 }
 
-/// Why passed descriptors cannot be taken.
+/// The reason why passed descriptors cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActivationError {
-    /// `LISTEN_FDS` is no number.
+    /// `LISTEN_FDS` is not a number.
     #[error("LISTEN_FDS is `{0}`, which is no number of descriptors")]
     Count(String),
     /// The environment promises a descriptor that is not open.
@@ -39,7 +39,7 @@ pub enum ActivationError {
 ///
 /// # Errors
 ///
-/// The variables promise what is not there.
+/// The variables are malformed, or name a descriptor that is not open.
 #[expect(clippy::disallowed_methods, reason = "removes variables while there is one thread only")]
 pub fn take() -> Result<Vec<Activated>, ActivationError> {
     if TAKEN.swap(true, Ordering::SeqCst) {

@@ -1,8 +1,8 @@
-//! Another process's listening socket, shared by a duplicate: its accept queue then outlives that process.
+//! Duplicates another process's listening socket, so that its accept queue outlives that process.
 //!
-//! When the last holder of a listening socket ends, the kernel resets every connection that waits in its queue. A duplicate
-//! taken while the worker lives (`pidfd_getfd`, Linux 5.6) is one more holder: after the worker's end the connections
-//! are still there, with all that clients have sent, and can be accepted.
+//! When the last holder of a listening socket ends, the kernel resets every connection that waits in its queue. A
+//! duplicate taken while the worker lives (`pidfd_getfd`, Linux 5.6) is one more holder. After the worker's end the
+//! connections are still there, with all bytes that clients have sent, and can be accepted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,17 +17,18 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::inspect;
 
-/// A duplicate of the listening socket with this inode that a process of the group holds; close-on-exec.
+/// Returns a duplicate of the listening socket with this inode that a process of the group holds; close-on-exec.
 ///
-/// It shares everything with the original but the number: do not set options on it or accept from it while a worker
-/// holds the socket too, see [`accept_all`].
+/// It shares everything with the original but the number: do not set options on it, and do not accept from it while a
+/// worker holds the socket too, see [`accept_all`].
 ///
-/// One pass over `/proc` and the descriptors of the group: milliseconds. Once for a listener, not in a loop.
+/// Costs one pass over `/proc` and the descriptors of the group: milliseconds. Call it once for a listener, not in a
+/// loop.
 ///
 /// # Errors
 ///
-/// No process of the group holds that socket or none may be looked into; the kernel refuses or lacks the call; or what
-/// was duplicated is not that socket, or does not listen. The text says which, and what helps.
+/// No process of the group holds that socket, or we may not read any that does; the kernel refuses or lacks the call;
+/// or the duplicate is another socket, or does not listen. The text names the case and the remedy.
 pub fn duplicate_listener(group: u32, inode: u64) -> io::Result<OwnedFd> {
     let (mut unreadable, mut failed) = (None, None);
     for (process, _) in inspect::group(group) {
@@ -48,7 +49,7 @@ pub fn duplicate_listener(group: u32, inode: u64) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// None of those that may be looked into holds it, and one may not.
+/// No process that we may read holds it, and one process may not be read.
 pub fn is_held(group: u32, inode: u64) -> io::Result<bool> {
     let mut unreadable = None;
     for (process, _) in inspect::group(group) {
@@ -68,7 +69,7 @@ fn holding(process: &Process, inode: u64) -> io::Result<Option<i32>> {
         error => io::Error::other(format!("the list of descriptors of process {}: {error}", process.pid)),
     };
     let descriptors = match process.fd() {
-        // It has just ended.
+        // The process has just ended.
         Err(ProcError::NotFound(_)) => return Ok(None),
         descriptors => descriptors.map_err(unreadable)?,
     };
@@ -76,7 +77,7 @@ fn holding(process: &Process, inode: u64) -> io::Result<Option<i32>> {
     Ok(same.next().map(|held| held.fd))
 }
 
-/// The right that a process needs for `/proc/PID/fd` and `pidfd_getfd` alike (`PTRACE_MODE_ATTACH`, `ptrace(2)`).
+/// The rights that both `/proc/PID/fd` and `pidfd_getfd` need (`PTRACE_MODE_ATTACH`, `ptrace(2)`).
 const MAY_NOT: &str = "the master may not trace it. It must run as the same user without more privileges, or the master \
                        needs CAP_SYS_PTRACE; kernel.yama.ptrace_scope must be 0 or 1, and no seccomp filter in the way";
 
@@ -94,7 +95,7 @@ fn duplicate(pid: i32, number: i32, inode: u64) -> io::Result<OwnedFd> {
     Ok(duplicate)
 }
 
-/// Says which call failed and what helps.
+/// An error that names the call that failed and the remedy.
 fn refused(step: &str, pid: i32, errno: Errno) -> io::Error {
     let (kind, help) = match errno {
         Errno::PERM | Errno::ACCESS => (io::ErrorKind::PermissionDenied, MAY_NOT),
@@ -111,32 +112,32 @@ fn refused(step: &str, pid: i32, errno: Errno) -> io::Error {
 pub struct Accepted {
     /// The connections, oldest first, close-on-exec and non-blocking; with the client's address if it is TCP.
     pub connections: Vec<(OwnedFd, Option<SocketAddr>)>,
-    /// Connections that had failed in the queue already: nobody is there to be served.
+    /// The number of connections that had failed in the queue already: they have no client to serve.
     pub broken: usize,
-    /// Why it ended.
+    /// The reason why accepting ended.
     pub end: AcceptEnd,
 }
 
-/// Why [`accept_all`] ended.
+/// The reason why [`accept_all`] ended.
 #[derive(Debug)]
 pub enum AcceptEnd {
     /// The queue is empty.
     Empty,
     /// The limit was reached; more may wait.
     Limit,
-    /// The kernel refuses to go on, as when descriptors or memory are exhausted; more may wait. Can be tried again once
-    /// there is room.
+    /// The kernel refuses to go on, as when descriptors or memory are exhausted; more connections may wait. Try again
+    /// once there is room.
     Refused(io::Error),
 }
 
-/// Accepts what waits in the queue of a listener, at most `limit` connections, and never blocks.
+/// Accepts the connections that wait in the queue of a listener, at most `limit`, and never blocks.
 ///
-/// **Only for a listener that no worker holds any more.** It sets O_NONBLOCK, and that flag belongs to the open socket, not
-/// to a descriptor: a living worker that accepts in blocking threads would get errors. Besides, what we take from the queue
-/// of a living worker is taken from its hands.
+/// **Only for a listener that no worker holds any more.** It sets O_NONBLOCK, and that flag belongs to the open socket,
+/// not to a descriptor: a living worker that accepts in blocking threads would get errors. Besides, each connection
+/// that we take from the queue of a living worker is lost to that worker.
 ///
-/// Clients can still get into the queue until the last holder closes it: nobody may be sent there by then, and what comes
-/// between the last accept and that close is reset.
+/// Clients can still enter the queue until the last holder closes it. So clients must not be sent there any more by
+/// then: a connection that comes between the last accept and that close is reset.
 ///
 /// # Errors
 ///
@@ -146,12 +147,12 @@ pub fn accept_all(listener: &OwnedFd, limit: usize) -> io::Result<Accepted> {
     Ok(accept_some(listener, limit, || true))
 }
 
-/// Accepts what waits in the queue of a listener beside the living worker that holds it too, at most `limit` connections. Each
-/// connection goes to one of the two.
+/// Accepts the connections that wait in the queue of a listener, at most `limit`, while a living worker holds it too.
+/// Each connection goes to one of the two.
 ///
-/// The socket's flags stay as they are. If the worker accepts the last one in the moment between our look and our accept, and
-/// the socket is blocking, this waits until another connection comes: call it on a thread that may block, and connect once to
-/// wake it if that takes too long.
+/// The socket's flags stay as they are. If the socket is blocking and the worker accepts the last connection between
+/// our poll and our accept, this blocks until another connection comes. So call it on a thread that may block, and
+/// connect once to wake it if that takes too long.
 pub fn accept_beside(listener: &OwnedFd, limit: usize) -> Accepted {
     let has_waiting = || {
         let mut asked = [PollFd::new(listener, PollFlags::IN)];
@@ -160,7 +161,7 @@ pub fn accept_beside(listener: &OwnedFd, limit: usize) -> Accepted {
     accept_some(listener, limit, has_waiting)
 }
 
-/// Accepts while `has_waiting` says so, the limit is not reached and the kernel has something.
+/// Accepts while `has_waiting` returns true, the limit is not reached and the kernel has a connection.
 fn accept_some(listener: &OwnedFd, limit: usize, has_waiting: impl Fn() -> bool) -> Accepted {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (mut connections, mut broken) = (Vec::new(), 0);
@@ -182,8 +183,8 @@ fn accept_some(listener: &OwnedFd, limit: usize, has_waiting: impl Fn() -> bool)
     Accepted { connections, broken, end }
 }
 
-/// Errors that are a connection's own: it was aborted while it waited, or has a network error pending, which Linux tells
-/// by `accept` (`accept(2)`, "Error handling").
+/// Returns true for errors that concern only one connection: it was aborted while it waited, or has a network error
+/// pending, which Linux reports by `accept` (`accept(2)`, "Error handling").
 fn is_of_one_connection(errno: Errno) -> bool {
     matches!(
         errno,
@@ -244,7 +245,8 @@ mod tests {
         assert_eq!(clients[0].read(&mut [0; 8]).unwrap(), 0, "a connection closed, not reset");
     }
 
-    /// Waits for so many: a handshake may take its last step a moment after the client believes itself connected.
+    /// Waits until `count` connections are queued: a handshake may finish a moment after the client believes that it is
+    /// connected.
     fn wait_queued(place: Where<'_>, count: u32) {
         let mut reader = QueueReader::new().unwrap();
         let mut look = || reader.look(&[place]).remove(0).unwrap();
@@ -290,7 +292,8 @@ print(s.getsockname() if "/" in sys.argv[1] else s.getsockname()[1], flush=True)
 time.sleep(600)
 "#;
 
-    /// It in its own process group, and where it listens; None if it cannot run here. Killed with the test.
+    /// The program in its own process group, and the address where it listens; None if it cannot run here. Killed with
+    /// the test.
     struct Holder(Child, String);
 
     impl Holder {
@@ -326,7 +329,7 @@ time.sleep(600)
         while look()[0].queued < 3 {
             assert!(Instant::now() < deadline, "{:?}", look());
         }
-        // Killed and reaped: nobody but us holds the socket.
+        // The program is killed and reaped: only we hold the socket now.
         drop(holder);
         assert_eq!(look()[0].queued, 3, "the queue outlives its program");
         let accepted = accept_all(&duplicate, 100).unwrap();

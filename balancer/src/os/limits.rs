@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit};
 
-/// The limit as it was and as it is now.
+/// The old and the new soft limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {
     /// The soft limit the master was started with, which workers get back.

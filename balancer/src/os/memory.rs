@@ -1,9 +1,9 @@
-//! Memory that a process group really uses: a page that several of its processes share counts once.
+//! The memory that a process group really uses: a page that several of its processes share counts once.
 //!
-//! The sum of their resident memory (RSS) counts such a page in each of them: a server that loads 60 MiB and forks six
-//! children uses 75 MiB, and the sum says 420. The kernel tells the share of each process (PSS) in
-//! `/proc/PID/smaps_rollup`, and walks through all of its pages for that, about 14 ms a GiB: ask seldom, and on a thread
-//! that may wait.
+//! The sum of their resident memory (RSS) counts such a page in each process: a server that loads 60 MiB and forks six
+//! children uses 75 MiB, and the sum is 420. The kernel reports the share of each process (PSS) in
+//! `/proc/PID/smaps_rollup`. For that it walks through all pages of the process, about 14 ms a GiB: ask seldom, and on
+//! a thread that may block.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ use super::inspect;
 pub struct GroupMemory {
     /// In bytes.
     pub bytes: u64,
-    /// Which of the kernel's numbers it is.
+    /// The kernel's number that it was taken from.
     pub source: Source,
 }
 
-/// Which of the kernel's numbers a group's memory is taken from, the best first.
+/// The kernel's number that a group's memory is taken from, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The sum of the processes' PSS.
     Proportional,
     /// The control group that these processes have for themselves.
     ControlGroup,
-    /// The sum of PSS where it may be read and of RSS elsewhere: too much, if pages are shared.
+    /// The sum of PSS for processes where it may be read, and of RSS for the others: too much if pages are shared.
     Resident,
 }
 
@@ -43,7 +43,7 @@ pub fn group_memory(pgid: u32) -> GroupMemory {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid));
         let proportional = match &text {
             Ok(text) => proportional(text),
-            // It has ended since it was listed, and uses nothing any more.
+            // The process has ended since it was listed, and uses no memory any more.
             Err(error) if has_ended(error) => Some(0),
             Err(_) => None,
         };
@@ -57,7 +57,7 @@ fn has_ended(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Adds up; `control_group` is asked only where a share may not be read.
+/// Adds up the processes; `control_group` is called only if a share may not be read.
 fn total(processes: &[Process], control_group: impl FnOnce() -> Option<u64>) -> GroupMemory {
     let known: Option<u64> = processes.iter().map(|process| process.proportional).sum();
     if let Some(bytes) = known {
@@ -77,8 +77,8 @@ fn proportional(text: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Memory of the control group that exactly these processes are in, without the file cache that the kernel would drop first.
-/// None where they share theirs with others, as with the master itself.
+/// The memory of the control group that holds exactly these processes, without the file cache, which the kernel would
+/// drop first. None if they share their control group with other processes, such as the master.
 fn control_group_memory(pids: &HashSet<i32>) -> Option<u64> {
     let mut folders = pids.iter().filter_map(|pid| control_group(&format!("/proc/{pid}/cgroup")));
     let folder = folders.next()?;

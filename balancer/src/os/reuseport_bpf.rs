@@ -1,16 +1,19 @@
-//! Which socket of a reuseport group gets a new connection: a small program that the kernel runs for each.
+//! Chooses the socket of a reuseport group that gets a new connection, by a small program that the kernel runs for each
+//! connection.
 //!
-//! Sockets that listen on one address with `SO_REUSEPORT` are a group, and by itself the kernel spreads connections over
-//! all of them by a hash of the addresses, whether or not anybody accepts there. A classic BPF program, which needs no
-//! right (`SO_ATTACH_REUSEPORT_CBPF`, Linux 4.5), chooses instead: it gives the place of a socket in the group's array, and
-//! the one here draws it by lot from those places that are wanted. An answer beyond the array leaves it to the hash.
+//! Sockets that listen on one address with `SO_REUSEPORT` form a group. By default the kernel spreads connections over
+//! all of them by a hash of the addresses, even to a socket whose process does not accept. A classic BPF program, which
+//! needs no privilege (`SO_ATTACH_REUSEPORT_CBPF`, Linux 4.5), chooses instead: it returns the place of a socket in the
+//! group's array. The program here draws one of the eligible places at random. If the program returns a number beyond
+//! the array, the kernel uses the hash.
 //!
-//! The array has the sockets in the order in which they began to listen. One that stops has its place taken by the last;
-//! if it begins again it is the last. Seen so on Linux 6.18, and kept to by a test in [`crate::net::group`].
+//! The array has the sockets in the order in which they began to listen. When a socket stops, the last one moves to its
+//! place; a socket that begins again becomes the last. Seen so on Linux 6.18, and checked by a test in
+//! [`crate::net::group`].
 //!
-//! The SYN decides: what comes later of a handshake goes where its SYN went, even if another program runs by then. Only
-//! where the kernel answers with SYN cookies nothing is remembered and the last packet of the handshake decides; all members
-//! know each other's cookies, so that is a connection all the same.
+//! The SYN decides: later packets of a handshake go where its SYN went, even if another program runs by then. Only
+//! where the kernel answers with SYN cookies is nothing remembered, and the last packet of the handshake decides. All
+//! members know each other's cookies, so the connection succeeds all the same.
 
 #![allow(unsafe_code)]
 
@@ -49,24 +52,25 @@ const IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const ANSWER_VALUE: u32 = libc::BPF_RET | libc::BPF_K;
 const ANSWER: u32 = libc::BPF_RET | libc::BPF_A;
 
-/// Places one after the other, by which rank they are drawn and how far the places are from the ranks.
+/// Consecutive places: the ranks by which they are drawn, and the distance of the places from the ranks.
 struct Run {
     end_rank: u32,
     offset: u32,
 }
 
 impl Program {
-    /// Draws one of `places` by lot, each as likely as the others. Of no place at all: leaves it to the kernel's hash, as it
-    /// does where there are more than 1,300 gaps between the places, which no program could hold.
+    /// Makes a program that draws one of `places` at random, each equally likely. Without any place, it leaves the
+    /// choice to the kernel's hash; so it does if there are more than 1,300 gaps between the places, which no program
+    /// could hold.
     ///
-    /// Pure. Its length goes by how many gaps there are between the places.
+    /// Pure. The program's length depends on the number of gaps between the places.
     pub fn among(places: &[u32]) -> Self {
         let mut places = places.to_vec();
         places.sort_unstable();
         places.dedup();
         let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
         let runs = runs(&places);
-        // A remainder by 0 is no program, and neither is one that is too long.
+        // The kernel accepts neither a remainder by 0 nor a program that is too long.
         if count == 0 || 3 * runs.len() + 1 > MOST {
             return Self(vec![Instruction::new(ANSWER_VALUE, u32::MAX)]);
         }
@@ -74,7 +78,7 @@ impl Program {
         let last = runs.len() - 1;
         for (index, run) in runs.iter().enumerate() {
             if index < last {
-                // To the next run: over the two instructions of this one.
+                // Jumps to the next run: over the two instructions of this one.
                 program.push(Instruction { if_so: 2, ..Instruction::new(IF_AT_LEAST, run.end_rank) });
             }
             program.extend([Instruction::new(ADD, run.offset), Instruction::new(ANSWER, 0)]);
@@ -82,7 +86,8 @@ impl Program {
         Self(program)
     }
 
-    /// Lets it choose for the whole group that `member` belongs to, in place of the program before. The member must listen.
+    /// Makes the program choose for the whole group that `member` belongs to; it replaces the previous program. The
+    /// member must listen.
     ///
     /// # Errors
     ///
@@ -109,7 +114,7 @@ impl Program {
     }
 }
 
-/// Leaves the choice to the kernel's hash again. What fails leaves the program that is there.
+/// Leaves the choice to the kernel's hash again. On a failure the present program stays.
 pub fn detach(member: impl AsFd) {
     let nothing: libc::c_int = 0;
     // SAFETY: the kernel reads nothing but an int, which `nothing` is; it lives through the call.
@@ -137,7 +142,7 @@ fn runs(places: &[u32]) -> Vec<Run> {
 mod tests {
     use super::*;
 
-    /// Returns the answer of a program if that number is drawn.
+    /// The result of a program if that number is drawn.
     fn answer(program: &Program, random: u32) -> u32 {
         let (mut a, mut at) = (0u32, 0);
         loop {

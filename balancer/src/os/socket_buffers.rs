@@ -1,4 +1,4 @@
-//! The buffers of a socket of ours: how much of what it was given has not arrived, and how much it may take.
+//! The buffers of a socket of ours: the bytes that have not arrived at the peer, and the room for unread bytes.
 
 #![allow(unsafe_code)]
 
@@ -20,8 +20,8 @@ pub fn unsent(socket: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// Makes a TCP socket take up to `bytes` that nobody has read yet, as far as the system allows. The kernel goes on tuning
-/// its buffer, which it would not do after `SO_RCVBUF`.
+/// Makes a TCP socket take up to `bytes` unread bytes, as far as the system allows. The kernel goes on tuning its
+/// buffer, which it would not do after `SO_RCVBUF`.
 ///
 /// The kernel makes room for a low-water mark when it is set, and keeps the room when the mark is taken back.
 pub fn make_room(socket: impl AsFd, bytes: libc::c_int) {

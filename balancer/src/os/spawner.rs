@@ -1,8 +1,9 @@
 //! The one thread that forks, waits and reaps, for the life of the process.
 //!
-//! One thread, because the parent-death signal is sent when the forking *thread* ends, and because only the thread that
-//! reaps knows until when a pid is that child's. It sleeps in `poll` on the requests, on each child's pidfd and on each
-//! start's status pipe; a death is told within a fraction of a millisecond, and nothing here ever waits for a child.
+//! One thread, because the kernel sends the parent-death signal when the forking *thread* ends, and because only the
+//! thread that reaps knows how long a pid belongs to a child. It sleeps in `poll` on the requests, on each child's
+//! pidfd and on each start's status pipe. It reports a death within a fraction of a millisecond, and never blocks on a
+//! child.
 
 mod ending;
 mod orphans;
@@ -30,9 +31,9 @@ use super::stop_signal::Stop;
 use reap::{abandon, identify, reap};
 use strays::Strays;
 
-/// While there is no guardian.
+/// The pause between tries to start a guardian while there is none.
 const TRY_GUARDIAN_AGAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
-/// Where no descriptor is left to watch a group with.
+/// The pause between looks at a group if no descriptor is left to watch it with.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The handle to the spawner's thread.
@@ -110,19 +111,19 @@ struct Child {
 }
 
 impl Child {
-    /// True if the process has ended and stays to be reaped, so that its group keeps its number.
+    /// Returns true if the process has ended and is not reaped yet, so that its group keeps its number.
     fn is_kept(&self) -> bool {
         self.stop.as_ref().is_some_and(Stop::has_leader_ended)
     }
 }
 
-/// The children that the thread knows.
+/// The state of the spawner's thread.
 struct Children {
     wake: Arc<OwnedFd>,
     inbox: mpsc::Receiver<Request>,
     children: BTreeMap<ChildId, Child>,
     lifeline: Lifeline,
-    /// None while one could not be started; then it is tried again.
+    /// None if it could not be started; then the start is tried again.
     guardian: Option<(Pid, OwnedFd)>,
     own_pid: i32,
     /// Finds the listeners of workers that are asked to end; made when it is needed first.
@@ -146,7 +147,7 @@ impl Children {
         loop {
             let (statuses, deaths, guardian_died) = match self.wait() {
                 Ok(ready) => ready,
-                // Only EINTR, or ENOMEM that passes; both are answered by asking again.
+                // Only EINTR, or an ENOMEM that passes; both are answered by polling again.
                 Err(_) => continue,
             };
             for id in statuses {
@@ -173,7 +174,8 @@ impl Children {
         }
     }
 
-    /// Sleeps until something is to do: children with news on their status pipe, dead children, a dead guardian.
+    /// Sleeps until there is work. Returns the children whose status pipe is readable, the dead children, and true if
+    /// the guardian died.
     fn wait(&self) -> io::Result<(Vec<ChildId>, Vec<ChildId>, bool)> {
         let mut polled = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         let mut whose = Vec::new();
@@ -200,7 +202,7 @@ impl Children {
             (!has_guardian).then_some(&TRY_GUARDIAN_AGAIN)
         };
         let stray = self.strays.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        // A millisecond more: what is due must be due when this thread looks.
+        // A millisecond more, so that the deadline has passed when this thread looks.
         let stray = stray.and_then(|wait| Timespec::try_from(wait + Duration::from_millis(1)).ok());
         let timeout = [again, stray.as_ref()].into_iter().flatten().min_by_key(|time| (time.tv_sec, time.tv_nsec));
         rustix::event::poll(&mut polled, timeout)?;
@@ -230,7 +232,7 @@ impl Children {
     }
 
     fn fork(&self, spec: &Spec) -> io::Result<(Child, OwnedFd, OwnedFd)> {
-        // Without close-on-exec, and closed again below: no other thread forks, so nobody else can inherit them.
+        // Without close-on-exec, and closed again below: no other thread forks, so no other child can inherit them.
         let inherited = spec.inherits.descriptors().iter().map(rustix::io::dup);
         let inherited = inherited.collect::<Result<Vec<OwnedFd>, _>>()?;
         let spawn_spec = SpawnSpec {
@@ -259,7 +261,7 @@ impl Children {
             .process_group(0)
             .spawn()?;
         drop(inherited);
-        // One that cannot be watched must not run either.
+        // A child that cannot be watched must not run either.
         let (pid, pidfd) = identify(child.id()).inspect_err(|_| abandon(&mut child))?;
         let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stdout = child.stdout.take().ok_or_else(missing)?.into();
@@ -275,7 +277,7 @@ impl Children {
         Ok((child, stdout, stderr))
     }
 
-    /// The status pipe ended (the program runs) or names the stage and errno of a failure.
+    /// Reads the status pipe: it ends (the program runs) or names the stage and errno of a failure.
     fn read_status(&mut self, id: ChildId) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let Some(mut status) = child.status.take() else { return };
@@ -292,7 +294,7 @@ impl Children {
         }
     }
 
-    /// Kills a guardian that stands still; its death is seen as any other's.
+    /// Kills a guardian that does not read; its death is handled as any other.
     fn end_stuck_guardian(&self) {
         if let (true, Some((pid, pidfd))) = (self.lifeline.is_stuck(), &self.guardian) {
             tracing::warn!(pid = pid.as_raw_pid(), "guardian does not read, killing it");

@@ -1,13 +1,13 @@
 //! The directory that the master was started in, by the name that its starter knows it by.
 //!
-//! `getcwd` resolves links: in `cd current && roundelay run ...` it names the release that `current` pointed to then. A shell
-//! says the name with the link in it by `PWD`, and that one still leads somewhere when a deploy has moved the link.
+//! `getcwd` resolves links: in `cd current && roundelay run ...` it names the release that `current` pointed to then. A
+//! shell puts the name with the link into `PWD`, and that name is still valid after a deploy has moved the link.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Returns `PWD` if it is absolute, without `.` and `..`, and leads to the current directory; else what `getcwd` says. `None`
-/// if the current directory has been removed.
+/// Returns `PWD` if it is absolute, without `.` and `..`, and leads to the current directory; else the result of
+/// `getcwd`. `None` if the current directory has been removed.
 pub fn find() -> Option<PathBuf> {
     let physical = std::env::current_dir().ok();
     let logical =
@@ -17,7 +17,7 @@ pub fn find() -> Option<PathBuf> {
 
 /// Returns true if the path is absolute and names each directory on the way once. Programs ignore any other `PWD`.
 pub fn is_plain(path: &Path) -> bool {
-    // Components leave a `.` out that is not at the beginning.
+    // `components` omits a `.` that is not at the beginning.
     let has_dot = path.to_string_lossy().split('/').any(|name| name == ".");
     path.is_absolute() && !has_dot && !path.components().any(|one| one == Component::ParentDir)
 }

@@ -1,15 +1,15 @@
-//! Why a program that is there cannot be executed: the kernel says "No such file" of the interpreter that its first line
-//! names.
+//! Explains why a program that exists cannot be executed: the kernel reports "No such file" if the interpreter that its
+//! first line names is missing.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// So much of a file the kernel looks at for the name of its interpreter.
+/// The number of bytes of a file that the kernel reads for the name of its interpreter.
 const LOOKED_AT: usize = 256;
 
-/// Explains why the kernel found no file where `program` names one, if that can be told. A name without a slash is looked for
-/// in PATH, any other from `cwd`.
+/// Explains why the kernel found no file where `program` names one, if the reason can be found. A name without a slash
+/// is looked up in PATH, any other relative to `cwd`.
 pub(crate) fn explain(program: &str, cwd: Option<&Path>) -> Option<String> {
     let file = find(program, cwd)?;
     let mut head = Vec::new();

@@ -1,9 +1,9 @@
-//! Where a run folder may be.
+//! The directories in which a run folder may be made.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Short paths first: a unix socket's path has 108 bytes.
+/// All candidates, short paths first: a unix socket's path has 108 bytes.
 pub(super) fn all() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|dir| dir.is_absolute() && dir.as_os_str().len() < 60);
@@ -12,21 +12,22 @@ pub(super) fn all() -> Vec<PathBuf> {
     [runtime, run, tmp, Some(PathBuf::from("/tmp"))].into_iter().flatten().collect()
 }
 
-/// Returns true if nobody but this user and root can put something else in the place of a folder in it. For root so
-/// also no `$XDG_RUNTIME_DIR` that another user's session left in the environment.
+/// Returns true if only this user and root can replace a folder in `base`. So root never uses an `$XDG_RUNTIME_DIR`
+/// that another user's session left in the environment.
 pub(super) fn is_safe(base: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    // The owner of that can replace everything. In a user namespace root is seen under the number of nobody.
+    // The owner of `/` can replace everything. In a user namespace, root is seen under the number of nobody.
     let root = std::fs::metadata("/").map_or(0, |found| found.uid());
     std::fs::metadata(base).is_ok_and(|found| [0, own, root].contains(&found.uid()) && mode_is_safe(found.mode()))
 }
 
-/// A user that can write to a folder can rename what is in it, unless its sticky bit leaves that to the owners.
+/// Returns true if only the owner can rename entries of a folder with this mode. Write permission lets a user rename
+/// entries, unless the sticky bit leaves that to their owners.
 fn mode_is_safe(mode: u32) -> bool {
     mode & 0o022 == 0 || mode & 0o1000 != 0
 }
 
-/// Returns true if any user can reach a folder in it, and none but its owner and root can put another in its place.
+/// Returns true if any user can reach a folder in `base`, and only its owner and root can replace that folder.
 pub(super) fn is_passable(base: &Path) -> bool {
     let Ok(base) = base.canonicalize() else { return false };
     base.ancestors().all(|dir| std::fs::metadata(dir).is_ok_and(|found| mode_is_passable(found.permissions().mode())))

@@ -1,8 +1,8 @@
-//! Folders of this master's own for sockets that live as long as a worker.
+//! The master's own folders for sockets that live as long as a worker.
 //!
-//! One that only this user may enter, and, where workers run as other users, one that those may pass through. In the
-//! second the master binds the sockets that it listens on, and each user has a folder to bind their own in: the master
-//! changes nothing at a path that a worker could have replaced.
+//! One folder may be entered only by this user. Where workers run as other users, there is a second one that those
+//! users may pass through. In the second, the master binds the sockets that it listens on, and each user has a folder
+//! to bind their own in. The master changes nothing at a path that a worker could have replaced.
 
 mod bases;
 
@@ -16,10 +16,11 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 const PREFIX: &str = "roundelay-run.";
 
-/// A sweep of another master that starts at the same moment may take a folder that is not locked yet.
+/// The number of tries to make a folder: another master that starts at the same moment may remove one that is not
+/// locked yet.
 const TRIES: usize = 10;
 
-/// Both folders of a running master. They go when this is dropped.
+/// Both folders of a running master. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct RunDirs {
     own: RunDir,
@@ -33,17 +34,17 @@ impl RunDirs {
     ///
     /// # Errors
     ///
-    /// None of the places will do; the error is the last one's.
+    /// None of the directories is suitable; the error is that of the last one.
     pub fn create(for_others: bool) -> io::Result<Self> {
         let passable = for_others.then(|| RunDir::create(Access::Passable)).transpose()?;
         Ok(Self { own: RunDir::create(Access::Private)?, passable: Mutex::new(passable) })
     }
 
-    /// The folder for what the master binds for a worker of that other user, or of its own.
+    /// The folder for sockets that the master binds, for a worker of user `owner` or, with `None`, of its own user.
     ///
     /// # Errors
     ///
-    /// It was removed behind our back and could not be made again.
+    /// Another program removed it and it could not be made again.
     pub fn ours(&self, owner: Option<u32>) -> io::Result<PathBuf> {
         match owner {
             None => self.own.ensured(),
@@ -51,7 +52,8 @@ impl RunDirs {
         }
     }
 
-    /// The folder for what a worker of that other user, or of the master's, binds itself: nobody else gets into it.
+    /// The folder for sockets that a worker of user `owner`, or of the master's user, binds itself. Other users cannot
+    /// enter it.
     ///
     /// # Errors
     ///
@@ -72,12 +74,12 @@ impl RunDirs {
     }
 }
 
-/// The users that get into a folder.
+/// The users that may enter a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// This user.
+    /// Only this user.
     Private,
-    /// Every user that knows a name in it; the names cannot be listed.
+    /// Any user that knows a name in it; other users cannot list the names.
     Passable,
 }
 
@@ -91,8 +93,8 @@ struct RunDir {
 #[derive(Debug)]
 struct Held {
     path: PathBuf,
-    /// Held while the master lives, however it ends: that, not a pid, tells a leftover. Folders are seen across pid
-    /// namespaces, where a pid is another's or nobody's.
+    /// Locked while the master lives, and released however it ends. The lock, not a pid, shows that a folder is left
+    /// over: folders are seen across pid namespaces, where a pid may be another process's or none's.
     lock: File,
 }
 
@@ -101,8 +103,8 @@ impl RunDir {
         Ok(Self { access, held: Mutex::new(Held::create(access)?) })
     }
 
-    /// Its path. If somebody removed it (a cleaner of old files, or the end of a login session), it is made again: at the same
-    /// path, which living workers know, or where that cannot be had under another name.
+    /// Returns its path. If it was removed (by a cleaner of old files, or by the end of a login session), it is made
+    /// again: at the same path, which living workers know, or under another name if that path cannot be had.
     fn ensured(&self) -> io::Result<PathBuf> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.is_there() {
@@ -141,7 +143,7 @@ impl Held {
         for _ in 0..TRIES {
             let private = std::fs::Permissions::from_mode(0o700);
             let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(base)?;
-            // A sweep may have taken it, and then whatever lies there is not ours.
+            // Another master may have removed it, and then a folder at that path is not ours.
             match Self::hold(dir.keep(), access) {
                 Ok(held) => return Ok(held),
                 Err(error) => last = error,
@@ -150,7 +152,8 @@ impl Held {
         Err(last)
     }
 
-    /// Makes a folder at the path where one of this master was removed. Whatever lies there now is not ours, and is left alone.
+    /// Makes a folder again at a path where one of this master was removed. Anything that lies there now is not ours,
+    /// and stays.
     fn create_again(path: &Path, access: Access) -> io::Result<Self> {
         let base = path.parent().filter(|base| bases::is_safe(base));
         if base.is_none_or(|base| access == Access::Passable && !bases::is_passable(base)) {
@@ -184,7 +187,7 @@ impl Drop for Held {
     }
 }
 
-/// Returns true if the path leads to this folder, and not by a link.
+/// Returns true if the path leads to this folder, and not through a link.
 fn is_at(folder: &File, path: &Path) -> bool {
     let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
     match (folder.metadata(), std::fs::symlink_metadata(path)) {
@@ -193,7 +196,7 @@ fn is_at(folder: &File, path: &Path) -> bool {
     }
 }
 
-/// The folder of that user in one in which only we can make any.
+/// The folder of that user inside `dir`, in which only we can make folders.
 fn folder_of(dir: &Path, uid: u32) -> io::Result<PathBuf> {
     let path = dir.join(uid.to_string());
     match std::fs::DirBuilder::new().mode(0o700).create(&path) {
@@ -205,12 +208,12 @@ fn folder_of(dir: &Path, uid: u32) -> io::Result<PathBuf> {
     if found.is_dir() && found.uid() == uid {
         return Ok(path);
     }
-    // Left half done: next time it is made anew.
+    // Left half done: the next call makes it anew.
     let _ = std::fs::remove_dir(&path);
     Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} does not belong to uid {uid}", path.display())))
 }
 
-/// Removes our own folders whose lock nobody holds. What belongs to another user is left alone, also by root.
+/// Removes our own folders whose lock is free. Folders of other users stay, even if we are root.
 fn remove_stale(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else { return };
     for entry in entries.flatten() {
@@ -218,7 +221,7 @@ fn remove_stale(base: &Path) {
         if !is_named_so {
             continue;
         }
-        // Held until it is gone, so that nobody begins to live in it.
+        // Locked until it is gone, so that no master begins to use it.
         if let Ok(held) = lock(&entry.path())
             && is_at(&held, &entry.path())
         {
@@ -227,8 +230,8 @@ fn remove_stale(base: &Path) {
     }
 }
 
-/// Locks a folder of this user; an error if another holds it, or if it is anything else. Whatever somebody put at the path,
-/// opening it waits for nobody.
+/// Locks a folder of this user; an error if another process holds the lock, or if it is anything else. Opening never
+/// blocks, whatever kind of file lies at the path.
 fn lock(folder: &Path) -> io::Result<File> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let folder = File::from(rustix::fs::open(folder, flags, Mode::empty())?);

@@ -1,13 +1,13 @@
-//! `roundelay exec-worker`: what runs between fork and the worker's own program.
+//! `roundelay exec-worker`: the process between fork and the worker's own program.
 //!
-//! The spawner starts our own binary, not the program, because between `fork` and `exec` of a threaded process hardly
-//! anything is allowed, and `LISTEN_PID` and the parent-death signal need the child's own hand. Here we are a whole
-//! single-threaded process and may do it in plain Rust. Its standard input is the status pipe: on a failure the stage
-//! and the errno are written to it, on success `exec` closes it.
+//! The spawner starts our own binary, not the program. Between `fork` and `exec` of a threaded process hardly anything
+//! is allowed, and only the child itself can set `LISTEN_PID` and the parent-death signal. The shim is a whole
+//! single-threaded process and can do both in plain Rust. Its standard input is the status pipe: on a failure it writes
+//! the stage and the errno there; on success `exec` closes the pipe.
 //!
-//! The order counts. Limits and sockets need the master's rights, so they come before the privileges go; the working
-//! directory and the program are the worker's own business, so they come after; and the parent-death signal is last, since
-//! a change of credentials clears it.
+//! The order matters. Limits and sockets need the master's rights, so they come before the privileges are dropped. The
+//! working directory and the program belong to the worker, so they come after. The parent-death signal comes last,
+//! since a change of credentials clears it.
 
 #![allow(unsafe_code)]
 
@@ -50,21 +50,21 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(127)
 }
 
-/// The first descriptor that the program shall not have.
+/// The first descriptor that the program must not have.
 fn first_undeclared(spawn_spec: &SpawnSpec) -> RawFd {
     RawFd::try_from(spawn_spec.inherit.len()).map_or(RawFd::MAX, |count| FIRST_LISTEN_FD.saturating_add(count))
 }
 
-/// Moves the status pipe away from standard input, which becomes `/dev/null`; to above what the program inherits.
+/// Moves the status pipe from standard input, which becomes `/dev/null`, to a number above the inherited descriptors.
 fn take_status_pipe(above: RawFd) -> io::Result<File> {
     let status = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), above)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(File::from(status))
 }
 
-/// The stage that failed and why; does not return otherwise.
+/// Replaces this process by the worker's program. Returns only on failure: the stage and the error.
 fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
-    // Before the credentials: a limit may rise above the inherited one only by the master's rights.
+    // Before the change of credentials: only the master's rights can raise a limit above the inherited one.
     if let Err(error) = set_limits(spawn_spec.nofile, spawn_spec.core) {
         return ("limits", error);
     }
@@ -72,8 +72,8 @@ fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(spawn_spec));
-    // By the master's rights, as it would be inherited. Where a deploy removed it the worker starts in what is left of the
-    // master's own, which is enough for a program with an absolute path.
+    // With the master's rights, as an inherited directory would be. If a deploy removed it, the worker starts in the
+    // master's own directory, if that is left, which is enough for a program with an absolute path.
     if let Some(dir) = &spawn_spec.start_dir
         && let Err(error) = std::env::set_current_dir(dir)
     {
@@ -83,7 +83,7 @@ fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
     if let Err(failed) = privileges::shed(spawn_spec.credentials.as_ref(), spawn_spec.no_new_privs) {
         return failed;
     }
-    // As the worker's user: whether that one may enter it is the question.
+    // As the worker's user, which must be permitted to enter it.
     if let Some(cwd) = &spawn_spec.cwd
         && let Err(error) = std::env::set_current_dir(cwd)
     {
@@ -101,7 +101,7 @@ fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
     let mut program = Command::new(&spawn_spec.program);
     program.args(&spawn_spec.args);
     if spawn_spec.has_listeners && !spawn_spec.inherit.is_empty() {
-        // Only here the pid is known, and exec keeps it.
+        // The pid is known only here, and exec keeps it.
         program.env(protocol::LISTEN_PID, std::process::id().to_string());
     }
     ("exec", program.exec())
@@ -123,10 +123,10 @@ fn set_limits(nofile: Option<u64>, core: Option<CoreLimit>) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts what is inherited at 3 and on, without close-on-exec.
+/// Moves the inherited descriptors to 3 and on, without close-on-exec.
 fn place_inherited(inherit: &[RawFd], above: RawFd) -> io::Result<()> {
     let check = |result: RawFd| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
-    // First out of the way, since one's place may be another's number.
+    // All are first moved away, since the target number of one may be the present number of another.
     // SAFETY: fcntl and dup2 take numbers and touch no memory; a number that is no descriptor gives EBADF. Nothing in
     // this single-threaded process owns the numbers from 3 that are overwritten, save the status pipe, which is above.
     let moved = inherit.iter().map(|&fd| check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) }));
@@ -138,8 +138,8 @@ fn place_inherited(inherit: &[RawFd], above: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks every descriptor from `first` on close-on-exec, wherever it came from: workers get 0, 1, 2 and what is
-/// declared.
+/// Marks every descriptor from `first` on close-on-exec, from whatever source: workers get 0, 1, 2 and the declared
+/// ones.
 fn close_undeclared(first: RawFd) {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC closes nothing now, it only sets a flag; no memory is passed.
     // On a kernel without it (before 5.11) the call fails and each descriptor's own flag has to do.

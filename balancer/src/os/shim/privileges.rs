@@ -1,7 +1,7 @@
-//! Gives up what the worker shall not have, and checks that it is gone.
+//! Drops the privileges that the worker must not have, and checks that they are gone.
 //!
-//! Groups go first and the user last, since without the user's rights nothing else could be changed. The system calls
-//! concern one thread; the shim has only that one.
+//! Groups change first and the user last, since without root's rights nothing else could be changed. The system calls
+//! affect one thread; the shim has only that one.
 
 #![allow(unsafe_code)]
 
@@ -12,10 +12,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::os::account::Credentials;
 
-/// The stage and why.
+/// The stage that failed, and the error.
 pub(super) type Failed = (&'static str, io::Error);
 
-/// Becomes `credentials`, if any; then, as any user, without ambient capabilities and, if asked, without a way to new
+/// Changes to `credentials`, if any. In every case drops the ambient capabilities and, if asked, every way to gain
 /// rights.
 pub(super) fn shed(credentials: Option<&Credentials>, no_new_privs: bool) -> Result<(), Failed> {
     if let Some(credentials) = credentials {
@@ -37,7 +37,7 @@ fn at<E: Into<io::Error>>(stage: &'static str) -> impl Fn(E) -> Failed {
 
 fn become_user(credentials: &Credentials) -> Result<(), Failed> {
     let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
-    // Programs open /dev/stdout by its name, and then the owner of the pipe counts.
+    // Programs open /dev/stdout by its name, and then the owner of the pipe matters.
     for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
         rustix::fs::fchown(output, Some(uid), None).map_err(at("output"))?;
     }
@@ -47,11 +47,11 @@ fn become_user(credentials: &Credentials) -> Result<(), Failed> {
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at("setresuid"))
 }
 
-/// Ambient capabilities survive exec and would make any worker as mighty as the master. One of another user keeps none at
-/// all: where the master has its rights without being root, a change of user takes nothing away.
+/// Drops capabilities. Ambient capabilities survive exec and would give any worker the rights of the master. A worker
+/// of another user keeps none at all: if the master has its rights without being root, a change of user removes none.
 fn give_up_capabilities(credentials: Option<&Credentials>) -> rustix::io::Result<()> {
     match rustix::thread::clear_ambient_capability_set() {
-        // EINVAL: there is no such thing here.
+        // EINVAL: this kernel has no ambient capabilities.
         Ok(()) | Err(rustix::io::Errno::INVAL) => {}
         Err(error) => return Err(error),
     }
@@ -67,7 +67,7 @@ const NOTHING: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// Checks that all of it is what it should be, and that there is no way back.
+/// Checks that all ids are as requested, and that there is no way back.
 fn verify(credentials: &Credentials) -> io::Result<()> {
     let sorted = |mut groups: Vec<u32>| {
         groups.sort_unstable();
@@ -85,7 +85,7 @@ fn verify(credentials: &Credentials) -> io::Result<()> {
     }
 }
 
-/// Tries it. Where it succeeds the start fails, so it does not matter that it was done.
+/// Tries to become root. If that succeeds the start fails, so it does not matter that it was done.
 fn can_become_root() -> bool {
     let root = Uid::ROOT;
     rustix::thread::set_thread_res_uid(root, root, root).is_ok() || rustix::thread::set_thread_uid(root).is_ok()

@@ -1,4 +1,4 @@
-//! What the spawner wants of the shim, as its command line says it. Pure.
+//! The spawner's instructions for the shim, as a command line. Pure.
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -7,26 +7,26 @@ use std::path::PathBuf;
 use crate::os::account::Credentials;
 use crate::os::child::CoreLimit;
 
-/// The spawner's request to the shim, as its command line says it.
+/// The spawner's instructions for the shim, as a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnSpec {
-    /// The master's pid: if it is no longer our parent, there is no master to work for.
+    /// The master's pid. If it is no longer our parent, the master has ended.
     pub parent: i32,
     /// The soft limit of open files to set.
     pub nofile: Option<u64>,
     /// The limit of core dumps to set, soft and hard.
     pub core: Option<CoreLimit>,
-    /// The user to become.
+    /// The credentials to change to.
     pub credentials: Option<Credentials>,
     /// True if no program that it runs may gain rights, as setuid programs do.
     pub no_new_privs: bool,
     /// The directory to enter before rights are given up. Relative paths are relative to it.
     pub start_dir: Option<PathBuf>,
-    /// Where to run.
+    /// The directory to run in.
     pub cwd: Option<PathBuf>,
     /// Descriptors to move to 3 and on, in this order.
     pub inherit: Vec<RawFd>,
-    /// True if they are listeners, which is said by `LISTEN_PID`.
+    /// True if they are listeners; then `LISTEN_PID` is set.
     pub has_listeners: bool,
     /// The program.
     pub program: OsString,
@@ -61,7 +61,7 @@ impl SpawnSpec {
         let nofile = if nofile.is_empty() { None } else { Some(nofile.to_str()?.parse().ok()?) };
         let core = parse_core(args.next()?.to_str()?)?;
         let credentials = args.next()?;
-        // What is there and cannot be read must never mean "none".
+        // A value that is there and cannot be read must never count as "none".
         let credentials = match credentials.to_str()? {
             "" => None,
             text => Some(parse_credentials(text)?),

@@ -1,4 +1,5 @@
-//! The end of children: asked for, killed or unasked; and of orphans. The spawner's thread alone runs this.
+//! The end of children, by request, by a kill or by themselves, and the end of orphans. Only the spawner's thread runs
+//! this.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use crate::os::child::{ChildEvent, ChildId, EndRequest, Exit};
 use crate::os::inspect;
 use crate::os::stop_signal::{self, Stop};
 
-/// The pause between two looks at a process that is on its way out, and the number of looks.
+/// The pause between looks at a process that is exiting, and the number of looks.
 const DYING: Duration = Duration::from_micros(200);
 const LOOKS_AT_DYING: u32 = 10;
 
 impl Children {
-    /// Asks a child to end, or kills it. Returns it if its group is to be looked at.
+    /// Asks a child to end, or kills it. Returns it if its group must be looked at.
     pub(super) fn end(&mut self, id: ChildId, ending: EndRequest) -> Option<ChildId> {
         let child = self.children.get_mut(&id)?;
         match ending {
@@ -41,10 +42,10 @@ impl Children {
         Some(id)
     }
 
-    /// A process has ended: a leader, or another of a group whose leader has ended. Returns it if its group, which was asked
-    /// to end, is to be looked at; reaps it else.
+    /// Handles the end of a process: a leader, or another process of a group whose leader has ended. Returns it if its
+    /// group was asked to end and must be looked at; otherwise reaps it.
     pub(super) fn ended(&mut self, id: ChildId) -> Option<ChildId> {
-        // It may have died of a failed start that was not read yet.
+        // It may have died of a failed start whose status was not read yet.
         self.read_status(id);
         match &mut self.children.get_mut(&id)?.stop {
             Some(stop) => {
@@ -70,7 +71,7 @@ impl Children {
         orphans::children(self.own_pid).into_iter().filter(is_meant).collect()
     }
 
-    /// Looks for what this worker, which has just ended, and those before it left in the background.
+    /// Looks for processes that this worker, which has just ended, and earlier ones left in the background.
     fn look_for_strays(&mut self, ended: Option<ChildId>) {
         let now = Instant::now();
         if let Some((id, child)) = ended.and_then(|id| self.children.get(&id).map(|child| (id, child))) {
@@ -81,7 +82,8 @@ impl Children {
         }
         let mut orphans = self.orphans();
         for _ in 0..LOOKS_AT_DYING {
-            // Its memory is gone, so its environment tells nothing, and in a moment its children become ours.
+            // The memory of an exiting orphan is gone, so its environment cannot be read; in a moment its children
+            // become ours.
             if !orphans.iter().any(|orphan| orphan.vsize == 0) {
                 break;
             }
@@ -91,13 +93,13 @@ impl Children {
         self.strays.look(&orphans, &mut self.lifeline, &mut self.queues, now);
     }
 
-    /// True if nothing will wake this thread when the rest of a group, whose leader has ended, has ended too.
+    /// Returns true if nothing will wake this thread when the rest of a group, whose leader has ended, has ended too.
     pub(super) fn is_unwatched(&self, id: ChildId, child: &Child) -> bool {
         let is_watched = child.stop.as_ref().is_some_and(|stop| stop.watched().is_some());
         child.is_kept() && !is_watched && !self.strays.holds(id)
     }
 
-    /// Takes the stops of these children as far as they can go now, and reaps those whose group is empty.
+    /// Advances the stops of these children as far as possible now, and reaps those whose group is empty.
     pub(super) fn advance_stops(&mut self, mut ids: Vec<ChildId>) {
         ids.extend(self.children.iter().filter(|&(&id, child)| self.is_unwatched(id, child)).map(|(&id, _)| id));
         ids.sort_unstable();
@@ -129,8 +131,8 @@ impl Children {
         }
     }
 
-    /// It ended without being asked: what is left of its group is killed. With exit code 0 it may have gone into the
-    /// background, and then is known by that.
+    /// Handles a child that ended without being asked: kills the rest of its group. With exit code 0 it may have gone
+    /// into the background, and is then reported as such.
     fn reap_unasked(&mut self, id: ChildId) {
         let Some(child) = self.children.get(&id) else { return };
         let (pid, is_kept) = (child.pid, child.trail.is_kept);
@@ -151,7 +153,8 @@ impl Children {
         self.reap_child(id);
     }
 
-    /// Kills what is left of the group, then reaps its leader: in this order, while the number cannot be another's.
+    /// Kills the rest of the group, then reaps its leader: in this order, while the number cannot belong to another
+    /// group.
     fn reap_group(&mut self, id: ChildId) {
         if let Some(child) = self.children.get(&id) {
             let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
@@ -165,8 +168,8 @@ impl Children {
         (child.sink)(ChildEvent::Exited(reap(&child.pidfd)));
     }
 
-    /// Looks at each dead child before reaping it: our own keep their status for `reap_group`. Returns the children whose groups are
-    /// to be looked at.
+    /// Looks at each dead child before reaping it: our own children keep their status for `reap_group`. Returns the
+    /// children whose groups must be looked at.
     pub(super) fn reap_orphans(&mut self) -> Vec<ChildId> {
         let mut changed = Vec::new();
         while let Some(pid) = next_dead() {
@@ -181,7 +184,7 @@ impl Children {
                 break;
             }
         }
-        // The end of one may have brought another to light.
+        // The end of one process may have made another an orphan.
         self.look_for_strays(None);
         changed
     }
@@ -193,7 +196,7 @@ impl Children {
         dead.into_iter().filter_map(|pid| self.reap_orphan(pid)).collect()
     }
 
-    /// Returns the worker that left it in the background, if one did.
+    /// Reaps an orphan. Returns the worker that left it in the background, if one did.
     fn reap_orphan(&mut self, pid: Pid) -> Option<ChildId> {
         if self.guardian.as_ref().is_some_and(|(guardian, _)| pid == *guardian) {
             self.replace_guardian();

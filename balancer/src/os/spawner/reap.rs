@@ -1,4 +1,4 @@
-//! Children of ours by their pidfds: found, reaped, and the next dead one.
+//! Finds and reaps our children by their pidfds, and finds the next dead one.
 
 #![allow(unsafe_code)]
 
@@ -9,30 +9,30 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::os::child::Exit;
 
-/// Ends a child that nobody would look after.
+/// Kills and reaps a child that no other code would look after.
 pub(super) fn abandon(child: &mut std::process::Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// The pidfd of a child of ours that was not reaped yet.
+/// The pid and the pidfd of a child of ours that was not reaped yet.
 pub(super) fn identify(pid: u32) -> io::Result<(Pid, OwnedFd)> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     Ok((pid, rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
 }
 
-/// Returns the end of a child, which stays to be reaped; `None` if it has not ended.
+/// The exit of a child, without reaping it; `None` if it has not ended.
 pub(super) fn peek(pidfd: &OwnedFd) -> Option<Exit> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options));
     status.ok().flatten().map(|status| exit(&status))
 }
 
-/// Reaps a child that has ended, and says how.
+/// Reaps a child that has ended, and returns its exit.
 pub(super) fn reap(pidfd: &OwnedFd) -> Exit {
     let status =
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
-    // Where another has reaped it there is nothing better to say.
+    // If other code has reaped it, its exit is not known.
     status.ok().flatten().map_or(Exit::Code(-1), |status| exit(&status))
 }
 
@@ -44,7 +44,7 @@ fn exit(status: &WaitIdStatus) -> Exit {
     }
 }
 
-/// Some dead child of this process, which stays to be reaped.
+/// Returns a dead child of this process, without reaping it.
 pub(super) fn next_dead() -> Option<Pid> {
     // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
     let (result, info) = unsafe {

@@ -20,9 +20,9 @@ use crate::os::child::{ChildId, Trail};
 use crate::os::guardian::Lifeline;
 use crate::os::inspect;
 
-/// For so long after a worker's end an orphan may be its.
+/// The time after a worker's end in which an orphan may belong to it.
 const WINDOW: Duration = Duration::from_secs(10);
-/// The most ended workers that are remembered.
+/// The largest number of ended workers that are remembered.
 const MOST: usize = 1024;
 
 /// The processes in the background, by the worker that left them.
@@ -32,7 +32,7 @@ pub(super) struct Strays {
     traces: Vec<Trace>,
 }
 
-/// The master's own session, group and cgroups. An orphan that shares them cannot be told by them.
+/// The master's own session, group and cgroups. They identify no worker, since any orphan may share them.
 #[derive(Debug)]
 struct MasterTraces {
     session: i32,
@@ -60,7 +60,7 @@ struct Stray {
     pid: i32,
     group: i32,
     name: String,
-    /// None where it is to be kept, or was killed.
+    /// None if it is kept, or was killed.
     kill_at: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ impl Strays {
         Self { own: MasterTraces { session, group, cgroups: cgroups(own_pid) }, traces: Vec::new() }
     }
 
-    /// The worker has ended: what it left may come to light from now on.
+    /// Remembers a worker that has ended: processes that it left may be found from now on.
     pub(super) fn remember(&mut self, worker: ChildId, group: i32, trail: &Trail, now: Instant) {
         if let Some(trace) = self.traces.iter_mut().find(|trace| trace.worker == worker) {
             trace.until = now + WINDOW;
@@ -93,12 +93,13 @@ impl Strays {
         self.traces.push(Trace::new(worker, group, trail.clone(), now + WINDOW));
     }
 
-    /// True if the group is the master's own, or an ended worker's: what is in that was killed with the worker, or is kept.
+    /// Returns true if the group is the master's own, or an ended worker's: its processes were killed with the worker,
+    /// or are kept.
     pub(super) fn is_settled(&self, group: i32) -> bool {
         group == self.own.group || self.traces.iter().any(|trace| trace.group == group)
     }
 
-    /// True if nothing need be looked for.
+    /// Returns true if there is nothing to look for.
     pub(super) fn is_calm(&self, now: Instant) -> bool {
         self.traces.iter().all(|trace| trace.until <= now && trace.found.is_empty())
     }
@@ -135,7 +136,7 @@ impl Strays {
                 tracing::info!(pid, name = stray.name, "left in the background by a worker: kept");
             } else {
                 tracing::warn!(pid, name = stray.name, "left in the background by a worker: ending it");
-                // If the master is killed now, so is what it was about to end.
+                // If the master is killed now, the guardian kills this process too.
                 lifeline.add(stray.group);
                 stray.kill_at = Some(now + trace.trail.kill_timeout);
                 signal(pid, trace.trail.signal);
@@ -145,7 +146,7 @@ impl Strays {
         }
     }
 
-    /// A child is about to be reaped. Returns the worker that left it, if one did.
+    /// Forgets a child that is about to be reaped. Returns the worker that left it, if one did.
     pub(super) fn ends(&mut self, pid: i32, lifeline: &mut Lifeline) -> Option<ChildId> {
         let of_it = |trace: &&mut Trace| trace.found.iter().any(|stray| stray.pid == pid);
         let trace = self.traces.iter_mut().find(of_it)?;
@@ -159,7 +160,7 @@ impl Strays {
         Some(worker)
     }
 
-    /// True while something that this worker left is being ended.
+    /// Returns true while a process that this worker left is being ended.
     pub(super) fn holds(&self, worker: ChildId) -> bool {
         self.of(worker).is_some_and(|trace| !trace.trail.is_kept && !trace.found.is_empty())
     }
@@ -173,12 +174,12 @@ impl Strays {
         self.traces.iter().find(|trace| trace.worker == worker)
     }
 
-    /// When the next is to be killed.
+    /// The time at which the next process must be killed.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.traces.iter().flat_map(|trace| &trace.found).filter_map(|stray| stray.kill_at).min()
     }
 
-    /// Kills those whose time is over.
+    /// Kills the processes whose kill timeout has passed.
     pub(super) fn kill_overdue(&mut self, now: Instant) {
         for stray in self.traces.iter_mut().flat_map(|trace| &mut trace.found) {
             if stray.kill_at.is_some_and(|at| at <= now) {
@@ -188,7 +189,7 @@ impl Strays {
         }
     }
 
-    /// Kills what this worker left, unless it is to be kept.
+    /// Kills the processes that this worker left, unless they are kept.
     pub(super) fn kill(&mut self, worker: ChildId) {
         let of_it = self.traces.iter_mut().filter(|trace| trace.worker == worker && !trace.trail.is_kept);
         of_it.flat_map(|trace| &mut trace.found).for_each(Stray::kill);
@@ -203,7 +204,7 @@ impl Trace {
 }
 
 impl Stray {
-    /// It was not reaped, so its pid and its group are still its own.
+    /// Kills the process and its group. It was not reaped, so its pid and its group are still its own.
     fn kill(&mut self) {
         self.kill_at = None;
         signal(self.pid, Signal::KILL);
@@ -299,7 +300,7 @@ mod tests {
         let traces = [trace(1, &[70], &[]), trace(2, &[], &["0::/scope"])];
         assert_eq!(owner(&seen(None, 70, &["0::/master"]), &own(), &traces), Some(0));
         assert_eq!(owner(&seen(None, 71, &["0::/scope"]), &own(), &traces), Some(1));
-        // Another worker's word weighs more.
+        // The `NOTIFY_SOCKET` of another worker counts for more than session and cgroup.
         assert_eq!(owner(&seen(Some("/run/n9"), 70, &["0::/scope"]), &own(), &traces), None);
     }
 

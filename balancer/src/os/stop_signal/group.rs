@@ -10,11 +10,11 @@ use crate::os::accept_queue::{QueueReader, Where};
 use crate::os::child::{ListensAt, StopSignalTo};
 use crate::os::inspect;
 
-/// The question about one group.
+/// A question about one group.
 pub(in crate::os) struct GroupQuery<'a> {
     pub(in crate::os) group: i32,
     pub(in crate::os) signal: Signal,
-    /// Where its worker listens, where that can be seen.
+    /// The address at which its worker listens, if that can be seen.
     pub(in crate::os) listens_at: Option<&'a ListensAt>,
 }
 
@@ -59,8 +59,8 @@ fn listener_inodes(questions: &[GroupQuery<'_>], queues: &mut Option<QueueReader
     each.map(|listening| listening.iter().map(|one| one.inode).collect()).collect()
 }
 
-/// True if the stop signal of a group ends none of the processes that would get it first: each has a handler, blocks it or
-/// ignores it. `None` if nothing of the group can be read.
+/// Returns true if the stop signal of a group ends none of the processes that would get it first: each has a handler,
+/// blocks it or ignores it. `None` if no process of the group can be read.
 ///
 /// One pass over `/proc`.
 pub fn is_survived(leader: u32, signal: Signal, to: StopSignalTo, listens_at: Option<&ListensAt>) -> Option<bool> {
@@ -69,20 +69,20 @@ pub fn is_survived(leader: u32, signal: Signal, to: StopSignalTo, listens_at: Op
     let bit = bit(signal);
     let targets = next_targets(to, leader, &processes, &BTreeSet::new()).into_iter();
     let survives = targets.filter_map(|id| Process::new(id.pid).ok()?.status().ok()).map(|status| {
-        // What has ended since it was listed has empty masks.
+        // A process that has ended since it was listed has empty masks.
         status.state.starts_with(['Z', 'X']) || (status.sigcgt | status.sigblk | status.sigign) & bit != 0
     });
     survives.reduce(|all, one| all && one)
 }
 
-/// True if the process has a handler for the signal or blocks it, as programs do that wait for it by `sigwait` or
-/// `signalfd`. One that ignores the signal does not catch it.
+/// Returns true if the process has a handler for the signal or blocks it, as programs do that wait for it by `sigwait`
+/// or `signalfd`. A process that ignores the signal does not catch it.
 fn catches(process: &Process, signal: Signal) -> bool {
     process.status().is_ok_and(|status| (status.sigcgt | status.sigblk) & bit(signal) != 0)
 }
 
-/// True if it is a shell whose handler says nothing: while one waits for a command it catches SIGINT, only to see whether the
-/// command died of it.
+/// Returns true if it is a shell whose handler means nothing: while a shell waits for a command it catches SIGINT, only
+/// to see if the command died of it.
 fn is_waiting_shell(name: &str, signal: Signal) -> bool {
     signal == Signal::INT && ["bash", "zsh", "ksh"].contains(&name)
 }
@@ -92,11 +92,11 @@ fn bit(signal: Signal) -> u64 {
     u32::try_from(signal.as_raw() - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
 }
 
-/// Sends the signal to that process if it still is a process of the group. A pid that was used again is left alone.
+/// Sends the signal to that process if it is still in the group. A process that got the pid later is left alone.
 pub(in crate::os) fn signal_process(id: ProcessId, group: i32, signal: Signal) {
     let Some(pid) = Pid::from_raw(id.pid) else { return };
     let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
-    // After the pidfd was opened: what is read now is the process that the signal will reach.
+    // Read after the pidfd was opened, so it describes the process that the signal will reach.
     let is_same = Process::new(id.pid)
         .and_then(|process| process.stat())
         .is_ok_and(|stat| stat.pgrp == group && stat.starttime == id.started);

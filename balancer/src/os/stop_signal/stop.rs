@@ -1,4 +1,4 @@
-//! A child that was asked to end: what of its group has had the signal, and what is still there.
+//! The stop of a child: the processes of its group that have had the signal, and those that still run.
 //!
 //! When the leader has ended it is not reaped until the group is empty: its pid is the group's number, and a zombie keeps it
 //! from being used again. One process of the rest is watched meanwhile, first one that has had the signal; when that ends,
@@ -18,10 +18,10 @@ use crate::os::child::{ListensAt, StopSignalTo};
 pub(in crate::os) struct Stop {
     signal: Signal,
     to: StopSignalTo,
-    /// The signal may be sent; before that the end was only to be expected.
+    /// True if the signal may be sent; before that, the end is only expected.
     is_asked: bool,
     signalled: BTreeSet<ProcessId>,
-    /// The whole group had it.
+    /// True if the whole group has had the signal.
     is_all_told: bool,
     leader: Leader,
     watched: Option<OwnedFd>,
@@ -31,7 +31,7 @@ pub(in crate::os) struct Stop {
 enum Leader {
     Runs,
     Ended,
-    /// It was said that it ended before the rest.
+    /// The leader's end before the rest was reported.
     Told,
 }
 
@@ -42,22 +42,22 @@ impl Stop {
         Self { signal, to, is_asked: false, signalled, is_all_told: false, leader, watched: None }
     }
 
-    /// The signal is to be sent.
+    /// Allows the signal to be sent.
     pub(in crate::os) fn ask(&mut self) {
         self.is_asked = true;
     }
 
-    /// The leader has ended, or another process of the group after it.
+    /// Notes the end of the leader, or of another process of the group after it.
     pub(in crate::os) fn leader_ended(&mut self) {
         if self.leader == Leader::Runs {
             self.leader = Leader::Ended;
         }
-        // What is left after the leader is told to end, however the leader was brought to it.
+        // The rest of the group is asked to end after the leader, for whatever reason the leader ended.
         self.is_asked = true;
         self.watched = None;
     }
 
-    /// True once the leader has ended.
+    /// Returns true once the leader has ended.
     pub(in crate::os) fn has_leader_ended(&self) -> bool {
         self.leader != Leader::Runs
     }
@@ -67,12 +67,12 @@ impl Stop {
         self.watched.as_ref()
     }
 
-    /// Returns what has to be known of the group.
+    /// The question about the group for the next step.
     pub(in crate::os) fn question<'a>(&self, leader: Pid, listens_at: Option<&'a ListensAt>) -> GroupQuery<'a> {
         GroupQuery { group: leader.as_raw_pid(), signal: self.signal, listens_at }
     }
 
-    /// Sends the signal to those whose turn it is. Returns true if the group is empty.
+    /// Sends the signal to the processes that must get it next. Returns true if the group is empty.
     pub(in crate::os) fn advance(&mut self, leader: Pid, processes: &[GroupProcess]) -> bool {
         if self.is_asked && !self.is_all_told {
             self.signal(leader, processes);
@@ -93,7 +93,7 @@ impl Stop {
         let group = leader.as_raw_pid();
         let targets = next_targets(self.to, group, processes, &self.signalled);
         let is_unseen = targets.is_empty() && self.signalled.is_empty() && !self.has_leader_ended();
-        // In one call, which no fork can slip through; and so it is where `/proc` cannot be read.
+        // One call, so that a fork cannot slip through; also if `/proc` cannot be read.
         if is_unseen || (self.to == StopSignalTo::Group && !targets.is_empty()) {
             self.is_all_told = true;
             let _ = rustix::process::kill_process_group(leader, self.signal);
@@ -105,7 +105,7 @@ impl Stop {
         }
     }
 
-    /// True once, if the leader has ended and others have not.
+    /// Returns true once, if the leader has ended and others have not.
     pub(in crate::os) fn is_news(&mut self) -> bool {
         let is_news = self.leader == Leader::Ended;
         if is_news {

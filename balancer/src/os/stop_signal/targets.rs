@@ -1,4 +1,4 @@
-//! Which processes of a group get the stop signal next. Pure: a list of processes comes in, pids go out.
+//! Chooses the processes of a group that get the stop signal next. Pure: a list of processes comes in, pids go out.
 //!
 //! A worker is often not one process: `npm start` and `sh -c` stand above the server, and a preforking server has children of
 //! its own. A signal to all of them harms both kinds: the shell dies and takes its group with it, and the children of
