@@ -27,7 +27,7 @@ pub struct Activated {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActivationError {
     /// `LISTEN_FDS` is not a number.
-    #[error("LISTEN_FDS is `{0}`, which is no number of descriptors")]
+    #[error("LISTEN_FDS is `{0}`, which is not a number of descriptors")]
     Count(String),
     /// The environment promises a descriptor that is not open.
     #[error("LISTEN_FDS promises descriptor {0}, which is not open")]

@@ -137,7 +137,7 @@ impl Children {
         let guardian = Some(guardian);
         let own_pid = rustix::process::getpid().as_raw_pid();
         if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
-            tracing::warn!(%error, "not a child subreaper: what workers leave in the background is not found");
+            tracing::warn!(%error, "cannot become a child subreaper: processes left in the background are not found");
         }
         let (children, queues, strays) = (BTreeMap::new(), None, Strays::new(own_pid));
         Ok(Self { wake, inbox, children, lifeline, guardian, own_pid, queues, strays })
@@ -306,7 +306,7 @@ impl Children {
         let ended = self.guardian.take();
         if let Some((pid, pidfd)) = &ended {
             reap(pidfd);
-            tracing::warn!(pid = pid.as_raw_pid(), "the guardian ended; starting another");
+            tracing::warn!(pid = pid.as_raw_pid(), "guardian exited, starting another");
         }
         match start_guardian() {
             Ok((mut lifeline, guardian)) => {
@@ -315,7 +315,7 @@ impl Children {
                 (self.lifeline, self.guardian) = (lifeline, Some(guardian));
             }
             Err(error) if ended.is_some() => {
-                tracing::error!(%error, "no guardian: grandchildren would outlive a killed master; trying again");
+                tracing::error!(%error, "cannot start the guardian, retrying: grandchildren would outlive a killed master");
             }
             Err(_) => {}
         }

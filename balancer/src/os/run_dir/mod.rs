@@ -121,8 +121,8 @@ impl Held {
     fn create(access: Access) -> io::Result<Self> {
         let prefix = format!("{PREFIX}{}.", std::process::id());
         let none = match access {
-            Access::Private => "there is no directory in which only its owner can replace what is ours",
-            Access::Passable => "there is no directory that other users may pass through, and not change",
+            Access::Private => "no safe runtime directory: $XDG_RUNTIME_DIR, /run and $TMPDIR are missing or writable by others",
+            Access::Passable => "no runtime directory that other users may pass through and not change",
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, none);
         for base in bases::all() {

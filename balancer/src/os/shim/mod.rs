@@ -72,8 +72,8 @@ fn become_worker(spawn_spec: &SpawnSpec) -> (&'static str, io::Error) {
         return ("sockets", error);
     }
     close_undeclared(first_undeclared(spawn_spec));
-    // With the master's rights, as an inherited directory would be. If a deploy removed it, the worker starts in the
-    // master's own directory, if that is left, which is enough for a program with an absolute path.
+    // With the master's rights, as an inherited directory would be. If a deploy removed it, the worker starts in what
+    // is left of the master's own directory, which is enough for a program with an absolute path.
     if let Some(dir) = &spawn_spec.start_dir
         && let Err(error) = std::env::set_current_dir(dir)
     {

@@ -1,7 +1,7 @@
 //! Drops the privileges that the worker must not have, and checks that they are gone.
 //!
-//! Groups change first and the user last, since without root's rights nothing else could be changed. The system calls
-//! affect one thread; the shim has only that one.
+//! Groups change first and the user last, since after the change of user nothing else could be changed. The system
+//! calls affect one thread; the shim has only that one.
 
 #![allow(unsafe_code)]
 

@@ -1,10 +1,10 @@
 //! Chooses the processes of a group that get the stop signal next. Pure: a list of processes comes in, pids go out.
 //!
-//! A worker is often not one process: `npm start` and `sh -c` stand above the server, and a preforking server has children of
-//! its own. A signal to all of them harms both kinds: the shell dies and takes its group with it, and the children of
-//! celery or postgres end before their parent has told them to. So the *main* process gets it, once: the topmost that
-//! holds the listener or, where that says nothing, the topmost that catches the signal. The rest gets it when main and
-//! leader have ended; no process gets it twice.
+//! A worker is often not one process: `npm start` and `sh -c` stand above the server, and a preforking server has
+//! children of its own. A signal to all of them harms both kinds: the shell dies and takes its group with it, and the
+//! children of celery or postgres end before their parent has told them to. So the *main* process gets the signal,
+//! once: the topmost process that holds the listener or, if none is known to, the topmost that catches the signal. The
+//! rest gets it when main and leader have ended; no process gets it twice.
 
 use std::collections::BTreeSet;
 

@@ -28,7 +28,7 @@ pub(super) fn check(folder: &Path) -> io::Result<()> {
             None => continue,
         };
         let text = format!(
-            "{} {fault}, who could lead what root writes to another file; \
+            "{} {fault}: root's writes could be redirected to another file; \
              choose a folder that only root can change, such as /var/log/roundelay, or run the master as that user",
             dir.display()
         );
