@@ -121,7 +121,7 @@ impl Held {
     fn create(access: Access) -> io::Result<Self> {
         let prefix = format!("{PREFIX}{}.", std::process::id());
         let none = match access {
-            Access::Private => "no safe runtime directory: $XDG_RUNTIME_DIR, /run and $TMPDIR are missing or writable by others",
+            Access::Private => "no safe runtime directory among $XDG_RUNTIME_DIR, /run, $TMPDIR and /tmp",
             Access::Passable => "no runtime directory that other users may pass through and not change",
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, none);
