@@ -1,8 +1,8 @@
 //! The stop of a child: the processes of its group that have had the signal, and those that still run.
 //!
-//! When the leader has ended it is not reaped until the group is empty: its pid is the group's number, and a zombie keeps it
-//! from being used again. One process of the rest is watched meanwhile, first one that has had the signal; when that ends,
-//! the group is looked at again.
+//! When the leader has ended it is not reaped until the group is empty: its pid is the group's number, and a zombie
+//! keeps that number from being used again. Meanwhile one process of the rest is watched, preferably one that has had
+//! the signal. When that process ends, the group is looked at again.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
