@@ -1,6 +1,6 @@
 //! A worker that says by itself that it ends, and does not, is replaced.
 
-use crate::kit::{Setup, is_alive, python, wait_until};
+use crate::kit::{Setup, is_alive, python, read_answer, send_get, wait_until};
 
 /// Says STOPPING=1 when the file `leave` appears, and serves on.
 const WORKER: &str = r#"
@@ -37,6 +37,46 @@ if inherited:
 say(b"READY=1")
 server.serve_forever()
 "#;
+
+/// Leaves its queue to itself from the first byte of `busy`: then it closes its listener, says STOPPING=1, and lives on for a while.
+const CLOSES: &str = r#"
+import os, socket, time
+
+listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=64)
+first = os.environ["ROUNDELAY_WORKER"] == "0" and not os.path.exists("left")
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    notify.connect(os.environ["NOTIFY_SOCKET"])
+    notify.send(b"READY=1")
+    while True:
+        connection = listener.accept()[0]
+        if not connection.recv(65536):
+            continue
+        if first:
+            open("left", "w").close()
+            while not os.path.exists("go"):
+                time.sleep(0.01)
+            listener.close()
+            notify.send(b"STOPPING=1")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfirst")
+            connection.close()
+            time.sleep(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nother")
+        connection.close()
+"#;
+
+#[test]
+fn queue_of_a_worker_that_announces_stopping_is_served_by_others() {
+    let Some(python) = python() else { return };
+    let setup = Setup::app(&["-i", "2", "--ready", "notify"], &[python, "worker.py"]).file("worker.py", CLOSES);
+    let master = setup.with("app", &["kill-timeout=500ms", "drain-timeout=20s", "health.probe=\"none\""]).start_ready();
+    let clients: Vec<_> = (0..8).map(|_| send_get(master.address(), "/").unwrap()).collect();
+    wait_until("one worker to have stopped accepting", || master.dir().join("left").exists());
+    wait_until("all clients to be with a worker", || master.pool().accepted == Some(8));
+    master.touch("go");
+    let answers: Vec<_> = clients.into_iter().map(|client| read_answer(client).unwrap().body).collect();
+    assert_eq!(answers.iter().filter(|body| *body == "first").count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|body| *body == "other").count(), 7, "{answers:?}");
+}
 
 #[test]
 fn worker_that_announces_stopping_and_stays_is_replaced() {

@@ -41,17 +41,26 @@ impl WorkerSlot {
         let is_busy = self.slot.process(incarnation).is_some_and(|process_state| process_state.was_busy);
         process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
         let upstream = std::sync::Arc::clone(&process.upstream);
-        let own = process.private.listener.clone();
-        // A busy worker will not get to its queue soon: another worker answers those clients.
-        if is_busy && let Some(listener) = own.or_else(|| process.listener_dup.take().map(std::sync::Arc::new)) {
-            let data_path = std::sync::Arc::clone(&self.context.data_path);
-            let sources = process.config.source_addresses;
-            tokio::spawn(recall(listener, std::sync::Arc::clone(&upstream), data_path, sources));
+        // A busy worker will not get to its queue soon, and one that is ending by itself never.
+        if is_busy || process.said_stopping {
+            self.recall_queue(incarnation);
         }
         tokio::spawn(async move {
             upstream.drained().await;
             report(super::WorkerEvent::Drained);
         });
+    }
+
+    /// Has other workers answer the clients in the queue of a process that is out of rotation and will not get to them. The
+    /// duplicate goes with it: it would keep open a listener from which no process accepts.
+    pub(super) fn recall_queue(&mut self, incarnation: u64) {
+        let Some(process) = self.processes.get_mut(&incarnation) else { return };
+        let own = process.private.listener.clone();
+        if let Some(listener) = own.or_else(|| process.listener_dup.take().map(std::sync::Arc::new)) {
+            let data_path = std::sync::Arc::clone(&self.context.data_path);
+            let sources = process.config.source_addresses;
+            tokio::spawn(recall(listener, std::sync::Arc::clone(&process.upstream), data_path, sources));
+        }
     }
 
     /// Checks the drains that are due to be checked. Returns the processes that are quiesced.

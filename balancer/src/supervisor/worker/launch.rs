@@ -109,6 +109,7 @@ impl WorkerSlot {
             status_text: None,
             is_online: false,
             said_ready: false,
+            said_stopping: false,
             is_looked_at: false,
             was_ready: false,
             was_busy: false,

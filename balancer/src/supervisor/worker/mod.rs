@@ -179,9 +179,10 @@ impl WorkerSlot {
             NotifyMessage::Status(text) => process.status_text = Some(text),
             NotifyMessage::Stopping => {
                 process.status_text = Some("stopping".to_owned());
-                // The program closes its listener now: a duplicate would keep open a listener from which no process
-                // accepts.
-                process.listener_dup = None;
+                process.said_stopping = true;
+                if process.drain.is_some() {
+                    self.recall_queue(incarnation);
+                }
                 return Some(Event::Stopping(incarnation));
             }
         }

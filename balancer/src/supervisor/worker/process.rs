@@ -54,6 +54,8 @@ pub(super) struct WorkerProcess {
     /// Node runs in the process and has said so on its channel.
     pub(super) is_online: bool,
     pub(super) said_ready: bool,
+    /// It has said that it ends, so it accepts no more.
+    pub(super) said_stopping: bool,
     /// True once the looks have begun, after READY=1, that show if the process waits at the listeners that it was
     /// handed.
     pub(super) is_looked_at: bool,

@@ -76,7 +76,7 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, dat
     data_path.worker_exited(upstream.slot, upstream.incarnation, recovered);
 }
 
-/// Takes back the connections in the queue of a process that lives, is out of rotation and too busy to take them.
+/// Takes back the connections in the queue of a process that lives, is out of rotation and too busy to take them, or ends.
 /// Connections that the process takes meanwhile stay with it: each connection is accepted once.
 pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>, sources: u8) {
     let of = Arc::clone(&upstream);
@@ -89,7 +89,7 @@ pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data
         }
     };
     if !taken.is_empty() {
-        tracing::info!(slot = %upstream.slot, connections = taken.len(), "moved clients out of a busy worker's queue");
+        tracing::info!(slot = %upstream.slot, connections = taken.len(), "moved clients out of a living worker's queue");
         data_path.recall(upstream.slot, upstream.incarnation, taken);
     }
 }
