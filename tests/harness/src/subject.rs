@@ -27,7 +27,7 @@ pub struct ProductWay {
     pub about: String,
     /// What stands behind `roundelay run`, before the pool's other flags.
     pub flags: Vec<String>,
-    /// Whether `scale` is refused there.
+    /// True if `scale` is refused there.
     pub has_fixed_workers: bool,
 }
 

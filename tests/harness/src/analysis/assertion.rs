@@ -75,7 +75,7 @@ const UNITS: [Unit; 8] = [
 pub struct Outcome {
     /// The assertion.
     pub assertion: Assertion,
-    /// Whether it holds.
+    /// True if it holds.
     pub holds: bool,
     /// The left value, in the metric's unit.
     pub left: f64,
@@ -128,7 +128,7 @@ impl Assertion {
         Ok(Outcome { assertion: self.clone(), holds, left, right })
     }
 
-    /// Whether it holds.
+    /// Returns true if it holds.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_says_both_values() {
+    fn outcome_says_both_values() {
         let say = |text: &str| text.parse::<Assertion>().unwrap().outcome(&analysis()).unwrap().to_string();
         assert_eq!(
             say("uniform.round-robin.p99<0.5*uniform.handoff/least-waiting.p99"),

@@ -36,7 +36,7 @@ pub enum Verdict {
     /// Errors, and values of which some are 0, have no ratios in pairs: there it is the ratio of the means, and the ends are
     /// those of the two intervals. It is 0 where this way has none, and infinite where the reference has none.
     Different {
-        /// Whether that is good; false also where neither is ([`Metric::lower_is_better`]).
+        /// True if that is good; false also where neither is ([`Metric::lower_is_better`]).
         is_better: bool,
         /// This way's value through the reference's.
         ratio: f64,
@@ -48,7 +48,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether it differs, for the better.
+    /// Returns true if it differs, for the better.
     pub fn is_better(&self) -> bool {
         matches!(self, Self::Different { is_better: true, .. })
     }
@@ -107,7 +107,7 @@ fn through(ours: f64, theirs: f64) -> f64 {
     }
 }
 
-/// Whether it is more than the metric's threshold and step.
+/// Returns true if it is more than the metric's threshold and step.
 fn matters(ratio: f64, difference: f64, metric: Metric) -> bool {
     let bound = 1.0 + metric.threshold();
     // A step is a sum of tenths: a hair less than 0.1 is one.
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_difference_is_found_also_amid_a_drift_that_hits_both_alike() {
+    fn real_difference_is_found_also_amid_a_drift_that_hits_both_alike() {
         for drift in [0.0, 0.3, -0.3] {
             for effect in [1.15, 1.0 / 1.15] {
                 let claims = Plant { drift, effect, ..REAL }.claims(normal);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_that_does_not_matter_is_not_claimed() {
+    fn difference_that_does_not_matter_is_not_claimed() {
         let claims = Plant { effect: 1.02, noise: 0.001, ..REAL }.claims(normal);
         assert_eq!(claims, 0);
         let claims = Plant { effect: 1.05, noise: 0.001, ..REAL }.claims(normal);

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_change_is_found_and_comes_first_and_noise_is_none() {
+    fn real_change_is_found_and_comes_first_and_noise_is_none() {
         let diff = diff(&report(1, 5, 2000.0), &report(2, 5, 1700.0));
         let found: Vec<_> = diff.changes.iter().filter(|change| size(&change.verdict) > 0.0).collect();
         assert_eq!(found.len(), 1, "{found:#?}");

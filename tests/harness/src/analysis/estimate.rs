@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_that_of_very_many_resamples() {
+    fn interval_is_that_of_very_many_resamples() {
         let mut rng = fastrand::Rng::with_seed(1);
         for n in 1..=16 {
             let values: Vec<f64> = (0..n).map(|_| 1.0 + rng.f64()).collect();

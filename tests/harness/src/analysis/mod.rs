@@ -65,7 +65,7 @@ pub struct MetricResult {
 pub struct Finding {
     /// Of which scenario; none: of the whole.
     pub scenario: Option<String>,
-    /// Whether it is a warning.
+    /// True if it is a warning.
     pub is_warning: bool,
     /// Ends with a full stop.
     pub text: String,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_that_does_not_apply_is_missing() {
+    fn metric_that_does_not_apply_is_missing() {
         let analysis = analyse(&report());
         let metrics =
             |scenario, way| -> Vec<Metric> { analysis.cell(scenario, way).unwrap().metrics.keys().copied().collect() };
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_nothing_is_judged_to_nothing() {
+    fn report_of_nothing_is_judged_to_nothing() {
         let analysis = analyse(&Planted::default().report());
         assert_eq!(analysis, Analysis::default());
     }

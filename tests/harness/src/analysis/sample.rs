@@ -32,7 +32,7 @@ pub(crate) struct Sample<'a> {
     pub(crate) event_failures: Vec<&'a str>,
 }
 
-/// Whether the generator came to its limit in any repetition.
+/// True if the generator came to its limit in any repetition.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Limit {
     /// The largest part of a core that it used.
@@ -47,7 +47,7 @@ impl Limit {
         self.not_started += phase.not_started;
     }
 
-    /// Whether it used too much of a core.
+    /// Returns true if it used too much of a core.
     pub(crate) fn is_busy(&self) -> bool {
         self.share > GENERATOR_SHARE
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_that_one_repetition_lacks_is_none_of_the_cell() {
+    fn percentile_that_one_repetition_lacks_is_none_of_the_cell() {
         let mut planted = planted::Planted::new(1, 5);
         planted.cell("uniform", "round-robin", planted::Level::default());
         let mut report = planted.report();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headline_is_the_share_in_the_middle() {
+    fn headline_is_the_share_in_the_middle() {
         let mut report = planted::Planted::default().report();
         let scenario = planted::scenario("uniform", None);
         for (shares, expected) in [(vec![0.2, 0.35, 0.5], 1), (vec![0.2, 0.5], 1), (vec![0.35], 0), (vec![], 0)] {

@@ -21,7 +21,7 @@ fn exact(seconds: f64) -> f64 {
 pub(crate) struct Recovery {
     /// From the event until the end of the last step that is worse than before it; 0 if none is.
     pub(crate) seconds: f64,
-    /// Whether a good step followed.
+    /// True if a good step followed.
     pub(crate) is_over: bool,
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gap_is_the_longest_time_without_an_answer() {
+    fn gap_is_the_longest_time_without_an_answer() {
         let gap = |ticks, rate| longest_gap(&phase(ticks, rate));
         assert_eq!(gap("..........", 100.0), 0.0);
         assert_eq!(gap(".._..___..", 100.0), 0.3);
@@ -132,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_amid_a_step_counts_from_itself() {
+    fn event_amid_a_step_counts_from_itself() {
         let recovery = recovery(&phase("....x.....", 100.0), 0.45);
         assert_eq!(recovery, Recovery { seconds: 0.05, is_over: true });
     }
 
     #[test]
-    fn a_little_more_than_nothing_is_not_slow() {
+    fn little_more_than_nothing_is_not_slow() {
         // 3 times 0.1 ms is still within a millisecond.
         let mut phase = phase("..........", 100.0);
         phase.timeline.iter_mut().for_each(|tick| tick.p99 = 0.0001);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_fit_together() {
+    fn flags_fit_together() {
         Program::command().debug_assert();
     }
 

@@ -53,7 +53,7 @@ pub enum Manner {
     Handoff,
     /// The workers accept; this is the product's, with a heartbeat if the worker is the demo.
     Accepting {
-        /// Whether the worker says every now and then that it lives.
+        /// True if the worker says every now and then that it lives.
         has_heartbeat: bool,
     },
     /// Node's cluster, also under pm2: the primary accepts, or the kernel does.
@@ -143,7 +143,7 @@ impl Fault {
         About { name, done, promised, allowed }
     }
 
-    /// Whether it can be run there.
+    /// Returns true if it can be run there.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_product_is_drilled_with_all_and_what_others_lack_has_a_reason() {
+    fn product_is_drilled_with_all_and_what_others_lack_has_a_reason() {
         for fault in Fault::ALL {
             for manner in [Manner::Proxy, Manner::Handoff, DEMO] {
                 assert_eq!(fault.applies(manner), Ok(()), "{}", fault.name());

@@ -143,7 +143,7 @@ impl<'a> FaultRun<'a> {
         self.load.elapsed()
     }
 
-    /// Whether the load has lasted as long as it was asked to, but for so much.
+    /// Returns true if the load has lasted as long as it was asked to, but for so much.
     pub(crate) fn is_late(&self, reserve: Duration) -> bool {
         self.begun.elapsed() + reserve >= self.asked.length
     }
@@ -169,7 +169,7 @@ impl<'a> FaultRun<'a> {
         if waiting.is_urgent() { Err(RunError::Aborted) } else { Ok(outcome?) }
     }
 
-    /// Whether clients have somebody else while one worker does not serve.
+    /// Returns true if clients have somebody else while one worker does not serve.
     pub(crate) fn has_others(&self) -> bool {
         self.workers > 1 && self.target.is_spread
     }

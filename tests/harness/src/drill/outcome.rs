@@ -68,7 +68,7 @@ impl Drill {
         self.outcomes.iter().find(|outcome| outcome.target == target && outcome.fault == fault)
     }
 
-    /// Whether the product kept all of its promises, as far as they were tried.
+    /// Returns true if the product kept all of its promises, as far as they were tried.
     pub fn is_passed(&self) -> bool {
         let product = self.targets.first();
         !self.outcomes.iter().any(|outcome| Some(&outcome.target) == product && outcome.verdict.is_bad())
@@ -187,7 +187,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_cell_names_the_first_broken_promise_and_what_clients_lost_in_a_few_words() {
+    fn cell_names_the_first_broken_promise_and_what_clients_lost_in_a_few_words() {
         let mut outcome = outcome("pm2", Fault::Kill, &[(Class::Timeout, 1, 2)]);
         assert_eq!(outcome.cell(), "failed: 1 of 101 lost");
         outcome.promises[0].is_kept = false;
@@ -205,7 +205,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_json_says_each_promise_and_each_class() {
+    fn json_says_each_promise_and_each_class() {
         let json: serde_json::Value = serde_json::from_str(&drill().json().unwrap()).unwrap();
         assert_eq!(json["schema"], SCHEMA);
         assert_eq!(json["seed"], 7);

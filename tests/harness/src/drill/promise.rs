@@ -21,7 +21,7 @@ pub struct Promise {
     pub allowed: String,
     /// What was seen.
     pub seen: String,
-    /// Whether it was kept.
+    /// True if it was kept.
     pub is_kept: bool,
     /// What a table says where it was broken: a few words, such as `never found`.
     #[serde(skip)]
@@ -114,7 +114,7 @@ impl Verdict {
         }
     }
 
-    /// Whether a drill that has it is no success. What proves nothing is none.
+    /// Returns true if a drill that has it is no success. What proves nothing is none.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Failed | Self::Void(_))
     }
@@ -174,7 +174,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_words_say_the_number_and_what_does_not_fit() {
+    fn words_say_the_number_and_what_does_not_fit() {
         let failures = [(Class::ResetMidway, 90, 110), (Class::Refused, 90, 110)];
         let promise = Promise::answered(&planted(&failures), &killed(7, true));
         assert_eq!(promise.allowed, "at most 7: what was open");
@@ -194,7 +194,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_reload_excuses_kept_connections_in_its_time_and_no_more_than_there_are() {
+    fn reload_excuses_kept_connections_in_its_time_and_no_more_than_there_are() {
         let reloads = Allowed::stale(2, vec![(ms(100), ms(200)), (ms(500), ms(600))], "kept".to_owned());
         let kept = |failures: &[_]| Promise::answered(&planted(failures), &reloads).is_kept;
         let stale = |at| (Class::StaleKeepalive, at, at + 1);
@@ -205,7 +205,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_broken_promise_fails_and_an_overburdened_generator_proves_nothing() {
+    fn broken_promise_fails_and_an_overburdened_generator_proves_nothing() {
         let [kept, broken] = [true, false].map(|is_kept| Promise::new("a", "no a", "b", "c", is_kept));
         assert_eq!(verdict(std::slice::from_ref(&kept), &planted(&[])), Verdict::Passed);
         let limited = Checked { not_started: 3, ..planted(&[]) };

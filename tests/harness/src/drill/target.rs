@@ -33,7 +33,7 @@ pub(crate) struct Wish {
 /// A target that is set up and answers. Dropped, it is ended.
 pub(crate) struct Target {
     pub(crate) manner: Manner,
-    /// Whether the connections of one machine go to several workers.
+    /// True if the connections of one machine go to several workers.
     pub(crate) is_spread: bool,
     running: Running,
     workload: Workload,
@@ -148,7 +148,7 @@ impl Target {
         self.running().address()
     }
 
-    /// Whether the worker is the demo, which announces when it leaves.
+    /// Returns true if the worker is the demo, which announces when it leaves.
     pub(crate) fn is_demo(&self) -> bool {
         self.workload == Workload::Demo
     }

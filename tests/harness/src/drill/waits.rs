@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_of_everybody_fails_and_the_generators_own_is_nobodys_fault() {
+    fn stall_of_everybody_fails_and_the_generators_own_is_nobodys_fault() {
         let load =
             |silence, lag| Checked { longest_silence_seconds: silence, longest_lag_seconds: lag, ..Checked::default() };
         assert!(no_silence(&load(4.0, 0.0), ms(1)).is_kept);

@@ -16,7 +16,7 @@ fn read(text: &[u8], size: usize, is_to_head: bool, ends: bool) -> Result<Answer
 }
 
 #[test]
-fn an_answer_is_read_the_same_however_it_is_cut() {
+fn answer_is_read_the_same_however_it_is_cut() {
     let hello = "hello from demo/1 (pid 7)";
     let length = hello.len();
     let answers = [
@@ -37,7 +37,7 @@ fn an_answer_is_read_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn an_answer_that_ends_early_is_not_complete() {
+fn answer_that_ends_early_is_not_complete() {
     for text in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -51,7 +51,7 @@ fn an_answer_that_ends_early_is_not_complete() {
 }
 
 #[test]
-fn a_body_without_length_ends_with_the_connection() {
+fn body_without_length_ends_with_the_connection() {
     let text = b"HTTP/1.1 200 OK\r\n\r\nhello";
     assert!(!read(text, 100, false, false).unwrap().is_complete());
     let answer = read(text, 100, false, true).unwrap();

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_names_its_worker_however_it_is_cut() {
+    fn greeting_names_its_worker_however_it_is_cut() {
         let body = b"hello from demo/1 (pid 40113), request 17\n";
         for size in 1..=body.len() {
             assert_eq!(worker(body, size).as_deref(), Some("demo/1"), "pieces of {size}");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_goes_before_the_body() {
+    fn header_goes_before_the_body() {
         let mut naming = Naming::default();
         naming.is_named(b" app/2 ");
         naming.read(b"hello from demo/1 (pid 1)");

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_rendered_with_its_length_and_its_end() {
+    fn request_is_rendered_with_its_length_and_its_end() {
         let post = Request { method: "POST".to_owned(), body: Some("{}".to_owned()), ..get("/a?b=c", 1.0) };
         let requests = Requests::render(&[post], target()).unwrap();
         let rendered = requests.pick(&mut Rng::with_seed(1));

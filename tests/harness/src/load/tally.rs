@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeline_goes_by_when_requests_were_due() {
+    fn timeline_goes_by_when_requests_were_due() {
         let mut tally = Tally::open(ms(300), 1000.0);
         for millis in 1..=100 {
             tally.start(Some(ms(1)));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_loop_has_no_timeline() {
+    fn closed_loop_has_no_timeline() {
         let mut tally = Tally::closed();
         tally.start(None);
         tally.succeed(None, ms(2), 1, None);

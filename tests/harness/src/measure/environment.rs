@@ -84,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_is_named() {
+    fn machine_is_named() {
         let found = look("1.2.3", &Workload::Demo, &[]);
         assert!(found.cores > 0 && found.memory > 0 && found.kernel.starts_with("Linux "), "{found:?}");
         assert!(!found.cpu.is_empty() && found.began.ends_with('Z') && found.programs.is_empty(), "{found:?}");
     }
 
     #[test]
-    fn a_program_that_is_not_here_has_no_version() {
+    fn program_that_is_not_here_has_no_version() {
         assert_eq!(ask("no-such-program-at-all", &["-v"]), None);
     }
 }

@@ -68,7 +68,7 @@ fn threads_that_end_are_not_lost() {
 }
 
 #[test]
-fn the_time_of_an_ended_thread_is_part_of_its_process() {
+fn time_of_an_ended_thread_is_part_of_its_process() {
     let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
     let before = cpu(std::process::id()).unwrap();
     std::thread::spawn(move || while used() < ms(100) {}).join().unwrap();
@@ -78,7 +78,7 @@ fn the_time_of_an_ended_thread_is_part_of_its_process() {
 }
 
 #[test]
-fn a_meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
+fn meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
     let old = Shell::busy();
     until("use of a processor", || cpu(old.pid()).unwrap() >= ms(50));
     let mut meter = CpuMeter::new();
@@ -95,7 +95,7 @@ fn a_meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
 }
 
 #[test]
-fn a_process_that_ended_keeps_its_time_and_its_replacement_adds_to_it() {
+fn process_that_ended_keeps_its_time_and_its_replacement_adds_to_it() {
     let mut meter = CpuMeter::new();
     meter.look::<&str>(&[]);
     let first = Shell::busy();

@@ -35,7 +35,7 @@ pub struct Bench<'a> {
     pub workload: &'a Workload,
     /// How it is measured.
     pub method: &'a Method,
-    /// Whether somebody wants an end.
+    /// True if somebody wants an end.
     pub interrupt: &'a Interrupt,
 }
 

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_the_documentation_is_read() {
+    fn example_of_the_documentation_is_read() {
         let text: String = include_str!("file.rs")
             .lines()
             .filter_map(|line| line.strip_prefix("//!").map(str::trim_start))
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_said_with_its_place() {
+    fn mistake_is_said_with_its_place() {
         for (text, expected) in [
             ("", "no [scenario.NAME]"),
             ("[scenario.a]\nrequests = []", "`a` has no requests"),

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_counts_every_phase() {
+    fn estimate_counts_every_phase() {
         assert_eq!(repetition_seconds(&method(), false), SETUP_SECONDS + 2.0 + 9.0);
         assert_eq!(repetition_seconds(&method(), true), SETUP_SECONDS + 5.0);
         assert_eq!(calibration_seconds(&method()), SETUP_SECONDS + 1.0);

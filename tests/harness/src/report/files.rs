@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn folder_that_cannot_be_made_is_named() {
         let (report, analysis) = planted();
         let file = tempfile::NamedTempFile::new().unwrap();
         let below = file.path().join("below");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_tried_without_leaving_anything_in_it() {
+    fn folder_is_tried_without_leaving_anything_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("a/b");
         prepare(&inner).unwrap();

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_can_be_pasted_into_a_shell() {
+    fn command_can_be_pasted_into_a_shell() {
         let words = ["plain-1.2", "two words", "it's", "", "{port}"].map(quoted);
         assert_eq!(words, ["plain-1.2", "'two words'", "'it'\\''s'", "''", "'{port}'"]);
     }

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_names_its_unit_once() {
+    fn interval_names_its_unit_once() {
         let estimate = |low, high| Estimate { values: vec![], median: low, least: low, most: high, low, high };
         assert_eq!(interval(Metric::P99, &estimate(0.001, 0.0012)), "1\u{2013}1.2 ms");
         assert_eq!(interval(Metric::P99, &estimate(0.0009, 0.0012)), "900 us\u{2013}1.2 ms");

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_balancer_is_asked_for_no_more_than_it_may_have() {
+    fn balancer_is_asked_for_no_more_than_it_may_have() {
         assert_eq!(connections(None), 20_000);
         assert_eq!(connections(Some(1_000_000)), 20_000);
         assert_eq!(connections(Some(20_000)), 9_900);

@@ -63,7 +63,7 @@ fn kill(pid: u32, mark: &[u8]) {
     }
 }
 
-/// Whether its environment has that entry. A zombie has none.
+/// Returns true if its environment has that entry. A zombie has none.
 fn has(pid: u32, mark: &[u8]) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|&byte| byte == 0).any(|entry| entry == mark)
@@ -74,13 +74,13 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
     processes().filter(|&pid| state_and_parent(pid).is_some_and(|(state, of)| of == parent && state != "Z")).collect()
 }
 
-/// Whether it was started with that variable, whatever its value.
+/// Returns true if it was started with that variable, whatever its value.
 pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|&byte| byte == 0).any(|entry| entry.split(|&byte| byte == b'=').next() == Some(name.as_bytes()))
 }
 
-/// Whether it exists and is no zombie.
+/// Returns true if it exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_module_is_a_file_or_part_of_the_program_or_missing() {
+    fn stream_module_is_a_file_or_part_of_the_program_or_missing() {
         let dynamic = "configure arguments: --modules-path=/m --with-stream_ssl_module --with-stream=dynamic";
         assert_eq!(of_build(dynamic), Ok(Some(PathBuf::from("/m/ngx_stream_module.so"))));
         assert_eq!(of_build("configure arguments: --with-stream --modules-path=/m"), Ok(None));

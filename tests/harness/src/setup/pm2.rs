@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_application_has_its_arguments_and_its_port() {
+    fn application_has_its_arguments_and_its_port() {
         let words = ["node", "app.js", "--port={port}", "x"].map(str::to_owned);
         let read: serde_json::Value = serde_json::from_str(&ecosystem(&words, 3, 77, Path::new("/here"))).unwrap();
         let app = &read["apps"][0];

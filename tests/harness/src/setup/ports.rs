@@ -53,7 +53,7 @@ pub(crate) fn trying_again<T>(mut start: impl FnMut() -> Result<T, SetupError>) 
     }
 }
 
-/// Whether a failed start says that its port belonged to somebody else.
+/// Returns true if a failed start says that its port belonged to somebody else.
 fn was_taken(text: &str) -> bool {
     ["Address already in use", "Address in use", "EADDRINUSE"].iter().any(|words| text.contains(words))
 }

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_ignores_the_request_to_end_is_killed() {
+    fn group_that_ignores_the_request_to_end_is_killed() {
         let folder = tempfile::tempdir().unwrap();
         let mut deaf = shell("trap '' TERM; sleep 1000 & echo ready; wait; wait", folder.path());
         until(Duration::from_secs(30), || (deaf.stdout() == "ready\n").then_some(())).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_seen_once_and_stays_with_its_last_words() {
+    fn end_is_seen_once_and_stays_with_its_last_words() {
         let folder = tempfile::tempdir().unwrap();
         let mut brief = shell("echo one; echo two >&2; exit 7", folder.path());
         assert_eq!(until(Duration::from_secs(30), || brief.exit()), Some(Exit::Code(7)));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub struct Patience<'a> {
     /// At most.
     pub longest: Duration,
-    /// Whether it is no longer wanted, asked again and again.
+    /// True if it is no longer wanted, asked again and again.
     pub is_given_up: &'a dyn Fn() -> bool,
 }
 

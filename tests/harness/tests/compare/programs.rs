@@ -41,7 +41,7 @@ fn scenarios_of_the_demo_worker_and_ways_that_do_not_fit_are_skipped_and_the_res
 }
 
 #[test]
-fn a_scenario_of_a_file_is_played_as_it_says() {
+fn scenario_of_a_file_is_played_as_it_says() {
     let own = "[scenario.echo]\nabout = \"what was sent\"\nrequests-per-connection = 3\n\n[[scenario.echo.requests]]\n\
                path = \"/echo\"\nmethod = \"POST\"\nbody = \"0123456789\"\n";
     let flags = ["--ways", "round-robin", "--rate", "200", "--scenario-file", "own.toml"];
@@ -57,7 +57,7 @@ fn a_scenario_of_a_file_is_played_as_it_says() {
 }
 
 #[test]
-fn a_program_that_answers_errors_only_is_a_failure_that_names_them() {
+fn program_that_answers_errors_only_is_a_failure_that_names_them() {
     if !has("python3") {
         return;
     }
@@ -71,7 +71,7 @@ fn a_program_that_answers_errors_only_is_a_failure_that_names_them() {
 }
 
 #[test]
-fn a_program_that_never_answers_is_a_failure_that_says_so() {
+fn program_that_never_answers_is_a_failure_that_says_so() {
     if !has("python3") {
         return;
     }
@@ -83,7 +83,7 @@ fn a_program_that_never_answers_is_a_failure_that_says_so() {
 }
 
 #[test]
-fn a_program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
+fn program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
     if !has("python3") {
         return;
     }
@@ -99,7 +99,7 @@ fn a_program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
 }
 
 #[test]
-fn a_program_that_exits_at_once_is_tried_once_a_way_and_its_last_words_are_told() {
+fn program_that_exits_at_once_is_tried_once_a_way_and_its_last_words_are_told() {
     let script = "echo $PORT >> starts; echo no database here >&2; exit 3";
     let words = ["--ways", "direct,round-robin", "--scenarios", "uniform,churn,keepalive", "--", "sh", "-c", script];
     let Some(ended) = run(&brief(&words)) else { return };

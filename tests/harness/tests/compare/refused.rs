@@ -6,7 +6,7 @@ use crate::running::{brief, run, run_with};
 const TELLTALE: [&str; 4] = ["--", "sh", "-c", "touch started; exit 3"];
 
 #[test]
-fn a_name_that_is_none_is_refused_with_those_there_are() {
+fn name_that_is_none_is_refused_with_those_there_are() {
     let cases: [(&[&str], &[&str]); 7] = [
         (&["--ways", "round-robin,robin"], &["way `robin`", "direct, round-robin", "haproxy"]),
         (&["--scenarios", "uniform,storm"], &["scenario `storm`", "uniform, slow-one", "scale"]),
@@ -26,7 +26,7 @@ fn a_name_that_is_none_is_refused_with_those_there_are() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
+fn file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
     let files = [
         ("half.json", "{\n\"schema\": "),
         ("typo.toml", "[scenario.cart]\nevnt = \"kill\"\nrequests = [{ path = \"/\" }]\n"),
@@ -46,7 +46,7 @@ fn a_file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_found_before_anything_is_measured() {
+fn folder_that_cannot_be_written_is_found_before_anything_is_measured() {
     for (out, expected) in [("taken", "File exists"), ("taken/below", "Not a directory"), ("/proc/self", "/proc/self")]
     {
         let flags = brief(&[&["--out", out], &TELLTALE[..]].concat());
@@ -58,7 +58,7 @@ fn a_folder_that_cannot_be_written_is_found_before_anything_is_measured() {
 }
 
 #[test]
-fn the_list_names_all_there_is_and_starts_nothing() {
+fn list_names_all_there_is_and_starts_nothing() {
     let own = "[scenario.cart]\nabout = \"mostly the cart\"\nrequests = [{ path = \"/\" }]\n";
     let flags = [&["--list", "--scenario-file", "own.toml"], &TELLTALE[..]].concat();
     let Some(ended) = run_with(&[("own.toml", own)], &brief(&flags)) else { return };
@@ -71,7 +71,7 @@ fn the_list_names_all_there_is_and_starts_nothing() {
 }
 
 #[test]
-fn the_telltale_tells() {
+fn telltale_tells() {
     let Some(ended) = run(&brief(&[&["--ways", "direct", "--scenarios", "uniform"], &TELLTALE[..]].concat())) else {
         return;
     };

@@ -49,7 +49,7 @@ impl Running {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// Whether a setup is being set up or runs: its processes have a variable that says so.
+    /// Returns true if a setup is being set up or runs: its processes have a variable that says so.
     pub(crate) fn has_rig(&self) -> bool {
         let environment = |pid: &Pid| std::fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
         let is_of_rig =
@@ -124,7 +124,7 @@ impl Ended {
         self.files.get(name).unwrap_or_else(|| panic!("there is no {name}\n{}", self.stderr))
     }
 
-    /// Whether there is a file whose path begins so.
+    /// Returns true if there is a file whose path begins so.
     pub(crate) fn has(&self, start: &str) -> bool {
         self.names().any(|name| name.starts_with(start))
     }

@@ -10,7 +10,7 @@ use crate::running::{brief, run, run_with};
 use crate::whole::whole;
 
 #[test]
-fn a_report_is_shown_and_drawn_again_as_it_was() {
+fn report_is_shown_and_drawn_again_as_it_was() {
     let Some(whole) = whole() else { return };
     let json = whole.file("out/report.json");
     let Some(ended) = run_with(&[("a.json", json)], &["report", "a.json", "--out", "again"]) else { return };
@@ -22,7 +22,7 @@ fn a_report_is_shown_and_drawn_again_as_it_was() {
 }
 
 #[test]
-fn a_report_has_not_changed_from_itself() {
+fn report_has_not_changed_from_itself() {
     let Some(whole) = whole() else { return };
     let mut report = whole.report();
     let once = report.repetitions.clone();
@@ -64,7 +64,7 @@ fn what_is_no_report_is_refused_with_its_name_and_the_reason() {
 }
 
 #[test]
-fn an_assertion_that_does_not_hold_is_exit_code_8_with_both_values() {
+fn assertion_that_does_not_hold_is_exit_code_8_with_both_values() {
     let Some(whole) = whole() else { return };
     let json = whole.file("out/report.json");
     let report = |assertion: &str| run_with(&[("a.json", json)], &["report", "a.json", "--assert", assertion]);
@@ -79,7 +79,7 @@ fn an_assertion_that_does_not_hold_is_exit_code_8_with_both_values() {
 }
 
 #[test]
-fn a_comparison_ends_with_8_if_any_assertion_fails_and_is_written_all_the_same() {
+fn comparison_ends_with_8_if_any_assertion_fails_and_is_written_all_the_same() {
     let flags = ["--ways", "direct", "--scenarios", "uniform"];
     let asserted = ["--assert", "uniform.direct.rps > 1/s", "--assert", "uniform.direct.rps > 999999999/s"];
     let Some(ended) = run(&brief(&[&flags[..], &asserted].concat())) else { return };
@@ -89,7 +89,7 @@ fn a_comparison_ends_with_8_if_any_assertion_fails_and_is_written_all_the_same()
 }
 
 #[test]
-fn an_answer_that_nobody_reads_is_no_failure() {
+fn answer_that_nobody_reads_is_no_failure() {
     let (Some(whole), Some(binary)) = (whole(), binary()) else { return };
     let mut report = tempfile::NamedTempFile::new().unwrap();
     report.write_all(whole.file("out/report.json").as_bytes()).unwrap();

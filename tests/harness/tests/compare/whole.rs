@@ -16,7 +16,7 @@ pub(crate) fn whole() -> Option<&'static Ended> {
 }
 
 #[test]
-fn a_finished_comparison_is_a_success_with_four_files_and_its_tables() {
+fn finished_comparison_is_a_success_with_four_files_and_its_tables() {
     let Some(ended) = whole() else { return };
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let names: Vec<_> = ended.names().collect();
@@ -101,7 +101,7 @@ fn workers_are_fresh_in_each_repetition_and_named_in_answers_and_events() {
 }
 
 #[test]
-fn a_way_that_cannot_play_a_scenario_is_named_with_its_reason() {
+fn way_that_cannot_play_a_scenario_is_named_with_its_reason() {
     let Some(ended) = whole() else { return };
     let report = ended.report();
     let [skipped] = report.skipped.as_slice() else { panic!("{:?}", report.skipped) };
@@ -111,7 +111,7 @@ fn a_way_that_cannot_play_a_scenario_is_named_with_its_reason() {
 }
 
 #[test]
-fn the_csv_has_a_row_for_each_phase() {
+fn csv_has_a_row_for_each_phase() {
     let Some(ended) = whole() else { return };
     let phases: usize = ended.report().repetitions.iter().map(|one| one.phases.len()).sum();
     let text = ended.file("out/report.csv");
@@ -122,7 +122,7 @@ fn the_csv_has_a_row_for_each_phase() {
 }
 
 #[test]
-fn an_assertion_that_holds_is_told_and_changes_nothing() {
+fn assertion_that_holds_is_told_and_changes_nothing() {
     let Some(ended) = whole() else { return };
     let told = ended.stderr.lines().last().unwrap();
     assert!(told.contains("uniform.direct.rps > 1/s") && !told.contains("does not"), "{told}");

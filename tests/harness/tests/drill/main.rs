@@ -15,7 +15,7 @@ use roundelay_harness::subject::{Product, ProductWay};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_product_passes_and_every_promise_is_told() {
+fn product_passes_and_every_promise_is_told() {
     let Some(product) = product() else { return };
     let result = drill(&["--only", "kill,bad-release,reload-storm", "--workers", "2", "--length", "2s"], &product);
     assert_eq!(result.code, code::OK, "{:#}", result.json);
@@ -29,7 +29,7 @@ fn the_product_passes_and_every_promise_is_told() {
 }
 
 #[test]
-fn the_same_seed_chooses_the_same_victims() {
+fn same_seed_chooses_the_same_victims() {
     let Some(product) = product() else { return };
     let victims = |seed| {
         let flags = ["--only", "kill", "--workers", "4", "--length", "1s", "--rate", "50", "--seed", seed];
@@ -61,7 +61,7 @@ fn one_that_nobody_replaces_fails_with_what_it_lost_and_the_products_verdict_sta
 }
 
 #[test]
-fn a_product_that_only_says_that_it_reloads_fails() {
+fn product_that_only_says_that_it_reloads_fails() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
     let liar = wrapped(&product, folder.path(), r#"[ "$1" = reload ] && exit 0"#);
@@ -71,7 +71,7 @@ fn a_product_that_only_says_that_it_reloads_fails() {
 }
 
 #[test]
-fn a_product_whose_reload_takes_the_workers_away_fails() {
+fn product_whose_reload_takes_the_workers_away_fails() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
     // The control socket is named by the environment: this stops everybody, and says that all is well.
@@ -84,7 +84,7 @@ fn a_product_whose_reload_takes_the_workers_away_fails() {
 }
 
 #[test]
-fn a_program_that_does_not_answer_is_no_drill() {
+fn program_that_does_not_answer_is_no_drill() {
     let Some(product) = product() else { return };
     let program = product.program.to_str().unwrap();
     let args = kit::args(&["--only", "kill", "--workers", "1", "--path", "/nowhere", "--", program, "demo-worker"]);
@@ -107,7 +107,7 @@ fn where_the_kernel_gives_connections_out_the_same_promises_hold() {
 }
 
 #[test]
-fn a_full_disk_few_descriptors_and_a_dead_master_are_survived() {
+fn full_disk_few_descriptors_and_a_dead_master_are_survived() {
     let Some(product) = product() else { return };
     let flags = ["--only", "full-disk,descriptors,master-kill,slow-worker", "--workers", "2", "--length", "1s"];
     let result = drill(&flags, &product);
@@ -120,7 +120,7 @@ fn a_full_disk_few_descriptors_and_a_dead_master_are_survived() {
 }
 
 #[test]
-fn a_master_that_stalls_everybody_fails_though_nobody_is_lost() {
+fn master_that_stalls_everybody_fails_though_nobody_is_lost() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
     // The first list is asked for before the load, the second under it: after that the master stands still for seven seconds.
@@ -140,7 +140,7 @@ fi
 }
 
 #[test]
-fn a_product_that_does_not_start_again_loses_no_earlier_outcome() {
+fn product_that_does_not_start_again_loses_no_earlier_outcome() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
     let line = r#"if [ "$1" = run ]; then
@@ -156,7 +156,7 @@ fi"#;
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_before_anything_starts() {
+fn file_that_cannot_be_written_is_told_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere/drill.md");
     let ways = vec![ProductWay { name: "proxy".into(), about: "none".into(), flags: vec![], has_fixed_workers: false }];
@@ -168,7 +168,7 @@ fn a_file_that_cannot_be_written_is_told_before_anything_starts() {
 /// Played in a process of its own by the tests below, which interrupt it.
 #[test]
 #[ignore = "part of another test"]
-fn a_long_drill() {
+fn long_drill() {
     let Some(product) = product() else { return };
     let faults = std::env::var("FAULTS").unwrap();
     let Played { code, json, .. } = drill(&["--only", &faults, "--workers", "2", "--length", "3s"], &product);

@@ -15,7 +15,7 @@ pub(crate) fn missing(what: &str) {
     println!("skipped: needs {what}");
 }
 
-/// Whether that program can be found; says so if not.
+/// Returns true if that program can be found; says so if not.
 #[track_caller]
 pub(crate) fn has(program: &str) -> bool {
     let is_here = is_in_path(program);
@@ -25,7 +25,7 @@ pub(crate) fn has(program: &str) -> bool {
     is_here
 }
 
-/// Whether that program can be found.
+/// Returns true if that program can be found.
 pub(crate) fn is_in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);

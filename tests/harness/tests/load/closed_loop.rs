@@ -39,7 +39,7 @@ fn every_request_is_counted_once_and_connections_are_kept() {
 }
 
 #[test]
-fn a_connection_carries_as_many_requests_as_it_may_and_the_last_says_so() {
+fn connection_carries_as_many_requests_as_it_may_and_the_last_says_so() {
     let server = Server::start(|connection| {
         for number in 1.. {
             let Some(request) = connection.request() else { return };
@@ -57,7 +57,7 @@ fn a_connection_carries_as_many_requests_as_it_may_and_the_last_says_so() {
 }
 
 #[test]
-fn an_announced_end_is_respected() {
+fn announced_end_is_respected() {
     let server = Server::that_answers("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     let found = Load::closed(traffic(server.address, 2), ms(200)).unwrap().wait();
     assert!(found.done > 0 && found.errors.is_empty(), "{:?}", found.errors);
@@ -97,7 +97,7 @@ fn what_is_answered_after_the_end_is_neither_done_nor_failed() {
 }
 
 #[test]
-fn a_load_that_is_broken_off_closes_its_connections() {
+fn load_that_is_broken_off_closes_its_connections() {
     let server = Server::start(|connection| while connection.request().is_some() {});
     let load = Load::closed(traffic(server.address, 4), ms(600_000)).unwrap();
     until("four requests", || server.requests() == 4);

@@ -24,7 +24,7 @@ fn find(class: Class, timeout: Duration, script: impl Fn(&mut Connection) + Send
 }
 
 #[test]
-fn a_reset_before_the_answer_is_found() {
+fn reset_before_the_answer_is_found() {
     find(Class::ResetBeforeFirstByte, ms(20_000), |connection| {
         if connection.request().is_some() {
             connection.plant();
@@ -34,7 +34,7 @@ fn a_reset_before_the_answer_is_found() {
 }
 
 #[test]
-fn an_end_before_the_answer_is_found() {
+fn end_before_the_answer_is_found() {
     find(Class::ClosedBeforeFirstByte, ms(20_000), |connection| {
         if connection.request().is_some() {
             connection.plant();
@@ -43,7 +43,7 @@ fn an_end_before_the_answer_is_found() {
 }
 
 #[test]
-fn a_kept_connection_that_ends_under_a_request_is_found() {
+fn kept_connection_that_ends_under_a_request_is_found() {
     let found = find(Class::StaleKeepalive, ms(20_000), |connection| {
         if connection.request().is_some() && connection.send(GOOD) && connection.request().is_some() {
             connection.plant();
@@ -53,7 +53,7 @@ fn a_kept_connection_that_ends_under_a_request_is_found() {
 }
 
 #[test]
-fn a_kept_connection_that_is_reset_under_a_request_is_found() {
+fn kept_connection_that_is_reset_under_a_request_is_found() {
     let found = find(Class::StaleKeepalive, ms(20_000), |connection| {
         if connection.request().is_some() && connection.send(GOOD) && connection.request().is_some() {
             connection.plant();
@@ -64,7 +64,7 @@ fn a_kept_connection_that_is_reset_under_a_request_is_found() {
 }
 
 #[test]
-fn a_reset_amid_the_answer_is_found() {
+fn reset_amid_the_answer_is_found() {
     find(Class::ResetMidway, ms(20_000), |connection| {
         if connection.request().is_some() {
             connection.plant();
@@ -75,7 +75,7 @@ fn a_reset_amid_the_answer_is_found() {
 }
 
 #[test]
-fn an_answer_that_ends_early_is_found() {
+fn answer_that_ends_early_is_found() {
     find(Class::Truncated, ms(20_000), |connection| {
         if connection.request().is_some() {
             connection.plant();
@@ -95,7 +95,7 @@ fn what_is_no_http_is_found() {
 }
 
 #[test]
-fn a_bad_status_is_found_and_its_connection_kept() {
+fn bad_status_is_found_and_its_connection_kept() {
     let script = |connection: &mut Connection| {
         while connection.request().is_some() {
             connection.plant();
@@ -110,7 +110,7 @@ fn a_bad_status_is_found_and_its_connection_kept() {
 }
 
 #[test]
-fn an_answer_that_does_not_come_in_time_is_found() {
+fn answer_that_does_not_come_in_time_is_found() {
     let found = find(Class::Timeout, ms(60), |connection| {
         if connection.request().is_some() {
             connection.plant();
@@ -122,7 +122,7 @@ fn an_answer_that_does_not_come_in_time_is_found() {
 }
 
 #[test]
-fn a_refused_connect_is_found() {
+fn refused_connect_is_found() {
     // Bound and not listening: nobody else gets this port meanwhile.
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -138,7 +138,7 @@ fn a_refused_connect_is_found() {
 }
 
 #[test]
-fn a_connect_without_answer_is_found() {
+fn connect_without_answer_is_found() {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     rustix::net::listen(&socket, 0).unwrap();

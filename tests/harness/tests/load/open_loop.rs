@@ -11,7 +11,7 @@ use crate::server::{GOOD, Server};
 use crate::{ms, per_connection, traffic};
 
 #[test]
-fn a_stall_delays_all_that_was_due_meanwhile_and_nothing_is_left_out() {
+fn stall_delays_all_that_was_due_meanwhile_and_nothing_is_left_out() {
     let (door, number) = (Mutex::new(()), AtomicUsize::new(0));
     let server = Server::start(move |connection| {
         while connection.request().is_some() {
@@ -54,7 +54,7 @@ fn with_one_request_each_every_one_has_its_connection() {
 }
 
 #[test]
-fn a_connection_that_ends_while_idle_is_no_failure() {
+fn connection_that_ends_while_idle_is_no_failure() {
     let server = Server::start(|connection| {
         connection.request();
         connection.send(GOOD);

@@ -53,7 +53,7 @@ fn a_manager_does_what_it_is_told(way: Way) {
 }
 
 #[test]
-fn an_application_that_cannot_run_is_a_failure_with_its_last_line() {
+fn application_that_cannot_run_is_a_failure_with_its_last_line() {
     let Some(product) = product() else { return };
     if !has("node") {
         return;

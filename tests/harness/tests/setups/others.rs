@@ -20,7 +20,7 @@ fn one_worker_answers_by_itself_and_is_ended_with_its_rig() {
 }
 
 #[test]
-fn a_worker_that_exits_at_once_is_a_failure_with_its_last_line() {
+fn worker_that_exits_at_once_is_a_failure_with_its_last_line() {
     let Some(product) = product() else { return };
     let setup = setup(Way::Direct, words(&["sh", "-c", "echo no database on port $PORT {port} >&2; exit 3"]));
     let Err(SetupError::Failed(text)) = start(&product, &setup).map(drop) else { panic!("it cannot run") };
@@ -30,7 +30,7 @@ fn a_worker_that_exits_at_once_is_a_failure_with_its_last_line() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_a_failure_that_names_it() {
+fn program_that_is_not_there_is_a_failure_that_names_it() {
     let Some(product) = product() else { return };
     let setup = setup(Way::Direct, words(&["/no/such/program", "{port}"]));
     let Err(SetupError::Failed(text)) = start(&product, &setup).map(drop) else { panic!("it cannot run") };

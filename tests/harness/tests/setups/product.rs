@@ -67,7 +67,7 @@ fn workers_have_the_variables_and_options_of_the_setup() {
 }
 
 #[test]
-fn a_program_that_exits_at_once_is_a_failure_with_its_last_line() {
+fn program_that_exits_at_once_is_a_failure_with_its_last_line() {
     let Some(product) = product() else { return };
     let setup = setup(Way::Product(way("proxy", &[])), words(&["sh", "-c", "echo no database here; exit 3"]));
     let Err(SetupError::Failed(text)) = start(&product, &setup).map(drop) else { panic!("it cannot run") };
@@ -75,7 +75,7 @@ fn a_program_that_exits_at_once_is_a_failure_with_its_last_line() {
 }
 
 #[test]
-fn a_mode_that_does_not_fit_is_skipped_with_the_masters_reason() {
+fn mode_that_does_not_fit_is_skipped_with_the_masters_reason() {
     let Some(product) = product() else { return };
     let program = words(&["sh", "-c", "echo where is my channel; exit 3"]);
     let unfit = setup(Way::Product(way("handoff", &["--mode", "handoff"])), program);
@@ -97,7 +97,7 @@ fn workers_that_cannot_be_scaled_say_so() {
 }
 
 #[test]
-fn a_killed_master_is_followed_by_another_on_the_same_port() {
+fn killed_master_is_followed_by_another_on_the_same_port() {
     let Some(product) = product() else { return };
     let mut running = ProductSetup::start(&product, &demo(&[])).unwrap();
     let (address, first, workers) = (running.address(), running.master_pid(), pids(&running));
@@ -112,7 +112,7 @@ fn a_killed_master_is_followed_by_another_on_the_same_port() {
 }
 
 #[test]
-fn a_changed_command_is_taken_by_a_reload() {
+fn changed_command_is_taken_by_a_reload() {
     let Some(product) = product() else { return };
     if !has("python3") {
         return;
@@ -147,7 +147,7 @@ fn answer_of_http_1_0(running: &ProductSetup) -> String {
 }
 
 #[test]
-fn a_limit_on_open_files_is_the_masters() {
+fn limit_on_open_files_is_the_masters() {
     let Some(product) = product() else { return };
     let running = ProductSetup::start_with(&product, &demo(&[]), Some(100)).unwrap();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.master_pid())).unwrap();

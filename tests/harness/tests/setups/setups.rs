@@ -72,7 +72,7 @@ pub(crate) fn pids(running: &dyn RunningSetup) -> Vec<u32> {
     pids
 }
 
-/// Whether a process exists and is no zombie.
+/// Returns true if a process exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_text_is_refused_with_its_place_and_what_was_expected() {
+    fn wrong_text_is_refused_with_its_place_and_what_was_expected() {
         let wrong = [
             ("", 1, "expected SCENARIO.WAY.METRIC, found ``"),
             ("kill.errors == 0", 1, "expected SCENARIO.WAY.METRIC, found `kill.errors`"),

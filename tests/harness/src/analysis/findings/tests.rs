@@ -29,7 +29,7 @@ fn planted(repeat: usize) -> Planted {
 }
 
 #[test]
-fn a_planted_report_gives_these_sentences_and_no_other() {
+fn planted_report_gives_these_sentences_and_no_other() {
     let analysis = analyse(&planted(5).report());
     let expected = [
         "-: least-waiting had the lowest p99 in 1 of 2 scenarios (slow-one); in uniform no difference in p99 was found \
@@ -159,7 +159,7 @@ fn however_many_ways_there_are_a_metric_has_one_sentence_against_the_reference()
 }
 
 #[test]
-fn a_closed_loop_without_an_answer_is_said_to_say_nothing() {
+fn closed_loop_without_an_answer_is_said_to_say_nothing() {
     let mut report = planted(5).report();
     for one in report.repetitions.iter_mut().filter(|one| one.scenario == "uniform" && one.way == "p2c") {
         one.phases[0].done = 0;
@@ -184,7 +184,7 @@ fn random(seed: u64) -> Report {
     planted.report()
 }
 
-/// Whether the names behind `with` have that one.
+/// Returns true if the names behind `with` have that one.
 fn is_named(clause: &str, way: &str) -> bool {
     let names = clause.split_once(" with ").map_or("", |(_, names)| names);
     names.split([' ', ',', '.']).any(|word| word == way)

@@ -38,12 +38,12 @@ pub(crate) fn wish(fault: Fault) -> Wish {
     }
 }
 
-/// Whether workers are drained in it.
+/// Returns true if workers are drained in it.
 pub(crate) fn has_drains(fault: Fault) -> bool {
     matches!(fault, Fault::NeverReady | Fault::BadRelease | Fault::ReloadStorm)
 }
 
-/// Whether others serve all the time in it, so that somebody is answered at any time.
+/// Returns true if others serve all the time in it, so that somebody is answered at any time.
 pub(crate) fn has_others(fault: Fault) -> bool {
     match fault {
         Fault::Kill | Fault::Stop | Fault::NeverReady | Fault::BadRelease | Fault::SlowWorker | Fault::ReloadStorm => {
@@ -92,7 +92,7 @@ fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
     }
 }
 
-/// Whether the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.
+/// Returns true if the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.
 fn ends_show(manner: Manner) -> bool {
     // Linux 6.9 is the first on which a relay can tell a killed peer's orderly end from a good one.
     manner == Manner::Proxy && kernel_is_at_least((6, 9))

@@ -202,7 +202,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
     }
 
     #[test]
-    fn a_fault_says_what_was_done_and_each_promise() {
+    fn fault_says_what_was_done_and_each_promise() {
         let drill = drill();
         let text = uncoloured(&outcome(&drill.outcomes[2]));
         for line in [
@@ -236,7 +236,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
     }
 
     #[test]
-    fn a_remark_stands_below_the_table_once_for_all_targets_that_have_it() {
+    fn remark_stands_below_the_table_once_for_all_targets_that_have_it() {
         let mut drill = drill();
         for outcome in &mut drill.outcomes[1..] {
             outcome.verdict = Verdict::Passed;
@@ -249,7 +249,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
     }
 
     #[test]
-    fn the_list_has_every_fault_with_what_it_promises() {
+    fn list_has_every_fault_with_what_it_promises() {
         let text = list();
         for fault in Fault::ALL {
             let about = fault.about();

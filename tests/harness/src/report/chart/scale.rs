@@ -72,7 +72,7 @@ impl Scale {
         self.from + part * (self.to - self.from)
     }
 
-    /// Whether a step upwards multiplies.
+    /// Returns true if a step upwards multiplies.
     pub(crate) fn is_log(&self) -> bool {
         self.is_log
     }

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_to_its_place() {
+    fn long_name_is_cut_to_its_place() {
         let short = fitted("proxy/least-connections", 80.0);
         assert!(short.ends_with('…') && width(&short) <= 80.0, "{short}");
         assert_eq!(fitted("p2c", 80.0), "p2c");

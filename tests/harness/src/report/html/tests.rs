@@ -40,7 +40,7 @@ fn every_way_is_named_in_every_chart() {
 }
 
 #[test]
-fn the_numbers_of_a_chart_are_those_of_its_table() {
+fn numbers_of_a_chart_are_those_of_its_table() {
     let (report, analysis) = planted();
     let view = View { report: &report, analysis: &analysis };
     let mut compared = 0;
@@ -97,7 +97,7 @@ fn what_others_wrote_is_text() {
 }
 
 #[test]
-fn a_report_of_nothing_is_a_page_too() {
+fn report_of_nothing_is_a_page_too() {
     let (mut report, _) = planted();
     report.repetitions.clear();
     report.is_partial = true;

@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn the_most_dispensable_column_goes_first_and_names_stay() {
+    fn most_dispensable_column_goes_first_and_names_stay() {
         assert_eq!(grid(table(), 20).lines().next(), Some("WAY            P99"));
         assert_eq!(grid(table(), 3), "WAY\nproxy/p2c\ndirect\n");
     }
 
     #[test]
-    fn a_name_cannot_move_the_cursor() {
+    fn name_cannot_move_the_cursor() {
         assert_eq!(plain("a\u{1b}[2Jb\u{202e}"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_the_worker_is_whatever_its_words_are() {
+    fn file_says_what_the_worker_is_whatever_its_words_are() {
         let way = way(&[]);
         let words = ["sh", "-c", "echo \"'''\" \\ ü {port}"].map(str::to_owned);
         let setup = setup(&way, Workload::Command(words.to_vec()));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_demos_health_is_asked_where_it_has_a_port_to_ask() {
+    fn demos_health_is_asked_where_it_has_a_port_to_ask() {
         for (flags, is_asked) in [(vec![], true), (vec!["--mode", "handoff"], false), (vec!["--mode=proxy"], true)] {
             let way = way(&flags);
             let file = file(&setup(&way, Workload::Demo), &way, &["x".into()]).unwrap();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_mode_counts() {
+    fn last_mode_counts() {
         assert_eq!(mode(&way(&["-s", "p2c"]).flags), "proxy");
         assert_eq!(mode(&way(&["--mode", "shared", "-m", "handoff"]).flags), "handoff");
         assert_eq!(mode(&way(&["-m", "shared", "--mode=reuseport", "--mode"]).flags), "reuseport");

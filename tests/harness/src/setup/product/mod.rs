@@ -138,7 +138,7 @@ impl ProductSetup {
         })
     }
 
-    /// Whether the master still runs.
+    /// Returns true if the master still runs.
     pub fn is_running(&self) -> bool {
         self.master.exit().is_none()
     }
