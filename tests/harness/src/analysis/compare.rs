@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn real_difference_is_found_also_amid_a_drift_that_hits_both_alike() {
+    fn real_difference_is_found_amid_a_common_drift() {
         for drift in [0.0, 0.3, -0.3] {
             for effect in [1.15, 1.0 / 1.15] {
                 let claims = Plant { drift, effect, ..REAL }.claims(normal);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn four_repetitions_are_too_few_even_for_the_plainest_difference() {
+    fn four_repetitions_are_too_few_for_any_difference() {
         assert_eq!(verdict(&[1.0; 4], &[9.0; 4], Metric::Rps), Verdict::TooFew);
         assert_eq!(verdict(&[0.0; 4], &[9.0; 4], Metric::Errors), Verdict::TooFew);
         assert_eq!(verdict(&[1.0; 5], &[9.0; 4], Metric::Rps), Verdict::TooFew, "the fifth has no partner");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_against_none_are_an_infinite_ratio_and_none_against_errors_is_0() {
+    fn errors_against_none_are_an_infinite_ratio() {
         let (some, none) = ([3.0, 4.0, 2.0, 9.0, 3.0], [0.0; 5]);
         let infinite = f64::INFINITY;
         assert_eq!(

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_stand_in_the_order_of_the_plan_and_hold_what_was_planted() {
+    fn cells_follow_the_plan_and_hold_the_planted_values() {
         let analysis = analyse(&report());
         let names: Vec<_> = analysis.cells.iter().map(|cell| (cell.scenario.as_str(), cell.way.as_str())).collect();
         let ways = ["direct", "round-robin", "haproxy"];
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn repetitions_that_failed_do_not_count_and_their_partners_neither() {
+    fn failed_repetitions_and_their_partners_do_not_count() {
         let mut report = report();
         let fail = |report: &mut Report, way: &str, number: usize| {
             let wanted = report.repetitions.iter_mut().filter(|one| one.scenario == "uniform");

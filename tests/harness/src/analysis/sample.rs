@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn fairness_is_jains_index_over_answers_else_over_processor_time() {
+    fn fairness_is_jains_index_of_answers_or_processor_time() {
         let even = phase_of(&[("a", 10), ("b", 10)], &[("a", 1.0), ("b", 9.0)]);
         assert_eq!(fairness(&even, 2), Some(1.0));
         assert_eq!(fairness(&even, 4), Some(0.5), "two of four got nothing");

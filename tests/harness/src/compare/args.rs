@@ -46,7 +46,7 @@ pub struct CompareArgs {
     /// Path that any program is asked for
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     pub path: String,
-    /// How long a request may take
+    /// The longest time that a request may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length)]
     pub timeout: Duration,
     /// Repeats the order of requests of an earlier run

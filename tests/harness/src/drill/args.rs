@@ -52,7 +52,7 @@ pub struct DrillArgs {
     pub markdown: Option<PathBuf>,
 }
 
-/// Others who can be drilled.
+/// Other targets that can be drilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
     /// pm2 in cluster mode; needs `node FILE`

@@ -1,4 +1,4 @@
-//! The faults: what is done, what is promised, what is allowed, and on whom it can be run. Pure.
+//! The faults: what is done, what is promised, what is allowed, and on which targets it can be run. Pure.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -27,7 +27,7 @@ pub enum Fault {
     ReloadStorm,
 }
 
-/// What a drain may cost.
+/// The allowed cost of a drain.
 const DRAINED: &str = "nothing; of other programs than the demo requests on kept connections, while a reload into the good \
                        release lasts, as many as there are such connections";
 
@@ -36,11 +36,11 @@ const DRAINED: &str = "nothing; of other programs than the demo requests on kept
 pub struct About {
     /// Its name in options and reports.
     pub name: &'static str,
-    /// What is done under load.
+    /// The action under load.
     pub done: &'static str,
-    /// What must be seen.
+    /// The promise: a result that must be seen.
     pub promised: &'static str,
-    /// What may fail all the same.
+    /// The failures that are allowed all the same.
     pub allowed: &'static str,
 }
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn product_is_drilled_with_all_and_what_others_lack_has_a_reason() {
+    fn product_gets_all_faults_and_others_have_a_reason() {
         for fault in Fault::ALL {
             for manner in [Manner::Proxy, Manner::Handoff, DEMO] {
                 assert_eq!(fault.applies(manner), Ok(()), "{}", fault.name());

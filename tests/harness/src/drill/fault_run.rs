@@ -78,7 +78,7 @@ pub(crate) enum RunError {
     Unable(String),
     /// It does not answer what is asked, before anything was done to it.
     Unanswered(String),
-    /// The target does not do what every target must, such as to say who its workers are.
+    /// The target does not do what every target must, such as to name its workers.
     Failed(String),
 }
 

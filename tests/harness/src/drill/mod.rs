@@ -11,7 +11,7 @@
 //!
 //! | module | what it is | |
 //! |---|---|---|
-//! | `fault` | the table of faults, and on whom each can be run | pure |
+//! | `fault` | the table of faults, and the targets on which each can be run | pure |
 //! | `checked`, `allowed` | what the load saw, and which failures are no defect | pure |
 //! | `promise`, `waits` | what was promised and seen, the verdict; promises about time | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
@@ -19,7 +19,7 @@
 //! | `files` | writes what was found | |
 //! | `waiting` | waiting, until Ctrl-C ends it | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
-//! | `target` | who is drilled: a setup and a little more | |
+//! | `target` | the target of a drill: a setup and a little more | |
 //! | `fault run` | a fault under way: target, load, chance | |
 //! | `faults` | what is done | |
 
@@ -136,7 +136,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     })
 }
 
-/// Who is drilled, the product first.
+/// The targets, the product first.
 fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Failure> {
     let known = || product.ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>().join(", ");
     let way = match &args.way {

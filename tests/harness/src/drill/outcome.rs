@@ -33,7 +33,7 @@ pub struct Drill {
     pub length_seconds: f64,
     /// Repeats victims, moments and the order of requests.
     pub seed: u64,
-    /// Who was drilled; the first is the product, whose verdicts decide the exit code.
+    /// The targets; the first is the product, whose verdicts decide the exit code.
     pub targets: Vec<String>,
     /// In the order in which they were run.
     pub outcomes: Vec<Outcome>,
@@ -187,7 +187,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn cell_names_the_first_broken_promise_and_what_clients_lost_in_a_few_words() {
+    fn cell_names_the_first_broken_promise_and_the_loss() {
         let mut outcome = outcome("pm2", Fault::Kill, &[(Class::Timeout, 1, 2)]);
         assert_eq!(outcome.cell(), "failed: 1 of 101 lost");
         outcome.promises[0].is_kept = false;

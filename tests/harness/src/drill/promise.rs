@@ -147,7 +147,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn where_nothing_is_allowed_one_failure_of_any_class_breaks_the_promise() {
+    fn one_failure_breaks_a_promise_that_allows_none() {
         assert!(Promise::answered(&planted(&[]), &Allowed::nothing()).is_kept);
         for class in Class::ALL {
             let promise = Promise::answered(&planted(&[(class, 1, 2)]), &Allowed::nothing());
@@ -158,7 +158,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_a_dead_worker_had_is_excused_up_to_its_number_in_its_time_and_by_its_classes() {
+    fn dead_workers_failures_are_excused_by_number_time_and_class() {
         let reset = |at, ended| (Class::ResetMidway, at, ended);
         let kept = |failures: &[_], allowed: &Allowed| Promise::answered(&planted(failures), allowed).is_kept;
         assert!(kept(&[reset(90, 110), reset(119, 140)], &killed(2, true)));
@@ -182,7 +182,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn in_an_outage_connects_may_be_refused_and_before_or_after_nothing_may_fail() {
+    fn outage_excuses_refused_connects_only_while_it_lasts() {
         let outage = Allowed::outage(None, (ms(100), ms(300)), "the gap".to_owned());
         let kept = |failure| Promise::answered(&planted(&[failure]), &outage).is_kept;
         assert!(kept((Class::Refused, 200, 201)) && kept((Class::StaleKeepalive, 90, 100)));
@@ -194,7 +194,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn reload_excuses_kept_connections_in_its_time_and_no_more_than_there_are() {
+    fn reload_excuses_its_kept_connections_and_no_more() {
         let reloads = Allowed::stale(2, vec![(ms(100), ms(200)), (ms(500), ms(600))], "kept".to_owned());
         let kept = |failures: &[_]| Promise::answered(&planted(failures), &reloads).is_kept;
         let stale = |at| (Class::StaleKeepalive, at, at + 1);
@@ -205,7 +205,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn broken_promise_fails_and_an_overburdened_generator_proves_nothing() {
+    fn broken_promise_fails_and_late_generator_proves_nothing() {
         let [kept, broken] = [true, false].map(|is_kept| Promise::new("a", "no a", "b", "c", is_kept));
         assert_eq!(verdict(std::slice::from_ref(&kept), &planted(&[])), Verdict::Passed);
         let limited = Checked { not_started: 3, ..planted(&[]) };

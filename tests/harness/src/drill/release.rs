@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn node_application_is_started_through_our_file_and_keeps_its_arguments() {
+    fn node_application_starts_through_our_file_with_its_arguments() {
         let folder = tempfile::tempdir().unwrap();
         let app = folder.path().join("app.js");
         std::fs::write(&app, "").unwrap();

@@ -1,4 +1,4 @@
-//! Who is drilled: a setup, and what a drill needs beyond it: broken releases, counters, the death of the master.
+//! The target of a drill: a setup, and what a drill needs beyond it: broken releases, counters, the death of the master.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::release::{NodeReleases, Release, broken};
 use crate::setup::{self, Patience, ProductSetup, RunningSetup, Setup, SetupError, Signal, Way, WorkerProcess};
 use crate::subject::{Product, Workload};
 
-/// Who can be drilled, not yet started.
+/// A target that can be drilled, not yet started.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) way: Way,
@@ -49,7 +49,7 @@ enum Running {
     Other(Box<dyn RunningSetup>),
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandOutcome {
     /// Its exit code, or for those without a command line 0 or 1; none if it did not end in time.
@@ -213,7 +213,7 @@ impl Target {
         }
     }
 
-    /// SIGKILL to whoever stands before the workers.
+    /// Sends SIGKILL to the process that stands before the workers.
     pub(crate) fn kill_master(&mut self) -> Result<u32, SetupError> {
         match &mut self.running {
             Running::Product(running) => {

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lets_all_wait_for_one_worker_fails_and_noise_fails_nobody() {
+    fn waiting_for_one_worker_fails_and_noise_does_not() {
         for seed in 0..20 {
             for workers in [2, 3, 4, 16] {
                 for noise in [0.0, 10.0, 40.0, 100.0, 1000.0] {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn stall_of_everybody_fails_and_the_generators_own_is_nobodys_fault() {
+    fn general_stall_fails_and_a_generator_stall_does_not() {
         let load =
             |silence, lag| Checked { longest_silence_seconds: silence, longest_lag_seconds: lag, ..Checked::default() };
         assert!(no_silence(&load(4.0, 0.0), ms(1)).is_kept);

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_port_at_its_own_address_a_client_has_met_a_limit_and_no_failure() {
+    fn client_without_a_free_port_meets_a_limit_not_a_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         let get = Request { method: "GET".to_owned(), path: "/".to_owned(), body: None, weight: 1.0 };

@@ -46,10 +46,10 @@ use tally::Tally;
 /// descriptor.
 pub const MOST_UNDER_WAY: usize = 2_000;
 
-/// What is asked of whom.
+/// The load: the target, the requests and the clients.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// Who is asked. Only loopback addresses.
+    /// The address that is asked. Only loopback addresses.
     pub target: SocketAddr,
     /// What is asked, at random by weight. Not empty.
     pub requests: Vec<Request>,
@@ -60,7 +60,7 @@ pub struct Traffic {
     /// Before an open loop: load of the same rate over the same connections that is not counted, so that those that stay
     /// are open when the counting begins.
     pub lead_in: Duration,
-    /// How long a request may take from its sending, its connect included; after that it failed.
+    /// The longest time that a request may take from its sending, its connect included; after that it failed.
     pub timeout: Duration,
     /// Decides the order of requests.
     pub seed: u64,
@@ -85,7 +85,7 @@ pub struct Observed {
     pub not_started: u64,
     /// Of complete answers: from when the request was due (open loop) or sent (closed).
     pub latency: Histogram,
-    /// How late requests were sent, or their connects begun; empty in a closed loop.
+    /// The delay with which requests were sent, or their connects begun; empty in a closed loop.
     pub lag: Histogram,
     /// Bytes of the answers that are done, heads included.
     pub bytes: u64,
@@ -239,7 +239,7 @@ fn refused(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// How long this thread has been on a processor.
+/// The time that this thread has been on a processor.
 fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -78,7 +78,7 @@ fn time_of_an_ended_thread_is_part_of_its_process() {
 }
 
 #[test]
-fn meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
+fn meter_counts_old_processes_from_first_look_new_from_birth() {
     let old = Shell::busy();
     until("use of a processor", || cpu(old.pid()).unwrap() >= ms(50));
     let mut meter = CpuMeter::new();
@@ -95,7 +95,7 @@ fn meter_counts_from_its_first_look_and_newer_processes_from_their_birth() {
 }
 
 #[test]
-fn process_that_ended_keeps_its_time_and_its_replacement_adds_to_it() {
+fn ended_process_keeps_its_time_and_replacement_adds() {
     let mut meter = CpuMeter::new();
     meter.look::<&str>(&[]);
     let first = Shell::busy();

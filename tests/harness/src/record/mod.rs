@@ -85,7 +85,7 @@ pub struct Method {
     pub shares: Vec<f64>,
     /// Given by the user instead: requests a second.
     pub rate: Option<f64>,
-    /// How long a request may take.
+    /// The longest time that a request may take.
     pub timeout_seconds: f64,
     /// Decides the order of requests, and which worker something happens to.
     pub seed: u64,

@@ -30,7 +30,7 @@ pub(crate) struct Family<'a> {
 }
 
 impl<'a> Family<'a> {
-    /// Looks who lives.
+    /// Looks which processes live.
     pub(crate) fn of(folder: &'a Path) -> Self {
         Self { folder, seen: living(folder) }
     }

@@ -6,7 +6,7 @@ use crate::running::{Running, brief};
 const CELL: [&str; 4] = ["--ways", "round-robin,p2c", "--scenarios", "uniform"];
 
 #[test]
-fn interrupted_once_it_finishes_the_cell_and_writes_a_partial_report() {
+fn one_interrupt_finishes_the_cell_and_writes_partial_report() {
     let Some(running) = Running::start(&brief(&[&CELL[..], &["--repeat", "50"]].concat())) else { return };
     wait_until("the first repetition", || running.stderr().contains("round-robin  repetition 1/50"));
     running.interrupt();

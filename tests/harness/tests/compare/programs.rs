@@ -13,7 +13,7 @@ fn server(does: &str) -> String {
 }
 
 #[test]
-fn scenarios_of_the_demo_worker_and_ways_that_do_not_fit_are_skipped_and_the_rest_is_measured() {
+fn unfit_scenarios_and_ways_are_skipped_and_the_rest_measured() {
     if !has("python3") {
         return;
     }
@@ -57,7 +57,7 @@ fn scenario_of_a_file_is_played_as_it_says() {
 }
 
 #[test]
-fn program_that_answers_errors_only_is_a_failure_that_names_them() {
+fn program_with_errors_only_fails_and_names_them() {
     if !has("python3") {
         return;
     }
@@ -83,7 +83,7 @@ fn program_that_never_answers_is_a_failure_that_says_so() {
 }
 
 #[test]
-fn program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
+fn slow_program_is_calibrated_by_a_longer_measurement() {
     if !has("python3") {
         return;
     }
@@ -99,7 +99,7 @@ fn program_slower_than_a_measurement_is_calibrated_by_a_longer_one() {
 }
 
 #[test]
-fn program_that_exits_at_once_is_tried_once_a_way_and_its_last_words_are_told() {
+fn exiting_program_is_tried_once_a_way_and_its_output_shown() {
     let script = "echo $PORT >> starts; echo no database here >&2; exit 3";
     let words = ["--ways", "direct,round-robin", "--scenarios", "uniform,churn,keepalive", "--", "sh", "-c", script];
     let Some(ended) = run(&brief(&words)) else { return };

@@ -26,7 +26,7 @@ fn name_that_is_none_is_refused_with_those_there_are() {
 }
 
 #[test]
-fn file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
+fn bad_file_is_refused_with_the_place_of_the_mistake() {
     let files = [
         ("half.json", "{\n\"schema\": "),
         ("typo.toml", "[scenario.cart]\nevnt = \"kill\"\nrequests = [{ path = \"/\" }]\n"),
@@ -46,7 +46,7 @@ fn file_that_cannot_be_read_is_refused_with_the_place_of_what_is_wrong() {
 }
 
 #[test]
-fn folder_that_cannot_be_written_is_found_before_anything_is_measured() {
+fn unwritable_folder_is_found_before_measuring() {
     for (out, expected) in [("taken", "File exists"), ("taken/below", "Not a directory"), ("/proc/self", "/proc/self")]
     {
         let flags = brief(&[&["--out", out], &TELLTALE[..]].concat());

@@ -79,7 +79,7 @@ fn assertion_that_does_not_hold_is_exit_code_8_with_both_values() {
 }
 
 #[test]
-fn comparison_ends_with_8_if_any_assertion_fails_and_is_written_all_the_same() {
+fn failed_assertion_exits_8_and_the_report_is_written() {
     let flags = ["--ways", "direct", "--scenarios", "uniform"];
     let asserted = ["--assert", "uniform.direct.rps > 1/s", "--assert", "uniform.direct.rps > 999999999/s"];
     let Some(ended) = run(&brief(&[&flags[..], &asserted].concat())) else { return };

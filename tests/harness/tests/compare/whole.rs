@@ -16,7 +16,7 @@ pub(crate) fn whole() -> Option<&'static Ended> {
 }
 
 #[test]
-fn finished_comparison_is_a_success_with_four_files_and_its_tables() {
+fn finished_comparison_succeeds_with_four_files_and_tables() {
     let Some(ended) = whole() else { return };
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let names: Vec<_> = ended.names().collect();
@@ -50,7 +50,7 @@ fn without_a_terminal_each_finished_cell_is_a_plain_line() {
 }
 
 #[test]
-fn each_repetition_has_every_way_once_and_asks_all_of_them_at_the_same_rates() {
+fn each_repetition_has_every_way_once_at_the_same_rates() {
     let Some(ended) = whole() else { return };
     let report = ended.report();
     let order: Vec<_> =
@@ -80,7 +80,7 @@ fn each_repetition_has_every_way_once_and_asks_all_of_them_at_the_same_rates() {
 }
 
 #[test]
-fn workers_are_fresh_in_each_repetition_and_named_in_answers_and_events() {
+fn workers_are_fresh_in_each_repetition_and_named() {
     let Some(ended) = whole() else { return };
     let report = ended.report();
     let mut killed = BTreeSet::new();

@@ -44,7 +44,7 @@ fn same_seed_chooses_the_same_victims() {
 }
 
 #[test]
-fn one_that_nobody_replaces_fails_with_what_it_lost_and_the_products_verdict_stands() {
+fn unreplaced_worker_fails_with_its_losses_product_verdict_stays() {
     let Some(product) = product() else { return };
     let flags = ["--only", "kill,master-kill", "--workers", "2", "--length", "1s", "--against", "direct"];
     let result = drill(&flags, &product);
@@ -97,7 +97,7 @@ fn program_that_does_not_answer_is_no_drill() {
 }
 
 #[test]
-fn where_the_kernel_gives_connections_out_the_same_promises_hold() {
+fn kernel_distribution_keeps_the_same_promises() {
     let Some(product) = product() else { return };
     for way in ["handoff", "shared"] {
         let flags = ["--only", "kill,reload-storm", "--workers", "2", "--length", "1s", "--way", way];
@@ -215,7 +215,7 @@ fn interrupted_twice_it_gives_up_an_order_that_does_not_end() {
 }
 
 #[test]
-fn interrupted_it_ends_after_the_fault_and_twice_at_once_with_nothing_left() {
+fn interrupt_ends_after_the_fault_and_a_second_at_once() {
     if product().is_none() {
         return;
     }

@@ -39,7 +39,7 @@ fn every_request_is_counted_once_and_connections_are_kept() {
 }
 
 #[test]
-fn connection_carries_as_many_requests_as_it_may_and_the_last_says_so() {
+fn connection_carries_its_requests_and_the_last_says_so() {
     let server = Server::start(|connection| {
         for number in 1.. {
             let Some(request) = connection.request() else { return };

@@ -11,7 +11,7 @@ use crate::server::{GOOD, Server};
 use crate::{ms, per_connection, traffic};
 
 #[test]
-fn stall_delays_all_that_was_due_meanwhile_and_nothing_is_left_out() {
+fn stall_delays_all_due_requests_and_none_is_left_out() {
     let (door, number) = (Mutex::new(()), AtomicUsize::new(0));
     let server = Server::start(move |connection| {
         while connection.request().is_some() {

@@ -6,7 +6,7 @@ use crate::kit::{has, is_in_path, wait_until};
 use crate::setups::{get, is_alive, node_app, pids, product, setup, who_answers, words};
 
 #[test]
-fn nodes_cluster_answers_reloads_scales_and_leaves_nothing_behind() {
+fn node_cluster_reloads_scales_and_leaves_nothing_behind() {
     if has("node") {
         a_manager_does_what_it_is_told(Way::NodeCluster);
     }

@@ -1,10 +1,10 @@
-//! Who is in front, if anybody is. Pure.
+//! The way that leads, if one does. Pure.
 
 use crate::analysis::sample::Sample;
 use crate::analysis::{LEAST_REPETITIONS, Metric, Verdict};
 use crate::record::Origin;
 
-/// Who has the best value of one metric in one scenario. `direct` does not take part: it is no way to distribute.
+/// The way with the best value of one metric in one scenario. `direct` does not take part: it is no way to distribute.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Lead<'a> {
     /// One differs from all others, for the better.

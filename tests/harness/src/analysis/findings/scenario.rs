@@ -11,7 +11,7 @@ use crate::record::Origin;
 const STEADY: [Metric; 3] = [Metric::Rps, Metric::P99, Metric::Cpu];
 const EVENT: [Metric; 2] = [Metric::LongestGap, Metric::Recovery];
 
-/// Who failed; then leads, unless there is an event; then all ways against the reference, metric by metric.
+/// Ways that failed; then leads, unless there is an event; then all ways against the reference, metric by metric.
 pub(super) fn sentences(samples: &[&Sample<'_>], reference: Option<&str>, cores: usize) -> Vec<String> {
     let has_event = samples.iter().any(|sample| sample.scenario.event.is_some());
     let reference = samples.iter().find(|sample| Some(sample.way.name.as_str()) == reference).copied();
@@ -53,7 +53,7 @@ fn failed(samples: &[&Sample<'_>]) -> Option<String> {
     }
 }
 
-/// Who has the best value, if it can be told.
+/// The way with the best value, if it can be told.
 fn leader(samples: &[&Sample<'_>], reference: Option<&Sample<'_>>, metric: Metric) -> Option<String> {
     let of_way = |way: &str| {
         let sample = samples.iter().find(|sample| sample.way.name == way);

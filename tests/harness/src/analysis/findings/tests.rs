@@ -66,7 +66,7 @@ fn planted_report_gives_these_sentences_and_no_other() {
 }
 
 #[test]
-fn with_too_few_repetitions_no_verdict_is_given_and_that_is_said() {
+fn too_few_repetitions_give_no_verdict_and_a_note() {
     let analysis = analyse(&planted(3).report());
     let said = texts(&analysis, false);
     assert!(said.iter().all(|text| !text.contains("difference") && !text.contains("est p99")), "{said:#?}");
@@ -131,7 +131,7 @@ fn what_a_hypervisor_took_is_said() {
 }
 
 #[test]
-fn however_many_ways_there_are_a_metric_has_one_sentence_against_the_reference() {
+fn metric_with_many_ways_has_one_sentence_against_the_reference() {
     let mut planted = Planted::new(1, 5);
     planted.noise = 0.001;
     let all =
@@ -262,7 +262,7 @@ fn those_in_front_that_do_not_differ_are_named_together() {
 }
 
 #[test]
-fn where_neighbours_do_not_differ_and_the_ends_do_no_single_way_is_best() {
+fn overlapping_neighbours_leave_no_single_best_way() {
     // 8 % between neighbours are no difference in p99, 16 % are one.
     let mut planted = Planted::new(1, 5);
     planted.noise = 0.001;

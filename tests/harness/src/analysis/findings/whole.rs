@@ -16,7 +16,7 @@ pub(super) fn sentences(by_scenario: &[Vec<&Sample<'_>>]) -> Vec<String> {
     sentences
 }
 
-/// Who led where; scenarios with an event have other questions.
+/// The ways that led in each scenario; scenarios with an event have other questions.
 fn leads(by_scenario: &[Vec<&Sample<'_>>], metric: Metric) -> Option<String> {
     let mut outcomes: Vec<(Lead<'_>, Vec<&str>)> = Vec::new();
     let mut scenarios = 0;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reload_that_lost_clients_was_carried_out_unless_the_program_announces_that_it_leaves() {
+    fn reload_with_lost_clients_counts_unless_leaving_is_announced() {
         let outcome = |code, said: &str| CommandOutcome { code, said: said.to_owned() };
         let lossy = outcome(Some(1), "done in 1.2 s\nerror: the reload of app was carried out, but 1 client was lost");
         assert!(is_done(&lossy, false) && !is_done(&lossy, true));

@@ -217,7 +217,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
     }
 
     #[test]
-    fn what_a_program_wrote_cannot_move_the_cursor_and_keeps_its_lines() {
+    fn program_output_keeps_lines_and_cannot_move_the_cursor() {
         let evil = "it wrote:\n\tone\u{1b}[2J\r\u{202e}two";
         let mut drill = drill();
         let failed = &mut drill.outcomes[2];
@@ -236,7 +236,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
     }
 
     #[test]
-    fn remark_stands_below_the_table_once_for_all_targets_that_have_it() {
+    fn shared_remark_stands_once_below_the_table() {
         let mut drill = drill();
         for outcome in &mut drill.outcomes[1..] {
             outcome.verdict = Verdict::Passed;

@@ -21,7 +21,7 @@ pub(crate) use timeline::{Moment, Step, Timeline, Timelines};
 /// Formats the value at a tick of an axis.
 type Format = fn(f64) -> String;
 
-/// What a chart says to those who do not see it.
+/// The text of a chart for readers that cannot see it.
 #[derive(Clone, Copy)]
 pub(crate) struct Said<'a> {
     /// What it is.

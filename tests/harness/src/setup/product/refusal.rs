@@ -55,7 +55,7 @@ mod tests {
                                last wrote:\n         hello\n         there\nhint:  use `--mode proxy`\n";
 
     #[test]
-    fn program_that_does_not_fit_a_mode_skips_it_and_in_proxy_is_broken() {
+    fn unfit_program_skips_a_mode_and_is_broken_in_proxy() {
         let text = "pool `app`: no worker became ready: app/1: exit code 3; it last wrote: | hello | there; use `--mode proxy`";
         assert_eq!(of_start("handoff", Some(1), "exit code 1", NEVER_READY), SetupError::Unable(text.into()));
         let failed = of_start("proxy", Some(1), "exit code 1", NEVER_READY);
