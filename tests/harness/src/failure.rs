@@ -8,11 +8,11 @@ use std::fmt;
 pub struct Failure {
     /// The exit code, one of [`code`].
     pub code: u8,
-    /// What was tried, with the value.
+    /// The action that was tried, with the value.
     pub error: String,
     /// Why it failed.
     pub cause: Option<String>,
-    /// What to do.
+    /// The advice: the next step.
     pub hint: Option<String>,
 }
 

@@ -26,7 +26,7 @@ pub struct Assertion {
     right: Term,
 }
 
-/// Whose value.
+/// The way that the value belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CellName {
     scenario: String,
@@ -70,7 +70,7 @@ const UNITS: [Unit; 8] = [
     Unit { word: "%", scale: 0.01, of: "" },
 ];
 
-/// What became of an assertion. `Display` says it with both values.
+/// The outcome of an assertion. `Display` says it with both values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The assertion.

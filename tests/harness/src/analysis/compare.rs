@@ -163,7 +163,7 @@ mod tests {
     }
 
     impl Plant {
-        /// How many of 1,000 pairs are said to differ.
+        /// The number of 1,000 pairs that are said to differ.
         fn claims(&self, noise: impl Fn(&mut fastrand::Rng) -> f64) -> usize {
             let mut rng = fastrand::Rng::with_seed(7);
             let mut measure = |effect: f64| -> Vec<f64> {

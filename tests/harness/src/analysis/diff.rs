@@ -70,7 +70,7 @@ fn change(old: &Sample<'_>, new: &Sample<'_>, metric: Metric) -> Option<Change> 
     })
 }
 
-/// How far from no change.
+/// The distance from no change.
 fn size(verdict: &Verdict) -> f64 {
     match verdict {
         Verdict::Different { ratio, .. } => ratio.ln().abs(),

@@ -1,6 +1,6 @@
 //! What is compared: names, units, which way is better, and how a value is written. Pure.
 
-/// What is compared.
+/// A metric that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// Saturation: complete answers a second of the closed loop.

@@ -44,7 +44,7 @@ pub struct Cell {
     pub way: String,
     /// Repetitions that were measured to the end.
     pub repetitions: usize,
-    /// What was measured; a metric that does not apply is missing.
+    /// The measured values; a metric that does not apply is missing.
     pub metrics: BTreeMap<Metric, MetricResult>,
     /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all requests,
     /// in any repetition: these metrics may be the generator's limit.

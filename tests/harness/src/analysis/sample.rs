@@ -28,7 +28,7 @@ pub(crate) struct Sample<'a> {
     pub(crate) open: Limit,
     /// Repetitions in which the event's effect lasted until the end.
     pub(crate) unrecovered: usize,
-    /// What commands said that failed.
+    /// The messages of commands that failed.
     pub(crate) event_failures: Vec<&'a str>,
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
 }
 
 /// Jain's index, `(sum of x)^2 / (n * sum of x^2)` (Jain, Chiu and Hawe 1984): 1 if all have the same, 1/n if one has all.
-/// Who has nothing is not named in the phase, so n is at least `workers`. None if nobody has anything.
+/// A worker without any is not named in the phase, so n is at least `workers`. None if no worker has any.
 fn fairness(phase: &Phase, workers: usize) -> Option<f64> {
     let shares: Vec<f64> = if phase.answers.is_empty() {
         phase.cpu.workers.values().copied().collect()

@@ -65,7 +65,7 @@ pub(crate) fn longest_gap(phase: &Phase) -> f64 {
     longest
 }
 
-/// How long after `at` (seconds from the start of the phase) there were failures, silence or slow answers.
+/// The time after `at` (seconds from the start of the phase) there were failures, silence or slow answers.
 pub(crate) fn recovery(phase: &Phase, at: f64) -> Recovery {
     let steps = steps(phase);
     let before = |step: &&Step<'_>| step.end <= at + HAIR;

@@ -37,7 +37,7 @@ impl Allowed {
         Self { most: Some(0), classes: Vec::new(), during: Vec::new(), because: String::new() }
     }
 
-    /// Operations that a process took with it, at these times. `ends_show` says that whoever stood before it resets what
+    /// Operations that a process took with it, at these times. `ends_show` says that the process before it resets what
     /// was cut off; else the kernel may end it in order.
     pub(crate) fn taken_along(most: u64, during: Vec<(Duration, Duration)>, ends_show: bool, because: String) -> Self {
         let classes = if ends_show { SHOWN_ENDS.to_vec() } else { ANY_END.to_vec() };

@@ -32,7 +32,7 @@ pub struct DrillArgs {
     /// What is asked of CMD: any path that answers GET with status 200 (the demo is asked for its echo)
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     pub path: String,
-    /// How long the load of a fault lasts at least, such as 10s
+    /// The least time that the load of a fault lasts, such as 10s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length)]
     pub length: Duration,
     /// Which of the ways to give connections to workers [default: the first of `roundelay compare`]
@@ -64,7 +64,7 @@ pub enum Peer {
 }
 
 impl DrillArgs {
-    /// What the workers are.
+    /// The program that the workers run.
     pub(crate) fn workload(&self) -> Workload {
         if self.command.is_empty() { Workload::Demo } else { Workload::Command(self.command.clone()) }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use roundelay_checker::{Class, Record};
 use serde::Serialize;
 
-/// What the checked load saw.
+/// The results of the checked load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Checked {
     /// Operations started.
@@ -25,7 +25,7 @@ pub struct Checked {
     pub max_seconds: f64,
     /// The longest time in which nobody had a good answer, seconds.
     pub longest_silence_seconds: f64,
-    /// How late the generator started an operation at most, seconds: its own weakness.
+    /// The delay with which the generator started an operation at most, seconds: its own weakness.
     pub longest_lag_seconds: f64,
     /// Each failure, up to a number that no drill reaches; the report has the first in words.
     #[serde(skip)]
@@ -46,7 +46,7 @@ pub struct Failed {
 }
 
 impl Checked {
-    /// What a finished load came to.
+    /// The result of a finished load.
     pub fn new(record: &Record) -> Self {
         let latency = record.latency();
         let found = Class::ALL.map(|class| (class, record.failed(class)));

@@ -44,7 +44,7 @@ pub struct About {
     pub allowed: &'static str,
 }
 
-/// How a target gives connections to its workers, as far as promises depend on it.
+/// The manner in which a target gives connections to its workers, as far as promises depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// Every byte goes through the master.

@@ -18,11 +18,11 @@ const KEPT: usize = 16;
 /// The part of the operations that go over kept connections; see [`plan`].
 const KEPT_SHARE: f64 = 1.0 / 3.0;
 
-/// How long a kept connection rests between two requests, in seconds, where workers are drained that do not announce it: no
+/// The time that a kept connection rests between two requests, in seconds, where workers are drained that do not announce it: no
 /// balancer can close a connection that is never silent, and after a second of silence it may.
 const REST: f64 = 2.5;
 
-/// How long an operation may take: longer than any worker may stand still unnoticed.
+/// The longest time that an operation may take: longer than any worker may stand still unnoticed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a load is.
@@ -52,7 +52,7 @@ pub(crate) struct FaultRun<'a> {
     pub(crate) is_over: bool,
     /// Workers that served at the beginning.
     pub(crate) workers: usize,
-    /// How long an operation took before anything was done.
+    /// The time that an operation took before anything was done.
     pub(crate) usual: Duration,
     /// What a verdict that is good does not say; mostly nothing.
     pub(crate) remark: String,
@@ -62,7 +62,7 @@ pub(crate) struct FaultRun<'a> {
 
 /// What a fault that was run has shown.
 pub(crate) struct Played {
-    /// What was done, and when.
+    /// The action, and its time.
     pub(crate) done: Vec<String>,
     pub(crate) promises: Vec<Promise>,
     pub(crate) checked: Checked,
@@ -148,7 +148,7 @@ impl<'a> FaultRun<'a> {
         self.begun.elapsed() + reserve >= self.asked.length
     }
 
-    /// What was done now.
+    /// The present action.
     pub(crate) fn note(&mut self, what: impl Into<String>) {
         self.done.push(format!("{:.2} s: {}", self.now().as_secs_f64(), what.into()));
     }
@@ -222,7 +222,7 @@ impl<'a> FaultRun<'a> {
         self.load.so_far().good()
     }
 
-    /// How long half of them took at most.
+    /// The longest time that half of them took.
     pub(crate) fn median(&self) -> Duration {
         self.load.so_far().latency().percentile(50.0)
     }

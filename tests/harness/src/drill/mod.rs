@@ -238,7 +238,7 @@ fn say(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// What is done now, to who looks on; the last word is taken back.
+/// Shows the present action on the terminal; the last word is taken back.
 fn progress(what: &str) {
     let mut err = std::io::stderr();
     if err.is_terminal() {

@@ -23,7 +23,7 @@ pub struct Drill {
     pub version: String,
     /// It was interrupted: faults are missing.
     pub is_partial: bool,
-    /// What the workers are.
+    /// The program that the workers run.
     pub workload: String,
     /// Workers of each target.
     pub workers: usize,

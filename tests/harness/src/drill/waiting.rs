@@ -1,5 +1,5 @@
 //! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything that was
-//! started is ended either way, by those who started it. A command that was given, such as a reload, is given up then; the
+//! started is ended either way, by the code that started it. A command that was given, such as a reload, is given up then; the
 //! start of a target (half a minute at most) is waited for.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::interrupt::Interrupt;
 
-/// How long is slept before somebody looks again.
+/// The pause before somebody looks again.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits, as long as nobody wants the end at once.

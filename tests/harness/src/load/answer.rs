@@ -37,7 +37,7 @@ enum State {
     Complete,
 }
 
-/// What a head says.
+/// The content of a head.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,

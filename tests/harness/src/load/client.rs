@@ -28,7 +28,7 @@ pub(super) const BUFFER: usize = 64 << 10;
 /// ports, and a balancer that goes by the client's address sees many clients.
 const SOURCES: u8 = 64;
 
-/// What all clients of a load have in common; of one thread.
+/// The state that all clients of a load have in common; of one thread.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) target: SocketAddr,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) tally: RefCell<Tally>,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A complete answer of status 200 to 399.

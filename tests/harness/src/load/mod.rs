@@ -42,7 +42,7 @@ use client::Shared;
 use request::Requests;
 use tally::Tally;
 
-/// The most requests that an open loop has under way. Who is stalled that far measures nothing but the stall, and each has a
+/// The most requests that an open loop has under way. A generator stalled that far measures nothing but the stall, and each has a
 /// descriptor.
 pub const MOST_UNDER_WAY: usize = 2_000;
 
@@ -51,7 +51,7 @@ pub const MOST_UNDER_WAY: usize = 2_000;
 pub struct Traffic {
     /// The address that is asked. Only loopback addresses.
     pub target: SocketAddr,
-    /// What is asked, at random by weight. Not empty.
+    /// The requests, chosen at random by weight. Not empty.
     pub requests: Vec<Request>,
     /// Requests of one connection, the last with `Connection: close`; none: it is kept as long as it lives.
     pub requests_per_connection: Option<NonZeroU32>,
@@ -69,7 +69,7 @@ pub struct Traffic {
 /// What the generator saw in one phase. The fields are those of [`crate::record::Phase`].
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// How long requests were started. What was under way then is waited for. An open loop counts it like all others, by
+    /// The time during which requests were started. What was under way then is waited for. An open loop counts it like all others, by
     /// when it was due; in a closed loop an answer that comes later is neither done nor failed, so that [`Observed::done`]
     /// divided by this is a rate.
     pub seconds: f64,

@@ -1,9 +1,9 @@
 //! Which worker sent an answer: a header `X-Worker: NAME`, or a body that begins `hello from NAME (pid`, as the demo
 //! worker's does. Pure.
 
-/// What a body that names its worker begins with.
+/// The beginning of a body that names its worker.
 const GREETING: &[u8] = b"hello from ";
-/// What follows the name.
+/// The text behind the name.
 const BEHIND: &[u8] = b" (pid";
 /// The longest name that is looked for, in bytes.
 const LONGEST: usize = 100;

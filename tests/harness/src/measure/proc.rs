@@ -11,7 +11,7 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes};
 use procfs::{CurrentSI, KernelStats};
 
-/// How long a process has been on processors since its birth, user and system, ended threads included; nothing if there is
+/// The time that a process has been on processors since its birth, user and system, ended threads included; nothing if there is
 /// no such process. At most 20 ms below the truth.
 pub fn cpu(pid: u32) -> Option<Duration> {
     let mut known = Known::default();

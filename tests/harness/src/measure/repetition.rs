@@ -15,15 +15,15 @@ use super::proc::{CpuMeter, descendants, memory, stolen};
 
 /// The name under which the processor time of the balancer's processes is summed up.
 const BALANCER: &str = "balancer";
-/// How often the time of processes is looked at: what one used after the last look before its end is lost.
+/// The interval at which the time of processes is looked at: what one used after the last look before its end is lost.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often the end of the load is looked for.
+/// The interval at which the end of the load is looked for.
 const STEP: Duration = Duration::from_millis(10);
 /// With an event, how often new workers are asked for: the master answers between its other work.
 const ASK: Duration = Duration::from_millis(500);
-/// How long a first answer is waited for.
+/// The longest wait for a first answer.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
-/// How long a setup may take to end before it is killed.
+/// The longest time that a setup may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Measures repetitions of one comparison.
@@ -31,9 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Bench<'a> {
     /// The binary under test.
     pub product: &'a Product,
-    /// What the workers are.
+    /// The program that the workers run.
     pub workload: &'a Workload,
-    /// How it is measured.
+    /// The method of measurement.
     pub method: &'a Method,
     /// True if somebody wants an end.
     pub interrupt: &'a Interrupt,
@@ -178,7 +178,7 @@ impl Running<'_> {
 
     /// Carries one load out to its end, and makes happen what shall happen.
     fn follow(&mut self, drive: Drive, length: Duration, event: Option<&Event>) -> Result<Phase, Unmeasured> {
-        // Whom to look at is asked before anything is measured.
+        // The processes to look at are asked for before anything is measured.
         let mut workers = self.running.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.running.balancer();
         let (mut meter, stolen_before) = (CpuMeter::new(), stolen());

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scenario_names_are_unique_and_any_program_gets_the_given_path() {
+    fn scenario_names_are_unique_and_programs_get_the_given_path() {
         let all = scenarios("/cart");
         let mut names: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
         assert!(QUICK.iter().chain(&USUAL).all(|name| names.contains(name)));

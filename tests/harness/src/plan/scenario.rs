@@ -10,7 +10,7 @@ pub struct Scenario {
     pub name: String,
     /// In a line, for people.
     pub about: String,
-    /// What is asked, at random by weight. Not empty.
+    /// The requests, chosen at random by weight. Not empty.
     pub requests: Vec<Request>,
     /// Requests of one connection; none: a connection is kept as long as it lives.
     pub requests_per_connection: Option<NonZeroU32>,
@@ -42,7 +42,7 @@ impl Request {
     }
 }
 
-/// What happens to the workers, at [`Event::share`] of the phase.
+/// The event that happens to the workers, at [`Event::share`] of the phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// SIGKILL to one worker.

@@ -36,7 +36,7 @@ impl Histogram {
         let _ = self.0.record(micros.clamp(1, LONGEST));
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn count(&self) -> u64 {
         self.0.len()
     }

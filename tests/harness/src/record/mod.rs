@@ -23,13 +23,13 @@ pub struct Report {
     pub is_partial: bool,
     /// Where and of what.
     pub environment: Environment,
-    /// How it was measured.
+    /// The method of measurement.
     pub method: Method,
     /// In the order of the plan.
     pub scenarios: Vec<ScenarioRecord>,
     /// In the order of the plan.
     pub ways: Vec<WayRecord>,
-    /// What was not measured, and why.
+    /// The parts that were not measured, and why.
     pub skipped: Vec<Skipped>,
     /// In the order in which they were measured.
     pub repetitions: Vec<Repetition>,
@@ -46,7 +46,7 @@ pub struct Environment {
     pub revision: Option<String>,
     /// The whole command line of the comparison.
     pub command: Vec<String>,
-    /// What the workers are.
+    /// The program that the workers run.
     pub workload: String,
     /// As `/proc/cpuinfo` names it.
     pub cpu: String,
@@ -64,7 +64,7 @@ pub struct Environment {
     pub programs: BTreeMap<String, String>,
 }
 
-/// How it was measured: what a reader needs to do it again.
+/// The method of measurement: what a reader needs to do it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     /// Workers of each way; `direct` has one.
@@ -100,7 +100,7 @@ pub struct ScenarioRecord {
     pub about: String,
     /// Requests of one connection; none: it is kept as long as it lives.
     pub requests_per_connection: Option<u32>,
-    /// What happens to the workers, if anything: `kill`, `hang`, `reload`, `scale`, or a request.
+    /// The event that happens to the workers, if anything: `kill`, `hang`, `reload`, `scale`, or a request.
     pub event: Option<String>,
     /// The lowest saturation that was found at its calibration, requests a second, and whose it was.
     pub lowest_saturation: Option<(f64, String)>,
@@ -131,7 +131,7 @@ pub enum Origin {
     Reference,
 }
 
-/// What was not measured.
+/// The parts that were not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The way; none means all ways.
@@ -160,9 +160,9 @@ pub struct Repetition {
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// How requests were sent.
+    /// The way in which requests were sent.
     pub drive: Drive,
-    /// How long requests were started.
+    /// The time during which requests were started.
     pub seconds: f64,
     /// Requests started.
     pub started: u64,
@@ -186,11 +186,11 @@ pub struct Phase {
     pub memory: Memory,
     /// Steps of [`Tick::SECONDS`], by when requests were due; only with an event.
     pub timeline: Vec<Tick>,
-    /// What happened to the workers, if anything.
+    /// The event that happened to the workers, if anything.
     pub event: Option<EventRecord>,
 }
 
-/// How requests were sent.
+/// The way in which requests were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Drive {
@@ -241,11 +241,11 @@ pub struct Tick {
 }
 
 impl Tick {
-    /// How long a step is.
+    /// The length of a step.
     pub const SECONDS: f64 = 0.1;
 }
 
-/// What happened to the workers under way.
+/// The event that happened to the workers under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// What was done, such as `SIGKILL to demo/1 (pid 4711)`.

@@ -105,7 +105,7 @@ impl<'a> View<'a> {
         self.analysis.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }
 
-    /// What was not measured, and why, a line each.
+    /// The parts that were not measured, and why, a line each.
     pub(crate) fn skipped(&self) -> Vec<String> {
         let line = |one: &crate::record::Skipped| {
             let what = match (&one.way, &one.scenario) {

@@ -1,4 +1,4 @@
-//! Everything that a setup has started, whoever is its parent by now: found by a variable that all of it inherits.
+//! Everything that a setup has started, whatever its parent is by now: found by a variable that all of it inherits.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -37,12 +37,12 @@ pub use wait::Patience;
 use crate::record::Origin;
 use crate::subject::{Product, ProductWay, Workload};
 
-/// Sets a way up: fresh workers, and whoever stands before them, on free ports of 127.0.0.1. It answers when this returns.
+/// Sets a way up: fresh workers, and the process that stands before them, on free ports of 127.0.0.1. It answers when this returns.
 ///
 /// # Errors
 ///
 /// [`SetupError::Unable`]: the way is not for this machine or workload. [`SetupError::Failed`]: it does not start; with the
-/// last lines of whoever gave up.
+/// last lines of the process that gave up.
 pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn RunningSetup>, SetupError> {
     setup.way.available(&setup.workload).map_err(SetupError::Unable)?;
     match &setup.way {
@@ -83,7 +83,7 @@ pub enum Way {
 pub struct Setup {
     /// The way.
     pub way: Way,
-    /// What the workers are.
+    /// The program that the workers run.
     pub workload: Workload,
     /// How many.
     pub workers: usize,

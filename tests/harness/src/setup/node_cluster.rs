@@ -19,7 +19,7 @@ use crate::subject::Product;
 const PRIMARY: &str = include_str!("primary.js");
 /// How long the workers may take until all listen.
 const START: Duration = Duration::from_secs(15);
-/// How long a reload may take: each old worker may finish for five seconds.
+/// The longest time that a reload may take: each old worker may finish for five seconds.
 const COMMAND: Duration = Duration::from_secs(120);
 
 /// The primary and its workers.

@@ -21,7 +21,7 @@ use crate::subject::Workload;
 
 /// How long the daemon and the workers may take until all are online.
 const START: Duration = Duration::from_secs(30);
-/// How long a reload may take: each old worker may finish for five seconds.
+/// The longest time that a reload may take: each old worker may finish for five seconds.
 const COMMAND: Duration = Duration::from_secs(180);
 
 /// The daemon and its workers.

@@ -32,7 +32,7 @@ pub(crate) fn run(command: Command, patience: Duration) -> Result<Ended, SetupEr
 pub(crate) fn run_within(mut command: Command, patience: Patience<'_>) -> Result<Ended, SetupError> {
     let words = line(&command);
     let tried = |cause: std::io::Error| SetupError::Failed(format!("cannot run `{words}`: {cause}"));
-    // Files, since who does not read a pipe while it waits may wait for ever.
+    // Files: a process that waits without reading a pipe may wait for ever.
     let (out, err) = (tempfile::tempfile().map_err(tried)?, tempfile::tempfile().map_err(tried)?);
     command.stdout(out.try_clone().map_err(tried)?).stderr(err.try_clone().map_err(tried)?).process_group(0);
     let mut child = command.spawn().map_err(tried)?;

@@ -1,4 +1,4 @@
-//! The drill, run for real: who keeps the promises passes, who breaks one fails, and nothing stays behind.
+//! The drill, run for real: a target that keeps the promises passes, one that breaks one fails, and nothing stays behind.
 
 // A test that cannot go on panics; that is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -44,7 +44,7 @@ fn same_seed_chooses_the_same_victims() {
 }
 
 #[test]
-fn unreplaced_worker_fails_with_its_losses_product_verdict_stays() {
+fn unreplaced_worker_fails_and_product_verdict_stands() {
     let Some(product) = product() else { return };
     let flags = ["--only", "kill,master-kill", "--workers", "2", "--length", "1s", "--against", "direct"];
     let result = drill(&flags, &product);

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Metric, Verdict, format_ratio};
 
-/// What a metric is called amid a sentence.
+/// A metric's name within a sentence.
 pub(super) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::BalancerCpu => "balancer CPU per answer",
@@ -26,7 +26,7 @@ pub(super) fn best(metric: Metric) -> &'static str {
     if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
 }
 
-/// What less and more of it are called.
+/// The words for less and for more of it.
 pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
     match metric {
         Metric::LongestGap | Metric::Recovery => ("shorter", "longer"),

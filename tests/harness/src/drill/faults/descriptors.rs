@@ -13,7 +13,7 @@ const SILENT: usize = 96;
 /// The exit code of `roundelay status` for a pool that serves with less than it should.
 const DEGRADED: i32 = 7;
 
-/// How long a connect may take, which is the kernel's matter while the master waits.
+/// The longest time that a connect may take, which is the kernel's matter while the master waits.
 const CONNECT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

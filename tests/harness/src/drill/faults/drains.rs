@@ -7,7 +7,7 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::drill::target::CommandOutcome;
 
-/// How long a reload may take: many workers, each with its whole `drain-timeout`.
+/// The longest time that a reload may take: many workers, each with its whole `drain-timeout`.
 const RELOAD: Duration = Duration::from_secs(180);
 
 /// What `roundelay reload` says, with exit code 1, of a reload that was carried out and lost clients.

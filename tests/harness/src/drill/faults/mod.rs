@@ -18,7 +18,7 @@ use super::fault_run::{FaultRun, RunError};
 use super::release::Release;
 use super::target::Wish;
 
-/// How much later than its cause a failure may begin: whoever stands between has to notice it first, on a machine that may
+/// How much later than its cause a failure may begin: the process between has to notice it first, on a machine that may
 /// be busy.
 const SLACK: Duration = Duration::from_millis(500);
 

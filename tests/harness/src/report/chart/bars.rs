@@ -21,7 +21,7 @@ pub(crate) struct Bar {
     pub(crate) label: String,
     /// The value, as text.
     pub(crate) shown: String,
-    /// What is said when the pointer rests there.
+    /// The text shown when the pointer rests there.
     pub(crate) said: String,
     /// Its length.
     pub(crate) value: f64,

@@ -18,7 +18,7 @@ pub(crate) struct Line {
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
-    /// What is said when the pointer rests there.
+    /// The text shown when the pointer rests there.
     pub(crate) said: String,
     /// Drawn thicker: what the others are compared with.
     pub(crate) is_reference: bool,

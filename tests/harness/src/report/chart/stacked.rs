@@ -12,9 +12,9 @@ pub(crate) struct Row {
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
-    /// What stands at its end.
+    /// The text at its end.
     pub(crate) shown: String,
-    /// What is said when the pointer rests there.
+    /// The text shown when the pointer rests there.
     pub(crate) said: String,
     /// From the left; a part of the same place has the same meaning in all bars.
     pub(crate) parts: Vec<f64>,

@@ -22,7 +22,7 @@ use super::wait::{Patience, until};
 use super::{RunningSetup, Setup, SetupError, Way, WorkerProcess, family, folder, ports};
 use crate::subject::{Product, ProductWay};
 
-/// How long a master may take until all its workers are ready. More than a worker may take, so that it is the master who
+/// The longest time that a master may take until all its workers are ready. More than a worker may take, so that it is the master who
 /// says what was wrong.
 const START: Duration = Duration::from_secs(25);
 /// How long a command may take: a reload of many workers, each with its whole `drain-timeout`.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a master may take to answer; one that cannot within this is stuck.
+/// The longest time that a master may take to answer; one that cannot within this is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The body of the answer to a `GET`.
