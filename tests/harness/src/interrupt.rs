@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. A terminal that is
-//! closed breaks off at once. Whatever was started is ended either way.
+//! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. A terminal that
+//! is closed breaks off at once. Whatever was started is ended either way.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::failure::{Failure, code};
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Counts SIGINT, SIGTERM and (twice) SIGHUP from now on, on a thread of its own, and says to standard error what follows.
+    /// Counts SIGINT, SIGTERM and (twice) SIGHUP from now on, on a thread of its own, and says to standard error what
+    /// follows.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The harness: every way to distribute connections, measured side by side on the user's own program, and every fault that
-//! a server must survive, run on it.
+//! The harness: every way to distribute connections, measured side by side on the user's own program, and every fault
+//! that a server must survive, run on it.
 //!
-//! It knows `roundelay` as its users do, by its command line. `roundelay compare`, `report` and `drill` are this library's
-//! commands; the binary only hands its [`subject::Product`] over.
+//! It knows `roundelay` as its users do, by its command line. `roundelay compare`, `report` and `drill` are this
+//! library's commands; the binary only hands its [`subject::Product`] over.
 //!
 //! # The map
 //!

@@ -13,8 +13,8 @@ pub struct Product {
     pub version: String,
     /// Every way it has, in the order of reports; the first is its default, and what others are compared with.
     pub ways: Vec<ProductWay>,
-    /// Arguments of that binary which make it a worker, with `PORT` and `HOST` in its environment: what runs where the user
-    /// names no program, also behind other balancers.
+    /// Arguments of that binary which make it a worker, with `PORT` and `HOST` in its environment: what runs where the
+    /// user names no program, also behind other balancers.
     pub demo: Vec<OsString>,
 }
 
@@ -41,7 +41,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Whether it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run, and that file.
+    /// Whether it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run, and that
+    /// file.
     pub fn node_file(&self) -> Option<&str> {
         let Self::Command(words) = self else { return None };
         let [program, file, ..] = words.as_slice() else { return None };

@@ -1,17 +1,19 @@
 //! Whether two ways differ at all. Pure.
 //!
-//! [`verdict`] compares values that were measured in pairs, one after the other, so that what drifts meanwhile hits both
-//! alike. A difference is claimed only if all of these hold:
+//! [`verdict`] compares values that were measured in pairs, one after the other, so that what drifts meanwhile hits
+//! both alike. A difference is claimed only if all of these hold:
 //!
 //! 1. There are [`LEAST_REPETITIONS`] pairs.
-//! 2. The 95 % bootstrap interval of the pairs' median ratio excludes 1. With five pairs it does when all five point the
+//! 2. The 95 % bootstrap interval of the pairs' median ratio excludes 1. With five pairs it does when all five point
+//! the
 //!    same way, which luck does in 2 of 32 cases: alone too often.
-//! 3. Student's paired t-test of the ratios' logarithms gives luck less than [`LUCK`]. One outlier makes it say nothing.
-//! 4. The ratio is further from 1 than the metric's threshold, and the difference larger than its step.
+//! 3. Student's paired t-test of the ratios' logarithms gives luck less than [`LUCK`]. One outlier makes it say
+//! nothing. 4. The ratio is further from 1 than the metric's threshold, and the difference larger than its step.
 //!
-//! That the intervals of the two medians are apart is not asked for: a drift that both share spreads both medians, and says
-//! nothing of the difference. It is the rule where there are no pairs, or no ratios since something is 0: then it is all there
-//! is. With five against five luck sets them apart in 2 of 252 cases, with other numbers in at most 3 of 100 (seven).
+//! That the intervals of the two medians are apart is not asked for: a drift that both share spreads both medians, and
+//! says nothing of the difference. It is the rule where there are no pairs, or no ratios since something is 0: then it
+//! is all there is. With five against five luck sets them apart in 2 of 252 cases, with other numbers in at most 3 of
+//! 100 (seven).
 
 use super::{Estimate, Metric};
 
@@ -22,7 +24,7 @@ pub const LEAST_REPETITIONS: usize = 5;
 /// found in 19 of 20 comparisons; among a hundred comparisons of equals one or two are wrong.
 pub const LUCK: f64 = 0.015;
 
-/// How a value compares with the reference way's in the same scenario.
+/// The comparison of a value with the reference way's in the same scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// It is the reference, or there is none.
@@ -33,8 +35,8 @@ pub enum Verdict {
     NoDifference,
     /// It differs, by this ratio to the reference (median of pairs, and its 95 % interval).
     ///
-    /// Errors, and values of which some are 0, have no ratios in pairs: there it is the ratio of the means, and the ends are
-    /// those of the two intervals. It is 0 where this way has none, and infinite where the reference has none.
+    /// Errors, and values of which some are 0, have no ratios in pairs: there it is the ratio of the means, and the
+    /// ends are those of the two intervals. It is 0 where this way has none, and infinite where the reference has none.
     Different {
         /// True if that is good; false also where neither is ([`Metric::lower_is_better`]).
         is_better: bool,
@@ -77,8 +79,8 @@ pub fn verdict(values: &[f64], reference: &[f64], metric: Metric) -> Verdict {
     }
 }
 
-/// Compares values that were not measured in pairs: they differ if the intervals of their medians are apart, and by enough.
-/// The ratio's interval is that of their ends, wider than 95 %.
+/// Compares values that were not measured in pairs: they differ if the intervals of their medians are apart, and by
+/// enough. The ratio's interval is that of their ends, wider than 95 %.
 pub(crate) fn unpaired(ours: &Estimate, theirs: &Estimate, metric: Metric) -> Verdict {
     if ours.values.len().min(theirs.values.len()) < LEAST_REPETITIONS {
         return Verdict::TooFew;

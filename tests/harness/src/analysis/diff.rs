@@ -6,10 +6,11 @@ use super::sample::{Sample, samples};
 use super::{Estimate, Metric, Verdict, compare};
 use crate::record::Report;
 
-/// What two reports have in common, and whether it differs.
+/// The cells that two reports have in common, and whether it differs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diff {
-    /// One for each metric that both have: changes first, the greatest before others; then the rest in the plan's order.
+    /// One for each metric that both have: changes first, the greatest before others; then the rest in the plan's
+    /// order.
     pub changes: Vec<Change>,
     /// Scenario and way of cells that only the old report has.
     pub only_old: Vec<(String, String)>,
@@ -32,8 +33,8 @@ pub struct Change {
     pub old: Estimate,
     /// And in the new one.
     pub new: Estimate,
-    /// The new one against the old one. They were not measured in pairs, so it differs if the intervals of the two medians
-    /// are apart, by more than the metric's threshold.
+    /// The new one against the old one. They were not measured in pairs, so it differs if the intervals of the two
+    /// medians are apart, by more than the metric's threshold.
     pub verdict: Verdict,
 }
 

@@ -17,15 +17,15 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// What lies outside of a 95 % interval at each end.
+/// The part outside of a 95 % interval at each end.
 const TAIL: f64 = 0.025;
 
 impl Estimate {
     /// Sums values up; nothing if there are none, or one is no finite number.
     ///
-    /// The interval is the percentile bootstrap's (Efron 1979), computed, not drawn: what the medians of infinitely many
-    /// resamples would show. So it needs no seed, costs little, and is the same each time. With up to five values it
-    /// reaches from the least to the greatest.
+    /// The interval is the percentile bootstrap's (Efron 1979), computed, not drawn: what the medians of infinitely
+    /// many resamples would show. So it needs no seed, costs little, and is the same each time. With up to five values
+    /// it reaches from the least to the greatest.
     pub fn of(values: &[f64]) -> Option<Self> {
         if !values.iter().all(|value| value.is_finite()) {
             return None;

@@ -15,8 +15,8 @@ pub enum Metric {
     P999,
     /// Failed requests there.
     Errors,
-    /// Seconds of processor time that balancer and workers used together for one answer, there: what a way costs wherever
-    /// it does its work.
+    /// Seconds of processor time that balancer and workers used together for one answer, there: what a way costs
+    /// wherever it does its work.
     Cpu,
     /// The balancer's part of it.
     BalancerCpu,
@@ -118,8 +118,8 @@ impl Metric {
         self.row().step
     }
 
-    /// For people, in three significant digits and the largest unit that fits: `12.3 ms`, `1,912/s`, `34 us`, `5.9 MiB`,
-    /// `0.998`. Whole parts keep all their digits. The one way in which values are written, in text and in plots.
+    /// For people, in three significant digits and the largest unit that fits: `12.3 ms`, `1,912/s`, `34 us`, `5.9
+    /// MiB`, `0.998`. Whole parts keep all their digits. The one way in which values are written, in text and in plots.
     pub fn format(self, value: f64) -> String {
         if !value.is_finite() {
             return "-".into();

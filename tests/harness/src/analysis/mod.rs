@@ -1,7 +1,7 @@
 //! What the repetitions come to: medians with their spread, and whether there is a difference at all. Pure.
 //!
-//! [`analyse`] sums a report up, [`diff`] compares two, and an [`Assertion`] holds or does not. No difference is claimed that
-//! [`compare`] does not find, and no sentence says more than its verdicts.
+//! [`analyse`] sums a report up, [`diff`] compares two, and an [`Assertion`] holds or does not. No difference is
+//! claimed that [`compare`] does not find, and no sentence says more than its verdicts.
 
 mod assertion;
 pub mod compare;
@@ -46,8 +46,8 @@ pub struct Cell {
     pub repetitions: usize,
     /// The measured values; a metric that does not apply is missing.
     pub metrics: BTreeMap<Metric, MetricResult>,
-    /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all requests,
-    /// in any repetition: these metrics may be the generator's limit.
+    /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all
+    /// requests, in any repetition: these metrics may be the generator's limit.
     pub generator_limited: Vec<Metric>,
 }
 

@@ -14,13 +14,13 @@ pub(crate) struct Planted {
     pub(crate) repeat: usize,
     /// Standard deviation of all values, as a part of them.
     pub(crate) noise: f64,
-    /// How much of its value everything gains from the first to the last repetition.
+    /// The part of its value that everything gains from the first to the last repetition.
     pub(crate) drift: f64,
     rng: fastrand::Rng,
     report: Report,
 }
 
-/// What a way is really like.
+/// The true values of a way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Level {
     /// At saturation.

@@ -139,8 +139,8 @@ impl<'a> Sample<'a> {
         Estimate::of(&values)
     }
 
-    /// Compares it with another way in the same scenario, by the repetitions that both have; none if one of them lacks the
-    /// metric.
+    /// Compares it with another way in the same scenario, by the repetitions that both have; none if one of them lacks
+    /// the metric.
     pub(crate) fn against(&self, other: &Self, metric: Metric) -> Option<Verdict> {
         let (ours, theirs) = (self.values.get(&metric)?, other.values.get(&metric)?);
         let pairs = ours.iter().filter_map(|(number, value)| Some((*value, *theirs.get(number)?)));
@@ -148,7 +148,8 @@ impl<'a> Sample<'a> {
         Some(compare::verdict(&ours, &theirs, metric))
     }
 
-    /// What the generator may have distorted. Processor time for one answer, memory and shares do not depend on it.
+    /// The metrics that the generator may have distorted. Processor time for one answer, memory and shares do not
+    /// depend on it.
     pub(crate) fn limited(&self) -> Vec<Metric> {
         let limit = |metric: &Metric| match metric {
             Metric::Rps => Some(self.closed),
@@ -170,8 +171,8 @@ pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
     report.method.shares.len() / 2
 }
 
-/// Jain's index, `(sum of x)^2 / (n * sum of x^2)` (Jain, Chiu and Hawe 1984): 1 if all have the same, 1/n if one has all.
-/// A worker without any is not named in the phase, so n is at least `workers`. None if no worker has any.
+/// Jain's index, `(sum of x)^2 / (n * sum of x^2)` (Jain, Chiu and Hawe 1984): 1 if all have the same, 1/n if one has
+/// all. A worker without any is not named in the phase, so n is at least `workers`. None if no worker has any.
 fn fairness(phase: &Phase, workers: usize) -> Option<f64> {
     let shares: Vec<f64> = if phase.answers.is_empty() {
         phase.cpu.workers.values().copied().collect()

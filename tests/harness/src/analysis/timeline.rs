@@ -30,7 +30,8 @@ struct Step<'a> {
     start: f64,
     end: f64,
     tick: &'a Tick,
-    /// Nothing that was due in it was answered. If at most one request is due in a step, it may be empty without any fault.
+    /// Nothing that was due in it was answered. If at most one request is due in a step, it may be empty without any
+    /// fault.
     is_silent: bool,
 }
 
@@ -86,7 +87,8 @@ mod tests {
     use super::*;
     use crate::analysis::planted;
 
-    /// A phase of ticks: `.` is good (1 ms), `x` has an error, `_` is silent, `s` is slow (50 ms), `t` twice as slow as usual.
+    /// A phase of ticks: `.` is good (1 ms), `x` has an error, `_` is silent, `s` is slow (50 ms), `t` twice as slow as
+    /// usual.
     fn phase(ticks: &str, rate: f64) -> Phase {
         let tick = |c| match c {
             '.' => Tick { done: 10, errors: 0, p99: 0.001, max: 0.002 },

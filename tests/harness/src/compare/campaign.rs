@@ -167,8 +167,8 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    /// What was measured, or why not, in one line. A way that cannot be set up for a reason that the scenario has no part in
-    /// is left out from now on: each trial may cost as long as a start may take.
+    /// The result, or the reason why there is none, in one line. A way that cannot be set up for a reason that the
+    /// scenario has no part in is left out from now on: each trial may cost as long as a start may take.
     fn known<T>(
         &mut self,
         measured: Result<T, Unmeasured>,

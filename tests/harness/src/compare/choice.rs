@@ -11,9 +11,9 @@ use super::args::CompareArgs;
 
 /// The product's ways that a quick comparison has, counted from the first.
 const QUICK_WAYS: usize = 3;
-/// Parts of the lowest saturation at which latency is measured. In an open loop generator, balancer and worker are woken
-/// for each request, where they find the next one waiting in a closed one: on 2 processors 70 % of a saturation of 22,000/s
-/// could not be reached, and what was measured was the queue before the processors.
+/// Parts of the lowest saturation at which latency is measured. In an open loop generator, balancer and worker are
+/// woken for each request, where they find the next one waiting in a closed one: on 2 processors 70 % of a saturation
+/// of 22,000/s could not be reached, and what was measured was the queue before the processors.
 const SHARES: [f64; 3] = [0.2, 0.35, 0.5];
 const QUICK_SHARES: [f64; 1] = [0.35];
 
@@ -24,7 +24,7 @@ pub(crate) struct Choice {
     pub(crate) ways: Vec<Way>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) method: Method,
-    /// What was asked for, or is usual, and cannot be.
+    /// The parts that were asked for, or are usual, and cannot be.
     pub(crate) skipped: Vec<Skipped>,
 }
 

@@ -21,7 +21,7 @@ const ANY_END: [Class; 5] = [
 /// Which failures are no defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Allowed {
-    /// How many at most; none: as many as fit the rest.
+    /// The greatest number; none: as many as fit the rest.
     pub(crate) most: Option<u64>,
     /// Of these classes.
     pub(crate) classes: Vec<Class>,
@@ -44,8 +44,8 @@ impl Allowed {
         Self { most: Some(most), classes, during, because }
     }
 
-    /// Everything that shows as a failure at that time, also a refused connect. `most` is what was under way at some moment
-    /// of it; without an end there is no such number.
+    /// Everything that shows as a failure at that time, also a refused connect. `most` is what was under way at some
+    /// moment of it; without an end there is no such number.
     pub(crate) fn outage(most: Option<u64>, during: (Duration, Duration), because: String) -> Self {
         let classes = [&ANY_END[..], &[Class::Refused, Class::ConnectTimeout]].concat();
         Self { most, classes, during: vec![during], because }
@@ -56,7 +56,8 @@ impl Allowed {
         Self { most: Some(most), classes: vec![Class::StaleKeepalive], during, because }
     }
 
-    /// How many of the failures it excuses by class and time; whether that is not too many is [`Self::most`]'s matter.
+    /// The number of failures that it excuses by class and time; whether that is not too many is [`Self::most`]'s
+    /// matter.
     pub(crate) fn excused(&self, checked: &Checked) -> u64 {
         let is_excused = |failed: &&Failed| {
             let is_then = |&(from, to): &(Duration, Duration)| failed.at <= to && failed.ended >= from;

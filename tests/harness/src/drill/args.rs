@@ -29,7 +29,7 @@ pub struct DrillArgs {
     /// Workers of each target
     #[arg(short = 'i', long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// What is asked of CMD: any path that answers GET with status 200 (the demo is asked for its echo)
+    /// The path that CMD is asked for: any path that answers GET with status 200 (the demo is asked for its echo)
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     pub path: String,
     /// The least time that the load of a fault lasts, such as 10s

@@ -81,7 +81,7 @@ impl Fault {
         self.about().name
     }
 
-    /// What it is, in words.
+    /// The description in words.
     pub fn about(self) -> About {
         let (name, done, promised, allowed) = match self {
             Self::Kill => (

@@ -18,21 +18,21 @@ const KEPT: usize = 16;
 /// The part of the operations that go over kept connections; see [`plan`].
 const KEPT_SHARE: f64 = 1.0 / 3.0;
 
-/// The time that a kept connection rests between two requests, in seconds, where workers are drained that do not announce it: no
-/// balancer can close a connection that is never silent, and after a second of silence it may.
+/// The time that a kept connection rests between two requests, in seconds, where workers are drained that do not
+/// announce it: no balancer can close a connection that is never silent, and after a second of silence it may.
 const REST: f64 = 2.5;
 
 /// The longest time that an operation may take: longer than any worker may stand still unnoticed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a load is.
+/// The parameters of a load.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// Of a program of the user's; the demo is asked for its echo.
     pub(crate) path: String,
     /// Operations a second.
     pub(crate) rate: f64,
-    /// How long at least.
+    /// The least duration.
     pub(crate) length: Duration,
     /// Repeats it.
     pub(crate) seed: u64,
@@ -60,7 +60,7 @@ pub(crate) struct FaultRun<'a> {
     begun: Instant,
 }
 
-/// What a fault that was run has shown.
+/// The results of a fault that was run.
 pub(crate) struct Played {
     /// The action, and its time.
     pub(crate) done: Vec<String>,
@@ -194,8 +194,8 @@ impl<'a> FaultRun<'a> {
         serving.into_iter().nth(at).ok_or_else(nobody)
     }
 
-    /// Waits until as many workers serve as at the beginning and none of `gone` is among them: how long it took, or nothing
-    /// if that was too long.
+    /// Waits until as many workers serve as at the beginning and none of `gone` is among them: how long it took, or
+    /// nothing if that was too long.
     pub(crate) fn wait_replaced(
         &self,
         count: usize,

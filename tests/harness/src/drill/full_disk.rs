@@ -1,5 +1,5 @@
-//! A disk that is full, for the master and its workers alone: a small file system of their own in memory, mounted over a
-//! folder in a mount namespace that ends with them.
+//! A disk that is full, for the master and its workers alone: a small file system of their own in memory, mounted over
+//! a folder in a mount namespace that ends with them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use crate::setup::SetupError;
 use crate::subject::Product;
 
-/// What stands between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the master.
-/// Every other command goes to the product as it is.
+/// What stands between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the
+/// master. Every other command goes to the product as it is.
 const WRAPPER: &str = r#"#!/bin/sh
 # $PROGRAM, $FOLDER and $UNSHARE stand above.
 if [ "$1" = run ]; then

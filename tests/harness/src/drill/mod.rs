@@ -1,9 +1,9 @@
-//! `roundelay drill`: every fault that a server must survive, run on the user's own program under checked load; what was
-//! promised, what is allowed, what was seen.
+//! `roundelay drill`: every fault that a server must survive, run on the user's own program under checked load; what
+//! was promised, what is allowed, what was seen.
 //!
 //! A fault is run on a fresh setup. The load is the checker's: it starts operations by a fixed schedule, looks at every
-//! byte of the framing (of the demo's, at every byte) and gives each failure a class and a time. A failure is excused only
-//! if the fault explains it: by its class, by its time, and by how many there can be.
+//! byte of the framing (of the demo's, at every byte) and gives each failure a class and a time. A failure is excused
+//! only if the fault explains it: by its class, by its time, and by how many there can be.
 //!
 //! # The map
 //!
@@ -62,8 +62,8 @@ use waiting::Waiting;
 /// Plays the faults and prints what was found: each fault when it is over, and a table at the end, to standard output.
 /// Blocks; Ctrl-C is listened to for the rest of the process's life.
 ///
-/// The exit code is [`code::OK`] if every promise of the product was kept as far as it was tried, [`code::FAILED`] if one
-/// was broken or nothing is proved, [`code::INTERRUPTED`]. What others do that are drilled too does not count.
+/// The exit code is [`code::OK`] if every promise of the product was kept as far as it was tried, [`code::FAILED`] if
+/// one was broken or nothing is proved, [`code::INTERRUPTED`]. What others do that are drilled too does not count.
 ///
 /// # Errors
 ///

@@ -46,7 +46,7 @@ pub struct Outcome {
     pub target: String,
     /// The fault.
     pub fault: Fault,
-    /// What it comes to.
+    /// The result.
     #[serde(flatten)]
     pub verdict: Verdict,
     /// What was done, and when: from the start of the load.
@@ -99,8 +99,8 @@ impl Outcome {
         }
     }
 
-    /// A few words for tables: `passed`, `passed*` where a remark belongs to it, `failed: says 0, 215 of 7,531 lost`. Of
-    /// several broken promises the first is named, and what clients lost.
+    /// A few words for tables: `passed`, `passed*` where a remark belongs to it, `failed: says 0, 215 of 7,531 lost`.
+    /// Of several broken promises the first is named, and what clients lost.
     pub fn cell(&self) -> String {
         let star = if self.remark.is_empty() { "" } else { "*" };
         match &self.verdict {

@@ -87,7 +87,8 @@ fn classes(failed: &BTreeMap<Class, u64>) -> String {
     failed.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What promises and load come to. The first that applies: a broken promise counts whatever the generator's troubles were.
+/// What promises and load come to. The first that applies: a broken promise counts whatever the generator's troubles
+/// were.
 pub(crate) fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
     if promises.iter().any(|promise| !promise.is_kept) {
         Verdict::Failed

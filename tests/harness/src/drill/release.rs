@@ -1,7 +1,7 @@
 //! Releases of the program: the good one, and broken ones that a reload is led into.
 //!
-//! The product reads another command from its file. Others have no such file, they start the same Node file again: there it
-//! is a file of ours that runs the application, or is broken, as a file beside it says at that moment.
+//! The product reads another command from its file. Others have no such file, they start the same Node file again:
+//! there it is a file of ours that runs the application, or is broken, as a file beside it says at that moment.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! The target of a drill: a setup, and what a drill needs beyond it: broken releases, counters, the death of the master.
+//! The target of a drill: a setup, and what a drill needs beyond it: broken releases, counters, the death of the
+//! master.
 
 use std::net::SocketAddr;
 
@@ -19,7 +20,7 @@ pub(crate) struct Candidate {
     pub(crate) workers: usize,
 }
 
-/// What a fault wants of a start.
+/// The options that a fault wants of a start.
 #[derive(Debug, Default)]
 pub(crate) struct Wish {
     /// More options of the product.
@@ -54,12 +55,12 @@ enum Running {
 pub(crate) struct CommandOutcome {
     /// Its exit code, or for those without a command line 0 or 1; none if it did not end in time.
     pub(crate) code: Option<i32>,
-    /// What it said, if it failed.
+    /// The message, if it failed.
     pub(crate) said: String,
 }
 
 impl Candidate {
-    /// How connections get to its workers.
+    /// The manner in which connections get to its workers.
     pub(crate) fn manner(&self) -> Manner {
         let Way::Product(way) = &self.way else {
             return if self.way == Way::Direct { Manner::Direct } else { Manner::NodeCluster };

@@ -1,6 +1,6 @@
-//! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything that was
-//! started is ended either way, by the code that started it. A command that was given, such as a reload, is given up then; the
-//! start of a target (half a minute at most) is waited for.
+//! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything
+//! that was started is ended either way, by the code that started it. A command that was given, such as a reload, is
+//! given up then; the start of a target (half a minute at most) is waited for.
 
 use std::time::Duration;
 

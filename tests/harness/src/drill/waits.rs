@@ -1,17 +1,18 @@
-//! Promises about time. Their bounds follow from the fault and from what the same target needed before it, not from how fast
-//! the machine is. Pure.
+//! Promises about time. Their bounds follow from the fault and from what the same target needed before it, not from how
+//! fast the machine is. Pure.
 
 use std::time::Duration;
 
 use super::checked::Checked;
 use super::promise::Promise;
 
-/// How long nobody at all may have a good answer while somebody serves: hundreds of times what a busy machine needs, and a
-/// third of what the harm would be of a master that waits for a worker which stands still until it is found.
+/// The longest time for which nobody at all may have a good answer while somebody serves: hundreds of times what a busy
+/// machine needs, and a third of what the harm would be of a master that waits for a worker which stands still until it
+/// is found.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How much longer half of all operations may take while one worker of several is slow: ten of its pulses, where nobody has
-/// a reason to wait for more than one.
+/// How much longer half of all operations may take while one worker of several is slow: ten of its pulses, where nobody
+/// has a reason to wait for more than one.
 const LONGER: Duration = Duration::from_millis(500);
 
 /// Answers that must have come to analyse by their times: of fewer, chance may put too many on one side.
@@ -79,12 +80,12 @@ impl Pulses {
         self.running.add(answers, length);
     }
 
-    /// That the clients of the other workers are answered while it stands still; nothing if they are too few to say, or if
-    /// there is no other worker.
+    /// That the clients of the other workers are answered while it stands still; nothing if they are too few to say, or
+    /// if there is no other worker.
     ///
-    /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what was
-    /// left: (N-1)/(N+1) of the rate. Half of that is asked for, which holds also if all kept connections, a third of the
-    /// operations, are with that worker. Where everybody waits nobody is answered meanwhile; and a
+    /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what
+    /// was left: (N-1)/(N+1) of the rate. Half of that is asked for, which holds also if all kept connections, a third
+    /// of the operations, are with that worker. Where everybody waits nobody is answered meanwhile; and a
     /// busy machine delays answers in both times alike.
     pub(crate) fn others_are_answered(self, workers: usize) -> Option<Promise> {
         if workers < 2 || self.still.answers + self.running.answers < ENOUGH {

@@ -1,5 +1,5 @@
-//! One answer, read in pieces of any size: its status, where it ends, and which worker sent it. Its body is counted, not
-//! kept. Pure.
+//! One answer, read in pieces of any size: its status, where it ends, and which worker sent it. Its body is counted,
+//! not kept. Pure.
 
 use std::mem::MaybeUninit;
 

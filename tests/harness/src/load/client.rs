@@ -129,15 +129,15 @@ impl Client {
 }
 
 impl Connection {
-    /// True if the server has ended it or sent what nobody asked for, as far as the runtime knows: this is no system call
-    /// for a connection on which nothing has happened.
+    /// True if the server has ended it or sent what nobody asked for, as far as the runtime knows: this is no system
+    /// call for a connection on which nothing has happened.
     fn has_ended(&self) -> bool {
         let found = self.stream.try_read(&mut [0]);
         !matches!(found, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Writes and reads, both at once, until the answer is complete: whether the request was sent whole. Cancelled it leaves
-    /// the connection amid an exchange.
+    /// Writes and reads, both at once, until the answer is complete: whether the request was sent whole. Cancelled it
+    /// leaves the connection amid an exchange.
     ///
     /// # Errors
     ///

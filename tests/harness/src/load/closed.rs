@@ -1,5 +1,5 @@
-//! The closed loop: each client sends its next request when it has the answer to the last one. It finds what a server can do
-//! at most, and hides stalls: while nothing is answered, nothing is asked.
+//! The closed loop: each client sends its next request when it has the answer to the last one. It finds what a server
+//! can do at most, and hides stalls: while nothing is answered, nothing is asked.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The time by which a request has to be over. One timer serves all requests of a client: it is armed anew only when it has
-//! fired, and not for each request, since nearly all end long before.
+//! The time by which a request has to be over. One timer serves all requests of a client: it is armed anew only when it
+//! has fired, and not for each request, since nearly all end long before.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -1,13 +1,13 @@
-//! The generator: HTTP/1.1 requests from one thread, as fast as clients get their answers (*closed loop*), or by a fixed
-//! schedule (*open loop*).
+//! The generator: HTTP/1.1 requests from one thread, as fast as clients get their answers (*closed loop*), or by a
+//! fixed schedule (*open loop*).
 //!
-//! It shares the machine with what it measures and is lean for that: requests are rendered once, answers are counted and not
-//! stored, and a request on a kept connection costs one write, one read and no allocation. How failures are told apart is
-//! the checker's [`Class`](roundelay_checker::Class); a connection that the server ends while nothing is under way on it is
-//! none.
+//! It shares the machine with what it measures and is lean for that: requests are rendered once, answers are counted
+//! and not stored, and a request on a kept connection costs one write, one read and no allocation. How failures are
+//! told apart is the checker's [`Class`](roundelay_checker::Class); a connection that the server ends while nothing is
+//! under way on it is none.
 //!
-//! `answer`, `naming`, `request` and `tally` are pure; `deadline` and `client` are one exchange; `closed` and `open` say when
-//! the next one begins.
+//! `answer`, `naming`, `request` and `tally` are pure; `deadline` and `client` are one exchange; `closed` and `open`
+//! say when the next one begins.
 
 mod answer;
 mod client;
@@ -42,8 +42,8 @@ use client::Shared;
 use request::Requests;
 use tally::Tally;
 
-/// The most requests that an open loop has under way. A generator stalled that far measures nothing but the stall, and each has a
-/// descriptor.
+/// The most requests that an open loop has under way. A generator stalled that far measures nothing but the stall, and
+/// each has a descriptor.
 pub const MOST_UNDER_WAY: usize = 2_000;
 
 /// The load: the target, the requests and the clients.
@@ -57,8 +57,8 @@ pub struct Traffic {
     pub requests_per_connection: Option<NonZeroU32>,
     /// Clients of a closed loop. An open loop keeps as many connections, and opens more when all are busy.
     pub connections: usize,
-    /// Before an open loop: load of the same rate over the same connections that is not counted, so that those that stay
-    /// are open when the counting begins.
+    /// Before an open loop: load of the same rate over the same connections that is not counted, so that those that
+    /// stay are open when the counting begins.
     pub lead_in: Duration,
     /// The longest time that a request may take from its sending, its connect included; after that it failed.
     pub timeout: Duration,
@@ -66,12 +66,12 @@ pub struct Traffic {
     pub seed: u64,
 }
 
-/// What the generator saw in one phase. The fields are those of [`crate::record::Phase`].
+/// The observations of the generator in one phase. The fields are those of [`crate::record::Phase`].
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The time during which requests were started. What was under way then is waited for. An open loop counts it like all others, by
-    /// when it was due; in a closed loop an answer that comes later is neither done nor failed, so that [`Observed::done`]
-    /// divided by this is a rate.
+    /// The time during which requests were started. What was under way then is waited for. An open loop counts it like
+    /// all others, by when it was due; in a closed loop an answer that comes later is neither done nor failed, so that
+    /// [`Observed::done`] divided by this is a rate.
     pub seconds: f64,
     /// Requests started.
     pub started: u64,
@@ -80,8 +80,8 @@ pub struct Observed {
     /// Failures by the checker's classes.
     pub errors: BTreeMap<String, u64>,
     /// Due, and not started: [`MOST_UNDER_WAY`] were under way already, or this machine had no port (`EADDRNOTAVAIL`),
-    /// descriptor or memory left for a connection. The first is the server's doing or a rate too high, the others are the
-    /// generator's limits; neither is a failure that a client saw.
+    /// descriptor or memory left for a connection. The first is the server's doing or a rate too high, the others are
+    /// the generator's limits; neither is a failure that a client saw.
     pub not_started: u64,
     /// Of complete answers: from when the request was due (open loop) or sent (closed).
     pub latency: Histogram,
@@ -107,8 +107,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts clients of which each sends the next request when it has its answer, or has failed. Those that cannot connect
-    /// try again after 5 ms.
+    /// Starts clients of which each sends the next request when it has its answer, or has failed. Those that cannot
+    /// connect try again after 5 ms.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ async fn run(
     Ok(shared.tally.take().finish())
 }
 
-/// What the thread ended in; its panic goes on here.
+/// The result of the thread; its panic goes on here.
 fn join(thread: JoinHandle<io::Result<Observed>>) -> io::Result<Observed> {
     thread.join().unwrap_or_else(|defect| std::panic::resume_unwind(defect))
 }

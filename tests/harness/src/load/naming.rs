@@ -18,7 +18,7 @@ pub(super) struct Naming {
     start: Vec<u8>,
 }
 
-/// What the start of a body says.
+/// The result of reading the start of a body.
 #[derive(Debug, PartialEq, Eq)]
 enum Greeting<'a> {
     From(&'a str),

@@ -1,5 +1,6 @@
-//! The open loop: requests start by a fixed schedule, whatever became of earlier ones, and their latency counts from the
-//! time at which they were due. So a server that stalls for half a second delays all that was due meanwhile, and it shows.
+//! The open loop: requests start by a fixed schedule, whatever became of earlier ones, and their latency counts from
+//! the time at which they were due. So a server that stalls for half a second delays all that was due meanwhile, and it
+//! shows.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -139,8 +140,8 @@ impl Room {
         drop(tokio::task::spawn_local(sit(Rc::clone(self), seat, client)));
     }
 
-    /// Takes a client's seat back; true if the client stays. Of those that were opened since all were busy one goes when
-    /// another client rests: not before, or a server that is slow for long would meet new connections only.
+    /// Takes a client's seat back; true if the client stays. Of those that were opened since all were busy one goes
+    /// when another client rests: not before, or a server that is slow for long would meet new connections only.
     fn take_back(&self, seat: &Rc<Seat>) -> bool {
         let stays = self.seats.get() <= self.kept || self.idle.borrow().is_empty();
         if stays {

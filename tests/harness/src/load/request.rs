@@ -26,7 +26,7 @@ pub(super) struct Requests {
 }
 
 impl Rendered {
-    /// What is sent; `is_last` on its connection.
+    /// The bytes that are sent; `is_last` on its connection.
     pub(super) fn bytes(&self, is_last: bool) -> &[u8] {
         if is_last { &self.last } else { &self.kept }
     }

@@ -19,7 +19,7 @@ pub(super) struct Tally {
     steps: Vec<Step>,
 }
 
-/// What was due within one step of the timeline.
+/// The requests due within one step of the timeline.
 #[derive(Debug, Default)]
 struct Step {
     errors: u64,
@@ -93,7 +93,7 @@ impl Tally {
         self.observed.generator_cpu = cpu;
     }
 
-    /// What it comes to.
+    /// The result.
     pub(super) fn finish(self) -> Observed {
         let Self { mut observed, failed, steps } = self;
         let counted = Class::ALL.iter().zip(failed).filter(|(_, count)| *count > 0);

@@ -8,7 +8,7 @@ use crate::plan::Event;
 use crate::record::EventRecord;
 use crate::setup::{self, RunningSetup, Signal, WorkerProcess};
 
-/// What has to be undone when the load is over.
+/// The changes that have to be undone when the load is over.
 #[derive(Debug)]
 pub(super) enum Undo {
     /// A stopped process may go on, if it still lives.

@@ -1,9 +1,10 @@
 //! Time of processors and memory of other processes, as `/proc` tells them.
 //!
-//! The kernel tells the time of a process in two ways, and neither is enough. `/proc/PID/stat` counts ended threads too, but
-//! in ticks of 10 ms, user and system each rounded down. `/proc/PID/task/TID/schedstat` counts nanoseconds (brought up to
-//! date at the scheduler's ticks, a few milliseconds), but a thread that has ended is gone. Both are never above the truth,
-//! so what threads are known to have used is summed, and what `stat` has beyond that was used by threads that were not seen.
+//! The kernel tells the time of a process in two ways, and neither is enough. `/proc/PID/stat` counts ended threads
+//! too, but in ticks of 10 ms, user and system each rounded down. `/proc/PID/task/TID/schedstat` counts nanoseconds
+//! (brought up to date at the scheduler's ticks, a few milliseconds), but a thread that has ended is gone. Both are
+//! never above the truth, so what threads are known to have used is summed, and what `stat` has beyond that was used by
+//! threads that were not seen.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,16 +12,16 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes};
 use procfs::{CurrentSI, KernelStats};
 
-/// The time that a process has been on processors since its birth, user and system, ended threads included; nothing if there is
-/// no such process. At most 20 ms below the truth.
+/// The time that a process has been on processors since its birth, user and system, ended threads included; nothing if
+/// there is no such process. At most 20 ms below the truth.
 pub fn cpu(pid: u32) -> Option<Duration> {
     let mut known = Known::default();
     known.learn(&Reading::of(pid)?);
     Some(known.total())
 }
 
-/// Bytes of memory: the proportional set, in which memory that processes share is divided among them, where the kernel tells
-/// it; else the resident set. Nothing if there is no such process.
+/// Bytes of memory: the proportional set, in which memory that processes share is divided among them, where the kernel
+/// tells it; else the resident set. Nothing if there is no such process.
 pub fn memory(pid: u32) -> Option<u64> {
     let process = open(pid)?;
     let proportional = || {
@@ -31,8 +32,8 @@ pub fn memory(pid: u32) -> Option<u64> {
     proportional().or_else(resident)
 }
 
-/// Seconds that all processors were given to others by a hypervisor while something wanted to run here, since the boot; 0
-/// where the kernel does not say.
+/// Seconds that all processors were given to others by a hypervisor while something wanted to run here, since the boot;
+/// 0 where the kernel does not say.
 pub fn stolen() -> f64 {
     let total = KernelStats::current().ok().and_then(|stats| stats.total.steal_ms());
     total.unwrap_or(0) as f64 / 1000.0
@@ -77,11 +78,11 @@ struct Key {
 #[derive(Debug)]
 struct Seen {
     known: Known,
-    /// What it had used before the meter began.
+    /// The time that it had used before the meter began.
     before: Duration,
 }
 
-/// What is known of the time of one process. Pure.
+/// The known part of the time of one process. Pure.
 #[derive(Clone, Debug, Default)]
 struct Known {
     /// The most that each thread was seen to have used.
@@ -90,7 +91,7 @@ struct Known {
     unseen: Duration,
 }
 
-/// What `/proc` says at one moment.
+/// The content of `/proc` at one moment.
 #[derive(Debug, Default)]
 struct Reading {
     /// In ticks since the machine's start.
@@ -105,8 +106,8 @@ impl CpuMeter {
         Self::default()
     }
 
-    /// Looks at those processes. What they used before the first look does not count; a process that is first seen at a later
-    /// look counts from its birth. One that has ended keeps what it was seen to have used.
+    /// Looks at those processes. What they used before the first look does not count; a process that is first seen at a
+    /// later look counts from its birth. One that has ended keeps what it was seen to have used.
     pub fn look<N: AsRef<str>>(&mut self, processes: &[(N, u32)]) {
         for (name, pid) in processes {
             let Some(reading) = Reading::of(*pid) else { continue };

@@ -292,7 +292,7 @@ fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> 
     balancer.chain(workers).collect()
 }
 
-/// What the generator saw; the rest is known elsewhere.
+/// The part that the generator saw; the rest is known elsewhere.
 fn phase(drive: Drive, observed: Observed) -> Phase {
     Phase {
         drive,

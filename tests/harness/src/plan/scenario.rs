@@ -14,7 +14,7 @@ pub struct Scenario {
     pub requests: Vec<Request>,
     /// Requests of one connection; none: a connection is kept as long as it lives.
     pub requests_per_connection: Option<NonZeroU32>,
-    /// What happens under way, if anything. Then there is no closed loop, and one open one.
+    /// The event under way, if any. Then there is no closed loop, and one open one.
     pub event: Option<Event>,
     /// Variables that the workers get besides their own.
     pub worker_env: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub struct Request {
     pub path: String,
     /// Sent with its length; none has no body and no length.
     pub body: Option<String>,
-    /// How often, in proportion to the others'; above 0.
+    /// The weight, in proportion to the others'; above 0.
     pub weight: f64,
 }
 

@@ -9,8 +9,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Counts of durations; in JSON HdrHistogram's V2 format, compressed, as base64, in microseconds: what the tools of that
-/// family read.
+/// Counts of durations; in JSON HdrHistogram's V2 format, compressed, as base64, in microseconds: what the tools of
+/// that family read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 

@@ -1,7 +1,7 @@
 //! What a comparison has found, as it stands in `report.json`: every repetition, nothing summed up. Pure.
 //!
-//! Schema [`SCHEMA`]. Durations are in seconds, sizes in bytes, rates a second. Fields may be added within the version; none
-//! is removed or changes its meaning.
+//! Schema [`SCHEMA`]. Durations are in seconds, sizes in bytes, rates a second. Fields may be added within the version;
+//! none is removed or changes its meaning.
 
 mod histogram;
 
@@ -115,11 +115,11 @@ pub struct WayRecord {
     pub name: String,
     /// In a line, for people.
     pub about: String,
-    /// Whose it is.
+    /// The owner.
     pub origin: Origin,
 }
 
-/// Whose way it is.
+/// The origin of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -174,7 +174,8 @@ pub struct Phase {
     pub not_started: u64,
     /// Of complete answers. Open loop: from the time at which the request was to be sent; closed: from its sending.
     pub latency: Histogram,
-    /// How much later than it was due a request was sent (open loop): the generator's own part, which `latency` contains.
+    /// How much later than it was due a request was sent (open loop): the generator's own part, which `latency`
+    /// contains.
     pub lag: Histogram,
     /// Bytes of answers, heads included.
     pub bytes: u64,
@@ -212,8 +213,8 @@ pub struct Cpu {
     pub workers: BTreeMap<String, f64>,
     /// The generator's thread.
     pub generator: f64,
-    /// What a hypervisor gave to others while this machine wanted to run (`steal` in `/proc/stat`), of all processors: what
-    /// was slow then was not the server.
+    /// What a hypervisor gave to others while this machine wanted to run (`steal` in `/proc/stat`), of all processors:
+    /// what was slow then was not the server.
     #[serde(default)]
     pub stolen: f64,
 }
@@ -248,13 +249,13 @@ impl Tick {
 /// The event that happened to the workers under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// What was done, such as `SIGKILL to demo/1 (pid 4711)`.
+    /// The action, such as `SIGKILL to demo/1 (pid 4711)`.
     pub what: String,
     /// Seconds from the start of the phase.
     pub at: f64,
-    /// How long the command took, such as a reload; none where there is nothing to wait for.
+    /// The time that the command took, such as a reload; none where there is nothing to wait for.
     pub took: Option<f64>,
-    /// What the command said if it failed.
+    /// The message of the command if it failed.
     pub failure: Option<String>,
 }
 
@@ -264,9 +265,10 @@ impl Phase {
         self.errors.values().sum()
     }
 
-    /// The latency that so many percent of all requests that were due do not exceed, seconds. Those that failed or were not
-    /// started count as never answered: a way that loses requests does not look fast for it. None where that many were not
-    /// answered, and where there were too few requests to have such a percentile: one of 99.9 needs a thousand.
+    /// The latency that so many percent of all requests that were due do not exceed, seconds. Those that failed or were
+    /// not started count as never answered: a way that loses requests does not look fast for it. None where that many
+    /// were not answered, and where there were too few requests to have such a percentile: one of 99.9 needs a
+    /// thousand.
     pub fn percentile(&self, percent: f64) -> Option<f64> {
         let due = self.done + self.failed() + self.not_started;
         let answered = percent * due as f64 / self.done as f64;

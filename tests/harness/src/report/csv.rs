@@ -10,8 +10,8 @@ const PERCENTS: [(f64, &str); 5] = [
     (99.99, "p9999_seconds"),
 ];
 
-/// One row for each way, scenario, repetition and phase; what does not apply is empty. A repetition that failed before its
-/// first phase has one row with the failure alone.
+/// One row for each way, scenario, repetition and phase; what does not apply is empty. A repetition that failed before
+/// its first phase has one row with the failure alone.
 pub fn csv(report: &Report) -> String {
     let mut writer = ::csv::WriterBuilder::new().from_writer(Vec::new());
     for (i, one) in report.repetitions.iter().enumerate() {

@@ -12,8 +12,8 @@ use crate::analysis::Analysis;
 use crate::failure::{Failure, code};
 use crate::record::{Report, SCHEMA};
 
-/// Makes the folder if it is missing, and tries whether a file can be written there: what takes an hour shall not end in
-/// that.
+/// Makes the folder if it is missing, and tries whether a file can be written there: what takes an hour shall not end
+/// in that.
 ///
 /// # Errors
 ///
@@ -27,8 +27,8 @@ pub fn prepare(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is made if it is missing, and returns their paths
-/// in this order. A reader sees the old file or the new one, never a part.
+/// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is made if it is missing, and returns their
+/// paths in this order. A reader sees the old file or the new one, never a part.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! What a comparison looks like: in the terminal, as a page with charts, as Markdown and as CSV. Pure but for `files`.
 //!
-//! All of them say the same, in the same numbers: values are written as text in one place each, and a chart's text is that
-//! of the table beside it. Nothing is computed here that a verdict rests on; that is the analyse's.
+//! All of them say the same, in the same numbers: values are written as text in one place each, and a chart's text is
+//! that of the table beside it. Nothing is computed here that a verdict rests on; that is the analyse's.
 //!
 //! | module | what it is |
 //! |---|---|

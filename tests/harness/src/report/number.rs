@@ -1,5 +1,5 @@
-//! Numbers as text, in the analyse's way ([`Metric::format`]) also where they are no metric's, so that tables, charts, the
-//! terminal and its sentences say the same. Pure.
+//! Numbers as text, in the analyse's way ([`Metric::format`]) also where they are no metric's, so that tables, charts,
+//! the terminal and its sentences say the same. Pure.
 
 use crate::analysis::{Estimate, Metric, format_ratio};
 

@@ -1,4 +1,5 @@
-//! For tests: a report made up from a seed, with as many ways and kinds of scenarios as a real one, and its verdict. Pure.
+//! For tests: a report made up from a seed, with as many ways and kinds of scenarios as a real one, and its verdict.
+//! Pure.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -11,7 +11,7 @@ pub(crate) const PERCENTS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 pub(crate) struct View<'a> {
     /// What was measured.
     pub(crate) report: &'a Report,
-    /// What it comes to.
+    /// The result.
     pub(crate) analysis: &'a Analysis,
 }
 
@@ -67,8 +67,8 @@ impl<'a> View<'a> {
         median(self.headline_phases(scenario, way).iter().map(|phase| phase.rate()).collect())
     }
 
-    /// The latency that so many percent of the requests do not exceed, at that rate: the median of the repetitions. None
-    /// where a repetition has no such percentile; see [`Phase::percentile`].
+    /// The latency that so many percent of the requests do not exceed, at that rate: the median of the repetitions.
+    /// None where a repetition has no such percentile; see [`Phase::percentile`].
     pub(crate) fn percentile(&self, scenario: &str, way: &str, rate: f64, percent: f64) -> Option<f64> {
         let phases = self.phases_at(scenario, way, rate);
         median(phases.iter().map(|phase| phase.percentile(percent)).collect::<Option<_>>()?)

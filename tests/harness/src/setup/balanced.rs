@@ -1,5 +1,5 @@
-//! A balancer of somebody else's before workers that the setup starts. It does not run them: what ends stays away, and there
-//! is neither a reload nor another number.
+//! A balancer of somebody else's before workers that the setup starts. It does not run them: what ends stays away, and
+//! there is neither a reload nor another number.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -114,8 +114,8 @@ impl Drop for Balanced {
     }
 }
 
-/// Open connections of clients that a balancer is set up for, with two descriptors each; fewer where this process may not
-/// have so many files open (`hard` is that limit).
+/// Open connections of clients that a balancer is set up for, with two descriptors each; fewer where this process may
+/// not have so many files open (`hard` is that limit).
 pub(super) fn connections(hard: Option<u64>) -> u64 {
     const WANTED: u64 = 20_000;
     /// For listeners, logs, libraries.

@@ -1,7 +1,7 @@
 //! HAProxy before workers of the setup's: `mode tcp`, round robin, with health checks.
 //!
-//! As many threads as it takes by itself (one for each processor). It tries another worker at once where one refuses, and its
-//! checks are at least as quick as the product's; those of the demo worker ask the same page.
+//! As many threads as it takes by itself (one for each processor). It tries another worker at once where one refuses,
+//! and its checks are at least as quick as the product's; those of the demo worker ask the same page.
 
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! Setups: one way to distribute connections, set up with fresh workers on this machine, and taken down again.
 //!
-//! Everything a setup starts is in a process group of its own (an interrupt at the terminal is for the harness), listens on
-//! 127.0.0.1 only, writes to a temporary folder only, and is ended when the setup is dropped.
+//! Everything a setup starts is in a process group of its own (an interrupt at the terminal is for the harness),
+//! listens on 127.0.0.1 only, writes to a temporary folder only, and is ended when the setup is dropped.
 
 mod balanced;
 mod direct;
@@ -37,12 +37,13 @@ pub use wait::Patience;
 use crate::record::Origin;
 use crate::subject::{Product, ProductWay, Workload};
 
-/// Sets a way up: fresh workers, and the process that stands before them, on free ports of 127.0.0.1. It answers when this returns.
+/// Sets a way up: fresh workers, and the process that stands before them, on free ports of 127.0.0.1. It answers when
+/// this returns.
 ///
 /// # Errors
 ///
-/// [`SetupError::Unable`]: the way is not for this machine or workload. [`SetupError::Failed`]: it does not start; with the
-/// last lines of the process that gave up.
+/// [`SetupError::Unable`]: the way is not for this machine or workload. [`SetupError::Failed`]: it does not start; with
+/// the last lines of the process that gave up.
 pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn RunningSetup>, SetupError> {
     setup.way.available(&setup.workload).map_err(SetupError::Unable)?;
     match &setup.way {
@@ -68,7 +69,8 @@ pub enum Way {
     Direct,
     /// One of the product's.
     Product(ProductWay),
-    /// HAProxy, `mode tcp`, round robin, with active health checks as often as the product's, before workers that the setup starts.
+    /// HAProxy, `mode tcp`, round robin, with active health checks as often as the product's, before workers that the
+    /// setup starts.
     Haproxy,
     /// nginx's stream module, round robin, before workers that the setup starts.
     Nginx,
@@ -105,7 +107,8 @@ pub struct WorkerProcess {
 /// Why a setup cannot be set up or does not do what it is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// It cannot be done here at all: a program is missing, or the workload does not fit. The way is skipped, by that reason.
+    /// It cannot be done here at all: a program is missing, or the workload does not fit. The way is skipped, by that
+    /// reason.
     #[error("{0}")]
     Unable(String),
     /// It should have worked: what was tried, and what came of it.
@@ -174,7 +177,7 @@ impl Way {
         }
     }
 
-    /// Whose it is.
+    /// The owner.
     pub fn origin(&self) -> Origin {
         match self {
             Self::Direct => Origin::Direct,

@@ -1,7 +1,8 @@
 //! nginx's stream module before workers of the setup's: round robin.
 //!
-//! As many worker processes as processors, each with a listener of its own. Its checks are passive, as in every nginx that
-//! is free: a connect that fails or takes over a second goes to another worker, and this one gets nothing for a second.
+//! As many worker processes as processors, each with a listener of its own. Its checks are passive, as in every nginx
+//! that is free: a connect that fails or takes over a second goes to another worker, and this one gets nothing for a
+//! second.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! pm2 in cluster mode. Its daemon is a child of ours in the foreground, with a home of its own: nothing of the user's pm2
-//! is seen or touched.
+//! pm2 in cluster mode. Its daemon is a child of ours in the foreground, with a home of its own: nothing of the user's
+//! pm2 is seen or touched.
 //!
-//! Workers run with the `node` that pm2 finds, not with one that the command names by a path: that is how cluster mode is.
+//! Workers run with the `node` that pm2 finds, not with one that the command names by a path: that is how cluster mode
+//! is.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -150,8 +151,8 @@ fn pm2(program: &Path, folder: &Path) -> Command {
 
 /// The application, as pm2 reads it from a file. Pure.
 ///
-/// A replaced worker may finish for five seconds and a new one may take ten to listen: more than pm2's own 1.6 s and 3 s, so
-/// that a slow machine is no reload that failed. A worker that dies is started again without a limit.
+/// A replaced worker may finish for five seconds and a new one may take ten to listen: more than pm2's own 1.6 s and 3
+/// s, so that a slow machine is no reload that failed. A worker that dies is started again without a limit.
 fn ecosystem(words: &[String], workers: usize, port: u16, here: &Path) -> String {
     let mut words = words.iter().skip(1).map(|word| word.replace("{port}", &port.to_string()));
     let script = words.next().unwrap_or_default();

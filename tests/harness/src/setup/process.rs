@@ -18,7 +18,8 @@ use super::wait::until;
 /// How long what is dropped may take to end in order.
 pub(crate) const PATIENCE_OF_DROP: Duration = Duration::from_secs(1);
 
-/// What a child must not learn from the environment that the harness was started in: all of it is said anew, or by nobody.
+/// What a child must not learn from the environment that the harness was started in: all of it is said anew, or by
+/// nobody.
 const SCRUBBED: [&str; 5] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID"];
 /// Like [`SCRUBBED`], for families.
 const SCRUBBED_PREFIXES: [&str; 5] = ["ROUNDELAY_", "LISTEN_", "WATCHDOG_", "NODE_CHANNEL_", "PM2_"];
@@ -37,8 +38,8 @@ fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// A command for a setup that has that folder: the harness's environment without what the setup must say itself, and nothing to
-/// read from.
+/// A command for a setup that has that folder: the harness's environment without what the setup must say itself, and
+/// nothing to read from.
 pub(crate) fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).env(MARK, folder);

@@ -1,5 +1,5 @@
-//! Workers that the setup itself starts, for ways that do not run workers: each a program on a port of its own, told the same
-//! as `roundelay run` tells its workers.
+//! Workers that the setup itself starts, for ways that do not run workers: each a program on a port of its own, told
+//! the same as `roundelay run` tells its workers.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `roundelay compare` and `roundelay report` as their users have them: commands with exit codes, two streams and files.
+//! `roundelay compare` and `roundelay report` as their users have them: commands with exit codes, two streams and
+//! files.
 
 // A test that cannot go on panics; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

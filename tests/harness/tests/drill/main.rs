@@ -1,4 +1,5 @@
-//! The drill, run for real: a target that keeps the promises passes, one that breaks one fails, and nothing stays behind.
+//! The drill, run for real: a target that keeps the promises passes, one that breaks one fails, and nothing stays
+//! behind.
 
 // A test that cannot go on panics; that is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -123,7 +124,8 @@ fn full_disk_few_descriptors_and_a_dead_master_are_survived() {
 fn master_that_stalls_everybody_fails_though_nobody_is_lost() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
-    // The first list is asked for before the load, the second under it: after that the master stands still for seven seconds.
+    // The first list is asked for before the load, the second under it: after that the master stands still for seven
+    // seconds.
     let line = r#"[ "$1" = run ] && echo $$ > "$0.pid"
 if [ "$1" = list ] && [ -e "$0.first" ] && [ ! -e "$0.second" ]; then
   : > "$0.second"; "$PROGRAM" "$@"; code=$?
@@ -176,8 +178,8 @@ fn long_drill() {
     std::fs::write(told, serde_json::json!({ "code": code, "json": json }).to_string()).unwrap();
 }
 
-/// Plays these faults in a process of its own, which has its temporary folders there: what it starts is known by that. Gives
-/// back the process, and the file to which it writes what it says to the user.
+/// Plays these faults in a process of its own, which has its temporary folders there: what it starts is known by that.
+/// Gives back the process, and the file to which it writes what it says to the user.
 fn in_a_process(faults: &str, folder: &Path, program: Option<&Path>) -> (Started, PathBuf) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "a_long_drill", "--ignored", "--nocapture"]);

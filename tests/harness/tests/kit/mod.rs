@@ -1,11 +1,13 @@
-//! What tests of several binaries need: the program under test, other programs that may be here, conditions with a deadline.
+//! What tests of several binaries need: the program under test, other programs that may be here, conditions with a
+//! deadline.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in vain.
+/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in
+/// vain.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Says what a test needs and lacks; that is a failure where everything is required.

@@ -12,11 +12,11 @@ pub struct AssertionError {
     pub text: String,
     /// Where, counted from 1.
     pub at: usize,
-    /// What was expected, and what is there.
+    /// The expected text, and the text found.
     pub problem: String,
 }
 
-/// What is wrong behind how many bytes of the text.
+/// The mistake, and its offset in the text in bytes.
 type Problem = (usize, String);
 
 impl FromStr for Assertion {
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         self.at += self.rest().len() - self.rest().trim_start().len();
     }
 
-    /// What belongs together: all until a blank, an operator or a star. With its place.
+    /// A token: all until a blank, an operator or a star. With its place.
     fn word(&mut self) -> (usize, &'a str) {
         self.skip_blanks();
         let (start, rest) = (self.at, self.rest());
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         Ok(*op)
     }
 
-    /// What the left side is compared with, which must have its unit.
+    /// The right side of a comparison, which must have its unit.
     fn term(&mut self, metric: Metric) -> Result<Term, Problem> {
         let (start, word) = self.word();
         // A scenario's name may begin with a digit, too: names have two points, a number at most one.

@@ -7,8 +7,8 @@ use crate::analysis::{Metric, Verdict, format_ratio};
 /// As many names as a reader takes in; of more that are alike the number is told, their values stand in the table.
 const NAMES: usize = 3;
 
-/// The ways that differ, better ones first, with the range of their ratios; then those of which no difference was found.
-/// None where no way has a verdict.
+/// The ways that differ, better ones first, with the range of their ratios; then those of which no difference was
+/// found. None where no way has a verdict.
 pub(super) fn against(others: &[&Sample<'_>], reference: &Sample<'_>, metric: Metric) -> Option<String> {
     let mut less = Vec::new();
     let mut more = Vec::new();

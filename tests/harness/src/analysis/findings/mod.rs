@@ -1,8 +1,9 @@
 //! The verdict in plain sentences. Pure.
 //!
 //! A sentence that calls a way better, worse, lowest or highest says what a [`Verdict`](super::Verdict) says; values
-//! in them are medians, as in the tables. Between ways that do not differ from each other there is no winner. A metric has
-//! as many sentences with twelve ways as with two: names are grouped, and each way's numbers are the table's matter.
+//! in them are medians, as in the tables. Between ways that do not differ from each other there is no winner. A metric
+//! has as many sentences with twelve ways as with two: names are grouped, and each way's numbers are the table's
+//! matter.
 
 mod against;
 mod lead;
@@ -38,5 +39,5 @@ fn finding(scenario: Option<&str>, is_warning: bool, text: String) -> Finding {
     Finding { scenario: scenario.map(str::to_owned), is_warning, text }
 }
 
-/// What leads are told of: the two that people choose by.
+/// The metrics whose leads are told: the two that people choose by.
 const LEADS: [Metric; 2] = [Metric::P99, Metric::Rps];

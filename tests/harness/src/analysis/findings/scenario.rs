@@ -7,7 +7,7 @@ use crate::analysis::Metric;
 use crate::analysis::sample::Sample;
 use crate::record::Origin;
 
-/// What is compared without an event, and with one.
+/// The metrics that are compared without an event, and with one.
 const STEADY: [Metric; 3] = [Metric::Rps, Metric::P99, Metric::Cpu];
 const EVENT: [Metric; 2] = [Metric::LongestGap, Metric::Recovery];
 

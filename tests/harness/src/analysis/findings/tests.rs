@@ -204,8 +204,8 @@ fn no_sentence_says_more_than_the_verdicts() {
         for finding in &analysis.findings {
             let Some(scenario) = finding.scenario.as_deref() else { continue };
             let text = finding.text.as_str();
-            // "METRIC: higher than REFERENCE's VALUE with NAMES (...); no difference found with NAMES": of each way as the
-            // cell's verdict has it, and of no way nothing.
+            // "METRIC: higher than REFERENCE's VALUE with NAMES (...); no difference found with NAMES": of each way as
+            // the cell's verdict has it, and of no way nothing.
             for metric in [Metric::Rps, Metric::P99, Metric::Cpu] {
                 let Some(told) = text.strip_prefix(&format!("{}: ", super::words::name(metric))) else { continue };
                 for cell in analysis.cells.iter().filter(|cell| cell.scenario == scenario && cell.way != "round-robin")

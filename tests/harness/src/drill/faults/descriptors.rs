@@ -1,5 +1,5 @@
-//! More clients than the master may have descriptors for: again and again many come that say nothing, so that all others
-//! have to wait until they are gone.
+//! More clients than the master may have descriptors for: again and again many come that say nothing, so that all
+//! others have to wait until they are gone.
 
 use std::net::TcpStream;
 use std::time::Duration;

@@ -29,8 +29,8 @@ impl Drains {
         Ok((outcome, is_done))
     }
 
-    /// What they may cost: nothing where the program announces that it leaves; else requests on kept connections while they
-    /// lasted, as many as such connections there are, each time.
+    /// The allowed cost: nothing where the program announces that it leaves; else requests on kept connections while
+    /// they lasted, as many as such connections there are, each time.
     pub(super) fn allowed(self, fault_run: &FaultRun<'_>) -> Allowed {
         let (times, kept) = (self.during.len(), fault_run.kept);
         if fault_run.target.is_demo() || times == 0 {
@@ -52,8 +52,9 @@ pub(super) fn words(fault_run: &FaultRun<'_>) -> &'static str {
     }
 }
 
-/// Whether it was carried out. The demo announces that it leaves, and loses nobody; of another program a client may write
-/// at the moment at which its connection is closed, and the reload says so: such clients are counted by the load.
+/// Returns true if it was carried out. The demo announces that it leaves, and loses nobody; of another program a client
+/// may write at the moment at which its connection is closed, and the reload says so: such clients are counted by the
+/// load.
 fn is_done(outcome: &CommandOutcome, is_demo: bool) -> bool {
     outcome.code == Some(0) || (!is_demo && outcome.code == Some(1) && outcome.said.contains(LOSSY))
 }

@@ -6,7 +6,7 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::setup::ProductSetup;
 
-/// What the master says about it.
+/// The master's message about it.
 const SAID: &str = "cannot write the workers' log";
 
 /// How long the workers' 4 MiB each, and the master's word, may take.

@@ -10,7 +10,7 @@ use crate::setup::{Signal, is_alive, signal};
 /// At least so many, however short the load is to be.
 const LEAST: u64 = 3;
 
-/// How long a replacement may take, the program's own start included.
+/// The longest time that a replacement may take, the program's own start included.
 const REPLACED: Duration = Duration::from_secs(10);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

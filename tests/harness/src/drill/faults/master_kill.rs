@@ -10,7 +10,7 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::setup::is_alive;
 
-/// How long workers may outlive it.
+/// The longest time that workers may outlive it.
 const GONE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

@@ -25,7 +25,7 @@ const SLACK: Duration = Duration::from_millis(500);
 /// Descriptors of the master in [`Fault::Descriptors`]: what it keeps for itself (256), and 32 connections of two each.
 const FEW_DESCRIPTORS: u64 = 320;
 
-/// What a fault wants of its target's start.
+/// The options that a fault wants of its target's start.
 pub(crate) fn wish(fault: Fault) -> Wish {
     match fault {
         // Waited for in full, and much more than a program takes that is sound.
@@ -68,8 +68,8 @@ pub(crate) fn run(fault: Fault, fault_run: &mut FaultRun<'_>) -> Result<Allowed,
     }
 }
 
-/// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts them.
-/// They are counted when their relay has ended, which may take a moment: read until it is the same twice.
+/// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts
+/// them. They are counted when their relay has ended, which may take a moment: read until it is the same twice.
 fn broken_since(fault_run: &mut FaultRun<'_>, before: Option<u64>) -> Result<Option<u64>, RunError> {
     let Some(before) = before else { return Ok(None) };
     let mut last = None;
@@ -84,7 +84,7 @@ fn broken_since(fault_run: &mut FaultRun<'_>, before: Option<u64>) -> Result<Opt
     Ok(last.map(|now| now.saturating_sub(before)))
 }
 
-/// How many of the harmed workers were replaced, and how fast.
+/// The number of harmed workers that were replaced, and the time that it took.
 fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
     match replaced {
         0 => format!("none of {harmed}"),

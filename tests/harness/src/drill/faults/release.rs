@@ -10,8 +10,8 @@ use crate::drill::fault_run::{FaultRun, RunError};
 use crate::drill::release::{LAST_LINE, Release};
 use crate::drill::target::CommandOutcome;
 
-/// The longest time that a reload may take until it is known to have failed; longer it is not waited for. The product is told to wait 3 s
-/// for a release that is never ready; others have their own patience, or none that ends.
+/// The longest time that a reload may take until it is known to have failed; longer it is not waited for. The product
+/// is told to wait 3 s for a release that is never ready; others have their own patience, or none that ends.
 const KNOWN: Duration = Duration::from_secs(30);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allowed, RunError> {

@@ -6,7 +6,7 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError, Stopped};
 use crate::drill::waits::{Pulses, most_do_not_wait};
 
-/// How long it stands still, and how long it runs.
+/// The times for which it stands still, and for which it runs.
 const PULSE: Duration = Duration::from_millis(50);
 
 /// At least so many pulses, however short the load is to be: two seconds of it.

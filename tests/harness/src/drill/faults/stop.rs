@@ -6,8 +6,8 @@ use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError, Stopped};
 
-/// How long it may take until it is found and replaced: `hang-timeout` (3 s), what comes before it, and a start, on a busy
-/// machine.
+/// The longest time that it may take until it is found and replaced: `hang-timeout` (3 s), what comes before it, and a
+/// start, on a busy machine.
 const FOUND: Duration = Duration::from_secs(15);
 
 /// What one round takes at most where all goes well; none is begun that would be cut short.

@@ -117,7 +117,7 @@ fn notes(drill: &Drill) -> Vec<String> {
     notes.into_iter().map(|(mark, why, targets)| format!("{mark} {}: {why}", targets.join(", "))).collect()
 }
 
-/// What stands for a fault on a target in a table.
+/// The cell for a fault on a target in a table.
 fn cell(drill: &Drill, target: &str, fault: Fault) -> (String, Style) {
     match drill.find(target, fault) {
         None => ("-".to_owned(), Style::new()),

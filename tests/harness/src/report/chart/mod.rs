@@ -1,7 +1,7 @@
 //! Charts as SVG, written by hand: few kinds, one look. Pure.
 //!
-//! A chart is a string of its own that stands in the page. It has no colours in it, only classes; the page's style sheet
-//! has the colours, by scheme. Its texts come in already formatted, so that they are those of the tables.
+//! A chart is a string of its own that stands in the page. It has no colours in it, only classes; the page's style
+//! sheet has the colours, by scheme. Its texts come in already formatted, so that they are those of the tables.
 
 mod bars;
 mod lines;

@@ -1,7 +1,7 @@
 //! The colours of the ways, the same in all charts. Pure.
 //!
-//! Eight that can be told apart with the common kinds of colour blindness too, each with a contrast of at least 3:1 to its
-//! background; a test computes both. From the fifth way on lines are dashed as well, so sixteen ways differ.
+//! Eight that can be told apart with the common kinds of colour blindness too, each with a contrast of at least 3:1 to
+//! its background; a test computes both. From the fifth way on lines are dashed as well, so sixteen ways differ.
 
 use std::fmt::Write as _;
 

@@ -20,8 +20,8 @@ pub(crate) struct Row {
     pub(crate) parts: Vec<f64>,
 }
 
-/// Draws them from above. With `names` the parts have colours of their own and a legend; without, they are pieces of one
-/// kind in the way's colour, and add up to 1.
+/// Draws them from above. With `names` the parts have colours of their own and a legend; without, they are pieces of
+/// one kind in the way's colour, and add up to 1.
 pub(crate) fn stacked(said: Said<'_>, names: &[&str], rows: &[Row], format: Format) -> String {
     let labels: Vec<(&str, &str)> = rows.iter().map(|row| (row.label.as_str(), row.shown.as_str())).collect();
     let frame = Frame::new(&labels, if names.is_empty() { 6.0 } else { 26.0 });

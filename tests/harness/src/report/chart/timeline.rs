@@ -46,7 +46,7 @@ pub(crate) struct Timeline {
     pub(crate) figures: String,
     /// From the start, of the same length.
     pub(crate) steps: Vec<Step>,
-    /// What happened.
+    /// The event.
     pub(crate) moment: Option<Moment>,
 }
 

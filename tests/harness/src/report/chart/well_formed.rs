@@ -1,6 +1,7 @@
 //! For tests: whether a text is well-formed XML, as far as our charts use it. Pure.
 
-/// Says what is wrong first: tags that do not match, attributes without quotes, `<`, `&` and control characters in text.
+/// Says what is wrong first: tags that do not match, attributes without quotes, `<`, `&` and control characters in
+/// text.
 pub(crate) fn check(xml: &str) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = xml;

@@ -7,8 +7,8 @@ use super::grid::{Column, grid, plain};
 use crate::analysis::{Change, Diff, Verdict};
 use crate::report::verdict;
 
-/// What differs as a table, the greatest change first, at most `width` columns wide; then how much does not, what only one
-/// report has, and why they may not be comparable. Colours as in [`super::terminal()`].
+/// What differs as a table, the greatest change first, at most `width` columns wide; then how much does not, what only
+/// one report has, and why they may not be comparable. Colours as in [`super::terminal()`].
 pub fn changes(diff: &Diff, width: usize) -> String {
     let is_different = |change: &&Change| matches!(change.verdict, Verdict::Different { .. });
     let (different, rest): (Vec<&Change>, Vec<&Change>) = diff.changes.iter().partition(is_different);

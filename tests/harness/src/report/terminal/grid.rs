@@ -1,4 +1,5 @@
-//! A table without borders that fits its width: upper-case heads, two spaces between columns, numbers to the right. Pure.
+//! A table without borders that fits its width: upper-case heads, two spaces between columns, numbers to the right.
+//! Pure.
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;

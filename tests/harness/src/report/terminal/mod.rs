@@ -30,7 +30,8 @@ const COLUMNS: [(&str, Metric, u8); 10] = [
 
 /// The whole report, at most `width` columns wide as far as tables go; sentences are left to the terminal's wrapping.
 ///
-/// It has ANSI colours, which only repeat words: print it through `anstream`, which strips them where they do not belong.
+/// It has ANSI colours, which only repeat words: print it through `anstream`, which strips them where they do not
+/// belong.
 pub fn terminal(report: &Report, analysis: &Analysis, width: usize) -> String {
     let view = View { report, analysis };
     let mut text = String::new();

@@ -22,8 +22,8 @@ use super::wait::{Patience, until};
 use super::{RunningSetup, Setup, SetupError, Way, WorkerProcess, family, folder, ports};
 use crate::subject::{Product, ProductWay};
 
-/// The longest time that a master may take until all its workers are ready. More than a worker may take, so that it is the master who
-/// says what was wrong.
+/// The longest time that a master may take until all its workers are ready. More than a worker may take, so that it is
+/// the master that says what was wrong.
 const START: Duration = Duration::from_secs(25);
 /// How long a command may take: a reload of many workers, each with its whole `drain-timeout`.
 const COMMAND: Duration = Duration::from_secs(180);
@@ -54,7 +54,8 @@ impl ProductSetup {
         Self::start_with(product, setup, None)
     }
 
-    /// The same, of a master that may have only so many files open (`RLIMIT_NOFILE`, soft and hard), if a number is given.
+    /// The same, of a master that may have only so many files open (`RLIMIT_NOFILE`, soft and hard), if a number is
+    /// given.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The master's control socket, asked without a process of its own: a command started under load would cost the way that is
-//! measured what others do not pay.
+//! The master's control socket, asked without a process of its own: a command started under load would cost the way
+//! that is measured what others do not pay.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
