@@ -41,8 +41,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Whether it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run, and that
-    /// file.
+    /// Returns true if it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run,
+    /// and that file.
     pub fn node_file(&self) -> Option<&str> {
         let Self::Command(words) = self else { return None };
         let [program, file, ..] = words.as_slice() else { return None };

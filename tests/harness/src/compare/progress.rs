@@ -46,7 +46,7 @@ impl Progress {
         }
     }
 
-    /// What was estimated so will not be done.
+    /// Work that was estimated so will not be done.
     pub(crate) fn pass(&mut self, seconds: f64) {
         self.done += seconds;
         if let Some(bar) = &self.bar {

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use crate::setup::SetupError;
 use crate::subject::Product;
 
-/// What stands between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the
-/// master. Every other command goes to the product as it is.
+/// The program that stands between the drill and the master: it makes the disk, opens the log, fills the disk and
+/// becomes the master. Every other command goes to the product as it is.
 const WRAPPER: &str = r#"#!/bin/sh
 # $PROGRAM, $FOLDER and $UNSHARE stand above.
 if [ "$1" = run ]; then
@@ -22,7 +22,8 @@ fi
 exec "$PROGRAM" "$@"
 "#;
 
-/// What each worker writes when it is told: more than a pipe holds, and together more than the master keeps waiting.
+/// The text that each worker writes when it is told: more than a pipe holds, and together more than the master keeps
+/// waiting.
 const FLOOD: &str = r#"( until [ -e "$DIR/go" ]; do sleep 0.05; done
   i=0; while [ $i -lt 64 ]; do head -c 65536 /dev/zero | tr '\0' x | fold -w 127; i=$((i + 1)); done
   : > "$DIR/through.$ROUNDELAY_WORKER" ) &
@@ -58,7 +59,7 @@ impl FullDisk {
         Ok(Self { folder: folder.to_owned(), wrapper })
     }
 
-    /// What is started instead of the product.
+    /// The command that is started instead of the product.
     pub(crate) fn program(&self) -> PathBuf {
         self.wrapper.clone()
     }

@@ -29,7 +29,7 @@ pub struct Drill {
     pub workers: usize,
     /// Operations a second.
     pub rate: f64,
-    /// How long a fault's load lasts at least.
+    /// The least time that a fault's load lasts.
     pub length_seconds: f64,
     /// Repeats victims, moments and the order of requests.
     pub seed: u64,
@@ -49,13 +49,13 @@ pub struct Outcome {
     /// The result.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// What was done, and when: from the start of the load.
+    /// The action, and its time: from the start of the load.
     pub done: Vec<String>,
     /// Each promise.
     pub promises: Vec<Promise>,
-    /// What the load saw; none if it was not run.
+    /// The results of the load; none if it was not run.
     pub load: Option<Checked>,
-    /// What a good verdict does not say; mostly nothing.
+    /// The remark that a good verdict lacks; mostly nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remark: String,
     /// From the start of the target to its end.
@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 impl Drill {
-    /// What became of a fault on a target; nothing if it was not run.
+    /// The outcome of a fault on a target; nothing if it was not run.
     pub fn find(&self, target: &str, fault: Fault) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.target == target && outcome.fault == fault)
     }

@@ -9,26 +9,26 @@ use super::allowed::Allowed;
 use super::checked::Checked;
 use crate::analysis::Metric;
 
-/// What every fault promises about the load.
+/// The promise of every fault about the load.
 pub(crate) const LOST: &str = "operations lost";
 
 /// One promise of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Promise {
-    /// What is promised.
+    /// The promise.
     pub what: String,
-    /// What is allowed.
+    /// The allowed failures.
     pub allowed: String,
-    /// What was seen.
+    /// The observation.
     pub seen: String,
     /// True if it was kept.
     pub is_kept: bool,
-    /// What a table says where it was broken: a few words, such as `never found`.
+    /// The words of a table where it was broken: a few words, such as `never found`.
     #[serde(skip)]
     pub broken: String,
 }
 
-/// What a fault comes to.
+/// The verdict on a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "why", rename_all = "snake_case")]
 pub enum Verdict {
@@ -54,7 +54,7 @@ impl Promise {
         Self { what: what.into(), broken: broken.into(), allowed: allowed.into(), seen: seen.into(), is_kept }
     }
 
-    /// That every operation of a load was answered in full, but for those allowed.
+    /// The promise that every operation of a load was answered in full, but for those allowed.
     pub(crate) fn answered(checked: &Checked, allowed: &Allowed) -> Self {
         let excused = allowed.excused(checked);
         let failed = checked.failed_total();
@@ -87,7 +87,7 @@ fn classes(failed: &BTreeMap<Class, u64>) -> String {
     failed.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What promises and load come to. The first that applies: a broken promise counts whatever the generator's troubles
+/// The verdict on promises and load. The first that applies: a broken promise counts whatever the generator's troubles
 /// were.
 pub(crate) fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
     if promises.iter().any(|promise| !promise.is_kept) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::setup::SetupError;
 use crate::subject::Workload;
 
-/// What a broken release that exits writes before; a message about it should have it.
+/// The text that a broken release writes before it exits; a message about it should have it.
 pub(crate) const LAST_LINE: &str = "this release is broken";
 
 /// The script that is every release of a Node application.

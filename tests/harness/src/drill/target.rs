@@ -74,8 +74,8 @@ impl Candidate {
         }
     }
 
-    /// Whether the connections of one machine go to several workers. By the hash of their address they do not: then all
-    /// clients of the drill are one worker's.
+    /// Returns true if the connections of one machine go to several workers. By the hash of their address they do not:
+    /// then all clients of the drill are one worker's.
     fn is_spread(&self, options: &[String]) -> bool {
         let flags: &[String] = if let Way::Product(way) = &self.way { &way.flags } else { &[] };
         !flags.iter().chain(options).any(|word| word.contains("source-hash"))

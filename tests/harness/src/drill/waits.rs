@@ -18,7 +18,7 @@ const LONGER: Duration = Duration::from_millis(500);
 /// Answers that must have come to analyse by their times: of fewer, chance may put too many on one side.
 const ENOUGH: u64 = 200;
 
-/// That somebody is answered at any time. `usual` is how long an answer of the program takes.
+/// The promise that some client is answered at any time. `usual` is how long an answer of the program takes.
 pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
     // While the generator itself stood still it heard nobody.
     let silence = (checked.longest_silence_seconds - checked.longest_lag_seconds).max(0.0);
@@ -32,7 +32,7 @@ pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
     )
 }
 
-/// That half of all operations take no longer than `usual`, as far as a busy machine allows to say it.
+/// The promise that half of all operations take no longer than `usual`, as far as a busy machine allows to say it.
 pub(crate) fn most_do_not_wait(median: Duration, usual: Duration) -> Promise {
     let bound = 2 * usual + LONGER;
     let millis = |duration: Duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0);
@@ -80,8 +80,8 @@ impl Pulses {
         self.running.add(answers, length);
     }
 
-    /// That the clients of the other workers are answered while it stands still; nothing if they are too few to say, or
-    /// if there is no other worker.
+    /// The promise that the clients of the other workers are answered while it stands still; nothing if they are too
+    /// few to say, or if there is no other worker.
     ///
     /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what
     /// was left: (N-1)/(N+1) of the rate. Half of that is asked for, which holds also if all kept connections, a third

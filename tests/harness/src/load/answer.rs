@@ -12,7 +12,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// The most header fields of it.
 const MAX_FIELDS: usize = 96;
 
-/// What is known of an answer; used again for the next one on the same connection, so that it allocates nothing.
+/// The known part of an answer; used again for the next one on the same connection, so that it allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     state: State,

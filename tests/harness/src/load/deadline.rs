@@ -26,7 +26,7 @@ impl Deadline {
         self.at = at;
     }
 
-    /// What comes of `work`; nothing if the time is up before. What is ready counts even if it is late.
+    /// The result of `work`; nothing if the time is up before. What is ready counts even if it is late.
     pub(super) async fn guard<F: Future>(&mut self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         poll_fn(|context| match work.as_mut().poll(context) {

@@ -2,7 +2,7 @@
 
 use crate::record::Method;
 
-/// What it costs to set up a way with its workers and to take it down, in seconds, roughly.
+/// The time that it costs to set up a way with its workers and to take it down, in seconds, roughly.
 const SETUP_SECONDS: f64 = 0.5;
 /// A calibration need not be longer to find a saturation.
 pub const CALIBRATION_SECONDS: f64 = 1.0;

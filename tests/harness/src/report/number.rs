@@ -3,10 +3,10 @@
 
 use crate::analysis::{Estimate, Metric, format_ratio};
 
-/// What stands where there is no value.
+/// The text where there is no value.
 pub(crate) const NONE: &str = "-";
 
-/// What a metric is called in a table's head, where its title is too long.
+/// The name of a metric in a table's head, where its title is too long.
 pub(crate) fn title(metric: Metric) -> &'static str {
     match metric {
         Metric::Rps => "saturation",

@@ -5,7 +5,7 @@ use super::view::{Entry, View};
 use crate::analysis::{Estimate, Finding, Metric, MetricResult, Verdict};
 use crate::record::Origin;
 
-/// What is compared in the overview, in the order of its columns.
+/// The metrics that are compared in the overview, in the order of its columns.
 pub(crate) const OVERVIEW: [Metric; 6] =
     [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::Cpu, Metric::BalancerCpu];
 

@@ -16,10 +16,10 @@ use super::workers::Workers;
 use super::{RunningSetup, Setup, SetupError, WorkerProcess, family, folder, ports};
 use crate::subject::Product;
 
-/// How long the balancer may take until it takes connections.
+/// The longest time that the balancer may take until it takes connections.
 const START: Duration = Duration::from_secs(10);
 
-/// What a balancer is started with.
+/// The parameters that a balancer is started with.
 pub(super) struct Task<'a> {
     /// Where clients connect to.
     pub(super) public: SocketAddr,

@@ -80,14 +80,14 @@ pub enum Way {
     Pm2,
 }
 
-/// What is to be set up.
+/// The setup that is wanted.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The way.
     pub way: Way,
     /// The program that the workers run.
     pub workload: Workload,
-    /// How many.
+    /// The number.
     pub workers: usize,
     /// Variables that the workers get besides their own.
     pub worker_env: BTreeMap<String, String>,

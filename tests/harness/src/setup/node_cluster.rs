@@ -17,7 +17,7 @@ use crate::subject::Product;
 
 /// The primary; its head says what it takes and what it says.
 const PRIMARY: &str = include_str!("primary.js");
-/// How long the workers may take until all listen.
+/// The longest time that the workers may take until all listen.
 const START: Duration = Duration::from_secs(15);
 /// The longest time that a reload may take: each old worker may finish for five seconds.
 const COMMAND: Duration = Duration::from_secs(120);

@@ -20,7 +20,7 @@ use super::wait::{Patience, until};
 use super::{RunningSetup, Setup, SetupError, WorkerProcess, folder, ports, programs};
 use crate::subject::Workload;
 
-/// How long the daemon and the workers may take until all are online.
+/// The longest time that the daemon and the workers may take until all are online.
 const START: Duration = Duration::from_secs(30);
 /// The longest time that a reload may take: each old worker may finish for five seconds.
 const COMMAND: Duration = Duration::from_secs(180);
@@ -164,7 +164,7 @@ fn ecosystem(words: &[String], workers: usize, port: u16, here: &Path) -> String
     json!({ "apps": [app] }).to_string()
 }
 
-/// How many workers are online by what `pm2 jlist` says; it may say something else before. Pure.
+/// The number of workers that are online by what `pm2 jlist` says; it may say something else before. Pure.
 fn online(listed: &str) -> Option<usize> {
     let json = listed.get(listed.find("[{").or_else(|| listed.find("[]"))?..)?;
     let apps: Vec<serde_json::Value> = serde_json::from_str(json.trim()).ok()?;

@@ -1,8 +1,8 @@
 //! Free ports of 127.0.0.1.
 //!
 //! They are below the ports that the kernel gives to outgoing connections: a generator's connection could take one
-//! between our look and the listener, or while a master is away that shall come back to it. Nothing reserves them: who
-//! starts something on a port tries once more if it was taken meanwhile ([`trying_again`]).
+//! between our look and the listener, or while a master is away that shall come back to it. Nothing reserves them: code
+//! that starts a process on a port tries once more if it was taken meanwhile ([`trying_again`]).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;

@@ -15,11 +15,11 @@ use super::SetupError;
 use super::family::MARK;
 use super::wait::until;
 
-/// How long what is dropped may take to end in order.
+/// The longest time that a dropped process may take to end in order.
 pub(crate) const PATIENCE_OF_DROP: Duration = Duration::from_secs(1);
 
-/// What a child must not learn from the environment that the harness was started in: all of it is said anew, or by
-/// nobody.
+/// The variables that a child must not learn from the environment that the harness was started in: all of it is said
+/// anew, or by nobody.
 const SCRUBBED: [&str; 5] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID"];
 /// Like [`SCRUBBED`], for families.
 const SCRUBBED_PREFIXES: [&str; 5] = ["ROUNDELAY_", "LISTEN_", "WATCHDOG_", "NODE_CHANNEL_", "PM2_"];
@@ -68,7 +68,7 @@ pub(crate) fn with_open_files(command: Command, limit: u64) -> Command {
     limited
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(i32),
@@ -136,7 +136,8 @@ impl Process {
         self.child.stdin.take()
     }
 
-    /// How it ended, if it has. It is not reaped: until [`Self::end`] its pid, and its group's, is nobody else's.
+    /// The end of the process, if it has. It is not reaped: until [`Self::end`] its pid, and its group's, is nobody
+    /// else's.
     pub(crate) fn exit(&self) -> Option<Exit> {
         if self.exit.is_some() {
             return self.exit;
@@ -179,12 +180,12 @@ impl Process {
         }
     }
 
-    /// What it wrote to standard output so far.
+    /// The text written to standard output so far.
     pub(crate) fn stdout(&self) -> String {
         read(&self.out)
     }
 
-    /// What it wrote to standard error so far.
+    /// The text written to standard error so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.err)
     }

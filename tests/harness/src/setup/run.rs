@@ -12,14 +12,14 @@ use super::SetupError;
 use super::process::line;
 use super::wait::{Patience, until_within};
 
-/// How a command ended and what it said.
+/// The end of a command and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// The text written to standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// The text written to standard error.
     pub stderr: String,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long is waited for a command.
+/// The wait for a command.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// At most.

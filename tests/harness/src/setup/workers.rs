@@ -13,7 +13,7 @@ use super::workload::filled;
 use super::{Setup, SetupError, WorkerProcess, ports};
 use crate::subject::Product;
 
-/// How long all of them together may take until they take connections.
+/// The longest time that all of them together may take until they take connections.
 const START: Duration = Duration::from_secs(15);
 
 /// The workers. Nobody replaces one that ends: that is what these ways are without a manager.

@@ -11,7 +11,7 @@ use roundelay_harness::drill::{DrillArgs, run};
 use roundelay_harness::subject::{Product, ProductWay};
 use tokio::time::Instant;
 
-/// How long anything may take before a test gives up on it.
+/// The longest time that anything may take before a test gives up on it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The true product, in the script of one that is [`wrapped`].

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long anything may take before a test gives up on it. Generous: machines are slow, and nothing waits it out in
-/// vain.
+/// The longest time that anything may take before a test gives up on it. Generous: machines are slow, and nothing waits
+/// it out in vain.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Says what a test needs and lacks; that is a failure where everything is required.

@@ -10,7 +10,7 @@ use crate::drill::target::CommandOutcome;
 /// The longest time that a reload may take: many workers, each with its whole `drain-timeout`.
 const RELOAD: Duration = Duration::from_secs(180);
 
-/// What `roundelay reload` says, with exit code 1, of a reload that was carried out and lost clients.
+/// The message of `roundelay reload`, with exit code 1, of a reload that was carried out and lost clients.
 const LOSSY: &str = "was carried out, but";
 
 /// The reloads into the good release so far.

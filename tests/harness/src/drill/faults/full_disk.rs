@@ -9,7 +9,7 @@ use crate::setup::ProductSetup;
 /// The master's message about it.
 const SAID: &str = "cannot write the workers' log";
 
-/// How long the workers' 4 MiB each, and the master's word, may take.
+/// The longest time that the workers' 4 MiB each, and the master's word, may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

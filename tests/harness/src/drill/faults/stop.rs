@@ -10,7 +10,7 @@ use crate::drill::fault_run::{FaultRun, RunError, Stopped};
 /// start, on a busy machine.
 const FOUND: Duration = Duration::from_secs(15);
 
-/// What one round takes at most where all goes well; none is begun that would be cut short.
+/// The longest time that one round takes where all goes well; none is begun that would be cut short.
 const ROUND: Duration = Duration::from_secs(6);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

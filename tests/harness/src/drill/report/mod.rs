@@ -99,7 +99,8 @@ fn width(drill: &Drill, target: &str) -> usize {
     cells.chain([target.chars().count()]).max().unwrap_or(0)
 }
 
-/// What the cells of the table leave out: why faults were not run, and what good verdicts do not say; each once.
+/// The remarks that the cells of the table leave out: why faults were not run, and what good verdicts do not say; each
+/// once.
 fn notes(drill: &Drill) -> Vec<String> {
     let mut notes: Vec<(&str, String, Vec<String>)> = Vec::new();
     for outcome in &drill.outcomes {

@@ -24,9 +24,9 @@ type Format = fn(f64) -> String;
 /// The text of a chart for readers that cannot see it.
 #[derive(Clone, Copy)]
 pub(crate) struct Said<'a> {
-    /// What it is.
+    /// The title.
     pub(crate) title: &'a str,
-    /// How to read it.
+    /// The hint for reading it.
     pub(crate) about: &'a str,
 }
 

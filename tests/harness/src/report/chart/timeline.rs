@@ -50,7 +50,7 @@ pub(crate) struct Timeline {
     pub(crate) moment: Option<Moment>,
 }
 
-/// What the charts of a scenario have in common.
+/// The parts that the charts of a scenario have in common.
 pub(crate) struct Timelines {
     step: f64,
     left: f64,

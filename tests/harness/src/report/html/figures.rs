@@ -13,7 +13,7 @@ use crate::report::view::{Entry, PERCENTS, View, median, shares};
 pub(crate) struct Figure {
     /// What it shows.
     pub(crate) title: String,
-    /// How to read it.
+    /// The hint for reading it.
     pub(crate) about: String,
     /// The charts; timelines have one a way.
     pub(crate) charts: Vec<String>,

@@ -63,7 +63,7 @@ struct Row {
     way: String,
     class: String,
     is_reference: bool,
-    /// How many repetitions were measured, where some are missing.
+    /// The number of repetitions that were measured, where some are missing.
     note: Option<String>,
     cells: Vec<Option<Shown>>,
 }

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 use crate::setup::{Setup, SetupError};
 use crate::subject::ProductWay;
 
-/// How long a worker may take until it is ready: as long as a setup waits for workers that it starts itself. Shorter
-/// than the product's own 30 s, since a program that does not fit a mode is often only found by it.
+/// The longest time that a worker may take until it is ready: as long as a setup waits for workers that it starts
+/// itself. Shorter than the product's own 30 s, since a program that does not fit a mode is often only found by it.
 const READY_TIMEOUT: &str = "15s";
 
 /// One pool that runs these words. All else of it is said by flags, which are stronger.

@@ -25,9 +25,9 @@ use crate::subject::{Product, ProductWay};
 /// The longest time that a master may take until all its workers are ready. More than a worker may take, so that it is
 /// the master that says what was wrong.
 const START: Duration = Duration::from_secs(25);
-/// How long a command may take: a reload of many workers, each with its whole `drain-timeout`.
+/// The longest time that a command may take: a reload of many workers, each with its whole `drain-timeout`.
 const COMMAND: Duration = Duration::from_secs(180);
-/// How long the guardian may take to clear up after a master that did not.
+/// The longest time that the guardian may take to clear up after a master that did not.
 const GUARDIAN: Duration = Duration::from_secs(2);
 
 /// One of the product's ways, set up, with what a drill needs beyond a [`RunningSetup`].
@@ -180,7 +180,7 @@ impl ProductSetup {
         write(self.folder.path(), &self.setup, &self.way, &words)
     }
 
-    /// What the master says on its control socket of that path.
+    /// The master's reply on its control socket of that path.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Drop for ProductSetup {
     }
 }
 
-/// What a master is started with.
+/// The parameters that a master is started with.
 struct Launch<'a> {
     program: &'a Path,
     setup: &'a Setup,

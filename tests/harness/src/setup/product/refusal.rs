@@ -6,7 +6,7 @@ use crate::setup::run::Ended;
 /// Exit codes by which it refuses what it was asked: wrong usage, a wrong configuration, not possible here.
 const REFUSED: [i32; 3] = [2, 78, 6];
 
-/// What a start that failed means: a mode that the program does not fit is no fault, and neither is a refusal.
+/// The meaning of a start that failed: a mode that the program does not fit is no fault, and neither is a refusal.
 pub(super) fn of_start(mode: &str, code: Option<i32>, how: &str, stderr: &str) -> SetupError {
     let said = said(stderr, true);
     let text = said.unwrap_or_else(|| format!("the master ended ({how}) and did not say why"));
@@ -17,7 +17,7 @@ pub(super) fn of_start(mode: &str, code: Option<i32>, how: &str, stderr: &str) -
     }
 }
 
-/// What a command that failed means.
+/// The meaning of a command that failed.
 pub(super) fn of_command(words: &[&str], ended: &Ended) -> SetupError {
     let command = format!("`roundelay {}`", words.join(" "));
     let text = said(&ended.stderr, false).unwrap_or_else(|| "it did not say why".to_owned());
