@@ -41,7 +41,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Returns true if it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run,
+    /// Checks if it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run,
     /// and that file.
     pub fn node_file(&self) -> Option<&str> {
         let Self::Command(words) = self else { return None };

@@ -128,7 +128,7 @@ impl Assertion {
         Ok(Outcome { assertion: self.clone(), holds, left, right })
     }
 
-    /// Returns true if it holds.
+    /// Checks if it holds.
     ///
     /// # Errors
     ///

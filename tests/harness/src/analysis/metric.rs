@@ -105,7 +105,7 @@ impl Metric {
         self.row().unit
     }
 
-    /// Returns true if less is better; none where neither is: an uneven share is right where workers are not alike.
+    /// Checks if less is better; none where neither is: an uneven share is right where workers are not alike.
     pub fn lower_is_better(self) -> Option<bool> {
         self.row().lower_is_better
     }

@@ -69,7 +69,7 @@ impl Choice {
         Ok(choice)
     }
 
-    /// Returns true if what an assertion needs will be measured.
+    /// Checks if what an assertion needs will be measured.
     fn check(&self, assertion: &Assertion) -> Result<(), String> {
         let scenarios: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
         let ways: Vec<_> = self.ways.iter().map(Way::name).collect();

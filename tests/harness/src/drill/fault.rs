@@ -143,7 +143,7 @@ impl Fault {
         About { name, done, promised, allowed }
     }
 
-    /// Returns true if it can be run there.
+    /// Checks if it can be run there.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ impl Drop for Load {
 }
 
 impl Traffic {
-    /// Returns true if it may and can be sent: its requests as bytes.
+    /// Checks if it may and can be sent: its requests as bytes.
     fn check(&self) -> Result<Requests, String> {
         if !self.target.ip().to_canonical().is_loopback() {
             return Err(format!("cannot load {}: the harness loads only this machine's own addresses", self.target));

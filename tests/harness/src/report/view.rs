@@ -9,7 +9,7 @@ pub(crate) const PERCENTS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 /// A report with its verdict.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    /// The measured thing.
+    /// The measurements.
     pub(crate) report: &'a Report,
     /// The result.
     pub(crate) analysis: &'a Analysis,

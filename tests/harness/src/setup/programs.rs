@@ -16,7 +16,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 impl Way {
-    /// Returns true if it can be set up here with that workload, as far as can be told without starting anything.
+    /// Checks if it can be set up here with that workload, as far as can be told without starting anything.
     ///
     /// # Errors
     ///
