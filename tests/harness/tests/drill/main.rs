@@ -182,7 +182,7 @@ fn long_drill() {
 /// Gives back the process, and the file to which it writes what it says to the user.
 fn in_a_process(faults: &str, folder: &Path, program: Option<&Path>) -> (Started, PathBuf) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_long_drill", "--ignored", "--nocapture"]);
+    command.args(["--exact", "long_drill", "--ignored", "--nocapture"]);
     command.env("TELL", folder.join("told")).env("FAULTS", faults).env("TMPDIR", folder);
     if let Some(program) = program {
         command.env("ROUNDELAY_BIN", program);
