@@ -50,7 +50,7 @@ pub(super) trait ChannelProtocol {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
 
-    /// True if messages run together, instead of coming in packets.
+    /// True if messages run together in a stream, instead of arriving as packets.
     const IS_STREAM: bool;
 
     /// Hand over the connection of that number; its answer comes to [`ChannelProtocol::on_received`].
@@ -71,7 +71,7 @@ pub(super) trait ChannelProtocol {
     /// Writes what waits, as far as the socket takes it.
     fn flush(&mut self, core: &mut Core);
 
-    /// Returns true if something waits to be written.
+    /// True if something is waiting to be written.
     fn has_more(&self) -> bool;
 
     /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that were not
@@ -142,7 +142,7 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
     core.end(&mut protocol, &mut buffer, connections, outcome);
 }
 
-/// Returns true if the error is about this moment: no descriptor or memory is left here.
+/// Returns true if the error is temporary: no descriptor or memory is left here.
 fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }

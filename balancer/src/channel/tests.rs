@@ -148,7 +148,7 @@ async fn each_connection_ends_as_the_worker_says() {
 }
 
 #[tokio::test]
-async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() {
+async fn dead_worker_messages_are_read_before_reassignment() {
     let scene = scene();
     scene.give(0..3);
     let mut given = Vec::new();
@@ -165,7 +165,7 @@ async fn what_a_dead_worker_said_is_heard_before_anything_is_given_to_another() 
 }
 
 #[tokio::test]
-async fn a_worker_that_closes_its_channel_keeps_what_it_may_have_read_until_it_is_dead() {
+async fn closed_channel_keeps_possibly_read_handoffs_until_exit() {
     let mut scene = scene();
     scene.give(0..1);
     scene.next_connection().await;
@@ -179,7 +179,7 @@ async fn a_worker_that_closes_its_channel_keeps_what_it_may_have_read_until_it_i
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_by_its_own_pong_and_by_nothing_else() {
+async fn ping_is_answered_only_by_its_own_pong() {
     let scene = scene();
     let (reply, mut answer) = oneshot::channel();
     scene.handle.send(ChannelCommand::Ping(reply));
@@ -244,7 +244,7 @@ async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_worker_that_talks_without_end_some_is_told_and_the_rest_counted_and_ready_is_never_lost() {
+async fn flood_of_messages_is_limited_and_ready_is_kept() {
     let mut scene = scene();
     for _ in 0..70 {
         scene.say(&ToMaster::Message("1"));
@@ -303,7 +303,7 @@ async fn what_is_said_after_a_workers_end_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_read_is_asked_once_more_and_not_once_a_question() {
+async fn worker_that_does_not_read_gets_one_ping() {
     let scene = scene();
     let ask = || {
         let (reply, answer) = oneshot::channel();

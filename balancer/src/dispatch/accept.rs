@@ -29,11 +29,11 @@ use crate::stats::{AcceptError, AcceptLimit, Rejection};
 
 /// Accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
-/// The time until workers are looked at again that have no room for what they would be handed.
+/// The interval after which workers without room for another connection are checked again.
 const CROWDED: Duration = Duration::from_millis(5);
-/// The time until another connection is asked to make room, when the last one could not.
+/// The interval after which another connection is asked to make room, if the last one could not.
 const RECLAIM: Duration = Duration::from_millis(50);
-/// The rest of accepting when descriptors or memory are used up.
+/// The pause in accepting after descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A client's socket as it comes from the queue, non-blocking.
@@ -59,7 +59,7 @@ enum BatchResult {
     Exhausted,
 }
 
-/// The use of what is accepted.
+/// The action for an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AcceptAction {
     Serve,

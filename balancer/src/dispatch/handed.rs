@@ -161,7 +161,7 @@ impl Handoff {
         self.give(lease, Instant::now());
     }
 
-    /// Waits for a worker that takes it.
+    /// Waits for a worker that takes the connection.
     fn look_further(self: Box<Self>) {
         // Outside of the data threads only while the master ends, and then it is dropped, which counts it.
         if let Ok(runtime) = Handle::try_current() {

@@ -1,4 +1,4 @@
-//! The number of connections that may be open, and the loops that wait for it.
+//! The limit of open connections: a number, and the tasks that wait for a permit.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,7 +32,7 @@ impl ConnectionLimit {
         self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
     }
 
-    /// Gives one back. Waiting loops are only looked for if none was left.
+    /// Gives one permit back. Looks for waiting tasks only if no permit was left.
     pub(super) fn give_back(&self) {
         // The limit is read after the return is counted: a loop that waits under a new limit looked at the count
         // before.
@@ -41,7 +41,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// Returns true if one could be taken now.
+    /// Returns true if a permit could be taken now.
     pub(super) fn has_room(&self) -> bool {
         self.taken.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
     }
@@ -69,7 +69,7 @@ mod tests {
         assert!(limit.try_take());
     }
     #[tokio::test]
-    async fn a_higher_limit_wakes_who_waits_and_a_lower_one_takes_nothing_away() {
+    async fn higher_limit_wakes_waiters_lower_limit_keeps_permits() {
         let limit = ConnectionLimit::new(1);
         assert!(limit.try_take());
         let freed = limit.freed();

@@ -170,7 +170,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     #[tokio::test]
-    async fn a_limit_that_is_raised_lets_in_who_waits() {
+    async fn raised_limit_admits_waiting_clients() {
         let mut config = config::PoolConfig::new("test", Program::Demo);
         config.max_connections = Some(1);
         config.dispatch_timeout = Duration::from_secs(60);

@@ -103,7 +103,7 @@ mod tests {
     use crate::stats::AcceptLimit;
 
     #[test]
-    fn who_is_taken_is_served_at_the_public_address_and_nobody_is_taken_beyond_the_limit() {
+    fn accepted_clients_are_relayed_up_to_the_limit() {
         let public = TcpListener::bind("127.0.0.1:0").unwrap();
         let queue = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16, Duration::ZERO, false).unwrap();
         let config::Address::Tcp(at) = *queue.address() else { panic!("{queue:?}") };

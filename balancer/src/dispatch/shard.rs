@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::rotation::SlotId;
 use crate::stats::{AcceptLimit, ConnectError};
 
-/// The report of a data thread to the supervisor.
+/// An event that a data thread reports to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamReport {
     /// A connect to this worker failed and no client byte was given to it; another worker is tried. Said at most once a
@@ -141,7 +141,7 @@ impl Drop for ConnectionPermit {
 }
 
 impl Shard {
-    /// Returns true if what is open is to end at once.
+    /// True if open connections must end at once.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
     }

@@ -184,7 +184,7 @@ impl DataThreads {
         self.tell(&ThreadCommand::CloseAllIdle);
     }
 
-    /// The ends of connections since the start, by kind.
+    /// The ends of connections since the start.
     pub fn ends(&self) -> Drained {
         let [ended, closed, cut] = [&self.counters.ended, &self.counters.closed, &self.counters.cut]
             .map(|number| number.load(Ordering::SeqCst));

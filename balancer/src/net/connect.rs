@@ -29,7 +29,7 @@ pub(crate) struct Begun {
     source: u8,
     /// When `connect` was called.
     pub(crate) at: Instant,
-    /// True if it has succeeded already.
+    /// True if the connect has succeeded already.
     pub(crate) is_done: bool,
     /// The room that the worker has to be ahead with its answer.
     pub(crate) room: Room,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_at_which_somebody_else_listens_is_no_workers() {
+    fn path_of_another_listener_is_not_a_worker() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_connected_to_itself_is_nobody() {
+    fn self_connected_socket_is_not_a_worker() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         let own = socket.local_addr().unwrap().as_socket().unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_port_range_is_read() {
+    fn kernel_port_range_is_read() {
         let ports = ephemeral_ports();
         assert!(ports.start() < ports.end(), "{ports:?}");
     }

@@ -121,7 +121,7 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// Returns true if a client waits to be accepted.
+    /// Returns true if a client is waiting to be accepted.
     pub fn has_queue(&self) -> bool {
         let mut asked = [PollFd::new(self, PollFlags::IN)];
         poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -147,7 +147,7 @@ impl Listener {
         }
     }
 
-    /// Returns true if it still listens: `shutdown` by any holder ends that.
+    /// Returns true if the socket still listens: `shutdown` by any process that holds the socket ends that.
     pub fn is_listening(&self) -> bool {
         self.socket.is_listener().unwrap_or(false)
     }
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_v6_wildcard_takes_both_families_unless_the_pool_lists_both() {
+    fn v6_wildcard_takes_both_families_unless_both_listed() {
         let [six, four] = ["[::]:8080", "0.0.0.0:8080"].map(|text| text.parse::<Address>().unwrap());
         assert!(is_v6_only(&six, &[six.clone(), four.clone()]));
         assert!(!is_v6_only(&six, std::slice::from_ref(&six)));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_file_is_replaced_and_removed_with_the_last_handle() {
+    fn stale_socket_file_is_replaced_and_removed_at_last_drop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("public.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_a_socket_and_a_successors_socket_are_left_alone() {
+    fn regular_file_and_successor_socket_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("public.sock");
         fs::write(&path, "precious").unwrap();

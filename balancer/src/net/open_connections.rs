@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const UNUSED: Duration = Duration::from_secs(1);
 const NEVER: u32 = u32::MAX;
 
-/// The part of the pool that a wake-up is about.
+/// The part of the pool that a wake-up concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
     /// One worker: a client that has given it nothing may go to another.
@@ -39,7 +39,7 @@ pub(crate) enum Scope {
     All,
 }
 
-/// The reason for which a connection is woken. Of two the greater one stays.
+/// The reason for which a connection is woken. Of two reasons the greater one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WakeReason {
     /// Its worker or pool drains and nothing has moved for a while: end if no response is pending.
@@ -56,7 +56,7 @@ pub(crate) enum WakeReason {
     Abort(Scope),
 }
 
-/// The pool of this thread that a connection belongs to, and its process once it has one.
+/// The owner of a connection: a pool of this thread, and a process once the connection has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) pool: u32,

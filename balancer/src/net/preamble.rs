@@ -7,7 +7,7 @@
 #[derive(Debug)]
 pub(crate) struct Preamble {
     bytes: Box<[u8]>,
-    /// The length of it that stands at the front of what is still to be written.
+    /// The number of its bytes at the front of the data that is still to be written.
     unsent: usize,
 }
 
@@ -24,7 +24,7 @@ impl Preamble {
         n - ours
     }
 
-    /// Returns true if the worker has all of it.
+    /// Returns true if the worker has all of the preamble.
     pub(crate) fn is_sent(&self) -> bool {
         self.unsent == 0
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_much_a_worker_took_the_next_one_gets_it_whole_and_once() {
+    fn next_worker_gets_whole_preamble_once() {
         for taken in 0..=6 {
             let all = b"HEADERclient";
             let mut preamble = Preamble::new(b"HEADER".to_vec()).unwrap();

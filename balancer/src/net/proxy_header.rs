@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::config::ProxyProtocol;
 
-/// The beginning of version 2.
+/// The first bytes of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2 in the upper half, the command in the lower one.
 const LOCAL: u8 = 0x20;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_that_of_the_specification() {
+    fn text_form_matches_specification() {
         let v1 = |peer, local| String::from_utf8(of_client(ProxyProtocol::V1, peer, local)).unwrap();
         let (client, public) = (address("192.168.0.1:56324"), address("192.168.0.11:443"));
         assert_eq!(v1(client, public), "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binary_form_is_that_of_the_specification() {
+    fn binary_form_matches_specification() {
         let signature = *b"\x0D\x0A\x0D\x0A\x00\x0D\x0A\x51\x55\x49\x54\x0A";
         let v2 = |peer, local| of_client(ProxyProtocol::V2, peer, local);
         let with = |rest: &[u8]| [&signature[..], rest].concat();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_nobodys_connection() {
+    fn probe_has_no_client_addresses() {
         assert_eq!(read(&of_probe(ProxyProtocol::V1)), (None, false, 15));
         assert_eq!(read(&of_probe(ProxyProtocol::V2)), (None, true, 16));
     }

@@ -150,7 +150,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Returns true if the process that connected it is this one.
+/// Returns true if this process connected the socket.
 fn is_ours(far: &OwnedFd) -> bool {
     socket_peercred(far).is_ok_and(|peer| peer.pid == rustix::process::getpid())
 }

@@ -109,7 +109,7 @@ impl Stream {
         }
     }
 
-    /// Returns true if a read right now would find nothing: asked of the kernel, not of the readiness we remember.
+    /// Returns true if a read right now would find nothing. Asks the kernel, not the readiness that we remember.
     pub(crate) fn is_silent(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = SockRef::from(self).peek(&mut byte);

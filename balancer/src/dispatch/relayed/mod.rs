@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_connection_is_small() {
+    fn idle_connection_is_small() {
         let size = size_of::<Connection>();
         println!("{size} bytes");
         assert!(size <= 304, "{size} bytes");

@@ -24,7 +24,7 @@ use crate::stats::Outcome;
 /// The time that is waited for what is there already.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The stage of a recovery.
+/// The progress of a recovery.
 pub(super) enum Recovering {
     /// The worker's socket may tell which worker's end is its own; it is all that is expected of it. If it does not, the connection
     /// goes on with this reason: its worker has ended, or lives and has it.

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_known_as_long_as_there_is_only_one_that_it_can_be() {
+    fn member_index_is_known_while_only_one_is_possible() {
         let (mut known, mut unknown) = (0, 0);
         for count in 1..=6 {
             let all: Vec<usize> = (0..count).collect();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_again_is_last_and_who_was_gone_already_does_not_go_again() {
+    fn rejoining_member_is_last_and_absent_member_leaves_once() {
         let mut member_index = MemberIndex::of(4);
         member_index.lost(&[1]);
         member_index.lost(&[1]);

@@ -75,7 +75,7 @@ fn so_it_is_after_some_were_shut_down_and_listen_again() {
 }
 
 #[test]
-fn who_was_shut_down_gets_what_was_its_share_before_without_being_steered_to_again() {
+fn shut_down_member_regains_its_share_when_it_listens() {
     let mut group = group("127.0.0.1:0");
     group.set_eligible(&[1]).unwrap();
     shut_down(&group, 1);
@@ -98,7 +98,7 @@ fn where_their_order_got_lost_nobody_is_left_out() {
 }
 
 #[test]
-fn who_joins_the_group_from_outside_gets_nothing_of_what_is_steered() {
+fn outside_member_gets_no_steered_connections() {
     let mut group = group("127.0.0.1:0");
     let stranger = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
     stranger.set_reuse_port(true).unwrap();
@@ -121,7 +121,7 @@ fn nobody_chosen_is_everybody() {
 }
 
 #[test]
-fn who_listens_there_already_is_an_error_even_if_it_would_share_the_port() {
+fn existing_listener_is_an_error_even_with_reuseport() {
     let first = group("127.0.0.1:0");
     let again = Group::bind(first.address(), COUNT, 64, Duration::ZERO, false).unwrap_err();
     assert_eq!(again.source.kind(), io::ErrorKind::AddrInUse);
@@ -135,7 +135,7 @@ fn who_listens_there_already_is_an_error_even_if_it_would_share_the_port() {
 }
 
 #[test]
-fn a_wildcard_is_reached_by_loopback() {
+fn wildcard_is_reached_by_loopback() {
     let way = |bound: &str, v6_only| way_in(bound.parse().unwrap(), v6_only).to_string();
     assert_eq!(way("0.0.0.0:80", false), "127.0.0.1:80");
     assert_eq!((way("[::]:80", false), way("[::]:80", true)), ("127.0.0.1:80".into(), "[::1]:80".into()));

@@ -8,7 +8,7 @@ async fn woken(registration: &Registration) -> WakeReason {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_is_met_to_the_tick_and_never_early() {
+async fn deadline_is_met_to_the_tick_and_never_early() {
     let ticker = tokio::spawn(run_ticker());
     let registration = Registration::new(0);
     let start = Instant::now();
@@ -37,7 +37,7 @@ async fn silence_is_counted_from_the_last_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_asks_only_the_silent_and_asks_again() {
+async fn drain_wakes_only_idle_connections_repeatedly() {
     let ticker = tokio::spawn(run_ticker());
     let (busy, silent) = (Registration::new(0), Registration::new(0));
     sleep(Duration::from_secs(5)).await;
@@ -66,7 +66,7 @@ async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_of_one_worker_asks_its_own_also_those_that_come_later_and_ends_with_it() {
+async fn worker_drain_wakes_its_own_and_later_connections() {
     let ticker = tokio::spawn(run_ticker());
     let [mine, other] = [1, 2].map(|slot| Owner { pool: 0, slot: SlotId(slot), incarnation: 1 });
     let [silent, late, others] = [(); 3].map(|()| Registration::new(0));
@@ -94,7 +94,7 @@ async fn a_drain_of_one_worker_asks_its_own_also_those_that_come_later_and_ends_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_tells_those_that_owe_nothing_first() {
+async fn abort_wakes_connections_without_pending_response_first() {
     let mine = Owner { pool: 0, slot: SlotId(0), incarnation: 1 };
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
     for i in 0..6 {

@@ -20,14 +20,14 @@ use crate::stats::Outcome;
 const LOOK: Duration = Duration::from_millis(50);
 /// The same where FIN was sent and the client's upload is discarded.
 const PATIENT_LOOK: Duration = Duration::from_secs(1);
-/// The time in all that an upload is discarded once the client has everything.
+/// The total time for which an upload is discarded once the client has everything.
 const DISCARD: Duration = Duration::from_secs(60);
-/// The time in which nothing may arrive where `idle-timeout` is off.
+/// The time for which nothing may arrive where `idle-timeout` is off.
 const STALLED: Duration = Duration::from_secs(60);
 /// Reads a poll; then other connections of the thread get their turn.
 const ROUNDS: usize = 16;
 
-/// The way the client's connection is to end.
+/// The way in which the client's connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientEnd {
     /// The worker closed early on an upload, and its answer is complete: FIN, then the rest of the upload is discarded.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::net::preamble::Preamble;
 use crate::net::stream::Stream;
 
-/// The stage of a direction.
+/// The state of a direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
     /// Bytes may come.
@@ -42,7 +42,7 @@ pub(crate) enum Round {
 #[derive(Debug, Default)]
 pub(crate) struct Direction {
     state: State,
-    /// The part of `kept` that was written.
+    /// The number of bytes of `kept` that were written.
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,

@@ -157,7 +157,7 @@ impl Relay {
         self.is_answered
     }
 
-    /// Returns true if the client awaits a response, as far as bytes have moved.
+    /// Returns true if the client awaits a response, judged by the bytes that have moved.
     pub(crate) fn awaiting_response(&self) -> bool {
         self.awaiting_response || !self.down.kept().is_empty()
     }
