@@ -44,16 +44,16 @@ pub const WORKER_FD: i32 = 3;
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Another worker has much less to take if this many times that is no more than what this one has.
 const MUCH_LESS: usize = 4;
-/// The time between two looks at untaken connections.
+/// The interval at which untaken connections are checked.
 const LOOK: Duration = Duration::from_millis(10);
-/// The number of inputs of a kind that are taken before the others are looked at.
+/// The number of inputs of one kind that are taken before the others are checked.
 const BATCH: usize = 32;
 
-/// The message by which a program may say that it is ready: `process.send('ready')`, which PM2's
+/// The message by which a program says that it is ready, where it says so by message: `process.send('ready')`, which PM2's
 /// `wait_ready` made customary. Passed on whatever else was said.
 pub const READY: &str = "\"ready\"";
 
-/// A command for a channel.
+/// A command to a channel.
 #[derive(Debug)]
 pub enum ChannelCommand {
     /// Ask the worker whether it is alive; the answer is sent, or the sender dropped when there will be none.
@@ -66,7 +66,7 @@ pub enum ChannelCommand {
     Answer {
         /// Of the query.
         seq: u64,
-        /// The answer.
+        /// The message.
         answer: node::Answer,
         /// The public listener whose connections belong to that server.
         listener_id: Option<u32>,
@@ -75,7 +75,7 @@ pub enum ChannelCommand {
     },
     /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
     Ended {
-        /// True if it was told to end: then what it still had counts as cut.
+        /// True if the channel was told to end: then the connections that it still had count as cut.
         was_asked: bool,
     },
 }
@@ -97,7 +97,7 @@ pub enum Unsent {
     Closed,
 }
 
-/// An event of a worker's channel, or of the worker on it.
+/// A message of a worker, or a change of its channel.
 #[derive(Debug)]
 pub enum ChannelEvent {
     /// Its program sent this JSON value; of a long one this is the beginning.
@@ -143,7 +143,7 @@ pub struct Channel {
     worker: WorkerContext,
 }
 
-/// The worker that a channel belongs to, and the receiver of its events.
+/// The owner of a channel, and the receiver of its events.
 struct WorkerContext {
     /// Of its end.
     inode: u64,
@@ -154,7 +154,7 @@ struct WorkerContext {
     event_permits: Arc<Semaphore>,
 }
 
-/// The parts that [`open`] makes.
+/// The result of [`open`].
 pub struct OpenedChannel {
     /// To be run on a data thread.
     pub channel: Channel,

@@ -45,7 +45,7 @@ pub(super) struct Core {
     is_final: bool,
 }
 
-/// The way of speaking to a worker. What the socket does not take waits in the protocol.
+/// The protocol of a worker's channel. Data that the socket does not take waits in the protocol.
 pub(super) trait ChannelProtocol {
     /// The longest thing that is read at once, in bytes.
     const LONGEST: usize;
@@ -65,7 +65,7 @@ pub(super) trait ChannelProtocol {
     /// A command that only this protocol knows.
     fn handle(&mut self, core: &mut Core, command: ChannelCommand);
 
-    /// Takes what was read.
+    /// The data that was read.
     fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
 
     /// Writes what waits, as far as the socket takes it.
@@ -245,7 +245,7 @@ impl Core {
         }
     }
 
-    /// Tells a fault of the worker, each kind once.
+    /// Reports each fault of a worker once.
     pub(super) fn complain(&mut self, what: String) {
         if self.complained.len() < MOST_COMPLAINTS && self.complained.insert(what.clone()) {
             (self.worker.events)(ChannelEvent::Strange(what));
@@ -300,7 +300,7 @@ impl Core {
         protocol.flush(self);
     }
 
-    /// Gives to others what the worker has not read. A ping tells when it reads again.
+    /// Gives connections that the worker has not read to others. A ping tells when the worker reads again.
     fn reclaim(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         let Some(process) = self.worker.upstream.process() else { return };
         let slot = self.worker.upstream.slot;

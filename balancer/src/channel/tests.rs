@@ -10,7 +10,7 @@ use crate::rotation::{Endpoint, SlotId};
 use crate::stats::{ConnectError, Outcome};
 use worker_runtime::protocol::packet::{Ids, Refusal, ToMaster, ToWorker};
 
-/// The ends of connections, in order.
+/// The outcomes of a connection, in order.
 type Fates = Arc<Mutex<Vec<(u32, &'static str)>>>;
 
 /// A connection without a client: standard input is its socket, and its listener its name.
@@ -77,7 +77,7 @@ impl Scene {
         names.for_each(|name| self.handoff_sender.give(Box::new(Named(name, Arc::clone(&self.fates)))));
     }
 
-    /// Returns what the worker reads next, and the number of descriptors that came with it.
+    /// Returns the data that the worker reads next, and the number of descriptors that came with it.
     async fn read(&self) -> (Vec<u8>, usize) {
         let mut buffer = vec![0; 70_000];
         loop {

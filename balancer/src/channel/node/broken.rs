@@ -28,7 +28,7 @@ pub enum Broken {
     NotJson {
         /// The beginning of the line.
         excerpt: String,
-        /// The error of the JSON reader.
+        /// The error of the JSON parser.
         cause: String,
     },
     /// One of Node's own messages is longer than any that Node writes.
@@ -51,12 +51,12 @@ pub enum Broken {
     NoListener {
         /// Of the server that asked.
         key: String,
-        /// The number of times that it was sent.
+        /// The number of times it was sent.
         tries: u8,
     },
 }
 
-/// Returns the beginning of a text from outside, for a line of a log.
+/// The beginning of a text from outside, for a log line.
 pub(super) fn excerpt(text: &str) -> String {
     printable::excerpt(text, 120)
 }

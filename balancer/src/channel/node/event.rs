@@ -7,7 +7,7 @@ use super::outbox::MOST_WAITING;
 use super::pending::MAX_PENDING;
 use super::query::{AddressType, Query};
 
-/// An event from a worker, in the worker's order.
+/// The messages of a worker, in its order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeEvent {
     /// Node runs. The app may still do anything, or nothing.

@@ -39,7 +39,7 @@ pub struct WorkerId {
     pub incarnation: u64,
 }
 
-/// The action that answers a query.
+/// The action for a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// The public listeners serve it. The worker is on it.
@@ -84,7 +84,7 @@ pub enum Decision {
         key: String,
         /// The kernel's number for it; the app sees its name.
         errno: i32,
-        /// The address that the app asked for, why not, and what to do: for the log.
+        /// The app's request, the reason against it, and the remedy: for the log.
         why: String,
     },
 }
@@ -117,7 +117,7 @@ struct OwnListener {
     data: Value,
 }
 
-/// The listeners of all workers of a pool.
+/// The listeners of a pool's workers.
 #[derive(Debug)]
 pub struct ListenerRegistry {
     policy: Policy,

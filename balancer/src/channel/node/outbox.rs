@@ -50,7 +50,7 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    /// Returns true if the worker says that it came.
+    /// Returns true if the worker acknowledges the line.
     fn is_acknowledged(&self) -> bool {
         !matches!(self, Self::Word | Self::Message)
     }
@@ -69,18 +69,18 @@ impl Payload {
 pub(super) struct Item {
     pub(super) line: Bytes,
     pub(super) payload: Payload,
-    /// The number of times that it was written.
+    /// The number of times it was written.
     pub(super) tries: u8,
 }
 
-/// The lines that wait, and the one that is on its way.
+/// The lines that wait, and the line that is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Our word on descriptors that the worker sent; goes first.
     urgent: VecDeque<&'static [u8]>,
     queue: VecDeque<Item>,
     in_flight: Option<Item>,
-    /// The number of lines of `queue` that the worker caused.
+    /// The number of lines in `queue` that the worker caused.
     words: usize,
     /// The cost of the app's messages in `queue`.
     waiting: usize,
@@ -95,7 +95,7 @@ impl Outbox {
         self.queue.push_back(Item { line, payload, tries: 0 });
     }
 
-    /// Returns true if a message of the app of that length still fits.
+    /// Returns true if a message of the app of this length still fits.
     pub(super) fn has_room(&self, length: usize) -> bool {
         self.waiting.saturating_add(length).saturating_add(OVERHEAD) <= MOST_WAITING
     }
@@ -105,12 +105,12 @@ impl Outbox {
         self.urgent.push_back(if came { encode::CAME } else { encode::CAME_NOT });
     }
 
-    /// The number of words to this worker that wait for it to read.
+    /// The number of messages that wait for this worker to read.
     pub(super) fn words(&self) -> usize {
         self.words + self.urgent.len()
     }
 
-    /// Returns the line that may be written now.
+    /// The data that may be written now.
     pub(super) fn next(&mut self) -> Option<Out> {
         if let Some(word) = self.urgent.pop_front() {
             *if self.in_flight.is_some() { &mut self.after } else { &mut self.before } = true;
@@ -151,12 +151,12 @@ impl Outbox {
         self.queue.len() < before
     }
 
-    /// The payload that is on its way.
+    /// The line that is on its way.
     pub(super) fn in_flight(&self) -> Option<&Payload> {
         self.in_flight.as_ref().map(|item| &item.payload)
     }
 
-    /// Returns true if the line on its way is all that the worker may not have read.
+    /// Returns true if the worker may have left only the line on its way unread.
     pub(super) fn is_clean(&self) -> bool {
         self.in_flight.is_some() && !self.before && !self.after
     }

@@ -154,7 +154,7 @@ impl Session {
         true
     }
 
-    /// Returns the line that may be written now. It has to be written whole before the next is asked for.
+    /// The data that may be written now. It has to be written whole before the next is asked for.
     pub fn next_out(&mut self) -> Option<Out> {
         if self.is_broken {
             return None;

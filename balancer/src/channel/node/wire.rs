@@ -37,7 +37,7 @@ impl Lines {
         Self { buffer: BytesMut::new(), searched: 0, longest }
     }
 
-    /// Adds bytes that were read. Take the lines before the next read: what is held is at most a line and one read.
+    /// The data that was read. Take the lines before the next read: what is held is at most a line and one read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }

@@ -83,7 +83,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn set_client_options(&self, keepalive: Duration) -> io::Result<()> {
         match self.address {
             Address::Tcp(_) => set_client_options(&self.socket, keepalive),

@@ -10,16 +10,16 @@ use super::Decision;
 use crate::channel::node::broken::excerpt;
 use crate::channel::node::query::{AddressType, Query};
 
-/// The number of clients that may wait where the app does not say: Node's own number.
+/// The number of clients that may wait where the app does not say: Node's own default.
 pub(super) const BACKLOG: u32 = 511;
 
 /// Ports from here on anybody may have.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// The bytes that a unix path may have, without the zero at its end.
+/// The maximum length of a unix path, without the zero at its end.
 const LONGEST_PATH: usize = 107;
 
-/// The configuration of listeners.
+/// The configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// It names the pool's public address: each worker's first server gets it.
@@ -49,7 +49,7 @@ pub enum Where {
     Unix(PathBuf),
 }
 
-/// The address that an app means.
+/// The meaning of an app's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A TCP address; all interfaces if it names none.
@@ -76,7 +76,7 @@ impl Refusal {
     }
 }
 
-/// Returns the address that a query means.
+/// The meaning of a query.
 pub(super) fn target(query: &Query) -> Result<Target, Refusal> {
     let address = query.address.as_deref();
     let port = query.port.map_or("none".into(), |port| port.to_string());
@@ -143,7 +143,7 @@ impl Target {
         policy.public && !(policy.public_is_tcp && matches!(self, Self::Path(_)))
     }
 
-    /// Its name as `--listen` takes it.
+    /// The name of the address in `--listen`.
     fn named(&self) -> String {
         match self {
             Self::Tcp { ip: None, port } => format!(":{port}"),
@@ -152,7 +152,7 @@ impl Target {
         }
     }
 
-    /// Returns the address to bind, if the app may have it without its being configured.
+    /// The address to bind, if the app may have it without configuration.
     pub(super) fn may_be_bound(&self, query: &Query, policy: &Policy) -> Result<Where, Refusal> {
         let named = self.named();
         let refuse =

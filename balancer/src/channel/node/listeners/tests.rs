@@ -73,7 +73,7 @@ fn listen(registry: &mut ListenerRegistry, worker: WorkerId, query: &Query) -> D
 }
 
 #[test]
-fn the_first_to_ask_opens_and_the_others_join() {
+fn first_asker_opens_listener_and_others_join() {
     let mut registry = ListenerRegistry::new(OPEN);
     let bind = Decision::Bind {
         key: "null:3000:4:undefined".into(),
@@ -110,7 +110,7 @@ fn what_could_not_be_opened_was_never_asked_for() {
 }
 
 #[test]
-fn a_public_address_belongs_to_each_workers_first_server_whatever_it_names() {
+fn first_server_of_each_worker_gets_public_address() {
     let mut registry = ListenerRegistry::new(PUBLISHED);
     let mapped = |key: &str, sockname| Decision::Mapped { key: key.into(), sockname, data: Value::Null };
     assert_eq!(listen(&mut registry, worker(0, 1), &port(3000)), mapped("null:3000:4:undefined", address("[::]:3000")));
@@ -142,7 +142,7 @@ fn server_on_a_path_is_never_the_public_one_where_that_is_tcp() {
 }
 
 #[test]
-fn a_closed_first_server_can_be_opened_again_and_no_other_takes_its_place() {
+fn closed_first_server_reopens_on_public_address() {
     let mut registry = ListenerRegistry::new(PUBLISHED);
     let first = listen(&mut registry, worker(0, 1), &port(3000));
     registry.closed(worker(0, 1), key(&first));
@@ -153,7 +153,7 @@ fn a_closed_first_server_can_be_opened_again_and_no_other_takes_its_place() {
 }
 
 #[test]
-fn a_key_that_is_public_for_one_worker_and_private_for_another_is_two_listeners() {
+fn public_and_private_key_are_two_listeners() {
     let mut registry = ListenerRegistry::new(PUBLISHED);
     listen(&mut registry, worker(0, 1), &port(3000));
     listen(&mut registry, worker(0, 2), &port(4000));
@@ -168,7 +168,7 @@ fn a_key_that_is_public_for_one_worker_and_private_for_another_is_two_listeners(
 }
 
 #[test]
-fn the_same_twice_in_one_process_is_in_use_but_not_after_a_close() {
+fn same_listen_twice_is_in_use_until_closed() {
     let mut registry = ListenerRegistry::new(OPEN);
     let key = key(&listen(&mut registry, worker(0, 1), &port(3000))).to_owned();
     let (errno, why) = refused(&mut registry, &port(3000));
@@ -270,7 +270,7 @@ fn what_is_allowed_is_opened_as_the_app_asks() {
 }
 
 #[test]
-fn a_door_that_nobody_is_on_is_unwanted_until_somebody_comes_or_it_is_forgotten() {
+fn unused_listener_is_unwanted_until_joined_or_forgotten() {
     let mut registry = ListenerRegistry::new(OPEN);
     let key = key(&listen(&mut registry, worker(0, 1), &port(3000))).to_owned();
     assert_eq!(registry.forget(&key), None);
@@ -287,7 +287,7 @@ fn a_door_that_nobody_is_on_is_unwanted_until_somebody_comes_or_it_is_forgotten(
 }
 
 #[test]
-fn a_door_that_opens_for_a_worker_that_is_gone_is_unwanted() {
+fn listener_opened_for_gone_worker_is_unwanted() {
     let mut registry = ListenerRegistry::new(OPEN);
     let key = key(&registry.ask(worker(0, 1), &port(3000))).to_owned();
     registry.left(worker(0, 1));
@@ -296,7 +296,7 @@ fn a_door_that_opens_for_a_worker_that_is_gone_is_unwanted() {
 }
 
 #[test]
-fn a_worker_that_listens_in_a_loop_is_stopped() {
+fn worker_that_listens_in_a_loop_is_stopped() {
     let mut registry = ListenerRegistry::new(OPEN);
     for number in 0..1024 {
         assert!(matches!(listen(&mut registry, worker(0, 1), &port(2000 + number)), Decision::Bind { .. }));
@@ -304,7 +304,7 @@ fn a_worker_that_listens_in_a_loop_is_stopped() {
     assert_eq!(refused(&mut registry, &port(9999)).0, libc::EMFILE);
 }
 
-/// An event in a pool; numbers choose.
+/// The events in a pool, chosen by numbers.
 #[derive(Clone, Debug)]
 enum Step {
     Ask(u32, u64, i32),
