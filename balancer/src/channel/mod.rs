@@ -104,7 +104,7 @@ pub enum ChannelEvent {
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),
-    /// An event that only Node has: it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
+    /// An event that only Node reports: that it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
     Node(node::NodeEvent, EventPermit),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
     Broken,

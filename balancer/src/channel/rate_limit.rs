@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of messages of one worker that are passed on in a second: more than a person reads, and no log is filled
-/// by it.
+/// The number of messages of one worker that are passed on a second: more than a person reads, and no log is filled by it.
 const MOST: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,7 +35,7 @@ impl MessageRate {
         Some(begun + SECOND)
     }
 
-    /// Returns the number that were left out since this was last asked.
+    /// Returns the number of messages left out since the last call.
     pub(super) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }

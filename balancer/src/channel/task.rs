@@ -21,15 +21,15 @@ use crate::stats::{ConnectError, Outcome};
 
 /// The number of bytes of a message that are passed on.
 const MOST_TOLD: usize = 1024;
-/// The number of kinds of nonsense that are told of one worker.
+/// The number of kinds of invalid messages that are reported of one worker.
 const MOST_COMPLAINTS: usize = 16;
 
-/// The state that both protocols share: the socket, the connections that were given, the questions.
+/// The parts common to both protocols: the socket, the connections handed over, the pending pings.
 pub(super) struct Core {
     pub(super) worker: WorkerContext,
     pub(super) socket: AsyncFd<OwnedFd>,
     pub(super) pending: PendingTable,
-    /// The questions, by the token that the answer will carry.
+    /// The senders of pings, by the token that the answer will carry.
     pings: Vec<(u64, oneshot::Sender<()>)>,
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
@@ -41,7 +41,7 @@ pub(super) struct Core {
     is_closed: bool,
     /// There may be more to read: others came first.
     has_unread: bool,
-    /// True if what lies in the worker's queue cannot be taken back on this machine.
+    /// True if the contents of the worker's queue cannot be taken back on this machine.
     is_final: bool,
 }
 
@@ -147,8 +147,7 @@ fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a
-/// second.
+/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a second.
 fn beginning(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MOST_TOLD));
     message

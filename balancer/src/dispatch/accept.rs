@@ -78,7 +78,7 @@ pub(super) struct AcceptLoop {
     _running: Running,
 }
 
-/// The state that the loops of one listener share, to be told when it is not wanted any more.
+/// The state that the loops of one listener share, to learn when it is not wanted any more.
 #[derive(Clone)]
 pub(super) struct ListenerHandle {
     /// Its number among the pool's public listeners; all that the configuration name have the same.
@@ -228,7 +228,7 @@ impl AcceptLoop {
         BatchResult::More
     }
 
-    /// Returns true if a connection would have to wait for a worker to take what it was handed before.
+    /// Returns true if a connection would have to wait until a worker takes earlier ones.
     fn is_crowded(&self) -> bool {
         if !self.is_handed_over {
             return false;
@@ -273,8 +273,7 @@ impl AcceptLoop {
         self.shard.pool.stats.rejected[why as usize].increment();
     }
 
-    /// Serves the clients that wait already, then closes. A client that cannot be served, since no worker is left, is
-    /// rejected at once.
+    /// Serves the waiting clients, then closes. Clients that cannot be served, since no worker is left, are rejected at once.
     async fn close(self) {
         // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
         self.listener.get_ref().unlink();

@@ -43,7 +43,7 @@ pub(super) struct Handoff {
     permit: ConnectionPermit,
 }
 
-/// The state of a search, for when the first worker would not have it.
+/// The state that is only needed when the first worker does not take the connection.
 struct HandoffSearch {
     /// When it began, or was last held; the dispatch deadline counts from here.
     since: Instant,
@@ -56,7 +56,7 @@ struct HandoffSearch {
 }
 
 impl Handoff {
-    /// Hands over what was accepted from that listener, or looks for a worker that takes it.
+    /// Hands over a client accepted from that listener, or looks for a worker that takes it.
     pub(super) fn start(permit: ConnectionPermit, client: Accepted, listener_id: u32) {
         let now = Instant::now();
         permit.shard().pool.stats.active.add(1);

@@ -68,7 +68,7 @@ pub(super) struct DrainCounters {
 }
 
 impl DrainCounters {
-    /// Counts one less in `number`, and wakes the task that waits for zero.
+    /// Counts one less in `number`, and wakes the tasks that wait for zero.
     pub(super) fn decrement(&self, number: &AtomicUsize) {
         if number.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.changed.notify_waiters();

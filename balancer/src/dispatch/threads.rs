@@ -45,7 +45,7 @@ pub struct Drained {
 }
 
 impl Drained {
-    /// Returns what came after `before`.
+    /// Returns the counts since `before`.
     pub fn since(self, before: Self) -> Self {
         let since = |now: u64, then: u64| now.saturating_sub(then);
         Self {
@@ -206,14 +206,13 @@ impl DataThreads {
         self.ends().since(before)
     }
 
-    /// Ends every connection (by FIN what awaits no response, by reset the rest), rejects the clients in the queues,
-    /// and accepts nothing more.
+    /// Ends every connection (by FIN what awaits no response, by reset the rest), rejects the clients in the queues, and accepts nothing more.
     pub fn abort_all(&self) {
         self.stop.cancel();
         self.tell(&ThreadCommand::AbortAll);
     }
 
-    /// Returns what bounds connections over all pools, if none more may be opened now.
+    /// Returns the limit over all pools, if no more connections may be opened now.
     pub fn full(&self) -> Option<AcceptLimit> {
         (!self.limit.has_room()).then_some(self.set_by)
     }

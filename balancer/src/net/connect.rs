@@ -141,7 +141,7 @@ pub(crate) fn send(begun: &Begun, bytes: &[u8]) -> Result<Option<usize>, Connect
     }
 }
 
-/// Classifies an error of a worker's socket that was given nothing of the client's.
+/// Classifies an error of a worker's socket as long as the worker was given no bytes of the client.
 pub(crate) fn classify(error: &io::Error, family: Family) -> ConnectError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused,

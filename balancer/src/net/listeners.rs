@@ -40,8 +40,7 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Returns true if the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that
-/// port too.
+/// Returns true if the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that port too.
 pub fn is_v6_only(address: &Address, pool: &[Address]) -> bool {
     let Address::Tcp(SocketAddr::V6(wildcard)) = address else {
         return false;
@@ -102,7 +101,7 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// A handle for a task that waits for it in an event loop: the socket becomes non-blocking, for all its holders.
+    /// A handle for use in an event loop: the socket becomes non-blocking, for all processes that hold it.
     ///
     /// # Errors
     ///
@@ -127,8 +126,8 @@ impl Listener {
         poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Accepts the client that waits longest, if any does: close-on-exec, non-blocking, with the client's address if it
-    /// is TCP. The socket's flags are left alone, since workers may hold it too.
+    /// Accepts the client that waits longest, if any waits: close-on-exec, non-blocking, with the client's address if it is TCP. The
+    /// socket's flags are left alone, since workers may hold it too.
     ///
     /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for a
     /// thread that can bear that.

@@ -42,7 +42,7 @@ pub(crate) enum Scope {
 /// The reason for which a connection is woken. Of two reasons the greater one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WakeReason {
-    /// Its worker or pool drains and nothing has moved for a while: end if no response is pending.
+    /// Its scope drains and nothing has moved for a while: end if no response is pending.
     CloseIfIdle(Scope),
     /// A new client needs its permit: end if no byte has gone either way.
     Reclaim,

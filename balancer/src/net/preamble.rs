@@ -3,7 +3,7 @@
 //! They are not the client's: a worker that was given nothing but them may still be replaced, and the next one gets them
 //! again, whole and once.
 
-/// The bytes that every worker that a connection tries is told first. Boxed where it is kept: most pools have none.
+/// The bytes that every worker that a connection tries is sent first. Boxed where it is kept: most pools have none.
 #[derive(Debug)]
 pub(crate) struct Preamble {
     bytes: Box<[u8]>,

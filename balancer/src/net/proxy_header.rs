@@ -105,7 +105,7 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// Returns what another parser makes of it, and the number of bytes that it took for the header.
+    /// Returns the result of another parser, and the number of bytes that it took for the header.
     fn read(bytes: &[u8]) -> (Option<(SocketAddr, SocketAddr)>, bool, usize) {
         match HeaderResult::parse(bytes) {
             HeaderResult::V1(header) => {

@@ -54,7 +54,7 @@ struct Far {
     tagged: HashMap<u64, OwnedFd>,
 }
 
-/// The finding of a near end.
+/// The result for a near end.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Its worker's end.
@@ -96,7 +96,7 @@ impl Recovery {
         far.tagged.remove(&number)
     }
 
-    /// Returns true if every tag has been sent: a connection that has none in its socket then will not get one.
+    /// Returns true if every tag has been sent: a socket without a tag then will not get one.
     pub(crate) fn is_tagged(&self) -> bool {
         self.is_tagged.load(Ordering::SeqCst)
     }
@@ -155,8 +155,7 @@ fn is_ours(far: &OwnedFd) -> bool {
     socket_peercred(far).is_ok_and(|peer| peer.pid == rustix::process::getpid())
 }
 
-/// A number that no holder of another socket of the dead worker can guess: keys of the standard library's, from the
-/// kernel.
+/// Returns a secret that a holder of another socket of the dead worker cannot guess: keys of the standard library's, from the kernel.
 fn secret() -> [u8; 16] {
     let [a, b] = [(); 2].map(|()| RandomState::new().build_hasher().finish().to_le_bytes());
     let mut secret = [0; 16];

@@ -156,12 +156,12 @@ impl Outbox {
         self.in_flight.as_ref().map(|item| &item.payload)
     }
 
-    /// Returns true if the worker may have left only the line on its way unread.
+    /// Returns true if the line on its way is all that the worker may have left unread.
     pub(super) fn is_clean(&self) -> bool {
         self.in_flight.is_some() && !self.before && !self.after
     }
 
-    /// Takes note that the line on its way was taken back unread: the way is free, and there is nothing on it.
+    /// Records that the line on its way was taken back unread: the way is free, and there is nothing on it.
     pub(super) fn reclaim(&mut self) {
         self.in_flight = None;
     }

@@ -11,7 +11,7 @@ use super::pending::PendingConnections;
 use super::query::Answer;
 use super::wire::{self, Lines};
 
-/// The way a worker serves a key.
+/// The way in which a worker serves a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServeMode {
     /// It is handed connections.
@@ -43,7 +43,7 @@ impl Session {
         self.descriptors = self.descriptors.saturating_add(1);
     }
 
-    /// Takes bytes that were read from the worker. The lines before a broken one count all the same.
+    /// Takes the bytes read from the worker. The lines before a broken one count all the same.
     pub fn received(&mut self, bytes: &[u8]) -> Vec<NodeEvent> {
         let mut events = Vec::new();
         if self.is_broken {
@@ -207,7 +207,7 @@ impl Session {
         self.keys.keys().map(String::as_str)
     }
 
-    /// Returns true if it was told to go, or said that it does.
+    /// Returns true if the worker was told to disconnect, or said that it does.
     pub fn is_disconnecting(&self) -> bool {
         self.is_disconnecting
     }

@@ -16,7 +16,7 @@ pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 /// A buffer beyond this is given back as soon as it is empty: one long message must not cost its size for ever.
 const KEPT: usize = 64 * 1024;
 
-/// The bytes that have come and were not taken yet.
+/// The bytes that have arrived and were not taken yet.
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,

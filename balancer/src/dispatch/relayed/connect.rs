@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// A connection to a worker that was older than this had been one.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// The state of a search, for when the first worker was not the right one.
+/// The state that is only needed when the first worker was not the right one.
 pub(super) struct UpstreamSearch {
     /// When it began, or was last held; the dispatch deadline counts from here.
     since: Instant,
@@ -77,7 +77,7 @@ impl Connection {
         loop {
             let Some(search) = &mut self.search else { return Poll::Pending };
             if pool.rotation.is_held() {
-                // It waits with those in the backlog, which are told when holding ends.
+                // The client waits with those in the backlog, which are told when holding ends.
                 search.since = Instant::now();
             }
             let left = pool.config().dispatch_timeout.saturating_sub(search.since.elapsed());
@@ -264,8 +264,8 @@ impl Connection {
     }
 }
 
-/// Returns true if a connect that has come to an end has failed. Success has nothing to read yet, and then no system
-/// call is needed to know.
+/// Returns the error if a finished connect has failed. Success has nothing to read yet, and then no system call is
+/// needed to know.
 fn failure(upstream: &Stream, ready: io::Result<()>, cx: &mut Context<'_>) -> Option<io::Error> {
     match (ready, upstream.poll_read_ready(cx)) {
         (Err(error), _) | (_, Poll::Ready(Err(error))) => Some(error),

@@ -359,7 +359,7 @@ impl Drop for Connection {
     }
 }
 
-/// The header that its worker is told of the client first; empty if nothing.
+/// Returns the PROXY header that the worker is sent first; empty if nothing.
 fn proxy_header(version: ProxyProtocol, peer: Option<SocketAddr>, client: &impl AsFd) -> Vec<u8> {
     if version == ProxyProtocol::Off {
         return Vec::new();

@@ -21,7 +21,7 @@ use crate::net::relay::with_scratch;
 use crate::net::stream::Stream;
 use crate::stats::Outcome;
 
-/// The time that is waited for what is there already.
+/// The time limit of waiting for bytes that are there already.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The progress of a recovery.

@@ -38,7 +38,7 @@ impl MemberIndex {
         self.slots.push(slot);
     }
 
-    /// The numbers of these; those of all, if they are not known.
+    /// Returns the numbers of these members; those of all members if the order is unknown.
     pub(super) fn numbers(&self, slots: &[usize]) -> Vec<u32> {
         let numbers = (0u32..).zip(&self.slots);
         numbers.filter(|(_, slot)| !self.is_known || slots.contains(slot)).map(|(number, _)| number).collect()

@@ -57,7 +57,7 @@ pub(crate) struct Delivery {
     is_heard: bool,
 }
 
-/// The stage of a delivery. Pure.
+/// The progress of a delivery. Pure.
 #[derive(Debug)]
 struct Progress {
     client_end: ClientEnd,
@@ -66,7 +66,7 @@ struct Progress {
     begun: Instant,
     /// The look at which the number had last fallen.
     fell: Instant,
-    /// The time that it may stay the same.
+    /// The time for which it may stay the same.
     stalled: Duration,
 }
 

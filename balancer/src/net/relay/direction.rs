@@ -46,8 +46,8 @@ pub(crate) struct Direction {
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
-    /// The bytes that the target is told before any of that. They stand at the front of `kept`, so reads that are
-    /// written at once pay nothing for it.
+    /// The bytes that the target is sent before any of that. It stands at the front of `kept`, so reads that are written at once pay
+    /// nothing for it.
     preamble: Option<Box<Preamble>>,
 }
 
@@ -86,7 +86,7 @@ impl Direction {
         matches!(self.state, State::Open | State::Draining)
     }
 
-    /// The bytes that are to be written: read from the source, or the preamble.
+    /// Returns the bytes to be written: read from the source, or the preamble.
     pub(crate) fn kept(&self) -> &[u8] {
         self.kept.get(self.start as usize..).unwrap_or_default()
     }

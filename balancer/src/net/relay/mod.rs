@@ -115,7 +115,7 @@ impl Relay {
         Self { up: Direction::with(early, preamble), ..Self::default() }
     }
 
-    /// The bytes that are to be written to the worker already.
+    /// Returns the bytes that are to be written to the worker already.
     pub(crate) fn early(&self) -> &[u8] {
         self.up.kept()
     }

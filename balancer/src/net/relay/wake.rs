@@ -57,8 +57,8 @@ impl Relay {
         }
     }
 
-    /// Returns true if both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client
-    /// that has ended its side waits for the end of the other.
+    /// Returns true if both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
+    /// ended its side waits for the end of the other.
     fn is_idle(&self, sides: &Sides<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
         let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();

@@ -25,7 +25,7 @@ fn accepted(ack: u64, accepted: bool) -> Vec<u8> {
     cluster(json!({"ack": ack, "accepted": accepted, "seq": 100 + ack}))
 }
 
-/// The query of a worker at `app.listen(3000)`.
+/// Returns the query that a worker sends at `app.listen(3000)`.
 fn ask() -> Vec<u8> {
     cluster(json!({"act": "queryServer", "index": 0, "data": null, "address": null, "port": 3000, "addressType": 4,
         "flags": 0, "backlog": 0, "seq": 1}))

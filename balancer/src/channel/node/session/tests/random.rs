@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The next step; a number chooses among what there is.
+/// The next step; a number chooses among the possible ones.
 #[derive(Clone, Debug)]
 enum Step {
     Give,
@@ -206,7 +206,7 @@ impl World {
         assert_eq!(self.ends.insert(connection, end), None, "connection {connection} ended twice");
     }
 
-    /// Checks what must hold at any time, and so also if the worker dies now.
+    /// Checks the invariants that hold at any time, and so also if the worker dies now.
     fn check(&self) {
         let open: Vec<_> = self.session.unacknowledged().collect();
         assert!(open.is_sorted() && open.len() <= MAX_PENDING);
