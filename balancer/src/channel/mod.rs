@@ -1,14 +1,17 @@
 //! A worker's control channel: how accepted connections are handed over to it, and what it says of them.
 //!
-//! Each channel belongs to one task on a data thread, which alone reads and writes its socket and knows which connections
+//! Each channel belongs to one task on a data thread, which alone reads and writes its socket and knows which
+//! connections
 //! the worker was given. Three rules make a handoff safe:
 //!
-//! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a byte.
+//! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a
+//! byte.
 //!    So a connection that was not taken is as the client made it, and can go to another worker.
 //! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
-//!    only relieved of what it provably has not read: that is taken out of its queue ([`worker_socket`](crate::os::worker_socket)),
+//!    only relieved of what it provably has not read: that is taken out of its queue
+//! ([`worker_socket`](crate::os::worker_socket)),
 //!    and a message can be read once.
-//! 3. *No worker has more than a few untaken ones*: the thread that gives sees to that by
+//! 3. *No worker has more than a few untaken ones*: the sender ensures that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
 //! Two protocols: `native` packets for workers made with `worker-runtime`, and Node's.
@@ -39,7 +42,8 @@ use crate::stats::AcceptLimit;
 
 /// The descriptor that is the worker's end, where listeners would begin.
 pub const WORKER_FD: i32 = 3;
-/// For how long a worker may leave a connection unread that another could have: about as long as a busy machine takes to run
+/// For how long a worker may leave a connection unread that another could have: about as long as a busy machine takes
+/// to run
 /// it. With 100 ms, short requests beside one that blocks its worker for 50 ms at a time waited 32 ms on average.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Another worker has much less to take if this many times that is no more than what this one has.
@@ -49,7 +53,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The number of inputs of one kind that are taken before the others are checked.
 const BATCH: usize = 32;
 
-/// The message by which a program says that it is ready, where it says so by message: `process.send('ready')`, which PM2's
+/// The message by which a program says that it is ready, where it says so by message: `process.send('ready')`, which
+/// PM2's
 /// `wait_ready` made customary. Passed on whatever else was said.
 pub const READY: &str = "\"ready\"";
 
@@ -104,7 +109,8 @@ pub enum ChannelEvent {
     Message(String),
     /// Its program sent so many more within a second, which are not told.
     LeftOut(u64),
-    /// An event that only Node reports: that it runs, listens, closes a server, leaves. Its mark is dropped when it was heard.
+    /// An event that only Node reports: that it runs, listens, closes a server, leaves. Its mark is dropped when it was
+    /// heard.
     Node(node::NodeEvent, EventPermit),
     /// It said what cannot be understood, and nothing after it can: it has to be ended.
     Broken,
@@ -114,7 +120,7 @@ pub enum ChannelEvent {
     Strange(String),
 }
 
-/// The number of events of one Node worker that may wait for its supervisor: beyond that its channel is not read.
+/// The number of Node events of one worker that may wait for its supervisor: beyond that its channel is not read.
 const MAX_PENDING_EVENTS: usize = 64;
 
 /// Counts an event that waits for the supervisor, until it is dropped.
@@ -164,8 +170,7 @@ pub struct OpenedChannel {
     pub handle: ChannelHandle,
 }
 
-/// Makes the channel of a worker that is about to start, and the way into it for the threads that hand connections
-/// over.
+/// Makes the channel of a worker that is about to start, and the sender for handing connections over.
 ///
 /// # Errors
 ///
@@ -220,8 +225,8 @@ impl WorkerContext {
         drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
     }
 
-    /// Returns true if another worker in rotation would sooner take what this one leaves unread. Where all have as much
-    /// to do, moving it about helps nobody.
+    /// Returns true if another worker in rotation would sooner take what this one leaves. Where all have as much to do,
+    /// moving it about helps nobody.
     fn has_alternative(&self) -> bool {
         // Its clients belong to it as long as it is in rotation.
         if self.upstream.standing() == Standing::Up && self.pool.is_sticky() {

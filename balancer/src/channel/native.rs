@@ -36,7 +36,7 @@ impl ChannelProtocol for NativeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // Its answer counts for all questions before: a worker that does not read is not asked again and again.
+        // Its pong answers all earlier pings: a worker that does not read is not asked again and again.
         let waiting = self.outbox.iter_mut().find_map(|out| match out {
             Out::Ping(token) => Some(token),
             Out::Connection(_) | Out::Message(_) => None,

@@ -21,7 +21,8 @@ pub(super) struct NodeProtocol {
     writing: Option<Out>,
     /// Which of its servers a public listener leads to.
     keys_of_listeners: HashMap<u32, String>,
-    /// Listening sockets that it was or will be sent and has not closed, with their keys, by the numbers that the session
+    /// Listening sockets that it was or will be sent and has not closed, with their keys, by the numbers that the
+    /// session
     /// has them by. What is kept here longer keeps a port open behind which nobody is.
     listeners: HashMap<u64, (String, Arc<OwnedFd>)>,
     last_listener: u64,
@@ -129,7 +130,7 @@ impl ChannelProtocol for NodeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // One is on its way at a time; its answer counts for all that have asked by then.
+        // One is on its way at a time; its answer answers all pings sent by then.
         self.asked = token;
         self.session.ping(token);
     }
@@ -145,7 +146,8 @@ impl ChannelProtocol for NodeProtocol {
 
     fn handle(&mut self, core: &mut Core, command: ChannelCommand) {
         match command {
-            // After an answer: what it was handed before has been read by then. Node 26 closes, when a server is closed, also
+            // After an answer: what it was handed before has been read by then. Node 26 closes, when a server is
+            // closed, also
             // those whose request it has not read yet.
             ChannelCommand::Disconnect => {
                 self.shall_disconnect = true;

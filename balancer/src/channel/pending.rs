@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_never_taken_does_not_keep_the_memory_of_those_after_it() {
+    fn never_taken_entry_does_not_keep_later_memory() {
         let (mut pending, now) = (PendingTable::default(), Instant::now());
         pending.add(Box::new(Nobody), now);
         for _ in 0..1_000 {

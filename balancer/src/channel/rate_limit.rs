@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of messages of one worker that are passed on a second: more than a person reads, and no log is filled by it.
+/// The number of messages of one worker that are passed on a second: more than a person reads, and no log is filled by
+/// it.
 const MOST: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,7 +18,8 @@ pub(super) struct MessageRate {
 }
 
 impl MessageRate {
-    /// Something is said at `now`: `None` if it is passed on, as what `must` be is. Else it is left out, and when how many
+    /// Something is said at `now`: `None` if it is passed on, as what `must` be is. Else it is left out, and when how
+    /// many
     /// were is to be told.
     pub(super) fn said(&mut self, now: Instant, must: bool) -> Option<Instant> {
         let begun = match self.begun.filter(|begun| now.saturating_duration_since(*begun) < SECOND) {

@@ -74,7 +74,8 @@ pub(super) trait ChannelProtocol {
     /// True if something is waiting to be written.
     fn has_more(&self) -> bool;
 
-    /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that were not
+    /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that
+    /// were not
     /// written yet. The rest it shall get again.
     fn reclaim(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
 
@@ -147,7 +148,8 @@ fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a second.
+/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a
+/// second.
 fn beginning(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MOST_TOLD));
     message

@@ -90,7 +90,8 @@ pub(super) struct ListenerHandle {
 }
 
 impl AcceptLoop {
-    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `handle` when its queue is empty.
+    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `handle` when its queue is
+    /// empty.
     ///
     /// # Errors
     ///
@@ -113,8 +114,10 @@ impl AcceptLoop {
         Ok(Self { shard, listener, family, stop, handle, is_handed_over, _running: running })
     }
 
-    /// Accepts until the state is `Closing` or the listener is retired, and the queue is empty, or until it is stopped; then closes
-    /// the listener. A retired one with clients in its queue waits at a held listener as any other: they wait for a worker too.
+    /// Accepts until the state is `Closing` or the listener is retired, and the queue is empty, or until it is stopped;
+    /// then closes
+    /// the listener. A retired one with clients in its queue waits at a held listener as any other: they wait for a
+    /// worker too.
     pub(super) async fn run(self) {
         let mut accept_state = self.shard.pool.rotation.accept_state();
         let mut last = BatchResult::More;
@@ -184,7 +187,8 @@ impl AcceptLoop {
         }
     }
 
-    /// Waits for the listener unless it is retired, then accepts one batch. Cancel safe: the batch itself does not wait.
+    /// Waits for the listener unless it is retired, then accepts one batch. Cancel safe: the batch itself does not
+    /// wait.
     async fn next_batch(&self, action: AcceptAction, is_retired: bool) -> BatchResult {
         if is_retired {
             return self.batch(action);
@@ -273,7 +277,8 @@ impl AcceptLoop {
         self.shard.pool.stats.rejected[why as usize].increment();
     }
 
-    /// Serves the waiting clients, then closes. Clients that cannot be served, since no worker is left, are rejected at once.
+    /// Serves the waiting clients, then closes. Clients that cannot be served, since no worker is left, are rejected at
+    /// once.
     async fn close(self) {
         // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
         self.listener.get_ref().unlink();
@@ -322,8 +327,9 @@ impl Drop for Running {
     }
 }
 
-/// Returns true if an error means a lack of something here; any other concerns one connection only. Treating those as
-/// fatal would be a switch in the hands of strangers.
+/// Classifies an error: it means a lack of something here; anything else concerns one connection only. Treating those
+/// as fatal
+/// would be a switch in the hands of strangers.
 fn classify(error: rustix::io::Errno) -> AcceptError {
     use rustix::io::Errno;
     match error {

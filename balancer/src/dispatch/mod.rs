@@ -1,7 +1,8 @@
 //! From the public listener to the end of a connection: accept, pick, connect, relay, retry.
 //!
 //! T data threads, each a single-threaded runtime with its own accept loop on a clone of the *same* listening socket; a
-//! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not in
+//! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not
+//! in
 //! our memory.
 //!
 //! Where the workers accept by themselves nothing of this happens, but for a client that waits where no worker does: it

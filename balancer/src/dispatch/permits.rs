@@ -34,7 +34,8 @@ impl ConnectionLimit {
 
     /// Gives one permit back. Looks for waiting tasks only if no permit was left.
     pub(super) fn give_back(&self) {
-        // The limit is read after the return is counted: a task that waits under a new limit looked at the count before.
+        // The limit is read after the return is counted: a task that waits under a new limit looked at the count
+        // before.
         if self.taken.fetch_sub(1, Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst) {
             self.freed.notify_waiters();
         }

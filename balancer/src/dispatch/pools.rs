@@ -35,7 +35,8 @@ struct Listening {
 }
 
 impl DataThreads {
-    /// Serves one more pool, and says by which number it is called from now on: its index in the order in which pools came.
+    /// Serves one more pool, and says by which number it is called from now on: its index in the order in which pools
+    /// came.
     ///
     /// # Errors
     ///
@@ -92,9 +93,11 @@ impl DataThreads {
         Ok(())
     }
 
-    /// Accepts what waits at a public listener, until nothing does, and closes it; other listeners and what is open are not
-    /// touched. The path of a unix listener goes first, so that no new client comes. A client that waits for a worker
-    /// (the listeners hold) still does so before.
+    /// Accepts what waits at a public listener, until nothing does, and closes it; other listeners and what is open are
+    /// not
+    /// touched. The path of a unix listener goes first, so that no client comes anew. Clients that wait for a worker
+    /// (the listeners hold)
+    /// still do so before.
     ///
     /// The future resolves when it is closed; it need not be awaited. `None` if the pool has no such listener.
     pub fn close_listener(&self, pool: usize, address: &Address) -> Option<impl Future<Output = ()> + Send + use<>> {
@@ -113,7 +116,8 @@ impl DataThreads {
         listening.iter().map(|one| one.address.clone()).collect()
     }
 
-    /// Takes over the pool's present `max-connections`. Under a lower one nobody is cut; new clients wait in the backlog.
+    /// Takes over the pool's present `max-connections`. Under a lower one nobody is cut; new clients wait in the
+    /// backlog.
     pub fn relimit(&self, pool: usize) {
         if let Some(entry) = self.pools().get(pool) {
             entry.limit.set_limit(limit(&entry.pool));

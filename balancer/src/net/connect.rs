@@ -1,6 +1,7 @@
 //! Reaching a worker's endpoint without waiting for it.
 //!
-//! On one machine a connect is done when the call returns, or as good as; so the client's first bytes are sent at once and
+//! On one machine a connect is done when the call returns, or as good as; so the client's first bytes are sent at once
+//! and
 //! only then the socket goes to the runtime.
 
 use std::io;
@@ -125,7 +126,8 @@ fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> 
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
         Err(error) => return Err(error),
     };
-    // Nobody listens, yet the kernel may have chosen the very port we connect to as our own: TCP then connects to itself.
+    // Nobody listens, yet the kernel may have chosen the very port we connect to as our own: TCP then connects to
+    // itself.
     if ephemeral.contains(&to.port()) && socket.local_addr()?.as_socket() == Some(to) {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

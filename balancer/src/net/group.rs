@@ -1,10 +1,13 @@
 //! A reuseport group: one TCP listener a worker, all on the same address.
 //!
-//! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::reuseport_bpf`]) only those get new
-//! connections that are wanted; where the kernel takes none, all do by its hash. All members are made at once and kept for
+//! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::reuseport_bpf`]) only
+//! those get new
+//! connections that are wanted; where the kernel takes none, all do by its hash. All members are made at once and kept
+//! for
 //! good: what the kernel has put into a member's queue is lost if its last holder closes it.
 //!
-//! A second server cannot come to the address unseen while the group is made, not even one of the same user that would share
+//! A second server cannot come to the address unseen while the group is made, not even one of the same user that would
+//! share
 //! the port. Later such a one can: `SO_REUSEPORT` lets every process of the user in. While the program chooses, it gets
 //! nothing.
 
@@ -63,9 +66,9 @@ impl Group {
     }
 
     fn bind_tcp(at: SocketAddr, count: usize, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Self> {
-        // It shares the address with no other listener: one that is there already is an error here as for any listener.
-        // And it finds the port where any will do, so that each member is bound to a port by name, which it keeps even
-        // if somebody shuts it down.
+        // It shares the address with no other listener: an existing one is an error here as for any listener. And
+        // it finds the port where any will do, so that each member is bound to a port by name, which it keeps even if
+        // somebody shuts it down.
         let pilot = bind_tcp(at, keepalive, v6_only)?;
         let at = pilot.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let member = || {
@@ -109,7 +112,8 @@ impl Group {
         self.members.iter().any(Listener::has_queue)
     }
 
-    /// From now on only the members of these slots get new connections, each as many as the others; if there are none, all
+    /// From now on only the members of these slots get new connections, each as many as the others; if there are none,
+    /// all
     /// do. What waits in other members' queues stays there.
     ///
     /// # Errors
@@ -131,7 +135,8 @@ impl Group {
         attached
     }
 
-    /// Lets those members listen again that somebody shut down; what waited in their queues is lost. The others are chosen
+    /// Lets those members listen again that somebody shut down; what waited in their queues is lost. The others are
+    /// chosen
     /// as before.
     pub fn revive(&mut self, backlog: u32) -> Revived {
         let silent: Vec<_> = (0..self.members.len()).filter(|&slot| !self.members[slot].is_listening()).collect();

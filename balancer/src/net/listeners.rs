@@ -1,7 +1,9 @@
 //! Public listening sockets.
 //!
-//! Options that every client connection needs are set here once: the kernel copies them to accepted sockets, which saves
-//! system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second server on the
+//! Options that every client connection needs are set here once: the kernel copies them to accepted sockets, which
+//! saves
+//! system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second server on
+//! the
 //! same port is an error and not a silent halving of the clients.
 
 mod passed;
@@ -40,7 +42,8 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Returns true if the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that port too.
+/// Returns true if the IPv6 wildcard `address` must leave IPv4 alone, because the same pool lists `0.0.0.0` with that
+/// port too.
 pub fn is_v6_only(address: &Address, pool: &[Address]) -> bool {
     let Address::Tcp(SocketAddr::V6(wildcard)) = address else {
         return false;
@@ -53,7 +56,8 @@ impl Listener {
     /// Listens on `address`. `backlog` connections may wait for accept; `keepalive` is the silence before the first TCP
     /// keepalive probe, zero for none; an IPv6 wildcard takes IPv4 clients too unless `v6_only`.
     ///
-    /// One that is passed cannot be bound. A unix path is refused while something listens there; a stale socket file is replaced, any other file is not.
+    /// One that is passed cannot be bound. A unix path is refused while something listens there; a stale socket file is
+    /// replaced, any other file is not.
     ///
     /// # Errors
     ///
@@ -89,9 +93,11 @@ impl Listener {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
     }
 
-    /// A handle for a worker to inherit. The socket becomes blocking, for all its holders: a plain `accept` of a
-    /// program that knows nothing of this fails on a non-blocking one. A program that wants it otherwise sets it so
-    /// again, also for all; hence nobody may accept on it from an event loop here.
+    /// A handle for a worker to inherit. The socket becomes blocking, for all who hold it: a plain `accept` of a
+    /// program
+    /// that knows nothing of this fails on a non-blocking one. Whoever wants it otherwise sets it so again, also for
+    /// all;
+    /// hence nobody may accept on it from an event loop here.
     ///
     /// # Errors
     ///
@@ -126,10 +132,12 @@ impl Listener {
         poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Accepts the client that waits longest, if any waits: close-on-exec, non-blocking, with the client's address if it is TCP. The
+    /// Accepts the client that waits longest, if any waits: close-on-exec, non-blocking, with the client's address if
+    /// it is TCP. The
     /// socket's flags are left alone, since workers may hold it too.
     ///
-    /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for a
+    /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for
+    /// a
     /// thread that can bear that.
     ///
     /// # Errors
@@ -151,8 +159,9 @@ impl Listener {
         self.socket.is_listener().unwrap_or(false)
     }
 
-    /// Listens again if a holder stopped it: `shutdown` on an inherited listener ends it for all its holders. Returns
-    /// true if that was so; what waited in the queue is lost then.
+    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if
+    /// that
+    /// was so; what waited in the queue is lost then.
     ///
     /// # Errors
     ///

@@ -2,8 +2,10 @@
 //!
 //! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
 //! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
-//! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and a
-//! timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is idle
+//! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and
+//! a
+//! timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is
+//! idle
 //! does not hold up a reload.
 //!
 //! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
@@ -48,7 +50,8 @@ pub(crate) enum WakeReason {
     Reclaim,
     /// Its deadline or its idle timeout has passed.
     TimedOut,
-    /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to another.
+    /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to
+    /// another.
     Recalled,
     /// The process it is connected to has ended.
     WorkerExited,
@@ -214,7 +217,8 @@ pub(crate) fn recall(owner: Owner, barrier: &Arc<RecoveryBarrier>) {
     });
 }
 
-/// From now on, tells each connection of one process that has been silent for a second to end if no response is pending.
+/// From now on, tells each connection of one process that has been silent for a second to end if no response is
+/// pending.
 pub(crate) fn close_idle(owner: Owner) {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         if !open.draining.contains(&owner) {
@@ -235,7 +239,8 @@ pub(crate) fn abort(owner: Owner) {
     });
 }
 
-/// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new client.
+/// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new
+/// client.
 /// False if there is none that is older than a moment.
 pub(crate) fn reclaim(pool: Option<u32>) -> bool {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
@@ -256,7 +261,8 @@ pub(crate) fn reclaim(pool: Option<u32>) -> bool {
     })
 }
 
-/// From now on, tells each connection of this thread that has been silent for a second to end if no response is pending.
+/// From now on, tells each connection of this thread that has been silent for a second to end if no response is
+/// pending.
 pub(crate) fn close_all_idle() {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         open.is_draining = true;
@@ -334,7 +340,8 @@ impl Registration {
         drop(barrier);
     }
 
-    /// Returns the barrier that came with [`WakeReason::WorkerExited`] or [`WakeReason::Recalled`], once. The worker's other connections
+    /// Returns the barrier that came with [`WakeReason::WorkerExited`] or [`WakeReason::Recalled`], once. The worker's
+    /// other connections
     /// wait until it is dropped.
     pub(crate) fn barrier(&self) -> Option<Arc<RecoveryBarrier>> {
         self.entry(|entry| entry.barrier.take())

@@ -1,24 +1,31 @@
 //! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
-//! A process that holds a worker's listener too can accept what waits in its queue when the worker has died. Each
-//! socket found so is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read
-//! by nobody. The connection that has the *near end* takes the far one, reads its bytes back and begins again with
-//! another worker: nothing sits between them afterwards, and it is the same connection for its client, its permit and
-//! its counters.
+//! Whoever holds a worker's listener too can accept what waits in its queue when the worker has died. Each socket found
+//! so
+//! is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The
+//! connection
+//! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
+//! between them afterwards, and it is the same connection for its client, its permit and its counters.
 //!
 //! Which worker's end is whose?
 //!
 //! - A TCP one says: the address of its peer is the near end's own. That is exact.
 //! - A unix one has no name. So each near end that may be meant is asked first to pass nothing on to its client
-//!   ([`RecoveryBarrier`]). When all have been asked, a tag goes into every worker's end: a number behind a secret of this recovery. The
-//!   tag comes out of one near end, which then knows its own. That is exact too, and costs nothing as long as no worker dies.
+//!   ([`RecoveryBarrier`]). When all have been asked, a tag goes into every worker's end: a number behind a secret of
+//! this recovery. The
+//!   tag comes out of one near end, which then knows its own. That is exact too, and costs nothing as long as no worker
+//! dies.
 //!
-//! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so what
-//! it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group still holds
-//! open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix socket a second
+//! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so
+//! what
+//! it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group still
+//! holds
+//! open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix socket a
+//! second
 //! later).
 //!
-//! A worker's end that no connection claims is closed. One whose peer is another process (it knew the worker's path) is
+//! A worker's end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path)
+//! is
 //! never written to.
 
 use std::collections::HashMap;
@@ -124,7 +131,8 @@ impl Far {
     }
 }
 
-/// Asks the connections of a dead worker to look for their worker's ends. Each holds it until it passes nothing on any more;
+/// Asks the connections of a dead worker to look for their worker's ends. Each holds it until it passes nothing on any
+/// more;
 /// when the last one lets go, the tags are sent.
 #[derive(Debug)]
 pub(crate) struct RecoveryBarrier(Arc<Recovery>);
@@ -155,7 +163,8 @@ fn is_ours(far: &OwnedFd) -> bool {
     socket_peercred(far).is_ok_and(|peer| peer.pid == rustix::process::getpid())
 }
 
-/// Returns a secret that a holder of another socket of the dead worker cannot guess: keys of the standard library's, from the kernel.
+/// Returns a secret that a holder of another socket of the dead worker cannot guess: keys of the standard library's,
+/// from the kernel.
 fn secret() -> [u8; 16] {
     let [a, b] = [(); 2].map(|()| RandomState::new().build_hasher().finish().to_le_bytes());
     let mut secret = [0; 16];

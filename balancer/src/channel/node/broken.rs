@@ -2,7 +2,8 @@
 
 use crate::printable;
 
-/// A fault of a worker after which nothing on its channel can be relied on. The worker has to be ended.
+/// A message that a worker sent, or did not take, after which nothing on its channel can be relied on. The worker has
+/// to be ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// No end of line where one must be.

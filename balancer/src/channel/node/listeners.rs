@@ -1,12 +1,16 @@
 //! Which listener an app means when it listens, for all workers of a pool. Pure.
 //!
-//! A *listener* is a listening socket by the caller's number; listener 0 is the public one, however many addresses are configured.
+//! A *listener* is a listening socket by the caller's number; listener 0 is the public one, however many addresses are
+//! configured.
 //! Workers that ask for the same [key](super::Query::key) share a listener.
 //!
-//! Where the configuration names the public address, each worker's *first* server gets it, whatever address the app thinks
-//! it listens on, and the app is told that it has what it asked for. It is the first of each worker and not one fixed key,
+//! Where the configuration names the public address, each worker's *first* server gets it, whatever address the app
+//! thinks
+//! it listens on, and the app is told that it has what it asked for. It is the first of each worker and not one fixed
+//! key,
 //! since a release may change its own port: its workers would open that one and nobody would be left on the public one.
-//! Two things keep a worker's other servers private. What has a listener of its own already (the second server of an earlier
+//! Two things keep a worker's other servers private. What has a listener of its own already (the second server of an
+//! earlier
 //! worker) is no worker's first. And a worker that closes its first server may open that one again, but no other takes
 //! its place. What remains: an app with several servers has to open its public one first.
 //!
@@ -63,7 +67,8 @@ pub enum Decision {
         /// For the answer.
         data: Value,
     },
-    /// It is to be bound, and then [`ListenerRegistry::bound`] or [`ListenerRegistry::not_bound`] to be called, and the worker answered with
+    /// It is to be bound, and then [`ListenerRegistry::bound`] or [`ListenerRegistry::not_bound`] to be called, and the
+    /// worker answered with
     /// [`ListenerRegistry::data`].
     Bind {
         /// For the answer.
@@ -123,8 +128,9 @@ pub struct ListenerRegistry {
     policy: Policy,
     workers: BTreeMap<WorkerId, WorkerListeners>,
     own: BTreeMap<String, OwnListener>,
-    /// The data that workers are told with a key that the public listeners serve. The last one stays when no worker is
-    /// left, so that a client's session with the app goes on when its only worker is replaced.
+    /// The data that workers are sent with a key that the public listeners serve. The last one stays when nobody is
+    /// left, so that
+    /// a client's session with the app goes on when its only worker is replaced.
     public: BTreeMap<String, Value>,
 }
 
@@ -202,7 +208,7 @@ impl ListenerRegistry {
         }
     }
 
-    /// The data that each worker of a key is told with the answer: that of the first worker that sent any.
+    /// Returns the data sent to each worker of a key with the answer: the first data that any of them sent.
     pub fn data(&self, key: &str) -> Value {
         let own = self.own.get(key).map(|own| &own.data);
         own.or_else(|| self.public.get(key)).cloned().unwrap_or_default()
@@ -239,7 +245,8 @@ impl ListenerRegistry {
 
     /// Open listeners that no worker is on, by key; the public one is never among them.
     ///
-    /// They stay until [`ListenerRegistry::forget`], so that clients can wait there for a worker that is being replaced.
+    /// They stay until [`ListenerRegistry::forget`], so that clients can wait there for a worker that is being
+    /// replaced.
     pub fn unwanted(&self) -> Vec<(&str, u32)> {
         let wanted: BTreeSet<&String> = self.workers.values().flat_map(WorkerListeners::own).collect();
         let open = self.own.iter().filter(|(key, _)| !wanted.contains(key));
@@ -266,7 +273,7 @@ impl ListenerRegistry {
     }
 }
 
-/// Returns the data that all workers of a key are told, if need be those of this query.
+/// Returns the data for all workers of a key, if need be that of this query.
 fn first_said(data: &mut Value, query: &Query) -> Value {
     if data.is_null() {
         data.clone_from(&query.data);

@@ -1,6 +1,7 @@
 //! What is to be said to a worker, and when it may be. Pure.
 //!
-//! One line with a socket is on its way at a time; until the worker says that it came, nothing follows but our own word on
+//! One line with a socket is on its way at a time; until the worker says that it came, nothing follows but our own word
+//! on
 //! what the worker sent.
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use super::encode;
 /// So many bytes of the app's messages wait for a worker at most.
 pub const MOST_WAITING: usize = 16 * 1024 * 1024;
 
-/// The cost of a waiting message besides its bytes, about: so that no number of tiny ones goes beyond the bound.
+/// The approximate cost of a waiting message besides its bytes: so that no number of tiny ones goes beyond the bound.
 const OVERHEAD: usize = 64;
 
 /// The next thing to be written, whole, before anything else is asked for.
@@ -20,8 +21,9 @@ const OVERHEAD: usize = 64;
 pub struct Out {
     /// A line.
     pub bytes: Bytes,
-    /// The socket that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
-    /// must not block: a worker does not set that, and would stand still.
+    /// The descriptor that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
+    /// must not block: a
+    /// worker does not set that, and would stand still.
     pub attached: Option<Attached>,
 }
 

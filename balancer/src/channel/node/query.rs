@@ -74,7 +74,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a `queryServer`, or a `listening`, which says the same again with the real port. `None` if a field is of an
+    /// Reads a `queryServer`, or a `listening`, which says the same again with the real port. `None` if a field is of
+    /// an
     /// unknown form.
     pub(super) fn read(message: &mut Map<String, Value>) -> Option<Self> {
         let data = message.remove("data").unwrap_or_default();
@@ -94,7 +95,7 @@ impl Query {
         })
     }
 
-    /// The key that is the same for all workers that ask for the same server, written as Node does.
+    /// Returns the key, the same for all workers that ask for the same server, written as Node does.
     ///
     /// Servers on any port differ in which of the worker's they are; all others would be one server asked for twice.
     pub fn key(&self) -> String {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_written_as_node_does_and_has_an_index_only_for_any_port() {
+    fn key_is_written_as_in_node_with_index_only_for_any_port() {
         let cases = [
             (
                 json!({"seq": 1, "index": 0, "data": null, "address": null, "port": 3000, "addressType": 4}),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_an_unknown_form_is_no_query() {
+    fn field_of_unknown_form_is_no_query() {
         for (field, value) in [
             ("seq", json!(-1)),
             ("seq", json!(null)),

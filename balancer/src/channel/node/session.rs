@@ -37,7 +37,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A descriptor came. To be said before the bytes that came with it. Since none is ever used, the caller may close it
+    /// A descriptor came. To be said before the bytes that came with it. Since none is ever used, the caller may close
+    /// it
     /// at once; the worker only wants to hear that it arrived.
     pub fn descriptor_came(&mut self) {
         self.descriptors = self.descriptors.saturating_add(1);
@@ -57,7 +58,8 @@ impl Session {
         events
     }
 
-    /// Gives the worker a client for the server of this key; its end is [`NodeEvent::Taken`], [`NodeEvent::Refused`] or the end of
+    /// Gives the worker a client for the server of this key; its end is [`NodeEvent::Taken`], [`NodeEvent::Refused`] or
+    /// the end of
     /// the channel.
     ///
     /// # Errors
@@ -112,7 +114,8 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the app something. Before the app listens for messages, Node drops them: wait for [`NodeEvent::Listening`].
+    /// Tells the app something. Before the app listens for messages, Node drops them: wait for
+    /// [`NodeEvent::Listening`].
     ///
     /// # Errors
     ///
@@ -132,7 +135,8 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the worker to finish and go, after what it was given before. False, and nothing is said, if it goes already:
+    /// Tells the worker to finish and go, after what it was given before. False, and nothing is said, if it goes
+    /// already:
     /// a second command can end it with an error.
     pub fn disconnect(&mut self) -> bool {
         if self.is_disconnecting || self.is_broken {
@@ -144,8 +148,10 @@ impl Session {
         true
     }
 
-    /// Asks whether the worker's loop turns; [`NodeEvent::Pong`] says yes. False, and nothing is said, while one waits for its
-    /// answer. It needs the way of the sockets: while a connection is on its way, that connection's acknowledgement says the same.
+    /// Asks whether the worker's loop turns; [`NodeEvent::Pong`] says yes. False, and nothing is said, while one waits
+    /// for its
+    /// answer. It needs the way of the sockets: while a connection is on its way, that connection's acknowledgement
+    /// says the same.
     pub fn ping(&mut self, token: u64) -> bool {
         if self.is_broken || self.outbox.has_ping() {
             return false;
@@ -174,13 +180,14 @@ impl Session {
         }
     }
 
-    /// Returns true if the line on its way is all that the worker can have left unread: then a holder of the worker's
-    /// end of the channel may read it back.
+    /// Returns true if the line on its way is all that the worker can have left unread: then a holder of its end of the
+    /// channel may read it back.
     pub fn is_clean(&self) -> bool {
         self.outbox.is_clean()
     }
 
-    /// The connection on its way was read back before the worker saw it: it is forgotten, and the way is free. False, and
+    /// The connection on its way was read back before the worker saw it: it is forgotten, and the way is free. False,
+    /// and
     /// nothing changes, if it is not on its way alone.
     pub fn reclaimed(&mut self, connection: u64) -> bool {
         let may = self.is_clean() && self.in_flight() == Some(connection);
@@ -191,12 +198,14 @@ impl Session {
         may
     }
 
-    /// Takes a connection back that was not written yet, or whose descriptor did not arrive. False if the worker may have it.
+    /// Takes a connection back that was not written yet, or whose descriptor did not arrive. False if the worker may
+    /// have it.
     pub fn withdraw(&mut self, connection: u64) -> bool {
         self.outbox.withdraw(connection) && self.connections.remove(connection)
     }
 
-    /// The connections that were neither taken nor refused, in the order in which they were given. When the worker is dead and
+    /// The connections that were neither taken nor refused, in the order in which they were given. When the worker is
+    /// dead and
     /// its channel was read to the end, they are untouched and can go to another one.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u64> {
         self.connections.ids()

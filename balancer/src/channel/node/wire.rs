@@ -96,7 +96,8 @@ pub fn read(line: &str) -> Result<Message, Broken> {
     if serde_json::from_str::<IgnoredAny>(line).is_err() {
         return Err(Broken::NotJson { excerpt: excerpt(line), cause: cause.to_string() });
     }
-    // An app may send any text that JavaScript can hold. Its channel works on, and a socket beside it has to be answered.
+    // An app may send any text that JavaScript can hold. Its channel works on, and a socket beside it has to be
+    // answered.
     Ok(match serde_json::from_str::<Envelope>(line).map(|envelope| Value::String(envelope.cmd)) {
         Ok(cmd) if is_internal(Some(&cmd)) => Message::Internal(Map::from_iter([("cmd".to_owned(), cmd)])),
         _ => Message::Unreadable,

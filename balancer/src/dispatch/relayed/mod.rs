@@ -1,6 +1,7 @@
 //! One client's connection, from accept to close: one flat future.
 //!
-//! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an idle
+//! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an
+//! idle
 //! connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
 //!
 //! Whatever its end, dropping it counts it exactly once.
@@ -76,7 +77,8 @@ enum Stage {
 }
 
 impl Connection {
-    /// Begins to serve an accepted, non-blocking socket: picks a worker, connects, and passes on what the client has said
+    /// Begins to serve an accepted, non-blocking socket: picks a worker, connects, and passes on what the client has
+    /// said
     /// so far. Never waits.
     ///
     /// # Errors
@@ -279,7 +281,7 @@ impl Connection {
         is_unused
     }
 
-    /// Returns true if a reason ends its time with this worker, and not the connection.
+    /// Returns true if a reason ends the connection's time with this worker, and not the connection.
     fn changes_worker(&mut self, reason: WakeReason, barrier: Option<&RecoveryBarrier>) -> bool {
         match reason {
             WakeReason::WorkerExited => {
@@ -369,7 +371,8 @@ fn proxy_header(version: ProxyProtocol, peer: Option<SocketAddr>, client: &impl 
     proxy_header::of_client(version, peer, local)
 }
 
-/// The client's bytes so far, behind `header`: nothing more if it sent nothing, or if it only ended its side.
+/// Returns the bytes that the client has sent so far, behind `header`: nothing more if it said nothing, or if it only
+/// ended its side.
 fn early_bytes(client: &OwnedFd, header: &[u8]) -> io::Result<Vec<u8>> {
     with_scratch(|scratch| match io::Read::read(&mut &*SockRef::from(client), scratch) {
         Ok(n) => Ok([header, scratch.get(..n).unwrap_or_default()].concat()),

@@ -1,8 +1,11 @@
 //! A connection whose worker died before it read anything, or is too busy to, takes its bytes back and goes to another.
 //!
-//! [`crate::net::recovery`] says which it is. It stays one connection: accepted, lasting and ending once, on the permit it
-//! has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so, and not
-//! a second time), and its end if the client had ended its side. Its bytes and its start count for both workers, since they
+//! [`crate::net::recovery`] says which it is. It stays one connection: accepted, lasting and ending once, on the permit
+//! it
+//! has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so,
+//! and not
+//! a second time), and its end if the client had ended its side. Its bytes and its start count for both workers, since
+//! they
 //! were given to both; its end counts for the last.
 
 use std::io;
@@ -26,15 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The progress of a recovery.
 pub(super) enum Recovering {
-    /// The worker's socket may tell which worker's end is its own; it is all that is expected of it. If it does not, the connection
+    /// The worker's socket may tell which worker's end is its own; it is all that is expected of it. If it does not,
+    /// the connection
     /// goes on with this reason: its worker has ended, or lives and has it.
     Asked(Arc<Recovery>, WakeReason),
-    /// The worker's end has taken the place of the worker's socket. What it has said so far, which is what the worker was sent.
+    /// The worker's end has taken the place of the worker's socket. What it has said so far, which is what the worker
+    /// was sent.
     Reading(Vec<u8>),
 }
 
 impl Connection {
-    /// Its worker has died, or its queue was emptied by us. True if what that one was sent is to be had back, or may be.
+    /// Its worker has died, or its queue was emptied by us. True if what that one was sent is to be had back, or may
+    /// be.
     pub(super) fn recover(&mut self, recovery: &Arc<Recovery>, reason: WakeReason) -> bool {
         let Some(upstream) = &self.upstream else { return false };
         if !self.relay.is_unheard() || !upstream.is_silent() {
@@ -85,7 +91,7 @@ impl Connection {
                     self.turn_round(far);
                     return Poll::Ready(());
                 }
-                // Another process that has that socket goes on where the worker ended.
+                // Another holder of that socket goes on where the worker ended.
                 self.relay.heard(said);
                 self.lease.iter_mut().for_each(|lease| lease.set_waiting(false));
                 self.not_found(cx)
@@ -107,7 +113,8 @@ impl Connection {
         self.poll_relay(cx, Some(reason))
     }
 
-    /// Reads from the other side of the connection to the dead worker. Closing this side marks the end of what was sent.
+    /// Reads from the other side of the connection to the dead worker. Closing this side marks the end of what was
+    /// sent.
     fn turn_round(&mut self, far: OwnedFd) {
         let family = self.upstream.as_ref().map(Stream::family);
         self.upstream = family.and_then(|family| Stream::register(far, family).ok());
@@ -136,7 +143,8 @@ impl Connection {
     fn begin_again(&mut self, sent: Vec<u8>) {
         let pool = Arc::clone(&self.shard().pool);
         if pool.rotation.is_stopped() {
-            // No other worker is coming, and nobody has read what it said: it is lost whatever its protocol is. While it holds
+            // No other worker is coming, and nobody has read what it said: it is lost whatever its protocol is. While
+            // it holds
             // its lease the loss is counted with that worker's end.
             self.client.reset_at_close();
             self.outcome = Outcome::Cut;

@@ -21,7 +21,8 @@ impl MemberIndex {
         self.is_known
     }
 
-    /// These stopped to listen since they were looked at last, nobody knows in which order. It need not matter: those at
+    /// These stopped to listen since they were looked at last, nobody knows in which order. It need not matter: those
+    /// at
     /// the front stay where they are, and those at the back move into the gaps. It does if two or more move.
     pub(super) fn lost(&mut self, gone: &[usize]) {
         let rest = self.slots.iter().filter(|slot| !gone.contains(slot)).count();

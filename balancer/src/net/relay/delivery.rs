@@ -1,7 +1,9 @@
-//! The end of a connection whose worker is gone: every byte that was read from the worker reaches the client, then FIN or
+//! The end of a connection whose worker is gone: every byte that was read from the worker reaches the client, then FIN
+//! or
 //! a reset does.
 //!
-//! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the kernel
+//! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the
+//! kernel
 //! send a reset, which may overtake the answer on the client's side. So neither happens before the client's kernel has
 //! everything (`SIOCOUTQ` is 0). The worker is not waited with: its lease has ended.
 
@@ -128,7 +130,8 @@ impl Delivery {
         }
     }
 
-    /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or is
+    /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or
+    /// is
     /// client_end: what it left is no early close then.
     pub(crate) fn poll(
         &mut self,

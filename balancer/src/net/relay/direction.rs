@@ -46,13 +46,15 @@ pub(crate) struct Direction {
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
-    /// The bytes that the target is sent before any of that. It stands at the front of `kept`, so reads that are written at once pay
+    /// The bytes that the target is sent before any of that. It stands at the front of `kept`, so reads that are
+    /// written at once pay
     /// nothing for it.
     preamble: Option<Box<Preamble>>,
 }
 
 impl Direction {
-    /// A direction that starts with bytes to be written: those of the preamble, if there is one, then what was read already.
+    /// A direction that starts with bytes to be written: those of the preamble, if there is one, then what was read
+    /// already.
     pub(crate) fn with(kept: Vec<u8>, preamble: Option<Box<Preamble>>) -> Self {
         Self { kept, preamble, ..Self::default() }
     }
@@ -64,7 +66,8 @@ impl Direction {
         }
     }
 
-    /// Begins again towards another target with what the last one was sent but had not read, `preamble` at its front if it
+    /// Begins again towards another target with what the last one was sent but had not read, `preamble` at its front if
+    /// it
     /// was sent one; then comes what that one did not take. An end of the source is still to be sent on.
     pub(crate) fn take_back(&mut self, mut sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
         sent.extend_from_slice(self.kept());

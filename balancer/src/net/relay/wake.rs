@@ -8,7 +8,8 @@ use crate::net::open_connections::WakeReason;
 use crate::net::relay::direction::State;
 use crate::stats::Outcome;
 
-/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many of
+/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many
+/// of
 /// them a client gets that does not read what is there for it.
 pub(super) const AFTER_EXIT: Duration = Duration::from_secs(1);
 const MOST_EXIT_WAITS: u8 = 60;
@@ -57,7 +58,8 @@ impl Relay {
         }
     }
 
-    /// Returns true if both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client that has
+    /// Returns true if both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client
+    /// that has
     /// ended its side waits for the end of the other.
     fn is_idle(&self, sides: &Sides<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();

@@ -24,7 +24,8 @@ const LONGEST_PATH: usize = 107;
 pub struct Policy {
     /// It names the pool's public address: each worker's first server gets it.
     pub public: bool,
-    /// A public address is TCP: a server on a path never gets it. Such a server is often a tool's own, which would not know
+    /// A public address is TCP: a server on a path never gets it. Such a server is often a tool's own, which would not
+    /// know
     /// what to do with a client.
     pub public_is_tcp: bool,
     /// Apps may have ports below 1024 opened, if we can.
@@ -130,7 +131,7 @@ fn path_target(path: &str) -> Result<Target, Refusal> {
 }
 
 impl Target {
-    /// The address that the app is told it listens on, if it gets another than it asked for.
+    /// Returns the address that the app is told it listens on, if it gets something else.
     pub(super) fn sockname(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp { ip, port } => Some(SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), *port)),

@@ -54,7 +54,7 @@ impl Session {
         })
     }
 
-    /// The line on its way has arrived, with its socket or without.
+    /// Records that the line on its way has arrived, with its socket or without.
     fn landed(&mut self, came: bool) -> Result<Option<NodeEvent>, Broken> {
         let Some(item) = self.outbox.landed() else {
             return Ok(Some(NodeEvent::Ignored("an acknowledgement of no socket")));

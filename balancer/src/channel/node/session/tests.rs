@@ -57,7 +57,7 @@ fn listening() -> Session {
 }
 
 #[test]
-fn the_life_of_a_server_is_said_in_the_words_of_node() {
+fn server_life_cycle_uses_node_messages() {
     let mut session = Session::default();
     assert_eq!(session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"online\",\"seq\":0}\n"), [NodeEvent::Online]);
     let events = session.received(
@@ -105,7 +105,7 @@ fn the_life_of_a_server_is_said_in_the_words_of_node() {
 }
 
 #[test]
-fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_connections() {
+fn shared_listener_goes_with_its_answer() {
     let mut session = Session::default();
     session.received(&ask());
     let ticket = json!({"ticketKeys": "00ff"});
@@ -123,7 +123,7 @@ fn a_shared_listener_goes_along_with_its_answer_and_is_given_no_connections() {
 }
 
 #[test]
-fn a_refusal_is_a_negative_number_whatever_it_was_made_of() {
+fn refusal_is_a_negative_number() {
     for (errno, said_errno) in [(98, -98), (13, -13), (0, -22), (i32::MIN, -22), (i32::MAX, -i32::MAX)] {
         let mut session = Session::default();
         session.received(&ask());
@@ -135,7 +135,7 @@ fn a_refusal_is_a_negative_number_whatever_it_was_made_of() {
 }
 
 #[test]
-fn a_unix_server_has_no_sockname_and_all_workers_the_same_tickets() {
+fn unix_server_has_no_sockname() {
     let mut session = Session::default();
     session.received(&ask());
     let data = json!({"ticketKeys": "ab".repeat(48)});
@@ -163,7 +163,7 @@ fn nothing_that_would_end_a_worker_can_be_said() {
 }
 
 #[test]
-fn a_worker_that_leaves_by_itself_is_answered_and_not_told_to() {
+fn worker_that_leaves_by_itself_is_answered() {
     let mut session = listening();
     let events = session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":5}\n");
     assert_eq!(events, [NodeEvent::Disconnecting]);
@@ -205,7 +205,7 @@ fn our_word_on_a_workers_socket_goes_before_all_that_waits() {
 }
 
 #[test]
-fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
+fn socket_that_did_not_arrive_is_sent_three_times_more() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     session.give(2, KEY).unwrap();
@@ -222,7 +222,7 @@ fn a_socket_that_did_not_arrive_is_sent_three_times_more() {
 }
 
 #[test]
-fn a_connection_that_was_answered_for_is_never_sent_again() {
+fn answered_connection_is_never_sent_again() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     said(&mut session);
@@ -248,7 +248,7 @@ fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
 }
 
 #[test]
-fn a_line_that_lies_alone_in_the_socket_can_be_taken_back() {
+fn lone_line_in_socket_can_be_reclaimed() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     assert!(!session.is_clean(), "nothing is on its way");
@@ -274,7 +274,7 @@ fn a_line_that_lies_alone_in_the_socket_can_be_taken_back() {
 }
 
 #[test]
-fn a_ping_takes_the_way_of_a_socket_and_its_missing_socket_is_the_answer() {
+fn ping_is_sent_as_socket_and_missing_socket_is_its_answer() {
     let mut session = listening();
     assert!(session.ping(9));
     assert!(!session.ping(10));
@@ -289,7 +289,7 @@ fn a_ping_takes_the_way_of_a_socket_and_its_missing_socket_is_the_answer() {
 }
 
 #[test]
-fn a_worker_is_given_so_many_and_no_more() {
+fn worker_is_given_a_limited_number() {
     let mut session = listening();
     let most = MAX_PENDING as u64;
     (0..most).for_each(|connection| session.give(connection, KEY).unwrap());
@@ -317,7 +317,7 @@ fn messages_of_the_app_are_bounded_by_what_they_cost_us() {
 }
 
 #[test]
-fn a_program_that_asks_on_without_reading_is_broken_off() {
+fn program_that_asks_without_reading_is_broken_off() {
     for line in [
         "{\"cmd\":\"NODE_HANDLE\"}\n",
         "{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":1}\n",
@@ -341,7 +341,7 @@ fn a_program_that_asks_on_without_reading_is_broken_off() {
 }
 
 #[test]
-fn a_query_of_an_unknown_form_is_answered_all_the_same() {
+fn query_of_unknown_form_is_answered() {
     let mut session = Session::default();
     let odd = cluster(json!({"act": "queryServer", "addressType": "udp5", "port": 1, "seq": 7}));
     assert!(matches!(&*session.received(&odd), [NodeEvent::Ignored(_)]));
@@ -350,7 +350,7 @@ fn a_query_of_an_unknown_form_is_answered_all_the_same() {
 }
 
 #[test]
-fn what_means_nothing_is_ignored_and_what_is_no_json_ends_it_after_the_news_before() {
+fn unknown_message_is_ignored_and_invalid_json_ends_channel() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     said(&mut session);
@@ -380,7 +380,7 @@ fn what_means_nothing_is_ignored_and_what_is_no_json_ends_it_after_the_news_befo
 }
 
 #[test]
-fn a_message_of_300_kilobytes_passes_both_ways() {
+fn message_of_300_kilobytes_passes_both_ways() {
     let mut session = listening();
     let long = json!({"text": "ü\n".repeat(100_000)});
     let events = session.received(format!("{long}\n").as_bytes());

@@ -22,13 +22,13 @@ fn lines<'a>(longest: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec
 }
 
 #[test]
-fn a_line_is_what_stands_before_its_end() {
+fn line_ends_at_its_line_end() {
     let all = lines(100, [b"{\"a\":1}\n\n\"\xc3".as_slice(), b"\xbc\"\nrest".as_slice()]);
     assert_eq!(all, (vec!["{\"a\":1}".into(), String::new(), "\"ü\"".into()], None));
 }
 
 #[test]
-fn a_line_beyond_the_bound_is_refused_with_the_bound() {
+fn line_beyond_the_bound_is_refused_with_the_bound() {
     assert_eq!(lines(4, [b"1234\n".as_slice()]), (vec!["1234".into()], None));
     let (before, broken) = lines(4, [b"1\n12345".as_slice()]);
     assert_eq!(before, ["1"]);
@@ -43,7 +43,7 @@ fn what_is_not_text_is_shown_without_harm() {
 }
 
 #[test]
-fn a_long_line_in_single_bytes_is_looked_at_once() {
+fn long_line_in_single_bytes_is_scanned_once() {
     let mut lines = Lines::default();
     let line = format!("\"{}\"\n", "x".repeat(4_000_000));
     let mut taken = None;
@@ -81,7 +81,7 @@ fn what_is_not_json_breaks_the_channel_and_is_shown_in_part() {
 }
 
 #[test]
-fn what_javascript_can_say_and_we_cannot_hold_is_no_reason_to_end_a_worker() {
+fn unrepresentable_javascript_value_does_not_end_worker() {
     let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
     let handle = |inner: &str| format!(r#"{{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{inner}}}"#);
     for inner in [r#""cut \ud83d""#, r#"{"\udc00":1}"#, &deep] {
