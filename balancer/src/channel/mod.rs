@@ -1,16 +1,13 @@
 //! A worker's control channel: how accepted connections are handed over to it, and what it says of them.
 //!
 //! Each channel belongs to one task on a data thread, which alone reads and writes its socket and knows which
-//! connections
-//! the worker was given. Three rules make a handoff safe:
+//! connections the worker was given. Three rules make a handoff safe:
 //!
 //! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a
-//! byte.
-//!    So a connection that was not taken is as the client made it, and can go to another worker.
+//!    byte. So a connection that was not taken is as the client made it, and can go to another worker.
 //! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
 //!    only relieved of what it provably has not read: that is taken out of its queue
-//! ([`worker_socket`](crate::os::worker_socket)),
-//!    and a message can be read once.
+//!    ([`worker_socket`](crate::os::worker_socket)), and a message can be read once.
 //! 3. *No worker has more than a few untaken ones*: the sender ensures that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
@@ -43,8 +40,8 @@ use crate::stats::AcceptLimit;
 /// The descriptor that is the worker's end, where listeners would begin.
 pub const WORKER_FD: i32 = 3;
 /// For how long a worker may leave a connection unread that another could have: about as long as a busy machine takes
-/// to run
-/// it. With 100 ms, short requests beside one that blocks its worker for 50 ms at a time waited 32 ms on average.
+/// to run it. With 100 ms, short requests beside one that blocks its worker for 50 ms at a time waited 32 ms on
+/// average.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Another worker has much less to take if this many times that is no more than what this one has.
 const MUCH_LESS: usize = 4;
@@ -54,8 +51,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const BATCH: usize = 32;
 
 /// The message by which a program says that it is ready, where it says so by message: `process.send('ready')`, which
-/// PM2's
-/// `wait_ready` made customary. Passed on whatever else was said.
+/// PM2's `wait_ready` made customary. Passed on whatever else was said.
 pub const READY: &str = "\"ready\"";
 
 /// A command to a channel.

@@ -22,8 +22,7 @@ pub(super) struct NodeProtocol {
     /// Which of its servers a public listener leads to.
     keys_of_listeners: HashMap<u32, String>,
     /// Listening sockets that it was or will be sent and has not closed, with their keys, by the numbers that the
-    /// session
-    /// has them by. What is kept here longer keeps a port open behind which nobody is.
+    /// session has them by. What is kept here longer keeps a port open behind which nobody is.
     listeners: HashMap<u64, (String, Arc<OwnedFd>)>,
     last_listener: u64,
     /// The last line written with a connection: read back, it must be all of it.
@@ -147,8 +146,7 @@ impl ChannelProtocol for NodeProtocol {
     fn handle(&mut self, core: &mut Core, command: ChannelCommand) {
         match command {
             // After an answer: what it was handed before has been read by then. Node 26 closes, when a server is
-            // closed, also
-            // those whose request it has not read yet.
+            // closed, also those whose request it has not read yet.
             ChannelCommand::Disconnect => {
                 self.shall_disconnect = true;
                 self.session.ping(self.asked);

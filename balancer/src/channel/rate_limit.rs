@@ -19,8 +19,7 @@ pub(super) struct MessageRate {
 
 impl MessageRate {
     /// Something is said at `now`: `None` if it is passed on, as what `must` be is. Else it is left out, and when how
-    /// many
-    /// were is to be told.
+    /// many were is to be told.
     pub(super) fn said(&mut self, now: Instant, must: bool) -> Option<Instant> {
         let begun = match self.begun.filter(|begun| now.saturating_duration_since(*begun) < SECOND) {
             Some(begun) => begun,

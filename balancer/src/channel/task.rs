@@ -75,8 +75,7 @@ pub(super) trait ChannelProtocol {
     fn has_more(&self) -> bool;
 
     /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that
-    /// were not
-    /// written yet. The rest it shall get again.
+    /// were not written yet. The rest it shall get again.
     fn reclaim(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
 
     /// The worker has closed its end: what was not written will not be. The connections among that.

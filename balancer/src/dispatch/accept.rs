@@ -115,9 +115,8 @@ impl AcceptLoop {
     }
 
     /// Accepts until the state is `Closing` or the listener is retired, and the queue is empty, or until it is stopped;
-    /// then closes
-    /// the listener. A retired one with clients in its queue waits at a held listener as any other: they wait for a
-    /// worker too.
+    /// then closes the listener. A retired one with clients in its queue waits at a held listener as any other: they
+    /// wait for a worker too.
     pub(super) async fn run(self) {
         let mut accept_state = self.shard.pool.rotation.accept_state();
         let mut last = BatchResult::More;
@@ -328,8 +327,7 @@ impl Drop for Running {
 }
 
 /// Classifies an error: it means a lack of something here; anything else concerns one connection only. Treating those
-/// as fatal
-/// would be a switch in the hands of strangers.
+/// as fatal would be a switch in the hands of strangers.
 fn classify(error: rustix::io::Errno) -> AcceptError {
     use rustix::io::Errno;
     match error {

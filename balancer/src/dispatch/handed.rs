@@ -1,10 +1,8 @@
 //! Handing an accepted connection over to a worker: pick, give, and on a refusal the next one.
 //!
 //! Nothing is read from the socket here. Our copy stays open until the worker says that it has taken the connection;
-//! what
-//! comes back untaken goes to another worker, and all tries together have one deadline, as in `connection`. In the
-//! common
-//! case nobody waits for anything: the accept loop picks and gives, and the channel's task does the rest.
+//! what comes back untaken goes to another worker, and all tries together have one deadline, as in `connection`. In the
+//! common case nobody waits for anything: the accept loop picks and gives, and the channel's task does the rest.
 //!
 //! Whatever its end, dropping it counts it exactly once.
 
@@ -261,8 +259,7 @@ impl HandedConnection for Handoff {
         }
         let Some(lease) = self.lease.take() else { return };
         // That worker did not read it in time, which is no refusal: the time that it lay there does not count, and each
-        // of the
-        // others may be asked again.
+        // of the others may be asked again.
         if let Some(search) = self.search.as_mut().filter(|_| why == ConnectError::Timeout) {
             search.since += self.given.elapsed();
             search.tried.clear();

@@ -2,8 +2,7 @@
 //!
 //! T data threads, each a single-threaded runtime with its own accept loop on a clone of the *same* listening socket; a
 //! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not
-//! in
-//! our memory.
+//! in our memory.
 //!
 //! Where the workers accept by themselves nothing of this happens, but for a client that waits where no worker does: it
 //! is relayed to the public address.

@@ -94,10 +94,8 @@ impl DataThreads {
     }
 
     /// Accepts what waits at a public listener, until nothing does, and closes it; other listeners and what is open are
-    /// not
-    /// touched. The path of a unix listener goes first, so that no client comes anew. Clients that wait for a worker
-    /// (the listeners hold)
-    /// still do so before.
+    /// not touched. The path of a unix listener goes first, so that no client comes anew. Clients that wait for a
+    /// worker (the listeners hold) still do so before.
     ///
     /// The future resolves when it is closed; it need not be awaited. `None` if the pool has no such listener.
     pub fn close_listener(&self, pool: usize, address: &Address) -> Option<impl Future<Output = ()> + Send + use<>> {

@@ -3,8 +3,7 @@
 //!
 //! The master takes it from that queue, connects to the pool's public address as a client would, and relays between the
 //! two. Which worker is met there the kernel decides, so such a connection belongs to none: when a worker ends, what it
-//! held
-//! ends by the kernel. The worker sees the master's address instead of the client's.
+//! held ends by the kernel. The worker sees the master's address instead of the client's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,8 +31,7 @@ pub struct PublicRelay {
 
 impl DataThreads {
     /// Opens relays to `public`, an address of `pool` at which its workers accept. They go by the configuration that
-    /// the pool has
-    /// now.
+    /// the pool has now.
     ///
     /// # Errors
     ///
@@ -51,8 +49,8 @@ impl DataThreads {
     }
 
     /// Accepts clients with `next` and relays each to the public address, until `next` returns `None` or the limits
-    /// allow no more connections; how many. Each
-    /// has its permit before `next` is called. That the limits allow no more is said of `pool`, whose clients they are.
+    /// allow no more connections; how many. Each has its permit before `next` is called. That the limits allow no more
+    /// is said of `pool`, whose clients they are.
     pub fn relay_to_public(
         &self,
         pool: &Arc<Pool>,

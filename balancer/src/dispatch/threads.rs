@@ -131,36 +131,32 @@ impl DataThreads {
     /// Call it once the process is dead, not before.
     ///
     /// `recovered` are sockets accepted from the dead worker's listener by another holder of it: the worker's ends of
-    /// connections
-    /// of ours that nobody has read from. Those connections take back what they sent and go to another worker, whatever
-    /// mode the sockets are in. A worker's end that belongs to no connection of that worker is closed. To recover all,
-    /// see that
-    /// no connect is under way any more (the upstream is dead and its `connecting` is 0) before the queue is emptied.
+    /// connections of ours that nobody has read from. Those connections take back what they sent and go to another
+    /// worker, whatever mode the sockets are in. A worker's end that belongs to no connection of that worker is closed.
+    /// To recover all, see that no connect is under way any more (the upstream is dead and its `connecting` is 0)
+    /// before the queue is emptied.
     pub fn worker_exited(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let barrier = (!recovered.is_empty()).then(|| RecoveryBarrier::new(Recovery::new(recovered)));
         self.tell(&ThreadCommand::WorkerExited(owner(pool, slot, incarnation), barrier));
     }
 
     /// Tells the connections of a living process, which is out of rotation, that these worker's ends were taken out of
-    /// its queue: the
-    /// connections that they belong to take back what they sent and go to another worker. The others stay as they are.
+    /// its queue: the connections that they belong to take back what they sent and go to another worker. The others
+    /// stay as they are.
     pub fn recall(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let barrier = RecoveryBarrier::new(Recovery::new(recovered));
         self.tell(&ThreadCommand::Recall(owner(pool, slot, incarnation), barrier));
     }
 
     /// From now on closes each connection of a worker's process that awaits no response and was silent for a second, by
-    /// FIN;
-    /// one that has given the worker nothing yet goes to another, as long as one is in rotation. Holds until that
-    /// process
-    /// is said to have ended ([`DataThreads::worker_exited`]).
+    /// FIN; one that has given the worker nothing yet goes to another, as long as one is in rotation. Holds until that
+    /// process is said to have ended ([`DataThreads::worker_exited`]).
     pub fn close_idle(&self, pool: usize, slot: SlotId, incarnation: u64) {
         self.tell(&ThreadCommand::CloseIdle(owner(pool, slot, incarnation)));
     }
 
     /// Ends the connections of a worker's process, dead or alive: those that await no response first, by FIN, then the
-    /// rest
-    /// by reset. One that has given the worker nothing yet goes to another, as long as one is in rotation.
+    /// rest by reset. One that has given the worker nothing yet goes to another, as long as one is in rotation.
     pub fn abort(&self, pool: usize, slot: SlotId, incarnation: u64) {
         self.tell(&ThreadCommand::Abort(owner(pool, slot, incarnation)));
     }
@@ -174,8 +170,7 @@ impl DataThreads {
     }
 
     /// Waits until every accept loop has emptied its queue and closed its listener, at most until `deadline`. Set the
-    /// accept states
-    /// to [`crate::rotation::AcceptState::Closing`] first. Cancel safe.
+    /// accept states to [`crate::rotation::AcceptState::Closing`] first. Cancel safe.
     pub async fn closed(&self, deadline: Instant) {
         let _ = timeout_at(deadline, self.counters.closed()).await;
     }
@@ -201,8 +196,7 @@ impl DataThreads {
     /// `deadline`. Set the accept states to [`crate::rotation::AcceptState::Closing`] first.
     ///
     /// A connection that has been silent for a second and awaits no response (an idle keep-alive one) is ended by FIN:
-    /// its client
-    /// would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
+    /// its client would hold the drain for as long as it likes. Cancel safe; cancelling stops the wait, not the drain.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         self.tell(&ThreadCommand::CloseAllIdle);
         let before = self.ends();

@@ -1,8 +1,7 @@
 //! Reaching a worker's endpoint without waiting for it.
 //!
 //! On one machine a connect is done when the call returns, or as good as; so the client's first bytes are sent at once
-//! and
-//! only then the socket goes to the runtime.
+//! and only then the socket goes to the runtime.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,15 +1,12 @@
 //! A reuseport group: one TCP listener a worker, all on the same address.
 //!
 //! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::reuseport_bpf`]) only
-//! those get new
-//! connections that are wanted; where the kernel takes none, all do by its hash. All members are made at once and kept
-//! for
-//! good: what the kernel has put into a member's queue is lost if its last holder closes it.
+//! those get new connections that are wanted; where the kernel takes none, all do by its hash. All members are made at
+//! once and kept for good: what the kernel has put into a member's queue is lost if its last holder closes it.
 //!
 //! A second server cannot come to the address unseen while the group is made, not even one of the same user that would
-//! share
-//! the port. Later such a one can: `SO_REUSEPORT` lets every process of the user in. While the program chooses, it gets
-//! nothing.
+//! share the port. Later such a one can: `SO_REUSEPORT` lets every process of the user in. While the program chooses,
+//! it gets nothing.
 
 mod member_index;
 
@@ -113,8 +110,7 @@ impl Group {
     }
 
     /// From now on only the members of these slots get new connections, each as many as the others; if there are none,
-    /// all
-    /// do. What waits in other members' queues stays there.
+    /// all do. What waits in other members' queues stays there.
     ///
     /// # Errors
     ///
@@ -136,8 +132,7 @@ impl Group {
     }
 
     /// Lets those members listen again that somebody shut down; what waited in their queues is lost. The others are
-    /// chosen
-    /// as before.
+    /// chosen as before.
     pub fn revive(&mut self, backlog: u32) -> Revived {
         let silent: Vec<_> = (0..self.members.len()).filter(|&slot| !self.members[slot].is_listening()).collect();
         if silent.is_empty() {

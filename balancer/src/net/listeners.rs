@@ -1,10 +1,8 @@
 //! Public listening sockets.
 //!
 //! Options that every client connection needs are set here once: the kernel copies them to accepted sockets, which
-//! saves
-//! system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second server on
-//! the
-//! same port is an error and not a silent halving of the clients.
+//! saves system calls on each. `SO_REUSEPORT` is set for the members of a [`super::group`] alone, so that a second
+//! server on the same port is an error and not a silent halving of the clients.
 
 mod passed;
 
@@ -93,11 +91,9 @@ impl Listener {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
     }
 
-    /// A handle for a worker to inherit. The socket becomes blocking, for all who hold it: a plain `accept` of a
-    /// program
-    /// that knows nothing of this fails on a non-blocking one. Whoever wants it otherwise sets it so again, also for
-    /// all;
-    /// hence nobody may accept on it from an event loop here.
+    /// A handle for a worker to inherit. The socket becomes blocking, for all its holders: a plain `accept` of a
+    /// program that knows nothing of this fails on a non-blocking one. A program that needs it non-blocking sets it so
+    /// again, also for all; hence nobody may accept on it from an event loop here.
     ///
     /// # Errors
     ///
@@ -133,12 +129,10 @@ impl Listener {
     }
 
     /// Accepts the client that waits longest, if any waits: close-on-exec, non-blocking, with the client's address if
-    /// it is TCP. The
-    /// socket's flags are left alone, since workers may hold it too.
+    /// it is TCP. The socket's flags are left alone, since workers may hold it too.
     ///
     /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for
-    /// a
-    /// thread that can bear that.
+    /// a thread that can bear that.
     ///
     /// # Errors
     ///
@@ -159,9 +153,8 @@ impl Listener {
         self.socket.is_listener().unwrap_or(false)
     }
 
-    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all who hold it. True if
-    /// that
-    /// was so; what waited in the queue is lost then.
+    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all its holders. True if
+    /// that was so; what waited in the queue is lost then.
     ///
     /// # Errors
     ///

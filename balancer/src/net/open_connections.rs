@@ -3,10 +3,8 @@
 //! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
 //! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
 //! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and
-//! a
-//! timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is
-//! idle
-//! does not hold up a reload.
+//! a timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is
+//! idle does not hold up a reload.
 //!
 //! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
 
@@ -240,8 +238,7 @@ pub(crate) fn abort(owner: Owner) {
 }
 
 /// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new
-/// client.
-/// False if there is none that is older than a moment.
+/// client. False if there is none that is older than a moment.
 pub(crate) fn reclaim(pool: Option<u32>) -> bool {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         let now = open.tick();
@@ -341,8 +338,7 @@ impl Registration {
     }
 
     /// Returns the barrier that came with [`WakeReason::WorkerExited`] or [`WakeReason::Recalled`], once. The worker's
-    /// other connections
-    /// wait until it is dropped.
+    /// other connections wait until it is dropped.
     pub(crate) fn barrier(&self) -> Option<Arc<RecoveryBarrier>> {
         self.entry(|entry| entry.barrier.take())
     }

@@ -1,8 +1,7 @@
 //! Bytes of our own that go to a worker before the client's first one.
 //!
 //! They are not the client's: a worker that was given nothing but them may still be replaced, and the next one gets
-//! them
-//! again, whole and once.
+//! them again, whole and once.
 
 /// The bytes that every worker that a connection tries is sent first. Boxed where it is kept: most pools have none.
 #[derive(Debug)]

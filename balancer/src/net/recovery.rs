@@ -1,32 +1,25 @@
 //! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
-//! Whoever holds a worker's listener too can accept what waits in its queue when the worker has died. Each socket found
-//! so
-//! is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The
-//! connection
-//! that has the *near end* takes the far one, reads its bytes back and begins again with another worker: nothing sits
-//! between them afterwards, and it is the same connection for its client, its permit and its counters.
+//! Another holder of a worker's listener can accept what waits in its queue when the worker has died. Each socket found
+//! so is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The
+//! connection that has the *near end* takes the far one, reads its bytes back and begins again with another worker:
+//! nothing sits between them afterwards, and it is the same connection for its client, its permit and its counters.
 //!
 //! Which worker's end is whose?
 //!
 //! - A TCP one says: the address of its peer is the near end's own. That is exact.
 //! - A unix one has no name. So each near end that may be meant is asked first to pass nothing on to its client
 //!   ([`RecoveryBarrier`]). When all have been asked, a tag goes into every worker's end: a number behind a secret of
-//! this recovery. The
-//!   tag comes out of one near end, which then knows its own. That is exact too, and costs nothing as long as no worker
-//! dies.
+//!   this recovery. The tag comes out of one near end, which then knows its own. That is exact too, and costs nothing
+//!   as long as no worker dies.
 //!
 //! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so
-//! what
-//! it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group still
-//! holds
-//! open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix socket a
-//! second
-//! later).
+//! what it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group
+//! still holds open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix
+//! socket a second later).
 //!
-//! A worker's end that nobody claims is closed. One whose peer is another process (somebody who knew the worker's path)
-//! is
-//! never written to.
+//! A worker's end that is not claimed is closed. One whose peer is another process (somebody who knew the worker's
+//! path) is never written to.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -132,8 +125,7 @@ impl Far {
 }
 
 /// Asks the connections of a dead worker to look for their worker's ends. Each holds it until it passes nothing on any
-/// more;
-/// when the last one lets go, the tags are sent.
+/// more; when the last one lets go, the tags are sent.
 #[derive(Debug)]
 pub(crate) struct RecoveryBarrier(Arc<Recovery>);
 

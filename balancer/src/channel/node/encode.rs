@@ -12,8 +12,7 @@ pub(super) const CAME: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
 /// A worker's line has come and its descriptor has not: send both again.
 pub(super) const CAME_NOT: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
 /// As if with a descriptor. Node says at once that it is missing, whatever the app does between two turns of its loop;
-/// were
-/// there one, what is inside is none of the messages that Node knows.
+/// were there one, what is inside is none of the messages that Node knows.
 pub(super) const PING: &[u8] =
     b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_ROUNDELAY_PING\"}}\n";
 
@@ -50,8 +49,7 @@ pub(super) fn answer(answer: &Answer, ack: u64, seq: u64) -> Bytes {
             line(&reply)
         }
         // Null, where Node's own primary says 0: at 0 a worker compares the socket's port with the one that it asked
-        // for, and
-        // one of another port is "in use" to it. A mapped listener may have any port.
+        // for, and one of another port is "in use" to it. A mapped listener may have any port.
         Answer::Shared { key, data, .. } => with_socket(reply(Value::Null, key, data, ack, seq)),
         Answer::Refused { errno, key } => {
             // Anything but a negative number would be no error to the worker, or its end.

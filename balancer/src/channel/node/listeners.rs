@@ -1,18 +1,14 @@
 //! Which listener an app means when it listens, for all workers of a pool. Pure.
 //!
 //! A *listener* is a listening socket by the caller's number; listener 0 is the public one, however many addresses are
-//! configured.
-//! Workers that ask for the same [key](super::Query::key) share a listener.
+//! configured. Workers that ask for the same [key](super::Query::key) share a listener.
 //!
 //! Where the configuration names the public address, each worker's *first* server gets it, whatever address the app
-//! thinks
-//! it listens on, and the app is told that it has what it asked for. It is the first of each worker and not one fixed
-//! key,
-//! since a release may change its own port: its workers would open that one and nobody would be left on the public one.
-//! Two things keep a worker's other servers private. What has a listener of its own already (the second server of an
-//! earlier
-//! worker) is no worker's first. And a worker that closes its first server may open that one again, but no other takes
-//! its place. What remains: an app with several servers has to open its public one first.
+//! thinks it listens on, and the app is told that it has what it asked for. It is the first of each worker and not one
+//! fixed key, since a release may change its own port: its workers would open that one and nobody would be left on the
+//! public one. Two things keep a worker's other servers private. What has a listener of its own already (the second
+//! server of an earlier worker) is no worker's first. And a worker that closes its first server may open that one
+//! again, but no other takes its place. What remains: an app with several servers has to open its public one first.
 //!
 //! Everything else that an app asks for is opened as it asks, within [`Policy`].
 
@@ -68,8 +64,7 @@ pub enum Decision {
         data: Value,
     },
     /// It is to be bound, and then [`ListenerRegistry::bound`] or [`ListenerRegistry::not_bound`] to be called, and the
-    /// worker answered with
-    /// [`ListenerRegistry::data`].
+    /// worker answered with [`ListenerRegistry::data`].
     Bind {
         /// For the answer.
         key: String,

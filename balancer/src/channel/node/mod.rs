@@ -3,8 +3,7 @@
 //! Node can split an app over processes. The process that forks the others (the *primary*) owns the ports; in a worker,
 //! `listen(3000)` opens nothing but asks the primary. To the worker we are that primary. The protocol goes over a unix
 //! stream socket, the worker's descriptor 3: each message is a line of JSON, and a socket travels beside the first byte
-//! of
-//! its line. Node does not document it, but it is the same from 14 to 26; workers of 18 and later are what we test
+//! of its line. Node does not document it, but it is the same from 14 to 26; workers of 18 and later are what we test
 //! with.
 //!
 //! In order of life (`>` is said by the worker):
@@ -24,24 +23,20 @@
 //! ```
 //!
 //! Every `NODE_CLUSTER` line carries its sender's `seq`, and a reply the other's number as `ack`. A line whose `cmd`
-//! begins
-//! with `NODE_` is Node's; anything else is the app's own, from `process.send` or for `process.on('message')`.
+//! begins with `NODE_` is Node's; anything else is the app's own, from `process.send` or for `process.on('message')`.
 //!
 //! Three rules cause failures when forgotten:
 //!
 //! 1. **One socket on its way.** Until it is acknowledged nothing else may be written, or the worker loses one in
-//! silence.
-//!    Only our own acknowledgements go first, or two that wait for each other would wait for ever.
+//!    silence. Only our own acknowledgements go first, or two that wait for each other would wait for ever.
 //! 2. **A connection is ours until `accepted`.** The worker says it before it reads the client's first byte. So what a
-//! dead
-//!    worker has not accepted, read to the channel's end, can go to another one as if nothing had been.
+//!    dead worker has not accepted, read to the channel's end, can go to another one as if nothing had been.
 //! 3. **Some answers kill.** A key twice, an errno that is not negative, no `data` for a TLS server, `disconnect` a
-//! second
-//!    time: each of them ends the worker. They cannot be said through [`Session`].
+//!    second time: each of them ends the worker. They cannot be said through [`Session`].
 //!
 //! [`wire`] splits the stream, [`Session`] is one worker's state, [`ListenerRegistry`] knows for a whole pool which
-//! public listener a
-//! query means. Sockets and their owners are left to the caller: here a socket is a number that the caller chose.
+//! public listener a query means. Sockets and their owners are left to the caller: here a socket is a number that the
+//! caller chose.
 
 pub mod broken;
 mod encode;

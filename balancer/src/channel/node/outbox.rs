@@ -1,8 +1,7 @@
 //! What is to be said to a worker, and when it may be. Pure.
 //!
 //! One line with a socket is on its way at a time; until the worker says that it came, nothing follows but our own word
-//! on
-//! what the worker sent.
+//! on what the worker sent.
 
 use std::collections::VecDeque;
 
@@ -22,8 +21,7 @@ pub struct Out {
     /// A line.
     pub bytes: Bytes,
     /// The descriptor that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
-    /// must not block: a
-    /// worker does not set that, and would stand still.
+    /// must not block: a worker does not set that, and would stand still.
     pub attached: Option<Attached>,
 }
 

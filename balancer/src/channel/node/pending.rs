@@ -1,8 +1,7 @@
 //! The clients given to one worker that it has neither taken nor refused. Pure.
 
 /// So many at most. A healthy worker answers for each within a turn of its loop, and only one is on its way at a time:
-/// more
-/// would only wait here for a worker that hangs while others are free.
+/// more would only wait here for a worker that hangs while others are free.
 pub const MAX_PENDING: usize = 64;
 
 #[derive(Clone, Copy, Debug)]

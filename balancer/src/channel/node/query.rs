@@ -75,8 +75,7 @@ pub struct Query {
 
 impl Query {
     /// Reads a `queryServer`, or a `listening`, which says the same again with the real port. `None` if a field is of
-    /// an
-    /// unknown form.
+    /// an unknown form.
     pub(super) fn read(message: &mut Map<String, Value>) -> Option<Self> {
         let data = message.remove("data").unwrap_or_default();
         Some(Self {

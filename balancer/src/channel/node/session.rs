@@ -38,8 +38,7 @@ pub struct Session {
 
 impl Session {
     /// A descriptor came. To be said before the bytes that came with it. Since none is ever used, the caller may close
-    /// it
-    /// at once; the worker only wants to hear that it arrived.
+    /// it at once; the worker only wants to hear that it arrived.
     pub fn descriptor_came(&mut self) {
         self.descriptors = self.descriptors.saturating_add(1);
     }
@@ -59,8 +58,7 @@ impl Session {
     }
 
     /// Gives the worker a client for the server of this key; its end is [`NodeEvent::Taken`], [`NodeEvent::Refused`] or
-    /// the end of
-    /// the channel.
+    /// the end of the channel.
     ///
     /// # Errors
     ///
@@ -149,9 +147,8 @@ impl Session {
     }
 
     /// Asks whether the worker's loop turns; [`NodeEvent::Pong`] says yes. False, and nothing is said, while one waits
-    /// for its
-    /// answer. It needs the way of the sockets: while a connection is on its way, that connection's acknowledgement
-    /// says the same.
+    /// for its answer. It needs the way of the sockets: while a connection is on its way, that connection's
+    /// acknowledgement says the same.
     pub fn ping(&mut self, token: u64) -> bool {
         if self.is_broken || self.outbox.has_ping() {
             return false;
@@ -187,8 +184,7 @@ impl Session {
     }
 
     /// The connection on its way was read back before the worker saw it: it is forgotten, and the way is free. False,
-    /// and
-    /// nothing changes, if it is not on its way alone.
+    /// and nothing changes, if it is not on its way alone.
     pub fn reclaimed(&mut self, connection: u64) -> bool {
         let may = self.is_clean() && self.in_flight() == Some(connection);
         if may {
@@ -205,8 +201,7 @@ impl Session {
     }
 
     /// The connections that were neither taken nor refused, in the order in which they were given. When the worker is
-    /// dead and
-    /// its channel was read to the end, they are untouched and can go to another one.
+    /// dead and its channel was read to the end, they are untouched and can go to another one.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u64> {
         self.connections.ids()
     }

@@ -1,10 +1,8 @@
 //! Finding a worker for a connection: pick, connect, and on a failure the next one that was not tried.
 //!
 //! As long as no client byte was written to a worker, another may be tried; all tries together have one deadline. A
-//! PROXY
-//! header is no client byte: a worker that took it and then broke off did nothing that the client asked for, so the
-//! next
-//! one is told the same and nobody sees the difference.
+//! PROXY header is no client byte: a worker that took it and then broke off did nothing that the client asked for, so
+//! the next one is told the same and nobody sees the difference.
 
 use std::future::{Future, pending};
 use std::io;
@@ -206,8 +204,7 @@ impl Connection {
     }
 
     /// Leaves a worker that drains for another one, as long as it was given nothing of the client's. False if there is
-    /// no
-    /// other in rotation.
+    /// no other in rotation.
     pub(super) fn switch_upstream(&mut self) -> bool {
         let Some(left) = self.lease.as_ref().map(|lease| Arc::clone(lease.upstream())) else { return false };
         let rotation = &self.permit.shard().pool.rotation;
@@ -229,8 +226,7 @@ impl Connection {
     pub(super) fn upstream_failed(&mut self, error: ConnectError) {
         self.upstream = None;
         // It had a worker for a while and was silent: another search has the whole deadline again. One that fails at
-        // once
-        // goes on with the old one, or a worker that resets everybody would be tried without end.
+        // once goes on with the old one, or a worker that resets everybody would be tried without end.
         if self.stage == Stage::Relaying && self.connecting_since.elapsed() > SETTLED {
             self.search = None;
         }

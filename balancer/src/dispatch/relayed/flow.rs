@@ -1,18 +1,15 @@
 //! Tells an answer that its worker's end broke off from one that was over before. Pure: time comes in.
 //!
 //! A relay of bytes knows no end of an answer. Of a worker that is ending, bytes that came together with its end were
-//! in
-//! full flow; where a moment lies between the two, the answer was over and the connection idle. Only a worker that
-//! drains is
-//! followed, so that a byte costs no clock otherwise, and what has not moved since its drain began is idle.
+//! in full flow; where a moment lies between the two, the answer was over and the connection idle. Only a worker that
+//! drains is followed, so that a byte costs no clock otherwise, and what has not moved since its drain began is idle.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// Bytes that came so shortly before the worker's end were in flow. A client may need no longer for its next request,
-/// so more
-/// would call idle connections lost.
+/// so more would call idle connections lost.
 const IN_FLOW: Duration = Duration::from_millis(10);
 
 /// The worker's bytes beside its end.

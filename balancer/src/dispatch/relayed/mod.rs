@@ -1,8 +1,7 @@
 //! One client's connection, from accept to close: one flat future.
 //!
 //! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an
-//! idle
-//! connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
+//! idle connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
 //!
 //! Whatever its end, dropping it counts it exactly once.
 
@@ -78,8 +77,7 @@ enum Stage {
 
 impl Connection {
     /// Begins to serve an accepted, non-blocking socket: picks a worker, connects, and passes on what the client has
-    /// said
-    /// so far. Never waits.
+    /// said so far. Never waits.
     ///
     /// # Errors
     ///

@@ -1,12 +1,10 @@
 //! A connection whose worker died before it read anything, or is too busy to, takes its bytes back and goes to another.
 //!
 //! [`crate::net::recovery`] says which it is. It stays one connection: accepted, lasting and ending once, on the permit
-//! it
-//! has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so,
+//! it has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so,
 //! and not
 //! a second time), and its end if the client had ended its side. Its bytes and its start count for both workers, since
-//! they
-//! were given to both; its end counts for the last.
+//! they were given to both; its end counts for the last.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,8 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The progress of a recovery.
 pub(super) enum Recovering {
     /// The worker's socket may tell which worker's end is its own; it is all that is expected of it. If it does not,
-    /// the connection
-    /// goes on with this reason: its worker has ended, or lives and has it.
+    /// the connection goes on with this reason: its worker has ended, or lives and has it.
     Asked(Arc<Recovery>, WakeReason),
     /// The worker's end has taken the place of the worker's socket. What it has said so far, which is what the worker
     /// was sent.
@@ -144,8 +141,7 @@ impl Connection {
         let pool = Arc::clone(&self.shard().pool);
         if pool.rotation.is_stopped() {
             // No other worker is coming, and nobody has read what it said: it is lost whatever its protocol is. While
-            // it holds
-            // its lease the loss is counted with that worker's end.
+            // it holds its lease the loss is counted with that worker's end.
             self.client.reset_at_close();
             self.outcome = Outcome::Cut;
             self.stage = Stage::Over;

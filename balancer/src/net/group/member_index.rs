@@ -22,8 +22,7 @@ impl MemberIndex {
     }
 
     /// These stopped to listen since they were looked at last, nobody knows in which order. It need not matter: those
-    /// at
-    /// the front stay where they are, and those at the back move into the gaps. It does if two or more move.
+    /// at the front stay where they are, and those at the back move into the gaps. It does if two or more move.
     pub(super) fn lost(&mut self, gone: &[usize]) {
         let rest = self.slots.iter().filter(|slot| !gone.contains(slot)).count();
         let moving: Vec<_> = self.slots.split_off(rest).into_iter().filter(|slot| !gone.contains(slot)).collect();

@@ -3,9 +3,8 @@
 //! a reset does.
 //!
 //! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the
-//! kernel
-//! send a reset, which may overtake the answer on the client's side. So neither happens before the client's kernel has
-//! everything (`SIOCOUTQ` is 0). The worker is not waited with: its lease has ended.
+//! kernel send a reset, which may overtake the answer on the client's side. So neither happens before the client's
+//! kernel has everything (`SIOCOUTQ` is 0). The worker is not waited with: its lease has ended.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -131,8 +130,7 @@ impl Delivery {
     }
 
     /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or
-    /// is
-    /// client_end: what it left is no early close then.
+    /// is client_end: what it left is no early close then.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,

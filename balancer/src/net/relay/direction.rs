@@ -47,8 +47,7 @@ pub(crate) struct Direction {
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
     /// The bytes that the target is sent before any of that. It stands at the front of `kept`, so reads that are
-    /// written at once pay
-    /// nothing for it.
+    /// written at once pay nothing for it.
     preamble: Option<Box<Preamble>>,
 }
 
@@ -67,8 +66,7 @@ impl Direction {
     }
 
     /// Begins again towards another target with what the last one was sent but had not read, `preamble` at its front if
-    /// it
-    /// was sent one; then comes what that one did not take. An end of the source is still to be sent on.
+    /// it was sent one; then comes what that one did not take. An end of the source is still to be sent on.
     pub(crate) fn take_back(&mut self, mut sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
         sent.extend_from_slice(self.kept());
         let state = if self.state == State::Open { State::Open } else { State::Draining };

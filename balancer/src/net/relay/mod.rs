@@ -4,20 +4,18 @@
 //!
 //! - A FIN is handed on after every byte before it, and the other direction stays open.
 //! - A reset is handed on as a reset: a truncated answer never looks complete. Nor does that of a killed worker, for
-//! which
-//!   the kernel says FIN: a FIN from a process that is exiting is held until it is known how it ended, and becomes a
-//! reset
-//!   if that was badly. (A child of the worker's own that is killed is not known of. And so ends, rarely, a complete
-//! answer that a slow client had not taken before its worker died.)
+//!   which the kernel says FIN: a FIN from a process that is exiting is held until it is known how it ended, and
+//!   becomes a reset if that was badly. (A child of the worker's own that is killed is not known of. And so ends,
+//!   rarely, a complete answer that a slow client had not taken before its worker died.)
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
 //!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
 //!   worker said is delivered, then FIN, and the rest of the upload is discarded.
 //! - Every byte that was read from the worker reaches the client before a reset does: [`Delivery`].
 //! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
 //!   [`RelayEnd::Untouched`] says so. A [`Preamble`] is ours, so a worker that was given no more than that is
-//! untouched.
+//!   untouched.
 //! - One that died without reading anything can be replaced later still, if its queue was recovered
-//! ([`crate::net::recovery`]).
+//!   ([`crate::net::recovery`]).
 
 mod delivery;
 pub(crate) mod direction;
@@ -189,8 +187,7 @@ impl Relay {
     }
 
     /// Begins again with what had been sent to a worker that read none of it: `sent`, `preamble` at its front if one
-    /// was.
-    /// What was still to be sent follows, and the client's end if it has ended its side.
+    /// was. What was still to be sent follows, and the client's end if it has ended its side.
     pub(crate) fn take_back(&mut self, sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
         self.up.take_back(sent, preamble);
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
@@ -264,8 +261,7 @@ impl Relay {
     }
 
     /// Reads an upload that the worker does not want: a client that looks for the answer only when it has sent
-    /// everything
-    /// gets as far as that.
+    /// everything gets as far as that.
     fn discard(&mut self, cx: &mut Context<'_>, sides: &mut Sides<'_>, scratch: &mut [u8]) -> RelayRound {
         match sides.client.poll_read(cx, scratch) {
             Poll::Pending => RelayRound::Idle,
@@ -326,8 +322,7 @@ impl Relay {
             }
             Round::Ended => match sides.lease.upstream().process_phase() {
                 // The kernel says FIN for a killed process, too. How it ended is told in a moment; if not, only a
-                // thread
-                // of it has ended.
+                // thread of it has ended.
                 ProcessPhase::Exiting if self.exit_waits.is_none_or(|waits| waits == 0) => {
                     self.exit_waits.get_or_insert(0);
                     sides.registration.due_in(AFTER_EXIT);

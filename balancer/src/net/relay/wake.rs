@@ -9,8 +9,7 @@ use crate::net::relay::direction::State;
 use crate::stats::Outcome;
 
 /// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many
-/// of
-/// them a client gets that does not read what is there for it.
+/// of them a client gets that does not read what is there for it.
 pub(super) const AFTER_EXIT: Duration = Duration::from_secs(1);
 const MOST_EXIT_WAITS: u8 = 60;
 
@@ -59,8 +58,7 @@ impl Relay {
     }
 
     /// Returns true if both sides could close now and miss nothing: no bytes on their way, no answer awaited. A client
-    /// that has
-    /// ended its side waits for the end of the other.
+    /// that has ended its side waits for the end of the other.
     fn is_idle(&self, sides: &Sides<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
         let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();

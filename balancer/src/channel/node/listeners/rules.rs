@@ -25,8 +25,7 @@ pub struct Policy {
     /// It names the pool's public address: each worker's first server gets it.
     pub public: bool,
     /// A public address is TCP: a server on a path never gets it. Such a server is often a tool's own, which would not
-    /// know
-    /// what to do with a client.
+    /// know what to do with a client.
     pub public_is_tcp: bool,
     /// Apps may have ports below 1024 opened, if we can.
     pub may_bind_low_ports: bool,
