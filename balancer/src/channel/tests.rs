@@ -303,7 +303,7 @@ async fn what_is_said_after_a_workers_end_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn worker_that_does_not_read_gets_one_ping() {
+async fn unread_pings_are_merged_and_answered_by_one_pong() {
     let scene = scene();
     let ask = || {
         let (reply, answer) = oneshot::channel();

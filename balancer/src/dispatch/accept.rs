@@ -326,8 +326,8 @@ impl Drop for Running {
     }
 }
 
-/// Classifies an error: it means a lack of something here; anything else concerns one connection only. Treating those
-/// as fatal would be a switch in the hands of strangers.
+/// Returns the class of an accept error: a lack of something here, or an error of one connection only. If the latter
+/// were fatal, strangers could stop the loop.
 fn classify(error: rustix::io::Errno) -> AcceptError {
     use rustix::io::Errno;
     match error {

@@ -123,9 +123,8 @@ pub struct ListenerRegistry {
     policy: Policy,
     workers: BTreeMap<WorkerId, WorkerListeners>,
     own: BTreeMap<String, OwnListener>,
-    /// The data that workers are sent with a key that the public listeners serve. The last one stays when nobody is
-    /// left, so that
-    /// a client's session with the app goes on when its only worker is replaced.
+    /// The data that workers are sent with a key that the public listeners serve. The last one stays when no worker is
+    /// left, so that a client's session with the app goes on when its only worker is replaced.
     public: BTreeMap<String, Value>,
 }
 

@@ -20,7 +20,7 @@ const OVERHEAD: usize = 64;
 pub struct Out {
     /// A line.
     pub bytes: Bytes,
-    /// The descriptor that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
+    /// The socket that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
     /// must not block: a worker does not set that, and would stand still.
     pub attached: Option<Attached>,
 }

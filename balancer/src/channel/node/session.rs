@@ -134,8 +134,7 @@ impl Session {
     }
 
     /// Tells the worker to finish and go, after what it was given before. False, and nothing is said, if it goes
-    /// already:
-    /// a second command can end it with an error.
+    /// already: a second command can end it with an error.
     pub fn disconnect(&mut self) -> bool {
         if self.is_disconnecting || self.is_broken {
             return false;

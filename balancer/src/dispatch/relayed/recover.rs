@@ -2,9 +2,8 @@
 //!
 //! [`crate::net::recovery`] says which it is. It stays one connection: accepted, lasting and ending once, on the permit
 //! it has. What it was sent is read back to the last byte, a PROXY header among it (which the next worker gets just so,
-//! and not
-//! a second time), and its end if the client had ended its side. Its bytes and its start count for both workers, since
-//! they were given to both; its end counts for the last.
+//! and not a second time), and its end if the client had ended its side. Its bytes and its start count for both
+//! workers, since they were given to both; its end counts for the last.
 
 use std::io;
 use std::os::fd::OwnedFd;

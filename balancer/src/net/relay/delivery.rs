@@ -1,6 +1,5 @@
 //! The end of a connection whose worker is gone: every byte that was read from the worker reaches the client, then FIN
-//! or
-//! a reset does.
+//! or a reset does.
 //!
 //! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the
 //! kernel send a reset, which may overtake the answer on the client's side. So neither happens before the client's
