@@ -65,7 +65,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
 "#;
 
 #[test]
-fn queue_of_a_worker_that_announces_stopping_is_served_by_others() {
+fn queue_of_a_stopping_worker_is_served_by_others() {
     let Some(python) = python() else { return };
     let setup = Setup::app(&["-i", "2", "--ready", "notify"], &[python, "worker.py"]).file("worker.py", CLOSES);
     let master = setup.with("app", &["kill-timeout=500ms", "drain-timeout=20s", "health.probe=\"none\""]).start_ready();

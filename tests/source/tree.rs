@@ -41,6 +41,13 @@ pub(crate) fn files(tops: &[&str], extensions: &[&str]) -> Vec<SourceFile> {
     paths.iter().map(|path| read(path)).collect()
 }
 
+/// All Rust files of the repository but those under one of the folders `but`.
+pub(crate) fn rust(but: &[&str]) -> Vec<SourceFile> {
+    let mut files = files(&["balancer", "worker-runtime", "tests"], &["rs"]);
+    files.retain(|file| !but.iter().any(|folder| file.path.starts_with(folder)));
+    files
+}
+
 /// The file at `path`, from the top of the repository.
 pub(crate) fn file(path: &str) -> SourceFile {
     read(&root().join(path))

@@ -18,8 +18,8 @@
 //! still holds open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix
 //! socket a second later).
 //!
-//! A worker's end that is not claimed is closed. One whose peer is another process (somebody who knew the worker's
-//! path) is never written to.
+//! A worker's end that is not claimed is closed. One whose peer is another process, which knew the
+//! worker's path, is never written to.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

@@ -5,10 +5,10 @@
 //!
 //! 1. There are [`LEAST_REPETITIONS`] pairs.
 //! 2. The 95 % bootstrap interval of the pairs' median ratio excludes 1. With five pairs it does when all five point
-//! the
-//!    same way, which luck does in 2 of 32 cases: alone too often.
+//!    the same way, which luck does in 2 of 32 cases: alone too often.
 //! 3. Student's paired t-test of the ratios' logarithms gives luck less than [`LUCK`]. One outlier makes it say
-//! nothing. 4. The ratio is further from 1 than the metric's threshold, and the difference larger than its step.
+//!    nothing.
+//! 4. The ratio is further from 1 than the metric's threshold, and the difference larger than its step.
 //!
 //! That the intervals of the two medians are apart is not asked for: a drift that both share spreads both medians, and
 //! says nothing of the difference. It is the rule where there are no pairs, or no ratios since something is 0: then it

@@ -1,0 +1,50 @@
+//! Names of tests: rule 4 of `docs/lexicon.md`.
+
+use crate::tree;
+
+/// The longest name of a test that still fits a line of `cargo test` beside its module.
+const LONGEST: usize = 60;
+
+/// The folders whose tests are still to be renamed. This list only gets shorter.
+const TO_DO: [&str; 12] = [
+    "balancer/src/admin/",
+    "balancer/src/api/",
+    "balancer/src/app/",
+    "balancer/src/cli/",
+    "balancer/src/config/",
+    "balancer/src/pool/",
+    "balancer/src/rotation/",
+    "balancer/src/stats/",
+    "balancer/src/strategy/",
+    "tests/checker/",
+    "tests/relay/",
+    "worker-runtime/",
+];
+
+#[test]
+fn test_names_begin_with_their_subject_and_are_short() {
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for file in tree::rust(&TO_DO) {
+        let mut is_test = false;
+        for (number, line) in file.lines() {
+            let line = line.trim_start();
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if is_test && let Some(name) = line.split("fn ").nth(1).filter(|_| !line.starts_with('#')) {
+                is_test = false;
+                seen += 1;
+                let name = name.split('(').next().unwrap_or_default();
+                let article = ["a_", "an_", "the_"].iter().any(|article| name.starts_with(article));
+                if article || name.len() > LONGEST {
+                    faults.push(format!("{}:{number}: {name} ({} characters)", file.path, name.len()));
+                }
+            }
+        }
+    }
+    assert!(seen > 1000, "only {seen} tests were found: the test does not read what it should");
+    tree::assert_none(
+        &faults,
+        "a test is called subject_condition_result, without an article, in at most 60 characters",
+    );
+}
