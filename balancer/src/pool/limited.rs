@@ -1,4 +1,4 @@
-//! Clients that wait in the kernel because a limit is reached: counted, and said once an episode.
+//! Counts the times that clients wait in the kernel because a limit is reached, and logs each episode once.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tracing::warn;
 use super::Pool;
 use crate::stats::AcceptLimit;
 
-/// Says that clients wait at a limit, and counts that until it is dropped.
+/// A guard for clients that wait at a limit. The wait counts until the guard is dropped.
 pub(crate) struct Limited {
     pool: Arc<Pool>,
     pub(crate) limit: AcceptLimit,
 }
 
 impl Limited {
-    /// Begins to count it, and says so if an episode begins.
+    /// Begins to count the wait. Logs it if an episode begins.
     pub(crate) fn begin(pool: &Arc<Pool>, limit: AcceptLimit) -> Self {
         if pool.stats.accept_limits.begin(limit, Instant::now()) {
             say_limited(&pool.name, limit);
@@ -30,7 +30,7 @@ impl Drop for Limited {
     }
 }
 
-/// Says that clients of a pool begin to wait.
+/// Logs that clients of a pool begin to wait.
 fn say_limited(pool: &str, limit: AcceptLimit) {
     match limit {
         AcceptLimit::Exhausted => warn!(%pool, "clients wait: out of descriptors or memory, accepting pauses"),

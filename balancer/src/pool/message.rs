@@ -1,4 +1,4 @@
-//! A message to the programs of a pool, and its receivers: plain data.
+//! Messages that a command sends to the programs of a pool's workers, and their delivery. Plain data.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use super::operation::SlotRange;
 
 /// A JSON value for the programs in some of a pool's workers.
 ///
-/// Its text is nobody's business but theirs: it is not shown for debugging, and so in no log.
+/// Only the programs may read the text. So `Debug` does not show it, and no log contains it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The workers.
+    /// The slots of these workers.
     pub slots: SlotRange,
     /// The value, as it was written.
     pub json: String,
 }
 
-/// The delivery of a message to one process.
+/// The result of sending a message to one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The slot.
     pub slot: u32,
     /// The process, if there is one.
     pub pid: Option<u32>,
-    /// `Ok` once it is on the process's channel, which does not say that the program has read it; `Err` says in words why
-    /// it is not.
+    /// `Ok` once the message is on the process's channel; the program may not have read it yet. `Err` says in words why
+    /// it is not on the channel.
     pub result: Result<(), String>,
 }
 

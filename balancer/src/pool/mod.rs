@@ -1,4 +1,4 @@
-//! What all parts share about one application.
+//! One application's pool: the state that data threads, supervisor, API and page share.
 
 mod limited;
 pub mod message;
@@ -24,56 +24,58 @@ pub(crate) use limited::Limited;
 pub use state::PoolState;
 pub use status::{CheckStatus, ExitStatus, OtherStatus, PoolStatus, SlotState, WorkerStatus};
 
-/// One pool: its configuration, its rotation, its numbers, and the status that the supervisor last published.
+/// One pool: its configuration, the workers in rotation, its numbers, and the status that the supervisor last
+/// published.
 pub struct Pool {
     /// Its name, which never changes.
     pub name: String,
-    /// The way a connection reaches a worker, which never changes either.
+    /// The path of a connection to a worker. It never changes either.
     pub mode: Mode,
     config: ArcSwap<config::PoolConfig>,
     /// The number of data threads that serve it.
     pub threads: usize,
     /// The workers that may be picked right now.
     pub rotation: Rotation,
-    /// Which of them is.
+    /// Picks one of them for each connection.
     pub picker: Picker,
     /// Counters of the pool.
     pub stats: PoolStats,
     slots: ArcSwap<Vec<Arc<SlotStats>>>,
     listening: ArcSwap<Vec<config::Address>>,
-    /// It was said that connections begin at another source address than 127.0.0.1.
+    /// True once the log has said that connections begin at a source address other than 127.0.0.1.
     pub(crate) said_other_source: AtomicBool,
-    /// It was said that no source port is left.
+    /// True once the log has said that no source port is left.
     pub(crate) said_no_source: AtomicBool,
     listening_changed: Notify,
-    /// The status that the supervisor last published; read by API, metrics and page.
+    /// The status that the supervisor last published. API, metrics and page read it.
     pub status: ArcSwap<PoolStatus>,
 }
 
 impl Pool {
-    /// Returns true if the master sees this pool's connections. Where the workers accept by themselves it sees none,
-    /// and what it did not see is not 0.
+    /// Returns true if the master sees this pool's connections. Where the workers accept by themselves the master sees
+    /// none, and reporting 0 would be false.
     pub fn is_observed(&self) -> bool {
         self.mode.acceptor() == Acceptor::Master
     }
 
-    /// Returns true if the bytes go through the master, which only then counts them.
+    /// Returns true if the bytes go through the master. Only then does the master count them.
     pub fn is_relayed(&self) -> bool {
         self.mode == Mode::Proxy
     }
 
-    /// Returns true if the master sees how each connection ends. A Node worker says only that it has taken one, so what
-    /// an operation cost its clients is not observed either.
+    /// Returns true if the master sees how each connection ends. A Node worker reports only that it took a connection,
+    /// so the cost of an operation to its clients is not observed either.
     pub fn sees_ends(&self) -> bool {
         self.is_observed() && self.config().passed_as().tells_ends()
     }
 
-    /// True if a client belongs to one worker, whatever that one is doing.
+    /// Returns true if a client belongs to one worker, even while that worker is busy.
     pub fn is_sticky(&self) -> bool {
         self.is_observed() && self.picker.strategy().is_sticky
     }
 
-    /// Counts a client that was given to `slot` and belongs to another one. `client` is only asked where that can be.
+    /// Counts a client that was given to `slot` and belongs to another one. Calls `client` only where a client can be
+    /// displaced.
     pub fn count_displaced(&self, slot: SlotId, was_tried: bool, client: impl FnOnce() -> Option<IpAddr>) {
         if !self.is_sticky() || (!was_tried && self.rotation.snapshot().absent().is_empty()) {
             return;
@@ -84,23 +86,24 @@ impl Pool {
         }
     }
 
-    /// True once a worker has sent a byte to any client.
+    /// Returns true once a worker has sent a byte to any client.
     pub fn has_answered(&self) -> bool {
         self.slots().iter().any(|slot| slot.tx_bytes.get() > 0)
     }
 
-    /// The chooser of the worker: the strategy's name, or `kernel` where the workers accept.
+    /// Returns the name of the strategy that chooses the worker, or `kernel` where the workers accept.
     pub fn chosen_by(&self) -> &'static str {
         if self.is_observed() { self.picker.strategy().name } else { "kernel" }
     }
 
-    /// The configuration it runs by now; a reload replaces them whole. Cheap: no lock, no allocation. Not to be held across a wait.
+    /// Returns the present configuration; a reload replaces it as a whole. Cheap: no lock, no allocation. Do not hold
+    /// the guard across an `await`.
     pub fn config(&self) -> Guard<Arc<config::PoolConfig>> {
         self.config.load()
     }
 
-    /// Replaces the configuration. A strategy that was chosen by command stays, unless the configuration name another one than before. Only the
-    /// supervisor calls it.
+    /// Replaces the configuration. A strategy that was chosen by command stays, unless the new configuration names
+    /// another strategy than the old one. Only the supervisor calls it.
     pub(crate) fn set_config(&self, config: Arc<config::PoolConfig>) {
         let before = self.config.swap(config);
         let config = self.config();
@@ -109,30 +112,32 @@ impl Pool {
         }
     }
 
-    /// The public addresses as bound (port 0 replaced), in the order of the configuration; a reload may change them.
+    /// Returns the public addresses as bound (port 0 replaced), in the order of the configuration. A reload may change
+    /// them.
     pub fn listening(&self) -> Guard<Arc<Vec<config::Address>>> {
         self.listening.load()
     }
 
-    /// Replaces them. Only the owner of the public listeners calls it.
+    /// Replaces the public addresses. Only the code that opens and closes the public listeners calls it.
     pub(crate) fn set_listening(&self, listening: Vec<config::Address>) {
         self.listening.store(Arc::new(listening));
         self.listening_changed.notify_one();
     }
 
-    /// Waits until there is a public address. One task may wait.
+    /// Waits until there is a public address. Only one task may wait.
     pub(crate) async fn first_address(&self) {
         while self.listening().is_empty() {
             self.listening_changed.notified().await;
         }
     }
 
-    /// Counters of its slots, by slot number: of every slot there ever was, since counters only grow.
+    /// Returns the counters of the slots, by slot number. Slots that were scaled away stay in the list, since counters
+    /// only grow.
     pub fn slots(&self) -> Guard<Arc<Vec<Arc<SlotStats>>>> {
         self.slots.load()
     }
 
-    /// Makes room for slots up to `count`. Only the supervisor calls it.
+    /// Makes room for the counters of `count` slots. Only the supervisor calls it.
     pub(crate) fn grow(&self, count: usize) {
         let mut slots = self.slots.load_full();
         if slots.len() < count {
@@ -141,7 +146,7 @@ impl Pool {
         }
     }
 
-    /// A pool with no worker yet, of `workers` slots, served by `threads` data threads.
+    /// Makes a pool of `workers` slots with no worker yet, served by `threads` data threads.
     pub fn new(config: config::PoolConfig, workers: u32, threads: usize, listening: Vec<config::Address>) -> Self {
         Self {
             rotation: Rotation::default(),
@@ -161,7 +166,8 @@ impl Pool {
     }
 }
 
-/// The strategy of its configuration; the default could only be meant by a name that loading refuses.
+/// Returns the strategy that the configuration names. The first of the list stands in for an unknown name, which
+/// loading refuses.
 fn strategy_of(config: &config::PoolConfig) -> &'static strategy::Entry {
     strategy::find(&config.strategy).unwrap_or(&strategy::ALL[0])
 }
@@ -171,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strategy_by_order_stays_until_the_rules_name_another_than_before() {
+    fn commanded_strategy_stays_until_config_names_another() {
         let config = |strategy: &str| {
             let mut config = config::PoolConfig::new("a", config::Program::Demo);
             config.strategy = strategy.to_owned();

@@ -1,31 +1,32 @@
-//! What may be asked of a running pool, and what came of it: plain data.
+//! Operations on a running pool, their steps and their results. Plain data.
 //!
-//! The ledger is the point: every operation says what it cost the clients, and fails if one was lost.
+//! Each operation has a ledger: it counts what the operation cost the clients. An operation that lost a client has
+//! failed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::{config, strategy};
 
-/// The kind of an operation on a pool.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationKind {
-    /// New workers take the place of all, one after the other, the old ones drained.
+    /// New workers replace all workers, one after the other. The old ones are drained.
     Reload,
     /// The number of workers changes.
     Scale,
     /// Workers are drained and ended, then started again.
     Restart,
-    /// Workers are drained and ended, and stay so.
+    /// Workers are drained and ended, and stay ended.
     Stop,
     /// Stopped workers are started.
     Start,
-    /// Workers are chosen in another way from now on; no process is touched.
+    /// Another strategy chooses the workers from now on. No process is touched.
     Strategy,
 }
 
 impl OperationKind {
-    /// Every verb.
+    /// Every kind.
     pub const ALL: [OperationKind; 6] = [
         OperationKind::Reload,
         OperationKind::Scale,
@@ -48,17 +49,17 @@ impl OperationKind {
     }
 }
 
-/// Which slots of a pool are meant.
+/// The slots of a pool that an operation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotRange {
-    /// All of them.
+    /// All slots.
     All,
     /// From the first number to the last, both included.
     Slots(u32, u32),
 }
 
 impl SlotRange {
-    /// Returns true if `slot` is meant.
+    /// Returns true if `slot` is in the range.
     pub fn includes(self, slot: u32) -> bool {
         match self {
             SlotRange::All => true,
@@ -70,22 +71,23 @@ impl SlotRange {
 /// A request for an operation on a pool.
 #[derive(Clone, Debug)]
 pub enum OperationRequest {
-    /// New workers by this configuration; those that the master's start fixed (name, mode, `backlog`) are the present ones.
+    /// Start new workers with this configuration. Its fields that the master's start fixed (name, mode, `backlog`) have
+    /// their present values.
     Reload(Arc<config::PoolConfig>),
-    /// So many workers, 1 to 1024.
+    /// Run this number of workers, 1 to 1024.
     Scale(u32),
     /// Drain, end and start again.
     Restart(SlotRange),
-    /// Drain and end, and stay so.
+    /// Drain and end, and do not start again.
     Stop(SlotRange),
-    /// Start what is stopped.
+    /// Start stopped workers.
     Start(SlotRange),
-    /// Choose workers so from now on.
+    /// Choose workers with this strategy from now on.
     Strategy(&'static strategy::Entry),
 }
 
 impl OperationRequest {
-    /// Its kind.
+    /// Returns the kind of the operation.
     pub const fn verb(&self) -> OperationKind {
         match self {
             OperationRequest::Reload(_) => OperationKind::Reload,
@@ -98,16 +100,16 @@ impl OperationRequest {
     }
 }
 
-/// A step of an operation, for the clients that watch it.
+/// A step of an operation, reported while the operation runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperationStep {
-    /// It began.
+    /// The operation began.
     Began {
         /// The kind of the operation.
         verb: OperationKind,
         /// The generation that serves.
         generation: u64,
-        /// The number of its slots.
+        /// The number of slots that it is for.
         slots: usize,
     },
     /// A process of a slot is ready and in rotation.
@@ -116,9 +118,9 @@ pub enum OperationStep {
         slot: u32,
         /// The new process.
         pid: u32,
-        /// The process whose place it took, if there was one.
+        /// The process that it replaces, if there was one.
         instead_of: Option<u32>,
-        /// From its start.
+        /// The time from its start to ready.
         after: Duration,
     },
     /// A process of a slot has ended after its drain.
@@ -127,69 +129,73 @@ pub enum OperationStep {
         slot: u32,
         /// The process.
         pid: u32,
-        /// The way it ended, in words.
+        /// Its exit in words, such as `exit code 3`.
         exit: String,
-        /// From the moment it left the rotation.
+        /// The time since it left the rotation.
         took: Duration,
-        /// Connections that it still finished, where the master sees them.
+        /// Connections that it finished while it drained, where the master sees them.
         finished: Option<u64>,
-        /// Connections that were open at the end of its drain and were cut.
+        /// Connections that were still open at the end of its drain, and were cut.
         cut: u64,
     },
-    /// A new process did not come up.
+    /// A new process did not become ready.
     Failed {
         /// The slot.
         slot: u32,
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
-        /// The lines that it wrote last, oldest first.
+        /// The last lines that it wrote, oldest first.
         last_lines: Arc<[String]>,
     },
 }
 
-/// The cost of an operation for the clients of its pool, from its beginning to its end.
+/// The cost of an operation to the clients of its pool, from its beginning to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections given to another worker since the first could not take them, or recovered from a dead one's queue.
+    /// Connections that went to another worker because the first could not take them, or that were recovered from a
+    /// dead worker's queue.
     pub moved: u64,
-    /// Clients rejected, or not placed in time. Lost.
+    /// Clients that were rejected, or for which no worker was found in time. Lost.
     pub rejected: u64,
-    /// Connections that the operation ended while the client's bytes were the last to move, or in the middle of an answer: at a
-    /// drain deadline, by a worker that was told to end, or since the pool was stopped before a worker took them. Lost. Without
-    /// `ends` only the last of these are known.
+    /// Connections that the operation ended in the middle of an answer, or while the client's bytes were the last to
+    /// move. They ended at a drain deadline, or a worker that was told to end closed them, or the pool was stopped
+    /// before a worker took them. Lost. Without `ends` only the last of these three are known.
     pub cut: u64,
-    /// The ends of the other connections; `None` where the workers do not tell, as Node's: not observed, which is not
-    /// 0.
+    /// The ends of the other connections. `None` where the workers do not report them, as Node's do not: not observed,
+    /// which is not 0.
     pub ends: Option<Ends>,
 }
 
-/// The ends of a pool's connections during an operation.
+/// The connections of a pool that ended during an operation, by the way they ended.
 ///
-/// Each connection that ended meanwhile is in one of these, or in [`Ledger::rejected`] or [`Ledger::cut`], but for those that a worker ended that
-/// nobody told to, which are in none: that is not the operation's doing.
+/// Each connection that ended meanwhile counts in one of these fields, or in [`Ledger::rejected`] or [`Ledger::cut`].
+/// There is one exception: a connection that was ended by a worker that was not told to end counts nowhere. The
+/// operation did not cause that end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// As their two ends wanted.
+    /// Connections that ended as both ends wanted.
     pub served: u64,
-    /// By the client while an answer was pending.
+    /// Connections that the client ended while an answer was pending.
     pub client_ended: u64,
-    /// By the worker or a drain in a pool that has never answered anybody: its protocol knows no answers.
+    /// Connections that the worker or a drain ended in a pool that has never answered any client: its protocol has no
+    /// answers.
     pub unanswered: u64,
-    /// Idle connections that were awaits no response and were closed so that a drain could end, or ended with their worker, or by
-    /// `idle-timeout`.
+    /// Idle connections, for which no response was pending. They were closed so that a drain could end, or by
+    /// `idle-timeout`, or ended with their worker.
     pub closed: u64,
 }
 
 impl Ledger {
-    /// Returns how many clients an operation of this kind has lost, as far as that was observed. A stop is meant to reject those
-    /// that come, so it has lost only what it cut.
+    /// Returns the number of clients that an operation of this kind lost, as far as that was observed. A stop is meant
+    /// to reject new clients, so only cut connections are lost by it.
     pub fn lost(&self, verb: OperationKind) -> u64 {
         if verb == OperationKind::Stop { self.cut } else { self.rejected + self.cut }
     }
 
-    /// Returns the number of those that were cut; `None` where it is not known that there were any, and not that there were none.
+    /// Returns the number of cut connections. `None` where the master saw none but does not see how connections end:
+    /// there may have been some.
     pub fn known_cut(&self) -> Option<u64> {
         (self.ends.is_some() || self.cut > 0).then_some(self.cut)
     }
@@ -200,33 +206,34 @@ impl Ledger {
 pub struct Report {
     /// The kind of the operation.
     pub verb: OperationKind,
-    /// `Err` says why it did not come to its end, in words; the pool is as it was before, as far as that is possible.
+    /// `Err` says in words why the operation was not completed. The pool is then as it was before, as far as that is
+    /// possible.
     pub result: Result<(), String>,
     /// The generation that serves now.
     pub generation: u64,
-    /// The time that it took.
+    /// The duration of the operation.
     pub took: Duration,
     /// When it ended.
     pub at: SystemTime,
-    /// Its cost; `None` where the master does not accept the connections: not observed, which is not 0.
+    /// The cost in connections. `None` where the master does not accept the connections: not observed, which is not 0.
     pub ledger: Option<Ledger>,
 }
 
 impl Report {
-    /// Returns true if it was carried out and no client was lost, as far as that was observed.
+    /// Returns true if the operation was carried out and no client was lost, as far as that was observed.
     pub fn is_clean(&self) -> bool {
         self.result.is_ok() && self.ledger.is_none_or(|ledger| ledger.lost(self.verb) == 0)
     }
 }
 
-/// An answer to the client that asked for an operation.
+/// A message about an operation to the client that asked for it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
-    /// It was not begun, since another operation is under way or the pool cannot do it; nothing was changed and nothing
+    /// The operation was not begun: another one is running, or the pool cannot do it. Nothing was changed. No message
     /// follows.
     Refused(String),
-    /// Something happened.
+    /// A step of the operation.
     Step(OperationStep),
-    /// It is over; nothing follows.
+    /// The operation has ended. No message follows.
     Done(Report),
 }

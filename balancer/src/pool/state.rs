@@ -1,19 +1,19 @@
-//! The one word for how a pool is, the same in `list`, `status`, page, `/readyz` and metrics. Pure.
+//! The state of a pool in one word, the same in `list`, `status`, page, `/readyz` and metrics. Pure.
 
 use super::{PoolStatus, SlotState};
 
-/// The state of a pool; a later one is worse.
+/// A pool's state. A later variant is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PoolState {
-    /// Every worker that is to run serves, and clients come to them.
+    /// Every worker that should run serves clients, and clients reach the workers.
     Ready,
-    /// Some serve, but not all that are to run, or fewer than `min-ready`, or something is used up.
+    /// Some workers serve. But not all that should run do, or fewer than `min-ready` do, or a resource is used up.
     Degraded,
-    /// None serves yet.
+    /// No worker serves yet: all are starting.
     Starting,
-    /// All were stopped by command.
+    /// All workers were stopped by command.
     Stopped,
-    /// None serves.
+    /// No worker serves.
     Down,
     /// The master was asked to stop.
     Stopping,
@@ -35,8 +35,8 @@ impl PoolState {
         }
     }
 
-    /// Returns how a pool is. `is_short` says that it lacks what its clients need to be accepted, such as descriptors. A worker
-    /// that was stopped by command is as it was asked to be.
+    /// Returns the state of a pool. `is_short` means that the pool lacks something that accepting its clients needs,
+    /// such as descriptors. A worker that was stopped by command does not count against its pool.
     pub fn of(status: &PoolStatus, min_ready: u32, is_short: bool, is_stopping: bool) -> Self {
         let desired = status.desired_workers as usize;
         let all: Vec<SlotState> = status.workers.iter().take(desired).map(|worker| worker.state).collect();
@@ -90,6 +90,6 @@ mod tests {
         assert_eq!(PoolState::of(&status, 1, true, false), PoolState::Degraded);
         status.desired_workers = 1;
         status.workers[1].state = Draining;
-        assert_eq!(PoolState::of(&status, 1, false, false), PoolState::Ready, "what goes does not count");
+        assert_eq!(PoolState::of(&status, 1, false, false), PoolState::Ready, "a worker that leaves does not count");
     }
 }

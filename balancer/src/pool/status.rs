@@ -1,4 +1,4 @@
-//! What the supervisor says of a pool: plain data, published whole after every change.
+//! The status of a pool, as the supervisor sees it. Plain data, published as a whole after every change.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,33 +6,35 @@ use std::time::{Duration, SystemTime};
 use super::operation::{OperationKind, Report};
 use crate::rotation::{AcceptState, Endpoint, SlotId};
 
-/// The state of a slot. The same words in CLI, metrics, API and page.
+/// The state of a slot, in the same words in CLI, metrics, API and page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotState {
-    /// Its process was started and has not said ready.
+    /// Its process was started and is not ready yet.
     Starting,
     /// In rotation.
     Ready,
-    /// Serves clients and shows no sign of life meanwhile: nothing new while another worker is free.
+    /// Serves clients, and shows no other sign of life. Gets no new clients while another worker is free.
     Busy,
-    /// Failed its health checks: out of rotation, still running.
+    /// Failed its health checks: out of rotation and still running.
     Suspect,
-    /// Replaced a moment ago: out of rotation, told nothing, and put back if the new one is no good.
+    /// Replaced a moment ago and out of rotation. The process was not told to end: it returns to the rotation if its
+    /// replacement fails.
     Parked,
-    /// Out of rotation, finishing what it has.
+    /// Out of rotation, and finishes its connections.
     Draining,
     /// Told to end.
     Stopping,
     /// Ended; waits for its next start.
     Backoff,
-    /// Ended too often; still tried again, at the longest backoff.
+    /// Ended too often. Still started again, with the longest backoff.
     Failed,
-    /// Ended because it was asked to.
+    /// Ended by command.
     Stopped,
 }
 
 impl SlotState {
-    /// Every state that a slot can be in, in the order in which a process has them. A parked process is beside the one that its slot shows.
+    /// Every state of a slot, in the order in which a process passes through them. `Parked` is missing: a parked
+    /// process is beside the process that its slot shows.
     pub const ALL: [SlotState; 9] = [
         SlotState::Starting,
         SlotState::Ready,
@@ -61,12 +63,12 @@ impl SlotState {
         }
     }
 
-    /// Returns true if it serves clients as it should: what `/readyz` counts. A busy worker does.
+    /// Returns true if the worker serves clients as it should; `/readyz` counts these. A busy worker does.
     pub const fn is_serving(self) -> bool {
         matches!(self, SlotState::Ready | SlotState::Busy)
     }
 
-    /// Returns true if it has been ready and was not asked to end.
+    /// Returns true if the worker has been ready and was not asked to end.
     pub const fn is_up(self) -> bool {
         matches!(self, SlotState::Ready | SlotState::Busy | SlotState::Suspect)
     }
@@ -75,17 +77,17 @@ impl SlotState {
 /// One pool at one moment.
 #[derive(Clone, Debug)]
 pub struct PoolStatus {
-    /// Bumped by a reload, from 1.
+    /// The present generation, from 1. A reload adds 1.
     pub generation: u64,
     /// The state of the public listeners.
     pub accept_state: AcceptState,
     /// True once the master was asked to stop.
     pub is_stopping: bool,
-    /// The number of workers that there shall be.
+    /// The number of workers that should run.
     pub desired_workers: u32,
-    /// The operation under way, if there is one.
+    /// The operation that is running, if there is one.
     pub operation: Option<OperationKind>,
-    /// The last command that was carried out.
+    /// The report of the last operation.
     pub last_report: Option<Arc<Report>>,
     /// One entry a slot, in slot order.
     pub workers: Vec<WorkerStatus>,
@@ -98,29 +100,29 @@ pub struct WorkerStatus {
     pub slot: SlotId,
     /// Its state.
     pub state: SlotState,
-    /// When it came to that state.
+    /// The time at which it entered this state.
     pub since: SystemTime,
     /// The generation of its process, or of its last one.
     pub generation: u64,
     /// The process, while there is one.
     pub pid: Option<u32>,
-    /// When that process was started.
+    /// The start time of that process.
     pub started: Option<SystemTime>,
     /// Its private endpoint, while there is a process.
     pub endpoint: Option<Endpoint>,
-    /// The reason against it, while it is `suspect` or `busy`.
+    /// The reason for `suspect` or `busy`, while it is in one of them.
     pub reason: Option<String>,
-    /// The status that it last gave of itself by `STATUS=`.
+    /// The last text that it sent with `STATUS=`.
     pub status_text: Option<String>,
     /// The wait before its next start, while in `backoff` or `failed`.
     pub backoff: Option<Duration>,
     /// Starts after the first one.
     pub restarts: u64,
-    /// The end of its last process.
+    /// The exit of its last process.
     pub last_exit: Option<ExitStatus>,
     /// The result of the last probe.
     pub last_check: Option<CheckStatus>,
-    /// Further processes in this slot: its replacement, those that are retiring.
+    /// Further processes in this slot: its replacement, and those that are retiring.
     pub others: Vec<OtherStatus>,
 }
 
@@ -131,33 +133,34 @@ pub struct OtherStatus {
     pub state: SlotState,
     /// Its generation.
     pub generation: u64,
-    /// The process, once it exists.
+    /// The pid, once the process exists.
     pub pid: Option<u32>,
-    /// When it was started.
+    /// The start time.
     pub started: SystemTime,
     /// The result of its last probe.
     pub last_check: Option<CheckStatus>,
-    /// Connections it still has, where the master sees them.
+    /// The connections that it still has, where the master sees them.
     pub active: usize,
 }
 
-/// The end of a process.
+/// The exit of a process.
 #[derive(Clone, Debug)]
 pub struct ExitStatus {
     /// In words, such as `exit code 3` or `killed by signal 9 (KILL)`.
     pub what: String,
-    /// Why it was told to end, if it was; with how it ended where that was not as it was told.
+    /// The reason why it was told to end, if it was. If its exit was not the one expected then, the text says how it
+    /// ended.
     pub why: Option<String>,
     /// The code, or 128 + n for signal n.
     pub code: i32,
-    /// When.
+    /// The time of the exit.
     pub at: SystemTime,
-    /// The last lines it wrote, oldest first; shared, as every change publishes all of this again.
+    /// The last lines that it wrote, oldest first. Shared, because every change publishes the whole status again.
     pub last_lines: Arc<[String]>,
 }
 
 impl ExitStatus {
-    /// An exit of this moment.
+    /// Makes an exit that happened now.
     pub fn new(what: String, code: i32) -> Self {
         Self { what, why: None, code, at: SystemTime::now(), last_lines: Arc::default() }
     }
@@ -168,16 +171,16 @@ impl ExitStatus {
 pub struct CheckStatus {
     /// In words, such as `ok` or `tcp 127.0.0.1:20001: connection refused`.
     pub what: String,
-    /// True if it was good.
+    /// True if the probe succeeded.
     pub is_ok: bool,
-    /// The time that it took.
+    /// The duration of the probe.
     pub took: Duration,
-    /// When.
+    /// The time of the probe.
     pub at: SystemTime,
 }
 
 impl PoolStatus {
-    /// A pool whose slots are about to be started.
+    /// Makes the status of a pool whose slots are about to be started.
     pub fn new(workers: u32) -> Self {
         let slot = |slot| WorkerStatus {
             slot: SlotId(slot),
@@ -206,7 +209,7 @@ impl PoolStatus {
         }
     }
 
-    /// The number of workers that are ready, those that are busy among them.
+    /// Returns the number of ready workers. Busy workers count.
     pub fn ready(&self) -> usize {
         self.workers.iter().filter(|worker| worker.state.is_serving()).count()
     }

@@ -1,14 +1,14 @@
-//! Counts what was done to a pool by command, and what it cost.
+//! Counts the operations on a pool and their cost in connections.
 
 use super::Pool;
 use super::operation::{Ledger, OperationKind, Report};
 use crate::stats::{Fate, OperationResult, OperationStats};
 
-// One place for each verb.
+// `OperationStats` has one entry for each verb.
 const _: () = assert!(OperationKind::ALL.len() == OperationStats::VERBS);
 
 impl Report {
-    /// Its result, in the word of metrics, API and commands.
+    /// Returns the result of the operation, in the word of metrics, API and commands.
     pub fn outcome(&self) -> OperationResult {
         match (&self.result, self.is_clean()) {
             (Err(_), _) => OperationResult::Failed,
@@ -19,7 +19,7 @@ impl Report {
 }
 
 impl Ledger {
-    /// The count of each fate that was observed, in the order of [`Fate::ALL`].
+    /// Returns the count of each fate, in the order of [`Fate::ALL`]. `None` stands for a count that was not observed.
     pub fn by_fate(&self) -> [(Fate, Option<u64>); Fate::COUNT] {
         let Ledger { accepted, moved, rejected, cut, ends } = *self;
         [
@@ -36,7 +36,7 @@ impl Ledger {
 }
 
 impl Pool {
-    /// Counts an operation that is over.
+    /// Counts an operation that has ended, and its connections.
     pub fn count_report(&self, report: &Report) {
         let stats = &self.stats.operations[report.verb as usize];
         stats.ended[report.outcome() as usize].increment();
@@ -45,7 +45,7 @@ impl Pool {
         }
     }
 
-    /// Counts an operation that was not begun.
+    /// Counts an operation that was refused before it began.
     pub fn count_refusal(&self, verb: OperationKind) {
         self.stats.operations[verb as usize].ended[OperationResult::Refused as usize].increment();
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operation_cost_is_counted_once() {
+    fn operation_cost_is_counted_once() {
         let pool = Pool::new(config::PoolConfig::new("a", Program::Demo), 1, 1, Vec::new());
         let ends = Some(Ends::default());
         let lost = Ledger { accepted: 7, cut: 2, ends, ..Ledger::default() };
