@@ -1,7 +1,7 @@
 //! Operations on a running pool, their steps and their results. Plain data.
 //!
-//! Each operation has a ledger: it counts what the operation cost the clients. An operation that lost a client has
-//! failed.
+//! Each operation has a ledger: it counts what the operation cost the clients. An operation that lost a client is
+//! never reported as `done`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,7 @@
-//! A connection that is handed over to a worker, and the way into the worker's channel.
+//! A connection that is handed over to a worker, and the sender into the worker's channel.
 //!
-//! The thread that accepted it and the task that owns the channel know each other only by these: the one gives, the
-//! other says what became of it.
+//! The shard that accepted the connection and the task that owns the channel know each other only by these two types.
+//! The shard gives the connection. The task reports its fate: taken, ended or returned.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -10,39 +10,40 @@ use tokio::sync::mpsc;
 
 use crate::stats::{ConnectError, Outcome};
 
-/// An accepted connection on its way to a worker, or in a worker's hands. Our copy of the socket stays open until the worker
-/// says that it has taken it: up to then nobody has read a byte, and it can go to another one.
+/// An accepted connection on its way to a worker, or in a worker's hands. The master's copy of the socket stays open
+/// until the worker reports that it took the connection. Until then no worker has read a byte, and the connection can
+/// go to another one.
 pub trait HandedConnection: Send {
-    /// Our copy of the socket, while there is one.
+    /// Returns the master's copy of the socket, while there is one.
     fn socket(&self) -> Option<BorrowedFd<'_>>;
 
-    /// By which of the pool's public listeners it came.
+    /// Returns the number of the pool's public listener that accepted it.
     fn listener_id(&self) -> u32;
 
-    /// The worker has taken it. Our copy is closed; the connection is kept until its end is told, or dropped at once where ends
-    /// are not told.
+    /// Records that the worker took the connection, and closes the master's copy. The caller keeps the connection until
+    /// the worker reports its end, or drops it at once where ends are not reported.
     fn taken(&mut self);
 
-    /// It has ended, after it was taken.
+    /// Records that the connection ended after it was taken.
     fn ended(self: Box<Self>, outcome: Outcome);
 
-    /// This worker will not have it, and has not read from it: it goes to another.
+    /// Returns the connection: this worker does not take it and has not read from it, so it goes to another worker.
     fn returned(self: Box<Self>, why: ConnectError);
 }
 
-/// The way into a worker's channel. Cheap to clone, and never waits: what is given queues up, within the bound that the
-/// giver keeps to.
+/// The sender into a worker's channel. Cheap to clone. It never blocks: connections queue up, within the bound that the
+/// sender keeps.
 #[derive(Clone)]
 pub struct HandoffSender(mpsc::UnboundedSender<Box<dyn HandedConnection>>);
 
 impl HandoffSender {
-    /// A way in, and where it comes out.
+    /// Makes a sender and the receiver of its connections.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Box<dyn HandedConnection>>) {
         let (way_in, way_out) = mpsc::unbounded_channel();
         (Self(way_in), way_out)
     }
 
-    /// Gives a connection to the worker; back at once if its channel is closed.
+    /// Gives a connection to the worker. If its channel is closed, the connection is returned at once.
     pub fn give(&self, connection: Box<dyn HandedConnection>) {
         if let Err(mpsc::error::SendError(connection)) = self.0.send(connection) {
             connection.returned(ConnectError::Refused);

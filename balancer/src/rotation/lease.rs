@@ -7,8 +7,8 @@ use super::{Standing, Upstream};
 
 /// Counts a connection on its upstream from the pick until it is dropped.
 ///
-/// It begins as *connecting*; [`Lease::connected`] ends that part. While its client waits for an answer it counts among
-/// those, too. Whatever ends it gives back all that it counted: there is no way round the drop.
+/// It begins as *connecting*; [`Lease::connected`] ends that part. While its client waits for an answer, the lease also
+/// counts as waiting. The drop gives back all that the lease counted, so every end of a connection does, a panic too.
 #[derive(Debug)]
 pub struct Lease {
     upstream: Arc<Upstream>,
@@ -17,19 +17,20 @@ pub struct Lease {
     hold: Hold,
 }
 
-/// The kind of connection that a lease counts as.
+/// The count that a lease is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
-    /// A connection that the worker has.
+    /// The worker has the connection.
     Active,
-    /// One that the worker has no more, and whose end is not known yet.
+    /// The worker has the connection no more, and its end is not known yet.
     Unsettled,
     /// Nothing.
     Settled,
 }
 
 impl Lease {
-    /// Counts first, then reads the standing; `None` if the upstream is not in rotation, and then nothing is counted.
+    /// Counts the connection first, then reads the standing. If the upstream is not in rotation, returns `None` and
+    /// takes the count back.
     pub fn take(upstream: &Arc<Upstream>) -> Option<Self> {
         upstream.active.fetch_add(1, Ordering::SeqCst);
         upstream.connecting.fetch_add(1, Ordering::SeqCst);
@@ -37,20 +38,20 @@ impl Lease {
         (upstream.standing() == Standing::Up).then_some(lease)
     }
 
-    /// The worker it holds.
+    /// Returns the worker that the lease holds.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
-    /// Says that the worker's endpoint was reached. Calling it again changes nothing.
+    /// Records that the worker's endpoint was reached. Calling it again changes nothing.
     pub fn connected(&mut self) {
         if std::mem::take(&mut self.connecting) {
             self.upstream.connecting.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Tells if the client waits for an answer. Relaxed, as nothing but the next pick is decided by it; free if it is
-    /// as it was.
+    /// Records if the client waits for an answer. A relaxed atomic is enough, since the count only decides which worker
+    /// is picked. A call that changes nothing costs nothing.
     pub fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
             return;
@@ -62,8 +63,8 @@ impl Lease {
         }
     }
 
-    /// Gives the worker back at once: its part of the connection is over. Unless that is `settled` already,
-    /// [`Upstream::settled`] still waits for the drop, so that the end can be counted as that worker's.
+    /// Gives the worker back at once: its part of the connection is over. If `settled` is false, [`Upstream::settled`]
+    /// still waits for the drop, so that the end can be counted as that worker's.
     pub fn release(&mut self, settled: bool) {
         self.connected();
         self.set_waiting(false);
@@ -76,7 +77,7 @@ impl Lease {
         }
     }
 
-    /// True if it was released as settled: the end of the connection was counted as the worker's.
+    /// Returns true if the lease was released as settled: the end of the connection was counted as the worker's.
     pub fn is_settled(&self) -> bool {
         self.hold == Hold::Settled
     }
@@ -88,7 +89,7 @@ impl Lease {
         }
     }
 
-    /// Returns true if the endpoint has not been reached yet.
+    /// Returns true until the endpoint has been reached.
     pub fn is_connecting(&self) -> bool {
         self.connecting
     }
@@ -120,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_out_of_rotation_gives_no_lease_and_counts_nothing() {
+    fn upstream_out_of_rotation_gives_no_lease_and_counts_nothing() {
         let upstream = upstream();
         assert!(Lease::take(&upstream).is_none());
         assert_eq!((upstream.active(), upstream.connecting()), (0, 0));
     }
 
     #[test]
-    fn a_lease_is_active_until_dropped_and_connecting_until_connected() {
+    fn lease_is_connecting_until_connected_and_active_until_dropped() {
         let upstream = upstream();
         upstream.set_standing(Standing::Up);
         let mut lease = Lease::take(&upstream).unwrap();
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_waits_counts_once_and_until_it_does_not_or_is_dropped() {
+    fn waiting_lease_counts_once_until_answered_or_dropped() {
         let upstream = upstream();
         upstream.set_standing(Standing::Up);
         let [mut one, mut other] = [(); 2].map(|()| Lease::take(&upstream).unwrap());
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_do_not_come_back() {
+    fn dead_upstream_stays_dead() {
         let upstream = upstream();
         upstream.set_standing(Standing::Dead);
         upstream.set_standing(Standing::Up);

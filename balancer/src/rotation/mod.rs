@@ -3,9 +3,9 @@
 //! The supervisor publishes a whole [`Snapshot`] and an [`AcceptState`]; the data threads read them without a lock. A connection
 //! holds its worker by a [`Lease`] from the pick until both of its ends are closed.
 //!
-//! The promise that drains stand on: a lease is counted *before* the upstream's standing is read. After the supervisor
-//! has taken an upstream out and seen its counts at zero, no connection can start on it any more, whatever snapshot a
-//! data thread still holds.
+//! Drains rely on one order: a lease is counted *before* the upstream's standing is read. After the supervisor has
+//! taken an upstream out of rotation and seen its counts at zero, no connection can start on it any more, even if a
+//! data thread still holds an old snapshot.
 
 mod handed;
 mod lease;

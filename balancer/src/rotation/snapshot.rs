@@ -1,4 +1,4 @@
-//! The published list of workers in rotation, whole or not at all.
+//! The list of workers in rotation, published as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use super::{SlotId, Upstream};
 /// The workers in rotation at one moment, in slot order.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// In slot order; empty while no worker is ready.
+    /// The workers in slot order; empty while no worker is ready.
     pub upstreams: Vec<Arc<Upstream>>,
     absent: Vec<(SlotId, u32)>,
     heaviest: u32,
@@ -19,12 +19,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// These workers, in slot order, with the weights they have now.
+    /// Makes a snapshot of these workers, in slot order, with their present weights.
     pub fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
         Self::with_absent(upstreams, Vec::new())
     }
 
-    /// The same beside slots that should have a worker in rotation and have none, with what it would weigh.
+    /// Makes the same snapshot, and lists the slots that should have a worker in rotation and have none, each with its
+    /// worker's weight.
     pub fn with_absent(upstreams: Vec<Arc<Upstream>>, absent: Vec<(SlotId, u32)>) -> Self {
         let weights = || upstreams.iter().map(|upstream| upstream.weight());
         let heaviest = weights().max().unwrap_or(0);
@@ -32,12 +33,12 @@ impl Snapshot {
         Self { upstreams, absent, heaviest, is_weighted }
     }
 
-    /// The slots whose worker is hung, ejected or away, with what it would weigh.
+    /// Returns the slots whose worker is hung, ejected or away, each with that worker's weight.
     pub fn absent(&self) -> &[(SlotId, u32)] {
         &self.absent
     }
 
-    /// The greatest weight; 0 if there is nobody.
+    /// Returns the greatest weight; 0 if no worker is in rotation.
     pub fn heaviest(&self) -> u32 {
         self.heaviest
     }
@@ -48,20 +49,20 @@ impl Snapshot {
     }
 }
 
-/// The action of the data threads on the public listeners.
+/// The way that data threads treat new clients on the public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptState {
-    /// Accept and hand on.
+    /// Accept, and connect the clients to workers.
     Open,
-    /// No worker is ready: accept nothing, clients wait in the kernel's backlog.
+    /// No worker is ready: accept nothing. Clients wait in the kernel's backlog.
     Hold,
     /// No worker has been ready for `hold-timeout`: accept and reset.
     Reject,
-    /// The master stops: accept what the backlog holds, then close the listener.
+    /// The master stops: accept the clients in the backlog, then close the listener.
     Closing,
 }
 
-/// Where the supervisor publishes and the data threads read.
+/// The published state of a pool: the supervisor writes it, the data threads read it.
 #[derive(Debug)]
 pub struct Rotation {
     snapshot: ArcSwap<Snapshot>,
@@ -82,7 +83,7 @@ impl Default for Rotation {
 }
 
 impl Rotation {
-    /// The present snapshot. Cheap: no lock, no allocation.
+    /// Returns the present snapshot. Cheap: no lock, no allocation.
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
@@ -98,30 +99,30 @@ impl Rotation {
         self.accept_state.send_if_modified(|now| std::mem::replace(now, accept_state) != accept_state);
     }
 
-    /// The present accept state, to read and to wait on.
+    /// Returns the accept state, to read and to wait on.
     pub fn accept_state(&self) -> watch::Receiver<AcceptState> {
         self.accept_state.subscribe()
     }
 
-    /// Returns true if clients are held now, since no worker is there for them.
+    /// Returns true while clients are held because no worker is in rotation.
     pub fn is_held(&self) -> bool {
         *self.accept_state.borrow() == AcceptState::Hold
     }
 
-    /// Says if every worker was stopped by command, and wakes connections that wait for one. Only the supervisor calls it,
-    /// before it takes the last worker out of the snapshot.
+    /// Records if every worker was stopped by command, and wakes connections that wait for a worker. Only the
+    /// supervisor calls it, before it takes the last worker out of the snapshot.
     pub fn set_stopped(&self, is_stopped: bool) {
         if self.is_stopped.swap(is_stopped, Ordering::SeqCst) != is_stopped {
             self.version.send_modify(|version| *version += 1);
         }
     }
 
-    /// True if every worker was stopped by command: a connection without a worker waits in vain.
+    /// Returns true if every worker was stopped by command: a connection without a worker then waits in vain.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst)
     }
 
-    /// Changes each time a snapshot is published: for a connection that found no upstream and waits for one.
+    /// Returns a version that changes with each published snapshot. A connection that found no upstream waits on it.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }

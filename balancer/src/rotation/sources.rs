@@ -1,10 +1,11 @@
-//! The source address that the next connection to a worker's loopback port begins at. Pure: the time comes in.
+//! The source address of the next connection to a worker's loopback port. Pure: time comes in as an argument.
 //!
-//! The kernel numbers connections from one address to one port by their source port: 28,232 by default, then `connect`
-//! fails. All of 127.0.0.0/8 is this machine, so 127.0.0.2 has as many again. The first address stays the first choice, since
-//! servers trust exactly 127.0.0.1 to name their clients, as gunicorn and uvicorn do.
+//! The kernel gives each connection from one address to one port its own source port. There are 28,232 by default; when
+//! all are used, `connect` fails. All of 127.0.0.0/8 is this machine, so 127.0.0.2 has as many ports again. The first
+//! address stays the first choice, since servers such as gunicorn and uvicorn trust exactly 127.0.0.1 to name their
+//! clients.
 //!
-//! A `connect` that finds no port has looked at all of them, which takes milliseconds. So what was found is remembered.
+//! A `connect` that finds no free port has searched all of them, which takes milliseconds. So the result is remembered.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::{Duration, Instant};
 
-/// The time until an address that had no port left is tried again before others.
+/// The time after which the first address, which had no port left, is tried before the others again.
 const FIRST_AGAIN: Duration = Duration::from_secs(1);
-/// The time until all are tried again after none had a port.
+/// The time after which all addresses are tried again when none had a port.
 const ALL_AGAIN: Duration = Duration::from_millis(100);
 /// The value of `preferred` after no address had a port.
 const NONE: u8 = u8::MAX;
@@ -22,19 +23,20 @@ const NONE: u8 = u8::MAX;
 /// The source addresses to one worker, by number: 0 is 127.0.0.1, 1 is 127.0.0.2.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// The number that had a port last.
+    /// The number of the address that had a port last.
     preferred: AtomicU8,
-    /// When the first address is tried again, if `preferred` is not the first.
+    /// The time at which the first address is tried again, if `preferred` is another one.
     until: Mutex<Option<Instant>>,
 }
 
-/// Returns the address of a number.
+/// Returns the address with this number.
 pub const fn source_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, number.saturating_add(1))
 }
 
 impl Sources {
-    /// The numbers below `count` in the order in which they are to be tried at `now`; none soon after none had a port.
+    /// Returns the numbers below `count` in the order in which to try them at `now`. Returns none soon after no address
+    /// had a port.
     pub fn order(&self, count: u8, now: Instant) -> impl Iterator<Item = u8> + use<> {
         let preferred = self.preferred.load(Ordering::Relaxed);
         let (first, end) = match preferred {
@@ -42,7 +44,7 @@ impl Sources {
             NONE if self.is_recent(now) => (0, 0),
             NONE => (0, count),
             preferred if preferred < count && self.is_recent(now) => (preferred, count),
-            // One connection a second looks at the first again, the others go on.
+            // One connection a second tries the first address again. The others keep theirs.
             _ => {
                 self.remember(now + FIRST_AGAIN);
                 (0, count)
@@ -51,7 +53,7 @@ impl Sources {
         std::iter::once(first).filter(move |_| end > 0).chain((0..end).filter(move |&number| number != first))
     }
 
-    /// A connection was begun at that one.
+    /// Records that a connection was begun from address `number`.
     pub fn used(&self, number: u8, now: Instant) {
         let before = self.preferred.load(Ordering::Relaxed);
         if before != number {
@@ -62,7 +64,7 @@ impl Sources {
         }
     }
 
-    /// All that [`Sources::order`] gave were tried, and none had a port.
+    /// Records that all addresses of [`Sources::order`] were tried and none had a port.
     pub fn used_up(&self, now: Instant) {
         self.remember(now + ALL_AGAIN);
         self.preferred.store(NONE, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::stats::{Counter, Outcome, SlotStats};
 pub struct SlotId(pub u32);
 
 impl SlotId {
-    /// For lists that hold one entry a slot.
+    /// Returns the number as an index, for lists that hold one entry a slot.
     pub fn index(self) -> usize {
         // Lossless: Linux has no targets with pointers of less than 32 bits.
         self.0 as usize
@@ -31,7 +31,7 @@ impl fmt::Display for SlotId {
     }
 }
 
-/// Where a worker takes its connections. It belongs to the incarnation: a new process gets a new one.
+/// The endpoint at which a worker takes its connections. It belongs to the incarnation: a new process gets a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A loopback TCP address.
@@ -39,11 +39,12 @@ pub enum Endpoint {
     /// The path of a unix stream socket.
     Unix(PathBuf),
     /// The same in a folder of the user that the worker runs as, and that user's number. The worker may put anything at
-    /// the path, such as a link to a socket that only the master may reach: nobody else may listen there.
+    /// the path, such as a link to a socket that only the master may reach. So the master connects only if that user
+    /// listens there.
     UnixOf(PathBuf, u32),
-    /// None: it accepts on a socket it inherited, and the master cannot connect to it.
+    /// None: the worker accepts on a socket it inherited, and the master cannot connect to it.
     Inherited,
-    /// Its channel, on which it is handed accepted sockets.
+    /// The worker's channel, over which it gets accepted sockets.
     Channel,
 }
 
@@ -58,55 +59,55 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Tells if connections may start on an upstream.
+/// The standing of an upstream: only one that is up gets new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Standing {
     /// In rotation.
     Up = 0,
-    /// Out of rotation, its process may still finish what it has.
+    /// Out of rotation. Its process may still finish its connections.
     Down = 1,
     /// Its process has ended.
     Dead = 2,
 }
 
-/// The state of an upstream's process at a moment.
+/// The phase of an upstream's process, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessPhase {
     /// It runs, or nothing else is known.
     Running,
-    /// It is on its way out; how it ends will be told.
+    /// It is ending. Its exit code is reported later.
     Exiting,
     /// It ended with exit code 0.
     EndedWell,
-    /// It ended by a signal or with another exit code: what it was saying may be cut short.
+    /// It ended by a signal or with another exit code: its last response may be cut short.
     EndedBadly,
 }
 
-/// The weight of a worker of the configured weight 1: [`Upstream::weight`] counts in hundredths, so that a weight can
-/// grow by the percent.
+/// The weight of a worker whose configured weight is 1. [`Upstream::weight`] counts in hundredths, so that a weight can
+/// grow by one percent.
 pub const UNIT_WEIGHT: u32 = 100;
 
-/// The number of connections that a worker may have been handed and not taken: what is more waits in the kernel's
-/// backlog, and the descriptors that are under way are bounded by the kernel (`ETOOMANYREFS`, unix(7)).
+/// The number of connections that a worker may have been handed and not taken. Further ones wait in the kernel's
+/// backlog. The kernel also bounds the descriptors in flight (`ETOOMANYREFS`, unix(7)).
 const MOST_UNTAKEN: usize = 64;
 
-/// One incarnation of a worker: where it is, whether it may be picked, and how many connections it has.
+/// One incarnation of a worker: its endpoint, its standing, and its number of connections.
 #[derive(Debug)]
 pub struct Upstream {
     /// The slot it fills.
     pub slot: SlotId,
-    /// Which process in that slot, from 1.
+    /// The number of the process in that slot, from 1.
     pub incarnation: u64,
-    /// Where it listens.
+    /// The address at which it listens.
     pub endpoint: Endpoint,
     /// The counters of its slot.
     pub stats: Arc<SlotStats>,
-    /// Bytes of this incarnation written to clients: a sign of life.
+    /// Bytes from this incarnation that were written to clients: a sign of life.
     pub sent: Counter,
-    /// The ends of this incarnation's connections, by [`Outcome`]: its drain is judged by them.
+    /// The ended connections of this incarnation, by [`Outcome`]. Its drain is judged by them.
     pub closes: [Counter; Outcome::COUNT],
-    /// Where connections to it begin.
+    /// The source addresses of connections to it.
     pub sources: Sources,
     standing: AtomicU8,
     process: OnceLock<Arc<OwnedFd>>,
@@ -124,7 +125,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream that is not in rotation yet.
+    /// Makes an upstream that is not in rotation yet.
     pub fn new(slot: SlotId, incarnation: u64, endpoint: Endpoint, stats: Arc<SlotStats>) -> Self {
         Self {
             slot,
@@ -150,7 +151,7 @@ impl Upstream {
         }
     }
 
-    /// Tells if connections may start on it.
+    /// Returns its standing, which says if connections may start on it.
     pub fn standing(&self) -> Standing {
         match self.standing.load(Ordering::SeqCst) {
             0 => Standing::Up,
@@ -166,32 +167,32 @@ impl Upstream {
         self.idle.notify_waiters();
     }
 
-    /// Says which process it is. The first word counts.
+    /// Sets its process. Only the first call has an effect.
     pub fn set_process(&self, pidfd: Arc<OwnedFd>) {
         let _ = self.process.set(pidfd);
     }
 
-    /// Its process, once it has one.
+    /// Returns its process, once it has one.
     pub fn process(&self) -> Option<&Arc<OwnedFd>> {
         self.process.get()
     }
 
-    /// Says how connections are handed over to it, where they are. The first word counts.
+    /// Sets the sender for connections that are handed over to it. Only the first call has an effect.
     pub fn set_handoff_sender(&self, handoff_sender: HandoffSender) {
         let _ = self.handoff_sender.set(handoff_sender);
     }
 
-    /// The way into its channel, where it has one.
+    /// Returns the sender into its channel, where it has one.
     pub fn handoff_sender(&self) -> Option<&HandoffSender> {
         self.handoff_sender.get()
     }
 
-    /// Returns true if it has left a handed-over connection lying for so long that others are better.
+    /// Returns true if a handed-over connection has been pending for so long that other workers are better.
     pub fn is_stalled(&self) -> bool {
         self.is_stalled.load(Ordering::Relaxed)
     }
 
-    /// Only its channel calls it.
+    /// Sets the stalled flag. Only the task of its channel calls it.
     pub fn set_stalled(&self, is_stalled: bool) {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
@@ -206,28 +207,28 @@ impl Upstream {
         self.connecting() > MOST_UNTAKEN
     }
 
-    /// Says that its process has ended before others of its group: those still serve what it has.
+    /// Records that its process ended before others of its process group, which still serve its connections.
     pub fn set_outlived(&self) {
         self.is_outlived.store(true, Ordering::SeqCst);
     }
 
-    /// Says that it has left the rotation for good, and is brought to its end.
+    /// Records that it has left the rotation for good and is being ended.
     pub fn set_draining(&self) {
         self.is_draining.store(true, Ordering::SeqCst);
     }
 
-    /// True once it is being brought to its end.
+    /// Returns true once it is being ended.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::SeqCst)
     }
 
-    /// Says that its process has ended, and whether with exit code 0. No connection starts on it any more.
+    /// Records that its process ended; `well` is true for exit code 0. No connection starts on it any more.
     pub fn set_ended(&self, well: bool) {
         let _ = self.ended_well.set(well);
         self.set_standing(Standing::Dead);
     }
 
-    /// Returns the state of its process now. One cheap system call while it runs.
+    /// Returns the phase of its process. Costs one cheap system call while the process runs.
     pub fn process_phase(&self) -> ProcessPhase {
         match (self.ended_well.get(), self.process.get()) {
             (Some(true), _) => ProcessPhase::EndedWell,
@@ -239,19 +240,20 @@ impl Upstream {
         }
     }
 
-    /// Leases held on it: connections from pick until both ends are closed.
+    /// Returns the number of leases held on it: connections from pick until both ends are closed.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Leases whose connect has not succeeded yet, or, where connections are handed over, that it has not taken yet.
+    /// Returns the number of leases whose connect has not succeeded yet. Where connections are handed over: those that
+    /// it has not taken yet.
     pub fn connecting(&self) -> usize {
         self.connecting.load(Ordering::SeqCst)
     }
 
-    /// Connections that wait for its answer: client bytes went up, and none came back since.
+    /// Returns the number of connections that wait for its answer: client bytes went up, and none came back since.
     ///
-    /// Bytes are all that is seen: a client that talks and expects no answer waits for ever.
+    /// The master sees only bytes. A client that sends and expects no answer counts as waiting for ever.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -261,17 +263,17 @@ impl Upstream {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// Changes the weight. The snapshots that are published from then on go by it.
+    /// Changes the weight. Snapshots that are published from then on use it.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight.max(1), Ordering::Relaxed);
     }
 
-    /// Resolves when it is out of rotation and no lease is held. Cancel safe.
+    /// Waits until it is out of rotation and no lease is held. Cancel safe.
     pub async fn drained(&self) {
         self.until(|| self.active() == 0).await;
     }
 
-    /// The same, and the ends of all its connections are known. Cancel safe.
+    /// Waits as [`Upstream::drained`] does, and until the ends of all its connections are known. Cancel safe.
     pub async fn settled(&self) {
         self.until(|| self.active() == 0 && self.unsettled.load(Ordering::SeqCst) == 0).await;
     }
