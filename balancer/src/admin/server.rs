@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_accept_error_ends_the_door_and_want_of_descriptors_makes_it_pause() {
+    async fn accept_errors_never_end_the_listener_and_emfile_pauses_it() {
         let (mut client, stream) = duplex(64 * 1024);
         let error = |errno: rustix::io::Errno| Err(io::Error::from(errno));
         use rustix::io::Errno;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_the_answer_loses_the_place() {
+    async fn client_that_does_not_read_its_answer_is_disconnected() {
         let (mut client, stream) = duplex(64);
         client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
         let began = Instant::now();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_for_ever_loses_the_place_after_an_answer() {
+    async fn client_that_asks_forever_is_disconnected_after_an_answer() {
         let (mut client, stream) = duplex(64 * 1024);
         let asking = async {
             let mut answers = 0;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_order_that_takes_longer_than_a_connections_life_is_told_to_its_end() {
+    async fn long_command_is_reported_to_its_end() {
         use crate::admin::commands::{CommandRequest, CommandUpdate};
 
         let (sender, mut commands) = tokio::sync::mpsc::channel(1);

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_cannot_write_to_the_operators_terminal() {
+    fn worker_text_is_escaped_for_the_operators_terminal() {
         assert_eq!(escape("ok — ü\u{1b}[2J\r\n\u{202e}x\u{9b}"), "ok — ü\\u{1b}[2J\\r\\n\\u{202e}x\\u{9b}");
         assert_eq!(escape(&"x".repeat(1000)).chars().count(), 201);
     }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_file_is_read_anew_and_the_flags_stay() {
+    async fn file_is_read_again_and_the_flags_stay() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("r.toml");
         let config_source = config_source(file.clone());
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fifo_in_the_files_place_holds_nobody() {
+    async fn fifo_instead_of_the_file_is_refused_without_blocking() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("r.toml");
         rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();

@@ -72,7 +72,7 @@ mod tests {
     use crate::mode::Mode;
 
     #[test]
-    fn the_descriptor_limit_bounds_connections_with_a_reserve() {
+    fn descriptor_limit_bounds_connections_with_a_reserve() {
         assert_eq!([0, 256, 1024, 20_000].map(|files| connections_within(files, 256)), [1, 1, 384, 9_872]);
     }
 

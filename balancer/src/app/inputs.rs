@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopping_master_refuses_orders_and_a_second_shutdown_waits_with_the_first() {
+    async fn stopping_master_refuses_commands_and_answers_every_shutdown() {
         let (mut inputs, commands) = inputs();
         let send = |command| {
             let (reply, news) = mpsc::unbounded_channel();

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ordered_end_is_a_success_and_a_second_signal_is_not() {
+    fn stop_by_command_exits_0_and_by_second_signal_does_not() {
         assert_eq!(ForcedBy::Command.code(), 0);
         assert_eq!([libc::SIGINT, libc::SIGTERM].map(|signal| ForcedBy::Signal(signal).code()), [130, 143]);
     }

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_address_is_asked_too() {
+    fn http_address_is_asked_too() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_and_root_are_believed_and_root_also_believes_the_sockets_owner() {
+    fn own_user_and_root_are_trusted_and_root_trusts_the_owner() {
         let owned_by = |uid| move || Some(uid);
         assert!(is_trusted(1000, 1000, || None) && is_trusted(0, 1000, || None) && is_trusted(0, 0, || None));
         assert!(!is_trusted(33, 1000, owned_by(33)));

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mode_and_strategy_is_a_way_and_the_default_is_the_first() {
+    fn every_mode_and_strategy_is_listed_and_the_default_is_first() {
         let ways = ways();
         assert_eq!(ways[0].name, strategy::ALL[0].name);
         let names: Vec<_> = ways.iter().map(|way| way.name.as_str()).collect();

@@ -33,7 +33,7 @@ mod tests {
     use crate::pool::SlotState;
 
     #[test]
-    fn the_exit_code_is_the_health() {
+    fn exit_code_is_the_health() {
         let server = Server::start(vec![pool("api"), pool("jobs")]);
         assert_eq!(run(&server.control), Ok(ExitCode::SUCCESS));
 

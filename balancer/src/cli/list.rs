@@ -43,7 +43,7 @@ mod tests {
     use crate::failure::code;
 
     #[test]
-    fn a_running_master_is_listed_by_socket_and_by_address() {
+    fn running_master_is_listed_by_socket_and_by_address() {
         let server = Server::start(vec![pool("api")]);
         for control in [server.control.clone(), format!("http://{}", server.port).into()] {
             let (state, received) = state::fetch(&control).unwrap();

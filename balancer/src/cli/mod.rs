@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strangers_name_in_an_error_does_not_reach_the_terminal() {
+    fn foreign_name_in_an_error_is_escaped_for_the_terminal() {
         let failure = Failure::new(code::FAILED, "cannot listen on :80")
             .cause("held by evil\u{1b}]0;x\u{7}\r (pid 7)")
             .hint("stop\u{202e} it");

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_called_after_its_program() {
+    fn pool_is_named_after_its_program() {
         let names = ["./my-server", "/usr/bin/node", "a b.py", "Größe", "...", "/", &"x".repeat(40)].map(pool_name);
         assert_eq!(names, ["my-server", "node", "a-b", "Gr--e", "app", "app", &"x".repeat(32)]);
     }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_degraded_pool_is_shown_with_the_reason_and_its_last_lines() {
+    fn degraded_pool_is_shown_with_reason_and_last_lines() {
         let server = Server::start(vec![pool("api"), pool("jobs")]);
         publish(&server.pools[0], |status| status.workers[1].state = SlotState::Ready);
         let (text, is_well) = shown(&server);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_and_the_last_one_are_shown() {
+    fn present_and_last_operation_are_shown() {
         use crate::pool::operation::{Ends, Ledger, OperationKind, Report};
         let server = Server::start(vec![pool("api")]);
         let report = Report {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_suggested_about() {
+    fn wrong_pool_name_gets_a_suggestion() {
         let server = Server::start(vec![pool("api"), pool("jobs")]);
         let failure = asked(&server, Some("apj")).unwrap_err();
         assert_eq!((failure.code, failure.error.as_str()), (code::NO_TARGET, "no pool named `apj`"));

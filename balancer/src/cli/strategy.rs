@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_to_choose_is_said_so_and_a_pool_that_is_not_there_is_an_error() {
+    fn mode_without_strategy_is_named_and_unknown_pool_is_an_error() {
         let text = shown(&state("kernel", "shared"), "api", false).unwrap();
         assert_eq!(text, "kernel: in mode shared the workers accept by themselves\n");
         assert_eq!(shown(&state("p2c", "proxy"), "app", false).unwrap_err().code, code::NO_TARGET);

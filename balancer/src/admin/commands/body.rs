@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_a_count_a_step_or_a_word() {
+    fn size_is_a_count_a_step_or_a_word() {
         let sizes = ["4", "1024", "+1", "-2", "max", "auto"].map(Size::parse);
         let expected = [Size::Exactly(4), Size::Exactly(1024), Size::More(1), Size::Fewer(2), Size::Max, Size::Auto];
         assert_eq!(sizes, expected.map(Some));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_never_comes_below_one_worker_nor_above_the_bound() {
+    fn pool_size_outside_one_to_the_limit_is_refused() {
         let resolve = |size: Size| size.resolve(2, 8).ok();
         let sizes = [Size::Exactly(7), Size::More(1), Size::Fewer(1), Size::Max, Size::Auto];
         assert_eq!(sizes.map(resolve), [7, 3, 1, 8, 4].map(Some));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_any_json_value_as_it_was_written() {
+    fn message_is_any_json_value_kept_as_written() {
         let said = |body: &str| match message("api", body.as_bytes()) {
             Ok(ControlCommand::Message { pool, message: Message { slots, json } }) if pool == "api" => {
                 Ok((slots, json))
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_say_the_order() {
+    fn bodies_become_control_commands() {
         let pool = || "api".to_owned();
         let scale = |workers| Ok(ControlCommand::Scale { pool: pool(), workers });
         assert_eq!(on_pool(OperationKind::Scale, "api", br#"{"workers": 4}"#), scale(Size::Exactly(4)));

@@ -84,7 +84,7 @@ fn lines(reply: &Reply) -> Vec<OperationLine> {
 }
 
 #[test]
-fn every_path_is_the_order_that_it_says() {
+fn every_path_gives_its_control_command() {
     let (server, mut commands) = server();
     let api = || "api".to_owned();
     for (path, body, expected) in [
@@ -159,7 +159,7 @@ fn news_are_written_when_they_happen() {
 }
 
 #[test]
-fn a_client_that_goes_away_stops_nothing() {
+fn client_that_disconnects_stops_no_command() {
     let (server, mut commands) = server();
     let stream = send(&server, &request("/api/v1/pools/api/reload", ""));
     let CommandRequest { reply, .. } = commands.blocking_recv().unwrap();
@@ -194,7 +194,7 @@ fn refusals_are_problem_documents_with_their_status() {
 }
 
 #[test]
-fn an_unknown_pool_is_404_with_a_suggestion_and_never_ordered() {
+fn unknown_pool_is_404_with_suggestion_and_no_command() {
     let (server, mut commands) = server();
     let reply = post(&server, "/api/v1/pools/apj/reload", "");
     assert_eq!(reply.status, 404);
@@ -210,7 +210,7 @@ fn an_unknown_pool_is_404_with_a_suggestion_and_never_ordered() {
 }
 
 #[test]
-fn bodies_that_are_no_order_are_refused_and_never_ordered() {
+fn invalid_bodies_are_refused_and_no_command_is_given() {
     let (server, mut commands) = server();
     let path = "/api/v1/pools/api/scale";
     for body in ["", "{}", "[", "{\"workers\":0}", "{\"workers\":4,\"x\":1}", &"[".repeat(60_000)] {
@@ -235,7 +235,7 @@ fn bodies_that_are_no_order_are_refused_and_never_ordered() {
 }
 
 #[test]
-fn the_admin_port_takes_no_orders() {
+fn admin_port_refuses_control_commands() {
     let (server, mut commands) = server();
     for path in ["/api/v1/reload", "/api/v1/shutdown", "/api/v1/pools/api/stop"] {
         for (body, method) in [("", "POST"), ("{}", "POST"), ("", "GET")] {
@@ -249,7 +249,7 @@ fn the_admin_port_takes_no_orders() {
 }
 
 #[test]
-fn more_orders_than_can_wait_are_refused() {
+fn commands_beyond_the_queue_limit_are_refused() {
     let (server, commands) = server();
     let waiting: Vec<_> =
         (0..crate::admin::tests::QUEUE).map(|_| send(&server, &request("/api/v1/reload", ""))).collect();

@@ -22,7 +22,7 @@ fn only_our_user_gets_to_the_socket() {
 }
 
 #[test]
-fn the_end_of_the_master_leaves_nothing_and_the_next_one_may_come() {
+fn ended_master_leaves_no_files_and_the_next_one_can_start() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
     for _ in 0..2 {
@@ -34,7 +34,7 @@ fn the_end_of_the_master_leaves_nothing_and_the_next_one_may_come() {
 }
 
 #[test]
-fn a_second_master_is_told_who_the_first_one_is() {
+fn second_master_is_told_the_pid_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
     let _first = ControlSocket::open(&socket).unwrap();
@@ -45,7 +45,7 @@ fn a_second_master_is_told_who_the_first_one_is() {
 }
 
 #[test]
-fn what_a_killed_master_left_behind_is_replaced() {
+fn killed_masters_socket_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
     drop(UnixListener::bind(&socket).unwrap());
@@ -74,7 +74,7 @@ fn whatever_is_not_a_dead_socket_is_left_alone() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_to_is_refused_unless_sticky() {
+fn folder_writable_by_others_is_refused_unless_sticky() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("open");
     fs::create_dir(&folder).unwrap();
@@ -156,7 +156,7 @@ fn place_that_a_second_master_took_is_left_to_it() {
 }
 
 #[test]
-fn a_folder_that_is_a_link_or_a_file_or_missing_is_refused() {
+fn folder_that_is_a_link_a_file_or_missing_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::create_dir(at("real")).unwrap();
@@ -171,7 +171,7 @@ fn a_folder_that_is_a_link_or_a_file_or_missing_is_refused() {
 }
 
 #[test]
-fn a_lock_file_that_is_a_link_is_refused() {
+fn lock_file_that_is_a_link_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let victim = dir.path().join("victim");
     fs::write(&victim, "precious").unwrap();
@@ -181,7 +181,7 @@ fn a_lock_file_that_is_a_link_is_refused() {
 }
 
 #[test]
-fn a_path_too_long_for_the_kernel_is_explained() {
+fn path_too_long_for_the_kernel_is_explained() {
     let text = refusal(&Path::new("/tmp").join("x".repeat(200)));
     assert!(text.contains("205 bytes") && text.contains("107"), "{text}");
 }

@@ -59,7 +59,7 @@ fn unknown_paths_are_a_problem_that_repeats_nothing() {
 }
 
 #[test]
-fn the_port_answers_only_to_its_address() {
+fn admin_port_answers_only_to_its_address() {
     let server = Server::start(vec![pool("api")]);
     let ask = |version: &str, target: &str, hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
@@ -107,7 +107,7 @@ fn ready_follows_the_workers_and_the_stop() {
 }
 
 #[test]
-fn the_state_says_what_the_supervisor_published() {
+fn state_shows_the_status_that_the_supervisor_published() {
     let server = Server::start(vec![pool("jobs"), pool("api")]);
     let state: State = serde_json::from_str(&server.get("/api/v1/state").body).unwrap();
     assert_eq!((state.schema.as_str(), state.version.as_str()), (State::SCHEMA, "1.2.3"));
@@ -127,7 +127,7 @@ fn the_state_says_what_the_supervisor_published() {
 }
 
 #[test]
-fn a_client_with_slow_headers_is_cut_and_blocks_nobody() {
+fn client_with_slow_headers_is_cut_and_blocks_no_other() {
     let server = Server::start(vec![pool("api")]);
     let mut slow = server.connect();
     slow.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").unwrap();
@@ -171,7 +171,7 @@ fn oversized_heads_are_refused() {
 }
 
 #[test]
-fn a_client_that_shuts_its_side_still_gets_the_answer() {
+fn client_that_half_closes_still_gets_the_answer() {
     let server = Server::start(vec![pool("api")]);
     let stream = server.connect();
     (&stream).write_all(b"GET /livez HTTP/1.0\r\n\r\n").unwrap();

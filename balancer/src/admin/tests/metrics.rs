@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 #[test]
-fn the_catalogue_is_exported_whole_from_the_start_and_nothing_else_is() {
+fn exported_metrics_are_the_catalogue_from_the_start() {
     let server = Server::start(vec![pool("api")]);
     let text = server.get("/metrics").body;
     let exported: BTreeSet<(&str, &str)> =
@@ -164,9 +164,9 @@ fn promtool_finds_nothing_to_complain_about() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// `ROUNDELAY_REGENERATE=1 cargo test -p roundelay the_document` writes it.
+/// `ROUNDELAY_REGENERATE=1 cargo test -p roundelay document_is_the_catalogue` writes it.
 #[test]
-fn the_document_is_the_catalogue() {
+fn document_is_the_catalogue() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let wanted = document();
     if std::env::var_os("ROUNDELAY_REGENERATE").is_some_and(|value| value == "1") {

@@ -30,7 +30,7 @@ fn nothing_that_a_worker_says_becomes_markup() {
 }
 
 #[test]
-fn the_page_shows_pools_workers_and_links() {
+fn page_shows_pools_workers_and_links() {
     let server = Server::start(vec![pool("api")]);
     let page = server.get("/").body;
     for text in [

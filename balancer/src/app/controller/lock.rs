@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_locked_once_and_free_afterwards() {
+    fn pool_is_locked_once_and_free_afterwards() {
         let locks = Arc::new(OperationLocks::new(3));
         let one = locks.take(&[1], OperationKind::Scale).unwrap();
         assert_eq!(locks.take(&[1], OperationKind::Stop).unwrap_err(), (1, OperationKind::Scale));

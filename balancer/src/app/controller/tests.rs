@@ -121,7 +121,7 @@ fn began(verb: OperationKind) -> Progress {
 }
 
 #[tokio::test]
-async fn an_operation_is_passed_on_told_and_counted() {
+async fn operation_is_passed_on_reported_and_counted() {
     let mut bench = Bench::new();
     let mut news = bench.command(scale("jobs", Size::More(2)));
     let message = bench.asked().await;
@@ -136,7 +136,7 @@ async fn an_operation_is_passed_on_told_and_counted() {
 }
 
 #[tokio::test]
-async fn a_pool_does_one_thing_at_a_time_and_others_are_free() {
+async fn pool_runs_one_operation_at_a_time_and_others_are_free() {
     let mut bench = Bench::new();
     let _news = bench.command(scale("api", Size::Exactly(4)));
     let first = bench.asked().await;
@@ -183,7 +183,7 @@ async fn what_is_not_there_is_no_target() {
 }
 
 #[tokio::test]
-async fn a_supervisor_that_refuses_or_ends_is_reported_as_such() {
+async fn supervisor_that_refuses_or_ends_is_reported() {
     let mut bench = Bench::new();
     let mut news = bench.command(scale("api", Size::Max));
     bench.asked().await.reply.send(Progress::Refused("not now".into())).unwrap();
@@ -211,7 +211,7 @@ async fn a_supervisor_that_refuses_or_ends_is_reported_as_such() {
 }
 
 #[tokio::test]
-async fn a_reload_brings_the_new_rules_to_one_pool_after_the_other() {
+async fn reload_gives_pools_their_new_config_one_after_the_other() {
     let mut bench = Bench::new();
     bench.write(&TWO.replace("workers = 2", "workers = 4\nmax-surge = 2"));
     let mut news = bench.command(reload(None));
@@ -233,7 +233,7 @@ async fn a_reload_brings_the_new_rules_to_one_pool_after_the_other() {
 }
 
 #[tokio::test]
-async fn the_first_pool_that_fails_ends_the_reload_and_keeps_its_config() {
+async fn reload_ends_at_the_first_pool_that_fails_or_loses_clients() {
     for (result, lost, has_new_config) in [(Err("no"), 0, false), (Ok(()), 2, true)] {
         let mut bench = Bench::new();
         bench.write(&TWO.replace("workers = 2", "workers = 4"));
@@ -255,7 +255,7 @@ async fn the_first_pool_that_fails_ends_the_reload_and_keeps_its_config() {
 }
 
 #[tokio::test]
-async fn a_reload_that_meets_the_masters_end_says_of_each_pool_what_became_of_it() {
+async fn reload_during_shutdown_reports_each_pool() {
     let third = "[pool.mail]\ncommand = [\"z\"]\nworkers = 1\nlisten = \":8003\"\n";
     let mut bench = Bench::of(&(TWO.to_owned() + third));
     let mut news = bench.command(reload(None));
@@ -281,7 +281,7 @@ async fn a_reload_that_meets_the_masters_end_says_of_each_pool_what_became_of_it
 }
 
 #[tokio::test]
-async fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_said() {
+async fn file_with_mistakes_changes_nothing_and_all_are_reported() {
     let mut bench = Bench::new();
     for (text, parts) in [
         (
@@ -335,7 +335,7 @@ async fn sighup_reloads_everything_and_nobody_need_listen() {
 }
 
 #[tokio::test]
-async fn another_strategy_is_asked_of_the_supervisor_and_what_a_reload_compares_with_stays() {
+async fn strategy_command_leaves_the_configured_strategy_unchanged() {
     let mut bench = Bench::new();
     let mut news = bench.command(ControlCommand::Strategy { pool: "api".to_owned(), name: "p2c" });
     let message = bench.asked().await;

@@ -37,7 +37,7 @@ fn what_is_listed_again_stays_and_only_the_rest_comes_and_goes() {
 }
 
 #[test]
-fn any_port_is_the_one_that_was_found_however_often_it_is_listed() {
+fn listed_port_0_keeps_the_port_that_was_found() {
     let any = "127.0.0.1:0";
     assert_eq!(turn(&[any], &[any]), "=127.0.0.1:0");
     assert_eq!(turn(&[any], &[any, any]), "=127.0.0.1:0 +127.0.0.1:0");
@@ -57,7 +57,7 @@ fn passed_listener_that_a_reload_names_is_refused() {
 }
 
 #[test]
-fn a_v6_wildcard_that_is_to_take_other_families_is_another_listener() {
+fn v6_wildcard_for_other_families_is_another_listener() {
     assert_eq!(turn(&["[::]:1"], &["[::]:1", "0.0.0.0:1"]), "+[::]:1 +0.0.0.0:1 -[::]:1");
     assert_eq!(turn(&["[::]:1", "0.0.0.0:1"], &["0.0.0.0:1", "[::]:1"]), "=0.0.0.0:1 =[::]:1");
 }
@@ -93,7 +93,7 @@ fn at(pool: &Pool, index: usize) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn the_pool_says_where_it_listens_after_each_turn() {
+async fn pool_lists_its_addresses_after_each_change() {
     let (listeners, pool, mut config) = stand();
     let first = at(&pool, 0);
     config.listen = list(&["127.0.0.1:0", "127.0.0.1:0"]);
@@ -113,7 +113,7 @@ async fn the_pool_says_where_it_listens_after_each_turn() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_closed_and_what_we_hold_ourselves_is_said_to_be_ours() {
+async fn dropped_listeners_close_and_own_address_is_named_as_ours() {
     let (listeners, pool, mut config) = stand();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let new = free.local_addr().unwrap();

@@ -15,7 +15,7 @@ fn run(words: &[&str]) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
 }
 
 #[test]
-fn the_definitions_are_sound() {
+fn clap_definitions_are_valid() {
     Cli::command().debug_assert();
 }
 
@@ -51,7 +51,7 @@ fn run_one(name: &str) -> (Vec<(&'static str, Vec<String>)>, Vec<String>) {
 }
 
 #[test]
-fn a_negative_count_is_a_value_and_what_follows_two_dashes_the_program() {
+fn negative_count_is_a_value_and_two_dashes_begin_the_program() {
     let (given, command) = run(&["-i", "-1", "-l", ":80", "-l", "[::1]:81", "--", "node", "app.js", "--workers", "7"]);
     let word = |text: &str| text.to_owned();
     assert_eq!(given, [("listen", vec![word(":80"), word("[::1]:81")]), ("workers", vec![word("-1")])]);
@@ -82,7 +82,7 @@ fn list_has_short_names_and_takes_the_socket_before_or_behind() {
 }
 
 #[test]
-fn orders_are_flat_commands_and_a_step_down_is_no_flag() {
+fn control_commands_are_flat_and_a_step_down_is_no_flag() {
     let command = |words: &[&str]| parse(words).expect("valid").command.expect("a command");
     for step in ["-1", "+1", "4", "max", "auto"] {
         assert!(matches!(command(&["scale", "api", step]), Command::Scale(scale) if scale.workers == step), "{step}");
@@ -104,7 +104,7 @@ fn orders_are_flat_commands_and_a_step_down_is_no_flag() {
 }
 
 #[test]
-fn an_order_that_is_misspelt_is_refused_with_the_nearest_word() {
+fn misspelt_command_is_refused_with_the_nearest_word() {
     use clap::error::ErrorKind as Kind;
     let error = Cli::try_parse_from(["roundelay", "restrat", "api"]).expect_err("refused");
     assert!(error.to_string().contains("'restart'"), "{error}");
@@ -116,7 +116,7 @@ fn an_order_that_is_misspelt_is_refused_with_the_nearest_word() {
 }
 
 #[test]
-fn a_time_that_no_clock_can_tell_is_wrong_usage() {
+fn timeout_above_the_limit_is_wrong_usage() {
     let parse = |time: &str| Cli::try_parse_from(["roundelay", "reload", "--timeout", time]).map(drop);
     parse("366d").unwrap();
     for time in ["367d", "18446744073709551615s", "500000000000y"] {

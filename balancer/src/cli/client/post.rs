@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_handed_on_with_its_status() {
+    fn refusal_is_passed_on_with_its_status() {
         let (_place, socket, server) = says("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}", false);
         let (answer, lines) = command(&socket, None);
         assert!(matches!(&answer, Ok(CommandResponse::Refused(reply)) if reply.status == 409), "{answer:?}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_breaks_off_is_a_failure() {
+    fn truncated_answer_is_a_failure() {
         let (_place, socket, server) =
             says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n", false);
         let (answer, lines) = command(&socket, None);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_has_an_exit_code_of_its_own() {
+    fn deadline_has_its_own_exit_code() {
         let (_place, socket, server) = says(STREAM, true);
         let (answer, _) = command(&socket, Some(Duration::from_millis(50)));
         assert_eq!(answer.unwrap_err().code, code::TIMED_OUT);

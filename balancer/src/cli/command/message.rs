@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_wrong_usage_and_the_hint_says_what_the_shell_wants() {
+    fn invalid_json_is_wrong_usage_with_a_hint_for_the_shell() {
         for (argument, error, hint) in [
             ("reload-config", "`reload-config` is no JSON", "'\"reload-config\"', or --text"),
             ("{cmd:flush}", "`{cmd:flush}` is no JSON", "single ones around all of it"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_a_bound_and_no_more_of_standard_input_is_read() {
+    fn message_is_bounded_and_no_more_of_stdin_is_read() {
         let longest = format!("\"{}\"", "x".repeat(LONGEST_MESSAGE - 2));
         assert_eq!(of("-", false, longest.as_bytes()).unwrap(), longest);
         assert_eq!(of("-", true, &longest.as_bytes()[1..LONGEST_MESSAGE - 1]).unwrap(), longest);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_names_the_workers() {
+    fn body_names_the_workers() {
         let body = |target: &str| body(&Target::parse(target).unwrap(), "{\"a\":1}");
         assert_eq!(body("api"), r#"{"message":{"a":1}}"#);
         assert_eq!(body("api/2"), r#"{"message":{"a":1},"slots":"2-2"}"#);

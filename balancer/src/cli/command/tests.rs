@@ -98,7 +98,7 @@ api  generation 3 -> 4, rolling, 1 at a time
 }
 
 #[test]
-fn a_line_that_grows_ends_when_something_else_happens() {
+fn growing_line_ends_at_the_event_of_another_slot() {
     let events = vec![began(), ready(0, 2, Some(1)), ready(1, 4, Some(3)), ended(0, 1, None, "exit code 7", 2)];
     let (err, ..) = told(Progress::new(true, false, false), events);
     let expected = "\
@@ -111,7 +111,7 @@ api  generation 3 -> 4, rolling, 1 at a time
 }
 
 #[test]
-fn a_failure_says_what_serves_on_and_shows_the_last_lines() {
+fn failure_names_the_serving_generation_and_the_last_lines() {
     let why = "pid 41071 exited with code 3 after 0.2s, before it was ready";
     let last_lines = vec!["boom: missing \u{1b}[2JDATABASE_URL".to_owned()];
     let failed = Event::Failed { slot: 0, why: why.to_owned(), last_lines };
@@ -152,7 +152,7 @@ fn node_pool_ledger_says_what_is_known() {
 }
 
 #[test]
-fn clients_that_were_cut_at_the_end_are_a_failure_unless_that_was_ordered() {
+fn clients_cut_at_shutdown_are_a_failure_unless_requested() {
     let stopped = |finished, cut| Event::Stopped { took_seconds: 1.0, finished, cut };
     let progress = || Progress::new(false, false, false);
     let (err, out, code) = told(progress(), vec![Event::Stopping, stopped(Some(4), Some(2))]);
@@ -191,7 +191,7 @@ fn json_is_the_report_as_it_was_received() {
 }
 
 #[test]
-fn an_answer_without_a_last_word_is_no_success() {
+fn answer_without_a_final_event_is_a_failure() {
     let mut progress = Progress::new(false, false, false);
     assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED, "nothing was said at all");
     progress.take(&line(began()), b"");
@@ -204,7 +204,7 @@ fn an_answer_without_a_last_word_is_no_success() {
 }
 
 #[test]
-fn a_refusal_after_something_was_done_is_a_failure() {
+fn refusal_after_a_finished_operation_is_a_failure() {
     let refused = || Event::Refused { why: "the master is stopping".to_owned(), hint: None };
     let code = |events| told(Progress::new(false, false, true), events).2;
     assert_eq!(code(vec![began(), report("done", None, None), refused()]), code::FAILED);
@@ -212,14 +212,14 @@ fn a_refusal_after_something_was_done_is_a_failure() {
 }
 
 #[test]
-fn a_result_of_a_later_version_is_no_success() {
+fn unknown_result_of_a_later_version_is_a_failure() {
     let (_, out, code) = told(Progress::new(false, false, false), vec![began(), report("undone", None, None)]);
     assert!(out.starts_with("failed after"), "{out}");
     assert_eq!(code, code::FAILED);
 }
 
 #[test]
-fn an_answer_of_something_else_is_no_success() {
+fn answer_of_another_program_is_a_failure() {
     use std::io::{Read, Write};
     for body in
         ["", "{}\n", "welcome\n", "{\"schema\":\"roundelay.operation/2\",\"pool\":null,\"event\":\"stopping\"}\n"]
@@ -248,7 +248,7 @@ fn events_of_a_later_version_are_passed_over() {
 }
 
 #[test]
-fn a_refusal_has_the_exit_code_of_its_kind() {
+fn refusal_has_the_exit_code_of_its_kind() {
     let refusal = |status: u16, detail: &str, hint: Option<&str>| {
         let problem = Problem { title: "x".into(), status, detail: detail.into(), hint: hint.map(str::to_owned) };
         refusal(&Reply { status, body: serde_json::to_vec(&problem).unwrap().into() })
@@ -267,7 +267,7 @@ fn a_refusal_has_the_exit_code_of_its_kind() {
 }
 
 #[test]
-fn what_was_not_named_is_not_done() {
+fn command_without_a_target_is_wrong_usage() {
     let nothing = Targeted { target: None, all: false, watching: Watching::default() };
     let failure = targeted(Path::new("/nowhere/c"), OperationKind::Stop, &nothing).unwrap_err();
     assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "missing POOL or POOL/WORKER (or --all)"));
@@ -278,7 +278,7 @@ fn addressee(slot: u32, why: Option<&str>) -> MessageTarget {
 }
 
 #[test]
-fn a_message_says_who_was_not_told_and_why() {
+fn message_names_the_workers_not_told_and_the_reason() {
     let event = |told: usize, why: &[Option<&str>]| {
         let workers = (0..).zip(why).map(|(slot, why)| addressee(slot, *why)).collect();
         self::told(Progress::new(false, false, false), vec![Event::Message { told, workers }])
@@ -316,7 +316,7 @@ fn given(news: Vec<CommandUpdate>, holds: bool, watching: Watching) -> Result<Ex
 }
 
 #[test]
-fn the_exit_code_is_what_came_of_it() {
+fn exit_code_is_the_result_of_the_command() {
     use crate::pool::operation::{Ledger, OperationStep, Report};
     use std::time::{Duration, SystemTime};
 

@@ -69,7 +69,7 @@ fn moved() -> String {
 }
 
 #[tokio::test]
-async fn new_addresses_are_bound_before_all_else_and_served_when_their_pool_has_its_config() {
+async fn new_addresses_are_bound_first_and_served_after_the_roll() {
     let mut bench = Bench::new();
     bench.write(&moved());
     let mut news = bench.command(reload(None));
@@ -90,7 +90,7 @@ async fn new_addresses_are_bound_before_all_else_and_served_when_their_pool_has_
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_refuses_the_reload_of_every_pool() {
+async fn taken_address_refuses_the_reload_of_every_pool() {
     let mut bench = Bench::new();
     bench.write(&(moved() + "[log]\nlevel = \"debug\"\n"));
     *bench.listeners.taken.lock().unwrap() = Some(":9002");
@@ -106,7 +106,7 @@ async fn an_address_that_is_taken_refuses_the_reload_of_every_pool() {
 }
 
 #[tokio::test]
-async fn a_pool_that_does_not_take_its_rules_keeps_its_listeners_and_so_do_those_after_it() {
+async fn failed_pool_and_those_after_it_keep_their_listeners() {
     let mut bench = Bench::new();
     bench.write(&moved());
     let mut news = bench.command(reload(None));
@@ -119,7 +119,7 @@ async fn a_pool_that_does_not_take_its_rules_keeps_its_listeners_and_so_do_those
 }
 
 #[tokio::test]
-async fn rules_that_run_have_their_listeners_even_if_the_number_of_workers_was_not_reached() {
+async fn config_that_runs_gets_its_listeners_with_too_few_workers() {
     let mut bench = Bench::new();
     bench.write(&moved().replace("workers = 2", "workers = 4"));
     let mut news = bench.command(reload(Some("api")));
@@ -147,7 +147,7 @@ async fn listeners_that_cannot_be_served_after_all_make_a_reload_fail() {
 }
 
 #[tokio::test]
-async fn a_log_level_is_taken_once_and_the_next_reload_knows_it() {
+async fn log_level_is_set_once_and_the_next_reload_compares_it() {
     let mut bench = Bench::new();
     bench.write(&format!("{TWO}\n[log]\nlevel = \"debug\"\n"));
     for _ in 0..2 {

@@ -20,7 +20,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_message_is_passed_on_while_an_operation_is_under_way_and_is_none() {
+async fn message_during_an_operation_is_passed_on_and_not_counted() {
     let mut bench = Bench::of(THREE);
     let _news = bench.command(scale("api", Size::More(1)));
     let _under_way = bench.asked().await;
@@ -36,7 +36,7 @@ async fn a_message_is_passed_on_while_an_operation_is_under_way_and_is_none() {
 }
 
 #[tokio::test]
-async fn what_can_be_said_to_nobody_is_refused_with_the_reason() {
+async fn undeliverable_message_is_refused_with_the_reason() {
     let mut bench = Bench::of(THREE);
     for (command, kind, why) in [
         (said("apj", SlotRange::All), CommandErrorKind::NoTarget, "no pool named `apj`"),
