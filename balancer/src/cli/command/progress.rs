@@ -27,7 +27,7 @@ pub(super) struct Progress {
     growing: Option<(String, u32)>,
     /// Of new processes that did not come up: worker, and its last lines.
     failed: Vec<(String, Vec<String>)>,
-    /// Cut clients are what was request.
+    /// Cut clients are what was requested.
     may_cut: bool,
     /// Something was begun and has not had its last word.
     is_under_way: bool,
@@ -52,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// Clients that are cut at the end of the master are no failure, if they are what was request.
+    /// Clients that are cut at the end of the master are no failure, if they are what was requested.
     pub(super) fn may_cut(mut self, may_cut: bool) -> Self {
         self.may_cut = may_cut;
         self
