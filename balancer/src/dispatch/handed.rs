@@ -1,7 +1,7 @@
 //! Handing an accepted connection over to a worker: pick, give, and on a refusal the next one.
 //!
 //! Nothing is read from the socket here. Our copy stays open until the worker says that it has taken the connection;
-//! what comes back untaken goes to another worker, and all tries together have one deadline, as in `connection`. In the
+//! what comes back untaken goes to another worker, and all tries together have one deadline, as in `relayed`. In the
 //! common case nobody waits for anything: the accept loop picks and gives, and the channel's task does the rest.
 //!
 //! Whatever its end, dropping it counts it exactly once.

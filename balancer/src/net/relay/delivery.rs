@@ -129,7 +129,7 @@ impl Delivery {
     }
 
     /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or
-    /// is client_end: what it left is no early close then.
+    /// is ending: what it left is no early close then.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -171,7 +171,7 @@ impl Relay {
         self.awaiting_response || self.up.state() == State::Stopped || !self.up.kept().is_empty()
     }
 
-    /// True once the worker's process is known to have ended, or its end was seen while it was client_end.
+    /// True once the worker's process is known to have ended, or its end was seen while it was ending.
     pub(crate) fn is_orphaned(&self) -> bool {
         self.exit_waits.is_some()
     }
