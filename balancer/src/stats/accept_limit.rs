@@ -1,4 +1,4 @@
-//! At which limit clients wait to be accepted, and since when that is one episode. Pure: time comes in as an argument.
+//! The limits at which clients wait to be accepted, and their episodes. Pure: time comes in as an argument.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{AcceptLimit, Counter};
 
-/// An episode is over when no client has waited for so long.
+/// An episode is over when no client has waited for this long.
 const CALM: Duration = Duration::from_secs(2);
 
 /// The limits at which clients of one pool wait in the kernel, over all its listeners and threads.
@@ -23,7 +23,7 @@ pub struct AcceptLimits {
 struct Seen {
     /// Accept loops at which clients wait now.
     loops: u32,
-    /// When that was last so, if it is not now.
+    /// The last time that clients waited, if none wait now.
     last: Option<Instant>,
 }
 
@@ -50,18 +50,18 @@ impl AcceptLimits {
         is_new
     }
 
-    /// Records that they wait no longer.
+    /// Records that the clients of one accept loop wait no longer.
     pub fn end(&self, limit: AcceptLimit, now: Instant) {
         let mut seen = self.seen(limit);
         (seen.loops, seen.last) = (seen.loops.saturating_sub(1), Some(now));
     }
 
-    /// True if an episode of that limit goes on.
+    /// Returns true during an episode of that limit.
     pub fn is_present(&self, limit: AcceptLimit, now: Instant) -> bool {
         self.seen(limit).is_present(now)
     }
 
-    /// The most serious limit of which an episode goes on.
+    /// Returns the most serious limit that has an episode now.
     pub fn present(&self, now: Instant) -> Option<AcceptLimit> {
         AcceptLimit::ALL.iter().copied().find(|&limit| self.is_present(limit, now))
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_serious_limit_is_said() {
+    fn most_serious_limit_is_reported() {
         let (limits, now) = (AcceptLimits::default(), Instant::now());
         for limit in [AcceptLimit::MaxConnections, AcceptLimit::OpenFiles, AcceptLimit::Exhausted] {
             limits.begin(limit, now);

@@ -1,21 +1,21 @@
 //! Every metric in one place: name, kind, labels, help, buckets.
 //!
-//! Labels come from the configuration and from the closed lists of this module's siblings, never from traffic: no pid, no
-//! address, no text. Base units; a counter ends in `_total`. Every series exists from the start, with 0. Counters of a
-//! worker belong to its slot: they fall only when the master ends.
+//! Labels come from the configuration and from the closed lists of this module's siblings, never from traffic: no pid,
+//! no address, no text. Metrics use base units. The name of a counter ends in `_total`. Every series exists from the
+//! start, with 0. The counters of a worker belong to its slot: they fall only when the master ends.
 //!
 //! `docs/metrics.md` is written from this table.
 
 use super::{CONNECT_BUCKETS, DURATION_BUCKETS, SPAWN_BUCKETS};
 
-/// The kind of number that a metric is.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only grows until the master ends.
+    /// Grows until the master ends, and never falls.
     Counter,
-    /// Goes both ways.
+    /// Rises and falls.
     Gauge,
-    /// Counts by size, with these upper bounds.
+    /// Counts observations by size, with these upper bounds.
     Histogram(&'static [f64]),
 }
 
@@ -33,7 +33,7 @@ pub struct Metric {
 }
 
 impl Kind {
-    /// The word in `# TYPE` lines and documents.
+    /// Returns the word in `# TYPE` lines and documents.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
@@ -204,7 +204,7 @@ mod tests {
     fn labels_come_from_a_short_list() {
         let allowed =
             ["pool", "worker", "reason", "state", "direction", "result", "stream", "route", "code", "verb", "outcome"];
-        // Facts of the configuration and the build, on series that are always 1.
+        // Facts of the configuration and the build are labels of series that are always 1.
         let facts = ["version", "strategy", "mode"];
         for metric in ALL {
             for label in metric.labels {

@@ -1,4 +1,4 @@
-//! The two shapes of an atomic number.
+//! The two kinds of atomic numbers: counters and gauges.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -17,13 +17,13 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The present value.
+    /// Returns the present value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number that goes both ways.
+/// A number that rises and falls.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
@@ -38,7 +38,7 @@ impl Gauge {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// The present value.
+    /// Returns the present value.
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }

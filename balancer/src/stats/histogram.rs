@@ -1,4 +1,4 @@
-//! Fixed-bucket histograms, one copy a data thread so that threads do not share cache lines.
+//! Histograms with fixed buckets. Each data thread has its own copy, so that threads do not share cache lines.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub const DURATION_BUCKETS: &[f64] =
 /// Upper bounds in seconds from a worker's spawn to ready: 10 ms to a minute.
 pub const SPAWN_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Counts of observations by size; bounds are fixed at birth.
+/// Counts of observations by size. The bounds never change.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One per bound and one for what is above them all.
+    /// One count for each bound, and one for observations above all bounds.
     counts: Box<[AtomicU64]>,
     sum_nanos: AtomicU64,
 }
@@ -61,17 +61,17 @@ pub struct Sharded {
 }
 
 impl Sharded {
-    /// `shards` copies (at least one) with the given upper bounds in seconds.
+    /// Makes `shards` copies (at least one) with the given upper bounds in seconds.
     pub fn new(bounds: &'static [f64], shards: usize) -> Self {
         Self { bounds, shards: (0..shards.max(1)).map(|_| Histogram::new(bounds)).collect() }
     }
 
-    /// The copy of data thread `thread`; any number is allowed, out of range wraps.
+    /// Returns the copy of data thread `thread`. A number out of range wraps around.
     pub fn of_thread(&self, thread: usize) -> &Histogram {
         &self.shards[thread % self.shards.len()]
     }
 
-    /// The sum over all threads.
+    /// Returns the sum over all threads.
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut running = 0;
         let mut cumulative = Vec::with_capacity(self.bounds.len());

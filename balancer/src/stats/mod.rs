@@ -1,7 +1,7 @@
-//! Numbers: counters that outlive a process, histograms per data thread, how a connection ended.
+//! Statistics: counters that outlive a process, histograms for each data thread, and the outcomes of connections.
 //!
-//! Everything here is a relaxed atomic that the data path only increments; `admin` reads them at scrape. No lock, no
-//! look-up and no allocation on the way of a byte. [`AcceptLimits`] has locks: it is for clients that wait anyway.
+//! All numbers are relaxed atomics. The data path only increments them; `admin` reads them at each scrape. Relaying a
+//! byte needs no lock, no look-up and no allocation. [`AcceptLimits`] has locks: only clients that wait anyway use it.
 
 mod accept_limit;
 pub mod catalog;

@@ -1,4 +1,4 @@
-//! The closed lists that label metrics: every reason has one word, the same in code, metric, log and page.
+//! The closed lists that label metrics. Every reason has one word, the same in code, metric, log and page.
 
 /// Declares an enum whose variants each have the word used in metrics and logs.
 macro_rules! labels {
@@ -32,10 +32,10 @@ labels! {
         ClientLeft = "client_left",
         /// The worker reset the connection; the client was given a reset too.
         UpstreamReset = "upstream_reset",
-        /// The worker ended its side, in order, while the client's bytes were the last to move: it owed an answer.
+        /// The worker closed its side while the client's bytes were the last to move: a response was pending.
         UpstreamClosed = "upstream_closed",
-        /// A drain, or a worker that drains, ended it while the client's bytes were the last to move, in a pool that has
-        /// never answered anybody: the protocol knows no answers, as syslog.
+        /// A drain, or a draining worker, ended it while the client's bytes were the last to move. The pool has never
+        /// answered any client: its protocol has no answers, as syslog has none.
         Unanswered = "unanswered",
         /// No worker could be connected to within the dispatch deadline.
         Unreachable = "unreachable",
@@ -43,19 +43,21 @@ labels! {
         NoUpstream = "no_upstream",
         /// Silent for longer than the idle or half-closed timeout.
         Idle = "idle",
-        /// Carried no byte in either direction, and was closed for a new client at the limit of connections.
+        /// It carried no byte in either direction, and was closed at the limit of connections to make room for a new
+        /// client.
         Reclaimed = "reclaimed",
-        /// Awaited no response and was silent while its worker or the master drained, and was closed, or ended with its worker.
+        /// It awaited no response and was silent while its worker or the master drained. It was closed, or ended with
+        /// its worker.
         Closed = "closed",
-        /// Still awaited a response at a drain deadline, and was reset.
+        /// It still awaited a response at a drain deadline, and was reset.
         Cut = "cut",
-        /// Handed over to a worker that does not tell how it ends, as Node's do not.
+        /// It was handed over to a worker that does not report how connections end, as Node's do not.
         HandedOver = "handed_over",
     }
 }
 
 labels! {
-    /// Why a client was rejected before it was given to a worker.
+    /// The reason why a client was rejected before it was given to a worker.
     Rejection {
         /// No worker was ready for longer than `hold-timeout`.
         NoWorker = "no_worker",
@@ -67,7 +69,7 @@ labels! {
 }
 
 labels! {
-    /// Why `connect` to a worker failed; another worker was then tried.
+    /// The reason why `connect` to a worker failed. Another worker was then tried.
     ConnectError {
         /// Nothing listens at the worker's endpoint.
         Refused = "refused",
@@ -75,7 +77,7 @@ labels! {
         Timeout = "timeout",
         /// The connection was reset before one byte went either way.
         Reset = "reset",
-        /// The worker's accept queue is full (a unix socket says so at once).
+        /// The worker's accept queue is full (a unix socket reports that at once).
         Busy = "busy",
         /// Every source port to the worker is in use.
         NoPort = "no_port",
@@ -85,21 +87,21 @@ labels! {
 }
 
 labels! {
-    /// Why `accept` failed on the public listener.
+    /// The reason why `accept` failed on the public listener.
     AcceptError {
         /// Out of descriptors or memory: accepting pauses.
         Exhausted = "exhausted",
-        /// The connection died in the queue or the kernel refused it: the next one is accepted.
+        /// The connection ended in the queue, or the kernel refused it. The next one is accepted.
         Other = "other",
     }
 }
 
 labels! {
-    /// Why clients wait in the kernel although workers are ready; the most serious first.
+    /// The reason why clients wait in the kernel although workers are ready. The most serious comes first.
     AcceptLimit {
-        /// `accept` failed for want of descriptors or memory.
+        /// `accept` failed because descriptors or memory were used up.
         Exhausted = "exhausted",
-        /// The master has as many connections as its limit of open files allows beside its reserve.
+        /// The master has as many connections as its limit of open files allows, less a reserve.
         OpenFiles = "open_files",
         /// A worker has as many descriptors open as its own limit allows.
         WorkerOpenFiles = "worker_open_files",
@@ -111,17 +113,18 @@ labels! {
 }
 
 labels! {
-    /// Why a worker was replaced.
+    /// The reason why a worker was replaced.
     Restart {
         /// It ended by itself.
         Crash = "crash",
-        /// It said on its channel that it leaves, or closed it, as a Node application does to be replaced.
+        /// It announced on its channel that it leaves, or closed the channel. A Node application does so to be
+        /// replaced.
         Left = "left",
         /// It never became ready.
         NeverReady = "never_ready",
         /// It was hung, and killed.
         Hung = "hung",
-        /// It was busy for longer than `busy-timeout` while clients waited: another was started beside it.
+        /// It was busy for longer than `busy-timeout` while clients waited. Another process was started beside it.
         Busy = "busy",
         /// It used more than `max-memory`.
         Memory = "memory",
@@ -129,7 +132,7 @@ labels! {
         Age = "age",
         /// Another program removed the path of its unix endpoint, so that no connection reaches it any more.
         Removed = "endpoint_removed",
-        /// By command: a reload or a restart.
+        /// A command replaced it: a reload or a restart.
         Command = "command",
     }
 }
@@ -137,11 +140,11 @@ labels! {
 labels! {
     /// The result of a health probe.
     Check {
-        /// The worker answered well.
+        /// The worker gave a good answer.
         Ok = "ok",
-        /// It refused or answered wrongly.
+        /// The worker refused, or gave a wrong answer.
         Fail = "fail",
-        /// It did not answer in time.
+        /// The worker did not answer in time.
         Timeout = "timeout",
     }
 }
@@ -159,31 +162,31 @@ labels! {
 labels! {
     /// The result of an operation on a pool.
     OperationResult {
-        /// Carried out, and no client was lost as far as that was observed.
+        /// It was carried out, and no client was lost as far as that was observed.
         Done = "done",
-        /// Carried out, and clients were lost.
+        /// It was carried out, and clients were lost.
         Lost = "lost",
-        /// Not carried out to its end.
+        /// It was begun and not completed.
         Failed = "failed",
-        /// Not begun.
+        /// It was not begun.
         Refused = "refused",
     }
 }
 
 labels! {
-    /// The fate of the connections of a pool during an operation.
+    /// The fate of a connection of a pool during an operation.
     Fate {
         /// Accepted.
         Accepted = "accepted",
-        /// Ended as their two ends wanted.
+        /// Ended as both ends wanted.
         Served = "served",
-        /// Given to another worker than the first.
+        /// Given to a worker other than the first.
         Moved = "moved",
         /// Ended by the client while an answer was pending.
         ClientEnded = "client_ended",
-        /// Ended by the worker or by a drain in a pool that has never answered anybody.
+        /// Ended by the worker or by a drain, in a pool that has never answered any client.
         Unanswered = "unanswered",
-        /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
+        /// Idle. Closed so that a drain could end, or by `idle-timeout`, or ended with its worker.
         Closed = "closed",
         /// Rejected, or not connected to a worker in time. Lost.
         Rejected = "rejected",
@@ -193,7 +196,7 @@ labels! {
 }
 
 impl Fate {
-    /// True for an end of a connection, which Node's workers do not tell.
+    /// Returns true for an end of a connection. Node's workers do not report these.
     pub const fn is_end(self) -> bool {
         !matches!(self, Fate::Accepted | Fate::Moved | Fate::Rejected)
     }

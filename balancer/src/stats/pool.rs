@@ -5,36 +5,37 @@ use super::{
     Rejection, SPAWN_BUCKETS, Sharded,
 };
 
-/// The events in one pool since the master started, apart from what its slots count.
+/// The events in one pool since the master started, without those that its slots count.
 #[derive(Debug)]
 pub struct PoolStats {
     /// Connections accepted on the public listeners.
     pub accepted: Counter,
-    /// Connections that took back what a dead worker had not read and went to another.
+    /// Connections that a dead worker had not read from, and that were given to another worker with all they had sent.
     pub recovered: Counter,
-    /// Connections of clients that belong to one worker and were given to another.
+    /// Connections whose client belongs to one worker and was given to another.
     pub displaced: Counter,
     /// Client connections open now.
     pub active: Gauge,
     /// Clients rejected, by [`Rejection`].
     pub rejected: [Counter; Rejection::COUNT],
-    /// Times a public listener that workers hold was found stopped and made to listen again.
+    /// The number of times that a public listener which workers hold too was found stopped and was made to listen
+    /// again.
     pub revived: Counter,
     /// Failed `accept` calls, by [`AcceptError`].
     pub accept_errors: [Counter; AcceptError::COUNT],
-    /// At which limit clients wait to be accepted.
+    /// The limits at which clients wait to be accepted.
     pub accept_limits: AcceptLimits,
     /// Connections that ended without a worker, by [`Outcome`] (`unreachable`, `no_upstream` and early client ends).
     pub unassigned: [Counter; Outcome::COUNT],
-    /// From accept to the end of both directions.
+    /// The time from accept to the end of both directions.
     pub duration: Sharded,
-    /// From accept to the worker's first byte.
+    /// The time from accept to the worker's first byte.
     pub first_byte: Sharded,
-    /// From the master's `connect` to the established connection.
+    /// The time from the master's `connect` to the established connection.
     pub connect: Sharded,
-    /// From a worker's spawn to ready.
+    /// The time from a worker's spawn to ready.
     pub spawn: Sharded,
-    /// The time that health probes took.
+    /// The duration of health probes.
     pub check: Sharded,
     /// The operations on the pool, by verb, in the order of
     /// [`OperationKind::ALL`](crate::pool::operation::OperationKind::ALL).
@@ -44,9 +45,9 @@ pub struct PoolStats {
 /// The operations of one verb.
 #[derive(Debug, Default)]
 pub struct OperationStats {
-    /// Their results, by [`OperationResult`].
+    /// Ended operations, by [`OperationResult`].
     pub ended: [Counter; OperationResult::COUNT],
-    /// The connections meanwhile, by [`Fate`].
+    /// Connections meanwhile, by [`Fate`].
     pub connections: [Counter; Fate::COUNT],
 }
 
@@ -56,7 +57,7 @@ impl OperationStats {
 }
 
 impl PoolStats {
-    /// All at zero, for `threads` data threads.
+    /// Makes counters at zero, for `threads` data threads.
     pub fn new(threads: usize) -> Self {
         Self {
             accepted: Counter::default(),

@@ -1,4 +1,4 @@
-//! The counters of one slot. They outlive its processes, so they only grow until the master ends.
+//! The counters of one slot. They outlive the slot's processes and only grow until the master ends.
 
 use super::{Check, ConnectError, Counter, Gauge, Outcome, Restart, Stream};
 
@@ -8,15 +8,16 @@ use super::{Check, ConnectError, Counter, Gauge, Outcome, Restart, Stream};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SlotStats {
-    /// Connections whose bytes this slot's workers were given. One that was recovered counts for both its workers.
+    /// Connections whose bytes were given to this slot's workers. A recovered one counts for both of its workers.
     pub connections: Counter,
-    /// Bytes from clients written to the worker; a PROXY header, which is ours, is not among them.
+    /// Bytes from clients that were written to the worker, without the PROXY header, which the master writes.
     pub rx_bytes: Counter,
-    /// Bytes from the worker written to clients.
+    /// Bytes from the worker that were written to clients.
     pub tx_bytes: Counter,
     /// Failed connects, by [`ConnectError`].
     pub connect_errors: [Counter; ConnectError::COUNT],
-    /// Connections moved to another worker before one byte: after a failed connect, or since the worker drained.
+    /// Connections that moved to another worker before the first byte: after a failed connect, or because the worker
+    /// drained.
     pub retries: Counter,
     /// Ended connections, by [`Outcome`].
     pub closes: [Counter; Outcome::COUNT],
@@ -26,19 +27,19 @@ pub struct SlotStats {
     pub checks: [Counter; Check::COUNT],
     /// Flips between healthy and unhealthy.
     pub health_transitions: Counter,
-    /// Lines of the worker that were written, or only read where its pool's log is off, by [`Stream`].
+    /// Lines of the worker that were written, by [`Stream`]. Where the pool's log is off: lines that were read.
     pub log_lines: [Counter; Stream::COUNT],
-    /// Lines dropped because what they are written to was slower than the worker or failed, by [`Stream`].
+    /// Lines that were dropped because the log was slower than the worker or failed, by [`Stream`].
     pub log_dropped: [Counter; Stream::COUNT],
-    /// Messages of its program, on its channel.
+    /// Messages from its program, on its channel.
     pub messages_from: Counter,
     /// Messages to its program that were put on its channel.
     pub messages_to: Counter,
-    /// The last exit: the code, 128 + n for signal n, -1 while none is known.
+    /// The last exit: the code, 128 + n for signal n, or -1 before the first exit.
     pub last_exit: LastExit,
 }
 
-/// A gauge that starts at -1, "none yet".
+/// A gauge that starts at -1, for "none yet".
 #[derive(Debug)]
 pub struct LastExit(Gauge);
 
@@ -56,7 +57,7 @@ impl LastExit {
         self.0.set(code);
     }
 
-    /// The present value.
+    /// Returns the present value.
     pub fn get(&self) -> i64 {
         self.0.get()
     }
