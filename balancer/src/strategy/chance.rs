@@ -1,7 +1,7 @@
-//! Chance without a lock: the strategies that draw lots share it.
+//! A random number generator without a lock, for the strategies that draw at random.
 //!
-//! SplitMix64 (Steele, Lea and Flood, 2014) is a counter and a function that mixes its bits; so the whole state is one atomic
-//! that all data threads count up. The same seed gives the same lots.
+//! SplitMix64 (Steele, Lea and Flood, 2014) is a counter and a function that mixes the counter's bits. So the whole
+//! state is one atomic that all data threads count up. The same seed gives the same numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,14 +10,14 @@ use crate::rotation::Snapshot;
 /// The step of the counter: 2⁶⁴ divided by the golden ratio, odd.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Mixes the bits of a number: each bit of the answer depends on all of them.
+/// Mixes the bits of a number: each bit of the result depends on all of them.
 pub(super) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     number ^ (number >> 31)
 }
 
-/// A source of lots.
+/// A source of random numbers.
 #[derive(Debug)]
 pub(super) struct Chance(AtomicU64);
 
@@ -26,13 +26,14 @@ impl Chance {
         Self(AtomicU64::new(seed))
     }
 
-    /// 0 to `n` - 1, each as likely as the others but for 2⁻⁴⁰ or so; 0 if `n` is 0.
+    /// Returns a number from 0 to `n` - 1; 0 if `n` is 0. All are equally likely, up to 2⁻⁴⁰ or so.
     fn below(&self, n: u64) -> u64 {
         let lot = mix(self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP));
         u64::try_from((u128::from(lot) * u128::from(n)) >> 64).unwrap_or_default()
     }
 
-    /// A worker, each as likely as its weight says, `but` one; `None` if there is no other.
+    /// Draws a worker other than `but`, with a probability in proportion to its weight. Returns `None` if there is no
+    /// other.
     pub(super) fn draw(&self, among: &Snapshot, but: Option<usize>) -> Option<usize> {
         let n = among.upstreams.len();
         if among.is_weighted() {
@@ -56,7 +57,7 @@ impl Chance {
             lot -= weight;
             last = Some(i);
         }
-        // A weight became less while we looked.
+        // Another thread lowered a weight during the loop.
         last
     }
 }
@@ -67,7 +68,7 @@ mod tests {
     use crate::strategy::laws::{pool, weighted};
 
     #[test]
-    fn lots_are_those_of_the_published_generator() {
+    fn numbers_are_those_of_the_published_generator() {
         let chance = Chance::new(1_234_567);
         let lots: Vec<u64> =
             (0..3).map(|_| mix(chance.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP))).collect();
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_but_one_is_drawn_as_often_as_it_weighs() {
+    fn workers_but_one_are_drawn_in_proportion_to_weight() {
         let chance = Chance::new(7);
         for (pool, but, expected) in [
             (pool(4), None, [3000; 4]),

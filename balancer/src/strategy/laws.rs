@@ -1,4 +1,5 @@
-//! What every strategy keeps to. A new one is tested by its entry in the list; only its bound is to be said here.
+//! Laws that every strategy keeps. A new strategy is tested as soon as it is in the list; only its bound must be added
+//! here.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use proptest::prelude::*;
 use super::{ALL, Entry, PickContext, Picker, find};
 use crate::rotation::{Endpoint, Lease, Rotation, SlotId, Snapshot, Standing, UNIT_WEIGHT, Upstream};
 
-/// Workers in rotation that all weigh 1.
+/// Makes a snapshot of `n` workers in rotation that all weigh 1.
 pub(in crate::strategy) fn pool(n: usize) -> Snapshot {
     weighted(&vec![1; n])
 }
 
-/// Workers in rotation with these weights.
+/// Makes a snapshot of workers in rotation with these weights.
 pub(in crate::strategy) fn weighted(weights: &[u32]) -> Snapshot {
     let upstream = |(slot, weight): (u32, &u32)| {
         let upstream = Upstream::new(SlotId(slot), 1, Endpoint::Unix("/nowhere".into()), Arc::default());
@@ -28,8 +29,8 @@ fn client(n: u32) -> PickContext<'static> {
     PickContext { client: Some(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + n))), ..Default::default() }
 }
 
-/// The distance of each worker from its share of `total` connections of as many clients that is allowed, when all are
-/// still open.
+/// Returns the greatest allowed distance of a worker from its share of `total` connections. Each connection is from
+/// another client, and all are still open.
 fn bound(entry: &Entry, share: f64) -> f64 {
     match entry.name {
         "round-robin" | "least-waiting" | "least-connections" => 1.0,
@@ -65,7 +66,7 @@ fn names_are_unique_and_found_and_the_default_is_first() {
 }
 
 #[test]
-fn every_strategy_is_fair_within_its_bound_with_and_without_weights() {
+fn every_strategy_is_fair_within_its_bound_by_weight() {
     for entry in ALL {
         for weights in [&[1, 1, 1, 1][..], &[2, 1, 1], &[1, 3, 2]] {
             let (strategy, pool) = ((entry.build)(7), weighted(weights));
@@ -99,13 +100,13 @@ fn with_the_same_seed_every_strategy_makes_the_same_choices() {
             (0..100).map(|n| strategy.pick(&pool, &client(n / 2)).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(choices(7), choices(7), "{}", entry.name);
-        // Chance alone makes them differ from one master to the next.
+        // Only random draws make the choices differ from one master to the next.
         let draws_lots = matches!(entry.name, "p2c" | "random");
         assert_eq!(choices(7) != choices(8), draws_lots, "{}", entry.name);
     }
 }
 
-/// Something that happens to a pool.
+/// An event in a pool.
 #[derive(Clone, Debug)]
 enum Event {
     Pick { client: Option<u32>, tried: Vec<u32> },
@@ -133,10 +134,10 @@ fn event(slots: usize) -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens: only a worker that is in rotation and was not tried is picked, one always is if there is one,
-    /// and in the end every count is 0.
+    /// For any sequence of events: a pick is always a worker in rotation that was not tried; if there is one, a pick
+    /// succeeds; and at the end every count is 0.
     #[test]
-    fn whatever_happens_a_pick_is_of_the_pool_and_nothing_is_counted_in_the_end(
+    fn any_events_keep_picks_in_rotation_and_end_with_zero_counts(
         first: prop::sample::Index,
         (workers, events) in (1..=6_usize).prop_flat_map(|n| (Just(n), prop::collection::vec(event(n), 1..80))),
     ) {
@@ -171,7 +172,7 @@ proptest! {
                 Event::Stand(i, up) => {
                     all[i.index(workers)].set_standing(if up { Standing::Up } else { Standing::Down });
                 }
-                // Published or not: a pick between the two must do.
+                // A weight may change before the next snapshot is published. A pick in between must work too.
                 Event::Weigh(i, weight) => all[i.index(workers)].set_weight(weight * UNIT_WEIGHT),
                 Event::Publish(are_in) => {
                     let chosen = all.iter().zip(are_in).filter(|(_, is_in)| *is_in).map(|(upstream, _)| Arc::clone(upstream));

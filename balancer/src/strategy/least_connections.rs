@@ -1,13 +1,13 @@
 //! Least connections: round robin among the workers with the fewest open connections.
 //!
-//! - Bound: as long as connections only come, no worker has more than one above another, for its weight; each further data
-//!   thread may add one, as it picks at the same moment.
-//! - Costs: a look at every worker a connection.
-//! - Use it where connections last long and how long differs (WebSockets, databases, streams). For kept HTTP connections it
-//!   evens out how many each worker has, which says little about its work: see `least-waiting`. A worker that is new, or that
-//!   fails fast, has few connections and therefore attracts all new ones; `slow-start` is against the first, health checks
-//!   against the second.
-//! - Weights divide the count, and the turns of those that are equal follow them.
+//! - Bound: while connections only open and none end, no worker has more than one above another, for its weight. Each
+//!   further data thread may add one, since it picks at the same moment.
+//! - Cost: reads every worker once for each connection.
+//! - Use it where connections last long and their durations differ (WebSockets, databases, streams). For kept-alive
+//!   HTTP connections it evens out the number of connections of each worker, which says little about the work: see
+//!   `least-waiting`. A worker that is new, or that fails fast, has few connections and therefore attracts all new
+//!   ones. `slow-start` helps against the first, health checks against the second.
+//! - Weights divide the count. Workers with an equal quotient take turns by weight.
 //! - Source: the `leastconn` of HAProxy, the `least_conn` of nginx.
 
 use super::load::Load;
@@ -35,7 +35,7 @@ impl Strategy for LeastConnections {
     fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize> {
         let least = Load::least(among, load)?;
         let is_least = |i: usize| among.upstreams.get(i).is_some_and(|upstream| load(upstream) <= least);
-        // Another thread may have given each of them a connection meanwhile: then it is whose turn it is.
+        // Another thread may have given each of them a connection meanwhile. Then the next worker in turn is picked.
         self.turns.next_of(among, context, is_least).or_else(|| self.turns.next(among, context))
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     const ANY: PickContext<'static> = PickContext { client: None, key: None, tried: &[] };
 
     #[test]
-    fn who_has_fewer_gets_the_next_and_those_who_have_as_many_take_turns() {
+    fn worker_with_fewest_is_picked_and_equal_ones_take_turns() {
         let (strategy, pool) = (LeastConnections::default(), pool(3));
         let _held: Vec<_> = [0, 0, 1].map(|i| Lease::take(&pool.upstreams[i]).unwrap()).into();
         assert_eq!([(); 3].map(|()| strategy.pick(&pool, &ANY).unwrap()), [2, 2, 2]);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_worker_may_have_more() {
+    fn heavy_worker_may_have_more_connections() {
         let (strategy, pool) = (LeastConnections::default(), weighted(&[1, 4]));
         let held: Vec<_> =
             (0..50).map(|_| Lease::take(&pool.upstreams[strategy.pick(&pool, &ANY).unwrap()]).unwrap()).collect();

@@ -1,18 +1,19 @@
 //! Least waiting: round robin among the workers with the fewest connections that wait for an answer.
 //!
-//! A connection waits from the moment its client's bytes went up to the worker until the worker's first byte comes back, and
-//! while it has not reached its worker yet. Open connections that are silent do not count, so kept ones do not disturb.
+//! A connection waits from the moment when its client's bytes went up to the worker, until the worker's first byte
+//! comes back. It also waits while it has not reached its worker yet. Open connections that are silent do not count, so
+//! kept-alive ones have no effect.
 //!
-//! - Bound: while nobody waits it is round robin, exactly. A worker that answers nobody gets no more than one connection more
-//!   than the least loaded of the others, for its weight.
-//! - Costs: two relaxed atomics a request (up, down), and a look at every worker a connection.
-//! - Use it where requests differ in how long they take, or a worker may be stuck for a moment: a short request does not
-//!   queue behind a long one while somebody is free. It sees bytes and no requests: a client that talks and expects no
-//!   answer (one-way protocols, a WebSocket client that had the last word) counts as one that waits, and workers with many
-//!   of those look busy.
-//! - Weights divide the count, and the turns of those that are equal follow them.
-//! - Source: "join the idle queue" (Lu and others, 2011) for a proxy that sees which worker is idle; the least
-//!   outstanding requests of HTTP balancers, for protocols that they cannot read.
+//! - Bound: while no client waits it is exactly round robin. A worker that answers no client gets at most one
+//!   connection more than the least loaded of the others, for its weight.
+//! - Cost: two relaxed atomics for each request (up, down), and reads every worker once for each connection.
+//! - Use it where requests take different times, or where a worker may be stuck for a moment: a short request does not
+//!   queue behind a long one while another worker is free. The master sees bytes, not requests. So a client that sends
+//!   and expects no answer (one-way protocols, a WebSocket client that sent the last message) counts as waiting, and
+//!   workers with many such clients look busy.
+//! - Weights divide the count. Workers with an equal quotient take turns by weight.
+//! - Source: "join the idle queue" (Lu and others, 2011), for a proxy that sees by itself which workers are idle; and
+//!   the least outstanding requests of HTTP balancers, here for protocols that they cannot read.
 
 use super::load::Load;
 use super::turns::Turns;
@@ -32,7 +33,7 @@ struct LeastWaiting {
 }
 
 fn load(upstream: &Upstream) -> Load {
-    // One whose endpoint does not answer the connect (its queue is full) makes clients wait just so.
+    // A worker whose endpoint does not answer the connect (its queue is full) makes clients wait just the same.
     Load::new(upstream.waiting() + upstream.connecting(), upstream)
 }
 
@@ -40,7 +41,7 @@ impl Strategy for LeastWaiting {
     fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize> {
         let least = Load::least(among, load)?;
         let is_least = |i: usize| among.upstreams.get(i).is_some_and(|upstream| load(upstream) <= least);
-        // Another thread may have given each of them a connection meanwhile: then it is whose turn it is.
+        // Another thread may have given each of them a connection meanwhile. Then the next worker in turn is picked.
         self.turns.next_of(among, context, is_least).or_else(|| self.turns.next(among, context))
     }
 }
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_whose_client_waits_is_passed_over_and_the_others_go_on_in_turn() {
+    fn worker_with_a_waiting_client_is_passed_over() {
         let (strategy, pool) = (LeastWaiting::default(), pool(3));
         let mut blocked = hold(&pool, 1);
         blocked.set_waiting(true);
@@ -80,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_not_reached_makes_clients_wait_too() {
+    fn connecting_counts_as_waiting() {
         let (strategy, pool) = (LeastWaiting::default(), pool(2));
         let _connecting = Lease::take(&pool.upstreams[0]).unwrap();
         assert_eq!([(); 3].map(|()| strategy.pick(&pool, &ANY).unwrap()), [1, 1, 1]);
     }
 
     #[test]
-    fn a_heavy_worker_may_have_more_that_wait() {
+    fn heavy_worker_may_have_more_waiting_clients() {
         let (strategy, pool) = (LeastWaiting::default(), weighted(&[3, 1]));
         let mut counts = [0; 2];
         let mut held = Vec::new();

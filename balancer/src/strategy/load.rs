@@ -1,10 +1,10 @@
-//! How loaded a worker is: connections for its weight, compared without dividing. Pure.
+//! The load of a worker: its connections divided by its weight, compared without a division. Pure.
 
 use std::cmp::Ordering;
 
 use crate::rotation::{Snapshot, Upstream};
 
-/// Connections a weight. Of two workers with as many, the heavier one is less loaded.
+/// Connections divided by weight. Of two workers with the same number of connections, the heavier one has less load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     connections: u64,
@@ -16,7 +16,7 @@ impl Load {
         Self { connections: connections as u64, weight: u64::from(upstream.weight()) }
     }
 
-    /// The least one; `None` if there is nobody.
+    /// Returns the least load of the workers; `None` if there is no worker.
     pub(super) fn least(among: &Snapshot, of: impl Fn(&Upstream) -> Self) -> Option<Self> {
         among.upstreams.iter().map(|upstream| of(upstream)).min()
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_load_is_connections_for_a_weight() {
+    fn load_is_connections_divided_by_weight() {
         let load = |connections, weight| Load { connections, weight };
         assert!(load(1, 100) < load(2, 100));
         assert!(load(2, 300) < load(1, 100));

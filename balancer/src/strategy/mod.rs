@@ -1,11 +1,12 @@
-//! Which worker in rotation a connection goes to.
+//! Strategies: each picks the worker in rotation that gets a connection.
 //!
-//! A strategy is one file and its entry in [`ALL`]; config values, help and the law tests read that list. Its header says what
-//! it does, its bound, what it costs and when to use it. What they share stands beside them: `turns` that go round, `load`
-//! that is compared, `chance`. None of them locks, and none allocates: each data thread picks for itself.
+//! A strategy is one file and its entry in [`ALL`]. Config values, help and the law tests read that list. The header of
+//! each file says what the strategy does, its bound, its cost and when to use it. The strategies share three parts:
+//! `turns` go round the workers, `load` compares them, and `chance` draws at random. No part locks or allocates: each
+//! data thread picks for itself.
 //!
-//! Weights are no strategy: they are the workers' ([`Upstream::weight`](crate::rotation::Upstream::weight)), and every strategy
-//! goes by them.
+//! Weights are no strategy: they belong to the workers ([`Upstream::weight`](crate::rotation::Upstream::weight)), and
+//! every strategy follows them.
 
 mod chance;
 mod least_connections;
@@ -27,39 +28,42 @@ use crate::rotation::{SlotId, Snapshot};
 
 pub use picker::Picker;
 
-/// Chooses among the workers in rotation. Shared by all data threads.
+/// Chooses among the workers in rotation. All data threads share one strategy.
 pub trait Strategy: Send + Sync {
-    /// The index of the chosen one in `among`, or `None` if nobody is there. Never an index out of range.
+    /// Returns the index of the chosen worker in `among`, or `None` if there is no worker. The index is never out of
+    /// range.
     fn pick(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize>;
 
-    /// The slot that this client belongs to, be its worker in rotation or absent. `None` where clients belong to nobody.
+    /// Returns the slot that this client belongs to; its worker may be in rotation or absent. `None` where clients do
+    /// not belong to workers.
     fn home(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<SlotId> {
         let _ = (among, context);
         None
     }
 }
 
-/// The connection that is to be placed, as far as it is known.
+/// The facts about a connection for which a worker is picked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PickContext<'a> {
     /// The client's address; a client on a unix socket has none.
     pub client: Option<IpAddr>,
-    /// The value that a keyed strategy hashes, where the protocol has one.
+    /// The key that a keyed strategy hashes, where the protocol has one.
     pub key: Option<u64>,
-    /// Places this connection has already tried in vain.
+    /// Slots that this connection has already tried without success.
     pub tried: &'a [SlotId],
 }
 
-/// One strategy: its word, what help says of it, and how it is made.
+/// One strategy: its name, its help text, and its constructor.
 #[derive(Debug)]
 pub struct Entry {
-    /// The word in flags, files, metrics and pages.
+    /// The name in flags, files, metrics and pages.
     pub name: &'static str,
-    /// One line for the people that choose.
+    /// One line of help for choosing a strategy.
     pub summary: &'static str,
-    /// True if it promises a client the same worker: what it placed is not moved because that worker is busy.
+    /// True if it promises a client the same worker. Then a client does not move to another worker because its own is
+    /// busy.
     pub is_sticky: bool,
-    /// Makes one for a pool, with a seed for those that draw lots: the same seed makes the same choices.
+    /// Makes a strategy for a pool. The seed is for those that draw at random: the same seed makes the same choices.
     pub build: fn(seed: u64) -> Box<dyn Strategy>,
 }
 
@@ -73,7 +77,7 @@ pub const ALL: &[Entry] = &[
     source_hash::ENTRY,
 ];
 
-/// The entry of that name.
+/// Returns the entry of that name.
 pub fn find(name: &str) -> Option<&'static Entry> {
     ALL.iter().find(|entry| entry.name == name)
 }

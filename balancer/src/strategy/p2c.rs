@@ -1,11 +1,11 @@
-//! Power of two choices: of two workers drawn by lot, the one with fewer open connections.
+//! Power of two choices: of two workers drawn at random, picks the one with fewer open connections.
 //!
-//! - Bound: with n workers and connections that only come, the fullest has about ln ln n above the mean, where one lot alone
-//!   would leave it about √(ln n × mean) above.
-//! - Costs: two lots and two counts, whatever the number of workers (a look at every worker where weights differ).
-//! - Use it with many workers, and where several balancers that do not know of each other share them: they do not all run
-//!   to the one that looks idlest. With few workers behind one master `least-connections` is more even.
-//! - Weights: a heavier worker is drawn more often, and may have more.
+//! - Bound: with n workers, while connections only open and none end, the fullest worker has about ln ln n above the
+//!   mean. With one random choice it would have about √(ln n × mean) above.
+//! - Cost: two draws and two counts, for any number of workers (where weights differ, reads every worker).
+//! - Use it with many workers, and where several balancers that do not know of each other share them: the balancers do
+//!   not all choose the worker that looks idlest. With few workers behind one master `least-connections` is more even.
+//! - Weights: a heavier worker is drawn more often, and may have more connections.
 //! - Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (1996); Azar and others (1994).
 
 use super::chance::Chance;
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_the_fullest_one_is_never_picked_and_no_idle_one_is_left_out() {
+    fn fullest_of_many_is_never_picked_and_every_idle_one_is() {
         let (strategy, pool) = ((ENTRY.build)(7), pool(10));
         let _held = Lease::take(&pool.upstreams[3]).unwrap();
         let mut counts = [0; 10];

@@ -1,11 +1,11 @@
-//! From the published snapshot to a lease.
+//! Takes a lease on a worker of the published snapshot.
 
 use arc_swap::ArcSwap;
 
 use super::{Entry, PickContext, Strategy};
 use crate::rotation::{Lease, Rotation, SlotId, Snapshot};
 
-/// Picks from the current snapshot until a lease is held or nobody untried is left.
+/// Picks from the current snapshot until it holds a lease or no untried worker is left.
 pub struct Picker {
     chosen: ArcSwap<Chosen>,
 }
@@ -22,37 +22,38 @@ impl Chosen {
 }
 
 impl Picker {
-    /// Picks by this strategy.
+    /// Makes a picker that uses this strategy.
     pub fn new(entry: &'static Entry) -> Self {
         Self { chosen: ArcSwap::from_pointee(Chosen::new(entry)) }
     }
 
-    /// The strategy it picks by now.
+    /// Returns the present strategy.
     pub fn strategy(&self) -> &'static Entry {
         self.chosen.load().entry
     }
 
-    /// True if that client has another home than `slot`, which it was given to.
+    /// Returns true if the client was given to `slot` and belongs to another slot.
     pub fn is_displaced(&self, rotation: &Rotation, context: &PickContext<'_>, slot: SlotId) -> bool {
         let home = self.chosen.load().strategy.home(&rotation.snapshot(), context);
         home.is_some_and(|home| home != slot)
     }
 
-    /// Picks by this strategy from now on; what was picked stays where it is, and it begins to count where the last one
-    /// stood, since what is counted is the workers'. The present strategy goes on as it is. Only the supervisor calls it.
+    /// Uses this strategy from now on. Open connections stay with their workers. The new strategy sees their counts at
+    /// once, since the counts belong to the workers. A switch to the present strategy changes nothing. Only the
+    /// supervisor calls it.
     pub fn switch(&self, entry: &'static Entry) {
         if entry.name != self.strategy().name {
             self.chosen.store(Chosen::new(entry).into());
         }
     }
 
-    /// A lease on the chosen worker, or `None` if every worker in rotation was tried or left the rotation.
+    /// Returns a lease on the chosen worker, or `None` if every worker in rotation was tried or left the rotation.
     ///
-    /// A pick from a snapshot that went stale meanwhile is repeated on the new one, so that "no upstream" is only said
-    /// when it is true now.
+    /// If the snapshot went stale meanwhile, the pick is repeated on the new one. So `None` is returned only when it is
+    /// true now.
     pub fn pick(&self, rotation: &Rotation, context: &PickContext<'_>) -> Option<Lease> {
         let chosen = self.chosen.load();
-        // The common case: nothing tried yet, the first choice still stands. No allocation.
+        // The common case: no worker was tried yet, and the first choice is still in rotation. No allocation.
         let snapshot = rotation.snapshot();
         if context.tried.is_empty() {
             let i = chosen.strategy.pick(&snapshot, context)?;
@@ -94,7 +95,7 @@ mod tests {
             rotation.publish(pool(3));
             let workers = rotation.snapshot().upstreams.clone();
             let picker = Picker::new(entry);
-            // Slot 1 died and the snapshot does not say so yet; slot 0 was tried.
+            // Slot 1 is dead and still in the snapshot. Slot 0 was tried.
             workers[1].set_standing(Standing::Dead);
             for _ in 0..6 {
                 let lease = picker.pick(&rotation, &PickContext { tried: &[SlotId(0)], ..Default::default() });
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_for_the_next_pick_and_the_present_strategy_goes_on() {
+    fn switch_applies_to_next_pick_and_same_strategy_keeps_cursor() {
         let rotation = Rotation::default();
         rotation.publish(pool(3));
         let picker = Picker::new(&ALL[0]);

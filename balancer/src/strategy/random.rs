@@ -1,10 +1,11 @@
-//! Random: a worker drawn by lot.
+//! Random: picks a worker at random.
 //!
-//! - Bound: none but that of chance. Of m connections over n workers each gets m/n, give or take √(m/n).
-//! - Costs: one lot (a look at every worker where weights differ).
-//! - Use it as the measure for others, or where a rotation would fall into step with a rhythm of the clients.
-//! - Weights: a worker is drawn as often as it weighs.
-//! - Source: "one choice" in the papers on two, see `p2c`.
+//! - Bound: only that of chance. Of m connections over n workers each gets m/n, give or take √(m/n).
+//! - Cost: one draw (where weights differ, reads every worker).
+//! - Use it as the baseline for other strategies, or where a rotation would fall into step with a rhythm of the
+//!   clients.
+//! - Weights: a worker is drawn in proportion to its weight.
+//! - Source: "one choice" in the papers on two choices, see `p2c`.
 
 use super::chance::Chance;
 use super::{Entry, PickContext, Strategy};
@@ -12,7 +13,7 @@ use crate::rotation::Snapshot;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "random",
-    summary: "one drawn by lot",
+    summary: "one drawn at random",
     is_sticky: false,
     build: |seed| Box::new(Random { chance: Chance::new(seed) }),
 };

@@ -1,18 +1,20 @@
-//! Source hash: clients with the same address go to the same worker, as long as it is there.
+//! Source hash: clients with the same address go to the same worker, while it is in rotation (sticky sessions).
 //!
-//! Rendezvous hashing: the client's address and each slot make a number, and the worker with the greatest one has the client.
-//! A worker that leaves changes no number of the others, so only its own clients move, and evenly to all of them; when its
-//! slot has a worker again they come back.
+//! Rendezvous hashing: a hash of the client's address and a slot gives the slot's score, and the worker with the
+//! greatest score gets the client. A worker that leaves does not change the scores of the others. So only its own
+//! clients move, evenly to all of the others, and they return when its slot has a worker again.
 //!
-//! - Bound: a client never changes workers while its own is in rotation, be that one busy or not. How even it is depends on the clients: many
-//!   addresses spread as lots would, a few do not, and those behind one proxy or NAT are one.
-//! - Costs: a hash for every worker a connection, and a logarithm where weights differ.
-//! - Use it where workers keep something of a client (a cache, a session) that others would have to fetch. A worker
-//!   that dies takes its memory with it, and an address is no person.
-//! - The number of an address is the same in every master of every machine, and in later versions: a restart moves nobody.
-//! - Weights: a worker gets a share of the addresses as it weighs; a change of one weight moves only clients to or from it.
-//!   So with `slow-start` a new worker's clients come to it little by little.
-//! - A client on a unix socket has no address: those are given out in turn.
+//! - Bound: a client never changes workers while its own is in rotation, even a busy one. The evenness depends on the
+//!   clients: many addresses spread as random draws would, and a few do not. All clients behind one proxy or NAT have
+//!   one address.
+//! - Cost: a hash of every worker for each connection, and a logarithm where weights differ.
+//! - Use it where workers keep data of a client (a cache, a session) that other workers would have to fetch. A worker
+//!   that dies takes its memory with it. And an address is not a person.
+//! - The hash of an address is the same in every master on every machine, and in later versions: a restart moves no
+//!   client.
+//! - Weights: a worker gets a share of the addresses in proportion to its weight. A change of one weight moves clients
+//!   only to or from that worker. So with `slow-start` a new worker's clients come to it little by little.
+//! - A client on a unix socket has no address. Such clients are given to the workers in turn.
 //! - Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous" (1996); weights: Schindelhauer and
 //!   Schomaker (2005).
 
@@ -61,12 +63,13 @@ impl Strategy for SourceHash {
     }
 }
 
-/// Waiting time in a race: the least of them is the greatest score where weights are equal.
+/// Returns a worker's time in a race, which the least time wins. Where weights are equal, the least time belongs to the
+/// greatest score.
 fn time(key: u64, slot: SlotId, weight: u32) -> f64 {
     -unit(score(key, slot)).ln() / f64::from(weight)
 }
 
-/// The number of an address; of an IPv4 address it is the same in its IPv6 form.
+/// Returns the hash of an address. An IPv4 address has the same hash in its IPv6 form.
 fn number(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(ip) => mix(u64::from(ip.to_bits())),
@@ -82,9 +85,9 @@ fn score(key: u64, slot: SlotId) -> u64 {
     mix(key ^ mix(!u64::from(slot.0)))
 }
 
-/// The same as a number above 0 and up to 1.
+/// Returns the score as a number above 0 and up to 1.
 fn unit(score: u64) -> f64 {
-    // 53 bits are what a double holds exactly.
+    // A double holds 53 bits exactly.
     ((score >> 11) + 1) as f64 / (1_u64 << 53) as f64
 }
 
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_address_goes_to_the_same_slot_in_every_version() {
+    fn same_address_goes_to_same_slot_in_every_version() {
         let (strategy, pool) = (SourceHash::default(), pool(5));
         let slots = |text: &str| {
             let ip: IpAddr = text.parse().unwrap();
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_an_address_is_given_out_in_turn() {
+    fn client_without_an_address_is_given_out_in_turn() {
         let (strategy, pool) = (SourceHash::default(), pool(3));
         let picks = [(); 6].map(|()| strategy.pick(&pool, &PickContext::default()).unwrap());
         assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn when_a_worker_leaves_only_its_clients_move_and_to_all_of_the_others() {
+    fn leaving_worker_moves_only_its_clients_to_all_others() {
         let (strategy, all) = (SourceHash::default(), pool(5));
         let rest = without(&all, 2);
         let mut moved = [0; 5];
@@ -176,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_change_of_weight_moves_clients_only_to_or_from_it(
+        fn changed_weight_moves_clients_only_to_or_from_its_worker(
             weights in prop::collection::vec(1_u32..=5, 2..=6), which: prop::sample::Index, new in 1_u32..=5, ip: u32,
         ) {
             let which = which.index(weights.len());
@@ -189,11 +192,11 @@ mod tests {
         }
 
         #[test]
-        fn equal_weights_are_no_weights(weight in 2_u32..=9, ip: u32) {
+        fn equal_weights_pick_as_no_weights_do(weight in 2_u32..=9, ip: u32) {
             let strategy = SourceHash::default();
             let even = slot(&strategy, &pool(4), ip);
             prop_assert_eq!(slot(&strategy, &weighted(&[weight; 4]), ip), even);
-            // And nearly equal ones move nearly nobody: the two ways of computing agree.
+            // Nearly equal weights move almost no client: the two ways of computing agree.
             let race = |slot: u32| -unit(score(number(Ipv4Addr::from_bits(ip).into()), SlotId(slot))).ln();
             let first = (0..4).min_by(|a, b| race(*a).total_cmp(&race(*b))).unwrap();
             prop_assert_eq!(first, even);

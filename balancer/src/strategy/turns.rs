@@ -1,37 +1,37 @@
-//! Turns that go round: exact, by weight, from any thread and without a lock. What round robin is, and what the others
-//! settle their ties with.
+//! Weighted turns, exact from any thread and without a lock. Round robin consists of them, and other strategies break
+//! ties with them.
 //!
-//! One cursor counts turns for all data threads. Turn `t` of `n` workers belongs to worker `t mod n`, and `t div n` is its
-//! round. The heaviest takes its turn in every round; one of weight `w` in `w` of `h` rounds, where `h` is the weight of the
-//! heaviest: in round `r` it does so if a sum that grows by `w` each round passes a multiple of `h`. So after each `h` rounds
-//! everybody has had exactly its share, in between it is never a whole connection away from it, and the turns of a light
-//! worker lie as far apart as they can. The sum is computed from the number of the turn: there is nothing to be kept a worker,
-//! so nothing to be locked.
+//! One cursor counts turns for all data threads. Turn `t` of `n` workers belongs to worker `t mod n`, and `t div n` is
+//! its round. The heaviest worker, of weight `h`, takes its turn in every round. A worker of weight `w` takes its turn
+//! in `w` of `h` rounds: a sum grows by `w` each round, and the worker takes its turn in the rounds in which the sum
+//! passes a multiple of `h`. So after each `h` rounds every worker has had exactly its share. In between it is never a
+//! whole connection away from it, and the turns of a light worker lie as far apart as they can. The sum is computed
+//! from the number of the turn, so no state is kept for each worker, and there is nothing to lock.
 //!
-//! This is stride scheduling (Waldspurger and Weihl, 1995) without its queue, as gRPC's weighted round robin does it. The
-//! sequence is as smooth as nginx's, which keeps and searches a sum a worker for every pick.
+//! This is stride scheduling (Waldspurger and Weihl, 1995) without its queue, as gRPC's weighted round robin does it.
+//! The sequence is as smooth as nginx's, which keeps one sum for each worker and searches the sums for every pick.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::PickContext;
 use crate::rotation::Snapshot;
 
-/// A cursor. Shared by all data threads.
+/// A cursor, shared by all data threads.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     first: AtomicU64,
-    /// A second attempt takes a turn of its own, so that the rotation of first ones stays exact.
+    /// Second attempts have a cursor of their own, so that the rotation of first attempts stays exact.
     second: AtomicU64,
 }
 
 impl Turns {
-    /// Returns the next worker in turn among all.
+    /// Returns the worker whose turn it is among all.
     pub(super) fn next(&self, among: &Snapshot, context: &PickContext<'_>) -> Option<usize> {
         self.take(among, context, among.heaviest(), |_| true)
     }
 
-    /// Returns the next worker in turn among those that are meant; the turns of the others are passed over. `None` if
-    /// there is none.
+    /// Returns the worker whose turn it is among those that `is_meant` selects. The turns of the others are passed
+    /// over. `None` if it selects none.
     pub(super) fn next_of(
         &self,
         among: &Snapshot,
@@ -39,7 +39,7 @@ impl Turns {
         is_meant: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let heaviest = if among.is_weighted() {
-            // Of those that are meant, or the heaviest one of all would make light ones wait for many rounds.
+            // The heaviest of the selected workers. The heaviest of all would make light ones wait for many rounds.
             let meant = among.upstreams.iter().enumerate().filter(|(i, _)| is_meant(*i));
             meant.map(|(_, upstream)| upstream.weight()).max()?
         } else {
@@ -58,7 +58,8 @@ impl Turns {
         let workers = among.upstreams.len();
         let n = u64::try_from(workers).ok().filter(|n| *n > 0)?;
         let cursor = if context.tried.is_empty() { &self.first } else { &self.second };
-        // Two rounds are enough for one thread. Others may take turns between ours, and counts change while we look.
+        // Two rounds are enough for one thread. Other threads may take turns between these, and counts change during
+        // the loop.
         for _ in 0..16 * n + 64 {
             let turn = cursor.fetch_add(1, Ordering::Relaxed);
             let i = usize::try_from(turn % n).unwrap_or_default();
@@ -71,7 +72,7 @@ impl Turns {
     }
 }
 
-/// Returns true if a worker takes its turn in a round. `phase` spreads those of the same weight over the rounds.
+/// Returns true if a worker takes its turn in a round. `phase` spreads workers of the same weight over the rounds.
 fn takes_turn(weight: u32, heaviest: u32, round: u64, phase: u64) -> bool {
     let (weight, heaviest) = (u64::from(weight), u64::from(heaviest));
     weight >= heaviest || (weight * (round % heaviest) + phase) % heaviest + weight >= heaviest
@@ -100,19 +101,19 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_workers_turns_are_spread_and_not_in_a_row_of_their_own() {
+    fn heavy_worker_turns_are_spread_among_the_others() {
         let sequence = |weights: &[u32], n: usize| {
             let (turns, pool) = (Turns::default(), weighted(weights));
             (0..n).map(|_| turns.next(&pool, &ANY).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(sequence(&[2, 1], 6), [0, 1, 0, 0, 1, 0]);
         assert_eq!(sequence(&[1, 3], 8), [1, 1, 0, 1, 1, 1, 0, 1]);
-        // As nginx spreads them, but for the beginning.
+        // As nginx spreads them, except at the beginning.
         assert_eq!(sequence(&[5, 1, 1], 7), [0, 0, 2, 0, 0, 1, 0]);
     }
 
     #[test]
-    fn those_who_are_not_meant_give_no_turn_to_their_neighbour_alone() {
+    fn skipped_worker_turns_go_to_all_others_evenly() {
         let (turns, pool) = (Turns::default(), pool(4));
         let mut counts = [0; 4];
         for _ in 0..300 {
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn light_ones_alone_need_no_more_rounds_than_heavy_ones() {
+    fn light_workers_alone_need_no_more_rounds_than_heavy_ones() {
         let (turns, pool) = (Turns::default(), weighted(&[1000, 1, 1]));
         let before = turns.first.load(Ordering::Relaxed);
         for _ in 0..100 {
@@ -142,7 +143,7 @@ mod tests {
                 counts[turns.next(&pool, &ANY).unwrap()] += 1;
                 let heavy = weights.iter().position(|weight| *weight == heaviest).unwrap();
                 for (count, weight) in counts.iter().zip(&weights) {
-                    // Against the heaviest one, which has a turn in every round.
+                    // Measured against the heaviest worker, which has a turn in every round.
                     let fair = f64::from(counts[heavy]) * f64::from(*weight) / f64::from(heaviest);
                     prop_assert!((f64::from(*count) - fair).abs() <= 2.0, "{counts:?} of {weights:?}");
                 }
@@ -154,10 +155,10 @@ mod tests {
         }
 
         #[test]
-        fn of_any_round_the_heaviest_takes_its_turn(weight in 1..=100_000_u32, more in 0..=1000_u32, round: u64, phase: u64) {
+        fn heaviest_worker_takes_its_turn_in_every_round(weight in 1..=100_000_u32, more in 0..=1000_u32, round: u64, phase: u64) {
             let heaviest = weight + more;
             prop_assert!(takes_turn(heaviest, heaviest, round, phase % u64::from(heaviest)));
-            // No overflow, whatever the cursor has come to.
+            // No overflow at any value of the cursor.
             takes_turn(weight, heaviest, round, phase % u64::from(heaviest));
         }
     }
