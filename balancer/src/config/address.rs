@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where clients connect.
+/// An address to which clients connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// A TCP address. The IPv6 wildcard `[::]` takes IPv4 clients too, unless the same pool also lists `0.0.0.0` with
@@ -13,17 +13,17 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
-    /// Every listener that the starter of the master passed to it under this name, as systemd does.
+    /// All listeners that were passed to the master under this name by its starter, such as systemd.
     Passed(String),
 }
 
-/// Why a text is not an address.
+/// The reason why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Neither form fits.
+    /// No form of an address fits.
     #[error("`{0}` is not an address: write 127.0.0.1:8080, [::1]:8080, :8080 (all interfaces) or unix:/path")]
     Form(String),
-    /// A name stands where a number must.
+    /// A host name where an IP address is needed.
     #[error("`{0}` names a host: a listener takes an IP address, such as 127.0.0.1:{1}")]
     Name(String, u16),
     /// `unix:` without an absolute path.
@@ -35,7 +35,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// The TCP port, if it has one.
+    /// Returns the TCP port, if it has one.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp(address) => Some(address.port()),
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_written_form_is_read_and_printed_back() {
+    fn every_address_form_is_read_and_printed_back() {
         for text in ["127.0.0.1:8080", "[::1]:80", "[::]:0", "unix:/run/a b.sock", "fd:web.socket"] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_form_that_was_meant() {
+    fn wrong_address_is_refused_with_the_form_that_was_meant() {
         for text in ["", "8080", "127.0.0.1", "127.0.0.1:99999", "::1:80x", "1.2.3:80", "http://x:80"] {
             assert!(matches!(text.parse::<Address>(), Err(AddressError::Form(_))), "{text}");
         }

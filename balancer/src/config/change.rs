@@ -1,4 +1,4 @@
-//! What another configuration would change, and what of it a running master cannot change. Pure.
+//! Compares two configurations, and finds the changes that a running master cannot make. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use super::keys::{GLOBAL, POOL};
 use super::{Config, PassedAs, PoolConfig, Program};
 use crate::mode::{Acceptor, Inherits};
 
-/// Keys of a pool that its listeners and data threads were started with.
+/// Keys of a pool that are fixed when its listeners and data threads start.
 const FIXED: [&str; 9] =
     ["mode", "backlog", "keepalive", "user", "group", "log.to", "log.format", "log.max-size", "log.keep"];
 
-/// Keys of the whole master that a running one takes.
+/// Keys of the whole master that a running one can change.
 const LIVE: [&str; 1] = ["log.level"];
 
 /// One key whose value differs.
@@ -20,16 +20,16 @@ pub struct Change {
     pub key: String,
     /// The pool it belongs to; `None` for `[master]`, `[admin]` and `[log]`.
     pub pool: Option<String>,
-    /// The value that runs, as the file would say it.
+    /// The present value, as the file would write it.
     pub old: String,
-    /// The value that was read.
+    /// The value that was read now.
     pub new: String,
-    /// True if only a new master can take it.
+    /// True if only a new master can apply the change.
     pub is_fixed: bool,
 }
 
-/// Every key in which `new` differs from `old`, in the order of the key table; pools by name. A variable's value is never
-/// shown: it may be a secret.
+/// Returns every key in which `new` differs from `old`, in the order of the key table; pools by name. The value of an
+/// environment variable is never shown, since it may be a secret.
 pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     for key in GLOBAL {
@@ -63,7 +63,7 @@ fn compare_pools(old: &PoolConfig, new: &PoolConfig, changes: &mut Vec<Change>) 
             _ => (key.show)(pool),
         };
         let values = (shown(old), shown(new));
-        // What opens listeners for Node's applications is made at the start, or is not.
+        // The code that opens listeners for Node applications is set up at the start or not at all.
         let is_other = matches!(key.name, "command" | "socket-passing") && old.passed_as() != new.passed_as();
         let is_fixed = is_other || is_fixed(key.name, old);
         changes.extend(change(format!("pool.{name}.{}", key.name), Some(name), values, is_fixed));
@@ -81,9 +81,9 @@ fn compare_pools(old: &PoolConfig, new: &PoolConfig, changes: &mut Vec<Change>) 
     }
 }
 
-/// Returns true if a pool that runs by this configuration cannot take another value of this key. Workers that accept by
-/// themselves have inherited their listeners, where each slot has its own they are as many as at the start, and a Node
-/// application was told what its own is.
+/// Returns true if a pool that runs with `runs` cannot change this key. There are three reasons beside [`FIXED`].
+/// Workers that accept by themselves have inherited their listeners. Where each slot has its own listener, the number
+/// of listeners is fixed at the start. A Node application was told its address.
 fn is_fixed(key: &str, runs: &PoolConfig) -> bool {
     match key {
         "listen" => runs.mode.acceptor() == Acceptor::Workers || runs.passed_as() == PassedAs::Node,
@@ -113,7 +113,7 @@ mod tests {
     use super::super::{Sources, load};
     use super::*;
 
-    /// One pool, with these settings over its defaults.
+    /// Returns a configuration of one pool, with these settings over its defaults.
     fn config(sets: &[&str]) -> Config {
         let command = Some(("a".to_owned(), Program::Command(vec!["x".to_owned()])));
         let sets = sets.iter().map(|&set| set.to_owned()).collect();
@@ -125,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_configuration_changes_nothing() {
+    fn same_configuration_changes_nothing() {
         assert_eq!(compare(&config(&[]), &config(&[])), []);
     }
 
     #[test]
-    fn what_makes_the_workers_nodes_is_fixed() {
+    fn change_to_or_from_node_workers_is_fixed() {
         let of =
             |mode: &str, command: &str| config(&[&format!("pool.a.mode={mode}"), &format!("pool.a.command={command}")]);
         for (mode, is_fixed) in [("proxy", false), ("handoff", true), ("shared", true)] {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_noticed_and_the_fixed_ones_are_marked() {
+    fn every_changed_key_is_found_and_fixed_ones_are_marked() {
         let settings = [
             ("master.control", "off"),
             ("master.threads", "3"),
@@ -212,7 +212,7 @@ mod tests {
             ("restart.give-up", "exit"),
         ];
         let known = GLOBAL.iter().map(|key| key.name).chain(POOL.iter().map(|key| key.name));
-        // Variables are looked at below.
+        // Variables are tested below.
         for name in known.filter(|name| *name != "env") {
             let (_, value) = settings.iter().find(|(key, _)| *key == name).unwrap_or_else(|| panic!("no {name}"));
             let is_global = GLOBAL.iter().any(|key| key.name == name);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_workers_hold_the_listeners_other_addresses_need_another_master() {
+    fn listen_is_fixed_where_workers_hold_the_listeners() {
         for (mode, is_fixed) in [("proxy", false), ("shared", true), ("reuseport", true)] {
             let mode = format!("pool.a.mode={mode}");
             let changes = compare(&config(&[&mode]), &config(&[&mode, "pool.a.listen=:81"]));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn where_each_worker_has_its_listener_another_number_of_them_needs_another_master() {
+    fn workers_is_fixed_where_each_worker_has_its_listener() {
         for (mode, is_fixed) in [("proxy", false), ("shared", false), ("reuseport", true)] {
             let mode = format!("pool.a.mode={mode}");
             let changes = compare(&config(&[&mode]), &config(&[&mode, "pool.a.workers=7"]));
@@ -245,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_said_as_the_file_says_it() {
+    fn change_is_written_as_in_the_file() {
         let changes = compare(&config(&["pool.a.workers=2"]), &config(&["pool.a.workers=4", "log.level=warn"]));
         let said: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(said, ["log.level: \"info\" -> \"warn\"", "pool.a.workers: 2 -> 4"]);
     }
 
     #[test]
-    fn a_variable_that_changes_is_named_and_never_shown() {
+    fn changed_variable_is_named_and_its_value_hidden() {
         let changes = compare(&config(&["pool.a.env.A=s3cret", "pool.a.env.B=same"]), &config(&["pool.a.env.B=same"]));
         assert_eq!(keys(&changes), ["pool.a.env.A"]);
         assert_eq!((changes[0].old.as_str(), changes[0].new.as_str()), ("***", "not set"));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_new_or_gone_needs_another_master() {
+    fn new_or_removed_pool_needs_another_master() {
         let (one, mut two) = (config(&[]), config(&[]));
         two.pools.push(PoolConfig::new("b", Program::Demo));
         for (old, new) in [(&one, &two), (&two, &one)] {

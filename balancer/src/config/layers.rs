@@ -1,6 +1,6 @@
-//! What environment and flags say, as keys of the same table. Pure.
+//! Reads options from environment and flags, as keys of the same table. Pure.
 //!
-//! Weakest first: defaults, the file, variables, `ROUNDELAY_SET`, flags, `--set`.
+//! The sources, weakest first: defaults, the file, variables, `ROUNDELAY_SET`, flags, `--set`.
 
 use super::problem::{Position, Problem};
 use super::value::{Raw, Value, Word, nearest};
@@ -9,11 +9,11 @@ use super::walk::{self, Walk};
 /// A flag of `run` that is short for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// Without the dashes; the variable is `ROUNDELAY_` and this in capitals.
+    /// The flag without its dashes. The variable is `ROUNDELAY_` and this in capitals.
     pub name: &'static str,
-    /// The key, which for an option of a pool stands below that pool.
+    /// The key. An option of a pool has its key below that pool.
     pub key: &'static str,
-    /// True if it belongs to a pool.
+    /// True if it is an option of a pool.
     pub is_pools: bool,
 }
 
@@ -42,24 +42,24 @@ pub const FLAGS: [Flag; 13] = [
     masters("log-format", "log.format"),
 ];
 
-/// Variables that say something beside those of [`FLAGS`].
+/// Variables that are read besides those of [`FLAGS`].
 const OTHER: [&str; 3] = ["ROUNDELAY_CONFIG", "ROUNDELAY_NAME", "ROUNDELAY_SET"];
 
-/// The variables that a master gives its workers. Read by none of our options, with the one exception that [`variable`]
+/// Variables that a master sets for its workers. No option reads them, with the one exception that [`variable`]
 /// explains.
 const WORKER_VARIABLES: [&str; 4] = ["ROUNDELAY_POOL", "ROUNDELAY_WORKER", "ROUNDELAY_WORKERS", "ROUNDELAY_GENERATION"];
 
 impl Flag {
-    /// The variable that stands for it.
+    /// Returns the variable that stands for the flag.
     pub fn variable(self) -> String {
         format!("ROUNDELAY_{}", self.name.to_uppercase().replace('-', "_"))
     }
 }
 
-/// The value of a variable of ours in `env`; an empty one counts as not set.
+/// Returns the value of one of Roundelay's variables in `env`. An empty one counts as not set.
 ///
-/// `ROUNDELAY_WORKERS` is also what a master tells its workers, so it is read only where `ROUNDELAY_POOL` is not set: a
-/// Roundelay that runs as a worker of another does not take the other's count for its own.
+/// A master also sets `ROUNDELAY_WORKERS` for its workers. So the variable is read only where `ROUNDELAY_POOL` is not
+/// set: a Roundelay that runs as a worker of another does not use the other's count as its own.
 pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let find = |name: &str| env.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
     if name == "ROUNDELAY_WORKERS" && find("ROUNDELAY_POOL").is_some() {
@@ -68,13 +68,13 @@ pub fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> 
     find(name).filter(|value| !value.is_empty())
 }
 
-/// `PORT` as a position.
+/// Returns `PORT` as a position.
 pub(super) fn port_position() -> Position {
     Position::Words("PORT".to_owned())
 }
 
-/// The public address that the caller's `PORT` makes: a port on 127.0.0.1, or the path of a unix socket, as a master
-/// tells it that gives its workers one. `None` if it is not set.
+/// Returns the public address that the caller's `PORT` stands for: a port on 127.0.0.1, or the path of a unix socket.
+/// (An outer master that gives its workers unix sockets sets such a path.) `None` if `PORT` is not set.
 pub(super) fn callers_port(env: &[(String, String)]) -> Option<Result<Value, Problem>> {
     let text = variable(env, "PORT")?;
     let address = match text.parse::<u16>() {
@@ -88,7 +88,7 @@ pub(super) fn callers_port(env: &[(String, String)]) -> Option<Result<Value, Pro
     Some(Ok(Value::of_word(&address, port_position())))
 }
 
-/// A warning for every variable that is nearly one of ours.
+/// Returns a warning for every variable whose name is close to one of Roundelay's.
 pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
     let known: Vec<String> =
         FLAGS.map(Flag::variable).into_iter().chain(OTHER.iter().map(|&name| name.to_owned())).collect();
@@ -103,13 +103,13 @@ pub(super) fn misspelt(env: &[(String, String)]) -> Vec<Problem> {
     env.iter().filter_map(warn).collect()
 }
 
-/// One option said by a flag or a variable.
+/// One option that was given by a flag or a variable.
 pub(super) struct GivenOption {
     pub(super) flag: Flag,
     pub(super) value: Value,
 }
 
-/// Reads the variables, `ROUNDELAY_SET` apart.
+/// Returns the options of the variables, without `ROUNDELAY_SET`.
 pub(super) fn from_env(env: &[(String, String)]) -> Vec<GivenOption> {
     let said = |flag: Flag| {
         let name = flag.variable();
@@ -121,7 +121,7 @@ pub(super) fn from_env(env: &[(String, String)]) -> Vec<GivenOption> {
     FLAGS.into_iter().filter_map(said).collect()
 }
 
-/// Reads the flags; a flag that was repeated is a list.
+/// Returns the options of the flags. A repeated flag becomes a list.
 pub(super) fn from_flags(flags: &[(Flag, Vec<String>)]) -> Vec<GivenOption> {
     let said = |(flag, words): &(Flag, Vec<String>)| {
         let at = Position::Words(format!("--{} {}", flag.name, words.join(&format!(" --{} ", flag.name))));
@@ -141,7 +141,7 @@ fn one_or_list(words: &[&str], at: &Position) -> Value {
     }
 }
 
-/// The settings of a `ROUNDELAY_SET`: separated by `;`, except inside quotes.
+/// Splits the settings of `ROUNDELAY_SET` at each `;` that is not inside quotes.
 pub(super) fn split(settings: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quote = None;
@@ -159,7 +159,7 @@ pub(super) fn split(settings: &str) -> Vec<String> {
     parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
-/// Reads one `KEY=VALUE`. `origin` is how it was given, for errors.
+/// Reads one `KEY=VALUE`. `origin` names its source in errors, such as `--set`.
 pub(super) fn setting(text: &str, origin: &str) -> Walk {
     let at = Position::Words(format!("{origin} {text}"));
     let refused = |message: String| {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outer_masters_worker_count_is_not_ours() {
+    fn worker_count_of_an_outer_master_is_not_read() {
         let outer = env(&[("ROUNDELAY_POOL", "api"), ("ROUNDELAY_WORKERS", "8")]);
         assert_eq!(variable(&outer, "ROUNDELAY_WORKERS"), None);
         assert_eq!(variable(&outer[1..], "ROUNDELAY_WORKERS"), Some("8"));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_pointed_out_and_a_foreign_one_is_not() {
+    fn misspelt_variable_gets_a_warning_and_a_foreign_one_none() {
         let env = env(&[("ROUNDELAY_LISTN", ":80"), ("ROUNDELAY_GENERATION", "1"), ("ROUNDELAY_SITE_OWNER", "me")]);
         let said: Vec<_> = misspelt(&env).into_iter().map(|problem| (problem.position, problem.label)).collect();
         let expected = (Position::Words("ROUNDELAY_LISTN".into()), Some("did you mean `ROUNDELAY_LISTEN`?".into()));

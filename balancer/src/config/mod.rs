@@ -1,7 +1,7 @@
-//! Every option once, as plain data.
+//! The configuration: every option once, as plain data.
 //!
-//! [`Config::default`] is what `config/roundelay.toml` documents; a test keeps the two equal. Reading files, environment
-//! and flags into it is the business of the modules beside this one; nothing here touches the system.
+//! [`Config::default`] is the configuration that `config/roundelay.toml` documents; a test keeps the two equal. The
+//! modules beside this one read files, environment and flags into it. Nothing here touches the system.
 
 mod address;
 mod change;
@@ -50,40 +50,41 @@ pub struct Config {
     pub admin: Admin,
     /// The master's own log.
     pub log: Log,
-    /// One entry an application, sorted by name. Empty only before it is filled in.
+    /// One entry for each application, sorted by name. Empty only while the configuration is being loaded.
     pub pools: Vec<PoolConfig>,
 }
 
 /// `[master]`: the process itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Master {
-    /// The unix socket that `roundelay list` and other commands talk to. Default `auto`.
+    /// The unix socket to which `roundelay list` and other commands connect. Default `auto`.
     pub control: Control,
-    /// Data threads. Default `auto`: half the CPUs this process may use, at least 1, since workers need the rest.
+    /// The number of data threads. Default `auto`: half the CPUs that this process may use, at least 1, since workers
+    /// need the rest.
     pub threads: Threads,
-    /// Client connections open at once over all pools; more wait in the backlog. Default: what the descriptor limit
-    /// allows at two a connection, less a reserve.
+    /// The number of client connections that may be open at once, over all pools. More clients wait in the backlog.
+    /// Default: as many as the descriptor limit allows at two descriptors a connection, less a reserve.
     pub max_connections: Option<usize>,
-    /// Workers started a second over all pools, as a bound on crash loops. Default 20.
+    /// The number of workers started per second, over all pools. It bounds crash loops. Default 20.
     pub spawn_rate: u32,
 }
 
-/// Where the control socket is.
+/// The place of the control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// `$XDG_RUNTIME_DIR/roundelay/control.sock`; as root `/run/roundelay/control.sock`; else below the temporary
     /// directory, in a folder of this user.
     Auto,
-    /// None.
+    /// No control socket.
     Off,
-    /// This path.
+    /// At this path.
     Path(PathBuf),
 }
 
 /// The number of data threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// max(1, CPUs / 2), where the CPUs are those that affinity and cgroup quota leave.
+    /// max(1, CPUs / 2). CPUs are those that affinity and cgroup quota leave.
     Auto,
     /// This many, 1 to 256.
     Count(usize),
@@ -92,16 +93,17 @@ pub enum Threads {
 /// `[admin]`: health, metrics and state over HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// Default `127.0.0.1:9900`; `None` is `off`. Only loopback addresses are allowed as long as there is no token.
+    /// The address of the admin port. Default `127.0.0.1:9900`; `None` is `off`. Only loopback addresses are allowed as
+    /// long as there is no token.
     pub listen: Option<std::net::SocketAddr>,
 }
 
 /// `[log]`: the master's own log, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// The level that is shown: `error`, `warn`, `info` (default), `debug` or `trace`. `RUST_LOG` wins.
+    /// The level: `error`, `warn`, `info` (default), `debug` or `trace`. `RUST_LOG` overrides it.
     pub level: String,
-    /// Its format. Default `auto`.
+    /// The format. Default `auto`.
     pub format: LogFormat,
 }
 
@@ -117,7 +119,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The pool of that name.
+    /// Returns the pool of that name.
     pub fn pool(&self, name: &str) -> Option<&PoolConfig> {
         self.pools.iter().find(|pool| pool.name == name)
     }
@@ -142,7 +144,7 @@ impl Default for Log {
 }
 
 impl Threads {
-    /// Returns the number where `cpus` may be used; at least 1.
+    /// Returns the number of threads where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> usize {
         match self {
             Threads::Auto => (cpus / 2).max(1),
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_the_cpus_relay_and_at_least_one() {
+    fn auto_threads_are_half_the_cpus_and_at_least_one() {
         assert_eq!([1, 2, 3, 8].map(|cpus| Threads::Auto.resolve(cpus)), [1, 1, 1, 4]);
         assert_eq!(Threads::Count(3).resolve(1), 3);
     }

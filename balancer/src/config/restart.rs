@@ -1,20 +1,20 @@
-//! How a worker that ended is started again.
+//! The options for restarting a worker that ended.
 
 use std::time::Duration;
 
-/// The way a worker that ended is started again: at once the first time, then after `backoff` × 2ⁿ up to `backoff_max`,
-/// ±20 %.
+/// The options for restarting a worker that ended. The first restart is at once. Later ones wait `backoff` × 2ⁿ, up to
+/// `backoff_max`, ±20 %.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restart {
     /// The first wait. Default 100 ms.
     pub backoff: Duration,
     /// The longest wait. Default 30 s.
     pub backoff_max: Duration,
-    /// Ready for this long, a worker's next exit is a first one again. Default 10 s.
+    /// After a worker was ready for this long, its next exit counts as a first one again. Default 10 s.
     pub reset_after: Duration,
     /// More exits than this within `window` put the slot into state `failed`. Default 10.
     pub max_exits: u32,
-    /// Default 60 s.
+    /// The time in which exits are counted. Default 60 s.
     pub window: Duration,
     /// The effect of a failed slot on the master. Default `never`.
     pub give_up: GiveUp,
@@ -23,9 +23,9 @@ pub struct Restart {
 /// The effect of a slot in state `failed` on the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUp {
-    /// Nothing: it is tried again at the longest backoff, for ever.
+    /// None: the slot is started again at the longest backoff, for ever.
     Never,
-    /// The master stops with exit code 1, for containers whose orchestrator decides.
+    /// The master stops with exit code 1. This is for containers: the orchestrator decides what happens next.
     Exit,
 }
 

@@ -1,4 +1,4 @@
-//! Where a configuration text comes from: finding the file and reading it with a bound.
+//! Finds the configuration file and reads it, with a bound on its size.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -10,22 +10,22 @@ use rustix::fs::OFlags;
 
 use super::problem::{Position, Problem, Problems};
 
-/// More than any configuration; a device or a wrong file must not fill the memory.
+/// The largest file that is read, larger than any configuration. A device or a wrong file must not fill the memory.
 const LARGEST: u64 = 1 << 20;
 
-/// A configuration text and the name errors call it by.
+/// A configuration text and its name in errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As the user wrote it: `roundelay.toml`, `/etc/roundelay/roundelay.toml`, `<stdin>`.
+    /// The name as the user wrote it: `roundelay.toml`, `/etc/roundelay/roundelay.toml`, `<stdin>`.
     pub name: String,
-    /// The folder that relative paths in it are relative to; `None` is where the master was started.
+    /// The directory that relative paths in the text refer to. `None` is the directory in which the master was started.
     pub dir: Option<PathBuf>,
     /// The text.
     pub text: String,
 }
 
 impl Source {
-    /// A text of that name, with no directory of its own.
+    /// Makes a text of that name, without a directory of its own.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), dir: None, text: text.into() }
     }
@@ -34,7 +34,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no regular text, or is far too long.
+    /// The file cannot be read, is not a text in a regular file, or is longer than 1 MiB.
     pub fn read(path: &Path) -> Result<Self, Problems> {
         let is_stdin = path == Path::new("-");
         let name = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
@@ -66,18 +66,18 @@ impl Source {
         Ok(source)
     }
 
-    /// Reads the file that a running master was started with once more.
+    /// Reads once more the file that a running master was started with.
     ///
     /// # Errors
     ///
-    /// As [`Source::read`]; and what it was read from cannot be read a second time, as standard input or a pipe.
+    /// Fails as [`Source::read`] does; also if the source can be read only once, as standard input or a pipe.
     pub fn read_again(path: &Path) -> Result<Self, Problems> {
         let cannot = |what: String| Problems::new(None, vec![Problem::error(Position::Whole, what)]);
         if path == Path::new("-") {
             return Err(cannot("the configuration came from standard input, which cannot be read again".to_owned()));
         }
         match std::fs::metadata(path) {
-            // Opening a FIFO would wait for a process that writes to it.
+            // Opening a FIFO would block until another program opens it for writing.
             Ok(found) if !found.is_file() && !found.is_dir() => {
                 Err(cannot(format!("{} is no plain file, and cannot be read again", path.display())))
             }
@@ -86,15 +86,15 @@ impl Source {
     }
 }
 
-/// Opens a regular file, or what stands for a stream of this process, such as `/dev/stdin` or a shell's `<(...)`. Whatever
-/// else lies at the path, this waits for nobody.
+/// Opens a regular file, or a path that stands for a stream of this process, such as `/dev/stdin` or a shell's
+/// `<(...)`. It does not block, whatever file is at the path.
 fn open(path: &Path) -> std::io::Result<File> {
     let is_stream =
         path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|dir| path.starts_with(dir));
     if is_stream {
         return File::open(path);
     }
-    // A FIFO would be waited for until another program writes to it.
+    // Without this flag the open of a FIFO would block until another program writes to it.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
@@ -107,7 +107,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     Err(std::io::Error::other("it is no regular file; write `-` for standard input"))
 }
 
-/// The places where a file is looked for when none was named, in this order.
+/// Returns the paths at which a file is looked for when none was named, in this order.
 pub fn candidates(xdg_config_home: Option<&OsStr>, home: Option<&OsStr>) -> Vec<PathBuf> {
     let xdg = xdg_config_home.filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
     let xdg = xdg.or_else(|| home.map(|home| Path::new(home).join(".config")));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_in_words() {
+    fn unreadable_file_is_reported_in_words() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(refused(dir.path()), "error: cannot read FILE: it is a directory\n");
         assert_eq!(refused(&dir.path().join("x")), "error: cannot read FILE: there is no such file\n");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn fifo_or_device_is_refused_and_waited_for_by_nobody() {
+    fn fifo_or_device_is_refused_without_blocking() {
         let dir = tempfile::tempdir().expect("a directory");
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a FIFO");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_only_once_is_refused_the_second_time() {
+    fn source_readable_once_is_refused_the_second_time() {
         let again = |path: &Path| Source::read_again(path).expect_err("refused").to_string();
         let expected = "error: the configuration came from standard input, which cannot be read again\n";
         assert_eq!(again(Path::new("-")), expected);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_where_they_stand() {
+    fn bytes_that_are_not_text_are_shown_at_their_position() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("latin1.toml");
         std::fs::write(&path, b"[pool.a]\ncwd = \"caf\xe9\"\n").expect("written");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_file_comes_first() {
+    fn nearest_file_comes_first() {
         let names = |xdg: Option<&str>, home: Option<&str>| {
             let found = candidates(xdg.map(OsStr::new), home.map(OsStr::new));
             found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()

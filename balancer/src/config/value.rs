@@ -1,4 +1,4 @@
-//! A value as it was written, before it means anything, and where. Pure.
+//! A value as it was written, before its meaning is known, with its position. Pure.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub(super) struct Value {
     word: Option<String>,
 }
 
-/// The value that was written.
+/// The written form of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
     Text(String),
@@ -24,7 +24,7 @@ pub(super) enum Raw {
     List(Vec<Value>),
     Table(Vec<(Word, Value)>),
     Boolean(bool),
-    /// A float or a date, which no option takes.
+    /// A float or a date. No option takes one.
     Other,
 }
 
@@ -40,16 +40,16 @@ impl Value {
         Self { raw, at, word: None }
     }
 
-    /// The word after a flag or in a variable: a number or text.
+    /// Reads the word after a flag or in a variable: a number or text.
     pub(super) fn of_word(word: &str, at: Position) -> Self {
         let raw = word.parse().map_or_else(|_| Raw::Text(word.to_owned()), Raw::Integer);
         Self { raw, at, word: Some(word.to_owned()) }
     }
 
-    /// The right side of a `--set`: TOML, or a bare string where that is none.
+    /// Reads the right side of a `--set`: TOML, or else a bare string.
     pub(super) fn of_setting(text: &str, at: Position) -> Self {
         let position = |_: Range<usize>| at.clone();
-        // The blanks around `=` are no part of the value; in quotes they are.
+        // Blanks around `=` do not belong to the value. Inside quotes they do.
         let text = text.trim();
         let raw = match DeValue::parse(text) {
             Ok(value) => raw(value.get_ref(), &position),
@@ -58,7 +58,7 @@ impl Value {
         Self { raw, at, word: Some(text.to_owned()) }
     }
 
-    /// The text, if it is text.
+    /// Returns the text, if the value is text.
     pub(super) fn text(&self) -> Option<&str> {
         match (&self.raw, &self.word) {
             (Raw::Text(text), _) => Some(text),
@@ -67,7 +67,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is one in that range.
+    /// Returns the number, if the value is one in that range.
     pub(super) fn count<T: TryFrom<i128>>(&self, range: std::ops::RangeInclusive<i128>) -> Option<T> {
         match self.raw {
             Raw::Integer(n) if range.contains(&n) => T::try_from(n).ok(),
@@ -76,14 +76,15 @@ impl Value {
     }
 }
 
-/// Reads a document; every syntax error is a problem.
+/// Reads a document. A syntax error is returned as a problem.
 pub(super) fn parse(text: &str) -> Result<Value, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         let position = |span: Range<usize>| Position::File(span);
         return Ok(Value::new(Raw::Table(table(document.get_ref(), &position)), Position::File(0..0)));
     }
-    // After an open bracket or quote the parser's next complaints are about the rest of the same mistake.
+    // Only the first error is reported: after an open bracket or quote the parser's next errors come from the same
+    // mistake.
     let first = errors.first().into_iter();
     Err(first.map(|error| syntax(error.message(), error.span(), text)).collect())
 }
@@ -92,7 +93,7 @@ fn syntax(message: &str, span: Option<Range<usize>>, text: &str) -> Problem {
     let span = span.unwrap_or(text.len()..text.len());
     let mut problem = Problem::error(Position::File(span), format!("this is not TOML: {message}"));
     problem.shows_previous_line = true;
-    // The parser reads on after an open bracket and stops far below it.
+    // After an open bracket the parser reads on and reports the error far below it.
     let is_in_list = message.starts_with("missing comma between array elements");
     problem.maybe_label(is_in_list.then(|| "before this, a list lacks a comma or its `]`".to_owned()))
 }
@@ -123,10 +124,11 @@ fn raw(written: &DeValue<'_>, position: &dyn Fn(Range<usize>) -> Position) -> Ra
     }
 }
 
-/// A longer word is no typing error of a name, and comparing it would take long.
+/// The longest word that is compared with names. A longer one is no typing error of a name, and comparing it would take
+/// long.
 const LONGEST_TYPO: usize = 64;
 
-/// Names of before the first release, which no distance leads to.
+/// Names from before the first release, which are not similar to their new names.
 const FORMER: &[(&str, &str)] = &[
     ("assignment-timeout", "dispatch-timeout"),
     ("contract", "socket-passing"),
@@ -135,7 +137,7 @@ const FORMER: &[(&str, &str)] = &[
     ("closed", "wait"),
 ];
 
-/// The candidate that was probably meant.
+/// Returns the candidate that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST_TYPO {
         return None;
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_probably_meant_is_found_and_nonsense_is_not() {
+    fn near_name_is_found_and_nonsense_is_not() {
         let names = ["round-robin", "least-connections", "p2c", "random"];
         assert_eq!(nearest("roundrobin", names), Some("round-robin"));
         assert_eq!(nearest("Round_Robin", names), Some("round-robin"));
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_toml_or_a_bare_string() {
+    fn setting_is_toml_or_a_bare_string() {
         let at = || Position::Default;
         assert!(matches!(Value::of_setting("4", at()).raw, Raw::Integer(4)));
         assert!(matches!(Value::of_setting("-1", at()).raw, Raw::Integer(-1)));

@@ -1,4 +1,4 @@
-//! How each kind of value is read and written: one [`Codec`] a kind. Pure.
+//! Reads and writes each kind of value, with one [`Codec`] for each kind. Pure.
 
 mod number;
 mod privilege;
@@ -23,27 +23,27 @@ pub(super) struct Codec<T: 'static> {
     /// Completes "`key` must be …".
     pub(super) expects: &'static str,
     pub(super) read: fn(&Value) -> Result<T, Wrong>,
-    /// As TOML; `None` where leaving the key out is the only way to say it.
+    /// Writes the value as TOML. `None` where leaving the key out is the only way to say it.
     pub(super) show: fn(&T) -> Option<String>,
 }
 
-/// Why a value is refused.
+/// The reason why a value is refused.
 #[derive(Debug)]
 pub(super) enum Wrong {
-    /// It is not what the codec expects.
+    /// The value is not what the codec expects.
     Expected,
-    /// Nor is this, but it is near to what it expects: the label says to what.
+    /// The value is not what the codec expects, but close to it. The label suggests the value that was probably meant.
     Nearly(String),
-    /// Something better can be said of it.
+    /// There is a more exact message than "must be …".
     Because {
         message: String,
         label: Option<String>,
-        /// An element of the value rather than the whole.
+        /// The position of an element, if the problem is one element and not the whole value.
         at: Option<Position>,
     },
 }
 
-/// A string as TOML.
+/// Writes a string as TOML.
 pub(super) fn quoted(text: &str) -> String {
     if text.contains(is_harmful) {
         let mut basic = String::from("\"");

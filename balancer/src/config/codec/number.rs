@@ -6,7 +6,7 @@ use super::super::value::{Raw, Value};
 use super::super::{Threads, Workers};
 use super::{Codec, Wrong, because, quoted};
 
-/// The longest time that may be asked for: deadlines far beyond any use would overflow the clock.
+/// The longest time that may be written. Deadlines beyond any use would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 fn read_duration(value: &Value, zero: &[&str]) -> Result<Duration, Wrong> {
@@ -47,35 +47,35 @@ pub(in crate::config) const DURATION_OR_ZERO: Codec<Duration> = Codec {
     show: show_duration,
 };
 
-/// A time of which 0 means "never".
+/// A time in which 0 means "never".
 pub(in crate::config) const DURATION_OR_OFF: Codec<Duration> = Codec {
     expects: "a duration, such as \"250ms\" or \"1m 30s\", or \"off\"",
     read: |value| read_duration(value, &["0", "off"]),
     show: |duration| if duration.is_zero() { Some(quoted("off")) } else { show_duration(duration) },
 };
 
-/// Loopback addresses: 127.0.0.1 to 127.0.0.254.
+/// A count of loopback addresses: 127.0.0.1 to 127.0.0.254.
 pub(in crate::config) const SOURCE_ADDRESSES: Codec<u8> = Codec {
     expects: "a count from 1 to 254",
     read: |value| value.count(1..=254).ok_or(Wrong::Expected),
     show: |n| Some(n.to_string()),
 };
 
-/// A number of times: 1 to 1000.
+/// A count of times: 1 to 1000.
 pub(in crate::config) const TIMES: Codec<u32> = Codec {
     expects: "a count from 1 to 1000",
     read: |value| value.count(1..=1000).ok_or(Wrong::Expected),
     show: |n| Some(n.to_string()),
 };
 
-/// A number of things, where none is allowed.
+/// A count in which 0 is allowed.
 pub(in crate::config) const COUNT_OR_ZERO: Codec<u32> = Codec {
     expects: "a count from 0 to 1000000",
     read: |value| value.count(0..=1_000_000).ok_or(Wrong::Expected),
     show: |n| Some(n.to_string()),
 };
 
-/// Log files that were put aside.
+/// A count of rotated log files.
 pub(in crate::config) const KEPT_FILES: Codec<u32> = Codec {
     expects: "a count from 0 to 100",
     read: |value| value.count(0..=100).ok_or(Wrong::Expected),
@@ -89,7 +89,7 @@ pub(in crate::config) const BACKLOG: Codec<u32> = Codec {
     show: |n| Some(n.to_string()),
 };
 
-/// Workers started a second.
+/// A rate: workers started per second.
 pub(in crate::config) const RATE: Codec<u32> = Codec {
     expects: "a count from 1 to 10000",
     read: |value| value.count(1..=10_000).ok_or(Wrong::Expected),

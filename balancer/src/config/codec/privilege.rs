@@ -1,11 +1,11 @@
-//! The user that workers run as, and their rights.
+//! The user and group that workers run as, and the limits of their rights.
 
 use super::super::value::{Raw, Value};
 use super::{Codec, Wrong, because, quoted};
 use crate::os::account::Account;
 use crate::os::child::CoreLimit;
 
-/// A name, or `uid:33` for a number: a bare number could be either.
+/// Reads a name, or `uid:33` for a number. A bare number is refused, since it could be a name.
 fn read_account(value: &Value, prefix: &str) -> Result<Option<Account>, Wrong> {
     if let (Raw::Integer(number), None) = (&value.raw, value.text()) {
         return because("a bare number is no name", format!("write \"{prefix}:{number}\""));
@@ -16,7 +16,7 @@ fn read_account(value: &Value, prefix: &str) -> Result<Option<Account>, Wrong> {
         return because("a bare number is no name", format!("write \"{prefix}:{text}\""));
     }
     let Some((before, number)) = text.split_once(':') else { return Ok(Some(Account::Name(text.to_owned()))) };
-    // Digits and nothing else: what reads "0day" or "0x0" as 0 makes a root of it.
+    // Only digits are a number: a parser that read "0day" or "0x0" as 0 would make the worker root.
     match number.parse() {
         Ok(id) if before == prefix && is_number(number) && id != u32::MAX => Ok(Some(Account::Id(id))),
         _ => because(
@@ -40,14 +40,14 @@ pub(in crate::config) const USER: Codec<Option<Account>> = Codec {
     show: |account| show_account(account.as_ref(), "uid"),
 };
 
-/// The group they run as.
+/// The group that workers run as.
 pub(in crate::config) const GROUP: Codec<Option<Account>> = Codec {
     expects: "the name of a group, or \"gid:1000\"",
     read: |value| read_account(value, "gid"),
     show: |account| show_account(account.as_ref(), "gid"),
 };
 
-/// Yes or no.
+/// A boolean.
 pub(in crate::config) const BOOLEAN: Codec<bool> = Codec {
     expects: "true or false",
     read: |value| match (&value.raw, value.text()) {
@@ -61,7 +61,7 @@ pub(in crate::config) const BOOLEAN: Codec<bool> = Codec {
 /// The word for "as the master was started".
 const INHERITED: &str = "inherited";
 
-/// Open files of a worker.
+/// The limit of a worker's open files.
 pub(in crate::config) const OPEN_FILES: Codec<Option<u64>> = Codec {
     expects: "\"inherited\" or a count from 16 to 1000000000",
     read: |value| match value.text() {
@@ -71,7 +71,7 @@ pub(in crate::config) const OPEN_FILES: Codec<Option<u64>> = Codec {
     show: |limit| Some(limit.map_or_else(|| quoted(INHERITED), |n| n.to_string())),
 };
 
-/// Size of a worker's core dump.
+/// The limit of a worker's core dump.
 pub(in crate::config) const CORE: Codec<Option<CoreLimit>> = Codec {
     expects: "\"inherited\", \"off\", \"unlimited\" or a number of bytes",
     read: |value| match value.text() {

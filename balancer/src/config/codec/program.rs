@@ -1,4 +1,4 @@
-//! What workers run and with which environment.
+//! The program of workers and its environment.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::super::problem::Position;
 use super::super::value::{Raw, Value, Word};
 use super::{Codec, Wrong, because, quoted};
 
-/// The program of the workers.
+/// The program of workers.
 pub(in crate::config) const COMMAND: Codec<Program> = Codec {
     expects: "a list of strings: the program, then its arguments",
     read: |value| {
@@ -35,7 +35,7 @@ pub(in crate::config) const COMMAND: Codec<Program> = Codec {
     },
 };
 
-/// Environment of workers.
+/// The variables that are added to the environment of workers.
 pub(in crate::config) const ENV: Codec<BTreeMap<String, String>> = Codec {
     expects: "a table of strings",
     read: |value| {

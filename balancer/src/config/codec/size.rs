@@ -3,7 +3,8 @@
 use super::super::value::{Raw, Value};
 use super::{Codec, Wrong, because, quoted};
 
-/// A line with every byte escaped and its name before it fits into this with room to spare.
+/// The smallest size of a log file. One line fits with room to spare, even with every byte escaped and its name before
+/// it.
 const SMALLEST: u64 = 128 << 10;
 const LARGEST: u64 = 1 << 40;
 
@@ -44,7 +45,7 @@ fn read_size(value: &Value) -> Result<u64, Wrong> {
         return Ok(number);
     }
     let Some((_, bytes)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-        // "50MB" may be meant as 10⁶ or as 2²⁰.
+        // "50MB" may mean 50 × 10⁶ or 50 × 2²⁰ bytes, so it is refused.
         let meant = |(name, _): &&(&str, u64)| unit.to_uppercase().starts_with(&name[..1]);
         return Err(UNITS
             .iter()
@@ -54,7 +55,7 @@ fn read_size(value: &Value) -> Result<u64, Wrong> {
     Ok(number.saturating_mul(*bytes))
 }
 
-/// In the largest unit that divides it.
+/// Writes a size in the largest unit that divides it.
 fn size_text(size: u64) -> String {
     let unit = UNITS.iter().find(|(_, bytes)| size >= *bytes && size.is_multiple_of(*bytes));
     unit.map_or_else(|| format!("{size} bytes"), |(name, bytes)| format!("{}{name}", size / bytes))
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_shown_as_it_would_be_written() {
+    fn size_is_shown_as_it_would_be_written() {
         let shown = |size: u64| (FILE_SIZE.show)(&size);
         assert_eq!(shown(50 << 20).as_deref(), Some("\"50MiB\""));
         assert_eq!(shown(1536 << 10).as_deref(), Some("\"1536KiB\""));

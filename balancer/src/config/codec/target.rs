@@ -7,7 +7,7 @@ use super::super::value::{Raw, Value, nearest};
 use super::super::{Address, Control, LogTarget, Probe};
 use super::{Codec, Wrong, because, quoted};
 
-/// The question of a health check.
+/// The probe of a health check.
 pub(in crate::config) const PROBE: Codec<Probe> = Codec {
     expects: "\"tcp\", \"listen-table\", \"channel\", \"none\" or a path such as \"/health\"",
     read: |value| match value.text().ok_or(Wrong::Expected)? {
@@ -15,7 +15,7 @@ pub(in crate::config) const PROBE: Codec<Probe> = Codec {
         "listen-table" => Ok(Probe::ListenTable),
         "channel" => Ok(Probe::Channel),
         "none" => Ok(Probe::None),
-        // The path goes into a request line as it stands.
+        // The path is copied into a request line unchanged.
         path if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) => {
             Ok(Probe::Http { path: path.to_owned() })
         }
@@ -52,7 +52,7 @@ fn read_address(value: &Value) -> Result<Address, Wrong> {
 /// The word for the address that a Node application asks for.
 const APP: &str = "app";
 
-/// Public addresses; none stands for [`APP`].
+/// Public addresses. An empty list stands for [`APP`].
 pub(in crate::config) const LISTEN: Codec<Vec<Address>> = Codec {
     expects: "an address such as \"127.0.0.1:8080\", a list of them, or \"app\"",
     read: |value| match &value.raw {
@@ -121,14 +121,14 @@ pub(in crate::config) const CONTROL: Codec<Control> = Codec {
     },
 };
 
-/// Where workers run.
+/// The working directory of workers.
 pub(in crate::config) const CWD: Codec<Option<PathBuf>> = Codec {
     expects: "the path of a directory",
     read: |value| read_path(value).map(Some),
     show: |cwd| cwd.as_ref().map(|path| quoted(&path.display().to_string())),
 };
 
-/// Where workers' lines go.
+/// The target of the lines that workers write.
 pub(in crate::config) const LOG_TO: Codec<LogTarget> = Codec {
     expects: "\"stdout\", \"off\" or the path of a file",
     read: |value| match value.text() {
@@ -138,7 +138,7 @@ pub(in crate::config) const LOG_TO: Codec<LogTarget> = Codec {
             "`stderr` is not a place for both streams",
             "with \"stdout\" each stream goes to the master's own; a file of that name is \"./stderr\"",
         ),
-        // A word that is neither, rather than a file of that name.
+        // A word without `/` or `.` is probably a misspelt keyword, not the name of a file.
         Some(word) if !word.contains(['/', '.']) => match nearest(word, ["stdout", "off"]) {
             Some(near) => Err(Wrong::Nearly(format!("did you mean \"{near}\"? A file of that name is \"./{word}\""))),
             None => read_path(value).map(LogTarget::File),

@@ -1,4 +1,4 @@
-//! Words of a fixed list.
+//! Values that are words of a fixed list.
 
 use super::super::value::{Value, nearest};
 use super::super::{
@@ -32,7 +32,7 @@ const READY_WORDS: &[(&str, Ready)] = &[
     ("message", Ready::Message),
 ];
 
-/// When a worker is ready.
+/// The sign that a worker is ready.
 pub(in crate::config) const READY: Codec<Ready> = Codec {
     expects: "\"probe\", \"notify\", \"none\", \"listening\" or \"message\"",
     read: |value| read_word(value, READY_WORDS),
@@ -42,7 +42,7 @@ pub(in crate::config) const READY: Codec<Ready> = Codec {
 const ENDPOINT_WORDS: &[(&str, EndpointKind)] =
     &[("port", EndpointKind::Port), ("unix", EndpointKind::Unix), ("inherited", EndpointKind::Inherited)];
 
-/// The private endpoint that a worker gets.
+/// The kind of a worker's private endpoint.
 pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
     expects: "\"port\", \"unix\" or \"inherited\"",
     read: |value| read_word(value, ENDPOINT_WORDS),
@@ -52,7 +52,7 @@ pub(in crate::config) const ENDPOINT: Codec<EndpointKind> = Codec {
 const DRAIN_WORDS: &[(&str, Drain)] =
     &[("auto", Drain::Auto), ("signal", Drain::Signal), ("idle", Drain::Idle), ("wait", Drain::Wait)];
 
-/// The way a worker that leaves is brought to its end.
+/// The way that a worker which leaves is drained.
 pub(in crate::config) const DRAIN: Codec<Drain> = Codec {
     expects: "\"auto\", \"signal\", \"idle\" or \"wait\"",
     read: |value| read_word(value, DRAIN_WORDS),
@@ -85,7 +85,7 @@ pub(in crate::config) const STOP_SIGNAL: Codec<StopSignal> = Codec {
 const STOP_SIGNAL_TO_WORDS: &[(&str, StopSignalTo)] =
     &[("main", StopSignalTo::Main), ("leader", StopSignalTo::Leader), ("group", StopSignalTo::Group)];
 
-/// Which processes of a worker get the stop signal.
+/// The processes of a worker that get the stop signal.
 pub(in crate::config) const STOP_SIGNAL_TO: Codec<StopSignalTo> = Codec {
     expects: "\"main\", \"leader\" or \"group\"",
     read: |value| read_word(value, STOP_SIGNAL_TO_WORDS),
@@ -94,7 +94,7 @@ pub(in crate::config) const STOP_SIGNAL_TO: Codec<StopSignalTo> = Codec {
 
 const BACKGROUND_WORDS: &[(&str, Background)] = &[("end", Background::End), ("keep", Background::Keep)];
 
-/// The fate of a program in the background.
+/// The treatment of a program that a worker left in the background.
 pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
     expects: "\"end\" or \"keep\"",
     read: |value| read_word(value, BACKGROUND_WORDS),
@@ -104,7 +104,7 @@ pub(in crate::config) const BACKGROUND: Codec<Background> = Codec {
 const SOCKET_PASSING_WORDS: &[(&str, SocketPassing)] =
     &[("auto", SocketPassing::Auto), ("listen-fds", SocketPassing::ListenFds), ("node", SocketPassing::Node)];
 
-/// The way a worker is handed sockets.
+/// The way that sockets are passed to a worker.
 pub(in crate::config) const SOCKET_PASSING: Codec<SocketPassing> = Codec {
     expects: "\"auto\", \"listen-fds\" or \"node\"",
     read: |value| read_word(value, SOCKET_PASSING_WORDS),
@@ -114,7 +114,7 @@ pub(in crate::config) const SOCKET_PASSING: Codec<SocketPassing> = Codec {
 const PROXY_PROTOCOL_WORDS: &[(&str, ProxyProtocol)] =
     &[("off", ProxyProtocol::Off), ("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 
-/// The way a worker is told the client's address.
+/// The header that tells a worker the client's address.
 pub(in crate::config) const PROXY_PROTOCOL: Codec<ProxyProtocol> = Codec {
     expects: "\"off\", \"v1\" or \"v2\"",
     read: |value| read_word(value, PROXY_PROTOCOL_WORDS),
@@ -123,7 +123,7 @@ pub(in crate::config) const PROXY_PROTOCOL: Codec<ProxyProtocol> = Codec {
 
 const GIVE_UP_WORDS: &[(&str, GiveUp)] = &[("never", GiveUp::Never), ("exit", GiveUp::Exit)];
 
-/// The effect of a failed slot.
+/// The effect of a failed slot on the master.
 pub(in crate::config) const GIVE_UP: Codec<GiveUp> = Codec {
     expects: "\"never\" or \"exit\"",
     read: |value| read_word(value, GIVE_UP_WORDS),
@@ -133,7 +133,7 @@ pub(in crate::config) const GIVE_UP: Codec<GiveUp> = Codec {
 const FORMAT_WORDS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
 
-/// The format of the log.
+/// The format of the master's log.
 pub(in crate::config) const LOG_FORMAT: Codec<LogFormat> = Codec {
     expects: "\"auto\", \"pretty\" or \"json\"",
     read: |value| read_word(value, FORMAT_WORDS),
@@ -152,19 +152,19 @@ pub(in crate::config) const LINE_FORMAT: Codec<LineFormat> = Codec {
 const LEVEL_WORDS: &[(&str, &str)] =
     &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
 
-/// The level from which on is logged.
+/// The level of the master's log.
 pub(in crate::config) const LOG_LEVEL: Codec<String> = Codec {
     expects: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     read: |value| read_word(value, LEVEL_WORDS).map(str::to_owned),
     show: |level| Some(quoted(level)),
 };
 
-/// `a`, `b` or `c`, as names in messages.
+/// Returns the names as a list for messages, such as `a`, `b`, `c`.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The way a connection reaches a worker.
+/// The mode: the path of a connection to a worker.
 pub(in crate::config) const MODE: Codec<Mode> = Codec {
     expects: "the name of a mode",
     read: |value| {
@@ -180,7 +180,7 @@ pub(in crate::config) const MODE: Codec<Mode> = Codec {
     show: |mode| Some(quoted(mode.name())),
 };
 
-/// Which worker is picked.
+/// The strategy that picks the worker.
 pub(in crate::config) const STRATEGY: Codec<String> = Codec {
     expects: "the name of a strategy",
     read: |value| {
