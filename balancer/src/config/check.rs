@@ -1,4 +1,4 @@
-//! Rules across options. Pure: it sees the configuration and which keys were written, not where.
+//! Rules across options. Pure: the checks see the configuration and which keys were written, not their positions.
 
 mod addresses;
 mod choice;
@@ -14,14 +14,14 @@ use super::problem::Severity;
 use super::{Address, Config, Control, EndpointKind, PassedAs, PoolConfig, Program, ProxyProtocol, Workers};
 use crate::mode::Mode;
 
-/// A rule that is broken. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
+/// A broken rule. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its severity.
+    /// The severity.
     pub severity: Severity,
-    /// The mistake, with the values.
+    /// The fault, with the values.
     pub message: String,
-    /// The next thing to do.
+    /// The change that mends it.
     pub label: Option<String>,
     /// The key at fault.
     pub path: String,
@@ -45,7 +45,7 @@ impl Violation {
     }
 }
 
-/// Every rule that `config` breaks. `is_written` says of a path whether somebody set it.
+/// Returns every rule that `config` breaks. `is_written` returns true for a path that was set.
 pub fn check(config: &Config, is_written: &dyn Fn(&str) -> bool) -> Vec<Violation> {
     let mut found = Vec::new();
     for pool in &config.pools {
@@ -66,7 +66,8 @@ fn path(pool: &PoolConfig, key: &str) -> String {
     format!("pool.{}.{key}", pool.name)
 }
 
-/// The value of `auto` depends on the machine, so only what can hold on no machine is refused.
+/// Returns the greatest number of workers on any machine. The value of `auto` depends on the machine, so only a
+/// configuration that is valid on no machine is refused.
 fn most_workers(pool: &PoolConfig) -> u32 {
     match pool.workers {
         Workers::Count(n) => n,
@@ -82,7 +83,7 @@ fn client_address(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let key = || path(pool, "proxy-protocol");
     if pool.mode != Mode::Proxy {
         let message = format!(
-            "in mode `{}` a worker has the client's own connection: nobody puts a header into it",
+            "in mode `{}` a worker has the client's own connection, so the master cannot put a header into it",
             pool.mode.name()
         );
         found.push(Violation::error(key(), message).label("remove it").also(path(pool, "mode")));
@@ -115,7 +116,7 @@ fn times(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// The variables that the master gives every worker, whatever the pool's `env` says.
+/// Variables that the master sets for every worker, even if the pool's `env` has them.
 const WORKER_VARIABLES: [&str; 8] = [
     "PORT",
     "HOST",
@@ -128,7 +129,8 @@ const WORKER_VARIABLES: [&str; 8] = [
 ];
 
 fn environment(pool: &PoolConfig, found: &mut Vec<Violation>) {
-    // A worker that inherits its listeners or gets its connections is told no port: it may have one of its own.
+    // A worker that inherits its listeners or gets its connections gets no port from the master, so it may have a
+    // `PORT` of its own.
     let is_told_port = pool.passed_as() == PassedAs::Nothing && pool.endpoint != EndpointKind::Inherited;
     let is_free = |name: &str| !is_told_port && ["PORT", "HOST"].contains(&name);
     for name in pool.env.keys().filter(|name| WORKER_VARIABLES.contains(&name.as_str()) && !is_free(name)) {
@@ -218,7 +220,7 @@ mod tests {
         check(config, &|_| true).into_iter().map(|found| (found.path, found.message)).collect()
     }
 
-    /// The same of a configuration in which nothing was written: what follows from a mode alone.
+    /// Returns the broken rules of a configuration in which no key was written: only those that follow from a mode.
     pub(super) fn broken_by_itself(config: &Config) -> Vec<(String, String)> {
         check(config, &|_| false).into_iter().map(|found| (found.path, found.message)).collect()
     }
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_break_no_rule() {
+    fn defaults_break_no_rule() {
         assert_eq!(broken(&with(vec![PoolConfig::new("api", Program::Demo)])), []);
     }
 
@@ -245,13 +247,13 @@ mod tests {
         assert!(!clash(&["127.0.0.1:80"], &["127.0.0.2:80"]));
         assert!(!clash(&["127.0.0.1:0"], &["127.0.0.1:0"]));
         assert!(!clash(&["unix:/a"], &["unix:/b"]));
-        // Within one pool, `[::]` beside `0.0.0.0` takes IPv6 only.
+        // Within one pool, `[::]` beside `0.0.0.0` takes IPv6 clients only.
         assert!(!clash(&["[::]:80", "0.0.0.0:80"], &["127.0.0.1:81"]));
         assert!(clash(&["[::]:80", "127.0.0.1:80"], &["127.0.0.1:81"]));
     }
 
     #[test]
-    fn the_admin_port_stays_on_this_machine_and_apart() {
+    fn admin_port_must_be_loopback_and_not_public() {
         let message = |listen: &str, public: &str| {
             let mut config = with(vec![pool("a", &[public])]);
             config.admin.listen = listen.parse().ok();
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_for_a_program_that_reads_it_on_a_connection_of_ours() {
+    fn proxy_header_needs_a_reading_program_and_mode_proxy() {
         let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
         config.pools[0].proxy_protocol = ProxyProtocol::V1;
         assert_eq!(

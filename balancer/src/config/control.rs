@@ -1,4 +1,4 @@
-//! Where the control socket is. Pure.
+//! The path of the control socket. Pure.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::Control;
 
 impl Control {
-    /// The socket's path, or `None` if there is none.
+    /// Returns the socket's path, or `None` if there is no control socket.
     ///
-    /// Root has one place for all, so that a service and root's shell mean the same socket.
+    /// Root has one fixed path, so that a service and root's shell use the same socket.
     pub fn path(&self, uid: u32, runtime_dir: Option<&OsStr>, temporary: &Path) -> Option<PathBuf> {
         match self {
             Control::Off => None,
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_user_has_a_place_and_root_has_one_for_all() {
+    fn each_user_has_a_path_and_root_has_a_fixed_one() {
         let path = |control: Control, uid, dir: Option<&str>| {
             let path = control.path(uid, dir.map(OsStr::new), Path::new("/tmp"));
             path.map(|path| path.display().to_string())

@@ -1,4 +1,4 @@
-//! One problem as text: the message, the position and the line it stands on, with carets. Pure.
+//! Writes one problem as text: the message, the position, and the line with carets below it. Pure.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use super::problem::{Position, Problem, Severity};
 use super::source::Source;
 use crate::printable::{escape, is_harmful};
 
-/// Longer lines are cut around the position, or a single one would fill the screen.
+/// The widest line that is shown. Longer lines are cut around the position, or a single one would fill the screen.
 const WIDEST: usize = 100;
 
-/// True if colours are written. They only repeat what a word already says.
+/// Writes colours, if they are on. Colours only repeat the meaning of a word.
 #[derive(Clone, Copy)]
 pub(super) struct Paint {
     pub(super) is_coloured: bool,
@@ -27,7 +27,7 @@ impl Paint {
     }
 }
 
-/// The problem with its position.
+/// Returns the problem with its position as text.
 pub(super) fn render(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
     let (word, colour) = match problem.severity {
         Severity::Error => ("error", AnsiColor::Red),
@@ -57,7 +57,7 @@ fn hint(problem: &Problem, source: Option<&Source>, paint: Paint) -> String {
     if label.is_empty() { label } else { format!("{}:  {label}\n", paint.with(AnsiColor::Cyan, "hint")) }
 }
 
-/// The text behind the carets: what to write, and where the other position is.
+/// Returns the text after the carets: the text to write instead, and the other position.
 fn label(problem: &Problem, source: Option<&Source>) -> String {
     let also = problem.also.as_ref().and_then(|at| match (at, source) {
         (Position::File(span), Some(source)) => Some(format!("see {}", position(source, span.start))),
@@ -80,7 +80,7 @@ fn frame(problem: &Problem, source: &Source, span: &Range<usize>, colour: AnsiCo
         let number = paint.with(AnsiColor::Blue, &format!("{:gutter$}", number - 1));
         text.push_str(&format!(" {number} {bar} {}\n", escape(&previous.chars().take(WIDEST).collect::<String>())));
     }
-    // A caret line repeats the tabs above it, so that both lines are as wide whatever a tab means.
+    // The caret line repeats the tabs of the line above, so that both lines have the same width at any tab width.
     let skipped = if column > WIDEST * 3 / 4 { column - WIDEST / 2 } else { 0 };
     let shown: Vec<char> = line.chars().skip(skipped).take(WIDEST).collect();
     let (before, from) = shown.split_at((column - skipped).min(shown.len()));
@@ -96,24 +96,24 @@ fn frame(problem: &Problem, source: &Source, span: &Range<usize>, colour: AnsiCo
     text
 }
 
-/// Returns how many characters are shown for this one.
+/// Returns the number of characters that are shown for this one.
 fn width(c: char) -> usize {
     if is_harmful(c) { c.escape_default().count() } else { 1 }
 }
 
-/// `roundelay.toml:3:1`.
+/// Returns a position as `roundelay.toml:3:1`.
 pub(super) fn position(source: &Source, offset: usize) -> String {
     let (number, _, column) = locate(&source.text, offset);
     format!("{}:{number}:{}", escape(&source.name), column + 1)
 }
 
-/// The line's number from 1, its text, and the column from 0 in characters.
+/// Returns the line's number from 1, its text, and the column from 0 in characters.
 fn locate(text: &str, offset: usize) -> (usize, &str, usize) {
     let offset = text.floor_char_boundary(offset.min(text.len()));
     let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[offset..].find('\n').map_or(text.len(), |newline| offset + newline);
     let number = text[..start].matches('\n').count() + 1;
-    // A byte order mark is no column.
+    // A byte order mark does not count as a column.
     let mark = if start == 0 { text.len() - text.trim_start_matches('\u{feff}').len() } else { 0 };
     let line = text[start + mark.min(end - start)..end].trim_end_matches('\r');
     let column = text[start..offset].chars().filter(|&c| c != '\u{feff}').count();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn carets_stand_below_what_is_meant() {
+    fn carets_are_below_the_faulty_text() {
         assert_eq!(
             at("a = 1\nbb = 22\n", 11..13),
             "error: wrong\n  --> f.toml:2:6\n   |\n 2 | bb = 22\n   |      ^^ right\n"
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_place() {
+    fn long_line_is_cut_around_the_position() {
         let text = format!("{}X{}", "a".repeat(400), "b".repeat(400));
         let shown = at(&text, 400..401);
         assert!(shown.contains(":1:401\n") && shown.lines().all(|line| line.chars().count() < 120), "{shown}");

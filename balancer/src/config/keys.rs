@@ -1,6 +1,6 @@
-//! The table of all keys: what a file, `--set`, a flag, `config show` and suggestions know, they know from here. Pure.
+//! The table of all keys. Files, `--set`, flags, `config show` and suggestions all use it. Pure.
 //!
-//! A new option is a field of [`Config`] or [`PoolConfig`], its line here and its entry in `config/roundelay.toml`.
+//! A new option needs a field of [`Config`] or [`PoolConfig`], a line here and an entry in `config/roundelay.toml`.
 
 use super::codec::{self, Wrong};
 use super::value::Value;
@@ -8,13 +8,13 @@ use super::{Config, PoolConfig};
 
 /// One key of a section of `T`.
 pub(super) struct Key<T: 'static> {
-    /// Below `T`'s own table: `listen`, `health.interval`.
+    /// The name below `T`'s own table, such as `listen` or `health.interval`.
     pub(super) name: &'static str,
     /// Completes "`name` must be …".
     pub(super) expects: &'static str,
-    /// Puts the value where it belongs.
+    /// Reads the value into its field.
     pub(super) read: fn(&mut T, &Value) -> Result<(), Wrong>,
-    /// The value as TOML; `None` where nothing need be written.
+    /// Returns the value as TOML. `None` where the key need not be written.
     pub(super) show: fn(&T) -> Option<String>,
 }
 
@@ -32,7 +32,7 @@ macro_rules! key {
     };
 }
 
-/// Outside of pools.
+/// The keys outside of pools.
 pub(super) const GLOBAL: &[Key<Config>] = &[
     key!(Config, "master.control", master.control, CONTROL),
     key!(Config, "master.threads", master.threads, THREADS),
@@ -43,7 +43,7 @@ pub(super) const GLOBAL: &[Key<Config>] = &[
     key!(Config, "log.format", log.format, LOG_FORMAT),
 ];
 
-/// Of one pool.
+/// The keys of one pool.
 pub(super) const POOL: &[Key<PoolConfig>] = &[
     key!(PoolConfig, "command", program, COMMAND),
     key!(PoolConfig, "cwd", cwd, CWD),
@@ -107,7 +107,7 @@ pub(super) const POOL: &[Key<PoolConfig>] = &[
     Key {
         name: "env",
         expects: codec::ENV.expects,
-        // A stronger place adds to the environment, it does not replace it.
+        // A stronger source adds to the environment. It does not replace it.
         read: |pool, value| {
             pool.env.extend((codec::ENV.read)(value)?);
             Ok(())
@@ -116,5 +116,5 @@ pub(super) const POOL: &[Key<PoolConfig>] = &[
     },
 ];
 
-/// Keys of the design that this version does not have: said so rather than "unknown".
+/// Keys of the design that this version does not have. Their error says so instead of "unknown".
 pub(super) const LATER: &[&str] = &[];

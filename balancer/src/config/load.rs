@@ -1,4 +1,4 @@
-//! All sources into one checked [`Config`], with every problem at once. Pure: reading files is [`Source`]'s business.
+//! Loads all sources into one checked [`Config`], and reports every problem at once. Pure: [`Source`] reads the files.
 
 mod defaults;
 
@@ -14,28 +14,28 @@ use super::walk::{Entry, Target, Walk, name_is_valid, walk};
 use super::{Config, LogTarget, PoolConfig, Program, Workers};
 use crate::os::account::Lookup;
 
-/// Names of pools that a hint lists.
+/// The number of pool names that a hint lists.
 const MOST_NAMES: usize = 10;
-/// Mistakes for which the name that was probably meant is looked for.
+/// The number of mistakes for which the name that was probably meant is searched.
 const MOST_HINTS: usize = 20;
 
-/// Everything that may say something about a configuration.
+/// All sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file, if there is one.
     pub file: Option<Source>,
-    /// The pool that the command line made.
+    /// The pool that the command line defines.
     pub command: Option<(String, Program)>,
-    /// The environment; only `PORT` and `ROUNDELAY_` names are looked at.
+    /// The environment. Only `PORT` and names with `ROUNDELAY_` are read.
     pub env: Vec<(String, String)>,
-    /// Flags that were given, with the words after them.
+    /// The given flags, with the words after them.
     pub flags: Vec<(Flag, Vec<String>)>,
     /// Every `--set`.
     pub sets: Vec<String>,
-    /// CPUs this process may use.
+    /// The number of CPUs that this process may use.
     pub cpus: usize,
-    /// Finds the users and groups of this machine; without it they are taken as written, and no worker can be started as
-    /// one of them.
+    /// Finds the users and groups of this machine. Without it their names are taken as written, and no worker can be
+    /// started as one of them.
     pub accounts: Option<Lookup>,
 }
 
@@ -44,13 +44,13 @@ pub struct Sources {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Where each key was said, by its path: `pool.api.listen`.
+    /// The position at which each key was set, by its path: `pool.api.listen`.
     pub origins: BTreeMap<String, Position>,
-    /// Values that were probably not meant.
+    /// Warnings: settings that were probably not intended.
     pub warnings: Problems,
 }
 
-/// Reads, layers and checks.
+/// Reads the sources, layers them, and checks the result.
 ///
 /// # Errors
 ///
@@ -80,11 +80,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 #[derive(Default)]
 struct Load {
     config: Config,
-    /// Where in `config.pools` each name is, until they are sorted. Of a name that stands there twice, the first.
+    /// The index in `config.pools` of each name, until the pools are sorted. Of a name that occurs twice, the first.
     index: HashMap<String, usize>,
     origins: BTreeMap<String, Position>,
     problems: Vec<Problem>,
-    /// Paths whose value was refused: what follows from their default is no news.
+    /// Paths whose value was refused. Problems that only follow from their defaults are not reported.
     failed: BTreeSet<String>,
 }
 
@@ -104,7 +104,7 @@ impl Load {
         for entry in &walk.entries {
             self.apply(entry);
         }
-        // A file means the same whatever directory the master was started in.
+        // A file means the same in any directory in which the master is started.
         if let Some(dir) = &file.dir {
             if let super::Control::Path(path) = &mut self.config.master.control {
                 *path = dir.join(&path);
@@ -142,7 +142,7 @@ impl Load {
         self.config.pools.push(pool);
     }
 
-    /// Some of the pools' names, for a hint.
+    /// Returns some of the pools' names, for a hint.
     fn some_names(&self) -> String {
         let more = self.config.pools.len().saturating_sub(MOST_NAMES);
         let names: Vec<&str> = self.config.pools.iter().take(MOST_NAMES).map(|pool| pool.name.as_str()).collect();
@@ -150,7 +150,7 @@ impl Load {
         if more > 0 { format!("{names} and {more} more") } else { names }
     }
 
-    /// Flags and variables: a pool's belong to the only pool there is.
+    /// Applies flags and variables. Options of a pool are for the only pool; with several pools they are refused.
     fn given(&mut self, given: Vec<GivenOption>) {
         for GivenOption { flag, value } in given {
             let key = if flag.is_pools {
@@ -161,7 +161,11 @@ impl Load {
                         .find(|key| key.name == flag.key)
                         .map(|key| Target::Pool(pool.name.clone(), key)),
                     [first, ..] => {
-                        let message = format!("which pool is meant? There are {}", self.some_names());
+                        let message = format!(
+                            "`{}` is an option of one pool, and there are several: {}",
+                            flag.key,
+                            self.some_names()
+                        );
                         let label = format!("write --set pool.{}.{}=…", first.name, flag.key);
                         self.problems.push(Problem::error(value.at, message).label(label));
                         continue;
@@ -176,7 +180,7 @@ impl Load {
         }
     }
 
-    /// Gives `PORT` to the pools whose public address nobody wrote.
+    /// Gives `PORT` to the pools whose public address was not written.
     fn callers_port(&mut self, env: &[(String, String)]) {
         let Some(value) = layers::callers_port(env) else { return };
         let listen = |pool: &PoolConfig| (pool.name.clone(), format!("pool.{}.listen", pool.name));
@@ -199,7 +203,7 @@ impl Load {
             if self.index.contains_key(&name) {
                 continue;
             }
-            // Each look goes through all names, so only the first mistakes get one.
+            // Each search goes through all names, so only the first mistakes get one.
             let names = self.config.pools.iter().map(|pool| pool.name.as_str());
             let near = if self.problems.len() < MOST_HINTS { nearest(&name, names) } else { None };
             let label = match near {
@@ -255,7 +259,7 @@ impl Load {
                 }
             }
             _ => {
-                // A single address after a list: the list's positions are gone with it.
+                // A single address replaces a list, so the positions of the list's items are removed.
                 let items = format!("{path}[");
                 let of_list = self.origins.range(items.clone()..).map(|(known, _)| known);
                 let gone: Vec<_> = of_list.take_while(|known| known.starts_with(&items)).cloned().collect();
@@ -267,7 +271,7 @@ impl Load {
         self.origins.insert(path, value.at.clone());
     }
 
-    /// Where that key was said, or what it stands in.
+    /// Returns the position of a key, or that of the innermost key or table around it.
     fn position(&self, path: &str) -> Position {
         let mut path = path;
         loop {
@@ -307,7 +311,7 @@ impl Load {
         }
     }
 
-    /// Finds out the user that the workers run as.
+    /// Looks up the user and group that the workers run as.
     fn identities(&mut self, lookup: Lookup) {
         let mut refused = Vec::new();
         for pool in self.config.pools.iter_mut().filter(|pool| pool.user.is_some() || pool.group.is_some()) {
@@ -327,7 +331,7 @@ impl Load {
 
     fn finish(mut self, sources: &Sources) -> Result<Loaded, Problems> {
         for pool in &mut self.config.pools {
-            // With one worker a first try would show no distribution.
+            // With one worker a first try would show no distribution over workers.
             if pool.program == Program::Demo && pool.workers.resolve(sources.cpus) < 2 && pool.workers == Workers::Auto
             {
                 pool.workers = Workers::Count(2);

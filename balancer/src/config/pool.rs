@@ -12,105 +12,113 @@ use crate::os::child::{Background, CoreLimit, StopSignalTo};
 /// `[pool.NAME]`: one application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolConfig {
-    /// The pool's name: letters, digits, `-` and `_`, up to 32; it stands in metrics, logs and paths.
+    /// The pool's name: letters, digits, `-` and `_`, up to 32. Metrics, logs and paths contain it.
     pub name: String,
     /// The program of the workers.
     pub program: Program,
-    /// Where they run it. Default: where the master was started.
+    /// The workers' working directory. Default: the directory in which the master was started.
     pub cwd: Option<PathBuf>,
-    /// Added to the environment they inherit.
+    /// Variables that are added to the environment which the workers inherit.
     pub env: BTreeMap<String, String>,
-    /// Public addresses. Default: the caller's `PORT` on `127.0.0.1`, else `127.0.0.1:8080`. None (`"app"`): those that a
-    /// Node application asks for.
+    /// Public addresses. Default: the caller's `PORT` on `127.0.0.1`, else `127.0.0.1:8080`. An empty list (`"app"`)
+    /// stands for the addresses that a Node application asks for.
     pub listen: Vec<Address>,
     /// The number of connections that may wait in the kernel for `accept`. Default 4096, which `net.core.somaxconn`
     /// caps.
     pub backlog: u32,
     /// The number of workers. Default `auto`.
     pub workers: Workers,
-    /// The way a connection reaches a worker. Default `proxy`.
+    /// The mode: the path of a connection to a worker. Default `proxy`.
     pub mode: Mode,
-    /// Which worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
+    /// The strategy that picks the worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
     pub strategy: String,
-    /// The share of connections that each slot gets beside the others, by slot number: 1 to 1000. Default none: a slot
-    /// that is not in the list weighs 1.
+    /// The share of connections of each slot relative to the others, by slot number: 1 to 1000. Default: an empty list.
+    /// A slot that is not in the list weighs 1.
     pub weights: Vec<u32>,
     /// The time in which a new worker's weight grows from a tenth to all of it. Default 0: it has all of it at once.
     pub slow_start: Duration,
-    /// The kind of private endpoint that a worker gets, where it gets one. Default `port`.
+    /// The kind of a worker's private endpoint, where it gets one. Default `port`.
     pub endpoint: EndpointKind,
-    /// The way a worker is handed what it inherits. Default `auto`; [`PoolConfig::passed_as`] resolves that.
+    /// The way that sockets are passed to a worker. Default `auto`; [`PoolConfig::passed_as`] returns the meaning of
+    /// `auto`.
     pub socket_passing: SocketPassing,
-    /// When a started worker counts as ready. Default `probe`; where there is no private endpoint to probe it is `notify`,
-    /// and `listening` on Node's channel.
+    /// The sign that a started worker is ready. Default `probe`. Where there is no private endpoint to probe the
+    /// default is `notify`, and on Node's channel `listening`.
     pub ready: Ready,
-    /// The time that a worker may take to become ready. Default 30 s.
+    /// The longest time until a worker is ready. Default 30 s.
     pub ready_timeout: Duration,
-    /// Workers in rotation below which `/readyz` says 503. Default 1.
+    /// The number of workers in rotation below which `/readyz` answers 503. Default 1.
     pub min_ready: u32,
-    /// The header by which a worker is told the client's address before the client's bytes. Default `off`.
+    /// The header that tells a worker the client's address before the client's bytes. Default `off`.
     pub proxy_protocol: ProxyProtocol,
     /// Health checks of ready workers.
     pub health: Health,
-    /// Connecting to one worker. Default 250 ms: on one machine it is instant or the queue is full.
+    /// The longest time for connecting to one worker. Default 250 ms: on one machine a connect succeeds instantly, or
+    /// the queue is full.
     pub connect_timeout: Duration,
-    /// Loopback source addresses of connections to one worker's port, 127.0.0.1 first: 1 to 254. Default 8, each with the
-    /// 28,232 ports that the kernel has for outgoing connections by default.
+    /// The number of loopback source addresses for connections to one worker's port, 127.0.0.1 first: 1 to 254. Default
+    /// 8. Each has the 28,232 ports that the kernel has for outgoing connections by default.
     pub source_addresses: u8,
-    /// Finding a worker for an accepted connection, all tries together. Default 3 s.
+    /// The longest time for finding a worker for an accepted connection, all tries together. Default 3 s.
     pub dispatch_timeout: Duration,
-    /// A connection silent in both directions is closed. Default 10 min; 0 never.
+    /// A connection that is silent in both directions for this long is closed. Default 10 min; 0 never.
     pub idle_timeout: Duration,
-    /// A connection of which one direction has ended and the other is silent is closed. Default 60 s; 0 never.
+    /// A connection of which one direction has ended and the other is silent for this long is closed. Default 60 s; 0
+    /// never.
     pub half_closed_timeout: Duration,
-    /// TCP keepalive of client connections: first probe after this silence, then 3 more 15 s apart. Default 60 s; 0 off.
+    /// TCP keepalive of client connections: the first probe comes after this silence, then 3 more 15 s apart. Default
+    /// 60 s; 0 off.
     pub keepalive: Duration,
-    /// The time that clients wait in the backlog while no worker is ready; then they are rejected. Default 10 s.
+    /// The time that clients wait in the backlog while no worker is ready. Then they are rejected. Default 10 s.
     pub hold_timeout: Duration,
-    /// Client connections open at once; more wait in the backlog. Default: only the master's limit.
+    /// The number of client connections that may be open at once. More clients wait in the backlog. Default: only the
+    /// master's limit.
     pub max_connections: Option<usize>,
-    /// Client connections open at once from one address (IPv6: one /64); more are rejected. Default: as many as there are.
+    /// The number of client connections that may be open at once from one address (IPv6: one /64). More clients are
+    /// rejected. Default: no limit.
     pub max_connections_per_source: Option<usize>,
-    /// The way a worker that leaves is brought to its end. Default `auto`.
+    /// The way that a worker which leaves is drained. Default `auto`.
     pub drain: Drain,
-    /// The time in which a draining worker may finish what it has. Default 30 s.
+    /// The longest time that a draining worker may take to finish its connections. Default 30 s.
     pub drain_timeout: Duration,
-    /// The signal that tells a worker to end. Default SIGTERM; on Node's channel SIGINT, when it has not ended by being
-    /// disconnected.
+    /// The signal that tells a worker to end. Default SIGTERM. On Node's channel it is SIGINT, sent if the worker did
+    /// not end after being disconnected.
     pub stop_signal: StopSignal,
-    /// Which processes of a worker get it. Default `main`.
+    /// The processes of a worker that get the signal. Default `main`.
     pub stop_signal_to: StopSignalTo,
-    /// From that signal to SIGKILL, for the whole process group. Default 10 s.
+    /// The time from that signal to SIGKILL, for the whole process group. Default 10 s.
     pub kill_timeout: Duration,
-    /// The fate of a program that a worker left in the background. Default `end`.
+    /// The treatment of a program that a worker left in the background. Default `end`.
     pub background: Background,
-    /// For how long a replaced worker is parked: out of rotation, told nothing, and put back if the new one ends,
-    /// fails its checks or leaves a client untaken. Default 1 s, and 0 where a health path is written.
+    /// The time that a replaced worker is parked: out of rotation, and not told to end. It is put back if its
+    /// replacement ends, fails its checks or leaves a client untaken. Default 1 s, and 0 where a health path is
+    /// written.
     pub settle: Duration,
-    /// Processes beyond the number of workers while they are replaced one by one. Default 1.
+    /// The number of processes beyond the number of workers, while workers are replaced one by one. Default 1.
     pub max_surge: u32,
-    /// Resident memory of a worker's process group, in bytes, above which it is replaced, new first. Default: no bound.
+    /// The resident memory of a worker's process group, in bytes, above which the worker is replaced. The new process
+    /// starts first. Default: no bound.
     pub max_memory: Option<u64>,
-    /// The age, ±10 %, at which a worker is replaced, new first. Default 0: never.
+    /// The age, ±10 %, at which a worker is replaced. The new process starts first. Default 0: never.
     pub max_age: Duration,
-    /// True if a duplicate of each worker's own listener is held, so that what waits in its queue outlives it. Default
-    /// yes.
+    /// True if the master holds a duplicate of each worker's own listener, so that the clients in its queue outlive the
+    /// worker. Default true.
     pub recover_queue: bool,
     /// The user that the workers run as. Default: the master's own.
     pub user: Option<Account>,
     /// The group that they run as. Default: the primary group of `user`, or the master's own.
     pub group: Option<Account>,
-    /// The result of looking up `user` and `group` on this machine, if one of them was given and they were looked up.
+    /// The identity that `user` and `group` mean on this machine, if one of them is set and they were looked up.
     pub identity: Option<Identity>,
-    /// True if nothing that a worker runs may gain rights, as setuid programs do. Default yes.
+    /// True if no program that a worker runs may gain rights, as setuid programs do. Default true.
     pub no_new_privs: bool,
-    /// Soft limit of a worker's open files. Default: what the master was started with.
+    /// The soft limit of a worker's open files. Default: the limit that the master was started with.
     pub limit_nofile: Option<u64>,
-    /// Limit of a worker's core dump, soft and hard. Default: what the master was started with.
+    /// The limit of a worker's core dump, soft and hard. Default: the limit that the master was started with.
     pub limit_core: Option<CoreLimit>,
-    /// The way a worker that ended is started again.
+    /// The options for restarting a worker that ended.
     pub restart: Restart,
-    /// Where what they write goes.
+    /// The target of the lines that the workers write.
     pub log: WorkerLog,
 }
 
@@ -119,7 +127,8 @@ pub struct PoolConfig {
 pub enum Program {
     /// The built-in demo worker.
     Demo,
-    /// A program and its arguments, no shell; `{port}` in an argument is replaced by the worker's port. Never empty.
+    /// A program and its arguments, without a shell. `{port}` in an argument is replaced by the worker's port. Never
+    /// empty.
     Command(Vec<String>),
 }
 
@@ -128,46 +137,47 @@ pub enum Program {
 pub enum Workers {
     /// min(CPUs, 4).
     Auto,
-    /// One a CPU.
+    /// One worker for each CPU.
     Max,
     /// This many, 1 to 1024.
     Count(u32),
-    /// CPUs less this many, at least 1. Written `-N`.
+    /// The number of CPUs less this many, at least 1. Written `-N`.
     AllBut(u32),
 }
 
-/// The kind of private endpoint that a worker gets.
+/// The kind of a worker's private endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointKind {
     /// A loopback TCP port, in `PORT`.
     Port,
-    /// The path of a unix socket, in `PORT`: Node and many others take it, and it costs the kernel much less.
+    /// The path of a unix socket, in `PORT`. Node and many other servers accept it, and it costs the kernel much less.
     Unix,
-    /// A unix listener that the master binds, keeps and hands over by `LISTEN_FDS`: its queue outlives the worker.
+    /// A unix listener that the master binds, keeps and passes by `LISTEN_FDS`. Its queue outlives the worker.
     Inherited,
 }
 
-/// The way a worker that leaves the rotation is brought to its end.
+/// The way that a worker which leaves the rotation is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
-    /// `Signal` for a worker that says it drains by signal, as those of `worker-runtime` do; else `Idle`.
+    /// `Signal` for a worker that announces that it drains by signal, as those of `worker-runtime` do; else `Idle`.
     Auto,
-    /// It is told to end as soon as no connection can reach it any more, and finishes what it has by itself.
+    /// The worker is told to end as soon as no new connection can reach it. It finishes its connections by itself.
     Signal,
-    /// A connection without a pending response is closed after a second of silence; it is told to end when none is left.
+    /// A connection without a pending response is closed after a second of silence. The worker is told to end when none
+    /// is left.
     Idle,
-    /// It is told to end when every connection has ended by itself.
+    /// The worker is told to end when every connection has ended by itself.
     Wait,
 }
 
 /// The signals that a worker may be told to end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopSignal {
-    /// SIGTERM, what nearly every server ends well with.
+    /// SIGTERM, at which nearly every server ends well.
     Term,
-    /// SIGINT, as Ctrl-C.
+    /// SIGINT, as for Ctrl-C.
     Int,
-    /// SIGQUIT, for example nginx's graceful end.
+    /// SIGQUIT, for example nginx's graceful shutdown.
     Quit,
     /// SIGHUP.
     Hup,
@@ -175,29 +185,29 @@ pub enum StopSignal {
     Usr1,
     /// SIGUSR2.
     Usr2,
-    /// SIGWINCH, Apache's graceful end.
+    /// SIGWINCH, Apache's graceful shutdown.
     Winch,
 }
 
-/// When a started worker counts as ready.
+/// The sign that a started worker is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// At the first good probe of its endpoint, or at `READY=1` if that comes first.
+    /// The first good probe of its endpoint, or `READY=1` if that comes first.
     Probe,
-    /// Only at `READY=1` on its `NOTIFY_SOCKET`.
+    /// Only `READY=1` on its `NOTIFY_SOCKET`.
     Notify,
-    /// As soon as it was started.
+    /// Its start: no sign is awaited.
     None,
-    /// When it says on Node's channel that it listens.
+    /// The message on Node's channel that the worker listens.
     Listening,
-    /// When it has sent the message `"ready"` on its channel, which is PM2's `wait_ready`.
+    /// The message `"ready"` on its channel, which is PM2's `wait_ready`.
     Message,
 }
 
-/// The way a worker is told the client's address: a header of the PROXY protocol, before the client's bytes.
+/// The header of the PROXY protocol that tells a worker the client's address, before the client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyProtocol {
-    /// Not at all.
+    /// No header.
     Off,
     /// One line of text.
     V1,
@@ -216,7 +226,7 @@ impl std::fmt::Display for Program {
     }
 }
 
-/// A word as a shell would need it, for messages that people copy.
+/// Quotes a word as a shell would need it, for messages from which people copy.
 fn quoted(word: &str) -> std::borrow::Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,{}".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -226,7 +236,7 @@ fn quoted(word: &str) -> std::borrow::Cow<'_, str> {
 }
 
 impl PoolConfig {
-    /// A pool of that name and program with every other option at its default.
+    /// Makes a pool of that name and program, with every other option at its default.
     pub fn new(name: impl Into<String>, program: Program) -> Self {
         Self {
             name: name.into(),
@@ -278,14 +288,14 @@ impl PoolConfig {
         }
     }
 
-    /// The weight of the worker of a slot.
+    /// Returns the weight of a slot's worker.
     pub fn weight(&self, slot: usize) -> u32 {
         self.weights.get(slot).copied().unwrap_or(1)
     }
 }
 
 impl Workers {
-    /// Returns the number where `cpus` may be used; at least 1.
+    /// Returns the number of workers where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> u32 {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, 1024);
         match self {
@@ -313,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_printed_as_a_shell_would_take_it() {
+    fn command_is_printed_as_a_shell_would_take_it() {
         let words = ["sh", "-c", "echo it's; exit 3", "{port}", ""].map(str::to_owned).to_vec();
         assert_eq!(Program::Command(words).to_string(), r"sh -c 'echo it'\''s; exit 3' {port} ''");
     }

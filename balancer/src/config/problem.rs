@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where it was written. Pure.
+//! Problems of a configuration, with their positions. Pure.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,10 +7,10 @@ use super::frame;
 use super::source::Source;
 use crate::failure::code;
 
-/// Problems that are shown. Each is looked for in the whole text, and nobody reads more.
+/// The number of problems that are shown. Each position is searched for in the whole text, and no user reads more.
 const MOST_SHOWN: usize = 100;
 
-/// Where something was said.
+/// The position at which an option was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// These bytes of the file.
@@ -19,7 +19,7 @@ pub enum Position {
     Whole,
     /// A flag or an environment variable, as it was given: `--set pool.api.workers=4`, `ROUNDELAY_LISTEN`.
     Words(String),
-    /// Nobody said it: a default.
+    /// It was not written: a default.
     Default,
 }
 
@@ -28,53 +28,53 @@ pub enum Position {
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// It works, but probably not as meant.
+    /// The configuration works, but probably not as intended.
     Warning,
 }
 
-/// One thing that is wrong.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its severity.
+    /// The severity.
     pub severity: Severity,
-    /// The mistake, with the value.
+    /// The fault, with the value.
     pub message: String,
-    /// Where it was written.
+    /// The position at which it was written.
     pub position: Position,
     /// The text to write instead.
     pub label: Option<String>,
-    /// The other position, where two contradict each other.
+    /// The other position, if two options contradict each other.
     pub also: Option<Position>,
-    /// True if the line before explains it, as with a bracket that was not closed.
+    /// True if the line before explains the problem, as with a bracket that was not closed.
     pub shows_previous_line: bool,
 }
 
 impl Problem {
-    /// An error at that position.
+    /// Makes an error at that position.
     pub(super) fn error(position: Position, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { severity: Severity::Error, message, position, label: None, also: None, shows_previous_line: false }
     }
 
-    /// A warning at that position.
+    /// Makes a warning at that position.
     pub(super) fn warning(position: Position, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(position, message) }
     }
 
-    /// With what to write instead.
+    /// Adds the text to write instead.
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// With what to write instead, if anything is known.
+    /// Adds the text to write instead, if it is known.
     pub(super) fn maybe_label(mut self, label: Option<String>) -> Self {
         self.label = label;
         self
     }
 }
 
-/// All that is wrong, in the order of the file; what flags and environment said comes last.
+/// All problems, in the order of the file. Those of flags and environment come last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     source: Option<Source>,
@@ -82,14 +82,14 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// These problems; positions are those of `source`.
+    /// Makes a list of these problems. Their positions refer to `source`.
     pub(super) fn new(source: Option<Source>, list: Vec<Problem>) -> Self {
         let mut problems = Self { source, list };
         problems.sort();
         problems
     }
 
-    /// Puts those that were added in their places.
+    /// Sorts the problems by position, after some were added.
     pub fn sort(&mut self) {
         let order = |position: &Position| match position {
             Position::Whole => (0, 0),
@@ -99,22 +99,22 @@ impl Problems {
         self.list.sort_by_key(|problem| order(&problem.position));
     }
 
-    /// Each of them.
+    /// Returns each problem.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
 
-    /// Returns true if there is none.
+    /// Returns true if there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The number of errors.
+    /// Returns the number of errors.
     pub fn errors(&self) -> usize {
         self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Adds a warning that is about no position in particular.
+    /// Adds a warning without a position.
     pub fn warn(&mut self, message: impl Into<String>) {
         self.list.push(Problem::warning(Position::Default, message));
     }
@@ -125,14 +125,15 @@ impl Problems {
         self.list.push(Problem::error(position, message).label(label));
     }
 
-    /// The exit code: 78 if the file is at fault, 2 if only flags or the environment are.
+    /// Returns the exit code: 78 if the file is at fault, 2 if only flags or the environment are.
     pub fn code(&self) -> u8 {
         let is_in_file =
             |problem: &Problem| matches!(problem.position, Position::File(_) | Position::Whole | Position::Default);
         if self.list.iter().any(is_in_file) { code::CONFIG } else { code::USAGE }
     }
 
-    /// As text, with colours if `is_coloured`. Errors come before warnings where there are too many to show all.
+    /// Returns the problems as text, with colours if `is_coloured`. If there are too many to show all, only errors are
+    /// shown, as far as there are any.
     pub fn render(&self, is_coloured: bool) -> String {
         let paint = frame::Paint { is_coloured };
         let left_out = self.list.len().saturating_sub(MOST_SHOWN);

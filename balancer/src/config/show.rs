@@ -1,4 +1,4 @@
-//! A configuration as the file that would say it. Pure.
+//! Writes a configuration as the file that would set it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,20 @@ use super::source::Source;
 use super::{Config, PoolConfig, Program};
 use crate::printable;
 
-/// Values of variables whose names say that nobody should see them.
+/// Parts of variable names. The value of a variable with one of them is not shown.
 const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 
-/// Writes where each value came from behind it.
+/// The origin of each value, written behind it.
 #[derive(Clone, Copy)]
 pub struct Origins<'a> {
-    /// Where each key was said.
+    /// The position at which each key was set.
     pub positions: &'a BTreeMap<String, Position>,
-    /// The file that positions are of.
+    /// The file that the positions refer to.
     pub source: Option<&'a Source>,
 }
 
-/// The whole configuration as TOML; reading it gives the same one, but for hidden secrets and the demo pool.
+/// Returns the whole configuration as TOML. Reading it gives the same configuration, except for hidden secrets and the
+/// demo pool.
 pub fn show(config: &Config, origins: Option<Origins<'_>>) -> String {
     let mut text = String::new();
     let mut section = "";

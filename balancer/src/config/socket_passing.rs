@@ -1,23 +1,23 @@
-//! How a worker is handed what it inherits. Pure.
+//! The way that sockets are passed to a worker. Pure.
 
 use super::{PoolConfig, Program};
 use crate::mode::{Inherits, Mode};
 
-/// The configured way.
+/// The way that sockets are passed, as the configuration says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketPassing {
-    /// `Node` for a command that is `node FILE`, in the modes that Node's cluster knows; else what the mode hands over.
+    /// `Node` for a command that is `node FILE`, in the modes that Node's cluster supports. Else the mode decides.
     Auto,
     /// `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` from descriptor 3, as systemd defines them.
     ListenFds,
-    /// The channel of Node's cluster on descriptor 3: the program listens as it would alone.
+    /// The channel of Node's cluster on descriptor 3. The program calls `listen` as it would without a master.
     Node,
 }
 
-/// The way for a pool, once `auto` is resolved.
+/// The way that sockets are passed, as it results for a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassedAs {
-    /// Nothing is handed over.
+    /// No socket is passed.
     Nothing,
     /// Listening sockets, by `LISTEN_FDS`.
     Listeners,
@@ -28,19 +28,20 @@ pub enum PassedAs {
 }
 
 impl PassedAs {
-    /// Returns true if the master learns how each handed-over connection ends: Node says only that it has taken it.
+    /// Returns true if the master learns how each handed-over connection ends. Node reports only that it took the
+    /// connection.
     pub fn tells_ends(self) -> bool {
         self != PassedAs::Node
     }
 
-    /// Returns true if there is a channel on which the worker can be asked whether it is alive.
+    /// Returns true if there is a channel on which the master can ask if the worker is alive.
     pub fn has_channel(self) -> bool {
         matches!(self, PassedAs::Channel | PassedAs::Node)
     }
 }
 
 impl PoolConfig {
-    /// Returns the way in which this pool's workers get what they inherit.
+    /// Returns the way that sockets are passed to this pool's workers.
     pub fn passed_as(&self) -> PassedAs {
         let knows_cluster = matches!(self.mode, Mode::Handoff | Mode::Shared);
         let is_node = match self.socket_passing {
@@ -56,7 +57,7 @@ impl PoolConfig {
         }
     }
 
-    /// Tells what its command has to do with Node.
+    /// Returns the way that the pool's command starts Node.
     pub fn launch(&self) -> Launch {
         match &self.program {
             Program::Demo => Launch::Other,
@@ -65,18 +66,19 @@ impl PoolConfig {
     }
 }
 
-/// The relation of a command to Node.
+/// The way that a command starts Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Launch {
     /// `node FILE`: the process that is started is the application.
     Script,
-    /// Node, and the application is a process that it starts: the channel would end in between. The launcher's name.
+    /// A launcher starts the application as another process, so the channel would end at the launcher. The launcher's
+    /// name.
     Between(&'static str),
-    /// Anything else.
+    /// Any other command.
     Other,
 }
 
-/// Programs that start Node and stay between it and us.
+/// Programs that start Node as a child and stay between it and the master.
 const LAUNCHERS: [&str; 13] = [
     "npm",
     "npx",
@@ -92,7 +94,7 @@ const LAUNCHERS: [&str; 13] = [
     "cross-env",
     "dotenv",
 ];
-/// Options of node whose value is the next word.
+/// Options of `node` whose value is the next word.
 const WITH_VALUE: [&str; 9] = [
     "-r",
     "--require",
@@ -104,7 +106,7 @@ const WITH_VALUE: [&str; 9] = [
     "--title",
     "--icu-data-dir",
 ];
-/// Options with which there is no script, or Node starts it as another process.
+/// Options of `node` without a script, or with which Node starts the script as another process.
 const NO_SCRIPT: [&str; 9] = ["-e", "--eval", "-p", "--print", "-i", "--interactive", "-c", "--check", "--test"];
 
 fn launch(words: &[String]) -> Launch {
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_node_as_another_process_is_named() {
+    fn launcher_that_starts_node_as_a_child_is_named() {
         for (command, launcher) in [
             ("npm start", "npm"),
             ("tsx app.ts", "tsx"),
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not_nodes() {
+    fn other_command_is_not_a_node_script() {
         for command in ["node", "node -e 1", "node --eval 1 x", "node --", "node -", "python3 app.py", "./node-like x"]
         {
             assert_eq!(of(command), Launch::Other, "{command}");
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_says_what_is_handed_over_and_node_what_it_is_handed_by() {
+    fn mode_and_command_decide_how_sockets_are_passed() {
         let passed_as = |mode, socket_passing, command: &str| {
             let words = command.split(' ').map(str::to_owned).collect();
             PoolConfig { mode, socket_passing, ..PoolConfig::new("a", Program::Command(words)) }.passed_as()

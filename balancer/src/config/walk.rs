@@ -1,4 +1,4 @@
-//! From a tree of values to the keys it sets, and what in it is no key. Pure.
+//! Walks a tree of values. Finds the keys that it sets, and the words that are no keys. Pure.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ pub(super) struct Entry {
     pub(super) value: Value,
 }
 
-/// Which key of what.
+/// A key, and the pool that it is for.
 pub(super) enum Target {
     Global(&'static Key<Config>),
     Pool(String, &'static Key<PoolConfig>),
 }
 
 impl Target {
-    /// `pool.api.health.interval`.
+    /// Returns the key's path, such as `pool.api.health.interval`.
     pub(super) fn path(&self) -> String {
         match self {
             Target::Global(key) => key.name.to_owned(),
@@ -30,17 +30,17 @@ impl Target {
     }
 }
 
-/// The content of a tree.
+/// The contents of a tree: keys, pools and problems.
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) entries: Vec<Entry>,
     pub(super) pools: Vec<(String, Position)>,
     pub(super) problems: Vec<Problem>,
-    /// Keys that were probably meant by a misspelt one; what their absence leads to is not worth a second error.
+    /// Keys that a misspelt key probably meant. A second error that only follows from their absence is not reported.
     pub(super) suspects: BTreeSet<String>,
 }
 
-/// Mistakes for which the key that was probably meant is looked for.
+/// The number of mistakes for which the key that was probably meant is searched.
 const MOST_HINTS: usize = 100;
 
 const SECTIONS: [&str; 4] = ["master", "admin", "log", "pool"];
@@ -85,7 +85,7 @@ impl Walk {
     }
 
     fn pool(&mut self, name: &Word, value: &Value) {
-        // `[pool]` with a pool's keys: the name was forgotten.
+        // `[pool]` has keys of a pool: its name was forgotten.
         if !matches!(value.raw, Raw::Table(_)) && POOL.iter().any(|key| key.name == name.text) {
             let message = format!("`{}` stands in [pool], which has no name", name.text);
             return self.problem(&name.at, message, Some("write [pool.NAME] above it".into()));
@@ -130,7 +130,7 @@ impl Walk {
         if prefix.is_empty() && LATER.contains(&word.text.as_str()) {
             return self.problem(&word.at, format!("`{}` is not in this version", word.text), None);
         }
-        // Each look compares with every key, so only the first mistakes get one.
+        // Each search compares with every key, so only the first mistakes get one.
         let is_among_first = self.problems.len() < MOST_HINTS;
         let near = is_among_first.then(|| nearest(&word.text, below(scope.keys, prefix))).flatten();
         let elsewhere = || {
@@ -170,7 +170,7 @@ impl Walk {
     }
 }
 
-/// The words that may stand in the table `prefix`, each once.
+/// Returns the words that may be in the table `prefix`, each once.
 fn below<'a, T>(keys: &'static [Key<T>], prefix: &'a str) -> impl Iterator<Item = &'static str> + use<'a, T> {
     let mut last = "";
     keys.iter().filter_map(move |key| {
@@ -180,7 +180,7 @@ fn below<'a, T>(keys: &'static [Key<T>], prefix: &'a str) -> impl Iterator<Item 
     })
 }
 
-/// Checks that it may name a pool: the name stands in metrics, logs and paths.
+/// Checks that a pool may have this name. Metrics, logs and paths contain it.
 pub(crate) fn name_is_valid(name: &str) -> Result<(), &'static str> {
     let is_clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if is_clean && (1..=32).contains(&name.len()) {

@@ -1,4 +1,5 @@
-//! Which public addresses exclude each other. Pure, and as long as the list: a file within its bound may have thousands.
+//! Finds public addresses that exclude each other. Pure. The time grows with the length of the list, since a file
+//! within its bound may have thousands.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,19 +7,19 @@ use std::path::Path;
 
 use crate::config::{Address, PoolConfig};
 
-/// An address: the pool, and which of its list.
+/// An address: the pool, and its index in the pool's list.
 type Listed<'a> = (&'a PoolConfig, usize);
 
 /// Addresses of which no two exclude each other.
 #[derive(Default)]
 pub(super) struct Taken<'a> {
     paths: HashMap<&'a Path, Listed<'a>>,
-    /// Listeners that are passed, by their name.
+    /// Passed listeners, by their name.
     names: HashMap<&'a str, Listed<'a>>,
     ports: HashMap<u16, OfPort<'a>>,
 }
 
-/// Those of one port.
+/// The addresses with one port.
 #[derive(Default)]
 struct OfPort<'a> {
     each: HashMap<IpAddr, Listed<'a>>,
@@ -27,7 +28,7 @@ struct OfPort<'a> {
 }
 
 impl<'a> Taken<'a> {
-    /// Adds an address; returns instead the one that excludes it, if there is one.
+    /// Adds an address. If another one excludes it, returns that one and adds nothing.
     pub(super) fn take(&mut self, (pool, i): Listed<'a>) -> Option<Listed<'a>> {
         match pool.listen.get(i)? {
             Address::Unix(path) => match self.paths.get(&**path) {
@@ -38,7 +39,7 @@ impl<'a> Taken<'a> {
                 Some(&other) => Some(other),
                 None => self.names.insert(name, (pool, i)),
             },
-            // Each gets a port of its own.
+            // The kernel gives each its own port.
             Address::Tcp(address) if address.port() == 0 => None,
             Address::Tcp(address) => self.ports.entry(address.port()).or_default().take(*address, (pool, i)),
         }
@@ -49,8 +50,8 @@ impl<'a> OfPort<'a> {
     fn take(&mut self, address: SocketAddr, mine: Listed<'a>) -> Option<Listed<'a>> {
         const WILD: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let ip = address.ip().to_canonical();
-        // What excludes it is equal to it, or one of the two is a wildcard. Of those that are here at most one is a wildcard of
-        // IPv4, and then it is the only one of IPv4; likewise of IPv6.
+        // An address that excludes this one is equal to it, or one of the two is a wildcard. Of the addresses in the
+        // map at most one is an IPv4 wildcard, and then it is the only IPv4 address. The same holds for IPv6.
         let equal_or_wild = [ip, WILD[0], WILD[1]].map(|ip| self.each.get(&ip).copied());
         let any = if ip.is_unspecified() { [self.first_v4, self.first_v6] } else { [None; 2] };
         let excludes = |&(other, j): &Listed<'a>| {
@@ -94,7 +95,8 @@ mod tests {
     use super::*;
     use crate::config::Program;
 
-    /// Every list of up to four addresses of two pools: the index finds a clash exactly where comparing all pairs does.
+    /// For every list of up to four addresses of two pools, the index finds a clash exactly where comparing all pairs
+    /// does.
     #[test]
     fn index_agrees_with_comparing_every_pair() {
         let texts =

@@ -1,4 +1,4 @@
-//! Rules on the choice of the worker, and its weights. Pure.
+//! Rules on the choice of the worker, and on weights. Pure.
 
 use super::{Violation, most_workers, path};
 use crate::config::PoolConfig;
@@ -32,7 +32,7 @@ mod tests {
     use crate::mode::Mode;
 
     #[test]
-    fn in_modes_where_the_kernel_chooses_a_strategy_is_refused() {
+    fn strategy_is_refused_where_the_kernel_chooses() {
         let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
         config.pools[0].mode = Mode::Shared;
         let paths =
@@ -40,11 +40,11 @@ mod tests {
         let probing = ["pool.a.ready", "pool.a.health.probe"];
         let ours = ["pool.a.strategy", "pool.a.weights", "pool.a.slow-start"];
         assert_eq!(paths(true), [&ours[..], &probing].concat());
-        assert_eq!(paths(false), probing, "which loading sets right where they are not written");
+        assert_eq!(paths(false), probing, "loading sets these two if they are not written");
     }
 
     #[test]
-    fn weights_are_for_workers_that_there_can_be() {
+    fn more_weights_than_workers_are_refused() {
         let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
         for (workers, weights, is_sound) in [
             (Workers::Count(2), 2, true),

@@ -1,4 +1,4 @@
-//! Rules on how a connection reaches a worker: what each mode has an endpoint, a probe or a drain for. Pure.
+//! Rules on the path of a connection to a worker: which endpoints, probes and drains each mode allows. Pure.
 
 use super::{Violation, most_workers, path};
 use crate::config::problem::Severity;
@@ -21,7 +21,7 @@ pub(super) fn check(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// A worker that the master connects to.
+/// Checks a pool whose workers the master connects to.
 fn endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     if pool.health.probe == Probe::Channel {
         let text = "in mode `proxy` a worker has no channel on which it could be asked".to_owned();
@@ -30,7 +30,7 @@ fn endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// A worker without a private endpoint: nothing to probe, nothing to choose the kind of.
+/// Checks a pool whose workers have no private endpoint: there is nothing to probe, and no kind of endpoint to choose.
 fn no_endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     let why = match pool.mode.acceptor() {
@@ -78,7 +78,7 @@ fn no_endpoint(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// The master has no connection any more that it could close or wait for.
+/// Checks a pool in mode `handoff`: the master has no connections that it could close or wait for.
 fn handoff(pool: &PoolConfig, found: &mut Vec<Violation>) {
     if pool.socket_passing == SocketPassing::ListenFds {
         let text = "in mode `handoff` a worker is handed accepted sockets, not listeners".to_owned();
@@ -96,7 +96,7 @@ fn handoff(pool: &PoolConfig, found: &mut Vec<Violation>) {
     found.push(Violation::error(path(pool, "drain"), text).label(label).also(path(pool, "mode")));
 }
 
-/// Bounds on connections, which hold only where the master knows how many there are.
+/// Checks bounds on connections. They work only where the master knows the number of connections.
 fn limits(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let mode = pool.mode.name();
     let keys =
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::config::Program;
 
-    /// The rules that a pool of that command breaks in handoff, once its defaults are set right as loading does.
+    /// Returns the rules that a pool of that command breaks in mode `handoff`, with the defaults that loading sets.
     fn in_handoff(command: &str, change: impl Fn(&mut PoolConfig)) -> Vec<(String, String)> {
         let mut pool = pool("a", &["127.0.0.1:80"]);
         pool.program = Program::Command(command.split(' ').map(str::to_owned).collect());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn handoff_refuses_what_needs_an_endpoint_or_the_connection_itself() {
+    fn handoff_refuses_options_that_need_an_endpoint() {
         for command in ["./mine", "node app.js"] {
             assert_eq!(in_handoff(command, |_| {}), []);
             assert_eq!(keys(in_handoff(command, |pool| pool.ready = Ready::Probe)), ["ready"]);
@@ -161,7 +161,11 @@ mod tests {
             assert_eq!(keys(in_handoff(command, |pool| pool.endpoint = EndpointKind::Unix)), ["endpoint"]);
             assert_eq!(keys(in_handoff(command, |pool| pool.drain = Drain::Idle)), ["drain"]);
         }
-        assert_eq!(keys(in_handoff("./mine", |pool| pool.drain = Drain::Wait)), [""; 0], "their ends are told");
+        assert_eq!(
+            keys(in_handoff("./mine", |pool| pool.drain = Drain::Wait)),
+            [""; 0],
+            "the worker reports their ends"
+        );
         assert_eq!(keys(in_handoff("node app.js", |pool| pool.drain = Drain::Wait)), ["drain"]);
         assert_eq!(
             keys(in_handoff("./mine", |pool| pool.socket_passing = SocketPassing::ListenFds)),
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_is_asked_only_where_there_is_one() {
+    fn channel_probe_is_refused_without_a_channel() {
         let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
         config.pools[0].health.probe = Probe::Channel;
         assert_eq!(keys(broken_by_itself(&config)), ["health.probe"]);
@@ -187,7 +191,7 @@ mod tests {
         let limited =
             |pool: &mut PoolConfig| (pool.max_connections, pool.max_connections_per_source) = (Some(9), Some(3));
         let both = ["max-connections", "max-connections-per-source"];
-        assert_eq!(keys(in_handoff("./mine", limited)), [""; 0], "their ends are told");
+        assert_eq!(keys(in_handoff("./mine", limited)), [""; 0], "the worker reports their ends");
         assert_eq!(keys(in_handoff("node app.js", limited)), both);
         for mode in [Mode::Shared, Mode::Reuseport] {
             let change = |pool: &mut PoolConfig| {
@@ -204,6 +208,6 @@ mod tests {
         node.program = Program::Command(["node", "app.js"].map(str::to_owned).to_vec());
         (node.mode, node.ready, node.health.probe) = (Mode::Handoff, Ready::Listening, Probe::Channel);
         node.max_connections = Some(9);
-        assert_eq!(severity(node), [Severity::Warning], "what is not taken yet is bounded");
+        assert_eq!(severity(node), [Severity::Warning], "pending connections are bounded");
     }
 }

@@ -1,4 +1,4 @@
-//! Each log file has one writer.
+//! Rule: each log file has one writer.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use super::{Violation, path};
 use crate::config::{Config, LogTarget, PoolConfig};
 
-/// Two pools may not write to one file, nor may one's file be where another's files that were put aside go. As long as the
-/// list of pools.
+/// Checks that two pools do not write to one file, and that no pool's file has the name of another's rotated file. The
+/// time grows with the number of pools.
 pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
-    // By its path; and by the path that it would be put aside from, as which one: of several the lowest number.
+    // Pools by the path of their file, and by the path of the file from which theirs would be rotated, with its number.
+    // Of several the lowest number is kept.
     let (mut by_path, mut by_origin) =
         (HashMap::<&Path, &PoolConfig>::new(), HashMap::<PathBuf, (u32, &PoolConfig)>::new());
     for pool in &config.pools {
@@ -26,7 +27,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
             let message = match theirs == mine {
                 true => format!("pools `{}` and `{}` both log to {}", other.name, pool.name, mine.display()),
                 false => format!(
-                    "pools `{}` and `{}` log to {} and {}, and one is what the other is renamed to when it is full",
+                    "pools `{}` and `{}` log to {} and {}, and one file is renamed to the other's path when it is full",
                     other.name,
                     pool.name,
                     theirs.display(),
@@ -36,7 +37,8 @@ pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
             let violation = Violation::error(path(pool, "log.to"), message).also(path(other, "log.to"));
             found.push(violation.label("give each pool its own file"));
         }
-        // Of two at one path, what the one that keeps more files excludes is excluded.
+        // Of two pools with one path, the one that keeps more rotated files stays in the map, since it excludes more
+        // paths.
         let keeps_more = |other: &&PoolConfig| other.log.keep >= pool.log.keep;
         if by_path.get(&**mine).is_none_or(|other| !keeps_more(other)) {
             by_path.insert(mine, pool);
@@ -50,7 +52,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Violation>) {
     }
 }
 
-/// The file that this one would be put aside from, and its number: of `app.log.1` the first of `app.log`.
+/// Returns the file from which this one would be rotated, and its number: for `app.log.1` it is `app.log` and 1.
 fn origin(file: &Path) -> Option<(PathBuf, u32)> {
     let name = file.file_name()?.to_str()?;
     let (from, number) = name.rsplit_once('.')?;

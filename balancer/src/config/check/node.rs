@@ -1,4 +1,4 @@
-//! Rules on workers that are handed sockets by Node's cluster channel. Pure.
+//! Rules on workers that get sockets on the channel of Node's cluster. Pure.
 
 use super::{Violation, path};
 use crate::config::problem::Severity;
@@ -19,7 +19,7 @@ pub(super) fn check(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
     if matches!(pool.ready, Ready::Listening | Ready::Message) && passed_as != PassedAs::Node {
         let word = if pool.ready == Ready::Listening { "listening" } else { "message" };
-        let text = format!("ready = \"{word}\" is said on Node's channel, which these workers do not have");
+        let text = format!("ready = \"{word}\" is sent on Node's channel, which these workers do not have");
         let label = "use \"probe\", \"notify\" or \"none\", or run `node FILE` in mode `handoff` or `shared`";
         found.push(Violation::error(path(pool, "ready"), text).label(label));
     }
@@ -57,7 +57,8 @@ fn socket_passing(pool: &PoolConfig, found: &mut Vec<Violation>) {
     }
 }
 
-/// Node's channel belongs to the process that is started: a launcher in between takes it for itself.
+/// Checks that no launcher is between the master and Node. Node's channel belongs to the process that the master
+/// starts, so a launcher would get the channel.
 fn launcher(pool: &PoolConfig, found: &mut Vec<Violation>) {
     let Launch::Between(launcher) = pool.launch() else { return };
     let needs_channel = pool.mode == Mode::Handoff || pool.passed_as() == PassedAs::Node;
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_passing_is_for_the_modes_that_nodes_cluster_knows() {
+    fn node_socket_passing_needs_mode_handoff_or_shared() {
         let node = |pool: &mut PoolConfig| pool.socket_passing = SocketPassing::Node;
         assert_eq!(of(Mode::Handoff, "./start", node), [""; 0]);
         assert_eq!(of(Mode::Shared, "./start", node), [""; 0]);
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_between_is_named_and_what_to_run_instead() {
+    fn launcher_before_node_is_named_in_a_problem() {
         assert_eq!(of(Mode::Handoff, "npm start", |_| {}), ["command"]);
         assert_eq!(of(Mode::Handoff, "node --watch app.js", |_| {}), ["command"]);
         assert_eq!(of(Mode::Shared, "npm start", |_| {}), ["command"], "a warning");
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_node_says_is_no_sign_of_other_workers() {
+    fn node_ready_signs_are_refused_for_other_workers() {
         for word in [Ready::Listening, Ready::Message] {
             assert_eq!(of(Mode::Handoff, "node app.js", |pool| pool.ready = word), [""; 0]);
             assert_eq!(of(Mode::Handoff, "./mine", |pool| pool.ready = word), ["ready"]);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_node_application_has_one_public_address() {
+    fn shared_node_application_has_one_public_address() {
         let two = |pool: &mut PoolConfig| pool.listen.push("127.0.0.1:81".parse().expect("an address"));
         assert_eq!(of(Mode::Shared, "node app.js", two), ["listen[1]"]);
         assert_eq!(of(Mode::Handoff, "node app.js", two), [""; 0]);

@@ -1,23 +1,25 @@
-//! Defaults that follow from what was written of a pool. Pure.
+//! Defaults that depend on other options of a pool. Pure.
 
 use std::time::Duration;
 
 use super::super::{PassedAs, PoolConfig, Probe, Program, Ready, StopSignal};
 use crate::mode::Mode;
 
-/// Sets what was not written to what the rest makes of it: what is asked of a worker depends on how it can be reached.
+/// Sets the options that were not written to defaults that depend on the others. For example, the way that the master
+/// reaches a worker decides which probe it can use.
 pub(super) fn follow(pool: &mut PoolConfig, is_written: impl Fn(&str) -> bool) {
     let passed_as = pool.passed_as();
     let (mut ready, mut probe) = (pool.ready, pool.health.probe.clone());
     if pool.program == Program::Demo {
-        // It has a page for it, and only an answer shows a hang: the kernel accepts for a stuck process.
+        // The demo worker has a page for health checks. Only an answer shows a hang: the kernel accepts connections
+        // even for a stuck process.
         probe = Probe::Http { path: "/health".to_owned() };
     }
     if is_written("health.probe") {
         probe = pool.health.probe.clone();
     }
     if pool.mode != Mode::Proxy {
-        // There is no private endpoint to ask.
+        // There is no private endpoint to probe.
         ready = Ready::Notify;
         probe = Probe::None;
     }
@@ -27,7 +29,7 @@ pub(super) fn follow(pool: &mut PoolConfig, is_written: impl Fn(&str) -> bool) {
     if passed_as == PassedAs::Node {
         ready = Ready::Listening;
         if !is_written("stop-signal") {
-            // Node's own convention, and PM2's; it comes when the end of its channel has not ended it.
+            // SIGINT is Node's own convention, and PM2's. It is sent if the worker did not end when its channel closed.
             pool.stop_signal = StopSignal::Int;
         }
     }
@@ -37,7 +39,7 @@ pub(super) fn follow(pool: &mut PoolConfig, is_written: impl Fn(&str) -> bool) {
     if !is_written("health.probe") {
         pool.health.probe = probe;
     }
-    // A page that answered well says more than a moment without a fault.
+    // A good answer of a page shows more than a moment without a fault does.
     if !is_written("settle") && matches!(pool.health.probe, Probe::Http { .. }) {
         pool.settle = Duration::ZERO;
     }

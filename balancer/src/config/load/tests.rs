@@ -1,4 +1,4 @@
-//! What loading promises, from text to [`Config`](super::Config).
+//! Tests of loading, from text to [`Config`](super::Config).
 
 mod large;
 mod layered;
@@ -9,7 +9,7 @@ mod refused;
 
 use super::*;
 
-/// The sources of one file and nothing else.
+/// Returns sources that are one file and nothing else.
 fn file(text: &str) -> Sources {
     Sources { file: Some(Source::new("f.toml", text)), cpus: 4, ..Sources::default() }
 }

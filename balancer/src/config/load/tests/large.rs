@@ -1,19 +1,19 @@
-//! A file within its bound of 1 MiB is judged in a time that grows with it, not with its square.
+//! A file within the bound of 1 MiB is checked in a time that grows with its length, not with its square.
 
 use std::time::Duration;
 
 use super::*;
 
-/// As many pools as fit into the bound with room to spare.
+/// The number of pools that fit into the bound with room to spare.
 const POOLS: usize = 12_000;
-/// Ten times what this takes on a slow machine; where every pool was compared with every other it took minutes.
+/// Ten times the time on a slow machine. A version that compared every pool with every other took minutes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The lines of the pool of that number.
+/// Returns the lines of the pool of that number.
 type Lines = fn(usize) -> String;
 
 #[test]
-fn twelve_thousand_pools_are_judged_within_the_deadline() {
+fn twelve_thousand_pools_are_checked_within_the_deadline() {
     let kinds: [(&str, Lines); 5] = [
         ("address", |i| format!("listen = \"127.0.{}.{}:80\"", i / 250, i % 250 + 1)),
         ("same address", |_| "listen = \":80\"".to_owned()),

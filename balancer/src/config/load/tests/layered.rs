@@ -1,4 +1,4 @@
-//! Defaults < file < variables < `ROUNDELAY_SET` < flags < `--set`.
+//! The layers: defaults < file < variables < `ROUNDELAY_SET` < flags < `--set`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +33,7 @@ const ONE: &str = "[pool.api]\ncommand = ['x']\nworkers = 3\n";
 const TWO: &str = "[pool.b]\ncommand = ['x']\nlisten = ':1'\n[pool.a]\ncommand = ['x']\nlisten = ':2'\n";
 
 #[test]
-fn the_stronger_place_wins() {
+fn stronger_source_wins() {
     let mut sources = file("[pool.api]\ncommand = ['x']\n");
     assert_eq!(pool(&sources).workers, Workers::Auto);
     sources = file(ONE);
@@ -78,7 +78,7 @@ fn every_flag_and_variable_reaches_its_key() {
 }
 
 #[test]
-fn addresses_repeat_as_flags_and_are_separated_by_commas_in_the_variable() {
+fn listen_repeats_as_flag_and_has_commas_in_variable() {
     let printed = |sources: &Sources| pool(sources).listen.iter().map(ToString::to_string).collect::<Vec<_>>();
     let flags = Sources { flags: vec![flag("listen", &[":80", "unix:/a,b"])], ..command() };
     assert_eq!(printed(&flags), ["[::]:80", "unix:/a,b"]);
@@ -87,7 +87,7 @@ fn addresses_repeat_as_flags_and_are_separated_by_commas_in_the_variable() {
 }
 
 #[test]
-fn callers_port_is_the_address_in_every_mode() {
+fn port_of_the_caller_is_the_address_in_every_mode() {
     for mode in ["proxy", "handoff", "shared", "reuseport"] {
         let listen = |env: &[(&str, &str)], flags: &[&str]| {
             let flags = if flags.is_empty() { vec![] } else { vec![flag("listen", flags)] };
@@ -118,7 +118,7 @@ fn port_that_is_no_port_is_refused_with_its_name() {
 }
 
 #[test]
-fn application_that_says_where_is_nodes_and_alone() {
+fn listen_app_is_for_node_and_stands_alone() {
     let listen = |words: &[&str], mode: &str| {
         load(&Sources { flags: vec![flag("listen", words), flag("mode", &[mode])], ..command() })
             .map(|loaded| loaded.config.pools[0].listen.len())
@@ -141,7 +141,7 @@ fn application_that_says_where_is_nodes_and_alone() {
 }
 
 #[test]
-fn port_in_the_pools_env_warns_only_where_it_is_lost() {
+fn port_in_pool_env_warns_only_where_it_is_lost() {
     let warnings = |more: &str| {
         let text = format!("[pool.a]\ncommand = ['node', 'a.js']\nenv = {{ PORT = '3000' }}\n{more}");
         load(&file(&text)).unwrap_or_else(|problems| panic!("{problems}")).warnings.to_string()
@@ -154,7 +154,7 @@ fn port_in_the_pools_env_warns_only_where_it_is_lost() {
 }
 
 #[test]
-fn a_setting_takes_toml_or_a_bare_string_and_adds_to_the_environment() {
+fn setting_is_toml_or_bare_string_and_adds_to_environment() {
     let mut sources = file("[pool.api]\ncommand = ['x']\nenv = { A = '1', B = '2' }\n");
     let sets = ["pool.api.ready=none", "pool.api.ready-timeout=5s", "pool.api.env.B=3", "pool.api.listen=[':1', ':2']"];
     sources.sets =
@@ -166,19 +166,19 @@ fn a_setting_takes_toml_or_a_bare_string_and_adds_to_the_environment() {
 }
 
 #[test]
-fn with_several_pools_a_pools_flag_is_refused_and_a_masters_is_not() {
+fn pool_flag_with_several_pools_is_refused() {
     let mut sources = file(TWO);
     sources.flags = vec![flag("log-level", &["debug"])];
     assert!(load(&sources).is_ok());
     sources.flags = vec![flag("workers", &["3"])];
-    let expected = "error: which pool is meant? There are a, b (from --workers 3)\n\
+    let expected = "error: `workers` is an option of one pool, and there are several: a, b (from --workers 3)\n\
                     hint:  write --set pool.a.workers=…\n";
     assert_eq!(refusal(&sources), expected);
     assert_eq!(load(&sources).expect_err("refused").code(), 2);
 }
 
 #[test]
-fn what_a_flag_or_setting_says_wrong_is_named_by_it_and_exits_2() {
+fn wrong_flag_or_setting_is_named_and_exits_2() {
     let wrong = |sets: &[&str], flags: Vec<(Flag, Vec<String>)>| {
         let sets = sets.iter().map(|&set| set.to_owned()).collect();
         let problems = load(&Sources { sets, flags, ..file(ONE) }).expect_err("refused");
@@ -208,7 +208,7 @@ fn what_a_flag_or_setting_says_wrong_is_named_by_it_and_exits_2() {
 }
 
 #[test]
-fn a_command_and_a_file_with_pools_contradict_each_other() {
+fn command_and_file_with_pools_contradict_each_other() {
     let mut sources = Sources { file: file("[log]\nlevel = 'debug'\n").file, ..command() };
     assert_eq!(load(&sources).expect("the file may have other sections").config.log.level, "debug");
     sources.file = file(ONE).file;
@@ -223,13 +223,13 @@ fn a_command_and_a_file_with_pools_contradict_each_other() {
 }
 
 #[test]
-fn the_demo_shows_a_distribution_on_one_cpu() {
+fn demo_on_one_cpu_has_two_workers() {
     let demo = |cpus| pool(&Sources { command: Some(("demo".into(), Program::Demo)), cpus, ..Sources::default() });
     assert_eq!([1, 8].map(|cpus| demo(cpus).workers.resolve(cpus)), [2, 4]);
 }
 
 #[test]
-fn paths_in_a_file_are_relative_to_it_and_those_of_flags_are_not() {
+fn file_paths_are_relative_to_the_file_and_flag_paths_not() {
     let text = "[master]\ncontrol = 'c.sock'\n[pool.a]\ncommand = ['./x']\ncwd = 'app'\nlog.to = 'a.log'\n";
     let mut sources = file(text);
     if let Some(file) = &mut sources.file {
@@ -245,7 +245,7 @@ fn paths_in_a_file_are_relative_to_it_and_those_of_flags_are_not() {
 }
 
 #[test]
-fn what_is_shown_loads_to_the_same() {
+fn shown_configuration_loads_to_the_same() {
     let text = "[pool.b]\ncommand = ['x', 'a \"b\"', '\\']\nlisten = [':1', 'unix:/s']\nworkers = -2\n\
                 idle-timeout = 'off'\nmax-connections = 7\nenv = { A = 'x\"y', 'b c' = '' }\n\
                 health = { probe = '/h?a=%20' }\n\

@@ -1,10 +1,10 @@
-//! Whatever a file has become, loading says something about it and does not panic.
+//! Loading a damaged file reports problems and does not panic.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One change to a text: at a fraction of its length, cut so many bytes and put these there.
+/// One change to a text: at a fraction of its length, cut `cut` bytes and insert `put`.
 #[derive(Clone, Debug)]
 struct Edit {
     at: f64,
@@ -46,7 +46,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_damaged_reference_is_read_or_refused_at_a_position(edits in prop::collection::vec(edit(), 1..6)) {
+    fn damaged_reference_is_read_or_refused_at_a_position(edits in prop::collection::vec(edit(), 1..6)) {
         let text = apply(&without_prose(super::reference::reference(true)), &edits);
         if let Err(problems) = load(&file(&text)) {
             prop_assert!(problems.errors() > 0);
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn a_half_written_file_is_read_or_refused(at in 0.0..1.0f64) {
+    fn half_written_file_is_read_or_refused(at in 0.0..1.0f64) {
         let text = super::reference::reference(true);
         let end = text.floor_char_boundary((text.len() as f64 * at) as usize);
         if let Err(problems) = load(&file(&text[..end])) {
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn any_setting_is_taken_or_refused(setting in "(pool\\.a\\.)?[a-z.=\"\\[\\]{}0-9-]{0,24}", text in "\\PC{0,20}") {
+    fn any_setting_is_read_or_refused(setting in "(pool\\.a\\.)?[a-z.=\"\\[\\]{}0-9-]{0,24}", text in "\\PC{0,20}") {
         let base = "[pool.a]\ncommand = ['x']\n";
         for set in [setting, text] {
             let sources = Sources { sets: vec![set.clone()], env: vec![("ROUNDELAY_SET".into(), set)], ..file(base) };

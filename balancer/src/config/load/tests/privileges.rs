@@ -1,10 +1,10 @@
-//! The user that workers run as, as a file says it, and what this machine makes of it.
+//! The user and group of workers: read from a file and looked up on this machine.
 
 use super::*;
 use crate::os::account::{Account, Identity, Refused};
 use crate::os::child::CoreLimit;
 
-/// A machine with the user `web` and the group `mail`.
+/// Looks up accounts on a machine that has the user `web` and the group `mail`.
 fn lookup(user: Option<&Account>, group: Option<&Account>) -> Result<Identity, Refused> {
     let is_known = |account: Option<&Account>, name: &str| match account {
         Some(Account::Name(one)) => one == name,
@@ -31,11 +31,11 @@ fn names_and_numbers_are_told_apart_and_looked_up() {
     assert_eq!(pool.identity.and_then(|identity| identity.owner), Some(33));
     let pool = here("user = 'uid:0'").expect("good");
     assert_eq!(pool.user, Some(Account::Id(0)));
-    assert_eq!(here("").expect("good").identity, None, "who says nothing is not looked up");
+    assert_eq!(here("").expect("good").identity, None, "no user and no group: nothing is looked up");
 }
 
 #[test]
-fn nothing_but_digits_is_a_number() {
+fn only_digits_are_a_number() {
     for text in ["uid:0day", "uid:0x0", "uid:+5", "uid:-1", "uid: 5", "uid:", "uid:4294967295", "gid:5", "a:b", ":5"] {
         let told = here(&format!("user = '{text}'")).expect_err(text).to_string();
         assert!(told.contains(&format!("`{text}` is neither a name nor a number")), "{told}");
@@ -44,7 +44,7 @@ fn nothing_but_digits_is_a_number() {
 }
 
 #[test]
-fn who_is_not_there_is_an_error_where_it_was_written() {
+fn unknown_account_is_an_error_at_its_position() {
     for (body, place, key) in
         [("user = 'wbe'", "f.toml:3:8", "user"), ("user = 'web'\ngroup = 'mial'", "f.toml:4:9", "group")]
     {

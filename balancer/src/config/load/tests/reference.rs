@@ -1,4 +1,4 @@
-//! `config/roundelay.toml` is the reference page, and the small files beside it work.
+//! `config/roundelay.toml` lists every key with its default, and the small files beside it load.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../config"))
 }
 
-/// The reference with what is commented out switched on: `#key = value`, without a blank.
+/// Returns the reference. With `with_optional`, keys that are commented out (`#key = value`, without a blank) are
+/// switched on.
 pub(super) fn reference(with_optional: bool) -> String {
     let path = folder().join("roundelay.toml");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -21,7 +22,7 @@ pub(super) fn reference(with_optional: bool) -> String {
 }
 
 #[test]
-fn the_reference_lists_every_key_and_no_other() {
+fn reference_lists_every_key_and_no_other() {
     let document = value::parse(&reference(true)).unwrap_or_else(|problems| panic!("{problems:?}"));
     let walk = walk(&document);
     assert!(walk.problems.is_empty(), "{:?}", walk.problems);
@@ -32,7 +33,7 @@ fn the_reference_lists_every_key_and_no_other() {
 }
 
 #[test]
-fn the_reference_says_the_defaults() {
+fn reference_has_the_defaults() {
     let loaded = load(&file(&reference(false))).unwrap_or_else(|problems| panic!("{problems}"));
     let program = Program::Command(vec!["node".into(), "app.js".into()]);
     let expected = Config { pools: vec![PoolConfig::new("example", program)], ..Config::default() };
@@ -41,7 +42,7 @@ fn the_reference_says_the_defaults() {
 }
 
 #[test]
-fn the_examples_load_without_a_warning() {
+fn examples_load_without_a_warning() {
     let entries = std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").path());
     let examples: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     assert!(examples.len() >= 6, "{examples:?}");

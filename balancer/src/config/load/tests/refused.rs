@@ -1,9 +1,9 @@
-//! What is refused, where, and in which words.
+//! Refused configurations: positions and messages.
 
 use super::super::super::frame;
 use super::*;
 
-/// `LINE:COLUMN MESSAGE | LABEL`, one line a problem.
+/// Returns the problems as `LINE:COLUMN MESSAGE | LABEL`, one line each.
 fn refusals(text: &str) -> Vec<String> {
     let sources = file(text);
     let Err(problems) = load(&sources) else { return vec!["ok".to_owned()] };
@@ -25,13 +25,13 @@ fn refusals(text: &str) -> Vec<String> {
     problems.iter().map(line).collect()
 }
 
-/// In a pool that is right otherwise; `body` begins on line 3.
+/// Returns the problems of a pool that is valid otherwise. `body` begins on line 3.
 fn in_pool(body: &str) -> Vec<String> {
     refusals(&format!("[pool.a]\ncommand = [\"x\"]\n{body}"))
 }
 
 #[test]
-fn keys_that_do_not_exist() {
+fn unknown_keys_are_refused() {
     for (text, expected) in [
         ("[mastr]\n", "1:2 unknown section `mastr` | did you mean [master]?"),
         ("[pools.a]\n", "1:2 unknown section `pools` | did you mean [pool.NAME]?"),
@@ -65,7 +65,7 @@ fn keys_that_do_not_exist() {
 }
 
 #[test]
-fn values_that_are_not_of_their_kind() {
+fn values_of_the_wrong_kind_are_refused() {
     let workers =
         "3:11 workers must be \"auto\", \"max\", a count from 1 to 1024, or a negative number of CPUs to leave free";
     let duration = "must be a duration above 0, such as \"250ms\" or \"1m 30s\"";
@@ -168,7 +168,7 @@ fn values_that_are_not_of_their_kind() {
 }
 
 #[test]
-fn addresses() {
+fn wrong_addresses_are_refused() {
     let long = format!("listen = 'unix:/{}'", "x".repeat(107));
     for (body, expected) in [
         (
@@ -211,7 +211,7 @@ fn addresses() {
 }
 
 #[test]
-fn options_that_contradict_each_other() {
+fn contradicting_options_are_refused() {
     for (body, expected) in [
         ("min-ready = 3\nworkers = 2", "3:13 min-ready (3) is more than the pool's workers (2 at most) (see 4:11)"),
         ("min-ready = 5", "3:13 min-ready (5) is more than the pool's workers (4 at most) (see 1:7)"),
@@ -275,7 +275,7 @@ fn options_that_contradict_each_other() {
 }
 
 #[test]
-fn names_of_pools() {
+fn wrong_pool_names_are_refused() {
     let label = "1 to 32 letters, digits, `-` and `_`";
     for name in ["a b", "a.b", "", "ä", &"x".repeat(33)] {
         let text = format!("[pool.\"{name}\"]\ncommand = ['x']\n");
@@ -284,7 +284,7 @@ fn names_of_pools() {
 }
 
 #[test]
-fn what_is_no_toml_is_shown_with_the_line_before() {
+fn toml_error_is_shown_with_the_line_before() {
     let shown = |text: &str| load(&file(text)).expect_err("refused").to_string();
     let expected = "error: this is not TOML: missing comma between array elements, expected `,`
   --> f.toml:3:1
@@ -303,7 +303,7 @@ fn what_is_no_toml_is_shown_with_the_line_before() {
 }
 
 #[test]
-fn a_file_without_a_pool_is_told_how_one_looks() {
+fn file_without_a_pool_gets_an_example_of_one() {
     let hint = "hint:  a pool is [pool.NAME] with a `command = [\"node\", \"app.js\"]`\n";
     let shown = |text: &str| load(&file(text)).expect_err("refused").to_string();
     assert_eq!(shown(" \n"), format!("error: the file is empty\n  --> f.toml\n{hint}"));
@@ -311,7 +311,7 @@ fn a_file_without_a_pool_is_told_how_one_looks() {
 }
 
 #[test]
-fn all_of_it_is_said_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_in_the_order_of_the_file() {
     let text = "[pool.api]\ncommand = [\"node\"]\nstratgy = \"p2c\"\nworkers = \"lots\"\n";
     let expected = "error: unknown key `stratgy` in [pool.api]
   --> f.toml:3:1
@@ -330,7 +330,7 @@ error: workers must be \"auto\", \"max\", a count from 1 to 1024, or a negative 
 }
 
 #[test]
-fn what_follows_from_a_mistake_is_not_said_twice() {
+fn consequence_of_a_mistake_is_not_reported() {
     let text = "[pool.a]\ncommand = ['x']\nlissten = ':1'\n[pool.b]\ncommand = ['x']\n";
     assert_eq!(refusals(text), ["3:1 unknown key `lissten` in [pool.a] | did you mean `listen`?"]);
 }
