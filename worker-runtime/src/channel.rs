@@ -1,9 +1,11 @@
-//! The channel of a worker that is handed its connections: see [`protocol::packet`](crate::protocol::packet).
+//! The channel of a worker that gets its connections from the master: see
+//! [`protocol::packet`](crate::protocol::packet).
 //!
-//! Whoever waits for something from the master reads the channel: [`Channel`] for connections, and who receives messages.
-//! Both leave with the [`Link`] what is the other's. Only the accept loop answers, because the answers say that it turns.
-//! What the socket does not take at once waits in the [`outbox`], which the [`driver`] empties; it also reports the
-//! connections that have ended, and refuses those that come after the accept loop's end.
+//! Two kinds of task read the channel: the accept loop, through [`Channel`], for connections, and tasks that receive
+//! messages. Each of them leaves the other's packets in the [`Link`]. Only the accept loop answers, because an answer
+//! shows that the accept loop is running. Packets that the socket does not take at once wait in the [`outbox`]. The
+//! [`driver`] empties the outbox, reports connections that have ended, and refuses connections that arrive after the
+//! accept loop has ended.
 
 mod driver;
 mod inbox;
@@ -33,14 +35,15 @@ pub(crate) use link::{Ending, Link};
 #[cfg(feature = "messages")]
 pub(crate) use mailbox::PostError;
 
-/// The accept loop's end of a channel.
+/// The channel as the accept loop uses it.
 #[derive(Debug)]
 pub(crate) struct Channel {
     link: Arc<Link>,
 }
 
 impl Channel {
-    /// The one that the environment names, if it names one. Its end begins `draining`.
+    /// Returns the channel that the environment names, or `None` if it names none. The end of the channel begins
+    /// `draining`.
     pub(crate) fn inherited(
         lookup: &impl Fn(&str) -> Option<OsString>,
         draining: &Draining,
@@ -54,7 +57,8 @@ impl Channel {
         Self::over(fds::take_channel(number)?, draining).map(Some).map_err(StartError::Channel)
     }
 
-    /// One over this unix socket of packets; needs a runtime, on which a task keeps it.
+    /// Uses this unix socket of packets as the channel. Must be called in a runtime, in which a task drives the
+    /// channel.
     pub(crate) fn over(fd: OwnedFd, draining: &Draining) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let link = Arc::new(Link::over(fd, draining.clone())?);
@@ -62,15 +66,16 @@ impl Channel {
         Ok(Self { link })
     }
 
-    /// `None` once it is closed.
+    /// Returns `None` once the channel is closed.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         (!self.link.is_closed()).then_some(Endpoint::Channel)
     }
 
-    /// The next connection. Cancel safe. Never, if the channel has ended; but then the worker drains.
+    /// Returns the next connection. If the channel has ended this never returns, but then the worker drains. Cancel
+    /// safe.
     pub(crate) async fn next(&mut self) -> Stream {
         loop {
-            // A master that never rests would keep the runtime's other tasks from running.
+            // Without this, a master that never stops sending would keep the runtime's other tasks from running.
             consume_budget().await;
             if let Some(stream) = self.link.next_taken() {
                 return stream;
@@ -83,8 +88,8 @@ impl Channel {
         }
     }
 
-    /// What was handed over before nothing more shall come; `None` when the kernel's queue is empty and the channel closed.
-    /// Cancel safe.
+    /// Returns a connection that the master handed over before the drain. Returns `None` when the kernel's queue is
+    /// empty and the channel is closed. Cancel safe.
     pub(crate) async fn last(&mut self) -> Option<Stream> {
         while !self.link.is_closed() {
             consume_budget().await;
@@ -100,12 +105,12 @@ impl Channel {
         None
     }
 
-    /// From now on connections are refused.
+    /// Closes the channel: connections are refused from now on.
     pub(crate) fn close(&self) {
         self.link.close();
     }
 
-    /// Waits until everything that was to be said is said, or the master is gone.
+    /// Waits until every packet has been sent, or the master is gone.
     pub(crate) async fn tell_all(&self) {
         self.link.write_out().await;
     }

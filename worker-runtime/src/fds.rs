@@ -1,4 +1,5 @@
-//! Descriptors that this process was born with, and how the runtime watches one. The only `unsafe` of this library.
+//! Descriptors that this process inherited, and a wrapper with which the runtime watches a descriptor. The only
+//! `unsafe` of this library.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -11,20 +12,20 @@ use tokio::io::unix::AsyncFd;
 
 use crate::protocol::FIRST_LISTEN_FD;
 
-/// Set once the inherited descriptors have an owner: a descriptor number can be owned once in a process.
+/// Set once the inherited descriptors have an owner, since a descriptor number can have only one owner in a process.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Why inherited descriptors cannot be used.
+/// The reason why inherited descriptors cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InheritError {
-    /// A second caller in the same process.
+    /// Another call in this process has taken the descriptors already.
     #[error("the inherited descriptors were already taken by this process")]
     Taken,
     /// The environment promises a descriptor that is not open.
     #[error("LISTEN_FDS promises descriptor {0}, which is not open")]
     Closed(i32),
-    /// `ROUNDELAY_CHANNEL_FD` names a descriptor that is something else.
-    #[error("ROUNDELAY_CHANNEL_FD promises a channel at descriptor {0}; unset it if another program was meant")]
+    /// `ROUNDELAY_CHANNEL_FD` names a descriptor that is not a channel.
+    #[error("ROUNDELAY_CHANNEL_FD names descriptor {0}, which is no channel; unset it if it is for another program")]
     NoChannel(i32),
 }
 
@@ -35,8 +36,9 @@ pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, InheritError> {
 
 /// Takes the descriptor that `ROUNDELAY_CHANNEL_FD` promises, if it is a channel: a unix socket of packets.
 ///
-/// Unlike `LISTEN_FDS` it does not say for which process it is meant. In a child of a worker the descriptor is closed, and
-/// its number may be anything that the child has opened since, which is not to be touched.
+/// Unlike `LISTEN_FDS`, this variable does not name the process that it is meant for. In a child of a worker the
+/// descriptor is closed, and its number may be any file that the child has opened since. Such a file must not be
+/// touched.
 pub(crate) fn take_channel(number: u16) -> Result<OwnedFd, InheritError> {
     let number = i32::from(number);
     // SAFETY: borrowed for calls that do not close it, and the kernel answers EBADF if it is not open.
@@ -59,15 +61,15 @@ fn take(numbers: Range<i32>) -> Result<Vec<OwnedFd>, InheritError> {
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|_| InheritError::Closed(number))?;
     }
-    // SAFETY: open, as just seen, and ours: whoever set LISTEN_FDS with our pid in LISTEN_PID, or ROUNDELAY_CHANNEL_FD, put
-    // them there before exec for us to own, `TAKEN` lets no second owner be made here, and nothing else in this process has
-    // reason to own them.
+    // SAFETY: the descriptors are open, as the loop above has checked, and they are ours. The process that set
+    // LISTEN_FDS with our pid in LISTEN_PID, or ROUNDELAY_CHANNEL_FD, put them there before exec for us to own. `TAKEN`
+    // lets no second owner be made here, and nothing else in this process has reason to own them.
     Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
-/// Lets the runtime watch a descriptor that it has no type for.
+/// Lets the runtime watch a descriptor for which it has no type.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` stays open, is the same number and the same open file for as long as the `AsyncFd` owns it: the
-    // latter gives it to others only borrowed, and nobody here puts another file in its place with dup2(2).
+    // SAFETY: an `OwnedFd` stays open, with the same number and the same open file, for as long as the `AsyncFd` owns
+    // it. The `AsyncFd` only lends it, and no code here replaces the file with dup2(2).
     unsafe { AsyncFd::register(fd) }.map_err(Into::into)
 }

@@ -1,4 +1,4 @@
-//! `WATCHDOG=1` at a quarter of the interval the supervisor asks for, as long as the runtime turns.
+//! Sends `WATCHDOG=1` at a quarter of the interval that the supervisor asks for, as long as the runtime's loop runs.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,19 +10,20 @@ use crate::error::StartError;
 use crate::notify::Notifier;
 use crate::protocol::{WATCHDOG_PID, WATCHDOG_USEC};
 
-/// A supervisor that asks for more than a thousand beats a second gets a thousand.
+/// The shortest time between two heartbeats. A supervisor that asks for more than a thousand a second gets a thousand.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Beats in one interval of the supervisor. sd_watchdog_enabled(3) recommends two, and then a beat is missed that comes half
-/// an interval late, as it may where a busy runtime looks at its timers late. With four it may come three quarters late.
+/// The number of heartbeats in one interval of the supervisor. sd_watchdog_enabled(3) recommends two. With two, a
+/// heartbeat is missed if it comes half an interval late, as happens when a busy runtime looks at its timers late. With
+/// four, a heartbeat may come three quarters of an interval late.
 const BEATS: u32 = 4;
 
-/// The task that beats; it ends with this.
+/// The task that sends heartbeats. Dropping this value ends the task.
 #[derive(Debug)]
 pub(crate) struct Heartbeat(JoinHandle<()>);
 
 impl Heartbeat {
-    /// Begins to beat if the environment asks this process for it.
+    /// Starts to send heartbeats if the environment asks this process for them.
     pub(crate) fn start(
         lookup: &impl Fn(&str) -> Option<OsString>,
         notifier: &Notifier,
@@ -31,11 +32,11 @@ impl Heartbeat {
         let notifier = notifier.clone();
         Ok(Some(Self(tokio::spawn(async move {
             let mut beat = tokio::time::interval((limit / BEATS).max(SHORTEST));
-            // After a pause one beat says all; a burst of late ones would only fill the supervisor's queue.
+            // After a pause one heartbeat is enough. A burst of late ones would only fill the supervisor's queue.
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 beat.tick().await;
-                // A beat that does not arrive is what the supervisor looks for; nobody else could do more about it.
+                // The supervisor notices a missing heartbeat by itself, so an error here needs no other reaction.
                 let _ = notifier.alive().await;
             }
         }))))
@@ -48,7 +49,7 @@ impl Drop for Heartbeat {
     }
 }
 
-/// How long the supervisor waits for a sign of life of *this* process; `None` if it does not.
+/// Returns the time within which the supervisor expects a heartbeat of *this* process; `None` if it expects none.
 fn limit(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Option<Duration>, StartError> {
     let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let is_for_us = set(WATCHDOG_PID).is_none_or(|pid| pid == *std::process::id().to_string());
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_beats_at_a_quarter_of_the_interval_until_it_is_dropped() {
+    async fn heartbeat_is_a_quarter_of_the_interval_until_dropped() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("bind");
@@ -89,19 +90,19 @@ mod tests {
             let n = timeout(Duration::from_secs(10), socket.recv(&mut said)).await.expect("in time").expect("a beat");
             assert_eq!(&said[..n], b"WATCHDOG=1");
         }
-        // The first comes at once.
+        // The first heartbeat comes at once.
         assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
         drop(heartbeat);
         tokio::task::yield_now().await;
         while socket.try_recv(&mut said).is_ok() {}
-        timeout(Duration::from_millis(300), socket.recv(&mut said)).await.expect_err("it has ended");
+        timeout(Duration::from_millis(300), socket.recv(&mut said)).await.expect_err("the heartbeat has ended");
     }
 
     #[tokio::test]
-    async fn a_blocked_loop_does_not_beat() {
+    async fn blocked_loop_sends_no_heartbeat() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("notify");
-        // The standard library's: tokio's would look at the kernel only when the loop turns.
+        // A socket of the standard library. A tokio socket would ask the kernel only while the runtime's loop runs.
         let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
         socket.set_nonblocking(true).expect("non-blocking");
         let _heartbeat = start(&path, "20000", None).expect("valid").expect("anybody's");
@@ -111,15 +112,15 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(10), heard(&mut said)).await.expect("a beat");
+        timeout(Duration::from_secs(10), heard(&mut said)).await.expect("a heartbeat");
         while socket.recv(&mut said).is_ok() {}
         std::thread::sleep(Duration::from_millis(100));
-        assert!(socket.recv(&mut said).is_err(), "this thread did not turn");
-        timeout(Duration::from_secs(10), heard(&mut said)).await.expect("and now it does again");
+        assert!(socket.recv(&mut said).is_err(), "the runtime's thread was blocked");
+        timeout(Duration::from_secs(10), heard(&mut said)).await.expect("the heartbeat is back");
     }
 
     #[tokio::test]
-    async fn what_is_not_asked_of_this_process_is_not_done() {
+    async fn heartbeat_needs_a_valid_interval_for_this_process() {
         let nowhere = Path::new("/nonexistent");
         assert!(start(nowhere, "1000000", Some("1".to_owned())).expect("valid").is_none());
         assert!(start(nowhere, "", None).expect("valid").is_none());

@@ -1,4 +1,4 @@
-//! One `accept` for every way in which a worker may get its connections.
+//! One `accept` for all sources of a worker's connections.
 
 mod listening;
 
@@ -15,18 +15,18 @@ use crate::stream::Stream;
 
 use listening::Listening;
 
-/// Where this worker's connections come from.
+/// The source of this worker's connections.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// It listens.
+    /// The worker listens.
     Listening(Listening),
     /// The master hands them over.
     Channel(Channel),
 }
 
 impl Incoming {
-    /// As the environment says: the master's channel, else inherited sockets, else `PORT`. The end of a channel begins
-    /// `draining`.
+    /// Opens the source that the environment names: the master's channel, else inherited sockets, else `PORT`. The end
+    /// of a channel begins `draining`.
     pub(crate) async fn open(
         lookup: &impl Fn(&str) -> Option<OsString>,
         draining: &Draining,
@@ -44,7 +44,8 @@ impl Incoming {
         }
     }
 
-    /// The next connection. Cancel safe. Errors of one connection are skipped, exhausted descriptors waited out.
+    /// Returns the next connection. Skips errors of one connection, and waits while descriptors have run out. Cancel
+    /// safe.
     pub(crate) async fn next(&mut self) -> io::Result<Stream> {
         match self {
             Self::Listening(sockets) => sockets.next().await,
@@ -52,7 +53,8 @@ impl Incoming {
         }
     }
 
-    /// What is left to accept once nothing new shall come; `None` when that is nothing and the way in is closed. Cancel safe.
+    /// Returns a connection that is still waiting when the worker drains. Returns `None` when no connection is left and
+    /// the source is closed. Cancel safe.
     pub(crate) async fn last(&mut self) -> Option<Stream> {
         match self {
             Self::Listening(sockets) => sockets.last().await,
@@ -60,7 +62,7 @@ impl Incoming {
         }
     }
 
-    /// Closes the way in although nobody accepts what may wait there. A worker that has accepted until `None` loses nothing.
+    /// Closes the source, and with it connections that wait there. A worker that accepted until `None` loses none.
     pub(crate) async fn close(&mut self) {
         match self {
             Self::Listening(sockets) => while sockets.last().await.is_some() {},
@@ -68,7 +70,7 @@ impl Incoming {
         }
     }
 
-    /// Waits until the master has been told whatever it wants to know of the connections that it handed over.
+    /// Waits until the master has been told of the ends of all connections that it handed over.
     pub(crate) async fn tell_all(&self) {
         match self {
             Self::Listening(_) => {}

@@ -1,8 +1,13 @@
-//! What a Rust worker behind Roundelay needs, and Roundelay's demo worker.
+//! Library for Rust workers behind Roundelay, and Roundelay's demo worker.
 //!
-//! A worker needs no library at all: a program that listens on `$PORT` is one. This one adds what such a program has to
-//! get right sooner or later: connections from wherever the master chose (a port, a unix path, an inherited socket, or
-//! handed over one by one), saying when it is ready, leaving without cutting anybody off, and computing without going deaf.
+//! A worker needs no library: any program that listens on `$PORT` is a worker. This library adds the parts that such a
+//! program needs sooner or later:
+//!
+//! - connections from the source that the master chose: a port, a unix path, an inherited socket, or sockets that are
+//!   handed over one by one;
+//! - readiness: the worker tells the master when it is ready;
+//! - graceful shutdown: the worker drains and exits without cutting a client off;
+//! - CPU-heavy work that does not block the accept loop.
 //!
 //! ```no_run
 //! use tokio::io::AsyncWriteExt;
@@ -21,24 +26,24 @@
 //! }
 //! ```
 //!
-//! It works as well with no master at all: `PORT=3000 ./worker`. `examples/` has an echo server, an HTTP server, one that
-//! computes and one that talks with its master.
+//! A worker runs without a master, too: `PORT=3000 ./worker`. `examples/` has an echo server, an HTTP server, a server
+//! that computes, and one that exchanges messages with its master.
 //!
 //! | item | what it is |
 //! |---|---|
-//! | [`Worker`] | who am I, the next connection, ready, drain |
-//! | [`Stream`] | a client connection, TCP or unix, listened for or handed over |
-//! | [`Endpoint`] | where connections come from |
-//! | [`Messages`] | typed news between the program and a master that hands connections over |
+//! | [`Worker`] | this process: its pool and slot, the next connection, ready, drain |
+//! | [`Stream`] | a client connection, TCP or unix, accepted here or handed over by the master |
+//! | [`Endpoint`] | the source of connections |
+//! | [`Messages`] | typed messages between the program and a master that hands connections over |
 //! | [`Draining`] | the signal to finish, for connections that would stay open |
-//! | [`http::serve`] | one HTTP/1 connection that answers once more and says `Connection: close` when the worker drains |
-//! | [`Offload`] | CPU-heavy work on a bounded number of threads |
+//! | [`http::serve`] | serves one HTTP/1 connection, and answers with `Connection: close` when the worker drains |
+//! | [`Offload`] | CPU-heavy work on a fixed number of threads |
 //! | [`Notifier`] | states for the supervisor: ready, status, stopping, alive |
-//! | [`protocol`] | the names of the contract and the packets of the channel, shared with the master |
-//! | [`demo`] | the worker that `roundelay` runs when it is given none |
+//! | [`protocol`] | the names of the worker contract and the packets of the channel, shared with the master |
+//! | [`demo`] | the built-in worker of `roundelay demo` |
 //!
-//! Two features, both on by default: `hyper` holds [`http`] and [`demo`]; without it no HTTP is compiled. `messages` holds
-//! [`Messages`]; without it no JSON is.
+//! Two features, both on by default: `hyper` contains [`http`] and [`demo`]; without it no HTTP is compiled. `messages`
+//! contains [`Messages`]; without it no JSON is compiled.
 
 mod channel;
 #[cfg(feature = "hyper")]
@@ -62,7 +67,7 @@ mod worker;
 pub use draining::Draining;
 pub use error::StartError;
 pub use fds::InheritError;
-/// The hyper of [`http::serve`].
+/// The version of hyper that [`http::serve`] uses.
 #[cfg(feature = "hyper")]
 pub use hyper;
 pub use listener::Endpoint;

@@ -1,4 +1,4 @@
-//! One listening socket: TCP or unix, bound here or inherited.
+//! A listening socket: TCP or unix, bound here or inherited.
 
 use std::fmt;
 use std::io;
@@ -13,16 +13,16 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 use crate::protocol::BACKLOG;
 use crate::stream::Stream;
 
-/// Where a worker's connections come from.
+/// The source of a worker's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A TCP address; the port is the real one also where 0 was asked for.
+    /// A TCP address. The port is the real one, also if `PORT` was 0.
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
-    /// A unix socket without a path, which only an inherited one can be.
+    /// A unix socket without a path. Only an inherited socket can be one.
     UnixUnnamed,
-    /// Nowhere: the master accepts, and hands connections over.
+    /// No address: the master accepts connections and hands them over.
     Channel,
 }
 
@@ -51,14 +51,15 @@ impl Listener {
         Self::tcp(socket.listen(BACKLOG)?)
     }
 
-    /// Never replaces a file that is there: it may be another worker's socket.
+    /// Binds a unix socket. Never replaces an existing file, which may be another worker's socket.
     pub(crate) fn bind_unix(path: &Path) -> io::Result<Self> {
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;
         Ok(Listener::Unix(socket.listen(BACKLOG)?))
     }
 
-    /// A listening stream socket that somebody else made. It becomes non-blocking, for all of its holders.
+    /// Uses a listening stream socket that another process made. The socket becomes non-blocking for all processes that
+    /// hold it.
     pub(crate) fn inherited(fd: OwnedFd) -> io::Result<Self> {
         if sockopt::socket_type(&fd)? != SocketType::STREAM || !sockopt::socket_acceptconn(&fd)? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening stream socket"));
@@ -78,7 +79,8 @@ impl Listener {
         }
     }
 
-    /// On Linux an accepted socket starts with its listener's options, so this is one call instead of one a client.
+    /// Turns Nagle's delay off for the listener. On Linux an accepted socket inherits its listener's options, so this
+    /// takes one call in all instead of one for each client.
     fn tcp(listener: TcpListener) -> io::Result<Self> {
         sockopt::set_tcp_nodelay(&listener, true)?;
         Ok(Listener::Tcp(listener))
@@ -101,7 +103,8 @@ impl Listener {
         }
     }
 
-    /// A connection that waits in the queue at this moment, asked of the kernel: tokio's readiness may lag behind it.
+    /// Accepts a connection that is in the queue at this moment. This asks the kernel, since tokio's readiness may lag
+    /// behind it.
     pub(crate) fn accept_waiting(&self) -> io::Result<Option<Stream>> {
         let fd = match rustix::net::accept_with(self, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok(fd) => fd,

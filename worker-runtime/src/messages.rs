@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::channel::{Link, PostError};
 use crate::protocol::packet::MAX_MESSAGE;
 
-/// Typed messages to and from the master: each is one JSON value of at most [`MAX_MESSAGE`] bytes. Clones share the channel;
-/// a message is received by one of them.
+/// Typed messages to and from the master. Each message is one JSON value of at most [`MAX_MESSAGE`] bytes. Clones share
+/// the channel; each message is received by one of them.
 ///
 /// ```no_run
 /// # use worker_runtime::{Messages, Worker};
@@ -35,29 +35,29 @@ pub struct Messages {
     link: Option<Arc<Link>>,
 }
 
-/// A message did not get through.
+/// The reason why a message was not sent or received.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// This worker has no channel to a master: it listens by itself.
-    #[error("no channel to a master: only one that hands connections over takes messages")]
+    /// This worker has no channel to a master: it listens on a socket of its own or an inherited one.
+    #[error("no channel to a master: messages need a master that hands connections over (mode `handoff`)")]
     NoChannel,
     /// The master is gone.
     #[error("the master has closed its channel")]
     Ended,
     /// The message is longer than [`MAX_MESSAGE`].
-    #[error("a message of {bytes} bytes, where {MAX_MESSAGE} are the most")]
+    #[error("the message has {bytes} bytes of JSON; at most {MAX_MESSAGE} are allowed")]
     TooLong {
-        /// Its bytes of JSON.
+        /// The number of bytes of its JSON.
         bytes: usize,
     },
-    /// The master reads slower than this worker speaks: 1 MiB waits for it. Say less, or say it again later.
-    #[error("the master does not keep up: too much waits for it already")]
+    /// The master reads more slowly than this worker sends: 1 MiB is waiting for it. Send less, or try again later.
+    #[error("the master does not keep up: too many messages are waiting for it; send less, or try again later")]
     Busy,
-    /// The value cannot be JSON, such as a map whose keys are not text.
+    /// The value cannot be written as JSON, for example a map with keys that are not text.
     #[error("this value cannot be written as JSON")]
     Write(#[source] serde_json::Error),
-    /// What came is no JSON, or not of the type that was asked for. It is gone.
-    #[error("a message from the master that is not what was expected")]
+    /// A message from the master is not JSON, or not of the expected type. The message is lost.
+    #[error("a message from the master is not JSON of the expected type")]
     Read(#[source] serde_json::Error),
 }
 
@@ -66,12 +66,13 @@ impl Messages {
         Self { link }
     }
 
-    /// Sends one message. Does not wait: what the master does not read at once is sent later, in order, by a task of the
-    /// runtime. That it was sent does not mean that anybody has read it.
+    /// Sends one message without waiting. If the master does not read at once, a task of the runtime sends the message
+    /// later, in order. A message that was sent may still never be read.
     ///
     /// # Errors
     ///
-    /// If there is no channel or it has ended, the message is too long, too much waits already, or it cannot be JSON.
+    /// Fails if there is no channel, the channel has ended, the message is too long, too many bytes are waiting
+    /// already, or the value cannot be written as JSON.
     pub fn send<T: Serialize + ?Sized>(&self, message: &T) -> Result<(), MessageError> {
         let link = self.link.as_ref().ok_or(MessageError::NoChannel)?;
         let json = serde_json::to_string(message).map_err(MessageError::Write)?;
@@ -84,22 +85,23 @@ impl Messages {
         })
     }
 
-    /// The next message from the master; `None` where there is no channel, and after the last one when the worker drains or
-    /// the master is gone. So a task that receives in a loop ends with the worker. Cancel safe.
+    /// Returns the next message from the master. Returns `None` if there is no channel, and after the last message when
+    /// the worker drains or the master is gone. So a task that receives in a loop ends with the worker. Cancel safe.
     ///
-    /// 256 messages are kept for who has not asked yet, from the worker's start on; while so many wait, newer ones are lost:
-    /// see [`Messages::lost`]. They arrive also while nobody accepts, until 16 connections or pings wait to be accepted or
-    /// answered; then those have to be dealt with first, since all come on one channel, in order.
+    /// From the worker's start on, 256 messages are kept until the program receives them. While that many wait, newer
+    /// ones are lost: see [`Messages::lost`]. Messages also arrive while the program does not accept, until 16
+    /// connections or pings wait for [`Worker::accept`](crate::Worker::accept). Then the program has to accept first,
+    /// since everything comes on one channel, in order.
     ///
     /// # Errors
     ///
-    /// The item is an error if the message is not a `T`. Others may follow.
+    /// The item is an error if the message is not a `T`. More messages may follow.
     pub async fn recv<T: DeserializeOwned>(&self) -> Option<Result<T, MessageError>> {
         let json = self.link.as_ref()?.letter().await?;
         Some(serde_json::from_str(&json).map_err(MessageError::Read))
     }
 
-    /// How many messages from the master were lost because 256 waited already.
+    /// Returns the number of messages from the master that were lost because 256 were waiting already.
     pub fn lost(&self) -> u64 {
         self.link.as_ref().map_or(0, |link| link.lost_letters())
     }

@@ -1,4 +1,4 @@
-//! Telling the supervisor how we are: `READY=1` and its kin, as systemd defined them.
+//! Reports the state of this worker to its supervisor: `READY=1` and the other states that systemd defined.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use crate::protocol::{DRAIN_BY_SIGNAL, NOTIFY_SOCKET, X_ROUNDELAY_DRAIN};
 
-/// Sends states to `NOTIFY_SOCKET`. Where that is unset nobody listens, and every state is silently dropped.
+/// Sends states to `NOTIFY_SOCKET`. If that is unset there is no supervisor, and every state is silently dropped.
 ///
 /// Every method is cancel safe (a state is sent whole or not at all), waits while the supervisor's queue is full, and
 /// needs a tokio runtime with its I/O driver.
@@ -17,74 +17,77 @@ pub struct Notifier {
     target: Option<OsString>,
 }
 
-/// A state did not reach the supervisor.
+/// The reason why a state did not reach the supervisor.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    /// `NOTIFY_SOCKET` names no socket.
+    /// `NOTIFY_SOCKET` is not the address of a socket.
     #[error("NOTIFY_SOCKET must be an absolute path, or `@` and a name; it is `{0}`")]
     Address(String),
     /// The datagram could not be sent.
     #[error("cannot send `{}` to NOTIFY_SOCKET `{target}`", state.replace('\n', " "))]
     Send {
-        /// What was to be sent.
+        /// The state.
         state: String,
-        /// Where to.
+        /// The address of the supervisor's socket.
         target: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl Notifier {
-    /// One that reports to this process's `NOTIFY_SOCKET`.
+    /// Makes a notifier that reports to this process's `NOTIFY_SOCKET`.
     pub fn from_env() -> Self {
         Self::to(std::env::var_os(NOTIFY_SOCKET))
     }
 
-    /// One that reports to `target`, spelled as in `NOTIFY_SOCKET`; `None` or empty reports to nobody.
+    /// Makes a notifier that reports to `target`, written as in `NOTIFY_SOCKET`. With `None` or an empty `target`
+    /// nothing is reported.
     pub fn to(target: Option<OsString>) -> Self {
         Self { target: target.filter(|target| !target.is_empty()) }
     }
 
-    /// `READY=1`: from now on connections are answered.
+    /// Sends `READY=1`: from now on the worker answers connections.
     ///
     /// # Errors
     ///
-    /// If a supervisor is named but not reached. Then it does not know that this worker is ready and will replace it, so
-    /// the honest reaction is to exit.
+    /// Fails if a supervisor is named but cannot be reached. The supervisor then does not know that this worker is
+    /// ready and will replace it, so the right reaction is to exit.
     pub async fn ready(&self) -> Result<(), NotifyError> {
         self.send("READY=1").await
     }
 
-    /// [`Notifier::ready`] of a worker that drains by signal. One datagram, so that nobody knows the one without the other.
+    /// Sends [`Notifier::ready`] for a worker that drains by signal. Both are one datagram, so that the supervisor
+    /// never knows one without the other.
     pub(crate) async fn ready_and_drains(&self) -> Result<(), NotifyError> {
         self.send(&format!("READY=1\n{X_ROUNDELAY_DRAIN}={DRAIN_BY_SIGNAL}")).await
     }
 
-    /// `STATUS=...`: one line for people, such as "warming the cache". Line breaks become spaces.
+    /// Sends `STATUS=...`: one line for people, such as "warming the cache". Line breaks become spaces.
     ///
     /// # Errors
     ///
-    /// If a supervisor is named but not reached.
+    /// Fails if a supervisor is named but cannot be reached.
     pub async fn status(&self, line: &str) -> Result<(), NotifyError> {
         self.send(&format!("STATUS={}", line.replace(['\n', '\r'], " "))).await
     }
 
-    /// `STOPPING=1`: nothing new is accepted any more.
+    /// Sends `STOPPING=1`: the worker accepts no new connections.
     ///
     /// # Errors
     ///
-    /// If a supervisor is named but not reached.
+    /// Fails if a supervisor is named but cannot be reached.
     pub async fn stopping(&self) -> Result<(), NotifyError> {
         self.send("STOPPING=1").await
     }
 
-    /// `WATCHDOG=1`: still alive. [`Worker::from_env`](crate::Worker::from_env) sends it where it is asked for; send it
-    /// yourself only from the runtime that serves, or it proves nothing.
+    /// Sends `WATCHDOG=1`: still alive. [`Worker::from_env`](crate::Worker::from_env) starts a task that sends it if
+    /// the supervisor asks for it. If you send it yourself, send it only from the runtime that serves, or it proves
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// If a supervisor is named but not reached.
+    /// Fails if a supervisor is named but cannot be reached.
     pub async fn alive(&self) -> Result<(), NotifyError> {
         self.send("WATCHDOG=1").await
     }
@@ -109,7 +112,8 @@ fn address(target: &OsStr) -> Result<SocketAddr, NotifyError> {
     .map_err(|_| NotifyError::Address(target.to_string_lossy().into_owned()))
 }
 
-/// Connected, because only then does "writable" mean that the receiver's queue has room.
+/// Connects the socket before sending, because only on a connected socket does "writable" mean that the receiver's
+/// queue has room.
 async fn deliver(address: &SocketAddr, state: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(address)?;
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn states_arrive_as_one_datagram_each_at_a_path() {
+    async fn each_state_is_one_datagram_to_a_path() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("bind");
@@ -142,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_abstract_name_works_too() {
+    async fn abstract_name_works_as_notify_socket() {
         let name = format!("roundelay-notify-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("address");
         let socket = UnixDatagram::bind_addr(&address).expect("bind");
@@ -151,21 +155,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_supervisor_nothing_happens() {
+    async fn state_is_dropped_without_a_supervisor() {
         Notifier::to(None).ready().await.expect("unset");
         Notifier::to(Some(OsString::new())).ready().await.expect("empty");
     }
 
     #[tokio::test]
-    async fn a_supervisor_that_is_not_there_is_an_error_with_its_name() {
-        let gone = Notifier::to(Some("/nonexistent/notify".into())).ready().await.expect_err("nobody there");
+    async fn missing_supervisor_is_an_error_with_its_name() {
+        let gone = Notifier::to(Some("/nonexistent/notify".into())).ready().await.expect_err("no socket there");
         assert_eq!(gone.to_string(), "cannot send `READY=1` to NOTIFY_SOCKET `/nonexistent/notify`");
         let wrong = Notifier::to(Some("relative".into())).ready().await.expect_err("no address");
         assert!(matches!(wrong, NotifyError::Address(_)));
     }
 
     #[tokio::test]
-    async fn a_full_queue_is_waited_for() {
+    async fn state_waits_for_a_full_queue() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("bind");

@@ -1,8 +1,9 @@
-//! CPU-heavy work away from the thread that serves.
+//! Runs CPU-heavy work outside of the thread that serves.
 //!
-//! A worker that computes in its accept loop answers nobody meanwhile, not even a health check. Tokio's own
-//! `spawn_blocking` keeps the loop free but queues without bound, so an overloaded worker grows until it dies; here the
-//! number of threads and the queue are fixed, and what does not fit is refused while refusing is still cheap.
+//! A worker that computes in its accept loop answers no client meanwhile, and no health check either. Tokio's own
+//! `spawn_blocking` keeps the loop free, but its queue has no bound, so an overloaded worker grows until it dies. Here
+//! the number of threads and the length of the queue are fixed, and work that does not fit is refused at once, while
+//! refusing is still cheap.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -14,32 +15,33 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A fixed number of threads with a bounded queue. Clones share both; the threads end after the last clone.
+/// A fixed number of threads with a bounded queue. Clones share both. The threads end after the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Offload {
     queue: SyncSender<Job>,
 }
 
-/// A closure did not run to its end.
+/// The reason why a closure did not run to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OffloadError {
-    /// All threads are busy and the queue is full. Answer "busy" (HTTP 503) rather than wait.
+    /// All threads are busy and the queue is full. Answer "busy" (HTTP 503) instead of waiting.
     #[error("every compute thread is busy and the queue is full")]
     Full,
-    /// The closure panicked. Its thread lives on.
+    /// The closure panicked. Its thread goes on.
     #[error("the computation panicked")]
     Panicked,
 }
 
 impl Offload {
-    /// Starts `threads` threads; `queue` closures may wait for one (0: a closure is taken only by an idle thread).
+    /// Starts `threads` threads. At most `queue` closures wait for a thread; with 0 a closure is taken only by an idle
+    /// thread.
     ///
-    /// One thread is right where there are as many workers as cores. A queue is as long as a client would wait: its
-    /// length times the time of one closure, divided by the threads.
+    /// Use one thread if there are as many workers as cores. Choose the queue by the time that a client would wait: the
+    /// length of the queue times the time of one closure, divided by the number of threads.
     ///
     /// # Errors
     ///
-    /// If a thread cannot be started.
+    /// Fails if a thread cannot be started.
     pub fn new(threads: NonZeroUsize, queue: usize) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -52,12 +54,14 @@ impl Offload {
 
     /// Runs `closure` on one of the threads and waits for its result without blocking the caller's thread.
     ///
-    /// Cancel safe: dropping the future abandons the result; a closure still in the queue is skipped, one that runs is
-    /// not interrupted. Within a task of [`Worker::spawn`](crate::Worker::spawn) a drain waits for it.
+    /// Cancel safe: dropping the future abandons the result. A closure that is still in the queue is then skipped; a
+    /// running closure is not interrupted. In a task of [`Worker::spawn`](crate::Worker::spawn) a drain waits for the
+    /// closure.
     ///
     /// # Errors
     ///
-    /// [`OffloadError::Full`] at once if there is no room, [`OffloadError::Panicked`] if the closure panics.
+    /// Returns [`OffloadError::Full`] at once if there is no room, and [`OffloadError::Panicked`] if the closure
+    /// panics.
     pub async fn run<T: Send + 'static>(
         &self,
         closure: impl FnOnce() -> T + Send + 'static,
@@ -75,12 +79,12 @@ impl Offload {
     }
 }
 
-/// One thread's life. The lock is held while waiting, so an idle thread waits either for the lock or for a job.
+/// Runs jobs on one thread. The lock is held while waiting, so an idle thread waits either for the lock or for a job.
 fn work(receiver: &Mutex<Receiver<Job>>) {
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        // The panic message is already on standard error; the caller sees the dropped result.
+        // The panic message is already on standard error. The caller sees that its result was dropped.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
@@ -95,7 +99,7 @@ mod tests {
         Offload::new(NonZeroUsize::new(threads).expect("threads"), queue).expect("pool")
     }
 
-    /// A job that has begun and runs until the sender is dropped.
+    /// Starts a job that runs until the sender is dropped. Returns when the job has begun.
     async fn occupy(pool: &Offload) -> (Sender<()>, tokio::task::JoinHandle<Result<(), OffloadError>>) {
         let (release, gate) = channel::<()>();
         let (begun, has_begun) = oneshot::channel();
@@ -112,12 +116,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_result_comes_back() {
+    async fn result_is_returned_to_the_caller() {
         assert_eq!(pool(2, 8).run(|| 6 * 7).await, Ok(42));
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_refused_at_once() {
+    async fn closure_beyond_the_queue_is_refused_at_once() {
         let pool = pool(1, 1);
         let (release, running) = occupy(&pool).await;
         let waiting = tokio::spawn({
@@ -132,14 +136,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_costs_one_answer_and_no_thread() {
+    async fn panic_loses_one_result_and_no_thread() {
         let pool = pool(1, 1);
         assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(OffloadError::Panicked));
         assert_eq!(pool.run(|| 1).await, Ok(1));
     }
 
     #[tokio::test]
-    async fn an_abandoned_closure_in_the_queue_is_skipped() {
+    async fn abandoned_closure_in_the_queue_is_skipped() {
         let pool = pool(1, 2);
         let (release, running) = occupy(&pool).await;
         let ran = Arc::new(AtomicBool::new(false));
@@ -152,7 +156,7 @@ mod tests {
         let _ = abandoned.await;
         drop(release);
         running.await.expect("task").expect("ran");
-        pool.run(|| ()).await.expect("the one after it");
+        pool.run(|| ()).await.expect("the next closure");
         assert!(!ran.load(Ordering::SeqCst));
     }
 }

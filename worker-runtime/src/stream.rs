@@ -1,4 +1,4 @@
-//! A client connection, whichever way it came.
+//! A client connection, TCP or unix, accepted here or handed over.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -13,20 +13,23 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::channel::Ending;
 
-/// How long [`Stream::linger`] waits for the other side's end: a round trip or several, also over a slow line.
+/// The time for which [`Stream::linger`] waits until the other side ends: one round trip or several, also over a slow
+/// line.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How many bytes it throws away while it waits. Who sends more than this after an end has not looked for one.
+/// The number of bytes that [`Stream::linger`] throws away while it waits. A client that sends more than this after our
+/// end does not look for an end.
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// An accepted connection: TCP (without Nagle's delay) or unix. Read and write it; which one it is rarely matters.
+/// An accepted connection: TCP (without Nagle's delay) or unix. Reading and writing work alike for both.
 ///
-/// Where the master hands connections over, it is told when this has been dropped: keep it for as long as you serve the
-/// client, since strategies that look at load count it until then.
+/// If the master hands connections over, it is told when this value has been dropped. Keep the value for as long as you
+/// serve the client, since strategies that look at load count the connection until then.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
-    /// Reports the end. Dropped after the socket, so that what is reported is true.
+    /// Reports the end of the connection. Dropped after the socket, so that the connection has ended when it is
+    /// reported.
     _ending: Option<Ending>,
 }
 
@@ -37,11 +40,11 @@ enum Socket {
 }
 
 impl Stream {
-    /// A connected, non-blocking stream socket, of whichever family it is.
+    /// Makes a stream of a connected, non-blocking stream socket of any family.
     ///
     /// # Errors
     ///
-    /// If it is neither TCP nor unix, or the runtime cannot watch it.
+    /// Fails if the socket is neither TCP nor unix, or the runtime cannot watch it.
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         match sockopt::socket_domain(&fd)? {
             AddressFamily::INET | AddressFamily::INET6 => Ok(TcpStream::from_std(fd.into())?.into()),
@@ -50,13 +53,13 @@ impl Stream {
         }
     }
 
-    /// The same, with a master that wants to hear of its end.
+    /// Returns the same stream. When it is dropped, `ending` reports its end to the master.
     pub(crate) fn handed_over(self, ending: Ending) -> Self {
         Self { socket: self.socket, _ending: Some(ending) }
     }
 
-    /// The other end's address: the client's where the worker accepts by itself or the master hands connections over, the
-    /// master's behind one that relays. A unix connection has none.
+    /// Returns the address of the other end. It is the client's address if the worker accepts by itself or the master
+    /// hands connections over, and the master's address if the master relays. A unix connection has none.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(stream) => stream.peer_addr().ok(),
@@ -64,11 +67,11 @@ impl Stream {
         }
     }
 
-    /// Resolves when there is something to read, or the other side has ended. Cancel safe.
+    /// Resolves when there is something to read, or the other side has ended its direction. Cancel safe.
     ///
     /// # Errors
     ///
-    /// Only if the runtime is shutting down.
+    /// Fails only if the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
         match &self.socket {
             Socket::Tcp(stream) => stream.readable().await,
@@ -76,22 +79,22 @@ impl Stream {
         }
     }
 
-    /// Closes without harm to what was written last: ends our direction, then reads and throws away what the other side
-    /// still sends until it ends too, for at most 1 s and 64 KiB.
+    /// Closes the connection without harm to the last bytes that were written. Ends our direction, then reads and
+    /// throws away what the other side still sends until the other side ends, too, for at most 1 s and 64 KiB.
     ///
-    /// A socket that is closed with unread bytes, or that gets some later, answers with a reset, and a reset may overtake
-    /// an answer and destroy it before the other side has read it. For protocols in which a client may send more than the
-    /// worker wants to read; [`http::serve`](crate::http::serve) does it by itself.
+    /// A socket answers with a reset if it is closed with unread bytes, or if it gets bytes after it was closed. A
+    /// reset may overtake an answer and destroy it before the other side has read it. Use this for protocols in which a
+    /// client may send more than the worker wants to read; [`http::serve`](crate::http::serve) does it by itself.
     ///
-    /// Cancel safe: dropped half-way, the connection is closed at once.
+    /// Cancel safe: if the future is dropped half-way, the connection is closed at once.
     pub async fn linger(mut self) {
-        // It has no other end, or no more: the reads say so, too.
+        // If there is no other end any more, the reads below fail, too.
         let _ = self.shutdown().await;
         let rest = async { tokio::io::copy(&mut (&mut self).take(LINGER_BYTES), &mut tokio::io::sink()).await };
         let _ = tokio::time::timeout(LINGER, rest).await;
     }
 
-    /// Whether the kernel has bytes that nobody has read.
+    /// Returns true if the kernel has bytes that were not read.
     #[cfg(feature = "hyper")]
     pub(crate) fn has_unread(&self) -> bool {
         use rustix::net::RecvFlags;

@@ -1,4 +1,4 @@
-//! The worker itself: who it is, what it accepts, how it leaves.
+//! The worker: its identity from the environment, its connections, and its graceful shutdown.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -19,10 +19,10 @@ use crate::notify::{Notifier, NotifyError};
 use crate::protocol::{ROUNDELAY_GENERATION, ROUNDELAY_POOL, ROUNDELAY_WORKER, ROUNDELAY_WORKERS};
 use crate::stream::Stream;
 
-/// How long a worker that leaves tries to say so to a master whose queue is full.
+/// The time for which an exiting worker tries to report to a master that does not read.
 const COURTESY: Duration = Duration::from_secs(1);
 
-/// A worker process, as the environment describes it.
+/// This worker process, as the environment describes it.
 #[derive(Debug)]
 pub struct Worker {
     pool: String,
@@ -33,32 +33,33 @@ pub struct Worker {
     notifier: Notifier,
     draining: Draining,
     tasks: TaskTracker,
-    /// Beats for as long as the worker exists, also while it drains.
+    /// Sends heartbeats for as long as the worker exists, also while it drains.
     _heartbeat: Option<Heartbeat>,
 }
 
 impl Worker {
-    /// Listens as the environment says and begins to watch for SIGTERM. Call once in a process.
+    /// Listens as the environment says and begins to catch SIGTERM. Call it once in a process.
     ///
-    /// Where the master hands connections over (`ROUNDELAY_CHANNEL_FD`), they come from there and nothing is listened on.
-    /// Else inherited sockets (`LISTEN_FDS`) win over `PORT`, which is a port number on `HOST` (default `127.0.0.1`; port 0 is
-    /// any free one) or the absolute path of a unix socket to be made. An existing file there is never replaced.
-    /// Without a master the worker is slot 0 of 1 in a pool called `worker`: `PORT=3000 ./worker` is enough.
+    /// If the master hands connections over (`ROUNDELAY_CHANNEL_FD`), connections come from the master and the worker
+    /// does not listen. Otherwise inherited sockets (`LISTEN_FDS`) win over `PORT`. `PORT` is a port number on `HOST`
+    /// (default `127.0.0.1`; port 0 is any free port), or the absolute path of a unix socket to be made. An existing
+    /// file at that path is never replaced. Without a master the worker is slot 0 of 1 in a pool named `worker`:
+    /// `PORT=3000 ./worker` is enough.
     ///
-    /// If the supervisor asks for signs of life (`WATCHDOG_USEC`, in microseconds), a task of this runtime sends
-    /// `WATCHDOG=1` at a quarter of that interval until the worker has finished. It proves that the runtime's loop turns,
-    /// not that your code is right: a deadlock between tasks goes on beating, and on a runtime with many threads so does
-    /// a worker of which one thread is blocked.
+    /// If the supervisor asks for heartbeats (`WATCHDOG_USEC`, in microseconds), a task of this runtime sends
+    /// `WATCHDOG=1` at a quarter of that interval until the worker has finished. The heartbeat proves that the
+    /// runtime's loop runs, not that your code is right. A deadlock between tasks does not stop it. On a runtime with
+    /// many threads, one blocked thread does not stop it either.
     ///
-    /// Not cancel safe: dropped half-way, inherited descriptors are gone for this process.
+    /// Not cancel safe: if the future is dropped half-way, this process cannot use its inherited descriptors any more.
     ///
     /// # Errors
     ///
-    /// If there is nothing to listen on, the address is taken, or a variable of the contract makes no sense.
+    /// Fails if there is nothing to listen on, the address is taken, or a variable of the worker contract is invalid.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its I/O and time drivers (`enable_all`), as all of tokio does.
+    /// Panics outside of a tokio runtime with its I/O and time drivers (`enable_all`), as all of tokio does.
     pub async fn from_env() -> Result<Self, StartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
         let worker = Self::open(&|name: &str| std::env::var_os(name)).await?;
@@ -70,14 +71,14 @@ impl Worker {
         Ok(worker)
     }
 
-    /// [`Worker::from_env`] with another environment and without the signal.
+    /// Does the same as [`Worker::from_env`] with another environment, and without catching SIGTERM.
     pub(crate) async fn open(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, StartError> {
         let draining = Draining::default();
         let incoming = Incoming::open(lookup, &draining).await?;
         Self::with(incoming, draining, lookup)
     }
 
-    /// One that is handed its connections over this socket, in an otherwise empty environment.
+    /// Makes a worker that gets its connections over this socket, in an otherwise empty environment.
     #[cfg(test)]
     pub(crate) fn over(channel: std::os::fd::OwnedFd) -> Self {
         let draining = Draining::default();
@@ -105,46 +106,53 @@ impl Worker {
         })
     }
 
-    /// The pool's name.
+    /// Returns the name of the pool.
     pub fn pool(&self) -> &str {
         &self.pool
     }
 
-    /// This worker's place in its pool, from 0. A replacement gets the same one, so it can name shards or files.
+    /// Returns this worker's slot in its pool, from 0. A replacement process gets the same slot, so a slot can name
+    /// shards or files.
     pub fn slot(&self) -> u32 {
         self.slot
     }
 
-    /// How many places the pool had when this worker was started.
+    /// Returns the number of slots that the pool had when this worker was started.
     pub fn workers(&self) -> u32 {
         self.workers
     }
 
-    /// The pool's generation, which a reload bumps.
+    /// Returns the pool's generation, which each reload increases.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Where connections arrive; nothing once the worker drains.
+    /// Returns the sources of connections. Empty once the worker drains.
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell.
+    /// Fails if the kernel does not return an address.
     pub fn endpoints(&self) -> io::Result<Vec<Endpoint>> {
         self.incoming.endpoints()
     }
 
-    /// The next connection, or `None` for ever after draining has begun.
+    /// Returns the next connection. After draining has begun, returns `None` for ever once the waiting connections are
+    /// accepted.
     ///
-    /// Clients that were already waiting on an address of our own still come out before `None`, and only then is that
-    /// address closed; what waits on an inherited socket is left to those who share it. Connections that the master has
-    /// handed over come out too, and those that it sends after `None` are refused, so that it gives them to another worker.
-    /// The end of its channel, which is the end of the master, begins the drain. A connection that fails while it
-    /// waits is skipped, and while descriptors have run out this waits (once draining has begun, 5 s in all). Cancel safe.
+    /// While the worker drains:
+    ///
+    /// - clients that wait on an address of this worker are still accepted before `None`, and only then is the address closed;
+    /// - clients that wait on an inherited socket are left to the other processes that share it;
+    /// - connections that the master has handed over are still accepted before `None`. Those that the master sends after
+    ///   `None` are refused, so that the master gives them to another worker.
+    ///
+    /// The end of the master's channel, which is the end of the master, begins the drain. A connection that fails while
+    /// it waits is skipped. While descriptors have run out this function waits, and after draining has begun for 5 s in
+    /// all. Cancel safe.
     ///
     /// # Errors
     ///
-    /// If the listening socket itself is broken: exit, and the master starts anew.
+    /// Fails if the listening socket itself is broken. Exit then; the master starts the worker again.
     pub async fn accept(&mut self) -> io::Result<Option<Stream>> {
         tokio::select! {
             biased;
@@ -153,7 +161,7 @@ impl Worker {
         }
     }
 
-    /// Runs `future` as a task that [`Worker::finish`] waits for. Dropping the handle does not end the task.
+    /// Runs `future` as a task for which [`Worker::finish`] waits. Dropping the handle does not end the task.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -162,50 +170,52 @@ impl Worker {
         self.tasks.spawn(future)
     }
 
-    /// Tells the master that connections are answered from now on, and that SIGTERM makes this worker drain: it says
-    /// `READY=1` and [`X_ROUNDELAY_DRAIN`](crate::protocol::X_ROUNDELAY_DRAIN)`=signal` in one datagram. Without a master,
-    /// does nothing. Cancel safe.
+    /// Tells the master that this worker answers connections from now on, and that it drains at SIGTERM. Sends
+    /// `READY=1` and [`X_ROUNDELAY_DRAIN`](crate::protocol::X_ROUNDELAY_DRAIN)`=signal` in one datagram. Without a
+    /// master, does nothing. Cancel safe.
     ///
-    /// So a worker that uses this keeps the promise of the drain: its connections end by themselves, for HTTP by
-    /// `Connection: close`, and none is cut because it was told so early.
+    /// With this the worker promises to drain at the signal: its connections end by themselves, for HTTP by
+    /// `Connection: close`, and no connection is cut because the signal came early.
     ///
     /// # Errors
     ///
-    /// If the master named a socket that cannot be reached; it will not count this worker as ready then.
+    /// Fails if the master named a socket that cannot be reached. The master then does not count this worker as ready.
     pub async fn ready(&self) -> Result<(), NotifyError> {
         self.notifier.ready_and_drains().await
     }
 
-    /// For status lines beside [`Worker::ready`]; clone it to report from a task.
+    /// Returns the notifier, for status lines beside [`Worker::ready`]. Clone it to report from a task.
     pub fn notifier(&self) -> &Notifier {
         &self.notifier
     }
 
-    /// Tells connections when to finish. It stays valid after the worker is gone.
+    /// Returns the signal that tells connections when to finish. It stays valid after the worker is gone.
     pub fn draining(&self) -> Draining {
         self.draining.clone()
     }
 
-    /// What the program and the master say to each other beside the connections. Only a master that hands connections over
-    /// has a channel for it; elsewhere nothing is received, and sending is an error. Needs the feature `messages`.
+    /// Returns the messages between the program and the master. Only a master that hands connections over has a channel
+    /// for them. Otherwise no message is received, and sending is an error. Needs the feature `messages`.
     #[cfg(feature = "messages")]
     pub fn messages(&self) -> crate::Messages {
         crate::Messages::over(self.incoming.link())
     }
 
-    /// Stops accepting, if that has not happened yet, and waits for every task of [`Worker::spawn`]; then until a master that
-    /// hands connections over has been told of every end, for 1 s at most.
+    /// Stops accepting, if that has not happened yet, and waits for every task of [`Worker::spawn`]. Then waits until a
+    /// master that hands connections over has been told of every end, for 1 s at most.
     ///
-    /// Without a deadline of its own: the master has one, and ends with SIGKILL what does not finish. Without a master,
-    /// wrap it in `tokio::time::timeout`; dropped half-way it has stopped accepting, and the tasks go on.
+    /// The wait for the tasks has no deadline here, since the master has one: it kills a worker that does not finish
+    /// with SIGKILL. Without a master, wrap this in `tokio::time::timeout`. If the future is dropped half-way, the
+    /// worker has stopped accepting and its tasks go on.
     pub async fn finish(mut self) {
         self.draining.begin();
         self.incoming.close().await;
-        // News for a master that listens. One that does not changes nothing for the clients that are still served.
+        // Tells the master, if it reads. A master that does not read changes nothing for the clients that are still
+        // served.
         let _ = tokio::time::timeout(COURTESY, self.notifier.stopping()).await;
         self.tasks.close();
         self.tasks.wait().await;
-        // A master that does not read hears the rest from the end of the process.
+        // A master that does not read learns of the other ends when the process ends.
         let _ = tokio::time::timeout(COURTESY, self.incoming.tell_all()).await;
     }
 }

@@ -1,13 +1,14 @@
-//! The task that drives a channel.
+//! The task that drives a channel in the background.
 
 use std::sync::Arc;
 
 use super::link::Link;
 
-/// Writes what could not be written at once, reports the ends of connections, and answers after the accept loop has ended.
-/// Ends when the master does.
+/// Writes packets that could not be written at once, reports the ends of connections, and answers after the accept loop
+/// has ended. Returns when the accept loop has ended and the master is gone.
 ///
-/// It holds the channel open as long as the runtime lives: for the master its end would be the end of the process.
+/// This task keeps the channel open as long as the runtime exists: the master takes the end of the channel for the end
+/// of the process.
 pub(super) async fn drive(link: Arc<Link>) {
     while !link.is_over() {
         link.write_out().await;

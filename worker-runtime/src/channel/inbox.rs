@@ -1,4 +1,4 @@
-//! What the master has sent, until somebody asks for it.
+//! Packets that the master has sent and that the worker has not used yet.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,18 +12,19 @@ use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 use super::receive::{Received, receive};
 
-/// Packets that are read in one turn, and the most that may wait here to be answered: more is left to the kernel, where a
-/// master sees that its worker does not keep up.
+/// The number of packets that are read in one turn, and the most that may wait here for an answer. Further packets stay
+/// in the kernel's queue, where the master sees that the worker does not keep up.
 const BATCH: usize = 16;
 
-/// Everything read and not yet taken away.
+/// Everything that was read and not yet used.
 #[derive(Debug)]
 pub(super) struct Inbox {
     buffer: Box<[u8]>,
-    /// Connections that were not answered.
+    /// Connections that have no answer yet.
     arrived: Vec<(u64, Result<OwnedFd, Refusal>)>,
     pings: Vec<u64>,
-    /// Connections that are ours as soon as the master has been told: once `said` packets have left the outbox.
+    /// Connections that the worker has taken. They can be used as soon as the master has been told, which is when
+    /// `said` packets have left the outbox.
     taken: VecDeque<(u64, Stream)>,
     said: u64,
     #[cfg(feature = "messages")]
@@ -35,7 +36,7 @@ pub(super) struct Inbox {
 impl Default for Inbox {
     fn default() -> Self {
         Self {
-            // A byte more than the longest: so a packet that is longer does not look like one.
+            // One byte more than the longest packet, so that a packet that is too long does not look like a valid one.
             buffer: vec![0; MAX_PACKET + 1].into(),
             arrived: Vec::new(),
             pings: Vec::new(),
@@ -50,7 +51,7 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Reads a batch. Returns whether the kernel has no more.
+    /// Reads a batch. Returns true if the kernel has no more packets.
     pub(super) fn read(&mut self, channel: impl AsFd) -> bool {
         for _ in 0..BATCH {
             if self.has_ended {
@@ -68,7 +69,7 @@ impl Inbox {
         false
     }
 
-    /// Puts the packet in the buffer where it belongs.
+    /// Decodes the packet in the buffer and stores its contents.
     fn sort(&mut self, length: usize, socket: Result<OwnedFd, Refusal>) {
         match ToWorker::decode(&self.buffer[..length]) {
             Ok(ToWorker::Connection { id }) => self.arrived.push((id, socket)),
@@ -77,21 +78,21 @@ impl Inbox {
             Ok(ToWorker::Message(json)) => self.mailbox.put(json),
             #[cfg(not(feature = "messages"))]
             Ok(ToWorker::Message(_)) => {}
-            // What a newer master may say.
+            // A newer master may send kinds of packets that this version does not know.
             Err(PacketError::Kind(_)) => {}
             Err(error) => self.complain(error),
         }
     }
 
-    /// Says it once: a master that does it once does it often.
+    /// Reports a bad packet on standard error, only the first time: a master that sends one sends many.
     fn complain(&mut self, error: PacketError) {
         if !std::mem::replace(&mut self.has_complained, true) {
-            let _ = writeln!(io::stderr(), "worker-runtime: ignored what the master sent: {error}");
+            let _ = writeln!(io::stderr(), "worker-runtime: ignored a packet from the master: {error}");
         }
     }
 
-    /// Answers what was read: connections are taken, or refused if they cannot be or `is_closed`, and pings returned. While
-    /// connections are ready to be had, new ones wait.
+    /// Answers the packets that were read. Pings are returned. Connections are taken, or refused if they cannot be
+    /// taken or if `is_closed`. While taken connections are waiting to be used, new ones are not answered.
     pub(super) fn answer(&mut self, channel: impl AsFd, outbox: &mut Outbox, is_closed: bool) {
         for token in self.pings.drain(..) {
             outbox.push(&channel, |packet| ToMaster::Pong { token }.encode(packet));
@@ -120,34 +121,35 @@ impl Inbox {
         }
     }
 
-    /// The next connection of which the master knows that it is ours.
+    /// Returns the next connection that the master knows to be taken.
     pub(super) fn next_taken(&mut self, outbox: &Outbox) -> Option<(u64, Stream)> {
         outbox.has_sent(self.said).then(|| self.taken.pop_front())?
     }
 
-    /// Connections that are ours and that nobody has asked for.
+    /// Connections that are taken and that the accept loop has not asked for yet.
     pub(super) fn taken(&mut self) -> &mut VecDeque<(u64, Stream)> {
         &mut self.taken
     }
 
-    /// Whether no more is read before something is answered.
+    /// Returns true if nothing more is read until something is answered.
     pub(super) fn is_full(&self) -> bool {
         self.arrived.len() + self.pings.len() >= BATCH
     }
 
-    /// Whether something waits for the accept loop.
+    /// Returns true if a packet is waiting for the accept loop's answer.
     #[cfg(feature = "messages")]
     pub(super) fn is_owed_an_answer(&self) -> bool {
         !(self.arrived.is_empty() && self.pings.is_empty())
     }
 
-    /// Whether the other end is closed.
+    /// Returns true if the other end is closed.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 }
 
-/// The promise of the protocol that the socket is non-blocking is not relied on: one that is not would stop the worker.
+/// Makes a stream of a handed socket. The protocol says that the socket is non-blocking, but this function sets it: a
+/// blocking socket would stop the worker.
 fn take(socket: OwnedFd) -> Result<Stream, Refusal> {
     let stream =
         rustix::io::ioctl_fionbio(&socket, true).map_err(io::Error::from).and_then(|()| Stream::from_fd(socket));

@@ -1,4 +1,4 @@
-//! What the parts of a channel share.
+//! The state that the parts of a channel share.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,22 +16,24 @@ use crate::stream::Stream;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 
-/// How long a full socket is waited for before it is tried again. It says when it has room; a kernel without memory does not.
+/// The longest wait for a full socket before the next attempt. A socket reports when it has room again, but a kernel
+/// that ran out of memory does not report when it has some.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// The socket, what was read from it and what is to be written to it.
+/// The socket, the packets that were read from it, and the packets that are to be written to it.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: AsyncFd<OwnedFd>,
     state: Mutex<State>,
-    /// Connections that have ended, and of which the master does not know it. Has its own lock, since the end of a
-    /// connection should not have to wait for a batch that is read.
+    /// Connections that have ended and that the master does not know to have ended. They have their own lock, since the
+    /// end of a connection should not wait while a batch is read.
     ended: Mutex<Vec<u64>>,
-    /// For the accept loop: somebody else has read what is its to answer, or what it has said has left the outbox.
+    /// Wakes the accept loop: another task has read packets that the accept loop must answer, or the accept loop's
+    /// answers have left the outbox.
     pub(super) arrivals: Notify,
-    /// For the driver: there is something to say, or the channel is closed.
+    /// Wakes the driver: there are packets to write, or the channel is closed.
     pub(super) work: Notify,
-    /// For who receives messages: there is one, or reading goes on.
+    /// Wakes a task that receives messages: there is a message, or reading goes on.
     #[cfg(feature = "messages")]
     pub(super) letters: Notify,
     pub(super) draining: Draining,
@@ -41,7 +43,7 @@ pub(crate) struct Link {
 pub(super) struct State {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    /// Nothing is taken any more.
+    /// No more connections are taken.
     is_closed: bool,
 }
 
@@ -68,8 +70,8 @@ impl Link {
         &self.socket
     }
 
-    /// Waits until there may be something to read, then lets `read` do it, which says whether the kernel has no more. Not to
-    /// be asked after the channel's end, which can be read for ever. Cancel safe.
+    /// Waits until there may be something to read, then calls `read`, which returns true if the kernel has no more.
+    /// Must not be called after the channel's end, since an ended channel is readable for ever. Cancel safe.
     pub(super) async fn when_readable(&self, read: impl FnOnce() -> bool) {
         match self.socket.readable().await {
             Ok(mut ready) => {
@@ -82,7 +84,7 @@ impl Link {
         }
     }
 
-    /// One turn of the accept loop: reads a batch and answers it. Returns whether the kernel has no more.
+    /// Does one turn of the accept loop: reads a batch and answers it. Returns true if the kernel has no more packets.
     pub(super) fn turn(&self) -> bool {
         let mut state = self.state();
         let is_empty = state.inbox.read(&self.socket);
@@ -91,7 +93,7 @@ impl Link {
         is_empty
     }
 
-    /// Answers what was read.
+    /// Answers the packets that were read.
     pub(super) fn answer(&self) {
         self.answer_with(&mut self.state());
     }
@@ -107,7 +109,8 @@ impl Link {
         self.after_writing(state);
     }
 
-    /// Passes on what whoever has read it does not keep for himself.
+    /// Wakes a task that receives messages if there are any, and begins the drain if the channel has ended. Must be
+    /// called after each read.
     pub(super) fn after_reading(&self, state: &State) {
         #[cfg(feature = "messages")]
         if !state.inbox.mailbox.is_empty() {
@@ -118,7 +121,7 @@ impl Link {
         }
     }
 
-    /// To be called after each push.
+    /// Wakes the driver if packets wait, and begins the drain if the channel is broken. Must be called after each push.
     pub(super) fn after_writing(&self, state: &State) {
         if state.outbox.is_blocked() {
             self.work.notify_one();
@@ -128,41 +131,43 @@ impl Link {
         }
     }
 
-    /// A connection that the master knows to be ours.
+    /// Returns the next connection that the master knows to be taken.
     pub(super) fn next_taken(self: &Arc<Self>) -> Option<Stream> {
         let State { inbox, outbox, .. } = &mut *self.state();
         let (id, stream) = inbox.next_taken(outbox)?;
         Some(stream.handed_over(Ending { link: Arc::clone(self), id }))
     }
 
-    /// Whether a connection is ours, or will be as soon as the master knows it.
+    /// Returns true if connections are taken, also if the master does not know it yet.
     pub(super) fn has_taken(&self) -> bool {
         !self.state().inbox.taken().is_empty()
     }
 
-    /// Whether the accept loop reads: not while the master does not take our answers, and not after its end.
+    /// Returns true if the accept loop reads: not while answers wait for the master to read, and not after the
+    /// channel's end.
     pub(super) fn reads_on(&self) -> bool {
         let state = self.state();
         !state.inbox.has_ended() && !state.outbox.is_blocked()
     }
 
-    /// Whether the master does not take what we say.
+    /// Returns true if packets wait because the master does not read.
     pub(super) fn is_blocked(&self) -> bool {
         self.state().outbox.is_blocked()
     }
 
-    /// Whether nothing is taken any more.
+    /// Returns true if no more connections are taken.
     pub(super) fn is_closed(&self) -> bool {
         self.state().is_closed
     }
 
-    /// Whether the master is gone and nobody waits for what it has sent.
+    /// Returns true if the accept loop has ended and the master is gone, so that no task needs the channel.
     pub(super) fn is_over(&self) -> bool {
         let state = self.state();
         state.is_closed && (state.inbox.has_ended() || state.outbox.is_broken())
     }
 
-    /// Takes nothing more: what is not answered is refused, what was not asked for is closed.
+    /// Takes no more connections: refuses those without an answer, and closes those that the accept loop did not ask
+    /// for.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -176,7 +181,7 @@ impl Link {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which connections have ended, and what waits to be said. Returns whether all of it has left.
+    /// Writes the ends of connections and the waiting packets. Returns true if everything has been sent.
     fn write(&self) -> bool {
         let mut state = self.state();
         let was_blocked = state.outbox.is_blocked();
@@ -192,7 +197,7 @@ impl Link {
         !state.outbox.is_blocked()
     }
 
-    /// Waits until everything has been said, or there is nobody left to say it to. Cancel safe.
+    /// Waits until everything has been sent, or the channel is broken. Cancel safe.
     pub(super) async fn write_out(&self) {
         while !self.write() {
             let room = async {
@@ -207,7 +212,7 @@ impl Link {
     }
 }
 
-/// Reports the end of a connection that was handed over, when it is dropped.
+/// Reports the end of a handed connection when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ending {
     link: Arc<Link>,

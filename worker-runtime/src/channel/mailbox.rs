@@ -1,4 +1,4 @@
-//! Messages of the program on a channel: their queue, and the ways in and out of it.
+//! Messages of the program on a channel: sending, receiving, and the queue between.
 
 use std::collections::VecDeque;
 
@@ -8,31 +8,32 @@ use crate::protocol::packet::{MAX_MESSAGE, ToMaster};
 
 use super::link::Link;
 
-/// Messages that may wait for the program: 16 MiB if all are as long as can be. A program that does not look at its messages
-/// shall not grow with them.
+/// The most messages that may wait for the program: 16 MiB if all have the maximum length. With this bound a program
+/// that receives no messages does not grow.
 pub(super) const MAX_LETTERS: usize = 256;
 
-/// Bytes that may wait for the master before messages are refused: 1 MiB.
+/// The most bytes that may wait for the master before messages are refused: 1 MiB.
 pub(super) const MAX_WAITING: usize = 16 * MAX_MESSAGE;
 
-/// Messages that nobody has received.
+/// Messages that the program has not received yet.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     letters: VecDeque<String>,
     lost: u64,
 }
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Debug)]
 pub(crate) enum PostError {
     /// The master is gone.
     Ended,
-    /// Too much waits for it already.
+    /// Too many bytes wait for the master already.
     Full,
 }
 
 impl Mailbox {
-    /// Queues a message, or loses it where too many wait: those that came first are part of what was said before.
+    /// Queues a message, or drops it if the queue is full. The newest message is lost and not the oldest, since the
+    /// oldest continue those that the program has received before.
     pub(super) fn put(&mut self, json: &str) {
         if self.letters.len() < MAX_LETTERS {
             self.letters.push_back(json.to_owned());
@@ -47,7 +48,7 @@ impl Mailbox {
 }
 
 impl Link {
-    /// Sends one JSON value of at most [`MAX_MESSAGE`] bytes, or lets it wait for its turn.
+    /// Sends one JSON value of at most [`MAX_MESSAGE`] bytes, or queues it until the socket has room.
     pub(crate) fn post(&self, json: &str) -> Result<(), PostError> {
         let state = &mut *self.state();
         if state.inbox.has_ended() || state.outbox.is_broken() {
@@ -61,7 +62,8 @@ impl Link {
         Ok(())
     }
 
-    /// The next message; `None` after the last, when the worker drains or the master is gone. Cancel safe.
+    /// Returns the next message. Returns `None` after the last one when the worker drains or the master is gone. Cancel
+    /// safe.
     pub(crate) async fn letter(&self) -> Option<String> {
         loop {
             consume_budget().await;
@@ -81,7 +83,7 @@ impl Link {
         }
     }
 
-    /// How many messages were lost because too many waited.
+    /// Returns the number of messages that were lost because too many were waiting.
     pub(crate) fn lost_letters(&self) -> u64 {
         self.state().inbox.mailbox.lost
     }
@@ -89,27 +91,29 @@ impl Link {
     fn next_letter(&self) -> Option<String> {
         let mailbox = &mut self.state().inbox.mailbox;
         let letter = mailbox.letters.pop_front();
-        // Several may wait for one, and each is woken by one.
+        // Several tasks may wait for a message, and a notification wakes one of them.
         if !mailbox.is_empty() {
             self.letters.notify_one();
         }
         letter
     }
 
-    /// Reads a batch, and leaves to the accept loop what is its to answer. Returns whether the kernel has no more.
+    /// Reads a batch, and leaves packets that need an answer to the accept loop. Returns true if the kernel has no
+    /// more.
     fn overhear(&self) -> bool {
         let mut state = self.state();
         let is_empty = state.inbox.read(self.socket());
         self.after_reading(&state);
         if state.inbox.is_owed_an_answer() {
             self.arrivals.notify_one();
-            // Where the accept loop has ended, the driver answers.
+            // If the accept loop has ended, the driver answers.
             self.work.notify_one();
         }
         is_empty
     }
 
-    /// Whether reading may find a message: not after the end, and not while the accept loop has too much to answer.
+    /// Returns true if reading may find a message: not after the channel's end, and not while too much waits for the
+    /// accept loop's answer.
     fn hears_on(&self) -> bool {
         let inbox = &self.state().inbox;
         !inbox.has_ended() && !inbox.is_full()

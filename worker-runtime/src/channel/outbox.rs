@@ -1,4 +1,5 @@
-//! What is said to the master, in order. Never waits and never loses: what the socket does not take stays here.
+//! Packets to the master, in order. Pushing never waits and loses nothing: packets that the socket does not take stay
+//! here.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -6,31 +7,31 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-/// Packets on their way to the master.
+/// Packets that are on their way to the master.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Vec<u8>>,
-    /// Bytes of all packets that wait.
+    /// The bytes of all waiting packets.
     bytes: usize,
-    /// Packets that were ever pushed.
+    /// The number of packets that were ever pushed.
     pushed: u64,
-    /// The last packet that did not have to wait; its memory is used again.
+    /// The last packet that did not have to wait. Its memory is used again.
     packet: Vec<u8>,
-    /// Nobody reads any more.
+    /// The master does not read any more.
     is_broken: bool,
 }
 
 enum Sent {
-    /// Gone.
+    /// The packet was sent.
     Done,
-    /// Later.
+    /// The socket is full: try again later.
     Blocked,
-    /// Never.
+    /// The channel is broken: the packet can never be sent.
     Broken,
 }
 
 impl Outbox {
-    /// Says what `encode` writes: at once if it can be, else after everything that waits already.
+    /// Sends the packet that `encode` writes: at once if possible, else after all waiting packets.
     pub(super) fn push(&mut self, channel: impl AsFd, encode: impl FnOnce(&mut Vec<u8>)) {
         self.packet.clear();
         encode(&mut self.packet);
@@ -49,7 +50,7 @@ impl Outbox {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends waiting packets until the socket is full.
     pub(super) fn flush(&mut self, channel: impl AsFd) {
         while let Some(packet) = self.waiting.front() {
             match try_send(&channel, packet) {
@@ -63,28 +64,28 @@ impl Outbox {
         }
     }
 
-    /// Whether packets wait.
+    /// Returns true if packets are waiting.
     pub(super) fn is_blocked(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Returns the number of waiting bytes.
     #[cfg(feature = "messages")]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nobody reads any more.
+    /// Returns true if the master does not read any more.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// How many packets were pushed so far, for [`Outbox::has_sent`].
+    /// Returns the number of packets pushed so far, for [`Outbox::has_sent`].
     pub(super) fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// Whether the first `count` packets have left, or there is nobody left to send them to.
+    /// Returns true if the first `count` packets have been sent, or the channel is broken.
     pub(super) fn has_sent(&self, count: u64) -> bool {
         self.pushed - self.waiting.len() as u64 >= count
     }
@@ -102,7 +103,8 @@ fn try_send(channel: impl AsFd, packet: &[u8]) -> Sent {
             Ok(_) => Sent::Done,
             Err(Errno::INTR) => continue,
             Err(Errno::WOULDBLOCK | Errno::NOBUFS | Errno::NOMEM) => Sent::Blocked,
-            // A message longer than a socket buffer that somebody made small: it would block all that is behind it.
+            // The packet is longer than the socket's buffer, which was made small. Waiting would block all packets
+            // behind it, so this one is dropped.
             Err(Errno::MSGSIZE) => Sent::Done,
             Err(_) => Sent::Broken,
         };

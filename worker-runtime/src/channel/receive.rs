@@ -1,4 +1,4 @@
-//! One packet from the kernel, with what came beside it.
+//! Reads one packet from the kernel, with the descriptors beside it.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -9,22 +9,23 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 
 use crate::protocol::packet::Refusal;
 
-/// Descriptors that we have room for. One is right; more are seen to be too many, and the kernel closes what exceeds these.
+/// The number of descriptors that one read has room for. Exactly one is right. The other room shows that there are too
+/// many; the kernel closes descriptors beyond the room.
 const ROOM: usize = 4;
 
-/// What reading a channel found.
+/// The result of reading a channel.
 #[derive(Debug)]
 pub(super) enum Received {
     /// A packet.
     Packet {
         /// Its bytes in the buffer.
         length: usize,
-        /// The one descriptor beside it, or why no connection can be taken with it.
+        /// The one descriptor beside it, or the reason why there is no connection to take.
         socket: Result<OwnedFd, Refusal>,
     },
-    /// No packet waits.
+    /// No packet is waiting.
     Nothing,
-    /// The other end is closed, or the channel broken.
+    /// The other end is closed, or the channel is broken.
     End,
 }
 
@@ -40,7 +41,8 @@ pub(super) fn receive(channel: impl AsFd, buffer: &mut [u8]) -> Received {
                 let socket = socket(&mut beside, message.flags.contains(ReturnFlags::CTRUNC));
                 return Received::Packet { length: message.bytes.min(buffer.len()), socket };
             }
-            // A master that died with packets of ours unread. It is said once, and before what it has sent us.
+            // The master died and left packets of ours unread. The kernel reports this error once, before the packets
+            // that the master sent, so reading goes on.
             Err(Errno::CONNRESET | Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Received::Nothing,
             Err(_) => return Received::End,
@@ -48,7 +50,7 @@ pub(super) fn receive(channel: impl AsFd, buffer: &mut [u8]) -> Received {
     }
 }
 
-/// The one descriptor. Where there are several, all are closed.
+/// Returns the one descriptor. If there are several, all are closed.
 fn socket(beside: &mut RecvAncillaryBuffer<'_>, is_cut: bool) -> Result<OwnedFd, Refusal> {
     let mut found = Err(Refusal::NoDescriptor);
     let descriptors = beside.drain().filter_map(|message| match message {
@@ -61,6 +63,7 @@ fn socket(beside: &mut RecvAncillaryBuffer<'_>, is_cut: bool) -> Result<OwnedFd,
             Ok(_) | Err(_) => Err(Refusal::Other),
         };
     }
-    // The table of descriptors was full, and with it the next one may be in the wrong place: nothing of it counts.
+    // The kernel cut descriptors off because the descriptor table was full. A descriptor that did arrive may not be the
+    // first one, so none is used.
     if is_cut { found.and(Err(Refusal::NoDescriptor)) } else { found }
 }

@@ -1,4 +1,4 @@
-//! A worker and a master that does what each test says.
+//! Tests with a worker and a master that each test controls.
 
 mod ends;
 mod handing_over;
@@ -16,12 +16,12 @@ use script::Master;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The next connection; `None` when the worker has drained.
+/// Returns the next connection; `None` when the worker has drained.
 async fn accepted(worker: &mut Worker) -> Option<Stream> {
     timeout(DEADLINE, worker.accept()).await.expect("in time").expect("accepted")
 }
 
-/// A worker and its master.
+/// Makes a worker and its master.
 fn pair() -> (Worker, Master) {
     let (master, worker) = Master::pair();
     (Worker::over(worker), master)

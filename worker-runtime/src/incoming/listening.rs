@@ -1,4 +1,4 @@
-//! The sockets that a worker listens on by itself.
+//! The sockets on which a worker listens by itself.
 
 use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
@@ -16,26 +16,27 @@ use crate::listener::{Endpoint, Listener};
 use crate::protocol::{HOST, LISTEN_FDS, LISTEN_PID, PORT};
 use crate::stream::Stream;
 
-/// How long accepting rests when descriptors or memory have run out: they come back when a client leaves.
+/// The pause of accepting when descriptors or memory have run out. They become free when a client leaves.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many such pauses the end of a worker is worth: 5 s. It drains, so descriptors come back with each answer; but a
-/// worker that has lost its descriptors for good shall not wait for them until it is killed.
+/// The most such pauses at the end of a worker: 5 s in all. The worker drains, so descriptors become free with each
+/// answer. But a worker that has lost its descriptors for good must not wait for them until it is killed.
 const EXHAUSTED_PAUSES: u32 = 100;
 
 /// The listening sockets of this worker.
 #[derive(Debug)]
 pub(crate) struct Listening {
     listeners: Vec<Listener>,
-    /// Bound by us, so its queue is ours; an inherited queue is served by others after us.
+    /// True if this process has bound the sockets, so that only it accepts from their queues. The queue of an inherited
+    /// socket is served by other processes after this one.
     is_private: bool,
     turn: usize,
-    /// Pauses left for want of descriptors while the queues are emptied.
+    /// The pauses that are left, if descriptors run out while the queues are emptied.
     pauses: u32,
 }
 
 impl Listening {
-    /// Listens as the environment says: inherited sockets, else `PORT`.
+    /// Listens on inherited sockets if the environment names some, else on `PORT`.
     pub(super) async fn open(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, StartError> {
         if let Some(count) = inherited_count(lookup)? {
             let fds = fds::take_inherited(count)?;
@@ -53,7 +54,8 @@ impl Listening {
         self.listeners.iter().map(Listener::endpoint).collect()
     }
 
-    /// The next connection. Cancel safe. Errors of one connection are skipped, exhausted descriptors waited out.
+    /// Returns the next connection. Skips errors of one connection, and waits while descriptors have run out. Cancel
+    /// safe.
     pub(super) async fn next(&mut self) -> io::Result<Stream> {
         loop {
             let accepted = poll_fn(|context| {
@@ -75,9 +77,11 @@ impl Listening {
         }
     }
 
-    /// What is left to accept once nothing new shall come; `None` when that is nothing and the sockets are closed.
+    /// Returns a connection that is still waiting when the worker drains. Returns `None` when no connection is left and
+    /// the sockets are closed.
     ///
-    /// A client in a private queue has a connection already and would see it reset. Cancel safe.
+    /// A client in the queue of a private socket is connected already. If the socket were closed now, the client would
+    /// see a reset. Cancel safe.
     pub(super) async fn last(&mut self) -> Option<Stream> {
         while self.is_private
             && let Some(listener) = self.listeners.last()
@@ -96,7 +100,8 @@ impl Listening {
         None
     }
 
-    /// Closes the last listener. Its path is ours alone, each start gets a new one, so nobody else can be behind it.
+    /// Closes the last listener, and removes its file. The path belongs to this worker alone, since each start gets a
+    /// new one, so the file is never another worker's socket.
     fn close_one(&mut self) {
         let endpoint = self.listeners.last().map(Listener::endpoint);
         self.listeners.pop();
@@ -114,7 +119,8 @@ impl Drop for Listening {
     }
 }
 
-/// How many sockets were inherited *for this process*; `LISTEN_PID` of another one means that they were not.
+/// Returns the number of sockets that were inherited *for this process*. If `LISTEN_PID` names another process, there
+/// are none.
 fn inherited_count(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Option<u16>, StartError> {
     let is_for_us = lookup(LISTEN_PID).is_some_and(|pid| pid == *std::process::id().to_string());
     let Some(count) = lookup(LISTEN_FDS).filter(|_| is_for_us) else { return Ok(None) };
@@ -145,7 +151,8 @@ async fn bind(port: &OsStr, host: &OsStr) -> Result<Listener, StartError> {
     Err(listen(last))
 }
 
-/// The client gave up while it was in the queue, or one of the network errors that accept(2) says to treat alike.
+/// Returns true if the client gave up while it was in the queue, or for one of the network errors that accept(2) says
+/// to treat alike.
 fn is_of_one_connection(error: &io::Error) -> bool {
     let of_one = [
         Errno::CONNABORTED,

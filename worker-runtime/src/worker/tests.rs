@@ -27,7 +27,7 @@ fn address(worker: &Worker) -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn a_port_is_listened_on_at_loopback_without_nagle() {
+async fn port_is_bound_on_loopback_without_nagle() {
     let mut worker = open(&[(PORT, "0")]).await.expect("worker");
     let address = address(&worker);
     assert!(address.ip().is_loopback());
@@ -47,7 +47,7 @@ async fn a_port_is_listened_on_at_loopback_without_nagle() {
 }
 
 #[tokio::test]
-async fn host_is_bound() {
+async fn host_variable_is_the_bound_address() {
     let worker = open(&[(PORT, "0"), (HOST, "127.0.0.2")]).await.expect("worker");
     assert_eq!(address(&worker).ip().to_string(), "127.0.0.2");
     let worker = open(&[(PORT, "0"), (HOST, "localhost")]).await.expect("worker");
@@ -55,7 +55,7 @@ async fn host_is_bound() {
 }
 
 #[tokio::test]
-async fn an_absolute_path_is_a_unix_socket_that_goes_with_the_worker() {
+async fn absolute_path_is_a_unix_socket_removed_with_its_worker() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("worker.sock");
     let port = path.to_str().expect("text").to_owned();
@@ -66,7 +66,7 @@ async fn an_absolute_path_is_a_unix_socket_that_goes_with_the_worker() {
 
     let second = open(&[(PORT, &port)]).await.expect_err("the path is in use");
     assert!(matches!(second, StartError::Listen { .. }), "{second:?}");
-    assert!(path.exists(), "the second worker left the first one's socket alone");
+    assert!(path.exists(), "the second worker did not remove the first one's socket");
 
     worker.draining().begin();
     assert!(next(&mut worker).await.is_none());
@@ -74,7 +74,7 @@ async fn an_absolute_path_is_a_unix_socket_that_goes_with_the_worker() {
 }
 
 #[tokio::test]
-async fn clients_that_already_wait_are_served_before_a_draining_worker_ends() {
+async fn waiting_clients_are_served_before_a_draining_worker_ends() {
     let mut worker = open(&[(PORT, "0")]).await.expect("worker");
     let address = address(&worker);
     let mut clients = Vec::new();
@@ -89,7 +89,7 @@ async fn clients_that_already_wait_are_served_before_a_draining_worker_ends() {
         worker.spawn(async move { stream.write_all(b"bye").await });
     }
     assert!(next(&mut worker).await.is_none());
-    assert!(next(&mut worker).await.is_none(), "and it stays so");
+    assert!(next(&mut worker).await.is_none(), "`accept` returns `None` for ever");
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
     worker.finish().await;
     for mut client in clients {
@@ -100,7 +100,7 @@ async fn clients_that_already_wait_are_served_before_a_draining_worker_ends() {
 }
 
 #[tokio::test]
-async fn ready_announces_the_drain_and_finish_says_stopping_before_it_waits_for_tasks() {
+async fn ready_sends_drain_and_finish_sends_stopping_first() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("notify");
     let master = tokio::net::UnixDatagram::bind(&path).expect("bind");
@@ -122,7 +122,7 @@ async fn ready_announces_the_drain_and_finish_says_stopping_before_it_waits_for_
 }
 
 #[tokio::test]
-async fn the_environment_says_who_we_are() {
+async fn identity_comes_from_the_environment() {
     let alone = open(&[(PORT, "0")]).await.expect("worker");
     assert_eq!((alone.pool(), alone.slot(), alone.workers(), alone.generation()), ("worker", 0, 1, 0));
     let variables = [
@@ -137,7 +137,7 @@ async fn the_environment_says_who_we_are() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_with_its_name() {
+async fn invalid_variable_is_refused_with_its_name() {
     let message = async |variables: &[(&'static str, &str)]| open(variables).await.expect_err("refused").to_string();
     assert!(message(&[]).await.contains("set PORT"));
     assert!(message(&[(PORT, "")]).await.contains("set PORT"));

@@ -1,4 +1,4 @@
-//! How connections, workers and masters end.
+//! The ends of connections, workers and masters.
 
 use std::io::{Read, Write};
 
@@ -9,19 +9,19 @@ use super::*;
 use crate::protocol::packet::{Refusal, ToWorker};
 
 #[tokio::test]
-async fn an_end_is_told_once_the_socket_is_closed() {
+async fn end_is_reported_after_the_socket_is_closed() {
     let (mut worker, master) = pair();
     for id in 0..50 {
         let mut client = master.connect(id);
         let stream = accepted(&mut worker).await.expect("a stream");
         assert_eq!(master.hears().await, Said::Taken(vec![id]));
-        // Half of them on the way that closes slowly.
+        // Every other connection is closed by lingering.
         if id % 2 == 0 {
             drop(stream);
         } else {
             let lingering = tokio::spawn(stream.linger());
             tokio::task::yield_now().await;
-            assert_eq!(master.try_hear(), None, "it lingers");
+            assert_eq!(master.try_hear(), None, "the connection lingers");
             client.shutdown(std::net::Shutdown::Write).expect("shutdown");
             lingering.await.expect("lingered");
         }
@@ -32,7 +32,7 @@ async fn an_end_is_told_once_the_socket_is_closed() {
 }
 
 #[tokio::test]
-async fn what_was_handed_over_before_the_drain_is_served_and_what_comes_later_refused() {
+async fn connections_before_the_drain_are_served_later_ones_refused() {
     let (mut worker, master) = pair();
     let mut clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
     worker.draining().begin();
@@ -43,7 +43,7 @@ async fn what_was_handed_over_before_the_drain_is_served_and_what_comes_later_re
             clients.push(master.connect(20));
         }
     }
-    let mut last = accepted(&mut worker).await.expect("one that came while it drained");
+    let mut last = accepted(&mut worker).await.expect("the connection that came during the drain");
     worker.spawn(async move { last.write_all(b"bye").await });
     assert!(accepted(&mut worker).await.is_none());
     assert_eq!(worker.endpoints().expect("endpoints"), []);
@@ -57,14 +57,14 @@ async fn what_was_handed_over_before_the_drain_is_served_and_what_comes_later_re
     }
     assert!(told.contains(&Said::Taken((0..16).collect())), "{told:?}");
     assert!(!told.contains(&Said::Nothing), "{told:?}");
-    // The worker's copy is closed, ours is the only one: another worker may have it.
+    // The worker's copy is closed and ours is the only one, so another worker may get the connection.
     let mut ours = socket;
     ours.write_all(b"from another").expect("written");
     drop(ours);
     let mut answer = String::new();
     late.read_to_string(&mut answer).expect("read");
     assert_eq!(answer, "from another");
-    assert!(accepted(&mut worker).await.is_none(), "and it stays so");
+    assert!(accepted(&mut worker).await.is_none(), "`accept` returns `None` for ever");
 
     for client in &mut clients {
         let mut answer = String::new();
@@ -75,7 +75,7 @@ async fn what_was_handed_over_before_the_drain_is_served_and_what_comes_later_re
 }
 
 #[tokio::test]
-async fn when_finish_returns_the_master_has_been_told_of_every_end() {
+async fn finish_returns_after_every_end_is_reported() {
     let (mut worker, master) = pair();
     let _clients: Vec<_> = (0..100).map(|id| master.connect(id)).collect();
     let mut open = Vec::new();
@@ -91,7 +91,7 @@ async fn when_finish_returns_the_master_has_been_told_of_every_end() {
         drop(open);
     });
     let finishing = tokio::spawn(worker.finish());
-    // Refused by a worker that waits for its tasks.
+    // A worker that waits for its tasks refuses this connection.
     let _late = master.connect(100);
     assert_eq!(master.hears().await, Said::Refused(Refusal::Draining, vec![100]));
     drop(end);
@@ -105,7 +105,7 @@ async fn when_finish_returns_the_master_has_been_told_of_every_end() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stops_without_accepting_gives_back_what_nobody_had_promised() {
+async fn worker_finished_without_accepting_refuses_connections() {
     let (worker, master) = pair();
     let mut clients: Vec<_> = (0..3).map(|id| master.connect(id)).collect();
     timeout(DEADLINE, worker.finish()).await.expect("finished");
@@ -114,7 +114,7 @@ async fn a_worker_that_stops_without_accepting_gives_back_what_nobody_had_promis
 }
 
 #[tokio::test]
-async fn a_worker_that_is_dropped_refuses_what_comes_and_tells_of_what_ends() {
+async fn dropped_worker_refuses_connections_and_reports_ends() {
     let (mut worker, master) = pair();
     let _clients: Vec<_> = (0..3).map(|id| master.connect(id)).collect();
     let stream = accepted(&mut worker).await.expect("a stream");
@@ -128,7 +128,7 @@ async fn a_worker_that_is_dropped_refuses_what_comes_and_tells_of_what_ends() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_master_begins_the_drain_after_what_it_handed_over() {
+async fn master_end_begins_drain_after_its_connections_are_served() {
     let (mut worker, master) = pair();
     let mut clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
     drop(master);
@@ -147,21 +147,21 @@ async fn the_end_of_the_master_begins_the_drain_after_what_it_handed_over() {
 }
 
 #[tokio::test]
-async fn a_master_that_dies_with_words_of_ours_unread_is_a_master_that_has_ended() {
+async fn master_end_with_unread_packets_begins_the_drain() {
     let (mut worker, master) = pair();
     let _client = master.connect(1);
     let stream = accepted(&mut worker).await.expect("a stream");
     let _second = master.connect(2);
-    // It never reads that the first was taken: the kernel calls this a reset.
+    // The master never reads that the first connection was taken: the kernel reports this as a reset.
     drop(master);
-    assert!(accepted(&mut worker).await.is_some(), "what it had sent still comes");
+    assert!(accepted(&mut worker).await.is_some(), "packets that the master had sent still arrive");
     assert!(accepted(&mut worker).await.is_none());
     drop(stream);
     timeout(DEADLINE, worker.finish()).await.expect("finished");
 }
 
 #[tokio::test]
-async fn an_idle_worker_notices_the_end_of_its_master() {
+async fn idle_worker_notices_the_end_of_its_master() {
     let (mut worker, master) = pair();
     let accepting = tokio::spawn(async move { worker.accept().await.map(|stream| stream.is_none()) });
     tokio::task::yield_now().await;
@@ -170,7 +170,7 @@ async fn an_idle_worker_notices_the_end_of_its_master() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_many_threads_each_connection_is_taken_once_and_ends_once() {
+async fn connection_is_taken_once_and_ends_once_on_many_threads() {
     const WAVES: u64 = 40;
     const EACH: u64 = 25;
     let (mut worker, master) = pair();
@@ -192,7 +192,7 @@ async fn on_many_threads_each_connection_is_taken_once_and_ends_once() {
             match master.hears().await {
                 Said::Taken(ids) => taken.extend(ids),
                 Said::Ended(ids) => {
-                    assert!(ids.iter().all(|id| taken.contains(id)), "an end before it was taken: {ids:?}");
+                    assert!(ids.iter().all(|id| taken.contains(id)), "ended before it was taken: {ids:?}");
                     ended.extend(ids);
                 }
                 other => panic!("{other:?}"),
@@ -201,7 +201,7 @@ async fn on_many_threads_each_connection_is_taken_once_and_ends_once() {
         for mut client in clients {
             client.set_nonblocking(true).expect("non-blocking");
             let mut answer = String::new();
-            client.read_to_string(&mut answer).expect("closed before it was said");
+            client.read_to_string(&mut answer).expect("closed before its end was reported");
             assert_eq!(answer, "served");
         }
     }

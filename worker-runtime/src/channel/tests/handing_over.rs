@@ -1,4 +1,4 @@
-//! How connections come.
+//! Connections that the master hands over.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -12,14 +12,14 @@ use crate::Endpoint;
 use crate::protocol::packet::{MAX_PACKET, Refusal, ToWorker};
 
 #[tokio::test]
-async fn the_master_knows_that_a_connection_is_taken_before_anybody_can_read_it() {
+async fn master_knows_connection_is_taken_before_it_can_be_read() {
     let (mut worker, master) = pair();
     assert_eq!(worker.endpoints().expect("endpoints"), [Endpoint::Channel]);
     assert_eq!(Endpoint::Channel.to_string(), "sockets handed over by the master");
     let mut client = master.connect(7);
     client.write_all(b"ping").expect("written");
     yield_now().await;
-    assert_eq!(master.try_hear(), None, "nobody accepts yet");
+    assert_eq!(master.try_hear(), None, "nothing accepts yet");
     let mut stream = accepted(&mut worker).await.expect("a stream");
     assert_eq!(master.try_hear(), Some(Said::Taken(vec![7])));
     assert_eq!(stream.peer_addr(), client.local_addr().ok(), "the client's own address");
@@ -34,7 +34,7 @@ async fn the_master_knows_that_a_connection_is_taken_before_anybody_can_read_it(
 }
 
 #[tokio::test]
-async fn a_batch_is_taken_in_one_packet_before_its_first_is_handed_out() {
+async fn batch_is_taken_in_one_packet_before_its_first_is_returned() {
     let (mut worker, master) = pair();
     let _clients: Vec<_> = (0..20).map(|id| master.connect(id)).collect();
     let mut streams = vec![accepted(&mut worker).await.expect("a stream")];
@@ -49,13 +49,13 @@ async fn a_batch_is_taken_in_one_packet_before_its_first_is_handed_out() {
         streams.push(accepted(&mut worker).await.expect("a stream"));
     }
     drop(streams);
-    assert_eq!(master.hears().await, Said::Ended((0..20).collect()), "and ends are told in one, too");
+    assert_eq!(master.hears().await, Said::Ended((0..20).collect()), "ends are reported in one packet, too");
 }
 
 #[tokio::test]
-async fn a_unix_connection_is_handed_over_like_any_other() {
+async fn unix_connection_is_handed_over_like_tcp() {
     let (mut worker, master) = pair();
-    // Blocking, against the protocol: it shall not stop the worker.
+    // The socket is blocking, which the protocol forbids. It must not stop the worker.
     let (mut client, socket) = std::os::unix::net::UnixStream::pair().expect("a pair");
     master.hand_over(1, &socket);
     drop(socket);
@@ -69,17 +69,17 @@ async fn a_unix_connection_is_handed_over_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_connection_without_its_one_socket_is_refused_and_everything_closed() {
+async fn connection_without_exactly_one_socket_is_refused() {
     let (mut worker, master) = pair();
     let (mut first, one) = connection();
     let (mut second, two) = connection();
     let (pipe, _other_end) = std::io::pipe().expect("a pipe");
     master.send(ToWorker::Connection { id: 1 }, &[]);
     master.send(ToWorker::Connection { id: 2 }, &[one.as_fd(), two.as_fd()]);
-    // More than there is room for: the kernel says that it has cut some off.
+    // More descriptors than the worker has room for: the kernel reports that it has cut some off.
     master.send(ToWorker::Connection { id: 3 }, &[one.as_fd(); 8]);
     master.send(ToWorker::Connection { id: 4 }, &[pipe.as_fd()]);
-    // A socket that nobody expects beside what is no connection.
+    // A descriptor beside a packet that is no connection. The worker does not expect it.
     master.send(ToWorker::Ping { token: 5 }, &[two.as_fd()]);
     drop((one, two));
     let _client = master.connect(6);
@@ -92,7 +92,7 @@ async fn a_connection_without_its_one_socket_is_refused_and_everything_closed() 
 }
 
 #[tokio::test]
-async fn a_packet_that_is_none_is_ignored() {
+async fn invalid_packet_is_ignored_and_its_sockets_closed() {
     let (mut worker, master) = pair();
     let too_long = vec![b'1'; MAX_PACKET + 1];
     let too_long = [&[2], &too_long[1..]].concat();
@@ -104,11 +104,11 @@ async fn a_packet_that_is_none_is_ignored() {
     let _other = master.connect(1);
     assert!(accepted(&mut worker).await.is_some());
     assert_eq!(master.hears().await, Said::Taken(vec![1]));
-    assert!(is_closed(&mut client), "what came beside them is closed");
+    assert!(is_closed(&mut client), "the sockets beside the packets are closed");
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_by_the_accept_loop_and_by_nobody_else() {
+async fn ping_is_answered_only_by_the_accept_loop() {
     let (mut worker, master) = pair();
     #[cfg(feature = "messages")]
     {
@@ -118,7 +118,7 @@ async fn a_ping_is_answered_by_the_accept_loop_and_by_nobody_else() {
     master.send(ToWorker::Ping { token: 1 }, &[]);
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(master.try_hear(), None, "nobody accepts");
+        assert_eq!(master.try_hear(), None, "nothing accepts");
     }
     let accepting = tokio::spawn(async move { worker.accept().await.map(|stream| stream.is_some()) });
     assert_eq!(master.hears().await, Said::Pong(1));
@@ -128,7 +128,7 @@ async fn a_ping_is_answered_by_the_accept_loop_and_by_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_connection_is_held_back_until_the_socket_has_taken_the_word_that_it_is_ours() {
+async fn connection_is_held_back_until_its_taken_packet_is_sent() {
     let (master, socket) = Master::pair();
     let filler = socket.try_clone().expect("another descriptor of it");
     let mut worker = Worker::over(socket);
@@ -141,7 +141,7 @@ async fn a_connection_is_held_back_until_the_socket_has_taken_the_word_that_it_i
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(!accepting.is_finished(), "if we died now, the master would give it to another");
+    assert!(!accepting.is_finished(), "if the worker died now, the master would give the connection to another");
     for _ in 0..filled {
         assert_eq!(master.hears().await, Said::Message("1".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Messages, and a channel whose other end is slow.
+//! Messages, and a channel with a slow master.
 
 use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ async fn received<T: serde::de::DeserializeOwned>(messages: &Messages) -> Option
 }
 
 #[tokio::test]
-async fn values_go_both_ways_although_nobody_accepts() {
+async fn messages_go_both_ways_without_accepting() {
     let (worker, master) = pair();
     let messages = worker.messages();
     let order = Order { colour: "grün".to_owned(), size: 3 };
@@ -35,7 +35,7 @@ async fn values_go_both_ways_although_nobody_accepts() {
 }
 
 #[tokio::test]
-async fn what_is_not_what_was_expected_is_an_error_and_the_next_one_is_not() {
+async fn unexpected_message_is_an_error_and_the_next_is_received() {
     let (worker, master) = pair();
     let messages = worker.messages();
     for json in ["{}", "no JSON", r#"{"colour":"red","size":-1}"#, r#"{"colour":"red","size":1}"#] {
@@ -49,19 +49,20 @@ async fn what_is_not_what_was_expected_is_an_error_and_the_next_one_is_not() {
 }
 
 #[tokio::test]
-async fn messages_and_connections_do_not_stand_in_each_others_way() {
+async fn messages_arrive_beside_up_to_16_unaccepted_connections() {
     let (mut worker, master) = pair();
     let messages = worker.messages();
     let _clients: Vec<_> = (0..15).map(|id| master.connect(id)).collect();
     master.send(ToWorker::Message("1"), &[]);
     assert_eq!(received::<u32>(&messages).await.expect("one").expect("a number"), 1);
-    assert_eq!(master.try_hear(), None, "who receives messages takes no connections");
+    assert_eq!(master.try_hear(), None, "a task that receives messages takes no connections");
     for id in 0..15 {
         assert!(accepted(&mut worker).await.is_some(), "{id}");
     }
     assert_eq!(master.hears().await, Said::Taken((0..15).collect()));
 
-    // One more than are read without being accepted, then a message: it comes when they are.
+    // One connection more than are read without being accepted, then a message. The message arrives when the
+    // connections are accepted.
     let _clients: Vec<_> = (0..17).map(|id| master.connect(100 + id)).collect();
     master.send(ToWorker::Message("2"), &[]);
     let receiving = tokio::spawn({
@@ -79,7 +80,7 @@ async fn messages_and_connections_do_not_stand_in_each_others_way() {
 }
 
 #[tokio::test]
-async fn several_may_receive_and_each_message_is_had_once() {
+async fn message_is_received_once_by_one_of_several_receivers() {
     let (worker, master) = pair();
     let receivers: Vec<_> = (0..4)
         .map(|_| {
@@ -101,14 +102,14 @@ async fn several_may_receive_and_each_message_is_had_once() {
     drop(master);
     let mut had = Vec::new();
     for receiver in receivers {
-        had.extend(timeout(DEADLINE, receiver).await.expect("it ends with the master").expect("task"));
+        had.extend(timeout(DEADLINE, receiver).await.expect("the receiver ends with the master").expect("task"));
     }
     had.sort_unstable();
     assert_eq!(had, (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn who_receives_is_told_when_the_worker_drains() {
+async fn receiver_ends_when_the_worker_drains() {
     let (worker, master) = pair();
     let messages = worker.messages();
     let received = worker.spawn({
@@ -124,20 +125,21 @@ async fn who_receives_is_told_when_the_worker_drains() {
     yield_now().await;
     master.send(ToWorker::Message("1"), &[]);
     master.send(ToWorker::Message("2"), &[]);
-    timeout(DEADLINE, worker.finish()).await.expect("a task that receives does not hold up the end");
+    timeout(DEADLINE, worker.finish()).await.expect("a task that receives messages does not delay the end");
     assert_eq!(received.await.expect("task"), [1, 2]);
     messages.send("still possible").expect("sent");
     assert_eq!(master.hears().await, Said::Message("\"still possible\"".to_owned()));
 }
 
 #[tokio::test]
-async fn too_many_that_nobody_receives_are_lost_from_the_newest_on_and_counted() {
+async fn newest_messages_beyond_the_limit_are_lost_and_counted() {
     let (mut worker, master) = pair();
     let messages = worker.messages();
     let accepting = tokio::spawn(async move { while accepted(&mut worker).await.is_some() {} });
     for number in 0..MAX_LETTERS + 10 {
         master.send(ToWorker::Message(&number.to_string()), &[]);
-        // The kernel's queue is shorter than ours: each is answered for before the next.
+        // The kernel's queue is shorter than the worker's, so each message is followed by a ping and waits for the
+        // answer.
         master.send(ToWorker::Ping { token: number as u64 }, &[]);
         assert_eq!(master.hears().await, Said::Pong(number as u64));
     }
@@ -151,13 +153,13 @@ async fn too_many_that_nobody_receives_are_lost_from_the_newest_on_and_counted()
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_said() {
+async fn unsendable_message_is_an_error() {
     let (worker, master) = pair();
     let messages = worker.messages();
-    // Two quotation marks belong to it.
+    // The two quotation marks count, too.
     messages.send(&"x".repeat(MAX_MESSAGE - 2)).expect("the longest");
     let longer = messages.send(&"x".repeat(MAX_MESSAGE - 1)).expect_err("too long");
-    assert_eq!(longer.to_string(), "a message of 65537 bytes, where 65536 are the most");
+    assert_eq!(longer.to_string(), "the message has 65537 bytes of JSON; at most 65536 are allowed");
     let keyless = std::collections::BTreeMap::from([((1, 2), 3)]);
     assert!(matches!(messages.send(&keyless), Err(MessageError::Write(_))));
     drop(master);
@@ -166,7 +168,7 @@ async fn what_cannot_be_sent_is_said() {
 }
 
 #[tokio::test]
-async fn without_a_channel_there_are_no_messages() {
+async fn worker_without_channel_has_no_messages() {
     let lookup = |name: &str| (name == crate::protocol::PORT).then(|| "0".into());
     let worker = Worker::open(&lookup).await.expect("worker");
     let messages = worker.messages();
@@ -176,14 +178,14 @@ async fn without_a_channel_there_are_no_messages() {
 }
 
 #[tokio::test]
-async fn a_full_socket_loses_nothing_keeps_the_order_and_holds_connections_back() {
+async fn full_socket_keeps_the_order_and_holds_connections_back() {
     let (master, worker) = Master::pair();
     sockopt::set_socket_send_buffer_size(&worker, 4096).expect("a small buffer");
     let mut worker = Worker::over(worker);
     let messages = worker.messages();
     let text = "x".repeat(1000);
     for number in 0..100 {
-        messages.send(&(number, &text)).expect("it waits for its turn");
+        messages.send(&(number, &text)).expect("queued");
     }
     let _client = master.connect(7);
     master.send(ToWorker::Ping { token: 1 }, &[]);
@@ -191,7 +193,7 @@ async fn a_full_socket_loses_nothing_keeps_the_order_and_holds_connections_back(
     for _ in 0..20 {
         yield_now().await;
     }
-    assert!(!accepting.is_finished(), "the master cannot know yet that it is taken");
+    assert!(!accepting.is_finished(), "the master cannot know yet that the connection is taken");
     for number in 0..100 {
         assert_eq!(master.hears().await, Said::Message(format!("[{number},\"{text}\"]")));
         if number < 50 {
@@ -202,7 +204,7 @@ async fn a_full_socket_loses_nothing_keeps_the_order_and_holds_connections_back(
     assert_eq!(master.hears().await, Said::Taken(vec![7]));
     let (stream, worker) = timeout(DEADLINE, accepting).await.expect("in time").expect("task");
     for number in 0..100 {
-        messages.send(&(number, &text)).expect("it waits again");
+        messages.send(&(number, &text)).expect("queued again");
     }
     drop(stream);
     let finishing = tokio::spawn(worker.finish());
@@ -214,7 +216,7 @@ async fn a_full_socket_loses_nothing_keeps_the_order_and_holds_connections_back(
 }
 
 #[tokio::test]
-async fn a_master_that_never_reads_makes_sending_an_error_and_does_not_hold_up_the_end() {
+async fn master_that_never_reads_fails_send_but_not_finish() {
     let (worker, _master) = pair();
     let messages = worker.messages();
     let text = "x".repeat(60_000);
@@ -227,5 +229,5 @@ async fn a_master_that_never_reads_makes_sending_an_error_and_does_not_hold_up_t
     };
     assert!(matches!(refused, MessageError::Busy), "{refused}");
     assert!(sent > MAX_WAITING - text.len(), "{sent}");
-    timeout(DEADLINE, worker.finish()).await.expect("it gives up on a master that does not read");
+    timeout(DEADLINE, worker.finish()).await.expect("the worker gives up on a master that does not read");
 }

@@ -1,4 +1,4 @@
-//! The master's end of a channel, by hand.
+//! The master's end of a channel, controlled by a test.
 
 use std::io::{IoSlice, Read};
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ use super::DEADLINE;
 /// A master.
 pub(crate) struct Master(pub(crate) OwnedFd);
 
-/// What a worker said.
+/// Packets of a worker, as the master reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Taken(Vec<u64>),
@@ -33,14 +33,14 @@ pub(crate) enum Said {
 }
 
 impl Master {
-    /// A master, and the socket that its worker gets.
+    /// Makes a master, and the socket that its worker gets.
     pub(crate) fn pair() -> (Self, OwnedFd) {
         let (master, worker) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair");
         (Self(master), worker)
     }
 
-    /// Sends any bytes with any descriptors. Waits for nobody: a test's few packets fit.
+    /// Sends any bytes with any descriptors, without waiting: a test's few packets fit into the socket.
     pub(crate) fn send_raw(&self, bytes: &[u8], beside: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -56,19 +56,19 @@ impl Master {
         self.send_raw(&bytes, beside);
     }
 
-    /// Hands a socket over. Our own copy stays the caller's.
+    /// Hands a socket over. The caller keeps its own copy.
     pub(crate) fn hand_over(&self, id: u64, socket: impl AsFd) {
         self.send(ToWorker::Connection { id }, &[socket.as_fd()]);
     }
 
-    /// A new TCP connection, handed over. Returns the client; our copy is closed.
+    /// Hands a new TCP connection over. Returns the client; the master's copy is closed.
     pub(crate) fn connect(&self, id: u64) -> TcpStream {
         let (client, accepted) = connection();
         self.hand_over(id, accepted);
         client
     }
 
-    /// What was said by now, if anything.
+    /// Returns the next packet if one has arrived.
     pub(crate) fn try_hear(&self) -> Option<Said> {
         let mut buffer = vec![0; MAX_PACKET + 1];
         let length = match recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
@@ -88,7 +88,7 @@ impl Master {
         })
     }
 
-    /// The next thing that is said.
+    /// Waits for the next packet and returns it.
     pub(crate) async fn hears(&self) -> Said {
         let heard = async {
             loop {
@@ -101,7 +101,8 @@ impl Master {
         timeout(DEADLINE, heard).await.expect("in time")
     }
 
-    /// Waits until that many connections have been said to have ended, in whichever batches. Returns them, sorted.
+    /// Waits until that many connections have been reported to have ended, in any number of packets. Returns their ids,
+    /// sorted.
     pub(crate) async fn hears_ends(&self, count: usize) -> Vec<u64> {
         let mut ended = Vec::new();
         while ended.len() < count {
@@ -115,7 +116,7 @@ impl Master {
     }
 }
 
-/// A client, and the non-blocking socket that a master accepts for it.
+/// Makes a client, and the non-blocking socket that a master accepts for it.
 pub(crate) fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
@@ -125,7 +126,7 @@ pub(crate) fn connection() -> (TcpStream, TcpStream) {
     (client, accepted)
 }
 
-/// Whether everybody else has closed this client's connection, without a byte.
+/// Returns true if every other process has closed this client's connection, without sending a byte.
 pub(crate) fn is_closed(client: &mut TcpStream) -> bool {
     match client.read(&mut [0]) {
         Ok(count) => count == 0,
