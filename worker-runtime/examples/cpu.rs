@@ -1,4 +1,5 @@
-//! CPU-heavy work beside an accept loop that never blocks: `/:n` counts the primes up to n, `/` answers at once meanwhile.
+//! CPU-heavy work beside an accept loop that never blocks: `/:n` counts the primes up to n, and `/` is answered at once
+//! meanwhile.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -6,7 +7,7 @@ use std::num::NonZeroUsize;
 use worker_runtime::hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use worker_runtime::{Offload, Worker, http};
 
-/// Counts that may wait for the one thread; a client beyond them hears 503 at once.
+/// The number of computations that may wait for the one thread. A client beyond them gets 503 at once.
 const QUEUE: usize = 8;
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,7 +39,7 @@ async fn answer(request: Request<Incoming>, offload: Offload) -> Result<Response
     Ok(answer)
 }
 
-/// Without a sieve, so that it takes time and no memory.
+/// Uses no sieve, so that it takes time and no memory.
 fn primes_up_to(n: u32) -> usize {
     let is_prime = |&n: &u32| (2..).take_while(|d| *d <= n / *d).all(|d| n % d != 0);
     (2..=n).filter(is_prime).count()

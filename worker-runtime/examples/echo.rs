@@ -3,8 +3,9 @@
 //! Alone: `PORT=3000 cargo run -p worker-runtime --example echo`.
 //! Under a master: `roundelay run -- target/debug/examples/echo`.
 //!
-//! On SIGTERM it takes on everybody who waits in its queue already, then listens no more. An echo has no `Connection: close`
-//! to tell a client to leave, so connections are kept until their clients end them, or until the master's patience ends.
+//! On SIGTERM it accepts every client that is already in its queue, then closes its listener. An echo has no
+//! `Connection: close` to tell a client to leave. So connections stay open until their clients end them, or until the
+//! master's deadline has passed.
 
 use tokio::io::{copy, split};
 use worker_runtime::Worker;
@@ -13,7 +14,7 @@ use worker_runtime::Worker;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut worker = Worker::from_env().await?;
     worker.ready().await?;
-    // `None` comes when it drains and the queue is empty.
+    // `accept` returns `None` when the worker drains and the queue is empty.
     while let Some(client) = worker.accept().await? {
         let (mut from, mut to) = split(client);
         worker.spawn(async move { copy(&mut from, &mut to).await });

@@ -1,21 +1,22 @@
-//! A greeter whose greeting the master changes, and who reports each change.
+//! A server that greets each client. The master changes the greeting, and the worker reports each change.
 //!
 //! Under a master that hands connections over: `roundelay run --mode handoff -- target/debug/examples/messages`.
 //!
-//! Alone it greets all the same, and no message ever comes: `PORT=3000 cargo run -p worker-runtime --example messages`.
+//! Without a master it greets, too, but no message ever comes: `PORT=3000 cargo run -p worker-runtime --example
+//! messages`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncWriteExt;
 use worker_runtime::Worker;
 
-/// What the master says, as JSON: `{"greeting": "good evening"}`.
+/// A message of the master, as JSON: `{"greeting": "good evening"}`.
 #[derive(serde::Deserialize)]
 struct Order {
     greeting: String,
 }
 
-/// What it hears: `{"greets": "good evening"}`.
+/// The worker's answer: `{"greets": "good evening"}`.
 #[derive(serde::Serialize)]
 struct Report {
     greets: String,
@@ -40,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     worker.ready().await?;
     while let Some(mut client) = worker.accept().await? {
-        // Where connections are handed over this is the client itself.
+        // In mode `handoff` this is the client's own address.
         let who = client.peer_addr().map_or("you".to_owned(), |address| address.to_string());
         let line = format!("{}, {who}\n", greeting.lock().unwrap_or_else(PoisonError::into_inner));
         worker.spawn(async move {

@@ -1,4 +1,4 @@
-//! HTTP/1 connections that end well when the worker drains.
+//! HTTP/1 connections with a graceful shutdown when the worker drains.
 
 mod activity;
 #[cfg(test)]
@@ -24,36 +24,38 @@ use crate::{Draining, Stream};
 
 use activity::{Activity, Watched};
 
-/// How long a draining worker waits for a connection's next request. A client that sends more often than this and minds
-/// `Connection: close` loses nothing.
+/// The time for which a draining worker waits for a connection's next request. A client that sends requests more often
+/// than this and obeys `Connection: close` loses nothing.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long it waits for the rest of a request whose beginning has come, after each piece of it.
+/// The time for which a draining worker waits for the rest of a request that has begun, after each piece of it.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// Serves one HTTP/1 connection until the client leaves or the worker drains. Needs the feature `hyper`.
 ///
-/// Give it to [`Worker::spawn`](crate::Worker::spawn), so that `finish` waits for it. Once draining has begun:
+/// Run it with [`Worker::spawn`](crate::Worker::spawn), so that `finish` waits for it. Once draining has begun:
 ///
-/// - a request that is being answered is answered in full, with `Connection: close` unless its head is out already;
-/// - a kept connection stays open for the client's next request, which is answered in full with `Connection: close`. At
-///   byte level nobody can know whether that request is on its way, so the one who may end the connection is told to;
-/// - a connection on which no request begins for 1 s, counted from the beginning of the drain or from its last answer, is
-///   closed; so is one of which a request stalls half-way through its head for 10 s;
-/// - there is no limit on an answer that takes long: the master's `kill-timeout` is that.
+/// - A request that is being answered is answered in full, with `Connection: close` unless its head is already sent.
+/// - A kept connection stays open for the client's next request, which is answered in full with `Connection: close`.
+///   The worker cannot know from the bytes so far if that request is on its way, so it tells the client to end the
+///   connection.
+/// - A connection on which no request begins for 1 s is closed. The second starts at the beginning of the drain or at the
+///   connection's last answer. A connection is also closed if a request stalls within its head for 10 s.
+/// - A long answer has no limit here. The master's `kill-timeout` is its limit.
 ///
-/// However the connection ends, the last answer is not destroyed by what the client still sends: see [`Stream::linger`].
+/// At every kind of end, bytes that the client still sends do not destroy the last answer: see [`Stream::linger`].
 ///
-/// The service is hyper's: usually a [`service_fn`]; `hyper_util::service::TowerToHyperService` makes one of an axum
+/// The service is hyper's: usually a [`service_fn`]. `hyper_util::service::TowerToHyperService` makes one of an axum
 /// router. hyper itself is re-exported as [`worker_runtime::hyper`](crate::hyper), so that the versions are the same.
-/// For other settings or HTTP/2 use hyper directly, with [`Draining`]; beware that hyper's own `graceful_shutdown` closes
+/// For other settings or HTTP/2 use hyper directly, with [`Draining`]. Note that hyper's own `graceful_shutdown` closes
 /// an idle connection at once, also when a request is just arriving.
 ///
-/// Cancel safe in that nothing leaks; dropping the future resets what the client still waits for.
+/// Cancel safe in that nothing leaks. Dropping the future resets the answer for which the client still waits.
 ///
 /// # Errors
 ///
-/// What the client or the service did wrong, for a log at most: a broken connection is no reason to end a worker.
+/// Fails if the client or the service made a mistake. Use the error for a log at most: a broken connection is no reason
+/// to end a worker.
 pub async fn serve<S, B>(stream: Stream, draining: Draining, service: S) -> hyper::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
@@ -71,7 +73,7 @@ where
             if draining.has_begun() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            // The body keeps it: hyper drops that with the last byte.
+            // The body keeps `answering`: hyper drops the body with its last byte.
             Ok::<_, S::Error>(answer.map(|body| {
                 body.map_err(move |error| {
                     let _ = &answering;
@@ -81,7 +83,7 @@ where
         }
     });
     let watched = Watched { stream, activity: Arc::clone(&activity) };
-    // Half-closing clients (`printf ... | nc -N`) have sent all they have and wait for the answer.
+    // Half-closing clients (`printf ... | nc -N`) have sent all their bytes and wait for the answer.
     let mut connection = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(watched), closing);
     let ended = loop {
         tokio::select! {
@@ -91,17 +93,17 @@ where
         }
     };
     let stream = connection.into_parts().io.into_inner().stream;
-    // A client that has been told to close by its own request, or has closed, sends nothing that could hurt.
+    // A client that itself asked to close, or that has closed, sends nothing that could destroy the answer.
     if !activity.has_ended() && (draining.has_begun() || stream.has_unread()) {
         stream.linger().await;
     }
     ended
 }
 
-/// Resolves when draining has begun and the connection is quiet since long enough.
+/// Resolves when draining has begun and the connection has been quiet for long enough.
 ///
-/// To be polled by the connection's own task, after each time that it polled the connection: so it sees everything that
-/// happens there, and needs nobody to wake it but its clock.
+/// Must be polled by the connection's own task, each time after that task has polled the connection. So it sees every
+/// event of the connection, and only its timer has to wake it.
 async fn quiet(draining: &Draining, activity: &Activity) {
     draining.begun().await;
     let mut seen = activity.moves();

@@ -1,74 +1,75 @@
-//! The names of the worker contract. The master imports this file too, so both sides spell them alike.
+//! The names of the worker contract. The master imports this file too, so both sides spell the names alike.
 //!
-//! Nearly all of it is environment: conventions of systemd, Node and PM2 where they exist, `ROUNDELAY_*` where they do
-//! not. A program that knows only `PORT` is a complete worker.
+//! Nearly all of the contract is environment variables. They follow the conventions of systemd, Node and PM2 if there
+//! are any, and are named `ROUNDELAY_*` if there are none. A program that knows only `PORT` is a complete worker.
 
 pub mod packet;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// Where to listen: a port number, or an absolute path of a unix socket to be made.
+/// The address to listen on: a port number, or an absolute path of a unix socket to be made.
 pub const PORT: &str = "PORT";
-/// The address to bind `PORT` on when that is a number. Absent: `127.0.0.1`.
+/// The address to bind if `PORT` is a number. Default: `127.0.0.1`.
 pub const HOST: &str = "HOST";
 
-/// The name of the pool this worker belongs to.
+/// The name of the worker's pool.
 pub const ROUNDELAY_POOL: &str = "ROUNDELAY_POOL";
-/// The worker's slot in its pool, from 0. A replacement process gets the same one.
+/// The worker's slot in its pool, from 0. A replacement process gets the same slot.
 pub const ROUNDELAY_WORKER: &str = "ROUNDELAY_WORKER";
-/// How many slots the pool had when this worker was started.
+/// The number of slots that the pool had when this worker was started.
 pub const ROUNDELAY_WORKERS: &str = "ROUNDELAY_WORKERS";
-/// The pool's generation, which a reload bumps. A replacement after a crash keeps it.
+/// The pool's generation, which each reload increases. A replacement after a crash keeps it.
 pub const ROUNDELAY_GENERATION: &str = "ROUNDELAY_GENERATION";
-/// The descriptor of the channel over which a worker of this library is handed its connections: see [`packet`]. It stands
-/// for `LISTEN_FDS`, `PORT` and `HOST`, which are absent then.
+/// The descriptor of the channel over which a worker made with this library gets its connections: see [`packet`]. It
+/// replaces `LISTEN_FDS`, `PORT` and `HOST`, which are absent then.
 pub const ROUNDELAY_CHANNEL_FD: &str = "ROUNDELAY_CHANNEL_FD";
-/// The slot again, under the name that PM2 made customary.
+/// The slot again, under the name that PM2 uses.
 pub const NODE_APP_INSTANCE: &str = "NODE_APP_INSTANCE";
 
-/// The datagram socket that hears `READY=1` and the like: an absolute path, or `@` and an abstract name.
+/// The datagram socket that receives `READY=1` and other states: an absolute path, or `@` and an abstract name.
 pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
-/// What a worker does about its open connections when the drain signal comes, said on [`NOTIFY_SOCKET`] in the same datagram
-/// as `READY=1`. Not an environment variable. Receivers of sd_notify(3) ignore names that they do not know, and `X_` marks
-/// those that are not systemd's.
+/// The way in which a worker treats its open connections at the drain signal. The worker sends it to [`NOTIFY_SOCKET`],
+/// in the same datagram as `READY=1`. Not an environment variable. Receivers of sd_notify(3) ignore names that they do
+/// not know, and `X_` marks names that are not systemd's.
 ///
-/// The one value is [`DRAIN_BY_SIGNAL`]. A worker that says nothing has promised nothing: it may exit at the signal with
-/// requests open, so its connections have to be quiet before.
+/// The only value is [`DRAIN_BY_SIGNAL`]. A worker that does not send it promises nothing: it may exit at the signal
+/// with requests open, so its connections have to be idle before the signal.
 pub const X_ROUNDELAY_DRAIN: &str = "X_ROUNDELAY_DRAIN";
-/// The value of [`X_ROUNDELAY_DRAIN`] of a worker that drains well when it gets SIGTERM, however early: it accepts what
-/// waits on its own address, answers what is open, tells clients that would keep their connection to leave
-/// (`Connection: close` in HTTP), and exits when the last connection has ended.
+/// The value of [`X_ROUNDELAY_DRAIN`] for a worker that drains when it gets SIGTERM, at any time. It accepts the
+/// connections that wait on its own address, answers open requests, and tells clients that would keep their connection
+/// to leave (`Connection: close` in HTTP). It exits when the last connection has ended.
 pub const DRAIN_BY_SIGNAL: &str = "signal";
-/// How many listening sockets the process inherited, from descriptor [`FIRST_LISTEN_FD`] on.
+/// The number of listening sockets that the process inherited, from descriptor [`FIRST_LISTEN_FD`] on.
 pub const LISTEN_FDS: &str = "LISTEN_FDS";
-/// The process that [`LISTEN_FDS`] is meant for; any other must ignore it.
+/// The id of the process for which [`LISTEN_FDS`] is meant. Any other process must ignore it.
 pub const LISTEN_PID: &str = "LISTEN_PID";
 /// The id of that process's pidfd, which newer systemd sets beside [`LISTEN_PID`].
 pub const LISTEN_PIDFDID: &str = "LISTEN_PIDFDID";
 /// The names of the inherited sockets, separated by `:`.
 pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
-/// Microseconds within which a supervisor expects `WATCHDOG=1`.
+/// The number of microseconds within which a supervisor expects `WATCHDOG=1`.
 pub const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
-/// The process that [`WATCHDOG_USEC`] is meant for.
+/// The id of the process for which [`WATCHDOG_USEC`] is meant.
 pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// The descriptor of Node's channel between a process and its parent.
 pub const NODE_CHANNEL_FD: &str = "NODE_CHANNEL_FD";
-/// How messages on that channel are encoded: `json` or `advanced`.
+/// The encoding of messages on that channel: `json` or `advanced`.
 pub const NODE_CHANNEL_SERIALIZATION_MODE: &str = "NODE_CHANNEL_SERIALIZATION_MODE";
-/// What makes a Node process a cluster worker.
+/// The variable that makes a Node process a cluster worker.
 pub const NODE_UNIQUE_ID: &str = "NODE_UNIQUE_ID";
 
 /// The first inherited listening socket, after standard input, output and error.
 pub const FIRST_LISTEN_FD: i32 = 3;
 
-/// Connections that may wait in the kernel for `accept`; `net.core.somaxconn` caps it.
+/// The most connections that wait in the kernel for `accept`. `net.core.somaxconn` limits it further.
 pub const BACKLOG: u32 = 4096;
 
 /// Variables that a master removes from a worker's environment before it sets the worker's own.
 ///
-/// What a service manager, a container platform or another master told *us* is not true for our workers: a worker that
-/// inherits `NOTIFY_SOCKET` reports to the wrong supervisor, one that inherits `PORT` takes the public port.
+/// A service manager, a container platform or another master has set these variables for *this* process, so their
+/// values are wrong for its workers. For example, a worker that inherits `NOTIFY_SOCKET` reports to the wrong
+/// supervisor, and a worker that inherits `PORT` takes the public port.
 pub const SCRUBBED_NAMES: [&str; 11] = [
     PORT,
     HOST,
@@ -83,10 +84,10 @@ pub const SCRUBBED_NAMES: [&str; 11] = [
     WATCHDOG_PID,
 ];
 
-/// Like [`SCRUBBED_NAMES`], for families that grow.
+/// Like [`SCRUBBED_NAMES`], for groups of names to which new ones are added.
 pub const SCRUBBED_PREFIXES: [&str; 2] = ["ROUNDELAY_", "NODE_CHANNEL_"];
 
-/// Whether a master removes this variable before it sets the worker's own.
+/// Returns true if a master removes this variable before it sets the worker's own.
 pub fn is_scrubbed(name: &OsStr) -> bool {
     SCRUBBED_NAMES.iter().any(|scrubbed| name == *scrubbed)
         || SCRUBBED_PREFIXES.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_the_contract_is_inherited() {
+    fn contract_variables_are_removed() {
         let contract = [
             PORT,
             HOST,
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_programs_own_variables_are_left_alone() {
+    fn variables_of_the_program_are_kept() {
         for name in ["PATH", "PORTAL", "LISTEN_ADDRESS", "NODE_ENV", "WATCHDOG_COLOUR", "DATABASE_URL", ""] {
             assert!(!is_scrubbed(OsStr::new(name)), "{name}");
         }

@@ -1,4 +1,4 @@
-//! A long body made of a pattern, so that a byte lost or doubled on the way shows.
+//! A long body made of a pattern, which shows if a byte was lost or doubled on the way.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// The byte at offset i is i mod 251: a prime, so that buffers of any usual size cut the pattern at all its places.
+/// The byte at offset i is i mod 251. 251 is a prime, so buffers of any usual size cut the pattern at every position.
 pub(super) const PERIOD: usize = 251;
 
-/// 256 periods, about 64 KB: large enough to be cheap, whole periods so that every chunk begins at the same byte.
+/// 256 periods, about 64 KB: large enough to be cheap. A chunk has whole periods, so that each begins with the same
+/// byte.
 const CHUNK: usize = PERIOD * 256;
 
 /// The pattern, made once and shared by all answers.

@@ -1,28 +1,30 @@
-//! How a demo worker misbehaves, as its environment says. Pure.
+//! The faults of a demo worker, read from its environment. Pure.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// `1`: SIGTERM changes nothing, and the worker goes on serving. What it announces stays the same: it lies.
+/// `1`: SIGTERM has no effect, and the worker goes on serving. The worker still announces that it drains by signal,
+/// which is then not true.
 pub(super) const IGNORE_TERM: &str = "DEMO_IGNORE_TERM";
-/// Milliseconds before it listens and is ready.
+/// The number of milliseconds before the worker listens and is ready.
 pub(super) const START_DELAY: &str = "DEMO_START_DELAY";
-/// `1`: after that delay it says why and exits, without ever having listened.
+/// `1`: after that delay the worker writes the reason and exits, without ever having listened.
 pub(super) const FAIL_START: &str = "DEMO_FAIL_START";
-/// `SLOT:MS`: the worker of that slot answers so many milliseconds later than the others, and blocks nobody meanwhile.
+/// `SLOT:MS`: the worker in that slot answers that many milliseconds later than the others. It serves other clients
+/// meanwhile.
 pub(super) const SLOW: &str = "DEMO_SLOW";
 
-/// What is wrong with this worker, on purpose.
+/// The faults of this worker, set on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Faults {
     pub(super) ignores_term: bool,
     pub(super) start_delay: Duration,
     pub(super) fails_to_start: bool,
-    /// Which slot is slow, and by how much.
+    /// The slot that is slow, and the delay of its answers.
     pub(super) slow: Option<(u32, Duration)>,
 }
 
-/// A variable has a value that cannot be.
+/// A variable has an invalid value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} must be {expected}; it is `{value}`")]
 pub(super) struct FaultError {
@@ -32,11 +34,11 @@ pub(super) struct FaultError {
 }
 
 impl Faults {
-    /// As the variables say; unset or empty is no fault.
+    /// Reads the faults from the variables. A variable that is unset or empty is no fault.
     ///
     /// # Errors
     ///
-    /// If one of them has a value that cannot be: a fault test that tests nothing would pass.
+    /// Fails if a variable has an invalid value. Otherwise a fault test without a fault would pass.
     pub(super) fn read(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Self, FaultError> {
         Ok(Self {
             ignores_term: switch(lookup, IGNORE_TERM)?,
@@ -46,7 +48,7 @@ impl Faults {
         })
     }
 
-    /// How much later than others the worker of that slot answers.
+    /// Returns the delay of the answers of the worker in that slot.
     pub(super) fn delay(&self, slot: u32) -> Duration {
         self.slow.filter(|(slow, _)| *slow == slot).map_or(Duration::ZERO, |(_, delay)| delay)
     }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_nothing_wrong() {
+    fn unset_variable_is_no_fault() {
         assert_eq!(read("PATH", "/bin"), Ok(Faults::default()));
         for name in [IGNORE_TERM, START_DELAY, FAIL_START] {
             for value in ["", "0"] {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_is_slow_and_no_other() {
+    fn slow_variable_delays_only_its_slot() {
         let faults = read(SLOW, "1:50").unwrap();
         assert_eq!([0, 1, 2].map(|slot| faults.delay(slot).as_millis()), [0, 50, 0]);
         assert_eq!(Faults::default().delay(0), Duration::ZERO);
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_is_refused_with_its_name() {
+    fn invalid_value_is_refused_with_its_name() {
         assert_eq!(read(IGNORE_TERM, "yes"), Err("DEMO_IGNORE_TERM must be 0 or 1; it is `yes`".to_owned()));
         assert_eq!(read(FAIL_START, "2"), Err("DEMO_FAIL_START must be 0 or 1; it is `2`".to_owned()));
         for wrong in ["1s", "-1", "1.5", " 1", "99999999999999999999"] {

@@ -1,24 +1,25 @@
-//! Memory that is never given back.
+//! Leaks memory on request.
 
 use std::collections::TryReserveError;
 use std::sync::{Mutex, PoisonError};
 
-/// What was leaked so far.
+/// The memory that was leaked so far.
 #[derive(Debug, Default)]
 pub(super) struct Leaked(Mutex<Vec<Vec<u8>>>);
 
 impl Leaked {
-    /// Takes that many bytes more and writes to all of them: the kernel counts memory only once it is touched. Returns how
-    /// many there are now, in bytes. Blocks while it writes.
+    /// Takes that many bytes more and writes to all of them, since the kernel counts memory only once it is written to.
+    /// Returns the number of bytes leaked so far. Blocks while it writes.
     ///
     /// # Errors
     ///
-    /// If the kernel does not give the memory. It usually does, and kills somebody when it is touched.
+    /// Fails if the kernel does not give the memory. Usually it gives the memory, and kills a process when memory is
+    /// written to.
     pub(super) fn add(&self, bytes: u64) -> Result<u64, TryReserveError> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let mut memory = Vec::new();
         memory.try_reserve_exact(bytes)?;
-        // Zeros might be had without touching anything.
+        // Memory filled with zeros could come without being written to.
         memory.resize(bytes, 1);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(memory);
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_and_what_cannot_be_had_is_an_error() {
+    fn leak_grows_and_a_failed_allocation_is_an_error() {
         let leaked = Leaked::default();
         assert_eq!(leaked.add(1000), Ok(1000));
         assert_eq!(leaked.add(0), Ok(1000));

@@ -1,4 +1,4 @@
-//! What the demo worker does with messages.
+//! Messages of the demo worker.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Messages;
 
-/// Writes out each message of the master and sends it back, until the worker drains.
+/// Writes each message of the master to standard output and sends it back, until the worker drains.
 pub(super) async fn echo(messages: Messages) {
     while let Some(message) = messages.recv::<Value>().await {
         let sent = message.and_then(|value| {

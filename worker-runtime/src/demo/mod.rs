@@ -1,41 +1,42 @@
-//! The demo worker: a small HTTP server on which every promise of Roundelay can be tried with curl.
+//! The demo worker: a small HTTP server with which every promise of Roundelay can be tried with curl.
 //!
 //! | route | what it does |
 //! |---|---|
-//! | `/` | says which worker answers: `hello from demo/1 (pid 40113), request 17` |
-//! | `/api/:n` | sums 0 to n, one step at a time, on the thread that serves: a large n makes this worker deaf meanwhile |
-//! | `/offload/:n` | the same sum on a thread of its own: the worker goes on serving |
-//! | `/slow/:ms` | waits without blocking anybody |
+//! | `/` | names the worker that answers: `hello from demo/1 (pid 40113), request 17` |
+//! | `/api/:n` | sums 0 to n, one step at a time, on the thread that serves: a large n blocks this worker |
+//! | `/offload/:n` | computes the same sum on another thread, so that the worker goes on serving |
+//! | `/slow/:ms` | waits that long, and serves other clients meanwhile |
 //! | `/cpu/:ms` | computes for that long on the thread that serves |
-//! | `/block/:ms` | blocks that thread for that long without using CPU |
-//! | `/blob/:bytes` | that many bytes, the byte at offset i being i mod 251 |
-//! | `/leak/:bytes` | takes that many bytes of memory, touches them and never gives them back |
-//! | `/client` | the address of the client as this worker sees it: behind a relay the master's |
-//! | `/echo` | sends the request's body back while it still arrives |
+//! | `/block/:ms` | blocks the thread that serves for that long, without using CPU |
+//! | `/blob/:bytes` | sends that many bytes; the byte at offset i is i mod 251 |
+//! | `/leak/:bytes` | takes that many bytes of memory, writes to them and never gives them back |
+//! | `/client` | shows the client's address as this worker sees it: behind a relay it is the master's |
+//! | `/echo` | sends the request's body back while the request still arrives |
 //! | `/crash` | ends this process with exit code 1 at once |
 //! | `/hang` | blocks this worker for ever |
-//! | `/health` | 200 |
+//! | `/health` | answers 200 |
 //!
-//! Where the master hands connections over, it may also say something:
+//! If the master hands connections over, it may also send messages:
 //!
 //! | message | what it does |
 //! |---|---|
-//! | any JSON value | a line `message: {json}` on standard output, and `{"echo": value}` back to the master |
+//! | any JSON value | writes a line `message: {json}` to standard output, and sends `{"echo": value}` back |
 //!
-//! How it starts and ends badly is said by its environment. Any other value than these is an error:
+//! Environment variables make it start or end badly. Any other value than these is an error:
 //!
 //! | variable | what it does |
 //! |---|---|
-//! | `DEMO_IGNORE_TERM=1` | does not react to SIGTERM, the drain signal, and goes on serving |
+//! | `DEMO_IGNORE_TERM=1` | ignores SIGTERM, the drain signal, and goes on serving |
 //! | `DEMO_START_DELAY=ms` | waits that long before it listens and is ready |
-//! | `DEMO_FAIL_START=1` | says why and exits with 3, before it listens; after the delay, if there is one |
-//! | `DEMO_SLOW=slot:ms` | the worker of that slot answers so much later than the others; `/health` does not |
+//! | `DEMO_FAIL_START=1` | writes the reason and exits with 3 before it listens, after the delay if there is one |
+//! | `DEMO_SLOW=slot:ms` | the worker in that slot answers that much later than the others, except `/health` |
 //!
-//! Each answer names its worker in a header, `X-Worker: demo/1`.
+//! Each answer names its worker in a header: `X-Worker: demo/1`.
 //!
-//! One thread serves, on purpose: a request that blocks really blocks its worker, as in Node, and the others show what a
-//! balancer makes of it. On SIGTERM the worker accepts what waits and stops accepting, answers open requests and the next
-//! one of each kept connection with `Connection: close`, and exits with 0; see [`http::serve`].
+//! The worker serves with one thread, so that a request that blocks really blocks its worker, as in Node. The other
+//! workers then show how a load balancer handles that. On SIGTERM the worker accepts the waiting connections and stops
+//! accepting. It answers open requests, and the next request of each kept connection with `Connection: close`. Then it
+//! exits with 0; see [`http::serve`].
 
 mod blob;
 mod faults;
@@ -63,10 +64,10 @@ use crate::{Offload, Worker, http};
 use faults::{FAIL_START, Faults};
 use router::Router;
 
-/// Offloaded sums that may wait; more are answered with 503.
+/// The number of offloaded sums that may wait. Further ones are answered with 503.
 const OFFLOAD_QUEUE: usize = 64;
 
-/// What a demo worker exits with that was told to fail at its start: no other end of it has this code.
+/// The exit code of a demo worker that was told to fail at its start. No other end of it has this code.
 const FAILED_START: u8 = 3;
 
 /// Runs the demo worker as the environment says, until SIGTERM; see [`Worker::from_env`].
@@ -77,7 +78,7 @@ pub fn main() -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    // Standard error may be closed, and then there is nobody to tell.
+    // Standard error may be closed. Then the error cannot be reported.
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "error: {error}");
     if let Some(cause) = error.source() {
@@ -89,7 +90,7 @@ pub fn main() -> ExitCode {
 async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let environment = |name: &str| std::env::var_os(name);
     let faults = Faults::read(&environment)?;
-    // Once caught, and with nobody who waits for it, the signal does nothing more in this process.
+    // Once tokio has caught the signal, it has no effect on this process, since no task waits for it.
     let _unheard = faults.ignores_term.then(|| signal(SignalKind::terminate())).transpose()?;
     tokio::time::sleep(faults.start_delay).await;
     if faults.fails_to_start {
@@ -118,14 +119,14 @@ async fn serve(mut worker: Worker, router: Router) -> Result<(), Box<dyn Error>>
             let router = Arc::clone(&router);
             async move { Ok::<_, Infallible>(router.answer(request, client).await) }
         });
-        // A client that fails is no error of ours.
+        // An error of a client's connection is not the worker's error.
         worker.spawn(http::serve(stream, worker.draining(), service));
     }
     worker.finish().await;
     Ok(())
 }
 
-/// One: there are as many workers as cores, or nearly so.
+/// Starts the threads for offloaded work: one, since there are about as many workers as cores.
 fn compute_threads() -> std::io::Result<Offload> {
     Offload::new(NonZeroUsize::MIN, OFFLOAD_QUEUE)
 }

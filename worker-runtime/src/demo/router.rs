@@ -1,4 +1,4 @@
-//! What each route answers. Knows nothing of sockets or the environment.
+//! The answer of each route. Independent of sockets and of the environment.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -17,10 +17,10 @@ use super::leak::Leaked;
 use super::work;
 use crate::Offload;
 
-/// The longest wait, burn or block that may be asked for.
+/// The longest pause that a request may ask for: waiting, computing or blocking.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Says in each answer who gives it.
+/// The header of each answer that names the worker.
 const WORKER: HeaderName = HeaderName::from_static("x-worker");
 
 /// The largest blob: 16 GiB.
@@ -56,11 +56,11 @@ pub(super) type Answer<B> = Response<Either<Full<Bytes>, Either<Blob, B>>>;
 pub(super) struct Router {
     /// Pool and slot, such as `demo/1`.
     name: String,
-    /// The same for the header of each answer; nothing for a name that no header can hold.
+    /// The name as the value of that header; `None` for a name that no header can hold.
     header: Option<HeaderValue>,
-    /// How much later than others this worker answers.
+    /// The delay of this worker's answers, in comparison with other workers.
     delay: Duration,
-    /// Requests so far, without health checks.
+    /// The number of requests so far, without health checks.
     requests: AtomicU64,
     offload: Offload,
     pattern: Pattern,
@@ -81,7 +81,7 @@ impl Router {
         }
     }
 
-    /// Answers one request of `client`, who has no address on a unix socket. `/crash` and `/hang` do what they say.
+    /// Answers one request of `client`, which is `None` on a unix socket. `/crash` and `/hang` do not return.
     pub(super) async fn answer<B: Body>(&self, request: Request<B>, client: Option<SocketAddr>) -> Answer<B> {
         if !self.delay.is_zero() && request.uri().path() != "/health" {
             tokio::time::sleep(self.delay).await;
@@ -162,7 +162,7 @@ impl Router {
     fn leak<B>(&self, bytes: u64) -> Answer<B> {
         match self.leaked.add(bytes) {
             Ok(total) => ok(format!("leaked {bytes} bytes, {total} in all\n")),
-            Err(_) => text(StatusCode::INSUFFICIENT_STORAGE, format!("{bytes} bytes are not to be had\n")),
+            Err(_) => text(StatusCode::INSUFFICIENT_STORAGE, format!("cannot allocate {bytes} bytes\n")),
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
     use super::USAGE;
 
     #[test]
-    fn the_404_and_the_documentation_list_the_same_routes_and_variables() {
+    fn page_404_lists_the_documented_routes_and_variables() {
         let told: Vec<_> = USAGE.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
         let documented =
             include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());

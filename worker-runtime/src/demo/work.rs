@@ -1,19 +1,19 @@
-//! What the demo worker computes. Blocks whoever calls it; that is the point.
+//! The computations of the demo worker. They block the calling thread on purpose.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The largest n that is summed, as in the well-known Node cluster example. n(n+1)/2 is 12 500 000 002 500 000 000 then,
-/// which a u64 holds.
+/// The largest n that is summed, as in the well-known Node cluster example. The sum n(n+1)/2 is then 12 500 000 002 500
+/// 000 000, which fits into a u64.
 pub(super) const MAX_N: u64 = 5_000_000_000;
 
-/// 0 + 1 + ... + n, with n cut to [`MAX_N`], one addition at a time.
+/// Returns 0 + 1 + ... + n, one addition at a time. A larger n than [`MAX_N`] counts as [`MAX_N`].
 pub(super) fn sum(n: u64) -> u64 {
     let mut sum = 0;
     for i in 0..=cut(n) {
-        // Without the black box the compiler knows Gauss's formula and takes no time at all.
+        // Without the black box the compiler uses Gauss's formula, which takes no time at all.
         sum += black_box(i);
     }
     sum
@@ -23,7 +23,7 @@ fn cut(n: u64) -> u64 {
     n.min(MAX_N)
 }
 
-/// Burns CPU for that long.
+/// Computes for that long.
 pub(super) fn spin(duration: Duration) {
     let end = Instant::now() + duration;
     while Instant::now() < end {
@@ -47,10 +47,10 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_sum_fits_and_what_is_larger_is_cut_to_it() {
+    fn larger_n_is_cut_to_the_largest_sum_that_fits() {
         let largest = u128::from(MAX_N) * u128::from(MAX_N + 1) / 2;
         assert_eq!(largest, 12_500_000_002_500_000_000);
-        // Computed in full it takes seconds; that the loop follows the formula is shown above.
+        // The full sum takes seconds. The test above shows that the loop follows the formula.
         assert_eq!(u128::from(formula(cut(u64::MAX))), largest);
     }
 }

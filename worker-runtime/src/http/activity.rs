@@ -1,4 +1,5 @@
-//! Whether a request is under way on a connection, seen from outside of hyper: which does not tell.
+//! Observes if a request is in progress on a connection. hyper does not report it, so the stream and the service calls
+//! are watched instead.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,50 +12,51 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Stream;
 
-/// What a connection does. Written and read by one task only, but shared by the pieces that hyper owns.
+/// The activity of a connection. Only one task writes and reads it, but the parts that hyper owns share it.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// A request is with the service, or its answer is not yet with hyper to the last byte.
+    /// A request is with the service, or hyper does not have the whole answer yet.
     is_answering: AtomicBool,
     /// Bytes came after the last answer: the beginning of a request.
     has_heard: AtomicBool,
-    /// The client does not take what hyper has to send.
+    /// The client does not read the bytes that hyper has to send.
     is_blocked: AtomicBool,
     /// The client has sent its last byte, or the connection is broken.
     has_ended: AtomicBool,
-    /// The next read that finds nothing shall be the last one.
+    /// The next read that finds nothing ends the connection.
     is_closing: AtomicBool,
-    /// Changes with each of the above and with each byte. A count instead of a time: the way of a request reads no clock.
+    /// Changes with each of the fields above and with each byte. This is a count and not a time, so that no request has
+    /// to read the clock.
     moves: AtomicU32,
 }
 
 impl Activity {
-    /// A number that stays the same for as long as nothing happens.
+    /// Returns a number that stays the same for as long as nothing happens on the connection.
     pub(super) fn moves(&self) -> u32 {
         self.moves.load(Relaxed)
     }
 
-    /// Whether the client is owed an answer, or a part of one.
+    /// Returns true if an answer, or a part of one, is pending.
     pub(super) fn is_answering(&self) -> bool {
         self.is_answering.load(Relaxed) || self.is_blocked.load(Relaxed)
     }
 
-    /// Whether a part of a request has come.
+    /// Returns true if a part of a request has arrived.
     pub(super) fn has_heard(&self) -> bool {
         self.has_heard.load(Relaxed)
     }
 
-    /// Whether the client has sent its last byte, or the connection is broken.
+    /// Returns true if the client has sent its last byte, or the connection is broken.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
     }
 
-    /// Asks hyper's next read to end the connection as if the client had left, unless there is something to read.
+    /// Makes hyper's next read end the connection as if the client had left, unless there is something to read.
     pub(super) fn close_if_quiet(&self) {
         self.is_closing.store(true, Relaxed);
     }
 
-    /// A request goes to the service. Keep what this returns until the answer's body has ended.
+    /// Records that a request goes to the service. Keep the returned value until the answer's body has ended.
     pub(super) fn begin_answer(self: &Arc<Self>) -> Answering {
         self.has_heard.store(false, Relaxed);
         self.is_answering.store(true, Relaxed);
@@ -67,7 +69,7 @@ impl Activity {
     }
 }
 
-/// An answer that is not complete. HTTP/1 has one at a time on a connection.
+/// An answer that is not complete. An HTTP/1 connection has one at a time.
 #[derive(Debug)]
 pub(super) struct Answering(Arc<Activity>);
 
@@ -78,7 +80,7 @@ impl Drop for Answering {
     }
 }
 
-/// The stream that hyper gets.
+/// The stream that hyper uses.
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) stream: Stream,
@@ -147,8 +149,8 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Reads what the kernel has at this moment, which the runtime may not have heard of yet. Nothing is read where there is
-/// nothing.
+/// Reads the bytes that the kernel has at this moment, which the runtime may not know of yet. Reads nothing if there
+/// are none.
 fn read_waiting(stream: &Stream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     match rustix::net::recv(stream, buffer.initialize_unfilled(), RecvFlags::DONTWAIT) {
         Ok((_, count)) => {
@@ -168,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// One read: what came, or `None` if nothing is there.
+    /// Reads once. Returns the bytes, or `None` if there are none.
     async fn read(watched: &mut Watched) -> Option<Vec<u8>> {
         let mut bytes = [0; 64];
         let mut buffer = ReadBuf::new(&mut bytes);
@@ -180,25 +182,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_the_runtime_has_not_seen_are_read_before_the_end() {
+    async fn bytes_unseen_by_the_runtime_are_read_before_the_end() {
         let (mut client, worker) = UnixStream::pair().expect("a pair");
         worker.set_nonblocking(true).expect("non-blocking");
         let stream = tokio::net::UnixStream::from_std(worker).expect("a stream").into();
         let activity = Arc::new(Activity::default());
         let mut watched = Watched { stream, activity: Arc::clone(&activity) };
         client.write_all(b"late").expect("written");
-        assert_eq!(read(&mut watched).await, None, "the runtime did not turn since");
+        assert_eq!(read(&mut watched).await, None, "the runtime has not polled the socket since");
         activity.close_if_quiet();
         assert_eq!(read(&mut watched).await, Some(b"late".to_vec()));
         assert!(activity.has_heard());
-        assert_eq!(read(&mut watched).await, None, "the wish to close is used up");
+        assert_eq!(read(&mut watched).await, None, "`close_if_quiet` holds for one read");
         activity.close_if_quiet();
         assert_eq!(read(&mut watched).await, Some(Vec::new()));
         assert!(!activity.has_ended(), "the client is still there");
     }
 
     #[tokio::test]
-    async fn what_comes_during_an_answer_is_not_the_next_request() {
+    async fn bytes_during_an_answer_are_not_the_next_request() {
         let (client, worker) = tokio::net::UnixStream::pair().expect("a pair");
         let activity = Arc::new(Activity::default());
         let mut watched = Watched { stream: worker.into(), activity: Arc::clone(&activity) };

@@ -1,5 +1,5 @@
-//! Both ends in one runtime, on paused time where time is what matters. The clock then jumps to the next timer also when
-//! bytes are on their way, so nothing here promises that a thing happens early.
+//! Both ends in one runtime. The tests that measure time use a paused clock. A paused clock jumps to the next timer
+//! also while bytes are on their way, so no test here checks that something happens early.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: worker\r\n\r\n";
 
-/// More than the kernel takes from one who writes to one who does not read.
+/// More bytes than the kernel takes from a writer while the other end does not read.
 const LARGE: usize = 8 << 20;
 
 /// A client, and the worker's end of its connection.
@@ -25,7 +25,7 @@ struct Pair<S> {
     client: S,
     draining: Draining,
     served: JoinHandle<hyper::Result<()>>,
-    /// The next piece of `/pieces`; dropped, the answer ends.
+    /// Sends the next piece of `/pieces`. When it is dropped, the answer ends.
     pieces: Option<mpsc::Sender<Bytes>>,
 }
 
@@ -80,7 +80,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Pair<S> {
         assert_eq!(bytes, expected);
     }
 
-    /// The answer to [`REQUEST`]; whether it says that it is the last one.
+    /// Reads the answer to [`REQUEST`]. Returns true if the answer says that it is the last one.
     async fn is_last_answer(&mut self) -> bool {
         let head = self.head().await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -88,7 +88,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Pair<S> {
         head.contains("connection: close")
     }
 
-    /// Waits until the worker ends the connection without another byte; how long that took.
+    /// Waits until the worker ends the connection without another byte. Returns the time that this took.
     async fn end(mut self) -> Duration {
         let begun = Instant::now();
         let mut rest = Vec::new();
@@ -101,7 +101,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Pair<S> {
     }
 }
 
-/// A body that comes when the test sends it.
+/// A body with pieces that the test sends.
 struct Pieces(mpsc::Receiver<Bytes>);
 
 impl Body for Pieces {
@@ -117,7 +117,7 @@ impl Body for Pieces {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_worker_closes_a_connection_after_a_second_of_quiet_and_not_before() {
+async fn draining_worker_closes_quiet_connection_after_a_second() {
     for requests in 0..3 {
         let mut pair = Pair::new();
         for _ in 0..requests {
@@ -132,7 +132,7 @@ async fn a_draining_worker_closes_a_connection_after_a_second_of_quiet_and_not_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_request_of_a_kept_connection_is_answered_and_told_to_be_the_last() {
+async fn next_request_of_a_kept_connection_is_answered_as_the_last() {
     for requests in 0..2 {
         for pause in [0, 1, 500, 999] {
             let mut pair = Pair::new();
@@ -150,10 +150,10 @@ async fn the_next_request_of_a_kept_connection_is_answered_and_told_to_be_the_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_under_way_is_finished_and_leaves_time_for_the_next_request() {
+async fn open_answer_is_finished_and_the_next_request_answered() {
     let mut pair = Pair::new();
     pair.send(b"GET /pieces HTTP/1.1\r\nhost: worker\r\n\r\n").await;
-    assert!(!pair.head().await.contains("connection: close"), "nobody drains yet");
+    assert!(!pair.head().await.contains("connection: close"), "the worker does not drain yet");
     pair.draining.begin();
     sleep(Duration::from_secs(3600)).await;
     let pieces = pair.pieces.take().expect("a sender");
@@ -169,7 +169,7 @@ async fn an_answer_under_way_is_finished_and_leaves_time_for_the_next_request() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_slowly_gets_all_of_its_answer() {
+async fn slow_reader_gets_its_whole_answer() {
     let mut pair = Pair::new();
     pair.send(b"GET /large HTTP/1.1\r\nhost: worker\r\n\r\n").await;
     assert!(!pair.head().await.contains("connection: close"));
@@ -180,7 +180,7 @@ async fn a_client_that_reads_slowly_gets_all_of_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_has_begun_is_waited_for_until_it_stalls() {
+async fn begun_request_is_waited_for_until_it_stalls() {
     let (first, rest) = REQUEST.split_at(9);
     let mut pair = Pair::new();
     pair.draining.begin();
@@ -194,7 +194,7 @@ async fn a_request_that_has_begun_is_waited_for_until_it_stalls() {
     pair.draining.begin();
     pair.send(first).await;
     let begun = Instant::now();
-    // hyper says nothing to half a request, or that it is none.
+    // hyper answers half a request with nothing, or with 400.
     let mut told = Vec::new();
     pair.client.read_to_end(&mut told).await.expect("an end");
     assert!(told.is_empty() || told.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&told));
@@ -202,14 +202,14 @@ async fn a_request_that_has_begun_is_waited_for_until_it_stalls() {
 }
 
 #[tokio::test]
-async fn the_last_answer_survives_a_client_that_goes_on_sending() {
-    // Without the linger most of these lose, not all.
+async fn last_answer_survives_a_client_that_goes_on_sending() {
+    // Without the linger most of these answers are lost, but not all.
     for is_draining in [true, false].repeat(5) {
         let mut pair = Pair::over_tcp().await;
         if is_draining {
             pair.draining.begin();
         }
-        // Not draining, it is the client's own wish to end that it does not keep to.
+        // If the worker does not drain, the client itself asks to close, but goes on sending.
         let close = if is_draining { "" } else { "connection: close\r\n" };
         pair.send(format!("GET /large HTTP/1.1\r\nhost: worker\r\n{close}\r\n").as_bytes()).await;
         assert!(pair.head().await.contains("connection: close"));
@@ -220,7 +220,7 @@ async fn the_last_answer_survives_a_client_that_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn a_client_that_minds_the_end_does_not_wait_for_the_linger() {
+async fn closed_client_ends_the_connection_without_linger() {
     let mut pair = Pair::over_tcp().await;
     pair.draining.begin();
     pair.send(REQUEST).await;

@@ -1,7 +1,7 @@
 //! The packets on a worker's channel, which the master and the worker both read and write. Pure.
 //!
-//! The channel is a pair of `SOCK_SEQPACKET` sockets, so a packet arrives whole or not at all and needs no length. It
-//! begins with one byte, its kind; numbers are little endian.
+//! The channel is a pair of `SOCK_SEQPACKET` sockets. So a packet arrives whole or not at all, and needs no length. Its
+//! first byte is its kind. Numbers are little endian.
 //!
 //! | from | kind | then |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //! | worker | 4 [`ToMaster::Message`] | a JSON value, UTF-8 |
 //! | worker | 5 [`ToMaster::Pong`] | token |
 //!
-//! An id names one connection that is handed over and is never used again on the same channel. Whoever receives a packet
-//! that does not decode ignores it.
+//! An id names one connection that is handed over. It is never used again on the same channel. The receiver ignores a
+//! packet that does not decode.
 
 mod ids;
 #[cfg(test)]
@@ -23,86 +23,91 @@ mod tests;
 
 pub use ids::Ids;
 
-/// The longest message, in bytes of JSON: 64 KiB. Messages are news, not data; a larger one has a file or a socket.
+/// The length of the longest message, in bytes of JSON: 64 KiB. Messages are for small events. Send larger data through
+/// a file or a socket.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The most ids in one packet. With them it still fits on the stack, and a batch is rarely longer.
+/// The most ids in one packet. A packet of that many ids still fits on the stack, and a batch is rarely longer.
 pub const MAX_IDS: usize = 64;
 
-/// The longest packet in bytes: a kind and the longest message. A buffer of one byte more shows that one was longer.
+/// The length of the longest packet in bytes: a kind and the longest message. Read into a buffer of one byte more, to
+/// see that a packet was longer.
 pub const MAX_PACKET: usize = 1 + MAX_MESSAGE;
 
 const ID: usize = size_of::<u64>();
 
-/// What the master says to a worker.
+/// A packet from the master to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToWorker<'a> {
-    /// Take this connection over: the packet carries its socket, connected, streaming and non-blocking, by `SCM_RIGHTS`.
+    /// Hands a connection over. The packet carries the connection's socket, connected, streaming and non-blocking, by
+    /// `SCM_RIGHTS`.
     Connection {
-        /// The connection's name from now on.
+        /// The name of the connection from now on.
         id: u64,
     },
-    /// One JSON value for the worker's program, 1 to [`MAX_MESSAGE`] bytes. Whether it is JSON is not looked at here.
+    /// One JSON value for the worker's program, 1 to [`MAX_MESSAGE`] bytes. This module does not check that it is JSON.
     Message(&'a str),
-    /// Show that the accept loop turns: answer [`ToMaster::Pong`] with the same token.
+    /// Asks the worker to show that its accept loop runs: answer [`ToMaster::Pong`] with the same token.
     Ping {
         /// Any number.
         token: u64,
     },
 }
 
-/// What a worker says to the master.
+/// A packet from a worker to the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToMaster<'a> {
-    /// These connections are the worker's now. Said before a byte of them is read.
+    /// The worker has taken these connections. Sent before a byte of them is read.
     Taken(Ids<'a>),
-    /// These connections are not taken; the worker has closed its copies and has read nothing.
+    /// The worker does not take these connections. It has closed its copies of their sockets and has read nothing.
     Refused {
-        /// Why. It is one for all of them.
+        /// The reason, the same for all of them.
         reason: Refusal,
-        /// Which.
+        /// The connections.
         ids: Ids<'a>,
     },
-    /// The worker has closed these connections, which it had taken.
+    /// The worker has closed these connections, which it had taken before.
     Ended(Ids<'a>),
-    /// One JSON value from the worker's program, 1 to [`MAX_MESSAGE`] bytes. Whether it is JSON is not looked at here.
+    /// One JSON value from the worker's program, 1 to [`MAX_MESSAGE`] bytes. This module does not check that it is
+    /// JSON.
     Message(&'a str),
     /// The answer to [`ToWorker::Ping`].
     Pong {
-        /// The number that was asked with.
+        /// The token of the ping.
         token: u64,
     },
 }
 
-/// Why a worker does not take a connection.
+/// The reason why a worker does not take a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It drains and accepts no more.
+    /// The worker drains and accepts no more connections.
     Draining,
-    /// No descriptor came: the worker's table is full, or the master sent none.
+    /// No descriptor arrived: the worker's descriptor table is full, or the master sent none.
     NoDescriptor,
-    /// Anything else, also a reason that a newer worker gives and we do not know: not taken is not taken.
+    /// Any other reason, also one that a newer worker sends and this version does not know. All of them mean that the
+    /// connection was not taken.
     Other,
 }
 
-/// Why a packet is none.
+/// The reason why bytes are not a valid packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
-    /// It has no bytes.
+    /// The packet has no bytes.
     #[error("an empty packet")]
     Empty,
-    /// Its kind is not one that this side is sent.
+    /// The kind is not one that this side receives.
     #[error("a packet of unknown kind {0}")]
     Kind(u8),
-    /// It is longer or shorter than its kind may be.
-    #[error("a packet of kind {kind} with {length} bytes, which it cannot have")]
+    /// The packet is longer or shorter than its kind allows.
+    #[error("a packet of kind {kind} cannot have {length} bytes")]
     Length {
-        /// Its first byte.
+        /// The packet's first byte.
         kind: u8,
-        /// All of its bytes.
+        /// The length of the whole packet.
         length: usize,
     },
-    /// Its message is not UTF-8.
+    /// The message is not UTF-8.
     #[error("a message that is not UTF-8")]
     Text,
 }
@@ -112,7 +117,7 @@ impl ToWorker<'_> {
     const MESSAGE: u8 = 2;
     const PING: u8 = 3;
 
-    /// Appends the packet to `packet`. That a message keeps its limits is for who makes it to see.
+    /// Appends the packet to `packet`. The caller must see that a message keeps its limits.
     pub fn encode(&self, packet: &mut Vec<u8>) {
         match self {
             Self::Connection { id } => put_number(packet, Self::CONNECTION, *id),
@@ -123,11 +128,11 @@ impl ToWorker<'_> {
 }
 
 impl<'a> ToWorker<'a> {
-    /// Reads one packet, all of it.
+    /// Decodes one whole packet.
     ///
     /// # Errors
     ///
-    /// If it is none that a master sends. A newer master may send kinds that we do not know.
+    /// Fails if a master sends no such packet. A newer master may send kinds that this version does not know.
     pub fn decode(packet: &'a [u8]) -> Result<Self, PacketError> {
         let parts = Parts::of(packet)?;
         match parts.kind {
@@ -146,7 +151,7 @@ impl ToMaster<'_> {
     const MESSAGE: u8 = 4;
     const PONG: u8 = 5;
 
-    /// Appends the packet to `packet`. That a message keeps its limits is for who makes it to see.
+    /// Appends the packet to `packet`. The caller must see that a message keeps its limits.
     pub fn encode(&self, packet: &mut Vec<u8>) {
         match self {
             Self::Taken(ids) => put_ids(packet, &[Self::TAKEN], *ids),
@@ -159,11 +164,11 @@ impl ToMaster<'_> {
 }
 
 impl<'a> ToMaster<'a> {
-    /// Reads one packet, all of it.
+    /// Decodes one whole packet.
     ///
     /// # Errors
     ///
-    /// If it is none that a worker sends.
+    /// Fails if a worker sends no such packet.
     pub fn decode(packet: &'a [u8]) -> Result<Self, PacketError> {
         let parts = Parts::of(packet)?;
         match parts.kind {
@@ -198,7 +203,7 @@ impl Refusal {
     }
 }
 
-/// A packet's kind and what follows it.
+/// A packet's kind, and the bytes after it.
 struct Parts<'a> {
     kind: u8,
     body: &'a [u8],

@@ -1,4 +1,4 @@
-//! A plain blocking HTTP client: tests should see the bytes, not another library's opinion of them.
+//! A plain blocking HTTP client. Tests should see the bytes themselves, not another library's view of them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -45,7 +45,7 @@ impl Client {
         self.body(head, length)
     }
 
-    /// Status line and headers; hyper writes the latter's names in lower case.
+    /// Reads the status line and the headers. hyper writes the names of headers in lower case.
     pub(super) fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -60,14 +60,14 @@ impl Client {
         bytes
     }
 
-    /// Everything until the other side closes.
+    /// Reads everything until the other side closes.
     pub(super) fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).expect("read");
         rest
     }
 
-    /// Whether something has come that was not read yet.
+    /// Returns true if bytes have arrived that were not read yet.
     pub(super) fn has_answer(&self) -> bool {
         self.0.set_nonblocking(true).expect("nonblocking");
         let peeked = self.0.peek(&mut [0]);

@@ -1,4 +1,4 @@
-//! The demo worker as a process that is handed its connections.
+//! The demo worker as a process that gets its connections from a master.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, ExitStatus};
@@ -23,7 +23,7 @@ impl Process {
         let mut command = test_process(&format!("{script} exec 3<&0 </dev/null;"));
         command.env(ROUNDELAY_CHANNEL_FD, "3").stdin(channel);
         let mut child = command.spawn().expect("spawn");
-        // It holds our copy of the worker's end.
+        // The command holds our copy of the worker's end.
         drop(command);
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
         let mut process = Self { child, stdout, master };
@@ -31,7 +31,7 @@ impl Process {
         process
     }
 
-    /// The next line on standard output that ends like this.
+    /// Waits for the next line on standard output that ends with `end`.
     fn line(&mut self, end: &str) {
         assert!((&mut self.stdout).lines().map_while(Result::ok).any(|line| line.ends_with(end)), "no line `{end}`");
     }
@@ -42,7 +42,7 @@ impl Process {
 }
 
 #[tokio::test]
-async fn it_serves_clients_that_it_is_handed_and_sees_who_they_are() {
+async fn handed_client_is_served_and_its_address_seen() {
     let process = Process::start("");
     let mut client = Client::over(process.master.connect(1));
     assert_eq!(process.master.hears().await, Said::Taken(vec![1]));
@@ -65,14 +65,14 @@ async fn it_serves_clients_that_it_is_handed_and_sees_who_they_are() {
 }
 
 #[tokio::test]
-async fn a_message_is_written_out_and_echoed() {
+async fn message_is_written_out_and_echoed() {
     let mut process = Process::start("");
     for json in [r#"{"colour":"red"}"#, "[1,null]", "\"text\""] {
         process.master.send(ToWorker::Message(json), &[]);
         process.line(&format!("message: {json}"));
         assert_eq!(process.master.hears().await, Said::Message(format!("{{\"echo\":{json}}}")));
     }
-    // Neither what is no JSON nor what grows too long by its echo ends anything.
+    // Neither a message that is no JSON nor one that its echo makes too long ends the worker.
     process.master.send(ToWorker::Message("{"), &[]);
     let longest = format!("\"{}\"", "x".repeat(MAX_MESSAGE - 2));
     process.master.send(ToWorker::Message(&longest), &[]);
@@ -87,7 +87,7 @@ async fn a_message_is_written_out_and_echoed() {
 }
 
 #[tokio::test]
-async fn without_its_master_it_leaves() {
+async fn worker_exits_when_its_master_is_gone() {
     let Process { mut child, stdout: _stdout, master } = Process::start("");
     let mut client = Client::over(master.connect(1));
     client.send("GET /slow/200 HTTP/1.1\r\nhost: demo\r\n\r\n");
@@ -99,7 +99,7 @@ async fn without_its_master_it_leaves() {
 }
 
 #[tokio::test]
-async fn connections_that_its_table_does_not_hold_are_refused_and_the_next_ones_not() {
+async fn connections_are_refused_while_the_table_is_full() {
     let process = Process::start("ulimit -n 32;");
     let mut taken = Vec::new();
     let mut refused = Vec::new();
@@ -127,13 +127,13 @@ async fn connections_that_its_table_does_not_hold_are_refused_and_the_next_ones_
 }
 
 #[test]
-fn a_descriptor_that_is_no_channel_is_said_and_left_alone() {
+fn descriptor_that_is_no_channel_is_an_error() {
     let (_client, socket) = connection();
     for (script, value, message) in [
-        // The worker's own by the time that it looks.
-        ("exec 3<&-;", "3", "promises a channel at descriptor 3;"),
-        ("exec 3<&0;", "3", "promises a channel at descriptor 3;"),
-        ("", "999", "promises a channel at descriptor 999;"),
+        // By the time that the worker looks, descriptor 3 may be a file of its own.
+        ("exec 3<&-;", "3", "names descriptor 3, which is no channel;"),
+        ("exec 3<&0;", "3", "names descriptor 3, which is no channel;"),
+        ("", "999", "names descriptor 999, which is no channel;"),
         ("", "2", "must be the number of a descriptor, 3 or more; it is `2`"),
         ("", "three", "must be the number of a descriptor, 3 or more; it is `three`"),
     ] {

@@ -1,4 +1,4 @@
-//! The demo worker over real connections, on a thread of its own as in real life.
+//! The demo worker over real connections, on a thread of its own.
 
 mod client;
 #[cfg(feature = "messages")]
@@ -57,7 +57,7 @@ impl Demo {
         (answer.status, answer.text())
     }
 
-    /// Drains; returns when every connection has ended.
+    /// Drains. Returns when every connection has ended.
     fn finish(self) {
         self.draining.begin();
         self.thread.join().expect("the worker ended well");
@@ -91,7 +91,7 @@ fn every_route_answers() {
 }
 
 #[test]
-fn numbers_that_are_none_are_refused_in_words() {
+fn invalid_number_is_refused_with_a_reason() {
     let demo = Demo::start();
     for path in [
         "/api/x",
@@ -116,7 +116,7 @@ fn numbers_that_are_none_are_refused_in_words() {
 }
 
 #[test]
-fn head_tells_the_length_and_sends_no_body() {
+fn head_request_gets_the_length_and_no_body() {
     let demo = Demo::start();
     for (path, length) in [("/health", "3"), ("/api/100", "4"), ("/blob/17179869184", "17179869184")] {
         let answer = demo.client().request("HEAD", path);
@@ -127,7 +127,7 @@ fn head_tells_the_length_and_sends_no_body() {
 }
 
 #[test]
-fn a_blob_has_its_length_and_its_pattern() {
+fn blob_has_its_length_and_its_pattern() {
     let demo = Demo::start();
     for length in [1_usize, 250, 251, 64_256, 64_257, 1_000_000] {
         let answer = demo.client().request("GET", &format!("/blob/{length}"));
@@ -152,7 +152,7 @@ fn echo_answers_while_the_request_still_arrives() {
 }
 
 #[test]
-fn a_client_that_has_sent_its_last_byte_still_gets_its_answer() {
+fn half_closing_client_gets_its_answer() {
     let demo = Demo::start();
     let mut client = demo.client();
     client.send("GET /slow/50 HTTP/1.1\r\nhost: demo\r\n\r\n");
@@ -162,14 +162,14 @@ fn a_client_that_has_sent_its_last_byte_still_gets_its_answer() {
 }
 
 #[test]
-fn a_computation_blocks_its_worker_unless_it_is_offloaded() {
+fn computation_blocks_its_worker_unless_it_is_offloaded() {
     const LONG: u64 = 400_000_000;
     let demo = Demo::start();
     for (path, blocks) in [("/api", true), ("/offload", false)] {
         let mut long = demo.client();
         long.send(&format!("GET {path}/{LONG} HTTP/1.1\r\nhost: demo\r\n\r\n"));
         assert_eq!(demo.get("/health").0, 200);
-        // The answer to the check is here. Was it given before or after the long one?
+        // The answer to the check is here. It came after the long one if the computation blocks, else before it.
         assert_eq!(long.has_answer(), blocks, "{path}");
         assert_eq!(long.answer().text(), (LONG * (LONG + 1) / 2).to_string());
     }
@@ -177,7 +177,7 @@ fn a_computation_blocks_its_worker_unless_it_is_offloaded() {
 }
 
 #[tokio::test]
-async fn a_full_offload_queue_is_said_and_not_waited_for() {
+async fn full_offload_queue_is_answered_with_503_at_once() {
     let offload = Offload::new(NonZeroUsize::MIN, 1).expect("threads");
     let router = Router::new("demo/0".to_owned(), Duration::ZERO, offload.clone());
     let ask = async || {
@@ -206,33 +206,33 @@ async fn a_full_offload_queue_is_said_and_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_worker_answers_late_but_its_health_check_does_not_and_each_answer_names_it() {
+async fn slow_worker_delays_all_answers_but_health_checks() {
     let delay = Duration::from_millis(50);
     let router = Router::new("demo/1".to_owned(), delay, compute_threads().expect("threads"));
     for (path, expected) in [("/", delay), ("/api/1", delay), ("/health", Duration::ZERO)] {
         let begun = tokio::time::Instant::now();
         let request = hyper::Request::get(path).body(Empty::<bytes::Bytes>::new()).expect("request");
         let answer = router.answer(request, None).await;
-        // The clock stands still but for the delay.
+        // The clock is paused, so only the delay passes.
         assert_eq!(begun.elapsed().as_millis(), expected.as_millis(), "{path}");
         assert_eq!(answer.headers()["x-worker"], "demo/1");
     }
 }
 
 #[test]
-fn a_drain_finishes_what_is_open_and_closes_what_is_idle() {
+fn drain_finishes_open_requests_and_closes_idle_connections() {
     let demo = Demo::start();
     let mut idle = demo.client();
     assert_eq!(idle.request("GET", "/health").status, 200);
     let mut slow = demo.client();
     slow.send("GET /slow/300 HTTP/1.1\r\nhost: demo\r\n\r\n");
     let mut fresh = demo.client();
-    // Accepted in this order, so an answer here means that the others have been taken on.
+    // The worker accepts in this order, so an answer here means that the others were accepted.
     assert_eq!(demo.get("/health").0, 200);
 
     demo.draining.begin();
     fresh.send("GET /health HTTP/1.1\r\nhost: demo\r\n\r\n");
-    assert_eq!(idle.rest(), "", "closed without a word");
+    assert_eq!(idle.rest(), "", "closed without an answer");
     for client in [&mut slow, &mut fresh] {
         let answer = client.answer();
         assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
@@ -244,7 +244,7 @@ fn a_drain_finishes_what_is_open_and_closes_what_is_idle() {
 }
 
 #[test]
-fn a_kept_client_that_sends_every_50_ms_is_answered_through_every_drain() {
+fn kept_client_sending_every_50_ms_is_answered_in_any_drain() {
     const DRAINS: u64 = 20;
     for drain in 0..DRAINS {
         let demo = Demo::start();

@@ -16,18 +16,19 @@ use crate::protocol::NOTIFY_SOCKET;
 
 const AS_A_PROCESS: &str = "DEMO_WORKER_TEST_PROCESS";
 
-/// Not a test by itself: what the processes below run.
+/// Runs the worker, if this process was started by a test below. Not a test by itself.
 #[test]
 fn as_a_process() {
     if std::env::var_os(AS_A_PROCESS).is_some() {
         let code = main();
-        // An exit code does not tell its number, but can be compared.
+        // An `ExitCode` does not return its number, but it can be compared.
         let number = (0..=u8::MAX).find(|number| code == ExitCode::from(*number)).expect("a number");
         std::process::exit(number.into());
     }
 }
 
-/// This binary as a demo worker, through a shell, so that it can name its own pid before it becomes the worker.
+/// Starts this binary as a demo worker. It is started through a shell, which can name its own pid before it becomes the
+/// worker.
 pub(super) fn test_process(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{script} exec \"$0\" \"$@\"")]).arg(std::env::current_exe().expect("exe"));
@@ -39,7 +40,7 @@ pub(super) fn test_process(script: &str) -> Command {
 struct Process {
     child: Child,
     address: SocketAddr,
-    /// Open as long as the process may write to it.
+    /// Open as long as the process may write to standard output.
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -71,7 +72,7 @@ impl Process {
 }
 
 #[test]
-fn sigterm_ends_it_with_exit_code_0() {
+fn sigterm_ends_the_worker_with_exit_code_0() {
     let process = Process::on_a_port();
     let mut slow = Client::connect(process.address);
     slow.send("GET /slow/200 HTTP/1.1\r\nhost: demo\r\n\r\n");
@@ -82,14 +83,14 @@ fn sigterm_ends_it_with_exit_code_0() {
 }
 
 #[test]
-fn a_crash_is_exit_code_1() {
+fn crash_ends_the_worker_with_exit_code_1() {
     let process = Process::on_a_port();
     Client::connect(process.address).send("GET /crash HTTP/1.1\r\nhost: demo\r\n\r\n");
     assert_eq!(process.wait().code(), Some(1));
 }
 
 #[test]
-fn a_hanging_worker_does_not_even_hear_sigterm() {
+fn hanging_worker_does_not_react_to_sigterm() {
     let mut process = Process::on_a_port();
     let mut client = Client::connect(process.address);
     client.send("GET /hang HTTP/1.1\r\nhost: demo\r\n\r\n");
@@ -103,16 +104,16 @@ fn a_hanging_worker_does_not_even_hear_sigterm() {
 }
 
 #[test]
-fn whoever_waits_in_its_queue_at_sigterm_is_served() {
+fn waiting_clients_are_served_after_sigterm() {
     let process = Process::on_a_port();
     process.signal(Signal::STOP);
-    // More than tokio lets a task accept in one go.
+    // More clients than tokio lets a task accept without a pause.
     let mut clients: Vec<_> = (0..300).map(|_| Client::connect(process.address)).collect();
     clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nhost: demo\r\n\r\n"));
     process.signal(Signal::TERM);
     process.signal(Signal::CONT);
     for (i, client) in clients.iter_mut().enumerate() {
-        // Whether it is told to close depends on whether the signal or the connection is seen first.
+        // If the signal is seen before the connection, the answer says `Connection: close`. The order is not certain.
         assert_eq!(client.answer().status, 200, "client {i}");
         assert_eq!(client.rest(), "");
     }
@@ -120,7 +121,7 @@ fn whoever_waits_in_its_queue_at_sigterm_is_served() {
 }
 
 #[test]
-fn told_to_ignore_sigterm_it_goes_on_serving() {
+fn worker_told_to_ignore_sigterm_goes_on_serving() {
     let process = Process::start("", |command| {
         command.env(PORT, "0").env(IGNORE_TERM, "1");
     });
@@ -136,7 +137,7 @@ fn told_to_ignore_sigterm_it_goes_on_serving() {
 }
 
 #[test]
-fn a_start_delay_is_waited_for_before_it_listens() {
+fn start_delay_passes_before_the_worker_listens() {
     let begun = Instant::now();
     let process = Process::start("", |command| {
         command.env(PORT, "0").env(START_DELAY, "300");
@@ -148,20 +149,20 @@ fn a_start_delay_is_waited_for_before_it_listens() {
 }
 
 #[test]
-fn a_start_that_shall_fail_says_so_and_exits_with_3() {
+fn failing_start_is_reported_and_exits_with_3() {
     let ended = ended(&[(FAIL_START, "1"), (START_DELAY, "10")]);
     assert_eq!(ended.0, Some(3));
     assert!(ended.1.contains("does not start, as DEMO_FAIL_START says"), "{}", ended.1);
 }
 
 #[test]
-fn a_fault_that_is_none_is_refused_in_words() {
+fn invalid_fault_is_refused_with_a_reason() {
     let ended = ended(&[(START_DELAY, "soon")]);
     assert_eq!(ended.0, Some(1));
     assert!(ended.1.contains("DEMO_START_DELAY must be a whole number of milliseconds; it is `soon`"), "{}", ended.1);
 }
 
-/// How a worker ends that does not even listen: its exit code, and what it says to standard error.
+/// Runs a worker that ends before it listens. Returns its exit code and its standard error.
 fn ended(environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let notify = tempfile::tempdir().expect("folder");
     let path = notify.path().join("notify");
@@ -170,13 +171,13 @@ fn ended(environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = test_process("");
     command.env(PORT, "0").env(NOTIFY_SOCKET, path).envs(environment.iter().copied());
     let output = command.output().expect("output");
-    assert!(master.recv(&mut [0]).is_err(), "it was never ready");
+    assert!(master.recv(&mut [0]).is_err(), "the worker was never ready");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("listening on"));
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
-fn an_inherited_socket_is_served_and_its_queue_left_to_others() {
+fn inherited_socket_is_served_and_outlives_the_worker() {
     let folder = tempfile::tempdir().expect("folder");
     let notify = folder.path().join("notify");
     let master = std::os::unix::net::UnixDatagram::bind(&notify).expect("bind");

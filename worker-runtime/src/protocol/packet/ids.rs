@@ -1,10 +1,10 @@
-//! The ids of one packet, where they lie.
+//! The ids in one packet, without a copy.
 
 use std::fmt;
 
 use super::{ID, MAX_IDS};
 
-/// 1 to [`MAX_IDS`] ids of connections: borrowed from a packet, or from the numbers that shall become one.
+/// 1 to [`MAX_IDS`] ids of connections, borrowed from a packet, or from numbers that are to be encoded.
 #[derive(Clone, Copy)]
 pub struct Ids<'a>(Source<'a>);
 
@@ -16,12 +16,12 @@ enum Source<'a> {
 }
 
 impl<'a> Ids<'a> {
-    /// A single one.
+    /// Makes the ids of a single connection.
     pub fn one(id: &'a u64) -> Self {
         Self(Source::Numbers(std::slice::from_ref(id)))
     }
 
-    /// Any number of ids, in order, as many of them together as a packet holds. None for none.
+    /// Splits any number of ids, in order, into as few groups as fit into packets. No ids give no groups.
     pub fn batches(ids: &'a [u64]) -> impl Iterator<Item = Ids<'a>> {
         ids.chunks(MAX_IDS).map(|batch| Ids(Source::Numbers(batch)))
     }
@@ -31,7 +31,7 @@ impl<'a> Ids<'a> {
         (rest.is_empty() && (1..=MAX_IDS).contains(&ids.len())).then_some(Self(Source::Bytes(ids)))
     }
 
-    /// How many there are: never none.
+    /// Returns the number of ids, which is never 0.
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(self) -> usize {
         match self.0 {
@@ -40,7 +40,7 @@ impl<'a> Ids<'a> {
         }
     }
 
-    /// Each of them, in order.
+    /// Returns each id, in order.
     pub fn iter(self) -> impl Iterator<Item = u64> + use<'a> {
         let (numbers, bytes) = match self.0 {
             Source::Numbers(ids) => (ids, &[][..]),

@@ -6,13 +6,13 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     packet
 }
 
-/// Every packet of the master, and its bytes.
+/// Returns every packet of the master, and its bytes.
 fn to_worker(text: &str) -> Vec<(ToWorker<'_>, Vec<u8>)> {
     let packets = [ToWorker::Connection { id: 0x0102 }, ToWorker::Message(text), ToWorker::Ping { token: u64::MAX }];
     packets.into_iter().map(|packet| (packet, encoded(|bytes| packet.encode(bytes)))).collect()
 }
 
-/// Every packet of a worker, and its bytes.
+/// Returns every packet of a worker, and its bytes.
 fn to_master<'a>(ids: &'a [u64], text: &'a str) -> Vec<(ToMaster<'a>, Vec<u8>)> {
     let ids = Ids::batches(ids).next().expect("ids");
     let packets = [
@@ -28,7 +28,7 @@ fn to_master<'a>(ids: &'a [u64], text: &'a str) -> Vec<(ToMaster<'a>, Vec<u8>)> 
 }
 
 #[test]
-fn what_is_encoded_decodes_to_the_same() {
+fn encoded_packet_decodes_to_the_same() {
     let many: Vec<u64> = (0..64).map(|i| u64::MAX - i).collect();
     let long = "\"".repeat(MAX_MESSAGE);
     for text in ["0", "{\"größe\":1}", &long] {
@@ -46,7 +46,7 @@ fn what_is_encoded_decodes_to_the_same() {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_protocol() {
+fn encoded_bytes_are_those_of_the_protocol() {
     let id = 0x0102;
     let bytes = |packet: ToMaster<'_>| encoded(|bytes| packet.encode(bytes));
     assert_eq!(encoded(|bytes| ToWorker::Connection { id }.encode(bytes)), [1, 2, 1, 0, 0, 0, 0, 0, 0]);
@@ -61,7 +61,7 @@ fn the_bytes_are_those_of_the_protocol() {
 }
 
 #[test]
-fn a_packet_that_was_cut_or_has_more_is_refused_unless_it_is_another_one() {
+fn cut_or_extended_packet_is_refused_unless_it_is_valid() {
     let ids: Vec<u64> = (0..64).collect();
     for (_, bytes) in to_worker("[1]") {
         let is_text = bytes[0] == ToWorker::MESSAGE;
@@ -86,8 +86,8 @@ fn a_packet_that_was_cut_or_has_more_is_refused_unless_it_is_another_one() {
 }
 
 #[test]
-fn any_bytes_decode_or_are_refused_and_what_decodes_is_encoded_to_the_same() {
-    // A linear congruence: the same bytes on each run.
+fn random_bytes_decode_reversibly_or_are_refused() {
+    // A linear congruential generator, so that each run has the same bytes.
     let mut seed = 1_u64;
     let mut any = move || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -108,7 +108,7 @@ fn any_bytes_decode_or_are_refused_and_what_decodes_is_encoded_to_the_same() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn decode_error_names_the_fault() {
     assert_eq!(ToWorker::decode(&[]), Err(PacketError::Empty));
     assert_eq!(ToMaster::decode(&[]), Err(PacketError::Empty));
     assert_eq!(ToWorker::decode(&[4]), Err(PacketError::Kind(4)));
@@ -124,12 +124,12 @@ fn what_is_wrong_is_said() {
     );
     assert_eq!(
         ToMaster::decode(&[1; 8]).map_err(|error| error.to_string()).err().as_deref(),
-        Some("a packet of kind 1 with 8 bytes, which it cannot have")
+        Some("a packet of kind 1 cannot have 8 bytes")
     );
 }
 
 #[test]
-fn a_reason_that_nobody_knows_is_another_one() {
+fn unknown_refusal_reason_is_other() {
     for reason in [0, 3, 4, 255] {
         let packet = [2, reason, 9, 0, 0, 0, 0, 0, 0, 0];
         let refused = ToMaster::Refused { reason: Refusal::Other, ids: Ids::one(&9) };
@@ -138,7 +138,7 @@ fn a_reason_that_nobody_knows_is_another_one() {
 }
 
 #[test]
-fn any_number_of_ids_comes_in_packets_that_hold_them() {
+fn ids_are_split_into_batches_of_at_most_64() {
     assert_eq!(Ids::batches(&[]).count(), 0);
     let ids: Vec<u64> = (0..130).collect();
     assert_eq!(Ids::batches(&ids).map(Ids::len).collect::<Vec<_>>(), [64, 64, 2]);
