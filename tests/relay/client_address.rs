@@ -1,4 +1,4 @@
-//! A worker that is told the client's address is told it first, once, and whatever else happens.
+//! PROXY protocol: the worker gets the client's address first and exactly once, whatever happens to the connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::kit::*;
 const SOON: Duration = Duration::from_secs(20);
 const VERSIONS: [ProxyProtocol; 2] = [ProxyProtocol::V1, ProxyProtocol::V2];
 
-/// The header of a client, byte for byte.
+/// Returns the header of a client, byte for byte.
 fn header(version: ProxyProtocol, client: SocketAddr, public: SocketAddr) -> Vec<u8> {
     let bytes = |ip: std::net::IpAddr| match ip {
         std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -51,7 +51,7 @@ fn told(threads: usize, version: ProxyProtocol, endpoints: &[Endpoint], listen: 
     })
 }
 
-/// Reads a header of that many bytes, greets, and then sends back what it gets, the header first.
+/// Reads a header of that many bytes and greets. Then sends back the bytes that it receives, the header first.
 async fn greet_and_echo(stream: impl AsyncRead + AsyncWrite, header: usize) {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut said = vec![0; header];
@@ -64,7 +64,7 @@ async fn greet_and_echo(stream: impl AsyncRead + AsyncWrite, header: usize) {
 }
 
 #[tokio::test]
-async fn the_header_comes_before_the_clients_bytes_over_ipv4_ipv6_and_both() {
+async fn header_precedes_client_bytes_over_ipv4_ipv6_and_both() {
     for (listen, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1"), ("[::]:0", "::1")]
     {
         for version in VERSIONS {
@@ -80,7 +80,7 @@ async fn the_header_comes_before_the_clients_bytes_over_ipv4_ipv6_and_both() {
                 .await;
                 let clients: u64 = (0..100).map(|i| length(i, 200_000) as u64).sum();
                 let counted: u64 = stand.pool.slots().iter().map(|slot| slot.rx_bytes.get()).sum();
-                assert_eq!(counted, clients, "the header is ours and not counted");
+                assert_eq!(counted, clients, "the master's header is not counted");
                 stand.finish(SOON).await;
             }
         }
@@ -88,7 +88,7 @@ async fn the_header_comes_before_the_clients_bytes_over_ipv4_ipv6_and_both() {
 }
 
 #[tokio::test]
-async fn a_client_on_a_unix_socket_has_no_address_and_a_worker_on_one_is_told_all_the_same() {
+async fn unix_client_has_a_header_without_address() {
     for version in VERSIONS {
         for threads in THREADS {
             let dir = tempfile::tempdir().unwrap();
@@ -116,9 +116,9 @@ async fn a_client_on_a_unix_socket_has_no_address_and_a_worker_on_one_is_told_al
 }
 
 #[tokio::test]
-async fn what_the_client_has_said_already_goes_out_with_the_header_in_one_write() {
+async fn early_client_bytes_and_header_are_one_write() {
     for version in VERSIONS {
-        // Answers with what its first read found, then with how much came in all.
+        // Answers with the bytes of its first read, then with the number of all bytes that came.
         let worker = worker(|mut stream| async move {
             let mut first = vec![0; 64 * 1024];
             let n = stream.read(&mut first).await.unwrap();
@@ -134,7 +134,7 @@ async fn what_the_client_has_said_already_goes_out_with_the_header_in_one_write(
             let header = header(version, client.local_addr().unwrap(), stand.tcp());
             let said = text(len, len);
             let waiting = tokio::spawn(exchange(client, said));
-            // Time for it to be said; the promise holds without.
+            // Gives the client time to send. The promise holds without this pause.
             pauses(Duration::from_millis(20)).await;
             stand.pool.rotation.set_accept_state(AcceptState::Open);
             let answer = within(waiting).await.unwrap();
@@ -152,10 +152,10 @@ async fn what_the_client_has_said_already_goes_out_with_the_header_in_one_write(
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_first_is_told_at_once() {
+async fn server_that_speaks_first_gets_the_header_at_once() {
     for version in VERSIONS {
         for threads in THREADS {
-            // Its length in version 1 depends on the ports; the worker reads the least that it can be.
+            // The length of a version 1 header depends on the ports. The worker reads the shortest possible length.
             let least = if version == ProxyProtocol::V1 { b"PROXY TCP4 ".len() } else { 28 };
             let greets = worker(move |stream| greet_and_echo(stream, least)).await;
             let stand = told(threads, version, &[greets], "127.0.0.1:0");
@@ -174,9 +174,9 @@ async fn a_server_that_speaks_first_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_slow_to_connect_is_told_as_soon_as_it_does() {
+async fn slowly_connecting_worker_gets_the_header_once_connected() {
     for version in VERSIONS {
-        // A full TCP queue drops the SYN; the kernel sends it again a second later.
+        // A full TCP queue drops the SYN. The kernel sends the SYN again a second later.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         full.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         full.listen(0).unwrap();
@@ -213,7 +213,7 @@ async fn a_worker_that_is_slow_to_connect_is_told_as_soon_as_it_does() {
 }
 
 #[tokio::test]
-async fn the_next_worker_is_told_once_when_the_first_refuses() {
+async fn next_worker_gets_one_header_when_the_first_refuses() {
     for version in VERSIONS {
         for threads in THREADS {
             let stand = told(threads, version, &[nobody().await, nobody().await, echo_worker().await], "127.0.0.1:0");
@@ -232,12 +232,12 @@ async fn the_next_worker_is_told_once_when_the_first_refuses() {
 }
 
 #[tokio::test]
-async fn a_worker_that_resets_after_no_more_than_the_header_is_replaced_unseen_by_the_client() {
+async fn worker_resetting_after_the_header_is_replaced_unseen() {
     for version in VERSIONS {
         for threads in THREADS {
             let resets_unread = worker(|stream| async move { reset(stream) }).await;
             let resets = worker(|mut stream| async move {
-                // Whatever there is of it, which is all.
+                // Reads as much of the header as there is, which is all of it.
                 let _ = stream.read(&mut [0; 200]).await;
                 reset(stream);
             })
@@ -247,7 +247,7 @@ async fn a_worker_that_resets_after_no_more_than_the_header_is_replaced_unseen_b
             repeat(200, 16, move |i| async move {
                 let mut client = TcpStream::connect(at).await.unwrap();
                 let header = header(version, client.local_addr().unwrap(), at);
-                // Silent until a worker that keeps it has shown itself.
+                // The client is silent until a worker that keeps the connection has answered.
                 let mut said = vec![0; header.len()];
                 client.read_exact(&mut said).await.unwrap();
                 assert_eq!(said, header);
@@ -268,7 +268,7 @@ async fn a_worker_that_resets_after_no_more_than_the_header_is_replaced_unseen_b
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_while_its_worker_resets_is_served_whole_or_sees_the_reset() {
+async fn client_sending_during_a_reset_is_served_whole_or_reset() {
     for version in VERSIONS {
         for threads in THREADS {
             let resets = worker(|mut stream| async move {

@@ -1,4 +1,4 @@
-//! Which worker a connection goes to, and what happens when that one cannot be reached.
+//! The choice of the worker for a connection, and workers that cannot be reached.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::kit::*;
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn twelve_hundred_connections_over_three_workers_are_four_hundred_each() {
+async fn round_robin_spreads_1200_connections_evenly_over_3_workers() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await, echo_worker().await]);
         let at = stand.tcp();
@@ -30,7 +30,7 @@ async fn twelve_hundred_connections_over_three_workers_are_four_hundred_each() {
 }
 
 #[tokio::test]
-async fn a_worker_that_refuses_is_passed_over_unseen_by_the_client() {
+async fn refusing_worker_is_passed_over_unseen_by_the_client() {
     for threads in THREADS {
         let mut stand = stand(threads, &[nobody().await, echo_worker().await]);
         let at = stand.tcp();
@@ -40,7 +40,7 @@ async fn a_worker_that_refuses_is_passed_over_unseen_by_the_client() {
         .await;
         let [dead, live] = [0, 1].map(|slot| Arc::clone(&stand.pool.slots()[slot]));
         let failed = dead.connect_errors[ConnectError::Refused as usize].get();
-        // A second pick takes a turn too, so the dead one's share is not exactly half.
+        // A second pick takes a turn, too, so the dead worker's share is not exactly half.
         assert!((1..=400).contains(&failed), "{failed}");
         eventually_eq!((dead.retries.get(), dead.connections.get(), live.connections.get()), (failed, 0, 400));
         let expected =
@@ -53,7 +53,7 @@ async fn a_worker_that_refuses_is_passed_over_unseen_by_the_client() {
 }
 
 #[tokio::test]
-async fn a_worker_that_resets_before_any_byte_is_replaced_unseen_by_the_client() {
+async fn worker_resetting_before_any_byte_is_replaced_unseen() {
     for threads in THREADS {
         let resets = worker(|stream| async move { reset(stream) }).await;
         let greets = worker(|mut stream| async move { stream.write_all(b"welcome").await.unwrap() }).await;
@@ -74,7 +74,7 @@ async fn a_worker_that_resets_before_any_byte_is_replaced_unseen_by_the_client()
 }
 
 #[tokio::test]
-async fn a_full_unix_queue_is_busy_and_another_worker_serves() {
+async fn full_unix_queue_is_busy_and_another_worker_serves() {
     for threads in THREADS {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("busy.sock");
@@ -94,7 +94,7 @@ async fn a_full_unix_queue_is_busy_and_another_worker_serves() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_answer_the_connect_is_given_up_after_the_timeout() {
+async fn unanswered_connect_is_given_up_after_the_timeout() {
     for threads in THREADS {
         // A full TCP queue drops the SYN.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -115,7 +115,7 @@ async fn a_worker_that_does_not_answer_the_connect_is_given_up_after_the_timeout
 }
 
 #[tokio::test]
-async fn when_no_worker_can_be_reached_the_client_is_reset_in_time() {
+async fn client_is_reset_in_time_if_no_worker_can_be_reached() {
     for threads in THREADS {
         let endpoints = [nobody().await, nobody().await];
         let stand = stand_with(threads, &endpoints, |config| config.dispatch_timeout = Duration::from_millis(200));
@@ -133,7 +133,7 @@ async fn when_no_worker_can_be_reached_the_client_is_reset_in_time() {
 }
 
 #[tokio::test]
-async fn who_finds_no_worker_waits_for_one_and_keeps_what_was_said() {
+async fn client_without_worker_waits_for_one_and_loses_no_byte() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         stand.pool.rotation.publish(Snapshot::default());
@@ -147,7 +147,7 @@ async fn who_finds_no_worker_waits_for_one_and_keeps_what_was_said() {
 }
 
 #[tokio::test]
-async fn without_a_worker_in_rotation_the_client_is_reset_at_the_deadline() {
+async fn client_is_reset_at_the_deadline_if_rotation_is_empty() {
     for threads in THREADS {
         let stand = stand_with(threads, &[], |config| config.dispatch_timeout = Duration::from_millis(100));
         let (answer, end) = within(read_all(&mut stand.connect().await)).await;
@@ -158,11 +158,11 @@ async fn without_a_worker_in_rotation_the_client_is_reset_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn held_clients_wait_in_the_backlog_and_are_answered_once_it_opens() {
+async fn held_clients_wait_in_the_backlog_and_are_answered_later() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         stand.pool.rotation.set_accept_state(AcceptState::Hold);
-        // An accept under way when the accept state changed may still take one.
+        // An accept that was in progress when the accept state changed may still take one connection.
         let first = exchange(stand.connect().await, b"first");
         let waiting: Vec<_> = {
             let mut waiting = Vec::new();
@@ -182,13 +182,14 @@ async fn held_clients_wait_in_the_backlog_and_are_answered_once_it_opens() {
 }
 
 #[tokio::test]
-async fn while_it_refuses_clients_are_reset_and_counted() {
+async fn rejected_clients_are_reset_and_counted() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         stand.pool.rotation.set_accept_state(AcceptState::Reject);
         let at = stand.tcp();
         repeat(50, 10, |_| async move {
-            // The reset may come before connect has returned, and is told once, to whoever asks first.
+            // The reset may come before connect has returned. The kernel reports it only once, to the first call that
+            // asks.
             if let Ok(mut client) = TcpStream::connect(at).await {
                 assert!(within(read_all(&mut client)).await.0.is_empty());
             }
@@ -202,7 +203,7 @@ async fn while_it_refuses_clients_are_reset_and_counted() {
 }
 
 #[tokio::test]
-async fn above_the_limit_clients_wait_and_are_served_later() {
+async fn clients_above_the_limit_wait_and_are_served_later() {
     for threads in THREADS {
         let most = Arc::new(AtomicUsize::new(0));
         let now = Arc::new(AtomicUsize::new(0));
@@ -215,7 +216,8 @@ async fn above_the_limit_clients_wait_and_are_served_later() {
                     let mut request = [0; 100];
                     stream.read_exact(&mut request).await.unwrap();
                     tokio::task::yield_now().await;
-                    // Before the answer: the relay ends after it, and only then the next one may come.
+                    // Counts down before the answer: the relay ends after the answer, and only then the next client may
+                    // come.
                     now.fetch_sub(1, Ordering::SeqCst);
                     stream.write_all(&request).await.unwrap();
                 }
@@ -234,8 +236,8 @@ async fn above_the_limit_clients_wait_and_are_served_later() {
 }
 
 #[tokio::test]
-async fn a_limit_of_one_serves_every_listener_in_turn() {
-    // A loop that waited for a client with a permit in its hand would starve the other listeners.
+async fn limit_of_one_connection_serves_every_listener() {
+    // A loop that kept a permit while it waited for a client would starve the other listeners.
     let stand = stand_with(2, &[echo_worker().await], |config| config.max_connections = Some(1));
     for i in 0..50 {
         assert_eq!(within(exchange(stand.connect().await, text(i, 10))).await, text(i, 10));
@@ -244,7 +246,7 @@ async fn a_limit_of_one_serves_every_listener_in_turn() {
 }
 
 #[tokio::test]
-async fn a_health_check_that_only_connects_ends_cleanly() {
+async fn health_check_that_only_connects_ends_cleanly() {
     for threads in THREADS {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = roundelay::rotation::Endpoint::Tcp(listener.local_addr().unwrap());
@@ -260,7 +262,7 @@ async fn a_health_check_that_only_connects_ends_cleanly() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_silent_for_long_is_moved_when_its_worker_goes() {
+async fn silent_client_is_moved_when_its_worker_resets() {
     for threads in THREADS {
         let leaving = worker(|stream| async move {
             pauses(Duration::from_millis(1500)).await;

@@ -1,4 +1,5 @@
-//! One worker drains while the others serve: what is idle goes, what is owed stays, what it never touched moves.
+//! One worker drains while the others serve. Its idle connections are closed, connections with a pending response stay,
+//! and connections without any byte move to another worker.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use tokio::time::Instant;
 use crate::kit::*;
 
 const SOON: Duration = Duration::from_secs(20);
-/// The silence that a drain waits for.
+/// The silence after which a drain closes a connection.
 const QUIET: Duration = Duration::from_secs(1);
 const FIRST: SlotId = SlotId(0);
 
-/// A connection to that slot with one exchange behind it.
+/// Opens a connection to that slot and makes one exchange on it.
 async fn spoken_to(stand: &Stand, slot: usize) -> TcpStream {
     stand.rotate(&[slot]);
     stand.spoken().await
@@ -31,7 +32,7 @@ async fn owed_by(stand: &Stand, slot: usize) -> TcpStream {
     client
 }
 
-/// A connection to that slot on which nothing was said.
+/// Opens a connection to that slot and sends no byte on it.
 async fn untouched_on(stand: &Stand, slot: usize) -> TcpStream {
     stand.rotate(&[slot]);
     let before = stand.upstreams[slot].active();
@@ -42,7 +43,7 @@ async fn untouched_on(stand: &Stand, slot: usize) -> TcpStream {
 }
 
 #[tokio::test]
-async fn the_idle_of_the_draining_worker_end_by_fin_after_a_second_and_nobody_elses() {
+async fn idle_connections_of_a_draining_worker_alone_end_by_fin() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
         let mut others = spoken_to(&stand, 1).await;
@@ -55,7 +56,7 @@ async fn the_idle_of_the_draining_worker_end_by_fin_after_a_second_and_nobody_el
         within(read_all(&mut idle)).await.1.expect("FIN");
         assert!(said.elapsed() >= QUIET, "{:?} of silence", said.elapsed());
         until("counted", || stand.upstreams[0].closes[Outcome::Closed as usize].get() == 1).await;
-        // As silent, for as long; but its worker stays.
+        // This connection was silent for as long, but its worker stays.
         ping(&mut others).await;
         drop(others);
         stand.finish(SOON).await;
@@ -63,7 +64,7 @@ async fn the_idle_of_the_draining_worker_end_by_fin_after_a_second_and_nobody_el
 }
 
 #[tokio::test]
-async fn one_that_is_owed_an_answer_gets_it_and_is_closed_afterwards() {
+async fn client_gets_a_pending_response_before_it_is_closed() {
     for threads in THREADS {
         let slow = worker(|mut stream| async move {
             let _ = stream.read_exact(&mut [0; 4]).await;
@@ -84,7 +85,7 @@ async fn one_that_is_owed_an_answer_gets_it_and_is_closed_afterwards() {
 }
 
 #[tokio::test]
-async fn one_that_speaks_within_each_second_lives() {
+async fn client_that_sends_within_each_second_is_not_closed() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let mut client = stand.spoken().await;
@@ -95,20 +96,20 @@ async fn one_that_speaks_within_each_second_lives() {
             pauses(QUIET / 4).await;
             let mut answer = [0; 4];
             let is_answered = client.write_all(b"ping").await.is_ok() && client.read_exact(&mut answer).await.is_ok();
-            // On a machine that stands still for a second, silence is what it looks like.
+            // On a machine that pauses for a second, the connection looks silent.
             assert!(is_answered || said.elapsed() >= QUIET, "closed after {:?}", said.elapsed());
             if !is_answered {
                 client = stand.spoken().await;
             }
             said = Instant::now();
         }
-        within(read_all(&mut client)).await.1.expect("FIN, now that it is silent");
+        within(read_all(&mut client)).await.1.expect("FIN, now that the client is silent");
         stand.finish(SOON).await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_comes_after_the_order_is_meant_too() {
+async fn connection_opened_after_close_idle_is_closed_too() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         stand.data.close_idle(0, FIRST, 1);
@@ -125,7 +126,7 @@ async fn a_connection_that_comes_after_the_order_is_meant_too() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_said_nothing_yet_moves_when_its_worker_drains() {
+async fn client_without_a_byte_moves_when_its_worker_drains() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
@@ -140,9 +141,9 @@ async fn a_client_that_has_said_nothing_yet_moves_when_its_worker_drains() {
 }
 
 #[tokio::test]
-async fn a_cut_ends_the_idle_by_fin_resets_the_owed_and_moves_the_untouched() {
+async fn abort_closes_idle_resets_pending_and_moves_untouched() {
     for threads in THREADS {
-        // Answers once.
+        // This worker answers only once.
         let moody = worker(|mut stream| async move {
             let mut said = [0; 4];
             let _ = stream.read_exact(&mut said).await;
@@ -162,23 +163,23 @@ async fn a_cut_ends_the_idle_by_fin_resets_the_owed_and_moves_the_untouched() {
         let mut others = spoken_to(&stand, 1).await;
         until("all there", || stand.upstreams[0].active() == 4).await;
         stand.data.abort(0, FIRST, 1);
-        within(read_all(&mut idle)).await.1.expect("FIN: nothing was owed");
-        assert!(is_reset(&within(read_all(&mut owed)).await.1), "an answer was owed");
-        assert!(is_reset(&within(read_all(&mut half_closed)).await.1), "an end was owed");
+        within(read_all(&mut idle)).await.1.expect("FIN: no response was pending");
+        assert!(is_reset(&within(read_all(&mut owed)).await.1), "a response was pending");
+        assert!(is_reset(&within(read_all(&mut half_closed)).await.1), "the worker's end was pending");
         ping(&mut untouched).await;
         ping(&mut others).await;
-        until("the cut worker has none", || stand.upstreams[0].active() == 0).await;
+        until("the cut worker has no connections", || stand.upstreams[0].active() == 0).await;
         let closes = |outcome: Outcome| stand.upstreams[0].closes[outcome as usize].get();
         eventually_eq!((closes(Outcome::Closed), closes(Outcome::Cut)), (1, 2));
         eventually_eq!((stand.pool.slots()[0].retries.get(), stand.upstreams[1].active()), (1, 2));
-        assert!(stand.reports.try_recv().is_err(), "to leave a worker is no failure of it");
+        assert!(stand.reports.try_recv().is_err(), "leaving a worker is not the worker's failure");
         drop((untouched, others));
         stand.finish(SOON).await;
     }
 }
 
 #[tokio::test]
-async fn without_another_worker_the_untouched_end_by_fin() {
+async fn untouched_connection_ends_by_fin_without_another_worker() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
@@ -191,7 +192,7 @@ async fn without_another_worker_the_untouched_end_by_fin() {
 }
 
 #[tokio::test]
-async fn at_a_full_stop_nobody_moves() {
+async fn abort_of_all_workers_moves_no_client() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await]);
         let mut client = untouched_on(&stand, 0).await;
@@ -204,7 +205,7 @@ async fn at_a_full_stop_nobody_moves() {
 }
 
 #[tokio::test]
-async fn a_connect_under_way_is_moved_by_a_cut() {
+async fn connect_in_progress_is_moved_by_an_abort() {
     for threads in THREADS {
         // A full TCP queue drops the SYN.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -226,7 +227,7 @@ async fn a_connect_under_way_is_moved_by_a_cut() {
     }
 }
 
-/// Answers once, and closes when it is told to, as the kernel does for a process that is killed.
+/// Starts a worker that answers once, and closes at a signal, as the kernel does for a process that is killed.
 async fn dies_by(death: &watch::Sender<bool>) -> Endpoint {
     let death = death.subscribe();
     worker(move |mut stream| {
@@ -261,7 +262,7 @@ async fn idle_clients_of_a_killed_worker_are_closed_at_any_age() {
         until("counted", || stand.upstreams[0].active() == 0).await;
         assert_eq!((closes(Outcome::Closed), closes(Outcome::UpstreamReset)), (8, 1));
         for client in clients.iter_mut().chain([&mut owed]) {
-            assert!(is_reset(&within(read_all(client)).await.1), "what broke off is a reset");
+            assert!(is_reset(&within(read_all(client)).await.1), "a broken connection ends with a reset");
         }
         stand.finish(SOON).await;
     }

@@ -1,4 +1,4 @@
-//! A worker that answers and closes without reading the rest of the request: its answer arrives whole.
+//! Early responses: a worker answers and closes without reading the rest of the request. Its answer arrives whole.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(20);
 const MIB: usize = 1 << 20;
 const STEP: usize = 64 * 1024;
 
-/// What a client does besides reading.
+/// Actions of a client besides reading.
 #[derive(Clone, Copy, Debug)]
 struct Client {
     pauses: bool,
@@ -32,7 +32,7 @@ const CLIENTS: [Client; 4] = [
     Client { pauses: true, uploads: true },
 ];
 
-/// Reads a line, a number, answers so many bytes and closes without reading the rest.
+/// Reads a line with a number, answers with that many bytes, and closes without reading the rest.
 async fn answers_and_closes(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
@@ -52,10 +52,10 @@ async fn answers_and_closes(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
-/// Bytes received and the end.
+/// Sends a request. Returns the number of received bytes and the end.
 async fn ask(at: SocketAddr, size: usize, client: Client) -> (usize, std::io::Result<()>) {
     let mut stream = TcpStream::connect(at).await.unwrap();
-    // The bytes behind the line stay unread.
+    // The worker does not read the bytes behind the line.
     stream.write_all(format!("{size}\n\r\n").as_bytes()).await.unwrap();
     let (mut from, mut to) = stream.into_split();
     let upload = client.uploads.then(|| {
@@ -110,15 +110,16 @@ async fn early_response_below_a_mib_arrives_whole_from_port() {
     }
 }
 
-/// Bytes that only the wide room of a connection holds: `net.ipv4.tcp_rmem` bounds it on a small machine.
+/// Returns a number of bytes that only the enlarged buffers of a connection hold. On a small machine
+/// `net.ipv4.tcp_rmem` limits it.
 fn far_ahead() -> u64 {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").unwrap();
     let most: u64 = text.split_whitespace().last().unwrap().parse().unwrap();
     15_000_000.min(most / 4 * 3)
 }
 
-/// A worker that reads a line and then writes as much as it is allowed to. It closes when `allowed` does. `written` is what
-/// its kernel has taken.
+/// Starts a worker that reads a line and then writes as much as it is allowed to. It closes when `allowed` does.
+/// `written` is the number of bytes that the worker's kernel has taken.
 async fn writes_what_is_allowed(written: Arc<AtomicU64>, allowed: watch::Receiver<u64>) -> Endpoint {
     worker(move |mut stream| {
         let (written, mut allowed) = (Arc::clone(&written), allowed.clone());
@@ -150,7 +151,8 @@ async fn worker_with_an_unread_request_may_be_far_ahead() {
         client.write_all(b"go\n").await.unwrap();
         client.write_all(text(3, unread)).await.unwrap();
         let ahead = || written.load(Ordering::SeqCst).saturating_sub(stand.pool.slots()[0].tx_bytes.get());
-        // Step by step until the client's socket is full: where the master reads fast, the kernel makes more room by itself.
+        // Step by step until the client's socket is full. If the master reads fast, the kernel itself enlarges the
+        // buffers.
         loop {
             allow.send_modify(|most| *most += STEP as u64);
             let is_passed_on =
@@ -178,8 +180,8 @@ async fn paused_client_of_a_gone_worker_holds_no_lease() {
         let mut client = stand.connect().await;
         client.write_all(b"3000000\n\r\n").await.unwrap();
         until("all read from the worker", || stand.pool.slots()[0].tx_bytes.get() == 3_000_000).await;
-        until("the worker is given back", || stand.upstreams[0].active() == 0).await;
-        assert_eq!(stand.data.open(), 1, "and the client still counts against the limit");
+        until("the lease has ended", || stand.upstreams[0].active() == 0).await;
+        assert_eq!(stand.data.open(), 1, "the client still counts against the limit");
         assert_eq!(within(read_all(&mut client)).await.0.len(), 3_000_000);
         stand.finish(SOON).await;
     }
@@ -191,7 +193,8 @@ async fn upload_behind_an_early_response_is_read_to_its_end() {
         let stand = stand(threads, &[worker(answers_and_closes).await]);
         let mut client = stand.connect().await;
         client.write_all(b"1000\n").await.unwrap();
-        // For longer, and more, than was once discarded. The pauses leave moments in which nothing is on its way.
+        // Longer, and with more bytes, than an earlier version discarded. The pauses leave moments in which no byte is
+        // on its way.
         for i in 0..50 {
             within(client.write_all(text(i, 200_000))).await.unwrap();
             pauses(Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! Silence, slow readers, drains and cuts.
+//! Idle timeouts, slow readers, drains and cuts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::kit::*;
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_silent_connection_ends_with_fin_if_nothing_is_owed_and_with_a_reset_if_an_answer_is() {
+async fn silent_connection_ends_by_fin_or_by_reset_if_pending() {
     for threads in THREADS {
         let idle = |config: &mut roundelay::config::PoolConfig| config.idle_timeout = Duration::from_millis(200);
         let answers = stand_with(threads, &[echo_worker().await], idle);
@@ -35,7 +35,7 @@ async fn a_silent_connection_ends_with_fin_if_nothing_is_owed_and_with_a_reset_i
 }
 
 #[tokio::test]
-async fn a_half_closed_connection_has_a_shorter_patience() {
+async fn half_closed_connection_has_a_shorter_timeout() {
     for threads in THREADS {
         let stand = stand_with(threads, &[mute_worker().await], |config| {
             config.idle_timeout = Duration::ZERO;
@@ -48,14 +48,14 @@ async fn a_half_closed_connection_has_a_shorter_patience() {
         half.shutdown().await.unwrap();
         assert!(is_reset(&within(read_all(&mut half)).await.1));
         until("counted", || stand.ended(Outcome::Idle) == 1).await;
-        until("the other one has no timeout", || stand.data.open() == 1).await;
+        until("the other connection has no timeout", || stand.data.open() == 1).await;
         drop(whole);
         stand.finish(SOON).await;
     }
 }
 
 #[tokio::test]
-async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
+async fn slow_reader_stops_the_source_instead_of_filling_memory() {
     const SIZE: usize = 64 << 20;
     const CHUNK: usize = 64 << 10;
     for threads in THREADS {
@@ -75,7 +75,7 @@ async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
         };
         let stand = stand(threads, &[source]);
         let mut client = stand.connect().await;
-        // The source runs until the kernel's buffers are full, and then stands still.
+        // The source sends until the kernel's buffers are full, and then stops.
         let stalled = within(async {
             loop {
                 let before = sent.load(Ordering::SeqCst);
@@ -86,7 +86,7 @@ async fn a_slow_reader_stops_the_source_instead_of_filling_memory() {
             }
         })
         .await;
-        assert!(stalled < SIZE / 2, "{stalled} bytes taken while nobody reads");
+        assert!(stalled < SIZE / 2, "{stalled} bytes taken while the client does not read");
         let mut chunk = vec![0; CHUNK];
         for i in 0..SIZE / CHUNK {
             within(client.read_exact(&mut chunk)).await.unwrap();
@@ -139,12 +139,12 @@ async fn closing_state_without_workers_rejects_the_backlog() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_deadline_is_ended_and_counted_exactly() {
+async fn connections_at_the_drain_deadline_are_ended_and_counted() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, mute_worker().await]);
         let (mut idle, mut owed) = (Vec::new(), Vec::new());
         for i in 0..16 {
-            // Round robin: every other one gets the worker that never answers.
+            // Round robin: every second client gets the worker that never answers.
             if i % 2 == 0 {
                 idle.push(stand.spoken().await);
             } else {
@@ -165,16 +165,16 @@ async fn what_outlives_the_drain_deadline_is_ended_and_counted_exactly() {
         eventually_eq!(idle_ends.closes[Outcome::Closed as usize].get(), 7);
         eventually_eq!(owed_ends.closes[Outcome::Cut as usize].get(), 8);
         for client in &mut idle {
-            within(read_all(client)).await.1.expect("FIN: nothing was owed");
+            within(read_all(client)).await.1.expect("FIN: no response was pending");
         }
         for client in &mut owed {
-            assert!(is_reset(&within(read_all(client)).await.1), "an answer was owed");
+            assert!(is_reset(&within(read_all(client)).await.1), "a response was pending");
         }
     }
 }
 
 #[tokio::test]
-async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
+async fn drain_ends_idle_connections_and_waits_for_responses() {
     for threads in THREADS {
         let slow = worker(|mut stream| async move {
             let _ = stream.read_exact(&mut [0; 4]).await;
@@ -198,7 +198,7 @@ async fn a_drain_ends_the_idle_by_fin_and_waits_for_what_is_owed() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_all_at_once() {
+async fn abort_of_all_connections_ends_a_drain_at_once() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let clients = [stand.spoken().await, stand.spoken().await];
@@ -213,7 +213,7 @@ async fn a_second_signal_ends_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
+async fn dead_workers_connections_held_open_elsewhere_are_reset() {
     for threads in THREADS {
         let stand = stand(threads, &[mute_worker().await]);
         let mut client = stand.connect().await;
@@ -228,9 +228,9 @@ async fn a_dead_workers_connections_that_something_else_holds_open_are_reset() {
 }
 
 #[tokio::test]
-async fn what_a_dead_worker_had_said_is_delivered_first() {
+async fn bytes_of_a_dead_worker_are_delivered_before_the_end() {
     for threads in THREADS {
-        // Most of it waits in the kernel's buffers when the "process" has ended.
+        // Most of the answer is in the kernel's buffers when the "process" has ended.
         let says = worker(|mut stream| async move {
             stream.read_exact(&mut [0; 4]).await.unwrap();
             stream.write_all(text(1, 4 << 20)).await.unwrap();
@@ -252,7 +252,8 @@ async fn what_a_dead_worker_had_said_is_delivered_first() {
     }
 }
 
-/// A worker that says "half" and ends its side, as the kernel does for one that is killed in the middle of an answer.
+/// Starts a worker that sends "half" and ends its side, as the kernel does for a worker that is killed in the middle of
+/// an answer.
 async fn half_worker() -> roundelay::rotation::Endpoint {
     worker(|mut stream| async move {
         stream.read_exact(&mut [0; 4]).await.unwrap();
@@ -262,7 +263,7 @@ async fn half_worker() -> roundelay::rotation::Endpoint {
 }
 
 #[tokio::test]
-async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_ended_well_stays_fin() {
+async fn fin_of_a_worker_that_died_badly_becomes_a_reset() {
     for threads in THREADS {
         for well in [false, true] {
             let stand = stand(threads, &[half_worker().await]);
@@ -271,9 +272,9 @@ async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_end
             client.write_all(b"ping").await.unwrap();
             let mut half = [0; 4];
             within(client.read_exact(&mut half)).await.unwrap();
-            // It is exiting, and nobody knows yet how: the FIN is held.
+            // The process is exiting, and its exit status is not known yet. So the relay holds the FIN back.
             let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut half)).await;
-            assert!(early.is_err(), "told before it was known: {early:?}");
+            assert!(early.is_err(), "the end was relayed before the exit status was known: {early:?}");
             stand.upstreams[0].set_ended(well);
             stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
             let end = within(read_all(&mut client)).await.1;
@@ -287,12 +288,12 @@ async fn the_fin_of_a_worker_that_died_badly_becomes_a_reset_and_of_one_that_end
 }
 
 #[tokio::test]
-async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
+async fn reset_by_a_dying_worker_during_upload_is_no_early_close() {
     for threads in THREADS {
         let dying = worker(|mut stream| async move {
             stream.read_exact(&mut [0; 4]).await.unwrap();
             stream.write_all(b"half").await.unwrap();
-            // The kernel resets what a killed process had not read.
+            // The kernel sends a reset for the bytes that a killed process had not read.
             reset(stream);
         })
         .await;
@@ -303,7 +304,8 @@ async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
         within(from.read_exact(&mut [0; 4])).await.unwrap();
         stand.upstreams[0].set_ended(false);
         stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
-        // Its kernel tells the reset to whoever asks first, reader or writer; ours knows which end it was.
+        // The kernel reports the reset only to the first call that asks, a read or a write. The relay knows which end
+        // it was.
         let _ = within(read_all(&mut from)).await;
         within(uploading).await.unwrap();
         until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;
@@ -312,7 +314,7 @@ async fn the_reset_of_a_worker_that_died_during_an_upload_is_no_early_close() {
 }
 
 #[tokio::test]
-async fn a_unix_path_is_gone_once_the_drain_is_over() {
+async fn unix_path_is_removed_when_the_drain_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("public.sock");
     let stand = stand_with(2, &[echo_worker().await], |config| config.listen = vec![Address::Unix(path.clone())]);

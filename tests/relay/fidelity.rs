@@ -1,4 +1,4 @@
-//! What the client and the worker see is what they would have seen without us.
+//! The client and the worker see the same bytes and ends as they would without the relay.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ const AT_ONCE: usize = 32;
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_clients_half_close_is_handed_on_and_the_late_answer_arrives() {
+async fn client_half_close_is_relayed_and_late_answer_arrives() {
     for threads in THREADS {
         let late = worker(|mut stream| async move {
             let (mut upload, end) = read_all(&mut stream).await;
@@ -40,7 +40,7 @@ async fn a_clients_half_close_is_handed_on_and_the_late_answer_arrives() {
 }
 
 #[tokio::test]
-async fn a_workers_half_close_is_handed_on_and_the_client_goes_on_sending() {
+async fn worker_half_close_is_relayed_and_client_goes_on_sending() {
     for threads in THREADS {
         let (got, mut uploads) = mpsc::unbounded_channel();
         let early = worker(move |mut stream| {
@@ -76,7 +76,7 @@ async fn a_workers_half_close_is_handed_on_and_the_client_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn a_workers_reset_reaches_the_client_after_every_byte_before_it() {
+async fn worker_reset_reaches_the_client_after_every_byte() {
     for threads in THREADS {
         let breaks_off = worker(|mut stream| async move {
             stream.read_exact(&mut [0; 4]).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_workers_reset_reaches_the_client_after_every_byte_before_it() {
 }
 
 #[tokio::test]
-async fn a_clients_reset_reaches_the_worker_after_every_byte_before_it() {
+async fn client_reset_reaches_the_worker_after_every_byte() {
     for threads in THREADS {
         let (seen, mut ends) = mpsc::unbounded_channel();
         let listens = worker(move |mut stream| {
@@ -127,9 +127,9 @@ async fn a_clients_reset_reaches_the_worker_after_every_byte_before_it() {
 }
 
 #[tokio::test]
-async fn an_early_answer_during_upload_arrives_whole() {
+async fn early_answer_during_upload_arrives_whole() {
     for threads in THREADS {
-        // Closing with the upload unread makes the kernel reset the connection, behind the answer.
+        // Closing with the upload unread makes the kernel reset the connection, after the answer.
         let refuses = worker(|mut stream| async move {
             let mut head = [0; 4];
             stream.read_exact(&mut head).await.unwrap();
@@ -146,7 +146,7 @@ async fn an_early_answer_during_upload_arrives_whole() {
             let expected = text(i, length(i, 8000));
             let (mut from, mut to) = client.split();
             let answer = if i % 2 == 0 {
-                // Sends all it has before it looks.
+                // Sends its whole upload before it reads.
                 let _ = to.write_all(upload).await;
                 read_all(&mut from).await.0
             } else {
@@ -160,7 +160,7 @@ async fn an_early_answer_during_upload_arrives_whole() {
 }
 
 #[tokio::test]
-async fn an_early_answer_ends_with_fin_even_between_two_pieces_of_the_upload() {
+async fn early_answer_ends_with_fin_between_pieces_of_the_upload() {
     for threads in THREADS {
         let refuses = worker(|mut stream| async move {
             stream.read_exact(&mut [0; 4]).await.unwrap();
@@ -172,7 +172,7 @@ async fn an_early_answer_ends_with_fin_even_between_two_pieces_of_the_upload() {
         repeat(TIMES, AT_ONCE, |i| async move {
             let client = TcpStream::connect(at).await.unwrap();
             let (mut from, mut to) = client.into_split();
-            // The pauses leave moments in which nothing of the upload is on its way.
+            // The pauses leave moments in which no byte of the upload is on its way.
             let upload = tokio::spawn(async move {
                 while to.write_all(text(i, 1000)).await.is_ok() {
                     pauses(Duration::from_millis(5)).await;
@@ -189,7 +189,7 @@ async fn an_early_answer_ends_with_fin_even_between_two_pieces_of_the_upload() {
 }
 
 #[tokio::test]
-async fn after_an_early_answer_the_upload_is_still_read_for_a_while() {
+async fn upload_is_read_for_a_while_after_an_early_answer() {
     for threads in THREADS {
         let refuses = worker(|mut stream| async move {
             stream.read_exact(&mut [0; 4]).await.unwrap();
@@ -200,7 +200,7 @@ async fn after_an_early_answer_the_upload_is_still_read_for_a_while() {
         let at = stand.tcp();
         repeat(200, AT_ONCE, |i| async move {
             let mut client = TcpStream::connect(at).await.unwrap();
-            // A client that looks for the answer only when it has sent everything.
+            // A client that reads the answer only when it has sent everything.
             for _ in 0..20 {
                 client.write_all(text(i, 1000)).await.unwrap();
                 pauses(Duration::from_millis(5)).await;
@@ -215,7 +215,7 @@ async fn after_an_early_answer_the_upload_is_still_read_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_worker_may_speak_first() {
+async fn worker_may_speak_first() {
     for threads in THREADS {
         let greets = worker(|mut stream| async move {
             stream.write_all(b"220 ready\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! A pool without processes: upstreams are tasks of the test, published by hand.
+//! A pool without processes: the upstreams are tasks of the test, and the test publishes them itself.
 
 use std::future::Future;
 use std::io;
@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 pub(crate) const THREADS: [usize; 2] = [1, 2];
-/// Longer than anything here takes, unless it hangs.
+/// Longer than any step of these tests takes, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// As `assert_eq!`, for what data threads count: evaluates the first argument again and again until it equals the second. A
-/// counter rises after the client has seen what it counts.
+/// Like `assert_eq!`, for numbers that data threads count: evaluates the first argument again and again until it equals
+/// the second. A counter rises only after the client has seen the event that it counts.
 macro_rules! eventually_eq {
     ($seen:expr, $wanted:expr $(,)?) => { eventually_eq!($seen, $wanted, "") };
     ($seen:expr, $wanted:expr, $($message:tt)+) => {{
@@ -42,20 +42,20 @@ macro_rules! eventually_eq {
     }};
 }
 
-/// As `assert!`, for the same.
+/// Like `assert!`, with the same repetition.
 macro_rules! eventually {
     ($condition:expr) => {
         eventually_eq!($condition, true)
     };
 }
 
-/// The time between two looks.
+/// Waits for the time between two looks.
 pub(crate) async fn look_again() {
     tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
-/// What a scripted peer does that is slow, or pauses. No test waits for anything by it: that is what `until`, `eventually!` and
-/// `eventually_eq!` are for.
+/// Pauses a scripted peer that is slow. No test uses this to wait for an event: `until`, `eventually!` and
+/// `eventually_eq!` do that.
 pub(crate) async fn pauses(time: Duration) {
     tokio::time::sleep(time).await;
 }
@@ -69,7 +69,7 @@ pub(crate) struct Stand {
     pub(crate) reports: mpsc::UnboundedReceiver<UpstreamReport>,
 }
 
-/// Serves these endpoints, slot by slot, with everything else at its default.
+/// Serves these endpoints, one for each slot, with all other options at their default.
 pub(crate) fn stand(threads: usize, endpoints: &[Endpoint]) -> Stand {
     stand_with(threads, endpoints, |_| {})
 }
@@ -112,14 +112,14 @@ impl Stand {
         TcpStream::connect(self.tcp()).await.unwrap()
     }
 
-    /// A connection with one exchange behind it.
+    /// Opens a connection and makes one exchange on it.
     pub(crate) async fn spoken(&self) -> TcpStream {
         let mut client = self.connect().await;
         ping(&mut client).await;
         client
     }
 
-    /// Publishes these slots as the ones in rotation, and the others as out of it.
+    /// Publishes these slots as the ones in rotation. The others are out of it.
     pub(crate) fn rotate(&self, slots: &[usize]) {
         for (slot, upstream) in self.upstreams.iter().enumerate() {
             upstream.set_standing(if slots.contains(&slot) { Standing::Up } else { Standing::Down });
@@ -128,13 +128,13 @@ impl Stand {
         self.pool.rotation.publish(Snapshot::new(upstreams));
     }
 
-    /// Connections that ended so, assigned to a worker or not.
+    /// Returns the number of connections that ended with `outcome`, on a worker or on none.
     pub(crate) fn ended(&self, outcome: Outcome) -> u64 {
         let of_slots: u64 = self.pool.slots().iter().map(|slot| slot.closes[outcome as usize].get()).sum();
         of_slots + self.pool.stats.unassigned[outcome as usize].get()
     }
 
-    /// Closes the accept state, drains, and checks that the books balance.
+    /// Stops accepting, drains, and checks that all counters agree.
     pub(crate) async fn finish(self, deadline: Duration) -> Drained {
         self.pool.rotation.set_accept_state(AcceptState::Closing);
         let drained = within(self.data.drain(Instant::now() + deadline)).await;
@@ -149,7 +149,7 @@ impl Stand {
         assert_eq!((self.pool.stats.active.get(), self.data.open()), (0, 0));
         let recovered = self.pool.stats.recovered.get();
         let twice: u64 = self.pool.slots().iter().map(|slot| slot.connections.get() - sum(&slot.closes)).sum();
-        assert_eq!(twice, recovered, "a recovered connection was given to two");
+        assert_eq!(twice, recovered, "a recovered connection was given to two workers");
         for (upstream, slot) in self.upstreams.iter().zip(self.pool.slots().iter()) {
             assert_eq!((upstream.active(), upstream.connecting(), upstream.waiting()), (0, 0, 0), "nothing leaks");
             let given = slot.connections.get() - sum(&slot.closes);
@@ -161,12 +161,12 @@ impl Stand {
     }
 }
 
-/// The promise is also one of time: nothing here hangs.
+/// Runs `work`, and panics if it takes longer than `PATIENCE`: a test that hangs has failed.
 pub(crate) async fn within<F: Future>(work: F) -> F::Output {
     timeout(PATIENCE, work).await.expect("hangs")
 }
 
-/// Waits for a condition.
+/// Waits until `is_so` returns true.
 pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
@@ -175,7 +175,7 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Runs `once` for 0..times, `at_once` of them at a time.
+/// Runs `once` for 0..times, at most `at_once` of them at a time.
 pub(crate) async fn repeat<F>(times: usize, at_once: usize, once: impl Fn(usize) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -193,7 +193,7 @@ where
     }
 }
 
-/// A worker: every connection runs `script`.
+/// Starts a worker that runs `script` for every connection.
 pub(crate) async fn worker<F>(script: impl Fn(TcpStream) -> F + Send + 'static) -> Endpoint
 where
     F: Future<Output = ()> + Send + 'static,
@@ -208,7 +208,7 @@ where
     Endpoint::Tcp(at)
 }
 
-/// The same on a unix socket.
+/// Starts such a worker on a unix socket.
 pub(crate) fn unix_worker<F>(path: &Path, script: impl Fn(UnixStream) -> F + Send + 'static) -> Endpoint
 where
     F: Future<Output = ()> + Send + 'static,
@@ -222,7 +222,7 @@ where
     Endpoint::Unix(path.to_owned())
 }
 
-/// A worker that sends back what it gets.
+/// Starts a worker that sends back the bytes that it receives.
 pub(crate) async fn echo_worker() -> Endpoint {
     worker(|mut stream| async move {
         let (mut from, mut to) = stream.split();
@@ -232,7 +232,7 @@ pub(crate) async fn echo_worker() -> Endpoint {
     .await
 }
 
-/// A worker that reads and never answers.
+/// Starts a worker that reads and never answers.
 pub(crate) async fn mute_worker() -> Endpoint {
     worker(|mut stream| async move {
         let _ = read_all(&mut stream).await;
@@ -241,7 +241,7 @@ pub(crate) async fn mute_worker() -> Endpoint {
     .await
 }
 
-/// The pidfd of a process that was killed.
+/// Returns the pidfd of a process that was killed.
 pub(crate) async fn killed() -> Arc<std::os::fd::OwnedFd> {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
@@ -251,12 +251,12 @@ pub(crate) async fn killed() -> Arc<std::os::fd::OwnedFd> {
     Arc::new(pidfd)
 }
 
-/// An endpoint where nobody listens.
+/// Returns an endpoint on which no process listens.
 pub(crate) async fn nobody() -> Endpoint {
     Endpoint::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap())
 }
 
-/// One exchange with a worker that echoes.
+/// Makes one exchange with a worker that echoes.
 pub(crate) async fn ping(client: &mut TcpStream) {
     let mut answer = [0; 4];
     within(client.write_all(b"ping")).await.unwrap();
@@ -273,14 +273,14 @@ pub(crate) async fn exchange(mut client: TcpStream, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Everything until the end, and how it ended.
+/// Reads all bytes until the end. Returns the bytes and the kind of end.
 pub(crate) async fn read_all(from: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<()>) {
     let mut bytes = Vec::new();
     let end = from.read_to_end(&mut bytes).await;
     (bytes, end.map(drop))
 }
 
-/// Closes with a reset.
+/// Makes the close of `stream` a reset.
 #[allow(clippy::needless_pass_by_value)]
 pub(crate) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -290,7 +290,7 @@ pub(crate) fn is_reset(end: &io::Result<()>) -> bool {
     end.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
 }
 
-/// `len` bytes that differ by seed.
+/// Returns `len` bytes that differ by seed.
 pub(crate) fn text(seed: usize, len: usize) -> &'static [u8] {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -302,7 +302,7 @@ pub(crate) fn text(seed: usize, len: usize) -> &'static [u8] {
     &all[seed * 61 % 1_000_000..][..len]
 }
 
-/// A length from 1 to `most`, by seed: small ones as often as large ones.
+/// Returns a length from 1 to `most` that differs by seed. Small lengths are as frequent as large ones.
 pub(crate) fn length(seed: usize, most: usize) -> usize {
     let mut random = fastrand::Rng::with_seed(seed as u64);
     let bound = most >> random.u32(0..10);

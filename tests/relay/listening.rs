@@ -1,4 +1,4 @@
-//! Public listeners and pools that come and go while the data threads run.
+//! Public listeners and pools that are added and closed while the data threads run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ fn bind(address: &str) -> Listener {
     Listener::bind(&address.parse().unwrap(), 4096, Duration::ZERO, false).unwrap()
 }
 
-/// Nobody listens there any more. A process that another test is just forking may hold a socket of ours for a moment.
+/// Checks that no process listens there any more. A process that another test is just forking may hold a socket of ours
+/// for a moment.
 async fn is_refused(at: std::net::SocketAddr) {
     until("refused", || std::net::TcpStream::connect(at).is_err()).await;
 }
@@ -32,7 +33,7 @@ fn port(address: &Address) -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn a_listener_that_comes_is_served_by_the_same_pool() {
+async fn added_listener_is_served_by_the_same_pool() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let added = bind("127.0.0.1:0");
@@ -52,7 +53,7 @@ async fn a_listener_that_comes_is_served_by_the_same_pool() {
 }
 
 #[tokio::test]
-async fn a_listener_that_goes_serves_its_queue_first_and_touches_nothing_else() {
+async fn closed_listener_serves_its_queue_and_leaves_others_alone() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await]);
         let added = bind("127.0.0.1:0");
@@ -67,7 +68,7 @@ async fn a_listener_that_goes_serves_its_queue_first_and_touches_nothing_else() 
         let closed = stand.data.close_listener(0, &stand.address).unwrap();
         assert!(stand.data.close_listener(0, &stand.address).is_none(), "once");
         assert_eq!(stand.data.listening(0), [Address::Tcp(other)]);
-        // They wait for a worker as before; only then it can go.
+        // The clients wait for a worker as before. The listener can close only when they have one.
         stand.pool.rotation.set_accept_state(AcceptState::Open);
         for (i, client) in waiting.into_iter().enumerate() {
             assert_eq!(within(client).await.unwrap(), text(i, 500));
@@ -82,7 +83,7 @@ async fn a_listener_that_goes_serves_its_queue_first_and_touches_nothing_else() 
 }
 
 #[tokio::test]
-async fn a_listener_that_goes_while_clients_are_refused_refuses_its_queue() {
+async fn closed_listener_rejects_its_queue_while_clients_are_rejected() {
     for threads in THREADS {
         let stand = stand(threads, &[]);
         stand.pool.rotation.set_accept_state(AcceptState::Hold);
@@ -96,7 +97,7 @@ async fn a_listener_that_goes_while_clients_are_refused_refuses_its_queue() {
         for client in &mut clients {
             assert!(within(read_all(client)).await.0.is_empty());
         }
-        // An accept under way when the accept state changed may still take one.
+        // An accept that was in progress when the accept state changed may still take one connection.
         let rejected = stand.pool.stats.rejected[Rejection::NoWorker as usize].get();
         assert!((19..=20).contains(&rejected), "{rejected}");
         stand.finish(SOON).await;
@@ -104,7 +105,7 @@ async fn a_listener_that_goes_while_clients_are_refused_refuses_its_queue() {
 }
 
 #[tokio::test]
-async fn a_unix_path_goes_at_once_and_who_found_it_is_served() {
+async fn closed_unix_listener_loses_its_path_and_serves_its_queue() {
     for threads in THREADS {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("public.sock");
@@ -126,7 +127,7 @@ async fn a_unix_path_goes_at_once_and_who_found_it_is_served() {
 }
 
 #[tokio::test]
-async fn a_pool_that_comes_has_its_own_workers_and_leaves_the_others_alone() {
+async fn added_pool_has_its_own_workers_and_leaves_others_alone() {
     for threads in THREADS {
         let greets = worker(|mut stream| async move { stream.write_all(b"welcome").await.unwrap() }).await;
         let first = stand(threads, &[echo_worker().await]);

@@ -1,4 +1,4 @@
-//! Promises of the data path, each against scripted peers on loopback and with one and two data threads.
+//! Promises of the data path. Each is tested against scripted peers on loopback, with one and with two data threads.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

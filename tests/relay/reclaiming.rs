@@ -1,4 +1,4 @@
-//! At the limit of connections silent clients do not lock the others out.
+//! At the limit of connections, silent clients do not keep new clients out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -20,13 +20,13 @@ async fn oldest_silent_connection_makes_room_for_a_new_client() {
         for count in 1..=3 {
             silent.push(stand.connect().await);
             until("accepted", || stand.data.open() == count).await;
-            // The grain of a connection's age.
+            // The age of a connection is measured in steps of this length.
             pauses(Duration::from_millis(200)).await;
         }
         let mut spoken = stand.spoken().await;
         let mut new = stand.connect().await;
         ping(&mut new).await;
-        // Each data thread looks among its own.
+        // Each data thread reclaims only connections of its own.
         eventually!((1..=threads as u64).contains(&stand.ended(Outcome::Reclaimed)));
         if threads == 1 {
             let first = silent.remove(0);
@@ -49,7 +49,7 @@ async fn connection_that_carried_a_byte_is_not_reclaimed() {
         let mut new = stand.connect().await;
         new.write_all(b"ping").await.unwrap();
         let mut answer = [0; 4];
-        assert!(timeout(Duration::from_secs(3), new.read(&mut answer)).await.is_err(), "it waits");
+        assert!(timeout(Duration::from_secs(3), new.read(&mut answer)).await.is_err(), "the new client waits");
         for client in &mut spoken {
             ping(client).await;
         }
@@ -79,7 +79,7 @@ async fn crowd_of_silent_clients_locks_nobody_out() {
     }
 }
 
-/// A client from that address of this machine.
+/// Connects a client from that address of this machine.
 async fn from(ip: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(IpAddr::V4(ip), 0)).unwrap();
@@ -91,7 +91,7 @@ async fn source_address_has_no_more_than_its_bound() {
     for threads in THREADS {
         let stand = stand_with(threads, &[echo_worker().await], |config| config.max_connections_per_source = Some(2));
         let mut held = [stand.spoken().await, stand.spoken().await];
-        // The reset may be there before the connect has been seen to succeed.
+        // The reset may arrive before the connect has returned successfully.
         let end = match TcpStream::connect(stand.tcp()).await {
             Ok(mut third) => within(read_all(&mut third)).await.1,
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! A worker dies with connections in its queue that it never accepted: their clients are answered by another.
+//! A worker dies with connections in its queue that it never accepted. Another worker answers their clients.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -56,7 +56,7 @@ impl Deaf {
     }
 }
 
-/// The worker in that slot dies, and what was in its queue is given to the others.
+/// Kills the worker in that slot, and gives the connections in its queue to the others.
 async fn die(stand: &Stand, slot: u32, deaf: &Deaf, others: &[usize]) {
     let upstream = &stand.upstreams[slot as usize];
     upstream.set_process(killed().await);
@@ -66,7 +66,8 @@ async fn die(stand: &Stand, slot: u32, deaf: &Deaf, others: &[usize]) {
     stand.data.worker_exited(0, SlotId(slot), 1, deaf.queue());
 }
 
-/// A client that sends so much, ends its side or not, and reads `header` bytes more than that back.
+/// Starts a client that sends `length` bytes, ends its side if `ends`, and reads them back with `header` bytes before
+/// them.
 fn client(stand: &Stand, i: usize, length: usize, ends: bool, header: usize) -> JoinHandle<Vec<u8>> {
     let at = stand.tcp();
     tokio::spawn(async move {
@@ -92,13 +93,13 @@ fn client(stand: &Stand, i: usize, length: usize, ends: bool, header: usize) -> 
 }
 
 #[tokio::test]
-async fn clients_of_a_dead_workers_queue_are_answered_by_another() {
+async fn killed_worker_queue_is_answered_by_another() {
     for threads in THREADS {
         for family in FAMILIES {
             for version in [ProxyProtocol::Off, ProxyProtocol::V1, ProxyProtocol::V2] {
                 let dir = tempfile::tempdir().unwrap();
                 let deaf = Deaf::new(family, dir.path());
-                // Every permit is taken by those who wait.
+                // The waiting clients hold every permit.
                 let stand = stand_with(threads, &[deaf.endpoint.clone(), echo_worker().await], |config| {
                     config.max_connections = Some(5);
                     config.proxy_protocol = version;
@@ -106,7 +107,7 @@ async fn clients_of_a_dead_workers_queue_are_answered_by_another() {
                 stand.rotate(&[0]);
                 let header = match version {
                     ProxyProtocol::Off => 0,
-                    // "PROXY TCP4 127.0.0.1 127.0.0.1 PORT PORT\r\n", ports of five digits.
+                    // The header is "PROXY TCP4 127.0.0.1 127.0.0.1 PORT PORT\r\n", with ports of five digits.
                     ProxyProtocol::V1 => "PROXY TCP4 127.0.0.1 127.0.0.1".len() + 2 * 6 + 2,
                     ProxyProtocol::V2 => 28,
                 };
@@ -126,7 +127,7 @@ async fn clients_of_a_dead_workers_queue_are_answered_by_another() {
                 let stats = &stand.pool.stats;
                 eventually_eq!((stats.recovered.get(), stats.accepted.get()), (5, 5), "{family} {version:?}");
                 eventually_eq!(stand.ended(Outcome::Finished), 5);
-                eventually_eq!(stand.pool.slots()[1].rx_bytes.get(), 5 + 10_000, "the header is ours and not counted");
+                eventually_eq!(stand.pool.slots()[1].rx_bytes.get(), 5 + 10_000, "the master's header is not counted");
                 stand.finish(SOON).await;
             }
         }
@@ -134,7 +135,7 @@ async fn clients_of_a_dead_workers_queue_are_answered_by_another() {
 }
 
 #[tokio::test]
-async fn an_upload_that_filled_every_buffer_goes_on_where_it_was() {
+async fn recovered_upload_continues_after_full_buffers() {
     const SIZE: usize = 6 << 20;
     for threads in THREADS {
         for family in FAMILIES {
@@ -155,7 +156,7 @@ async fn an_upload_that_filled_every_buffer_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_the_dead_worker_had_accepted_is_reset_beside_what_is_recovered() {
+async fn accepted_connections_are_reset_and_queued_ones_recovered() {
     for threads in THREADS {
         for family in FAMILIES {
             let dir = tempfile::tempdir().unwrap();
@@ -173,10 +174,11 @@ async fn what_the_dead_worker_had_accepted_is_reset_beside_what_is_recovered() {
             let [(mut held, holds), (mut closed, closes)] = taken.try_into().unwrap();
             let waits = client(&stand, 3, 5000, true, 0);
             until("given", || stand.pool.slots()[0].rx_bytes.get() == 8 + 5000).await;
-            // One by a process that the worker left behind; one by the worker, so the kernel closed it.
+            // A process that the worker left behind holds the first one. The worker itself had the second, so the
+            // kernel closed it.
             drop(closes);
             die(&stand, 0, &deaf, &[1]).await;
-            assert!(is_reset(&within(read_all(&mut held)).await.1), "{family}: held by something else");
+            assert!(is_reset(&within(read_all(&mut held)).await.1), "{family}: held by another process");
             assert!(is_reset(&within(read_all(&mut closed)).await.1), "{family}: died with the worker");
             drop(holds);
             within(waits).await.unwrap();
@@ -188,7 +190,7 @@ async fn what_the_dead_worker_had_accepted_is_reset_beside_what_is_recovered() {
 }
 
 #[tokio::test]
-async fn what_a_dead_workers_replacement_still_says_is_delivered() {
+async fn bytes_sent_after_the_worker_exited_are_delivered() {
     for threads in THREADS {
         let dir = tempfile::tempdir().unwrap();
         let deaf = Deaf::new("unix", dir.path());
@@ -198,7 +200,7 @@ async fn what_a_dead_workers_replacement_still_says_is_delivered() {
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let replacement: std::os::unix::net::UnixStream = deaf.accept().into();
-        // Another is recovered, so this one is asked, too.
+        // Another connection is recovered, so this one is checked, too.
         let waits = self::client(&stand, 3, 5000, true, 0);
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
         die(&stand, 0, &deaf, &[1]).await;
@@ -207,13 +209,13 @@ async fn what_a_dead_workers_replacement_still_says_is_delivered() {
         within(client.read_exact(&mut answer)).await.unwrap();
         assert!(answer == text(7, 1000));
         within(waits).await.unwrap();
-        assert!(is_reset(&within(read_all(&mut client)).await.1), "then it is silent");
+        assert!(is_reset(&within(read_all(&mut client)).await.1), "then the connection is silent");
         stand.finish(SOON).await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_may_be_recovered_twice_and_a_worker_that_refuses_is_passed_over() {
+async fn connection_is_recovered_twice_past_a_refusing_worker() {
     for threads in THREADS {
         for family in FAMILIES {
             let dir = tempfile::tempdir().unwrap();
@@ -238,14 +240,14 @@ async fn a_connection_may_be_recovered_twice_and_a_worker_that_refuses_is_passed
 }
 
 #[tokio::test]
-async fn who_had_said_nothing_yet_goes_to_another_and_is_told_nothing_of_it() {
+async fn silent_client_of_a_dead_worker_moves_unseen() {
     for threads in THREADS {
         for family in FAMILIES {
             for version in [ProxyProtocol::Off, ProxyProtocol::V1] {
                 let dir = tempfile::tempdir().unwrap();
                 let deaf = Deaf::new(family, dir.path());
                 let echo = worker(move |mut stream| async move {
-                    // What it is told is a line, and the client's bytes may stand right behind it.
+                    // The header is a line, and the client's bytes may come right behind it.
                     while version == ProxyProtocol::V1 && stream.read_u8().await.is_ok_and(|byte| byte != b'\n') {}
                     let (mut from, mut to) = stream.split();
                     let _ = tokio::io::copy(&mut from, &mut to).await;
@@ -272,14 +274,14 @@ async fn who_had_said_nothing_yet_goes_to_another_and_is_told_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn strangers_in_a_dead_workers_queue_hurt_nobody() {
+async fn foreign_connections_in_a_dead_workers_queue_do_no_harm() {
     for threads in THREADS {
         for family in FAMILIES {
             let dir = tempfile::tempdir().unwrap();
             let deaf = Deaf::new(family, dir.path());
             let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
             stand.rotate(&[0]);
-            // A health probe of ours that waits as well, one that has gone, and a client that leaves.
+            // A health probe of ours that waits as well, a probe that has gone, and a client that leaves.
             let to = deaf.listener.local_addr().unwrap();
             let connect = || {
                 let socket = Socket::new(to.domain(), Type::STREAM, None).unwrap();
@@ -293,7 +295,7 @@ async fn strangers_in_a_dead_workers_queue_hurt_nobody() {
             leaves.write_all(b"ping").await.unwrap();
             until("given", || stand.pool.slots()[0].rx_bytes.get() == 104).await;
             reset(leaves);
-            until("it has left", || stand.data.open() == 1).await;
+            until("the client has left", || stand.data.open() == 1).await;
             die(&stand, 0, &deaf, &[1]).await;
             within(waits).await.unwrap();
             eventually_eq!((stand.pool.stats.recovered.get(), stand.ended(Outcome::ClientReset)), (1, 1), "{family}");
@@ -304,7 +306,7 @@ async fn strangers_in_a_dead_workers_queue_hurt_nobody() {
 }
 
 #[tokio::test]
-async fn without_a_worker_the_recovered_wait_for_one() {
+async fn recovered_client_waits_until_there_is_a_worker() {
     for threads in THREADS {
         for family in FAMILIES {
             let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! How many clients wait for a worker's answer: counted from their bytes to its first, and given back however it ends. That
-//! nothing leaks is also looked at after every other test here.
+//! The number of clients that wait for a worker's answer. A client counts from its first byte to the answer's first
+//! byte, and stops counting at every kind of end. The other tests here also check at their end that nothing leaks.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::kit::*;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A worker that answers each four bytes when it is let.
+/// Starts a worker that answers each four bytes when the test permits it.
 async fn patient_worker() -> (Endpoint, Arc<Semaphore>) {
     let lets = Arc::new(Semaphore::new(0));
     let given = Arc::clone(&lets);
@@ -41,7 +41,7 @@ async fn until_waiting(upstream: &Upstream, count: usize) {
     until(&format!("{count} waiting"), || upstream.waiting() == count).await;
 }
 
-/// Clients that wait for that slot.
+/// Opens connections of clients that wait for that slot.
 async fn asking(stand: &Stand, slot: usize, count: usize) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     for _ in 0..count {
@@ -54,22 +54,23 @@ async fn asking(stand: &Stand, slot: usize, count: usize) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn a_client_waits_from_its_bytes_to_the_first_that_come_back_at_each_request() {
+async fn client_waits_from_its_bytes_to_the_first_of_the_answer() {
     for threads in THREADS {
         let (endpoint, lets) = patient_worker().await;
         let stand = stand(threads, &[endpoint]);
         let upstream = &stand.upstreams[0];
         let mut client = stand.connect().await;
         until("connected", || upstream.active() == 1 && upstream.connecting() == 0).await;
-        assert_eq!(upstream.waiting(), 0, "it has said nothing");
+        assert_eq!(upstream.waiting(), 0, "the client has sent nothing");
         for _ in 0..3 {
             client.write_all(b"ping").await.unwrap();
             until_waiting(upstream, 1).await;
             lets.add_permits(1);
             let mut answer = [0; 4];
             within(client.read_exact(&mut answer)).await.unwrap();
-            // Given back before the client can see the answer, so that its next connection finds the worker free.
-            assert_eq!(upstream.waiting(), 0, "open, and waits for nothing");
+            // The count falls before the client can see the answer, so that the client's next connection finds the
+            // worker free.
+            assert_eq!(upstream.waiting(), 0, "the connection is open and waits for nothing");
         }
         drop(client);
         stand.finish(SOON).await;
@@ -77,7 +78,7 @@ async fn a_client_waits_from_its_bytes_to_the_first_that_come_back_at_each_reque
 }
 
 #[tokio::test]
-async fn however_a_connection_ends_it_waits_no_longer() {
+async fn ended_connection_waits_no_longer() {
     for threads in THREADS {
         let stand = stand_with(threads, &[mute_worker().await], |config| {
             config.half_closed_timeout = Duration::from_secs(2);
@@ -87,7 +88,7 @@ async fn however_a_connection_ends_it_waits_no_longer() {
 
         reset(clients.pop().unwrap());
         until_waiting(&upstream, 5).await;
-        // It ends its side and still waits, until it is silent for too long.
+        // This client ends its side and still waits, until it was silent for too long.
         let mut half = clients.pop().unwrap();
         half.shutdown().await.unwrap();
         assert!(timeout(Duration::from_millis(50), half.read(&mut [0])).await.is_err());
@@ -95,10 +96,10 @@ async fn however_a_connection_ends_it_waits_no_longer() {
         until_waiting(&upstream, 4).await;
         assert!(is_reset(&within(read_all(&mut half)).await.1));
 
-        // Cut at a drain deadline.
+        // The others are cut at a drain deadline.
         stand.data.abort(0, SlotId(0), 1);
         until_waiting(&upstream, 0).await;
-        // Nobody was ever answered here: that is no loss.
+        // No client was ever answered here, so these ends do not count as losses.
         until("ended", || stand.ended(Outcome::Unanswered) == 4).await;
         drop(clients);
         stand.finish(SOON).await;
@@ -106,7 +107,7 @@ async fn however_a_connection_ends_it_waits_no_longer() {
 }
 
 #[tokio::test]
-async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
+async fn timeout_reset_and_worker_end_stop_the_waiting() {
     for threads in THREADS {
         let idle = stand_with(threads, &[mute_worker().await], |config| {
             config.idle_timeout = Duration::from_millis(200);
@@ -126,7 +127,7 @@ async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
             let _ = stream.read_exact(&mut bytes).await;
             pauses(Duration::from_millis(50)).await;
             let _ = stream.shutdown().await;
-            // It goes on reading, and says no more: nothing is awaited.
+            // The worker goes on reading and sends no more, so no answer is awaited.
             let _ = read_all(&mut stream).await;
         });
         let stand = stand(threads, &[resets.await, ends.await]);
@@ -135,7 +136,7 @@ async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
             let clients = asking(&stand, slot, 2).await;
             until_waiting(&stand.upstreams[slot], 0).await;
             if slot == 1 {
-                eventually_eq!(stand.upstreams[slot].active(), 2, "still open, to say more to who says nothing");
+                eventually_eq!(stand.upstreams[slot].active(), 2, "still open, since the client may send more");
             }
             drop(clients);
         }
@@ -144,9 +145,9 @@ async fn an_idle_timeout_a_reset_and_an_end_of_the_worker_give_it_back() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_has_nobody_waiting_and_the_next_one_has_who_was_moved() {
+async fn killed_worker_has_no_waiting_clients() {
     for threads in THREADS {
-        // Killed with answers owed.
+        // The worker is killed while responses are pending.
         let stand = stand(threads, &[mute_worker().await, echo_worker().await]);
         stand.rotate(&[0]);
         let clients = asking(&stand, 0, 3).await;
@@ -161,9 +162,9 @@ async fn a_worker_that_dies_has_nobody_waiting_and_the_next_one_has_who_was_move
 }
 
 #[tokio::test]
-async fn who_is_recovered_from_a_dead_workers_queue_waits_for_the_next_worker() {
+async fn recovered_client_waits_for_the_next_worker() {
     for threads in THREADS {
-        // It listens and never accepts; the test holds its listener, as the master does.
+        // The worker listens and never accepts. The test holds its listener, as the master does.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let deaf = Endpoint::Tcp(listener.local_addr().unwrap());
@@ -191,7 +192,7 @@ async fn who_is_recovered_from_a_dead_workers_queue_waits_for_the_next_worker() 
 }
 
 #[tokio::test]
-async fn a_connect_that_fails_leaves_nothing_behind_and_the_next_worker_counts_it() {
+async fn failed_connect_waits_only_for_the_next_worker() {
     for threads in THREADS {
         let (patient, lets) = patient_worker().await;
         let stand = stand(threads, &[nobody().await, patient]);
@@ -208,7 +209,7 @@ async fn a_connect_that_fails_leaves_nothing_behind_and_the_next_worker_counts_i
 }
 
 #[tokio::test]
-async fn least_waiting_passes_over_a_worker_that_answers_nobody_and_comes_back_to_it() {
+async fn least_waiting_avoids_a_stuck_worker_until_it_answers() {
     for threads in THREADS {
         let (patient, lets) = patient_worker().await;
         let stand = stand_with(threads, &[patient, echo_worker().await, echo_worker().await], |config| {
@@ -236,7 +237,7 @@ async fn least_waiting_passes_over_a_worker_that_answers_nobody_and_comes_back_t
 }
 
 #[tokio::test]
-async fn every_strategy_serves_and_may_be_changed_for_another_while_connections_are_open() {
+async fn strategy_can_change_while_connections_are_open() {
     for threads in THREADS {
         let stand = stand(threads, &[echo_worker().await, echo_worker().await, nobody().await]);
         let mut open = Vec::new();
@@ -244,7 +245,7 @@ async fn every_strategy_serves_and_may_be_changed_for_another_while_connections_
             for entry in strategy::ALL {
                 stand.pool.picker.switch(entry);
                 for _ in 0..4 {
-                    // One of three workers is not there: whoever is picked first, the client is served.
+                    // One of the three workers does not exist. The client is served whichever worker is picked first.
                     open.push(stand.spoken().await);
                 }
                 assert_eq!(stand.pool.chosen_by(), entry.name, "round {round}");
@@ -260,7 +261,7 @@ async fn every_strategy_serves_and_may_be_changed_for_another_while_connections_
 }
 
 #[tokio::test]
-async fn in_least_connections_open_ones_count_whether_they_wait_or_not() {
+async fn least_connections_counts_open_connections_that_do_not_wait() {
     for threads in THREADS {
         let stand = stand_with(threads, &[echo_worker().await, echo_worker().await], |config| {
             config.strategy = "least-connections".to_owned();

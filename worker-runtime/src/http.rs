@@ -39,8 +39,8 @@ const STALLED: Duration = Duration::from_secs(10);
 /// - A kept connection stays open for the client's next request, which is answered in full with `Connection: close`.
 ///   The worker cannot know from the bytes so far if that request is on its way, so it tells the client to end the
 ///   connection.
-/// - A connection on which no request begins for 1 s is closed. The second starts at the beginning of the drain or at the
-///   connection's last answer. A connection is also closed if a request stalls within its head for 10 s.
+/// - A connection on which no request begins for 1 s is closed. The second starts at the beginning of the drain or at
+///   the connection's last answer. A connection is also closed if a request stalls within its head for 10 s.
 /// - A long answer has no limit here. The master's `kill-timeout` is its limit.
 ///
 /// At every kind of end, bytes that the client still sends do not destroy the last answer: see [`Stream::linger`].
