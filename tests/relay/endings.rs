@@ -304,8 +304,8 @@ async fn reset_by_a_dying_worker_during_upload_is_no_early_close() {
         within(from.read_exact(&mut [0; 4])).await.unwrap();
         stand.upstreams[0].set_ended(false);
         stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
-        // The kernel reports the reset only to the first call that asks, a read or a write. The relay knows which end
-        // it was.
+        // The client's kernel reports the reset only to the first call that asks, a read or a write, so the test does
+        // not check it. The relay knows which end reset the connection.
         let _ = within(read_all(&mut from)).await;
         within(uploading).await.unwrap();
         until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;

@@ -1,4 +1,4 @@
-//! Whether what happened was allowed to happen. Pure.
+//! Decides if the failures of a load are allowed. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use crate::failure::Class;
 use crate::record::Record;
 
-/// How many failures of which class are no defect; none of those not named.
+/// The number of failures that are allowed, for each class. Classes that are not named allow none.
 ///
 /// ```
 /// use roundelay_checker::{Allowance, Class};
 ///
-/// // The four requests that a killed worker had begun may end any way that shows.
+/// The four requests that a killed worker had begun may end in any way that the client can see.
 /// let allowance = Allowance::none().allow(Class::ResetMidway, 4).allow(Class::ResetBeforeFirstByte, 4);
 /// assert_eq!("reset_midway=4".parse(), Ok(Allowance::none().allow(Class::ResetMidway, 4)));
 /// # let _ = allowance;
@@ -21,26 +21,26 @@ use crate::record::Record;
 pub struct Allowance(BTreeMap<Class, u64>);
 
 impl Allowance {
-    /// No failure at all.
+    /// Allows no failure at all.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// And up to `count` of this class.
+    /// Also allows up to `count` failures of this class.
     #[must_use]
     pub fn allow(mut self, class: Class, count: u64) -> Self {
         self.0.insert(class, count);
         self
     }
 
-    /// And what the other allows; where both name a class, the other counts.
+    /// Also allows the failures that `other` allows. If both name a class, `other` counts.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// How many of that class are allowed.
+    /// Returns the number of allowed failures of that class.
     pub fn of(&self, class: Class) -> u64 {
         self.0.get(&class).copied().unwrap_or(0)
     }
@@ -49,31 +49,32 @@ impl Allowance {
 impl FromStr for Allowance {
     type Err = String;
 
-    /// `CLASS=N`, several with commas.
+    /// Reads `CLASS=N`, several with commas.
     fn from_str(text: &str) -> Result<Self, String> {
         text.split(',').try_fold(Self::none(), |allowance, part| {
             let (class, count) = part.split_once('=').ok_or_else(|| format!("`{part}` is not CLASS=N"))?;
-            let count = count.parse().map_err(|_| format!("`{count}` is no number of failures"))?;
+            let count = count.parse().map_err(|_| format!("`{count}` is not a number of failures"))?;
             Ok(allowance.allow(class.parse()?, count))
         })
     }
 }
 
-/// What a record comes to. The first that applies: a failure counts whatever the generator's own troubles were.
+/// The verdict on a record. The first variant that applies: a failure counts also if the generator was at its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckResult {
-    /// Failures that are not allowed: class, how many there were, how many are allowed.
+    /// Failures that are not allowed: the class, their number, and the allowed number.
     Failed(Vec<(Class, u64, u64)>),
-    /// So many operations were not started, or got lost: the load was not what was planned, so nothing is proved.
+    /// The number of operations that were not started, or got lost. The load was not the planned one, so nothing is
+    /// proved.
     GeneratorLimit(u64),
-    /// No operation has ended: nothing is proved.
+    /// No operation has ended, so nothing is proved.
     NothingChecked,
-    /// All is well.
+    /// No failure beyond those allowed.
     Passed,
 }
 
 impl CheckResult {
-    /// The exit code of the program: 0, 1 for failures, 3 for what proves nothing.
+    /// Returns the exit code of the program: 0, 1 for failures, 3 if nothing is proved.
     pub fn code(&self) -> u8 {
         match self {
             Self::Passed => 0,
@@ -82,7 +83,7 @@ impl CheckResult {
         }
     }
 
-    /// A word for programs.
+    /// Returns a word for programs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn without_allowance_the_first_failure_of_any_class_fails() {
+    fn one_failure_of_any_class_fails_without_allowance() {
         assert_eq!(analyse(&good(3), &Allowance::none()), CheckResult::Passed);
         for class in Class::ALL {
             let mut record = good(3);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_covers_its_class_up_to_its_number_and_no_other() {
+    fn allowance_covers_its_class_up_to_its_number() {
         let mut record = good(3);
         failed(&mut record, Class::Refused, 2);
         assert_eq!(analyse(&record, &allow("refused=2")), CheckResult::Passed);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_started_or_lost_proves_nothing() {
+    fn operations_not_started_or_lost_prove_nothing() {
         let mut record = good(3);
         not_started(&mut record, 4);
         lost(&mut record, 1);
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn allowances_are_read_and_joined() {
+    fn allowances_are_parsed_and_joined() {
         let joined = allow("refused=1,timeout=2").and(allow("refused=3"));
         assert_eq!(joined, Allowance::none().allow(Class::Refused, 3).allow(Class::Timeout, 2));
         for wrong in ["", "refused", "refused=", "refused=-1", "lost=1"] {

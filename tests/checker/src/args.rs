@@ -7,20 +7,20 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use roundelay_checker::{Allowance, Ask, Length, Mix, Plan, Protocol, Target};
 
-/// Load that checks every answer and says of each failure what it was.
+/// Load that checks every answer and reports the class of each failure.
 ///
-/// Exits with 0 if nothing failed that is not allowed, 1 if something did, 2 for wrong usage, 3 if the generator itself
-/// was the limit, so that nothing is proved.
+/// Exits with 0 if there was no failure beyond those allowed, 1 if there was one, 2 for wrong usage, and 3 if the
+/// generator itself was the limit, so that nothing is proved.
 #[derive(Debug, Parser)]
 #[command(name = "roundelay-checker", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Who is asked, HOST:PORT or unix:/path; several in turn
+    /// Address that gets the requests, HOST:PORT or unix:/path; several in turn
     #[arg(long, required = true, value_name = "TARGET")]
     target: Vec<Target>,
-    /// What is spoken
+    /// Protocol of the requests
     #[arg(long, value_enum, default_value = "http")]
     protocol: ProtocolArg,
-    /// What ordinary HTTP requests ask for: the echo of a token, a blob, who the worker is, or any page
+    /// Answer that ordinary HTTP requests ask for: the echo of a token, a blob, the worker's name, or any page
     #[arg(long, value_enum, default_value = "echo")]
     ask: AskArg,
     /// Kinds of clients with weights: one-shot, keep-alive, stubborn, half-close, upload, slow-reader, websocket
@@ -29,37 +29,37 @@ pub(crate) struct Args {
     /// Operations a second
     #[arg(long, default_value = "100")]
     rate: f64,
-    /// How long, such as 30s or 2m [default: 10s]
+    /// Duration of the load, such as 30s or 2m [default: 10s]
     #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "count")]
     duration: Option<Duration>,
-    /// How many operations, instead of a duration
+    /// Number of operations, instead of a duration
     #[arg(long)]
     count: Option<u64>,
-    /// How long an operation may take
+    /// Time limit of an operation
     #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
     timeout: Duration,
-    /// Operations under way at most; what would be more is not started, and the verdict void
+    /// Most open operations; further ones are not started, and the verdict is void
     #[arg(long, default_value = "2000")]
     max_open: usize,
     /// Repeats the order of kinds, the sizes and the tokens of an earlier run
     #[arg(long)]
     seed: Option<u64>,
-    /// The size of ordinary contents in bytes
+    /// Size of ordinary contents in bytes
     #[arg(long, default_value = "256")]
     bytes: u64,
     /// Connections that keep-alive and stubborn clients keep, for each kind and target
     #[arg(long, default_value = "16")]
     connections: usize,
-    /// The size of uploads in bytes
+    /// Size of uploads in bytes
     #[arg(long, value_name = "MIN-MAX", value_parser = range, default_value = "1048576-8388608")]
     upload_bytes: RangeInclusive<u64>,
-    /// The size of a slow reader's answer in bytes
+    /// Size of a slow reader's answer in bytes
     #[arg(long, default_value = "2097152")]
     slow_bytes: u64,
-    /// A slow reader pauses after so many bytes
+    /// Bytes after which a slow reader pauses
     #[arg(long, default_value = "32768")]
     slow_piece: usize,
-    /// How long a slow reader pauses
+    /// Length of a slow reader's pause
     #[arg(long, value_parser = humantime::parse_duration, default_value = "10ms")]
     slow_pause: Duration,
     /// Time between the messages of a websocket
@@ -77,16 +77,16 @@ pub(crate) struct Args {
     /// Path of the line that names the worker
     #[arg(long, default_value = "/")]
     worker_path: String,
-    /// Path of the page, of which nothing is known but that it is whole
+    /// Path of the page; only its completeness is checked, not its content
     #[arg(long, default_value = "/")]
     page_path: String,
-    /// Failures that the report describes; all are counted
+    /// Most failures that the report describes; all are counted
     #[arg(long, value_name = "N", default_value = "100")]
     keep_failures: usize,
-    /// So many failures of a class are no defect; repeat for other classes
+    /// Failures of a class that are allowed; repeat for other classes
     #[arg(long, value_name = "CLASS=N")]
     allow: Vec<Allowance>,
-    /// Write the report there as JSON
+    /// Writes the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -108,7 +108,7 @@ enum AskArg {
 }
 
 impl Args {
-    /// The plan, not yet checked.
+    /// Makes the plan. The plan is not checked yet.
     pub(crate) fn plan(&self) -> Option<Plan> {
         let mut plan = Plan::new(self.target.first()?.clone());
         plan.targets.clone_from(&self.target);
@@ -147,10 +147,10 @@ impl Args {
     }
 }
 
-/// `MIN-MAX`, or one number for both.
+/// Reads `MIN-MAX`, or one number for both.
 fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
     let (least, most) = text.split_once('-').unwrap_or((text, text));
-    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no number of bytes"));
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number of bytes"));
     Ok(number(least)?..=number(most)?)
 }
 
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_are_consistent() {
+    fn flags_are_consistent() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn the_defaults_of_the_flags_are_those_of_the_library() {
+    fn default_flags_are_the_defaults_of_the_library() {
         let library = Plan { seed: 1, ..Plan::new(plan("").targets.remove(0)) };
         assert_eq!(format!("{:?}", plan("--seed 1")), format!("{library:?}"));
     }

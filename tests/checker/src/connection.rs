@@ -1,4 +1,4 @@
-//! A client's socket, of which nothing is hidden: each call is one system call, and how it ended is told as it was.
+//! A client's socket without a layer that hides errors: each call is one system call, and returns the kernel's result.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::plan::Target;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
-    /// Complete answers that it has carried.
+    /// The number of complete answers that the connection has carried.
     pub(crate) answers: u64,
 }
 
@@ -23,25 +23,25 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// How a connection looks on which nothing is under way.
+/// The state of a connection without a request in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Idle {
     /// Ready for a request.
     Quiet,
-    /// The peer has ended it.
+    /// The peer has ended the connection.
     Closed,
-    /// The peer has reset it.
+    /// The peer has reset the connection.
     Reset,
-    /// Bytes came that nobody asked for.
+    /// Bytes came without a request.
     Talks,
 }
 
 impl Connection {
-    /// Connects; `receive_buffer` in bytes makes a slow reader really one, since the kernel would read for it.
+    /// Connects. A slow reader sets `receive_buffer` in bytes; otherwise the kernel would read ahead for it.
     ///
     /// # Errors
     ///
-    /// As `connect(2)`.
+    /// Returns the errors of `connect(2)`.
     pub(crate) async fn open(target: &Target, receive_buffer: Option<usize>) -> io::Result<Self> {
         let stream = match target {
             Target::Tcp(address) => {
@@ -57,7 +57,7 @@ impl Connection {
         Ok(Self { stream, answers: 0 })
     }
 
-    /// Waits until it may be read, or until it may be written if `also_writable`.
+    /// Waits until the connection can be read, or, if `also_writable`, until it can be written.
     pub(crate) async fn ready(&self, also_writable: bool) -> io::Result<()> {
         let interest = if also_writable { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         match &self.stream {
@@ -67,11 +67,11 @@ impl Connection {
         .map(drop)
     }
 
-    /// Reads what is there; nothing if nothing is.
+    /// Reads the bytes that have arrived. Returns `None` if there are none.
     ///
     /// # Errors
     ///
-    /// As `read(2)`.
+    /// Returns the errors of `read(2)`.
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         not_yet(match &self.stream {
             Stream::Tcp(stream) => stream.try_read(into),
@@ -79,11 +79,11 @@ impl Connection {
         })
     }
 
-    /// Writes what the kernel takes; nothing if it takes none now.
+    /// Writes as many bytes as the kernel takes. Returns `None` if it takes none now.
     ///
     /// # Errors
     ///
-    /// As `write(2)`.
+    /// Returns the errors of `write(2)`.
     pub(crate) fn write(&self, from: &[u8]) -> io::Result<Option<usize>> {
         not_yet(match &self.stream {
             Stream::Tcp(stream) => stream.try_write(from),
@@ -91,7 +91,7 @@ impl Connection {
         })
     }
 
-    /// Ends the sending side. A peer that has reset the connection is found by the next read.
+    /// Ends the sending side. If the peer has reset the connection, the next read reports it.
     pub(crate) fn end_sending(&self) {
         let how = rustix::net::Shutdown::Write;
         let _ = match &self.stream {
@@ -100,7 +100,8 @@ impl Connection {
         };
     }
 
-    /// How it looks now. Asks the kernel: what the runtime has not noticed yet counts too.
+    /// Returns the state of the connection now. Asks the kernel, so that events count that the runtime has not noticed
+    /// yet.
     pub(crate) fn idle(&self) -> Idle {
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;

@@ -1,18 +1,19 @@
-//! What is sent and what must come back, byte for byte. Pure.
+//! The bytes that are sent and must come back. Pure.
 //!
-//! A content is a short text repeated. The text of an operation is its token, whose length is prime: a piece of any usual
-//! buffer's size that is lost, doubled or moved shifts the text and shows, and so does a piece of another operation.
+//! A content is a short text repeated. The text of an operation is its token, and the token's length is prime. So if a
+//! piece of any usual buffer's size is lost, doubled or moved, the text is shifted and the fault shows. A piece of
+//! another operation shows as well.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes that are kept ready, so that writing and comparing go in long pieces.
+/// The number of bytes that are prepared, so that long pieces are written and compared at once.
 const BLOCK: u64 = 64 << 10;
 
 /// The period of the content of `GET /blob/:bytes`: the byte at offset i is i mod 251.
 const COUNTING: u8 = 251;
 
-/// Names one operation of one run: `t`, the run in 8 hexadecimal digits, the operation's number in 12, `;`.
+/// The name of one operation in one run: `t`, the run in 8 hexadecimal digits, `.`, the operation's number in 12, `;`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     run: u32,
@@ -20,20 +21,20 @@ pub struct Token {
 }
 
 impl Token {
-    /// Length of its text in bytes, a prime.
+    /// The length of a token's text in bytes, a prime.
     pub const LENGTH: usize = 23;
 
-    /// The token of operation `number` of the run `run`.
+    /// Makes the token of operation `number` in the run `run`.
     pub fn new(run: u32, number: u64) -> Self {
         Self { run, number: number & 0xffff_ffff_ffff }
     }
 
-    /// The operation's number within its run.
+    /// Returns the operation's number in its run.
     pub fn number(self) -> u64 {
         self.number
     }
 
-    /// Reads a token's text at the start of `bytes`, as a server that is to know the operation would.
+    /// Reads a token's text at the start of `bytes`. A server can use this to recognise the operation.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes.get(..Self::LENGTH)?).ok()?;
         let (run, number) = text.strip_prefix('t')?.strip_suffix(';')?.split_once('.')?;
@@ -51,58 +52,58 @@ impl fmt::Display for Token {
 /// A text repeated up to a length.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
-    /// The text, repeated often enough that every piece within begins at any place of the text.
+    /// The text, repeated often enough that a long piece can begin at any position of the text.
     block: Arc<[u8]>,
     period: usize,
     length: u64,
 }
 
-/// The first byte that is not as it should be.
+/// The first wrong byte of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) offset: u64,
-    /// Nothing if the content ends before.
+    /// The right byte; `None` if the content ends before this offset.
     pub(crate) expected: Option<u8>,
     pub(crate) found: u8,
 }
 
 impl Content {
-    /// `text`, which may not be empty, repeated and cut at `length` bytes.
+    /// Returns `text`, which must not be empty, repeated and cut at `length` bytes.
     pub(crate) fn repeated(text: &[u8], length: u64) -> Self {
         let wanted = usize::try_from(length.min(BLOCK)).unwrap_or(0) + text.len();
         let mut block = Vec::with_capacity(wanted + text.len());
         block.extend_from_slice(text);
         while block.len() < wanted {
-            // Doubling keeps whole periods.
+            // Doubling the block keeps whole periods.
             let more = block.len().min((wanted - block.len()).next_multiple_of(text.len()));
             block.extend_from_within(..more);
         }
         Self { block: block.into(), period: text.len().max(1), length }
     }
 
-    /// The token repeated, without an end.
+    /// Returns the token repeated without an end.
     pub(crate) fn endless(token: Token) -> Self {
         Self { length: u64::MAX, ..Self::repeated(token.to_string().as_bytes(), 1) }
     }
 
-    /// `GET /blob/:bytes`.
+    /// Returns the content of `GET /blob/:bytes`.
     pub(crate) fn counting(length: u64) -> Self {
         let text: Vec<u8> = (0..COUNTING).collect();
         Self::repeated(&text, length)
     }
 
-    /// The same, ending at `length`.
+    /// Returns the same content with its end at `length`.
     #[must_use]
     pub(crate) fn cut(self, length: u64) -> Self {
         Self { length, ..self }
     }
 
-    /// In bytes; `u64::MAX` means without an end.
+    /// Returns the length in bytes; `u64::MAX` means without an end.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Some bytes from `offset` on; none only at the end.
+    /// Returns some bytes from `offset` on. Empty only at the end.
     pub(crate) fn piece(&self, offset: u64) -> &[u8] {
         let at = usize::try_from(offset % self.period as u64).unwrap_or(0);
         let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -110,7 +111,7 @@ impl Content {
         &piece[..piece.len().min(left)]
     }
 
-    /// Whether `found` stands at `offset`.
+    /// Checks that the bytes at `offset` are `found`.
     pub(crate) fn check(&self, mut offset: u64, mut found: &[u8]) -> Result<(), Difference> {
         while !found.is_empty() {
             let expected = self.piece(offset);
@@ -132,7 +133,7 @@ impl fmt::Display for Difference {
         let Self { offset, expected, found } = self;
         match expected {
             Some(expected) => write!(f, "byte {offset} of the content is {found:#04x}, not {expected:#04x}"),
-            None => write!(f, "byte {offset} of the content is {found:#04x}, but it should have ended"),
+            None => write!(f, "byte {offset} of the content is {found:#04x}, but the content should have ended"),
         }
     }
 }
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_as_it_is_written() {
+    fn token_is_parsed_as_it_is_written() {
         let token = Token::new(0xdead_beef, 42);
         assert_eq!(token.to_string().len(), Token::LENGTH);
         assert_eq!(Token::parse(format!("{token}and more").as_bytes()), Some(token));
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_of_any_length_is_its_text_repeated() {
+    fn content_of_any_length_is_its_text_repeated() {
         for length in [0, 1, 22, 23, 24, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
             let content = Content::repeated(b"0123456789abcdefghijkl;", length);
             let expected: Vec<u8> =
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_single_wrong_byte_and_every_lost_doubled_or_surplus_piece_is_found() {
+    fn wrong_byte_and_lost_doubled_or_surplus_piece_are_found() {
         let content = Content::repeated(Token::new(1, 2).to_string().as_bytes(), 200_000);
         let good = all(&content);
         for offset in [0, 1, 22, 23, 65_535, 65_536, 199_999] {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn another_operations_content_is_found() {
+    fn content_of_another_operation_is_found() {
         let [mine, other] = [2, 3].map(|number| Content::repeated(Token::new(1, number).to_string().as_bytes(), 500));
         assert!(mine.check(0, &all(&other)).is_err());
     }

@@ -1,4 +1,4 @@
-//! One request and its answer on a connection, both ways at once.
+//! One request and its answer on a connection, written and read at the same time.
 
 use std::cell::RefCell;
 
@@ -11,38 +11,39 @@ use crate::failure::{End, Stage};
 use crate::plan::Slow;
 use crate::request::Request;
 
-/// Reads and writes without a look at other operations.
+/// The number of reads and writes after which other operations get their turn.
 const ROUNDS: u32 = 16;
 
 const BUFFER: usize = 64 << 10;
 
 thread_local! {
-    /// What is read goes through one buffer for all, since it is checked at once.
+    /// One buffer for the bytes of all reads on this thread, since they are checked at once.
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
 }
 
-/// How an exchange is to go.
+/// Options of an exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Manner {
-    /// End the sending side after the request, and read to the end of the connection.
+    /// Ends the sending side after the request, and reads to the end of the connection.
     pub(crate) half_close: bool,
-    /// Pause after each piece read.
+    /// Pauses after each piece that was read.
     pub(crate) slow: Option<Slow>,
 }
 
-/// How far an operation has come. Lives outside of it, so that it is known also when its time is up.
+/// The progress of an operation. Stored outside of the operation, so that it is known also when the time is up.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) stage: Stage,
     pub(crate) first_byte: Option<Instant>,
 }
 
-/// Sends the request and reads until the answer is complete (with `half_close`, until the connection ends). Cancelled it
-/// leaves the connection amid an exchange.
+/// Sends the request and reads until the answer is complete (with `half_close`, until the connection ends). If it is
+/// cancelled, it leaves the connection within an exchange.
 ///
 /// # Errors
 ///
-/// What ended it early. A request that cannot be written does not end it: the answer to what arrived may be on its way.
+/// Returns the cause of an early end. A request that cannot be written is no such cause, since the answer to the bytes
+/// that arrived may be on its way.
 pub(crate) async fn exchange(
     connection: &Connection,
     mut request: Request,
@@ -91,15 +92,15 @@ pub(crate) async fn exchange(
             tokio::task::yield_now().await;
         }
     }
-    // Not reached within the time of any operation: 2^32 rounds.
+    // No operation gets here within its time: this takes 2^32 rounds.
     Err(End::Deadline)
 }
 
-/// Reads once, at most `room` bytes: how many, or nothing if none are there yet.
+/// Reads once, at most `room` bytes. Returns the number of bytes, or `None` if there are none yet.
 ///
 /// # Errors
 ///
-/// The connection's error, or that of the answer.
+/// Returns an error of the connection, or of the answer.
 pub(crate) fn read(
     connection: &Connection,
     answer: &mut Answer,

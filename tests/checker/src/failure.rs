@@ -1,4 +1,4 @@
-//! The ways in which an operation fails, and which one it was. Pure.
+//! The classes of failures of an operation, and the class of one failure. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::client_kinds::ClientKind;
 
-/// How an operation failed, as its client saw it.
+/// The class of a failure, as the client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The connect was refused.
@@ -22,24 +22,25 @@ pub enum Class {
     ResetBeforeFirstByte,
     /// A clean end of a new connection before a byte of the answer.
     ClosedBeforeFirstByte,
-    /// A request written on a kept connection, which then ended or was reset without a byte of an answer. HTTP lets
-    /// clients repeat such a request if it is idempotent (RFC 9110 9.2.2, RFC 9112 9.3.1); no cooperative client should
-    /// have to.
+    /// A request was written on a kept connection, which then ended or was reset without a byte of an answer. HTTP lets
+    /// clients repeat such a request if it is idempotent (RFC 9110 9.2.2, RFC 9112 9.3.1), but no cooperative client
+    /// should have to.
     StaleKeepalive,
-    /// A reset amid the answer.
+    /// A reset within the answer.
     ResetMidway,
-    /// A clean end amid the answer: the worst, since without a declared length it looks complete.
+    /// A clean end within the answer. This is the worst class, since without a declared length the answer looks
+    /// complete.
     Truncated,
-    /// Another content than asked for, surplus bytes, or bytes that are no answer.
+    /// Other content than expected, surplus bytes, or bytes that are no answer.
     WrongBytes,
-    /// A complete head whose status is not 200.
+    /// A complete head with another status than 200.
     BadStatus,
     /// Any other error of the operating system.
     Other,
 }
 
 impl Class {
-    /// All of them, in the order of reports.
+    /// All classes, in the order of reports.
     pub const ALL: [Self; 11] = [
         Self::Refused,
         Self::ConnectTimeout,
@@ -54,7 +55,7 @@ impl Class {
         Self::Other,
     ];
 
-    /// Its name in reports and options.
+    /// Returns the name that reports and options use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -84,7 +85,7 @@ impl FromStr for Class {
     fn from_str(name: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|class| class.name() == name);
-        found.ok_or_else(|| format!("`{name}` is no class of failure; there are {}", known()))
+        found.ok_or_else(|| format!("`{name}` is not a class of failure; the classes are {}", known()))
     }
 }
 
@@ -97,21 +98,21 @@ impl Serialize for Class {
 /// One failed operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
-    /// How it failed.
+    /// The class of the failure.
     pub class: Class,
     /// The kind of client.
     pub kind: ClientKind,
-    /// Its token, as it stands in the request.
+    /// The operation's token, as it stands in the request.
     pub token: String,
-    /// When it was to start, from the start of the load.
+    /// The time at which the operation was to start, from the start of the load.
     #[serde(serialize_with = "seconds", rename = "at_seconds")]
     pub at: Duration,
-    /// When it had failed, from the start of the load.
+    /// The time at which the operation had failed, from the start of the load.
     #[serde(serialize_with = "seconds", rename = "ended_seconds")]
     pub ended: Duration,
-    /// Who should have answered.
+    /// The target that should have answered.
     pub target: String,
-    /// What was seen, in a few words.
+    /// A short description of the failure.
     pub what: String,
 }
 
@@ -127,55 +128,57 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-/// What ended an operation that did not end well.
+/// The end of an operation that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its time was up.
+    /// The operation's time was up.
     Deadline,
     /// The peer ended the connection in an orderly way.
     Closed,
-    /// The operating system said so.
+    /// The operating system returned an error.
     Error(Errno),
-    /// What came is not what must come.
+    /// The answer is not the expected one.
     Wrong(String),
-    /// A status that was not to come.
+    /// The answer has a status that was not expected.
     Status(u16),
 }
 
 impl End {
-    /// From an error of a socket call.
+    /// Makes an end of an error of a socket call.
     pub fn from_io(error: &std::io::Error) -> Self {
         Self::Error(Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
-    /// This end, unless it was the reset of which a write was told before: the kernel tells an error once, and the reader
-    /// only sees that nothing more comes. EPIPE is no such error: there the orderly end came first.
+    /// Returns this end, or a reset if a write of the same request has returned one. The kernel reports an error only
+    /// once, so after such a write the reader only sees that no more bytes come. EPIPE does not count as a reset here,
+    /// since it means that the orderly end came first.
     pub fn unless_reset(self, of_write: Option<Errno>) -> Self {
         if of_write == Some(Errno::CONNRESET) { Self::Error(Errno::CONNRESET) } else { self }
     }
 }
 
-/// How far an operation had come.
+/// The progress of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stage {
     /// The connect has succeeded.
     pub is_connected: bool,
     /// The connection has carried an answer before.
     pub is_kept: bool,
-    /// Bytes of the request that the kernel took.
+    /// The bytes of the request that the kernel has taken.
     pub sent: u64,
-    /// Bytes that came back.
+    /// The bytes that came back.
     pub received: u64,
 }
 
-/// True if the machine that makes the load has run out of something, so that nothing is known about the target.
+/// Returns true if the machine that makes the load has run out of a resource, so that nothing is known about the
+/// target.
 pub fn is_own_limit(stage: Stage, end: &End) -> bool {
-    // No more ports towards the target, descriptors or memory for sockets.
+    // No more ports towards the target, descriptors, or memory for sockets.
     const LIMITS: [Errno; 5] = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     !stage.is_connected && matches!(end, End::Error(errno) if LIMITS.contains(errno))
 }
 
-/// The class of a failed operation.
+/// Returns the class of a failed operation.
 pub fn classify(stage: Stage, end: &End) -> Class {
     match end {
         End::Wrong(_) => Class::WrongBytes,
@@ -189,14 +192,14 @@ pub fn classify(stage: Stage, end: &End) -> Class {
         End::Error(Errno::CONNRESET | Errno::PIPE) if stage.received > 0 => Class::ResetMidway,
         End::Error(Errno::CONNRESET | Errno::PIPE) if stage.is_kept => Class::StaleKeepalive,
         End::Error(Errno::CONNRESET | Errno::PIPE) => Class::ResetBeforeFirstByte,
-        // A unix socket's connect says EAGAIN when the backlog is full.
+        // A connect to a unix socket returns EAGAIN if the backlog is full.
         End::Error(Errno::CONNREFUSED | Errno::AGAIN) if !stage.is_connected => Class::Refused,
         End::Error(Errno::TIMEDOUT) if !stage.is_connected => Class::ConnectTimeout,
         End::Error(_) => Class::Other,
     }
 }
 
-/// What was seen, in a few words.
+/// Returns a short description of a failure.
 pub(crate) fn describe(stage: Stage, end: &End) -> String {
     let Stage { is_connected, is_kept, sent, received } = stage;
     let connection = match (is_connected, is_kept) {
@@ -256,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connect_meets_the_generators_own_limits() {
+    fn generator_limit_is_met_only_by_a_connect() {
         assert!(is_own_limit(CONNECTING, &End::Error(Errno::ADDRNOTAVAIL)));
         assert!(!is_own_limit(NEW, &End::Error(Errno::NOBUFS)));
         assert!(!is_own_limit(CONNECTING, &End::Error(Errno::CONNREFUSED)));
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn class_names_are_parsed_as_they_are_written() {
         for class in Class::ALL {
             assert_eq!(class.name().parse(), Ok(class));
         }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Steps within each power of two.
+/// The number of steps within each power of two.
 const STEPS: u64 = 64;
-/// Powers of two above the steps: up to 2^36 µs, 19 hours.
+/// The powers of two above the steps: up to 2^36 µs, 19 hours.
 const POWERS: u64 = 30;
 const BUCKETS: usize = (STEPS * (POWERS + 1)) as usize;
 
-/// Counts of durations in microseconds; up to 64 µs exact, above that 64 buckets for each power of two.
+/// Counts of durations in microseconds. Exact up to 64 µs; above that there are 64 buckets for each power of two.
 #[derive(Clone, Debug)]
 pub struct Latency {
     counts: Box<[u64]>,
@@ -41,23 +41,24 @@ impl Latency {
         self.max = self.max.max(other.max);
     }
 
-    /// How many there were.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Zero if there were none.
+    /// Returns the mean, or zero if there are no durations.
     pub fn mean(&self) -> Duration {
         let nanos = self.sum.checked_div(u128::from(self.count)).unwrap_or(0);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// The longest, exact.
+    /// Returns the longest duration, exactly.
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// The duration that `percent` of all do not exceed (100 is [`Latency::max`]); at most 1/64 too large.
+    /// Returns the duration that `percent` of all durations do not exceed (100 is [`Latency::max`]); at most 1/64 too
+    /// large.
     pub fn percentile(&self, percent: f64) -> Duration {
         let wanted = (self.count as f64 * percent / 100.0).ceil() as u64;
         let mut seen = 0;
@@ -70,7 +71,7 @@ impl Latency {
         self.max
     }
 
-    /// How many took longer than `bound`, to the precision of a bucket.
+    /// Returns the number of durations longer than `bound`, to the precision of a bucket.
     pub fn over(&self, bound: Duration) -> u64 {
         let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         self.counts.iter().skip(bucket(micros) + 1).sum()
@@ -83,7 +84,7 @@ fn bucket(micros: u64) -> usize {
     usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// The largest value of a bucket.
+/// Returns the largest value of a bucket.
 fn upper(index: u64) -> u64 {
     match index / STEPS {
         0 => index,
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_holds_its_value_and_is_narrow() {
+    fn bucket_holds_its_value_and_is_narrow() {
         for micros in (0..2000).chain([4095, 4096, 4097, 1_000_000, 123_456_789, 60_000_000_000]) {
             let upper = upper(bucket(micros) as u64);
             assert!(upper >= micros && upper - micros <= micros / 64, "{micros}: {upper}");
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_mean_and_tail_of_a_known_set() {
+    fn percentiles_mean_and_tail_of_a_known_set_are_right() {
         let mut latency = Latency::default();
         assert_eq!((latency.percentile(50.0), latency.mean()), (Duration::ZERO, Duration::ZERO));
         (1..=1000).for_each(|ms| latency.record(Duration::from_millis(ms)));

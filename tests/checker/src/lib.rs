@@ -1,15 +1,15 @@
-//! The checker: load that checks every answer, and says of each failure what it was.
+//! The checker: load that checks every answer and reports the class of each failure.
 //!
-//! It is the proof behind the promises of Roundelay: a reload, a killed or hung worker, a change of scale lose no connection.
-//! Usual load generators cannot prove that: they do not look at what comes back, wait for a stalled server before they
-//! ask again, or stop at the first error. Here
+//! It is the proof of Roundelay's promises: a graceful reload, a killed or hung worker, and a change of scale lose no
+//! connection. Usual load generators cannot prove that. They do not check the bytes that come back, they wait for a
+//! stalled server before they send again, or they stop at the first error. Here:
 //!
-//! - operations start by a fixed schedule (an *open loop*): a server that stalls for half a second delays everything that
-//!   was due meanwhile, and all of it shows, since latency counts from the intended start;
-//! - every operation carries a token of its own, and every byte that comes back is compared;
-//! - every failure has a [`Class`]: refused, reset or ended, before or amid the answer, on a new or a kept connection.
-//!   For that the HTTP part is written by hand, down to the system calls;
-//! - what the generator itself could not do is counted and makes the result void, not good.
+//! - Operations start by a fixed schedule (an *open loop*). A server that stalls for half a second delays every
+//!   operation that was due meanwhile, and all of these delays show, since latency counts from the intended start.
+//! - Every operation carries a token of its own, and every byte that comes back is compared.
+//! - Every failure has a [`Class`]: refused, reset or ended, before or within the answer, on a new or a kept connection.
+//!   To see these differences the HTTP part is written by hand, down to the system calls.
+//! - Operations that the generator itself could not carry out are counted, and make the result void, not good.
 //!
 //! # In a test
 //!
@@ -33,27 +33,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The load runs on a thread of its own. A [`Plan`] says everything about it, [`Load::so_far`] looks at it under way, and
-//! the [`Record`] is what it found. Analyse a record after the end of the load: before, what is still under way counts as
-//! lost. With more than a few hundred operations under way see to it that the process may open enough descriptors; running
-//! out of them or of ports makes the verdict void.
+//! The load runs on a thread of its own. A [`Plan`] describes it completely, [`Load::so_far`] shows its progress, and
+//! the [`Record`] is its result. Analyse a record only after the end of the load: before that, open operations count as
+//! lost. With more than a few hundred open operations, make sure that the process may open enough descriptors. If
+//! descriptors or ports run out, the verdict is void.
 //!
-//! Another generator that tells failures apart as this one does finds the parts for it here too: [`classify`], [`Chunked`]
-//! and [`Pace`].
+//! A generator of your own that has to tell failures apart in the same way can use these parts: [`classify`],
+//! [`Chunked`] and [`Pace`].
 //!
 //! # The map
 //!
-//! A module uses what stands above it in this list and its own folder. The pure ones open no sockets and read no clock.
+//! A module uses only modules above it in this list, and its own folder. Pure modules open no sockets and read no
+//! clock.
 //!
 //! | module | what it is | |
 //! |---|---|---|
-//! | `content` | tokens, and what is sent and must come back | pure |
-//! | `client_kinds` | the kinds of clients as values; below it carries them out, which uses all but `load` | |
-//! | `failure` | classes of failures, and which one it was | pure |
-//! | `latency`, `silence` | a histogram; how long nobody had an answer | pure |
-//! | `record`, `analysis` | what happened, and whether it was allowed | pure |
-//! | `plan`, `schedule` | what is to happen, and when | pure |
-//! | `answer`, `request` | HTTP/1.1 and raw bytes: what must come back, what is sent | pure |
+//! | `content` | tokens, and the bytes that are sent and must come back | pure |
+//! | `client_kinds` | the kinds of clients as values; its submodules run them and use all modules but `load` | |
+//! | `failure` | the classes of failures, and the class of one failure | pure |
+//! | `latency`, `silence` | a histogram; the longest time without a good answer | pure |
+//! | `record`, `analysis` | the results of a load, and whether they are allowed | pure |
+//! | `plan`, `schedule` | the operations of a load, and their times | pure |
+//! | `answer`, `request` | HTTP/1.1 and raw bytes: the answer that must come back, the request that is sent | pure |
 //! | `connection`, `exchange`, `pool`, `recorder`, `pace` | sockets, kept connections, the shared record, the clock | |
 //! | `load` | the open loop, and its handle | |
 //! | `report` | the table and the JSON | pure |

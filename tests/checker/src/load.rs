@@ -16,13 +16,13 @@ use crate::record::Record;
 use crate::recorder::Recorder;
 use crate::schedule::Schedule;
 
-/// How often kept connections are looked at whose peer may have closed them.
+/// The interval at which kept connections are checked for an end by the peer.
 const SWEEP: Duration = Duration::from_millis(10);
 
-/// Operations started in a row before the others get their turn, when the generator is late.
+/// The number of operations that start in a row before others get their turn, if the generator is late.
 const BUNCH: u64 = 16;
 
-/// A load under way. Dropped, it breaks off all operations.
+/// A running load. Dropping it ends all operations at once.
 #[derive(Debug)]
 pub struct Load {
     phase: watch::Sender<Phase>,
@@ -34,18 +34,18 @@ pub struct Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Start nothing more, and let what is under way end.
+    /// Starts nothing more, and lets open operations end.
     Finishing,
-    /// End at once.
+    /// Ends at once.
     BrokenOff,
 }
 
 impl Load {
-    /// Starts it on a thread and a runtime of its own, so that it runs beside a blocking test.
+    /// Starts the load on a thread and a runtime of its own, so that it runs beside a blocking test.
     ///
     /// # Errors
     ///
-    /// The plan cannot be carried out ([`Plan::check`]), or there is no thread or descriptor left for it.
+    /// Fails if the plan cannot be carried out ([`Plan::check`]), or no thread or descriptor is left.
     pub fn start(plan: Plan) -> io::Result<Self> {
         plan.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,7 +58,7 @@ impl Load {
         Ok(Self { phase, recorder, start, thread: Some(thread) })
     }
 
-    /// What has been found until now.
+    /// Returns the results so far.
     pub fn so_far(&self) -> Record {
         self.recorder.change(|record| {
             if !self.is_over() {
@@ -68,28 +68,28 @@ impl Load {
         })
     }
 
-    /// From its start until now: the clock of [`Failure::at`](crate::Failure::at).
+    /// Returns the time from the start of the load until now. [`Failure::at`](crate::Failure::at) uses the same clock.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// True once all operations of the plan have ended.
+    /// Returns true once all operations of the plan have ended.
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Starts nothing more. What is under way goes on, each operation as long as it may take; see [`Load::is_over`].
+    /// Starts no more operations. Open operations go on up to their time limit; see [`Load::is_over`].
     pub fn finish(&self) {
         self.phase.send_replace(Phase::Finishing);
     }
 
-    /// The same, and waits for what is under way.
+    /// Does the same, and waits for open operations.
     pub fn stop(self) -> Record {
         self.finish();
         self.wait()
     }
 
-    /// Waits until the plan is carried out: for ever if that has no end.
+    /// Waits until the plan is carried out, which is for ever if the plan has no end.
     pub fn wait(mut self) -> Record {
         self.join();
         self.so_far()
@@ -97,9 +97,9 @@ impl Load {
 
     fn join(&mut self) {
         match self.thread.take().map(JoinHandle::join) {
-            // What was not carried out is counted by `run`.
+            // `run` counts the operations that were not carried out.
             None | Some(Ok(_)) => {}
-            // A defect of this program, which is not to pass for a good load.
+            // A panic of the load's thread is a defect of this program, and must not look like a good load.
             Some(Err(defect)) if !std::thread::panicking() => std::panic::resume_unwind(defect),
             Some(Err(_)) => {}
         }
@@ -153,7 +153,7 @@ async fn run(
     }
 }
 
-/// Starts each operation at its time, whatever became of the earlier ones.
+/// Starts each operation at its time, independently of earlier ones.
 async fn issue(shared: &Arc<Shared>, slots: &Arc<Semaphore>, mut phases: watch::Receiver<Phase>) -> io::Result<()> {
     let pace = Pace::new()?;
     for operation in Schedule::new(&shared.plan) {

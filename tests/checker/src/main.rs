@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 
 use args::Args;
 
-/// Wrong usage.
+/// The exit code for wrong usage.
 const USAGE: u8 = 2;
 
-/// How often the end of the load is looked for.
+/// The interval at which the program checks if the load has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Err(error) => return failed("cannot make the load", &error),
     };
     let allowance = args.allowance();
-    // Standard output may be closed; the exit code and the file say it too.
+    // Standard output may be closed. The exit code and the file still show the result.
     let _ = writeln!(io::stdout(), "{}seed: {}", report::table(&record, &allowance), plan.seed);
     if let Some(path) = &args.json
         && let Err(error) = std::fs::write(path, report::json(&plan, &record, &allowance) + "\n")
@@ -41,13 +41,13 @@ fn main() -> ExitCode {
     ExitCode::from(record.verdict(&allowance).code())
 }
 
-/// Until the plan is carried out or somebody interrupts; a second interrupt ends the program at once.
+/// Runs until the plan is carried out or the user interrupts. A second interrupt ends the program at once.
 fn run(plan: Plan) -> io::Result<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let load = Load::start(plan)?;
     runtime.block_on(async {
         let interrupted = async {
-            // Without a handler the signal ends the program, as ever.
+            // Without a handler the signal ends the program, as by default.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -69,10 +69,10 @@ fn run(plan: Plan) -> io::Result<Record> {
             sleep(LOOK).await;
         }
     });
-    stopping.join().map_err(|_| io::Error::other("a defect ended it"))
+    stopping.join().map_err(|_| io::Error::other("the load's thread panicked"))
 }
 
-/// Returns at the end of the load. Says how it goes, if somebody is there to see it.
+/// Returns at the end of the load. Shows the progress if standard error is a terminal.
 async fn watch(load: &Load) {
     let mut stderr = io::stderr();
     let mut next = Instant::now() + Duration::from_secs(1);
@@ -87,7 +87,8 @@ async fn watch(load: &Load) {
     }
 }
 
-/// Each operation needs a descriptor, and many shells allow a thousand. What cannot be raised shows in the report.
+/// Raises the limit of descriptors. Each operation needs a descriptor, and many shells allow a thousand. If the limit
+/// stays too low, the report shows it.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -101,6 +102,6 @@ fn usage(error: impl std::fmt::Display) -> ExitCode {
 
 fn failed(what: &str, error: &io::Error) -> ExitCode {
     let _ = writeln!(io::stderr(), "error: {what}\ncause: {error}");
-    // Nothing is proved, and nothing refuted.
+    // Nothing is proved, and nothing is refuted.
     ExitCode::from(3)
 }

@@ -1,5 +1,5 @@
-//! Waiting to the tenth of a millisecond. The runtime's own timers count whole milliseconds, in which thousands of
-//! operations a second would start in bunches.
+//! A timer with a precision of a tenth of a millisecond. The runtime's own timers count whole milliseconds, so
+//! thousands of operations a second would start in bunches.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 
-/// A timer of the kernel's. Belongs to the runtime in which it was made.
+/// A timer of the kernel. Belongs to the runtime in which it was made.
 #[derive(Debug)]
 pub struct Pace(AsyncFd<OwnedFd>);
 
 impl Pace {
-    /// A timer that waits for nothing yet.
+    /// Makes a timer that is not set.
     ///
     /// # Errors
     ///
-    /// No descriptor is left.
+    /// Fails if no descriptor is left.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -26,20 +26,20 @@ impl Pace {
         Ok(Self(timer))
     }
 
-    /// Waits that long. Cancel safe.
+    /// Waits for `duration`. Cancel safe.
     ///
     /// # Errors
     ///
-    /// The kernel's, none of which is expected.
+    /// Returns an error of the kernel. None is expected.
     pub async fn wait(&self, duration: Duration) -> io::Result<()> {
-        // Zero would disarm it.
+        // Zero would stop the timer.
         let duration = duration.max(Duration::from_nanos(1));
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let value = Timespec {
             tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: duration.subsec_nanos().into(),
         };
-        // Arming it anew also forgets an expiry that a cancelled wait has left unread.
+        // Setting the timer anew also clears an expiry that a cancelled wait did not read.
         let timer = Itimerspec { it_interval: zero, it_value: value };
         rustix::time::timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &timer)?;
         loop {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_wakes_early_even_after_a_cancelled_wait() {
+    fn pace_never_wakes_early_even_after_a_cancelled_wait() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let pace = Pace::new().unwrap();

@@ -1,4 +1,4 @@
-//! What a load is: whom it asks, how often, what and for how long. Pure but for names that are looked up.
+//! The plan of a load: its targets, rate, requests and length. Pure, except that names are looked up.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,47 +10,47 @@ use std::time::Duration;
 use crate::client_kinds::{ClientKind, Mix};
 use crate::content::Token;
 
-/// The highest rate, in operations a second: a thread does not get there.
+/// The highest rate, in operations a second. One thread does not reach it.
 const MAX_RATE: f64 = 1_000_000.0;
 
 /// One load. Make it with [`Plan::new`] and change what you need.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Who is asked; operations go to them in turn. Not empty.
+    /// The targets. Operations go to them in turn. Not empty.
     pub targets: Vec<Target>,
-    /// What is spoken. Default HTTP, echo.
+    /// The protocol. Default: HTTP, echo.
     pub protocol: Protocol,
-    /// The kinds of clients. Default one-shot only.
+    /// The kinds of clients. Default: one-shot only.
     pub kinds: Mix,
-    /// Operations a second, above 0. Default 100.
+    /// The number of operations a second, above 0. Default 100.
     pub rate: f64,
-    /// When it is over. Default after 10 s.
+    /// The end of the load. Default: after 10 s.
     pub length: Length,
-    /// How long an operation may take from its start, without the pauses that are its own. A websocket's messages have
-    /// that much each. Default 10 s.
+    /// The time limit of an operation, from its start and without its own pauses. Each message of a websocket has this
+    /// limit. Default 10 s.
     pub timeout: Duration,
-    /// Operations under way at most; those that would be more are not started and counted. Default 2000.
+    /// The most open operations. Further ones are not started, and counted as such. Default 2000.
     pub max_open: usize,
-    /// Decides the order of kinds, the sizes of uploads, and the tokens. Default: a random one.
+    /// Decides the order of kinds, the sizes of uploads, and the tokens. Default: a random seed.
     pub seed: u64,
-    /// The size of ordinary contents in bytes; where they carry a token, at least [`Token::LENGTH`]. Default 256.
+    /// The size of ordinary contents in bytes. If contents carry a token, at least [`Token::LENGTH`]. Default 256.
     pub bytes: u64,
-    /// Connections that the keep-alive kinds keep, each kind to each target. When all are busy they open more, and close
-    /// the surplus after its answer. Default 16.
+    /// The number of connections that each keep-alive kind keeps to each target. When all are busy, clients open more,
+    /// and close the surplus after its answer. Default 16.
     pub connections: usize,
     /// The size of uploads in bytes. Default 1 to 8 MiB.
     pub upload: RangeInclusive<u64>,
-    /// How slow readers read.
+    /// The pace of slow readers.
     pub slow: Slow,
-    /// How websockets behave.
+    /// The messages of websockets.
     pub session: Session,
     /// The paths of HTTP requests.
     pub paths: Paths,
-    /// How many failures are kept with their description; all are counted. Default 100.
+    /// The number of failures that are kept with their description. All failures are counted. Default 100.
     pub keep_failures: usize,
 }
 
-/// Who is asked.
+/// The address that gets requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An address and port.
@@ -59,81 +59,82 @@ pub enum Target {
     Unix(PathBuf),
 }
 
-/// What is spoken.
+/// The protocol of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http(Ask),
-    /// Raw bytes, which come back as they are.
+    /// Raw bytes, which come back unchanged.
     Tcp,
 }
 
-/// What ordinary HTTP requests ask for. Uploads and websockets always want the echo, slow readers the blob.
+/// The answer that ordinary HTTP requests ask for. Uploads and websockets always ask for the echo, slow readers for the
+/// blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// `POST /echo`: the body comes back.
     Echo,
-    /// `GET /blob/:bytes`: so many bytes, of which the one at offset i is i mod 251.
+    /// `GET /blob/:bytes`: that many bytes. The byte at offset i is i mod 251.
     Blob,
     /// `GET /`: a line that names the worker, such as `hello from demo/1 (pid 40113), request 17`.
     Worker,
-    /// `GET` of any path, for programs that know none of the others: good is any complete answer. Its bytes are counted by
-    /// its framing (a length, chunks, or the end of the connection) and not compared, so without a length or chunks an
-    /// early end looks complete.
+    /// `GET` of any path, for programs that have none of the other paths. Any complete answer is good. Its end is
+    /// checked by its framing (a length, chunks, or the end of the connection), and its bytes are not compared. So
+    /// without a length or chunks an early end looks complete.
     Page,
 }
 
-/// When a load is over.
+/// The end of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// After that time.
     For(Duration),
-    /// After so many operations.
+    /// After that many operations.
     Count(u64),
-    /// When it is stopped.
+    /// When the load is stopped.
     UntilStopped,
 }
 
-/// How slow readers read.
+/// The pace of slow readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slow {
     /// The size of the answer. Default 2 MiB.
     pub bytes: u64,
-    /// After so many bytes comes a pause. Default 32 KiB.
+    /// The number of bytes between two pauses. Default 32 KiB.
     pub piece: usize,
-    /// Default 10 ms.
+    /// The length of a pause. Default 10 ms.
     pub pause: Duration,
 }
 
-/// How websockets behave. A session is one operation; each of its messages must come back.
+/// The messages of websockets. A session is one operation, and each of its messages must come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// A message each. Default 200 ms.
+    /// The time between two messages. Default 200 ms.
     pub interval: Duration,
-    /// Messages of one session, at least 1; the end of the load ends it earlier. Default 50.
+    /// The number of messages of one session, at least 1. The end of the load ends a session earlier. Default 50.
     pub messages: u64,
 }
 
 /// The paths of HTTP requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// Default `/echo`.
+    /// The path of the echo. Default `/echo`.
     pub echo: String,
-    /// The number of bytes is appended. Default `/blob/`.
+    /// The path of the blob, to which the number of bytes is appended. Default `/blob/`.
     pub blob: String,
-    /// Default `/`.
+    /// The path of the line that names the worker. Default `/`.
     pub worker: String,
-    /// May have a query. Default `/`.
+    /// The path of the page, which may have a query. Default `/`.
     pub page: String,
 }
 
-/// What is wrong with a plan.
+/// The fault of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PlanError(String);
 
 impl Plan {
-    /// A load of 100 one-shot requests a second for 10 s.
+    /// Makes a load of 100 one-shot requests a second for 10 s.
     pub fn new(target: impl Into<Target>) -> Self {
         Self {
             targets: vec![target.into()],
@@ -154,11 +155,11 @@ impl Plan {
         }
     }
 
-    /// Whether it can be carried out.
+    /// Checks that the plan can be carried out.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong.
+    /// Returns the first fault.
     pub fn check(&self) -> Result<(), PlanError> {
         let sends_token = |bytes| bytes >= Token::LENGTH as u64;
         let has_token = self.protocol == Protocol::Tcp || self.protocol == Protocol::Http(Ask::Echo);
@@ -185,7 +186,7 @@ impl Plan {
         }
     }
 
-    /// The part of the seed that stands in tokens.
+    /// Returns the part of the seed that is in the tokens.
     pub(crate) fn run(&self) -> u32 {
         (self.seed ^ (self.seed >> 32)) as u32
     }
@@ -213,7 +214,7 @@ impl From<PathBuf> for Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// `HOST:PORT`, whose name is looked up now, or `unix:/path`.
+    /// Reads `HOST:PORT` or `unix:/path`. A host's name is looked up now.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_read_as_it_is_written() {
+    fn target_is_parsed_as_it_is_written() {
         for text in ["127.0.0.1:80", "[::1]:8080", "unix:/run/a b.sock"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_cannot_be_carried_out_is_refused() {
+    fn impossible_plan_is_refused() {
         let plan = || Plan::new(SocketAddr::from(([127, 0, 0, 1], 80)));
         assert_eq!(plan().check(), Ok(()));
         assert_eq!(Plan { protocol: Protocol::Http(Ask::Blob), bytes: 1, ..plan() }.check(), Ok(()));

@@ -1,4 +1,4 @@
-//! The kept connections of one kind to one target.
+//! The kept connections of one kind of client to one target.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::connection::{Connection, Idle};
 use crate::recorder::Recorder;
 
-/// Connections that are used again and again, the one that rested longest first, so that all are.
+/// Connections that are used again and again. The one that was idle for longest is used first, so that all are used.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// How many are kept.
+    /// The number of connections that are kept.
     size: usize,
     recorder: Recorder,
     state: Mutex<State>,
@@ -18,16 +18,17 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct State {
     idle: VecDeque<Connection>,
-    /// Idle and lent ones.
+    /// The number of idle and lent connections.
     all: usize,
 }
 
-/// The right to use one connection, open already or to be opened. What is not given back is no longer one of the pool's.
+/// The right to use one connection, which is open or has to be opened. A connection that is not given back leaves the
+/// pool.
 #[derive(Debug)]
 pub(crate) struct Lent {
     pool: Arc<Pool>,
     pub(crate) connection: Option<Connection>,
-    /// Bytes came on it while it was idle.
+    /// True if bytes came on the connection while it was idle.
     pub(crate) talks: bool,
     gives_back: bool,
 }
@@ -37,7 +38,7 @@ impl Pool {
         Arc::new(Self { size, recorder, state: Mutex::default() })
     }
 
-    /// Lends a connection. As long as there are too few, and when all are busy, it has to be opened.
+    /// Lends a connection. If there are too few, or all are busy, the caller has to open it.
     pub(crate) fn lend(self: &Arc<Self>) -> Lent {
         let mut state = self.lock();
         while state.all >= self.size
@@ -55,7 +56,7 @@ impl Pool {
         Lent { pool: Arc::clone(self), connection: None, talks: false, gives_back: false }
     }
 
-    /// Closes what the peers have closed. A waiting client notices that at once, so this wants to be called often.
+    /// Closes connections that the peers have closed. A waiting client notices such an end at once, so call this often.
     pub(crate) fn sweep(&self) {
         let mut state = self.lock();
         let before = state.idle.len();
@@ -64,7 +65,7 @@ impl Pool {
         state.all -= closed;
     }
 
-    /// How an idle connection looks; its end is counted.
+    /// Returns the state of an idle connection. If it has ended, counts the end.
     fn look(&self, connection: &Connection) -> Idle {
         let idle = connection.idle();
         match idle {
@@ -81,7 +82,7 @@ impl Pool {
 }
 
 impl Lent {
-    /// The connection may be used again.
+    /// Marks the connection as usable again.
     pub(crate) fn give_back(mut self) {
         self.gives_back = true;
     }

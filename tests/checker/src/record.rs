@@ -1,4 +1,4 @@
-//! What happened: counts, latencies, and the first failures with their circumstances.
+//! The results of a load: counts, latencies, and details of the first failures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::latency::Latency;
 use crate::silence::Silence;
 
-/// All that a load has found so far.
+/// All results of a load so far.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     kinds: BTreeMap<ClientKind, KindRecord>,
@@ -24,7 +24,7 @@ pub struct Record {
     elapsed: Duration,
 }
 
-/// The part of one kind of client.
+/// The results of one kind of client.
 #[derive(Clone, Debug, Default)]
 pub struct KindRecord {
     pub(crate) started: u64,
@@ -34,14 +34,14 @@ pub struct KindRecord {
     pub(crate) latency: Latency,
 }
 
-/// What became of kept connections, none of which is a failure.
+/// Events of kept connections. None of them is a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeptRecord {
     /// Connections opened.
     pub opened: u64,
     /// Answers that announced the end of their connection.
     pub said_close: u64,
-    /// Ends of a connection on which no request was under way, seen before the next was sent.
+    /// Ends of a connection without a request in progress, seen before the next request was sent.
     pub idle_closed: u64,
     /// Resets of such a connection.
     pub idle_reset: u64,
@@ -52,25 +52,25 @@ impl Record {
         Self { keep_failures, ..Self::default() }
     }
 
-    /// An operation starts, so long after its time.
+    /// Records that an operation starts, `late` after its time.
     pub(crate) fn start(&mut self, kind: ClientKind, late: Duration) {
         self.kinds.entry(kind).or_default().started += 1;
         self.lag.record(late);
     }
 
-    /// An operation was not carried out, for a reason of the generator's own.
+    /// Records that an operation was not carried out, for a reason of the generator itself.
     pub(crate) fn skip(&mut self, why: &'static str) {
         *self.not_started.entry(why).or_default() += 1;
     }
 
-    /// An operation that was counted as started could not even connect, for a reason of the generator's own.
+    /// Records that an operation that was counted as started could not connect, for a reason of the generator itself.
     pub(crate) fn take_back(&mut self, kind: ClientKind, why: &'static str) {
         let started = &mut self.kinds.entry(kind).or_default().started;
         *started = started.saturating_sub(1);
         self.skip(why);
     }
 
-    /// An operation ended well; one of many messages has no latency of its own.
+    /// Records that an operation ended well. An operation with many messages has no latency of its own.
     pub(crate) fn succeed(&mut self, kind: ClientKind, latency: Option<Duration>, worker: Option<&str>) {
         let record = self.kinds.entry(kind).or_default();
         record.good += 1;
@@ -85,14 +85,14 @@ impl Record {
         }
     }
 
-    /// A message of a session came back.
+    /// Records that a message of a session came back.
     pub(crate) fn message(&mut self, kind: ClientKind, latency: Duration) {
         let record = self.kinds.entry(kind).or_default();
         record.messages += 1;
         record.latency.record(latency);
     }
 
-    /// An operation failed; `detail` is what is counted within its class.
+    /// Records that an operation failed. Failures of a class are also counted by `detail`.
     pub(crate) fn fail(&mut self, failure: Failure, detail: Option<String>) {
         *self.kinds.entry(failure.kind).or_default().failed.entry(failure.class).or_default() += 1;
         if let Some(detail) = detail {
@@ -115,106 +115,109 @@ impl Record {
         self.elapsed = elapsed;
     }
 
-    /// Operations started.
+    /// Returns the number of operations that were started.
     pub fn started(&self) -> u64 {
         self.kinds.values().map(|kind| kind.started).sum()
     }
 
-    /// Operations that ended well.
+    /// Returns the number of operations that ended well.
     pub fn good(&self) -> u64 {
         self.kinds.values().map(|kind| kind.good).sum()
     }
 
-    /// Operations that failed so.
+    /// Returns the number of operations that failed with this class.
     pub fn failed(&self, class: Class) -> u64 {
         self.kinds.values().map(|kind| kind.failed(class)).sum()
     }
 
-    /// Operations that failed.
+    /// Returns the number of operations that failed.
     pub fn failed_total(&self) -> u64 {
         self.kinds.values().map(KindRecord::failed_total).sum()
     }
 
-    /// Operations under way; after the end of the load, those that got lost by a defect of this program.
+    /// Returns the number of open operations. After the end of the load these are lost, by a defect of this program.
     pub fn open(&self) -> u64 {
         self.started().saturating_sub(self.good() + self.failed_total())
     }
 
-    /// Operations that were not carried out for a reason of the generator's own: too many under way, or no ports or
-    /// descriptors left.
+    /// Returns the number of operations that were not carried out for a reason of the generator itself: too many open
+    /// operations, or no ports or descriptors left.
     pub fn not_started(&self) -> u64 {
         self.not_started.values().sum()
     }
 
-    /// The same by reason.
+    /// Returns the same number by reason.
     pub fn not_started_by_reason(&self) -> &BTreeMap<&'static str, u64> {
         &self.not_started
     }
 
-    /// What one kind of client met; nothing if none was started.
+    /// Returns the results of one kind of client, or `None` if no operation of that kind was started.
     pub fn kind(&self, kind: ClientKind) -> Option<&KindRecord> {
         self.kinds.get(&kind)
     }
 
-    /// What each kind met.
+    /// Returns the results of each kind of client.
     pub fn kinds(&self) -> &BTreeMap<ClientKind, KindRecord> {
         &self.kinds
     }
 
-    /// Good answers by the worker that they name; see [`Ask::Worker`](crate::Ask::Worker).
+    /// Returns the number of good answers by the worker that they name; see [`Ask::Worker`](crate::Ask::Worker).
     pub fn workers(&self) -> &BTreeMap<String, u64> {
         &self.workers
     }
 
-    /// Failures of class `bad_status` by status and of class `other` by error.
+    /// Returns failures of class `bad_status` by status, and of class `other` by error.
     pub fn details(&self) -> &BTreeMap<String, u64> {
         &self.details
     }
 
-    /// What became of kept connections.
+    /// Returns the events of kept connections.
     pub fn kept(&self) -> KeptRecord {
         self.kept
     }
 
-    /// The first failures, [`Plan::keep_failures`](crate::Plan::keep_failures) at most, in the order of their end.
+    /// Returns the first failures in the order of their end, at most
+    /// [`Plan::keep_failures`](crate::Plan::keep_failures).
     pub fn failures(&self) -> &[Failure] {
         &self.failures
     }
 
-    /// From the intended start to the complete answer, of what ended well. A slow reader's is up to the first byte, a
-    /// websocket's that of each message.
+    /// Returns the latencies of operations that ended well, from the intended start to the complete answer. A slow
+    /// reader's latency ends with the first byte. A websocket has a latency for each message.
     pub fn latency(&self) -> Latency {
         let mut all = Latency::default();
         self.kinds.values().for_each(|kind| all.merge(&kind.latency));
         all
     }
 
-    /// How late operations were started: the generator's own weakness, which the latencies contain.
+    /// Returns the delays of the starts of operations. The generator itself causes these delays, and the latencies
+    /// contain them.
     pub fn lag(&self) -> &Latency {
         &self.lag
     }
 
-    /// The longest time in which nobody had a good answer, or a session's message back, though operations were started: from
-    /// the start of the load or an answer to the last start of an operation before the next answer.
+    /// Returns the longest time without a good answer or a returned message of a session, while operations were
+    /// started. It begins with the start of the load or with an answer, and ends with the last start of an operation
+    /// before the next answer.
     pub fn longest_silence(&self) -> Duration {
         self.silence.longest()
     }
 
-    /// From the start of the load until now or its end.
+    /// Returns the time from the start of the load until now or its end.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// What it comes to.
+    /// Returns the verdict on this record.
     pub fn verdict(&self, allowance: &Allowance) -> CheckResult {
         analysis::analyse(self, allowance)
     }
 
-    /// For tests: whether all is well, analysed at the end of the load.
+    /// Checks that the verdict is good. For tests, at the end of the load.
     ///
     /// # Errors
     ///
-    /// The verdict and the first failures, to be printed.
+    /// Returns the verdict and the first failures, to be printed.
     pub fn analyse(&self, allowance: &Allowance) -> Result<(), String> {
         let verdict = self.verdict(allowance);
         if verdict == CheckResult::Passed {
@@ -226,32 +229,32 @@ impl Record {
 }
 
 impl KindRecord {
-    /// Operations started.
+    /// Returns the number of operations that were started.
     pub fn started(&self) -> u64 {
         self.started
     }
 
-    /// Operations that ended well.
+    /// Returns the number of operations that ended well.
     pub fn good(&self) -> u64 {
         self.good
     }
 
-    /// Operations that failed so.
+    /// Returns the number of operations that failed with this class.
     pub fn failed(&self, class: Class) -> u64 {
         self.failed.get(&class).copied().unwrap_or(0)
     }
 
-    /// Operations that failed.
+    /// Returns the number of operations that failed.
     pub fn failed_total(&self) -> u64 {
         self.failed.values().sum()
     }
 
-    /// Messages of sessions that came back.
+    /// Returns the number of messages of sessions that came back.
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// See [`Record::latency`].
+    /// Returns the latencies; see [`Record::latency`].
     pub fn latency(&self) -> &Latency {
         &self.latency
     }
@@ -295,7 +298,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_failures_are_counted_and_the_first_are_kept() {
+    fn failures_are_all_counted_and_the_first_are_kept() {
         let mut record = good(3);
         failed(&mut record, Class::BadStatus, 4);
         lost(&mut record, 1);
@@ -310,7 +313,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_operation_taken_back_was_not_started() {
+    fn operation_taken_back_was_not_started() {
         let mut record = good(1);
         lost(&mut record, 1);
         record.take_back(ClientKind::OneShot, "no ports or descriptors left");

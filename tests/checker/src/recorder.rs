@@ -1,10 +1,10 @@
-//! The one record of a load, to which everybody adds.
+//! The one record of a load, to which all operations write.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::record::Record;
 
-/// A handle to the record. Locked for moments only.
+/// A handle to the record. It holds the lock only for moments.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder(Arc<Mutex<Record>>);
 

@@ -1,4 +1,4 @@
-//! What a client of each kind sends, and what must come back. Pure.
+//! The request of each kind of client, and the answer that must come back. Pure.
 
 use crate::answer::{Answer, Expected};
 use crate::client_kinds::ClientKind;
@@ -6,20 +6,20 @@ use crate::content::Content;
 use crate::plan::{Ask, Plan, Protocol};
 use crate::schedule::Operation;
 
-/// Up to this size head and body are one piece, so that a small request is one write.
+/// The largest size at which head and body are one piece, so that a small request is one write.
 const ONE_PIECE: u64 = 16 << 10;
 
-/// A request on its way out.
+/// A request that is being sent.
 #[derive(Debug)]
 pub(crate) struct Request {
     head: Vec<u8>,
     body: Content,
-    /// Bytes of head and body that are gone.
+    /// The number of bytes of head and body that were sent.
     sent: u64,
 }
 
 impl Request {
-    /// The request of one operation.
+    /// Makes the request of one operation.
     pub(crate) fn new(plan: &Plan, operation: &Operation) -> Self {
         let Operation { token, kind, bytes, .. } = *operation;
         let body = || Content::repeated(token.to_string().as_bytes(), bytes);
@@ -27,7 +27,7 @@ impl Request {
         let paths = &plan.paths;
         let target = &plan.targets[operation.target];
         let close = if keeps(kind) { "" } else { "Connection: close\r\n" };
-        // The token in the target makes the request findable in access logs, and in GET it is nowhere else.
+        // With the token in the target, a request can be found in access logs. A GET has the token nowhere else.
         match ask {
             Ask::Echo => {
                 let path = &paths.echo;
@@ -60,7 +60,7 @@ impl Request {
         Self { head, body: body.cut(0), sent: 0 }
     }
 
-    /// The next bytes to send; none when all are sent.
+    /// Returns the next bytes to send. Empty when all are sent.
     pub(crate) fn next(&self) -> &[u8] {
         let head = self.head.len() as u64;
         match usize::try_from(self.sent) {
@@ -69,13 +69,13 @@ impl Request {
         }
     }
 
-    /// So many of them were sent.
+    /// Records that this many of them were sent.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
 }
 
-/// What must come back for one operation.
+/// Returns the answer that must come back for one operation.
 pub(crate) fn answer(plan: &Plan, operation: &Operation) -> Answer {
     let Operation { token, kind, bytes, .. } = *operation;
     let echo = || Content::repeated(token.to_string().as_bytes(), bytes);
@@ -84,13 +84,13 @@ pub(crate) fn answer(plan: &Plan, operation: &Operation) -> Answer {
         Some(Ask::Blob) => Answer::http(Expected::Content(Content::counting(bytes))),
         Some(Ask::Worker) => Answer::http(Expected::Worker),
         Some(Ask::Page) => Answer::http(Expected::Any),
-        // Who ends its side gets all back and then the end.
+        // A client that ends its side gets all bytes back, and then the end.
         None if kind == ClientKind::HalfClose => Answer::bytes_to_end(echo()),
         None => Answer::bytes(echo()),
     }
 }
 
-/// What is asked for, or nothing if no HTTP is spoken.
+/// Returns the answer that the request asks for, or `None` if the protocol is not HTTP.
 fn ask(plan: &Plan, kind: ClientKind) -> Option<Ask> {
     let Protocol::Http(ask) = plan.protocol else { return None };
     Some(match kind {
@@ -118,7 +118,7 @@ mod tests {
         while let piece = request.next().to_vec()
             && !piece.is_empty()
         {
-            // Never all of it, as a socket would.
+            // Never sends the whole piece, as a socket may do.
             let some = piece.len().div_ceil(2);
             sent.extend_from_slice(&piece[..some]);
             request.advance(some);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_kind_sends() {
+    fn request_of_each_kind_has_its_bytes() {
         let mut plan = Plan::new(SocketAddr::from(([127, 0, 0, 1], 80)));
         let text = "t00000001.000000000002;".repeat(2000);
         for bytes in [23, 100, 16 << 10, 30_000] {

@@ -1,4 +1,4 @@
-//! When which operation starts. Pure: the same plan makes the same schedule.
+//! The start and the kind of each operation. Pure: the same plan makes the same schedule.
 
 use std::time::Duration;
 
@@ -8,23 +8,24 @@ use crate::client_kinds::ClientKind;
 use crate::content::Token;
 use crate::plan::{Length, Plan};
 
-/// One operation to come.
+/// One operation of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
     pub(crate) token: Token,
-    /// When it starts, from the start of the load: its latency counts from here.
+    /// The start of the operation, from the start of the load. Its latency counts from here.
     pub(crate) at: Duration,
     pub(crate) kind: ClientKind,
-    /// Index of its target.
+    /// The index of the operation's target.
     pub(crate) target: usize,
-    /// The size of its content.
+    /// The size of the operation's content.
     pub(crate) bytes: u64,
 }
 
-/// All operations of a plan, in order of their start.
+/// All operations of a plan, in the order of their start.
 ///
-/// Kinds come like cards: as many of each as its weight says are shuffled and dealt, then again. So their shares are exact
-/// from early on, and none follows a pattern that a server's round robin might share.
+/// Kinds are dealt like cards: a deck that has each kind as often as its weight is shuffled and dealt, then the next
+/// one. So the shares of the kinds are exact from early on, and their order has no pattern that a server's round robin
+/// might share.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule<'a> {
     plan: &'a Plan,
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_start_at_the_rate_whatever_happens() {
+    fn operations_start_at_the_rate() {
         let plan = Plan { length: Length::For(Duration::from_secs(4)), ..plan() };
         let all: Vec<_> = Schedule::new(&plan).collect();
         assert_eq!(all.len(), 1000);
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_exact_shares_in_an_order_that_the_seed_decides() {
+    fn kinds_have_exact_shares_in_an_order_set_by_the_seed() {
         let plan = Plan { length: Length::Count(110), ..plan() };
         let all: Vec<_> = Schedule::new(&plan).collect();
         for deck in all.chunks(11) {
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn uploads_are_of_the_planned_sizes_and_targets_come_in_turn() {
+    fn uploads_have_planned_sizes_and_targets_come_in_turn() {
         let mut plan = Plan { length: Length::Count(300), upload: 100..=200, ..plan() };
         plan.targets = vec![plan.targets[0].clone(); 3];
         let all: Vec<_> = Schedule::new(&plan).collect();

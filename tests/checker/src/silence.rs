@@ -1,23 +1,23 @@
-//! How long nobody had a good answer. Pure.
+//! The longest time without a good answer. Pure.
 
 use std::time::Duration;
 
-/// The longest silence so far. It begins with the load, and each good answer begins it anew; only while operations are
-/// started does it grow, so that the wait for what is still under way at the end is none.
+/// The longest silence so far. A silence begins with the load, and each good answer begins a new one. It grows only
+/// while operations are started, so the wait for open operations at the end of the load does not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Silence {
-    /// The last good answer.
+    /// The time of the last good answer.
     since: Duration,
     longest: Duration,
 }
 
 impl Silence {
-    /// An operation is started then, from the start of the load: somebody wants an answer.
+    /// Records that an operation is started at this time, from the start of the load.
     pub(crate) fn asked(&mut self, at: Duration) {
         self.longest = self.longest.max(at.saturating_sub(self.since));
     }
 
-    /// A good answer has come then.
+    /// Records that a good answer has arrived at this time.
     pub(crate) fn answered(&mut self, at: Duration) {
         self.since = self.since.max(at);
     }
@@ -41,11 +41,11 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_is_between_answers_and_counts_as_far_as_somebody_asks() {
+    fn silence_counts_between_answers_up_to_the_last_start() {
         assert_eq!(longest(&[]), 0);
         assert_eq!(longest(&[(10, false), (11, true), (300, false), (301, true), (310, false)]), 289);
         assert_eq!(longest(&[(0, false), (500, false), (501, true)]), 500, "the first answer is late");
-        assert_eq!(longest(&[(0, false), (1, true), (900, false), (20_000, true)]), 899, "nobody asks any more");
-        assert_eq!(longest(&[(0, false), (1, true), (100, false), (700, false)]), 699, "it stays mute");
+        assert_eq!(longest(&[(0, false), (1, true), (900, false), (20_000, true)]), 899, "nothing is started any more");
+        assert_eq!(longest(&[(0, false), (1, true), (100, false), (700, false)]), 699, "the server stays silent");
     }
 }

@@ -1,40 +1,40 @@
 //! The chunked transfer coding (RFC 9112 7.1), read in pieces of any size. Pure.
 
-/// Longest chunk extension or trailer line that is borne.
+/// The longest chunk extension or trailer line that is accepted.
 const MAX_LINE: u32 = 8 << 10;
 
-/// Where the reader of a chunked body is.
+/// The position of the reader in a chunked body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chunked {
     /// Before the first digit of a size.
     #[default]
     Begin,
-    /// Amid the digits.
+    /// Within the digits of a size.
     Size(u64),
-    /// After the size, in blanks or an extension: so many bytes of it.
+    /// After the size, in blanks or an extension of this many bytes so far.
     Extension(u64, u32),
-    /// The size line's LF is next.
+    /// The next byte is the LF of the size line.
     SizeEnd(u64),
-    /// Bytes of the chunk that are to come.
+    /// Within a chunk, with this many bytes still to come.
     Data(u64),
-    /// The CR after a chunk is next.
+    /// The next byte is the CR after a chunk.
     DataCr,
-    /// The LF after a chunk is next.
+    /// The next byte is the LF after a chunk.
     DataLf,
-    /// In a trailer line that has so many bytes.
+    /// In a trailer line, with this many bytes so far.
     Trailer(u32),
-    /// The LF of a trailer line is next; true if it is the empty one, which ends the body.
+    /// The next byte is the LF of a trailer line. True if the line is empty, which ends the body.
     TrailerLf(bool),
     /// The body is complete.
     Done,
 }
 
 impl Chunked {
-    /// Reads some of `bytes`: what belongs to the content (perhaps nothing), and what is left.
+    /// Reads some of `bytes`. Returns the part that is content (perhaps empty), and the bytes that are left.
     ///
     /// # Errors
     ///
-    /// The byte that may not stand here.
+    /// Returns the byte that is not allowed at this position.
     pub fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), u8> {
         if let Self::Data(left) = *self {
             let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
@@ -75,7 +75,7 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// The content, whether it is complete, and what is left; reading pieces of `size` bytes.
+    /// Reads pieces of `size` bytes. Returns the content, true if it is complete, and the number of bytes left.
     fn read(text: &str, size: usize) -> Result<(String, bool, usize), u8> {
         let mut state = Chunked::default();
         let mut content = Vec::new();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_the_same_however_it_is_cut() {
+    fn body_in_pieces_of_any_size_is_read_alike() {
         let text = "5\r\nhello\r\n00A ;name=value\r\n, world...\r\n0\r\nTrailer: yes\r\n\r\nrest";
         for size in 1..=text.len() {
             assert_eq!(read(text, size), Ok(("hello, world...".to_owned(), true, 4)), "pieces of {size}");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_ends_early_is_not_complete() {
+    fn body_that_ends_early_is_not_complete() {
         let text = "5\r\nhello\r\n0\r\n\r\n";
         for length in 0..text.len() {
             assert!(matches!(read(&text[..length], 7), Ok((_, false, 0))), "{length}");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn invalid_chunk_is_refused() {
         for text in
             ["x\r\n", "\r\n", "5hello", "5\nhello", "5\r\nhello0\r\n", "0\r\n\n", "fffffffffffffffff\r\n", "-1\r\n"]
         {

@@ -1,38 +1,38 @@
 //! The head of an HTTP/1 answer. Pure.
 
-/// The longest head that is borne, in bytes.
+/// The longest head that is accepted, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// What a client has to know of a head.
+/// The parts of a head that a client needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) length: Option<u64>,
     pub(super) is_chunked: bool,
-    /// The connection carries no further request.
+    /// True if the connection carries no further request.
     pub(super) says_close: bool,
-    /// The worker, where a header `X-Worker` names it.
+    /// The worker, if a header `X-Worker` names it.
     pub(super) worker: Option<String>,
 }
 
-/// Takes bytes until a head is complete.
+/// Collects bytes until a head is complete.
 #[derive(Debug, Default)]
 pub(super) struct Collector(Vec<u8>);
 
 impl Collector {
-    /// Takes what belongs to the head: the head once it is complete, and what is left.
+    /// Takes the bytes that belong to the head. Returns the head once it is complete, and the bytes that are left.
     ///
     /// # Errors
     ///
-    /// Why this is no head of an answer.
+    /// Returns the reason why the bytes are no head of an answer.
     pub(super) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(Option<Head>, &'a [u8]), String> {
         let before = self.0.len();
         let room = (MAX_HEAD - before).min(bytes.len());
         self.0.extend_from_slice(&bytes[..room]);
-        // The end may have begun in what came before.
+        // The end of the head may have begun in earlier bytes.
         let from = before.saturating_sub(3);
         let Some(end) = self.0[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at) else {
-            // Whatever speaks something else is found by its first bytes, not by the deadline.
+            // A server with another protocol is recognised by its first bytes, and not by the deadline.
             let start = self.0.len().min(5);
             if self.0[..start] != b"HTTP/"[..start] {
                 return Err(format!("{:?} begins no answer", String::from_utf8_lossy(&self.0[..start])));
@@ -97,7 +97,7 @@ mod tests {
         "HTTP/1.1 200 OK\r\ncontent-Length: 5\r\nConnection: foo, Close\r\nX-Worker: demo/1\r\n\r\nhello";
 
     #[test]
-    fn a_head_is_read_the_same_however_it_is_cut() {
+    fn head_in_pieces_of_any_size_is_read_alike() {
         let expected = Head {
             status: 200,
             length: Some(5),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_connection_and_what_does_not() {
+    fn connection_is_kept_by_version_and_header() {
         for (text, says_close) in [
             ("HTTP/1.1 200 OK", false),
             ("HTTP/1.1 200", false),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused_at_once() {
+    fn invalid_answer_is_refused_at_once() {
         for text in ["\0", "t00", "HTTQ", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/2 200\r\n\r\n"] {
             assert!(Collector::default().read(text.as_bytes()).is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Whether an answer is the right one, checked while it arrives. Pure.
+//! Checks an answer while it arrives. Pure.
 
 mod chunked;
 mod head;
@@ -9,17 +9,17 @@ use crate::failure::End;
 pub use chunked::Chunked;
 use head::{Collector, Head};
 
-/// The longest answer of a worker that says who it is, in bytes.
+/// The longest answer that names a worker, in bytes.
 const MAX_WORKER_ANSWER: u64 = 4 << 10;
 
-/// What must come back.
+/// The answer that must come back.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
     /// These bytes.
     Content(Content),
     /// A line with `from NAME (`, such as `hello from demo/1 (pid 40113), request 17`.
     Worker,
-    /// Whatever is complete by its own framing.
+    /// Any answer that is complete by its own framing.
     Any,
 }
 
@@ -28,13 +28,13 @@ pub(crate) enum Expected {
 pub(crate) struct Answer {
     state: State,
     expected: Expected,
-    /// Bytes of content so far.
+    /// The number of bytes of content so far.
     content: u64,
-    /// The content so far of one that names its worker.
+    /// The content so far, if the answer should name its worker.
     text: Vec<u8>,
     worker: Option<String>,
     says_close: bool,
-    /// Only the end of the connection ends it.
+    /// True if only the end of the connection ends the answer.
     needs_end: bool,
 }
 
@@ -48,17 +48,17 @@ enum State {
 }
 
 impl Answer {
-    /// An HTTP/1.1 answer.
+    /// Expects an HTTP/1.1 answer.
     pub(crate) fn http(expected: Expected) -> Self {
         Self::new(State::Head(Collector::default()), expected)
     }
 
-    /// Bytes of which there are as many as expected.
+    /// Expects exactly these bytes.
     pub(crate) fn bytes(content: Content) -> Self {
         Self::new(State::Length(content.length()), Expected::Content(content))
     }
 
-    /// Bytes up to the end of the connection.
+    /// Expects these bytes up to the end of the connection.
     pub(crate) fn bytes_to_end(content: Content) -> Self {
         Self { needs_end: true, ..Self::new(State::ToEnd, Expected::Content(content)) }
     }
@@ -67,11 +67,11 @@ impl Answer {
         Self { state, expected, content: 0, text: Vec::new(), worker: None, says_close: false, needs_end: false }
     }
 
-    /// Takes what has come.
+    /// Takes the bytes that have arrived.
     ///
     /// # Errors
     ///
-    /// It is not what must come: [`End::Wrong`] or [`End::Status`].
+    /// Fails if they are not the expected ones: [`End::Wrong`] or [`End::Status`].
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         while !bytes.is_empty() {
             bytes = match &mut self.state {
@@ -111,11 +111,11 @@ impl Answer {
         Ok(())
     }
 
-    /// The peer ended the connection.
+    /// Records that the peer ended the connection.
     ///
     /// # Errors
     ///
-    /// The answer was not complete: [`End::Closed`].
+    /// Fails with [`End::Closed`] if the answer was not complete.
     pub(crate) fn end(&mut self) -> Result<(), End> {
         match self.state {
             State::Complete => Ok(()),
@@ -124,7 +124,7 @@ impl Answer {
         }
     }
 
-    /// No more content than so much is expected, now that the last of it was sent.
+    /// Sets the length of the expected content, once the last of it was sent.
     pub(crate) fn cut(&mut self, length: u64) {
         if let Expected::Content(content) = &mut self.expected {
             *content = content.clone().cut(length);
@@ -135,29 +135,29 @@ impl Answer {
         matches!(self.state, State::Complete)
     }
 
-    /// Bytes of right content so far.
+    /// Returns the number of right bytes of content so far.
     pub(crate) fn content(&self) -> u64 {
         self.content
     }
 
-    /// The worker that answered, if the answer named it.
+    /// Returns the worker that answered, if the answer named it.
     pub(crate) fn worker(&self) -> Option<&str> {
         self.worker.as_deref()
     }
 
-    /// The peer announced the end of the connection.
+    /// Returns true if the peer announced the end of the connection.
     pub(crate) fn says_close(&self) -> bool {
         self.says_close
     }
 
-    /// Another answer may follow on this connection, at least as far as framing goes.
+    /// Returns true if another answer may follow on this connection. Only the framing decides this.
     pub(crate) fn is_followed(&self) -> bool {
         self.is_complete() && !self.needs_end
     }
 
     fn begin(&mut self, head: Head) -> Result<(), End> {
         let Head { status, length, is_chunked, says_close, worker } = head;
-        // 100 Continue and its like come before the answer; 101 was not asked for.
+        // 100 Continue and similar answers come before the real one. 101 was not asked for.
         if (100..200).contains(&status) && status != 101 {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Answer {
                 content.check(self.content, bytes).map_err(|difference| End::Wrong(difference.to_string()))?;
             }
             Expected::Worker if self.content + bytes.len() as u64 > MAX_WORKER_ANSWER => {
-                return Err(End::Wrong(format!("more than {MAX_WORKER_ANSWER} bytes do not just name a worker")));
+                return Err(End::Wrong(format!("more than {MAX_WORKER_ANSWER} bytes to name a worker")));
             }
             Expected::Worker => self.text.extend_from_slice(bytes),
             Expected::Any => {}
@@ -214,7 +214,7 @@ impl Answer {
         Ok(())
     }
 
-    /// All content has come, as far as that can be known.
+    /// Returns true if all content has arrived, as far as that can be known.
     fn is_whole(&self) -> bool {
         match &self.expected {
             Expected::Content(content) => self.content == content.length(),
@@ -232,7 +232,7 @@ mod tests {
         Content::repeated(b"hello", 10)
     }
 
-    /// What an answer made of this comes to, when it is cut into pieces of `size` bytes and then ends.
+    /// Reads an answer in pieces of `size` bytes, and then its end. Returns the answer or its failure.
     fn http_in(text: &str, expected: Expected, size: usize) -> Result<Answer, End> {
         let mut answer = Answer::http(expected);
         text.as_bytes().chunks(size).try_for_each(|piece| answer.read(piece))?;
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_framings_of_a_right_answer() {
+    fn right_answer_is_good_in_each_of_three_framings() {
         let length = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhellohello";
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n7\r\nlohello\r\n0\r\n\r\n";
         let to_end = "HTTP/1.1 200 OK\r\n\r\nhellohello";
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_early_end_is_found_whether_or_not_a_length_was_said() {
+    fn early_end_is_found_with_and_without_a_length() {
         for framing in
             ["Content-Length: 10\r\n\r\nhelloh", "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", "\r\nhelloh"]
         {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_content_is_wrong() {
+    fn wrong_content_is_found() {
         for framing in [
             "Content-Length: 10\r\n\r\nhelloHello",
             "Content-Length: 9\r\n\r\nhellohell",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_is_known_by_its_text_or_its_header() {
+    fn worker_is_known_by_its_text_or_its_header() {
         let text = |text: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         let hello = http_in(&text("hello from demo/1 (pid 40113), request 17\n"), Expected::Worker, 5).unwrap();
         assert_eq!(hello.worker(), Some("demo/1"));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn of_any_page_the_framing_alone_decides() {
+    fn page_is_good_if_its_framing_is_complete() {
         let any = |framing: &str| http_in(&format!("HTTP/1.1 200 OK\r\n{framing}"), Expected::Any, 3);
         for good in [
             "Content-Length: 0\r\n\r\n",

@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::request::{self, Request};
 use crate::schedule::Operation;
 
-/// A request on a connection of its own.
+/// Makes a request on a connection of its own.
 pub(super) async fn alone(shared: &Shared, operation: &Operation, trace: &mut Trace) -> Result<Success, End> {
     let plan = &shared.plan;
     let slow = (operation.kind == ClientKind::SlowReader).then_some(plan.slow);
@@ -29,12 +29,12 @@ pub(super) async fn alone(shared: &Shared, operation: &Operation, trace: &mut Tr
         exchange(&connection, Request::new(plan, operation), &mut answer, manner, trace).await
     };
     timeout_at(deadline, all).await.unwrap_or(Err(End::Deadline))?;
-    // How long a slow reader takes is its own affair.
+    // A slow reader takes its time itself, so its latency ends with the first byte.
     let at = if slow.is_some() { trace.first_byte } else { Some(Instant::now()) };
     Ok(success(at, &answer))
 }
 
-/// A request on a kept connection of one of the pools (one for each target).
+/// Makes a request on a kept connection of one of the pools (one pool for each target).
 pub(super) async fn kept(
     shared: &Shared,
     pools: &[Arc<Pool>],
@@ -57,7 +57,7 @@ pub(super) async fn kept(
         trace.stage.is_connected = true;
         trace.stage.is_kept = connection.answers > 0;
         if lent.talks {
-            return Err(End::Wrong("bytes that nobody asked for".to_owned()));
+            return Err(End::Wrong("bytes without a request".to_owned()));
         }
         exchange(connection, Request::new(plan, operation), &mut answer, Manner::default(), trace).await?;
         connection.answers += 1;
@@ -79,7 +79,7 @@ fn success(at: Option<Instant>, answer: &Answer) -> Success {
     Success { at, worker: answer.worker().map(str::to_owned) }
 }
 
-/// The pauses that a slow reader makes by itself.
+/// Returns the sum of the pauses that a slow reader makes by itself.
 fn own_pauses(slow: Slow) -> Duration {
     let pieces = slow.bytes / slow.piece.max(1) as u64 + 1;
     slow.pause.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX))

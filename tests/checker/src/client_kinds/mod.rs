@@ -1,14 +1,14 @@
-//! The kinds of clients, and what each of them does for one operation.
+//! The kinds of clients, and their actions in one operation.
 //!
-//! | kind | what it does | a connection |
+//! | kind | what it does | connections |
 //! |---|---|---|
-//! | `one-shot` | one request, with `Connection: close` | each |
-//! | `keep-alive` | requests on kept connections; leaves one that the peer announces to end or has ended | kept |
+//! | `one-shot` | one request, with `Connection: close` | a new one each time |
+//! | `keep-alive` | requests on kept connections; leaves one after the peer announced its end or ended it | kept |
 //! | `stubborn` | the same, but goes on after `Connection: close` until the connection has really ended | kept |
-//! | `half-close` | sends, ends its sending side, reads to the end | each |
-//! | `upload` | a large body that must come back | each |
-//! | `slow-reader` | reads a large answer in small pieces with pauses | each |
-//! | `websocket` | a small message every now and then, each of which must come back; over HTTP in chunks both ways | each, long |
+//! | `half-close` | sends, ends its sending side, reads to the end | a new one each time |
+//! | `upload` | a large body that must come back | a new one each time |
+//! | `slow-reader` | reads a large answer in small pieces with pauses | a new one each time |
+//! | `websocket` | small messages at intervals, each must come back; over HTTP chunks both ways | a new one, long |
 
 mod exchanging;
 mod session;
@@ -31,24 +31,24 @@ use crate::schedule::Operation;
 /// A kind of client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientKind {
-    /// One request a connection.
+    /// Makes one request on each connection.
     OneShot,
-    /// Keeps connections and does as the answers say.
+    /// Keeps connections, and leaves one when an answer announces its end.
     KeepAlive,
     /// Keeps connections until they have really ended.
     Stubborn,
     /// Ends its sending side after the request.
     HalfClose,
-    /// Sends much.
+    /// Sends a large body.
     Upload,
-    /// Reads much, slowly.
+    /// Reads a large answer slowly.
     SlowReader,
     /// Keeps a connection open for messages both ways.
     WebSocket,
 }
 
 impl ClientKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::OneShot,
         Self::KeepAlive,
@@ -59,7 +59,7 @@ impl ClientKind {
         Self::WebSocket,
     ];
 
-    /// Its name in reports and options.
+    /// Returns the name that reports and options use.
     pub fn name(self) -> &'static str {
         match self {
             Self::OneShot => "one-shot",
@@ -85,7 +85,7 @@ impl FromStr for ClientKind {
     fn from_str(name: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("`{name}` is no kind of client; there are {}", known()))
+        found.ok_or_else(|| format!("`{name}` is not a kind of client; the kinds are {}", known()))
     }
 }
 
@@ -95,17 +95,17 @@ impl Serialize for ClientKind {
     }
 }
 
-/// Kinds with their weights: of so many operations, so many are of that kind.
+/// Kinds of clients with their weights: the share of a kind is its weight divided by the sum of all weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix(Vec<(ClientKind, u16)>);
 
 impl Mix {
-    /// One kind alone.
+    /// Makes a mix of one kind alone.
     pub fn only(kind: ClientKind) -> Self {
         Self(vec![(kind, 1)])
     }
 
-    /// Each kind as often as its weight.
+    /// Returns each kind as often as its weight.
     pub(crate) fn cards(&self) -> impl Iterator<Item = ClientKind> {
         self.0.iter().flat_map(|&(kind, weight)| std::iter::repeat_n(kind, weight.into()))
     }
@@ -114,11 +114,11 @@ impl Mix {
 impl FromStr for Mix {
     type Err = String;
 
-    /// `KIND=WEIGHT`, several with commas; a kind without a weight has 1. Weights are 0 to 65535, not all 0.
+    /// Reads `KIND=WEIGHT`, several with commas. A kind without a weight has 1. Weights are 0 to 65535, not all 0.
     fn from_str(text: &str) -> Result<Self, String> {
         let one = |part: &str| {
             let (kind, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let weight = weight.parse::<u16>().map_err(|_| format!("`{weight}` is no weight from 0 to 65535"))?;
+            let weight = weight.parse::<u16>().map_err(|_| format!("`{weight}` is not a weight from 0 to 65535"))?;
             Ok((kind.parse::<ClientKind>()?, weight))
         };
         let mix = text.split(',').map(one).collect::<Result<Vec<_>, String>>()?;
@@ -136,29 +136,29 @@ impl fmt::Display for Mix {
     }
 }
 
-/// What all operations of a load share.
+/// The state that all operations of a load share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) plan: Arc<Plan>,
     pub(crate) recorder: Recorder,
-    /// One for each target.
+    /// One pool for each target.
     pub(crate) keep_alive: Vec<Arc<Pool>>,
     pub(crate) stubborn: Vec<Arc<Pool>>,
-    /// When the load began.
+    /// The start of the load.
     pub(crate) start: Instant,
-    /// True when sessions should come to their end.
+    /// True when sessions should end.
     pub(crate) ending: watch::Receiver<bool>,
 }
 
-/// What an operation that ended well has to say.
+/// The result of an operation that ended well.
 #[derive(Debug, Default)]
 struct Success {
-    /// When that was which its latency counts up to.
+    /// The time at which its latency ends.
     at: Option<Instant>,
     worker: Option<String>,
 }
 
-/// Carries out one operation and records it.
+/// Runs one operation and records the result.
 pub(crate) async fn run(shared: Arc<Shared>, operation: Operation) {
     let intended = shared.start + operation.at;
     let kind = operation.kind;
@@ -213,7 +213,7 @@ mod tests {
     use crate::schedule::Schedule;
 
     #[test]
-    fn kinds_and_mixes_are_read_as_they_are_written() {
+    fn kinds_and_mixes_are_parsed_as_they_are_written() {
         for kind in ClientKind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_counts_from_the_intended_start_however_late_the_real_one_is() {
+    fn latency_of_a_late_operation_counts_from_its_due_start() {
         const LATE: Duration = Duration::from_secs(3);
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut plan = Plan::new(server.local_addr().unwrap());

@@ -1,9 +1,9 @@
-//! A websocket, or what looks like one to a balancer: a long connection with a small message now and then, each of which
-//! comes back.
+//! A websocket, or a connection that looks like one to a load balancer: it is open for long, and carries small messages
+//! each of which comes back.
 //!
-//! Over HTTP it is one `POST` whose body and answer are chunks; the server has to answer while the request still arrives.
-//! Messages go out at their times, also while earlier ones are still on their way. At its end the session ends its side
-//! and wants the peer's end.
+//! Over HTTP a session is one `POST` with a body and an answer in chunks. The server has to answer while the request
+//! still arrives. Messages are sent at their times, also while earlier ones are still on their way. At its end the
+//! session ends its side and waits for the peer's end.
 
 use std::collections::VecDeque;
 
@@ -19,10 +19,10 @@ use crate::failure::End;
 use crate::plan::Protocol;
 use crate::schedule::Operation;
 
-/// Bytes of one message: the token.
+/// The bytes of one message, which is the token.
 const MESSAGE: u64 = Token::LENGTH as u64;
 
-/// A session that has begun.
+/// A session that is running.
 struct Session<'a> {
     shared: &'a Shared,
     operation: &'a Operation,
@@ -30,9 +30,9 @@ struct Session<'a> {
     answer: Answer,
     /// Bytes that the kernel has not taken yet.
     unsent: Vec<u8>,
-    /// Why the kernel takes no more.
+    /// The error after which the kernel takes no more bytes.
     broken: Option<Errno>,
-    /// When the messages were due that are on their way.
+    /// The times at which the messages on their way were due.
     waiting: VecDeque<Instant>,
     sent: u64,
     returned: u64,
@@ -66,7 +66,7 @@ pub(super) async fn run(shared: &Shared, operation: &Operation, trace: &mut Trac
 }
 
 impl Session<'_> {
-    /// Sends the messages at their times and reads what comes, until the last is sent or the load ends.
+    /// Sends the messages at their times and reads the answers, until the last message is sent or the load ends.
     async fn messages(&mut self, trace: &mut Trace) -> Result<(), End> {
         let plan = &self.shared.plan;
         let mut ending = self.shared.ending.clone();
@@ -122,7 +122,7 @@ impl Session<'_> {
         self.sent += 1;
     }
 
-    /// Gives the kernel what it takes. What the peer no longer takes shows when its end is read.
+    /// Gives the kernel as many bytes as it takes. If the peer takes no more bytes, reading the peer's end shows it.
     fn flush(&mut self, trace: &mut Trace) {
         while self.has_unsent() {
             match self.connection.write(&self.unsent) {

@@ -1,6 +1,6 @@
-//! The schema `roundelay.checker/1`.
+//! The report as JSON, by the schema `roundelay.checker/1`.
 //!
-//! Durations are in seconds. Fields may be added within the version; none is removed or changes its meaning.
+//! Durations are in seconds. Fields may be added within this version. No field is removed or changes its meaning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,7 +59,7 @@ struct KindView {
     started: u64,
     good: u64,
     failed: u64,
-    /// Only those that occurred.
+    /// Only classes that occurred.
     classes: BTreeMap<&'static str, u64>,
     messages: u64,
     latency_seconds: LatencyView,
@@ -84,7 +84,7 @@ struct LatencyView {
     max: f64,
 }
 
-/// The whole report, several lines.
+/// Returns the whole report, in several lines.
 pub fn json(plan: &Plan, record: &Record, allowance: &Allowance) -> String {
     let verdict = record.verdict(allowance);
     let kept = record.kept();
@@ -115,7 +115,7 @@ pub fn json(plan: &Plan, record: &Record, allowance: &Allowance) -> String {
         start_lag_seconds: latency_view(record.lag()),
         failures: record.failures(),
     };
-    // No map with keys that are not text, no value that can fail.
+    // Every map has text as keys, and no value can fail to be written.
     serde_json::to_string_pretty(&report).unwrap_or_default()
 }
 
@@ -173,7 +173,7 @@ mod tests {
     use crate::record::tests::{failed, good};
 
     #[test]
-    fn the_report_says_all_classes_and_each_failure() {
+    fn json_report_has_all_classes_and_each_failure() {
         let plan = Plan::new(SocketAddr::from(([127, 0, 0, 1], 80)));
         let mut record = good(3);
         failed(&mut record, Class::BadStatus, 1);

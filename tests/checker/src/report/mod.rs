@@ -1,4 +1,4 @@
-//! What a record looks like for people and for programs. Pure.
+//! Reports of a record for people and for programs. Pure.
 
 mod json;
 mod text;

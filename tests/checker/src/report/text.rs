@@ -9,10 +9,10 @@ use crate::failure::Class;
 use crate::latency::Latency;
 use crate::record::Record;
 
-/// Failures that are shown; the JSON has more.
+/// The number of failures that the table shows. The JSON has more.
 const SHOWN: usize = 10;
 
-/// One line about a load under way.
+/// Returns one line about a running load.
 pub fn progress(record: &Record) -> String {
     let latency = record.latency();
     format!(
@@ -26,7 +26,7 @@ pub fn progress(record: &Record) -> String {
     )
 }
 
-/// What the whole load came to, several lines with an end of line each.
+/// Returns the results of the whole load. The text has several lines, each with an end of line.
 pub fn table(record: &Record, allowance: &Allowance) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -108,7 +108,7 @@ mod tests {
     use crate::record::tests::{failed, good, not_started};
 
     #[test]
-    fn the_table_has_what_an_engineer_asks_first() {
+    fn table_shows_counts_failures_and_verdict() {
         let mut record = good(12);
         failed(&mut record, Class::BadStatus, 11);
         not_started(&mut record, 2);

@@ -1,4 +1,4 @@
-//! A server that does one bad thing in every tenth request is found out, exactly.
+//! The checker finds exactly the faults of a server that does something wrong in every tenth request.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,12 +11,12 @@ use crate::{carry_out, only, plan, raw};
 
 const COUNT: u64 = 200;
 
-/// Every tenth operation by its number.
+/// Plants a fault in every tenth operation, by its number.
 fn every_tenth(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 'static {
     move |seen| (seen.number % 10 == 3).then_some(fault)
 }
 
-/// The failures are those of the operations that were harmed.
+/// Checks that the failures are those of the operations that were harmed.
 #[track_caller]
 fn same_operations(record: &Record, server: &Server) {
     let mut failed: Vec<_> =
@@ -47,21 +47,21 @@ fn found_over_tcp(kind: ClientKind, fault: Fault, class: Class) {
 }
 
 #[test]
-fn a_reset_before_the_answer() {
+fn reset_before_the_answer_is_found() {
     found_over_http(ClientKind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
     found_over_http(ClientKind::HalfClose, Fault::Reset, Class::ResetBeforeFirstByte);
     found_over_tcp(ClientKind::OneShot, Fault::Reset, Class::ResetBeforeFirstByte);
 }
 
 #[test]
-fn an_end_before_the_answer() {
+fn end_before_the_answer_is_found() {
     found_over_http(ClientKind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
     found_over_tcp(ClientKind::OneShot, Fault::Close, Class::ClosedBeforeFirstByte);
     found_over_tcp(ClientKind::HalfClose, Fault::Close, Class::ClosedBeforeFirstByte);
 }
 
 #[test]
-fn a_reset_amid_the_answer() {
+fn reset_within_the_answer_is_found() {
     for kind in [
         ClientKind::OneShot,
         ClientKind::HalfClose,
@@ -80,7 +80,7 @@ fn a_reset_amid_the_answer() {
 }
 
 #[test]
-fn an_end_amid_the_answer() {
+fn end_within_the_answer_is_found() {
     for kind in [ClientKind::OneShot, ClientKind::HalfClose, ClientKind::KeepAlive, ClientKind::WebSocket] {
         let server = Server::http(every_tenth(Fault::Truncate));
         let mut plan = plan(server.address, kind, COUNT);
@@ -93,13 +93,13 @@ fn an_end_amid_the_answer() {
 }
 
 #[test]
-fn an_end_amid_an_answer_of_unknown_length_that_looks_complete() {
+fn end_within_an_answer_without_length_is_found() {
     found_over_http(ClientKind::OneShot, Fault::TruncateUnsaid, Class::Truncated);
     found_over_http(ClientKind::KeepAlive, Fault::TruncateUnsaid, Class::Truncated);
 }
 
 #[test]
-fn wrong_bytes_of_every_sort() {
+fn wrong_bytes_of_every_sort_are_found() {
     for fault in [Fault::Flip, Fault::Other, Fault::Double, Fault::Surplus, Fault::Garbage] {
         found_over_http(ClientKind::OneShot, fault, Class::WrongBytes);
         found_over_http(ClientKind::KeepAlive, fault, Class::WrongBytes);
@@ -110,7 +110,7 @@ fn wrong_bytes_of_every_sort() {
 }
 
 #[test]
-fn what_is_wrong_with_a_page_of_which_nothing_is_known() {
+fn fault_in_a_page_of_unknown_content_is_found() {
     for (fault, class) in [
         (Fault::Reset, Class::ResetBeforeFirstByte),
         (Fault::Close, Class::ClosedBeforeFirstByte),
@@ -127,17 +127,17 @@ fn what_is_wrong_with_a_page_of_which_nothing_is_known() {
 }
 
 #[test]
-fn bytes_on_a_connection_that_is_idle() {
+fn bytes_on_an_idle_connection_are_found() {
     let script = |seen: Seen| (seen.number == 20).then_some(Fault::LateSurplus);
     let server = Server::http(script);
     let mut plan = plan(server.address, ClientKind::KeepAlive, 60);
     plan.rate = 50.0;
-    // The next operation on that connection finds them.
+    // The next operation on that connection finds these bytes.
     only(&carry_out(plan), Class::WrongBytes, 1);
 }
 
 #[test]
-fn a_status_that_is_not_200() {
+fn status_other_than_200_is_found() {
     let server = Server::http(every_tenth(Fault::Status));
     let record = carry_out(plan(server.address, ClientKind::KeepAlive, COUNT));
     only(&record, Class::BadStatus, COUNT / 10);
@@ -146,17 +146,17 @@ fn a_status_that_is_not_200() {
 }
 
 #[test]
-fn an_answer_that_never_comes() {
+fn missing_answer_is_a_timeout() {
     for kind in [ClientKind::OneShot, ClientKind::KeepAlive] {
         let server = Server::http(every_tenth(Fault::Hang));
         let mut plan = plan(server.address, kind, COUNT);
-        // Not too short: on a busy machine a good answer may take long.
+        // Not too short, since on a busy machine a good answer may take long.
         plan.timeout = Duration::from_secs(4);
         found(&server, plan, Class::Timeout);
     }
 }
 
-/// A request that was not the first of its connection, every tenth of those.
+/// Plants a fault in every tenth request that was not the first of its connection.
 fn every_tenth_kept(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 'static {
     let mut kept = 0_u64;
     move |seen| {
@@ -166,7 +166,7 @@ fn every_tenth_kept(fault: Fault) -> impl FnMut(Seen) -> Option<Fault> + Send + 
 }
 
 #[test]
-fn a_kept_connection_that_ends_under_a_request() {
+fn kept_connection_that_ends_under_a_request_is_stale() {
     for fault in [Fault::Close, Fault::Reset] {
         for kind in [ClientKind::KeepAlive, ClientKind::Stubborn] {
             let server = Server::http(every_tenth_kept(fault));
@@ -179,7 +179,7 @@ fn a_kept_connection_that_ends_under_a_request() {
     }
 }
 
-/// Nine targets that are well, and this one.
+/// Makes a plan with nine good targets, and this one.
 fn every_tenth_target(good: &Server, bad: Target) -> Plan {
     let mut plan = plan(good.address, ClientKind::OneShot, COUNT);
     plan.targets = vec![plan.targets[0].clone(); 9];
@@ -188,14 +188,14 @@ fn every_tenth_target(good: &Server, bad: Target) -> Plan {
 }
 
 #[test]
-fn a_refused_connect() {
+fn refused_connect_is_found() {
     let good = Server::http(|_| None);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     only(&carry_out(every_tenth_target(&good, closed.into())), Class::Refused, COUNT / 10);
 }
 
 #[test]
-fn any_other_error() {
+fn other_error_is_found_and_counted() {
     let good = Server::http(|_| None);
     let folder = tempfile::tempdir().unwrap();
     let record = carry_out(every_tenth_target(&good, folder.path().join("none.sock").into()));
@@ -204,7 +204,7 @@ fn any_other_error() {
 }
 
 #[test]
-fn a_connect_that_nobody_answers() {
+fn unanswered_connect_is_a_connect_timeout() {
     let good = Server::http(|_| None);
     let (full, _listener, _queued) = full_backlog();
     let mut plan = every_tenth_target(&good, full.into());
@@ -212,7 +212,7 @@ fn a_connect_that_nobody_answers() {
     only(&carry_out(plan), Class::ConnectTimeout, COUNT / 10);
 }
 
-/// A listener that accepts nothing and whose backlog is full, so that the kernel drops further attempts.
+/// Makes a listener that accepts nothing and has a full backlog, so that the kernel drops further attempts.
 fn full_backlog() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(async {
@@ -234,7 +234,7 @@ fn full_backlog() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn what_cannot_be_started_is_counted_and_proves_nothing() {
+fn operations_not_started_are_counted_and_prove_nothing() {
     let server = Server::http(|_| Some(Fault::Hang));
     let mut plan = plan(server.address, ClientKind::OneShot, 50);
     plan.max_open = 10;

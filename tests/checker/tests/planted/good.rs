@@ -1,4 +1,4 @@
-//! Where all is well nothing is found, and clients behave as their kind does.
+//! The checker finds no failures of a good server, and each client behaves as its kind does.
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
@@ -11,7 +11,7 @@ use crate::{PATIENCE, carry_out, plan, raw};
 
 const COUNT: u64 = 2000;
 
-/// Two thousand operations of a kind, small enough for a busy machine.
+/// Reduces a plan to two thousand operations of a kind, small enough for a busy machine.
 fn small(plan: Plan) -> Plan {
     let mut plan = Plan { rate: 2000.0, upload: 30_000..=100_000, ..plan };
     plan.slow.bytes = 50_000;
@@ -32,7 +32,7 @@ fn all_good(plan: Plan) {
 }
 
 #[test]
-fn a_good_http_server_fails_no_kind() {
+fn good_http_server_fails_no_kind() {
     for kind in ClientKind::ALL {
         let server = Server::http(|_| None);
         all_good(small(plan(server.address, kind, COUNT)));
@@ -40,7 +40,7 @@ fn a_good_http_server_fails_no_kind() {
 }
 
 #[test]
-fn a_good_echo_server_fails_no_kind() {
+fn good_echo_server_fails_no_kind() {
     for kind in ClientKind::ALL {
         let server = Server::raw(|_| None);
         all_good(small(raw(plan(server.address, kind, COUNT))));
@@ -48,7 +48,7 @@ fn a_good_echo_server_fails_no_kind() {
 }
 
 #[test]
-fn all_kinds_at_once_with_blobs() {
+fn blobs_for_all_kinds_at_once_are_good() {
     let server = Server::http(|_| None);
     let all = ClientKind::ALL.map(ClientKind::name).join(",");
     let plan = Plan { kinds: all.parse().unwrap(), ..small(plan(server.address, ClientKind::OneShot, COUNT)) };
@@ -56,7 +56,7 @@ fn all_kinds_at_once_with_blobs() {
 }
 
 #[test]
-fn who_answered_is_counted() {
+fn answers_are_counted_by_worker() {
     let server = Server::http(|_| None);
     let plan = Plan { protocol: Protocol::Http(Ask::Worker), ..plan(server.address, ClientKind::KeepAlive, 100) };
     let record = carry_out(plan);
@@ -66,8 +66,8 @@ fn who_answered_is_counted() {
 }
 
 #[test]
-fn any_page_will_do_whatever_stands_in_it() {
-    // No fault for one that knows nothing of the content, and a fault for every other.
+fn page_with_any_content_is_good() {
+    // This fault shows to every request that compares the content, but not to a request for a page.
     let server = Server::http(|_| Some(Fault::Flip));
     for kind in [ClientKind::OneShot, ClientKind::KeepAlive, ClientKind::Stubborn, ClientKind::HalfClose] {
         let plan = Plan { protocol: Protocol::Http(Ask::Page), ..plan(server.address, kind, 200) };
@@ -78,7 +78,7 @@ fn any_page_will_do_whatever_stands_in_it() {
 }
 
 #[test]
-fn a_kept_connection_is_used_again() {
+fn kept_connection_is_used_again() {
     let server = Server::http(|_| None);
     let record = carry_out(Plan { rate: 50.0, ..plan(server.address, ClientKind::KeepAlive, 100) });
     let opened = record.kept().opened;
@@ -86,10 +86,10 @@ fn a_kept_connection_is_used_again() {
 }
 
 #[test]
-fn one_that_ends_while_idle_is_replaced_and_that_is_no_failure() {
+fn connection_that_ends_while_idle_is_no_failure() {
     let server = Server::http(|_| Some(Fault::EndAfter));
     for kind in [ClientKind::KeepAlive, ClientKind::Stubborn] {
-        // Each of the four connections rests for 400 ms: long enough for the end to arrive also on a busy machine.
+        // Each of the four connections is idle for 400 ms: long enough for the end to arrive also on a busy machine.
         let record = carry_out(Plan { rate: 10.0, ..plan(server.address, kind, 12) });
         assert_eq!(record.analyse(&Allowance::none()), Ok(()));
         assert_eq!(record.kept().opened, 12);
@@ -98,7 +98,7 @@ fn one_that_ends_while_idle_is_replaced_and_that_is_no_failure() {
 }
 
 #[test]
-fn only_a_stubborn_client_goes_on_after_connection_close() {
+fn connection_close_is_ignored_only_by_stubborn_clients() {
     let server = Server::http(|_| Some(Fault::SayClose));
     for (kind, all_anew) in [(ClientKind::KeepAlive, true), (ClientKind::Stubborn, false)] {
         let record = carry_out(Plan { rate: 50.0, ..plan(server.address, kind, 100) });
@@ -109,7 +109,7 @@ fn only_a_stubborn_client_goes_on_after_connection_close() {
 }
 
 #[test]
-fn a_load_can_be_looked_at_stopped_and_broken_off() {
+fn load_can_be_observed_stopped_and_dropped() {
     let server = Server::http(|_| None);
     let endless = Plan { length: Length::UntilStopped, ..plan(server.address, ClientKind::OneShot, 1) };
     let mut with_sessions = endless.clone();
@@ -124,19 +124,19 @@ fn a_load_can_be_looked_at_stopped_and_broken_off() {
     assert_eq!(record.analyse(&Allowance::none()), Ok(()));
     let sessions = record.kind(ClientKind::WebSocket).unwrap();
     assert!(sessions.good() > 0 && sessions.messages() >= sessions.good(), "{sessions:?}");
-    // Dropped it ends too.
+    // A load that is dropped ends, too.
     drop(Load::start(endless).unwrap());
 }
 
 #[test]
-fn a_plan_that_cannot_be_carried_out_does_not_start() {
+fn impossible_plan_does_not_start() {
     let server = Server::http(|_| None);
     let error = Load::start(Plan { rate: 0.0, ..plan(server.address, ClientKind::OneShot, 1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
 
 #[test]
-fn a_unix_socket_is_a_target_like_any_other() {
+fn unix_socket_works_as_a_target() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo.sock");
     let listener = UnixListener::bind(&path).unwrap();

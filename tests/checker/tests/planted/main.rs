@@ -1,7 +1,7 @@
-//! Promises of the checker, against a scripted server: it finds every planted fault, calls it by its name, and finds
-//! nothing where nothing is.
+//! Promises of the checker, tested against a scripted server: it finds every planted fault, gives it the right class,
+//! and finds nothing if there is no fault.
 
-// A test that cannot go on panics; that is how it fails.
+// A test that cannot go on panics, which is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod faults;
@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use roundelay_checker::{Class, ClientKind, Length, Load, Mix, Plan, Protocol, Record};
 
-/// Longer than anything here takes, unless it hangs.
+/// Longer than any step of these tests takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many operations of one kind.
+/// Makes a plan of `count` operations of one kind.
 fn plan(address: SocketAddr, kind: ClientKind, count: u64) -> Plan {
     Plan {
         kinds: Mix::only(kind),
@@ -39,7 +39,7 @@ fn carry_out(plan: Plan) -> Record {
     Load::start(plan).unwrap().wait()
 }
 
-/// So many failures of that class, no other, and all else good.
+/// Checks that there are `count` failures of that class, no others, and that all else is good.
 #[track_caller]
 fn only(record: &Record, class: Class, count: u64) {
     for other in Class::ALL {

@@ -17,7 +17,7 @@ fn says(output: &Output) -> String {
 }
 
 #[test]
-fn the_exit_code_is_0_1_2_or_3() {
+fn exit_code_is_0_1_2_or_3() {
     let good = Server::http(|_| None);
     let passed = run(&good, &["--count", "100", "--kind", "one-shot=3,keep-alive=2"]);
     assert_eq!(passed.status.code(), Some(0), "{}", says(&passed));
@@ -34,7 +34,7 @@ fn the_exit_code_is_0_1_2_or_3() {
 }
 
 #[test]
-fn a_generator_at_its_limit_says_so() {
+fn generator_at_its_limit_exits_with_3_and_reports_it() {
     let hanging = Server::http(|_| Some(Fault::Hang));
     let mut command = Command::new(env!("CARGO_BIN_EXE_roundelay-checker"));
     command.args(["--target", &hanging.address.to_string(), "--rate", "500", "--count", "20", "--max-open", "5"]);
@@ -44,7 +44,7 @@ fn a_generator_at_its_limit_says_so() {
 }
 
 #[test]
-fn the_json_tells_all_of_it() {
+fn json_file_has_the_whole_report() {
     let server = Server::http(|seen| (seen.number % 10 == 3).then_some(Fault::Truncate));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.json");

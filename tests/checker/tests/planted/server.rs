@@ -1,4 +1,4 @@
-//! A server that does exactly what a script says, and remembers which operations it harmed.
+//! A server with faults set by a script. It remembers the operations that it harmed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,47 +10,47 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// What the server does instead of answering well.
+/// A fault of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Reads the request and says nothing, for ever.
+    /// Reads the request and sends nothing, for ever.
     Hang,
     /// Resets before the answer.
     Reset,
     /// Ends in an orderly way before the answer.
     Close,
-    /// Resets amid the answer.
+    /// Resets within the answer.
     ResetMidway,
-    /// Ends amid an answer whose length it said.
+    /// Ends within an answer whose length it announced.
     Truncate,
-    /// Ends amid an answer whose length it did not say.
+    /// Ends within an answer whose length it did not announce.
     TruncateUnsaid,
-    /// One bit of the answer is another.
+    /// Changes one bit of the answer.
     Flip,
-    /// The answer of another operation.
+    /// Sends the answer of another operation.
     Other,
-    /// A piece of the answer comes twice.
+    /// Sends a piece of the answer twice.
     Double,
-    /// Bytes after the answer.
+    /// Sends bytes after the answer.
     Surplus,
-    /// Bytes after the answer, when the client believes the connection to be idle.
+    /// Sends bytes after the answer, when the client takes the connection for idle.
     LateSurplus,
-    /// No HTTP at all.
+    /// Sends no HTTP at all.
     Garbage,
     /// Answers 503.
     Status,
     /// Blocks the whole server for that long, then answers.
     Stall(Duration),
-    /// Answers well but says that the connection ends, which it does not.
+    /// Answers well and announces the end of the connection, but does not end it.
     SayClose,
-    /// Answers well and ends the connection without having said so.
+    /// Answers well and ends the connection without having announced it.
     EndAfter,
 }
 
-/// What a script knows of a request.
+/// A request, as the script sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// How many requests came before, on all connections.
+    /// The number of earlier requests, on all connections.
     pub(crate) before: u64,
     /// The operation's number.
     pub(crate) number: u64,
@@ -105,7 +105,7 @@ impl Server {
         Self { address: address.recv().unwrap(), shared, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The numbers of the operations that met a fault, in order.
+    /// Returns the numbers of the operations that met a fault, in order.
     pub(crate) fn harmed(&self) -> Vec<u64> {
         let mut harmed = self.shared.harmed.lock().unwrap().clone();
         harmed.sort_unstable();
@@ -128,7 +128,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let mut peer = Peer { stream, unread: Vec::new(), is_first: true };
-            // Clients leave as they like.
+            // Clients may leave at any time, so errors are ignored.
             let _ = if shared.is_http { peer.http(&shared).await } else { peer.raw(&shared).await };
         });
     }
@@ -153,7 +153,7 @@ struct Peer {
     is_first: bool,
 }
 
-/// What a well-behaved server would say.
+/// The answer of a server without faults.
 struct Answer {
     head: String,
     body: Vec<u8>,
@@ -191,7 +191,7 @@ impl Peer {
         }
     }
 
-    /// Answers; false if the connection is to end.
+    /// Answers. Returns false if the connection is to end.
     async fn answer_http(&mut self, answer: Answer, fault: Option<Fault>, number: u64) -> io::Result<bool> {
         let Answer { head, mut body } = answer;
         let said = format!("{head}Content-Length: {}\r\n\r\n", body.len());
@@ -227,7 +227,7 @@ impl Peer {
 
     async fn raw(&mut self, shared: &Shared) -> io::Result<()> {
         loop {
-            // The token at the beginning says which operation it is; after that it sends back whatever comes, as it comes.
+            // The token at the beginning names the operation. After that the server sends all bytes back as they come.
             let least = if self.is_first { Token::LENGTH } else { 1 };
             let Some(_) = self.until(|unread| (unread.len() >= least).then_some(0)).await? else { return Ok(()) };
             let number = Token::parse(&self.unread).map_or(u64::MAX, Token::number);
@@ -235,7 +235,7 @@ impl Peer {
             self.is_first = false;
             let bytes = match fault {
                 None => std::mem::take(&mut self.unread),
-                // Clients of faults send 256 bytes.
+                // Clients that meet faults send 256 bytes.
                 Some(_) => self.exactly(256).await?,
             };
             if !self.answer_bytes(bytes, fault).await? {
@@ -244,7 +244,7 @@ impl Peer {
         }
     }
 
-    /// Sends an answer as the fault wants it; false if the connection is to end.
+    /// Sends an answer as the fault changes it. Returns false if the connection is to end.
     async fn answer_bytes(&mut self, mut bytes: Vec<u8>, fault: Option<Fault>) -> io::Result<bool> {
         let length = bytes.len();
         match fault {
@@ -285,7 +285,8 @@ impl Peer {
         Ok(fault != Some(Fault::EndAfter))
     }
 
-    /// Sends chunks back as they come; the content has none that looks like the last. With a fault, only the first ones.
+    /// Sends chunks back as they come. The content has no chunk that looks like the last one. With a fault, sends only
+    /// the first ones.
     async fn stream_back(&mut self, fault: Option<Fault>) -> io::Result<()> {
         self.stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n").await?;
         loop {
@@ -304,13 +305,13 @@ impl Peer {
         }
     }
 
-    /// Reads until there is what is looked for; nothing at the end.
+    /// Reads until `found` finds something. Returns `None` at the end.
     async fn until(&mut self, found: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Option<usize>> {
         loop {
             if let Some(at) = found(&self.unread) {
                 return Ok(Some(at));
             }
-            // By itself it would read 64 bytes at a time.
+            // Without this `read_buf` would read 64 bytes at a time.
             self.unread.reserve(64 << 10);
             if self.stream.read_buf(&mut self.unread).await? == 0 {
                 return Ok(None);
