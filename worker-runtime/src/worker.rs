@@ -144,8 +144,8 @@ impl Worker {
     /// - clients that wait on an address of this worker are still accepted before `None`. Only then is the address
     ///   closed;
     /// - clients that wait on an inherited socket are left to the other processes that share it;
-    /// - connections that the master has handed over are still accepted before `None`. Those that the master sends after
-    ///   `None` are refused, so that the master gives them to another worker.
+    /// - connections that the master has handed over are still accepted before `None`. Those that the master sends
+    ///   after `None` are refused, so that the master gives them to another worker.
     ///
     /// The end of the master's channel, which is the end of the master, begins the drain. A connection that fails while
     /// it waits is skipped. While descriptors have run out this function waits, but while draining only 5 s in all.
