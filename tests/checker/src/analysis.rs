@@ -12,7 +12,7 @@ use crate::record::Record;
 /// ```
 /// use roundelay_checker::{Allowance, Class};
 ///
-/// The four requests that a killed worker had begun may end in any way that the client can see.
+/// // The four requests that a killed worker had begun may end in any way that the client can see.
 /// let allowance = Allowance::none().allow(Class::ResetMidway, 4).allow(Class::ResetBeforeFirstByte, 4);
 /// assert_eq!("reset_midway=4".parse(), Ok(Allowance::none().allow(Class::ResetMidway, 4)));
 /// # let _ = allowance;
