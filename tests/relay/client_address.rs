@@ -176,12 +176,7 @@ async fn server_that_speaks_first_gets_the_header_at_once() {
 #[tokio::test]
 async fn slowly_connecting_worker_gets_the_header_once_connected() {
     for version in VERSIONS {
-        // A full TCP queue drops the SYN. The kernel sends the SYN again a second later.
-        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        full.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        full.listen(0).unwrap();
-        let at = full.local_addr().unwrap().as_socket().unwrap();
-        let waits = TcpStream::connect(at).await.unwrap();
+        let FullQueue { at, listener, waits } = FullQueue::new();
         let stand = stand_with(1, &[Endpoint::Tcp(at)], |config| {
             config.proxy_protocol = version;
             config.connect_timeout = SOON;
@@ -192,8 +187,8 @@ async fn slowly_connecting_worker_gets_the_header_once_connected() {
         until("connecting", || stand.upstreams[0].connecting() == 1).await;
         drop(waits);
         let accepting = tokio::task::spawn_blocking(move || {
-            drop(full.accept().unwrap());
-            std::net::TcpStream::from(full.accept().unwrap().0)
+            drop(listener.accept().unwrap());
+            listener.accept().unwrap().0
         });
         let accepted = within(accepting).await.unwrap();
         accepted.set_nonblocking(true).unwrap();

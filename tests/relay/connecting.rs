@@ -96,13 +96,8 @@ async fn full_unix_queue_is_busy_and_another_worker_serves() {
 #[tokio::test]
 async fn unanswered_connect_is_given_up_after_the_timeout() {
     for threads in THREADS {
-        // A full TCP queue drops the SYN.
-        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        full.listen(0).unwrap();
-        let at = full.local_addr().unwrap().as_socket().unwrap();
-        let _waits = std::net::TcpStream::connect(at).unwrap();
-        let endpoints = [roundelay::rotation::Endpoint::Tcp(at), echo_worker().await];
+        let full = FullQueue::new();
+        let endpoints = [roundelay::rotation::Endpoint::Tcp(full.at), echo_worker().await];
         let stand = stand_with(threads, &endpoints, |config| config.connect_timeout = Duration::from_millis(100));
         let at = stand.tcp();
         repeat(20, 20, |i| async move {

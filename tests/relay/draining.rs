@@ -207,13 +207,8 @@ async fn abort_of_all_workers_moves_no_client() {
 #[tokio::test]
 async fn connect_in_progress_is_moved_by_an_abort() {
     for threads in THREADS {
-        // A full TCP queue drops the SYN.
-        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        full.listen(0).unwrap();
-        let at = full.local_addr().unwrap().as_socket().unwrap();
-        let _waits = std::net::TcpStream::connect(at).unwrap();
-        let stand = stand_with(threads, &[Endpoint::Tcp(at), echo_worker().await], |config| {
+        let full = FullQueue::new();
+        let stand = stand_with(threads, &[Endpoint::Tcp(full.at), echo_worker().await], |config| {
             config.connect_timeout = SOON;
             config.dispatch_timeout = SOON;
         });

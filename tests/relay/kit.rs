@@ -251,6 +251,25 @@ pub(crate) async fn killed() -> Arc<std::os::fd::OwnedFd> {
     Arc::new(pidfd)
 }
 
+/// A TCP listener that accepts nothing and whose queue is full, so that the kernel drops each further SYN. The kernel of the
+/// client sends it again after a second.
+pub(crate) struct FullQueue {
+    pub(crate) at: SocketAddr,
+    pub(crate) listener: std::net::TcpListener,
+    /// The connection that fills the queue.
+    pub(crate) waits: std::net::TcpStream,
+}
+
+impl FullQueue {
+    pub(crate) fn new() -> Self {
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let at = full.local_addr().unwrap().as_socket().unwrap();
+        Self { at, listener: full.into(), waits: std::net::TcpStream::connect(at).unwrap() }
+    }
+}
+
 /// Returns an endpoint on which no process listens.
 pub(crate) async fn nobody() -> Endpoint {
     Endpoint::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap())

@@ -199,12 +199,12 @@ async fn bytes_sent_after_the_worker_exited_are_delivered() {
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
-        let replacement: std::os::unix::net::UnixStream = deaf.accept().into();
+        let orphan: std::os::unix::net::UnixStream = deaf.accept().into();
         // Another connection is recovered, so this one is checked, too.
         let waits = self::client(&stand, 3, 5000, true, 0);
         until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
         die(&stand, 0, &deaf, &[1]).await;
-        std::io::Write::write_all(&mut &replacement, text(7, 1000)).unwrap();
+        std::io::Write::write_all(&mut &orphan, text(7, 1000)).unwrap();
         let mut answer = [0; 1000];
         within(client.read_exact(&mut answer)).await.unwrap();
         assert!(answer == text(7, 1000));
