@@ -180,7 +180,8 @@ impl WorkerSlot {
             NotifyMessage::Stopping => {
                 process.status_text = Some("stopping".to_owned());
                 process.said_stopping = true;
-                if process.drain.is_some() {
+                // A quiesced process has no queue, and most say this when the master has told them to end.
+                if process.drain.as_ref().is_some_and(|drain| drain.next_look.is_some()) {
                     self.recall_queue(incarnation);
                 }
                 return Some(Event::Stopping(incarnation));
