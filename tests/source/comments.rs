@@ -2,9 +2,6 @@
 
 use crate::tree::{self, SourceFile};
 
-/// The folders whose comments are still to be rewritten. This list only gets shorter.
-const TO_DO: [&str; 1] = ["tests/harness/"];
-
 /// The comments of a Rust file, without their slashes: (line, marker, text). A comment behind code counts, too.
 fn comments(file: &SourceFile) -> impl Iterator<Item = (usize, &str, &str)> {
     file.lines().filter_map(|(number, line)| {
@@ -27,7 +24,7 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 #[test]
 fn comments_call_no_socket_or_process_who() {
     let mut faults = Vec::new();
-    for file in tree::rust(&TO_DO) {
+    for file in tree::rust() {
         for (number, _, text) in comments(&file) {
             // What stands between backticks is code or another program's text.
             let own: String = text.split('`').step_by(2).collect();
@@ -42,7 +39,7 @@ fn comments_call_no_socket_or_process_who() {
 #[test]
 fn doc_comments_begin_with_what_the_item_is_or_does() {
     let mut faults = Vec::new();
-    for file in tree::rust(&TO_DO) {
+    for file in tree::rust() {
         let mut inside = false;
         for (number, line) in file.lines() {
             let line = line.trim_start();

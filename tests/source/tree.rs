@@ -41,11 +41,9 @@ pub(crate) fn files(tops: &[&str], extensions: &[&str]) -> Vec<SourceFile> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// All Rust files of the repository but those under one of the folders `but`.
-pub(crate) fn rust(but: &[&str]) -> Vec<SourceFile> {
-    let mut files = files(&["balancer", "worker-runtime", "tests"], &["rs"]);
-    files.retain(|file| !but.iter().any(|folder| file.path.starts_with(folder)));
-    files
+/// All Rust files of the repository.
+pub(crate) fn rust() -> Vec<SourceFile> {
+    files(&["balancer", "worker-runtime", "tests"], &["rs"])
 }
 
 /// The file at `path`, from the top of the repository.

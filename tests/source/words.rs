@@ -96,6 +96,25 @@ fn given_up_names_are_used_nowhere() {
 }
 
 #[test]
+fn places_of_words_exist() {
+    let page = tree::file("docs/lexicon.md");
+    let rows = page.lines().skip_while(|(_, line)| *line != "## Words").take_while(|(_, line)| *line != "## Rules");
+    let mut faults = Vec::new();
+    let mut checked = 0;
+    for (number, row) in rows.filter(|(_, line)| line.starts_with('|')) {
+        let cell = row.split('|').nth(3).unwrap_or_default();
+        for path in cell.split('`').skip(1).step_by(2) {
+            checked += 1;
+            if !tree::root().join("balancer/src").join(path).exists() {
+                faults.push(format!("docs/lexicon.md:{number}: balancer/src/{path}"));
+            }
+        }
+    }
+    assert!(checked > 30, "only {checked} paths were found: the test does not read what it should");
+    tree::assert_none(&faults, "these are not there");
+}
+
+#[test]
 fn words_of_names_are_told_apart() {
     assert_eq!(words("self.hold_timer(OldName::new(), 12)"), ["self", "hold", "timer", "old", "name", "new"]);
     assert_eq!(words("// HTTP status page"), ["http", "status", "page"]);

@@ -3,7 +3,7 @@
 //! Start: everything that can fail is opened first (control socket, public listeners, admin port), so that a master that
 //! cannot run has started nothing. Stop: `/readyz` says 503, the public listeners are emptied and closed, connections
 //! finish until the drain deadline, workers are ended, and the admin port goes last so that all of it can be watched.
-//! Between them: commands from the control socket and SIGHUP, which the controller carries out by message the supervisors.
+//! Between them: commands from the control socket and SIGHUP, which the controller carries out by asking the supervisors.
 
 mod banner;
 mod config_source;

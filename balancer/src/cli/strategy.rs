@@ -74,7 +74,7 @@ mod tests {
         let text = shown(&state("p2c", "proxy"), "api", false).unwrap();
         assert_eq!(text.lines().count(), ALL.len());
         let marked: Vec<&str> = text.lines().filter(|line| line.starts_with('*')).collect();
-        assert_eq!(marked, ["* p2c                of two drawn by lot, the one with fewer open connections"]);
+        assert_eq!(marked, ["* p2c                of two drawn at random, the one with fewer open connections"]);
         let json = shown(&state("p2c", "proxy"), "api", true).unwrap();
         assert_eq!(json, "{\"pool\":\"api\",\"strategy\":\"p2c\"}\n");
     }

@@ -15,7 +15,7 @@ use crate::rotation::{Snapshot, Upstream};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "p2c",
-    summary: "of two drawn by lot, the one with fewer open connections",
+    summary: "of two drawn at random, the one with fewer open connections",
     is_sticky: false,
     build: |seed| Box::new(TwoChoices { chance: Chance::new(seed) }),
 };

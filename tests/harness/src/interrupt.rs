@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, code};
 
-/// The number of interrupts so far.
+/// Counts interrupts; clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicUsize>);
 

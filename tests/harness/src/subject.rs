@@ -25,7 +25,7 @@ pub struct ProductWay {
     pub name: String,
     /// In a line, for people.
     pub about: String,
-    /// What stands behind `roundelay run`, before the pool's other flags.
+    /// The flags behind `roundelay run`, before the pool's other flags.
     pub flags: Vec<String>,
     /// True if `scale` is refused there.
     pub has_fixed_workers: bool,

@@ -114,7 +114,7 @@ fn plain_accepting_program_is_served_at_every_address() {
 fn connections_are_spread_over_all_ready_workers() {
     let master = demo("3", &[]).start_ready();
     let answered = answers(master.address(), "hello from demo/", 3, 1200);
-    eprintln!("1,200 connections over 3 workers by lot: {answered:?}");
+    eprintln!("1,200 connections over 3 workers at random: {answered:?}");
     // Fewer than 50 of 400 is less likely than that the machine breaks meanwhile.
     assert!(answered.iter().all(|&answers| answers > 50), "{answered:?}");
 }

@@ -27,7 +27,7 @@ pub struct Change {
     pub scenario: String,
     /// The way's name.
     pub way: String,
-    /// What.
+    /// The metric that is compared.
     pub metric: Metric,
     /// Its value in the old report.
     pub old: Estimate,

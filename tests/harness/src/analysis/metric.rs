@@ -32,7 +32,7 @@ pub enum Metric {
     Recovery,
 }
 
-/// What a row of the table below says.
+/// A row of the table below.
 struct Row {
     name: &'static str,
     title: &'static str,

@@ -180,7 +180,7 @@ pub(crate) fn normal(rng: &mut fastrand::Rng) -> f64 {
     radius.sqrt() * angle.cos()
 }
 
-/// What a common drift makes of 1 at one of `repeat` repetitions.
+/// Returns 1 under a common drift, at one of `repeat` repetitions.
 pub(crate) fn drifted(drift: f64, number: usize, repeat: usize) -> f64 {
     1.0 + drift * number as f64 / repeat.saturating_sub(1).max(1) as f64
 }

@@ -64,7 +64,7 @@ impl Choice {
         for assertion in &args.assertions {
             choice
                 .check(assertion)
-                .map_err(|cause| Failure::new(code::USAGE, format!("cannot analyse `{assertion}`")).cause(cause))?;
+                .map_err(|cause| Failure::new(code::USAGE, format!("cannot judge `{assertion}`")).cause(cause))?;
         }
         Ok(choice)
     }

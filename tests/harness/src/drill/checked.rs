@@ -37,7 +37,7 @@ pub struct Checked {
 /// One failed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// How.
+    /// The class of the failure.
     pub class: Class,
     /// When it was to start, from the start of the load.
     pub at: Duration,

@@ -54,7 +54,7 @@ pub(crate) struct FaultRun<'a> {
     pub(crate) workers: usize,
     /// The time that an operation took before anything was done.
     pub(crate) usual: Duration,
-    /// What a verdict that is good does not say; mostly nothing.
+    /// A remark that a good verdict leaves out; mostly empty.
     pub(crate) remark: String,
     load: Load,
     begun: Instant,

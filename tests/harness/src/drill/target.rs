@@ -187,7 +187,7 @@ impl Target {
         }
     }
 
-    /// What the next reload leads into.
+    /// Switches to the release that the next reload leads into.
     pub(crate) fn switch(&self, release: Release) -> Result<(), SetupError> {
         if let Some(node) = &self.node {
             node.switch(release)?;

@@ -11,7 +11,8 @@ use super::promise::Promise;
 /// is found.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How much longer half of all operations may take while one worker of several is slow: ten of its pulses, where nobody
+/// The longer time that half of all operations may take while one worker of several is slow: ten of its pulses, where
+/// no client
 /// has a reason to wait for more than one.
 const LONGER: Duration = Duration::from_millis(500);
 

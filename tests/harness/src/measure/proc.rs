@@ -87,7 +87,7 @@ struct Seen {
 struct Known {
     /// The most that each thread was seen to have used.
     threads: HashMap<i32, Duration>,
-    /// What threads have used at least that were not seen, or not at their end.
+    /// The least time that threads have used which were not seen, or not at their end.
     unseen: Duration,
 }
 

@@ -273,7 +273,7 @@ impl Running<'_> {
     }
 }
 
-/// What it means that nothing was answered in that time.
+/// Returns the meaning of a time in which nothing was answered.
 fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
     let failures: Vec<_> = errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
     if failures.is_empty() {

@@ -58,7 +58,7 @@ pub fn scenarios(path: &str) -> Vec<Scenario> {
 
 /// The scenarios of a quick comparison.
 pub const QUICK: [&str; 3] = ["uniform", "slow-one", "kill"];
-/// What one plays that is neither quick nor full.
+/// The scenarios of a run that is neither quick nor full.
 pub const USUAL: [&str; 7] = ["uniform", "slow-one", "mixed", "keepalive", "churn", "kill", "reload"];
 
 #[cfg(test)]

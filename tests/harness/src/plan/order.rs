@@ -9,7 +9,7 @@ pub const CALIBRATION_SECONDS: f64 = 1.0;
 /// The part of the lowest saturation at which things happen to workers: those that are left can bear it.
 pub const EVENT_SHARE: f64 = 0.35;
 
-/// One repetition's ways in a command drawn by lot: neither a drift of the machine, nor what one leaves behind for the
+/// One repetition's ways in an order drawn at random: neither a drift of the machine, nor what one leaves behind for the
 /// next, always meets the same. The same seed draws the same.
 pub fn shuffled(ways: &[usize], seed: u64) -> Vec<usize> {
     let mut shuffled = ways.to_vec();

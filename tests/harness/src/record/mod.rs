@@ -174,7 +174,7 @@ pub struct Phase {
     pub not_started: u64,
     /// Of complete answers. Open loop: from the time at which the request was to be sent; closed: from its sending.
     pub latency: Histogram,
-    /// How much later than it was due a request was sent (open loop): the generator's own part, which `latency`
+    /// The delay of a request after it was due (open loop): the generator's own part, which `latency`
     /// contains.
     pub lag: Histogram,
     /// Bytes of answers, heads included.
@@ -213,7 +213,8 @@ pub struct Cpu {
     pub workers: BTreeMap<String, f64>,
     /// The generator's thread.
     pub generator: f64,
-    /// What a hypervisor gave to others while this machine wanted to run (`steal` in `/proc/stat`), of all processors:
+    /// The time that a hypervisor gave to others while this machine wanted to run (`steal` in `/proc/stat`), of all
+    /// processors:
     /// what was slow then was not the server.
     #[serde(default)]
     pub stolen: f64,

@@ -77,7 +77,7 @@ fn put(folder: &Path, path: Option<&Path>, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is needed to know whether the rest can be read.
+/// The fields that tell whether the rest can be read.
 #[derive(Deserialize)]
 struct Head {
     schema: Option<String>,

@@ -33,7 +33,7 @@ pub fn markdown(report: &Report, analysis: &Analysis) -> String {
     }
     let reference = view.reference().map(|name| format!("compared with {}, ", escaped(name))).unwrap_or_default();
     text += &format!(
-        "\n<sub>Medians of {} repetitions, {reference}▲ better, ▼ worse; no mark: no difference found, or not analysis. \
+        "\n<sub>Medians of {} repetitions, {reference}▲ better, ▼ worse; no mark: no difference found, or not judged. \
          roundelay {} on {}.</sub>\n",
         report.method.repeat,
         escaped(&report.environment.version),

@@ -4,13 +4,13 @@ use super::number;
 use super::view::View;
 use crate::analysis::LEAST_REPETITIONS;
 
-/// What a reader needs to do it again, and to know what the figures mean.
+/// Returns the sentences that a reader needs to repeat the run, and to know what the figures mean.
 pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
     let method = &view.report.method;
     let reference = view.reference().unwrap_or("none");
     let mut all = vec![format!(
         "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for direct. The ways took \
-         turns, in a command drawn by lot for each repetition, so that what changes on the machine does not always meet the \
+         turns, in an order drawn at random for each repetition, so that what changes on the machine does not always meet the \
          same.",
         method.repeat, method.workers
     )];

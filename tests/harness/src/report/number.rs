@@ -67,7 +67,7 @@ pub(crate) fn percent(part: f64) -> String {
     if part.is_finite() { format!("{} %", digits(part * 100.0)) } else { NONE.to_owned() }
 }
 
-/// How many times: `1.07×`.
+/// Writes a factor: `1.07×`.
 pub(crate) fn ratio(value: f64) -> String {
     if value.is_finite() { format!("{}×", format_ratio(value)) } else { NONE.to_owned() }
 }

@@ -121,7 +121,7 @@ fn environment() -> Environment {
     }
 }
 
-/// What a way is like in a scenario.
+/// The planted level of a way in a scenario.
 struct Level {
     base: f64,
     at: usize,

@@ -27,7 +27,7 @@ pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
     let plain = |class, mark, text: &str| Word { class, mark, text: text.to_owned(), detail: String::new() };
     match verdict {
         Verdict::Reference => plain("reference", "", "reference"),
-        Verdict::TooFew => plain("unjudged", "?", "not analysis"),
+        Verdict::TooFew => plain("unjudged", "?", "not judged"),
         Verdict::NoDifference => plain("same", "=", "no difference"),
         Verdict::Different { is_better, ratio, low, high } => {
             let (class, mark) = match (metric, is_better) {
@@ -100,7 +100,7 @@ impl<'a> View<'a> {
         self.analysis.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
     }
 
-    /// What to mind of the whole.
+    /// Returns the findings that concern the whole run.
     pub(crate) fn warnings(&self) -> Vec<&'a Finding> {
         self.analysis.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }

@@ -22,7 +22,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) number: usize,
     /// The way.
     pub(crate) way: &'a WayRecord,
-    /// What it comes to there.
+    /// The figures of the way in that scenario.
     pub(crate) cell: &'a Cell,
 }
 
@@ -76,7 +76,7 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// What a metric comes to, if it applies.
+    /// Returns the result of a metric, if it applies.
     pub(crate) fn result(&self, metric: Metric) -> Option<&'a MetricResult> {
         self.cell.metrics.get(&metric)
     }

@@ -59,7 +59,7 @@ impl NodeCluster {
         Ok(running)
     }
 
-    /// How often it has said that so far.
+    /// Returns the number of times that it has said that so far.
     fn said(&self, event: &str) -> usize {
         #[derive(Deserialize)]
         struct Line {

@@ -131,7 +131,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What its standard input is connected to, if that is a pipe; once.
+    /// Takes the pipe that its standard input is connected to, if there is one; once.
     pub(crate) fn take_stdin(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
     }

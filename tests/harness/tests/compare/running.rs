@@ -25,7 +25,7 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// What stands in its folder, by the path there, empty folders with a slash behind them; the folder itself is gone.
+    /// The content of its folder, by the path there, empty folders with a slash behind them; the folder itself is gone.
     files: BTreeMap<String, String>,
 }
 
@@ -44,7 +44,7 @@ impl Running {
         Self { child: command.spawn().unwrap(), folder }
     }
 
-    /// What it has written to standard error so far.
+    /// Returns what it has written to standard error so far.
     pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }

@@ -38,10 +38,10 @@ fn report_has_not_changed_from_itself() {
     let Some(ended) = run_with(&files, &["report", "a.json", "a.json"]) else { return };
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.starts_with("no change was found\n"), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("not analysis"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("not judged"), "{}", ended.stdout);
     // Two repetitions are too few to say so.
     let Some(ended) = run_with(&files, &["report", "a.json", "b.json"]) else { return };
-    assert!(ended.stdout.contains("not analysis") && !ended.stdout.contains("no change was found"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("not judged") && !ended.stdout.contains("no change was found"), "{}", ended.stdout);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn each_repetition_has_every_way_once_at_the_same_rates() {
     let report = ended.report();
     let order: Vec<_> =
         report.repetitions.iter().map(|one| (one.scenario.as_str(), one.number, one.way.as_str())).collect();
-    // Within a repetition the order of ways is drawn by lot.
+    // Within a repetition the order of ways is drawn at random.
     let [first, second, third, fourth, kills @ ..] = order.as_slice() else { panic!("{order:?}") };
     for (number, mut pair) in [(0, [first, second]), (1, [third, fourth])] {
         pair.sort_unstable();

@@ -66,7 +66,7 @@ pub(crate) fn args(flags: &[&str]) -> DrillArgs {
     Program::parse_from(std::iter::once("drill").chain(flags.iter().copied())).drill
 }
 
-/// What a drill came to.
+/// The end of a drill, and its report.
 pub(crate) struct Played {
     pub(crate) code: u8,
     pub(crate) json: serde_json::Value,
@@ -74,7 +74,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// What was found of that target, in the order in which it was run.
+    /// Returns the outcomes of that target, in the order in which it was run.
     pub(crate) fn outcomes(&self, target: &str) -> Vec<&serde_json::Value> {
         self.json["outcomes"].as_array().unwrap().iter().filter(|outcome| outcome["target"] == target).collect()
     }

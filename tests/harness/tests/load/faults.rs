@@ -14,7 +14,7 @@ use crate::{ms, traffic};
 /// A part of an answer.
 const PART: &str = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello";
 
-/// What the clients of such a server find, and that it is that class as often as it was planted.
+/// Checks that the clients of such a server find that class, as often as it was planted.
 fn find(class: Class, timeout: Duration, script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Observed {
     let server = Server::start(script);
     let found = Load::closed(Traffic { timeout, ..traffic(server.address, 2) }, ms(150)).unwrap().wait();

@@ -113,7 +113,7 @@ impl Connection {
         self.stream.write_all(text.as_bytes()).is_ok()
     }
 
-    /// What comes now is a fault that the client has to find.
+    /// Counts a fault that comes now and that the client has to find.
     pub(crate) fn plant(&self) {
         self.counts.planted.fetch_add(1, Ordering::SeqCst);
     }

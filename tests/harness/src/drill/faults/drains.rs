@@ -43,12 +43,12 @@ impl Drains {
     }
 }
 
-/// What a promise says that is kept by a reload that was carried out.
+/// Returns the words of a promise that a completed reload keeps.
 pub(super) fn words(fault_run: &FaultRun<'_>) -> &'static str {
     if fault_run.target.is_demo() {
         "exit code 0"
     } else {
-        "exit code 0, or 1 for clients lost, who are analysis below"
+        "exit code 0, or 1 for lost clients, which are judged below"
     }
 }
 

@@ -18,7 +18,8 @@ use super::fault_run::{FaultRun, RunError};
 use super::release::Release;
 use super::target::Wish;
 
-/// How much later than its cause a failure may begin: the process between has to notice it first, on a machine that may
+/// The time after its cause in which a failure may still begin: the process between has to notice it first, on a
+/// machine that may
 /// be busy.
 const SLACK: Duration = Duration::from_millis(500);
 

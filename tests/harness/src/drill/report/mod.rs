@@ -127,7 +127,7 @@ fn cell(drill: &Drill, target: &str, fault: Fault) -> (String, Style) {
     }
 }
 
-/// What it comes to, and how to do it again.
+/// Returns the total of the drill, and the command that repeats it.
 fn last_line(drill: &Drill) -> String {
     let product = drill.targets.first().map(String::as_str).unwrap_or_default();
     let own: Vec<_> = drill.outcomes.iter().filter(|outcome| outcome.target == product).collect();

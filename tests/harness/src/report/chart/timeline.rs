@@ -27,7 +27,7 @@ pub(crate) struct Step {
 /// When something happened, in seconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
-    /// What, in a word.
+    /// The event, in a word.
     pub(crate) what: String,
     /// When.
     pub(crate) at: f64,
@@ -146,7 +146,7 @@ impl Timelines {
     }
 }
 
-/// How much farther a round axis must be drawn for `length` to be at its visible end.
+/// Returns the factor by which a round axis must be longer for `length` to be at its visible end.
 fn stretch(round: &Scale, length: f64) -> f64 {
     let part = round.ticks.last().map_or(1.0, |last| length / last);
     if part > 0.0 { 1.0 / part } else { 1.0 }

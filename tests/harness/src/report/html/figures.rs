@@ -11,7 +11,7 @@ use crate::report::view::{Entry, PERCENTS, View, median, shares};
 /// A chart, how to read it, and its numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
-    /// What it shows.
+    /// The title of the figure.
     pub(crate) title: String,
     /// The hint for reading it.
     pub(crate) about: String,

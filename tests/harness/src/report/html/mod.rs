@@ -142,7 +142,7 @@ fn row(view: View<'_>, entry: &Entry<'_>, metrics: &[Metric]) -> Row {
     }
 }
 
-/// What was asked for, in a line below the scenario's name.
+/// Returns the rates that were asked for, in a line below the scenario's name.
 fn rates(view: View<'_>, record: &ScenarioRecord) -> String {
     let mut parts = Vec::new();
     if let Some(rate) = view.headline(record) {

@@ -7,7 +7,8 @@ use super::grid::{Column, grid, plain};
 use crate::analysis::{Change, Diff, Verdict};
 use crate::report::verdict;
 
-/// What differs as a table, the greatest change first, at most `width` columns wide; then how much does not, what only
+/// Writes the differences as a table, the greatest change first, at most `width` columns wide; then the number of equal
+/// figures, what only
 /// one report has, and why they may not be comparable. Colours as in [`super::terminal()`].
 pub fn changes(diff: &Diff, width: usize) -> String {
     let is_different = |change: &&Change| matches!(change.verdict, Verdict::Different { .. });
@@ -22,7 +23,7 @@ pub fn changes(diff: &Diff, width: usize) -> String {
     }
     text += &format!("figures without a change: {}\n", same.len());
     if !unjudged.is_empty() {
-        text += &format!("figures not analysis, too few repetitions: {}\n", unjudged.len());
+        text += &format!("figures not judged, too few repetitions: {}\n", unjudged.len());
     }
     for (which, cells) in [("old", &diff.only_old), ("new", &diff.only_new)] {
         for (scenario, way) in cells {
@@ -90,7 +91,7 @@ mod tests {
         let expected = "SCENARIO  WAY     METRIC   OLD   NEW  NOW\n\
                         uniform   direct  p99     2 ms  3 ms  worse 1.50×\n\
                         figures without a change: 1\n\
-                        figures not analysis, too few repetitions: 1\n\
+                        figures not judged, too few repetitions: 1\n\
                         only in the old report: pm2\u{fffd}[2J in kill\n\
                         ! Measured otherwise: workers 2, now 4.\n";
         assert_eq!(stripped(&diff), expected);
