@@ -1,12 +1,12 @@
 //! Listeners that the parent process passes to the master, as systemd's sockets.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::kit::{
-    Master, Setup, a_node, burst, carried_out, environment, get, get_unix, has, is_listening, python, says, wait_for,
-    wait_until,
+    Master, Setup, a_node, burst, carried_out, environment, free_everywhere, get, get_unix, has, is_listening, python,
+    says, wait_for, wait_until,
 };
 
 /// A Node application that says its pid.
@@ -15,7 +15,7 @@ const PID: &str =
 
 /// An address on which nothing listens.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_everywhere()))
 }
 
 /// The master that is started with these listeners, each as NAME=ADDRESS; nothing without a Python.

@@ -1,8 +1,8 @@
 //! One public address in every mode: `--listen`, else the caller's `PORT`, else 127.0.0.1:8080.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use crate::kit::{Setup, a_node, get, is_listening, python, wait_for};
+use crate::kit::{Setup, a_node, free_everywhere, get, is_listening, python, wait_for};
 
 /// The application of the README: it listens on `PORT` and `HOST`.
 const README_APP: &str = "require('http').createServer((q, r) => r.end('hello from process ' + process.pid))
@@ -14,7 +14,7 @@ const FIXED_PORT: &str =
 
 /// An address on 127.0.0.1 on which nothing listens.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_everywhere()))
 }
 
 /// The command's master with `PORT`, and without any other word on where to listen.

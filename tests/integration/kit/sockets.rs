@@ -10,7 +10,7 @@ pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(64);
     let [.., high, low] = std::process::id().to_be_bytes();
     let host = Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254));
-    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
+    SocketAddr::from((host, free_everywhere()))
 }
 
 /// A port that is free at every address, for a program that binds the wildcard. It lies below the range from which
