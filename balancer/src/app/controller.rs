@@ -1,7 +1,7 @@
 //! The controller where commands are carried out: one operation at a time a pool, each told as it goes and counted at its end.
 //!
-//! It owns the configuration that runs. The pools' supervisors belong to somebody else, as do the public listeners; what is
-//! asked of them is passed on as [`SupervisorRequest`] and to [`Listeners`], so that a test can be both.
+//! It owns the configuration that runs. It asks the pools' supervisors by their handles, and the public listeners by
+//! [`Listeners`], so that a test can be both.
 
 mod lock;
 mod message;
@@ -10,7 +10,7 @@ pub(super) mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::listeners::Listeners;
 use super::{ConfigSource, LogLevel};
@@ -19,47 +19,23 @@ use crate::admin::commands::{
 };
 use crate::config::Config;
 use crate::pool::Pool;
-use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{OperationKind, OperationRequest, OperationStep, Progress, Report, SlotRange};
 use crate::strategy;
+use crate::supervisor::SupervisorHandle;
 use lock::{OperationLock, OperationLocks};
-
-/// A request of the controller to the supervisors.
-#[derive(Debug)]
-pub(super) enum SupervisorRequest {
-    Operate(OperationMessage),
-    Send(WorkerMessage),
-}
-
-/// An operation on a pool.
-#[derive(Debug)]
-pub(super) struct OperationMessage {
-    /// Which pool, in the order of the configuration.
-    pub(super) pool: usize,
-    pub(super) request: OperationRequest,
-    pub(super) reply: mpsc::UnboundedSender<Progress>,
-}
-
-/// Something to be said to a pool's workers.
-#[derive(Debug)]
-pub(super) struct WorkerMessage {
-    /// Which pool, in the order of the configuration.
-    pub(super) pool: usize,
-    pub(super) message: Message,
-    pub(super) reply: oneshot::Sender<Vec<Delivery>>,
-}
 
 /// Carries out commands.
 pub(super) struct Controller {
     /// In the order of the configuration.
     pools: Vec<Arc<Pool>>,
+    /// The supervisors of the pools, in the same order.
+    supervisors: Vec<SupervisorHandle>,
     locks: Arc<OperationLocks>,
     /// The configuration that runs: the next reload is compared with it.
     config: Mutex<Config>,
     config_source: ConfigSource,
     listeners: Arc<dyn Listeners>,
     log_level: LogLevel,
-    requests: mpsc::UnboundedSender<SupervisorRequest>,
 }
 
 /// Tells if what comes after an operation should be begun.
@@ -73,20 +49,17 @@ enum Outcome {
 }
 
 impl Controller {
-    /// A controller for `pools`, which run by `config` behind `listeners`; also what it requests of their supervisors.
+    /// Creates a controller for these pools, which run by `config` behind `listeners`.
     pub(super) fn new(
-        pools: Vec<Arc<Pool>>,
+        pools: Vec<(Arc<Pool>, SupervisorHandle)>,
         config: Config,
         config_source: ConfigSource,
         listeners: Arc<dyn Listeners>,
         log_level: LogLevel,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorRequest>) {
-        let (requests, asked) = mpsc::unbounded_channel();
+    ) -> Arc<Self> {
+        let (pools, supervisors): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
         let locks = Arc::new(OperationLocks::new(pools.len()));
-        (
-            Arc::new(Self { pools, locks, config: Mutex::new(config), config_source, listeners, log_level, requests }),
-            asked,
-        )
+        Arc::new(Self { pools, supervisors, locks, config: Mutex::new(config), config_source, listeners, log_level })
     }
 
     /// Begins to carry out a command on a pool; returns at once.
@@ -187,13 +160,7 @@ impl Controller {
         let name: Arc<str> = pool.name.as_str().into();
         let verb = request.verb();
         let (news, mut progress) = mpsc::unbounded_channel();
-        if self
-            .requests
-            .send(SupervisorRequest::Operate(OperationMessage { pool: index, request, reply: news }))
-            .is_err()
-        {
-            return Err(CommandError { pool: Some(pool.name.clone()), ..CommandError::stopping() });
-        }
+        self.supervisors[index].start_operation(request, news);
         let mut has_begun = false;
         let report = loop {
             match progress.recv().await {

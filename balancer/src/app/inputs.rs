@@ -6,16 +6,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Running;
-use super::controller::{Controller, OperationMessage, SupervisorRequest, WorkerMessage};
+use super::controller::Controller;
 use super::signals::{Asked, Signals};
 use crate::admin::commands::{CommandError, CommandRequest, CommandUpdate, ControlCommand, Stopped};
 use crate::failure::Failure;
 
-/// Where commands come in, and what is asked of the supervisors on their account.
+/// The commands of clients, and the controller that carries them out.
 pub(super) struct Inputs {
     pub(super) commands: mpsc::Receiver<CommandRequest>,
     pub(super) controller: Arc<Controller>,
-    pub(super) requests: mpsc::UnboundedReceiver<SupervisorRequest>,
 }
 
 /// The client that asked for the end, and waits for it.
@@ -53,10 +52,6 @@ impl Inputs {
                     }
                 },
                 (index, result) = super::stop::first_ended(running) => return (StopCause::GaveUp(index, result), waiting),
-                Some(request) = self.requests.recv() => {
-                    pass_on(request, running);
-                    continue;
-                }
                 Some(request) = self.commands.recv() => request,
             };
             // It may have waited here for long, as when the master stood still.
@@ -77,9 +72,6 @@ impl Inputs {
 
     /// Refuses commands while the master stops; resolves when a command says to stop at once.
     pub(super) async fn until_forced(&mut self, waiting: &mut ShutdownClients) {
-        // What the controller was going to ask of a pool is not asked any more.
-        self.requests.close();
-        while self.requests.try_recv().is_ok() {}
         while let Some(CommandRequest { command, reply, .. }) = self.commands.recv().await {
             match command {
                 ControlCommand::Shutdown { now } => {
@@ -92,21 +84,6 @@ impl Inputs {
             }
         }
         std::future::pending().await
-    }
-}
-
-fn pass_on(request: SupervisorRequest, running: &[Running]) {
-    match request {
-        SupervisorRequest::Operate(OperationMessage { pool, request, reply }) => {
-            if let Some(one) = running.get(pool) {
-                one.supervisor.start_operation(request, reply);
-            }
-        }
-        SupervisorRequest::Send(WorkerMessage { pool, message, reply }) => {
-            if let Some(one) = running.get(pool) {
-                one.supervisor.say(message, reply);
-            }
-        }
     }
 }
 
@@ -132,8 +109,7 @@ mod tests {
 
     fn inputs() -> (Inputs, mpsc::Sender<CommandRequest>) {
         let (commands_sender, commands) = mpsc::channel(8);
-        let (controller, requests) = Controller::idle();
-        (Inputs { commands, controller, requests }, commands_sender)
+        (Inputs { commands, controller: Controller::idle() }, commands_sender)
     }
 
     #[tokio::test]

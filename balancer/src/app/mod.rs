@@ -38,7 +38,7 @@ use crate::os::{activation::Activated, limits, run_dir::RunDirs, spawner::Spawne
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rotation::SlotId;
-use crate::supervisor::{DataPath, Resources, SpawnBudget, SupervisorHandle};
+use crate::supervisor::{self, DataPath, Resources, SpawnBudget, SupervisorHandle, SupervisorTask};
 use controller::Controller;
 use inputs::Inputs;
 use listeners::PublicListeners;
@@ -111,6 +111,7 @@ pub fn run(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
 pub(crate) struct Running {
     pub(crate) pool: Arc<Pool>,
     pub(crate) supervisor: SupervisorHandle,
+    pub(crate) task: SupervisorTask,
 }
 
 async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
@@ -171,8 +172,6 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let data = DataThreads::start(threads, accepted_here, limits, reports);
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
     let listeners = PublicListeners::new(Arc::clone(&data), &configured);
-    let (controller, requests) = Controller::new(pools.clone(), config.clone(), config_source, listeners, log_level);
-    let inputs = Inputs { commands: received, controller, requests };
 
     let workers: usize = pools.iter().map(|pool| pool.slots().len()).sum();
     let rate = config.master.spawn_rate;
@@ -184,12 +183,16 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
         let public_relays = public_relays(&data, &pool, &inherited)?;
         let of_pool = PoolDataPath { data: Arc::clone(&data), index, pool: Arc::clone(&pool), public_relays };
         let connections = Arc::new(of_pool);
-        let supervisor = SupervisorHandle::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
-        Ok(Running { pool, supervisor })
+        let (supervisor, task) = supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
+        Ok(Running { pool, supervisor, task })
     };
     let running = std::iter::zip(pools, inherited).enumerate().map(start).collect::<std::io::Result<Vec<_>>>();
     let running = running.map_err(cannot("hand the listeners to the workers"))?;
-    tokio::spawn(pass_on(reported, running.iter().map(|one| one.supervisor.informer()).collect()));
+    tokio::spawn(pass_on(reported, running.iter().map(|one| one.supervisor.clone()).collect()));
+
+    let handles = running.iter().map(|one| (Arc::clone(&one.pool), one.supervisor.clone())).collect();
+    let controller = Controller::new(handles, config, config_source, listeners, log_level);
+    let inputs = Inputs { commands: received, controller };
 
     let result = stop::run_until_stopped(running, &data, signals, inputs, &is_stopping).await;
     admin_stop.cancel();
@@ -283,10 +286,10 @@ fn public_relays(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io
 }
 
 /// Gives what the data threads saw of a worker to its pool.
-async fn pass_on(mut reports: mpsc::UnboundedReceiver<UpstreamReport>, informers: Vec<crate::supervisor::Informer>) {
+async fn pass_on(mut reports: mpsc::UnboundedReceiver<UpstreamReport>, supervisors: Vec<SupervisorHandle>) {
     while let Some(UpstreamReport::ConnectFailed { pool, slot, incarnation, .. }) = reports.recv().await {
-        if let Some(informer) = informers.get(pool) {
-            informer.connect_failed(slot, incarnation);
+        if let Some(supervisor) = supervisors.get(pool) {
+            supervisor.connect_failed(slot, incarnation);
         }
     }
 }

@@ -111,7 +111,7 @@ pub(super) async fn first_ended(running: &mut [Running]) -> (usize, Result<(), F
     let ends = running
         .iter_mut()
         .enumerate()
-        .map(|(index, one)| Box::pin(async move { (index, one.supervisor.ended().await.map(drop)) }));
+        .map(|(index, one)| Box::pin(async move { (index, one.task.ended().await.map(drop)) }));
     first(ends.collect()).await
 }
 
@@ -180,7 +180,7 @@ fn shut_down_all(running: &[Running], shutdown: Shutdown) {
 async fn all_ended(running: &mut Vec<Running>) -> (Vec<StopReport>, Result<(), Failure>) {
     let (mut all, mut result) = (Vec::new(), Ok(()));
     while let Some(one) = running.last_mut() {
-        let ended = one.supervisor.ended().await;
+        let ended = one.task.ended().await;
         running.pop();
         match ended {
             Ok(ended) => all.push(ended),

@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::{Duration, Instant};
 
 use super::Input;
-use super::actor::Supervisor;
+use super::worker::WorkerSlot;
+use super::workers::Workers;
 use crate::os::inspect::Usage;
 use crate::os::memory::{self, GroupMemory, Source};
 
@@ -54,24 +55,23 @@ fn judge(usage: &Usage, bound: u64, last: Option<Measurement>, now: Instant) -> 
     }
 }
 
-impl Supervisor {
+impl MemoryWatch {
     /// Returns the workers whose groups are too big, and starts a measurement of the groups for which that is unknown.
-    pub(super) fn too_big(&mut self, usage: &HashMap<u32, Usage>, now: Instant) -> Vec<usize> {
-        let watch = &mut self.memory;
-        let groups: HashSet<u32> = self.workers.iter().filter_map(|worker| worker.group()).collect();
-        watch.by_group.retain(|group, _| groups.contains(group));
+    pub(super) fn too_big(&mut self, workers: &Workers, usage: &HashMap<u32, Usage>, now: Instant) -> Vec<usize> {
+        let groups: HashSet<u32> = workers.iter().filter_map(WorkerSlot::group).collect();
+        self.by_group.retain(|group, _| groups.contains(group));
         let (mut too_big, mut unknown) = (Vec::new(), Vec::new());
-        for (index, worker) in self.workers.iter().enumerate() {
+        for (index, worker) in workers.iter().enumerate() {
             let (Some(bound), Some(group)) = (worker.memory_bound(), worker.group()) else { continue };
             let Some(usage) = usage.get(&group) else { continue };
-            match judge(usage, bound, watch.by_group.get(&group).copied(), now) {
+            match judge(usage, bound, self.by_group.get(&group).copied(), now) {
                 Finding::Within => {}
                 Finding::TooBig => too_big.push(index),
                 Finding::Unknown => unknown.push(group),
             }
         }
-        if !unknown.is_empty() && !std::mem::replace(&mut watch.is_measuring, true) {
-            let inputs = self.context.inputs.clone();
+        if !unknown.is_empty() && !std::mem::replace(&mut self.is_measuring, true) {
+            let inputs = workers.context.inputs.clone();
             tokio::task::spawn_blocking(move || {
                 let measured = unknown.into_iter().map(|group| (group, memory::group_memory(group)));
                 let _ = inputs.send(Input::Memory(measured.collect()));
@@ -80,21 +80,22 @@ impl Supervisor {
         too_big
     }
 
-    /// Stores measurements. The next sample of usage decides by them.
-    pub(super) fn memory_measured(&mut self, measured: HashMap<u32, GroupMemory>) {
-        let (now, watch) = (Instant::now(), &mut self.memory);
-        watch.is_measuring = false;
+    /// Stores measurements of groups of that pool. The next sample of usage decides by them.
+    pub(super) fn measured(&mut self, pool: &str, measured: HashMap<u32, GroupMemory>, now: Instant) {
+        self.is_measuring = false;
         for (group, found) in measured {
-            tracing::debug!(pool = %self.pool.name, group, bytes = found.bytes, source = ?found.source, "memory measured");
-            watch.by_group.insert(group, Measurement { at: now, bytes: found.bytes });
+            tracing::debug!(pool, group, bytes = found.bytes, source = ?found.source, "memory measured");
+            self.by_group.insert(group, Measurement { at: now, bytes: found.bytes });
             let counted = match found.source {
                 Source::Proportional => continue,
                 Source::ControlGroup => "that of their control group",
                 Source::Resident => "the sum of their resident memory, in which a shared page counts several times",
             };
-            if !std::mem::replace(&mut watch.has_said, true) {
+            if !std::mem::replace(&mut self.has_said, true) {
                 tracing::warn!(
-                    pool = %self.pool.name, group, counted,
+                    pool,
+                    group,
+                    counted,
                     "cannot read the exact memory of the worker's processes (/proc/PID/smaps_rollup), as without \
                      CAP_SYS_PTRACE over processes of another user: max-memory is compared with another number"
                 );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Controller, SupervisorRequest, WorkerMessage};
+use super::Controller;
 use crate::admin::commands::{CommandError, CommandErrorKind, CommandUpdate};
 use crate::pool::Pool;
 use crate::pool::message::Message;
@@ -28,8 +28,8 @@ impl Controller {
             return Err(of_pool(no_channel(pool)));
         }
         let (answer, deliveries) = oneshot::channel();
-        let _ = self.requests.send(SupervisorRequest::Send(WorkerMessage { pool: index, message, reply: answer }));
-        // Dropped where nobody is left to be asked.
+        self.supervisors[index].say(message, answer);
+        // The reply is dropped if the pool has ended.
         let deliveries = deliveries.await.map_err(|_| of_pool(CommandError::stopping()))?;
         if deliveries.is_empty() {
             let why = format!("all workers of pool {name} are stopped");

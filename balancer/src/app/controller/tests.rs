@@ -4,20 +4,76 @@ mod listeners;
 mod message;
 
 use std::path::PathBuf;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::admin::commands::Size;
 use crate::app::LogLevel;
 use crate::config::{self, Source, Sources};
+use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::{Ends, Ledger};
 use crate::stats::OperationResult;
+use crate::supervisor::double;
 use listeners::TestListeners;
+
+/// A request to the supervisor of a pool, by the pool's number.
+enum SupervisorRequest {
+    Operate(OperationMessage),
+    Send(WorkerMessage),
+}
+
+/// An operation that was asked of a pool.
+struct OperationMessage {
+    pool: usize,
+    request: OperationRequest,
+    reply: mpsc::UnboundedSender<Progress>,
+}
+
+/// A message that was sent to a pool's workers.
+struct WorkerMessage {
+    pool: usize,
+    message: Message,
+    reply: oneshot::Sender<Vec<Delivery>>,
+}
+
+/// The requests to the supervisors of all pools.
+struct Supervisors(Vec<double::Requests>);
+
+impl Supervisors {
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<SupervisorRequest>> {
+        let mut are_over = true;
+        for (pool, requests) in self.0.iter_mut().enumerate() {
+            match requests.poll_recv(context) {
+                Poll::Ready(Some(double::Request::Operate(request, reply))) => {
+                    return Some(SupervisorRequest::Operate(OperationMessage { pool, request, reply })).into();
+                }
+                Poll::Ready(Some(double::Request::Say(message, reply))) => {
+                    return Some(SupervisorRequest::Send(WorkerMessage { pool, message, reply })).into();
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => are_over = false,
+            }
+        }
+        if are_over { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    async fn recv(&mut self) -> Option<SupervisorRequest> {
+        std::future::poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// Returns true if nothing was asked that was not received yet.
+    fn is_empty(&mut self) -> bool {
+        self.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+}
 
 /// A controller over the pools of a file, and the supervisors' side of it.
 struct Bench {
     controller: Arc<Controller>,
-    asked: mpsc::UnboundedReceiver<SupervisorRequest>,
+    asked: Supervisors,
     pools: Vec<Arc<Pool>>,
     listeners: Arc<TestListeners>,
     /// Every `log.level` that was set.
@@ -49,8 +105,10 @@ impl Bench {
             LogLevel::new(move |level| levels.lock().unwrap().push(level.to_owned()))
         };
         let config_source = ConfigSource::new(sources, Some(file.clone()), None);
-        let (controller, asked) =
-            Controller::new(pools.clone(), config, config_source, Arc::<TestListeners>::clone(&listeners), set);
+        let (supervisors, asked): (Vec<_>, Vec<_>) = pools.iter().map(|_| double::handle()).unzip();
+        let both = pools.iter().cloned().zip(supervisors).collect();
+        let controller = Controller::new(both, config, config_source, Arc::<TestListeners>::clone(&listeners), set);
+        let asked = Supervisors(asked);
         Self { controller, asked, pools, listeners, levels, file, _dir: dir }
     }
 
@@ -75,7 +133,7 @@ impl Bench {
     async fn asked(&mut self) -> OperationMessage {
         match self.asked.recv().await.unwrap() {
             SupervisorRequest::Operate(message) => message,
-            SupervisorRequest::Send(message) => panic!("no operation: {message:?}"),
+            SupervisorRequest::Send(_) => panic!("no operation, a message"),
         }
     }
 
@@ -95,7 +153,7 @@ impl Bench {
 
 impl Controller {
     /// A controller with nothing on it.
-    pub(in crate::app) fn idle() -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorRequest>) {
+    pub(in crate::app) fn idle() -> Arc<Self> {
         let listeners = Arc::new(TestListeners::default());
         Self::new(Vec::new(), Config::default(), ConfigSource::default(), listeners, LogLevel::default())
     }
@@ -219,7 +277,7 @@ async fn reload_gives_pools_their_new_config_one_after_the_other() {
         let OperationMessage { pool, request, reply } = bench.asked().await;
         let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
         assert_eq!((pool, config.workers), (index, config::Workers::Count(workers)));
-        assert!(bench.asked.try_recv().is_err(), "the next one waits for the end of this one");
+        assert!(bench.asked.is_empty(), "the next one waits for the end of this one");
         bench.pools[index].set_config(config);
         reply.send(began(OperationKind::Reload)).unwrap();
         reply.send(report(OperationKind::Reload, Ok(()), 0)).unwrap();
@@ -248,7 +306,7 @@ async fn reload_ends_at_the_first_pool_that_fails_or_loses_clients() {
         assert_eq!(refused.pool.as_deref(), Some("jobs"));
         assert_eq!(refused.why, "not reloaded, since the reload of api did not go well");
         assert_eq!(news.recv().await, None);
-        assert!(bench.asked.try_recv().is_err());
+        assert!(bench.asked.is_empty());
         let workers = if has_new_config { 4 } else { 2 };
         assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(workers));
     }
@@ -298,7 +356,7 @@ async fn file_with_mistakes_changes_nothing_and_all_are_reported() {
             assert!(parts.iter().all(|part| refused.why.contains(part)), "{}", refused.why);
         }
     }
-    assert!(bench.asked.try_recv().is_err());
+    assert!(bench.asked.is_empty());
     assert_eq!(bench.ended(1, OperationKind::Reload), [0, 0, 0, 6]);
 }
 

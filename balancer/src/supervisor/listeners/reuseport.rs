@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::net::listeners::Listener;
 use crate::supervisor::DataPath;
-use crate::supervisor::actor::Supervisor;
+use crate::supervisor::workers::Workers;
 
 /// The time that a slot with a running process may be out of rotation before its waiting clients go to others: most
 /// programs restart in less, and then no client needs a relay to the public address.
@@ -56,58 +56,56 @@ impl QueueRescue {
     }
 }
 
-impl Supervisor {
-    /// Makes the kernel choose the slots that were just published as in rotation.
-    pub(in crate::supervisor) fn publish_eligible(&mut self, now: Instant) {
-        if self.inherited.groups().is_empty() {
+impl QueueRescue {
+    /// Makes the kernel choose these slots, which were just published as in rotation. Does nothing if the slots have no
+    /// listeners of their own.
+    pub(in crate::supervisor) fn publish_eligible(
+        &mut self,
+        workers: &mut Workers,
+        eligible: Vec<usize>,
+        now: Instant,
+    ) {
+        if workers.inherited.groups().is_empty() || !self.set_eligible(eligible, now) {
             return;
         }
-        let mut eligible: Vec<_> = self.published.iter().map(|(slot, ..)| slot.index()).collect();
-        eligible.dedup();
-        if !self.queue_rescue.set_eligible(eligible, now) {
-            return;
-        }
-        let set = self.inherited.set_eligible(&self.queue_rescue.eligible);
+        let set = workers.inherited.set_eligible(&self.eligible);
         if let Err(error) = set
-            && !std::mem::replace(&mut self.queue_rescue.has_failed, true)
+            && !std::mem::replace(&mut self.has_failed, true)
         {
             tracing::info!(
-                pool = self.pool.name, %error,
+                pool = workers.pool.name, %error,
                 "cannot attach the reuseport program (SO_ATTACH_REUSEPORT_CBPF): the kernel's hash spreads new connections \
                  over all workers, and those of a worker that is not ready wait half a second before another gets them"
             );
         }
-        self.rescue(now);
+        self.rescue(workers, now);
     }
 
     /// Gives clients that wait at slots out of rotation to others, unless the slot may be back soon.
-    pub(in crate::supervisor) fn rescue(&mut self, now: Instant) {
-        self.rescue_if(|queue_rescue, slot, has_process| queue_rescue.is_due(slot, has_process, now));
+    pub(in crate::supervisor) fn rescue(&mut self, workers: &Workers, now: Instant) {
+        self.rescue_if(workers, |this, slot, has_process| this.is_due(slot, has_process, now));
     }
 
     /// Gives waiting clients to others at once, because this pool will stop listening.
-    pub(in crate::supervisor) fn rescue_all(&mut self) {
-        self.rescue_if(|queue_rescue, slot, _| {
-            !queue_rescue.eligible.is_empty() && !queue_rescue.eligible.contains(&slot)
-        });
+    pub(in crate::supervisor) fn rescue_all(&mut self, workers: &Workers) {
+        self.rescue_if(workers, |this, slot, _| !this.eligible.is_empty() && !this.eligible.contains(&slot));
     }
 
-    fn rescue_if(&mut self, is_due: impl Fn(&QueueRescue, usize, bool) -> bool) {
-        let queue_rescue = &mut self.queue_rescue;
-        queue_rescue.busy.retain(|(.., is_busy)| is_busy.load(Ordering::Acquire));
-        for (slot, worker) in self.workers.iter().enumerate() {
-            if !is_due(queue_rescue, slot, worker.has_process()) {
+    fn rescue_if(&mut self, workers: &Workers, is_due: impl Fn(&Self, usize, bool) -> bool) {
+        self.busy.retain(|(.., is_busy)| is_busy.load(Ordering::Acquire));
+        for (slot, worker) in workers.iter().enumerate() {
+            if !is_due(self, slot, worker.has_process()) {
                 continue;
             }
-            for (address, group) in self.inherited.groups().iter().enumerate() {
-                let is_busy = queue_rescue.busy.iter().any(|&(at, of, _)| (at, of) == (address, slot));
+            for (address, group) in workers.inherited.groups().iter().enumerate() {
+                let is_busy = self.busy.iter().any(|&(at, of, _)| (at, of) == (address, slot));
                 let Some(queue) = group.member(slot).filter(|queue| !is_busy && queue.has_queue()) else { continue };
                 // If no descriptor is left for it, the next check tries again.
                 let Ok(queue) = queue.try_clone() else { return };
-                let rescue_thread =
-                    RescueThread { queue, address, worker: worker.name(), is_busy: Arc::new(AtomicBool::new(true)) };
-                queue_rescue.busy.push((address, slot, Arc::clone(&rescue_thread.is_busy)));
-                rescue_thread.start(Arc::clone(&self.context.data_path));
+                let is_busy = Arc::new(AtomicBool::new(true));
+                self.busy.push((address, slot, Arc::clone(&is_busy)));
+                let rescue_thread = RescueThread { queue, address, worker: worker.name(), is_busy };
+                rescue_thread.start(Arc::clone(&workers.context.data_path));
             }
         }
     }

@@ -10,8 +10,9 @@ use crate::channel::{ChannelCommand, Unsent};
 use crate::pool::SlotState;
 use crate::pool::message::{Delivery, Message};
 use crate::pool::operation::SlotRange;
-use crate::supervisor::actor::Supervisor;
 use crate::supervisor::slot::process::ProcessState;
+use crate::supervisor::worker::WorkerSlot;
+use crate::supervisor::workers::Workers;
 
 /// The time that a channel has to answer. The channel only puts the message into its queue, so a blocked worker does
 /// not delay the answer.
@@ -24,47 +25,37 @@ struct MessageTarget {
     answer: Result<oneshot::Receiver<Result<(), Unsent>>, &'static str>,
 }
 
-impl Supervisor {
-    /// Sends the message to the present process of each chosen slot, and sends the outcomes to `reply`.
-    pub(in crate::supervisor) fn say(&self, message: &Message, reply: oneshot::Sender<Vec<Delivery>>) {
-        let meant = (0..self.desired_workers).zip(0..self.workers.len());
-        let meant = meant.filter(|&(slot, index)| match message.slots {
-            // A slot that was stopped by command is skipped, unless the command names its number.
-            SlotRange::All => self.workers[index].slot.state() != SlotState::Stopped,
-            which => which.includes(slot),
-        });
-        let addressees: Vec<_> = meant.flat_map(|(slot, index)| self.addressees(slot, index, &message.json)).collect();
-        tokio::spawn(async move {
-            let _ = reply.send(gather(addressees).await);
-        });
-    }
+/// Sends the message to the present process of each chosen slot, and sends the outcomes to `reply`.
+pub(in crate::supervisor) fn send(workers: &Workers, message: &Message, reply: oneshot::Sender<Vec<Delivery>>) {
+    let meant = (0..workers.desired()).zip(workers.iter());
+    let meant = meant.filter(|(slot, worker)| match message.slots {
+        // A slot that was stopped by command is skipped, unless the command names its number.
+        SlotRange::All => worker.slot.state() != SlotState::Stopped,
+        which => which.includes(*slot),
+    });
+    let targets: Vec<_> = meant.flat_map(|(slot, worker)| targets(slot, worker, &message.json)).collect();
+    tokio::spawn(async move {
+        let _ = reply.send(gather(targets).await);
+    });
+}
 
-    /// Returns the target for a slot's present process, or one that says there is none. If a replacement is starting,
-    /// returns a target for it too, so that the reply shows that it got no message.
-    fn addressees(&self, slot: u32, index: usize, json: &str) -> Vec<MessageTarget> {
-        let worker = &self.workers[index];
-        let to = |process_state: &ProcessState| {
-            let answer = untold(process_state.state()).map_or(Ok(()), Err).and_then(|()| {
-                let (reply, answer) = oneshot::channel();
-                let command = ChannelCommand::Message(json.to_owned(), reply);
-                if worker.send_command(process_state.incarnation, command) {
-                    Ok(answer)
-                } else {
-                    Err("it has no channel")
-                }
-            });
-            MessageTarget { slot, pid: worker.pid_of(process_state.incarnation), answer }
-        };
-        let present = worker.slot.current().map_or_else(
-            || MessageTarget {
-                slot,
-                pid: None,
-                answer: Err(untold(worker.slot.state()).unwrap_or("it has no process")),
-            },
-            to,
-        );
-        [present].into_iter().chain(worker.slot.replacement().map(to)).collect()
-    }
+/// Returns the target for a slot's present process, or one that says there is none. If a replacement is starting,
+/// returns a target for it too, so that the reply shows that it got no message.
+fn targets(slot: u32, worker: &WorkerSlot, json: &str) -> Vec<MessageTarget> {
+    let to = |process_state: &ProcessState| {
+        let answer = untold(process_state.state()).map_or(Ok(()), Err).and_then(|()| {
+            let (reply, answer) = oneshot::channel();
+            let command = ChannelCommand::Message(json.to_owned(), reply);
+            if worker.send_command(process_state.incarnation, command) { Ok(answer) } else { Err("it has no channel") }
+        });
+        MessageTarget { slot, pid: worker.pid_of(process_state.incarnation), answer }
+    };
+    let none = || {
+        let answer = Err(untold(worker.slot.state()).unwrap_or("it has no process"));
+        MessageTarget { slot, pid: None, answer }
+    };
+    let present = worker.slot.current().map_or_else(none, to);
+    [present].into_iter().chain(worker.slot.replacement().map(to)).collect()
 }
 
 /// Returns the reason why a process in that state gets no message, if there is one.
@@ -82,10 +73,10 @@ fn untold(state: SlotState) -> Option<&'static str> {
 }
 
 /// Collects the answers of all channels that come in time.
-async fn gather(addressees: Vec<MessageTarget>) -> Vec<Delivery> {
+async fn gather(targets: Vec<MessageTarget>) -> Vec<Delivery> {
     let deadline = Instant::now() + PATIENCE;
-    let mut deliveries = Vec::with_capacity(addressees.len());
-    for MessageTarget { slot, pid, answer } in addressees {
+    let mut deliveries = Vec::with_capacity(targets.len());
+    for MessageTarget { slot, pid, answer } in targets {
         let result = match answer {
             Err(why) => Err(why.to_owned()),
             Ok(answer) => match timeout_at(deadline, answer).await {
@@ -113,9 +104,9 @@ mod tests {
         let (full, no) = oneshot::channel();
         full.send(Err(Unsent::Full)).unwrap();
         let answers = [Ok(silence), Ok(other), Ok(answer), Ok(gone), Ok(no), Err("it is stopped")];
-        let addressees = (0..).zip(answers).map(|(slot, answer)| MessageTarget { slot, pid: Some(slot + 10), answer });
+        let targets = (0..).zip(answers).map(|(slot, answer)| MessageTarget { slot, pid: Some(slot + 10), answer });
         let begun = Instant::now();
-        let deliveries = gather(addressees.collect()).await;
+        let deliveries = gather(targets.collect()).await;
         assert_eq!(begun.elapsed(), PATIENCE, "one deadline for all");
         let late = "its channel did not answer within 1s, and may still tell it";
         let expected = [

@@ -18,7 +18,8 @@ const ENOUGH_EXITS: u64 = 3;
 #[derive(Debug)]
 pub(in crate::supervisor) struct StartupMonitor {
     deadline: Instant,
-    was_ready: bool,
+    /// True once a worker was ready, or the start has failed.
+    is_over: bool,
 }
 
 /// One slot's account of its start.
@@ -40,16 +41,16 @@ pub(in crate::supervisor) struct StartupReport {
 
 impl StartupMonitor {
     pub(in crate::supervisor) fn new(deadline: Instant) -> Self {
-        Self { deadline, was_ready: false }
+        Self { deadline, is_over: false }
     }
 
     /// Records that a worker is ready, which ends the watch.
     pub(in crate::supervisor) fn ready(&mut self) {
-        self.was_ready = true;
+        self.is_over = true;
     }
 
     pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
-        (!self.was_ready).then_some(self.deadline)
+        (!self.is_over).then_some(self.deadline)
     }
 
     /// Returns the error of a start that failed.
@@ -62,12 +63,12 @@ impl StartupMonitor {
         let command = &pool.program;
         let all_exited = reports.iter().all(|report| report.exits >= ENOUGH_EXITS);
         let cannot_start = reports.iter().find(|report| report.cannot_start);
-        let is_over = now >= self.deadline || all_exited || cannot_start.is_some() || stays_on_other_port(reports);
-        if self.was_ready || !is_over {
+        let is_hopeless = now >= self.deadline || all_exited || cannot_start.is_some() || stays_on_other_port(reports);
+        if self.is_over || !is_hopeless {
             return None;
         }
         // The error is returned once.
-        self.was_ready = true;
+        self.is_over = true;
         let failure = Failure::new(code::FAILED, format!("pool `{}`: no worker became ready", pool.name));
         let misplaced = reports.iter().find_map(|report| Some((report, report.listen_diagnosis.as_ref()?)));
         if let Some((report, told)) = misplaced {

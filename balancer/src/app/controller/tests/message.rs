@@ -14,7 +14,7 @@ impl Bench {
     async fn worker_message(&mut self) -> WorkerMessage {
         match self.asked.recv().await.unwrap() {
             SupervisorRequest::Send(message) => message,
-            SupervisorRequest::Operate(message) => panic!("an operation: {message:?}"),
+            SupervisorRequest::Operate(_) => panic!("an operation"),
         }
     }
 }
@@ -56,7 +56,7 @@ async fn undeliverable_message_is_refused_with_the_reason() {
         assert_eq!((refused.kind, refused.why.as_str()), (kind, why));
         assert!(refused.hint.is_some());
     }
-    assert!(bench.asked.try_recv().is_err(), "no supervisor was asked");
+    assert!(bench.asked.is_empty(), "no supervisor was asked");
 
     let mut news = bench.command(said("api", SlotRange::All));
     bench.worker_message().await.reply.send(Vec::new()).unwrap();
