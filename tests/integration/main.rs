@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[macro_use]
+extern crate roundelay_test_kit;
+
 mod kit;
 
 mod addresses;

@@ -184,7 +184,7 @@ async fn slowly_connecting_worker_gets_the_header_once_connected() {
         });
         let mut client = stand.connect().await;
         let header = header(version, client.local_addr().unwrap(), stand.tcp());
-        until("connecting", || stand.upstreams[0].connecting() == 1).await;
+        wait_until("connecting", || stand.upstreams[0].connecting() == 1).await;
         drop(waits);
         let accepting = tokio::task::spawn_blocking(move || {
             drop(listener.accept().unwrap());
@@ -290,7 +290,8 @@ async fn client_sending_during_a_reset_is_served_whole_or_reset() {
             .await;
             let served = stand.pool.slots()[1].connections.get();
             assert!(served > 0, "{served}");
-            until("all counted", || stand.ended(Outcome::Finished) + stand.ended(Outcome::UpstreamReset) == 400).await;
+            wait_until("all counted", || stand.ended(Outcome::Finished) + stand.ended(Outcome::UpstreamReset) == 400)
+                .await;
             stand.finish(SOON).await;
         }
     }

@@ -122,7 +122,7 @@ async fn client_is_reset_in_time_if_no_worker_can_be_reached() {
             assert!(answer.is_empty() && is_reset(&end), "{end:?}");
         })
         .await;
-        until("all counted", || stand.pool.stats.unassigned[Outcome::Unreachable as usize].get() == 50).await;
+        wait_until("all counted", || stand.pool.stats.unassigned[Outcome::Unreachable as usize].get() == 50).await;
         stand.finish(SOON).await;
     }
 }
@@ -134,7 +134,7 @@ async fn client_without_worker_waits_for_one_and_loses_no_byte() {
         stand.pool.rotation.publish(Snapshot::default());
         let client = stand.connect().await;
         let waiting = tokio::spawn(exchange(client, text(3, 5000)));
-        until("accepted", || stand.pool.stats.accepted.get() == 1).await;
+        wait_until("accepted", || stand.pool.stats.accepted.get() == 1).await;
         stand.pool.rotation.publish(Snapshot::new(stand.upstreams.clone()));
         assert_eq!(within(waiting).await.unwrap(), text(3, 5000));
         stand.finish(SOON).await;
@@ -147,7 +147,7 @@ async fn client_is_reset_at_the_deadline_if_rotation_is_empty() {
         let stand = stand_with(threads, &[], |config| config.dispatch_timeout = Duration::from_millis(100));
         let (answer, end) = within(read_all(&mut stand.connect().await)).await;
         assert!(answer.is_empty() && is_reset(&end), "{end:?}");
-        until("counted", || stand.pool.stats.unassigned[Outcome::NoUpstream as usize].get() == 1).await;
+        wait_until("counted", || stand.pool.stats.unassigned[Outcome::NoUpstream as usize].get() == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -251,7 +251,7 @@ async fn health_check_that_only_connects_ends_cleanly() {
         let (bytes, end) = within(read_all(&mut stream)).await;
         assert!(bytes.is_empty() && end.is_ok(), "{end:?}");
         drop(stream);
-        until("counted", || stand.ended(Outcome::Finished) == 1).await;
+        wait_until("counted", || stand.ended(Outcome::Finished) == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -267,7 +267,7 @@ async fn silent_client_is_moved_when_its_worker_resets() {
         let short = |config: &mut roundelay::config::PoolConfig| config.dispatch_timeout = Duration::from_millis(500);
         let stand = stand_with(threads, &[leaving, echo_worker().await], short);
         let mut client = stand.connect().await;
-        until("moved", || stand.pool.slots()[0].retries.get() == 1).await;
+        wait_until("moved", || stand.pool.slots()[0].retries.get() == 1).await;
         client.write_all(b"ping").await.unwrap();
         let mut answer = [0; 4];
         within(client.read_exact(&mut answer)).await.unwrap();

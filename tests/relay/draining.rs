@@ -28,7 +28,7 @@ async fn owed_by(stand: &Stand, slot: usize) -> TcpStream {
     let mut client = stand.connect().await;
     let before = stand.pool.slots()[slot].rx_bytes.get();
     client.write_all(b"ping").await.unwrap();
-    until("given", || stand.pool.slots()[slot].rx_bytes.get() == before + 4).await;
+    wait_until("given", || stand.pool.slots()[slot].rx_bytes.get() == before + 4).await;
     client
 }
 
@@ -38,7 +38,7 @@ async fn untouched_on(stand: &Stand, slot: usize) -> TcpStream {
     let before = stand.upstreams[slot].active();
     let client = stand.connect().await;
     let upstream = &stand.upstreams[slot];
-    until("connected", || upstream.active() == before + 1 && upstream.connecting() == 0).await;
+    wait_until("connected", || upstream.active() == before + 1 && upstream.connecting() == 0).await;
     client
 }
 
@@ -55,7 +55,7 @@ async fn idle_connections_of_a_draining_worker_alone_end_by_fin() {
         stand.data.close_idle(0, FIRST, 1);
         within(read_all(&mut idle)).await.1.expect("FIN");
         assert!(said.elapsed() >= QUIET, "{:?} of silence", said.elapsed());
-        until("counted", || stand.upstreams[0].closes[Outcome::Closed as usize].get() == 1).await;
+        wait_until("counted", || stand.upstreams[0].closes[Outcome::Closed as usize].get() == 1).await;
         // This connection was silent for as long, but its worker stays.
         ping(&mut others).await;
         drop(others);
@@ -79,7 +79,7 @@ async fn client_gets_a_pending_response_before_it_is_closed() {
         let (answer, end) = within(read_all(&mut client)).await;
         assert_eq!(answer, b"late");
         end.expect("FIN");
-        until("counted", || stand.ended(Outcome::Closed) == 1).await;
+        wait_until("counted", || stand.ended(Outcome::Closed) == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -120,7 +120,7 @@ async fn connection_opened_after_close_idle_is_closed_too() {
         for client in &mut clients {
             within(read_all(client)).await.1.expect("FIN");
         }
-        until("counted", || stand.ended(Outcome::Closed) == 4).await;
+        wait_until("counted", || stand.ended(Outcome::Closed) == 4).await;
         stand.finish(SOON).await;
     }
 }
@@ -132,7 +132,7 @@ async fn client_without_a_byte_moves_when_its_worker_drains() {
         let mut client = untouched_on(&stand, 0).await;
         stand.rotate(&[1]);
         stand.data.close_idle(0, FIRST, 1);
-        until("moved", || stand.upstreams[0].active() == 0 && stand.upstreams[1].active() == 1).await;
+        wait_until("moved", || stand.upstreams[0].active() == 0 && stand.upstreams[1].active() == 1).await;
         ping(&mut client).await;
         eventually_eq!(stand.pool.slots()[0].retries.get(), 1);
         drop(client);
@@ -156,19 +156,19 @@ async fn abort_closes_idle_resets_pending_and_moves_untouched() {
         let mut owed = spoken_to(&stand, 0).await;
         let given = stand.pool.slots()[0].rx_bytes.get();
         owed.write_all(b"more").await.unwrap();
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
         let mut half_closed = spoken_to(&stand, 0).await;
         half_closed.shutdown().await.unwrap();
         let mut untouched = untouched_on(&stand, 0).await;
         let mut others = spoken_to(&stand, 1).await;
-        until("all there", || stand.upstreams[0].active() == 4).await;
+        wait_until("all there", || stand.upstreams[0].active() == 4).await;
         stand.data.abort(0, FIRST, 1);
         within(read_all(&mut idle)).await.1.expect("FIN: no response was pending");
         assert!(is_reset(&within(read_all(&mut owed)).await.1), "a response was pending");
         assert!(is_reset(&within(read_all(&mut half_closed)).await.1), "the worker's end was pending");
         ping(&mut untouched).await;
         ping(&mut others).await;
-        until("the cut worker has no connections", || stand.upstreams[0].active() == 0).await;
+        wait_until("the cut worker has no connections", || stand.upstreams[0].active() == 0).await;
         let closes = |outcome: Outcome| stand.upstreams[0].closes[outcome as usize].get();
         eventually_eq!((closes(Outcome::Closed), closes(Outcome::Cut)), (1, 2));
         eventually_eq!((stand.pool.slots()[0].retries.get(), stand.upstreams[1].active()), (1, 2));
@@ -186,7 +186,7 @@ async fn untouched_connection_ends_by_fin_without_another_worker() {
         stand.rotate(&[]);
         stand.data.abort(0, FIRST, 1);
         within(read_all(&mut client)).await.1.expect("FIN");
-        until("counted", || stand.ended(Outcome::Closed) == 1).await;
+        wait_until("counted", || stand.ended(Outcome::Closed) == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -214,7 +214,7 @@ async fn connect_in_progress_is_moved_by_an_abort() {
         });
         stand.rotate(&[0]);
         let client = stand.connect().await;
-        until("connecting", || stand.upstreams[0].connecting() == 1).await;
+        wait_until("connecting", || stand.upstreams[0].connecting() == 1).await;
         stand.rotate(&[1]);
         stand.data.abort(0, FIRST, 1);
         assert_eq!(within(exchange(client, text(1, 5000))).await, text(1, 5000));
@@ -249,12 +249,12 @@ async fn idle_clients_of_a_killed_worker_are_closed_at_any_age() {
         let mut owed = stand.spoken().await;
         let given = stand.pool.slots()[0].rx_bytes.get();
         owed.write_all(b"more").await.unwrap();
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == given + 4).await;
         stand.upstreams[0].set_draining();
         stand.upstreams[0].set_ended(false);
         death.send_replace(true);
         let closes = |outcome: Outcome| stand.upstreams[0].closes[outcome as usize].get();
-        until("counted", || stand.upstreams[0].active() == 0).await;
+        wait_until("counted", || stand.upstreams[0].active() == 0).await;
         assert_eq!((closes(Outcome::Closed), closes(Outcome::UpstreamReset)), (8, 1));
         for client in clients.iter_mut().chain([&mut owed]) {
             assert!(is_reset(&within(read_all(client)).await.1), "a broken connection ends with a reset");

@@ -156,13 +156,13 @@ async fn worker_with_an_unread_request_may_be_far_ahead() {
         loop {
             allow.send_modify(|most| *most += STEP as u64);
             let is_passed_on =
-                until("a step is passed on", || written.load(Ordering::SeqCst) == *allow.borrow() && ahead() == 0);
+                wait_until("a step is passed on", || written.load(Ordering::SeqCst) == *allow.borrow() && ahead() == 0);
             if timeout(Duration::from_millis(300), is_passed_on).await.is_err() {
                 break;
             }
         }
         allow.send_replace(u64::MAX);
-        until("far ahead of a client that does not read", || ahead() >= far_ahead()).await;
+        wait_until("far ahead of a client that does not read", || ahead() >= far_ahead()).await;
         drop(allow);
         let (answer, _) = within(read_all(&mut client)).await;
         let sent = written.load(Ordering::SeqCst);
@@ -179,8 +179,8 @@ async fn paused_client_of_a_gone_worker_holds_no_lease() {
         let stand = stand(threads, &[endpoint]);
         let mut client = stand.connect().await;
         client.write_all(b"3000000\n\r\n").await.unwrap();
-        until("all read from the worker", || stand.pool.slots()[0].tx_bytes.get() == 3_000_000).await;
-        until("the lease has ended", || stand.upstreams[0].active() == 0).await;
+        wait_until("all read from the worker", || stand.pool.slots()[0].tx_bytes.get() == 3_000_000).await;
+        wait_until("the lease has ended", || stand.upstreams[0].active() == 0).await;
         assert_eq!(stand.data.open(), 1, "the client still counts against the limit");
         assert_eq!(within(read_all(&mut client)).await.0.len(), 3_000_000);
         stand.finish(SOON).await;
@@ -203,7 +203,7 @@ async fn upload_behind_an_early_response_is_read_to_its_end() {
         let (answer, end) = within(read_all(&mut client)).await;
         assert_eq!(answer.len(), 1000);
         end.expect("FIN: the client was uploading");
-        until("counted", || stand.ended(Outcome::Finished) == 1).await;
+        wait_until("counted", || stand.ended(Outcome::Finished) == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -217,7 +217,7 @@ async fn stalled_client_of_a_gone_worker_is_given_up() {
         let stand = stand_with(threads, &[endpoint], idle);
         let mut client = stand.connect().await;
         client.write_all(b"3000000\n\r\n").await.unwrap();
-        until("given up", || stand.ended(Outcome::UpstreamReset) + stand.ended(Outcome::Idle) == 1).await;
+        wait_until("given up", || stand.ended(Outcome::UpstreamReset) + stand.ended(Outcome::Idle) == 1).await;
         assert!(within(read_all(&mut client)).await.1.is_err());
         stand.finish(SOON).await;
     }
@@ -233,7 +233,7 @@ async fn broken_answer_of_a_killed_worker_is_delivered_then_reset() {
         let pool = Arc::clone(&stand.pool);
         let mut client = stand.connect().await;
         client.write_all(b"1500000\n\r\n").await.unwrap();
-        until("all read from the worker", || pool.slots()[0].tx_bytes.get() == 1_500_000).await;
+        wait_until("all read from the worker", || pool.slots()[0].tx_bytes.get() == 1_500_000).await;
         pauses(Duration::from_millis(300)).await;
         let (answer, end) = within(read_all(&mut client)).await;
         assert_eq!(answer.len(), 1_500_000);

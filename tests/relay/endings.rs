@@ -22,14 +22,14 @@ async fn silent_connection_ends_by_fin_or_by_reset_if_pending() {
         let answers = stand_with(threads, &[echo_worker().await], idle);
         let mut client = answers.spoken().await;
         within(read_all(&mut client)).await.1.expect("FIN");
-        until("counted", || answers.ended(Outcome::Idle) == 1).await;
+        wait_until("counted", || answers.ended(Outcome::Idle) == 1).await;
         answers.finish(SOON).await;
 
         let owes = stand_with(threads, &[mute_worker().await], idle);
         let mut client = owes.connect().await;
         client.write_all(b"ping").await.unwrap();
         assert!(is_reset(&within(read_all(&mut client)).await.1));
-        until("counted", || owes.ended(Outcome::Idle) == 1).await;
+        wait_until("counted", || owes.ended(Outcome::Idle) == 1).await;
         owes.finish(SOON).await;
     }
 }
@@ -47,8 +47,8 @@ async fn half_closed_connection_has_a_shorter_timeout() {
         half.write_all(b"ping").await.unwrap();
         half.shutdown().await.unwrap();
         assert!(is_reset(&within(read_all(&mut half)).await.1));
-        until("counted", || stand.ended(Outcome::Idle) == 1).await;
-        until("the other connection has no timeout", || stand.data.open() == 1).await;
+        wait_until("counted", || stand.ended(Outcome::Idle) == 1).await;
+        wait_until("the other connection has no timeout", || stand.data.open() == 1).await;
         drop(whole);
         stand.finish(SOON).await;
     }
@@ -94,7 +94,7 @@ async fn slow_reader_stops_the_source_instead_of_filling_memory() {
         }
         assert_eq!(within(client.read(&mut chunk)).await.unwrap(), 0);
         drop(client);
-        until("counted", || stand.pool.slots()[0].tx_bytes.get() == SIZE as u64).await;
+        wait_until("counted", || stand.pool.slots()[0].tx_bytes.get() == SIZE as u64).await;
         stand.finish(SOON).await;
     }
 }
@@ -151,7 +151,7 @@ async fn connections_at_the_drain_deadline_are_ended_and_counted() {
                 let mut client = stand.connect().await;
                 client.write_all(b"ping").await.unwrap();
                 owed.push(client);
-                until("given", || stand.pool.slots()[1].rx_bytes.get() == 4 * owed.len() as u64).await;
+                wait_until("given", || stand.pool.slots()[1].rx_bytes.get() == 4 * owed.len() as u64).await;
             }
         }
         let ended = Arc::clone(&stand.pool);
@@ -186,7 +186,7 @@ async fn drain_ends_idle_connections_and_waits_for_responses() {
         let mut idle = stand.spoken().await;
         let mut owed = stand.connect().await;
         owed.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots()[1].rx_bytes.get() == 4).await;
+        wait_until("given", || stand.pool.slots()[1].rx_bytes.get() == 4).await;
         stand.pool.rotation.set_accept_state(AcceptState::Closing);
         let answer = tokio::spawn(async move { read_all(&mut owed).await });
         let drained = stand.finish(SOON).await;
@@ -218,11 +218,11 @@ async fn dead_workers_connections_held_open_elsewhere_are_reset() {
         let stand = stand(threads, &[mute_worker().await]);
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         stand.data.worker_exited(0, SlotId(0), 2, Vec::new());
         stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
         assert!(is_reset(&within(read_all(&mut client)).await.1));
-        until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
+        wait_until("counted", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
     }
 }
@@ -239,7 +239,7 @@ async fn bytes_of_a_dead_worker_are_delivered_before_the_end() {
         let stand = stand(threads, &[says]);
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let mut answer = vec![0; 4 << 20];
         for chunk in answer.chunks_mut(256 << 10) {
             stand.data.worker_exited(0, SlotId(0), 1, Vec::new());
@@ -281,7 +281,7 @@ async fn fin_of_a_worker_that_died_badly_becomes_a_reset() {
             assert_eq!(is_reset(&end), !well, "{end:?}");
             let outcome = if well { Outcome::Finished } else { Outcome::UpstreamReset };
             drop(client);
-            until("counted", || stand.ended(outcome) == 1).await;
+            wait_until("counted", || stand.ended(outcome) == 1).await;
             stand.finish(SOON).await;
         }
     }
@@ -308,7 +308,7 @@ async fn reset_by_a_dying_worker_during_upload_is_no_early_close() {
         // not check it. The relay knows which end reset the connection.
         let _ = within(read_all(&mut from)).await;
         within(uploading).await.unwrap();
-        until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;
+        wait_until("counted as a reset, not as finished", || stand.ended(Outcome::UpstreamReset) == 1).await;
         stand.finish(SOON).await;
     }
 }

@@ -31,7 +31,7 @@ async fn client_half_close_is_relayed_and_late_answer_arrives() {
             assert!(answer.iter().eq(upload.iter().rev()), "{i}: {} of {}", answer.len(), upload.len());
         })
         .await;
-        until("all counted", || stand.ended(Outcome::Finished) == TIMES as u64).await;
+        wait_until("all counted", || stand.ended(Outcome::Finished) == TIMES as u64).await;
         let total: u64 = (0..TIMES).map(|i| length(i, 200_000) as u64).sum();
         let slot = &stand.pool.slots()[0];
         eventually_eq!((slot.rx_bytes.get(), slot.tx_bytes.get()), (total, total));
@@ -94,7 +94,7 @@ async fn worker_reset_reaches_the_client_after_every_byte() {
             assert!(is_reset(&end), "{i}: a truncated answer looks complete: {end:?}");
         })
         .await;
-        until("all counted", || stand.ended(Outcome::UpstreamReset) == TIMES as u64).await;
+        wait_until("all counted", || stand.ended(Outcome::UpstreamReset) == TIMES as u64).await;
         stand.finish(SOON).await;
     }
 }
@@ -121,7 +121,7 @@ async fn client_reset_reaches_the_worker_after_every_byte() {
             assert_eq!(bytes.len(), 1000, "{i}");
             assert!(is_reset(&end), "{i}: {end:?}");
         }
-        until("all counted", || stand.ended(Outcome::ClientReset) == TIMES as u64).await;
+        wait_until("all counted", || stand.ended(Outcome::ClientReset) == TIMES as u64).await;
         stand.finish(SOON).await;
     }
 }

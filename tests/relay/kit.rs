@@ -13,52 +13,14 @@ use roundelay::net::listeners::Listener;
 use roundelay::pool::Pool;
 use roundelay::rotation::{AcceptState, Endpoint, SlotId, Snapshot, Standing, Upstream};
 use roundelay::stats::{AcceptLimit, Counter, Outcome};
+pub(crate) use roundelay_test_kit::in_async::{eventually, eventually_eq, pauses, wait_until, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub(crate) const THREADS: [usize; 2] = [1, 2];
-/// Longer than any step of these tests takes, unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Like `assert_eq!`, for numbers that data threads count: evaluates the first argument again and again until it equals
-/// the second. A counter rises only after the client has seen the event that it counts.
-macro_rules! eventually_eq {
-    ($seen:expr, $wanted:expr $(,)?) => { eventually_eq!($seen, $wanted, "") };
-    ($seen:expr, $wanted:expr, $($message:tt)+) => {{
-        let wanted = $wanted;
-        let end = tokio::time::Instant::now() + $crate::kit::PATIENCE;
-        loop {
-            let seen = $seen;
-            if seen == wanted {
-                break;
-            }
-            let message = format_args!($($message)+);
-            assert!(tokio::time::Instant::now() < end, "`{}` stayed {seen:?}, not {wanted:?} {message}", stringify!($seen));
-            $crate::kit::look_again().await;
-        }
-    }};
-}
-
-/// Like `assert!`, with the same repetition.
-macro_rules! eventually {
-    ($condition:expr) => {
-        eventually_eq!($condition, true)
-    };
-}
-
-/// Waits for the time between two looks.
-pub(crate) async fn look_again() {
-    tokio::time::sleep(Duration::from_millis(2)).await;
-}
-
-/// Pauses a scripted peer that is slow. No test uses this to wait for an event: `until`, `eventually!` and
-/// `eventually_eq!` do that.
-pub(crate) async fn pauses(time: Duration) {
-    tokio::time::sleep(time).await;
-}
 
 /// A pool with its data threads.
 pub(crate) struct Stand {
@@ -158,20 +120,6 @@ impl Stand {
         }
         self.data.join();
         drained
-    }
-}
-
-/// Runs `work`, and panics if it takes longer than `PATIENCE`: a test that hangs has failed.
-pub(crate) async fn within<F: Future>(work: F) -> F::Output {
-    timeout(PATIENCE, work).await.expect("hangs")
-}
-
-/// Waits until `is_so` returns true.
-pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        look_again().await;
     }
 }
 

@@ -22,7 +22,7 @@ fn bind(address: &str) -> Listener {
 /// Checks that no process listens there any more. A process that another test is just forking may hold a socket of ours
 /// for a moment.
 async fn is_refused(at: std::net::SocketAddr) {
-    until("refused", || std::net::TcpStream::connect(at).is_err()).await;
+    wait_until("refused", || std::net::TcpStream::connect(at).is_err()).await;
 }
 
 fn port(address: &Address) -> std::net::SocketAddr {
@@ -115,7 +115,7 @@ async fn closed_unix_listener_loses_its_path_and_serves_its_queue() {
         let mut client = UnixStream::connect(&path).await.unwrap();
         client.write_all(b"early").await.unwrap();
         let closed = stand.data.close_listener(0, &Address::Unix(path.clone())).unwrap();
-        until("the path is gone", || !path.exists()).await;
+        wait_until("the path is gone", || !path.exists()).await;
         stand.pool.rotation.set_accept_state(AcceptState::Open);
         let mut answer = [0; 5];
         within(client.read_exact(&mut answer)).await.unwrap();
@@ -146,7 +146,7 @@ async fn added_pool_has_its_own_workers_and_leaves_others_alone() {
         drop(client);
         within(first.data.close_listener(1, &address).unwrap()).await;
         is_refused(port(&address)).await;
-        until("all have ended", || first.data.open() == 0).await;
+        wait_until("all have ended", || first.data.open() == 0).await;
         eventually_eq!((pool.stats.accepted.get(), first.pool.stats.accepted.get()), (1, 1));
         first.finish(SOON).await;
         drop(second);

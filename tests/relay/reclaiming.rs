@@ -19,7 +19,7 @@ async fn oldest_silent_connection_makes_room_for_a_new_client() {
         let mut silent = Vec::new();
         for count in 1..=3 {
             silent.push(stand.connect().await);
-            until("accepted", || stand.data.open() == count).await;
+            wait_until("accepted", || stand.data.open() == count).await;
             // The age of a connection is measured in steps of this length.
             pauses(Duration::from_millis(200)).await;
         }
@@ -104,7 +104,7 @@ async fn source_address_has_no_more_than_its_bound() {
             ping(client).await;
         }
         drop(held);
-        until("their ends", || stand.data.open() == 1).await;
+        wait_until("their ends", || stand.data.open() == 1).await;
         let mut again = stand.spoken().await;
         ping(&mut again).await;
         drop((again, other));

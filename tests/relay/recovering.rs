@@ -62,7 +62,7 @@ async fn die(stand: &Stand, slot: u32, deaf: &Deaf, others: &[usize]) {
     upstream.set_process(killed().await);
     stand.rotate(others);
     upstream.set_ended(false);
-    until("no connect under way", || upstream.connecting() == 0).await;
+    wait_until("no connect under way", || upstream.connecting() == 0).await;
     stand.data.worker_exited(0, SlotId(slot), 1, deaf.queue());
 }
 
@@ -112,7 +112,7 @@ async fn killed_worker_queue_is_answered_by_another() {
                     ProxyProtocol::V2 => 28,
                 };
                 let clients: Vec<_> = (0..5).map(|i| client(&stand, i, 1 + 1000 * i, i % 2 == 0, header)).collect();
-                until("all sent", || stand.pool.slots()[0].rx_bytes.get() == 5 + 10_000).await;
+                wait_until("all sent", || stand.pool.slots()[0].rx_bytes.get() == 5 + 10_000).await;
                 die(&stand, 0, &deaf, &[1]).await;
                 for client in clients {
                     let told = within(client).await.unwrap();
@@ -123,7 +123,7 @@ async fn killed_worker_queue_is_answered_by_another() {
                     };
                     assert!(told.starts_with(start), "{told:?}");
                 }
-                until("all have ended", || stand.data.open() == 0).await;
+                wait_until("all have ended", || stand.data.open() == 0).await;
                 let stats = &stand.pool.stats;
                 eventually_eq!((stats.recovered.get(), stats.accepted.get()), (5, 5), "{family} {version:?}");
                 eventually_eq!(stand.ended(Outcome::Finished), 5);
@@ -144,7 +144,7 @@ async fn recovered_upload_continues_after_full_buffers() {
             let stand = stand(threads, &[deaf.endpoint.clone(), echo_worker().await]);
             stand.rotate(&[0]);
             let clients: Vec<_> = (0..2).map(|i| client(&stand, i, SIZE, i == 0, 0)).collect();
-            until("all connected", || stand.pool.slots()[0].connections.get() == 2).await;
+            wait_until("all connected", || stand.pool.slots()[0].connections.get() == 2).await;
             die(&stand, 0, &deaf, &[1]).await;
             for client in clients {
                 within(client).await.unwrap();
@@ -168,12 +168,12 @@ async fn accepted_connections_are_reset_and_queued_ones_recovered() {
                 let mut client = stand.connect().await;
                 client.write_all(b"ping").await.unwrap();
                 let given = 4 * (taken.len() as u64 + 1);
-                until("given", || stand.pool.slots()[0].rx_bytes.get() == given).await;
+                wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == given).await;
                 taken.push((client, deaf.accept()));
             }
             let [(mut held, holds), (mut closed, closes)] = taken.try_into().unwrap();
             let waits = client(&stand, 3, 5000, true, 0);
-            until("given", || stand.pool.slots()[0].rx_bytes.get() == 8 + 5000).await;
+            wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 8 + 5000).await;
             // A process that the worker left behind holds the first one. The worker itself had the second, so the
             // kernel closed it.
             drop(closes);
@@ -182,7 +182,7 @@ async fn accepted_connections_are_reset_and_queued_ones_recovered() {
             assert!(is_reset(&within(read_all(&mut closed)).await.1), "{family}: died with the worker");
             drop(holds);
             within(waits).await.unwrap();
-            until("counted", || stand.ended(Outcome::UpstreamReset) == 2).await;
+            wait_until("counted", || stand.ended(Outcome::UpstreamReset) == 2).await;
             eventually_eq!((stand.pool.stats.recovered.get(), stand.ended(Outcome::Finished)), (1, 1));
             stand.finish(SOON).await;
         }
@@ -198,11 +198,11 @@ async fn bytes_sent_after_the_worker_exited_are_delivered() {
         stand.rotate(&[0]);
         let mut client = stand.connect().await;
         client.write_all(b"ping").await.unwrap();
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 4).await;
         let orphan: std::os::unix::net::UnixStream = deaf.accept().into();
         // Another connection is recovered, so this one is checked, too.
         let waits = self::client(&stand, 3, 5000, true, 0);
-        until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
+        wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 4 + 5000).await;
         die(&stand, 0, &deaf, &[1]).await;
         std::io::Write::write_all(&mut &orphan, text(7, 1000)).unwrap();
         let mut answer = [0; 1000];
@@ -225,9 +225,9 @@ async fn connection_is_recovered_twice_past_a_refusing_worker() {
             let stand = stand_with(threads, &endpoints, v2);
             stand.rotate(&[0]);
             let clients: Vec<_> = (0..3).map(|i| client(&stand, i, 700, true, 28)).collect();
-            until("given", || stand.pool.slots()[0].rx_bytes.get() == 2100).await;
+            wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 2100).await;
             die(&stand, 0, &first, &[1]).await;
-            until("given again", || stand.pool.slots()[1].rx_bytes.get() == 2100).await;
+            wait_until("given again", || stand.pool.slots()[1].rx_bytes.get() == 2100).await;
             stand.upstreams[2].set_standing(roundelay::rotation::Standing::Up);
             die(&stand, 1, &second, &[2, 3]).await;
             for client in clients {
@@ -258,14 +258,14 @@ async fn silent_client_of_a_dead_worker_moves_unseen() {
                 stand.rotate(&[0]);
                 let mut clients = [stand.connect().await, stand.connect().await];
                 let upstream = &stand.upstreams[0];
-                until("connected", || upstream.active() == 2 && upstream.connecting() == 0).await;
+                wait_until("connected", || upstream.active() == 2 && upstream.connecting() == 0).await;
                 die(&stand, 0, &deaf, &[1]).await;
-                until("moved", || stand.upstreams[1].active() == 2).await;
+                wait_until("moved", || stand.upstreams[1].active() == 2).await;
                 for client in &mut clients {
                     ping(client).await;
                 }
                 drop(clients);
-                until("ended", || stand.data.open() == 0).await;
+                wait_until("ended", || stand.data.open() == 0).await;
                 eventually_eq!(stand.pool.slots()[1].tx_bytes.get(), 8, "{family} {version:?}");
                 stand.finish(SOON).await;
             }
@@ -293,9 +293,9 @@ async fn foreign_connections_in_a_dead_workers_queue_do_no_harm() {
             let waits = client(&stand, 1, 100, true, 0);
             let mut leaves = stand.connect().await;
             leaves.write_all(b"ping").await.unwrap();
-            until("given", || stand.pool.slots()[0].rx_bytes.get() == 104).await;
+            wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 104).await;
             reset(leaves);
-            until("the client has left", || stand.data.open() == 1).await;
+            wait_until("the client has left", || stand.data.open() == 1).await;
             die(&stand, 0, &deaf, &[1]).await;
             within(waits).await.unwrap();
             eventually_eq!((stand.pool.stats.recovered.get(), stand.ended(Outcome::ClientReset)), (1, 1), "{family}");
@@ -316,9 +316,9 @@ async fn recovered_client_waits_until_there_is_a_worker() {
             });
             stand.rotate(&[0]);
             let waits = client(&stand, 1, 3000, true, 0);
-            until("given", || stand.pool.slots()[0].rx_bytes.get() == 3000).await;
+            wait_until("given", || stand.pool.slots()[0].rx_bytes.get() == 3000).await;
             die(&stand, 0, &deaf, &[]).await;
-            until("taken back", || stand.pool.stats.recovered.get() == 1).await;
+            wait_until("taken back", || stand.pool.stats.recovered.get() == 1).await;
             eventually_eq!(Arc::clone(&stand.upstreams[0]).active(), 0);
             stand.rotate(&[1]);
             within(waits).await.unwrap();

@@ -38,7 +38,7 @@ async fn patient_worker() -> (Endpoint, Arc<Semaphore>) {
 }
 
 async fn until_waiting(upstream: &Upstream, count: usize) {
-    until(&format!("{count} waiting"), || upstream.waiting() == count).await;
+    wait_until(&format!("{count} waiting"), || upstream.waiting() == count).await;
 }
 
 /// Opens connections of clients that wait for that slot.
@@ -60,7 +60,7 @@ async fn client_waits_from_its_bytes_to_the_first_of_the_answer() {
         let stand = stand(threads, &[endpoint]);
         let upstream = &stand.upstreams[0];
         let mut client = stand.connect().await;
-        until("connected", || upstream.active() == 1 && upstream.connecting() == 0).await;
+        wait_until("connected", || upstream.active() == 1 && upstream.connecting() == 0).await;
         assert_eq!(upstream.waiting(), 0, "the client has sent nothing");
         for _ in 0..3 {
             client.write_all(b"ping").await.unwrap();
@@ -100,7 +100,7 @@ async fn ended_connection_waits_no_longer() {
         stand.data.abort(0, SlotId(0), 1);
         until_waiting(&upstream, 0).await;
         // No client was ever answered here, so these ends do not count as losses.
-        until("ended", || stand.ended(Outcome::Unanswered) == 4).await;
+        wait_until("ended", || stand.ended(Outcome::Unanswered) == 4).await;
         drop(clients);
         stand.finish(SOON).await;
     }

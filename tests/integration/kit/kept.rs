@@ -69,10 +69,3 @@ impl Kept {
         rest
     }
 }
-
-impl Response {
-    /// True if this answer was the last one of its connection.
-    pub(crate) fn says_close(&self) -> bool {
-        self.head.starts_with("HTTP/1.0 ") || self.head.to_ascii_lowercase().contains("\r\nconnection: close")
-    }
-}

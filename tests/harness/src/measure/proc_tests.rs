@@ -3,9 +3,9 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
+use roundelay_test_kit::wait_until;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::Instant;
 
 use super::*;
 
@@ -35,14 +35,6 @@ impl Drop for Shell {
     fn drop(&mut self) {
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
-    }
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < ms(20_000), "waited in vain: {what}");
-        std::thread::sleep(ms(2));
     }
 }
 
@@ -80,15 +72,15 @@ fn time_of_an_ended_thread_is_part_of_its_process() {
 #[test]
 fn meter_counts_old_processes_from_first_look_new_from_birth() {
     let old = Shell::busy();
-    until("use of a processor", || cpu(old.pid()).unwrap() >= ms(50));
+    wait_until("use of a processor", || cpu(old.pid()).unwrap() >= ms(50));
     let mut meter = CpuMeter::new();
     meter.look(&[("old", old.pid())]);
     assert_eq!(meter.seconds(), BTreeMap::from([("old".to_owned(), 0.0)]));
     let new = Shell::busy();
-    until("use of a processor", || cpu(new.pid()).unwrap() >= ms(50));
+    wait_until("use of a processor", || cpu(new.pid()).unwrap() >= ms(50));
     meter.look(&[("old", old.pid()), ("new", new.pid())]);
     assert!(meter.seconds()["new"] >= 0.05, "{:?}", meter.seconds());
-    until("more of the old one", || {
+    wait_until("more of the old one", || {
         meter.look(&[("old", old.pid())]);
         meter.seconds()["old"] >= 0.05
     });
@@ -99,7 +91,7 @@ fn ended_process_keeps_its_time_and_replacement_adds() {
     let mut meter = CpuMeter::new();
     meter.look::<&str>(&[]);
     let first = Shell::busy();
-    until("use of a processor", || {
+    wait_until("use of a processor", || {
         meter.look(&[("demo/1", first.pid())]);
         meter.seconds()["demo/1"] >= 0.05
     });
@@ -108,7 +100,7 @@ fn ended_process_keeps_its_time_and_replacement_adds() {
     assert_eq!((cpu(pid), memory(pid)), (None, None));
     let replacement = Shell::busy();
     let before = meter.seconds()["demo/1"];
-    until("use of a processor by the replacement", || {
+    wait_until("use of a processor by the replacement", || {
         meter.look(&[("demo/1", pid), ("demo/1", replacement.pid())]);
         meter.seconds()["demo/1"] >= before + 0.05
     });
@@ -117,7 +109,7 @@ fn ended_process_keeps_its_time_and_replacement_adds() {
 #[test]
 fn children_and_their_children_are_found() {
     let shell = Shell::run("sh -c 'sleep 1000; :' & sleep 1000 & wait");
-    until("three descendants", || descendants(shell.pid()).len() == 3);
+    wait_until("three descendants", || descendants(shell.pid()).len() == 3);
     let parents = all_parents();
     let mut by_parents = children_among(shell.pid(), &parents);
     assert_eq!(by_parents.len(), 2);

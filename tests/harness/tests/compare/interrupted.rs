@@ -1,6 +1,7 @@
 //! Ctrl-C: once for what there is, twice for an end now. That no process is left is seen after every command.
 
-use crate::kit::wait_until;
+use roundelay_test_kit::wait_until;
+
 use crate::running::{Running, brief};
 
 const CELL: [&str; 4] = ["--ways", "round-robin,p2c", "--scenarios", "uniform"];

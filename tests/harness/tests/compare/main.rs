@@ -4,8 +4,6 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../kit/mod.rs"]
-mod kit;
 mod running;
 
 mod interrupted;

@@ -1,7 +1,7 @@
 //! Programs of the user's own: good ones, and bad ones.
 
-use crate::kit::has;
 use crate::running::{brief, run, run_with};
+use roundelay_test_kit::has;
 
 /// Python that does this with each request; `self.answer(status)` answers it.
 fn server(does: &str) -> String {

@@ -6,10 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use roundelay_harness::record::Report;
-use rustix::process::{Pid, Signal, kill_process};
+use roundelay_test_kit::{binary, environment, kill, marked, wait_until};
 use tempfile::TempDir;
-
-use crate::kit::{binary, wait_until};
 
 /// All that a command starts inherits it, with the folder as its value.
 const MARK: &str = "COMPARE_TEST";
@@ -51,15 +49,13 @@ impl Running {
 
     /// Returns true if a setup is being set up or runs: its processes have a variable that says so.
     pub(crate) fn has_rig(&self) -> bool {
-        let environment = |pid: &Pid| std::fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).unwrap_or_default();
-        let is_of_rig =
-            |pid: &Pid| environment(pid).split(|&byte| byte == 0).any(|entry| entry.starts_with(b"HARNESS_RIG="));
-        family(self.folder.path()).iter().any(is_of_rig)
+        let is_of_rig = |pid: u32| environment(pid).iter().any(|entry| entry.starts_with("HARNESS_RIG="));
+        family(self.folder.path()).into_iter().any(is_of_rig)
     }
 
     /// As Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        kill(i64::from(self.child.id()), "INT");
     }
 
     /// Waits for its end; nothing of what it started may live then.
@@ -96,21 +92,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for pid in family(self.folder.path()) {
-            let _ = kill_process(pid, Signal::KILL);
+            kill(i64::from(pid), "KILL");
         }
     }
 }
 
 /// The living processes that were started with that folder's mark.
-fn family(folder: &Path) -> Vec<Pid> {
-    let mark = format!("{MARK}={}", folder.display());
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let has_mark = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
-    };
-    pids.filter(has_mark).filter_map(Pid::from_raw).collect()
+fn family(folder: &Path) -> Vec<u32> {
+    marked(&format!("{MARK}={}", folder.display()))
 }
 
 impl Ended {

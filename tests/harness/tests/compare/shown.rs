@@ -5,9 +5,9 @@ use std::process::Command;
 
 use roundelay_harness::record::Report;
 
-use crate::kit::binary;
 use crate::running::{brief, run, run_with};
 use crate::whole::whole;
+use roundelay_test_kit::binary;
 
 #[test]
 fn report_is_shown_and_drawn_again_as_it_was() {

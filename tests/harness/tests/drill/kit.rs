@@ -1,49 +1,26 @@
-//! A product, a drill of it, and looks at processes.
+//! A product, and a drill of it.
 
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::time::Duration;
+use std::path::Path;
 
 use clap::Parser;
 use roundelay_harness::drill::{DrillArgs, run};
 use roundelay_harness::subject::{Product, ProductWay};
-use tokio::time::Instant;
-
-/// The longest time that anything may take before a test gives up on it.
-const DEADLINE: Duration = Duration::from_secs(60);
+use roundelay_test_kit::binary;
 
 /// The true product, in the script of one that is [`wrapped`].
 pub(crate) const WRAPPED: &str = "\"$PROGRAM\"";
 
-/// Says what a test needs and lacks; that is a failure where everything is required.
-#[track_caller]
-pub(crate) fn missing(what: &str) {
-    assert!(std::env::var_os("ROUNDELAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs {what}");
-    println!("skipped: needs {what}");
-}
-
-/// The binary under test: named by `ROUNDELAY_BIN`, else built beside this test. Cargo does not name another package's.
+/// The binary under test and three of its ways.
 #[track_caller]
 pub(crate) fn product() -> Option<Product> {
-    let given = std::env::var_os("ROUNDELAY_BIN").map(PathBuf::from);
-    let Some(program) = given.or_else(beside) else {
-        missing("the roundelay binary: cargo build, or ROUNDELAY_BIN");
-        return None;
-    };
+    let program = binary()?;
     let way = |name: &str, flags: &[&str]| {
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         ProductWay { name: name.into(), about: "under test".into(), flags, has_fixed_workers: false }
     };
     let ways = vec![way("proxy", &[]), way("handoff", &["--mode", "handoff"]), way("shared", &["--mode", "shared"])];
     Some(Product { program, version: "test".into(), ways, demo: vec!["demo-worker".into()] })
-}
-
-fn beside() -> Option<PathBuf> {
-    let test = std::env::current_exe().ok()?;
-    let places = |folder: &Path| ["roundelay", "debug/roundelay", "release/roundelay"].map(|name| folder.join(name));
-    test.ancestors().skip(1).take(4).flat_map(places).find(|place| place.is_file())
 }
 
 /// The product behind a line of shell that comes first.
@@ -93,42 +70,4 @@ pub(crate) fn drill(flags: &[&str], product: &Product) -> Played {
     let code = run(&args(&[flags, &files].concat()), product).unwrap();
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     Played { code, json: serde_json::from_str(&read(&json)).unwrap(), markdown: read(&markdown) }
-}
-
-/// A child that does not outlive its test.
-pub(crate) struct Started(pub(crate) Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The living processes that have this variable with that value.
-pub(crate) fn processes_with(name: &str, value: &Path) -> Vec<u32> {
-    let entry = [name.as_bytes(), b"=", value.as_os_str().as_bytes()].concat();
-    let pids =
-        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|found| found.file_name().to_str()?.parse().ok());
-    let has = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|found| found == entry)
-    };
-    pids.filter(has).collect()
-}
-
-/// Returns true if a process exists and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
-}
-
-/// Waits until `condition` holds; panics with `what` at the deadline.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -9,11 +9,11 @@ mod kit;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kit::{Played, Started, WRAPPED, drill, is_alive, missing, product, wait_until, wrapped};
+use kit::{Played, WRAPPED, drill, product, wrapped};
 use roundelay_harness::drill::run;
 use roundelay_harness::failure::code;
 use roundelay_harness::subject::{Product, ProductWay};
-use rustix::process::{Pid, Signal, kill_process};
+use roundelay_test_kit::{Started, is_alive, kill, marked, missing, wait_until};
 
 #[test]
 fn product_passes_and_every_promise_is_told() {
@@ -204,11 +204,11 @@ fn interrupted_twice_it_gives_up_an_order_that_does_not_end() {
     let endless = wrapped(&product, folder.path(), line);
     let (mut child, said) = in_a_process("reload-storm", folder.path(), Some(&endless.program));
     wait_until("a reload", || endless.program.with_extension("reloading").exists());
-    let ours = || kit::processes_with("TMPDIR", folder.path());
+    let ours = || marked(&format!("TMPDIR={}", folder.path().display()));
     let family = ours();
-    let pid = Pid::from_raw(i32::try_from(child.0.id()).unwrap()).unwrap();
+    let pid = i64::from(child.0.id());
     for word in ["interrupted: ending after", "interrupted: ending now"] {
-        kill_process(pid, Signal::INT).unwrap();
+        kill(pid, "INT");
         wait_until("a word about it", || std::fs::read_to_string(&said).unwrap().contains(word));
     }
     wait_until("its end", || child.0.try_wait().unwrap().is_some());
@@ -224,15 +224,15 @@ fn interrupt_ends_after_the_fault_and_a_second_at_once() {
     for times in [1, 2] {
         let folder = tempfile::tempdir().unwrap();
         let (mut child, said) = in_a_process("slow-worker,kill", folder.path(), None);
-        let ours = || kit::processes_with("TMPDIR", folder.path());
+        let ours = || marked(&format!("TMPDIR={}", folder.path().display()));
         wait_until("its workers", || ours().len() > 4);
         let family = ours();
-        let pid = Pid::from_raw(i32::try_from(child.0.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
+        let pid = i64::from(child.0.id());
+        kill(pid, "INT");
         // Two that are pending at once are one.
         wait_until("a word about it", || std::fs::read_to_string(&said).unwrap().contains("interrupted: ending"));
         if times == 2 {
-            kill_process(pid, Signal::INT).unwrap();
+            kill(pid, "INT");
         }
         wait_until("its end", || child.0.try_wait().unwrap().is_some());
         let told = told(folder.path());

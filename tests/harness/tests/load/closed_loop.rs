@@ -4,9 +4,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use roundelay_harness::load::{Load, Traffic};
 use roundelay_harness::plan::Request;
+use roundelay_test_kit::wait_until;
 
 use crate::server::{GOOD, Server};
-use crate::{get, ms, per_connection, traffic, until};
+use crate::{get, ms, per_connection, traffic};
 
 /// Holds answers back until it is opened.
 #[derive(Clone, Default)]
@@ -88,7 +89,7 @@ fn what_is_answered_after_the_end_is_neither_done_nor_failed() {
         }
     });
     let load = Load::closed(traffic(server.address, 3), ms(100)).unwrap();
-    until("the end of the load", || load.elapsed() > ms(100) && server.requests() == 3);
+    wait_until("the end of the load", || load.elapsed() > ms(100) && server.requests() == 3);
     assert!(!load.is_over(), "what is under way is waited for");
     gate.open();
     let found = load.wait();
@@ -100,11 +101,11 @@ fn what_is_answered_after_the_end_is_neither_done_nor_failed() {
 fn load_that_is_broken_off_closes_its_connections() {
     let server = Server::start(|connection| while connection.request().is_some() {});
     let load = Load::closed(traffic(server.address, 4), ms(600_000)).unwrap();
-    until("four requests", || server.requests() == 4);
+    wait_until("four requests", || server.requests() == 4);
     load.abort();
-    until("the end of all connections", || server.open() == 0);
+    wait_until("the end of all connections", || server.open() == 0);
     let load = Load::open(traffic(server.address, 4), 100.0, ms(600_000)).unwrap();
-    until("more requests", || server.requests() >= 8);
+    wait_until("more requests", || server.requests() >= 8);
     drop(load);
-    until("the end of all connections", || server.open() == 0);
+    wait_until("the end of all connections", || server.open() == 0);
 }

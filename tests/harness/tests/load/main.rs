@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use roundelay_harness::load::{Load, Traffic};
 use roundelay_harness::plan::Request;
-use tokio::time::Instant;
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -39,15 +38,6 @@ fn traffic(target: SocketAddr, connections: usize) -> Traffic {
 
 fn per_connection(requests: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(requests)
-}
-
-/// Waits for something that has to happen.
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < ms(20_000), "waited in vain: {what}");
-        std::thread::sleep(ms(1));
-    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Node's own cluster, and pm2.
 
 use roundelay_harness::setup::{SetupError, Signal, Way, signal, start};
+use roundelay_test_kit::{has, is_alive, is_in_path, wait_until};
 
-use crate::kit::{has, is_in_path, wait_until};
-use crate::setups::{get, is_alive, node_app, pids, product, setup, who_answers, words};
+use crate::setups::{get, node_app, pids, product, setup, who_answers, words};
 
 #[test]
 fn node_cluster_reloads_scales_and_leaves_nothing_behind() {

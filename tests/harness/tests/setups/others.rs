@@ -2,9 +2,9 @@
 
 use roundelay_harness::setup::{SetupError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
+use roundelay_test_kit::{has_server, is_alive, wait_until};
 
-use crate::kit::{has, wait_until};
-use crate::setups::{get, is_alive, node_app, pids, product, setup, who_answers, words};
+use crate::setups::{get, node_app, pids, product, setup, who_answers, words};
 
 #[test]
 fn one_worker_answers_by_itself_and_is_ended_with_its_rig() {
@@ -39,14 +39,14 @@ fn program_that_is_not_there_is_a_failure_that_names_it() {
 
 #[test]
 fn haproxy_goes_on_without_a_killed_worker() {
-    if has("haproxy") {
+    if has_server("haproxy") {
         a_balancer_goes_on_without_a_killed_worker(Way::Haproxy, 1);
     }
 }
 
 #[test]
 fn nginx_goes_on_without_a_killed_worker() {
-    if has("nginx") {
+    if has_server("nginx") {
         // Its master and at least one worker process of its own.
         a_balancer_goes_on_without_a_killed_worker(Way::Nginx, 2);
     }

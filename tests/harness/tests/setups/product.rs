@@ -2,9 +2,9 @@
 
 use roundelay_harness::setup::{ProductSetup, RunningSetup, SetupError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
+use roundelay_test_kit::{has, is_alive, wait_until};
 
-use crate::kit::{has, wait_until};
-use crate::setups::{get, is_alive, pids, product, setup, way, who_answers, words};
+use crate::setups::{get, pids, product, setup, way, who_answers, words};
 
 fn demo(flags: &[&str]) -> roundelay_harness::setup::Setup {
     setup(Way::Product(way("demo", flags)), Workload::Demo)

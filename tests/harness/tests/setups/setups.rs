@@ -1,13 +1,11 @@
 //! Setups of setups, requests, and looks at processes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use roundelay_harness::setup::{RunningSetup, Setup, Way, WorkerProcess};
 use roundelay_harness::subject::{Product, ProductWay, Workload};
-
-use crate::kit::{DEADLINE, binary};
+use roundelay_test_kit::binary;
 
 /// The product under test, if its binary is there.
 #[track_caller]
@@ -44,16 +42,12 @@ pub(crate) fn node_app() -> Workload {
     words(&["node", file])
 }
 
-/// The whole answer to `GET /` on a connection of its own.
+/// The body of a good answer to `GET /` on a connection of its own.
 #[track_caller]
 pub(crate) fn get(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    answer
+    let answer = roundelay_test_kit::get(address, "/").unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
 }
 
 /// The pid in an answer of the demo worker, or of [`node_app`].
@@ -70,10 +64,4 @@ pub(crate) fn pids(running: &dyn RunningSetup) -> Vec<u32> {
     let mut pids: Vec<u32> = running.workers().unwrap().iter().map(|worker: &WorkerProcess| worker.pid).collect();
     pids.sort_unstable();
     pids
-}
-
-/// Returns true if a process exists and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }

@@ -1,64 +1,22 @@
 //! Reads and ends processes by pid.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::wait_for;
-
-/// The end of a command: its exit code and its output.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs a command to its end, within the deadline.
-#[track_caller]
-pub(crate) fn run_to_end(command: &mut Command) -> Ended {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Threads read the output, because a full pipe would keep the command from ending.
-    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let read = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            pipe.read_to_end(&mut bytes).unwrap();
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-    };
-    let (out, err) = (read(Box::new(out)), read(Box::new(err)));
-    // The command is killed with the test if it does not end.
-    let mut child = Started(child);
-    let status = wait_for("the command's end", || child.0.try_wait().unwrap());
-    Ended { code: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() }
-}
-
-/// A child that does not outlive the test.
-#[derive(Debug)]
-pub(crate) struct Started(pub(crate) Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Sends a signal (`TERM`, `KILL`, `STOP`, ...) to a process, or with a negative pid to a group.
-pub(crate) fn kill(pid: i64, signal: &str) {
+pub fn kill(pid: i64, signal: &str) {
     let status = Command::new("kill").args(["-s", signal, "--", &pid.to_string()]).stderr(Stdio::null()).status();
     status.unwrap();
 }
 
 /// True while the process exists and is no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
+pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
 }
 
 /// The fields of `/proc/PID/stat` after the command: state, parent, group, ...
-pub(crate) fn stat(pid: u32) -> Option<Vec<String>> {
+pub fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
@@ -66,7 +24,7 @@ pub(crate) fn stat(pid: u32) -> Option<Vec<String>> {
 
 /// User and system time of a process so far.
 #[track_caller]
-pub(crate) fn cpu_time(pid: u32) -> Duration {
+pub fn cpu_time(pid: u32) -> Duration {
     let fields = stat(pid).unwrap();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
     // USER_HZ is 100 wherever Linux runs these days.
@@ -75,7 +33,7 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
 
 /// A set of signals of `/proc/PID/status`: `SigBlk`, `SigIgn`, `SigCgt`. Signal n is bit n - 1.
 #[track_caller]
-pub(crate) fn signals(pid: u32, set: &str) -> u64 {
+pub fn signals(pid: u32, set: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(":\t"));
     u64::from_str_radix(line.unwrap(), 16).unwrap()
@@ -83,7 +41,7 @@ pub(crate) fn signals(pid: u32, set: &str) -> u64 {
 
 /// A field of `/proc/PID/status`, of each of its threads: `Uid`, `CapEff`, `NoNewPrivs`. They must agree.
 #[track_caller]
-pub(crate) fn status(pid: u32, field: &str) -> Vec<String> {
+pub fn status(pid: u32, field: &str) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let value = |thread: std::fs::DirEntry| {
         let text = std::fs::read_to_string(thread.path().join("status")).ok()?;
@@ -96,21 +54,32 @@ pub(crate) fn status(pid: u32, field: &str) -> Vec<String> {
     values.remove(0)
 }
 
+/// The names of the threads of a process, in order.
+#[track_caller]
+#[must_use]
+pub fn threads(pid: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm")).ok();
+    let mut names: Vec<_> = threads.filter_map(name).map(|name| name.trim_end().to_owned()).collect();
+    names.sort();
+    names
+}
+
 /// The program and arguments of a process; empty if it is gone.
-pub(crate) fn command_line(pid: u32) -> Vec<String> {
+pub fn command_line(pid: u32) -> Vec<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).split_terminator('\0').map(str::to_owned).collect()
 }
 
 /// The environment a process was started with, as `NAME=value`.
-pub(crate) fn environment(pid: u32) -> Vec<String> {
+pub fn environment(pid: u32) -> Vec<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     String::from_utf8_lossy(&environment).split_terminator('\0').map(str::to_owned).collect()
 }
 
 /// A variable of a worker's environment; it must be there once.
 #[track_caller]
-pub(crate) fn variable(environment: &[String], name: &str) -> String {
+pub fn variable(environment: &[String], name: &str) -> String {
     let values: Vec<_> = environment.iter().filter_map(|one| one.strip_prefix(name)?.strip_prefix('=')).collect();
     assert_eq!(values.len(), 1, "{name} in {environment:?}");
     values[0].to_owned()
@@ -118,7 +87,7 @@ pub(crate) fn variable(environment: &[String], name: &str) -> String {
 
 /// The open descriptors of a process and what they are, in order.
 #[track_caller]
-pub(crate) fn descriptors(pid: u32) -> Vec<(u32, String)> {
+pub fn descriptors(pid: u32) -> Vec<(u32, String)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let mut found: Vec<_> = entries
         .map(|entry| {
@@ -131,13 +100,13 @@ pub(crate) fn descriptors(pid: u32) -> Vec<(u32, String)> {
 }
 
 /// The living children of a process.
-pub(crate) fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let is_child = |&pid: &u32| stat(pid).is_some_and(|fields| fields[1] == parent.to_string());
     all().into_iter().filter(|&pid| is_alive(pid)).filter(is_child).collect()
 }
 
 /// The living processes that were started with `variable` (`NAME=value`) in their environment.
-pub(crate) fn marked(variable: &str) -> Vec<u32> {
+pub fn marked(variable: &str) -> Vec<u32> {
     let is_marked = |&pid: &u32| environment(pid).iter().any(|one| one == variable);
     all().into_iter().filter(is_marked).filter(|&pid| is_alive(pid)).collect()
 }

@@ -19,7 +19,7 @@ impl<C: Debug> Drop for Named<'_, C> {
 }
 
 /// Runs `check` for each of the cases, several at a time; every one starts its own master.
-pub(crate) fn for_each<C: Debug + Sync>(cases: &[C], check: impl Fn(&C) + Sync) {
+pub fn for_each<C: Debug + Sync>(cases: &[C], check: impl Fn(&C) + Sync) {
     let next = AtomicUsize::new(0);
     let run = || {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {

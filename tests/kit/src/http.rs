@@ -7,23 +7,34 @@ use std::path::Path;
 
 use socket2::{Domain, Socket, Type};
 
-use super::DEADLINE;
+use crate::DEADLINE;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The status line and the fields, without the blank line at the end.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Response {
+    /// True if this answer was the last one of its connection.
+    #[must_use]
+    pub fn says_close(&self) -> bool {
+        self.head.starts_with("HTTP/1.0 ") || self.head.to_ascii_lowercase().contains("\r\nconnection: close")
+    }
 }
 
 /// Sends `GET` on a new connection.
-pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
+pub fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     read_answer(send_get(address, path)?)
 }
 
 /// A new connection on which the request for `path` was sent, and whose answer was not read.
-pub(crate) fn send_get(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
+pub fn send_get(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = connect(address)?;
     stream.write_all(head_of(path).as_bytes())?;
     Ok(stream)
@@ -36,7 +47,7 @@ fn head_of(path: &str) -> String {
 }
 
 /// `GET` on a new connection from that address.
-pub(crate) fn get_from(source: Ipv4Addr, address: SocketAddr, path: &str) -> io::Result<Response> {
+pub fn get_from(source: Ipv4Addr, address: SocketAddr, path: &str) -> io::Result<Response> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&address.into())?;
@@ -45,7 +56,7 @@ pub(crate) fn get_from(source: Ipv4Addr, address: SocketAddr, path: &str) -> io:
 }
 
 /// `POST` of a text on a new connection.
-pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<Response> {
+pub fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<Response> {
     let mut stream = connect(address)?;
     let length = body.len();
     let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n");
@@ -60,20 +71,20 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// `GET` on a unix socket.
-pub(crate) fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
+pub fn get_unix(socket: &Path, path: &str) -> io::Result<Response> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     request(stream, path)
 }
 
 /// Sends `GET` on any connected stream.
-pub(crate) fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
+pub fn request(mut stream: impl Read + Write, path: &str) -> io::Result<Response> {
     stream.write_all(head_of(path).as_bytes())?;
     read_answer(stream)
 }
 
 /// Reads the answer to a request that was sent. A truncated answer is an error.
-pub(crate) fn read_answer(mut stream: impl Read) -> io::Result<Response> {
+pub fn read_answer(mut stream: impl Read) -> io::Result<Response> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
