@@ -1,4 +1,4 @@
-"""Scenes in which the operator commands something: reloads that go well, reloads of workers that do not leave, reloads that
+"""Scenarios in which the operator commands something: reloads that go well, reloads of workers that do not leave, reloads that
 fail."""
 
 import collections

@@ -1,4 +1,4 @@
-"""Scenes in which workers die, hang or crash in a loop: only what was in flight on them may be lost."""
+"""Scenarios in which workers die, hang or crash in a loop: only what was in flight on them may be lost."""
 
 import collections
 import signal

@@ -9,9 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from kill import Log, free_port
-
 from . import processes
+from .log import Log
 
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = ROOT / "target/release/roundelay"
@@ -44,6 +43,11 @@ def toml(value):
 def seconds_of(event):
     """When it was logged, in Unix time."""
     return datetime.datetime.fromisoformat(event["timestamp"]).timestamp()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 class Master:

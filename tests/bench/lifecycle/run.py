@@ -1,4 +1,4 @@
-"""One run: its options, its seed, its folder, and the rates at which its runs are played."""
+"""One run: its options, its seed, its folder, and the rates at which its scenarios are played."""
 
 import random
 import sys
@@ -9,30 +9,30 @@ from .master import Master
 
 
 class Run:
-    """What all runs of a run share."""
+    """What all scenarios of a run share."""
 
     def __init__(self, asked, folder):
         self.asked, self.folder = asked, folder
         self.random = random.Random(asked.seed)
         self.rates = {}
         # How many rows share the operations that are asked for in sum.
-        self.rows_of_scene = 1
+        self.rows_of_scenario = 1
 
     def count(self, name, full, quick):
-        """How often a run does what it does."""
+        """How often a scenario does what it does."""
         given = getattr(self.asked, name, None)
         return given or (quick if self.asked.quick else full)
 
     def at_least(self, rate):
         """How long a load lasts at least, in seconds."""
-        operations = self.count("operations", 200_000, 2_000) / self.rows_of_scene
+        operations = self.count("operations", 200_000, 2_000) / self.rows_of_scenario
         return self.asked.seconds or operations / rate
 
     def load(self, port, kinds, rate, **more):
         return Load(self.folder, port, kinds, rate, self.random.getrandbits(32), **more)
 
     def rate(self):
-        """For runs behind roundelay alone: given, or 80 % of what four demo workers sustain."""
+        """The rate given, or 80 % of what four demo workers sustain."""
         return self.sustained("demo workers", lambda: Master(self.folder, workers=self.asked.workers))
 
     def sustained(self, name, start):

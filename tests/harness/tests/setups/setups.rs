@@ -37,7 +37,7 @@ pub(crate) fn words(words: &[&str]) -> Workload {
 /// A small HTTP application in Node that answers `hello from app/SLOT (pid PID)`.
 pub(crate) fn node_app() -> Workload {
     // Relative to where Cargo starts tests, as users name their files.
-    let file = "../bench/lifecycle/peers/app.js";
+    let file = "../node/cooperative.js";
     assert!(Path::new(file).is_file(), "{file}");
     words(&["node", file])
 }
