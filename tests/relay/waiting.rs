@@ -145,7 +145,7 @@ async fn timeout_reset_and_worker_end_stop_the_waiting() {
 }
 
 #[tokio::test]
-async fn killed_worker_has_no_waiting_clients() {
+async fn killed_worker_no_longer_counts_waiting_clients() {
     for threads in THREADS {
         // The worker is killed while responses are pending.
         let stand = stand(threads, &[mute_worker().await, echo_worker().await]);

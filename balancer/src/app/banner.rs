@@ -119,7 +119,7 @@ mod tests {
     use crate::config::{self, Program};
 
     #[test]
-    fn it_says_what_runs_where_and_what_to_try() {
+    fn banner_names_pools_addresses_and_commands_to_try() {
         let config = config::PoolConfig::new("demo", Program::Demo);
         let listening = config.listen.clone();
         let pools = [Arc::new(Pool::new(config, 2, 1, listening))];

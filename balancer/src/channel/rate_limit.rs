@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_a_second_are_passed_on_and_the_others_are_counted() {
+    fn messages_over_the_rate_are_counted_and_not_passed_on() {
         let (mut message_rate, begun) = (MessageRate::default(), Instant::now());
         let passed = |message_rate: &mut MessageRate, at| {
             (0..80).filter(|_| message_rate.said(begun + at, false).is_none()).count()

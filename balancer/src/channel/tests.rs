@@ -130,7 +130,7 @@ fn all(ids: &[u64]) -> Ids<'_> {
 }
 
 #[tokio::test]
-async fn each_connection_ends_as_the_worker_says() {
+async fn connection_ends_as_its_worker_reports() {
     let scene = scene();
     scene.give(0..4);
     let mut given = Vec::new();
@@ -220,7 +220,7 @@ async fn messages_go_both_ways_within_their_bounds() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_changes_nothing_and_is_told_once() {
+async fn invalid_packet_changes_nothing_and_is_told_once() {
     let mut scene = scene();
     scene.give(0..1);
     let id = scene.next_connection().await;
@@ -282,7 +282,7 @@ async fn flood_of_messages_is_limited_and_ready_is_kept() {
 
 /// As a process of the dead worker's may, that has left its group with the descriptor.
 #[tokio::test]
-async fn what_is_said_after_a_workers_end_is_not_waited_for() {
+async fn packets_after_a_workers_end_are_not_waited_for() {
     let scene = scene();
     scene.give(0..1);
     scene.next_connection().await;

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_refused_and_a_full_queue_is_busy() {
+    fn absent_listener_is_refused_and_full_queue_is_busy() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("worker.sock");
         assert_eq!(endpoint_error(&Endpoint::Unix(path.clone())), Some(ConnectError::Refused));

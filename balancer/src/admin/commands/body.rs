@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_in_no_log() {
+    fn message_text_is_in_no_log() {
         let command = message("api", br#"{"message":{"password":"x"}}"#).unwrap();
         let expected = "Message { pool: \"api\", message: Message { slots: All, bytes: 16 } }";
         assert_eq!(format!("{command:?}"), expected);

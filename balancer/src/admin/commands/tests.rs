@@ -111,7 +111,7 @@ fn every_path_gives_its_control_command() {
 }
 
 #[test]
-fn what_is_begun_is_told_line_by_line_and_ends_with_the_report() {
+fn begun_command_is_told_by_lines_and_ends_with_the_report() {
     let (server, mut commands) = server();
     let stream = send(&server, &request("/api/v1/pools/api/reload", "{}"));
     let step = OperationStep::Ended {

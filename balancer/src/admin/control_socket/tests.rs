@@ -56,7 +56,7 @@ fn killed_masters_socket_is_replaced() {
 }
 
 #[test]
-fn whatever_is_not_a_dead_socket_is_left_alone() {
+fn path_other_than_a_dead_socket_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("file"), "precious").unwrap();

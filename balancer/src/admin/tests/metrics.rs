@@ -60,7 +60,7 @@ fn no_series_appears_or_vanishes_later() {
 }
 
 #[test]
-fn what_the_workers_accept_is_not_observed_rather_than_zero() {
+fn connections_accepted_by_workers_are_not_observed_not_zero() {
     let mut config = config::PoolConfig::new("shared", config::Program::Demo);
     config.mode = crate::mode::Mode::Shared;
     let server = Server::start(vec![pool("api"), Arc::new(Pool::new(config, 1, 1, Vec::new()))]);

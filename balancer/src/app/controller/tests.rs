@@ -225,7 +225,7 @@ async fn pool_runs_one_operation_at_a_time_and_others_are_free() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_no_target() {
+async fn unknown_pool_or_slot_is_refused() {
     let bench = Bench::new();
     let refused = bench.refused(scale("apj", Size::Max)).await;
     assert_eq!(
@@ -361,7 +361,7 @@ async fn file_with_mistakes_changes_nothing_and_all_are_reported() {
 }
 
 #[tokio::test]
-async fn what_only_a_new_master_can_take_is_refused_by_name() {
+async fn setting_for_a_new_master_only_is_refused_by_name() {
     let mut bench = Bench::new();
     let text = TWO.replace(":8002", ":8003\"\nbacklog = 7\nmode = \"shared").replace("workers = 2", "workers = 4");
     bench.write(&format!("{text}\n[log]\nformat = \"json\"\nlevel = \"debug\"\n"));

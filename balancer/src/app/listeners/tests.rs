@@ -30,7 +30,7 @@ fn turn(old: &[&str], new: &[&str]) -> String {
 }
 
 #[test]
-fn what_is_listed_again_stays_and_only_the_rest_comes_and_goes() {
+fn address_listed_again_stays_and_others_come_and_go() {
     assert_eq!(turn(&["1.1.1.1:1"], &["1.1.1.1:1"]), "=1.1.1.1:1");
     assert_eq!(turn(&["1.1.1.1:1", "unix:/a"], &["unix:/b", "1.1.1.1:1"]), "+unix:/b =1.1.1.1:1 -unix:/a");
     assert_eq!(turn(&["1.1.1.1:1"], &["1.1.1.1:2"]), "+1.1.1.1:2 -1.1.1.1:1");

@@ -242,7 +242,7 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
     }
 
     #[test]
-    fn what_a_worker_says_cannot_steer_the_terminal() {
+    fn text_of_a_worker_cannot_control_the_terminal() {
         let loud = WorkerEntry { status_text: Some("\u{1b}]0;x\u{7}\r\nfake line".into()), ..worker(0, "ready") };
         let table = plain(&state(vec![loud]));
         assert_eq!(table.lines().count(), 3);

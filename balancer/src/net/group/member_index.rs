@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_knows_who_is_where_all_are_meant() {
+    fn unknown_order_selects_every_possible_member() {
         let mut member_index = MemberIndex::of(4);
         member_index.lost(&[0, 1]);
         member_index.joined(0);

@@ -54,14 +54,14 @@ fn shut_down(group: &Group, slot: usize) {
 const ADDRESSES: [&str; 4] = ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"];
 
 #[test]
-fn only_who_is_chosen_gets_connections() {
+fn only_eligible_members_get_connections() {
     for address in ADDRESSES {
         is_steered(&mut group(address));
     }
 }
 
 #[test]
-fn so_it_is_after_some_were_shut_down_and_listen_again() {
+fn only_eligible_members_get_connections_after_a_revival() {
     for address in ADDRESSES {
         let mut group = group(address);
         for gone in [&[1][..], &[0], &[3], &[0], &[2]] {
@@ -75,7 +75,7 @@ fn so_it_is_after_some_were_shut_down_and_listen_again() {
 }
 
 #[test]
-fn shut_down_member_regains_its_share_when_it_listens() {
+fn revived_member_that_is_alone_eligible_gets_all_connections() {
     let mut group = group("127.0.0.1:0");
     group.set_eligible(&[1]).unwrap();
     shut_down(&group, 1);
@@ -84,7 +84,7 @@ fn shut_down_member_regains_its_share_when_it_listens() {
 }
 
 #[test]
-fn where_their_order_got_lost_nobody_is_left_out() {
+fn lost_order_makes_every_member_eligible() {
     let mut group = group("127.0.0.1:0");
     group.set_eligible(&[2]).unwrap();
     // One after the other, and nobody looked in between.
@@ -98,7 +98,7 @@ fn where_their_order_got_lost_nobody_is_left_out() {
 }
 
 #[test]
-fn outside_member_gets_no_steered_connections() {
+fn foreign_socket_of_the_group_gets_no_connection() {
     let mut group = group("127.0.0.1:0");
     let stranger = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
     stranger.set_reuse_port(true).unwrap();
@@ -111,7 +111,7 @@ fn outside_member_gets_no_steered_connections() {
 }
 
 #[test]
-fn nobody_chosen_is_everybody() {
+fn empty_selection_makes_every_member_eligible() {
     let mut group = group("127.0.0.1:0");
     for _ in 0..2 {
         let came = spread(&group, 80);
@@ -121,7 +121,7 @@ fn nobody_chosen_is_everybody() {
 }
 
 #[test]
-fn existing_listener_is_an_error_even_with_reuseport() {
+fn foreign_listener_is_an_error_even_with_reuseport() {
     let first = group("127.0.0.1:0");
     let again = Group::bind(first.address(), COUNT, 64, Duration::ZERO, false).unwrap_err();
     assert_eq!(again.source.kind(), io::ErrorKind::AddrInUse);

@@ -52,7 +52,7 @@ async fn drain_wakes_only_idle_connections_repeatedly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn orders_reach_whom_they_are_for_and_the_strongest_stays() {
+async fn wake_reason_reaches_its_owner_and_abort_outranks_exit() {
     let [mine, other] = [1, 2].map(|incarnation| Owner { pool: 0, slot: SlotId(0), incarnation });
     let (a, b) = (Registration::new(0), Registration::new(0));
     a.belongs_to(Some(mine));

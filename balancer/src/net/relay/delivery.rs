@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ending_waits_for_a_second_look_at_nothing() {
+    fn unknown_ending_has_arrived_after_two_looks_at_zero() {
         let (mut progress, begun) = progress(ClientEnd::Unknown, 100);
         let looks = [100, 40, 0, 0].map(|unsent| progress.look(unsent, begun));
         assert_eq!(looks, [Look::Wait, Look::Wait, Look::Wait, Look::Arrived]);

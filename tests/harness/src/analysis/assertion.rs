@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_an_error() {
+    fn metric_not_measured_is_an_error() {
         for text in ["slow-one.round-robin.p99 < 1s", "kill.round-robin.rps > 1", "kill.haproxy.errors == 0"] {
             let assertion: Assertion = text.parse().unwrap();
             let error = assertion.holds(&analysis()).unwrap_err();

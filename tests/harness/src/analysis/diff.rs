@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_has_is_named_and_is_no_change() {
+    fn cell_of_one_report_only_is_named_and_no_change() {
         let old = report(1, 5, 2000.0);
         let mut new = report(2, 5, 2000.0);
         new.repetitions.retain(|one| one.way != "p2c");

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_recovers_lasts_until_the_end_and_is_said() {
+    fn timeline_without_recovery_lasts_to_the_end_and_says_so() {
         assert_eq!(recovers(".....xsxs_"), (0.5, false));
         assert_eq!(recovers(".....sssss"), (0.5, false));
     }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_as_people_do() {
+    fn remaining_time_is_rounded_to_readable_units() {
         assert_eq!([-3.0, 50.2, 119.0, 121.0, 7300.0].map(left), ["0s", "50s", "119s", "3m", "2h 1m"]);
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn senseless_flags_are_refused() {
         for wrong in
             [&["--only", "flood"][..], &["--rate", "0"], &["--rate", "nan"], &["--workers", "0"], &["--path", "x"]]
         {

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_broken_release_says_is_what_is_looked_for() {
+    fn broken_release_prints_the_line_that_is_looked_for() {
         assert!(SCRIPT.contains(LAST_LINE) && broken(Release::Exits).join(" ").contains(LAST_LINE));
     }
 

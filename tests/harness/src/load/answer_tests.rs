@@ -68,7 +68,7 @@ fn some_answers_have_no_body_whatever_length_they_name() {
 }
 
 #[test]
-fn what_keeps_a_connection_and_what_does_not() {
+fn connection_is_kept_as_version_and_header_say() {
     for (head, keeps) in [
         ("HTTP/1.1 200 OK\r\n", true),
         ("HTTP/1.0 200 OK\r\n", false),
@@ -82,7 +82,7 @@ fn what_keeps_a_connection_and_what_does_not() {
 }
 
 #[test]
-fn what_is_no_answer_is_found_at_once() {
+fn bytes_that_are_no_answer_are_found_at_once() {
     let long = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(MAX_HEAD));
     for text in [
         "\0",
@@ -102,7 +102,7 @@ fn what_is_no_answer_is_found_at_once() {
 }
 
 #[test]
-fn it_knows_nothing_of_the_answer_before() {
+fn reader_keeps_nothing_of_the_answer_before() {
     let mut answer = Answer::default();
     answer.begin(false);
     answer.read(b"HTTP/1.1 404 No\r\nX-Worker: demo/1\r\nContent-Length: 9\r\n\r\nhal").unwrap();

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_ends_what_does_not_end_and_nothing_before_its_time() {
+    fn deadline_ends_late_work_and_nothing_early() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut deadline = Deadline::new();

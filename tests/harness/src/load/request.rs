@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn invalid_request_is_refused() {
         for (wrong, says) in [
             (vec![], "no request"),
             (vec![get("/a", 0.0)], "is 0"),

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn histogram_is_read_back_as_written() {
         let mut histogram = Histogram::default();
         for millis in 1..=1000 {
             histogram.record(Duration::from_millis(millis));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_histogram_is_an_error() {
+    fn text_that_is_no_histogram_is_an_error() {
         for wrong in ["\"\"", "\"HISTFAAA\"", "\"not base64 !\"", "7"] {
             assert!(serde_json::from_str::<Histogram>(wrong).is_err(), "{wrong}");
         }

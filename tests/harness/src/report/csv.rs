@@ -87,7 +87,7 @@ mod tests {
     use crate::report::planted::planted;
 
     #[test]
-    fn as_many_rows_are_read_back_as_there_are_phases() {
+    fn csv_read_back_has_a_row_for_each_phase() {
         let (mut report, _) = planted();
         let phases: usize = report.repetitions.iter().map(|one| one.phases.len()).sum();
         report.repetitions.push(Repetition {

@@ -120,7 +120,7 @@ mod tests {
     use crate::report::planted::planted;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn report_is_read_back_as_written() {
         let (report, analysis) = planted();
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("a/b");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why() {
+    fn unreadable_report_names_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         let said = |text: Option<&str>| {

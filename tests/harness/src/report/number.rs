@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_a_dash() {
+    fn missing_number_is_a_dash() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for show in [seconds, rate, digits, percent, ratio, bytes] {
                 assert_eq!(show(bad), NONE);

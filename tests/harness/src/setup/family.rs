@@ -103,7 +103,7 @@ mod tests {
     use crate::setup::process::{Process, command};
 
     #[test]
-    fn what_has_left_its_group_and_lost_its_parent_is_ended_too() {
+    fn process_outside_its_group_without_parent_is_ended_too() {
         let folder = tempfile::tempdir().unwrap();
         let mut shell = command("sh", folder.path());
         shell.args(["-c", "setsid sleep 1000 & echo started"]);

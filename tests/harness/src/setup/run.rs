@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_ended_and_named() {
+    fn command_that_does_not_end_is_ended_and_named() {
         let Err(SetupError::Failed(text)) = run(shell("sleep 1000; exit 0"), Duration::from_millis(20)) else {
             panic!("it had no time to end")
         };
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_wanted_is_ended_at_once() {
+    fn command_no_longer_wanted_is_ended_at_once() {
         let patience = Patience { longest: Duration::from_secs(600), is_given_up: &|| true };
         let Err(SetupError::Failed(text)) = run_within(shell("sleep 1000; exit 0"), patience) else {
             panic!("nobody waited for it")

@@ -71,7 +71,7 @@ fn list_names_all_there_is_and_starts_nothing() {
 }
 
 #[test]
-fn telltale_tells() {
+fn telltale_shows_that_a_program_was_started() {
     let Some(ended) = run(&brief(&[&["--ways", "direct", "--scenarios", "uniform"], &TELLTALE[..]].concat())) else {
         return;
     };

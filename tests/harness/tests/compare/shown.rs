@@ -45,7 +45,7 @@ fn report_has_not_changed_from_itself() {
 }
 
 #[test]
-fn what_is_no_report_is_refused_with_its_name_and_the_reason() {
+fn file_that_is_no_report_is_refused_with_name_and_reason() {
     let Some(whole) = whole() else { return };
     let other = Report { schema: "roundelay.compare/99".into(), ..whole.report() };
     let other = serde_json::to_string(&other).unwrap();

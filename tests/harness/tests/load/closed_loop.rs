@@ -79,7 +79,7 @@ fn bodies_are_sent_and_answers_in_chunks_read() {
 }
 
 #[test]
-fn what_is_answered_after_the_end_is_neither_done_nor_failed() {
+fn answer_after_the_end_is_neither_done_nor_failed() {
     let gate = Gate::default();
     let theirs = gate.clone();
     let server = Server::start(move |connection| {

@@ -85,7 +85,7 @@ fn answer_that_ends_early_is_found() {
 }
 
 #[test]
-fn what_is_no_http_is_found() {
+fn bytes_that_are_no_http_are_found() {
     find(Class::WrongBytes, ms(20_000), |connection| {
         if connection.request().is_some() {
             connection.plant();

@@ -50,7 +50,7 @@ fn only_this_machine_is_loaded() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_refused() {
+fn load_that_cannot_be_sent_is_refused() {
     let target = SocketAddr::from(([127, 0, 0, 1], 9));
     assert!(Load::closed(traffic(target, 0), ms(1)).unwrap_err().to_string().contains("0 connections"));
     assert!(Load::closed(Traffic { requests: Vec::new(), ..traffic(target, 1) }, ms(1)).is_err());

@@ -73,7 +73,7 @@ fn failures_stand_in_the_timeline_where_they_were_due() {
 }
 
 #[test]
-fn what_would_be_too_much_at_once_is_not_started_and_counted() {
+fn request_over_the_open_limit_is_not_started_but_counted() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum.map_or(8192, |most| most.min(8192)).max(limit.current.unwrap_or(0));
     setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum }).unwrap();

@@ -73,7 +73,7 @@ fn a_balancer_goes_on_without_a_killed_worker(way: Way, processes: usize) {
 }
 
 #[test]
-fn what_cannot_be_set_up_is_known_before_anything_starts() {
+fn impossible_setup_is_refused_before_anything_starts() {
     for way in [Way::NodeCluster, Way::Pm2] {
         let why = way.available(&Workload::Demo).unwrap_err();
         assert!(why.contains("node FILE"), "{why}");

@@ -18,7 +18,7 @@ const AS_A_PROCESS: &str = "DEMO_WORKER_TEST_PROCESS";
 
 /// Runs the worker, if this process was started by a test below. Not a test by itself.
 #[test]
-fn as_a_process() {
+fn worker_process_is_this_test_binary() {
     if std::env::var_os(AS_A_PROCESS).is_some() {
         let code = main();
         // An `ExitCode` does not return its number, but it can be compared.
@@ -32,7 +32,7 @@ fn as_a_process() {
 pub(super) fn test_process(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{script} exec \"$0\" \"$@\"")]).arg(std::env::current_exe().expect("exe"));
-    command.args(["--exact", "demo::tests::process::as_a_process", "--nocapture"]);
+    command.args(["--exact", "demo::tests::process::worker_process_is_this_test_binary", "--nocapture"]);
     command.env(AS_A_PROCESS, "1").stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }

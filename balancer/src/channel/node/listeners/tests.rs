@@ -99,7 +99,7 @@ fn first_asker_opens_listener_and_others_join() {
 }
 
 #[test]
-fn what_could_not_be_opened_was_never_asked_for() {
+fn listener_that_could_not_be_opened_is_asked_for_again() {
     let mut registry = ListenerRegistry::new(OPEN);
     for _ in 0..2 {
         let decision = registry.ask(worker(0, 1), &port(3000));
@@ -129,7 +129,7 @@ fn first_server_of_each_worker_gets_public_address() {
 }
 
 #[test]
-fn server_on_a_path_is_never_the_public_one_where_that_is_tcp() {
+fn server_on_a_path_is_not_public_if_the_address_is_tcp() {
     let pipe = path("/run/tool.sock");
     for (public_is_tcp, is_public) in [(true, false), (false, true)] {
         let mut registry = ListenerRegistry::new(Policy { public_is_tcp, may_bind_paths: true, ..PUBLISHED });
@@ -142,7 +142,7 @@ fn server_on_a_path_is_never_the_public_one_where_that_is_tcp() {
 }
 
 #[test]
-fn closed_first_server_reopens_on_public_address() {
+fn server_closed_and_listening_again_gets_the_public_address() {
     let mut registry = ListenerRegistry::new(PUBLISHED);
     let first = listen(&mut registry, worker(0, 1), &port(3000));
     registry.closed(worker(0, 1), key(&first));
@@ -179,7 +179,7 @@ fn same_listen_twice_is_in_use_until_closed() {
 }
 
 #[test]
-fn any_port_is_one_door_for_the_nth_server_of_each_worker() {
+fn any_port_is_one_listener_for_nth_server_of_each_worker() {
     let mut registry = ListenerRegistry::new(OPEN);
     let second = Query { index: 1, ..port(0) };
     let keys = [port(0), second.clone()].map(|query| key(&registry.ask(worker(0, 1), &query)).to_owned());
@@ -193,7 +193,7 @@ fn any_port_is_one_door_for_the_nth_server_of_each_worker() {
 }
 
 #[test]
-fn what_the_first_worker_says_all_are_told() {
+fn data_of_the_first_worker_is_told_to_all() {
     let tickets = |text: &str| Query { data: json!({"ticketKeys": text}), ..port(443) };
     for policy in [PUBLISHED, Policy { may_bind_low_ports: true, ..OPEN }] {
         let mut registry = ListenerRegistry::new(policy);
@@ -214,7 +214,7 @@ fn what_the_first_worker_says_all_are_told() {
 }
 
 #[test]
-fn what_is_not_configured_is_refused_with_what_to_do() {
+fn listener_not_configured_is_refused_with_the_remedy() {
     let mut registry = ListenerRegistry::new(OPEN);
     let udp = Query { address_type: AddressType::Udp4, fd: Some(-1), ..port(53) };
     let fd = Query { address_type: AddressType::Fd, fd: Some(5), port: None, ..port(0) };
@@ -248,7 +248,7 @@ fn what_is_not_configured_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn what_is_allowed_is_opened_as_the_app_asks() {
+fn allowed_listener_is_opened_as_the_application_asks() {
     let mut registry = ListenerRegistry::new(Policy { may_bind_low_ports: true, may_bind_paths: true, ..OPEN });
     let tcp = |text: &str, v6_only| Where::Tcp { address: text.parse().unwrap(), v6_only, fallback: None };
     for (query, expected) in [
@@ -329,7 +329,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn whatever_comes_keys_and_listeners_agree(steps in vec(step(), 0..80), public: bool) {
+    fn random_steps_keep_keys_and_listeners_equal(steps in vec(step(), 0..80), public: bool) {
         let mut registry = ListenerRegistry::new(Policy { public, ..OPEN });
         let all: Vec<_> = (0..3).flat_map(|slot| (0..3).map(move |incarnation| worker(slot, incarnation))).collect();
         let mut open = BTreeMap::new();

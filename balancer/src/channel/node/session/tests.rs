@@ -105,7 +105,7 @@ fn server_life_cycle_uses_node_messages() {
 }
 
 #[test]
-fn shared_listener_goes_with_its_answer() {
+fn shared_listener_is_attached_to_its_answer_and_resends() {
     let mut session = Session::default();
     session.received(&ask());
     let ticket = json!({"ticketKeys": "00ff"});
@@ -123,7 +123,7 @@ fn shared_listener_goes_with_its_answer() {
 }
 
 #[test]
-fn refusal_is_a_negative_number() {
+fn refused_listen_is_answered_with_negative_errno() {
     for (errno, said_errno) in [(98, -98), (13, -13), (0, -22), (i32::MIN, -22), (i32::MAX, -i32::MAX)] {
         let mut session = Session::default();
         session.received(&ask());
@@ -135,7 +135,7 @@ fn refusal_is_a_negative_number() {
 }
 
 #[test]
-fn unix_server_has_no_sockname() {
+fn answer_for_a_unix_listener_has_no_sockname() {
     let mut session = Session::default();
     session.received(&ask());
     let data = json!({"ticketKeys": "ab".repeat(48)});
@@ -149,7 +149,7 @@ fn unix_server_has_no_sockname() {
 }
 
 #[test]
-fn nothing_that_would_end_a_worker_can_be_said() {
+fn message_that_would_end_a_worker_is_not_sent() {
     let mut session = listening();
     assert_eq!(session.answer(1, handed()), Err(SendError::NotAsked(1)));
     session.received(&cluster(json!({"act": "queryServer", "port": 3000, "addressType": 4, "seq": 2})));
@@ -163,7 +163,7 @@ fn nothing_that_would_end_a_worker_can_be_said() {
 }
 
 #[test]
-fn worker_that_leaves_by_itself_is_answered() {
+fn leaving_worker_is_acknowledged_and_later_queries_ignored() {
     let mut session = listening();
     let events = session.received(b"{\"cmd\":\"NODE_CLUSTER\",\"act\":\"exitedAfterDisconnect\",\"seq\":5}\n");
     assert_eq!(events, [NodeEvent::Disconnecting]);
@@ -174,7 +174,7 @@ fn worker_that_leaves_by_itself_is_answered() {
 }
 
 #[test]
-fn one_socket_at_a_time_and_everything_else_after_it_in_order() {
+fn lines_after_a_socket_wait_for_its_ack_in_order() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     session.message(&json!("hello")).unwrap();
@@ -191,7 +191,7 @@ fn one_socket_at_a_time_and_everything_else_after_it_in_order() {
 }
 
 #[test]
-fn our_word_on_a_workers_socket_goes_before_all_that_waits() {
+fn ack_of_a_workers_socket_overtakes_waiting_lines() {
     let mut session = listening();
     session.give(1, KEY).unwrap();
     assert_eq!(said(&mut session).len(), 1);
@@ -234,7 +234,7 @@ fn answered_connection_is_never_sent_again() {
 }
 
 #[test]
-fn what_waits_can_be_withdrawn_and_what_was_written_cannot() {
+fn waiting_connection_is_withdrawn_and_written_one_is_not() {
     let mut session = listening();
     [1, 2, 3].into_iter().for_each(|connection| session.give(connection, KEY).unwrap());
     assert_eq!(said(&mut session).len(), 1);
@@ -274,7 +274,7 @@ fn lone_line_in_socket_can_be_reclaimed() {
 }
 
 #[test]
-fn ping_is_sent_as_socket_and_missing_socket_is_its_answer() {
+fn ping_is_a_socket_line_without_socket_answered_by_nack() {
     let mut session = listening();
     assert!(session.ping(9));
     assert!(!session.ping(10));
@@ -289,7 +289,7 @@ fn ping_is_sent_as_socket_and_missing_socket_is_its_answer() {
 }
 
 #[test]
-fn worker_is_given_a_limited_number() {
+fn worker_holds_at_most_max_pending_connections() {
     let mut session = listening();
     let most = MAX_PENDING as u64;
     (0..most).for_each(|connection| session.give(connection, KEY).unwrap());
@@ -303,7 +303,7 @@ fn worker_is_given_a_limited_number() {
 }
 
 #[test]
-fn messages_of_the_app_are_bounded_by_what_they_cost_us() {
+fn waiting_messages_are_bounded_by_their_memory() {
     let mut session = listening();
     let large = json!("x".repeat(1024 * 1024));
     while session.message(&large).is_ok() {}

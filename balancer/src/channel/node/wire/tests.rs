@@ -37,7 +37,7 @@ fn line_beyond_the_bound_is_refused_with_the_bound() {
 }
 
 #[test]
-fn what_is_not_text_is_shown_without_harm() {
+fn line_that_is_no_text_is_shown_escaped() {
     let broken = lines(100, [b"\x1b[2J\xff\n".as_slice()]).1.unwrap().to_string();
     assert!(broken.contains(r"\u{1b}[2J") && !broken.contains('\u{1b}'), "{broken}");
 }
@@ -72,7 +72,7 @@ fn node_owns_what_begins_with_its_prefix_and_goes_on_after_it() {
 }
 
 #[test]
-fn what_is_not_json_breaks_the_channel_and_is_shown_in_part() {
+fn invalid_json_breaks_the_channel_and_is_shown_in_part() {
     for line in ["", "{", "{\"a\":}", "undefined", "{} {}", "NaN"] {
         assert!(matches!(read(line), Err(Broken::NotJson { .. })), "{line}");
     }
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_line_says_it_is_read_without_harm(line in ".{0,80}") {
+    fn random_line_is_read_without_a_panic(line in ".{0,80}") {
         if let Err(broken) = read(&line) {
             prop_assert!(!broken.to_string().contains(crate::printable::is_harmful));
         }

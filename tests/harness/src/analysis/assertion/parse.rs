@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_read_again_with_blanks_and_without() {
+    fn printed_assertion_is_parsed_with_and_without_blanks() {
         let mut rng = fastrand::Rng::with_seed(4);
         for _ in 0..5_000 {
             let assertion = random_assertion(&mut rng);

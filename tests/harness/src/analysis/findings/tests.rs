@@ -78,7 +78,7 @@ fn too_few_repetitions_give_no_verdict_and_a_note() {
 }
 
 #[test]
-fn what_is_to_mind_is_said() {
+fn warnings_name_each_defect_of_the_measurement() {
     let mut report = planted(5).report();
     report.is_partial = true;
     report.environment.load_before = [1.94, 1.0, 0.5];
@@ -120,7 +120,7 @@ fn what_is_to_mind_is_said() {
 }
 
 #[test]
-fn what_a_hypervisor_took_is_said() {
+fn stolen_time_of_a_hypervisor_is_named() {
     let mut report = planted(5).report();
     let told = |report: &Report| analyse(report).findings.into_iter().find(|one| one.text.contains("hypervisor"));
     assert_eq!(told(&report), None);
@@ -251,7 +251,7 @@ fn no_sentence_says_more_than_the_verdicts() {
 }
 
 #[test]
-fn those_in_front_that_do_not_differ_are_named_together() {
+fn equal_best_ways_are_named_together() {
     let mut planted = Planted::new(1, 5);
     for (way, p99) in [("round-robin", 0.04), ("p2c", 0.0101), ("least-waiting", 0.01)] {
         planted.cell("slow-one", way, Level { p99, ..Level::default() });

@@ -59,7 +59,7 @@ fn text(text: &str) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_not_well_formed_is_found() {
+fn malformed_markup_is_found() {
     assert_eq!(check("<a><b c=\"d\" e=\"f\"/>&amp;</a>"), Ok(()));
     for wrong in ["<a>", "</a>", "<a></b>", "<a b=c/>", "<a b=\"c/>", "<a b=\"1\" b=\"2\"/>", "a & b", "<a", "\u{1}"] {
         assert!(check(wrong).is_err(), "{wrong}");

@@ -73,7 +73,7 @@ fn nothing_is_loaded_and_nothing_runs() {
 }
 
 #[test]
-fn what_others_wrote_is_text() {
+fn foreign_text_is_escaped_in_html() {
     let (mut report, _) = planted();
     let bad = "<script>alert(1)</script>\"'&";
     report.ways[3].name = bad.to_owned();

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_listed_and_the_rest_is_counted() {
+    fn changes_are_listed_and_the_rest_is_counted() {
         let worse = Verdict::Different { is_better: false, ratio: 1.5, low: 1.4, high: 1.6 };
         let diff = Diff {
             changes: vec![

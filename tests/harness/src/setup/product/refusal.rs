@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_unable_with_its_words() {
+    fn refused_setup_is_unable_with_the_masters_words() {
         let usage = "error: in mode `shared` there is no private endpoint\nhint:  remove it\n";
         let unable = SetupError::Unable("in mode `shared` there is no private endpoint; remove it".into());
         assert_eq!(of_start("shared", Some(2), "exit code 2", usage), unable);

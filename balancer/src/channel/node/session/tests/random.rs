@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_read_without_harm_and_in_any_cut_the_same(
+    fn random_bytes_are_read_alike_in_any_cut(
         lines in vec(line(), 0..30), noise in vec(any::<u8>(), 0..20), cut in 1..50_usize,
     ) {
         let stream = [lines.concat().into_bytes(), noise].concat();
