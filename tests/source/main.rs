@@ -5,8 +5,10 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod comments;
-mod imports;
-mod names;
-mod tree;
-mod words;
+mod architecture; // `docs/architecture.md` is true
+mod comments; // a comment names its subject
+mod imports; // a module uses what stands above it
+mod names; // a test's name begins with its subject
+mod scripts; // scripts compile, and those that pages name exist
+mod tree; // the files and their lines
+mod words; // words that were given up stay away

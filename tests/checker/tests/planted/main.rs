@@ -4,11 +4,11 @@
 // A test that cannot go on panics, which is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod faults;
-mod good;
-mod lateness;
-mod program;
-mod server;
+mod faults; // exactly the planted faults are found
+mod good; // a good server has no failures
+mod lateness; // a stall delays all that was due meanwhile
+mod program; // exit codes, the table, the JSON
+mod server; // a server with faults set by a script
 
 use std::net::SocketAddr;
 use std::time::Duration;

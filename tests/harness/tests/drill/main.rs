@@ -4,7 +4,7 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod kit;
+mod kit; // the product under test, and a drill of it
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

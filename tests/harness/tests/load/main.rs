@@ -3,10 +3,10 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod closed_loop;
-mod faults;
-mod open_loop;
-mod server;
+mod closed_loop; // exact counts; kept and closed connections; the end
+mod faults; // each class of failures is found as often as planted
+mod open_loop; // the schedule, stalls, and the limit
+mod server; // servers that do what a script says
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -3,8 +3,8 @@
 // A test that cannot go on panics; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod setups;
+mod setups; // a setup, requests to it, its processes
 
-mod node;
-mod others;
-mod product;
+mod node; // Node's own cluster, and pm2
+mod others; // no balancer, HAProxy, nginx
+mod product; // the product's ways
