@@ -168,6 +168,7 @@ mod tests {
     use crate::dispatch::Limits;
     use crate::rotation::AcceptState;
     use crate::stats::AcceptLimit;
+    use roundelay_test_kit::in_async;
     use std::time::Duration;
     use tokio::sync::mpsc;
 
@@ -188,9 +189,7 @@ mod tests {
             config.max_connections = Some(limit);
             pool.set_config(Arc::new(config.clone()));
             data.relimit(0);
-            while pool.stats.accepted.get() < limit as u64 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
+            in_async::wait_until("accepted", || pool.stats.accepted.get() >= limit as u64).await;
             assert_eq!((pool.stats.accepted.get(), data.open()), (limit as u64, limit));
         }
         data.relimit(1);

@@ -96,8 +96,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
+    use roundelay_test_kit::wait_until;
     use tokio::sync::mpsc;
-    use tokio::time::Instant;
 
     use crate::config::{self, Program};
     use crate::dispatch::Limits;
@@ -128,11 +128,7 @@ mod tests {
             client.read_to_string(&mut answer).unwrap();
             assert_eq!((&asked, answer.as_str()), (b"ask", "answer"));
             client.shutdown(std::net::Shutdown::Both).unwrap();
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while data.open() > 0 {
-                assert!(Instant::now() < deadline, "it does not end");
-                std::thread::yield_now();
-            }
+            wait_until("its end", || data.open() == 0);
         }
         assert_eq!(data.ends().finished, 2);
         data.join();

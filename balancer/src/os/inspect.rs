@@ -232,26 +232,17 @@ fn overlaps(bound: SocketAddr, wanted: SocketAddr) -> bool {
 mod tests {
     use std::net::TcpListener;
     use std::process::Child;
-    use std::time::Duration;
 
+    use roundelay_test_kit::wait_until;
     use rustix::process::Signal;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::os::child_group::ChildGroup;
 
-    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !holds() {
-            assert!(Instant::now() < deadline, "not within 20 s: {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
     #[test]
     fn group_usage_is_the_sum_of_its_processes() {
         let group = ChildGroup::shell("sleep 600 & while :; do :; done");
-        eventually("two processes and some CPU time", || {
+        wait_until("two processes and some CPU time", || {
             let usage = group_usage(group.id());
             usage.processes == 2 && usage.threads == 2 && usage.cpu_seconds > 0.0
         });
@@ -272,7 +263,7 @@ mod tests {
     fn debugger_is_detected_and_stop_signal_is_not() {
         let group = ChildGroup::shell("exec sleep 600");
         group.signal(Signal::STOP);
-        eventually("stopped", || super::group(group.id()).any(|(_, stat)| stat.state == 'T'));
+        wait_until("stopped", || super::group(group.id()).any(|(_, stat)| stat.state == 'T'));
         assert!(!is_traced(group.id()));
         if let Err(error) = seize(&group.0) {
             assert!(
@@ -317,7 +308,7 @@ mod tests {
         assert_eq!(port_holder(SocketAddr::from(([127, 0, 0, 1], port))).map(|holder| holder.pid), Some(holder.pid));
         drop(wildcard);
         // A child that another test is forking now may hold a copy until it execs.
-        eventually("free again", || port_holder(SocketAddr::from(([127, 0, 0, 1], port))).is_none());
+        wait_until("free again", || port_holder(SocketAddr::from(([127, 0, 0, 1], port))).is_none());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use roundelay_test_kit::wait_until;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -165,9 +166,7 @@ fn client_that_disconnects_stops_no_command() {
     let CommandRequest { reply, .. } = commands.blocking_recv().unwrap();
     drop(stream);
     // The client hangs up after a while, which is no error for the task that carries the command out.
-    while reply.send(began()).is_ok() {
-        std::thread::yield_now();
-    }
+    wait_until("the client is gone", || reply.send(began()).is_err());
     assert_eq!(server.get("/livez").status, 200);
 }
 
@@ -253,8 +252,6 @@ fn commands_beyond_the_queue_limit_are_refused() {
     let (server, commands) = server();
     let waiting: Vec<_> =
         (0..crate::admin::tests::QUEUE).map(|_| send(&server, &request("/api/v1/reload", ""))).collect();
-    while commands.len() < waiting.len() {
-        std::thread::yield_now();
-    }
+    wait_until("all in the queue", || commands.len() >= waiting.len());
     assert_eq!(post(&server, "/api/v1/reload", "").status, 409);
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use roundelay_test_kit::in_async;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -77,12 +78,7 @@ fn stand() -> (Arc<PublicListeners>, Arc<Pool>, config::PoolConfig) {
 
 /// Nobody listens there any more. What another test is just forking may hold a socket of ours for a moment.
 async fn is_closed(at: SocketAddr) {
-    let closed = async {
-        while TcpStream::connect(at).is_ok() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), closed).await.unwrap();
+    in_async::wait_until("nobody listens", || TcpStream::connect(at).is_err()).await;
 }
 
 fn at(pool: &Pool, index: usize) -> SocketAddr {

@@ -107,20 +107,14 @@ pub(in crate::os) fn signal_process(id: ProcessId, group: i32, signal: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
+    use roundelay_test_kit::eventually_eq;
 
     use super::*;
     use crate::os::child_group::ChildGroup;
 
     #[track_caller]
     fn eventually(group: &ChildGroup, signal: Signal, to: StopSignalTo, expected: Option<bool>) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while is_survived(group.id(), signal, to, None) != expected {
-            assert!(Instant::now() < deadline, "not within 20 s: {signal:?} to {to:?} is {expected:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        eventually_eq!(is_survived(group.id(), signal, to, None), expected, "{signal:?} to {to:?}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use roundelay_test_kit::wait_until;
+
 use super::super::queue::MAX_QUEUED;
 use super::*;
 use crate::stats::SlotStats;
@@ -61,14 +63,6 @@ fn start(disk: &Fickle) -> (Writer, Arc<SlotStats>, Source) {
     let stats = Arc::<SlotStats>::default();
     let source = Source { stream: Stream::Stdout, worker: Some(Arc::clone(&stats)) };
     (Writer::to_file("app", file).unwrap(), stats, source)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "gave up waiting: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 #[test]
