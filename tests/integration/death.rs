@@ -94,7 +94,7 @@ fn crash_loop_in_one_slot_backs_off_and_disturbs_no_other() {
     let script = demo_after(
         "if test $ROUNDELAY_WORKER = 1; then printf x >> starts; echo to stdout; echo the reason >&2; exit 3; fi",
     );
-    let flags = ["-i", "3", "--set", "pool.app.restart.backoff=50ms", "--set", "pool.app.restart.max-exits=4"];
+    let flags = ["-i", "3", "--set", "pool.app.restart.backoff=400ms", "--set", "pool.app.restart.max-exits=4"];
     let master = Setup::app(&flags, &shell(&script)).start();
     let address = master.address();
     master.wait_state(0, "ready");
@@ -105,10 +105,10 @@ fn crash_loop_in_one_slot_backs_off_and_disturbs_no_other() {
             worker.backoff_seconds.filter(|&wait| wait >= least && worker.state == "backoff")
         })
     };
-    // The backoffs are 50 ms, 100 ms and 200 ms, each 20 % more or less.
-    for least in [0.035, 0.075, 0.15] {
+    // The backoffs are 0.4, 0.8 and 1.6 s, each 20 % more or less: long enough to be seen on a busy machine.
+    for least in [0.28, 0.6, 1.2] {
         let wait = backoff(least);
-        assert!(wait <= 0.245, "{wait}");
+        assert!(wait <= 1.96, "{wait}");
         let burst = burst(address, "/", 20);
         assert_eq!((burst.bodies.len(), burst.starting("hello from app/1 ")), (20, 0), "{burst:?}");
     }
