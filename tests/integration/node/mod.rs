@@ -3,6 +3,7 @@
 //! Cheap tests run with every Node on this machine (see [`nodes`]), slow tests with two of them.
 
 mod commands;
+mod greedy;
 mod identity;
 mod leaving;
 mod listening;

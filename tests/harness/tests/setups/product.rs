@@ -2,7 +2,7 @@
 
 use roundelay_harness::setup::{ProductSetup, RunningSetup, SetupError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
-use roundelay_test_kit::{has, is_alive, wait_until};
+use roundelay_test_kit::{at_once_eq, has, is_alive, wait_until};
 
 use crate::setups::{get, pids, product, setup, way, who_answers, words};
 
@@ -127,7 +127,7 @@ fn changed_command_is_taken_by_a_reload() {
     };
     let way = Way::Product(way("proxy", &[]));
     let mut running = ProductSetup::start(&product, &setup(way, Workload::Command(serve("first").into()))).unwrap();
-    assert_eq!(running.pool(), "app");
+    at_once_eq!(running.pool(), "app");
     running.write_config(&["sh".into(), "-c".into(), "echo a bad release; exit 4".into()]).unwrap();
     let Err(SetupError::Failed(text)) = running.reload() else { panic!("a release that exits is no success") };
     assert!(text.contains("exit code 1"), "{text}");
