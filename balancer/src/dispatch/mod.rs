@@ -16,8 +16,10 @@ mod handed;
 mod per_source;
 mod permits;
 mod pools;
+mod record;
 mod relay_to_public;
 mod relayed;
+mod search;
 mod shard;
 mod threads;
 

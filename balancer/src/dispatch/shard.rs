@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::per_source::{SourceCounts, SourcePermit};
 use super::permits::ConnectionLimit;
 use crate::pool::Pool;
-use crate::rotation::SlotId;
+use crate::rotation::{SlotId, Upstream};
 use crate::stats::{AcceptLimit, ConnectError};
 
 /// An event that a data thread reports to the supervisor.
@@ -141,6 +141,13 @@ impl Drop for ConnectionPermit {
 }
 
 impl Shard {
+    /// Tells the supervisor that a connect to this worker failed.
+    pub(super) fn report_failure(&self, upstream: &Upstream, error: ConnectError) {
+        let (pool, slot, incarnation) = (self.index as usize, upstream.slot, upstream.incarnation);
+        // While the last connections end the supervisor may be gone already.
+        let _ = self.reports.send(UpstreamReport::ConnectFailed { pool, slot, incarnation, error });
+    }
+
     /// True if open connections must end at once.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
@@ -179,5 +186,28 @@ impl Shard {
                 () = b => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::{PoolConfig, Program};
+
+    /// Makes the shard of a pool without listeners, with room for 100 connections.
+    pub(in crate::dispatch) fn shard() -> Arc<Shard> {
+        let pool = Pool::new(PoolConfig::new("test", Program::Demo), 1, 1, Vec::new());
+        Arc::new(Shard {
+            pool: Arc::new(pool),
+            index: 0,
+            thread: 0,
+            limits: [(); 2].map(|()| Arc::new(ConnectionLimit::new(100))),
+            sources: Arc::default(),
+            set_by: AcceptLimit::MasterMaxConnections,
+            counters: Arc::default(),
+            reports: mpsc::unbounded_channel().0,
+            stop: CancellationToken::new(),
+            ephemeral: 0..=0,
+        })
     }
 }

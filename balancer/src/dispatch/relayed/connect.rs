@@ -14,38 +14,34 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Connection, Stage};
-use crate::dispatch::shard::UpstreamReport;
+use crate::dispatch::search::UpstreamSearch;
 use crate::net::connect::{self, Begun};
 use crate::net::open_connections::{Owner, Scope, WakeReason};
 use crate::net::stream::Stream;
-use crate::rotation::{Lease, Rotation, SlotId, Standing, Upstream};
-use crate::stats::{ConnectError, Outcome, SlotStats};
+use crate::rotation::{Lease, Rotation, Standing, Upstream};
+use crate::stats::{ConnectError, Outcome};
 use crate::strategy::PickContext;
 
-/// When every worker in rotation was tried in vain: how soon they are tried again. A full queue empties without a word.
-const AGAIN: Duration = Duration::from_millis(50);
 /// A connection to a worker that was older than this had been one.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// The state that is only needed when the first worker was not the right one.
-pub(super) struct UpstreamSearch {
-    /// When it began, or was last held; the dispatch deadline counts from here.
-    since: Instant,
-    /// Tried in vain since the snapshot changed or the last pause.
-    tried: Vec<SlotId>,
-    /// The processes the supervisor heard about from this connection.
-    reported: Vec<(SlotId, u64)>,
+/// A search that a poll drives: it wakes the connection when the rotation changes.
+pub(super) struct PolledSearch {
+    search: UpstreamSearch,
     /// The client's own worker has a full queue: it is waited for.
     waits_for_own: bool,
-    /// The slot whose worker failed last, or drains.
-    failed: Option<Arc<SlotStats>>,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl UpstreamSearch {
+impl PolledSearch {
     pub(super) fn new(rotation: &Rotation) -> Box<Self> {
-        let (tried, reported, changed) = (Vec::new(), Vec::new(), next_change(rotation));
-        Box::new(Self { since: Instant::now(), tried, reported, waits_for_own: false, failed: None, changed })
+        let (search, changed) = (UpstreamSearch::new(Instant::now()), next_change(rotation));
+        Box::new(Self { search, waits_for_own: false, changed })
+    }
+
+    fn try_all_again(&mut self) {
+        self.search.try_all_again();
+        self.waits_for_own = false;
     }
 }
 
@@ -70,24 +66,24 @@ impl Connection {
         }
         let pool = Arc::clone(&self.shard().pool);
         // The wait for a change begins before the pick, so that no change falls between.
-        self.search.get_or_insert_with(|| UpstreamSearch::new(&pool.rotation));
+        let polled = self.search.get_or_insert_with(|| PolledSearch::new(&pool.rotation));
         if reason == Some(WakeReason::TimedOut) {
-            self.try_all_again();
+            polled.try_all_again();
         }
         loop {
-            let Some(search) = &mut self.search else { return Poll::Pending };
+            let polled = self.search.get_or_insert_with(|| PolledSearch::new(&pool.rotation));
+            let PolledSearch { search, waits_for_own, changed } = &mut **polled;
             if pool.rotation.is_held() {
-                // The client waits with those in the backlog, which are told when holding ends.
-                search.since = Instant::now();
+                search.restart(Instant::now());
             }
-            let left = pool.config().dispatch_timeout.saturating_sub(search.since.elapsed());
+            let left = search.left(Instant::now(), pool.config().dispatch_timeout);
             if left.is_zero() {
-                let has_failed = search.failed.is_some();
-                self.give_up(if has_failed { Outcome::Unreachable } else { Outcome::NoUpstream });
+                let outcome = search.outcome();
+                self.give_up(outcome);
                 return Poll::Ready(());
             }
-            let context = PickContext { client: self.client.peer_ip(), key: None, tried: &search.tried };
-            let is_pausing = search.waits_for_own;
+            let context = PickContext { client: self.client.peer_ip(), key: None, tried: search.tried() };
+            let is_pausing = *waits_for_own;
             let lease = (!is_pausing).then(|| pool.picker.pick(&pool.rotation, &context)).flatten();
             if let Some(lease) = lease {
                 self.try_connect(lease);
@@ -98,27 +94,19 @@ impl Connection {
                 // It came before the stop, or it would have been rejected.
                 self.give_up(Outcome::Cut);
                 return Poll::Ready(());
-            } else if search.changed.as_mut().poll(cx).is_ready() {
-                search.changed = next_change(&pool.rotation);
-                self.try_all_again();
+            } else if changed.as_mut().poll(cx).is_ready() {
+                *changed = next_change(&pool.rotation);
+                polled.try_all_again();
             } else {
-                let pause = if search.tried.is_empty() && !is_pausing { left } else { left.min(AGAIN) };
-                self.registration.due_in(pause);
+                self.registration.due_in(search.pause(left, is_pausing));
                 return Poll::Pending;
             }
         }
     }
 
-    fn try_all_again(&mut self) {
-        if let Some(search) = &mut self.search {
-            search.tried.clear();
-            search.waits_for_own = false;
-        }
-    }
-
     fn try_connect(&mut self, lease: Lease) {
-        if let Some(failed) = self.search.as_ref().and_then(|search| search.failed.as_ref()) {
-            failed.retries.increment();
+        if let Some(polled) = &mut self.search {
+            polled.search.count_retry();
         }
         match connect::begin(lease.upstream(), &self.shard().pool, &self.shard().ephemeral) {
             Ok(begun) => self.adopt_socket(lease, begun),
@@ -207,14 +195,12 @@ impl Connection {
     /// no other in rotation.
     pub(super) fn switch_upstream(&mut self) -> bool {
         let Some(left) = self.lease.as_ref().map(|lease| Arc::clone(lease.upstream())) else { return false };
-        let rotation = &self.permit.shard().pool.rotation;
+        let rotation = &self.record.shard().pool.rotation;
         let is_other = |other: &Arc<Upstream>| !Arc::ptr_eq(other, &left) && other.standing() == Standing::Up;
         if !rotation.snapshot().upstreams.iter().any(is_other) {
             return false;
         }
-        let mut search = UpstreamSearch::new(rotation);
-        search.failed = Some(Arc::clone(&left.stats));
-        self.search = Some(search);
+        self.search.insert(PolledSearch::new(rotation)).search.left_slot(&left.stats);
         self.upstream = None;
         self.lease = None;
         self.relay.start_over();
@@ -242,25 +228,19 @@ impl Connection {
         upstream.stats.connect_errors[error as usize].increment();
         self.relay.start_over();
         self.registration.belongs_to(None);
-        let (pool, reports) = (self.shard().index as usize, self.shard().reports.clone());
-        let rotation = &self.permit.shard().pool.rotation;
-        let is_own = error == ConnectError::Busy && self.permit.shard().pool.is_sticky();
-        let search = self.search.get_or_insert_with(|| UpstreamSearch::new(rotation));
-        search.failed = Some(Arc::clone(&upstream.stats));
+        self.stage = Stage::Searching;
+        let shard = self.record.shard();
+        let polled = self.search.get_or_insert_with(|| PolledSearch::new(&shard.pool.rotation));
+        let is_own = error == ConnectError::Busy && shard.pool.is_sticky();
         if is_own && self.client.peer_ip().is_some() {
-            search.waits_for_own = true;
-            self.stage = Stage::Searching;
+            polled.search.left_slot(&upstream.stats);
+            polled.waits_for_own = true;
             return;
         }
-        search.tried.push(upstream.slot);
-        let (slot, incarnation) = (upstream.slot, upstream.incarnation);
         // A lack of source ports is no fault of the worker's.
-        if error != ConnectError::NoPort && !search.reported.contains(&(slot, incarnation)) {
-            search.reported.push((slot, incarnation));
-            // The supervisor may be gone already while the last connections end.
-            let _ = reports.send(UpstreamReport::ConnectFailed { pool, slot, incarnation, error });
+        if polled.search.failed(&upstream, error != ConnectError::NoPort) {
+            shard.report_failure(&upstream, error);
         }
-        self.stage = Stage::Searching;
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an
 //! idle connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
-//!
-//! Whatever its end, dropping it counts it exactly once.
 
 mod connect;
 mod flow;
@@ -14,18 +12,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::time::Instant;
-use tracing::debug;
 
-use connect::UpstreamSearch;
+use connect::PolledSearch;
 use flow::Flow;
 use recover::Recovering;
 
 use super::accept::Accepted;
+use super::record::ConnectionRecord;
 use super::shard::{ConnectionPermit, Shard};
 use crate::config::ProxyProtocol;
 use crate::net;
@@ -48,17 +45,13 @@ pub(super) struct Connection {
     relay: Relay,
     /// Only of a worker that drains, and so not a part of every idle connection.
     flow: Option<Box<Flow>>,
-    search: Option<Box<UpstreamSearch>>,
+    search: Option<Box<PolledSearch>>,
     recovering: Option<Box<Recovering>>,
     delivery: Option<Box<Delivery>>,
-    accepted: Instant,
     connecting_since: Instant,
     registration: Registration,
     stage: Stage,
-    outcome: Outcome,
-    /// Counted as a connection of its slot.
-    is_counted: bool,
-    permit: ConnectionPermit,
+    record: ConnectionRecord,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +85,6 @@ impl Connection {
         let header = proxy_header(shard.pool.config().proxy_protocol, client.peer, &client.socket);
         let early = early_bytes(&client.socket, &header);
         let client = Stream::register(client.socket, client.family)?;
-        shard.pool.stats.active.add(1);
         let mut connection = Self {
             client,
             upstream: None,
@@ -102,13 +94,10 @@ impl Connection {
             search: None,
             recovering: None,
             delivery: None,
-            accepted,
             connecting_since: accepted,
             registration: Registration::new(permit.shard().index),
             stage: Stage::Searching,
-            outcome: Outcome::Cut,
-            is_counted: false,
-            permit,
+            record: ConnectionRecord::begin(permit, accepted),
         };
         match (early, begun) {
             (Err(_), _) => connection.end(Outcome::ClientReset),
@@ -128,11 +117,11 @@ impl Connection {
     }
 
     fn shard(&self) -> &Shard {
-        self.permit.shard()
+        self.record.shard()
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.outcome = self.judged(outcome);
+        self.record.end(self.judged(outcome));
         self.stage = Stage::Over;
     }
 
@@ -169,17 +158,13 @@ impl Connection {
     /// The worker's endpoint was reached.
     fn reached(&mut self) {
         if let Some(lease) = &mut self.lease {
-            lease.connected();
+            let (took, was_tried) = (self.connecting_since.elapsed(), self.search.is_some());
+            self.record.reached(lease, took, was_tried, || self.client.peer_ip());
         }
-        let pool = &self.shard().pool;
-        if let Some(lease) = &self.lease {
-            pool.count_displaced(lease.upstream().slot, self.search.is_some(), || self.client.peer_ip());
-        }
-        pool.stats.connect.of_thread(self.shard().thread).record(self.connecting_since.elapsed());
         if self.relay.is_engaged() {
             self.registration.moved(self.relay.awaiting_response());
         }
-        self.registration.due_when_silent(pool.config().idle_timeout);
+        self.registration.due_when_silent(self.shard().pool.config().idle_timeout);
         self.stage = Stage::Relaying;
     }
 
@@ -215,8 +200,7 @@ impl Connection {
             );
         }
         if self.relay.is_answered() && !was_answered {
-            let shard = self.permit.shard();
-            shard.pool.stats.first_byte.of_thread(shard.thread).record(self.accepted.elapsed());
+            self.record.answered();
         }
         if self.relay.is_engaged() {
             self.count();
@@ -264,7 +248,7 @@ impl Connection {
         let lease = &self.lease;
         let phase = || lease.as_ref().map(|lease| lease.upstream().process_phase());
         let has_died = || matches!(phase(), Some(ProcessPhase::Exiting | ProcessPhase::EndedBadly));
-        self.outcome = ready!(delivery.poll(cx, &mut self.client, &self.registration, reason, has_died));
+        self.record.end(ready!(delivery.poll(cx, &mut self.client, &self.registration, reason, has_died)));
         self.stage = Stage::Over;
         Poll::Ready(())
     }
@@ -301,9 +285,9 @@ impl Connection {
 
     /// Counts it as a connection of its slot, once.
     fn count(&mut self) {
-        if let Some(lease) = self.lease.as_ref().filter(|_| !self.is_counted) {
-            lease.upstream().stats.connections.increment();
-            self.is_counted = true;
+        if let Some(lease) = &self.lease
+            && self.record.given(lease)
+        {
             self.relay.forget_preamble();
         }
     }
@@ -330,32 +314,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let is_assigned = self.lease.as_ref().is_some_and(|lease| !lease.is_connecting());
-        if is_assigned {
-            self.count();
-        }
-        let shard = self.permit.shard();
-        let (stats, life) = (&shard.pool.stats, self.accepted.elapsed());
-        let lease = self.lease.as_ref().filter(|_| is_assigned);
-        match lease {
-            Some(lease) => {
-                lease.upstream().stats.closes[self.outcome as usize].increment();
-                if !lease.is_settled() {
-                    lease.upstream().closes[self.outcome as usize].increment();
-                }
-            }
-            None => stats.unassigned[self.outcome as usize].increment(),
-        }
-        stats.duration.of_thread(shard.thread).record(life);
-        stats.active.add(-1);
-        shard.counters.ended.fetch_add(1, Ordering::SeqCst);
-        match self.outcome {
-            Outcome::Cut => drop(shard.counters.cut.fetch_add(1, Ordering::SeqCst)),
-            Outcome::Closed => drop(shard.counters.closed.fetch_add(1, Ordering::SeqCst)),
-            _ => {}
-        }
-        let slot = lease.map(|lease| lease.upstream().slot.0);
-        debug!(pool = %shard.pool.name, slot, outcome = self.outcome.name(), ?life, "connection ended");
+        self.record.count(self.lease.as_ref());
     }
 }
 

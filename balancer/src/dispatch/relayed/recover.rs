@@ -142,7 +142,7 @@ impl Connection {
             // No other worker is coming, and nobody has read what it said: it is lost whatever its protocol is. While
             // it holds its lease the loss is counted with that worker's end.
             self.client.reset_at_close();
-            self.outcome = Outcome::Cut;
+            self.record.end(Outcome::Cut);
             self.stage = Stage::Over;
             return;
         }
@@ -151,8 +151,7 @@ impl Connection {
         let header = proxy_header(pool.config().proxy_protocol, peer, &self.client);
         let preamble = if sent.starts_with(&header) { Preamble::new(header) } else { None };
         self.relay.take_back(sent, preamble);
-        self.is_counted = false;
-        pool.stats.recovered.increment();
+        self.record.recovered();
         // Only now: when the last lease on the dead worker is gone, what became of its connections is counted.
         self.lease = None;
         self.search = None;
