@@ -36,10 +36,10 @@ fn good_file_is_ok_on_standard_output() {
 fn bad_file_exits_78_without_colours_in_a_pipe() {
     let dir = with_file("[pool.a]\ncommand = ['sh']\nstratgy = 'p2c'\n");
     let expected = "error: unknown key `stratgy` in [pool.a]
-  --> roundelay.toml:3:1
-   |
- 3 | stratgy = 'p2c'
-   | ^^^^^^^ did you mean `strategy`?
+ --> roundelay.toml:3:1
+  |
+3 | stratgy = 'p2c'
+  | ^^^^^^^ did you mean `strategy`?
 1 error in roundelay.toml
 ";
     for args in [&["config", "check"][..], &["config", "show"], &["run"], &[]] {

@@ -174,10 +174,10 @@ mod tests {
         let path = dir.path().join("latin1.toml");
         std::fs::write(&path, b"[pool.a]\ncwd = \"caf\xe9\"\n").expect("written");
         let expected = "error: the file is not UTF-8 text
-  --> FILE:2:11
-   |
- 2 | cwd = \"caf\u{fffd}\"
-   |           ^ here
+ --> FILE:2:11
+  |
+2 | cwd = \"caf\u{fffd}\"
+  |           ^ here
 1 error in FILE
 ";
         assert_eq!(refused(&path), expected);

@@ -19,7 +19,7 @@ fn unknown_user_is_refused_with_its_place_in_the_file() {
         let setup = Setup::new(command).without("ROUNDELAY_LISTEN").without("ROUNDELAY_ADMIN");
         let ended = setup.file("app.toml", file).run_to_end();
         assert_eq!(ended.code, Some(78), "{ended:?}");
-        let told = "error: there is no user `no-such-user-here` on this machine\n  --> app.toml:3:8\n";
+        let told = "error: there is no user `no-such-user-here` on this machine\n --> app.toml:3:8\n";
         assert!(ended.stderr.contains(told), "{}", ended.stderr);
     }
     // `config show` accepts a file that is meant for another machine.

@@ -213,10 +213,10 @@ fn command_and_file_with_pools_contradict_each_other() {
     assert_eq!(load(&sources).expect("the file may have other sections").config.log.level, "debug");
     sources.file = file(ONE).file;
     let expected = "error: f.toml already says what to run, and so does the command line
-  --> f.toml:1:7
-   |
- 1 | [pool.api]
-   |       ^^^ drop one of the two
+ --> f.toml:1:7
+  |
+1 | [pool.api]
+  |       ^^^ drop one of the two
 1 error in f.toml
 ";
     assert_eq!(refusal(&sources), expected);

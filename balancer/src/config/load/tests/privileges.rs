@@ -51,7 +51,7 @@ fn unknown_account_is_an_error_at_its_position() {
         let problems = here(body).expect_err(body);
         let told = problems.to_string();
         assert!(
-            told.contains(&format!("error: no such {key}\n  --> {place}")) && told.contains("write another"),
+            told.contains(&format!("error: no such {key}\n --> {place}")) && told.contains("write another"),
             "{told}"
         );
         assert_eq!(problems.code(), 78);

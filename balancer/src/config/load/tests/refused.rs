@@ -287,11 +287,11 @@ fn wrong_pool_names_are_refused() {
 fn toml_error_is_shown_with_the_line_before() {
     let shown = |text: &str| load(&file(text)).expect_err("refused").to_string();
     let expected = "error: this is not TOML: missing comma between array elements, expected `,`
-  --> f.toml:3:1
-   |
- 2 | command = [\"x\"
- 3 | listen = \":80\"
-   | ^ before this, a list lacks a comma or its `]`
+ --> f.toml:3:1
+  |
+2 | command = [\"x\"
+3 | listen = \":80\"
+  | ^ before this, a list lacks a comma or its `]`
 1 error in f.toml
 ";
     assert_eq!(shown("[pool.a]\ncommand = [\"x\"\nlisten = \":80\"\n"), expected);
@@ -306,23 +306,23 @@ fn toml_error_is_shown_with_the_line_before() {
 fn file_without_a_pool_gets_an_example_of_one() {
     let hint = "hint:  a pool is [pool.NAME] with a `command = [\"node\", \"app.js\"]`\n";
     let shown = |text: &str| load(&file(text)).expect_err("refused").to_string();
-    assert_eq!(shown(" \n"), format!("error: the file is empty\n  --> f.toml\n{hint}"));
-    assert_eq!(shown("[log]\n"), format!("error: there is no pool in the file\n  --> f.toml\n{hint}"));
+    assert_eq!(shown(" \n"), format!("error: the file is empty\n --> f.toml\n{hint}"));
+    assert_eq!(shown("[log]\n"), format!("error: there is no pool in the file\n --> f.toml\n{hint}"));
 }
 
 #[test]
 fn all_problems_are_reported_in_the_order_of_the_file() {
     let text = "[pool.api]\ncommand = [\"node\"]\nstratgy = \"p2c\"\nworkers = \"lots\"\n";
     let expected = "error: unknown key `stratgy` in [pool.api]
-  --> f.toml:3:1
-   |
- 3 | stratgy = \"p2c\"
-   | ^^^^^^^ did you mean `strategy`?
+ --> f.toml:3:1
+  |
+3 | stratgy = \"p2c\"
+  | ^^^^^^^ did you mean `strategy`?
 error: workers must be \"auto\", \"max\", a count from 1 to 1024, or a negative number of CPUs to leave free
-  --> f.toml:4:11
-   |
- 4 | workers = \"lots\"
-   |           ^^^^^^
+ --> f.toml:4:11
+  |
+4 | workers = \"lots\"
+  |           ^^^^^^
 2 errors in f.toml
 ";
     let problems = load(&file(text)).expect_err("refused");
