@@ -92,9 +92,9 @@ fn stop_without_a_name_stops_nothing() {
     let before = facts(&master);
     for verb in ["stop", "restart", "start"] {
         says(&run_command(&master, &[verb]), 2, &["missing POOL or POOL/WORKER (or --all)"]);
-        says(&run_command(&master, &[verb, "api/"]), 2, &["is no target", "api/2-4"]);
+        says(&run_command(&master, &[verb, "api/"]), 2, &["is not a target", "api/2-4"]);
     }
-    says(&run_command(&master, &["scale", "api", "0"]), 2, &["`0` is no count of workers"]);
+    says(&run_command(&master, &["scale", "api", "0"]), 2, &["`0` is not a number of workers"]);
     says(&run_command(&master, &["restrat", "api"]), 2, &["restart"]);
     assert_eq!(facts(&master), before);
 }
@@ -106,7 +106,7 @@ fn pool_cannot_be_scaled_below_one_worker() {
     says(
         &run_command(&master, &["scale", "jobs", "-1"]),
         6,
-        &["a pool has 1 to 1024 workers; it has 1, and 0 were asked for"],
+        &["a pool has 1 to 1024 workers; it has 1, you asked for 0"],
     );
     assert_eq!(facts(&master), before);
     eventually_eq!(

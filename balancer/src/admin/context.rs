@@ -1,4 +1,4 @@
-//! What every answer is made from.
+//! The data that every answer is made from.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use super::requests::Requests;
 use super::usage::Sampler;
 use crate::pool::Pool;
 
-/// Facts of the master.
+/// Facts about the master.
 #[derive(Clone, Debug)]
 pub struct Master {
     /// The version of the running binary.
     pub version: String,
     /// When it started.
     pub started: SystemTime,
-    /// Where the admin port listens, if it does.
+    /// The address of the admin port, if there is one.
     pub admin: Option<SocketAddr>,
-    /// Client connections that may be open at once over all pools, if that is limited.
+    /// The limit of client connections that are open at once over all pools, if there is one.
     pub max_connections: Option<usize>,
-    /// Set once it was asked to stop, before it does anything about it.
+    /// True once the master was asked to stop; set before it does anything about it.
     pub is_stopping: Arc<AtomicBool>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Source {
 }
 
 impl Context {
-    /// Registers the metrics of `pools` with `registry`, which [`serve`](super::serve) answers `/metrics` from.
+    /// Registers the metrics of `pools` with `registry`; [`serve`](super::serve) answers `/metrics` from it.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Context {
         Ok(Self { source, registry, commands: None })
     }
 
-    /// Passes the commands that come on the control socket to `commands`; without this all are refused.
+    /// Passes the commands that come on the control socket to `commands`. Without this call every command is refused.
     #[must_use]
     pub fn with_commands(mut self, commands: mpsc::Sender<CommandRequest>) -> Self {
         self.commands = Some(commands);

@@ -1,4 +1,4 @@
-//! Accepts on the control socket, and has it made again when somebody removes it.
+//! Accepts on the control socket, and makes the socket again when it was removed.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::control_socket::ControlSocket;
 
-/// The time between two looks for the socket. A look is two calls of `lstat`.
+/// The time between two checks that the socket is still there. A check is two calls of `lstat`.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The present listener of the control socket.
@@ -28,17 +28,17 @@ impl ControlListener {
     ///
     /// # Errors
     ///
-    /// There is no free descriptor, or this is no runtime.
+    /// There is no free descriptor, or this was not called on a runtime.
     pub(super) fn new(socket: Arc<ControlSocket>) -> io::Result<Self> {
         let listener = adopt(socket.listener().map_err(|failure| io::Error::other(failure.error))?)?;
         Ok(Self { socket, listener: RefCell::new(Rc::new(listener)), replaced: Notify::new() })
     }
 
-    /// The next client.
+    /// Accepts the next client.
     ///
     /// # Errors
     ///
-    /// The kernel's own.
+    /// The error of `accept`.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let listener = Rc::clone(&self.listener.borrow());
@@ -49,7 +49,7 @@ impl ControlListener {
         }
     }
 
-    /// Looks for the socket until this is dropped. An obstacle is said once and tried again.
+    /// Checks the socket each second until this future is dropped. An error is logged once and the attempt is repeated.
     pub(super) async fn keep(&self) {
         let mut complaint = None;
         loop {
@@ -63,7 +63,7 @@ impl ControlListener {
                 Err(why) => {
                     if complaint.as_ref() != Some(&why) {
                         let path = self.socket.path().display();
-                        warn!(%path, why, "control socket was removed and cannot be made again yet, will be tried each second");
+                        warn!(%path, why, "control socket was removed and cannot be made again yet, will retry");
                         complaint = Some(why);
                     }
                 }

@@ -1,8 +1,8 @@
 //! The control socket: its path, its access rights, and the master that holds it.
 //!
-//! It may change things later, so only our own user gets to it: a socket of mode 0600 in a folder that nobody else can
-//! write to. A `flock` on a file beside it tells which master it belongs to; the lock goes with its holder however that
-//! ends, so what lies at the path while we hold the lock is a leftover.
+//! The socket can change things, so only our own user gets to it: it has mode 0600 and lies in a folder to which no
+//! other user can write. A `flock` on a file beside it shows which master it belongs to. The kernel releases the lock
+//! however its holder ends, so a socket that lies at the path while we hold the lock is a leftover.
 
 mod folder;
 mod lock;
@@ -24,25 +24,25 @@ use crate::config::Control;
 use crate::failure::{Failure, code};
 use lock::Lock;
 
-/// The longest path of a unix socket on Linux: `sun_path` has 108 bytes, one of them for the end.
+/// The longest path of a unix socket on Linux: `sun_path` has 108 bytes, and one of them is the final zero.
 const LONGEST_PATH: usize = 107;
 
-/// Clients that may wait to be accepted.
+/// The number of clients that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// The path of the control socket, for the master and for its clients; `None` if there is to be none.
+/// Returns the path of the control socket, for the master and for its clients; `None` if it is switched off.
 pub fn path(control: &Control) -> Option<PathBuf> {
     let uid = rustix::process::geteuid().as_raw();
     control.path(uid, std::env::var_os("XDG_RUNTIME_DIR").as_deref(), &std::env::temp_dir())
 }
 
-/// The process of a master whose control socket was removed from `path`, while it still holds the lock beside it.
+/// Returns the pid of a master whose control socket was removed from `path` while it still holds the lock beside it.
 pub fn master_without_socket(path: &Path) -> Option<u32> {
     let is_gone = fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     if is_gone { lock::holder(path) } else { None }
 }
 
-/// The control socket of the one master that has it. Dropping it removes the socket and the lock.
+/// The control socket of a running master. Dropping it removes the socket and the lock.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -55,16 +55,17 @@ struct Held {
     listener: UnixListener,
     /// Device and inode of our socket: another file at the path is not ours to remove.
     identity: (u64, u64),
-    // Last, so that it is given back when the socket is gone.
+    // The last field, so that the lock is released after the socket is gone.
     lock: Lock,
 }
 
 impl ControlSocket {
-    /// Becomes the master at `path` and listens there.
+    /// Takes the lock of `path` and listens there.
     ///
     /// # Errors
     ///
-    /// If another master has it, if the folder is open to others, if something else lies at the path, or if it is too long.
+    /// If another master holds the lock, if other users can write to the folder, if something else lies at the path, or
+    /// if the path is too long.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         check_length(path)?;
         folder::prepare(path)?;
@@ -74,17 +75,17 @@ impl ControlSocket {
         Ok(Self { path: path.to_owned(), held: Mutex::new(Held { listener, identity, lock }) })
     }
 
-    /// Where it is.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file whose lock the master holds.
+    /// Returns the path of the lock file that the master holds.
     pub fn lock_path(&self) -> PathBuf {
         self.held().lock.path().to_owned()
     }
 
-    /// A descriptor of the listening socket, for [`serve`](super::serve).
+    /// Returns a duplicate of the listening socket, for [`serve`](super::serve).
     ///
     /// # Errors
     ///
@@ -107,7 +108,7 @@ impl Drop for ControlSocket {
     }
 }
 
-/// Listens at the path; also the device and inode of the socket there.
+/// Listens at the path. Also returns the device and inode of the socket there.
 fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), Failure> {
     let failed = |cause: io::Error| {
         Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display())).cause(cause)
@@ -127,7 +128,7 @@ fn check_length(path: &Path) -> Result<(), Failure> {
         .hint("choose a shorter one with --control PATH"))
 }
 
-/// Removes a dead socket of ours; anything else at the path is not ours to touch.
+/// Removes a leftover socket of ours. Anything else at the path is refused and stays.
 fn clear(path: &Path) -> Result<(), Failure> {
     let refuse = |cause: String| {
         Failure::new(code::FAILED, format!("cannot use the control socket {}", path.display()))
@@ -139,29 +140,29 @@ fn clear(path: &Path) -> Result<(), Failure> {
         found => found.map_err(|error| refuse(error.to_string()))?,
     };
     if found.file_type().is_symlink() {
-        return Err(refuse("a symbolic link lies there".to_owned()));
+        return Err(refuse("there is a symbolic link at that path".to_owned()));
     }
     if !found.file_type().is_socket() {
-        return Err(refuse("something that is not a socket lies there".to_owned()));
+        return Err(refuse("there is something at that path that is not a socket".to_owned()));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refuse(format!("a socket of another user (uid {}) lies there", found.uid())));
+        return Err(refuse(format!("there is a socket of another user at that path (uid {})", found.uid())));
     }
-    // We hold the lock, so no master listens; but it may be another program's socket.
+    // We hold the lock, so no master listens here; but the socket may be another program's.
     match listener_at(path) {
         None => fs::remove_file(path).map_err(|error| refuse(error.to_string())),
         Some(pid) => {
             let whose = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            Err(refuse(format!("a program listens there that does not hold the lock beside it{whose}")))
+            Err(refuse(format!("another program{whose} listens there, which does not hold the lock beside it")))
         }
     }
 }
 
-/// The process that listens at the path, as far as it is known; `None` if nobody does.
+/// Returns the process that listens at the path, as far as the kernel tells; `None` if none does.
 fn listener_at(path: &Path) -> Option<Option<i32>> {
     let attempt = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
-        // Its queue may be full: do not wait for a place in it.
+        // The queue of that socket may be full: do not wait until it has room.
         socket.set_nonblocking(true)?;
         socket.connect(&SockAddr::unix(path)?)?;
         Ok::<_, io::Error>(socket)
@@ -177,11 +178,12 @@ fn listener_at(path: &Path) -> Option<Option<i32>> {
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
-    // Linux gives the file the mode of the unbound socket, less the umask: there is no moment at which others may
-    // connect, and the umask, which all threads share, stays as it is.
+    // Linux gives the new file the mode of the unbound socket, less the umask. So there is no moment at which other
+    // users may connect, and the umask, which all threads share, is left alone.
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    // For a kernel that does not, and for a umask that takes from the owner. Others cannot enter the folder meanwhile.
+    // For a kernel that ignores that mode, or a umask that takes rights from the owner. The folder keeps others out
+    // meanwhile.
     rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

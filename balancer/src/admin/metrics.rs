@@ -1,4 +1,4 @@
-//! The metrics: reads our atomics when somebody scrapes.
+//! The metrics: each scrape reads our atomics.
 
 mod master;
 mod pool;
@@ -13,7 +13,7 @@ use super::context::Source;
 use crate::stats::HistogramSnapshot;
 use crate::stats::catalog::{self, Kind};
 
-/// Turns the counters into metric families. Every metric of the catalogue is there from the start.
+/// Turns the counters into metric families. Every metric of the catalogue exists from the start.
 pub(super) struct MetricsCollector {
     source: Arc<Source>,
     descriptions: Vec<Desc>,
@@ -22,7 +22,7 @@ pub(super) struct MetricsCollector {
 impl MetricsCollector {
     /// # Errors
     ///
-    /// If a name or label of the catalogue is none to Prometheus; a test keeps that from happening.
+    /// If Prometheus refuses a name or label of the catalogue; a test keeps that from happening.
     pub(super) fn new(source: Arc<Source>) -> Result<Self, prometheus::Error> {
         let describe = |metric: &catalog::Metric| {
             let labels = metric.labels.iter().map(|&label| label.to_owned()).collect();

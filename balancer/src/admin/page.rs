@@ -7,10 +7,11 @@ use crate::api::state::{PoolEntry, State, WorkerEntry};
 use crate::pool::PoolState;
 use crate::printable;
 
-/// The style sheet, a resource of its own so that the policy needs no exception for inline style.
+/// The style sheet. It is a resource of its own, so that the content security policy needs no exception for inline
+/// style.
 pub(super) const STYLE: &str = include_str!("page.css");
 
-/// The page that shows `state`.
+/// Returns the page that shows `state`.
 pub(super) fn render(state: &State) -> String {
     let mut page = String::new();
     // Writing to a `String` cannot fail.
@@ -35,7 +36,7 @@ fn write_page(page: &mut String, state: &State) -> fmt::Result {
     }
     page.write_str(
         "</main>\n<footer><a href=\"metrics\">metrics</a> <a href=\"api/v1/state\">state as JSON</a> \
-         <a href=\"livez\">livez</a> <a href=\"readyz\">readyz</a> <span>renewed every 5 s</span></footer>\n</body>\n</html>\n",
+         <a href=\"livez\">livez</a> <a href=\"readyz\">readyz</a> <span>refreshed every 5 s</span></footer>\n</body>\n</html>\n",
     )
 }
 
@@ -70,7 +71,7 @@ fn write_pool(page: &mut String, pool: &PoolEntry) -> fmt::Result {
     page.write_str("</tbody>\n</table>\n</section>\n")
 }
 
-/// The word of the pool that is worst.
+/// Returns the state of the pool that is in the worst one.
 fn worst(state: &State) -> &'static str {
     let known = |pool: &PoolEntry| PoolState::ALL.into_iter().find(|known| known.name() == pool.state);
     let worst = state.pools.iter().filter_map(known).max().unwrap_or(PoolState::Ready);
@@ -104,7 +105,7 @@ fn write_worker(page: &mut String, pool: &PoolEntry, worker: &WorkerEntry) -> fm
     let lines = worker.last_exit.iter().flat_map(|exit| &exit.last_lines);
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
-        page.write_str("<details><summary>its last lines</summary><pre>")?;
+        page.write_str("<details><summary>last lines of its output</summary><pre>")?;
         for line in lines {
             writeln!(page, "{}", Text(line))?;
         }
@@ -113,7 +114,7 @@ fn write_worker(page: &mut String, pool: &PoolEntry, worker: &WorkerEntry) -> fm
     page.write_str("</tr>\n")
 }
 
-/// Text as HTML shows it, in an element or a quoted attribute.
+/// Writes a text escaped for HTML, in an element or a quoted attribute.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {

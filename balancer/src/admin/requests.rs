@@ -1,9 +1,9 @@
-//! The routes, and how many requests each has answered.
+//! The routes, and the count of answered requests of each.
 
 use crate::pool::operation::OperationKind;
 use crate::stats::Counter;
 
-/// Where a request goes. The list is fixed: a label of a metric never comes from a request.
+/// The route of a request. The list is fixed: a label of a metric never comes from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Page,
@@ -20,7 +20,7 @@ pub(super) enum Route {
     Strategy,
     Message,
     Shutdown,
-    /// No such path.
+    /// A path that does not exist.
     Other,
 }
 
@@ -43,7 +43,7 @@ impl Route {
         Route::Other,
     ];
 
-    /// The route of what is done to pools.
+    /// Returns the route of a command on a pool.
     pub(super) const fn of_verb(verb: OperationKind) -> Self {
         match verb {
             OperationKind::Reload => Route::Reload,
@@ -55,7 +55,7 @@ impl Route {
         }
     }
 
-    /// The word in metrics.
+    /// Returns the route's name in metrics.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Route::Page => "page",
@@ -76,7 +76,7 @@ impl Route {
         }
     }
 
-    /// Every status it may answer with.
+    /// Returns every status that the route may answer with.
     pub(super) const fn codes(self) -> &'static [u16] {
         match self {
             Route::Page | Route::Style | Route::Livez => &[200, 403, 405, 413],
@@ -113,7 +113,7 @@ impl Requests {
         }
     }
 
-    /// Every pair with its count.
+    /// Returns every pair of route and status with its count.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Route, u16, u64)> {
         self.0.iter().map(|(route, code, counter)| (*route, *code, counter.get()))
     }

@@ -1,4 +1,4 @@
-//! Answers: a body with its type, and the headers that all of them carry.
+//! Builds answers: a body with its type, and the headers that every answer carries.
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -10,10 +10,10 @@ use super::commands::Lines;
 use crate::api::state::Problem;
 use crate::printable;
 
-/// An answer: whole in memory, or lines that are written as they come.
+/// An answer: a body that is whole in memory, or lines that are written as they come.
 pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
 
-/// The headers of any answer. A browser may show it, with our own style sheet, and do nothing else.
+/// The headers of every answer. They let a browser show it with our own style sheet, and do nothing else with it.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -27,12 +27,12 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// A body of that type.
+/// Returns an answer with a body of that type.
 pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     with_headers(status, kind, Either::Left(Full::new(body.into())))
 }
 
-/// Lines of JSON, each an object, written as they come.
+/// Returns an answer of JSON lines, each an object, written as they come.
 pub(super) fn lines(lines: Lines) -> Answer {
     with_headers(StatusCode::OK, "application/x-ndjson", Either::Right(lines))
 }
@@ -46,12 +46,12 @@ fn with_headers(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>
     answer
 }
 
-/// Plain text.
+/// Returns an answer of plain text.
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     body(status, "text/plain; charset=utf-8", text)
 }
 
-/// JSON.
+/// Returns an answer of JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     match printable::json_of(value) {
         Some(json) => body(status, "application/json", json),
@@ -59,26 +59,26 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     }
 }
 
-/// An error, as a problem document (RFC 9457). `detail` is ours: nothing of the request is repeated.
+/// Returns an error as a problem document (RFC 9457). `detail` is our own text: it repeats nothing of the request.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
     problem_with(status, detail, None)
 }
 
-/// The same with what to do.
+/// Returns the same with advice on what to do.
 pub(super) fn problem_with(status: StatusCode, detail: &str, hint: Option<String>) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
     let document = Problem { title, status: status.as_u16(), detail: detail.to_owned(), hint };
     body(status, "application/problem+json", printable::json_of(&document).unwrap_or_default())
 }
 
-/// Method not allowed: says which ones are, and why.
+/// Returns the answer "method not allowed" with the methods that are, and the reason.
 pub(super) fn wrong_method(allowed: &'static str, why: &str) -> Answer {
     let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, why);
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
-/// The same answer, after which the connection ends: what the client still sends is not read.
+/// Returns the same answer, but closes the connection after it: the rest of the request is not read.
 pub(super) fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer

@@ -1,4 +1,4 @@
-//! From a request to an answer.
+//! Routes a request to its answer.
 
 use hyper::body::Body;
 use hyper::header::HOST;
@@ -39,8 +39,8 @@ where
         }
         (ApiListener::AdminPort, Some(_)) => closing(respond::problem_with(
             StatusCode::FORBIDDEN,
-            "commands are taken on the control socket only; this port can only be read",
-            Some("ask on the control socket, as the user that runs the master or as root".to_owned()),
+            "commands are taken on the control socket only; the admin port is read-only",
+            Some("send it to the control socket, as the user that runs the master or as root".to_owned()),
         )),
         (ApiListener::ControlSocket(peer), Some(command)) => {
             commands::take(context, connection, peer, command, request).await
@@ -54,14 +54,14 @@ where
 /// Answers a request that only reads.
 fn look<B: Body>(context: &Context, request: &Request<B>, route: Route) -> Answer {
     if !request.body().is_end_stream() {
-        // Nothing here takes a body. It is not read: the connection ends instead.
-        return closing(respond::problem(StatusCode::PAYLOAD_TOO_LARGE, "requests with a body are not taken"));
+        // No route here takes a body. It is not read; the connection is closed instead.
+        return closing(respond::problem(StatusCode::PAYLOAD_TOO_LARGE, "this path does not accept a body"));
     }
     match (request.method(), route) {
-        (_, Route::Other) => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        (_, Route::Other) => respond::problem(StatusCode::NOT_FOUND, "no such path"),
         // hyper leaves out the body of an answer to HEAD.
         (&Method::GET | &Method::HEAD, route) => read(context, route),
-        _ => respond::wrong_method("GET, HEAD", "this path can only be read"),
+        _ => respond::wrong_method("GET, HEAD", "this path is read-only"),
     }
 }
 
@@ -90,16 +90,16 @@ fn read(context: &Context, route: Route) -> Answer {
         | Route::Strategy
         | Route::Message
         | Route::Shutdown
-        | Route::Other => respond::problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        | Route::Other => respond::problem(StatusCode::NOT_FOUND, "no such path"),
     }
 }
 
-/// Returns true if the request names us by address. A page from elsewhere whose name was made to point to loopback (DNS
-/// rebinding) still sends its own name.
+/// Returns true if the request's Host is an IP address or localhost. A foreign page whose name was made to point to
+/// loopback (DNS rebinding) still sends its own name.
 fn has_own_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
-        // Load balancers probe with HTTP/1.0; no browser speaks it.
+        // Load balancers probe with HTTP/1.0, without a Host; no browser speaks that version.
         (None, _) => request.version() == Version::HTTP_10,
         (Some(host), None) => host.to_str().is_ok_and(is_own_host),
         (Some(_), Some(_)) => false,

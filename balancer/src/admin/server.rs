@@ -1,7 +1,7 @@
-//! The two listeners: accepts connections and speaks HTTP/1 on them, within bounds.
+//! The two listeners: accepts connections and speaks HTTP/1 on them, within limits.
 //!
-//! A client can hold one of few places for a bounded time and a bounded amount of memory; it delays neither a byte nor a
-//! verdict, since all of this runs on a thread of its own.
+//! A client can hold one of few connections, for a limited time and with a limited amount of memory. It never delays a
+//! client's bytes or a health decision, since all of this runs on a thread of its own.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,20 +27,20 @@ use super::control::ControlListener;
 use super::control_socket::ControlSocket;
 use super::routes;
 
-/// Connections open at once on each listener; more wait in the kernel.
+/// The number of connections open at once on each listener; more wait in the kernel.
 pub(super) const MAX_CONNECTIONS: usize = 32;
-/// From the first byte that could be a request to the end of its headers; also how long a connection may be idle.
+/// The time from the first byte of a request to the end of its headers; also the time that a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that is older gets no further request, so that nobody keeps a permit.
+/// The age at which a connection gets no further request, so that none keeps its permit forever.
 const LIFE: Duration = Duration::from_secs(60);
-/// For the answer under way when a connection is to end.
+/// The time for the answer under way when a connection has to end.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// After an `accept` that failed for want of descriptors or memory: trying again at once would only burn CPU.
+/// The pause after an `accept` that failed for lack of descriptors or memory: trying again at once would only burn CPU.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on both listeners until `stop`, then lets answers under way finish for 2 s.
+/// Serves both listeners until `stop`, then gives answers under way 2 s to finish.
 ///
 /// Meant for a current-thread runtime on a thread of its own: a request may read `/proc` and block that thread for
 /// milliseconds.
@@ -77,11 +77,11 @@ pub async fn serve(
 }
 
 fn adopt<S, T>(listener: Option<S>, adopt: impl FnOnce(S) -> io::Result<T>) -> Option<T> {
-    adopt(listener?).inspect_err(|cause| error!(%cause, "an admin listener cannot be used")).ok()
+    adopt(listener?).inspect_err(|cause| error!(%cause, "cannot use an admin listener")).ok()
 }
 
-/// The process at the other end, if it is of our user or root. The socket's mode says the same; this holds also where
-/// somebody has changed it.
+/// Returns the process at the other end if it runs as our user or root. The socket's mode lets no other in, but the
+/// mode may have been changed.
 fn trusted(stream: &tokio::net::UnixStream) -> Option<Peer> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
@@ -99,7 +99,7 @@ fn trusted(stream: &tokio::net::UnixStream) -> Option<Peer> {
     }
 }
 
-/// Accepts until `stop`; no error ends it. `None` is a client that is rejected.
+/// Accepts until `stop`; no error ends it. `None` stands for a client that is rejected.
 async fn serve_listener<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     context: &Arc<Context>,
     name: &'static str,
@@ -109,7 +109,7 @@ async fn serve_listener<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
-        // A permit first: a connection without one waits in the kernel, not in our memory.
+        // Takes a permit first: a connection without one waits in the kernel, not in our memory.
         let next = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
             (permit, accept().await)
@@ -129,7 +129,7 @@ async fn serve_listener<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             Ok(None) => {}
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(cause) => {
-                warn!(%cause, listener = name, "accept failed on the admin side");
+                warn!(%cause, listener = name, "cannot accept a connection on an admin listener");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(PAUSE) => {}
@@ -156,7 +156,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        // A client that shuts its side after the request (`nc -N`) still gets the answer.
+        // A client that closes its sending side after the request (`nc -N`) still gets the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -169,15 +169,15 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     loop {
         match timeout(LAST_ANSWER, connection.as_mut()).await {
             Ok(ended) => return log(ended),
-            // A client that watches a command keeps the permit until it is over: a reload may take longer than a
-            // connection's life.
+            // A client that watches a command keeps its permit until the command is over: a reload may take longer than
+            // the age limit of connections.
             Err(_) if connection_context.is_under_way() && !stop.is_cancelled() => {}
             Err(_) => return,
         }
     }
 }
 
-/// Logs the end of a connection at `debug`: an error of a client is no fault here.
+/// Logs the end of a connection at `debug`: an error of a client is not an error of the master.
 fn log(ended: hyper::Result<()>) {
     if let Err(cause) = ended {
         debug!(%cause, "an admin connection ended");
@@ -203,7 +203,7 @@ mod tests {
         let (mut client, stream) = duplex(64 * 1024);
         let error = |errno: rustix::io::Errno| Err(io::Error::from(errno));
         use rustix::io::Errno;
-        // From the back: the client comes last.
+        // Taken from the back: the client comes last.
         let script: Vec<io::Result<Option<(DuplexStream, ApiListener)>>> = vec![
             Ok(Some((stream, ApiListener::AdminPort))),
             Ok(None),

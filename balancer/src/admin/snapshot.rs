@@ -1,4 +1,4 @@
-//! From the pools to what is shown of them: the API's state, and whether the master is ready.
+//! Reads the pools into the shapes that are shown: the API's state, and the readiness of the master.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use crate::pool::{CheckStatus, ExitStatus, OtherStatus, Pool, PoolState, PoolSta
 use crate::rotation::{AcceptState, SlotId, UNIT_WEIGHT};
 use crate::stats::AcceptLimit;
 
-/// The whole master at one moment.
+/// Returns the state of the whole master at one moment.
 pub(super) fn state(source: &Source) -> state::State {
     let sample = source.sampler.look(&source.pools);
     let master = &source.master;
@@ -30,7 +30,7 @@ pub(super) fn state(source: &Source) -> state::State {
     }
 }
 
-/// Why the master is not ready, for `/readyz`; `None` if it is.
+/// Returns the reason why the master is not ready, for `/readyz`; `None` if it is ready.
 pub(super) fn unready(source: &Source) -> Option<String> {
     if source.is_stopping() {
         return Some("the master is stopping\n".to_owned());
@@ -58,13 +58,13 @@ fn shortage(source: &Source, pool: &Pool, status: &PoolStatus) -> Option<String>
         .map(|(state, count)| format!("{count} {}", state.name()))
         .collect();
     let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-    // What is used up makes no difference where too few are ready.
+    // A limit that is reached makes no difference to a pool with too few ready workers.
     let state = PoolState::of(status, needed, false, source.is_stopping()).name();
     let (ready, all) = (status.ready(), status.workers.len());
     Some(format!("pool {name}: {state}, {ready} of {all} workers ready, {needed} needed{others}"))
 }
 
-/// Returns how a pool is, in the word that everything says.
+/// Returns the state of a pool, in the word that every output uses.
 pub(super) fn pool_state(source: &Source, pool: &Pool, status: &PoolStatus, sample: &Sample) -> PoolState {
     let limit = pool.stats.accept_limits.present(Instant::now());
     let is_used_up =
@@ -74,13 +74,13 @@ pub(super) fn pool_state(source: &Source, pool: &Pool, status: &PoolStatus, samp
     PoolState::of(status, pool.config().min_ready, is_short, source.is_stopping())
 }
 
-/// The number of workers in that state.
+/// Returns the number of workers in that state.
 pub(super) fn count(status: &PoolStatus, state: SlotState) -> usize {
     status.workers.iter().filter(|worker| worker.state == state).count()
 }
 
-/// Connections a slot has now: the leases on its worker in rotation; of one that is out of it, what was given and has not
-/// ended.
+/// Returns the connections that a slot has now. For a worker in rotation these are its leases; for one that is out of
+/// it, the connections that it was given and that have not ended.
 pub(super) fn active(pool: &Pool, slot: SlotId) -> u64 {
     let snapshot = pool.rotation.snapshot();
     let in_rotation: Vec<_> = snapshot.upstreams.iter().filter(|upstream| upstream.slot == slot).collect();
@@ -93,20 +93,20 @@ pub(super) fn active(pool: &Pool, slot: SlotId) -> u64 {
     })
 }
 
-/// Of these, those whose client waits for its answer, as far as the worker is in rotation.
+/// Returns how many of these connections have a client that waits for an answer; only a worker in rotation has any.
 pub(super) fn waiting(pool: &Pool, slot: SlotId) -> u64 {
     let snapshot = pool.rotation.snapshot();
     snapshot.upstreams.iter().filter(|upstream| upstream.slot == slot).map(|upstream| upstream.waiting() as u64).sum()
 }
 
-/// The present weight of a slot; 0 out of rotation.
+/// Returns the present weight of a slot; 0 out of rotation.
 pub(super) fn weight(pool: &Pool, slot: SlotId) -> f64 {
     let snapshot = pool.rotation.snapshot();
     let found = snapshot.upstreams.iter().find(|upstream| upstream.slot == slot);
     found.map_or(0.0, |upstream| f64::from(upstream.weight()) / f64::from(UNIT_WEIGHT))
 }
 
-/// Unix time in seconds.
+/// Returns the Unix time in seconds.
 pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -171,7 +171,7 @@ fn worker_view(pool: &Pool, worker: &WorkerStatus, sample: &Sample) -> state::Wo
     }
 }
 
-/// Returns true for the process that is to take the place of the present one.
+/// Returns true for a process that will take the place of the present one.
 fn is_new(other: &OtherStatus) -> bool {
     other.state == SlotState::Starting
 }
@@ -215,7 +215,7 @@ fn accept_state(state: AcceptState) -> &'static str {
     }
 }
 
-/// 0 if the clock was set back meanwhile.
+/// Returns the seconds since `at`; 0 if the clock was set back meanwhile.
 fn seconds_since(at: SystemTime) -> f64 {
     at.elapsed().unwrap_or_default().as_secs_f64()
 }

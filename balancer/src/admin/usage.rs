@@ -1,5 +1,5 @@
-//! The use of CPU and memory by the workers' process groups, read from the kernel at most once in a while, however many
-//! ask.
+//! The CPU time and memory of the workers' process groups. It is read from the kernel at most twice a second, however
+//! many clients ask.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use crate::os::inspect::{self, Usage};
 use crate::pool::Pool;
 
-/// A look this young is shown again: many clients cost one pass over `/proc`, and a page beside a scrape says the same.
+/// The time for which a sample is shown again: many clients cost one pass over `/proc`, and a page and a scrape at the
+/// same moment agree.
 const YOUNG: Duration = Duration::from_millis(500);
 
-/// Remembers the last look, and the CPU time of processes that are gone.
+/// Remembers the last sample, and the CPU time of processes that are gone.
 #[derive(Debug, Default)]
 pub(super) struct Sampler(Mutex<Memory>);
 
@@ -23,7 +24,7 @@ struct Memory {
     cpu: HashMap<(usize, u32), CpuClock>,
 }
 
-/// One look at all workers.
+/// One sample of all workers.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     groups: HashMap<u32, Usage>,
@@ -31,19 +32,19 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// The use by the group of that leader.
+    /// Returns the usage of the group with that leader.
     pub(super) fn group(&self, pid: Option<u32>) -> Option<&Usage> {
         self.groups.get(&pid?)
     }
 
-    /// CPU seconds of a slot over its restarts; `pool` counts the pools of the context.
+    /// Returns the CPU seconds of a slot over all its restarts; `pool` is the pool's index in the context.
     pub(super) fn cpu_total(&self, pool: usize, slot: u32) -> f64 {
         self.cpu_total.get(&(pool, slot)).copied().unwrap_or(0.0)
     }
 }
 
 impl Sampler {
-    /// Looks at the workers of all pools; a process and its group have the same number, since a worker leads its own.
+    /// Samples the workers of all pools. A worker leads its own group, so the group's number is the worker's pid.
     pub(super) fn look(&self, pools: &[Arc<Pool>]) -> Arc<Sample> {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let statuses: Vec<_> = pools.iter().map(|pool| pool.status.load_full()).collect();
@@ -70,13 +71,13 @@ impl Sampler {
     }
 }
 
-/// Adds up the CPU time of one process after another; never falls.
+/// Adds up the CPU time of one process after another; the sum never falls.
 #[derive(Debug, Default)]
 struct CpuClock {
     process: Option<(u32, Option<SystemTime>)>,
-    /// Of processes that are gone.
+    /// The CPU time of processes that are gone.
     before: f64,
-    /// The most that was seen of the present one: a process that leaves the group takes its time along.
+    /// The highest value seen for the present process: when a child leaves the group, its time leaves the group's sum.
     present: f64,
 }
 

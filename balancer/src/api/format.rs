@@ -1,15 +1,15 @@
-//! Figures and a worker's situation in words, the same on page and command line.
+//! Writes figures and a worker's situation in words, the same on page and command line.
 
 use super::state;
 use crate::os::inspect::OpenFiles;
 use crate::printable;
 
-/// `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
+/// Writes a duration: `0.4s`, `41s`, `3m12s`, `1h02m`, `2d03h`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
     let whole = seconds as u64;
     match whole {
-        // Rounded here, so that 9.96 does not become 10.0.
+        // Cut off after one digit, so that 9.96 does not become 10.0.
         0..=9 => format!("{:.1}s", (seconds * 10.0).floor() / 10.0),
         10..=59 => format!("{whole}s"),
         60..=3_599 => format!("{}m{:02}s", whole / 60, whole % 60),
@@ -18,7 +18,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// `512B`, `9.8K`, `118M`, `1.2G`; powers of 1024.
+/// Writes a size: `512B`, `9.8K`, `118M`, `1.2G`; powers of 1024.
 pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "K", "M", "G"] {
@@ -31,7 +31,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.1}T")
 }
 
-/// Why clients of a pool wait although its workers are ready, safe to print; `None` if none do.
+/// Says why clients of a pool wait although its workers are ready, safe to print; `None` if none wait.
 pub(crate) fn limited(pool: &state::PoolEntry) -> Option<String> {
     let why = match pool.limited_by.as_deref()? {
         "exhausted" => "out of descriptors or memory",
@@ -53,7 +53,7 @@ pub(crate) fn is_out_of_files(worker: &state::WorkerEntry) -> bool {
     open_files(worker).is_some_and(OpenFiles::are_used_up)
 }
 
-/// Writes what is known of a pool's connections: the number that are open, were accepted and rejected.
+/// Writes the connections of a pool: how many are open, were accepted and rejected.
 pub(crate) fn connections(pool: &state::PoolEntry) -> String {
     match (pool.active, pool.accepted, pool.rejected) {
         (active, Some(accepted), Some(rejected)) => {
@@ -64,8 +64,7 @@ pub(crate) fn connections(pool: &state::PoolEntry) -> String {
     }
 }
 
-/// Writes what an operator wants to know of a worker beyond its figures, on one line, safe to print; empty if all is
-/// well.
+/// Writes, on one line and safe to print, the facts about a worker that its figures do not show; empty if all is well.
 pub(crate) fn note(worker: &state::WorkerEntry) -> String {
     let mut parts = Vec::new();
     if let Some(backoff) = worker.backoff_seconds.filter(|_| matches!(worker.state.as_str(), "backoff" | "failed")) {
@@ -88,17 +87,17 @@ pub(crate) fn note(worker: &state::WorkerEntry) -> String {
     parts.join("; ")
 }
 
-/// The text of a failed check, safe to print.
+/// Writes the result of a failed check, safe to print.
 pub(crate) fn failed_check(check: Option<&state::Check>) -> Option<String> {
     check.filter(|check| !check.is_ok).map(|check| format!("check: {}", escape(&check.what)))
 }
 
-/// At most 200 characters of a text from outside, safe to print.
+/// Returns at most 200 characters of a foreign text, safe to print.
 pub(crate) fn escape(text: &str) -> String {
     printable::excerpt(text, 200)
 }
 
-/// At most 2,000 characters of a line of our own that quotes something, safe to print.
+/// Returns at most 2,000 characters of a line of our own that quotes foreign text, safe to print.
 pub(crate) fn escape_long(text: &str) -> String {
     printable::excerpt(text, 2000)
 }

@@ -1,4 +1,4 @@
-//! The shapes of the control API's JSON and how its values are written: said by `admin`, read by `cli`.
+//! The shapes of the control API's JSON and the writing of its values: `admin` sends them, `cli` reads them.
 
 pub(crate) mod format;
 pub mod operation;

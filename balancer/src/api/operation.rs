@@ -1,4 +1,4 @@
-//! What is said of an operation: one JSON object a line while it goes on, and the report of the last one in the state.
+//! An operation in JSON: one object a line while it goes on, and the report of the last operation in the state.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct OperationLine {
     /// Always [`OperationLine::SCHEMA`].
     pub schema: String,
-    /// The pool it is about; null where it is about the master.
+    /// The pool of the event; null if it is about the master.
     pub pool: Option<String>,
     /// The event.
     #[serde(flatten)]
@@ -19,7 +19,7 @@ impl OperationLine {
     pub const SCHEMA: &str = "roundelay.operation/1";
 }
 
-/// An event of an operation; the key `event` names it.
+/// An event of an operation; the key `event` names its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -27,20 +27,20 @@ pub enum Event {
     Began {
         /// `reload`, `scale`, `restart`, `stop`, `start` or `strategy`.
         verb: String,
-        /// The generation that serves.
+        /// The generation that serves now.
         generation: u64,
-        /// The number of its slots.
+        /// The number of the pool's slots.
         slots: usize,
-        /// For a reload: how many workers are replaced at once.
+        /// For a reload: the number of workers that are replaced at once.
         at_once: Option<u32>,
-        /// For a scaling: how many workers there were to be.
+        /// For a scaling: the number of workers before.
         workers_before: Option<u32>,
-        /// For a scaling: how many there are to be.
+        /// For a scaling: the number of workers after.
         workers: Option<u32>,
-        /// For another strategy: the present one.
+        /// For a change of strategy: the old one.
         #[serde(default)]
         strategy_before: Option<String>,
-        /// For another strategy: the one to come.
+        /// For a change of strategy: the new one.
         #[serde(default)]
         strategy: Option<String>,
     },
@@ -50,9 +50,9 @@ pub enum Event {
         slot: u32,
         /// The process.
         pid: u32,
-        /// The process whose place it took.
+        /// The process that it replaces.
         instead_of: Option<u32>,
-        /// Seconds from its start.
+        /// Seconds since its start.
         after_seconds: f64,
     },
     /// A process has ended after its drain.
@@ -61,38 +61,38 @@ pub enum Event {
         slot: u32,
         /// The process.
         pid: u32,
-        /// The way it ended, in words.
+        /// The way it ended, in words such as `exit code 0`.
         exit: String,
-        /// Seconds from the moment it left the rotation.
+        /// Seconds since it left the rotation.
         took_seconds: f64,
-        /// Connections that it still finished; null where they are not observed.
+        /// Connections that finished during its drain; null where they are not observed.
         finished: Option<u64>,
         /// Connections that were cut at the end of its drain.
         cut: u64,
     },
-    /// A new process did not come up.
+    /// A new process did not become ready.
     Failed {
         /// Its slot.
         slot: u32,
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
-        /// The lines that it wrote last, oldest first.
+        /// The last lines that it wrote, oldest first.
         last_lines: Vec<String>,
     },
     /// A pool's operation is over.
     Report(OperationReport),
-    /// The rest of the command is not begun.
+    /// The rest of the command was not begun.
     Refused {
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
-        /// The next thing to do.
+        /// Advice on what to do next.
         hint: Option<String>,
     },
-    /// A message was said to workers, as far as it could be; nothing follows.
+    /// A message was sent to the workers that could take it; this is the last event.
     Message {
-        /// The number of workers that were told.
+        /// The number of workers that got the message.
         told: usize,
-        /// All that were meant.
+        /// All workers that the message is for.
         workers: Vec<MessageTarget>,
     },
     /// The master is stopping.
@@ -101,26 +101,26 @@ pub enum Event {
     Stopped {
         /// The time that it took, in seconds.
         took_seconds: f64,
-        /// Connections that finished meanwhile; null where that was not counted.
+        /// Connections that finished meanwhile; null where they were not counted.
         finished: Option<u64>,
-        /// Connections that were cut; null where that was not counted.
+        /// Connections that were cut; null where they were not counted.
         cut: Option<u64>,
     },
-    /// Something that this version does not know.
+    /// An event that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// A process that a message was meant for.
+/// A process that a message is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageTarget {
     /// Its slot.
     pub slot: u32,
     /// The process, if there is one.
     pub pid: Option<u32>,
-    /// True if the message is on its channel; the program may not have read it yet.
+    /// True if the message is in its channel; the program may not have read it yet.
     pub told: bool,
-    /// Why it was not told.
+    /// The reason why it did not get the message.
     pub why: Option<String>,
 }
 
@@ -131,7 +131,7 @@ pub struct OperationReport {
     pub verb: String,
     /// `done`, `lost` (done, and clients were lost) or `failed`.
     pub result: String,
-    /// Why it failed.
+    /// The reason why it failed.
     pub error: Option<String>,
     /// The generation that serves now.
     pub generation: u64,
@@ -139,32 +139,33 @@ pub struct OperationReport {
     pub took_seconds: f64,
     /// When it ended, in Unix seconds.
     pub at: f64,
-    /// Its cost for the clients; null where the workers accept by themselves: not observed.
+    /// Its cost for the clients; null where the workers accept by themselves, since the master does not see connections
+    /// there.
     pub connections: Option<Connections>,
 }
 
-/// The connections of a pool during an operation, by their ends. The ends are null where the workers do not tell, as
-/// Node's.
+/// The connections of a pool during an operation, by the way they ended. The fields about ends are null where the
+/// workers do not report ends, as with Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Accepted.
     pub accepted: u64,
-    /// Ended as their two ends wanted.
+    /// Ended normally, by client and worker.
     pub served: Option<u64>,
-    /// Given to another worker than the first.
+    /// Given to another worker than the first one.
     pub moved: u64,
     /// Ended by the client while an answer was pending.
     #[serde(default)]
     pub client_ended: Option<u64>,
-    /// Ended by the worker or by a drain in a pool that has never answered anybody.
+    /// Ended by the worker or by a drain, in a pool that has never answered a client.
     #[serde(default)]
     pub unanswered: Option<u64>,
-    /// Idle, and closed so that a drain could end, or ended with its worker, or by `idle-timeout`.
+    /// Idle and closed: by a drain, by the end of its worker, or by `idle-timeout`.
     pub closed: Option<u64>,
-    /// Turned away, or not placed in time. Lost.
+    /// Turned away, or not given to a worker in time. Lost.
     pub rejected: u64,
-    /// Cut, or ended without the answer by a worker that was told to end. Lost. A number beside null for `served` counts only
-    /// those that no worker had taken.
+    /// Cut, or ended without an answer by a worker that was told to end. Lost. If `served` is null, this counts only
+    /// connections that no worker had taken.
     pub cut: Option<u64>,
 }
 

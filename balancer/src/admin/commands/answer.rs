@@ -1,4 +1,4 @@
-//! From a request that commands something to its answer: a problem, or a stream of lines.
+//! Reads a request that gives a command, and answers it: with a problem, or with a stream of lines.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::admin::context::Context;
 use crate::admin::respond::{self, Answer, closing};
 use crate::pool::operation::OperationKind;
 
-/// No command says more, but for a message.
-const LARGEST_BODY: (usize, &str) = (64 * 1024, "the body has more than 64 KiB");
-/// With room for what stands around the message.
-const LARGEST_MESSAGE: (usize, &str) = (LONGEST_MESSAGE + 1024, "a message may have 1 MiB");
-/// For a body to arrive.
+/// The largest body of every command but a message, in bytes, and the text of the refusal.
+const LARGEST_BODY: (usize, &str) = (64 * 1024, "the body is larger than 64 KiB");
+/// The same for a message, with room for the JSON around it.
+const LARGEST_MESSAGE: (usize, &str) = (LONGEST_MESSAGE + 1024, "the message is larger than 1 MiB");
+/// The time within which a body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The command that a path stands for.
+/// The command that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::admin) enum Path<'a> {
     /// `/api/v1/reload`
@@ -40,7 +40,7 @@ pub(in crate::admin) enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// The command of these segments of a path, if they are one.
+    /// Returns the command of a path, which was split into `segments`; `None` if the path is no command's.
     pub(in crate::admin) fn of(segments: &[&'a str]) -> Option<Self> {
         match segments {
             ["api", "v1", "reload"] => Some(Path::ReloadAll),
@@ -55,7 +55,8 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Takes a command that came from `peer` on the control socket; answers when it is refused or has begun.
+/// Passes the command from `peer` on the control socket to the application. Returns when the command was refused or has
+/// begun.
 pub(in crate::admin) async fn take<B>(
     context: &Context,
     connection: &ConnectionContext,
@@ -67,9 +68,9 @@ where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
     if request.method() != Method::POST {
-        return respond::wrong_method("POST", "a command is given by POST");
+        return respond::wrong_method("POST", "commands must be sent with POST");
     }
-    // Before the body is looked at: a wrong name is the likeliest mistake.
+    // Checked before the body: a wrong name is the likeliest mistake.
     if let Path::OnPool(name, _) | Path::Message(name) = path {
         let pools = &context.source.pools;
         if !pools.iter().any(|pool| pool.name == name) {
@@ -101,12 +102,12 @@ async fn submit(context: &Context, connection: &ConnectionContext, peer: &Peer, 
     connection.begins(&reply);
     let sent = match &context.commands {
         Some(commands) => commands.try_send(CommandRequest { command, client: peer.client.clone(), reply }),
-        None => return refused(CommandError::new(CommandErrorKind::Refused, "this master takes no commands")),
+        None => return refused(CommandError::new(CommandErrorKind::Refused, "this master does not take commands")),
     };
     match sent {
         Ok(()) => {}
         Err(TrySendError::Full(_)) => {
-            return refused(CommandError::new(CommandErrorKind::Refused, "too many commands wait already"));
+            return refused(CommandError::new(CommandErrorKind::Refused, "too many commands are waiting already"));
         }
         Err(TrySendError::Closed(_)) => return refused(CommandError::stopping()),
     }
@@ -117,7 +118,7 @@ async fn submit(context: &Context, connection: &ConnectionContext, peer: &Peer, 
     }
 }
 
-/// The whole body, if it has not more bytes than `largest`, of which the refusal says the text.
+/// Reads the whole body. `largest` is the limit in bytes, and the text of the refusal of a larger body.
 async fn read<B>(request: Request<B>, largest: (usize, &'static str)) -> Result<Bytes, (StatusCode, &'static str)>
 where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
@@ -136,12 +137,12 @@ where
     match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body did not arrive whole")),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body ended before it was complete")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 5 s")),
     }
 }
 
-/// `application/json`, with or without parameters, said once.
+/// Returns true if the content type is `application/json`, with or without parameters, and is given once.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(first), None) = (types.next(), types.next()) else { return false };

@@ -1,4 +1,4 @@
-//! What the body of a command says. Pure.
+//! Reads the body of a command. Pure.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,29 +8,29 @@ use crate::pool::message::Message;
 use crate::pool::operation::{OperationKind, SlotRange};
 use crate::strategy;
 
-/// More workers than this no pool has.
+/// The largest number of workers of a pool.
 const MOST: u32 = 1024;
 
-/// The longest JSON text that may be said to workers, in bytes. A worker made with `worker-runtime` takes less.
+/// The longest JSON text of a message to workers, in bytes. A worker made with `worker-runtime` takes less.
 pub const LONGEST_MESSAGE: usize = 1024 * 1024;
 
-/// The number of workers that a pool is to have.
+/// The number of workers that a `scale` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// This many, 1 to 1024.
     Exactly(u32),
-    /// So many more than now.
+    /// This many more than now.
     More(u32),
-    /// So many fewer than now.
+    /// This many fewer than now.
     Fewer(u32),
-    /// One a CPU.
+    /// One for each CPU.
     Max,
     /// min(CPUs, 4).
     Auto,
 }
 
 impl Size {
-    /// Reads `4`, `+1`, `-1`, `max` or `auto`; `None` if it is something else or no count of workers.
+    /// Reads `4`, `+1`, `-1`, `max` or `auto`; `None` if it is something else or not a possible count of workers.
     pub fn parse(text: &str) -> Option<Self> {
         let count = |digits: &str| {
             let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -45,11 +45,11 @@ impl Size {
         }
     }
 
-    /// Returns the number for a pool that is to have `now`, where `cpus` may be used.
+    /// Returns the number of workers for a pool that has `now` workers and may use `cpus` CPUs.
     ///
     /// # Errors
     ///
-    /// Why a pool cannot have so many, in words.
+    /// A sentence that says why the pool cannot have that many.
     pub fn resolve(self, now: u32, cpus: usize) -> Result<u32, String> {
         let wanted = match self {
             Size::Exactly(n) => i64::from(n),
@@ -60,7 +60,7 @@ impl Size {
         };
         match u32::try_from(wanted) {
             Ok(wanted) if (1..=MOST).contains(&wanted) => Ok(wanted),
-            _ => Err(format!("a pool has 1 to {MOST} workers; it has {now}, and {wanted} were asked for")),
+            _ => Err(format!("a pool has 1 to {MOST} workers; it has {now}, you asked for {wanted}")),
         }
     }
 }
@@ -77,7 +77,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// Reads slots: `3` or `0-3`, both ends included; `None` if it is something else.
+/// Reads slots: `3`, or `0-3` with both ends included; `None` if it is something else.
 pub fn slots(text: &str) -> Option<SlotRange> {
     let number = |digits: &str| {
         let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -88,11 +88,11 @@ pub fn slots(text: &str) -> Option<SlotRange> {
     (first <= last).then_some(SlotRange::Slots(first, last))
 }
 
-/// The command that `verb` on `pool` with this body is; an empty body says nothing.
+/// Returns the command `verb` on `pool` with this body. An empty body leaves every option at its default.
 ///
 /// # Errors
 ///
-/// What the body should have been. Nothing of it is repeated.
+/// The text says what the body must look like. It repeats nothing of the body.
 pub(super) fn on_pool(verb: OperationKind, pool: &str, body: &[u8]) -> Result<ControlCommand, &'static str> {
     let pool = pool.to_owned();
     Ok(match verb {
@@ -108,13 +108,13 @@ pub(super) fn on_pool(verb: OperationKind, pool: &str, body: &[u8]) -> Result<Co
     })
 }
 
-/// The reload of all pools.
+/// Returns the command that reloads all pools.
 pub(super) fn reload(body: &[u8]) -> Result<ControlCommand, &'static str> {
     nothing(body)?;
     Ok(ControlCommand::Reload { pool: None })
 }
 
-/// The end of the master.
+/// Returns the command that ends the master.
 pub(super) fn shutdown(body: &[u8]) -> Result<ControlCommand, &'static str> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -126,7 +126,7 @@ pub(super) fn shutdown(body: &[u8]) -> Result<ControlCommand, &'static str> {
     Ok(ControlCommand::Shutdown { now: body.now })
 }
 
-/// Reads the message for workers of `pool` as it was written: a number keeps all its digits.
+/// Reads a message for workers of `pool`. Its JSON is passed on as written, so that a number keeps all its digits.
 pub(super) fn message(pool: &str, body: &[u8]) -> Result<ControlCommand, &'static str> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -199,7 +199,7 @@ fn nothing(body: &[u8]) -> Result<(), &'static str> {
 }
 
 fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8], expected: &'static str) -> Result<T, &'static str> {
-    // serde also reads an array as a struct; only an object is meant.
+    // serde would also read an array as a struct, but only an object is valid here.
     match body.trim_ascii() {
         [] => Ok(T::default()),
         body @ [b'{', ..] => serde_json::from_slice(body).map_err(|_| expected),
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(sizes.map(resolve), [7, 3, 1, 8, 4].map(Some));
         assert_eq!([Size::Fewer(2), Size::Fewer(9), Size::More(1024)].map(resolve), [None; 3]);
         let why = Size::Fewer(2).resolve(2, 8).unwrap_err();
-        assert_eq!(why, "a pool has 1 to 1024 workers; it has 2, and 0 were asked for");
+        assert_eq!(why, "a pool has 1 to 1024 workers; it has 2, you asked for 0");
     }
 
     #[test]

@@ -1,22 +1,23 @@
-//! Whether the client of a control command still waits for its answer.
+//! Tells if the client of a control command still waits for its answer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The connection that a control command came on.
+/// The client's side of the connection that a control command came on.
 #[derive(Clone, Debug, Default)]
 pub struct CommandClient(Option<Arc<OwnedFd>>);
 
 impl CommandClient {
-    /// The client at the other end of this unix connection, of which a duplicate is kept. Where no descriptor is free it
-    /// counts as waiting.
+    /// Keeps a duplicate of this unix connection, to look at its other end later. If no descriptor is free for the
+    /// duplicate, the client counts as waiting.
     pub(in crate::admin) fn of(stream: &impl AsFd) -> Self {
         Self(rustix::io::fcntl_dupfd_cloexec(stream, 0).ok().map(Arc::new))
     }
 
-    /// Returns true if the client has closed its connection. One that only shut its own side, as `nc -N` does, still reads.
+    /// Returns true if the client has closed its connection. A client that only shut down its sending side, as `nc -N`
+    /// does, still reads.
     pub fn is_gone(&self) -> bool {
         let Some(stream) = &self.0 else { return false };
         let mut polled = [PollFd::new(&**stream, PollFlags::empty())];

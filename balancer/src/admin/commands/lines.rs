@@ -1,4 +1,4 @@
-//! News of a command as lines of JSON, written as they happen.
+//! The progress of a command as lines of JSON, written as it happens.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,14 +15,14 @@ use crate::pool::message::Delivery;
 use crate::pool::operation::{Ledger, OperationStep, Report};
 use crate::printable;
 
-/// The body of an answer: ends when the command is over. Dropping it stops nothing but the telling.
+/// The body of an answer; it ends when the command is over. Dropping it stops the lines, not the command.
 pub(in crate::admin) struct Lines {
     first: Option<CommandUpdate>,
     rest: mpsc::UnboundedReceiver<CommandUpdate>,
 }
 
 impl Lines {
-    /// The first news, which is there, and what follows.
+    /// `first` was received already; `rest` brings the following updates.
     pub(super) fn new(first: CommandUpdate, rest: mpsc::UnboundedReceiver<CommandUpdate>) -> Self {
         Self { first: Some(first), rest }
     }
@@ -50,7 +50,7 @@ fn line(told: CommandUpdate) -> Bytes {
     json.into()
 }
 
-/// As the client is shown it.
+/// Returns an update in the form that the client gets.
 fn shown(told: CommandUpdate) -> state::OperationLine {
     let (pool, event) = match told {
         CommandUpdate::Step { pool, step, plan } => (Some(pool.to_string()), self::step(step, plan)),
@@ -104,7 +104,7 @@ fn message(deliveries: Vec<Delivery>) -> state::Event {
     state::Event::Message { told, workers: workers.collect() }
 }
 
-/// A report as it is shown.
+/// Returns a report in the form that the client gets.
 pub(in crate::admin) fn report(report: &Report) -> state::OperationReport {
     let connections = report.ledger.map(|ledger @ Ledger { accepted, moved, rejected, ends, .. }| state::Connections {
         accepted,

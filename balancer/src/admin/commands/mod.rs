@@ -1,4 +1,5 @@
-//! What a client of the control socket may command, and what it is told. The application carries it out.
+//! The commands that a client of the control socket may give, and the updates that it gets back. The application
+//! carries them out.
 
 mod answer;
 mod body;
@@ -18,13 +19,13 @@ pub use body::{LONGEST_MESSAGE, Size, slots};
 pub use client::CommandClient;
 pub(super) use lines::{Lines, report};
 
-/// The number of commands that may wait for the application; more are refused.
+/// The number of commands that may wait for the application; further ones are refused.
 pub const QUEUE: usize = 64;
 
-/// A command.
+/// A control command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlCommand {
-    /// Read the configuration again, and give one pool or all of them new workers by it.
+    /// Load the configuration again and replace the workers of one pool, or of all, according to it.
     Reload {
         /// The pool; `None` is all of them.
         pool: Option<String>,
@@ -43,7 +44,7 @@ pub enum ControlCommand {
         /// Its workers.
         slots: SlotRange,
     },
-    /// Drain and end workers of a pool; they stay so.
+    /// Drain and end workers of a pool; they stay stopped.
     Stop {
         /// The pool.
         pool: String,
@@ -57,29 +58,29 @@ pub enum ControlCommand {
         /// Its workers.
         slots: SlotRange,
     },
-    /// Choose a pool's workers in another way, at once.
+    /// Change the strategy by which a pool's worker is chosen, at once.
     Strategy {
         /// The pool.
         pool: String,
-        /// The name of a strategy, of [`crate::strategy::ALL`].
+        /// The name of a strategy in [`crate::strategy::ALL`].
         name: &'static str,
     },
-    /// Say something to the programs in a pool's workers.
+    /// Send a message to the programs in a pool's workers.
     Message {
         /// The pool.
         pool: String,
-        /// The message, and its workers.
+        /// The message, and the slots of the workers that get it.
         message: Message,
     },
     /// Stop everything and end the master.
     Shutdown {
-        /// Without waiting for open connections.
+        /// True if it does not wait for open connections.
         now: bool,
     },
 }
 
 impl ControlCommand {
-    /// The word for it in logs.
+    /// Returns the name of the command in logs.
     pub fn name(&self) -> &'static str {
         match self {
             ControlCommand::Reload { .. } => OperationKind::Reload.name(),
@@ -93,7 +94,7 @@ impl ControlCommand {
         }
     }
 
-    /// The pool it is about, if it is about one.
+    /// Returns the pool that the command concerns; `None` if it is about all of them or the master.
     pub fn pool(&self) -> Option<&str> {
         match self {
             ControlCommand::Reload { pool } => pool.as_deref(),
@@ -108,29 +109,30 @@ impl ControlCommand {
     }
 }
 
-/// A command, and the channel for news of it.
+/// A command, and the channel for updates about it.
 #[derive(Debug)]
 pub struct CommandRequest {
     /// The command.
     pub command: ControlCommand,
-    /// One that has gone before its command began does not get it done later; afterwards that stops nothing.
+    /// The client. If it closes its connection before its command begins, the command is dropped; afterwards the
+    /// command goes on without it.
     pub client: CommandClient,
-    /// Is told how it goes, and dropped when it is over. That nobody listens any more stops nothing.
+    /// Takes the updates, and is dropped when the command is over. The command goes on even if the receiver is gone.
     pub reply: mpsc::UnboundedSender<CommandUpdate>,
 }
 
-/// News of a command.
+/// An update about a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CommandUpdate {
-    /// It, or what of it was still to be done, was not begun. As the first word: nothing was changed.
+    /// The command, or the rest of it, was not begun. If this is the first update, nothing was changed.
     Refused(CommandError),
-    /// A pool's operation goes on.
+    /// A pool's operation took a step.
     Step {
         /// The pool.
         pool: Arc<str>,
         /// The step that was taken.
         step: OperationStep,
-        /// With the step [`OperationStep::Began`]: what the operation is to come to.
+        /// The change that the operation will make; set at the step [`OperationStep::Began`].
         plan: PlannedChange,
     },
     /// A pool's operation is over.
@@ -140,11 +142,11 @@ pub enum CommandUpdate {
         /// The report at its end.
         report: Report,
     },
-    /// A message was said to workers of a pool, as far as it could be; nothing follows.
+    /// A message was sent to the workers of a pool that could take it; this is the last update.
     Message {
         /// The pool.
         pool: Arc<str>,
-        /// The delivery to each process that was meant; at least one.
+        /// One entry for each process that the message is for; at least one.
         deliveries: Vec<Delivery>,
     },
     /// The master is stopping.
@@ -153,45 +155,45 @@ pub enum CommandUpdate {
     Stopped(Stopped),
 }
 
-/// The change that an operation is to make.
+/// The change that an operation will make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlannedChange {
-    /// For a reload: how many workers are replaced at once.
+    /// For a reload: the number of workers that are replaced at once.
     pub at_once: Option<u32>,
-    /// For a scaling: how many workers there were to be, and are to be.
+    /// For a scaling: the number of workers before and after it.
     pub workers: Option<(u32, u32)>,
-    /// For another strategy: the name of the present one, and of the one to come.
+    /// For a change of strategy: the names of the old and the new one.
     pub strategy: Option<(&'static str, &'static str)>,
 }
 
-/// The cost of the master's stop for its clients.
+/// The end of the master, and its cost for the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// The time that it took.
+    /// The time that the stop took.
     pub took: std::time::Duration,
-    /// Connections that finished and that were cut; `None` where that was not counted.
+    /// The number of connections that finished, and of those that were cut; `None` where they were not counted.
     pub connections: Option<(u64, u64)>,
 }
 
-/// Why a command was not carried out.
+/// The reason why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
     /// The kind of reason.
     pub kind: CommandErrorKind,
-    /// The pool it is about, where others were done before it.
+    /// The pool that the error is about, when the command was already done for others before it.
     pub pool: Option<String>,
-    /// Why, in words.
+    /// The reason as a sentence.
     pub why: String,
-    /// The next thing to do.
+    /// Advice on what to do next.
     pub hint: Option<String>,
 }
 
-/// Kinds of reasons, as programs tell them apart.
+/// The kinds of reasons, for programs to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandErrorKind {
     /// There is no such pool or worker.
     NoTarget,
-    /// Another operation is under way, or it cannot be done to a running master.
+    /// Another operation is under way, or a running master cannot make this change.
     Refused,
     /// The configuration has mistakes.
     Config,
@@ -200,34 +202,34 @@ pub enum CommandErrorKind {
 }
 
 impl CommandError {
-    /// A reason.
+    /// Returns an error without a hint.
     pub fn new(kind: CommandErrorKind, why: impl Into<String>) -> Self {
         Self { kind, pool: None, why: why.into(), hint: None }
     }
 
-    /// With what to do.
+    /// Adds advice on what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The client has closed its connection; this is for the log.
+    /// Returns the error for a client that has closed its connection. Only the log shows it.
     pub fn abandoned() -> Self {
         Self::new(CommandErrorKind::Refused, "its client went away before it began")
     }
 
-    /// The master is stopping.
+    /// Returns the error for a master that is stopping.
     pub fn stopping() -> Self {
         Self::new(CommandErrorKind::Stopping, "the master is stopping")
     }
 
-    /// There is no pool `name` among `known`.
+    /// Returns the error for a pool `name` that is not among `known`.
     pub fn no_pool<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
-        // Only what could be a name is repeated.
+        // The name is repeated only if it is a valid one, so the answer never echoes arbitrary input.
         let what = match name_is_valid(name) {
             Ok(()) => format!("no pool named `{name}`"),
-            Err(_) => "no pool of that name".to_owned(),
+            Err(_) => "there is no pool with that name".to_owned(),
         };
         let pools = known.clone().collect::<Vec<_>>().join(", ");
         let hint = match nearest(name, known) {

@@ -1,4 +1,4 @@
-//! Commands over real sockets, with a script in the application's place.
+//! Commands over real sockets; the test itself plays the application.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ fn server() -> (Server, mpsc::Receiver<CommandRequest>) {
 fn send(server: &Server, request: &str) -> UnixStream {
     let mut stream = UnixStream::connect(&server.control).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    // A refused body is not read to its end: the rest cannot be written then.
+    // A refused body is not read to its end, so writing the rest of it may fail.
     let _ = stream.write_all(request.as_bytes());
     stream
 }
@@ -36,16 +36,16 @@ fn post(server: &Server, path: &str, body: &str) -> Reply {
     Reply::read(send(server, &request(path, body)))
 }
 
-/// The answer to a request whose body is not read to its end: the connection is reset behind it.
+/// Reads the answer to a request whose body is not read to its end: the connection is reset after the answer.
 fn read_refusal(mut stream: UnixStream) -> Reply {
     use std::io::Read;
     let mut answer = Vec::new();
-    // What came before the reset is kept.
+    // The bytes that arrived before the reset are kept.
     let _ = stream.read_to_end(&mut answer);
     Reply::read(answer.as_slice())
 }
 
-/// Answers the next command with these news.
+/// Answers the next command with these updates.
 fn answer(commands: &mut mpsc::Receiver<CommandRequest>, news: Vec<CommandUpdate>) -> ControlCommand {
     let CommandRequest { command, reply, .. } = commands.blocking_recv().unwrap();
     news.into_iter().for_each(|told| drop(reply.send(told)));
@@ -77,10 +77,10 @@ fn report() -> CommandUpdate {
     CommandUpdate::Report { pool: "api".into(), report }
 }
 
-/// The lines of a chunked answer.
+/// Returns the lines of a chunked answer.
 fn lines(reply: &Reply) -> Vec<OperationLine> {
     assert_eq!(reply.header("transfer-encoding"), Some("chunked"));
-    assert!(reply.body.ends_with("0\r\n\r\n"), "it is whole: {}", reply.body);
+    assert!(reply.body.ends_with("0\r\n\r\n"), "the answer is not complete: {}", reply.body);
     reply.body.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -152,7 +152,7 @@ fn news_are_written_when_they_happen() {
             seen.push_str(&String::from_utf8_lossy(&some[..length]));
         }
     };
-    // Each is there before the next is even said.
+    // Each line arrives before the next update is even sent.
     reply.send(began()).unwrap();
     read_until("\"event\":\"began\"");
     reply.send(report()).unwrap();
@@ -165,7 +165,7 @@ fn client_that_disconnects_stops_no_command() {
     let stream = send(&server, &request("/api/v1/pools/api/reload", ""));
     let CommandRequest { reply, .. } = commands.blocking_recv().unwrap();
     drop(stream);
-    // The client hangs up after a while, which is no error for the task that carries the command out.
+    // The client hangs up after a while. The task that carries the command out gets no error from that.
     wait_until("the client is gone", || reply.send(began()).is_err());
     assert_eq!(server.get("/livez").status, 200);
 }
@@ -187,7 +187,7 @@ fn refusals_are_problem_documents_with_their_status() {
     }
     let stream = send(&server, &request("/api/v1/reload", ""));
     drop(commands.blocking_recv());
-    assert_eq!(Reply::read(stream).status, 503, "who carries it out is gone");
+    assert_eq!(Reply::read(stream).status, 503, "the application is gone");
     drop(commands);
     assert_eq!(post(&server, "/api/v1/reload", "").status, 503);
 }

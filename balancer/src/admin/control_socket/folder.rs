@@ -1,4 +1,4 @@
-//! The folder of the control socket. A user that can write to it could put another socket in our place.
+//! The folder of the control socket. A user that can write to it could replace our socket by another one.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,7 +16,7 @@ pub(super) fn prepare(socket: &Path) -> Result<(), Failure> {
     let folder = match socket.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
-        None => return Err(refuse(socket, "it names no file", "choose another path with --control PATH")),
+        None => return Err(refuse(socket, "it does not name a file", "choose another path with --control PATH")),
     };
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
@@ -25,13 +25,13 @@ pub(super) fn prepare(socket: &Path) -> Result<(), Failure> {
             return Err(refuse(folder, error, "create its parent, or choose another path with --control PATH"));
         }
     }
-    // Also what we created just now: a user that can write to the parent may have replaced it.
+    // Also checks the folder that we created just now: a user that can write to its parent may have replaced it.
     check(folder)
 }
 
 fn check(folder: &Path) -> Result<(), Failure> {
     let elsewhere = "choose a folder of your own with --control PATH";
-    // A trailing slash would follow the link we look for.
+    // A trailing slash would make the kernel follow the link that this check looks for.
     let folder: &Path = &folder.components().collect::<std::path::PathBuf>();
     let found = fs::symlink_metadata(folder).map_err(|error| refuse(folder, error, elsewhere))?;
     if found.file_type().is_symlink() {
@@ -60,14 +60,16 @@ fn check(folder: &Path) -> Result<(), Failure> {
     check_above(folder, elsewhere)
 }
 
-/// Refuses a folder that another user could rename and replace by one of their own, since a folder above it lets them.
+/// Refuses a folder that another user could rename and replace, because a folder above it belongs to them or lets them
+/// write.
 fn check_above(folder: &Path, elsewhere: &str) -> Result<(), Failure> {
     let failed = |error: io::Error| refuse(folder, error, elsewhere);
     let own = rustix::process::geteuid().as_raw();
-    // Its owner can replace everything. In a user namespace root is seen under the number of nobody.
+    // The owner of a folder can replace everything in it; only root and we may be one. In a user namespace root may
+    // have another number, such as nobody's, so it is read from `/`.
     let root = fs::metadata("/").map_or(0, |found| found.uid());
     let (named, real) = (std::path::absolute(folder).map_err(failed)?, folder.canonicalize().map_err(failed)?);
-    // A link on the way counts by the folder that it lies in, and by the folders above its target.
+    // A link in the path counts by the folder that it lies in, and by the folders above its target.
     for above in named.ancestors().skip(1).chain(real.ancestors().skip(1)) {
         let found = fs::metadata(above).map_err(failed)?;
         let mode = found.mode() & 0o7777;
@@ -75,7 +77,7 @@ fn check_above(folder: &Path, elsewhere: &str) -> Result<(), Failure> {
             let cause = format!("{} above it belongs to another user (uid {})", above.display(), found.uid());
             return Err(refuse(folder, cause, elsewhere));
         }
-        // A group of the owner's choice is let be here: /usr/local and /var/log are one's on many systems.
+        // A group that may write is accepted here: on many systems /usr/local and /var/log belong to one.
         if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 {
             let cause = format!("the mode {mode:04o} of {} above it lets others replace it", above.display());
             return Err(refuse(folder, cause, format!("chmod o-w {}, or {elsewhere}", above.display())));

@@ -1,4 +1,4 @@
-//! The lock of the one master: `flock` on a file beside the socket, which the kernel gives back when its holder ends.
+//! The lock of the one master: `flock` on a file beside the socket. The kernel releases it when its holder ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::failure::{Failure, code};
 
-/// Each try that does not count found a file that its last holder was just removing.
+/// The number of attempts. An attempt is repeated when the last holder was just removing the file.
 const TRIES: usize = 16;
 
-/// A lock that is held; dropping it removes the file, then gives it back.
+/// A lock that is held. Dropping it removes the file, then releases the lock.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -37,21 +37,22 @@ impl Lock {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(socket, &mut file)),
                 Err(error) => return Err(refuse(error.into())),
             }
-            // Its last holder may have removed it after we opened it: then this lock keeps nobody out.
+            // The last holder may have removed the file after we opened it: then our lock on it excludes no other
+            // master.
             if is_at(&file, &path).map_err(refuse)? {
-                // Only a help for the message above; the lock holds without it.
+                // The pid only helps the error message of another master; the lock holds without it.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
                 return Ok(Self { path, file });
             }
         }
-        Err(refuse(io::Error::other("it keeps being replaced")))
+        Err(refuse(io::Error::other("the file is replaced again and again")))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns true if the locked file is still the one at the path: else the lock keeps nobody out.
+    /// Returns true if the locked file is still the one at the path. If not, the lock excludes no other master.
     pub(super) fn is_at_its_path(&self) -> bool {
         is_at(&self.file, &self.path).unwrap_or(false)
     }
@@ -59,17 +60,17 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Another master may have its own there, where ours was removed.
+        // If ours was removed, another master may have its own lock file there.
         if self.is_at_its_path() {
             let _ = fs::remove_file(&self.path);
         }
-        // Said explicitly: a child that was just forked holds a copy of the descriptor until it execs.
+        // Unlocks explicitly: a child that was just forked holds a copy of the descriptor until it execs.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// The process of the master that holds the lock beside `socket`, if there is one. Does not touch the lock: a master that
-/// starts at this moment must find it free.
+/// Returns the pid of the master that holds the lock beside `socket`, if there is one. It only reads `/proc/locks` and
+/// does not take the lock: a master that starts at this moment must find it free.
 pub(super) fn holder(socket: &Path) -> Option<u32> {
     let mut path = socket.as_os_str().to_owned();
     path.push(".lock");
@@ -86,7 +87,7 @@ pub(super) fn holder(socket: &Path) -> Option<u32> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // NONBLOCK so that a FIFO somebody put there does not hold us.
+    // NONBLOCK, so that opening a FIFO at this path does not block us.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
     let file =
@@ -94,7 +95,7 @@ fn open(path: &Path) -> io::Result<File> {
     let found = file.metadata()?;
     let is_ours = found.is_file() && found.nlink() <= 1 && found.uid() == rustix::process::geteuid().as_raw();
     if !is_ours {
-        return Err(io::Error::other("it is not a plain file of ours"));
+        return Err(io::Error::other("it is not a plain file that belongs to us"));
     }
     Ok(file)
 }
@@ -116,5 +117,5 @@ fn taken(socket: &Path, file: &mut File) -> Failure {
         Some(pid) => failure.cause(format!("it is process {pid}")),
         None => failure,
     };
-    failure.hint("stop it, or give this one places of its own with --control PATH, --listen ADDR and --admin ADDR")
+    failure.hint("stop that one, or give this one its own --control PATH, --listen ADDR and --admin ADDR")
 }

@@ -1,4 +1,5 @@
-//! The control socket comes back: a cleaner of old files, or the end of a login session, may remove it or its whole folder.
+//! Makes the control socket again: a cleaner of old files, or the end of a login session, may remove it or its whole
+//! folder.
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
@@ -10,12 +11,13 @@ use super::{ControlSocket, bind, clear, folder};
 use crate::failure::{Failure, code};
 
 impl ControlSocket {
-    /// Looks if the socket and the lock beside it are where this master made them, and makes again what is missing.
-    /// Returns the new listener if there is one; what waited at the old one is still accepted there.
+    /// Checks that the socket and the lock file beside it are still where this master made them, and makes again what
+    /// is missing. Returns the new listener if there is one; clients that wait at the old one are still accepted there.
     ///
     /// # Errors
     ///
-    /// As [`ControlSocket::open`]: above all if another master has taken the place meanwhile. To be tried again.
+    /// As [`ControlSocket::open`]; most likely another master has taken the path meanwhile. The caller tries again
+    /// later.
     pub fn restore(&self) -> Result<Option<UnixListener>, Failure> {
         let mut held = self.held();
         let (has_socket, has_lock) = (is_at(&self.path, held.identity), held.lock.is_at_its_path());
@@ -38,7 +40,7 @@ impl ControlSocket {
     }
 }
 
-/// Returns true if the file of that device and inode lies at the path.
+/// Returns true if the file at the path has that device and inode.
 pub(super) fn is_at(path: &Path, identity: (u64, u64)) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == identity)
 }

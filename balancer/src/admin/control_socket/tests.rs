@@ -145,7 +145,7 @@ fn place_that_a_second_master_took_is_left_to_it() {
     let first = ControlSocket::open(&socket).unwrap();
     fs::remove_file(first.lock_path()).unwrap();
     let text = refusal(&socket);
-    assert!(text.contains(&format!("does not hold the lock beside it (process {})", std::process::id())), "{text}");
+    assert!(text.contains(&format!("another program (process {}) listens there", std::process::id())), "{text}");
     fs::remove_dir_all(socket.parent().unwrap()).unwrap();
     let second = ControlSocket::open(&socket).unwrap();
     let why = first.restore().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The master's own numbers.
+//! The metrics of the master itself.
 
 use procfs::process::{LimitValue, Process};
 
@@ -37,7 +37,7 @@ struct MasterMetrics {
     threads: u64,
 }
 
-/// Reads the figures of the master's own process. A figure that cannot be read stays 0; the start falls back to
+/// Reads the figures of the master's own process. A figure that cannot be read is 0; the start time falls back to
 /// `started`.
 fn own_process(started: f64) -> MasterMetrics {
     let Ok((process, stat)) = Process::myself().and_then(|process| process.stat().map(|stat| (process, stat))) else {
@@ -46,7 +46,7 @@ fn own_process(started: f64) -> MasterMetrics {
     let ticks = procfs::ticks_per_second().max(1) as f64;
     let max_fds = process.limits().map(|limits| limits.max_open_files.soft_limit);
     MasterMetrics {
-        // Of this process alone: what its children used is counted with the workers.
+        // Only this process: the CPU time of its children is counted with the workers.
         cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
         started: procfs::boot_time_secs().map_or(started, |boot| boot as f64 + stat.starttime as f64 / ticks),
         resident_bytes: stat.rss * procfs::page_size(),

@@ -1,4 +1,4 @@
-//! The numbers of a pool and its workers.
+//! The metrics of a pool and its workers.
 
 use tokio::time::Instant;
 
@@ -35,11 +35,11 @@ pub(super) fn collect(source: &Source, index: usize, pool: &Pool, sample: &Sampl
 
     scrape.count(&catalog::LISTENER_REVIVED, &[name], pool.stats.revived.get());
     accept_limits(name, pool, scrape);
-    // What was not observed is not there, rather than 0.
+    // A figure that was not observed is left out, rather than shown as 0.
     if pool.is_observed() {
         connections(source, name, pool, scrape);
     }
-    // What it took out of a queue itself the master has seen.
+    // The master sees the connections that it takes out of a worker's accept queue itself.
     if pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener {
         scrape.count(&catalog::CONNECTIONS_RECOVERED, &[name], pool.stats.recovered.get());
     }
@@ -89,7 +89,7 @@ fn connections(source: &Source, name: &str, pool: &Pool, scrape: &mut Scrape) {
 fn accept_limits(name: &str, pool: &Pool, scrape: &mut Scrape) {
     let (limits, now) = (&pool.stats.accept_limits, Instant::now());
     let is_theirs = |limit: AcceptLimit| limit == AcceptLimit::WorkerOpenFiles;
-    // Where the workers share a listener the master accepts nobody.
+    // Where the workers share one listener, the master accepts no connections.
     let accepts = pool.is_observed() || pool.mode.inherits() == Inherits::SlotListener;
     for limit in AcceptLimit::ALL.iter().copied().filter(|&limit| accepts || is_theirs(limit)) {
         let labels = [name, limit.name()];
@@ -106,7 +106,7 @@ fn supervision(name: &str, pool: &Pool, scrape: &mut Scrape) {
     }
 }
 
-/// Adds the operations of a pool, and their cost.
+/// Adds the operations of a pool, and their cost for the clients.
 fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     for (verb, stats) in OperationKind::ALL.into_iter().zip(&pool.stats.operations) {
         let labels = [name, verb.name()];
@@ -121,7 +121,7 @@ fn operations(name: &str, pool: &Pool, scrape: &mut Scrape) {
     }
 }
 
-/// Adds the figures of a slot that only a master sees which accepts.
+/// Adds the figures of a slot that only a master that accepts can know.
 fn slot_connections(labels: [&str; 2], stats: &SlotStats, is_relayed: bool, scrape: &mut Scrape) {
     let [pool, slot] = labels;
     scrape.count(&catalog::WORKER_CONNECTIONS, &labels, stats.connections.get());
@@ -163,7 +163,7 @@ fn worker(labels: [&str; 2], worker: Option<&WorkerStatus>, sample: &Sample, scr
     scrape.count(&catalog::WORKER_THREADS, &labels, usage.threads);
 }
 
-/// One series for each word of a closed list, whose variants index `counters`.
+/// Adds one series for each word of a closed list; the words' variants index `counters`.
 fn by_word<T: Copy>(
     scrape: &mut Scrape,
     metric: &Metric,

@@ -1,4 +1,4 @@
-//! Routes, listeners and bounds.
+//! Routes, listeners and limits.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -134,7 +134,7 @@ fn client_with_slow_headers_is_cut_and_blocks_no_other() {
     for _ in 0..20 {
         assert_eq!(server.get("/livez").status, 200);
     }
-    // Either an answer that says so or just the end; in any case within the patience of `connect`.
+    // The server may answer 408 or just close; either way within the read timeout that `connect` sets.
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).unwrap();
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
@@ -148,7 +148,7 @@ fn more_clients_than_places_are_all_served() {
     for client in &mut clients {
         client.write_all(request.as_bytes()).unwrap();
     }
-    // The last first: its place is one that an earlier one gave back.
+    // Begins with the last client: it got the permit that an earlier client gave back.
     for client in clients.into_iter().rev() {
         assert_eq!(Reply::read(client).status, 200);
     }
@@ -163,7 +163,7 @@ fn oversized_heads_are_refused() {
         let stream = server.connect();
         let _ = (&stream).write_all(format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes());
         let mut answer = Vec::new();
-        // What we sent and was not read makes the kernel reset the connection: no answer is fine too.
+        // Bytes that we sent and the server did not read make the kernel reset the connection: no answer is fine, too.
         let _ = (&stream).read_to_end(&mut answer);
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
     }
@@ -190,7 +190,7 @@ fn stop_ends_idle_connections_and_the_server() {
     assert!(rest.is_empty());
 }
 
-/// The mode of the socket keeps others out; this is about the check behind it.
+/// The mode of the socket keeps other users out; this test is about the check behind it.
 #[test]
 fn another_user_is_turned_away_even_if_the_modes_allow_it() {
     use std::os::unix::fs::PermissionsExt;

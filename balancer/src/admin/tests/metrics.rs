@@ -14,7 +14,7 @@ use crate::stats::{
     AcceptError, AcceptLimit, Check, ConnectError, Fate, OperationResult, Outcome, Rejection, Restart, Stream,
 };
 
-/// Series and their values, histograms as their parts.
+/// Returns the series and their values; a histogram counts as its parts.
 fn series(text: &str) -> BTreeMap<&str, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(name, value)| (name, value.parse().unwrap())).collect()
@@ -164,7 +164,7 @@ fn promtool_finds_nothing_to_complain_about() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// `ROUNDELAY_REGENERATE=1 cargo test -p roundelay document_is_the_catalogue` writes it.
+/// `ROUNDELAY_REGENERATE=1 cargo test -p roundelay document_is_the_catalogue` writes the page.
 #[test]
 fn document_is_the_catalogue() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");

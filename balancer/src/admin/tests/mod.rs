@@ -24,13 +24,13 @@ use crate::config::{self, Program};
 use crate::pool::{ExitStatus, Pool, PoolStatus, SlotState};
 use crate::rotation::AcceptState;
 
-/// The time that a test waits for anything.
+/// The longest time that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The number of commands that may wait in these tests.
 pub(crate) const QUEUE: usize = 8;
 
-/// A running admin side; ends with the test.
+/// A running admin server; it ends with the test.
 pub(crate) struct Server {
     pub(crate) port: SocketAddr,
     pub(crate) control: PathBuf,
@@ -47,7 +47,7 @@ impl Server {
         Self::with_commands(pools).0
     }
 
-    /// The same, with the commands that come in.
+    /// Starts the same, and returns the receiver of commands.
     pub(crate) fn with_commands(pools: Vec<Arc<Pool>>) -> (Self, mpsc::Receiver<CommandRequest>) {
         let (commands, request) = mpsc::channel(QUEUE);
         let dir = tempfile::tempdir().unwrap();
@@ -80,12 +80,12 @@ impl Server {
         )
     }
 
-    /// `GET` on the admin port.
+    /// Sends `GET` to the admin port.
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.port))
     }
 
-    /// Raw bytes on the admin port.
+    /// Sends raw bytes to the admin port.
     pub(crate) fn ask(&self, request: &str) -> Reply {
         let stream = self.connect();
         (&stream).write_all(request.as_bytes()).unwrap();
@@ -128,7 +128,7 @@ pub(crate) fn context_of(pools: Vec<Arc<Pool>>, admin: Option<SocketAddr>, is_st
     Context::new(master, pools, Registry::new()).unwrap()
 }
 
-/// `GET` on a control socket.
+/// Sends `GET` to a control socket.
 pub(crate) fn get_at(control: &Path, path: &str) -> Reply {
     let mut stream = UnixStream::connect(control).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -145,7 +145,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// To the end of the connection.
+    /// Reads an answer to the end of the connection.
     pub(crate) fn read(mut stream: impl Read) -> Self {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -160,7 +160,7 @@ impl Reply {
     }
 }
 
-/// A pool with one worker ready (this process, so that figures can be read) and one in backoff.
+/// Returns a pool with one ready worker (this process, so that its figures can be read) and one in backoff.
 pub(crate) fn pool(name: &str) -> Arc<Pool> {
     let config = config::PoolConfig::new(name, Program::Demo);
     let pool = Pool::new(config, 2, 1, vec!["127.0.0.1:8080".parse().unwrap()]);
