@@ -1,17 +1,17 @@
-//! A worker's control channel: how accepted connections are handed over to it, and what it says of them.
+//! A worker's control channel: hands accepted connections over to the worker, and reads its reports about them.
 //!
-//! Each channel belongs to one task on a data thread, which alone reads and writes its socket and knows which
-//! connections the worker was given. Three rules make a handoff safe:
+//! Each channel belongs to one task on a data thread. Only this task reads and writes the channel's socket, and it
+//! knows which connections the worker was given. Three rules make a handoff safe:
 //!
-//! 1. *Our copy stays open until the worker says that it has taken the connection*, and it says so before it reads a
-//!    byte. So a connection that was not taken is as the client made it, and can go to another worker.
-//! 2. *Not while the worker might still take it.* What a dead worker had said is read to its end first; a living one is
-//!    only relieved of what it provably has not read: that is taken out of its queue
-//!    ([`worker_socket`](crate::os::worker_socket)), and a message can be read once.
-//! 3. *No worker has more than a few untaken ones*: the sender ensures that by
+//! 1. *Our copy of the socket stays open until the worker says that it has taken the connection*, and the worker says
+//!    so before it reads a byte. So a connection that was not taken is still untouched, and can go to another worker.
+//! 2. *A connection goes to another worker only when the first one can no longer take it.* After a worker's death
+//!    everything that it sent is read first. From a living worker, a connection is taken back by reading it out of the
+//!    worker's own end of the channel ([`worker_socket`](crate::os::worker_socket)): a message can be read only once.
+//! 3. *A worker has only few untaken connections*: the sender ensures that by
 //!    [`Upstream::has_room`](crate::rotation::Upstream::has_room).
 //!
-//! Two protocols: `native` packets for workers made with `worker-runtime`, and Node's.
+//! There are two protocols: `native` packets for workers made with `worker-runtime`, and the one of Node's cluster.
 
 mod native;
 pub mod node;
@@ -37,35 +37,36 @@ use crate::pool::{Limited, Pool};
 use crate::rotation::{HandedConnection, HandoffSender, Standing, Upstream};
 use crate::stats::AcceptLimit;
 
-/// The descriptor that is the worker's end, where listeners would begin.
+/// The descriptor of the worker's end of the channel; in other modes inherited listeners begin at this number.
 pub const WORKER_FD: i32 = 3;
-/// For how long a worker may leave a connection unread that another could have: about as long as a busy machine takes
-/// to run it. With 100 ms, short requests beside one that blocks its worker for 50 ms at a time waited 32 ms on
-/// average.
+/// The time that a connection may stay unread by its worker before another worker can get it: about as long as a busy
+/// machine takes to run the worker. With 100 ms, short requests behind a request that blocks the worker for 50 ms
+/// waited 32 ms on average.
 const PATIENCE: Duration = Duration::from_millis(25);
-/// Another worker has much less to take if this many times that is no more than what this one has.
+/// Another worker counts as better if this many times its untaken connections are at most those of this worker.
 const MUCH_LESS: usize = 4;
 /// The interval at which untaken connections are checked.
 const LOOK: Duration = Duration::from_millis(10);
-/// The number of inputs of one kind that are taken before the others are checked.
+/// The number of inputs of one kind that are handled before the other kinds get their turn.
 const BATCH: usize = 32;
 
-/// The message by which a program says that it is ready, where it says so by message: `process.send('ready')`, which
-/// PM2's `wait_ready` made customary. Passed on whatever else was said.
+/// The message by which a program says that it is ready, if it uses messages for that: `process.send('ready')`, known
+/// from PM2's `wait_ready`. It is passed on even if the rate limit drops other messages.
 pub const READY: &str = "\"ready\"";
 
-/// A command to a channel.
+/// A command from the supervisor to a channel.
 #[derive(Debug)]
 pub enum ChannelCommand {
-    /// Ask the worker whether it is alive; the answer is sent, or the sender dropped when there will be none.
+    /// Ask the worker for a sign of life. The answer goes to the sender; the sender is dropped if there will be no
+    /// answer.
     Ping(oneshot::Sender<()>),
-    /// Say this JSON value to the worker's program.
+    /// Send this JSON value to the worker's program.
     Message(String, oneshot::Sender<Result<(), Unsent>>),
-    /// Where it is Node's: leave the cluster, which closes its listeners and ends it when its connections have ended.
+    /// Only Node: leave the cluster. The worker then closes its listeners, and ends when its connections have ended.
     Disconnect,
-    /// Where it is Node's: what a `listen` of its program is answered.
+    /// Only Node: the answer to a `listen` of the program.
     Answer {
-        /// Of the query.
+        /// The number of its query.
         seq: u64,
         /// The message.
         answer: node::Answer,
@@ -74,9 +75,10 @@ pub enum ChannelCommand {
         /// The socket that goes with a shared answer, non-blocking.
         listener: Option<Arc<OwnedFd>>,
     },
-    /// Its process has ended and was reaped: read what it said, then give what it had not taken to others.
+    /// The process has ended and was reaped: read what it still sent, then give the connections that it had not taken
+    /// to others.
     Ended {
-        /// True if the channel was told to end: then the connections that it still had count as cut.
+        /// True if the worker was told to end: then the connections that it still had count as cut.
         was_asked: bool,
     },
 }
@@ -84,13 +86,13 @@ pub enum ChannelCommand {
 /// Why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsent {
-    /// It is longer than the channel takes.
+    /// It is longer than the channel allows.
     #[error("it has {0} bytes, and a message may have {most}", most = worker_runtime::protocol::packet::MAX_MESSAGE)]
     TooLong(usize),
-    /// As much as may wait for the worker waits already.
+    /// The worker does not read, and the messages that wait for it have reached their limit.
     #[error("the worker has not read the messages before it")]
     Full,
-    /// It is not what a message may be.
+    /// It is not a valid message.
     #[error("it cannot be a message: {0}")]
     NoJson(String),
     /// The worker has closed the channel.
@@ -101,31 +103,31 @@ pub enum Unsent {
 /// A message of a worker, or a change of its channel.
 #[derive(Debug)]
 pub enum ChannelEvent {
-    /// Its program sent this JSON value; of a long one this is the beginning.
+    /// The program sent this JSON value; a long value is cut after its beginning.
     Message(String),
-    /// Its program sent so many more within a second, which are not told.
+    /// The program sent this many further messages within a second, which are not passed on.
     LeftOut(u64),
-    /// An event that only Node reports: that it runs, listens, closes a server, leaves. Its mark is dropped when it was
-    /// heard.
+    /// An event that only Node reports: it runs, listens, closes a server or leaves. The permit is dropped once the
+    /// event was handled.
     Node(node::NodeEvent, EventPermit),
-    /// It said what cannot be understood, and nothing after it can: it has to be ended.
+    /// It sent something that makes the rest of the stream unreadable: the worker has to be ended.
     Broken,
-    /// It has closed the channel and lives: it can be handed nothing.
+    /// It closed the channel but lives on: it can be handed no more connections.
     Closed,
-    /// It said what it may not: in words, said once a kind.
+    /// It sent something invalid, described in words; reported once for each kind.
     Strange(String),
 }
 
-/// The number of Node events of one worker that may wait for its supervisor: beyond that its channel is not read.
+/// The number of Node events of one worker that may wait for its supervisor. At this limit its channel is not read.
 const MAX_PENDING_EVENTS: usize = 64;
 
-/// Counts an event that waits for the supervisor, until it is dropped.
+/// Counts an event that waits for the supervisor, until this is dropped.
 #[derive(Debug)]
 pub struct EventPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The supervisor's way to a channel. Commands to one that has ended go nowhere.
+/// The supervisor's handle of a channel. Commands to a channel that has ended are dropped.
 #[derive(Clone, Debug)]
 pub struct ChannelHandle(mpsc::UnboundedSender<ChannelCommand>);
 
@@ -136,7 +138,7 @@ impl ChannelHandle {
     }
 }
 
-/// A channel that was made and is to be run.
+/// A channel that is ready to be run.
 pub struct Channel {
     ours: OwnedFd,
     passed_as: PassedAs,
@@ -145,32 +147,33 @@ pub struct Channel {
     worker: WorkerContext,
 }
 
-/// The owner of a channel, and the receiver of its events.
+/// The worker at the other end of a channel, and the receiver of its events.
 struct WorkerContext {
-    /// Of its end.
+    /// The inode of the worker's end.
     inode: u64,
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
     events: Box<dyn Fn(ChannelEvent) + Send>,
-    /// One permit for each event that may wait to be heard.
+    /// Permits for the events that wait for the supervisor.
     event_permits: Arc<Semaphore>,
 }
 
 /// The result of [`open`].
 pub struct OpenedChannel {
-    /// To be run on a data thread.
+    /// The channel, to be run on a data thread.
     pub channel: Channel,
-    /// The worker's end, for its descriptor [`WORKER_FD`].
+    /// The worker's end, which becomes its descriptor [`WORKER_FD`].
     pub theirs: OwnedFd,
-    /// For its supervisor.
+    /// The handle for its supervisor.
     pub handle: ChannelHandle,
 }
 
-/// Makes the channel of a worker that is about to start, and the sender for handing connections over.
+/// Makes the channel of a worker that is about to start, and gives the worker's upstream the sender for handing
+/// connections over.
 ///
 /// # Errors
 ///
-/// No descriptor is left.
+/// There is no free descriptor.
 pub fn open(
     passed_as: PassedAs,
     pool: Arc<Pool>,
@@ -195,7 +198,8 @@ pub fn open(
 }
 
 impl Channel {
-    /// Hands over and listens until the worker is gone. Not cancel safe: what it holds is dropped.
+    /// Hands connections over and reads the worker's reports until the worker is gone. Not cancel safe: connections
+    /// that it holds are dropped.
     pub async fn run(self) {
         match self.passed_as {
             PassedAs::Node => task::run(self, node_protocol::NodeProtocol::default()).await,
@@ -205,26 +209,26 @@ impl Channel {
 }
 
 impl WorkerContext {
-    /// Tells what only Node says. What one read brought is told whole, so the bound is passed by that much.
+    /// Reports an event of a Node worker. All events of one read are reported, so the limit may be exceeded by those.
     fn tell_node(&self, event: node::NodeEvent) {
         let permit = Arc::clone(&self.event_permits).try_acquire_owned().ok();
         (self.events)(ChannelEvent::Node(event, EventPermit { _permit: permit }));
     }
 
-    /// True while the supervisor has enough to hear of this worker.
+    /// Returns true while the supervisor has too many events of this worker waiting.
     fn is_behind(&self) -> bool {
         self.event_permits.available_permits() == 0
     }
 
-    /// It could not take a connection, for its table of descriptors is full.
+    /// Notes that the worker could not take a connection because it has no free descriptor.
     fn has_no_descriptor(&self) {
         drop(Limited::begin(&self.pool, AcceptLimit::WorkerOpenFiles));
     }
 
-    /// Returns true if another worker in rotation would sooner take what this one leaves. Where all have as much to do,
-    /// moving it about helps nobody.
+    /// Returns true if another worker in rotation would take a connection sooner than this one. Where all have equally
+    /// much to do, moving a connection helps no client.
     fn has_alternative(&self) -> bool {
-        // Its clients belong to it as long as it is in rotation.
+        // With sticky sessions the clients belong to their worker as long as it is in rotation.
         if self.upstream.standing() == Standing::Up && self.pool.is_sticky() {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The channel of a worker made with `worker-runtime`: one packet, one thing said.
+//! The channel protocol of a worker made with `worker-runtime`: one packet for each message.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use super::{ChannelCommand, Unsent};
 use crate::rotation::HandedConnection;
 use crate::stats::ConnectError;
 
-/// The number of messages that may wait for a worker that does not read.
+/// The number of messages that may wait for a worker that does not read its channel.
 const MOST_WAITING: usize = 64;
 
 /// The messages that wait to be sent, in order.
@@ -36,7 +36,7 @@ impl ChannelProtocol for NativeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // Its pong answers all earlier pings: a worker that does not read is not asked again and again.
+        // One pong answers all earlier pings, so a worker that does not read has only one ping waiting.
         let waiting = self.outbox.iter_mut().find_map(|out| match out {
             Out::Ping(token) => Some(token),
             Out::Connection(_) | Out::Message(_) => None,
@@ -61,15 +61,15 @@ impl ChannelProtocol for NativeProtocol {
     }
 
     fn handle(&mut self, _core: &mut Core, _order: ChannelCommand) {
-        // Such a worker is told to end by a signal, and has asked nothing.
+        // Native workers are told to end by a signal, and send no queries: these commands are for Node only.
     }
 
     fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received) {
         if !received.descriptors.is_empty() {
-            core.complain("it sent a descriptor, which was closed".to_owned());
+            core.complain("the worker sent a descriptor, which was closed".to_owned());
         }
         if received.is_cut {
-            return core.complain(format!("it sent a packet of more than {MAX_PACKET} bytes"));
+            return core.complain(format!("the worker sent a packet of more than {MAX_PACKET} bytes"));
         }
         let is_known = match ToMaster::decode(bytes) {
             Ok(ToMaster::Taken(ids)) => {
@@ -95,10 +95,10 @@ impl ChannelProtocol for NativeProtocol {
                 core.said(json.to_owned());
                 true
             }
-            Err(error) => return core.complain(format!("it sent {error}")),
+            Err(error) => return core.complain(format!("the worker sent {error}")),
         };
         if !is_known {
-            core.complain("it spoke of a connection that it does not have".to_owned());
+            core.complain("the worker reported on a connection that it does not have".to_owned());
         }
     }
 
@@ -122,7 +122,8 @@ impl ChannelProtocol for NativeProtocol {
             };
             match (sent, out) {
                 (Err(error), _) if error.raw_os_error() == Some(libc::EAGAIN) => return,
-                // Too many descriptors of this user are under way: this one goes to another worker, or is tried later.
+                // Too many descriptors of this user are in flight: this connection goes to another worker, or is tried
+                // later.
                 (Err(error), &Out::Connection(id)) if socket::is_full(&error) => {
                     self.outbox.pop_front();
                     core.pending.returned(id, ConnectError::Busy);
@@ -146,7 +147,7 @@ impl ChannelProtocol for NativeProtocol {
                 Ok(ToWorker::Connection { id }) => back.push(id),
                 Ok(ToWorker::Message(_)) => again.push(Out::Message(packet.to_vec())),
                 Ok(ToWorker::Ping { token }) => asked = Some(token),
-                // Closed: nothing more comes.
+                // The worker closed its end: nothing more can be read.
                 Err(_) => break,
             }
         }
@@ -166,7 +167,7 @@ impl ChannelProtocol for NativeProtocol {
 }
 
 impl NativeProtocol {
-    /// The connections that were not sent.
+    /// Drops all waiting output, and returns the connections that were not sent.
     fn close_connections(&mut self) -> Vec<u64> {
         let mut connections = Vec::new();
         self.outbox.retain(|out| match out {

@@ -1,4 +1,4 @@
-//! The channel of an unmodified Node worker: [`node`](super::node) says what is said, here it is read and written.
+//! The channel of an unmodified Node worker: reads and writes the messages that [`node`](super::node) defines.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,25 +13,25 @@ use super::{ChannelCommand, ChannelEvent, Unsent};
 use crate::rotation::HandedConnection;
 use crate::stats::ConnectError;
 
-/// A session, and what of it is half-written.
+/// A session, and the line that is being written.
 #[derive(Default)]
 pub(super) struct NodeProtocol {
     session: Session,
-    /// The line that is being written, and what goes with its first byte.
+    /// The line that is being written, and the socket that goes with its first byte.
     writing: Option<Out>,
-    /// Which of its servers a public listener leads to.
+    /// For each public listener, the key of the worker's server that takes its connections.
     keys_of_listeners: HashMap<u32, String>,
-    /// Listening sockets that it was or will be sent and has not closed, with their keys, by the numbers that the
-    /// session has them by. What is kept here longer keeps a port open behind which nobody is.
+    /// Listening sockets that the worker was or will be sent and has not closed, with their keys, by the session's
+    /// numbers. Each must be removed in time: an entry keeps its port open even when no worker accepts there.
     listeners: HashMap<u64, (String, Arc<OwnedFd>)>,
     last_listener: u64,
-    /// The last line written with a connection: read back, it must be all of it.
+    /// The last line that was written with a connection. If it is read back, it must come back whole.
     in_flight: Bytes,
-    /// It is to be told to leave as soon as its loop has turned once more.
+    /// True if the worker is told to disconnect after the next pong.
     shall_disconnect: bool,
-    /// The last question's token.
+    /// The token of the last ping.
     asked: u64,
-    /// Connections that could not be sent: they go back at the next chance.
+    /// Connections that could not be sent; they are returned at the next chance.
     not_sent: Vec<(u64, ConnectError)>,
 }
 
@@ -56,7 +56,7 @@ impl NodeProtocol {
             self.keys_of_listeners.insert(listener_id, key.clone());
         }
         if let Err(error) = self.session.answer(seq, answer) {
-            core.complain(format!("its listen could not be answered: {error}"));
+            core.complain(format!("the worker's listen() could not be answered: {error}"));
         }
     }
 
@@ -70,7 +70,8 @@ impl NodeProtocol {
     fn on_event(&mut self, core: &mut Core, event: NodeEvent) {
         match event {
             NodeEvent::Taken(id) => {
-                // It lives, which is all that a question would tell; and that may wait behind many others.
+                // The pong proves that the worker lives, and that is all a ping asks; but an answer may wait behind
+                // many others.
                 core.ponged(self.asked);
                 core.pending.taken(id, false);
             }
@@ -92,7 +93,7 @@ impl NodeProtocol {
                 }
             }
             NodeEvent::Message(value) => core.said(value.to_string()),
-            NodeEvent::StrayDescriptor => core.complain("it sent a socket, which was closed".to_owned()),
+            NodeEvent::StrayDescriptor => core.complain("the worker sent a socket, which was closed".to_owned()),
             NodeEvent::Ignored(what) => core.complain(what.to_owned()),
             NodeEvent::Broken(broken) => {
                 (core.worker.events)(ChannelEvent::Strange(broken.to_string()));
@@ -118,7 +119,7 @@ impl ChannelProtocol for NodeProtocol {
         let listener_id = core.pending.untaken(id).map(HandedConnection::listener_id);
         let given = match listener_id.and_then(|listener_id| self.keys_of_listeners.get(&listener_id)) {
             Some(key) => self.session.give(id, key),
-            // It has not asked for that one yet, or has closed it.
+            // The worker has not asked for that listener yet, or has closed it.
             None => Err(SendError::Disconnecting),
         };
         match given {
@@ -129,7 +130,7 @@ impl ChannelProtocol for NodeProtocol {
     }
 
     fn ping(&mut self, token: u64) {
-        // One is on its way at a time; its answer answers all pings sent by then.
+        // Only one ping waits at a time; its answer counts for all pings sent by then.
         self.asked = token;
         self.session.ping(token);
     }
@@ -145,8 +146,8 @@ impl ChannelProtocol for NodeProtocol {
 
     fn handle(&mut self, core: &mut Core, command: ChannelCommand) {
         match command {
-            // After an answer: what it was handed before has been read by then. Node 26 closes, when a server is
-            // closed, also those whose request it has not read yet.
+            // Waits for a pong: by then the worker has read all that it was handed before. When Node 26 closes a
+            // server, it also closes connections whose request it has not read yet.
             ChannelCommand::Disconnect => {
                 self.shall_disconnect = true;
                 self.session.ping(self.asked);
@@ -179,7 +180,7 @@ impl ChannelProtocol for NodeProtocol {
                     }
                     let rest = out.bytes.slice(sent..);
                     if !rest.is_empty() {
-                        // Its descriptor went with the first byte.
+                        // The descriptor went with the first byte.
                         self.writing = Some(Out { bytes: rest, attached: None });
                         return;
                     }
@@ -200,7 +201,7 @@ impl ChannelProtocol for NodeProtocol {
     fn reclaim(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64> {
         let mut back = Vec::new();
         if let Some(id) = self.session.in_flight().filter(|_| self.session.is_clean() && self.writing.is_none()) {
-            // Only this line can be there, whole, or nothing if the worker has read it.
+            // The queue holds only this whole line, or nothing if the worker has read it.
             match socket::receive(end, buffer) {
                 Ok(unread)
                     if unread.length == self.in_flight.len()
@@ -210,14 +211,14 @@ impl ChannelProtocol for NodeProtocol {
                     back.push(id);
                 }
                 Ok(unread) if unread.length > 0 => {
-                    // It would make no sense of the rest.
+                    // The worker could not parse the rest of that line.
                     core.complain("a line was read back in part".to_owned());
                     (core.worker.events)(ChannelEvent::Broken);
                 }
                 _ => {}
             }
         }
-        // Those behind it were not written.
+        // The connections behind it were not written yet.
         let waiting: Vec<u64> = self.session.unacknowledged().collect();
         back.extend(waiting.into_iter().filter(|id| self.session.withdraw(*id)));
         back

@@ -1,4 +1,4 @@
-//! The connections that were handed to one worker: which of them it has not taken yet, and which it has.
+//! The connections that were handed to one worker: those that it has not taken yet, and those that it has.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,17 +7,17 @@ use tokio::time::Instant;
 use crate::rotation::HandedConnection;
 use crate::stats::{ConnectError, Outcome};
 
-/// Connections by the numbers that the channel knows them by. A number is never used again.
+/// Connections by their numbers in the channel. A number is never used again.
 #[derive(Default)]
 pub(super) struct PendingTable {
-    /// Those not taken, oldest first, and since when they wait.
+    /// The connections that are not taken, oldest first, and the time since which each waits.
     untaken: BTreeMap<u64, (Instant, Box<dyn HandedConnection>)>,
     taken: HashMap<u64, Box<dyn HandedConnection>>,
     next: u64,
 }
 
 impl PendingTable {
-    /// Takes a connection in and gives it a number.
+    /// Adds a connection and returns its number.
     pub(super) fn add(&mut self, connection: Box<dyn HandedConnection>, now: Instant) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -25,17 +25,18 @@ impl PendingTable {
         id
     }
 
-    /// A connection that the worker has not taken.
+    /// Returns a connection that the worker has not taken.
     pub(super) fn untaken(&self, id: u64) -> Option<&dyn HandedConnection> {
         self.untaken.get(&id).map(|(_, connection)| &**connection)
     }
 
-    /// Since when the oldest connection that was not taken waits.
+    /// Returns the time since which the oldest untaken connection waits.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.untaken.first_key_value().map(|(_, (since, _))| *since)
     }
 
-    /// The worker has taken it; it is kept until its end if that will be told. False if there is no such connection.
+    /// Records that the worker has taken a connection. It is kept until its end if the worker reports ends. False if
+    /// there is no such connection.
     pub(super) fn taken(&mut self, id: u64, is_kept: bool) -> bool {
         let Some((_, mut connection)) = self.untaken.remove(&id) else { return false };
         connection.taken();
@@ -45,21 +46,22 @@ impl PendingTable {
         true
     }
 
-    /// The worker will not have it. False if there is no such connection.
+    /// Records that the worker will not take a connection. False if there is no such connection.
     pub(super) fn returned(&mut self, id: u64, why: ConnectError) -> bool {
         let Some((_, connection)) = self.untaken.remove(&id) else { return false };
         connection.returned(why);
         true
     }
 
-    /// It has ended. False if there is no such connection.
+    /// Records the end of a connection. False if there is no such connection.
     pub(super) fn ended(&mut self, id: u64) -> bool {
         let Some(connection) = self.taken.remove(&id) else { return false };
         connection.ended(Outcome::Finished);
         true
     }
 
-    /// The worker is gone, and all that it said was heard: what it had not taken goes to others, what it had ends so.
+    /// Ends all: the worker is gone, and everything that it sent was read. Untaken connections go to other workers;
+    /// those that it had taken end with this outcome.
     pub(super) fn clear(&mut self, outcome: Outcome) {
         for (_, connection) in self.taken.drain() {
             connection.ended(outcome);

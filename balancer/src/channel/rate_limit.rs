@@ -1,15 +1,15 @@
-//! How much of what a program says is passed on: it may send without end, and nobody could read all of that. Pure.
+//! The rate limit of a program's messages: it may send without end, and no reader could follow that. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of messages of one worker that are passed on a second: more than a person reads, and no log is filled by
-/// it.
+/// The number of messages of one worker that are passed on each second: more than a person can read, and too few to
+/// fill a log.
 const MOST: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The messages of the present second, which begins with its first message.
+/// Counts the messages of the present second, which begins with its first message.
 #[derive(Debug, Default)]
 pub(super) struct MessageRate {
     begun: Option<Instant>,
@@ -18,8 +18,8 @@ pub(super) struct MessageRate {
 }
 
 impl MessageRate {
-    /// Something is said at `now`: `None` if it is passed on, as what `must` be is. Else it is left out, and when how
-    /// many were is to be told.
+    /// Counts a message at `now`. Returns `None` if it is passed on, which is always so if `must` is true. Otherwise
+    /// the message is left out, and the result is the time at which to report how many were.
     pub(super) fn said(&mut self, now: Instant, must: bool) -> Option<Instant> {
         let begun = match self.begun.filter(|begun| now.saturating_duration_since(*begun) < SECOND) {
             Some(begun) => begun,
@@ -57,11 +57,11 @@ mod tests {
         assert_eq!(
             message_rate.said(begun + SECOND / 2, false),
             Some(begun + SECOND),
-            "to be told at the second's end"
+            "reported at the end of the second"
         );
         assert_eq!(message_rate.said(begun + SECOND / 2, true), None, "must be passed on");
         assert_eq!(passed(&mut message_rate, SECOND), 50);
-        assert_eq!(message_rate.take_left_out(), 30 + 80 + 1 + 30, "nobody asked meanwhile");
+        assert_eq!(message_rate.take_left_out(), 30 + 80 + 1 + 30, "the count was not read meanwhile");
         assert_eq!(message_rate.take_left_out(), 0);
         assert_eq!(passed(&mut message_rate, 10 * SECOND), 50);
     }

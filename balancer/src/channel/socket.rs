@@ -1,4 +1,4 @@
-//! A channel's socket: a pair of unix sockets, one end for the worker, and descriptors that go with what is said on it.
+//! The socket of a channel: a pair of unix sockets, one end for the worker. Descriptors can go along with the bytes.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,28 +9,29 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// The number of descriptors that one `recvmsg` takes in; more are dropped by the kernel.
+/// The number of descriptors that one `recvmsg` can receive; the kernel drops further ones.
 const MOST_DESCRIPTORS: usize = 4;
 
 /// The result of one `recvmsg`.
 #[derive(Debug)]
 pub(super) struct Received {
-    /// Bytes; 0 is the other end's close.
+    /// The number of bytes; 0 means that the other end is closed.
     pub(super) length: usize,
-    /// In the order in which they came; close-on-exec.
+    /// The descriptors in the order in which they came; close-on-exec.
     pub(super) descriptors: Vec<OwnedFd>,
-    /// The packet was longer than the buffer.
+    /// True if the packet was longer than the buffer.
     pub(super) is_cut: bool,
 }
 
-/// Our end, non-blocking, and the worker's, blocking; both close-on-exec.
+/// Returns our end, non-blocking, and the worker's end, blocking; both close-on-exec.
 pub(super) fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
 }
 
-/// Sends, with a descriptor or without; how many bytes were taken. Never waits, and never raises SIGPIPE.
+/// Sends bytes, with a descriptor or without. Returns the number of bytes that were taken. Never waits, and never
+/// raises SIGPIPE.
 pub(super) fn send(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -42,7 +43,7 @@ pub(super) fn send(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedF
     Ok(rustix::io::retry_on_intr(|| sendmsg(socket.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, flags))?)
 }
 
-/// Receives what is there. Never waits.
+/// Receives the bytes that are there. Never waits.
 pub(super) fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -58,7 +59,8 @@ pub(super) fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<Received
     Ok(Received { length: message.bytes, descriptors, is_cut: message.flags.contains(ReturnFlags::TRUNC) })
 }
 
-/// Returns true if a send failed only for now: the socket is full, or too many descriptors of this user are under way.
+/// Returns true if a send failed only for the moment: the socket is full, or too many descriptors of this user are in
+/// flight.
 pub(super) fn is_full(error: &io::Error) -> bool {
     let for_now = [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
     error.raw_os_error().is_some_and(|errno| for_now.contains(&errno))

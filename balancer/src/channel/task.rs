@@ -1,4 +1,4 @@
-//! The task that owns a channel, whatever protocol is spoken on it.
+//! The task that owns a channel, whatever its protocol.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ use crate::stats::{ConnectError, Outcome};
 
 /// The number of bytes of a message that are passed on.
 const MOST_TOLD: usize = 1024;
-/// The number of kinds of invalid messages that are reported of one worker.
+/// The number of different complaints about one worker that are reported.
 const MOST_COMPLAINTS: usize = 16;
 
 /// The parts common to both protocols: the socket, the connections handed over, the pending pings.
@@ -34,51 +34,51 @@ pub(super) struct Core {
     last_token: u64,
     look: Option<Pin<Box<Sleep>>>,
     message_rate: MessageRate,
-    /// Until what was left out of its messages is told.
+    /// Set while messages are left out: the time at which their number is reported.
     tell: Option<Pin<Box<Sleep>>>,
     has_said_ready: bool,
     complained: HashSet<String>,
     is_closed: bool,
-    /// There may be more to read: others came first.
+    /// True if there may be more to read: reading was paused for other work.
     has_unread: bool,
-    /// True if the contents of the worker's queue cannot be taken back on this machine.
+    /// True if connections cannot be taken back from the worker's queue on this machine.
     is_final: bool,
 }
 
-/// The protocol of a worker's channel. Data that the socket does not take waits in the protocol.
+/// The protocol of a worker's channel. Output that the socket does not take yet waits in the protocol.
 pub(super) trait ChannelProtocol {
-    /// The longest thing that is read at once, in bytes.
+    /// The length limit of one read, in bytes.
     const LONGEST: usize;
 
     /// True if messages run together in a stream, instead of arriving as packets.
     const IS_STREAM: bool;
 
-    /// Hand over the connection of that number; its answer comes to [`ChannelProtocol::on_received`].
+    /// Hands over the connection of that number; the worker's answer comes to [`ChannelProtocol::on_received`].
     fn give(&mut self, core: &mut Core, id: u64);
 
-    /// Ask whether anybody is there; the answer comes as [`Core::ponged`] with this token or a later one.
+    /// Asks the worker for a sign of life; the answer comes as [`Core::ponged`] with this token or a later one.
     fn ping(&mut self, token: u64);
 
-    /// Say a JSON value to its program.
+    /// Sends a JSON value to the worker's program.
     fn message(&mut self, json: &str) -> Result<(), Unsent>;
 
-    /// A command that only this protocol knows.
+    /// Handles a command that only this protocol knows.
     fn handle(&mut self, core: &mut Core, command: ChannelCommand);
 
-    /// The data that was read.
+    /// Handles bytes that were read.
     fn on_received(&mut self, core: &mut Core, bytes: &[u8], received: &Received);
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes the waiting output as far as the socket takes it.
     fn flush(&mut self, core: &mut Core);
 
     /// True if something is waiting to be written.
     fn has_more(&self) -> bool;
 
-    /// Takes out of the worker's queue what it has not read, by its `end`: the connections among that, and those that
-    /// were not written yet. The rest it shall get again.
+    /// Takes connections back from the worker, by reading its unread queue at `end`. Returns those connections, and
+    /// those that were not written yet. Everything else that was read is sent again.
     fn reclaim(&mut self, core: &mut Core, end: &OwnedFd, buffer: &mut [u8]) -> Vec<u64>;
 
-    /// The worker has closed its end: what was not written will not be. The connections among that.
+    /// The worker has closed its end, so waiting output is dropped. Returns the connections in it.
     fn close(&mut self) -> Vec<u64>;
 }
 
@@ -89,8 +89,8 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
     let socket = match AsyncFd::new(ours) {
         Ok(socket) => socket,
         Err(error) => {
-            // No memory for one more watched socket. Connections that come find nobody.
-            (worker.events)(ChannelEvent::Strange(format!("its channel cannot be watched: {error}")));
+            // Too little memory to watch one more socket. Connections for this worker are refused.
+            (worker.events)(ChannelEvent::Strange(format!("the worker's channel cannot be watched: {error}")));
             return (worker.events)(ChannelEvent::Closed);
         }
     };
@@ -107,7 +107,8 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
                 Some(ChannelCommand::Ended { was_asked: true }) | None => break Outcome::Cut,
                 Some(command) => core.handle(&mut protocol, command),
             },
-            // Before what may always be ready: a worker that sends without end, clients that come without end.
+            // Timers come before the inputs that may always be ready: a worker that sends without end, or an endless
+            // row of clients.
             () = due(&mut core.look) => core.look(&mut protocol, &mut buffer),
             () = due(&mut core.tell) => core.tell_left_out(),
             Some(connection) = connections.recv() => {
@@ -123,7 +124,7 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
                 }
                 protocol.flush(&mut core);
             }
-            // A worker that asks faster than its supervisor answers waits in its own socket.
+            // A worker that sends queries faster than its supervisor answers has to wait: its socket is not read.
             _ = event_permits.acquire(), if is_behind => {}
             ready = core.socket.readable(), if !core.is_closed && !is_behind => {
                 if let Ok(mut ready) = ready {
@@ -132,7 +133,7 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
                 core.listen(&mut protocol, &mut buffer);
                 protocol.flush(&mut core);
             }
-            // A worker that sends without end does not keep this thread from its other work.
+            // A worker that sends without end must not keep this thread from its other work.
             () = yield_now(), if core.has_unread && !core.is_closed && !is_behind => {
                 core.listen(&mut protocol, &mut buffer);
                 protocol.flush(&mut core);
@@ -142,13 +143,12 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
     core.end(&mut protocol, &mut buffer, connections, outcome);
 }
 
-/// Returns true if the error is temporary: no descriptor or memory is left here.
+/// Returns true if the error is temporary: this process is short of descriptors or memory.
 fn is_for_now(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Returns the part of a message that is passed on: enough to be known by. A worker may say megabytes, many times a
-/// second.
+/// Returns the beginning of a message, long enough to recognize it. A worker may send megabytes many times a second.
 fn beginning(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MOST_TOLD));
     message
@@ -197,7 +197,7 @@ impl Core {
                 self.pings.push((self.last_token, reply));
                 protocol.ping(self.last_token);
             }
-            // Dropped, the asker hears that there is nobody.
+            // Dropping the sender tells the asker that there will be no answer.
             ChannelCommand::Ping(_) => {}
             ChannelCommand::Message(_, reply) if self.is_closed => drop(reply.send(Err(Unsent::Closed))),
             ChannelCommand::Message(json, reply) => {
@@ -212,12 +212,12 @@ impl Core {
         protocol.flush(self);
     }
 
-    /// The worker took a connection, or answered: it reads what it is sent.
+    /// Records a sign that the worker reads its channel: it took a connection, or answered.
     pub(super) fn reads(&self) {
         self.worker.upstream.set_stalled(false);
     }
 
-    /// The worker has answered the question of that token, and with it those before.
+    /// Answers the ping with that token, and all earlier ones.
     pub(super) fn ponged(&mut self, token: u64) {
         self.reads();
         let (answered, waiting) = std::mem::take(&mut self.pings).into_iter().partition(|(asked, _)| *asked <= token);
@@ -228,7 +228,7 @@ impl Core {
         }
     }
 
-    /// Its program said something: told, as long as it is not too much.
+    /// Passes on a message of the worker's program, within the rate limit.
     pub(super) fn said(&mut self, json: String) {
         self.worker.upstream.stats.messages_from.increment();
         let is_first_ready = json == READY && !std::mem::replace(&mut self.has_said_ready, true);
@@ -252,7 +252,8 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has said. One that sends without end does not keep the thread from others.
+    /// Reads what the worker has sent, at most a batch: a worker that sends without end must not keep the thread from
+    /// others.
     fn listen<D: ChannelProtocol>(&mut self, protocol: &mut D, buffer: &mut [u8]) {
         self.has_unread = false;
         for _ in 0..BATCH {
@@ -264,7 +265,7 @@ impl Core {
                     if self.worker.is_behind() {
                         break;
                     }
-                    // A stream that gave less than there was room for is empty, unless a descriptor stood between.
+                    // A stream that gave less than the buffer holds is empty, unless a descriptor cut the read short.
                     if D::IS_STREAM && received.length < buffer.len() && received.descriptors.is_empty() {
                         return;
                     }
@@ -276,7 +277,8 @@ impl Core {
         self.has_unread = true;
     }
 
-    /// The worker's end is closed. It may have read what was sent before: only its end tells.
+    /// Handles the close of the worker's end. The worker may still have read what was sent before; only the end of its
+    /// process settles that.
     pub(super) fn close(&mut self, protocol: &mut impl ChannelProtocol) {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
@@ -288,7 +290,7 @@ impl Core {
         (self.worker.events)(ChannelEvent::Closed);
     }
 
-    /// Looks whether the worker leaves something lying that another could have.
+    /// Checks if the worker leaves connections unread that another worker could take.
     fn look(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         self.look = None;
         let Some(oldest) = self.pending.oldest() else { return };
@@ -296,11 +298,13 @@ impl Core {
         if oldest.elapsed() >= PATIENCE && !self.is_final && !self.is_closed && self.worker.has_alternative() {
             self.reclaim(protocol, buffer);
         }
-        // Also what the kernel would not take for the moment, for want of something that is no socket's.
+        // Also tries again to send what the kernel refused for lack of a resource other than socket space: no event
+        // reports when that is back.
         protocol.flush(self);
     }
 
-    /// Gives connections that the worker has not read to others. A ping tells when the worker reads again.
+    /// Takes back connections that the worker has not read, and gives them to others. The answer to a ping shows when
+    /// the worker reads again.
     fn reclaim(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         let Some(process) = self.worker.upstream.process() else { return };
         let slot = self.worker.upstream.slot;
@@ -308,7 +312,7 @@ impl Core {
             Ok(end) => end,
             Err(error) => {
                 self.is_final = !is_for_now(&error);
-                tracing::debug!(%slot, %error, "what this worker leaves unread stays with it");
+                tracing::debug!(%slot, %error, "cannot take back the connections that this worker leaves unread");
                 return;
             }
         };
@@ -317,16 +321,16 @@ impl Core {
         if back.is_empty() {
             return;
         }
-        // Before they are given on: it must not get them again.
+        // Set before the connections go back, so that this worker does not get them again.
         self.worker.upstream.set_stalled(true);
         protocol.ping(self.last_token);
-        tracing::debug!(%slot, connections = back.len(), "taken back from a worker that did not read");
+        tracing::debug!(%slot, connections = back.len(), "connections taken back from a worker that did not read");
         for id in back {
             self.pending.returned(id, ConnectError::Timeout);
         }
     }
 
-    /// The worker is gone, or the master ends: what it said is heard to its end.
+    /// Ends the channel: the worker is gone, or the master ends. Everything that the worker sent is read first.
     fn end(
         &mut self,
         protocol: &mut impl ChannelProtocol,
@@ -334,7 +338,7 @@ impl Core {
         mut connections: mpsc::UnboundedReceiver<Box<dyn HandedConnection>>,
         outcome: Outcome,
     ) {
-        // Nothing can be added to what it said: another process may hold its end, and send without end.
+        // Stops further input: another process may hold the worker's end, and send without end.
         let _ = shutdown(self.socket.get_ref(), Shutdown::Read);
         self.has_unread = true;
         while self.has_unread && !self.is_closed {

@@ -1,4 +1,4 @@
-//! A channel against a scripted worker: what the worker says decides what becomes of each connection.
+//! A channel against a scripted worker: the worker's messages decide the fate of each connection.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use worker_runtime::protocol::packet::{Ids, Refusal, ToMaster, ToWorker};
 /// The outcomes of a connection, in order.
 type Fates = Arc<Mutex<Vec<(u32, &'static str)>>>;
 
-/// A connection without a client: standard input is its socket, and its listener its name.
+/// A connection without a client: its socket is standard input, and its listener number is its name.
 struct Named(u32, Fates);
 
 impl Named {
@@ -44,7 +44,7 @@ impl HandedConnection for Named {
     }
 }
 
-/// A running channel, its worker's end and what came of it.
+/// A running channel, the worker's end of it, and the events that it reported.
 struct Scene {
     handoff_sender: HandoffSender,
     handle: ChannelHandle,
@@ -77,7 +77,7 @@ impl Scene {
         names.for_each(|name| self.handoff_sender.give(Box::new(Named(name, Arc::clone(&self.fates)))));
     }
 
-    /// Returns the data that the worker reads next, and the number of descriptors that came with it.
+    /// Returns the data that the worker reads next, and the number of descriptors that came along.
     async fn read(&self) -> (Vec<u8>, usize) {
         let mut buffer = vec![0; 70_000];
         loop {
@@ -92,7 +92,7 @@ impl Scene {
         }
     }
 
-    /// The number of the next connection that the worker is handed.
+    /// Returns the number of the next connection that the worker is handed.
     async fn next_connection(&self) -> u64 {
         let (packet, descriptors) = self.read().await;
         match ToWorker::decode(&packet) {
@@ -111,7 +111,7 @@ impl Scene {
         socket::send(&self.worker, packet, None).unwrap();
     }
 
-    /// Waits until so many fates are known.
+    /// Waits until this many outcomes are known.
     async fn fates(&self, count: usize) -> Vec<(u32, &'static str)> {
         let begun = tokio::time::Instant::now();
         loop {
@@ -144,7 +144,7 @@ async fn connection_ends_as_its_worker_reports() {
     let fates = [(0, "taken"), (1, "taken"), (2, "refused"), (3, "busy"), (0, "finished")];
     assert_eq!(scene.fates(5).await, fates);
     scene.handle.send(ChannelCommand::Ended { was_asked: true });
-    assert_eq!(scene.fates(6).await[5], (1, "cut"), "it was told to end, and had this one still");
+    assert_eq!(scene.fates(6).await[5], (1, "cut"), "it was told to end while it still had this one");
 }
 
 #[tokio::test]
@@ -155,13 +155,13 @@ async fn dead_worker_messages_are_read_before_reassignment() {
     for _ in 0..3 {
         given.push(scene.next_connection().await);
     }
-    // Both lie in the channel when its end is told.
+    // Both messages lie in the channel when the end of its process is reported.
     scene.say(&ToMaster::Taken(all(&given[1..2])));
     scene.handle.send(ChannelCommand::Ended { was_asked: false });
     assert_eq!(scene.fates(4).await, [(1, "taken"), (1, "upstream_reset"), (0, "reset"), (2, "reset")]);
     scene.task.await.unwrap();
     scene.handoff_sender.give(Box::new(Named(9, Arc::clone(&scene.fates))));
-    assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "nobody is there any more");
+    assert_eq!(scene.fates.lock().unwrap()[4], (9, "refused"), "the worker is gone");
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn messages_go_both_ways_within_their_bounds() {
     assert_eq!(ToWorker::decode(&packet), Ok(ToWorker::Message("{\"hello\":1}")));
     let long = format!("\"{}\"", "x".repeat(64 * 1024));
     assert_eq!(send(long.clone()).await.unwrap(), Err(Unsent::TooLong(long.len())));
-    // A worker that does not read: the channel fills up, and says so.
+    // A worker that does not read: the channel fills up, and returns an error.
     let mut last = Ok(());
     for _ in 0..2_000 {
         last = send("\"x\"".to_owned()).await.unwrap();
@@ -262,7 +262,7 @@ async fn flood_of_messages_is_limited_and_ready_is_kept() {
     assert_eq!(told.iter().filter(|json| *json == READY).count(), 1, "once is enough");
     assert_eq!(told.len() as u64 + left_out, 72);
 
-    // What was left out is told at the end, too.
+    // Messages that were left out are also reported at the end.
     for _ in 0..70 {
         scene.say(&ToMaster::Message("2"));
     }
@@ -280,7 +280,7 @@ async fn flood_of_messages_is_limited_and_ready_is_kept() {
     assert_eq!(count, 70);
 }
 
-/// As a process of the dead worker's may, that has left its group with the descriptor.
+/// Another process of the dead worker may do this, one that left its group and kept the descriptor.
 #[tokio::test]
 async fn packets_after_a_workers_end_are_not_waited_for() {
     let scene = scene();
@@ -298,7 +298,7 @@ async fn packets_after_a_workers_end_are_not_waited_for() {
     scene.handle.send(ChannelCommand::Ended { was_asked: false });
     assert_eq!(scene.fates(1).await, [(0, "reset")]);
     scene.task.await.unwrap();
-    assert!(!is_over.swap(true, Ordering::Relaxed), "only when it had nothing more to say");
+    assert!(!is_over.swap(true, Ordering::Relaxed), "ended only after it had nothing more to send");
     talking.join().unwrap();
 }
 
@@ -315,7 +315,7 @@ async fn unread_pings_are_merged_and_answered_by_one_pong() {
         last = ask();
         tokio::task::yield_now().await;
     }
-    // The kernel holds some hundreds.
+    // The kernel's queue holds some hundreds of packets.
     let mut asked = 0;
     let token = loop {
         let (packet, _) = scene.read().await;

@@ -1,15 +1,14 @@
-//! Why a worker's channel cannot go on. Pure.
+//! The faults after which a worker's channel cannot go on. Pure.
 
 use crate::printable;
 
-/// A message that a worker sent, or did not take, after which nothing on its channel can be relied on. The worker has
-/// to be ended.
+/// A fault after which nothing on the channel can be relied on: the worker has to be ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// No end of line where one must be.
-    #[error("the worker sent a line of more than {longest} bytes, the longest that is taken: send less at a time")]
+    /// A line is longer than the limit.
+    #[error("the worker sent a line of more than {longest} bytes, which is the limit: send smaller messages")]
     LongLine {
-        /// The bound, in bytes.
+        /// The limit, in bytes.
         longest: usize,
     },
     /// A line is not UTF-8.
@@ -32,32 +31,32 @@ pub enum Broken {
         /// The error of the JSON parser.
         cause: String,
     },
-    /// One of Node's own messages is longer than any that Node writes.
+    /// One of Node's own messages is much longer than Node writes them.
     #[error(
-        "the worker sent a cluster message of {length} bytes, of which Node writes at most a few hundred: `{excerpt}`"
+        "the worker sent a cluster message of {length} bytes, but Node's own have at most a few hundred: `{excerpt}`"
     )]
     LongInternal {
-        /// Of the line, in bytes.
+        /// The length of the line, in bytes.
         length: usize,
-        /// Its beginning.
+        /// The beginning of the line.
         excerpt: String,
     },
-    /// It asks on and does not read the answers.
+    /// The worker sends more and more queries and does not read the answers.
     #[error("the worker waits for {0} answers and asks for more: it does not read its channel, or listens in a loop")]
     Greedy(usize),
-    /// It cannot receive the listener that it asked for, and would wait for it for ever.
+    /// The worker cannot receive the listener that it asked for, and would wait for it forever.
     #[error(
         "the worker could not receive the listener for {key} in {tries} tries: is it out of descriptors (ulimit -n)?"
     )]
     NoListener {
-        /// Of the server that asked.
+        /// The key of the server that asked.
         key: String,
-        /// The number of times it was sent.
+        /// The number of times that the listener was sent.
         tries: u8,
     },
 }
 
-/// The beginning of a text from outside, for a log line.
+/// Returns the beginning of a text from outside, for a log line.
 pub(super) fn excerpt(text: &str) -> String {
     printable::excerpt(text, 120)
 }

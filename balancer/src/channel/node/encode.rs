@@ -1,4 +1,4 @@
-//! The lines that we write, byte for byte. Pure.
+//! Encodes the lines that we write, byte for byte as Node's primary does. Pure.
 
 use std::net::SocketAddr;
 
@@ -7,38 +7,39 @@ use serde_json::{Value, json};
 
 use super::query::Answer;
 
-/// A worker's descriptor has come.
+/// Acknowledges a descriptor of the worker.
 pub(super) const CAME: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
-/// A worker's line has come and its descriptor has not: send both again.
+/// Says that the worker's line arrived but its descriptor did not: the worker should send both again.
 pub(super) const CAME_NOT: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
-/// As if with a descriptor. Node says at once that it is missing, whatever the app does between two turns of its loop;
-/// were there one, what is inside is none of the messages that Node knows.
+/// A line that claims to carry a descriptor but has none. Node answers at once that the descriptor is missing, even if
+/// the app never returns to it between two turns of its event loop. Even with a descriptor it would have no effect: its
+/// content is not a message that Node knows.
 pub(super) const PING: &[u8] =
     b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_ROUNDELAY_PING\"}}\n";
 
-/// Any message, as its line.
+/// Returns any message as its line.
 pub(super) fn line(message: &Value) -> Bytes {
     let mut line = message.to_string();
     line.push('\n');
     line.into()
 }
 
-/// A client for the server of this key. A socket goes along.
+/// A client for the server of this key. The client's socket goes along.
 pub(super) fn newconn(key: &str, seq: u64) -> Bytes {
     with_socket(json!({"cmd": "NODE_CLUSTER", "act": "newconn", "key": key, "seq": seq}))
 }
 
-/// Finish and go.
+/// Tells the worker to finish its connections and exit.
 pub(super) fn disconnect(seq: u64) -> Bytes {
     line(&json!({"cmd": "NODE_CLUSTER", "act": "disconnect", "seq": seq}))
 }
 
-/// A reply that says nothing but that it is one.
+/// A reply without content, for queries that only want a reply.
 pub(super) fn ack(ack: u64, seq: u64) -> Bytes {
     line(&json!({"cmd": "NODE_CLUSTER", "ack": ack, "seq": seq}))
 }
 
-/// The answer to query `ack`. A socket goes along if it is [`Answer::Shared`].
+/// The answer to query `ack`. A listening socket goes along if the answer is [`Answer::Shared`].
 pub(super) fn answer(answer: &Answer, ack: u64, seq: u64) -> Bytes {
     match answer {
         Answer::RoundRobin { key, sockname, data } => {
@@ -48,11 +49,11 @@ pub(super) fn answer(answer: &Answer, ack: u64, seq: u64) -> Bytes {
             }
             line(&reply)
         }
-        // Null, where Node's own primary says 0: at 0 a worker compares the socket's port with the one that it asked
-        // for, and one of another port is "in use" to it. A mapped listener may have any port.
+        // Node's own primary sends 0 here, we send null. With 0 a worker compares the socket's port with the port that
+        // it asked for and fails with "in use" if they differ; but a mapped listener may have any port.
         Answer::Shared { key, data, .. } => with_socket(reply(Value::Null, key, data, ack, seq)),
         Answer::Refused { errno, key } => {
-            // Anything but a negative number would be no error to the worker, or its end.
+            // Any other number would be no error to the worker, or would end it.
             let errno = if *errno > 0 { *errno } else { libc::EINVAL };
             line(&reply(json!(-errno), key, &Value::Null, ack, seq))
         }

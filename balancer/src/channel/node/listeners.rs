@@ -1,16 +1,20 @@
-//! Which listener an app means when it listens, for all workers of a pool. Pure.
+//! Decides which listener a Node app gets when it calls `listen()`, for all workers of a pool. Pure.
 //!
-//! A *listener* is a listening socket by the caller's number; listener 0 is the public one, however many addresses are
-//! configured. Workers that ask for the same [key](super::Query::key) share a listener.
+//! A *listener* is a listening socket, named by a number of the caller's choice. Number 0 stands for the public
+//! listeners, however many addresses are configured. Workers that ask for the same [key](super::Query::key) share a
+//! listener.
 //!
-//! Where the configuration names the public address, each worker's *first* server gets it, whatever address the app
-//! thinks it listens on, and the app is told that it has what it asked for. It is the first of each worker and not one
-//! fixed key, since a release may change its own port: its workers would open that one and nobody would be left on the
-//! public one. Two things keep a worker's other servers private. What has a listener of its own already (the second
-//! server of an earlier worker) is no worker's first. And a worker that closes its first server may open that one
-//! again, but no other takes its place. What remains: an app with several servers has to open its public one first.
+//! If the configuration names the public address, the *first* server of each worker gets it, whatever address the app
+//! asks for, and the app is told that it has the address it asked for. The rule is not bound to one key: a new release
+//! may listen on another port, and would then get that port opened while no worker served the public address. Two more
+//! rules keep a worker's other servers private:
 //!
-//! Everything else that an app asks for is opened as it asks, within [`Policy`].
+//! - A key that has a listener of its own already (the second server of an earlier worker) is never a worker's first.
+//! - A worker that closes its first server may open that one again, but no other server takes its place.
+//!
+//! One condition remains: an app with several servers has to open its public one first.
+//!
+//! Every other address that an app asks for is opened as asked, within [`Policy`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,68 +27,69 @@ mod rules;
 
 pub use rules::{Policy, Where};
 
-/// The public listeners of the pool, all of them.
+/// All public listeners of the pool.
 pub const PUBLIC: u32 = 0;
 
-/// So many servers a worker may have open at once. An app has a few; one that listens in a loop must not take all our
-/// descriptors.
+/// The number of servers that a worker may have open at once. An app has a few; an app that listens in a loop must not
+/// use up all our descriptors.
 pub const MOST_KEYS: usize = 1024;
 
-/// One process: its place in the pool, and which it is there.
+/// One process: its slot, and its number in that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId {
-    /// From 0.
+    /// The slot, from 0.
     pub slot: u32,
-    /// Never used twice in that slot.
+    /// The number of the process; never used twice in that slot.
     pub incarnation: u64,
 }
 
 /// The action for a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// The public listeners serve it. The worker is on it.
+    /// The public listeners serve it. The worker counts as their user now.
     Mapped {
-        /// For the answer.
+        /// The key, for the answer.
         key: String,
-        /// The address that the app asked for; nothing with a path. Where its port is 0, any will do: answer with the
-        /// public one.
+        /// The address that the app asked for; `None` with a path. If its port is 0, answer with the public port, since
+        /// the app accepts any.
         sockname: Option<SocketAddr>,
-        /// For the answer.
+        /// The data, for the answer.
         data: Value,
     },
-    /// Its listener is open. The worker is on it.
+    /// A listener for it is open. The worker counts as its user now.
     Join {
-        /// For the answer.
+        /// The key, for the answer.
         key: String,
-        /// Which it is.
+        /// The number of the listener.
         listener_id: u32,
-        /// For the answer; nothing with a path.
+        /// The address, for the answer; `None` with a path.
         sockname: Option<SocketAddr>,
-        /// For the answer.
+        /// The data, for the answer.
         data: Value,
     },
-    /// It is to be bound, and then [`ListenerRegistry::bound`] or [`ListenerRegistry::not_bound`] to be called, and the
-    /// worker answered with [`ListenerRegistry::data`].
+    /// The address has to be bound. Then call [`ListenerRegistry::bound`] or [`ListenerRegistry::not_bound`], and
+    /// answer the worker with [`ListenerRegistry::data`].
     Bind {
-        /// For the answer.
+        /// The key, for the answer.
         key: String,
         /// The address to bind.
         address: Where,
         /// The number of clients that may wait there.
         backlog: u32,
     },
-    /// It is being bound for another worker: ask again when that is done. The worker is not on it.
+    /// The address is being bound for another worker: ask again when that is done. The worker does not count as a user
+    /// yet.
     Wait {
-        /// Which.
+        /// The key to wait for.
         key: String,
     },
-    /// It is not served.
+    /// The query is refused.
     Refuse {
-        /// For the answer.
+        /// The key, for the answer.
         key: String,
-        /// The kernel's number for it; the app sees its name.
+        /// The kernel's error number; the app sees its name.
         errno: i32,
-        /// The app's request, the reason against it, and the remedy: for the log.
+        /// The app's request, the reason why it is refused, and the remedy: for the log.
         why: String,
     },
 }
@@ -92,9 +97,9 @@ pub enum Decision {
 /// The listeners of a worker.
 #[derive(Debug, Default)]
 struct WorkerListeners {
-    /// Its server that the public listeners serve. Once chosen it stays, open or not.
+    /// The server that the public listeners serve. Once chosen it stays, open or closed.
     first: Option<String>,
-    /// The keys it is on, that one among them.
+    /// The keys of its open servers, including the first.
     on: BTreeSet<String>,
 }
 
@@ -103,16 +108,16 @@ impl WorkerListeners {
         self.first.as_ref().is_some_and(|first| self.on.contains(first))
     }
 
-    /// Those it is on that have a listener of their own.
+    /// The keys of open servers that have a listener of their own.
     fn own(&self) -> impl Iterator<Item = &String> {
         self.on.iter().filter(|key| self.first.as_ref() != Some(key))
     }
 }
 
-/// A key that has, or gets, a listener of its own.
+/// A key that has a listener of its own, or will get one.
 #[derive(Debug)]
 struct OwnListener {
-    /// Its listener and what its workers are told of it; nothing while it is being bound.
+    /// The listener, and the address that its workers are told; `None` while it is being bound.
     open: Option<(u32, Option<SocketAddr>)>,
     data: Value,
 }
@@ -123,18 +128,18 @@ pub struct ListenerRegistry {
     policy: Policy,
     workers: BTreeMap<WorkerId, WorkerListeners>,
     own: BTreeMap<String, OwnListener>,
-    /// The data that workers are sent with a key that the public listeners serve. The last one stays when no worker is
-    /// left, so that a client's session with the app goes on when its only worker is replaced.
+    /// The data that workers get with a key that the public listeners serve. The last entry stays when no worker is
+    /// left, so that TLS sessions of clients survive the replacement of the only worker.
     public: BTreeMap<String, Value>,
 }
 
 impl ListenerRegistry {
-    /// Of a pool without workers.
+    /// Returns the registry of a pool that has no workers yet.
     pub fn new(policy: Policy) -> Self {
         Self { policy, workers: BTreeMap::new(), own: BTreeMap::new(), public: BTreeMap::new() }
     }
 
-    /// A worker's app listens.
+    /// Decides on a query: the app of this worker wants to listen.
     pub fn ask(&mut self, worker: WorkerId, query: &Query) -> Decision {
         let key = query.key();
         let target = match rules::target(query) {
@@ -184,15 +189,15 @@ impl ListenerRegistry {
         !self.policy.public || self.workers.get(&worker).is_some_and(WorkerListeners::is_on_public)
     }
 
-    /// A key's listener is open, under a number that is not [`PUBLIC`] and no other's. The workers that asked are on
-    /// it.
+    /// Records that a key's listener is open. Its number must not be [`PUBLIC`] or another listener's. The workers that
+    /// asked for it count as its users.
     pub fn bound(&mut self, key: &str, listener_id: u32, sockname: Option<SocketAddr>) {
         if let Some(own) = self.own.get_mut(key) {
             own.open.get_or_insert((listener_id, sockname));
         }
     }
 
-    /// A key could not be bound. It is as if nobody had asked; the next one tries again.
+    /// Records that a key could not be bound. All queries for it are forgotten; the next one tries again.
     pub fn not_bound(&mut self, key: &str) {
         if self.own.get(key).is_some_and(|own| own.open.is_none()) {
             self.own.remove(key);
@@ -208,27 +213,27 @@ impl ListenerRegistry {
         own.or_else(|| self.public.get(key)).cloned().unwrap_or_default()
     }
 
-    /// A worker's app closed the server of a key.
+    /// Records that a worker's app closed the server of a key.
     pub fn closed(&mut self, worker: WorkerId, key: &str) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.on.remove(key);
         }
     }
 
-    /// A worker is gone, or gets nothing more.
+    /// Records that a worker is gone, or gets no more connections.
     pub fn left(&mut self, worker: WorkerId) {
         self.workers.remove(&worker);
         self.forget_public();
     }
 
-    /// The listeners that a worker is on.
+    /// Returns the numbers of the listeners that a worker uses.
     pub fn listeners_of(&self, worker: WorkerId) -> Vec<u32> {
         let Some(worker) = self.workers.get(&worker) else { return Vec::new() };
         let public = worker.is_on_public().then_some(PUBLIC);
         public.into_iter().chain(worker.own().filter_map(|key| self.listener_id(key))).collect()
     }
 
-    /// By which key a worker takes what came through a listener; nothing if it is not on it.
+    /// Returns the key under which a worker takes connections of a listener; `None` if it does not use that listener.
     pub fn key_of(&self, worker: WorkerId, listener_id: u32) -> Option<&str> {
         let worker = self.workers.get(&worker)?;
         if listener_id == PUBLIC {
@@ -237,7 +242,7 @@ impl ListenerRegistry {
         worker.own().find(|key| self.listener_id(key) == Some(listener_id)).map(String::as_str)
     }
 
-    /// Open listeners that no worker is on, by key; the public one is never among them.
+    /// Returns the open listeners that no worker uses, by key; the public one is never among them.
     ///
     /// They stay until [`ListenerRegistry::forget`], so that clients can wait there for a worker that is being
     /// replaced.
@@ -247,7 +252,7 @@ impl ListenerRegistry {
         open.filter_map(|(key, own)| own.open.map(|(listener_id, _)| (key.as_str(), listener_id))).collect()
     }
 
-    /// A listener that nobody is on is to be closed: the key is unknown again. `None` if a worker came back to it.
+    /// Forgets a key because its unused listener will be closed. Returns `None` if a worker uses it again.
     pub fn forget(&mut self, key: &str) -> Option<u32> {
         let (_, listener_id) = self.unwanted().into_iter().find(|(unwanted, _)| *unwanted == key)?;
         self.own.remove(key);
@@ -258,7 +263,7 @@ impl ListenerRegistry {
         self.own.get(key)?.open.map(|(listener_id, _)| listener_id)
     }
 
-    /// Keeps of the public keys those that somebody has, or the last ones if nobody is there.
+    /// Keeps the public keys that a worker uses, or the last ones if no worker is there.
     fn forget_public(&mut self) {
         let had: BTreeSet<&String> = self.workers.values().filter_map(|worker| worker.first.as_ref()).collect();
         if !had.is_empty() {
@@ -267,7 +272,7 @@ impl ListenerRegistry {
     }
 }
 
-/// Returns the data for all workers of a key, if need be that of this query.
+/// Returns the data for all workers of a key: the first that was sent, or else that of this query.
 fn first_said(data: &mut Value, query: &Query) -> Value {
     if data.is_null() {
         data.clone_from(&query.data);

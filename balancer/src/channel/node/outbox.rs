@@ -1,7 +1,7 @@
-//! What is to be said to a worker, and when it may be. Pure.
+//! The lines that wait to be written to a worker, and the rule when each may be written. Pure.
 //!
-//! One line with a socket is on its way at a time; until the worker says that it came, nothing follows but our own word
-//! on what the worker sent.
+//! Only one line with a socket is in flight at a time. Until the worker acknowledges it nothing else is written, except
+//! our own acknowledgements of sockets that the worker sent.
 
 use std::collections::VecDeque;
 
@@ -9,43 +9,43 @@ use bytes::Bytes;
 
 use super::encode;
 
-/// So many bytes of the app's messages wait for a worker at most.
+/// The number of bytes of the app's messages that may wait for a worker.
 pub const MOST_WAITING: usize = 16 * 1024 * 1024;
 
-/// The approximate cost of a waiting message besides its bytes: so that no number of tiny ones goes beyond the bound.
+/// The approximate cost of a waiting message besides its bytes, so that many tiny messages cannot exceed the limit.
 const OVERHEAD: usize = 64;
 
-/// The next thing to be written, whole, before anything else is asked for.
+/// The next line to write. It must be written whole before the next one is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Out {
     /// A line.
     pub bytes: Bytes,
-    /// The socket that goes along, by `SCM_RIGHTS`, with the write that takes the line's first byte. Its descriptor
-    /// must not block: a worker does not set that, and would stand still.
+    /// The socket that goes along by `SCM_RIGHTS`, in the write that takes the line's first byte. Its descriptor must
+    /// be non-blocking: a worker does not set that itself, and would block.
     pub attached: Option<Attached>,
 }
 
-/// A socket, in the caller's numbering.
+/// A socket, by the caller's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
-    /// A client's.
+    /// The socket of a client.
     Connection(u64),
-    /// A listening one.
+    /// A listening socket.
     Listener(u64),
 }
 
-/// The kind of a line.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// Our answer or command.
+    /// An answer or command of ours.
     Word,
-    /// The app's message.
+    /// A message for the app.
     Message,
-    /// A client comes with it.
+    /// A client, whose socket goes along.
     Connection(u64),
-    /// A listening socket comes with it, for the server of this key.
+    /// A listening socket for the server of this key.
     Listener { listener: u64, key: String },
-    /// A socket seems to come with it.
+    /// A ping: it claims to carry a socket and has none.
     Ping(u64),
 }
 
@@ -64,7 +64,7 @@ impl Payload {
     }
 }
 
-/// A line with what is known of it.
+/// A line, its content and its number of attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) line: Bytes,
@@ -73,18 +73,19 @@ pub(super) struct Item {
     pub(super) tries: u8,
 }
 
-/// The lines that wait, and the line that is on its way.
+/// The lines that wait, and the line that is in flight.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Our word on descriptors that the worker sent; goes first.
+    /// Our acknowledgements of descriptors that the worker sent; they are written first.
     urgent: VecDeque<&'static [u8]>,
     queue: VecDeque<Item>,
     in_flight: Option<Item>,
-    /// The number of lines in `queue` that the worker caused.
+    /// The number of lines in `queue` that answer the worker.
     words: usize,
     /// The cost of the app's messages in `queue`.
     waiting: usize,
-    /// Something was written that the worker may not have read: before what is on its way, and after it.
+    /// True if something was written before the line in flight that the worker may not have read; `after` is the same
+    /// for what was written after it.
     before: bool,
     after: bool,
 }
@@ -100,17 +101,17 @@ impl Outbox {
         self.waiting.saturating_add(length).saturating_add(OVERHEAD) <= MOST_WAITING
     }
 
-    /// Tells the worker whether the descriptor came that it sent.
+    /// Tells the worker if the descriptor that it sent has arrived.
     pub(super) fn push_urgent(&mut self, came: bool) {
         self.urgent.push_back(if came { encode::CAME } else { encode::CAME_NOT });
     }
 
-    /// The number of messages that wait for this worker to read.
+    /// Returns the number of our answers that wait to be written.
     pub(super) fn words(&self) -> usize {
         self.words + self.urgent.len()
     }
 
-    /// The data that may be written now.
+    /// Returns the next line that may be written now.
     pub(super) fn next(&mut self) -> Option<Out> {
         if let Some(word) = self.urgent.pop_front() {
             *if self.in_flight.is_some() { &mut self.after } else { &mut self.before } = true;
@@ -131,42 +132,43 @@ impl Outbox {
         Some(out)
     }
 
-    /// The worker has read all up to what was on its way, and says whether its socket came. The way is free.
+    /// Ends the flight of a line: the worker has acknowledged it, and so has read everything before it. Returns the
+    /// line.
     pub(super) fn landed(&mut self) -> Option<Item> {
         let item = self.in_flight.take()?;
         self.before = std::mem::take(&mut self.after);
         Some(item)
     }
 
-    /// Writes it once more, before all that waits.
+    /// Queues a line again, before all that wait.
     pub(super) fn again(&mut self, item: Item) {
         self.count(&item.payload, &item.line, 1);
         self.queue.push_front(item);
     }
 
-    /// Forgets a client that was not written or came back; false if there is none.
+    /// Removes a client's line from the queue; false if it is not there.
     pub(super) fn withdraw(&mut self, connection: u64) -> bool {
         let before = self.queue.len();
         self.queue.retain(|item| item.payload != Payload::Connection(connection));
         self.queue.len() < before
     }
 
-    /// The line that is on its way.
+    /// Returns the content of the line in flight.
     pub(super) fn in_flight(&self) -> Option<&Payload> {
         self.in_flight.as_ref().map(|item| &item.payload)
     }
 
-    /// Returns true if the line on its way is all that the worker may have left unread.
+    /// Returns true if the line in flight is the only thing that the worker may not have read.
     pub(super) fn is_clean(&self) -> bool {
         self.in_flight.is_some() && !self.before && !self.after
     }
 
-    /// Records that the line on its way was taken back unread: the way is free, and there is nothing on it.
+    /// Records that the line in flight was taken back unread: nothing is in flight now.
     pub(super) fn reclaim(&mut self) {
         self.in_flight = None;
     }
 
-    /// Returns true if a ping waits or is on its way.
+    /// Returns true if a ping waits or is in flight.
     pub(super) fn has_ping(&self) -> bool {
         let mut all = self.queue.iter().chain(&self.in_flight);
         all.any(|item| matches!(item.payload, Payload::Ping(_)))

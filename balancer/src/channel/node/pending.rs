@@ -1,19 +1,20 @@
-//! The clients given to one worker that it has neither taken nor refused. Pure.
+//! The clients given to one worker that it has neither taken nor refused yet. Pure.
 
-/// So many at most. A healthy worker answers for each within a turn of its loop, and only one is on its way at a time:
-/// more would only wait here for a worker that hangs while others are free.
+/// The number of such clients that a worker may have. A healthy worker answers for each within a turn of its event
+/// loop, and only one socket is in flight at a time: more would only wait for a worker that hangs while others are
+/// free.
 pub const MAX_PENDING: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct PendingConnection {
     id: u64,
-    /// Of its newconn: by it the worker answers.
+    /// The number of its `newconn` message; the worker repeats it in its answer.
     seq: u64,
-    /// The worker may know of it.
+    /// True if the worker may have received it.
     is_written: bool,
 }
 
-/// In the order in which they were given. Few: to look at all of them is the fastest way.
+/// The clients in the order in which they were given. They are few, so a linear search is fastest.
 #[derive(Debug, Default)]
 pub(super) struct PendingConnections(Vec<PendingConnection>);
 
@@ -30,7 +31,7 @@ impl PendingConnections {
         self.0.iter().any(|connection| connection.id == id)
     }
 
-    /// It is with the worker from now on, or is back and waits again.
+    /// Sets whether the worker may have received this client, or it is back and waits again.
     pub(super) fn set_written(&mut self, id: u64, is_written: bool) {
         self.0
             .iter_mut()
@@ -38,13 +39,13 @@ impl PendingConnections {
             .for_each(|connection| connection.is_written = is_written);
     }
 
-    /// The worker has answered for it; it is gone. Nobody if the worker cannot know that number.
+    /// Removes the client that the worker has answered for. `None` if the worker cannot have received that number.
     pub(super) fn answered(&mut self, seq: u64) -> Option<u64> {
         let i = self.0.iter().position(|connection| connection.seq == seq && connection.is_written)?;
         Some(self.0.remove(i).id)
     }
 
-    /// Forgets it; false if it was not there.
+    /// Removes a client; false if it was not there.
     pub(super) fn remove(&mut self, id: u64) -> bool {
         let before = self.0.len();
         self.0.retain(|connection| connection.id != id);

@@ -1,10 +1,10 @@
-//! What a worker asks when its app listens, and what it may be answered. Pure.
+//! The query that a worker sends when its app listens, and the possible answers. Pure.
 
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value};
 
-/// Which family an app's `listen()` or `bind()` chose.
+/// The address family of an app's `listen()` or `bind()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressType {
     /// TCP over IPv4; also all interfaces, when no address is given.
@@ -37,7 +37,7 @@ impl AddressType {
         }
     }
 
-    /// As it stands in a key.
+    /// Returns the family as it is written in a key.
     fn as_str(self) -> &'static str {
         match self {
             Self::Ipv4 => "4",
@@ -50,32 +50,32 @@ impl AddressType {
     }
 }
 
-/// An app listens, and waits.
+/// The app of a worker wants to listen, and waits for an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// By which it is answered.
+    /// The number of the query; the answer repeats it.
     pub seq: u64,
-    /// An IP address or an absolute path; nothing for all interfaces, and for a descriptor.
+    /// An IP address or an absolute path; `None` for all interfaces, and for a descriptor.
     pub address: Option<String>,
-    /// 0 is any, -1 stands with a path, nothing with a descriptor. Not checked.
+    /// The port: 0 is any, -1 comes with a path, `None` with a descriptor. Not checked.
     pub port: Option<i32>,
     /// Its family.
     pub address_type: AddressType,
     /// The descriptor's number, in *our* table; -1 with UDP.
     pub fd: Option<i32>,
-    /// The number of servers of this worker that asked for the same before.
+    /// The number of earlier queries of this worker for the same address.
     pub index: u32,
-    /// TCP: bit 0 is IPv6 only.
+    /// Flags; with TCP, bit 0 is IPv6 only.
     pub flags: u32,
-    /// The number of clients that may wait; nothing or 0 where the app did not say.
+    /// The number of clients that may wait; `None` or 0 if the app did not say.
     pub backlog: Option<u32>,
-    /// For all workers of this server the same: session tickets of TLS. Else null.
+    /// Data that all workers of this server share: the session tickets of TLS. Else null.
     pub data: Value,
 }
 
 impl Query {
-    /// Reads a `queryServer`, or a `listening`, which says the same again with the real port. `None` if a field is of
-    /// an unknown form.
+    /// Reads a `queryServer`, or a `listening`, which repeats the query with the real port. `None` if a field has an
+    /// unknown form.
     pub(super) fn read(message: &mut Map<String, Value>) -> Option<Self> {
         let data = message.remove("data").unwrap_or_default();
         Some(Self {
@@ -94,9 +94,10 @@ impl Query {
         })
     }
 
-    /// Returns the key, the same for all workers that ask for the same server, written as Node does.
+    /// Returns the key: workers that ask for the same server have the same key. It is written as Node writes it.
     ///
-    /// Servers on any port differ in which of the worker's they are; all others would be one server asked for twice.
+    /// With port 0 the key includes the index, so that each such server of a worker is one of its own. With any other
+    /// port two equal queries mean the same server.
     pub fn key(&self) -> String {
         let port = self.port.map_or("null".into(), |port| port.to_string());
         let fd = self.fd.map_or("undefined".into(), |fd| fd.to_string());
@@ -107,12 +108,12 @@ impl Query {
     }
 }
 
-/// Returns the value of a field; null is nothing.
+/// Returns the value of a field; `None` also if it is null.
 fn said<'a>(message: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     message.get(name).filter(|value| !value.is_null())
 }
 
-/// The backlog. Node writes `false` for `listen(port, host, callback)`, whose third argument is no number.
+/// Reads the backlog. Node writes `false` for `listen(port, host, callback)`, whose third argument is not a number.
 fn backlog(message: &Map<String, Value>) -> Option<Option<u32>> {
     match said(message, "backlog") {
         Some(Value::Bool(false)) => Some(None),
@@ -120,7 +121,7 @@ fn backlog(message: &Map<String, Value>) -> Option<Option<u32>> {
     }
 }
 
-/// A number that may be absent; the outer `None` is one that is of no use.
+/// Reads a number that may be absent (`Some(None)`); the outer `None` is a value that is not a valid number.
 fn number<T: TryFrom<i64>>(message: &Map<String, Value>, name: &str) -> Option<Option<T>> {
     match said(message, name) {
         None => Some(None),
@@ -131,27 +132,27 @@ fn number<T: TryFrom<i64>>(message: &Map<String, Value>, name: &str) -> Option<O
 /// The answer to a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Connections of this key will be given one by one.
+    /// Connections of this key will be handed over one by one.
     RoundRobin {
-        /// Of the server, not one that this worker is on already.
+        /// The key of the server; the worker must not have a server with it already.
         key: String,
-        /// The result of `server.address()`; nothing for a unix path.
+        /// The result of the app's `server.address()`; `None` for a unix path.
         sockname: Option<SocketAddr>,
-        /// The data that the first worker of this server sent with its query. Never left out.
+        /// The data that the first worker of this server sent with its query. It must never be left out.
         data: Value,
     },
-    /// The listening socket itself goes along: accept yourself.
+    /// The listening socket itself goes along: the worker accepts by itself.
     Shared {
-        /// Of the server, not one that this worker is on already.
+        /// The key of the server; the worker must not have a server with it already.
         key: String,
-        /// Which socket, in the caller's own numbering.
+        /// The listening socket, by the caller's number.
         listener: u64,
         /// The data that the first worker of this server sent with its query.
         data: Value,
     },
-    /// The app's server fails with this.
+    /// The app's server fails with this error.
     Refused {
-        /// The kernel's number, positive, such as 98.
+        /// The kernel's error number, positive, such as 98.
         errno: i32,
         /// The key that was asked for.
         key: String,

@@ -1,4 +1,4 @@
-//! One worker's side of the protocol: what it said, what that means, and what it is told. Pure.
+//! One worker's side of the protocol: reads its messages as events, and decides what is sent to it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::wire::{self, Lines};
 /// The way in which a worker serves a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServeMode {
-    /// It is handed connections.
+    /// The master hands it connections.
     Handed,
     /// It accepts by itself.
     Accepts,
@@ -27,9 +27,9 @@ pub struct Session {
     outbox: Outbox,
     connections: PendingConnections,
     keys: BTreeMap<String, ServeMode>,
-    /// The queries without an answer, by the worker's numbers.
+    /// The queries that have no answer yet, by the worker's numbers.
     asked: BTreeSet<u64>,
-    /// Descriptors that came and that no message has named yet.
+    /// The number of descriptors that arrived and that no message has claimed yet.
     descriptors: u64,
     next_seq: u64,
     is_disconnecting: bool,
@@ -37,13 +37,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A descriptor came. To be said before the bytes that came with it. Since none is ever used, the caller may close
-    /// it at once; the worker only wants to hear that it arrived.
+    /// Records that a descriptor arrived. Call it before [`Session::received`] with the bytes that came along. No
+    /// descriptor is ever used, so the caller may close it at once; the worker only waits for the acknowledgement.
     pub fn descriptor_came(&mut self) {
         self.descriptors = self.descriptors.saturating_add(1);
     }
 
-    /// Takes the bytes read from the worker. The lines before a broken one count all the same.
+    /// Handles bytes that were read from the worker. Lines before a broken one still count.
     pub fn received(&mut self, bytes: &[u8]) -> Vec<NodeEvent> {
         let mut events = Vec::new();
         if self.is_broken {
@@ -57,12 +57,12 @@ impl Session {
         events
     }
 
-    /// Gives the worker a client for the server of this key; its end is [`NodeEvent::Taken`], [`NodeEvent::Refused`] or
-    /// the end of the channel.
+    /// Gives the worker a client for the server of this key. The result comes as [`NodeEvent::Taken`] or
+    /// [`NodeEvent::Refused`], or the channel ends.
     ///
     /// # Errors
     ///
-    /// It is disconnecting, broken, not on the key, or has more than it can answer for.
+    /// The worker is disconnecting, its channel is broken, it has no such server, or too many connections are pending.
     pub fn give(&mut self, connection: u64, key: &str) -> Result<(), SendError> {
         self.must_be_connected()?;
         if self.keys.get(key) != Some(&ServeMode::Handed) {
@@ -80,11 +80,11 @@ impl Session {
         Ok(())
     }
 
-    /// Answers a query. The worker is on the key from now on, if it is not refused.
+    /// Answers a query. Unless it is refused, the worker has a server with that key from now on.
     ///
     /// # Errors
     ///
-    /// It did not ask, is on the key already, is disconnecting or broken.
+    /// There is no such query, the worker has that key already, is disconnecting, or its channel is broken.
     pub fn answer(&mut self, seq: u64, answer: Answer) -> Result<(), SendError> {
         self.must_be_connected()?;
         if !self.asked.contains(&seq) {
@@ -112,12 +112,12 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the app something. Before the app listens for messages, Node drops them: wait for
+    /// Sends a message to the app. Node drops messages until the app listens for them: wait for
     /// [`NodeEvent::Listening`].
     ///
     /// # Errors
     ///
-    /// It would be taken for Node's own, or too much waits already; the channel is broken.
+    /// Node would take the message for its own, too much waits already, or the channel is broken.
     pub fn message(&mut self, message: &Value) -> Result<(), SendError> {
         if self.is_broken {
             return Err(SendError::Broken);
@@ -133,8 +133,8 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the worker to finish and go, after what it was given before. False, and nothing is said, if it goes
-    /// already: a second command can end it with an error.
+    /// Tells the worker to finish and exit, after everything that it was given before. Returns false, and sends
+    /// nothing, if the worker is leaving already: a second command can end it with an error.
     pub fn disconnect(&mut self) -> bool {
         if self.is_disconnecting || self.is_broken {
             return false;
@@ -145,9 +145,9 @@ impl Session {
         true
     }
 
-    /// Asks whether the worker's loop turns; [`NodeEvent::Pong`] says yes. False, and nothing is said, while one waits
-    /// for its answer. It needs the way of the sockets: while a connection is on its way, that connection's
-    /// acknowledgement says the same.
+    /// Asks if the worker's event loop runs; [`NodeEvent::Pong`] is the answer. Returns false, and sends nothing, while
+    /// another ping waits. A ping counts as a socket in flight, so it waits while a connection is in flight; the
+    /// acknowledgement of that connection proves the same.
     pub fn ping(&mut self, token: u64) -> bool {
         if self.is_broken || self.outbox.has_ping() {
             return false;
@@ -156,7 +156,7 @@ impl Session {
         true
     }
 
-    /// The data that may be written now. It has to be written whole before the next is asked for.
+    /// Returns the next line that may be written now. It must be written whole before the next call.
     pub fn next_out(&mut self) -> Option<Out> {
         if self.is_broken {
             return None;
@@ -168,7 +168,7 @@ impl Session {
         Some(out)
     }
 
-    /// The connection that is on its way: written, and the worker has neither said that it came nor taken it.
+    /// Returns the connection in flight: it was written, and the worker has neither acknowledged nor taken it.
     pub fn in_flight(&self) -> Option<u64> {
         match self.outbox.in_flight() {
             Some(Payload::Connection(connection)) if self.connections.has(*connection) => Some(*connection),
@@ -176,14 +176,14 @@ impl Session {
         }
     }
 
-    /// Returns true if the line on its way is all that the worker can have left unread: then a holder of its end of the
-    /// channel may read it back.
+    /// Returns true if the line in flight is the only thing that the worker may not have read. Then the line may be
+    /// read back from the worker's end of the channel.
     pub fn is_clean(&self) -> bool {
         self.outbox.is_clean()
     }
 
-    /// The connection on its way was read back before the worker saw it: it is forgotten, and the way is free. False,
-    /// and nothing changes, if it is not on its way alone.
+    /// Records that the connection in flight was read back before the worker saw it. Returns false, and changes
+    /// nothing, if it was not the only thing unread.
     pub fn reclaimed(&mut self, connection: u64) -> bool {
         let may = self.is_clean() && self.in_flight() == Some(connection);
         if may {
@@ -193,24 +193,24 @@ impl Session {
         may
     }
 
-    /// Takes a connection back that was not written yet, or whose descriptor did not arrive. False if the worker may
-    /// have it.
+    /// Takes back a connection that was not written yet, or whose descriptor did not arrive. Returns false if the
+    /// worker may have it.
     pub fn withdraw(&mut self, connection: u64) -> bool {
         self.outbox.withdraw(connection) && self.connections.remove(connection)
     }
 
-    /// The connections that were neither taken nor refused, in the order in which they were given. When the worker is
-    /// dead and its channel was read to the end, they are untouched and can go to another one.
+    /// Returns the connections that were neither taken nor refused, in the order in which they were given. When the
+    /// worker is dead and its channel was read to the end, they are untouched and can go to another worker.
     pub fn unacknowledged(&self) -> impl Iterator<Item = u64> {
         self.connections.ids()
     }
 
-    /// The servers that the worker has, by key.
+    /// Returns the keys of the worker's servers.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
     }
 
-    /// Returns true if the worker was told to disconnect, or said that it does.
+    /// Returns true if the worker was told to disconnect, or said that it disconnects.
     pub fn is_disconnecting(&self) -> bool {
         self.is_disconnecting
     }

@@ -1,6 +1,6 @@
-//! The stream as lines, and a line as a message. Pure.
+//! Splits the stream into lines, and parses a line into a message. Pure.
 //!
-//! Any cut of the stream into reads gives the same lines. A byte is looked at once, however it comes.
+//! The lines do not depend on how the stream was cut into reads, and each byte is looked at once.
 
 use bytes::{Buf, BytesMut};
 use serde::Deserialize;
@@ -9,18 +9,18 @@ use serde_json::{Map, Value};
 
 use super::broken::{Broken, excerpt};
 
-/// The longest line that is taken, in bytes. Node itself knows no bound; apps that send that much in one message do not
-/// exist, and a program that never ends its line must not fill our memory.
+/// The length limit of a line, in bytes. Node itself has no limit. No app sends that much in one message, and a program
+/// that never ends its line must not fill our memory.
 pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
-/// A buffer beyond this is given back as soon as it is empty: one long message must not cost its size for ever.
+/// A larger buffer is freed as soon as it is empty: one long message must not occupy its memory forever.
 const KEPT: usize = 64 * 1024;
 
-/// The bytes that have arrived and were not taken yet.
+/// The bytes that have arrived and are not returned as a line yet.
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,
-    /// So many bytes of the buffer hold no end of line.
+    /// The number of bytes at the beginning of the buffer that contain no end of line.
     searched: usize,
     longest: usize,
 }
@@ -32,21 +32,22 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Takes lines of at most `longest` bytes.
+    /// Returns a reader whose lines have at most `longest` bytes.
     pub fn within(longest: usize) -> Self {
         Self { buffer: BytesMut::new(), searched: 0, longest }
     }
 
-    /// The data that was read. Take the lines before the next read: what is held is at most a line and one read.
+    /// Adds bytes that were read. Take the lines before the next read: then at most one line and one read are held.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole line, without its end.
+    /// Returns the next whole line, without its end.
     ///
     /// # Errors
     ///
-    /// The line is longer than the bound, as soon as that is sure, or not UTF-8. What comes after it means nothing.
+    /// The line is longer than the limit (as soon as that is certain), or is not UTF-8. The rest of the stream is
+    /// useless then.
     pub fn next_line(&mut self) -> Result<Option<String>, Broken> {
         let fresh = self.buffer.get(self.searched..).unwrap_or_default();
         let end = fresh.iter().position(|byte| *byte == b'\n').map(|i| self.searched + i);
@@ -71,14 +72,14 @@ impl Lines {
     }
 }
 
-/// A line, understood.
+/// A line after parsing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// Node's own; has a `cmd`.
+    /// A message of Node's own; it has a `cmd`.
     Internal(Map<String, Value>),
-    /// The app's own.
+    /// A message of the app.
     User(Value),
-    /// JSON, but with half a surrogate pair in a text or nested beyond 128 levels, which [`Value`] does not hold.
+    /// JSON that [`Value`] cannot hold: half a surrogate pair in a text, or more than 128 levels.
     Unreadable,
 }
 
@@ -96,15 +97,15 @@ pub fn read(line: &str) -> Result<Message, Broken> {
     if serde_json::from_str::<IgnoredAny>(line).is_err() {
         return Err(Broken::NotJson { excerpt: excerpt(line), cause: cause.to_string() });
     }
-    // An app may send any text that JavaScript can hold. Its channel works on, and a socket beside it has to be
-    // answered.
+    // An app may send any text that JavaScript can hold. The channel goes on, and a socket that came along must be
+    // acknowledged.
     Ok(match serde_json::from_str::<Envelope>(line).map(|envelope| Value::String(envelope.cmd)) {
         Ok(cmd) if is_internal(Some(&cmd)) => Message::Internal(Map::from_iter([("cmd".to_owned(), cmd)])),
         _ => Message::Unreadable,
     })
 }
 
-/// Returns true if a receiver would take the value for one of Node's own messages.
+/// Returns true if the receiver would take the value for one of Node's own messages.
 pub fn is_of_node(value: &Value) -> bool {
     is_internal(value.get("cmd"))
 }

@@ -1,5 +1,7 @@
-use proptest::collection::vec;
-use proptest::prelude::*;
+//! Which listener a query gets: the public one, one of its own, or none.
+
+mod random;
+
 use serde_json::json;
 
 use super::*;
@@ -12,7 +14,7 @@ fn worker(slot: u32, incarnation: u64) -> WorkerId {
     WorkerId { slot, incarnation }
 }
 
-/// `listen(port)`.
+/// Returns the query of `listen(port)`.
 fn port(port: i32) -> Query {
     let address_type = AddressType::Ipv4;
     Query {
@@ -28,7 +30,7 @@ fn port(port: i32) -> Query {
     }
 }
 
-/// `listen(port, address)`.
+/// Returns the query of `listen(port, address)`.
 fn at(address: &str, number: i32) -> Query {
     Query { address: Some(address.into()), ..port(number) }
 }
@@ -41,7 +43,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(text.parse().unwrap())
 }
 
-/// Why it is refused: the number, and the text.
+/// Returns the error number and the text with which a query is refused.
 fn refused(registry: &mut ListenerRegistry, query: &Query) -> (i32, String) {
     match registry.ask(worker(0, 1), query) {
         Decision::Refuse { key, errno, why } => {
@@ -62,7 +64,7 @@ fn key(decision: &Decision) -> &str {
     }
 }
 
-/// Asks, and opens what is to be opened.
+/// Asks the registry, and reports a listener that is to be bound as open.
 fn listen(registry: &mut ListenerRegistry, worker: WorkerId, query: &Query) -> Decision {
     let decision = registry.ask(worker, query);
     if let Decision::Bind { key, .. } = &decision {
@@ -115,10 +117,10 @@ fn first_server_of_each_worker_gets_public_address() {
     let mapped = |key: &str, sockname| Decision::Mapped { key: key.into(), sockname, data: Value::Null };
     assert_eq!(listen(&mut registry, worker(0, 1), &port(3000)), mapped("null:3000:4:undefined", address("[::]:3000")));
     assert!(matches!(listen(&mut registry, worker(0, 1), &port(9100)), Decision::Bind { .. }));
-    // Of the same release, with its servers in another order.
+    // A worker of the same release that opens its servers in another order.
     assert!(matches!(listen(&mut registry, worker(1, 1), &port(9100)), Decision::Join { listener_id: 9100, .. }));
     assert!(matches!(listen(&mut registry, worker(1, 1), &port(3000)), Decision::Mapped { .. }));
-    // Of a release that moved: nothing is opened, so any address will do.
+    // A worker of a release that uses another port: nothing is opened, so any address is accepted.
     let moved = at("10.0.0.5", 80);
     assert_eq!(listen(&mut registry, worker(0, 2), &moved), mapped("10.0.0.5:80:4:undefined", address("10.0.0.5:80")));
     for worker in [worker(0, 1), worker(1, 1), worker(0, 2)] {
@@ -232,7 +234,7 @@ fn listener_not_configured_is_refused_with_the_remedy() {
         (path("app.sock"), libc::EINVAL, "absolute"),
         (path("\0abstract"), libc::EINVAL, "absolute"),
         (path(&format!("/{}", "x".repeat(107))), libc::EINVAL, "107"),
-        (handle, libc::EINVAL, "handed"),
+        (handle, libc::EINVAL, "socket object"),
         (port(-1), libc::EINVAL, "port -1"),
         (port(65536), libc::EINVAL, "port 65536"),
         (Query { port: None, ..port(0) }, libc::EINVAL, "port none"),
@@ -302,87 +304,4 @@ fn worker_that_listens_in_a_loop_is_stopped() {
         assert!(matches!(listen(&mut registry, worker(0, 1), &port(2000 + number)), Decision::Bind { .. }));
     }
     assert_eq!(refused(&mut registry, &port(9999)).0, libc::EMFILE);
-}
-
-/// The events in a pool, chosen by numbers.
-#[derive(Clone, Debug)]
-enum Step {
-    Ask(u32, u64, i32),
-    Bound(i32),
-    NotBound(i32),
-    Closed(u32, u64, i32),
-    Left(u32, u64),
-    Forget(i32),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (slot, incarnation, key) = (0..3_u32, 0..3_u64, 2000..2004_i32);
-    prop_oneof![
-        10 => (slot.clone(), incarnation.clone(), key.clone()).prop_map(|(s, i, k)| Step::Ask(s, i, k)),
-        6 => key.clone().prop_map(Step::Bound),
-        1 => key.clone().prop_map(Step::NotBound),
-        4 => (slot.clone(), incarnation.clone(), key.clone()).prop_map(|(s, i, k)| Step::Closed(s, i, k)),
-        2 => (slot, incarnation).prop_map(|(s, i)| Step::Left(s, i)),
-        2 => key.prop_map(Step::Forget),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn random_steps_keep_keys_and_listeners_equal(steps in vec(step(), 0..80), public: bool) {
-        let mut registry = ListenerRegistry::new(Policy { public, ..OPEN });
-        let all: Vec<_> = (0..3).flat_map(|slot| (0..3).map(move |incarnation| worker(slot, incarnation))).collect();
-        let mut open = BTreeMap::new();
-        for (i, step) in steps.iter().enumerate() {
-            match *step {
-                Step::Ask(slot, incarnation, number) => {
-                    let query = Query { data: json!(i), ..port(number) };
-                    let before = registry.listeners_of(worker(slot, incarnation)).len();
-                    let decision = registry.ask(worker(slot, incarnation), &query);
-                    let after = registry.listeners_of(worker(slot, incarnation)).len();
-                    let joins = match &decision {
-                        Decision::Mapped { .. } => public,
-                        Decision::Join { listener_id, .. } => open.get(&query.key()) == Some(listener_id),
-                        _ => false,
-                    };
-                    prop_assert_eq!(after, before + usize::from(joins), "{:?}", decision);
-                    if matches!(decision, Decision::Bind { .. }) {
-                        prop_assert!(!open.contains_key(&query.key()), "bound twice");
-                    }
-                }
-                Step::Bound(number) => {
-                    let key = port(number).key();
-                    let is_asked = registry.own.get(&key).is_some_and(|own| own.open.is_none());
-                    registry.bound(&key, u32::try_from(i).unwrap() + 1, None);
-                    if is_asked {
-                        open.insert(key, u32::try_from(i).unwrap() + 1);
-                    }
-                }
-                Step::NotBound(number) => registry.not_bound(&port(number).key()),
-                Step::Closed(slot, incarnation, number) => registry.closed(worker(slot, incarnation), &port(number).key()),
-                Step::Left(slot, incarnation) => {
-                    registry.left(worker(slot, incarnation));
-                    prop_assert!(registry.listeners_of(worker(slot, incarnation)).is_empty());
-                }
-                Step::Forget(number) => {
-                    let key = port(number).key();
-                    if let Some(listener_id) = registry.forget(&key) {
-                        prop_assert_eq!(open.remove(&key), Some(listener_id));
-                    }
-                }
-            }
-            let unwanted: Vec<u32> = registry.unwanted().into_iter().map(|(_, listener_id)| listener_id).collect();
-            let mut wanted = BTreeSet::new();
-            for worker in &all {
-                let mine = registry.listeners_of(*worker);
-                let keys: BTreeSet<_> = mine.iter().map(|listener_id| registry.key_of(*worker, *listener_id).unwrap()).collect();
-                prop_assert_eq!(keys.len(), mine.len(), "two listeners by one key");
-                wanted.extend(mine);
-            }
-            prop_assert!(unwanted.iter().all(|listener_id| *listener_id != PUBLIC && !wanted.contains(listener_id)));
-            let private = wanted.iter().filter(|listener_id| **listener_id != PUBLIC);
-            prop_assert_eq!(unwanted.len() + private.count(), open.len(), "each open listener is wanted or not");
-            prop_assert!(registry.public.len() <= all.len());
-        }
-    }
 }

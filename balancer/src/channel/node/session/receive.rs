@@ -1,4 +1,4 @@
-//! What a worker's lines mean to its session. Pure.
+//! Turns the lines of a worker into events of its session. Pure.
 
 use serde_json::{Map, Value};
 
@@ -10,14 +10,14 @@ use crate::channel::node::outbox::Payload;
 use crate::channel::node::query::{Answer, Query};
 use crate::channel::node::wire::{self, Message};
 
-/// So often a socket is sent before it is given up: once, and three times more as Node itself does.
+/// The number of times that a socket is sent before it is given up: once, and three times more as Node itself does.
 const MOST_TRIES: u8 = 4;
 
-/// So many answers a worker may wait for or leave unread. An app that listens on more at once does not exist; a program
-/// that only ever asks must not fill our memory.
+/// The number of answers that a worker may wait for or leave unread. No app listens on more at once, and a program that
+/// sends queries without end must not fill our memory.
 const MOST_ASKED: usize = 1024;
 
-/// The longest cluster message that is taken, in bytes. Its longest part is a path.
+/// The length limit of a cluster message, in bytes. Its longest part is a path.
 const LONGEST_INTERNAL: usize = 64 * 1024;
 
 impl Session {
@@ -54,17 +54,18 @@ impl Session {
         })
     }
 
-    /// Records that the line on its way has arrived, with its socket or without.
+    /// Handles the acknowledgement of the line in flight. `came` is false if its socket did not arrive.
     fn landed(&mut self, came: bool) -> Result<Option<NodeEvent>, Broken> {
         let Some(item) = self.outbox.landed() else {
-            return Ok(Some(NodeEvent::Ignored("an acknowledgement of no socket")));
+            return Ok(Some(NodeEvent::Ignored("an acknowledgement, but no socket was sent")));
         };
         let is_last = item.tries >= MOST_TRIES;
         match &item.payload {
-            // That it seems to have come with a socket is odd, but the worker lives.
+            // It is odd if this line seems to have come with a socket, but the answer proves that the worker lives.
             Payload::Ping(token) => return Ok(Some(NodeEvent::Pong(*token))),
             _ if came => (),
-            // The worker has answered for it already, without having it: there is nothing to be sent again.
+            // The worker has answered for this client already, although its socket did not arrive: do not send it
+            // again.
             Payload::Connection(connection) if !self.connections.has(*connection) => (),
             Payload::Connection(connection) if is_last => {
                 self.connections.remove(*connection);
@@ -103,7 +104,7 @@ impl Session {
             },
             Some("close") => match message.get("key").and_then(Value::as_str) {
                 Some(key) if self.keys.remove(key).is_some() => NodeEvent::Closed { key: key.to_owned() },
-                _ => NodeEvent::Ignored("a `close` of a server that it has not"),
+                _ => NodeEvent::Ignored("a `close` of a server that it does not have"),
             },
             Some("exitedAfterDisconnect") => {
                 if let Some(ack) = seq {
@@ -114,7 +115,7 @@ impl Session {
                 NodeEvent::Disconnecting
             }
             Some(_) => NodeEvent::Ignored("a cluster message that has no meaning here"),
-            None => NodeEvent::Ignored("an answer to nothing"),
+            None => NodeEvent::Ignored("an answer, but nothing was asked"),
         })
     }
 
@@ -127,7 +128,7 @@ impl Session {
             let is_new = self.asked.insert(seq);
             return Some(if is_new { NodeEvent::Query(query) } else { NodeEvent::Ignored("a query by a used number") });
         }
-        // It would wait for ever, and its app with it.
+        // Without an answer the worker, and its app, would wait forever.
         let refusal = Answer::Refused { errno: libc::EINVAL, key: String::new() };
         let line = encode::answer(&refusal, seq, self.seq());
         self.outbox.push(line, Payload::Word);

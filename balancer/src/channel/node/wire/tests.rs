@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// All that a stream gives when it comes in these pieces.
+/// Returns the lines and the fault of a stream that arrives in these pieces.
 fn lines<'a>(longest: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Option<Broken>) {
     let (mut lines, mut taken) = (Lines::within(longest), Vec::new());
     for piece in pieces {
@@ -51,9 +51,9 @@ fn long_line_in_single_bytes_is_scanned_once() {
         lines.push(std::slice::from_ref(byte));
         taken = taken.or(lines.next_line().unwrap());
     }
-    // Looking at all of it for each byte would keep this test for half an hour.
+    // Searching the whole buffer again for each byte would make this test take half an hour.
     assert_eq!(taken.unwrap().len() + 1, line.len());
-    assert!(lines.buffer.capacity() <= KEPT, "the room of a long line is given back");
+    assert!(lines.buffer.capacity() <= KEPT, "the memory of a long line is freed");
 }
 
 #[test]

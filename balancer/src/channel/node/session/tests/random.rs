@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The next step; a number chooses among the possible ones.
+/// A random step; a number chooses among the possible connections.
 #[derive(Clone, Debug)]
 enum Step {
     Give,
@@ -18,13 +18,13 @@ enum Step {
     Disconnect,
     /// The socket takes one line.
     Write,
-    /// The worker says whether the socket came.
+    /// The worker acknowledges a socket, or says that it did not arrive.
     Acknowledge(bool),
-    /// The worker answers for one of those that came.
+    /// The worker takes or refuses one of the connections that arrived.
     Accept(usize, bool),
     /// The worker sends a socket of its own.
     Theirs,
-    /// The worker says something wild.
+    /// The worker sends something random.
     Wild(u64),
 }
 
@@ -52,14 +52,14 @@ enum End {
     Withdrawn,
 }
 
-/// The worker as we would find it at the other end of the socket.
+/// A model of the worker at the other end of the socket.
 #[derive(Debug, Default)]
 struct Model {
-    /// A socket or a ping that it has not acknowledged, and the connection in it.
+    /// A socket or ping that it has not acknowledged, and the connection in it.
     on_the_way: Option<Option<(u64, u64)>>,
-    /// Connections that came, with their numbers.
+    /// Connections that arrived, with their numbers.
     has: Vec<(u64, u64)>,
-    /// The connections that it answered.
+    /// The connections that it took or refused.
     answered: BTreeMap<u64, End>,
     messages: Vec<u64>,
     disconnects: u32,
@@ -146,7 +146,7 @@ impl World {
                 self.hear(b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":0}\n");
             }
             Step::Wild(number) => {
-                // An answer for a connection that it cannot know of means nothing.
+                // An answer for a connection that it cannot know has no effect.
                 let known =
                     self.worker.has.iter().chain(self.worker.on_the_way.iter().flatten()).any(|(_, s)| *s == number);
                 if !known {
@@ -230,7 +230,7 @@ proptest! {
             world.step(step);
             world.check();
         }
-        // A worker that gets well answers for all that is left.
+        // A worker that recovers answers for all connections that are left.
         for _ in 0..2000 {
             world.step(&Step::Write);
             world.step(&Step::Acknowledge(true));
@@ -259,7 +259,7 @@ proptest! {
     }
 }
 
-/// With a connection on its way and two behind it.
+/// Returns a session with one connection in flight and two behind it.
 fn busy() -> Session {
     let mut session = listening();
     (0..3).for_each(|connection| session.give(connection, KEY).unwrap());
@@ -267,7 +267,7 @@ fn busy() -> Session {
     session
 }
 
-/// Something like a line of Node.
+/// Generates texts that resemble a line of Node.
 fn line() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just(json!(null)),
