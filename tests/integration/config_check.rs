@@ -14,10 +14,10 @@ fn file(changed: &str, with: &str) -> String {
 fn mistake_that_fails_a_start_is_an_error() {
     for (changed, with, words) in [
         ("\"sleep\"", "\"no-such-program\"", "command `no-such-program` is not on PATH"),
-        ("\"sleep\"", "\"./none\"", "command `./none` is no program that can be run"),
-        ("\"sleep\"", "\"./a.toml\"", "command `./a.toml` is no program that can be run"),
-        ("cwd = \".\"", "cwd = \"none\"", "cwd `none` is no directory"),
-        ("cwd = \".\"", "cwd = \"a.toml\"", "cwd `a.toml` is no directory"),
+        ("\"sleep\"", "\"./none\"", "command `./none` is not an executable program"),
+        ("\"sleep\"", "\"./a.toml\"", "command `./a.toml` is not an executable program"),
+        ("cwd = \".\"", "cwd = \"none\"", "cwd `none` is not a directory"),
+        ("cwd = \".\"", "cwd = \"a.toml\"", "cwd `a.toml` is not a directory"),
         ("cwd = \".\"", "log.to = \"none/a.log\"", "cannot log to none/a.log"),
         ("\"ADDRESS\"", "\"unix:/nowhere/at-all/s\"", "there is no folder /nowhere/at-all"),
     ] {

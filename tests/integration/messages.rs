@@ -158,9 +158,9 @@ fn message_amid_a_reload_names_workers_that_are_starting() {
 fn message_that_cannot_be_sent_is_refused_with_the_reason() {
     let master = demo("2").start_ready();
     for (args, code, words) in [
-        (["demo", "reload-config"], 2, &["`reload-config` is no JSON", r#"'"reload-config"', or --text"#][..]),
-        (["demo", "{cmd:1}"], 2, &["`{cmd:1}` is no JSON", "single ones"]),
-        (["demo/x", "1"], 2, &["`demo/x` is no target"]),
+        (["demo", "reload-config"], 2, &["`reload-config` is not JSON", r#"'"reload-config"', or use --text"#][..]),
+        (["demo", "{cmd:1}"], 2, &["`{cmd:1}` is not JSON", "single quotes"]),
+        (["demo/x", "1"], 2, &["`demo/x` is not a target"]),
         (["dema", "1"], 4, &["no pool named `dema`", "did you mean `demo`?"]),
         (["demo/2", "1"], 4, &["pool demo has no worker 2", "demo/0 to demo/1"]),
         (["demo/1-2", "1"], 4, &["pool demo has no worker 2"]),
@@ -175,8 +175,8 @@ fn message_that_cannot_be_sent_is_refused_with_the_reason() {
         &["demo/0", "demo/1", "it has 65537 bytes, and a message may have 65536", "no worker of demo was told"],
     );
     let longer = message_from(&master, &text(1024 * 1024), &["demo", "-", "--text"]);
-    says(&longer, 2, &["standard input has more than 1 MiB"]);
-    says(&message_from(&master, "", &["demo", "-"]), 2, &["standard input is no JSON"]);
+    says(&longer, 2, &["standard input is larger than 1 MiB"]);
+    says(&message_from(&master, "", &["demo", "-"]), 2, &["standard input is not JSON"]);
     eventually_eq!(master.metric("roundelay_worker_messages_total", &[]), 0.0);
     // The longest that there may be.
     assert_eq!(message_from(&master, &text(64 * 1024 - 2), &["demo", "-", "--text"]).code, Some(0));

@@ -24,11 +24,11 @@ fn start_of_running_and_stop_of_stopped_pools_report_no_change() {
     let master = Setup::new(&["demo", "-i", "2"]).start_ready();
     let started = run_command(&master, &["start", "demo"]);
     assert_eq!(started.code, Some(0));
-    assert!(started.stderr.contains("nothing to start: what is meant runs already"), "{started:?}");
+    assert!(started.stderr.contains("nothing to start: the workers run already"), "{started:?}");
     carried_out(&master, &["stop", "demo/1"]);
     let stopped = run_command(&master, &["stop", "demo/1"]);
     assert_eq!(stopped.code, Some(0));
-    assert!(stopped.stderr.contains("nothing to stop: what is meant is stopped already"), "{stopped:?}");
+    assert!(stopped.stderr.contains("nothing to stop: the workers are stopped already"), "{stopped:?}");
 }
 
 #[test]

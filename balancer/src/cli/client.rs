@@ -22,13 +22,13 @@ use crate::failure::{Failure, code};
 
 pub(super) use post::{CommandResponse, post};
 
-/// For one question, from connect to the answer's last byte.
+/// The time for one request, from connect to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// More than a master with thousands of workers says.
+/// The largest answer, in bytes: more than the state of a master with thousands of workers.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
-/// Where the master is.
+/// The address of a master's HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ControlAddress {
     Socket(PathBuf),
@@ -45,12 +45,12 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-/// Asks for `path` at `control`, which is the path of a control socket or `http://HOST:PORT`.
+/// Gets `path` from `control`, which is the path of a control socket or `http://HOST:PORT`.
 ///
 /// # Errors
 ///
-/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::REFUSED`] if the socket is another user's,
-/// [`code::FAILED`] if there is no whole answer within 5 s.
+/// With [`code::NO_MASTER`] if nothing answers there, [`code::REFUSED`] if the socket is another user's,
+/// [`code::FAILED`] if there is no complete answer within 5 s.
 pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
     let address = ControlAddress::parse(control)?;
     let failed =
@@ -62,18 +62,18 @@ pub(super) fn get(control: &Path, path: &str) -> Result<Reply, Failure> {
             .await
             .unwrap_or_else(|_| Err(ClientError::BadResponse("it took more than 5 s".into())))
     });
-    // A name that is still being looked up must not hold us.
+    // Does not wait for a name lookup that is still running.
     runtime.shutdown_background();
     answer.map_err(|trouble| match trouble {
         ClientError::Connect(error) => unreachable_at(&address, &error),
-        ClientError::Stranger(uid) => stranger_at(&format!("nothing was asked of {address}"), uid),
+        ClientError::Stranger(uid) => stranger_at(&format!("no request was sent to {address}"), uid),
         ClientError::BadResponse(cause) => failed(cause),
     })
 }
 
 enum ClientError {
     Connect(io::Error),
-    /// The uid of the process that listens there.
+    /// The uid of the foreign process that listens there.
     Stranger(u32),
     BadResponse(String),
 }
@@ -115,7 +115,7 @@ where
         Ok(Reply { status, body })
     };
     let mut answer = std::pin::pin!(answer);
-    // The connection moves the bytes while the answer is awaited; its own end says nothing that the answer does not.
+    // Drives the connection while the answer is awaited. Its own result adds nothing to the answer's.
     tokio::select! {
         answer = &mut answer => return answer,
         _ = connection => {}
@@ -149,7 +149,7 @@ impl std::fmt::Display for ControlAddress {
     }
 }
 
-/// The uid of the process that listens at `socket`, if it is not to be asked or believed.
+/// Returns the uid of the process that listens at `socket` if that process must not be trusted; `None` if it may be.
 fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
     let peer = stream.peer_cred()?.uid();
     let own = rustix::process::geteuid().as_raw();
@@ -157,8 +157,8 @@ fn stranger(stream: &UnixStream, socket: &Path) -> io::Result<Option<u32>> {
     Ok((!is_trusted(peer, own, owner)).then_some(peer))
 }
 
-/// Returns true if user `own` may deal with a listener of user `peer`: our own and root's. Root may also deal with the
-/// master of a service's user, whose socket it is.
+/// Returns true if user `own` may trust a listener of user `peer`: if it is our own or root's. Root also trusts the
+/// listener of a service's user if the socket belongs to that user.
 fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool {
     peer == own || peer == 0 || (own == 0 && owner() == Some(peer))
 }
@@ -166,13 +166,13 @@ fn is_trusted(peer: u32, own: u32, owner: impl FnOnce() -> Option<u32>) -> bool 
 fn stranger_at(error: &str, uid: u32) -> Failure {
     Failure::new(code::REFUSED, error)
         .cause(format!("a process of another user (uid {uid}) listens there"))
-        .hint("ask as the user that runs the master, or as root")
+        .hint("run this as the user that runs the master, or as root")
 }
 
 fn unreachable_at(address: &ControlAddress, error: &io::Error) -> Failure {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::ConnectionRefused => "no process listens there".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
@@ -182,7 +182,7 @@ fn unreachable_at(address: &ControlAddress, error: &io::Error) -> Failure {
         let what = format!("the master (process {pid}) has lost its control socket {address}");
         return Failure::new(code::NO_MASTER, what)
             .cause("another program removed it")
-            .hint("ask again in a moment: the master makes it again");
+            .hint("try again in a moment: the master creates it again");
     }
     let failure = match (address, error.kind()) {
         (ControlAddress::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -192,7 +192,7 @@ fn unreachable_at(address: &ControlAddress, error: &io::Error) -> Failure {
         (ControlAddress::Http(_), _) => format!("no master can be reached (admin port {address}: {reason})"),
     };
     let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "ask as the user that runs the master, or as root",
+        io::ErrorKind::PermissionDenied => "run this as the user that runs the master, or as root",
         _ => "start one with `roundelay run`, or point to it with --control",
     };
     Failure::new(code::NO_MASTER, failure).hint(hint)
@@ -232,7 +232,7 @@ mod tests {
         drop(UnixListener::bind(&socket).unwrap());
         let failure = get(&socket, "/").unwrap_err();
         assert_eq!(failure.code, code::NO_MASTER);
-        assert!(failure.error.contains("nobody listens there"), "{failure}");
+        assert!(failure.error.contains("no process listens there"), "{failure}");
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
         assert!(is_trusted(33, 0, owned_by(33)) && !is_trusted(33, 0, owned_by(0)) && !is_trusted(33, 0, || None));
     }
 
-    /// A listener as `listen` was called by that user. Needs root.
+    /// Makes a listener as if that user had called `listen`. Needs root.
     fn listen_as(uid: u32, path: &Path) -> socket2::Socket {
         let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         listener.bind(&socket2::SockAddr::unix(path).unwrap()).unwrap();

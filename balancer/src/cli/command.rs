@@ -1,4 +1,5 @@
-//! The commands that command something: give it, show how it goes, and end with an exit code that tells the truth.
+//! The commands that change a running master: sends them, shows their progress, and returns the exit code of the
+//! result.
 
 mod message;
 mod progress;
@@ -26,7 +27,7 @@ use crate::strategy;
 pub(super) use progress::ledger;
 use progress::{Progress, Say};
 
-/// For the process to be gone once it said that it ends.
+/// The time for the process to end after it said that it ends, in seconds.
 const LAST_STEPS: u64 = 10;
 
 /// `roundelay reload`.
@@ -42,7 +43,7 @@ pub(super) fn reload(control: &Path, reload: &Reload) -> Result<ExitCode, Failur
 pub(super) fn scale(control: &Path, scale: &Scale) -> Result<ExitCode, Failure> {
     let pool = checked(&scale.pool)?;
     let size = Size::parse(&scale.workers).ok_or_else(|| {
-        Failure::new(code::USAGE, format!("`{}` is no count of workers", printable::escape(&scale.workers)))
+        Failure::new(code::USAGE, format!("`{}` is not a number of workers", printable::escape(&scale.workers)))
             .hint("write 4, +1, -1, max or auto; a pool has 1 to 1024 workers")
     })?;
     let mut run = CommandRun::new(control, &scale.watching, false);
@@ -78,7 +79,8 @@ pub(super) fn targeted(control: &Path, verb: OperationKind, targeted: &Targeted)
     Ok(run.end())
 }
 
-/// Every pool, one after the other. A restart that fails is not tried on the next one; the others are.
+/// Runs the command on every pool, one after the other. If a restart fails, the remaining pools are not tried; with the
+/// other commands they are.
 fn everything(control: &Path, verb: OperationKind, watching: &Watching) -> Result<ExitCode, Failure> {
     let (state, _) = state::fetch(control)?;
     let mut run = CommandRun::new(control, watching, true);
@@ -98,7 +100,7 @@ fn everything(control: &Path, verb: OperationKind, watching: &Watching) -> Resul
     Ok(run.end())
 }
 
-/// `roundelay message`. It is over within about a second, so nobody waits for it with a clock of his own.
+/// `roundelay message`. It takes about a second at most, so it has no timeout of its own.
 pub(super) fn message(control: &Path, message: &Message) -> Result<ExitCode, Failure> {
     let target = Target::parse(&message.target)?;
     let json = message::json(&message.message, message.text, std::io::stdin())?;
@@ -108,18 +110,21 @@ pub(super) fn message(control: &Path, message: &Message) -> Result<ExitCode, Fai
     Ok(run.end())
 }
 
-/// `roundelay shutdown`: returns when the master's process is gone.
+/// `roundelay shutdown`: returns when the master's process has ended.
 pub(super) fn shutdown(control: &Path, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let watching = Watching { timeout: shutdown.timeout, json: false };
     let mut run = CommandRun::new(control, &watching, false);
     run.progress = run.progress.may_cut(shutdown.now);
     let master = run.give("/api/v1/shutdown", format!(r#"{{"now":{}}}"#, shutdown.now))?;
     if let Some(master) = master {
-        // What it held (the ports, the lock of the socket) is free when the process is gone, not when it said so.
+        // Waits for the process itself: its ports and its lock are free when it has ended, not already when it said so.
         let patience = Timespec { tv_sec: LAST_STEPS.cast_signed(), tv_nsec: 0 };
         let mut watched = [PollFd::new(&master, PollFlags::IN)];
         if poll(&mut watched, Some(&patience)) == Ok(0) {
-            return Err(Failure::new(code::TIMED_OUT, format!("the master has not ended after {LAST_STEPS} s")));
+            return Err(Failure::new(
+                code::TIMED_OUT,
+                format!("the master stopped everything, but its process still runs after {LAST_STEPS} s"),
+            ));
         }
     }
     Ok(run.end())
@@ -129,7 +134,7 @@ fn path_of(pool: &str, verb: OperationKind) -> String {
     format!("/api/v1/pools/{pool}/{}", verb.name())
 }
 
-/// Commands given one after the other, and what came of them.
+/// Commands that are given one after the other, and their result so far.
 struct CommandRun<'a> {
     control: &'a Path,
     deadline: Option<Instant>,
@@ -143,16 +148,17 @@ impl<'a> CommandRun<'a> {
         Self { control, deadline, progress }
     }
 
-    /// Gives one command and shows how it goes; the master's process, where it is known.
+    /// Gives one command and shows its progress. Returns the master's process, if it is known.
     ///
     /// # Errors
     ///
-    /// It was not begun, or how it ended is not known.
+    /// The command was not begun, or its result is not known.
     fn give(&mut self, path: &str, body: String) -> Result<Option<OwnedFd>, Failure> {
         let progress = &mut self.progress;
         progress.next();
         let line = |bytes: &[u8]| {
-            // A line of another version's, or one that cannot be read, is passed over: it is no last word.
+            // A line of another version, or one that cannot be parsed, is skipped: it does not count as the command's
+            // end.
             if let Ok(line) = serde_json::from_slice::<OperationLine>(bytes)
                 && line.schema == OperationLine::SCHEMA
             {
@@ -175,7 +181,7 @@ impl<'a> CommandRun<'a> {
 fn show(said: Vec<Say>) {
     for say in said {
         match say {
-            // Nobody reads it any more: the command goes on, and the exit code still tells.
+            // If standard error is closed, the command goes on, and the exit code still tells the result.
             Say::Progress(text) => drop(anstream::stderr().write_all(text.as_bytes())),
             Say::Answer(text) => drop(state::print(&[text.as_bytes()])),
             Say::Error(text) => print_error(&text),
@@ -183,7 +189,7 @@ fn show(said: Vec<Say>) {
     }
 }
 
-/// A problem document as a failure of the command.
+/// Turns a problem document into an error of the command.
 fn refusal(reply: &Reply) -> Failure {
     let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
     let code = match reply.status {
@@ -196,13 +202,15 @@ fn refusal(reply: &Reply) -> Failure {
     };
     let lines: Vec<String> = problem.detail.lines().map(escape_long).collect();
     let failure = match (reply.status, lines.as_slice()) {
-        // Every problem of the file, as `config check` says it.
+        // The answer lists every mistake of the file, as `config check` does.
         (422, lines) => {
             let failure = Failure::new(code, "the configuration was not reloaded, and nothing was changed");
             failure.cause(format!("it has mistakes\n{}", lines.join("\n")))
         }
         (_, [line]) => Failure::new(code, line.clone()),
-        (_, lines) => Failure::new(code, "it was refused, and nothing was changed").cause(lines.join("\n       ")),
+        (_, lines) => {
+            Failure::new(code, "the command was refused, and nothing was changed").cause(lines.join("\n       "))
+        }
     };
     match problem.hint {
         Some(hint) => failure.hint(crate::api::format::escape(&hint)),

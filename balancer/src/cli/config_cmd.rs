@@ -1,4 +1,4 @@
-//! `roundelay config`: what is wrong, and what would run. Opens no port and starts nothing.
+//! `roundelay config`: shows the mistakes of a configuration, or the effective one. Opens no port and starts nothing.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ pub(super) fn check(check: &Check, control: Option<&str>) -> Result<ExitCode, Cl
 /// `config show`.
 pub(super) fn show(show: &Show, control: Option<&str>) -> Result<ExitCode, CliError> {
     let mut asked = Asked::find(&show.file, &show.options, &show.command, control)?;
-    // Nothing is started, so the users may be another machine's, and only root's to become.
+    // Users are not looked up: nothing is started, the file may be for another machine, and only root can switch users.
     asked.sources.accounts = None;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
@@ -44,7 +44,7 @@ pub(super) fn show(show: &Show, control: Option<&str>) -> Result<ExitCode, CliEr
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader that went away, as `head` does, is no failure.
+/// Prints a text. A reader that has closed the pipe, as `head` does, is not an error.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

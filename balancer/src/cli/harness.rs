@@ -1,5 +1,5 @@
-//! `compare`, `report` and `drill`: the harness's commands. It knows nothing of this crate; what it needs to know of the
-//! binary is said here.
+//! `compare`, `report` and `drill`: the harness's commands. The harness knows nothing of this crate; this file gives it
+//! the facts about the binary.
 
 use std::process::ExitCode;
 
@@ -25,8 +25,8 @@ pub(super) fn run(
     command(&product).map(ExitCode::from).map_err(converted)
 }
 
-/// Every way that the tables of modes and strategies make: the default mode goes by the strategy's name, and what is
-/// nobody's default there stands behind a slash.
+/// Returns every way that the tables of modes and strategies allow. The default mode's are named by their strategy
+/// alone; those of other modes follow a slash, as in `handoff/p2c`.
 fn ways() -> Vec<ProductWay> {
     let mut ways = Vec::new();
     for mode in Mode::ALL {

@@ -1,4 +1,4 @@
-//! `roundelay healthcheck`: whether the master is ready, as an exit code; for images without a shell.
+//! `roundelay healthcheck`: an exit code that says if the master is ready, for images without a shell.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use super::client;
 use crate::api::format;
 use crate::failure::{Failure, code};
 
-/// Success if the master at `control` is ready.
+/// Succeeds if the master at `control` is ready.
 ///
 /// # Errors
 ///

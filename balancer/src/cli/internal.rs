@@ -1,4 +1,4 @@
-//! The parts of the program that the master starts of itself. They are no commands for people.
+//! The parts of this program that the master starts itself. They are not commands for people.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -6,19 +6,19 @@ use std::process::ExitCode;
 use crate::os::{guardian, shim};
 use crate::supervisor::DEMO_COMMAND;
 
-/// One of them, known by the first argument.
+/// An internal part; the first argument selects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Sets up a worker's process and becomes the worker.
     ExecWorker,
-    /// Outlives the master to kill what it left.
+    /// Outlives the master and then kills the workers that it left.
     Guardian,
     /// The built-in demo worker.
     DemoWorker,
 }
 
 impl Part {
-    /// The part of that name.
+    /// Returns the part with that name.
     pub(super) fn named(name: &OsStr) -> Option<Self> {
         match name.to_str()? {
             shim::COMMAND => Some(Self::ExecWorker),

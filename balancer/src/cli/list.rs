@@ -1,4 +1,4 @@
-//! `roundelay list`: pools and workers, one line each; in a narrow terminal a note stands below its line.
+//! `roundelay list`: pools and workers, one line each; in a narrow terminal a note goes below its line.
 
 mod fit;
 mod layout;
@@ -10,16 +10,16 @@ use std::process::ExitCode;
 use super::state;
 use crate::failure::Failure;
 
-/// Prints what the master at `control` says of its pools and workers; with `json` its own words, a
+/// Prints the pools and workers of the master at `control`. With `json` it prints the answer of the master, a
 /// [`State`](crate::api::state::State) on one line.
 ///
 /// # Errors
 ///
 /// With [`code::NO_MASTER`](crate::failure::code::NO_MASTER) if there is none,
-/// [`code::FAILED`](crate::failure::code::FAILED) if its answer makes no sense.
+/// [`code::FAILED`](crate::failure::code::FAILED) if its answer cannot be read.
 pub(super) fn run(control: &Path, json: bool) -> Result<ExitCode, Failure> {
     let (state, received) = state::fetch(control)?;
-    // As received: keys that this version does not know are kept.
+    // JSON is printed as received, so that keys which this version does not know are kept.
     match json {
         true => state::print(&[&received, b"\n"])?,
         false => state::print(&[table::render(&state, terminal_width()).as_bytes()])?,
@@ -27,8 +27,8 @@ pub(super) fn run(control: &Path, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the columns of the terminal that standard output is; `None` where it is none. One that does not say how wide it is
-/// (a serial line) has 80, as for other programs.
+/// Returns the width of the terminal at standard output; `None` if it is not a terminal. A terminal without a known
+/// width (a serial line) counts as 80 columns, as in other programs.
 fn terminal_width() -> Option<usize> {
     const UNSAID: usize = 80;
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;

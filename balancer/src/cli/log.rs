@@ -14,7 +14,8 @@ use crate::config::{Log, LogFormat};
 use crate::output::LogWriter;
 use crate::printable;
 
-/// Starts logging to `writer`; once a process. `RUST_LOG` wins over the configuration. What changes `log.level` later.
+/// Starts logging to `writer`; works once in a process. `RUST_LOG` wins over the configuration. The result can change
+/// `log.level` later.
 pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let (said, refused) = match asked.trim() {
@@ -26,7 +27,7 @@ pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
     let is_terminal = std::io::stderr().is_terminal();
     let has_colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    // A process that logs already, as a test's may, keeps the log it has; the level of the other is then nobody's.
+    // A process that logs already, as a test may, keeps its log. The level that is returned then has no effect.
     let level = if is_json(log.format, is_terminal) {
         let json = builder
             .with_writer(move || SafeJson(writer.clone()))
@@ -46,12 +47,12 @@ pub(super) fn start(log: &Log, writer: LogWriter) -> LogLevel {
         level
     };
     if let Some(error) = refused {
-        tracing::warn!(%error, "RUST_LOG cannot be read, so log.level counts");
+        tracing::warn!(%error, "cannot parse RUST_LOG, using log.level instead");
     }
     level
 }
 
-/// Writes one field of an event as people read it. What it quotes from outside can neither end the line nor colour it.
+/// Writes one field of an event for people. A text from outside can neither end the line nor colour it.
 fn field(out: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     match (field.name(), out.has_ansi_escapes()) {
         ("message", _) => {}
@@ -64,7 +65,7 @@ fn field(out: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> fmt:
     out.write_str(&printable::escape(&format!("{value:?}")))
 }
 
-/// Takes whole events in JSON and passes them on with nothing in them that acts on a terminal.
+/// Takes whole events in JSON, and passes them on without characters that act on a terminal.
 struct SafeJson(LogWriter);
 
 impl Write for SafeJson {
@@ -82,7 +83,7 @@ impl Write for SafeJson {
 fn by_handle<S: 'static>(handle: Handle<EnvFilter, S>, is_overruled: bool) -> LogLevel {
     LogLevel::new(move |level| {
         if is_overruled {
-            tracing::warn!(level, "log.level has changed, but RUST_LOG is set and wins");
+            tracing::warn!(level, "log.level has changed, but RUST_LOG is set and takes precedence");
         } else if handle.reload(EnvFilter::new(level)).is_ok() {
             tracing::info!(level, "log.level has changed");
         }

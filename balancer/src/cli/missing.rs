@@ -1,4 +1,4 @@
-//! What a start needs of this machine and would not find: programs and folders. Starts and changes nothing.
+//! Finds programs and folders that a start needs and this machine lacks. Starts and changes nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,11 @@ use std::path::Path;
 use crate::config::{Address, Config, LogTarget, PoolConfig, Position, Problems, Program};
 use crate::output;
 
-/// Where programs are looked for without `PATH`, as `execvp` does.
+/// The directories in which `execvp` looks for a program when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Adds an error for each program and folder without which a start would fail. What may not be looked at by this user is a
-/// warning, as the start may be another's.
+/// Adds an error for each program and folder without which a start would fail. What this user may not look at is only a
+/// warning, since the master may be started by another user.
 pub(super) fn look(config: &Config, origins: &BTreeMap<String, Position>, problems: &mut Problems) {
     for pool in &config.pools {
         let mut found = Found { pool, origins, problems };
@@ -32,7 +32,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Says that the start would fail by `key`, or, where this user may only not see it, that it may.
+    /// Adds an error at `key`. If this user may only not see the file, adds a warning instead.
     fn say(&mut self, key: &str, message: &str, error: Option<&io::Error>, label: &str) {
         let name = &self.pool.name;
         if error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied) {
@@ -43,7 +43,7 @@ impl Found<'_> {
         self.problems.fail(at, format!("{message} (pool {name})"), label);
     }
 
-    /// Returns true if there is one.
+    /// Returns true if the pool's working directory exists.
     fn working_directory(&mut self) -> bool {
         let Some(cwd) = &self.pool.cwd else { return true };
         let error = match std::fs::metadata(cwd) {
@@ -51,7 +51,7 @@ impl Found<'_> {
             Ok(_) => None,
             Err(error) => Some(error),
         };
-        let message = format!("cwd `{}` is no directory", cwd.display());
+        let message = format!("cwd `{}` is not a directory", cwd.display());
         self.say("cwd", &message, error.as_ref(), "make it, or correct the path");
         false
     }
@@ -60,7 +60,7 @@ impl Found<'_> {
         let Program::Command(words) = &self.pool.program else { return };
         let Some(program) = words.first() else { return };
         if program.contains('/') {
-            // What follows from a missing directory is no news.
+            // A relative path also fails if the directory is missing, which was reported already.
             if !has_cwd && !program.starts_with('/') {
                 return;
             }
@@ -68,7 +68,7 @@ impl Found<'_> {
             match is_executable(&cwd.join(program)) {
                 Ok(true) => {}
                 other => {
-                    let message = format!("command `{program}` is no program that can be run");
+                    let message = format!("command `{program}` is not an executable program");
                     self.say("command", &message, other.err().as_ref(), "install it, or correct the path");
                 }
             }
@@ -78,13 +78,13 @@ impl Found<'_> {
         let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
         if !is_on_path(program, &path) {
             let message = format!("command `{program}` is not on PATH");
-            self.say("command", &message, None, "install it, or write its whole path");
+            self.say("command", &message, None, "install it, or write its full path");
         }
     }
 
     fn log(&mut self) {
         let LogTarget::File(path) = &self.pool.log.to else { return };
-        // Exactly what the start does, but for the file itself.
+        // Checks exactly what the start checks, except that it does not open the file.
         let folder = output::check_folder(path).err();
         let lies_there = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
         let message = match &folder {
@@ -92,10 +92,10 @@ impl Found<'_> {
             None if lies_there => format!("cannot log to {}: it is not a regular file", path.display()),
             None => return,
         };
-        // Not by its kind: that this user may not write there is said of a user that the start may not have.
+        // A folder that this user may not write to exists: the start may run as another user.
         let is_absent = folder.as_ref().is_none_or(|error| error.kind() != ErrorKind::PermissionDenied);
         let denied = (!is_absent).then(|| io::Error::from(ErrorKind::PermissionDenied));
-        self.say("log.to", &message, denied.as_ref(), "make the folder, or choose another");
+        self.say("log.to", &message, denied.as_ref(), "create the folder, or choose another");
     }
 
     fn listen(&mut self) {
@@ -108,7 +108,7 @@ impl Found<'_> {
                 Err(error) => Some(error),
             };
             let message = format!("cannot listen on {address}: there is no folder {}", folder.display());
-            self.say("listen", &message, error.as_ref(), "make the folder, or choose another");
+            self.say("listen", &message, error.as_ref(), "create the folder, or choose another");
         }
     }
 }
@@ -122,6 +122,6 @@ fn is_executable(file: &Path) -> io::Result<bool> {
 }
 
 fn is_on_path(program: &str, path: &OsStr) -> bool {
-    // What may not be looked at may be it.
+    // A file that this user may not look at may be the program.
     std::env::split_paths(path).any(|dir| is_executable(&dir.join(program)).unwrap_or(true))
 }

@@ -29,7 +29,8 @@ use args::{Cli, Command, ConfigCommand};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // What the master starts of itself must not pay for, or stumble over, the parser for people.
+    // The parts that the master starts itself skip the parser for people: it would cost time, and could misread their
+    // arguments.
     let mut args = std::env::args_os().skip(1);
     if let Some(part) = args.next().as_deref().and_then(internal::Part::named) {
         return part.run(args);
@@ -47,7 +48,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why a command gave up.
+/// The reason why a command gave up.
 enum CliError {
     Failure(Failure),
     Problems(Problems),
@@ -99,7 +100,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     }
 }
 
-/// The socket of the master that is asked: the flag, the variable, or where a master puts it by itself.
+/// Returns the path of the master's control socket: from the flag, the variable, or the default path.
 fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
     let env = run::environment();
     let said = flag.or(crate::config::variable(&env, "ROUNDELAY_CONTROL"));
@@ -110,7 +111,7 @@ fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
     };
     let path = crate::admin::control_socket::path(&control);
     path.ok_or_else(|| {
-        Failure::new(code::USAGE, "a master without a control socket cannot be asked")
+        Failure::new(code::USAGE, "cannot reach a master without a control socket")
             .hint("point to its socket with --control PATH")
     })
 }
@@ -118,14 +119,14 @@ fn control_path(flag: Option<&str>) -> Result<PathBuf, Failure> {
 fn print_error(text: &str) {
     let text = printable::escape_lines(text);
     let text = text.as_str();
-    // Only the word is coloured; the text says all of it.
+    // Only the first word is coloured; colour carries no information of its own.
     let (word, rest) = text.split_once(':').unwrap_or((text, ""));
     let style = anstyle::Style::new().fg_color(Some(anstyle::AnsiColor::Red.into())).bold();
     let _ = writeln!(anstream::stderr(), "{style}{word}{style:#}:{rest}");
 }
 
 fn print_problems(problems: &Problems) {
-    // anstream takes the colours out again where standard error is no terminal.
+    // anstream removes the colours if standard error is not a terminal.
     let _ = write!(anstream::stderr(), "{}", problems.render(true));
 }
 

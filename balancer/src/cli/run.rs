@@ -1,4 +1,4 @@
-//! What starts a master: `run`, `demo` and no command at all.
+//! Starts a master: `run`, `demo`, or no command at all.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::failure::{Failure, code};
 use crate::os::activation;
 use crate::output::Output;
 
-/// Nothing was said: the file in this directory if there is one, else the demo pool.
+/// `roundelay` without a command: runs the file in this directory if there is one, else the demo pool.
 pub(super) fn bare(control: Option<&str>) -> Result<ExitCode, CliError> {
     let named = config::variable(&environment(), "ROUNDELAY_CONFIG").is_some();
     let options = Options::default();
@@ -32,10 +32,10 @@ pub(super) fn run(run: &Run, control: Option<&str>) -> Result<ExitCode, CliError
 }
 
 fn start(asked: Asked) -> Result<ExitCode, CliError> {
-    // Before there is a second thread, and anything that is kept open.
+    // Before a second thread exists and any descriptor is opened: the passed sockets are known by their numbers.
     let activated = activation::take().map_err(|cause| {
-        let hint = "unset LISTEN_FDS, or start it by the program that passes the sockets";
-        Failure::new(code::FAILED, "cannot take the sockets that were passed").cause(cause).hint(hint)
+        let hint = "unset LISTEN_FDS, or let the program that passes the sockets start this one";
+        Failure::new(code::FAILED, "cannot use the sockets that were passed").cause(cause).hint(hint)
     })?;
     let loaded = asked.load()?;
     print_problems(&loaded.warnings);
@@ -57,28 +57,28 @@ fn start(asked: Asked) -> Result<ExitCode, CliError> {
     Ok(ended?)
 }
 
-/// The command's pool as the flag or the variable names it.
+/// Returns the name of the command's pool, from the flag or the variable.
 fn name(options: &Options, env: &[(String, String)]) -> Option<String> {
     options.name.clone().or_else(|| config::variable(env, "ROUNDELAY_NAME").map(str::to_owned))
 }
 
-/// All that was said about what to run, before it is understood.
+/// Everything that was given about what to run, before it is parsed.
 pub(super) struct Asked {
     pub(super) sources: Sources,
     pub(super) origin: Origin,
-    /// Where the file is.
+    /// The path of the file.
     file: Option<PathBuf>,
 }
 
 impl Asked {
-    /// The demo pool, with these options.
+    /// Returns the demo pool with these options.
     fn demo(options: &Options, control: Option<&str>) -> Self {
         let sources = sources(options, control);
         let name = name(options, &sources.env).unwrap_or_else(|| "demo".to_owned());
         Self { sources: Sources { command: Some((name, Program::Demo)), ..sources }, origin: Origin::Demo, file: None }
     }
 
-    /// The command, the file that was named, or the first that is found.
+    /// Returns the command, the file that was named, or the first file that is found.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Asked {
         }
         let path = named.or_else(found).ok_or_else(nothing_to_run)?;
         if options.name.is_some() {
-            let failure = Failure::new(code::USAGE, "--name names the pool of a command, and there is none");
+            let failure = Failure::new(code::USAGE, "--name is the name of a command's pool, but no command is given");
             return Err(failure.hint("a file names its pools itself: [pool.NAME]").into());
         }
         let file = Source::read(&path)?;
@@ -109,7 +109,7 @@ impl Asked {
         Ok(Self { sources, origin, file: Some(path) })
     }
 
-    /// Everything put together and checked.
+    /// Puts everything together and checks it.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ fn sources(options: &Options, control: Option<&str>) -> Sources {
     }
 }
 
-/// The variables that may be ours, and `PORT`.
+/// Returns the environment variables that may be ours, and `PORT`.
 pub(super) fn environment() -> Vec<(String, String)> {
     let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         let name = name.into_string().ok().filter(|name| name.starts_with("ROUNDELAY_") || name == "PORT")?;
@@ -152,7 +152,7 @@ fn nothing_to_run() -> Failure {
         .hint("write `roundelay run -- node app.js`, or `roundelay demo` to look around")
 }
 
-/// The program's file stem, with what cannot stand in a name replaced.
+/// Returns the program's file stem, with characters replaced that a name cannot contain.
 fn pool_name(program: &str) -> String {
     let stem = Path::new(program).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let clean = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };

@@ -1,4 +1,4 @@
-//! The state of the running master, as its API tells it.
+//! Gets the state of the running master from its API.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,11 +10,11 @@ use crate::api::state::State;
 use crate::failure::{Failure, code};
 use crate::printable;
 
-/// The state, read and as received.
+/// Returns the state, parsed and as received.
 ///
 /// # Errors
 ///
-/// With [`code::NO_MASTER`] if there is no master at `control`, [`code::FAILED`] if its answer makes no sense.
+/// With [`code::NO_MASTER`] if there is no master at `control`, [`code::FAILED`] if its answer cannot be parsed.
 pub(super) fn fetch(control: &Path) -> Result<(State, Bytes), Failure> {
     let reply = client::get(control, "/api/v1/state")?;
     let failed = |cause: String| {
@@ -37,11 +37,11 @@ pub(super) fn fetch(control: &Path) -> Result<(State, Bytes), Failure> {
     Ok((state, reply.body))
 }
 
-/// Writes an answer to standard output. Colours are left out where they would not be seen as such.
+/// Writes an answer to standard output. Colours are removed if it is not a terminal.
 ///
 /// # Errors
 ///
-/// If it cannot be written; that the reader has seen enough (`| head -1`) is none.
+/// If it cannot be written; a reader that has closed the pipe (`| head -1`) is not an error.
 pub(super) fn print(parts: &[&[u8]]) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     let written = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! `roundelay status`: in one screen whether all is well. The exit code says it too.
+//! `roundelay status`: shows on one screen if all is well. The exit code says it, too.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -15,12 +15,13 @@ use crate::api::state::{OperationReport, PoolEntry};
 use crate::failure::{Failure, code};
 use crate::pool::PoolState;
 
-/// A pool's last words are shown up to here: one screen.
+/// The number of workers with a problem that are shown for a pool, so that all fits one screen.
 const MOST_TROUBLED: usize = 5;
-/// Lines of a worker's own.
+/// The number of last lines that are shown of a worker.
 const MOST_LINES: usize = 3;
 
-/// Prints how the master at `control`, or one pool of it, is: success if all is well, else [`code::DEGRADED`].
+/// Prints the condition of the master at `control`, or of one pool. Succeeds if all is well, else returns
+/// [`code::DEGRADED`].
 ///
 /// # Errors
 ///
@@ -99,7 +100,7 @@ fn write_pool(text: &mut String, pool: &PoolEntry, width: usize) -> std::fmt::Re
     }
 }
 
-/// The last operation, in a line.
+/// Returns the last operation on one line.
 fn last(report: &OperationReport) -> String {
     let (verb, result) = (escape(&report.verb), escape(&report.result));
     let why = report.error.as_ref().map_or(String::new(), |error| format!(": {}", escape(error)));

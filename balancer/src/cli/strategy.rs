@@ -1,4 +1,4 @@
-//! `roundelay strategy`: how a pool chooses its workers, and what else there is.
+//! `roundelay strategy`: shows a pool's strategy and the others, or sets another one.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub(super) fn run(control: &Path, strategy: &Strategy) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// The list with a mark at the present one; as JSON only that. Pure.
+/// Returns the list of strategies with a mark at the present one; as JSON only the present one. Pure.
 fn shown(state: &State, name: &str, is_json: bool) -> Result<String, Failure> {
     let pool = state.pools.iter().find(|pool| pool.name == name).ok_or_else(|| {
         let refused = CommandError::no_pool(name, state.pools.iter().map(|pool| pool.name.as_str()));
@@ -45,7 +45,8 @@ fn shown(state: &State, name: &str, is_json: bool) -> Result<String, Failure> {
     Ok(ALL.iter().map(line).collect())
 }
 
-/// The kernel chooses, or a master of a later version by something that this one does not know.
+/// Returns the text for a choice that is not in the list: the kernel chooses, or a master of a later version uses a
+/// strategy that this one does not know.
 fn chosen_elsewhere(by: &str, mode: &str) -> String {
     match by {
         "kernel" => format!("kernel: in mode {} the workers accept by themselves", escape(mode)),

@@ -1,4 +1,4 @@
-//! What a command is about: `api`, `api/0` or `api/2-4`. Pure.
+//! Parses the target of a command: `api`, `api/0` or `api/2-4`. Pure.
 
 use crate::admin::commands;
 use crate::failure::{Failure, code};
@@ -15,10 +15,10 @@ pub(super) struct Target {
 impl Target {
     /// # Errors
     ///
-    /// With [`code::USAGE`] if it is none of the three forms.
+    /// With [`code::USAGE`] if it has none of the three forms.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = || {
-            Failure::new(code::USAGE, format!("`{}` is no target", printable::escape(text)))
+            Failure::new(code::USAGE, format!("`{}` is not a target", printable::escape(text)))
                 .hint("write a pool, a worker or a range of them: api, api/0, api/2-4")
         };
         let (pool, slots) = match text.split_once('/') {
@@ -29,7 +29,7 @@ impl Target {
         Ok(Self { pool, slots })
     }
 
-    /// The body of a command about it.
+    /// Returns the body of a command on this target.
     pub(super) fn body(&self) -> String {
         match self.slots {
             SlotRange::All => "{}".to_owned(),
@@ -38,11 +38,11 @@ impl Target {
     }
 }
 
-/// A pool's name; what could not be one would be another path of the API.
+/// Checks a pool's name. An invalid name could form another path of the API.
 ///
 /// # Errors
 ///
-/// With [`code::NO_TARGET`]: there cannot be such a pool.
+/// With [`code::NO_TARGET`]: a pool with such a name cannot exist.
 pub(super) fn checked(pool: &str) -> Result<String, Failure> {
     crate::config::name_is_valid(pool).map(|()| pool.to_owned()).map_err(|reason| {
         Failure::new(code::NO_TARGET, format!("no pool named `{}`", printable::escape(pool)))

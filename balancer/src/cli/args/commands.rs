@@ -1,10 +1,10 @@
-//! The commands that command something of a running master.
+//! The flags of commands that change a running master.
 
 use std::time::Duration;
 
 use clap::Args;
 
-/// Nobody waits longer, and clocks cannot tell any time.
+/// The longest timeout: no user waits longer, and much larger values overflow a clock.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 fn patience(text: &str) -> Result<Duration, String> {
@@ -15,7 +15,7 @@ fn patience(text: &str) -> Result<Duration, String> {
 /// The flags for watching a command.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct Watching {
-    /// Wait no longer, such as 30s; what was begun goes on
+    /// Time to wait, such as 30s; afterwards the command goes on
     #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(in crate::cli) timeout: Option<Duration>,
     /// Print the report of each pool as JSON
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Reload {
 pub(in crate::cli) struct Targeted {
     /// A pool, a worker or a range: api, api/0, api/2-4
     pub(in crate::cli) target: Option<String>,
-    /// Every worker of every pool
+    /// All workers of all pools
     #[arg(long, conflicts_with = "target")]
     pub(in crate::cli) all: bool,
     #[command(flatten)]
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Scale {
 pub(in crate::cli) struct Strategy {
     /// The pool
     pub(in crate::cli) pool: String,
-    /// The strategy to choose by from now on [default: show them]
+    /// The new strategy [default: show all]
     pub(in crate::cli) name: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) watching: Watching,
@@ -70,10 +70,10 @@ pub(in crate::cli) struct Message {
     /// A JSON value, such as '{"cmd":"flush-cache"}'; - is stdin
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub(in crate::cli) message: String,
-    /// Say it as a string, whatever it looks like
+    /// Send the argument as a JSON string, whatever it contains
     #[arg(long)]
     pub(in crate::cli) text: bool,
-    /// Print as JSON which workers were told
+    /// Print as JSON which workers got it
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }
@@ -89,10 +89,10 @@ pub(in crate::cli) struct Status {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Shutdown {
-    /// Without waiting for open connections, which are cut
+    /// Do not wait for open connections: cut them
     #[arg(long)]
     pub(in crate::cli) now: bool,
-    /// Wait no longer, such as 30s; the stop goes on
+    /// Time to wait, such as 30s; afterwards the stop goes on
     #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(in crate::cli) timeout: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! Gives a command and reads what is said of it as it goes on.
+//! Sends a command and reads the lines of its answer as they come.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,18 +19,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{ControlAddress, LONGEST_ANSWER, Reply, stranger, stranger_at, unreachable_at};
 use crate::failure::{Failure, code};
 
-/// To connect, and then to the first byte of the answer, before which the master may read its configuration.
+/// The time to connect, and then to the first byte of the answer. Before that byte the master may read its
+/// configuration.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
-/// No line of an answer is longer.
+/// The longest line of an answer, in bytes.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
 
 /// The result of a command.
 #[derive(Debug)]
 pub(in crate::cli) enum CommandResponse {
-    /// It was not begun.
+    /// The command was not begun.
     Refused(Reply),
-    /// It is over, and every line was passed on. With the master's process, where it is known.
+    /// The command is over, and every line was passed on. Holds the master's process, if the kernel reported it.
     Over(Option<OwnedFd>),
 }
 
@@ -66,19 +67,19 @@ pub(in crate::cli) fn post(
         ClientError::BadResponse(cause) => failed(cause),
         ClientError::Broken(cause) => Failure::new(code::FAILED, "the master's answer ended in the middle")
             .cause(cause)
-            .hint("has the master ended? Look with `roundelay status`, and at its log"),
-        ClientError::Deadline => Failure::new(code::TIMED_OUT, "it was not over in the time given by --timeout")
-            .hint("what was begun goes on: look with `roundelay status`"),
+            .hint("has the master ended? see `roundelay status` and the log of the master"),
+        ClientError::Deadline => Failure::new(code::TIMED_OUT, "the command did not finish within --timeout")
+            .hint("it goes on: see `roundelay status`"),
     })
 }
 
 enum ClientError {
     Connect(io::Error),
-    /// The uid of the process that listens there.
+    /// The uid of the foreign process that listens there.
     Stranger(u32),
-    /// Nothing was begun, as far as is known.
+    /// As far as is known, the command was not begun.
     BadResponse(String),
-    /// It was begun, and how it ended is not known.
+    /// The command was begun, and its result is not known.
     Broken(String),
     Deadline,
 }
@@ -98,7 +99,7 @@ async fn ask(
             if let Some(uid) = stranger(&stream, socket).map_err(ClientError::Connect)? {
                 return Err(ClientError::Stranger(uid));
             }
-            // Taken before the command: afterwards the number may be another process's.
+            // Opened before the command is sent: afterwards the pid may belong to another process.
             let master = peer.pid().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
             exchange(stream, "localhost", path, body, line).await.map(|refused| CommandResponse::new(refused, master))
         }
@@ -139,7 +140,7 @@ where
         if answered.status() != 200 {
             let status = answered.status().as_u16();
             let body = timeout(FIRST_BYTE, Limited::new(answered.into_body(), LONGEST_ANSWER).collect()).await;
-            let body = body.map_err(|_| ClientError::BadResponse("it stopped in the middle".to_owned()))?;
+            let body = body.map_err(|_| ClientError::BadResponse("it ended in the middle".to_owned()))?;
             let body = body.map_err(|error| ClientError::BadResponse(error.to_string()))?.to_bytes();
             return Ok(Some(Reply { status, body }));
         }
@@ -165,7 +166,7 @@ async fn read_lines(answer: Response<Incoming>, line: &mut impl FnMut(&[u8])) ->
                 line(&partial);
                 partial.clear();
             } else if partial.len() > LONGEST_LINE {
-                return Err(ClientError::Broken("a line of it is far too long".to_owned()));
+                return Err(ClientError::Broken("one of its lines is too long".to_owned()));
             }
         }
     }
@@ -180,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// A listener that reads a request and says this, then waits for the other side's end if `holds`.
+    /// Starts a listener that reads a request and sends this answer. If `holds`, it then waits until the client closes.
     fn says(answer: &'static str, holds: bool) -> (tempfile::TempDir, PathBuf, std::thread::JoinHandle<String>) {
         let address = tempfile::tempdir().unwrap();
         let socket = address.path().join("c");

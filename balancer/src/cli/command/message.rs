@@ -1,4 +1,4 @@
-//! What is to be said to workers: JSON, or a text that becomes it.
+//! Reads the message for workers: JSON, or a text that becomes a JSON string.
 
 use std::io::Read;
 
@@ -10,11 +10,11 @@ use crate::cli::target::Target;
 use crate::failure::{Failure, code};
 use crate::pool::operation::SlotRange;
 
-/// The JSON text that the argument means; `-` is what `stdin` says.
+/// Returns the JSON text of the argument; with `-` it is read from `stdin`.
 ///
 /// # Errors
 ///
-/// With [`code::USAGE`] if it is no JSON, too long or cannot be read; a hint says what the shell wants.
+/// With [`code::USAGE`] if it is not JSON, is too long or cannot be read; a hint shows the quotes that the shell needs.
 pub(super) fn json(argument: &str, is_text: bool, stdin: impl Read) -> Result<String, Failure> {
     let is_stdin = argument == "-";
     let mut said = if is_stdin { read(stdin)? } else { argument.to_owned() };
@@ -30,11 +30,11 @@ pub(super) fn json(argument: &str, is_text: bool, stdin: impl Read) -> Result<St
     }
     match serde_json::from_str::<IgnoredAny>(&said) {
         Ok(_) => Ok(said),
-        Err(error) => Err(Failure::new(code::USAGE, format!("{what} is no JSON")).cause(error).hint(hint(&said))),
+        Err(error) => Err(Failure::new(code::USAGE, format!("{what} is not JSON")).cause(error).hint(hint(&said))),
     }
 }
 
-/// The body of the command.
+/// Returns the body of the command.
 pub(super) fn body(target: &Target, json: &str) -> String {
     match target.slots {
         SlotRange::All => format!(r#"{{"message":{json}}}"#),
@@ -45,31 +45,32 @@ pub(super) fn body(target: &Target, json: &str) -> String {
 fn read(stdin: impl Read) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let failed = |cause: String| Failure::new(code::USAGE, "cannot take the message from standard input").cause(cause);
-    // One more, to see that there are more.
+    // Reads one byte more, to notice a text that is too long.
     let read = stdin.take(LONGEST_MESSAGE as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| failed(error.to_string()))?;
     if bytes.len() > LONGEST_MESSAGE {
         return Err(too_long("standard input"));
     }
-    String::from_utf8(bytes).map_err(|error| failed(format!("it is no UTF-8: {}", error.utf8_error())))
+    String::from_utf8(bytes).map_err(|error| failed(format!("it is not UTF-8: {}", error.utf8_error())))
 }
 
 fn too_long(what: &str) -> Failure {
-    Failure::new(code::USAGE, format!("{what} has more than 1 MiB, which no message may have"))
+    Failure::new(code::USAGE, format!("{what} is larger than 1 MiB, the limit of a message"))
 }
 
-/// The JSON that was probably meant: shells take away the quotes that it needs.
+/// Returns the JSON that was probably meant: shells remove the quotes that it needs.
 fn hint(said: &str) -> String {
     let is_plain = !said.is_empty() && said.len() <= 60 && said.chars().all(|c| !c.is_control() && c != '\'');
     match said.trim_start().chars().next() {
         Some('{' | '[' | '"') => {
-            r#"keep the shell from its quotes by single ones around all of it: '{"cmd":"flush-cache"}'"#.to_owned()
+            r#"put single quotes around all of it, so that the shell keeps its quotes: '{"cmd":"flush-cache"}'"#
+                .to_owned()
         }
         Some(_) if is_plain => {
             let quoted = serde_json::Value::String(said.to_owned());
-            format!("a plain string needs quotes of its own, '{quoted}', or --text")
+            format!("a JSON string needs quotes of its own: write '{quoted}', or use --text")
         }
-        _ => r#"a plain string needs quotes of its own, '"reload-config"', or --text"#.to_owned(),
+        _ => r#"a JSON string needs quotes of its own: write '"reload-config"', or use --text"#.to_owned(),
     }
 }
 
@@ -101,22 +102,22 @@ mod tests {
     #[test]
     fn invalid_json_is_wrong_usage_with_a_hint_for_the_shell() {
         for (argument, error, hint) in [
-            ("reload-config", "`reload-config` is no JSON", "'\"reload-config\"', or --text"),
-            ("{cmd:flush}", "`{cmd:flush}` is no JSON", "single ones around all of it"),
-            ("{\"a\":1", "`{\"a\":1` is no JSON", "single ones around all of it"),
-            ("1 2", "`1 2` is no JSON", "'\"1 2\"'"),
-            ("it's", "`it's` is no JSON", "'\"reload-config\"', or --text"),
-            ("", "`` is no JSON", "or --text"),
-            ("\u{1b}[2J", "`\\u{1b}[2J` is no JSON", "or --text"),
+            ("reload-config", "`reload-config` is not JSON", "'\"reload-config\"', or use --text"),
+            ("{cmd:flush}", "`{cmd:flush}` is not JSON", "single quotes around all of it"),
+            ("{\"a\":1", "`{\"a\":1` is not JSON", "single quotes around all of it"),
+            ("1 2", "`1 2` is not JSON", "'\"1 2\"'"),
+            ("it's", "`it's` is not JSON", "'\"reload-config\"', or use --text"),
+            ("", "`` is not JSON", "or use --text"),
+            ("\u{1b}[2J", "`\\u{1b}[2J` is not JSON", "or use --text"),
         ] {
             let failure = of(argument, false, b"").unwrap_err();
             assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, error));
             assert!(failure.cause.is_some() && failure.hint.unwrap().contains(hint), "{argument}");
         }
         let failure = of("-", false, b"").unwrap_err();
-        assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "standard input is no JSON"));
+        assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "standard input is not JSON"));
         let failure = of("-", true, b"a\xff").unwrap_err();
-        assert!(failure.code == code::USAGE && failure.cause.unwrap().contains("no UTF-8"));
+        assert!(failure.code == code::USAGE && failure.cause.unwrap().contains("not UTF-8"));
     }
 
     #[test]
@@ -124,14 +125,14 @@ mod tests {
         let longest = format!("\"{}\"", "x".repeat(LONGEST_MESSAGE - 2));
         assert_eq!(of("-", false, longest.as_bytes()).unwrap(), longest);
         assert_eq!(of("-", true, &longest.as_bytes()[1..LONGEST_MESSAGE - 1]).unwrap(), longest);
-        // As a string it has its two quotes more.
+        // As a JSON string it has two quotes more.
         for (stdin, is_text) in [(&longest[1..], true), (&format!("{longest} "), false)] {
             let failure = of("-", is_text, stdin.as_bytes()).unwrap_err();
             assert_eq!(failure.code, code::USAGE);
-            assert!(failure.error.contains("more than 1 MiB"), "{failure}");
+            assert!(failure.error.contains("larger than 1 MiB"), "{failure}");
         }
         let endless = json("-", true, std::io::repeat(b'x')).unwrap_err();
-        assert!(endless.error.contains("more than 1 MiB"));
+        assert!(endless.error.contains("larger than 1 MiB"));
     }
 
     #[test]

@@ -1,37 +1,37 @@
-//! How an operation goes, in lines for people. Pure.
+//! Shows the progress of an operation in lines for people. Pure.
 
 use crate::api::format::{duration, escape};
 use crate::api::state::{Connections, Event, MessageTarget, OperationLine, OperationReport};
 use crate::failure::{Failure, code};
 use crate::pool::operation::OperationKind;
 
-/// One thing to say, and where.
+/// A text, and the stream that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Say {
-    /// To standard error, as it is.
+    /// For standard error, written as it is.
     Progress(String),
-    /// To standard output, as it is.
+    /// For standard output, written as it is.
     Answer(String),
-    /// To standard error, as an error.
+    /// For standard error, written as an error.
     Error(String),
 }
 
-/// The lines of an answer that were seen so far.
+/// The state of the output: the lines of an answer that were seen so far.
 pub(super) struct Progress {
-    /// On a terminal what belongs to one slot stands on one line, which grows; elsewhere each event has its own.
+    /// True on a terminal, where the events of one slot share a line that grows; elsewhere each event has its own line.
     has_terminal: bool,
     is_json: bool,
-    /// Several pools: the answers name them.
+    /// True if the command concerns several pools: then the result lines name their pool.
     is_many: bool,
-    /// The line that may still grow: until this process of this worker has ended.
+    /// The line that may still grow, by its worker and the process whose end completes it.
     growing: Option<(String, u32)>,
-    /// Of new processes that did not come up: worker, and its last lines.
+    /// The new processes that did not become ready: the worker, and the last lines of its output.
     failed: Vec<(String, Vec<String>)>,
-    /// Cut clients are what was requested.
+    /// True if cut clients are what the user asked for.
     may_cut: bool,
-    /// Something was begun and has not had its last word.
+    /// True while an operation was begun and has not reported its end.
     is_under_way: bool,
-    /// The command has had a last word.
+    /// True once the command has reported its end.
     has_ended: bool,
     code: u8,
 }
@@ -52,49 +52,49 @@ impl Progress {
         }
     }
 
-    /// Clients that are cut at the end of the master are no failure, if they are what was requested.
+    /// Sets whether clients that are cut when the master ends count as success, because the user asked for it.
     pub(super) fn may_cut(mut self, may_cut: bool) -> Self {
         self.may_cut = may_cut;
         self
     }
 
-    /// Another command is given: what was said of the one before is no answer to it.
+    /// Prepares for the next command: the end of the one before is not the end of this one.
     pub(super) fn next(&mut self) {
         (self.is_under_way, self.has_ended) = (false, false);
     }
 
-    /// The exit code so far: of the first thing that went wrong.
+    /// Returns the exit code so far: that of the first failure.
     pub(super) fn code(&self) -> u8 {
         self.code
     }
 
-    /// Something went wrong.
+    /// Notes a failure.
     pub(super) fn note(&mut self, code: u8) {
         if self.code == 0 {
             self.code = code;
         }
     }
 
-    /// Checks that the command, and everything that was begun by it, has said its end.
+    /// Checks that the command, and every operation that it began, has reported its end.
     ///
     /// # Errors
     ///
-    /// If not: how it ended is not known.
+    /// If one has not: then the result is not known.
     pub(super) fn is_complete(&self) -> Result<(), Failure> {
         match (self.is_under_way, self.has_ended) {
             (false, true) => Ok(()),
-            (true, _) => Err(Failure::new(code::FAILED, "the master stopped telling before it was over")),
-            (false, false) => Err(Failure::new(code::FAILED, "the answer says nothing of what became of the command")
+            (true, _) => Err(Failure::new(code::FAILED, "the answer of the master ended before the command was over")),
+            (false, false) => Err(Failure::new(code::FAILED, "the answer does not tell the result of the command")
                 .hint("is another program listening there, or a master of another version?")),
         }
     }
 
-    /// Ends a line that was still growing.
+    /// Completes a line that could still grow.
     pub(super) fn close(&mut self) -> Vec<Say> {
         self.growing.take().map(|_| Say::Progress("\n".to_owned())).into_iter().collect()
     }
 
-    /// The words for one line of the answer; `received` are its bytes.
+    /// Returns the texts for one line of the answer; `received` are its bytes.
     pub(super) fn take(&mut self, line: &OperationLine, received: &[u8]) -> Vec<Say> {
         let pool = escape(line.pool.as_deref().unwrap_or("the master"));
         let mut said = Vec::new();
@@ -131,7 +131,7 @@ impl Progress {
                 self.report(&pool, report, received, &mut said);
             }
             Event::Refused { why, hint } => {
-                // As the first word it says that nothing was changed; later, that not all of it was done.
+                // As the first update it means that nothing was changed; later, that only part of it was done.
                 self.note(if self.has_ended { code::FAILED } else { code::REFUSED });
                 self.has_ended = true;
                 let failure = Failure::new(code::REFUSED, format!("{pool}: {}", escape(why)));
@@ -144,7 +144,7 @@ impl Progress {
             }
             Event::Stopping => {
                 self.is_under_way = true;
-                said.push(Say::Progress("the master stops\n".to_owned()));
+                said.push(Say::Progress("the master is stopping\n".to_owned()));
             }
             Event::Stopped { took_seconds, finished, cut } => {
                 (self.is_under_way, self.has_ended) = (false, true);
@@ -165,7 +165,7 @@ impl Progress {
     }
 
     fn report(&mut self, pool: &str, report: &OperationReport, received: &[u8], said: &mut Vec<Say>) {
-        // A word that this version does not know is no success.
+        // A result that this version does not know does not count as success.
         let is_failed = !["done", "lost"].contains(&report.result.as_str());
         said.push(Say::Answer(match self.is_json {
             true => String::from_utf8_lossy(received).into_owned(),
@@ -175,7 +175,7 @@ impl Progress {
                 format!("{name}{word} {}   {}\n", duration(report.took_seconds), ledger(report.connections))
             }
         }));
-        // A stop is meant to reject those that come.
+        // A stop rejects new clients on purpose.
         let is_stop = report.verb == OperationKind::Stop.name();
         let lost = report.connections.map_or(0, |of| of.cut.unwrap_or(0) + if is_stop { 0 } else { of.rejected });
         if is_failed {
@@ -188,7 +188,8 @@ impl Progress {
         }
     }
 
-    /// The words for a message. Sent to no worker: nothing was done. Sent to some: it was not done for all.
+    /// Returns the texts for a message. If no worker got it, the command failed as refused; if only some got it, as
+    /// failed.
     fn message(&mut self, pool: &str, told: usize, workers: &[MessageTarget], received: &[u8], said: &mut Vec<Say>) {
         for MessageTarget { slot, pid, why, .. } in workers.iter().filter(|worker| !worker.told) {
             let pid = pid.map_or(String::new(), |pid| format!("  pid {pid}"));
@@ -210,7 +211,7 @@ impl Progress {
         said.push(Say::Error(error));
     }
 
-    /// Why it failed, with the last lines of what did not come up and what to do.
+    /// Returns the text of a failure: the reason, the last lines of processes that did not become ready, and advice.
     fn failure(&self, pool: &str, report: &OperationReport) -> String {
         let (verb, generation) = (escape(&report.verb), report.generation);
         let error = match verb.as_str() {
@@ -227,7 +228,7 @@ impl Progress {
             failure = failure.cause(cause);
         }
         if !self.failed.is_empty() {
-            failure = failure.hint(format!("mend the program and run `roundelay {verb} {pool}` again"));
+            failure = failure.hint(format!("fix the program and run `roundelay {verb} {pool}` again"));
         }
         failure.to_string()
     }
@@ -248,8 +249,8 @@ fn head(began: &Event) -> String {
             format!("generation {generation} -> {}, rolling{at_once}", generation.saturating_add(1))
         }
         ("scale", Some(before), Some(after)) => format!("generation {generation}, {before} -> {after} workers"),
-        ("start", ..) if *slots == 0 => "nothing to start: what is meant runs already".to_owned(),
-        ("stop", ..) if *slots == 0 => "nothing to stop: what is meant is stopped already".to_owned(),
+        ("start", ..) if *slots == 0 => "nothing to start: the workers run already".to_owned(),
+        ("stop", ..) if *slots == 0 => "nothing to stop: the workers are stopped already".to_owned(),
         (verb, ..) => format!("generation {generation}, {} of {slots} worker{plural}", escape(verb)),
     }
 }
@@ -265,14 +266,14 @@ fn end(ended: &Event) -> String {
     if *cut > 0 {
         text.push_str(&format!(", {cut} cut"));
     }
-    // How a worker that was told to end usually does.
+    // These are the usual ends of a worker that was told to end, so they are not shown.
     if exit != "exit code 0" && !exit.ends_with("(TERM)") {
         text.push_str(&format!(", {}", escape(exit)));
     }
     text
 }
 
-/// The cost of an operation, on one line.
+/// Returns the cost of an operation for clients, on one line.
 pub(in crate::cli) fn ledger(connections: Option<Connections>) -> String {
     let Some(connections) = connections else { return "connections not observed".to_owned() };
     let Connections { accepted, served, moved, client_ended, unanswered, closed, rejected, cut } = connections;

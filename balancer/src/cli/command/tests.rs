@@ -1,8 +1,8 @@
-//! What a person and a script get to see of a command.
+//! The output of a command for a person and for a script.
+
+mod exit_codes;
 
 use super::*;
-use crate::admin::commands::{CommandError, CommandErrorKind, CommandRequest, CommandUpdate, PlannedChange};
-use crate::admin::tests::{Server, pool};
 use crate::api::state::{Connections, Event, MessageTarget, OperationReport};
 
 fn line(event: Event) -> OperationLine {
@@ -40,7 +40,7 @@ const CLEAN: Connections = Connections {
     cut: Some(0),
 };
 
-/// Standard error, standard output and the exit code after these events.
+/// Returns standard error, standard output and the exit code after these events.
 fn told(mut progress: Progress, events: Vec<Event>) -> (String, String, u8) {
     let (mut err, mut out) = (String::new(), String::new());
     for event in events {
@@ -124,7 +124,7 @@ error: reload of api failed; generation 4 keeps serving
 cause: worker 0 did not come up
   last lines of api/0:
     boom: missing \\u{1b}[2JDATABASE_URL
-hint:  mend the program and run `roundelay reload api` again
+hint:  fix the program and run `roundelay reload api` again
 ";
     assert_eq!(err, expected);
     assert_eq!((out.as_str(), code), ("failed after 2.8s   connections not observed\n", 1));
@@ -156,7 +156,7 @@ fn clients_cut_at_shutdown_are_a_failure_unless_requested() {
     let stopped = |finished, cut| Event::Stopped { took_seconds: 1.0, finished, cut };
     let progress = || Progress::new(false, false, false);
     let (err, out, code) = told(progress(), vec![Event::Stopping, stopped(Some(4), Some(2))]);
-    assert_eq!(err, "the master stops\nerror: the master stopped, but 2 clients were cut\n");
+    assert_eq!(err, "the master is stopping\nerror: the master stopped, but 2 clients were cut\n");
     assert_eq!((out.as_str(), code), ("stopped in 1.0s   finished 4  cut 2\n", 1));
     let (err, out, code) = told(progress().may_cut(true), vec![stopped(Some(4), Some(2))]);
     assert_eq!((err.as_str(), out.as_str(), code), ("", "stopped in 1.0s   finished 4  cut 2\n", 0));
@@ -198,7 +198,7 @@ fn answer_without_a_final_event_is_a_failure() {
     assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED);
     progress.take(&line(report("done", None, None)), b"");
     assert_eq!(progress.is_complete(), Ok(()));
-    // One command after another: each has its own.
+    // With several commands, each needs an end of its own.
     progress.next();
     assert_eq!(progress.is_complete().unwrap_err().code, code::FAILED);
 }
@@ -234,7 +234,7 @@ fn answer_of_another_program_is_a_failure() {
         });
         let failure = reload(&socket, &Reload { pool: None, watching: Watching::default() }).unwrap_err();
         assert_eq!(failure.code, code::FAILED, "{body}: {failure}");
-        assert!(failure.error.contains("nothing of what became of the command"), "{failure}");
+        assert!(failure.error.contains("does not tell the result of the command"), "{failure}");
         server.join().unwrap();
     }
 }
@@ -245,32 +245,6 @@ fn events_of_a_later_version_are_passed_over() {
     let line: OperationLine = serde_json::from_str(later).unwrap();
     assert_eq!(line.event, Event::Unknown);
     assert!(Progress::new(false, false, false).take(&line, b"").is_empty());
-}
-
-#[test]
-fn refusal_has_the_exit_code_of_its_kind() {
-    let refusal = |status: u16, detail: &str, hint: Option<&str>| {
-        let problem = Problem { title: "x".into(), status, detail: detail.into(), hint: hint.map(str::to_owned) };
-        refusal(&Reply { status, body: serde_json::to_vec(&problem).unwrap().into() })
-    };
-    let codes = [404, 403, 409, 503, 422, 400, 500].map(|status| refusal(status, "no", None).code);
-    let expected = [code::NO_TARGET, code::REFUSED, code::REFUSED, code::REFUSED, 1, 1, 1];
-    assert_eq!(codes, expected);
-    let unknown = refusal(404, "no pool named `apj`", Some("did you mean `api`?"));
-    assert_eq!(unknown.to_string(), "error: no pool named `apj`\nhint:  did you mean `api`?");
-    let mistakes = refusal(422, "error: unknown key\n  --> r.toml:4:1\n1 error in r.toml\n", None);
-    assert_eq!(
-        mistakes.to_string(),
-        "error: the configuration was not reloaded, and nothing was changed\n\
-         cause: it has mistakes\nerror: unknown key\n  --> r.toml:4:1\n1 error in r.toml"
-    );
-}
-
-#[test]
-fn command_without_a_target_is_wrong_usage() {
-    let nothing = Targeted { target: None, all: false, watching: Watching::default() };
-    let failure = targeted(Path::new("/nowhere/c"), OperationKind::Stop, &nothing).unwrap_err();
-    assert_eq!((failure.code, failure.error.as_str()), (code::USAGE, "missing POOL or POOL/WORKER (or --all)"));
 }
 
 fn addressee(slot: u32, why: Option<&str>) -> MessageTarget {
@@ -297,55 +271,5 @@ fn message_names_the_workers_not_told_and_the_reason() {
     let mut progress = Progress::new(false, true, false);
     let said = progress.take(&line(Event::Message { told: 1, workers }), b"{json}\n");
     assert_eq!(said, [Say::Answer("{json}\n".to_owned())]);
-    assert_eq!(progress.is_complete(), Ok(()), "it is the last word");
-}
-
-/// A command to a master that says these things and then is over.
-fn given(news: Vec<CommandUpdate>, holds: bool, watching: Watching) -> Result<ExitCode, Failure> {
-    let (server, mut commands) = Server::with_commands(vec![pool("api")]);
-    let carrying_out = std::thread::spawn(move || {
-        let CommandRequest { reply, .. } = commands.blocking_recv().unwrap();
-        news.into_iter().for_each(|told| drop(reply.send(told)));
-        // Until the server ends, with the client.
-        if holds { commands.blocking_recv() } else { None }
-    });
-    let ended = reload(&server.control, &Reload { pool: Some("api".to_owned()), watching });
-    drop(server);
-    carrying_out.join().unwrap();
-    ended
-}
-
-#[test]
-fn exit_code_is_the_result_of_the_command() {
-    use crate::pool::operation::{Ledger, OperationStep, Report};
-    use std::time::{Duration, SystemTime};
-
-    let began = || {
-        let step = OperationStep::Began { verb: OperationKind::Reload, generation: 1, slots: 2 };
-        CommandUpdate::Step { pool: "api".into(), step, plan: PlannedChange::default() }
-    };
-    let report = |result: Result<(), &str>, cut| {
-        let (verb, result) = (OperationKind::Reload, result.map_err(str::to_owned));
-        let (took, at, ledger) = (Duration::ZERO, SystemTime::now(), Some(Ledger { cut, ..Ledger::default() }));
-        CommandUpdate::Report { pool: "api".into(), report: Report { verb, result, generation: 2, took, at, ledger } }
-    };
-    let refused = || CommandUpdate::Refused(CommandError::new(CommandErrorKind::Refused, "busy"));
-    let code = |news, holds, watching| match given(news, holds, watching) {
-        Ok(code) => format!("{code:?}"),
-        Err(failure) => format!("{:?}", ExitCode::from(failure.code)),
-    };
-    let hurried = Watching { timeout: Some(Duration::from_millis(50)), json: false };
-    for (news, holds, watching, expected) in [
-        (vec![began(), report(Ok(()), 0)], false, Watching::default(), 0),
-        (vec![began(), report(Ok(()), 1)], false, Watching::default(), 1),
-        (vec![began(), report(Err("no"), 0)], false, Watching::default(), 1),
-        (vec![began(), report(Err("no"), 0), refused()], false, Watching::default(), 1),
-        (vec![refused()], false, Watching::default(), code::REFUSED),
-        (vec![began()], false, Watching::default(), code::FAILED),
-        (vec![], false, Watching::default(), code::REFUSED),
-        (vec![began()], true, hurried, code::TIMED_OUT),
-    ] {
-        let said = format!("{news:?}");
-        assert_eq!(code(news, holds, watching), format!("{:?}", ExitCode::from(expected)), "{said}");
-    }
+    assert_eq!(progress.is_complete(), Ok(()), "it is the end of the command");
 }

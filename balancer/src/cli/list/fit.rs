@@ -1,7 +1,7 @@
 //! Text cut to a number of columns of a terminal. Pure.
 //!
-//! A wide character (CJK, most emoji) takes two columns, a combining one none. A text counts as wide as a terminal may show
-//! it at most.
+//! A wide character (CJK, most emoji) takes two columns, a combining one takes none. Where terminals differ, the larger
+//! width counts.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -14,7 +14,8 @@ pub(super) fn width(text: &str) -> usize {
 
 fn columns(c: char) -> usize {
     match c {
-        // It asks for the coloured form of the character before it, which some terminals then show in two columns.
+        // This character asks for the coloured form of the character before it, which some terminals then show in two
+        // columns.
         '\u{fe0f}' => 1,
         c => c.width().unwrap_or(0),
     }
@@ -51,12 +52,12 @@ pub(super) fn wrap(text: &str, room: usize, most: usize) -> Vec<String> {
             break;
         }
         let fits = beginning(rest, room);
-        // A word that ends exactly there is whole.
+        // If the next character is a space, the line ends with a whole word.
         let is_whole = rest[fits.len()..].starts_with(' ');
         let at = if is_whole { fits.len() } else { fits.rfind(' ').unwrap_or(fits.len()) };
         let (line, after) = rest.split_at(at);
         if line.is_empty() {
-            // One column, and a character that takes two.
+            // There is one column left, and a character that takes two.
             lines.push(clip(rest, room));
             break;
         }

@@ -1,7 +1,7 @@
 //! Rows of a table on lines that a terminal does not wrap. Pure.
 //!
-//! On a terminal of `width` columns, first the columns that an operator misses least are left out until the cells fit, then the
-//! names are shortened. A note that does not fit beside its row stands below it. Without a terminal nothing is cut, so that
+//! On a terminal, columns are left out until the cells fit its `width`, the least important first; then names are
+//! shortened. A note that does not fit beside its row goes below it. Without a terminal nothing is cut, so that
 //! programs find everything on one line.
 
 use anstyle::{AnsiColor, Style};
@@ -9,21 +9,21 @@ use anstyle::{AnsiColor, Style};
 use super::fit::{clip, elide, width, wrap};
 
 pub(super) const COLUMNS: usize = 10;
-/// The first columns hold words, start on the left, and are never left out.
+/// The first columns hold words: they are aligned to the left, and never left out.
 const WORDS: usize = 2;
 /// The columns that are left out in a narrow terminal, in this order: CPU, TOTAL, GEN, MEM, RESTARTS, UP, CONN, PID.
 const LEFT_OUT: [usize; COLUMNS - WORDS] = [5, 8, 2, 6, 9, 4, 7, 3];
 const GAP: &str = "  ";
-/// Names of up to so many columns are not shortened as long as there is another column to leave out.
+/// Names of up to this many columns are not shortened while there is another column to leave out.
 const SHORT_NAME: usize = 20;
-/// A note below its row is indented so far, and takes at most so many lines.
+/// The indent of a note below its row, in columns; `NOTE_LINES` is the most lines that it takes.
 const INDENT: usize = 6;
 const NOTE_LINES: usize = 4;
 
 /// One line of the table.
 pub(super) struct Row {
     pub(super) cells: [String; COLUMNS],
-    /// The text behind the columns, as long as it is.
+    /// The text behind the columns; it may have any length.
     pub(super) note: String,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn lay_out(rows: &[Row], room: Option<usize>) -> String {
         let (mut line, taken) = cells(row, &widths, room);
         let mut below = Vec::new();
         if !row.note.is_empty() {
-            // A tab is as wide as the terminal likes.
+            // A tab has no fixed width.
             let note = row.note.replace('\t', " ");
             match room {
                 Some(room) if taken + GAP.len() + width(&note) > room => {
@@ -74,7 +74,7 @@ fn widths(rows: &[Row], room: Option<usize>) -> [Option<usize>; COLUMNS] {
         }
         widths[column] = None;
     }
-    // What is left over is the names'.
+    // The rest of the width is for the names.
     widths[0] = Some(name.min(room.saturating_sub(others(&widths)).max(1)));
     widths
 }
@@ -86,7 +86,7 @@ fn cells(row: &Row, widths: &[Option<usize>; COLUMNS], room: Option<usize>) -> (
     for (column, (cell, &wide)) in row.cells.iter().zip(widths).enumerate() {
         let Some(wide) = wide else { continue };
         let gap = if column == 0 { "" } else { GAP };
-        // Where not even name and state fit, the line ends within the state.
+        // If not even name and state fit, the line is cut within the state.
         let wide = wide.min(left.saturating_sub(gap.len()));
         if wide == 0 {
             break;

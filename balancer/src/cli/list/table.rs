@@ -1,15 +1,15 @@
-//! The table of `list`: no borders, heads in capitals, two spaces between columns, figures to the right. What is not
-//! measured is `-`, never 0. Colour only repeats what a word says.
+//! The table of `list`: no borders, heads in capitals, two spaces between columns, figures to the right. A figure that
+//! is not measured is `-`, never 0. Colour only repeats what a word says.
 
 use super::layout::{COLUMNS, Row, lay_out};
 use crate::api::format::{bytes, duration, escape, failed_check, limited, note};
 use crate::api::state::{OtherProcess, PoolEntry, State, WorkerEntry};
 
-/// The CPU column is time used so far: a share would need two looks.
+/// The heads. CPU is the time used so far: a percentage would need two samples.
 const HEADS: [&str; COLUMNS] = ["POOL/WORKER", "STATE", "GEN", "PID", "UP", "CPU", "MEM", "CONN", "TOTAL", "RESTARTS"];
 
-/// Returns the whole table with colours as escape sequences and a line feed at the end; on a terminal no line is wider than
-/// its `width`.
+/// Returns the whole table with colours as escape sequences and a line feed at the end. On a terminal no line is wider
+/// than its `width`.
 pub(super) fn render(state: &State, width: Option<usize>) -> String {
     let mut rows = vec![Row { cells: HEADS.map(str::to_owned), note: String::new() }];
     for pool in &state.pools {
@@ -70,11 +70,11 @@ fn worker_row(pool: &PoolEntry, worker: &WorkerEntry) -> Row {
     }
 }
 
-/// A process beside the one that serves the slot.
+/// Returns the row of a process beside the one that serves the slot.
 fn other_row(pool: &PoolEntry, worker: &WorkerEntry, other: &OtherProcess) -> Row {
     let is_coming = other.state == "starting";
     let check = failed_check(other.last_check.as_ref()).filter(|_| is_coming);
-    let note = [Some(if is_coming { "comes" } else { "leaves" }.to_owned()), check];
+    let note = [Some(if is_coming { "replacement" } else { "retiring" }.to_owned()), check];
     Row {
         cells: [
             format!("    {}/{}", escape(&pool.name), worker.slot),
@@ -226,8 +226,8 @@ api          degraded    1    1/3         41s  118M    14    812        12
 POOL/WORKER  STATE     GEN    PID     UP  CPU  MEM  CONN  TOTAL  RESTARTS
 api          ready       1    1/1         20s  59M    14    812         0  reload is under way
   api/0      ready       1  40112  3m12s  20s  59M     7    406         0
-    api/0    starting    2      -   1.2s    -    -     0                   comes
-    api/0    draining    1  40100   1.2s    -    -     3                   leaves
+    api/0    starting    2      -   1.2s    -    -     0                   replacement
+    api/0    draining    1  40100   1.2s    -    -     3                   retiring
 ";
         assert_eq!(plain(&state), expected);
     }
@@ -257,7 +257,7 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
         assert!(plain(&state).contains("clients are rejected"));
     }
 
-    /// Two pools with everything that is long: a name, a reason, what a worker says of itself, many workers.
+    /// Returns two pools with long texts everywhere: a name, a reason, a worker's status text, many workers.
     fn crowded(said: &str) -> State {
         let reason =
             "its check http://127.0.0.1:20001/healthz: 503 Service Unavailable, three times in a row".to_owned();
@@ -273,7 +273,7 @@ api          ready       1    1/1         20s  59M    14    812         0  reloa
         anstream::adapter::strip_str(&render(state, Some(columns))).to_string()
     }
 
-    /// The rows of the first pool and of its last worker.
+    /// Returns the rows of the first pool and of its last worker.
     fn excerpt(table: &str) -> String {
         let lines: Vec<&str> = table.lines().collect();
         let second = lines.iter().position(|line| line.starts_with("payments")).unwrap();
