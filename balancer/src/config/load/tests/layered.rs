@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::super::{Control, FLAGS, LogTarget, ProxyProtocol, Ready, Threads, show};
+use super::super::super::{Control, FLAGS, LogTarget, ProxyProtocol, Ready, Threads, Workers, show};
 use super::*;
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
