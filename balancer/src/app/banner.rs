@@ -1,4 +1,4 @@
-//! What a person sees first: what runs where, and what to try next.
+//! The first text that a person sees: what runs where, and what to try next.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use crate::mode::Acceptor;
 use crate::pool::Pool;
 use crate::printable;
 
-/// Prints it to standard error; not where that is no terminal and a log collector reads instead.
+/// Prints it to standard error if that is a terminal; elsewhere a log collector reads, and the banner is left out.
 pub(super) fn print(origin: &Origin, pools: &[Arc<Pool>], admin: Option<SocketAddr>, control: Option<&Path>) {
     use std::io::Write;
-    // As it was called: after `cargo run` it is on nobody's PATH.
+    // The name by which it was called: after `cargo run` the program is not on the PATH.
     let own_name = std::env::args().next().unwrap_or_else(|| "roundelay".to_owned());
     let _ = anstream::stderr()
         .write_all(printable::escape_lines(&text(origin, pools, admin, control, &own_name)).as_bytes());
 }
 
-/// Prints the addresses of the pools that have none yet, once their applications have asked for one.
+/// Prints the addresses of pools that had none at the start, once their applications have asked for one.
 pub(super) fn print_later(pools: &[Arc<Pool>]) {
     use std::io::Write;
     for pool in pools.iter().filter(|pool| pool.listening().is_empty()) {
@@ -74,7 +74,7 @@ fn text(
     text
 }
 
-/// A line for each public address of a pool; with its name where it is one of several.
+/// Writes a line for each public address of a pool, with the pool's name if there are several pools.
 fn public(pool: &Pool, is_one_of_several: bool) -> String {
     let mut text = String::new();
     for address in pool.listening().iter() {
@@ -93,7 +93,7 @@ fn public(pool: &Pool, is_one_of_several: bool) -> String {
     text
 }
 
-/// The command that asks it from a shell.
+/// Returns the shell command that sends a request to the address.
 fn curl(address: &Address) -> String {
     match address {
         Address::Tcp(_) | Address::Passed(_) => format!("curl {}", url(address)),
@@ -103,12 +103,12 @@ fn curl(address: &Address) -> String {
     }
 }
 
-/// The address that a person would type to reach it; a wildcard is reached by loopback.
+/// Returns the address that a person would type. A wildcard address is reached by loopback.
 fn url(address: &Address) -> String {
     match address {
         Address::Tcp(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
         Address::Tcp(address) => format!("http://{address}/"),
-        // The application may have chosen the path.
+        // Escaped, since the application may have chosen the path.
         Address::Unix(_) | Address::Passed(_) => printable::escape(&address.to_string()),
     }
 }

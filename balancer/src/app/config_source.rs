@@ -1,4 +1,4 @@
-//! The configuration, read once more by the same configuration as at the start.
+//! Reads the configuration again, from the same sources as at the start.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -11,20 +11,20 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Config, Loaded, Problems, Source, Sources};
 
-/// A disk or a network that does not answer must not keep a pool locked for ever.
+/// The time for reading: a disk or a network that does not answer must not keep a pool locked forever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// All that is needed to load the configuration again: what the command line and the environment said then, and where
-/// the file is.
+/// Everything that is needed to load the configuration again: the command line and the environment as they were at the
+/// start, and the path of the file.
 #[derive(Clone, Debug)]
 pub struct ConfigSource {
-    /// As at the start; of the file only that there was one, and where.
+    /// The sources of the start. Of the file they only show that there was one, and where.
     pub sources: Sources,
-    /// The file, by the name that its starter knows it by: a link on the way is followed at each reload.
+    /// The path of the file as it was given: if it contains a symbolic link, each reload follows the link anew.
     file: Option<PathBuf>,
-    /// The directory that the master was started in, by such a name.
+    /// The directory that the master was started in, by the same kind of path.
     pub start_dir: Option<PathBuf>,
-    /// Held by the thread that reads.
+    /// One permit, held by the thread that reads.
     reading: Arc<Semaphore>,
 }
 
@@ -32,7 +32,7 @@ pub struct ConfigSource {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) loaded: Loaded,
-    /// For each pool whose workers would have no directory to start in, which one that is.
+    /// For each pool whose workers would have no directory to start in, that directory.
     pub(super) gone: BTreeMap<String, PathBuf>,
 }
 
@@ -43,7 +43,7 @@ impl Default for ConfigSource {
 }
 
 impl ConfigSource {
-    /// Remembers where the file is, which was named in `start_dir`.
+    /// Remembers the path of the file, which was given relative to `start_dir`.
     pub fn new(sources: Sources, file: Option<PathBuf>, start_dir: Option<PathBuf>) -> Self {
         let is_file = |file: &PathBuf| file != Path::new("-");
         let file = file.map(|file| match &start_dir {
@@ -53,8 +53,8 @@ impl ConfigSource {
         Self { sources, file, start_dir, reading: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Reads and checks on a thread of its own, so that a slow disk delays no supervisor. There is one such thread at a time:
-    /// where a disk never answers, repeated reloads leave one behind and not one each.
+    /// Reads and checks on a thread of its own, so that a slow disk delays no supervisor. There is only one such thread
+    /// at a time: if a disk never answers, repeated reloads leave one thread behind and not one each.
     ///
     /// # Errors
     ///
@@ -85,7 +85,8 @@ impl ConfigSource {
     fn load_now(mut self) -> Result<Found, Problems> {
         let again = self.file.as_deref().map(Source::read_again).transpose()?;
         self.sources.file = match (again, self.sources.file.take()) {
-            // What is relative in it is so to the same directory as before, or the reload would seem to change it.
+            // Relative paths in the file are resolved against the same directory as before, or the reload would seem to
+            // change them.
             (Some(again), Some(first)) => Some(Source { name: first.name, dir: first.dir, ..again }),
             (again, _) => again,
         };
@@ -94,8 +95,8 @@ impl ConfigSource {
         Ok(Found { loaded, gone })
     }
 
-    /// The directories of pools that are not there any more, as after a deploy that removed an old release. What may only not
-    /// be looked at is for the workers to find out.
+    /// Returns the directories of pools that no longer exist, as after a deploy that removed an old release. A
+    /// directory that this user may not look at does not count: the workers will find out.
     fn gone(&self, config: &Config) -> BTreeMap<String, PathBuf> {
         let dir = |cwd: &Option<PathBuf>| match (&self.start_dir, cwd) {
             (Some(start), Some(cwd)) => Some(start.join(cwd)),
@@ -142,7 +143,7 @@ mod tests {
         let file = dir.path().join("r.toml");
         let config_source = config_source(file.clone());
         assert!(config_source.load().await.unwrap_err().contains("there is no such file"));
-        // Half of it is written.
+        // Only half of the file is written.
         std::fs::write(&file, &SOUND[..SOUND.len() - 5]).unwrap();
         assert!(config_source.load().await.unwrap_err().contains("not TOML"));
         std::fs::write(&file, format!("{SOUND}workrs = 1\nsettle = 3\n")).unwrap();

@@ -1,4 +1,5 @@
-//! The controller where commands are carried out: one operation at a time a pool, each told as it goes and counted at its end.
+//! The controller carries out commands: one operation at a time for each pool. It reports the progress and counts the
+//! result.
 //!
 //! It owns the configuration that runs. It asks the pools' supervisors by their handles, and the public listeners by
 //! [`Listeners`], so that a test can be both.
@@ -26,25 +27,25 @@ use lock::{OperationLock, OperationLocks};
 
 /// Carries out commands.
 pub(super) struct Controller {
-    /// In the order of the configuration.
+    /// The pools in the order of the configuration.
     pools: Vec<Arc<Pool>>,
     /// The supervisors of the pools, in the same order.
     supervisors: Vec<SupervisorHandle>,
     locks: Arc<OperationLocks>,
-    /// The configuration that runs: the next reload is compared with it.
+    /// The configuration that runs; the next reload compares with it.
     config: Mutex<Config>,
     config_source: ConfigSource,
     listeners: Arc<dyn Listeners>,
     log_level: LogLevel,
 }
 
-/// Tells if what comes after an operation should be begun.
+/// The result of an operation, which decides if the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Clean,
-    /// Carried out, but clients were lost.
+    /// It was carried out, but clients were lost.
     Lost,
-    /// Not carried out.
+    /// It was not carried out.
     Failed,
 }
 
@@ -62,12 +63,12 @@ impl Controller {
         Arc::new(Self { pools, supervisors, locks, config: Mutex::new(config), config_source, listeners, log_level })
     }
 
-    /// Begins to carry out a command on a pool; returns at once.
+    /// Begins a command; returns at once.
     pub(super) fn take(self: &Arc<Self>, CommandRequest { command, client, reply }: CommandRequest) {
         let controller = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(refused) = controller.carry_out(command, &client, &reply).await {
-                // Mistakes in the configuration are in the log already, as the error that they are.
+                // Mistakes in the configuration were logged already, as an error.
                 if refused.kind != CommandErrorKind::Config {
                     tracing::warn!(
                         pool = refused.pool,
@@ -80,7 +81,7 @@ impl Controller {
         });
     }
 
-    /// As [`Controller::take`] with a reload of everything that nobody waits for: its outcome is in the log.
+    /// Reloads everything, like [`Controller::take`] but without a client: the log shows the result.
     pub(super) fn reload_by_signal(self: &Arc<Self>) {
         tracing::info!("SIGHUP: reading the configuration again");
         let (reply, _) = mpsc::unbounded_channel();
@@ -125,7 +126,8 @@ impl Controller {
             ControlCommand::Start { pool, slots } => {
                 (self.pool_with(&pool, slots)?, OperationRequest::Start(slots), PlannedChange::default())
             }
-            // The configuration is what it was: a reload sets what the file says only if that changes. As with `scale`.
+            // The stored configuration stays as it is, as with `scale`: a reload changes the strategy only if the
+            // file's has changed.
             ControlCommand::Strategy { pool, name } => {
                 let index = self.find(&pool)?;
                 let entry = strategy::find(name)
@@ -134,7 +136,7 @@ impl Controller {
                 (index, OperationRequest::Strategy(entry), PlannedChange { strategy, ..PlannedChange::default() })
             }
             ControlCommand::Message { pool, message } => return self.say(&pool, message, reply).await,
-            // The end of the master is not the controller's business.
+            // The end of the master is handled elsewhere.
             ControlCommand::Shutdown { .. } => return Err(CommandError::stopping()),
         };
         let lock = self.lock(&[index], request.verb())?;
@@ -143,11 +145,11 @@ impl Controller {
         Ok(())
     }
 
-    /// Has one pool's supervisor do it, and tells, counts and logs how it goes; `at_end` has a say in its outcome.
+    /// Asks one pool's supervisor to do it. Reports, counts and logs the progress; `at_end` may change the result.
     ///
     /// # Errors
     ///
-    /// It was not begun.
+    /// The operation was not begun.
     async fn operate(
         &self,
         index: usize,
@@ -204,7 +206,7 @@ impl Controller {
         found.ok_or_else(|| CommandError::no_pool(name, self.pools.iter().map(|pool| pool.name.as_str())))
     }
 
-    /// The pool, if it has all of these slots.
+    /// Returns the index of the pool if it has all of these slots.
     fn pool_with(&self, name: &str, slots: SlotRange) -> Result<usize, CommandError> {
         let index = self.find(name)?;
         let there = self.pools[index].status.load().workers.len();

@@ -1,19 +1,19 @@
-//! How the open files that the master may have are divided.
+//! Divides the open files that the master may have between connections and everything else.
 
 use crate::config::PoolConfig;
 use crate::dispatch::Limits;
 use crate::mode::Inherits;
 use crate::stats::AcceptLimit;
 
-/// Kept at least for everything but client connections.
+/// The least number that is kept for everything but client connections.
 const FEWEST: u64 = 256;
-/// Whatever the pools are: 32 clients each of the admin port and the control socket, and what all of them look at in
-/// `/proc`; the log, the spawner and a start that is under way, the runtimes.
+/// The descriptors that do not depend on the pools: 32 clients each of the admin port and the control socket, and what
+/// those read in `/proc`; the log, the spawner and a start that is under way, the runtimes.
 const BASE: u64 = 128;
-/// Of one worker: two pipes of its output, its notify socket, a handle of its process, a duplicate of its listener or its
-/// channel; a check or the listener that it is sent on the channel; one more at a moment.
+/// The descriptors of one worker: two pipes of its output, its notify socket, its pidfd, a duplicate of its listener or
+/// its channel; one for a check or for the listener that it is sent on the channel; one more for a moment at its start.
 const PER_WORKER: u64 = 7;
-/// A client's socket and the one to its worker.
+/// The client's socket and the one to its worker.
 const PER_CONNECTION: u64 = 2;
 
 /// The number of descriptors that are kept for everything but client connections, where pools have that many workers.
@@ -21,9 +21,9 @@ pub(super) fn reserve<'a>(pools: impl Iterator<Item = (&'a PoolConfig, u32)>, th
     let of_pool = |(pool, workers): (&PoolConfig, u32)| {
         let processes = u64::from(workers).saturating_add(u64::from(pool.max_surge));
         let an_address = match pool.mode.inherits() {
-            // One a slot, and a handle of each while somebody is relieved of its queue.
+            // One listener a slot, and a handle of each while clients are rescued from its queue.
             Inherits::SlotListener => u64::from(workers).saturating_mul(2),
-            // Each thread has a handle of each public listener, besides the one that all of them are of.
+            // Each thread has a handle of each public listener, besides the original.
             Inherits::Nothing | Inherits::Channel | Inherits::PublicListeners => threads as u64 + 1,
         };
         let listeners = (pool.listen.len() as u64).saturating_mul(an_address);
@@ -37,7 +37,7 @@ fn connections_within(files: u64, reserve: u64) -> usize {
     usize::try_from(files.saturating_sub(reserve) / PER_CONNECTION).unwrap_or(usize::MAX).max(1)
 }
 
-/// The bound on client connections: as configured, but never more than leave the reserve alone.
+/// Returns the limit of client connections: the configured one, but never so many that the reserve is used.
 pub(super) fn limits(configured: Option<usize>, files: u64, reserve: u64) -> Limits {
     let fit = connections_within(files, reserve);
     match configured {
@@ -46,7 +46,7 @@ pub(super) fn limits(configured: Option<usize>, files: u64, reserve: u64) -> Lim
     }
 }
 
-/// Warns where more connections are configured than the open files allow, or these allow next to nothing.
+/// Warns if more connections are configured than the open files allow, or if these allow next to none.
 pub(super) fn warn_if_few(files: u64, reserve: u64, configured: Option<usize>, allowed: usize) {
     if let Some(max_connections) = configured.filter(|&most| most > allowed) {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! What a running master waits for: commands, signals, a pool that gave up.
+//! The events that a running master waits for: commands, signals, a pool that gave up.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ pub(super) struct Inputs {
     pub(super) controller: Arc<Controller>,
 }
 
-/// The client that asked for the end, and waits for it.
+/// The clients that asked for the end of the master, and wait for it.
 #[derive(Debug)]
 pub(super) struct ShutdownClients {
     since: Instant,
     replies: Vec<mpsc::UnboundedSender<CommandUpdate>>,
 }
 
-/// Why a master stops.
+/// The reason why a master stops.
 pub(super) enum StopCause {
-    /// A signal asked for it, by its number.
+    /// A signal, by its number.
     Signal(i32),
-    /// A command on the control socket, perhaps without waiting for open connections.
+    /// A command on the control socket; with `now` it does not wait for open connections.
     Command { now: bool },
-    /// This pool ended by itself, which it only does by giving up.
+    /// A pool ended by itself, which it only does when it gives up.
     GaveUp(usize, Result<(), Failure>),
 }
 
 impl Inputs {
-    /// Carries out commands until the master is to stop.
+    /// Carries out commands until the master has to stop.
     pub(super) async fn until_end(
         &mut self,
         running: &mut [Running],
@@ -54,7 +54,7 @@ impl Inputs {
                 (index, result) = super::stop::first_ended(running) => return (StopCause::GaveUp(index, result), waiting),
                 Some(request) = self.commands.recv() => request,
             };
-            // It may have waited here for long, as when the master stood still.
+            // The request may have waited here for long, for example while the master was suspended.
             if request.client.is_gone() {
                 let verb = request.command.name();
                 tracing::warn!(verb, "control command dropped, its client went away before it began");
@@ -70,7 +70,7 @@ impl Inputs {
         }
     }
 
-    /// Refuses commands while the master stops; resolves when a command says to stop at once.
+    /// Refuses commands while the master stops. Resolves when a command asks to stop at once.
     pub(super) async fn until_forced(&mut self, waiting: &mut ShutdownClients) {
         while let Some(CommandRequest { command, reply, .. }) = self.commands.recv().await {
             match command {
@@ -93,7 +93,7 @@ impl ShutdownClients {
         self.replies.push(reply);
     }
 
-    /// Tells all of them that it is over.
+    /// Tells all of them that the master has stopped.
     pub(super) fn tell(self, connections: Option<(u64, u64)>) {
         let stopped = Stopped { took: self.since.elapsed(), connections };
         for reply in self.replies {

@@ -1,4 +1,5 @@
-//! Opens what the configuration names, or takes it where it was passed to us, or says which program is in the way.
+//! Opens the configured addresses, or takes listeners that were passed to this process; an error names the program that
+//! is in the way.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,11 +17,11 @@ use crate::os::inspect;
 /// The public listeners of a pool.
 pub(super) struct Bound {
     pub(super) public: Public,
-    /// The configured address of each, in the same order: one name may stand for several listeners.
+    /// The configured address of each listener, in the same order: one name may stand for several listeners.
     pub(super) configured: Vec<Address>,
 }
 
-/// The listeners among the descriptors that were passed to us; the others are said and closed.
+/// Returns the listeners among the descriptors that were passed to us; the others are logged and closed.
 pub(super) fn passed(activated: Vec<Activated>) -> PassedListeners {
     let mut passed = PassedListeners::default();
     for Activated { descriptor, name } in activated {
@@ -31,7 +32,7 @@ pub(super) fn passed(activated: Vec<Activated>) -> PassedListeners {
     passed
 }
 
-/// Says which passed listeners nothing uses, and closes them.
+/// Logs and closes the passed listeners that no pool uses.
 pub(super) fn close_unused(passed: PassedListeners) {
     for (name, address) in passed.iter() {
         tracing::warn!(
@@ -41,8 +42,8 @@ pub(super) fn close_unused(passed: PassedListeners) {
     }
 }
 
-/// Opens what each pool listens on, in the order of the configuration; `cpus` decide how many workers some have. What was
-/// passed to us is taken by its name before anything is looked for by its address.
+/// Opens the listeners of each pool, in the order of the configuration; `cpus` decides how many workers some pools
+/// have. Passed listeners are first taken by their names, and then by their addresses.
 pub(super) fn public(
     pools: &[config::PoolConfig],
     cpus: usize,
@@ -107,7 +108,7 @@ fn of_pool(
     }
 }
 
-/// Binds one more public listener of a pool that runs, by its new configuration.
+/// Binds one more public listener of a running pool, for its new configuration.
 pub(super) fn at_reload(address: &Address, config: &config::PoolConfig) -> Result<Listener, Failure> {
     if let Address::Passed(name) = address {
         let cause = format!("no listener `{name}` is open: they are passed to a master when it is started");
@@ -120,7 +121,7 @@ fn bind(address: &Address, config: &config::PoolConfig) -> Result<Listener, Bind
     Listener::bind(address, config.backlog, config.keepalive, is_v6_only(address, &config.listen))
 }
 
-/// The admin port, if there is to be one.
+/// Opens the admin port, if it is configured.
 pub(super) fn admin(
     admin: &config::Admin,
     passed: &mut PassedListeners,
@@ -164,7 +165,7 @@ fn one_for_node(opened: &[(Address, Listener)]) -> Failure {
     cannot_listen(&address).cause(cause).hint("use mode = \"handoff\", which accepts on all of them")
 }
 
-/// Why something could not be bound at the start. `flag` says another address.
+/// Returns the error for an address that could not be bound at the start. `flag` chooses another address.
 fn at_start(error: &BindError, flag: &'static str, passed: &PassedListeners) -> Failure {
     let rival = match (error.source.kind(), &error.address) {
         (io::ErrorKind::AddrInUse, Address::Tcp(taken)) => passed.on_port_of(*taken),
@@ -178,12 +179,12 @@ fn at_start(error: &BindError, flag: &'static str, passed: &PassedListeners) -> 
     }
 }
 
-/// The way an address was asked for, and so the way another one is.
+/// The way in which an address was asked for, and so the way to choose another one.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
-    /// At the start; this flag says another.
+    /// At the start; this flag chooses another address.
     Flag(&'static str),
-    /// By a file that was read again.
+    /// By a reload of the file.
     Reload,
 }
 

@@ -1,7 +1,8 @@
 //! The public listeners of a running master: a reload opens some and closes others.
 //!
-//! What is new is bound before anything else happens, so that an address that is taken refuses the whole reload. It is
-//! served once the new configuration are; until then its clients wait in its queue.
+//! New listeners are bound before anything else happens, so that an address which another program holds refuses the
+//! whole reload. They are accepted on once the pool has its new configuration; until then their clients wait in the
+//! queue.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,32 +14,34 @@ use crate::failure::Failure;
 use crate::net::listeners::{Listener, is_v6_only};
 use crate::pool::Pool;
 
-/// The public listeners of the pools, as the controller needs them: the data threads, or a test's double.
+/// The public listeners of the pools, as the controller needs them: the data threads, or a double in tests.
 pub(super) trait Listeners: Send + Sync {
-    /// Binds the addresses of the configuration that this pool, by its number, does not listen on yet. Nothing is
-    /// accepted there before [`PendingListeners::activate`]. Reads `/proc` where an address is taken: not for a thread
-    /// that must not wait.
+    /// Binds the addresses of the configuration that this pool does not listen on yet; `pool` is its index. Nothing is
+    /// accepted there before [`PendingListeners::activate`]. Reads `/proc` if another program holds an address, so the
+    /// calling thread must be one that may wait.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be had, and the process that has it; what was bound before it is closed.
+    /// The first address that cannot be bound, and the process that holds it. Addresses that were bound before are
+    /// closed.
     fn open(self: Arc<Self>, pool: usize, config: &config::PoolConfig) -> Result<Box<dyn PendingListeners>, Failure>;
 
-    /// Takes over the `max-connections` of the configuration by which the pool runs.
+    /// Applies the `max-connections` of the configuration by which the pool runs.
     fn relimit(&self, pool: usize);
 }
 
-/// Listeners that a pool is to have from now on; those that are new are closed when it is dropped.
+/// The future listeners of a pool. If this is dropped, the new ones among them are closed.
 pub(super) trait PendingListeners: Send {
-    /// Accepts on what is new, and empties and closes what the pool is not to have any more.
+    /// Accepts on the new listeners, and empties and closes those that the pool no longer has.
     ///
     /// # Errors
     ///
-    /// Which address cannot be accepted on, and why. The old ones are all kept then; the next reload tries again.
+    /// The address that cannot be accepted on, and the reason. Then all old listeners are kept, and the next reload
+    /// tries again.
     fn activate(self: Box<Self>) -> Result<Closing, String>;
 }
 
-/// Resolves when the listeners that went are closed; it need not be awaited.
+/// Resolves when the removed listeners are closed; it need not be awaited.
 pub(super) type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The pools' listeners on the data threads.
@@ -50,14 +53,15 @@ pub(super) struct PublicListeners {
 /// One public address.
 #[derive(Clone, Debug)]
 struct PublicListener {
-    /// As it was configured; port 0 is any.
+    /// The configured address; port 0 means any.
     said: Address,
     bound: Address,
     is_v6_only: bool,
 }
 
 impl PublicListeners {
-    /// Of these pools and the configured address of each of their listeners. They have the same numbers on the data threads.
+    /// Takes the pools and the configured address of each of their listeners. Pools and listeners have the same numbers
+    /// on the data threads.
     pub(super) fn new(data: Arc<DataThreads>, pools: &[(Arc<Pool>, Vec<Address>)]) -> Arc<Self> {
         let of_pool = |(pool, configured): &(Arc<Pool>, Vec<Address>)| {
             let said = listeners(configured);
@@ -78,13 +82,13 @@ impl PublicListener {
         Self { bound: bound.clone(), ..self }
     }
 
-    /// Returns true if a socket that was bound for one would do for the other.
+    /// Returns true if a socket that was bound for one could serve the other.
     fn is_same(&self, other: &PublicListener) -> bool {
         (&self.said, self.is_v6_only) == (&other.said, other.is_v6_only)
     }
 }
 
-/// The listeners of a configured list, not bound yet.
+/// Returns the listeners of a configured list, not bound yet.
 fn listeners(listen: &[Address]) -> Vec<PublicListener> {
     let public = |said: &Address| PublicListener {
         said: said.clone(),
@@ -94,9 +98,9 @@ fn listeners(listen: &[Address]) -> Vec<PublicListener> {
     listen.iter().map(public).collect()
 }
 
-/// Takes each of `wanted` from `open` if it is there: a listener that stays, or one to be opened, in the order of `wanted`. What
-/// is left in `open` goes. Pure. An address that is listed twice (port 0) counts twice; a name stands for all that were
-/// passed by it.
+/// Takes each of `wanted` out of `open` if it is there. The result lists, in the order of `wanted`, listeners that stay
+/// and listeners to open; the rest of `open` will be closed. Pure. An address that is listed twice (port 0) counts
+/// twice; a name stands for all listeners that were passed by it.
 fn match_up(
     open: &mut Vec<PublicListener>,
     wanted: Vec<PublicListener>,
@@ -129,11 +133,11 @@ impl Listeners for PublicListeners {
     }
 }
 
-/// The change of a pool's listeners.
+/// A change of a pool's listeners.
 struct ListenerChange {
     owner: Arc<PublicListeners>,
     pool: usize,
-    /// Those it is to have, in the order of the configuration; with its socket what is new.
+    /// The listeners that the pool will have, in the order of the configuration; a new one comes with its socket.
     listeners: Vec<(PublicListener, Option<Listener>)>,
     gone: Vec<PublicListener>,
 }

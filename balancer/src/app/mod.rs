@@ -1,9 +1,10 @@
-//! Wiring, the order of start and stop.
+//! Wires the parts together, and orders start and stop.
 //!
-//! Start: everything that can fail is opened first (control socket, public listeners, admin port), so that a master that
-//! cannot run has started nothing. Stop: `/readyz` says 503, the public listeners are emptied and closed, connections
-//! finish until the drain deadline, workers are ended, and the admin port goes last so that all of it can be watched.
-//! Between them: commands from the control socket and SIGHUP, which the controller carries out by asking the supervisors.
+//! Start: everything that can fail is opened first (control socket, public listeners, admin port), so that a master
+//! that cannot run has started no worker. Stop: `/readyz` answers 503, the public listeners are emptied and closed,
+//! connections finish until the drain deadline, workers are ended; the admin port closes last, so that the stop can be
+//! watched. In between, the controller carries out commands from the control socket and SIGHUP by sending requests to
+//! the supervisors.
 
 mod banner;
 mod config_source;
@@ -49,9 +50,9 @@ pub use config_source::ConfigSource;
 /// The configuration that the master is to run, and its source.
 #[derive(Debug)]
 pub struct Setup {
-    /// Checked: no rule is broken.
+    /// The checked configuration: it breaks no rule.
     pub config: Config,
-    /// For the banner.
+    /// The origin of the configuration, for the banner.
     pub origin: Origin,
     /// The source that a reload reads again.
     pub config_source: ConfigSource,
@@ -61,14 +62,14 @@ pub struct Setup {
     pub activated: Vec<Activated>,
 }
 
-/// Changes how much of the master's own log is shown while it runs. By default nothing does.
+/// Changes the level of the master's own log while it runs. The default changes nothing.
 #[derive(Clone, Default)]
 pub struct LogLevel(Option<Arc<SetLevel>>);
 
 type SetLevel = dyn Fn(&str) + Send + Sync;
 
 impl LogLevel {
-    /// By a function that is told the new `log.level`.
+    /// Uses a function that gets the new `log.level`.
     pub fn new(set: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(set)))
     }
@@ -86,22 +87,22 @@ impl std::fmt::Debug for LogLevel {
     }
 }
 
-/// Where a configuration came from.
+/// The origin of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nothing was said: the built-in demo pool.
+    /// No program and no file was given: the built-in demo pool.
     Demo,
-    /// `run -- CMD`.
+    /// The command line: `run -- CMD`.
     CommandLine,
     /// This file.
     File(PathBuf),
 }
 
-/// Runs the master until it is told to stop; its workers' output is taken in by `output`.
+/// Runs the master until it is told to stop; `output` takes in what its workers write.
 ///
 /// # Errors
 ///
-/// What could not be opened or started, or why a pool gave up, with the exit code; nothing is left behind.
+/// If something could not be opened or started, or if a pool gave up; with the exit code. Nothing is left behind.
 pub fn run(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(cannot("start the supervisor's runtime"))?.block_on(serve(plan, output))
@@ -120,7 +121,7 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let files = limits::raise_open_files();
     let signals = Signals::listen().map_err(cannot("listen for signals"))?;
 
-    // What can be refused, before anything is started.
+    // First everything that may fail, before any process is started.
     let control_socket = admin::control_socket::path(&config.master.control)
         .map(|path| ControlSocket::open(&path))
         .transpose()?
@@ -200,7 +201,7 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     result
 }
 
-/// A failure to do one of the things a master starts with.
+/// Returns a function that makes an error of a failed step of the start.
 fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
     move |cause| Failure::new(code::FAILED, format!("cannot {what}")).cause(cause)
 }
@@ -218,8 +219,8 @@ impl ListeningPool {
         Self { pool: Arc::new(Pool::new(pool, workers, threads, listening)), public }
     }
 
-    /// Gives the listeners to the data threads, or to the workers by inheritance. Never to both: what workers hold may
-    /// be made blocking by them.
+    /// Gives the listeners either to the data threads or to the workers by inheritance, never to both: a worker may
+    /// make a socket blocking that it inherits.
     fn divide(self) -> ((Arc<Pool>, Vec<Listener>), Public) {
         match (self.pool.mode.acceptor(), self.public) {
             (Acceptor::Master, Public::Listeners(listeners)) => ((self.pool, listeners), Public::Listeners(Vec::new())),
@@ -233,10 +234,10 @@ impl ListeningPool {
 /// One pool's connections on the data threads.
 struct PoolDataPath {
     data: Arc<DataThreads>,
-    /// The pool's number there.
+    /// The pool's index on the data threads.
     index: usize,
     pool: Arc<Pool>,
-    /// One a public address, where each worker has listeners of its own.
+    /// One relay for each public address, in the mode where each worker has listeners of its own.
     public_relays: Vec<PublicRelay>,
 }
 
@@ -258,7 +259,7 @@ impl DataPath for PoolDataPath {
     }
 
     fn close_listener(&self, address: &Address) {
-        // It is closed when it is empty, and nobody waits for that.
+        // The listener closes when its queue is empty; there is no need to wait for that.
         drop(self.data.close_listener(self.index, address));
     }
 
@@ -285,7 +286,7 @@ fn public_relays(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io
     }
 }
 
-/// Gives what the data threads saw of a worker to its pool.
+/// Passes the reports of the data threads on a worker to the supervisor of its pool.
 async fn pass_on(mut reports: mpsc::UnboundedReceiver<UpstreamReport>, supervisors: Vec<SupervisorHandle>) {
     while let Some(UpstreamReport::ConnectFailed { pool, slot, incarnation, .. }) = reports.recv().await {
         if let Some(supervisor) = supervisors.get(pool) {

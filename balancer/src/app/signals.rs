@@ -1,4 +1,4 @@
-//! What the operator's signals ask for.
+//! The operator's signals and their meaning.
 
 use std::io;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use crate::os::child::signal_name;
 use crate::os::signals::is_ignored;
 use crate::os::spawner::Spawner;
 
-/// A second signal within this time of the first is the same request.
+/// A second signal within this time of the first counts as the same request.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
-/// The signals the master listens to; all others keep their default. `None` is one that its starter made it ignore.
+/// The signals that the master listens to; all others keep their default action. `None` stands for a signal that was
+/// ignored when the master started.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
     hangup: Option<Signal>,
     had_terminal: bool,
-    /// When the first request to stop came.
+    /// The time of the first request to stop.
     asked: Option<Instant>,
 }
 
@@ -37,8 +38,8 @@ impl Signals {
 
     /// Resolves at the next request. Cancel safe.
     ///
-    /// What repeats the first request to stop within a moment is the same one: a terminal's Ctrl-C also comes by way of the
-    /// program that started us, and a terminal that closes sends more than one SIGHUP.
+    /// A signal that repeats the first request to stop within a moment counts as the same request: a terminal's Ctrl-C
+    /// may also arrive through the program that started us, and a terminal that closes sends more than one SIGHUP.
     pub(super) async fn next(&mut self) -> Asked {
         loop {
             let signal = tokio::select! {
@@ -59,7 +60,7 @@ impl Signals {
         }
     }
 
-    /// A stop was asked for by other means: the next signal is a second request.
+    /// Notes that a stop was asked for by a command: the next signal is then a second request.
     pub(super) fn note_stop(&mut self) {
         self.asked.get_or_insert_with(Instant::now);
     }
@@ -77,13 +78,14 @@ impl Signals {
 /// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// To stop, by the signal's number; after a first such request, at once.
+    /// Stop, by the signal's number; after an earlier request to stop, at once.
     Stop(i32),
-    /// To read the configuration again and replace the workers.
+    /// Read the configuration again and replace the workers.
     Reload,
 }
 
-/// Listens to a signal, unless the starter made this process ignore it, as `nohup` does with SIGHUP: a handler would undo that.
+/// Listens to a signal, unless the starter made this process ignore it, as `nohup` does with SIGHUP: a handler would
+/// undo that.
 fn unless_ignored(kind: SignalKind) -> io::Result<Option<Signal>> {
     let number = kind.as_raw_value();
     if !is_ignored(number) {
@@ -94,7 +96,7 @@ fn unless_ignored(kind: SignalKind) -> io::Result<Option<Signal>> {
     Ok(None)
 }
 
-/// Resolves at the next signal; never for one that is not listened to. Cancel safe.
+/// Resolves at the next signal; never if the signal is not listened to. Cancel safe.
 async fn received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
@@ -102,8 +104,8 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Every orphan that a worker leaves becomes our child, and as process 1 of a container every orphan in it: has the spawner
-/// reap them as they end, without touching our own.
+/// Lets the spawner reap orphans as they end, without touching our own children. Every orphan that a worker leaves
+/// becomes our child; as process 1 of a container we get every orphan in it.
 pub(super) fn reap_orphans(spawner: &Spawner) -> io::Result<()> {
     let mut child_ended = signal(SignalKind::child())?;
     let spawner = spawner.clone();
@@ -118,12 +120,12 @@ pub(super) fn reap_orphans(spawner: &Spawner) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the controlling terminal. After it hung up there is none, and a service never has one.
+/// Opens the controlling terminal. There is none after it hung up, and a service never has one.
 fn terminal() -> io::Result<()> {
     std::fs::File::open("/dev/tty").map(drop)
 }
 
-/// Returns true if there is no terminal any more. That it could not be opened for want of a descriptor does not say so.
+/// Returns true if there is no terminal any more. An error for lack of a descriptor does not count.
 fn is_gone(terminal: &io::Result<()>) -> bool {
     let errno = terminal.as_ref().err().and_then(io::Error::raw_os_error);
     matches!(errno, Some(libc::ENXIO | libc::ENOENT | libc::EIO))

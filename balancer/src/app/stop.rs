@@ -1,4 +1,4 @@
-//! The end of a master, asked for or not.
+//! The end of a master, whether it was asked for or not.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,34 +15,34 @@ use crate::failure::Failure;
 use crate::os::child::signal_name;
 use crate::supervisor::{Shutdown, StopReport};
 
-/// The time that a forced stop waits for what it cut to be counted, before the workers are killed.
+/// The time that a forced stop waits for cut connections to be counted, before the workers are killed.
 const COUNTED: Duration = Duration::from_secs(1);
 /// The time that a forced stop waits for killed workers to be gone.
 const FORCED: Duration = Duration::from_secs(5);
 
-/// The time that the end of idle connections is left to their workers, which can tell their clients so.
+/// The time in which workers may close their idle connections themselves, since they can tell their clients so.
 const POLITE: Duration = Duration::from_secs(2);
 
 /// The result of a stop.
 enum StopResult {
     /// Every worker has ended.
     Stopped(Result<(), Failure>, Drained),
-    /// It is not to wait for open connections any more.
+    /// A second request came: it does not wait for open connections any longer.
     Forced(ForcedBy),
 }
 
-/// The source of a request for a stop at once.
+/// The source of a request to stop at once.
 #[derive(Clone, Copy)]
 enum ForcedBy {
-    /// A process that sent this signal after a first request.
+    /// A process sent this signal after a first request.
     Signal(i32),
-    /// A command, as which it is carried out.
+    /// A command asked for it.
     Command,
 }
 
 impl ForcedBy {
-    /// The exit code of a master that did so: by a signal as shells count it; by command 0, since a service manager would take
-    /// anything else for a failure and start it again.
+    /// Returns the exit code of such a stop: after a signal the number that shells use; after a command 0, since a
+    /// service manager would treat any other code as a failure and start the master again.
     fn code(self) -> u8 {
         match self {
             ForcedBy::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
@@ -51,7 +51,7 @@ impl ForcedBy {
     }
 }
 
-/// Carries out commands until a signal or a command ends it, or a pool gives up; then stops everything.
+/// Carries out commands until a signal or a command ends the master, or a pool gives up; then stops everything.
 pub(super) async fn run_until_stopped(
     mut running: Vec<Running>,
     data: &DataThreads,
@@ -93,10 +93,11 @@ pub(super) async fn run_until_stopped(
                 ForcedBy::Signal(signal) => tracing::warn!(signal = %named(signal), "stopping at once"),
                 ForcedBy::Command => tracing::warn!("stopping at once, by command"),
             }
-            // Before the workers are killed: what breaks with them would not be counted as cut.
+            // Waits before the workers are killed: connections that break together with them would not be counted as
+            // cut.
             let _ = tokio::time::timeout(COUNTED, data.drain(Instant::now())).await;
             shut_down_all(&running, Shutdown::Kill);
-            // What cannot be killed is the guardian's, and then the kernel's.
+            // A process that cannot be killed now is left to the guardian, and then to the kernel.
             let ended = tokio::time::timeout(FORCED, all_ended(&mut running)).await;
             let drained = data.ends().since(before);
             waiting.tell(is_observed.then_some((drained.finished, drained.cut)));
@@ -106,7 +107,7 @@ pub(super) async fn run_until_stopped(
     }
 }
 
-/// The first pool that ends by itself, which it only does by giving up.
+/// Returns the first pool that ends by itself, which it only does when it gives up.
 pub(super) async fn first_ended(running: &mut [Running]) -> (usize, Result<(), Failure>) {
     let ends = running
         .iter_mut()
@@ -131,10 +132,10 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
     let patience = running.iter().map(|one| one.pool.config().drain_timeout).max().unwrap_or_default();
     let patience = if is_hopeless { Duration::ZERO } else { patience };
     let deadline = Instant::now() + patience;
-    // Waiting clients are given to workers; then the workers are drained, and told, as at a reload.
+    // Waiting clients are still given to workers. Then the workers are drained and told to end, as at a reload.
     data.closed(deadline.min(Instant::now() + POLITE)).await;
     if !data.is_closed() {
-        // Idle connections hold the places that those in the queues wait for.
+        // Idle connections may hold the permits that clients in the queues wait for.
         data.close_all_idle();
         data.closed(deadline).await;
     }
@@ -144,13 +145,13 @@ async fn stop_all(running: &mut Vec<Running>, data: &DataThreads, is_hopeless: b
         match tokio::time::timeout(POLITE, &mut all).await {
             Ok(ended) => ended,
             Err(_) => {
-                // The workers have told their clients to leave; a client that is idle even so is not waited for.
+                // By now the workers have told their clients to leave. Clients that are still idle are not waited for.
                 data.close_all_idle();
                 all.await
             }
         }
     };
-    // What a client reads slowly is still delivered when its worker is gone.
+    // Data that a client reads slowly is still delivered after its worker has ended.
     data.drain(deadline).await;
     let drained = data.ends().since(before);
     for one in &ended {

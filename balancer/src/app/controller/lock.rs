@@ -1,14 +1,14 @@
-//! Which pools have an operation under way: one at a time each.
+//! The locks of the pools: a pool has at most one operation under way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pool::operation::OperationKind;
 
-/// The operations under way, by pool.
+/// The operation under way in each pool.
 #[derive(Debug)]
 pub(super) struct OperationLocks(Mutex<Vec<Option<OperationKind>>>);
 
-/// Some pools, until this is dropped.
+/// A lock on some pools, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct OperationLock {
     locks: Arc<OperationLocks>,
@@ -16,16 +16,16 @@ pub(super) struct OperationLock {
 }
 
 impl OperationLocks {
-    /// No operation on any of `pools` pools.
+    /// Returns the locks of that many pools, all free.
     pub(super) fn new(pools: usize) -> Self {
         Self(Mutex::new(vec![None; pools]))
     }
 
-    /// All of these pools, or none.
+    /// Locks all of these pools, or none.
     ///
     /// # Errors
     ///
-    /// The first that has an operation under way, and which.
+    /// The first of them that has an operation under way, and that operation.
     pub(super) fn take(
         self: &Arc<Self>,
         pools: &[usize],
@@ -61,7 +61,7 @@ mod tests {
         let locks = Arc::new(OperationLocks::new(3));
         let one = locks.take(&[1], OperationKind::Scale).unwrap();
         assert_eq!(locks.take(&[1], OperationKind::Stop).unwrap_err(), (1, OperationKind::Scale));
-        // All or none: the others are not locked by what was refused.
+        // All or none: the refused attempt has not locked the free pools.
         assert_eq!(locks.take(&[0, 1, 2], OperationKind::Reload).unwrap_err(), (1, OperationKind::Scale));
         let others = locks.take(&[0, 2], OperationKind::Reload).unwrap();
         drop((one, others));

@@ -1,4 +1,4 @@
-//! Something said to a pool's workers. No operation: it changes nothing, so it is said while one is under way.
+//! A message to a pool's workers. It is not an operation: it changes nothing, so it can be sent during one.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::pool::Pool;
 use crate::pool::message::Message;
 
 impl Controller {
-    /// Has a pool's supervisor send the message, and returns the workers that it was sent to.
+    /// Asks a pool's supervisor to send the message, and returns the result for each worker.
     ///
     /// # Errors
     ///
-    /// It was sent to no worker: there is none of that number, none that runs, or no channel.
+    /// It was sent to no worker: the pool has no worker of that number, none runs, or they have no channel.
     pub(super) async fn say(
         &self,
         name: &str,

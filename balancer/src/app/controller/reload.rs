@@ -1,4 +1,5 @@
-//! A reload: everything that can be refused comes first, then one pool after the other takes its new configuration.
+//! A reload: first everything that may be refused is done for all pools; then one pool after the other takes its new
+//! configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,15 @@ use crate::config::{self, Change, Config};
 use crate::failure::{Failure, code};
 use crate::pool::operation::{OperationKind, OperationRequest, Report};
 
-/// For listeners that go to be closed, so that the next reload finds their addresses free; those with a longer queue close
-/// later.
+/// The time for removed listeners to close, so that the next reload finds their addresses free. Listeners with a longer
+/// queue close later.
 const LAST_CLIENTS: Duration = Duration::from_secs(1);
 
-/// Changes that a refusal names.
+/// The number of changes that a refusal lists.
 const MOST_SHOWN: usize = 100;
 
 impl Controller {
-    /// Reads the configuration again and brings it to these pools, one after the other.
+    /// Loads the configuration again and brings it to these pools, one after the other.
     pub(super) async fn reload(
         &self,
         meant: Vec<usize>,
@@ -62,7 +63,7 @@ impl Controller {
             let why = [Some(error), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
             CommandError { hint, ..refuse(CommandErrorKind::Refused, why) }
         })?;
-        // Reading and binding take time.
+        // Reading and binding take time, and the client may have gone meanwhile.
         if client.is_gone() {
             return Err(refuse(CommandErrorKind::Refused, CommandError::abandoned().why));
         }
@@ -80,7 +81,8 @@ impl Controller {
                     self.not_reloaded(pools.map(|(index, ..)| index), name, reply);
                     break;
                 }
-                // What was done to a pool before cannot be taken back by a refusal: it is said as part of the answer.
+                // The pools before this one have changed already, so this error is only a part of the answer, not a
+                // refusal of it all.
                 Err(refused) if has_begun => {
                     tracing::warn!(pool = name, why = refused.why, "not reloaded; those before it were");
                     let _ = reply.send(CommandUpdate::Refused(refused));
@@ -99,7 +101,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Gives one pool its new configuration, and then the listeners that they say.
+    /// Gives one pool its new configuration, and then its new listeners.
     async fn reload_one(
         &self,
         index: usize,
@@ -113,14 +115,14 @@ impl Controller {
         let at_end = |report: &mut Report| closing = self.settle(index, &config, pending, report);
         let outcome = self.operate(index, request, plan, reply, at_end).await;
         if let Some(closing) = closing {
-            // Late ones are closed all the same.
+            // Listeners that need longer are closed all the same, later.
             let _ = timeout(LAST_CLIENTS, closing).await;
         }
         outcome
     }
 
-    /// Finishes when a pool's supervisor is done: the listeners follow the configuration that it now runs by. Listeners
-    /// for configuration that it did not take are closed again.
+    /// Runs when a pool's supervisor is done: opens and closes listeners according to the configuration that the pool
+    /// now runs by. If the pool did not take the new configuration, the listeners for it are closed again.
     fn settle(
         &self,
         index: usize,
@@ -154,7 +156,7 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// The first address that cannot be had; none is bound then.
+    /// The first address that cannot be bound; then none is.
     async fn open(&self, meant: &[usize], config: &Config) -> Result<Vec<Listed>, Failure> {
         let config = |&index: &usize| Some((index, Arc::new(config.pool(&self.pools[index].name)?.clone())));
         let meant: Vec<_> = meant.iter().filter_map(config).collect();
@@ -170,7 +172,7 @@ impl Controller {
         pending.unwrap_or_else(|error| Err(Failure::new(code::FAILED, "cannot open the public listeners").cause(error)))
     }
 
-    /// Of what is said of the whole master, all that a running one takes.
+    /// Takes over the only setting of the whole master that a running master can change: `log.level`.
     fn take_level(&self, config: &Config) {
         let mut runs = self.config();
         if runs.log.level != config.log.level {
@@ -179,7 +181,7 @@ impl Controller {
         }
     }
 
-    /// Says that these pools are left as they are, since the reload of `failed` did not go well.
+    /// Reports that these pools are left as they are, since the reload of `failed` did not go well.
     fn not_reloaded(
         &self,
         left: impl Iterator<Item = usize>,
@@ -195,11 +197,11 @@ impl Controller {
         }
     }
 
-    /// The keys of these pools that a running master cannot change; empty if there are none.
+    /// Lists the changed keys of these pools that a running master cannot change; empty if there are none.
     fn fixed(&self, changes: &[Change], meant: &[usize]) -> String {
         let concerns = |change: &&Change| match &change.pool {
             None => true,
-            // A pool that is new or gone is nobody's, and concerns a reload of everything.
+            // A pool that was added or removed belongs to no running pool; it concerns only a reload of everything.
             Some(name) => meant.len() == self.pools.len() || meant.iter().any(|&index| self.pools[index].name == *name),
         };
         let fixed: Vec<_> = changes.iter().filter(|change| change.is_fixed).filter(concerns).collect();
@@ -210,11 +212,11 @@ impl Controller {
     }
 }
 
-/// A pool that is reloaded, its new configuration, and the listeners for them.
+/// A pool that is reloaded: its index, its new configuration and the listeners for it.
 type Listed = (usize, Arc<config::PoolConfig>, Box<dyn PendingListeners>);
 
-/// Returns true if a pool that runs by `runs` has taken this configuration. A number of workers that it could not reach
-/// does not take the others back.
+/// Returns true if a pool that runs by `runs` has taken this configuration. A number of workers that could not be
+/// reached does not count as a refusal of the rest.
 fn is_taken(config: &config::PoolConfig, runs: &config::PoolConfig) -> bool {
     config::PoolConfig { workers: runs.workers, ..config.clone() } == *runs
 }

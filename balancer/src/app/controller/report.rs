@@ -1,4 +1,4 @@
-//! The end of an operation as an event: one line of the log, whatever listener the command came by.
+//! Logs the end of an operation in one line, wherever its command came from.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use crate::api::format::duration;
 use crate::pool::Pool;
 use crate::pool::operation::{OperationKind, Report};
 
-/// Logs it: as an error if it failed, as a warning if clients were lost.
+/// Logs a report: as an error if the operation failed, as a warning if clients were lost.
 pub(in crate::app) fn log(pool: &str, report: &Report) {
     let Report { verb, result, generation, took, ledger, .. } = report;
     let ends = ledger.and_then(|ledger| ledger.ends);
@@ -40,7 +40,7 @@ pub(in crate::app) fn log(pool: &str, report: &Report) {
     }
 }
 
-/// The report of an operation whose pool ended under it.
+/// Returns the report of an operation whose pool ended before it.
 pub(super) fn abandoned(pool: &Pool, verb: OperationKind) -> Report {
     Report {
         verb,

@@ -1,4 +1,4 @@
-//! Commands against a script that stands for the supervisors and the listeners.
+//! Commands against a script that plays the supervisors and the listeners.
 
 mod listeners;
 mod message;
@@ -122,7 +122,7 @@ impl Bench {
         news
     }
 
-    /// The refusal of a command that is refused at once, or after the file was read.
+    /// Returns the refusal of a command that is refused at once, or after the file was read.
     async fn refused(&self, command: ControlCommand) -> CommandError {
         match self.command(command).recv().await {
             Some(CommandUpdate::Refused(refused)) => refused,
@@ -137,7 +137,7 @@ impl Bench {
         }
     }
 
-    /// Answers the next reload of a pool as a supervisor that takes the configuration.
+    /// Answers the next reload of a pool like a supervisor that takes the configuration.
     async fn take_config(&mut self) -> usize {
         let OperationMessage { pool, request, reply } = self.asked().await;
         let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
@@ -208,7 +208,7 @@ async fn pool_runs_one_operation_at_a_time_and_others_are_free() {
     assert!(matches!(second, OperationMessage { pool: 1, request: OperationRequest::Stop(SlotRange::All), .. }));
     second.reply.send(report(OperationKind::Stop, Ok(()), 0)).unwrap();
     assert!(matches!(other.recv().await, Some(CommandUpdate::Report { .. })));
-    // Free again when the first is over.
+    // The pool is free again when the first operation is over.
     first.reply.send(report(OperationKind::Scale, Ok(()), 0)).unwrap();
     drop(first);
     loop {
@@ -249,7 +249,7 @@ async fn supervisor_that_refuses_or_ends_is_reported() {
     assert_eq!((refused.why.as_str(), refused.pool.as_deref()), ("not now", Some("api")));
     assert_eq!(bench.ended(0, OperationKind::Scale), [0, 0, 0, 1]);
 
-    // It begins and then ends without a last word.
+    // The operation begins and then its channel closes without a report.
     let mut news = bench.command(scale("jobs", Size::Max));
     let message = bench.asked().await;
     message.reply.send(began(OperationKind::Scale)).unwrap();
@@ -259,7 +259,7 @@ async fn supervisor_that_refuses_or_ends_is_reported() {
     assert_eq!(report.result, Err("the pool ended before it was over".to_owned()));
     assert_eq!(bench.ended(1, OperationKind::Scale), [0, 0, 1, 0]);
 
-    // The master stops: nobody takes requests.
+    // The master stops: no supervisor takes requests.
     drop(bench.asked);
     let (reply, mut news) = mpsc::unbounded_channel();
     bench.controller.take(CommandRequest { command: scale("api", Size::Max), client: CommandClient::default(), reply });
@@ -286,7 +286,7 @@ async fn reload_gives_pools_their_new_config_one_after_the_other() {
         assert!(matches!(news.recv().await, Some(CommandUpdate::Report { .. })));
     }
     assert_eq!(news.recv().await, None);
-    // What was brought is what the next reload is compared with.
+    // The next reload compares with the configuration that was taken now.
     assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(4));
 }
 
@@ -328,7 +328,7 @@ async fn reload_during_shutdown_reports_each_pool() {
     }
     assert_eq!(news.recv().await, None);
 
-    // Before anything was begun there is one answer, its own.
+    // Before anything was begun, the client gets one answer: the controller's own.
     let mut news = bench.command(reload(None));
     drop(bench.asked().await);
     assert_eq!(
@@ -373,7 +373,7 @@ async fn setting_for_a_new_master_only_is_refused_by_name() {
     assert_eq!(keys, ["log.format", "pool.jobs.backlog", "pool.jobs.mode"]);
     assert_eq!((bench.listeners.said(), bench.levels.lock().unwrap().len()), (Vec::new(), 0), "nothing was touched");
 
-    // A reload of one pool is not held up by what concerns another one, or by a pool that is new.
+    // A reload of one pool is not refused because of another pool, or of a pool that is new.
     let third = "[pool.third]\ncommand = [\"z\"]\nlisten = \":8004\"\n";
     bench.write(&(TWO.replace("workers = 3", "backlog = 7") + third));
     assert!(bench.refused(reload(None)).await.why.contains("pool.third: no pool -> a pool"));

@@ -1,4 +1,4 @@
-//! Which listeners stay, come and go; and real ones on the data threads.
+//! Rules for listeners that stay, come and go; and real listeners on the data threads.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -63,7 +63,7 @@ fn v6_wildcard_for_other_families_is_another_listener() {
     assert_eq!(turn(&["[::]:1", "0.0.0.0:1"], &["0.0.0.0:1", "[::]:1"]), "=0.0.0.0:1 =[::]:1");
 }
 
-/// A pool on one data thread, which rejects all clients, and its listeners.
+/// Returns the listeners of a pool on one data thread, which rejects all clients.
 fn stand() -> (Arc<PublicListeners>, Arc<Pool>, config::PoolConfig) {
     let mut config = config::PoolConfig::new("a", Program::Demo);
     config.listen = list(&["127.0.0.1:0"]);
@@ -76,7 +76,8 @@ fn stand() -> (Arc<PublicListeners>, Arc<Pool>, config::PoolConfig) {
     (PublicListeners::new(Arc::new(data), &[(Arc::clone(&pool), config.listen.clone())]), pool, config)
 }
 
-/// Nobody listens there any more. What another test is just forking may hold a socket of ours for a moment.
+/// Waits until no process listens there. A process that another test is just forking may hold a socket of ours for a
+/// moment.
 async fn is_closed(at: SocketAddr) {
     in_async::wait_until("nobody listens", || TcpStream::connect(at).is_err()).await;
 }
@@ -120,7 +121,7 @@ async fn dropped_listeners_close_and_own_address_is_named_as_ours() {
     drop(pending);
     is_closed(new).await;
     assert_eq!(pool.listening().len(), 1);
-    // Another pool's address, for instance.
+    // The address of another pool, for example.
     config.listen = vec![Address::Tcp(at(&pool, 0))];
     let Err(failure) = listeners.open(0, &config) else { panic!("bound twice") };
     assert!(failure.hint.unwrap().starts_with("this master listens there itself"));

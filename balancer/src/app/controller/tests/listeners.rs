@@ -1,16 +1,16 @@
-//! Listeners without sockets, and what a reload does with them.
+//! Listeners without sockets, to see how a reload uses them.
 
 use super::*;
 use crate::app::listeners::{Closing, Listeners, PendingListeners};
 use crate::failure::{Failure, code};
 
-/// Writes down what is done to the listeners.
+/// Records every call.
 #[derive(Debug, Default)]
 pub(super) struct TestListeners {
     said: Mutex<Vec<String>>,
-    /// A port that is taken.
+    /// An address that another program holds.
     taken: Mutex<Option<&'static str>>,
-    /// Nothing can be accepted on any more.
+    /// True if activating fails.
     is_broken: Mutex<bool>,
 }
 
@@ -63,7 +63,7 @@ impl Drop for TestPending {
     }
 }
 
-/// Both pools on other ports.
+/// Returns the configuration with both pools on other ports.
 fn moved() -> String {
     TWO.replace(":800", ":900")
 }
@@ -100,7 +100,7 @@ async fn taken_address_refuses_the_reload_of_every_pool() {
     assert_eq!(bench.listeners.said(), ["open 0: [::]:9001", "close 0: [::]:9001"]);
     assert!(bench.asked.is_empty() && bench.levels.lock().unwrap().is_empty());
     assert_eq!([0, 1].map(|pool| bench.ended(pool, OperationKind::Reload)[OperationResult::Refused as usize]), [1, 1]);
-    // What it does not concern is not held up by it, and it may be tried again.
+    // Pools that the change does not concern can be reloaded, and this one can be tried again.
     let _news = bench.command(reload(Some("api")));
     assert_eq!(bench.take_config().await, 0);
 }

@@ -1,4 +1,4 @@
-//! Messages: said while an operation is under way, refused where there is no way to the workers.
+//! Messages: sent during an operation, refused where the workers have no channel.
 
 use super::*;
 
@@ -63,7 +63,7 @@ async fn undeliverable_message_is_refused_with_the_reason() {
     let Some(CommandUpdate::Refused(refused)) = news.recv().await else { panic!("not refused") };
     assert_eq!(refused.why, "all workers of pool api are stopped");
 
-    // The pool has ended, and then the master has.
+    // First the pool has ended, then the master, too.
     let mut news = bench.command(said("api", SlotRange::All));
     drop(bench.worker_message().await);
     let stopping = CommandUpdate::Refused(CommandError { pool: Some("api".to_owned()), ..CommandError::stopping() });
