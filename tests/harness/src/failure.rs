@@ -1,8 +1,8 @@
-//! Why a command gave up: what was tried with which value, the cause, what to do, and the exit code.
+//! The reason why a command gave up: what was tried with which value, the cause, a hint, and the exit code.
 
 use std::fmt;
 
-/// A command's end in failure. The binary prints it as its own ones: `error:`, `cause:`, `hint:`.
+/// The failure of a command. The binary prints it like its own ones: `error:`, `cause:`, `hint:`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}{}", .cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
 pub struct Failure {
@@ -10,19 +10,19 @@ pub struct Failure {
     pub code: u8,
     /// The action that was tried, with the value.
     pub error: String,
-    /// Why it failed.
+    /// The cause.
     pub cause: Option<String>,
     /// The advice: the next step.
     pub hint: Option<String>,
 }
 
-/// Exit codes of the harness's commands.
+/// The exit codes of the harness's commands.
 pub mod code {
     /// All is well.
     pub const OK: u8 = 0;
-    /// The operation failed; of a drill: a promise was broken.
+    /// The operation failed; for a drill: a promise was broken.
     pub const FAILED: u8 = 1;
-    /// Wrong usage, also a scenario file that is wrong.
+    /// Wrong usage, or a wrong scenario file.
     pub const USAGE: u8 = 2;
     /// The comparison is finished, and an `--assert` does not hold.
     pub const ASSERTION: u8 = 8;
@@ -31,19 +31,19 @@ pub mod code {
 }
 
 impl Failure {
-    /// A failure of that exit code.
+    /// Returns a failure with that exit code.
     pub fn new(code: u8, error: impl Into<String>) -> Self {
         Self { code, error: error.into(), cause: None, hint: None }
     }
 
-    /// With its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    /// With what to do.
+    /// Adds the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

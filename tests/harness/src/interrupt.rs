@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: once to finish what is under way and tell what there is, twice to break off now. A terminal that
-//! is closed breaks off at once. Whatever was started is ended either way.
+//! Ctrl-C and SIGTERM: the first one finishes what is under way and prints the results so far, the second one aborts. A
+//! closed terminal aborts at once. Every process that was started is ended in any case.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::failure::{Failure, code};
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Counts SIGINT, SIGTERM and (twice) SIGHUP from now on, on a thread of its own, and says to standard error what
-    /// follows.
+    /// Starts to count SIGINT, SIGTERM and (twice) SIGHUP, on a thread of its own, and prints on standard error what
+    /// will happen next.
     ///
     /// # Errors
     ///
-    /// The operating system gives no thread or no handler.
+    /// The operating system provides no thread or no handler.
     pub fn watch() -> Result<Self, Failure> {
         let interrupt = Self::default();
         let asked = Arc::clone(&interrupt.0);
@@ -35,7 +35,7 @@ impl Interrupt {
                 tokio::select! {
                     Some(()) = interrupted.recv() => {}
                     Some(()) = terminated.recv() => {}
-                    // The terminal is gone, and nobody waits for what is under way.
+                    // The terminal is gone, so no user waits for what is under way.
                     Some(()) = hung_up.recv() => drop(asked.fetch_add(1, Ordering::Relaxed)),
                 }
                 let end = match asked.fetch_add(1, Ordering::Relaxed) {
@@ -51,18 +51,18 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Finish what is under way, and begin nothing more.
+    /// Returns true if it should finish what is under way, and begin nothing more.
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// As a signal would.
+    /// Acts like a signal.
     #[cfg(test)]
     pub(crate) fn ask(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Break off now.
+    /// Returns true if it should abort now.
     pub fn is_urgent(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 1
     }

@@ -1,8 +1,8 @@
-//! The harness: every way to distribute connections, measured side by side on the user's own program, and every fault
-//! that a server must survive, run on it.
+//! The harness: measures every way to distribute connections side by side with the user's own program, and injects
+//! every fault that a server must survive.
 //!
-//! It knows `roundelay` as its users do, by its command line. `roundelay compare`, `report` and `drill` are this
-//! library's commands; the binary only hands its [`subject::Product`] over.
+//! It uses `roundelay` as its users do, by the command line. `roundelay compare`, `report` and `drill` are commands of
+//! this library; the binary only passes its [`subject::Product`] to it.
 //!
 //! # The map
 //!
@@ -10,19 +10,19 @@
 //!
 //! | module | what it is | |
 //! |---|---|---|
-//! | `failure` | why a command gave up, and exit codes | pure |
+//! | `failure` | the failure of a command, and exit codes | pure |
 //! | `interrupt` | Ctrl-C | |
-//! | `limits` | how many files this process may open | |
+//! | `limits` | the limit of open files of this process | |
 //! | `subject` | the binary under test, and the user's program | pure |
-//! | `record` | what was found: `report.json` | pure |
-//! | `plan` | scenarios, and what is measured in which order | pure |
+//! | `record` | the results: `report.json` | pure |
+//! | `plan` | scenarios, and the order of measurements | pure |
 //! | `analyse` | medians, intervals, verdicts, assertions | pure |
 //! | `load` | the generator | |
-//! | `setup` | one way, set up with fresh workers | |
+//! | `setup` | a way, set up with fresh workers | |
 //! | `measure` | one repetition: a setup under load, with processor time and memory | |
 //! | `report` | terminal, HTML with plots, Markdown, CSV | pure |
 //! | `compare` | the command: the whole plan, progress, files | |
-//! | `drill` | faults under checked load, what is allowed and what was seen | |
+//! | `drill` | faults under checked load: promises, allowed failures, observations | |
 
 pub mod analysis;
 pub mod compare;

@@ -1,20 +1,20 @@
-//! What is compared and drilled: the user's own program, and the ways in which the `roundelay` binary can run it. The
-//! harness knows that binary from outside only, by its command line. Pure.
+//! The subject of a comparison or drill: the user's own program, and the ways in which the `roundelay` binary can run
+//! it. The harness knows that binary only by its command line. Pure.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The binary under test and what it says about itself.
+/// The binary under test, and the facts that it gives about itself.
 #[derive(Clone, Debug)]
 pub struct Product {
     /// The `roundelay` binary.
     pub program: PathBuf,
     /// Its version, for reports.
     pub version: String,
-    /// Every way it has, in the order of reports; the first is its default, and what others are compared with.
+    /// Every way that it has, in the order of reports; the first is its default, and the others are compared with it.
     pub ways: Vec<ProductWay>,
-    /// Arguments of that binary which make it a worker, with `PORT` and `HOST` in its environment: what runs where the
-    /// user names no program, also behind other balancers.
+    /// The arguments that make the binary a demo worker, which reads `PORT` and `HOST`. It runs if the user names no
+    /// program, also behind other balancers.
     pub demo: Vec<OsString>,
 }
 
@@ -23,26 +23,26 @@ pub struct Product {
 pub struct ProductWay {
     /// Its name in reports: letters, digits, `-` and `/`.
     pub name: String,
-    /// In a line, for people.
+    /// One line for people.
     pub about: String,
-    /// The flags behind `roundelay run`, before the pool's other flags.
+    /// The flags after `roundelay run`, before the pool's other flags.
     pub flags: Vec<String>,
-    /// True if `scale` is refused there.
+    /// True if this way refuses `scale`.
     pub has_fixed_workers: bool,
 }
 
-/// The program that the workers are.
+/// The program that the workers run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// The binary's own demo worker, which knows the paths of all scenarios.
     Demo,
-    /// A program of the user's: its words, in which `{port}` is the worker's port.
+    /// A program of the user: its words, with `{port}` for the worker's port.
     Command(Vec<String>),
 }
 
 impl Workload {
-    /// Checks if it is an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run,
-    /// and that file.
+    /// Returns the file of an unmodified Node application (`node FILE ...`), which Node's cluster and pm2 can run;
+    /// `None` for any other program.
     pub fn node_file(&self) -> Option<&str> {
         let Self::Command(words) = self else { return None };
         let [program, file, ..] = words.as_slice() else { return None };

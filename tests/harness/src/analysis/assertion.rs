@@ -1,14 +1,14 @@
-//! What must hold of a comparison: `slow-one.least-waiting.p99 < slow-one.round-robin.p99`. Pure.
+//! A condition on a comparison, such as `slow-one.least-waiting.p99 < slow-one.round-robin.p99`. Pure.
 //!
 //! ```text
 //! ASSERTION = CELL OP TERM
-//! CELL      = SCENARIO.WAY.METRIC        the median; of errors the most of any repetition
+//! CELL      = SCENARIO.WAY.METRIC        the median; for errors the most in any repetition
 //! OP        = < | <= | > | >= | ==
 //! TERM      = NUMBER [UNIT] | [FACTOR *] CELL
 //! UNIT      = us | ms | s | /s | KiB | MiB | GiB | %
 //! ```
 //!
-//! Times and sizes need their unit, unless they are 0: `p99 < 5` would be five seconds and always hold.
+//! Times and sizes need a unit, unless they are 0: `p99 < 5` would mean five seconds and always hold.
 
 mod parse;
 
@@ -53,9 +53,9 @@ enum Term {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Unit {
     word: &'static str,
-    /// Of the metric's own unit.
+    /// The factor to the metric's own unit.
     scale: f64,
-    /// The unit of the metrics that it fits, [`Metric::unit`].
+    /// The unit of the metrics that it fits, see [`Metric::unit`].
     of: &'static str,
 }
 
@@ -70,7 +70,7 @@ const UNITS: [Unit; 8] = [
     Unit { word: "%", scale: 0.01, of: "" },
 ];
 
-/// The outcome of an assertion. `Display` says it with both values.
+/// The outcome of an assertion. `Display` writes it with both values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The assertion.
@@ -84,11 +84,11 @@ pub struct Outcome {
 }
 
 impl Assertion {
-    /// Checks that its names are among those of the plan, before anything is measured.
+    /// Checks that its scenarios and ways are in the plan, before anything is measured.
     ///
     /// # Errors
     ///
-    /// Which name is unknown, and those that are known.
+    /// The unknown name, and the known ones.
     pub fn check_names(&self, scenarios: &[&str], ways: &[&str]) -> Result<(), String> {
         for cell in self.cells() {
             for (what, name, known) in [("scenario", &cell.scenario, scenarios), ("way", &cell.way, ways)] {
@@ -105,7 +105,7 @@ impl Assertion {
     ///
     /// # Errors
     ///
-    /// A cell was not measured, or has no such metric: then it does not hold.
+    /// A cell was not measured, or has no such metric: then the assertion does not hold.
     pub fn outcome(&self, analysis: &Analysis) -> Result<Outcome, String> {
         let value = |cell: &CellName| {
             let estimate = analysis.cell(&cell.scenario, &cell.way).and_then(|found| found.metrics.get(&cell.metric));
@@ -137,7 +137,7 @@ impl Assertion {
         self.outcome(analysis).map(|outcome| outcome.holds)
     }
 
-    /// The scenario and the way of each cell that it needs.
+    /// Returns the scenario and the way of each cell that it needs.
     pub(crate) fn needs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.cells().map(|cell| (cell.scenario.as_str(), cell.way.as_str()))
     }
@@ -187,7 +187,7 @@ impl fmt::Display for Assertion {
     }
 }
 
-/// `holds: uniform.handoff.p99 < 5ms (4.2 ms against 5 ms)`.
+/// Writes such as `holds: uniform.handoff.p99 < 5ms (4.2 ms against 5 ms)`.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, metric) = (if self.holds { "holds" } else { "does not hold" }, self.assertion.left.metric);

@@ -1,50 +1,52 @@
-//! Whether two ways differ at all. Pure.
+//! Decides if two ways differ at all. Pure.
 //!
-//! [`verdict`] compares values that were measured in pairs, one after the other, so that what drifts meanwhile hits
-//! both alike. A difference is claimed only if all of these hold:
+//! [`verdict`] compares values that were measured in pairs, one right after the other, so that a drift of the machine
+//! affects both alike. It claims a difference only if all of these hold:
 //!
 //! 1. There are [`LEAST_REPETITIONS`] pairs.
-//! 2. The 95 % bootstrap interval of the pairs' median ratio excludes 1. With five pairs it does when all five point
-//!    the same way, which luck does in 2 of 32 cases: alone too often.
-//! 3. Student's paired t-test of the ratios' logarithms gives luck less than [`LUCK`]. One outlier makes it say
-//!    nothing.
+//! 2. The 95 % bootstrap interval of the pairs' median ratio excludes 1. With five pairs that is so if all five point
+//!    the same way. Chance alone does that in 2 of 32 cases, which is too often without the next rule.
+//! 3. Student's paired t-test of the ratios' logarithms gives chance a probability below [`LUCK`]. The test alone would
+//!    miss real differences: one outlier silences it.
 //! 4. The ratio is further from 1 than the metric's threshold, and the difference larger than its step.
 //!
-//! That the intervals of the two medians are apart is not asked for: a drift that both share spreads both medians, and
-//! says nothing of the difference. It is the rule where there are no pairs, or no ratios since something is 0: then it
-//! is all there is. With five against five luck sets them apart in 2 of 252 cases, with other numbers in at most 3 of
-//! 100 (seven).
+//! The intervals of the two medians may overlap: a drift that both share spreads both medians, and tells nothing about
+//! the difference. Only where there are no pairs, or no ratios because a value is 0, these intervals decide: then there
+//! is nothing else. With five against five values, chance separates them in 2 of 252 cases; with other numbers in at
+//! most 3 of 100 (seven).
 
 use super::{Estimate, Metric};
 
-/// Repetitions that a verdict needs. Four pairs agree by luck in one of eight cases; their intervals mean nothing.
+/// The repetitions that a verdict needs. Four pairs agree by chance in one of eight cases, so their intervals mean
+/// nothing.
 pub const LEAST_REPETITIONS: usize = 5;
 
-/// The probability below which luck is no explanation. With five pairs and noise of 3 % it lets a difference of 15 % be
-/// found in 19 of 20 comparisons; among a hundred comparisons of equals one or two are wrong.
+/// The probability below which chance no longer explains a difference. With five pairs and noise of 3 %, a difference
+/// of 15 % is found in 19 of 20 comparisons; among a hundred comparisons of equals one or two are wrong.
 pub const LUCK: f64 = 0.015;
 
-/// The comparison of a value with the reference way's in the same scenario.
+/// The result of comparing a value with the reference way's in the same scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
-    /// It is the reference, or there is none.
+    /// It is the reference itself, or there is none.
     Reference,
     /// Fewer repetitions than a verdict needs.
     TooFew,
-    /// It may be luck, or the difference is too small to matter.
+    /// The difference may be chance, or is too small to matter.
     NoDifference,
-    /// It differs, by this ratio to the reference (median of pairs, and its 95 % interval).
+    /// It differs by this ratio to the reference (median of pairs, and its 95 % interval).
     ///
-    /// Errors, and values of which some are 0, have no ratios in pairs: there it is the ratio of the means, and the
-    /// ends are those of the two intervals. It is 0 where this way has none, and infinite where the reference has none.
+    /// Errors, and values of which some are 0, have no ratios in pairs. For them it is the ratio of the means, and the
+    /// ends come from the two intervals. It is 0 where this way has none, and infinite where the reference has none.
     Different {
-        /// True if that is good; false also where neither is ([`Metric::lower_is_better`]).
+        /// True if the difference is good; false also for a metric that has no better end
+        /// ([`Metric::lower_is_better`]).
         is_better: bool,
-        /// This way's value through the reference's.
+        /// This way's value divided by the reference's.
         ratio: f64,
-        /// Lower end.
+        /// The lower end of the interval.
         low: f64,
-        /// Upper end.
+        /// The upper end of the interval.
         high: f64,
     },
 }
@@ -56,8 +58,8 @@ impl Verdict {
     }
 }
 
-/// Compares values with the reference's of the same repetitions, in the same order; what has no partner does not count.
-/// See the module for the rule.
+/// Compares values with the reference's of the same repetitions, in the same order; a value without a partner does not
+/// count. The module's head states the rule.
 pub fn verdict(values: &[f64], reference: &[f64], metric: Metric) -> Verdict {
     let pairs = values.len().min(reference.len());
     let (Some(values), Some(reference)) = (values.get(..pairs), reference.get(..pairs)) else { return Verdict::TooFew };
@@ -79,15 +81,15 @@ pub fn verdict(values: &[f64], reference: &[f64], metric: Metric) -> Verdict {
     }
 }
 
-/// Compares values that were not measured in pairs: they differ if the intervals of their medians are apart, and by
-/// enough. The ratio's interval is that of their ends, wider than 95 %.
+/// Compares values that were not measured in pairs: they differ if the intervals of their medians do not overlap, and
+/// the difference is large enough. The ratio's interval comes from the ends of those, so it is wider than 95 %.
 pub(crate) fn unpaired(ours: &Estimate, theirs: &Estimate, metric: Metric) -> Verdict {
     if ours.values.len().min(theirs.values.len()) < LEAST_REPETITIONS {
         return Verdict::TooFew;
     }
     let are_apart = ours.low > theirs.high || ours.high < theirs.low;
     let ratio = if metric == Metric::Errors || ours.least <= 0.0 || theirs.least <= 0.0 {
-        // As many repetitions may be missing on one side only: means, not sums.
+        // One side may lack repetitions, so means are compared, not sums.
         through(ours.sum() / ours.values.len() as f64, theirs.sum() / theirs.values.len() as f64)
     } else {
         ours.median / theirs.median
@@ -100,7 +102,7 @@ pub(crate) fn unpaired(ours: &Estimate, theirs: &Estimate, metric: Metric) -> Ve
     }
 }
 
-/// A quotient of counts: of something and nothing it is infinite.
+/// Returns a quotient of counts; something divided by nothing is infinite.
 fn through(ours: f64, theirs: f64) -> f64 {
     match (ours > 0.0, theirs > 0.0) {
         (_, true) => ours / theirs,
@@ -109,10 +111,10 @@ fn through(ours: f64, theirs: f64) -> f64 {
     }
 }
 
-/// Returns true if it is more than the metric's threshold and step.
+/// Returns true if the difference exceeds the metric's threshold and step.
 fn matters(ratio: f64, difference: f64, metric: Metric) -> bool {
     let bound = 1.0 + metric.threshold();
-    // A step is a sum of tenths: a hair less than 0.1 is one.
+    // A step is a sum of tenths, which may be a tiny bit less than it should.
     (ratio > bound || ratio < 1.0 / bound) && difference.abs() >= metric.step() - 1e-9
 }
 
@@ -121,7 +123,7 @@ fn different(ratio: f64, low: f64, high: f64, metric: Metric) -> Verdict {
     Verdict::Different { is_better, ratio, low, high }
 }
 
-/// The probability of logarithms at least as far from 0 if there were no difference (two-sided).
+/// Returns the probability of logarithms at least this far from 0 if there were no difference (two-sided).
 fn chance(ratios: &[f64]) -> f64 {
     let n = ratios.len() as f64;
     let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
@@ -133,8 +135,8 @@ fn chance(ratios: &[f64]) -> f64 {
     student(mean / (variance / n).sqrt(), ratios.len() - 1)
 }
 
-/// Student's t: the probability of a value at least that far from 0. The finite series for whole degrees of freedom, by
-/// Abramowitz and Stegun, 26.7.3 and 26.7.4.
+/// Returns, for Student's t, the probability of a value at least this far from 0: the finite series for whole degrees
+/// of freedom by Abramowitz and Stegun, 26.7.3 and 26.7.4.
 fn student(t: f64, freedom: usize) -> f64 {
     let angle = (t.abs() / (freedom as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
@@ -165,7 +167,7 @@ mod tests {
     }
 
     impl Plant {
-        /// The number of 1,000 pairs that are said to differ.
+        /// Returns how many of 1,000 pairs are said to differ.
         fn claims(&self, noise: impl Fn(&mut fastrand::Rng) -> f64) -> usize {
             let mut rng = fastrand::Rng::with_seed(7);
             let mut measure = |effect: f64| -> Vec<f64> {
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn students_t_agrees_with_the_tables() {
-        // Two-sided 1 % points, as every table has them.
+        // Two-sided 1 % points, as in every table.
         for (freedom, t) in [(1, 63.657), (2, 9.925), (3, 5.841), (4, 4.604), (5, 4.032), (9, 3.250), (30, 2.750)] {
             assert!((student(t, freedom) - 0.01).abs() < 2e-5, "{freedom}: {}", student(t, freedom));
             assert_eq!(student(t, freedom), student(-t, freedom));

@@ -1,4 +1,4 @@
-//! Two comparisons, one after the other in time: what has changed. Pure.
+//! Compares two reports that were made at different times: shows what has changed. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use super::sample::{Sample, samples};
 use super::{Estimate, Metric, Verdict, compare};
 use crate::record::Report;
 
-/// The cells that two reports have in common, and whether it differs.
+/// The cells that two reports have in common, and their changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diff {
-    /// One for each metric that both have: changes first, the greatest before others; then the rest in the plan's
-    /// order.
+    /// One entry for each metric that both have: first those that changed, the greatest change first; then the rest in
+    /// the plan's order.
     pub changes: Vec<Change>,
-    /// Scenario and way of cells that only the old report has.
+    /// The scenario and way of cells that only the old report has.
     pub only_old: Vec<(String, String)>,
-    /// And only the new one.
+    /// The same for the new report.
     pub only_new: Vec<(String, String)>,
-    /// Why they may not be comparable, in sentences.
+    /// The reasons why they may not be comparable, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -31,14 +31,14 @@ pub struct Change {
     pub metric: Metric,
     /// Its value in the old report.
     pub old: Estimate,
-    /// And in the new one.
+    /// Its value in the new report.
     pub new: Estimate,
-    /// The new one against the old one. They were not measured in pairs, so it differs if the intervals of the two
-    /// medians are apart, by more than the metric's threshold.
+    /// The verdict on the new value against the old one. The two were not measured in pairs, so they differ if the
+    /// intervals of the medians do not overlap, by more than the metric's threshold.
     pub verdict: Verdict,
 }
 
-/// Compares two reports. What is not measured to the end in both is no change; it is named.
+/// Compares two reports. A cell that is not measured completely in both is not a change; it is listed by name.
 pub fn diff(old: &Report, new: &Report) -> Diff {
     let (olds, news) = (samples(old), samples(new));
     let only = |these: &[Sample<'_>], those: &[Sample<'_>]| -> Vec<(String, String)> {
@@ -53,7 +53,7 @@ pub fn diff(old: &Report, new: &Report) -> Diff {
     Diff { changes, only_old: only(&olds, &news), only_new: only(&news, &olds), notes: notes(old, new) }
 }
 
-/// The one of the same way in the same scenario.
+/// Returns the sample of the same way in the same scenario.
 fn find<'a, 'r>(samples: &'a [Sample<'r>], like: &Sample<'_>) -> Option<&'a Sample<'r>> {
     samples.iter().find(|one| one.scenario.name == like.scenario.name && one.way.name == like.way.name)
 }
@@ -71,7 +71,7 @@ fn change(old: &Sample<'_>, new: &Sample<'_>, metric: Metric) -> Option<Change> 
     })
 }
 
-/// The distance from no change.
+/// Returns the distance from "no change".
 fn size(verdict: &Verdict) -> f64 {
     match verdict {
         Verdict::Different { ratio, .. } => ratio.ln().abs(),
@@ -79,7 +79,7 @@ fn size(verdict: &Verdict) -> f64 {
     }
 }
 
-/// Where machines, methods and rates are not the same.
+/// Notes differences between the machines, methods and rates.
 fn notes(old: &Report, new: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     let machine = |report: &Report| {
@@ -116,7 +116,7 @@ fn notes(old: &Report, new: &Report) -> Vec<String> {
     notes
 }
 
-/// Where the open loop has other rates: they follow from the saturation that was found.
+/// Notes different rates of the open loop: they follow from the saturation that was found.
 fn rates(old: &Report, new: &Report) -> Option<String> {
     let is_other = |a: &[f64], b: &[f64]| {
         let differ = |(a, b): (&f64, &f64)| (a - b).abs() > 0.03 * a.max(*b);

@@ -1,9 +1,9 @@
-//! A value over repetitions: its median, and how far the median is to be trusted. Pure.
+//! A value over several repetitions: its median, and an interval that shows how reliable the median is. Pure.
 
-/// A value over repetitions.
+/// A value over several repetitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
-    /// By repetition, in their order.
+    /// The values, in the order of the repetitions.
     pub values: Vec<f64>,
     /// The median.
     pub median: f64,
@@ -11,21 +11,21 @@ pub struct Estimate {
     pub least: f64,
     /// The greatest.
     pub most: f64,
-    /// Lower end of the median's 95 % bootstrap interval.
+    /// The lower end of the median's 95 % bootstrap interval.
     pub low: f64,
-    /// Its upper end.
+    /// The upper end.
     pub high: f64,
 }
 
-/// The part outside of a 95 % interval at each end.
+/// The part that lies outside of a 95 % interval at each end.
 const TAIL: f64 = 0.025;
 
 impl Estimate {
-    /// Sums values up; nothing if there are none, or one is no finite number.
+    /// Summarizes values; `None` if there are none, or one is not a finite number.
     ///
-    /// The interval is the percentile bootstrap's (Efron 1979), computed, not drawn: what the medians of infinitely
-    /// many resamples would show. So it needs no seed, costs little, and is the same each time. With up to five values
-    /// it reaches from the least to the greatest.
+    /// The interval is the percentile bootstrap's (Efron 1979). It is computed exactly instead of by random resampling:
+    /// the result is what infinitely many resamples would give. So it needs no seed, costs little, and is the same each
+    /// time. With up to five values it reaches from the least to the greatest.
     pub fn of(values: &[f64]) -> Option<Self> {
         if !values.iter().all(|value| value.is_finite()) {
             return None;
@@ -44,13 +44,13 @@ impl Estimate {
         })
     }
 
-    /// All repetitions together: what is meant where things are counted, such as errors.
+    /// Returns the sum over all repetitions: the right figure for counts, such as errors.
     pub fn sum(&self) -> f64 {
         self.values.iter().sum()
     }
 }
 
-/// The middle value, or the mean of the middle two; nothing if there are none.
+/// Returns the middle value, or the mean of the middle two; `None` if there are none.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -59,17 +59,18 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// Every value that the median of a resample can have, rising, with its probability.
+/// Returns every value that the median of a resample can have, in rising order, with its probability.
 fn resampled_medians(sorted: &[f64]) -> Vec<(f64, f64)> {
     let n = sorted.len();
     let middle = n.div_ceil(2);
-    // That the `middle`th of a resample is at most the k-th value: at least so many draws are among the first k.
+    // The `middle`th value of a resample is at most the k-th value if at least `middle` draws are among the first k.
     let at_most = |k: usize| (middle..=n).map(|draws| binomial(n, draws, k as f64 / n as f64)).sum::<f64>();
     let mut medians = Vec::new();
     for (i, &lower) in sorted.iter().enumerate() {
         let mut own = at_most(i + 1) - at_most(i);
         if n.is_multiple_of(2) {
-            // The two middle ones may differ: exactly half of the draws are among the first i + 1, the others above.
+            // The two middle ones may differ: then exactly half of the draws are among the first i + 1, and the others
+            // above.
             for (j, &upper) in sorted.iter().enumerate().skip(i + 1) {
                 let both = halves(n, i + 1, j) - halves(n, i, j) - halves(n, i + 1, j + 1) + halves(n, i, j + 1);
                 own -= both;
@@ -82,7 +83,8 @@ fn resampled_medians(sorted: &[f64]) -> Vec<(f64, f64)> {
     medians
 }
 
-/// The probability that half of n draws are among the first `i` of n values, and the others behind the first `j`.
+/// Returns the probability that half of n draws are among the first `i` of n values, and the others behind the first
+/// `j`.
 fn halves(n: usize, i: usize, j: usize) -> f64 {
     if i == 0 || j >= n {
         return 0.0;
@@ -91,7 +93,7 @@ fn halves(n: usize, i: usize, j: usize) -> f64 {
     (ln_choose(n, n / 2) + (below.ln() + above.ln()) * (n / 2) as f64).exp()
 }
 
-/// The probability of exactly `k` hits in `n` draws that hit with probability `p`.
+/// Returns the probability of exactly `k` hits in `n` draws, each with probability `p`.
 fn binomial(n: usize, k: usize, p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
         return if (p <= 0.0 && k == 0) || (p >= 1.0 && k == n) { 1.0 } else { 0.0 };
@@ -103,7 +105,7 @@ fn ln_choose(n: usize, k: usize) -> f64 {
     (1..=k).map(|i| ((n - k + i) as f64 / i as f64).ln()).sum()
 }
 
-/// The least value that a part of at least `share` does not exceed.
+/// Returns the smallest value below which at least `share` of the probability lies.
 fn quantile(spread: &[(f64, f64)], share: f64) -> Option<f64> {
     let mut sum = 0.0;
     let reached = spread.iter().find(|(_, probability)| {
@@ -117,7 +119,7 @@ fn quantile(spread: &[(f64, f64)], share: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The interval as everybody computes it: many resamples.
+    /// Returns the interval as it is usually computed: by many random resamples.
     fn drawn(values: &[f64], seed: u64) -> (f64, f64) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut resample = || -> Vec<f64> { values.iter().map(|_| values[rng.usize(..values.len())]).collect() };
@@ -133,7 +135,7 @@ mod tests {
             let values: Vec<f64> = (0..n).map(|_| 1.0 + rng.f64()).collect();
             let estimate = Estimate::of(&values).unwrap();
             let (low, high) = drawn(&values, n as u64);
-            // Drawn, the ends are off by some values of the many that an even number's medians can have.
+            // The random intervals are off by a few of the many values that the median of an even number can have.
             assert!((estimate.low - low).abs() < 0.03, "{n}: {estimate:?}, drawn {low}");
             assert!((estimate.high - high).abs() < 0.03, "{n}: {estimate:?}, drawn {high}");
         }

@@ -1,34 +1,35 @@
-//! What is compared: names, units, which way is better, and how a value is written. Pure.
+//! The metrics that are compared: names, units, which direction is better, and how values are written. Pure.
 
 /// A metric that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
-    /// Saturation: complete answers a second of the closed loop.
+    /// The saturation: complete answers per second in the closed loop.
     Rps,
-    /// Median latency, seconds, at the headline rate (the share in the middle).
+    /// The median latency in seconds, at the headline rate (the middle one).
     P50,
-    /// 90th percentile there.
+    /// The 90th percentile at that rate.
     P90,
-    /// 99th percentile there.
+    /// The 99th percentile at that rate.
     P99,
-    /// 99.9th percentile there.
+    /// The 99.9th percentile at that rate.
     P999,
-    /// Failed requests there.
+    /// Failed requests at that rate.
     Errors,
-    /// Seconds of processor time that balancer and workers used together for one answer, there: what a way costs
-    /// wherever it does its work.
+    /// The processor time, in seconds, that balancer and workers used together for one answer at that rate: the cost of
+    /// a way, wherever it does its work.
     Cpu,
-    /// The balancer's part of it.
+    /// The balancer's part of that time.
     BalancerCpu,
-    /// The workers' part.
+    /// The workers' part of it.
     WorkersCpu,
-    /// Jain's index over the workers' answers (or processor time where answers name nobody), there: 1 is even.
+    /// Jain's index over the workers' answers at that rate (or over their processor time where answers do not name the
+    /// worker): 1 is even.
     Fairness,
     /// Resident bytes of the balancer.
     BalancerMemory,
-    /// With an event: the longest time without any complete answer, seconds, by when requests were due.
+    /// With an event: the longest time without a complete answer, in seconds, by when requests were due.
     LongestGap,
-    /// With an event: from it until the last step of the timeline that is worse than before it, seconds.
+    /// With an event: the time from it to the end of the last step that is worse than before, in seconds.
     Recovery,
 }
 
@@ -38,7 +39,7 @@ struct Row {
     title: &'static str,
     unit: &'static str,
     lower_is_better: Option<bool>,
-    /// A ratio closer to 1 than by this part does not matter, whatever the statistics say.
+    /// A ratio that is closer to 1 than this does not matter, whatever the statistics say.
     threshold: f64,
     /// Nor does a difference of the medians below this.
     step: f64,
@@ -62,9 +63,9 @@ impl Metric {
         Self::Recovery,
     ];
 
-    /// Thresholds: 3 % is what rates and processor time of the same program differ by from one start to the next on a
-    /// quiet machine; percentiles rest on few requests (the 99.9th on one of a thousand) and move by 10 %; a timeline
-    /// cannot tell less than a step.
+    /// The thresholds: on a quiet machine rates and processor time of the same program differ by 3 % from one start to
+    /// the next. Percentiles rest on few requests (the 99.9th on one in a thousand) and move by 10 %. A timeline cannot
+    /// resolve less than a step.
     const fn row(self) -> Row {
         const TICK: f64 = crate::record::Tick::SECONDS;
         let (name, title, unit, lower_is_better, threshold, step) = match self {
@@ -85,27 +86,27 @@ impl Metric {
         Row { name, title, unit, lower_is_better, threshold, step }
     }
 
-    /// Its word in assertions and CSV, such as `p99`.
+    /// Returns its word in assertions and CSV, such as `p99`.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The metric of that [`Metric::name`].
+    /// Returns the metric with that [`Metric::name`].
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// For the heads of tables and plots.
+    /// Returns its title for tables and plots.
     pub fn title(self) -> &'static str {
         self.row().title
     }
 
-    /// The unit of its values: `/s`, `s`, `bytes`, `requests`, or empty where it has none.
+    /// Returns the unit of its values: `/s`, `s`, `bytes`, `requests`, or an empty text if it has none.
     pub fn unit(self) -> &'static str {
         self.row().unit
     }
 
-    /// Checks if less is better; none where neither is: an uneven share is right where workers are not alike.
+    /// Returns true if less is better; `None` if no direction is: an uneven share is right where workers are unlike.
     pub fn lower_is_better(self) -> Option<bool> {
         self.row().lower_is_better
     }
@@ -118,8 +119,9 @@ impl Metric {
         self.row().step
     }
 
-    /// For people, in three significant digits and the largest unit that fits: `12.3 ms`, `1,912/s`, `34 us`, `5.9
-    /// MiB`, `0.998`. Whole parts keep all their digits. The one way in which values are written, in text and in plots.
+    /// Writes a value for people, with three significant digits and in the largest unit that fits: `12.3 ms`,
+    /// `1,912/s`, `34 us`, `5.9 MiB`, `0.998`. Whole parts keep all their digits. Text and plots both write values in
+    /// this way.
     pub fn format(self, value: f64) -> String {
         if !value.is_finite() {
             return "-".into();
@@ -133,7 +135,7 @@ impl Metric {
     }
 }
 
-/// A ratio for people, such as `0.21`, `1.30`, `12.5`, `340` or `0.0042`; `inf` if it is infinite.
+/// Writes a ratio for people, such as `0.21`, `1.30`, `12.5`, `340` or `0.0042`; `inf` if it is infinite.
 pub fn format_ratio(ratio: f64) -> String {
     match ratio {
         ratio if ratio >= 100.0 => format!("{ratio:.0}"),
@@ -144,27 +146,27 @@ pub fn format_ratio(ratio: f64) -> String {
     }
 }
 
-/// In the first unit of which it is at least one, else in the last.
+/// Writes a value in the first unit in which it is at least one, or else in the last.
 fn in_units(value: f64, units: &[(f64, &str)]) -> String {
     let zero = value == 0.0;
-    // Rounded first: 999.96 us is 1 ms.
+    // Rounds first: 999.96 us is 1 ms.
     let fits = |scale: f64| round(value.abs() / scale) >= 1.0;
     let found = units.iter().find(|(scale, _)| zero || fits(*scale)).or(units.last());
     found.map_or_else(|| digits(value), |(scale, unit)| format!("{} {unit}", digits(value / scale)))
 }
 
-/// To three significant digits, and whole numbers to the next one.
+/// Rounds to three significant digits, and whole numbers to the next one.
 fn round(value: f64) -> f64 {
     let scale = 10_f64.powi(decimals(value));
     (value * scale).round() / scale
 }
 
-/// Digits after the point that make three significant ones.
+/// Returns the number of digits after the point for three significant ones.
 fn decimals(value: f64) -> i32 {
     if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 9) }
 }
 
-/// Without zeros that say nothing, with a comma before each three digits of the whole part.
+/// Writes a number without final zeros, with a comma between each three digits of the whole part.
 fn digits(value: f64) -> String {
     let rounded = round(value);
     let text = format!("{rounded:.*}", usize::try_from(decimals(rounded)).unwrap_or(0));

@@ -1,7 +1,7 @@
-//! What the repetitions come to: medians with their spread, and whether there is a difference at all. Pure.
+//! Summarizes the repetitions: medians with their spread, and verdicts on differences. Pure.
 //!
-//! [`analyse`] sums a report up, [`diff`] compares two, and an [`Assertion`] holds or does not. No difference is
-//! claimed that [`compare`] does not find, and no sentence says more than its verdicts.
+//! [`analyse`] summarizes a report, [`diff`] compares two, and an [`Assertion`] holds or does not. No difference is
+//! claimed unless [`compare`] finds it, and no sentence claims more than its verdicts.
 
 mod assertion;
 pub mod compare;
@@ -29,9 +29,9 @@ pub(crate) use sample::headline;
 /// A report summed up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Analysis {
-    /// One for each way in each scenario that was measured, in the order of the plan.
+    /// One cell for each way in each scenario that was measured, in the order of the plan.
     pub cells: Vec<Cell>,
-    /// The verdict in plain sentences: first one of the whole, then of each scenario, then what to mind.
+    /// The verdict in plain sentences: first on the whole, then on each scenario, then the warnings.
     pub findings: Vec<Finding>,
 }
 
@@ -42,12 +42,12 @@ pub struct Cell {
     pub scenario: String,
     /// The way's name.
     pub way: String,
-    /// Repetitions that were measured to the end.
+    /// The repetitions that were measured completely.
     pub repetitions: usize,
     /// The measured values; a metric that does not apply is missing.
     pub metrics: BTreeMap<Metric, MetricResult>,
-    /// The generator used more than 60 % of a core in the phase that a metric stands for, or could not start all
-    /// requests, in any repetition: these metrics may be the generator's limit.
+    /// The metrics that the generator may have limited: in the phase of such a metric it used more than 60 % of a core
+    /// or could not start all requests, in at least one repetition.
     pub generator_limited: Vec<Metric>,
 }
 
@@ -63,15 +63,15 @@ pub struct MetricResult {
 /// A sentence of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Of which scenario; none: of the whole.
+    /// The scenario; `None` if it is about the whole.
     pub scenario: Option<String>,
     /// True if it is a warning.
     pub is_warning: bool,
-    /// Ends with a full stop.
+    /// The sentence, with a full stop.
     pub text: String,
 }
 
-/// Sums a report up. A cell of which no repetition was measured to the end is left out; the findings say so.
+/// Summarizes a report. A cell without a completely measured repetition is left out; the findings mention it.
 pub fn analyse(report: &Report) -> Analysis {
     let samples = sample::samples(report);
     let reference = reference(report);
@@ -80,18 +80,18 @@ pub fn analyse(report: &Report) -> Analysis {
 }
 
 impl Analysis {
-    /// The cell of a way in a scenario, by their names.
+    /// Returns the cell of a way in a scenario, by their names.
     pub fn cell(&self, scenario: &str, way: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.scenario == scenario && cell.way == way)
     }
 }
 
-/// The name of the way that others are compared with.
+/// Returns the name of the way that the others are compared with.
 fn reference(report: &Report) -> Option<&str> {
     report.ways.iter().find(|way| way.origin == Origin::Product).map(|way| way.name.as_str())
 }
 
-/// The sample of that way in that scenario.
+/// Returns the sample of that way in that scenario.
 fn find<'a, 'r>(samples: &'a [Sample<'r>], scenario: &ScenarioRecord, way: Option<&str>) -> Option<&'a Sample<'r>> {
     samples.iter().find(|sample| sample.scenario.name == scenario.name && Some(sample.way.name.as_str()) == way)
 }
@@ -101,7 +101,7 @@ fn cell(sample: &Sample<'_>, reference: Option<&Sample<'_>>) -> Cell {
     let result = |metric: Metric| {
         let verdict = match other {
             None => Verdict::Reference,
-            // Where the reference has no such value there are no pairs at all.
+            // If the reference lacks such a value there are no pairs at all.
             Some(other) => sample.against(other, metric).unwrap_or(Verdict::TooFew),
         };
         Some((metric, MetricResult { estimate: sample.estimate(metric)?, verdict }))

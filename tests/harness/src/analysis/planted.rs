@@ -1,4 +1,4 @@
-//! Reports with planted data, for tests: what is really there is known.
+//! Reports with planted data for tests: the true values are known.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::record::{
     ScenarioRecord, Tick, WayRecord,
 };
 
-/// A report in the making: [`Planted::cell`] adds what there is, with the noise that is set.
+/// A report under construction: [`Planted::cell`] adds a cell with the noise that is set.
 #[derive(Clone, Debug)]
 pub(crate) struct Planted {
     /// Repetitions of each cell.
     pub(crate) repeat: usize,
-    /// Standard deviation of all values, as a part of them.
+    /// The standard deviation of all values, as a part of them.
     pub(crate) noise: f64,
-    /// The part of its value that everything gains from the first to the last repetition.
+    /// The drift: the part of its value that everything gains from the first to the last repetition.
     pub(crate) drift: f64,
     rng: fastrand::Rng,
     report: Report,
@@ -23,13 +23,13 @@ pub(crate) struct Planted {
 /// The true values of a way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Level {
-    /// At saturation.
+    /// Requests per second at saturation.
     pub(crate) rps: f64,
-    /// Seconds, at the headline rate; a fourth of it is the median.
+    /// The 99th percentile in seconds, at the headline rate; the median is a fourth of it.
     pub(crate) p99: f64,
-    /// Of each repetition.
+    /// The errors in each repetition.
     pub(crate) errors: u64,
-    /// Seconds for one answer.
+    /// The balancer's seconds for one answer.
     pub(crate) balancer_cpu: f64,
 }
 
@@ -77,7 +77,7 @@ impl Planted {
         self.report
     }
 
-    /// A way in a scenario without an event. New names are added to the plan.
+    /// Adds a way in a scenario without an event. New names are added to the plan.
     pub(crate) fn cell(&mut self, scenario_name: &str, way: &str, level: Level) {
         self.name(scenario(scenario_name, None), way);
         for number in 0..self.repeat {
@@ -93,7 +93,7 @@ impl Planted {
         }
     }
 
-    /// A way in a scenario with an event in the middle, and this many bad steps of a tenth after it.
+    /// Adds a way in a scenario with an event in the middle, followed by this many bad steps of a tenth of a second.
     pub(crate) fn event_cell(&mut self, scenario_name: &str, way: &str, level: Level, bad: usize) {
         self.name(scenario(scenario_name, Some("kill")), way);
         for number in 0..self.repeat {
@@ -142,7 +142,7 @@ impl Planted {
     }
 }
 
-/// A scenario's record with that name.
+/// Returns a scenario's record with that name.
 pub(crate) fn scenario(name: &str, event: Option<&str>) -> ScenarioRecord {
     ScenarioRecord {
         name: name.into(),
@@ -154,7 +154,7 @@ pub(crate) fn scenario(name: &str, event: Option<&str>) -> ScenarioRecord {
     }
 }
 
-/// Five seconds in which nothing was done.
+/// Returns a phase of five seconds in which nothing was done.
 pub(crate) fn phase(drive: Drive) -> Phase {
     Phase {
         drive,
@@ -174,13 +174,13 @@ pub(crate) fn phase(drive: Drive) -> Phase {
     }
 }
 
-/// Standard normal, by Box and Muller.
+/// Returns a random number with standard normal distribution, by Box and Muller.
 pub(crate) fn normal(rng: &mut fastrand::Rng) -> f64 {
     let (radius, angle) = ((1.0 - rng.f64()).ln() * -2.0, rng.f64() * std::f64::consts::TAU);
     radius.sqrt() * angle.cos()
 }
 
-/// Returns 1 under a common drift, at one of `repeat` repetitions.
+/// Returns 1 with a common drift, at one of `repeat` repetitions.
 pub(crate) fn drifted(drift: f64, number: usize, repeat: usize) -> f64 {
     1.0 + drift * number as f64 / repeat.saturating_sub(1).max(1) as f64
 }

@@ -1,16 +1,17 @@
-//! From repetitions to the values of each metric. Pure.
+//! Turns repetitions into the values of each metric. Pure.
 //!
-//! Only repetitions that were measured to the end count. The *headline phase* is the open phase in the middle, the
-//! upper one of two: loaded, but not so that queues grow by themselves. With an event it is the only one.
+//! Only repetitions that were measured completely count. The *headline phase* is the open phase with the middle rate
+//! (the higher one of two): loaded, but not so much that queues grow by themselves. With an event it is the only open
+//! phase.
 
 use std::collections::BTreeMap;
 
 use super::{Estimate, Metric, Verdict, compare, timeline};
 use crate::record::{Drive, Origin, Phase, Report, ScenarioRecord, WayRecord};
 
-/// A cell has them only if each of its repetitions has.
+/// The percentiles; a cell has one only if each of its repetitions has it.
 const PERCENTILES: [Metric; 4] = [Metric::P50, Metric::P90, Metric::P99, Metric::P999];
-/// The part of one core above which the generator may be the limit.
+/// The part of a core above which the generator may be the limit.
 const GENERATOR_SHARE: f64 = 0.6;
 
 /// All values of one way in one scenario.
@@ -18,26 +19,26 @@ const GENERATOR_SHARE: f64 = 0.6;
 pub(crate) struct Sample<'a> {
     pub(crate) scenario: &'a ScenarioRecord,
     pub(crate) way: &'a WayRecord,
-    /// By the number of the repetition.
+    /// The values by the number of the repetition.
     pub(crate) values: BTreeMap<Metric, BTreeMap<usize, f64>>,
-    /// Repetitions that were measured to the end.
+    /// The repetitions that were measured completely.
     pub(crate) repetitions: usize,
-    /// Of the closed loop.
+    /// The generator's limit in the closed loop.
     pub(crate) closed: Limit,
-    /// Of the headline phase.
+    /// The generator's limit in the headline phase.
     pub(crate) open: Limit,
-    /// Repetitions in which the event's effect lasted until the end.
+    /// The repetitions in which the event's effect lasted until the end.
     pub(crate) unrecovered: usize,
     /// The messages of commands that failed.
     pub(crate) event_failures: Vec<&'a str>,
 }
 
-/// True if the generator came to its limit in any repetition.
+/// The degree to which the generator reached its limit in any repetition.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Limit {
     /// The largest part of a core that it used.
     pub(crate) share: f64,
-    /// Requests that it could not start, of all repetitions.
+    /// The requests that it could not start, in all repetitions.
     pub(crate) not_started: u64,
 }
 
@@ -57,7 +58,8 @@ impl Limit {
     }
 }
 
-/// One for each way in each scenario that was measured to the end at least once, in the order of the plan.
+/// Returns one sample for each way in each scenario that was measured completely at least once, in the order of the
+/// plan.
 pub(crate) fn samples(report: &Report) -> Vec<Sample<'_>> {
     let cells = report.scenarios.iter().flat_map(|scenario| report.ways.iter().map(move |way| (scenario, way)));
     cells.filter_map(|(scenario, way)| Sample::of(report, scenario, way)).collect()
@@ -89,7 +91,7 @@ impl<'a> Sample<'a> {
                 sample.keep_event(one.number, phase);
             }
         }
-        // A median of those repetitions only in which enough was answered would be one of the better ones.
+        // The median of only the repetitions with enough answers would be too good.
         let repetitions = sample.repetitions;
         sample.values.retain(|metric, values| !PERCENTILES.contains(metric) || values.len() == repetitions);
         (sample.repetitions > 0).then_some(sample)
@@ -114,7 +116,7 @@ impl<'a> Sample<'a> {
         if self.way.origin != Origin::Direct {
             self.keep(Metric::BalancerCpu, number, each(phase.cpu.balancer));
             self.keep(Metric::BalancerMemory, number, Some(phase.memory.balancer as f64));
-            // Workers that come and go do not get even shares.
+            // Workers that come and go cannot get even shares.
             let is_steady = self.scenario.event.is_none();
             self.keep(Metric::Fairness, number, fairness(phase, workers).filter(|_| is_steady));
         }
@@ -133,14 +135,14 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// In the order of repetitions.
+    /// Returns the values in the order of the repetitions.
     pub(crate) fn estimate(&self, metric: Metric) -> Option<Estimate> {
         let values: Vec<f64> = self.values.get(&metric)?.values().copied().collect();
         Estimate::of(&values)
     }
 
-    /// Compares it with another way in the same scenario, by the repetitions that both have; none if one of them lacks
-    /// the metric.
+    /// Compares it with another way in the same scenario, by the repetitions that both have; `None` if one of them
+    /// lacks the metric.
     pub(crate) fn against(&self, other: &Self, metric: Metric) -> Option<Verdict> {
         let (ours, theirs) = (self.values.get(&metric)?, other.values.get(&metric)?);
         let pairs = ours.iter().filter_map(|(number, value)| Some((*value, *theirs.get(number)?)));
@@ -148,8 +150,8 @@ impl<'a> Sample<'a> {
         Some(compare::verdict(&ours, &theirs, metric))
     }
 
-    /// The metrics that the generator may have distorted. Processor time for one answer, memory and shares do not
-    /// depend on it.
+    /// Returns the metrics that the generator may have distorted. Processor time for one answer, memory and shares do
+    /// not depend on it.
     pub(crate) fn limited(&self) -> Vec<Metric> {
         let limit = |metric: &Metric| match metric {
             Metric::Rps => Some(self.closed),
@@ -163,7 +165,7 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Which of the open phases, which have rising rates: from 0, as in [`ScenarioRecord::rates`].
+/// Returns the index of the headline phase among the open phases, as in [`ScenarioRecord::rates`].
 pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
     if scenario.event.is_some() || report.method.rate.is_some() {
         return 0;
@@ -171,8 +173,9 @@ pub(crate) fn headline(report: &Report, scenario: &ScenarioRecord) -> usize {
     report.method.shares.len() / 2
 }
 
-/// Jain's index, `(sum of x)^2 / (n * sum of x^2)` (Jain, Chiu and Hawe 1984): 1 if all have the same, 1/n if one has
-/// all. A worker without any is not named in the phase, so n is at least `workers`. None if no worker has any.
+/// Returns Jain's index, `(sum of x)^2 / (n * sum of x^2)` (Jain, Chiu and Hawe 1984): 1 if all have the same, 1/n if
+/// one has all. A worker without any answer is missing in the phase, so n is at least `workers`. `None` if no worker
+/// has any.
 fn fairness(phase: &Phase, workers: usize) -> Option<f64> {
     let shares: Vec<f64> = if phase.answers.is_empty() {
         phase.cpu.workers.values().copied().collect()
@@ -216,7 +219,7 @@ mod tests {
         let has = |report: &Report, metric| samples(report)[0].values.contains_key(&metric);
         assert!(has(&report, Metric::P50) && has(&report, Metric::P99));
         for phase in &mut report.repetitions[3].phases {
-            // A twentieth of what was due.
+            // A twentieth of the requests that were due.
             phase.not_started = phase.done / 19 + 1;
         }
         assert!(has(&report, Metric::P50) && !has(&report, Metric::P99) && !has(&report, Metric::P999));

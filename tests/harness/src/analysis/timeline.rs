@@ -1,41 +1,41 @@
-//! What an event did, from the timeline of its phase: the longest gap, and when it was over. Pure.
+//! The effect of an event, from the timeline of its phase: the longest gap, and the time until it was over. Pure.
 
 use super::estimate::median;
 use crate::record::{Drive, Phase, Tick};
 
 /// A step is worse than before if its 99th percentile is more than this many times the median step's before the event.
-/// Steps have few requests, so that theirs doubles by itself now and then.
+/// Steps have few requests, so their percentile sometimes doubles by itself.
 const WORSE: f64 = 3.0;
-/// And by more than this, in seconds: below it is the scheduler's doing.
+/// It must also be worse by more than this, in seconds: smaller changes are the scheduler's.
 const WORSE_BY: f64 = 0.001;
-/// Sums of tenths are not exact.
+/// A tolerance, since sums of tenths are not exact.
 const HAIR: f64 = 1e-6;
 
-/// To a microsecond, so that equal steps are equal.
+/// Rounds to a microsecond, so that equal steps are equal.
 fn exact(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
-/// When it was over.
+/// The time until the effect was over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Recovery {
-    /// From the event until the end of the last step that is worse than before it; 0 if none is.
+    /// The time from the event to the end of the last step that is worse than before; 0 if none is.
     pub(crate) seconds: f64,
-    /// True if a good step followed.
+    /// True if a good step follows.
     pub(crate) is_over: bool,
 }
 
-/// One step in its place.
+/// One step with its time.
 struct Step<'a> {
     start: f64,
     end: f64,
     tick: &'a Tick,
-    /// Nothing that was due in it was answered. If at most one request is due in a step, it may be empty without any
-    /// fault.
+    /// True if no request that was due in it was answered. At rates of at most one request a step, it may also be empty
+    /// without any fault.
     is_silent: bool,
 }
 
-/// The steps in which requests were due.
+/// Returns the steps in which requests were due.
 fn steps(phase: &Phase) -> Vec<Step<'_>> {
     let rate = if let Drive::Open { rate } = phase.drive { rate } else { 0.0 };
     let mut steps = Vec::new();
@@ -51,7 +51,7 @@ fn steps(phase: &Phase) -> Vec<Step<'_>> {
     steps
 }
 
-/// The longest time without any complete answer, in seconds, as whole steps.
+/// Returns the longest time without a complete answer, in seconds, as whole steps.
 pub(crate) fn longest_gap(phase: &Phase) -> f64 {
     let mut longest = 0.0_f64;
     let mut since: Option<f64> = None;
@@ -66,7 +66,7 @@ pub(crate) fn longest_gap(phase: &Phase) -> f64 {
     longest
 }
 
-/// The time after `at` (seconds from the start of the phase) there were failures, silence or slow answers.
+/// Returns for how long after `at` (seconds from the start of the phase) there were failures, silence or slow answers.
 pub(crate) fn recovery(phase: &Phase, at: f64) -> Recovery {
     let steps = steps(phase);
     let before = |step: &&Step<'_>| step.end <= at + HAIR;
@@ -87,8 +87,8 @@ mod tests {
     use super::*;
     use crate::analysis::planted;
 
-    /// A phase of ticks: `.` is good (1 ms), `x` has an error, `_` is silent, `s` is slow (50 ms), `t` twice as slow as
-    /// usual.
+    /// Returns a phase of ticks: `.` is good (1 ms), `x` has an error, `_` is silent, `s` is slow (50 ms), `t` twice as
+    /// slow as usual.
     fn phase(ticks: &str, rate: f64) -> Phase {
         let tick = |c| match c {
             '.' => Tick { done: 10, errors: 0, p99: 0.001, max: 0.002 },

@@ -13,25 +13,25 @@ pub struct CompareArgs {
     /// The default mode and some strategies, three scenarios; under two minutes
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
-    /// Every way and every scenario; some hours
+    /// All ways and all scenarios; some hours
     #[arg(long)]
     pub full: bool,
-    /// Ways to compare, or all; see --list
+    /// Ways to compare, or all; --list shows them
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub ways: Vec<String>,
-    /// Scenarios to play, or all; see --list
+    /// Scenarios to run, or all; --list shows them
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub scenarios: Vec<String>,
-    /// Scenarios of your own (TOML); without --scenarios, only they
+    /// Your own scenarios (TOML); without --scenarios, only these
     #[arg(long, value_name = "FILE")]
     pub scenario_file: Option<PathBuf>,
-    /// Say which ways and scenarios there are, and do nothing
+    /// List the ways and scenarios, and exit
     #[arg(long)]
     pub list: bool,
-    /// Workers of each way
+    /// Number of workers
     #[arg(short = 'i', long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// Clients at a time
+    /// Number of concurrent clients
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub connections: u16,
     /// Length of each measurement [default: 1s; quick 600ms, full 2s]
@@ -40,16 +40,16 @@ pub struct CompareArgs {
     /// Repetitions, each with fresh workers; a verdict needs 5
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub repeat: u16,
-    /// Requests a second of the open loop, instead of parts of the lowest saturation
+    /// Requests per second of the open loop, instead of parts of the lowest saturation
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
-    /// Path that any program is asked for
+    /// Path to request in scenarios that any program can serve
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     pub path: String,
-    /// The longest time that a request may take
+    /// Time after which a request counts as failed
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length)]
     pub timeout: Duration,
-    /// Repeats the order of requests of an earlier run
+    /// Seed that repeats the order of requests of an earlier run
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Folder for report.html, .json, .md and .csv
@@ -61,7 +61,7 @@ pub struct CompareArgs {
     /// Exit with 8 if this does not hold; repeatable
     #[arg(long = "assert", value_name = "EXPR")]
     pub assertions: Vec<Assertion>,
-    /// Program and arguments; {port} in one is the worker's port
+    /// Program and arguments; {port} stands for the worker's port
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
 }
@@ -69,10 +69,10 @@ pub struct CompareArgs {
 /// Flags of `roundelay report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// A report.json; with a second one, what changed from the first to it
+    /// A report.json; with a second one, the changes from the first
     #[arg(value_name = "FILE", num_args = 1..=2, required = true)]
     pub files: Vec<PathBuf>,
-    /// Write the pages of one report anew into this folder
+    /// Write the pages of the report again into this folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Exit with 8 if this does not hold in the last file; repeatable

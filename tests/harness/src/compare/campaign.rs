@@ -1,4 +1,4 @@
-//! Carries a comparison out, cell by cell, into a report.
+//! Runs a comparison cell by cell, and records it in a report.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ pub(crate) struct Campaign<'a> {
     bench: Bench<'a>,
     progress: Progress,
     report: Report,
-    /// Ways that turned out not to work at all, by index.
+    /// The ways that turned out not to work at all, by index.
     unable: BTreeSet<usize>,
-    /// Ways that were set up at least once.
+    /// The ways that were set up at least once.
     started: BTreeSet<usize>,
 }
 
-/// Somebody wanted an end: what there is, is all there will be.
+/// The user interrupted the comparison: nothing more is measured.
 struct Stopped;
 
 impl<'a> Campaign<'a> {
@@ -44,7 +44,7 @@ impl<'a> Campaign<'a> {
         Self { choice, bench, progress, report, unable: BTreeSet::new(), started: BTreeSet::new() }
     }
 
-    /// Measures all there is to measure, or until somebody wants an end.
+    /// Measures everything, or until the user interrupts.
     pub(crate) fn run(mut self) -> Report {
         self.name_the_missing();
         for scenario in &self.choice.scenarios {
@@ -58,7 +58,7 @@ impl<'a> Campaign<'a> {
         self.report
     }
 
-    /// Ways of which it is clear before anything starts that they cannot be measured here.
+    /// Records the ways that obviously cannot be measured on this machine, before anything starts.
     fn name_the_missing(&mut self) {
         for (index, way) in self.choice.ways.iter().enumerate() {
             if let Err(why) = way.available(&self.choice.workload) {
@@ -99,7 +99,7 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    /// The lowest saturation and whose it is. Ways of which nothing can be measured are taken out.
+    /// Returns the lowest saturation and its way. Ways that cannot be measured are taken out of the list.
     fn calibrate(&mut self, scenario: &Scenario, ways: &mut Vec<usize>) -> Result<Option<(f64, String)>, Stopped> {
         if self.choice.method.rate.is_some() {
             return Ok(None);
@@ -126,7 +126,7 @@ impl<'a> Campaign<'a> {
             }
         }
         *ways = able;
-        // One worker alone may bear much less than many, and what many bear is the question.
+        // One worker alone may bear much less than many, and the rates are meant for many.
         let alone = |way: &Way| *way == Way::Direct;
         let lowest = found.into_iter().min_by(|a, b| alone(a.1).cmp(&alone(b.1)).then(a.0.total_cmp(&b.0)));
         Ok(lowest.map(|(rate, way)| (rate, way.name().to_owned())))
@@ -167,15 +167,15 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    /// The result, or the reason why there is none, in one line. A way that cannot be set up for a reason that the
-    /// scenario has no part in is left out from now on: each trial may cost as long as a start may take.
+    /// Returns the result, or records in one line why there is none. A way that cannot be set up for a reason unrelated
+    /// to the scenario is left out from now on: each further attempt may cost a whole start timeout.
     fn known<T>(
         &mut self,
         measured: Result<T, Unmeasured>,
         index: usize,
         scenario: &Scenario,
     ) -> Result<Result<T, String>, Stopped> {
-        // With variables of its own the scenario may be what is wrong.
+        // If the scenario has variables of its own, it may be the cause.
         let is_plain = scenario.worker_env.is_empty();
         let (why, is_hopeless) = match measured {
             Ok(measured) => {
@@ -190,7 +190,7 @@ impl<'a> Campaign<'a> {
                 (why, false)
             }
         };
-        // Last words of a program stand on lines of their own.
+        // A program's last lines are on separate lines, which are joined here.
         let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" | ");
         if is_hopeless {
             self.leave_out(index, None, &why);

@@ -1,4 +1,4 @@
-//! What the flags come to: which ways and scenarios, measured how. Pure.
+//! Turns the flags into a plan: ways, scenarios and the method of measurement. Pure.
 
 use crate::analysis::Assertion;
 use crate::failure::{Failure, code};
@@ -9,26 +9,27 @@ use crate::subject::{Product, Workload};
 
 use super::args::CompareArgs;
 
-/// The product's ways that a quick comparison has, counted from the first.
+/// The number of the product's ways in a quick comparison, counted from the first.
 const QUICK_WAYS: usize = 3;
-/// Parts of the lowest saturation at which latency is measured. In an open loop generator, balancer and worker are
-/// woken for each request, where they find the next one waiting in a closed one: on 2 processors 70 % of a saturation
-/// of 22,000/s could not be reached, and what was measured was the queue before the processors.
+/// The parts of the lowest saturation at which latency is measured. In an open loop, generator, balancer and worker
+/// must be woken for each request; in a closed one they find the next request waiting. So the open loop cannot reach
+/// the closed one's rate: on 2 processors it did not reach 70 % of a saturation of 22,000/s, and
+/// it would have measured only the queue before the processors.
 const SHARES: [f64; 3] = [0.2, 0.35, 0.5];
 const QUICK_SHARES: [f64; 1] = [0.35];
 
-/// The whole comparison as it is to be.
+/// The whole comparison that is planned.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) workload: Workload,
     pub(crate) ways: Vec<Way>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) method: Method,
-    /// The parts that were asked for, or are usual, and cannot be.
+    /// The parts that were asked for, or are usual, but cannot be run.
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// Every way that there may be, in the order of reports.
+/// Returns every possible way, in the order of reports.
 pub(crate) fn all_ways(product: &Product) -> Vec<Way> {
     let references = [Way::Haproxy, Way::Nginx, Way::NodeCluster, Way::Pm2];
     let own = product.ways.iter().cloned().map(Way::Product);
@@ -38,7 +39,7 @@ pub(crate) fn all_ways(product: &Product) -> Vec<Way> {
 impl Choice {
     /// # Errors
     ///
-    /// A name that is none, or that stands for nothing which can be measured.
+    /// A name is unknown, or what it names cannot be measured.
     pub(crate) fn new(args: &CompareArgs, product: &Product, own: Vec<Scenario>, seed: u64) -> Result<Self, Failure> {
         let workload = match args.command.as_slice() {
             [] => Workload::Demo,
@@ -69,7 +70,7 @@ impl Choice {
         Ok(choice)
     }
 
-    /// Checks if what an assertion needs will be measured.
+    /// Checks that the cells of an assertion will be measured.
     fn check(&self, assertion: &Assertion) -> Result<(), String> {
         let scenarios: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
         let ways: Vec<_> = self.ways.iter().map(Way::name).collect();
@@ -84,7 +85,7 @@ impl Choice {
         Ok(())
     }
 
-    /// Why that way cannot play that scenario, if it cannot.
+    /// Returns the reason why a way cannot run a scenario; `None` if it can.
     pub(crate) fn misfit(way: &Way, scenario: &Scenario) -> Option<&'static str> {
         let event = scenario.event.as_ref()?;
         match (way, event) {
@@ -96,7 +97,7 @@ impl Choice {
         }
     }
 
-    /// Seconds that all of it takes, about.
+    /// Returns about how many seconds all of it takes.
     pub(crate) fn estimate(&self) -> f64 {
         let one = |scenario: &Scenario| {
             let ways = self.ways.iter().filter(|way| Self::misfit(way, scenario).is_none()).count();
@@ -105,7 +106,7 @@ impl Choice {
         self.scenarios.iter().map(one).sum()
     }
 
-    /// Seconds that one way takes in that scenario, about.
+    /// Returns about how many seconds one way takes in that scenario.
     pub(crate) fn cell_seconds(&self, scenario: &Scenario) -> f64 {
         let repeated = plan::repetition_seconds(&self.method, scenario.event.is_some()) * self.method.repeat as f64;
         let calibrated = if self.method.rate.is_some() { 0.0 } else { plan::calibration_seconds(&self.method) };
@@ -127,7 +128,7 @@ fn method(args: &CompareArgs, seed: u64) -> Method {
         warm_up_seconds: (seconds / 4.0).min(0.5),
         closed_seconds: seconds,
         open_seconds: seconds,
-        // Time for a hang to be found, in all but a quick comparison, which plays none.
+        // A hang needs time to be found; a quick comparison has no hang.
         event_seconds: if args.quick { seconds * 2.5 } else { (seconds * 3.0).max(8.0) },
         shares: if args.quick { QUICK_SHARES.to_vec() } else { SHARES.to_vec() },
         rate: args.rate,
@@ -146,7 +147,7 @@ fn ways(args: &CompareArgs, product: &Product) -> Result<Vec<Way>, Failure> {
         return Ok(all);
     }
     if args.ways.is_empty() {
-        // Every strategy of the default mode, and every other mode with its default.
+        // Every strategy of the default mode, and every other mode with its default strategy.
         return Ok(all.into_iter().filter(|way| !way.name().contains('/')).collect());
     }
     let known: Vec<_> = all.iter().map(Way::name).collect();

@@ -1,4 +1,4 @@
-//! `roundelay compare` and `roundelay report`: the whole plan carried out, and told.
+//! `roundelay compare` and `roundelay report`: carry out the whole plan, and print the result.
 
 pub mod args;
 mod campaign;
@@ -22,11 +22,11 @@ use campaign::Campaign;
 use choice::Choice;
 use progress::{left, say};
 
-/// Compares, writes the report, and says what came of it. Returns the exit code.
+/// Compares, writes the report, and prints a summary. Returns the exit code.
 ///
 /// # Errors
 ///
-/// What was asked for cannot be, nothing could be measured, or the report cannot be written.
+/// The request cannot be fulfilled, nothing could be measured, or the report cannot be written.
 pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     let own = match &args.scenario_file {
         None => Vec::new(),
@@ -41,7 +41,7 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     if args.list {
         return Ok(list(args, product, &own));
     }
-    // Before an hour of measuring, not after it.
+    // Checked before an hour of measuring, not after it.
     let baseline = args.baseline.as_deref().map(report::load).transpose()?;
     if let Some(path) = args.baseline.as_deref().filter(|path| is_same(path, &args.out.join("report.json"))) {
         let error = format!("the baseline {} would be overwritten by the new report", path.display());
@@ -68,11 +68,11 @@ pub fn run(args: &CompareArgs, product: &Product) -> Result<u8, Failure> {
     Ok(if found.is_partial { code::INTERRUPTED } else { code })
 }
 
-/// Draws a report anew, or says what changed from one to another. Returns the exit code.
+/// Writes the pages of a report again, or prints the changes between two. Returns the exit code.
 ///
 /// # Errors
 ///
-/// A file that is no report, or pages that cannot be written.
+/// A file is not a report, or the pages cannot be written.
 pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
     let reports = args.files.iter().map(|path| report::load(path)).collect::<Result<Vec<Report>, _>>()?;
     let Some(last) = reports.last() else {
@@ -91,13 +91,13 @@ pub fn show(args: &ReportArgs) -> Result<u8, Failure> {
     Ok(assert(&args.assertions, &analysis))
 }
 
-/// There is no report of nothing.
+/// Returns the error for a comparison that measured nothing: there is no report to write.
 fn nothing(found: &Report) -> Result<u8, Failure> {
     if found.is_partial {
         say("interrupted before anything was measured: no report is written");
         return Ok(code::INTERRUPTED);
     }
-    // The last way that was tried says most: scenarios, and programs that are missing, were left out before.
+    // The last way that was tried tells most: ways that cannot run here come first in the list.
     let skipped = found.skipped.iter().filter(|skipped| skipped.way.is_some()).map(|skipped| &skipped.why);
     let why = found.repetitions.iter().filter_map(|one| one.failure.as_ref()).chain(skipped.rev()).next();
     Err(Failure::new(code::FAILED, "nothing could be measured")
@@ -124,7 +124,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
     a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
 
-/// Every assertion's outcome in a line; the exit code.
+/// Prints the outcome of each assertion on a line. Returns the exit code.
 fn assert(assertions: &[Assertion], analysis: &Analysis) -> u8 {
     let mut all_hold = true;
     for assertion in assertions {
@@ -152,13 +152,13 @@ fn list(args: &CompareArgs, product: &Product, own: &[plan::Scenario]) -> u8 {
     code::OK
 }
 
-/// Columns of the terminal; where the answer goes elsewhere, enough for all columns of a table.
+/// Returns the columns of the terminal; elsewhere enough for all columns of a table.
 fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout());
     size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(160)
 }
 
-/// The answer, to standard output. It may be closed; the files and the exit code say it too.
+/// Prints the answer to standard output. If that is closed, the files and the exit code still show the result.
 fn tell(text: &str) {
     let _ = write!(anstream::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, a line for each finished cell elsewhere. To standard error.
+//! Shows the progress on standard error: a bar on a terminal, elsewhere a line for each finished cell.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::report::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The bar moves by milliseconds of the estimate: cells differ in length. What has no room in the line is cut.
+/// The bar counts milliseconds of the estimate, since cells differ in length. Text that has no room in the line is cut.
 const TEMPLATE: &str = "  {bar:16}  {percent:>3}%  {prefix:>10}  {wide_msg}";
 
-/// Tells how far it is.
+/// Shows the progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of that many estimated seconds.
+    /// Starts the display for that many estimated seconds.
     pub(crate) fn new(seconds: f64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(millis(seconds)), ProgressDrawTarget::stderr());
@@ -30,7 +30,7 @@ impl Progress {
         Self { bar, done: 0.0, total: seconds }
     }
 
-    /// Something begins.
+    /// Shows that something begins.
     pub(crate) fn begin(&self, scenario: &str, way: &str, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_prefix(format!("{} left", left(self.total - self.done)));
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// It is over, and what it took was estimated so.
+    /// Shows that it is over; `seconds` is the estimate of it.
     pub(crate) fn end(&mut self, seconds: f64, line: &str) {
         self.pass(seconds);
         if self.bar.is_none() {
@@ -46,7 +46,7 @@ impl Progress {
         }
     }
 
-    /// Work that was estimated so will not be done.
+    /// Skips work that was estimated at that many seconds.
     pub(crate) fn pass(&mut self, seconds: f64) {
         self.done += seconds;
         if let Some(bar) = &self.bar {
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Something worth a line of its own.
+    /// Prints a line of its own.
     pub(crate) fn note(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| say(line)),
@@ -62,7 +62,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -70,12 +70,12 @@ impl Progress {
     }
 }
 
-/// One line, whatever a program said that it quotes. Standard error may be closed; there is nobody to tell then.
+/// Prints one line, even if it quotes several lines of a program. Errors are ignored: standard error may be closed.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(anstream::stderr(), "{}", plain(line));
 }
 
-/// Such as `50s` or `12m`.
+/// Writes the time that is left, such as `50s` or `12m`.
 pub(crate) fn left(seconds: f64) -> String {
     let seconds = Duration::try_from_secs_f64(seconds.max(0.0).round()).unwrap_or_default().as_secs();
     match seconds {

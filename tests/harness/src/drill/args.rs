@@ -8,46 +8,46 @@ use clap::{Args, ValueEnum};
 use super::fault::Fault;
 use crate::subject::Workload;
 
-/// Play the faults that a server must survive on your own program, under load that checks every answer.
+/// Inject the faults that a server must survive into your own program, under load that checks every answer.
 #[derive(Args, Clone, Debug)]
 pub struct DrillArgs {
-    /// Program and arguments of a worker; {port} in one is its port [default: the demo]
+    /// Program and arguments of a worker; {port} stands for its port [default: the demo]
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Only these faults; --list names all
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true, value_name = "FAULT,...")]
     pub only: Vec<Fault>,
-    /// Say which faults there are, what each promises and allows, and end
+    /// List the faults with their promises, and exit
     #[arg(long)]
     pub list: bool,
-    /// Repeat the victims, moments and requests of an earlier drill
+    /// Seed that repeats the victims, moments and requests of an earlier drill
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Operations a second
+    /// Operations per second
     #[arg(long, value_name = "N", default_value = "300", value_parser = rate)]
     pub rate: f64,
-    /// Workers of each target
+    /// Number of workers
     #[arg(short = 'i', long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// The path that CMD is asked for: any path that answers GET with status 200 (the demo is asked for its echo)
+    /// Path to request from CMD; it must answer GET with status 200 (the demo has its own)
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     pub path: String,
-    /// The least time that the load of a fault lasts, such as 10s
+    /// Least time that the load of a fault lasts, such as 10s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length)]
     pub length: Duration,
-    /// Which of the ways to give connections to workers [default: the first of `roundelay compare`]
+    /// Mode or strategy to test, by its name in `roundelay compare --list` [default: the first]
     #[arg(long, value_name = "NAME")]
     pub way: Option<String>,
-    /// Any key of the product's configuration, such as pool.app.drain=signal
+    /// Set any key of the configuration, such as pool.app.drain=signal
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The same faults on others too, whose failures do not count for the exit code
+    /// Run the same faults on others, too; their failures do not change the exit code
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
     pub against: Vec<Peer>,
-    /// Write what was found there as JSON
+    /// Write the results there as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write it there as Markdown
+    /// Write the results there as Markdown
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 }
@@ -59,7 +59,7 @@ pub enum Peer {
     Pm2,
     /// Node's own cluster; needs `node FILE`
     NodeCluster,
-    /// One worker and nobody before it
+    /// One worker without a balancer
     Direct,
 }
 
@@ -69,7 +69,7 @@ impl DrillArgs {
         if self.command.is_empty() { Workload::Demo } else { Workload::Command(self.command.clone()) }
     }
 
-    /// The faults that are to be run, each once, in the order of the table.
+    /// Returns the faults to run, each once, in the order of the table.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let is_wanted = |fault: &Fault| self.only.is_empty() || self.only.contains(fault);
         Fault::ALL.into_iter().filter(is_wanted).collect()

@@ -1,4 +1,4 @@
-//! What the checked load of a fault saw. Pure.
+//! The results of the checked load of a fault. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use serde::Serialize;
 pub struct Checked {
     /// Operations started.
     pub started: u64,
-    /// Operations that ended well.
+    /// Operations that succeeded.
     pub good: u64,
     /// Failures by class; only those that occurred.
     pub failed: BTreeMap<Class, u64>,
-    /// Operations that were not carried out for a reason of the generator's own.
+    /// Operations that were not started for a reason of the generator's own.
     pub not_started: u64,
-    /// Median latency of the good ones, from the intended start, seconds.
+    /// The median latency of successful operations, from the intended start, in seconds.
     pub p50_seconds: f64,
-    /// 99th percentile.
+    /// Their 99th percentile.
     pub p99_seconds: f64,
-    /// The longest.
+    /// Their longest latency.
     pub max_seconds: f64,
-    /// The longest time in which nobody had a good answer, seconds.
+    /// The longest time without a successful operation, in seconds.
     pub longest_silence_seconds: f64,
-    /// The delay with which the generator started an operation at most, seconds: its own weakness.
+    /// The longest delay with which the generator started an operation, in seconds: its own weakness.
     pub longest_lag_seconds: f64,
-    /// Each failure, up to a number that no drill reaches; the report has the first in words.
+    /// Each failure, up to a number that no drill reaches; the report shows the first in words.
     #[serde(skip)]
     pub failures: Vec<Failed>,
     /// The first failures in words.
@@ -39,14 +39,14 @@ pub struct Checked {
 pub struct Failed {
     /// The class of the failure.
     pub class: Class,
-    /// When it was to start, from the start of the load.
+    /// The time at which it was to start, from the start of the load.
     pub at: Duration,
-    /// When it had failed.
+    /// The time at which it had failed.
     pub ended: Duration,
 }
 
 impl Checked {
-    /// The result of a finished load.
+    /// Returns the results of a finished load.
     pub fn new(record: &Record) -> Self {
         let latency = record.latency();
         let found = Class::ALL.map(|class| (class, record.failed(class)));
@@ -70,7 +70,7 @@ impl Checked {
         }
     }
 
-    /// Failures of all classes.
+    /// Returns the number of failures of all classes.
     pub fn failed_total(&self) -> u64 {
         self.failed.values().sum()
     }

@@ -1,4 +1,5 @@
-//! The faults: what is done, what is promised, what is allowed, and on which targets it can be run. Pure.
+//! The table of faults: the action, the promise, the allowed failures, and the targets on which a fault can be run.
+//! Pure.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -11,19 +12,19 @@ pub enum Fault {
     Kill,
     /// SIGSTOP of a worker.
     Stop,
-    /// A reload into a program that never listens.
+    /// A reload to a release that never listens.
     NeverReady,
-    /// A reload into a program that exits at once.
+    /// A reload to a release that exits at once.
     BadRelease,
     /// One worker that is stopped half of the time.
     SlowWorker,
-    /// Nothing can be written to the workers' log.
+    /// The disk of the workers' log is full.
     FullDisk,
     /// More clients than the master has descriptors for.
     Descriptors,
     /// SIGKILL of the master.
     MasterKill,
-    /// Reloads back to back.
+    /// Reloads one right after the other.
     ReloadStorm,
 }
 
@@ -38,32 +39,32 @@ pub struct About {
     pub name: &'static str,
     /// The action under load.
     pub done: &'static str,
-    /// The promise: a result that must be seen.
+    /// The promise: a result that must be observed.
     pub promised: &'static str,
-    /// The failures that are allowed all the same.
+    /// The failures that are nevertheless allowed.
     pub allowed: &'static str,
 }
 
-/// The manner in which a target gives connections to its workers, as far as promises depend on it.
+/// The way in which a target gives connections to its workers, as far as promises depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// Every byte goes through the master.
     Proxy,
-    /// The master accepts, and gives the sockets away.
+    /// The master accepts, and hands the sockets over to workers.
     Handoff,
-    /// The workers accept; this is the product's, with a heartbeat if the worker is the demo.
+    /// The workers accept themselves; only the product has this, and with the demo it has a heartbeat.
     Accepting {
-        /// True if the worker says every now and then that it lives.
+        /// True if the worker sends regular signs of life.
         has_heartbeat: bool,
     },
     /// Node's cluster, also under pm2: the primary accepts, or the kernel does.
     NodeCluster,
-    /// One worker and nobody before it.
+    /// One worker without a balancer.
     Direct,
 }
 
 impl Fault {
-    /// All of them, in the order in which they are run.
+    /// All faults, in the order in which they are run.
     pub const ALL: [Self; 9] = [
         Self::Kill,
         Self::Stop,
@@ -76,12 +77,12 @@ impl Fault {
         Self::ReloadStorm,
     ];
 
-    /// Its name in options and reports.
+    /// Returns its name in options and reports.
     pub fn name(self) -> &'static str {
         self.about().name
     }
 
-    /// The description in words.
+    /// Returns its description in words.
     pub fn about(self) -> About {
         let (name, done, promised, allowed) = match self {
             Self::Kill => (
@@ -143,11 +144,11 @@ impl Fault {
         About { name, done, promised, allowed }
     }
 
-    /// Checks if it can be run there.
+    /// Checks that it can be run on such a target.
     ///
     /// # Errors
     ///
-    /// Why not: the target has no notion of it, or makes no promise.
+    /// The reason why not: the target lacks the feature, or makes no promise about it.
     pub fn applies(self, manner: Manner) -> Result<(), &'static str> {
         let is_product = !matches!(manner, Manner::NodeCluster | Manner::Direct);
         match self {

@@ -1,4 +1,4 @@
-//! One fault under way: the target, the checked load on it, chance by the seed, and what has been seen so far.
+//! One fault under way: the target, the checked load, the seed's random choices, and the observations so far.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use super::target::{CommandOutcome, Target};
 use super::waiting::{Aborted, Waiting};
 use crate::setup::{Patience, SetupError, Signal, WorkerProcess, signal};
 
-/// Kept connections of the keep-alive clients.
+/// The number of connections that the keep-alive clients keep.
 const KEPT: usize = 16;
 
-/// The part of the operations that go over kept connections; see [`plan`].
+/// The part of the operations that use kept connections; see [`plan`].
 const KEPT_SHARE: f64 = 1.0 / 3.0;
 
-/// The time that a kept connection rests between two requests, in seconds, where workers are drained that do not
-/// announce it: no balancer can close a connection that is never silent, and after a second of silence it may.
+/// The rest of a kept connection between two requests, in seconds, where workers are drained that do not announce it.
+/// No balancer can safely close a connection that is never silent; after a second of silence it may.
 const REST: f64 = 2.5;
 
-/// The longest time that an operation may take: longer than any worker may stand still unnoticed.
+/// The longest time that an operation may take: longer than a worker may hang unnoticed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The parameters of a load.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// Of a program of the user's; the demo is asked for its echo.
+    /// The path to request from the user's program; the demo has its own.
     pub(crate) path: String,
-    /// Operations a second.
+    /// Operations per second.
     pub(crate) rate: f64,
     /// The least duration.
     pub(crate) length: Duration,
-    /// Repeats it.
+    /// Repeats the same run.
     pub(crate) seed: u64,
 }
 
@@ -46,15 +46,15 @@ pub(crate) struct FaultRun<'a> {
     pub(crate) waiting: &'a Waiting,
     pub(crate) promises: Vec<Promise>,
     pub(crate) done: Vec<String>,
-    /// Kept connections of the keep-alive clients.
+    /// The number of connections that the keep-alive clients keep.
     pub(crate) kept: usize,
-    /// Nobody serves any more: the load need not last as long as it was to.
+    /// True once no worker serves any more: then the load need not last its full time.
     pub(crate) is_over: bool,
-    /// Workers that served at the beginning.
+    /// The number of workers that served at the beginning.
     pub(crate) workers: usize,
-    /// The time that an operation took before anything was done.
+    /// The time of an operation before the fault began.
     pub(crate) usual: Duration,
-    /// A remark that a good verdict leaves out; mostly empty.
+    /// A remark that a good verdict would leave out; mostly empty.
     pub(crate) remark: String,
     load: Load,
     begun: Instant,
@@ -62,23 +62,23 @@ pub(crate) struct FaultRun<'a> {
 
 /// The results of a fault that was run.
 pub(crate) struct Played {
-    /// The action, and its time.
+    /// The actions, and the time of each.
     pub(crate) done: Vec<String>,
     pub(crate) promises: Vec<Promise>,
     pub(crate) checked: Checked,
     pub(crate) remark: String,
 }
 
-/// Why a fault was not run to its end.
+/// The reason why a fault was not run to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RunError {
-    /// The user wants the end at once.
+    /// The user interrupted it.
     Aborted,
-    /// The target cannot do it.
+    /// The target lacks the feature.
     Unable(String),
-    /// It does not answer what is asked, before anything was done to it.
+    /// The program does not answer the operation, before anything was done to it.
     Unanswered(String),
-    /// The target does not do what every target must, such as to name its workers.
+    /// The target fails at something that every target must do, such as naming its workers.
     Failed(String),
 }
 
@@ -109,7 +109,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It may have been killed meanwhile.
+        // The process may have been killed meanwhile.
         let _ = signal(self.0, Signal::CONT);
     }
 }
@@ -138,38 +138,38 @@ impl<'a> FaultRun<'a> {
         Ok(fault_run)
     }
 
-    /// From the start of the load: the clock of failures.
+    /// Returns the time since the start of the load; the times of failures count from it, too.
     pub(crate) fn now(&self) -> Duration {
         self.load.elapsed()
     }
 
-    /// Returns true if the load has lasted as long as it was asked to, but for so much.
+    /// Returns true if the load has lasted its time, less `reserve`.
     pub(crate) fn is_late(&self, reserve: Duration) -> bool {
         self.begun.elapsed() + reserve >= self.asked.length
     }
 
-    /// The present action.
+    /// Records and shows the present action.
     pub(crate) fn note(&mut self, what: impl Into<String>) {
         self.done.push(format!("{:.2} s: {}", self.now().as_secs_f64(), what.into()));
     }
 
-    /// A promise, and what became of it; `broken` is what a table says if it was not kept.
+    /// Records a promise and its result; `broken` is the text for tables if it was not kept.
     pub(crate) fn promise(&mut self, what: &str, broken: &str, allowed: &str, seen: impl Into<String>, is_kept: bool) {
         self.promises.push(Promise::new(what, broken, allowed, seen, is_kept));
     }
 
-    /// Replaces all workers, and says how that ended; longer than that it is not waited for.
+    /// Replaces all workers, and returns the result; waits no longer than `longest`.
     ///
     /// # Errors
     ///
-    /// Interrupted meanwhile; the target knows no reload.
+    /// The user interrupted it, or the target has no reload.
     pub(crate) fn reload(&mut self, longest: Duration) -> Result<CommandOutcome, RunError> {
         let waiting = self.waiting;
         let outcome = self.target.reload(Patience { longest, is_given_up: &|| waiting.is_urgent() });
         if waiting.is_urgent() { Err(RunError::Aborted) } else { Ok(outcome?) }
     }
 
-    /// Returns true if clients have somebody else while one worker does not serve.
+    /// Returns true if other workers can serve while one does not.
     pub(crate) fn has_others(&self) -> bool {
         self.workers > 1 && self.target.is_spread
     }
@@ -178,24 +178,24 @@ impl<'a> FaultRun<'a> {
         Ok(self.waiting.pause(length)?)
     }
 
-    /// A pause whose length the seed decides.
+    /// Pauses for a random time that the seed decides.
     pub(crate) fn pause_between(&mut self, least: u64, most: u64) -> Result<(), RunError> {
         let length = Duration::from_millis(self.random.u64(least..=most));
         self.pause(length)
     }
 
-    /// One of the workers that serve, as the seed decides.
+    /// Returns a serving worker that the seed chooses.
     pub(crate) fn victim(&mut self) -> Result<WorkerProcess, RunError> {
         let mut serving = self.target.serving()?;
-        // The order in which they are told is no matter of the seed's.
+        // Sorted, so that the choice depends on the seed alone and not on the order of the list.
         serving.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
         let nobody = || RunError::Failed("no worker serves".to_owned());
         let at = self.random.usize(..serving.len().max(1));
         serving.into_iter().nth(at).ok_or_else(nobody)
     }
 
-    /// Waits until as many workers serve as at the beginning and none of `gone` is among them: how long it took, or
-    /// nothing if that was too long.
+    /// Waits until as many workers serve as at the beginning, and none of `gone` is among them. Returns the time that
+    /// it took, or `None` if that was too long.
     pub(crate) fn wait_replaced(
         &self,
         count: usize,
@@ -211,34 +211,34 @@ impl<'a> FaultRun<'a> {
         Ok(found)
     }
 
-    /// Operations that have ended, and those that were started, until now.
+    /// Returns the number of operations that have ended, and of those that were started.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let record = self.load.so_far();
         (record.good() + record.failed_total(), record.started())
     }
 
-    /// Operations that have ended well, until now.
+    /// Returns the number of operations that have succeeded.
     pub(crate) fn good(&self) -> u64 {
         self.load.so_far().good()
     }
 
-    /// The longest time that half of them took.
+    /// Returns the median latency.
     pub(crate) fn median(&self) -> Duration {
         self.load.so_far().latency().percentile(50.0)
     }
 
-    /// Lets the load go on until it is as long as asked, ends it, and then the target.
+    /// Lets the load run its full time, then ends it and the target.
     ///
     /// # Errors
     ///
-    /// Interrupted meanwhile.
+    /// The user interrupted it.
     pub(crate) fn end(mut self) -> Result<Played, RunError> {
         let left = if self.is_over { Duration::ZERO } else { self.asked.length.saturating_sub(self.begun.elapsed()) };
-        // What was done last shall have consequences, if any.
+        // The last action must have time to show its consequences.
         self.pause(left.max(Duration::from_millis(500)))?;
         let Self { target, waiting, load, promises, done, remark, .. } = self;
         load.finish();
-        // Each operation has a deadline of its own.
+        // Waits for the rest: each operation has a deadline of its own.
         waiting.wait(2 * TIMEOUT, || load.is_over().then_some(()))?;
         let checked = Checked::new(&load.stop());
         drop(target);
@@ -246,7 +246,7 @@ impl<'a> FaultRun<'a> {
     }
 }
 
-/// One operation of the load, to find out whether that program can be asked so at all, and how long that takes.
+/// Runs one operation of the load, to see if the program answers it at all, and how long that takes.
 fn probe(target: &Target, asked: &Asked) -> Result<Duration, RunError> {
     let plan = Plan { length: Length::Count(1), rate: 1000.0, ..plan(target, asked, 1) };
     let failed = |cause: std::io::Error| RunError::Failed(format!("cannot make the load: {cause}"));
@@ -260,14 +260,14 @@ fn probe(target: &Target, asked: &Asked) -> Result<Duration, RunError> {
 
 fn plan(target: &Target, asked: &Asked, kept: usize) -> Plan {
     let mut plan = Plan::new(target.address());
-    // The seeds of the two loads and of the victims are the same; they never meet.
+    // Both loads and the choice of victims use the same seed; they do not influence each other.
     plan.seed = asked.seed;
     plan.rate = asked.rate;
     plan.length = Length::UntilStopped;
     plan.timeout = TIMEOUT;
     plan.connections = kept;
     plan.keep_failures = 1_000_000;
-    // Spelled so in the checker's own tests; if it were not, one-shot clients alone would ask.
+    // The checker's own tests spell the name in this way too; with a wrong name only one-shot clients would run.
     plan.kinds = "one-shot=2,keep-alive=1".parse().unwrap_or(plan.kinds);
     if !target.is_demo() {
         plan.protocol = Protocol::Http(Ask::Page);

@@ -1,4 +1,4 @@
-//! The files that were asked for.
+//! Writes the files that the user asked for.
 
 use std::fmt::Display;
 use std::fs;
@@ -9,11 +9,11 @@ use super::outcome::Drill;
 use super::report;
 use crate::failure::{Failure, code};
 
-/// Tries whether they can be written, and leaves everything as it was: minutes of drilling shall not end in that.
+/// Checks that they can be written, and changes nothing, so that minutes of drilling are not lost at the end.
 ///
 /// # Errors
 ///
-/// One cannot.
+/// A file cannot be written.
 pub(crate) fn check(args: &DrillArgs) -> Result<(), Failure> {
     for path in [&args.json, &args.markdown].into_iter().flatten() {
         try_to_write(path).map_err(|cause| failed(path, &cause))?;
@@ -23,7 +23,7 @@ pub(crate) fn check(args: &DrillArgs) -> Result<(), Failure> {
 
 fn try_to_write(path: &Path) -> std::io::Result<()> {
     let found = fs::metadata(path);
-    // The opening of a pipe waits for a reader, and its end may tell one that this was all.
+    // Opening a pipe would wait for a reader, and closing it could tell the reader that this was all.
     if found.as_ref().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return Ok(());
     }
@@ -31,11 +31,11 @@ fn try_to_write(path: &Path) -> std::io::Result<()> {
     if found.is_err() { fs::remove_file(path) } else { Ok(()) }
 }
 
-/// Writes them.
+/// Writes the files.
 ///
 /// # Errors
 ///
-/// One cannot be written; the others are.
+/// A file cannot be written; the others are there.
 pub(crate) fn write(args: &DrillArgs, drill: &Drill) -> Result<(), Failure> {
     let markdown = args.markdown.as_ref().map(|path| put(path, &report::markdown(drill)));
     if let Some(path) = &args.json {

@@ -1,5 +1,5 @@
-//! A disk that is full, for the master and its workers alone: a small file system of their own in memory, mounted over
-//! a folder in a mount namespace that ends with them.
+//! A full disk that only the master and its workers see: a small file system in memory, mounted over a folder in a
+//! mount namespace that ends with them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use crate::setup::SetupError;
 use crate::subject::Product;
 
-/// The program that stands between the drill and the master: it makes the disk, opens the log, fills the disk and
-/// becomes the master. Every other command goes to the product as it is.
+/// The script between the drill and the master: it makes the disk, opens the log, fills the disk and becomes the
+/// master. It passes any other command to the product unchanged.
 const WRAPPER: &str = r#"#!/bin/sh
 # $PROGRAM, $FOLDER and $UNSHARE stand above.
 if [ "$1" = run ]; then
@@ -22,8 +22,8 @@ fi
 exec "$PROGRAM" "$@"
 "#;
 
-/// The text that each worker writes when it is told: more than a pipe holds, and together more than the master keeps
-/// waiting.
+/// The script by which each worker writes a flood on command: more than a pipe holds, and in total more than the master
+/// keeps in its queue.
 const FLOOD: &str = r#"( until [ -e "$DIR/go" ]; do sleep 0.05; done
   i=0; while [ $i -lt 64 ]; do head -c 65536 /dev/zero | tr '\0' x | fold -w 127; i=$((i + 1)); done
   : > "$DIR/through.$ROUNDELAY_WORKER" ) &
@@ -37,11 +37,11 @@ pub(crate) struct FullDisk {
 }
 
 impl FullDisk {
-    /// Prepares it in that folder.
+    /// Prepares a full disk in that folder.
     ///
     /// # Errors
     ///
-    /// [`SetupError::Unable`]: this user may not mount anything, not even in a namespace of their own.
+    /// [`SetupError::Unable`]: this user may not mount, not even in a namespace of their own.
     pub(crate) fn new(product: &Product, folder: &Path) -> Result<Self, SetupError> {
         let disk = folder.join("disk");
         let failed = |cause: std::io::Error| SetupError::Failed(format!("cannot use {}: {cause}", folder.display()));
@@ -59,35 +59,35 @@ impl FullDisk {
         Ok(Self { folder: folder.to_owned(), wrapper })
     }
 
-    /// The command that is started instead of the product.
+    /// Returns the program that is started instead of the product.
     pub(crate) fn program(&self) -> PathBuf {
         self.wrapper.clone()
     }
 
-    /// The product's options.
+    /// Returns the options for the product.
     pub(crate) fn options(&self, is_node: bool) -> Vec<String> {
         let mut options = vec![format!("pool.{{pool}}.log.to={}", self.folder.join("disk/app.log").display())];
         if is_node {
-            // A shell becomes Node.
+            // Node starts as a shell that then becomes Node.
             options.push("pool.{pool}.socket-passing=node".to_owned());
         }
         options
     }
 
-    /// The worker's command, which also writes a flood when it is told.
+    /// Returns the worker's command with the flood added.
     pub(crate) fn flood(&self, words: &[String]) -> Vec<String> {
         let script = format!("DIR={}\n{FLOOD}", quoted(&self.folder));
         let head = ["sh", "-c", &script, "sh", "-"].map(str::to_owned);
         head.into_iter().chain(words.iter().cloned()).collect()
     }
 
-    /// Tells the workers to write.
+    /// Tells the workers to write the flood.
     pub(crate) fn go(&self) -> Result<(), SetupError> {
         let go = self.folder.join("go");
         std::fs::write(&go, "").map_err(|cause| SetupError::Failed(format!("cannot write {}: {cause}", go.display())))
     }
 
-    /// Workers of these slots that have written everything.
+    /// Returns the number of these slots whose worker has written everything.
     pub(crate) fn through(&self, workers: usize) -> usize {
         (0..workers).filter(|slot| self.folder.join(format!("through.{slot}")).exists()).count()
     }
@@ -102,7 +102,7 @@ fn may_mount(unshare: &str, disk: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// As a word for the shell.
+/// Quotes a text as one word of the shell.
 fn quoted(path: impl AsRef<Path>) -> String {
     format!("'{}'", path.as_ref().to_string_lossy().replace('\'', r"'\''"))
 }

@@ -1,9 +1,9 @@
-//! `roundelay drill`: every fault that a server must survive, run on the user's own program under checked load; what
-//! was promised, what is allowed, what was seen.
+//! `roundelay drill`: injects every fault that a server must survive into the user's own program under checked load,
+//! and shows what was promised, allowed and observed.
 //!
-//! A fault is run on a fresh setup. The load is the checker's: it starts operations by a fixed schedule, looks at every
-//! byte of the framing (of the demo's, at every byte) and gives each failure a class and a time. A failure is excused
-//! only if the fault explains it: by its class, by its time, and by how many there can be.
+//! Each fault gets a fresh setup. The load is the checker's: it starts operations by a fixed schedule, checks every
+//! byte of the framing (for the demo every byte of the answer), and gives each failure a class and a time. A failure is
+//! excused only if the fault explains its class and its time, and only as many as the fault can have caused.
 //!
 //! # The map
 //!
@@ -12,16 +12,16 @@
 //! | module | what it is | |
 //! |---|---|---|
 //! | `fault` | the table of faults, and the targets on which each can be run | pure |
-//! | `checked`, `allowed` | what the load saw, and which failures are no defect | pure |
-//! | `promise`, `waits` | what was promised and seen, the verdict; promises about time | pure |
+//! | `checked`, `allowed` | the results of the load, and the failures that are no defect | pure |
+//! | `promise`, `waits` | promises and observations, the verdict; promises about time | pure |
 //! | `outcome`, `report` | a whole drill as JSON, tables, Markdown | pure |
 //! | `args` | the flags | pure |
-//! | `files` | writes what was found | |
-//! | `waiting` | waiting, until Ctrl-C ends it | |
+//! | `files` | writes the files that the user asked for | |
+//! | `waiting` | waits that Ctrl-C can end | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
-//! | `target` | the target of a drill: a setup and a little more | |
-//! | `fault run` | a fault under way: target, load, chance | |
-//! | `faults` | what is done | |
+//! | `target` | the target of a drill: a setup with additions | |
+//! | `fault run` | a fault under way: target, load, random choices | |
+//! | `faults` | the actions of the faults | |
 
 mod allowed;
 mod args;
@@ -59,15 +59,15 @@ use fault_run::{Asked, FaultRun, Played, RunError};
 use target::{Candidate, Target};
 use waiting::Waiting;
 
-/// Plays the faults and prints what was found: each fault when it is over, and a table at the end, to standard output.
-/// Blocks; Ctrl-C is listened to for the rest of the process's life.
+/// Runs the faults and prints the results to standard output: each fault when it is over, and a table at the end.
+/// Blocks. Ctrl-C is handled for the rest of the process's life.
 ///
-/// The exit code is [`code::OK`] if every promise of the product was kept as far as it was tried, [`code::FAILED`] if
-/// one was broken or nothing is proved, [`code::INTERRUPTED`]. What others do that are drilled too does not count.
+/// The exit code is [`code::OK`] if the product kept every promise that was tested, [`code::FAILED`] if it broke one or
+/// nothing is proved, or [`code::INTERRUPTED`]. The results of other targets do not count.
 ///
 /// # Errors
 ///
-/// There is no such way; the product refuses that program, or the program does not answer; a file cannot be written.
+/// There is no such way, the product refuses the program, the program does not answer, or a file cannot be written.
 pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     if args.list {
         say(&report::list());
@@ -110,7 +110,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
             progress("");
             let is_first = drill.outcomes.iter().all(|outcome| matches!(outcome.verdict, Verdict::Skipped(_)));
             let run = match run {
-                // Nothing was found yet, and nothing will be.
+                // Nothing was measured yet, and nothing will be.
                 Err(failure) if is_first => return Err(failure),
                 Err(failure) => Some(Outcome {
                     verdict: Verdict::Void(format!("could be drilled before, and now: {failure}")),
@@ -136,7 +136,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
     })
 }
 
-/// The targets, the product first.
+/// Returns the targets, the product first.
 fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Failure> {
     let known = || product.ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>().join(", ");
     let way = match &args.way {
@@ -164,11 +164,11 @@ fn candidates(args: &DrillArgs, product: &Product) -> Result<Vec<Candidate>, Fai
     Ok(all.map(|way| Candidate { way, workload: args.workload(), workers }).collect())
 }
 
-/// One fault on one target, which is set up and taken down; nothing if the user wanted the end meanwhile.
+/// Runs one fault on one target, which is set up and ended; `None` if the user interrupted it.
 ///
 /// # Errors
 ///
-/// The product refuses or cannot start that program, or the program does not answer: no fault can be run.
+/// The product refuses or cannot start the program, or the program does not answer: then no fault can be run.
 fn run_one(
     candidate: &Candidate,
     fault: Fault,
@@ -198,7 +198,7 @@ fn run_one(
         Err(RunError::Unanswered(why)) if is_product => {
             return failed(&why, "name what it answers GET with status 200: --path /index.html");
         }
-        // What a fault wants of the machine may be missing; else nothing at all can be run.
+        // A fault may need something that this machine lacks; with another error no fault can be run.
         Err(RunError::Unable(why)) if is_product && !is_special => {
             return failed(&why, "choose another --way, or see what `roundelay run` says of that program");
         }
@@ -216,9 +216,9 @@ fn run_one(
     Ok(Some(outcome))
 }
 
-/// A fault on a target that is set up. The target is ended when this returns.
+/// Runs a fault on a target that is set up. The target is ended when this returns.
 fn fault_run(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> Result<Outcome, RunError> {
-    // A generator of its own for each fault: the others do not change its victims.
+    // Each fault has its own random generator, so that leaving one out does not change the victims of the others.
     let random = Rng::with_seed(asked.seed.wrapping_add(fault as u64));
     let mut fault_run = FaultRun::begin(target, asked, faults::has_drains(fault), waiting, random)?;
     let allowed = faults::run(fault, &mut fault_run)?;
@@ -232,13 +232,13 @@ fn fault_run(target: Target, fault: Fault, asked: &Asked, waiting: &Waiting) -> 
     Ok(Outcome { verdict, done, promises, load: Some(checked), remark, ..Outcome::skipped("", fault, "") })
 }
 
-/// To standard output, which may be closed: the exit code and the files say it too.
+/// Prints to standard output. If that is closed, the exit code and the files still show the result.
 fn say(text: &str) {
     let mut out = anstream::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Shows the present action on the terminal; the last word is taken back.
+/// Shows the present action on the terminal, in place of the one before.
 fn progress(what: &str) {
     let mut err = std::io::stderr();
     if err.is_terminal() {

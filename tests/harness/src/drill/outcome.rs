@@ -1,6 +1,6 @@
-//! What a drill has found: schema [`SCHEMA`]. Pure.
+//! The results of a drill, in schema [`SCHEMA`]. Pure.
 //!
-//! Durations are in seconds. Fields may be added within the version; none is removed or changes its meaning.
+//! Durations are in seconds. Within this version, fields may be added; none is removed or changes its meaning.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::promise::{LOST, Promise, Verdict, number};
 /// The name and version of the schema.
 pub const SCHEMA: &str = "roundelay.drill/1";
 
-/// The most characters that a table says about a failure.
+/// The most characters of a failure's text in a table.
 const WIDEST: usize = 26;
 
 /// A whole drill.
@@ -21,7 +21,7 @@ pub struct Drill {
     pub schema: &'static str,
     /// The version of the product.
     pub version: String,
-    /// It was interrupted: faults are missing.
+    /// True if it was interrupted, so that faults are missing.
     pub is_partial: bool,
     /// The program that the workers run.
     pub workload: String,
@@ -31,11 +31,11 @@ pub struct Drill {
     pub rate: f64,
     /// The least time that a fault's load lasts.
     pub length_seconds: f64,
-    /// Repeats victims, moments and the order of requests.
+    /// The seed: it repeats victims, moments and the order of requests.
     pub seed: u64,
-    /// The targets; the first is the product, whose verdicts decide the exit code.
+    /// The targets; the first is the product, and only its verdicts decide the exit code.
     pub targets: Vec<String>,
-    /// In the order in which they were run.
+    /// The outcomes, in the order in which they were run.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -49,43 +49,43 @@ pub struct Outcome {
     /// The result.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// The action, and its time: from the start of the load.
+    /// The actions, and the time of each from the start of the load.
     pub done: Vec<String>,
     /// Each promise.
     pub promises: Vec<Promise>,
-    /// The results of the load; none if it was not run.
+    /// The results of the load; `None` if it was not run.
     pub load: Option<Checked>,
-    /// The remark that a good verdict lacks; mostly nothing.
+    /// A remark that a good verdict leaves out; mostly empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remark: String,
-    /// From the start of the target to its end.
+    /// The time from the start of the target to its end.
     pub took_seconds: f64,
 }
 
 impl Drill {
-    /// The outcome of a fault on a target; nothing if it was not run.
+    /// Returns the outcome of a fault on a target; `None` if it was not run.
     pub fn find(&self, target: &str, fault: Fault) -> Option<&Outcome> {
         self.outcomes.iter().find(|outcome| outcome.target == target && outcome.fault == fault)
     }
 
-    /// Returns true if the product kept all of its promises, as far as they were tried.
+    /// Returns true if the product kept all promises that were tested.
     pub fn is_passed(&self) -> bool {
         let product = self.targets.first();
         !self.outcomes.iter().any(|outcome| Some(&outcome.target) == product && outcome.verdict.is_bad())
     }
 
-    /// All of it, as several lines of JSON.
+    /// Returns all of it as several lines of JSON.
     ///
     /// # Errors
     ///
-    /// None is expected: all keys are text.
+    /// No error is expected: all keys are text.
     pub fn json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 }
 
 impl Outcome {
-    /// A fault that was not run.
+    /// Returns the outcome of a fault that was not run.
     pub fn skipped(target: &str, fault: Fault, why: impl Into<String>) -> Self {
         Self {
             target: target.to_owned(),
@@ -99,8 +99,8 @@ impl Outcome {
         }
     }
 
-    /// A few words for tables: `passed`, `passed*` where a remark belongs to it, `failed: says 0, 215 of 7,531 lost`.
-    /// Of several broken promises the first is named, and what clients lost.
+    /// Returns a few words for tables: `passed`, `passed*` if there is a remark, `failed: says 0, 215 of 7,531 lost`.
+    /// If several promises were broken, the first is named, together with the operations that clients lost.
     pub fn cell(&self) -> String {
         let star = if self.remark.is_empty() { "" } else { "*" };
         match &self.verdict {
@@ -157,7 +157,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The product, which passes, and pm2, which does not.
+    /// Returns a drill of the product, which passes, and of pm2, which does not.
     pub(crate) fn drill() -> Drill {
         Drill {
             schema: SCHEMA,

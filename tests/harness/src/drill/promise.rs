@@ -1,4 +1,4 @@
-//! What was promised, what was seen, and what that comes to. Pure.
+//! Promises, observations and verdicts. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::allowed::Allowed;
 use super::checked::Checked;
 use crate::analysis::Metric;
 
-/// The promise of every fault about the load.
+/// The promise about the load, which every fault makes.
 pub(crate) const LOST: &str = "operations lost";
 
 /// One promise of a fault.
@@ -23,7 +23,7 @@ pub struct Promise {
     pub seen: String,
     /// True if it was kept.
     pub is_kept: bool,
-    /// The words of a table where it was broken: a few words, such as `never found`.
+    /// The text in a table if it was broken: a few words, such as `never found`.
     #[serde(skip)]
     pub broken: String,
 }
@@ -34,16 +34,16 @@ pub struct Promise {
 pub enum Verdict {
     /// Every promise was kept.
     Passed,
-    /// One was broken.
+    /// A promise was broken.
     Failed,
-    /// Nothing is proved: the generator was the limit, or nothing was asked.
+    /// Nothing is proved: the generator was the limit, or nothing was requested.
     Void(String),
-    /// It was not run, for that reason.
+    /// It was not run, for this reason.
     Skipped(String),
 }
 
 impl Promise {
-    /// A promise, and what became of it.
+    /// Returns a promise with its result.
     pub fn new(
         what: impl Into<String>,
         broken: impl Into<String>,
@@ -54,7 +54,7 @@ impl Promise {
         Self { what: what.into(), broken: broken.into(), allowed: allowed.into(), seen: seen.into(), is_kept }
     }
 
-    /// The promise that every operation of a load was answered in full, but for those allowed.
+    /// Returns the promise that every operation of a load was answered in full, except for the allowed failures.
     pub(crate) fn answered(checked: &Checked, allowed: &Allowed) -> Self {
         let excused = allowed.excused(checked);
         let failed = checked.failed_total();
@@ -77,18 +77,18 @@ impl Promise {
     }
 }
 
-/// `12,345`.
+/// Writes `12,345`.
 pub(crate) fn number(count: u64) -> String {
     Metric::Errors.format(count as f64)
 }
 
-/// `2 reset_midway, 1 refused`.
+/// Writes `2 reset_midway, 1 refused`.
 fn classes(failed: &BTreeMap<Class, u64>) -> String {
     failed.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The verdict on promises and load. The first that applies: a broken promise counts whatever the generator's troubles
-/// were.
+/// Returns the verdict on promises and load: the first that applies. A broken promise counts even if the generator had
+/// trouble.
 pub(crate) fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
     if promises.iter().any(|promise| !promise.is_kept) {
         Verdict::Failed
@@ -105,7 +105,7 @@ pub(crate) fn verdict(promises: &[Promise], checked: &Checked) -> Verdict {
 }
 
 impl Verdict {
-    /// A word for tables and programs.
+    /// Returns the word for tables and programs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -115,7 +115,7 @@ impl Verdict {
         }
     }
 
-    /// Returns true if a drill that has it is no success. What proves nothing is none.
+    /// Returns true if a drill with this verdict is no success; one that proves nothing is none.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Failed | Self::Void(_))
     }
@@ -132,7 +132,7 @@ pub(super) mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A load of a hundred good operations and these failures (class, start, end in ms).
+    /// Returns a load of a hundred good operations and these failures (class, start, end in ms).
     pub(crate) fn planted(failures: &[(Class, u64, u64)]) -> Checked {
         let failures: Vec<_> =
             failures.iter().map(|&(class, at, ended)| Failed { class, at: ms(at), ended: ms(ended) }).collect();

@@ -1,27 +1,28 @@
-//! Releases of the program: the good one, and broken ones that a reload is led into.
+//! Releases of the program: the good one, and broken ones to which a reload leads.
 //!
-//! The product reads another command from its file. Others have no such file, they start the same Node file again:
-//! there it is a file of ours that runs the application, or is broken, as a file beside it says at that moment.
+//! The product reads the command from its file, which names another program then. Other targets have no such file and
+//! start the same Node file again. So they get a script of ours instead, which runs the application or is broken, as a
+//! file beside it says at that moment.
 
 use std::path::{Path, PathBuf};
 
 use crate::setup::SetupError;
 use crate::subject::Workload;
 
-/// The text that a broken release writes before it exits; a message about it should have it.
+/// The text that a broken release writes before it exits; an error message about it should contain it.
 pub(crate) const LAST_LINE: &str = "this release is broken";
 
-/// The script that is every release of a Node application.
+/// The script that plays every release of a Node application.
 const SCRIPT: &str = include_str!("release.js");
 
-/// A state of the program.
+/// A release of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
-    /// As the user has it.
+    /// The user's program.
     Good,
     /// Writes [`LAST_LINE`] and exits with code 3.
     Exits,
-    /// Runs and never listens.
+    /// Runs but never listens.
     NeverReady,
 }
 
@@ -35,7 +36,7 @@ impl Release {
     }
 }
 
-/// A Node application's releases, as files in a folder.
+/// The releases of a Node application, as files in a folder.
 #[derive(Debug)]
 pub(crate) struct NodeReleases {
     script: PathBuf,
@@ -44,7 +45,7 @@ pub(crate) struct NodeReleases {
 }
 
 impl NodeReleases {
-    /// Writes them there, the good one being the present one; nothing if the workload is no Node application.
+    /// Writes the files; the good release is the present one. `None` if the workload is not a Node application.
     ///
     /// # Errors
     ///
@@ -59,16 +60,16 @@ impl NodeReleases {
         Ok(Some(releases))
     }
 
-    /// From now on a process that is started is that release.
+    /// Switches to that release: every process that starts from now on runs it.
     pub(crate) fn switch(&self, release: Release) -> Result<(), SetupError> {
         let text = serde_json::json!({ "file": self.file, "release": release.name() }).to_string();
-        // Whole at once: a worker may read it at any time.
+        // Written atomically: a worker may read it at any time.
         let new = self.state.with_extension("new");
         let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &self.state));
         written.map_err(|cause| SetupError::Failed(format!("cannot write {}: {cause}", self.state.display())))
     }
 
-    /// The workload, with our file instead of the application's.
+    /// Returns the workload with our script instead of the application.
     pub(crate) fn workload(&self, workload: &Workload) -> Workload {
         match workload {
             Workload::Command(words) => {
@@ -83,7 +84,7 @@ impl NodeReleases {
     }
 }
 
-/// The words of a broken release of any other program.
+/// Returns the command of a broken release of any other program.
 pub(crate) fn broken(release: Release) -> Vec<String> {
     let words: &[&str] = match release {
         Release::Exits => &["sh", "-c", "echo this release is broken >&2; exit 3"],

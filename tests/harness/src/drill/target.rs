@@ -1,4 +1,4 @@
-//! The target of a drill: a setup, and what a drill needs beyond it: broken releases, counters, the death of the
+//! The target of a drill: a setup, with what a drill needs in addition: broken releases, counters, the death of the
 //! master.
 
 use std::net::SocketAddr;
@@ -20,28 +20,28 @@ pub(crate) struct Candidate {
     pub(crate) workers: usize,
 }
 
-/// The options that a fault wants of a start.
+/// The start options that a fault needs.
 #[derive(Debug, Default)]
 pub(crate) struct Wish {
-    /// More options of the product.
+    /// Further options of the product.
     pub(crate) options: Vec<String>,
-    /// So many descriptors for the master.
+    /// The limit of descriptors for the master.
     pub(crate) nofile: Option<u64>,
-    /// Its log is on a disk that is full.
+    /// True if its log is on a full disk.
     pub(crate) full_disk: bool,
 }
 
-/// A target that is set up and answers. Dropped, it is ended.
+/// A target that is set up and answers. Dropping it ends it.
 pub(crate) struct Target {
     pub(crate) manner: Manner,
-    /// True if the connections of one machine go to several workers.
+    /// True if the connections from one address go to several workers.
     pub(crate) is_spread: bool,
     running: Running,
     workload: Workload,
     product: Product,
     node: Option<NodeReleases>,
     pub(crate) disk: Option<FullDisk>,
-    /// After the setup, whose processes use it.
+    /// Dropped after the setup, whose processes use it.
     _folder: TempDir,
 }
 
@@ -53,14 +53,14 @@ enum Running {
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandOutcome {
-    /// Its exit code, or for those without a command line 0 or 1; none if it did not end in time.
+    /// Its exit code, or 0 or 1 for a target without a command line; `None` if it did not end in time.
     pub(crate) code: Option<i32>,
     /// The message, if it failed.
     pub(crate) said: String,
 }
 
 impl Candidate {
-    /// The manner in which connections get to its workers.
+    /// Returns the way in which connections get to its workers.
     pub(crate) fn manner(&self) -> Manner {
         let Way::Product(way) = &self.way else {
             return if self.way == Way::Direct { Manner::Direct } else { Manner::NodeCluster };
@@ -74,8 +74,8 @@ impl Candidate {
         }
     }
 
-    /// Returns true if the connections of one machine go to several workers. By the hash of their address they do not:
-    /// then all clients of the drill are one worker's.
+    /// Returns true if the connections from one address go to several workers. With a hash of the address they do not:
+    /// then all clients of the drill belong to one worker.
     fn is_spread(&self, options: &[String]) -> bool {
         let flags: &[String] = if let Way::Product(way) = &self.way { &way.flags } else { &[] };
         !flags.iter().chain(options).any(|word| word.contains("source-hash"))
@@ -136,7 +136,7 @@ impl Target {
         }
     }
 
-    /// The product's setup; nothing of another's.
+    /// Returns the product's setup; `None` for another target.
     pub(crate) fn product(&self) -> Option<&ProductSetup> {
         match &self.running {
             Running::Product(running) => Some(running),
@@ -144,7 +144,7 @@ impl Target {
         }
     }
 
-    /// Where clients connect to.
+    /// Returns the address that clients connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.running().address()
     }
@@ -154,7 +154,7 @@ impl Target {
         self.workload == Workload::Demo
     }
 
-    /// The workers that serve: of the product those that it says are ready, of others the processes that live.
+    /// Returns the serving workers: for the product those that it reports as ready, for others the living processes.
     pub(crate) fn serving(&self) -> Result<Vec<WorkerProcess>, SetupError> {
         match &self.running {
             Running::Product(running) => running.ready(),
@@ -162,11 +162,11 @@ impl Target {
         }
     }
 
-    /// Replaces all workers, and says how that ended.
+    /// Replaces all workers, and returns the result.
     ///
     /// # Errors
     ///
-    /// It knows no reload.
+    /// The target has no reload.
     pub(crate) fn reload(&mut self, patience: Patience<'_>) -> Result<CommandOutcome, SetupError> {
         let begun = Instant::now();
         let ended = match &mut self.running {
@@ -187,7 +187,7 @@ impl Target {
         }
     }
 
-    /// Switches to the release that the next reload leads into.
+    /// Switches to the release that the next reload starts.
     pub(crate) fn switch(&self, release: Release) -> Result<(), SetupError> {
         if let Some(node) = &self.node {
             node.switch(release)?;
@@ -206,7 +206,7 @@ impl Target {
         })
     }
 
-    /// Connections that ended since their worker did, until now; nothing where the master does not see them.
+    /// Returns the connections so far that a worker's end has broken; `None` if the master does not see connections.
     pub(crate) fn broken_connections(&self) -> Result<Option<u64>, SetupError> {
         match (&self.running, self.manner) {
             (Running::Product(running), Manner::Proxy) => broken_connections(running).map(Some),
@@ -214,7 +214,7 @@ impl Target {
         }
     }
 
-    /// Sends SIGKILL to the process that stands before the workers.
+    /// Sends SIGKILL to the process in front of the workers.
     pub(crate) fn kill_master(&mut self) -> Result<u32, SetupError> {
         match &mut self.running {
             Running::Product(running) => {
@@ -230,7 +230,7 @@ impl Target {
         }
     }
 
-    /// Another master at the same address; only the product's. False if this target cannot.
+    /// Starts another master at the same address; only for the product. False if this target cannot.
     pub(crate) fn restart(&mut self) -> Result<bool, SetupError> {
         match &mut self.running {
             Running::Product(running) => running.restart().map(|()| true),
@@ -239,7 +239,7 @@ impl Target {
     }
 }
 
-/// The counter of connections that were broken by a worker's end, from the control socket.
+/// Reads the counter of connections that a worker's end has broken, from the control socket.
 fn broken_connections(running: &ProductSetup) -> Result<u64, SetupError> {
     let failed = |cause: std::io::Error| SetupError::Failed(format!("cannot read the master's metrics: {cause}"));
     let text = running.ask("/metrics").map_err(failed)?;

@@ -1,6 +1,6 @@
-//! Waiting that an interrupt ends: asked for once the drill ends after the present fault, twice at once. Everything
-//! that was started is ended either way, by the code that started it. A command that was given, such as a reload, is
-//! given up then; the start of a target (half a minute at most) is waited for.
+//! Waits that an interrupt ends: after the first one the drill ends with the present fault, after a second one at once.
+//! Either way the code that started a process also ends it. A second interrupt also gives up a running command, such as
+//! a reload; the start of a target (half a minute at most) is waited for.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::interrupt::Interrupt;
 
-/// The pause before somebody looks again.
+/// The pause between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Waits, as long as nobody wants the end at once.
+/// Waits until something happens, or until the user wants the end at once.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     interrupt: Interrupt,
@@ -26,12 +26,12 @@ impl Waiting {
         Self { interrupt }
     }
 
-    /// No further fault is to be run.
+    /// Returns true if no further fault should be run.
     pub(crate) fn is_asked(&self) -> bool {
         self.interrupt.is_asked()
     }
 
-    /// Everything is to end now.
+    /// Returns true if everything should end now.
     pub(crate) fn is_urgent(&self) -> bool {
         self.interrupt.is_urgent()
     }
@@ -40,16 +40,16 @@ impl Waiting {
     ///
     /// # Errors
     ///
-    /// Interrupted meanwhile.
+    /// The user interrupted it.
     pub(crate) fn pause(&self, length: Duration) -> Result<(), Aborted> {
         self.wait(length, || None::<()>).map(drop)
     }
 
-    /// Looks again and again until there is something, at most that long; at least once.
+    /// Checks `look` again and again until it returns something, for at most that time; at least once.
     ///
     /// # Errors
     ///
-    /// Interrupted meanwhile.
+    /// The user interrupted it.
     pub(crate) fn wait<T>(
         &self,
         patience: Duration,

@@ -1,27 +1,25 @@
-//! Promises about time. Their bounds follow from the fault and from what the same target needed before it, not from how
-//! fast the machine is. Pure.
+//! Promises about time. Their limits follow from the fault and from the times of the same target before it, not from
+//! the speed of the machine. Pure.
 
 use std::time::Duration;
 
 use super::checked::Checked;
 use super::promise::Promise;
 
-/// The longest time for which nobody at all may have a good answer while somebody serves: hundreds of times what a busy
-/// machine needs, and a third of what the harm would be of a master that waits for a worker which stands still until it
-/// is found.
+/// The longest time without any good answer while a worker serves: hundreds of times what a busy machine needs, and a
+/// third of the silence that a master would cause which waits for a stopped worker until it is found.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The longer time that half of all operations may take while one worker of several is slow: ten of its pulses, where
-/// no client
-/// has a reason to wait for more than one.
+/// The extra time that half of all operations may take while one worker of several is slow: ten of its pulses, although
+/// no client has a reason to wait for more than one.
 const LONGER: Duration = Duration::from_millis(500);
 
-/// Answers that must have come to analyse by their times: of fewer, chance may put too many on one side.
+/// The number of answers that are needed to compare two times: with fewer, chance may put too many on one side.
 const ENOUGH: u64 = 200;
 
-/// The promise that some client is answered at any time. `usual` is how long an answer of the program takes.
+/// Returns the promise that some client is answered at any time. `usual` is how long an answer of the program takes.
 pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
-    // While the generator itself stood still it heard nobody.
+    // While the generator itself stood still it could not see answers.
     let silence = (checked.longest_silence_seconds - checked.longest_lag_seconds).max(0.0);
     let bound = SILENCE + usual;
     Promise::new(
@@ -33,7 +31,7 @@ pub(crate) fn no_silence(checked: &Checked, usual: Duration) -> Promise {
     )
 }
 
-/// The promise that half of all operations take no longer than `usual`, as far as a busy machine allows to say it.
+/// Returns the promise that half of all operations take no longer than `usual`, within what a busy machine can prove.
 pub(crate) fn most_do_not_wait(median: Duration, usual: Duration) -> Promise {
     let bound = 2 * usual + LONGER;
     let millis = |duration: Duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0);
@@ -46,7 +44,7 @@ pub(crate) fn most_do_not_wait(median: Duration, usual: Duration) -> Promise {
     )
 }
 
-/// Good answers that came while a worker stood still, and while it ran.
+/// The good answers that came while a worker stood still, and while it ran.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pulses {
     still: Part,
@@ -71,23 +69,23 @@ impl Part {
 }
 
 impl Pulses {
-    /// So many came in that time while it stood still.
+    /// Adds a time during which it stood still, and the answers that came.
     pub(crate) fn still(&mut self, answers: u64, length: Duration) {
         self.still.add(answers, length);
     }
 
-    /// So many came in that time while it ran.
+    /// Adds a time during which it ran, and the answers that came.
     pub(crate) fn running(&mut self, answers: u64, length: Duration) {
         self.running.add(answers, length);
     }
 
-    /// The promise that the clients of the other workers are answered while it stands still; nothing if they are too
-    /// few to say, or if there is no other worker.
+    /// Returns the promise that the clients of the other workers are answered while it stands still. `None` if there
+    /// are too few answers to decide, or no other worker.
     ///
-    /// Of `workers` with equal shares all but one answer while it stands still, and while it runs it also answers what
-    /// was left: (N-1)/(N+1) of the rate. Half of that is asked for, which holds also if all kept connections, a third
-    /// of the operations, are with that worker. Where everybody waits nobody is answered meanwhile; and a
-    /// busy machine delays answers in both times alike.
+    /// Of `workers` with equal shares, all but one answer while it stands still; while it runs, it also answers what
+    /// was left over. So the rate during the stop is (N-1)/(N+1) of the other. The promise is half of that, which still
+    /// holds if all kept connections, a third of the operations, are with that worker. Where all clients wait, none is
+    /// answered during the stop; and a busy machine delays answers in both times alike.
     pub(crate) fn others_are_answered(self, workers: usize) -> Option<Promise> {
         if workers < 2 || self.still.answers + self.running.answers < ENOUGH {
             return None;
@@ -113,17 +111,17 @@ mod tests {
 
     const PULSE: f64 = 50.0;
 
-    /// When a target is done with what it has to do.
+    /// A simulated target.
     #[derive(Clone, Copy)]
     enum Target {
-        /// The clients of the slow worker wait.
+        /// Only the clients of the slow worker wait.
         Good,
-        /// All wait for it.
+        /// All clients wait for it.
         Stalls,
     }
 
-    /// Ten seconds of 300 operations a second on so many workers, of which one is stopped every other pulse; each takes
-    /// 1 ms, and up to `noise` ms more.
+    /// Simulates ten seconds of 300 operations a second on that many workers, one of which is stopped every other
+    /// pulse. Each operation takes 1 ms, and up to `noise` ms more.
     fn run(target: Target, workers: usize, noise: f64, seed: u64) -> bool {
         let mut random = Rng::with_seed(seed);
         let mut counts = [0_u64; 2];

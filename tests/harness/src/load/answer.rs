@@ -1,5 +1,5 @@
-//! One answer, read in pieces of any size: its status, where it ends, and which worker sent it. Its body is counted,
-//! not kept. Pure.
+//! Parses one answer in pieces of any size: its status, its end, and the worker that sent it. The body is counted, not
+//! kept. Pure.
 
 use std::mem::MaybeUninit;
 
@@ -7,16 +7,16 @@ use roundelay_checker::{Chunked, End};
 
 use super::naming::Naming;
 
-/// The longest head that is borne, in bytes.
+/// The longest head that is accepted, in bytes.
 const MAX_HEAD: usize = 64 << 10;
-/// The most header fields of it.
+/// The most header fields of a head.
 const MAX_FIELDS: usize = 96;
 
-/// The known part of an answer; used again for the next one on the same connection, so that it allocates nothing.
+/// The known part of an answer. It is used again for the next one on the same connection, so that it allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     state: State,
-    /// The pieces of a head that did not come whole.
+    /// The pieces of a head that did not arrive whole.
     head: Vec<u8>,
     naming: Naming,
     status: u16,
@@ -29,10 +29,10 @@ pub(super) struct Answer {
 enum State {
     #[default]
     Head,
-    /// So many bytes of the body are to come, above 0.
+    /// This many bytes of the body are missing, above 0.
     Length(u64),
     Chunked(Chunked),
-    /// Only the end of the connection ends it.
+    /// The end of the connection ends it.
     ToEnd,
     Complete,
 }
@@ -53,7 +53,7 @@ enum Body {
 }
 
 impl Answer {
-    /// Forgets what it knows: another answer is to come, perhaps to a HEAD.
+    /// Starts a new answer; `is_to_head` if it is the answer to a HEAD request.
     pub(super) fn begin(&mut self, is_to_head: bool) {
         self.state = State::Head;
         self.head.clear();
@@ -64,11 +64,11 @@ impl Answer {
         self.received = 0;
     }
 
-    /// Takes what has come.
+    /// Adds bytes that arrived.
     ///
     /// # Errors
     ///
-    /// [`End::Wrong`]: it is no answer, or goes on behind its end.
+    /// [`End::Wrong`]: it is not a valid answer, or there are bytes behind its end.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), End> {
         self.received += bytes.len() as u64;
         let mut rest = bytes;
@@ -104,7 +104,7 @@ impl Answer {
         Ok(())
     }
 
-    /// The peer ended the connection.
+    /// Notes that the peer ended the connection.
     ///
     /// # Errors
     ///
@@ -124,22 +124,22 @@ impl Answer {
         matches!(self.state, State::Complete)
     }
 
-    /// Its status; 0 as long as its head is not complete.
+    /// Returns its status; 0 until its head is complete.
     pub(super) fn status(&self) -> u16 {
         self.status
     }
 
-    /// The connection may carry another request.
+    /// Returns true if the connection may carry another request.
     pub(super) fn keeps(&self) -> bool {
         self.keeps
     }
 
-    /// Bytes so far, the head included.
+    /// Returns the bytes so far, including the head.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// The worker that sent it, if it says so.
+    /// Returns the worker that sent it, if it says so.
     pub(super) fn worker(&self) -> Option<&str> {
         self.naming.worker()
     }
@@ -147,7 +147,7 @@ impl Answer {
     /// Reads some of `bytes`, and returns what is left.
     fn read_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], End> {
         let before = self.head.len();
-        // Nearly always it comes whole, and is parsed where it is.
+        // It nearly always arrives whole, and is then parsed in place.
         let text = if before == 0 {
             bytes
         } else {
@@ -165,7 +165,7 @@ impl Answer {
         };
         self.head.clear();
         let Head { status, body, keeps } = head;
-        // 100 Continue and its like come before the answer; 101 was not asked for.
+        // 100 Continue and the like come before the answer; 101 was not requested.
         let is_interim = (100..200).contains(&status) && status != 101;
         if !is_interim {
             self.status = status;
@@ -185,7 +185,8 @@ impl Answer {
     }
 }
 
-/// The head at the start of `text` and its length; nothing if it is not complete. A worker that it names is noted.
+/// Parses the head at the start of `text`. Returns it and its length; `None` if it is not complete. Notes the worker
+/// that it names.
 fn parse(text: &[u8], naming: &mut Naming) -> Result<Option<(Head, usize)>, String> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
@@ -203,7 +204,7 @@ fn parse(text: &[u8], naming: &mut Naming) -> Result<Option<(Head, usize)>, Stri
     let mut declared = None;
     let mut is_chunked = false;
     for field in response.headers.iter() {
-        // Lengths first: most fields are told apart without a look at their letters.
+        // Compares lengths first: that is enough to tell most fields apart.
         match field.name.len() {
             14 if field.name.eq_ignore_ascii_case("content-length") => {
                 let value = std::str::from_utf8(field.value).ok().and_then(|value| value.trim().parse::<u64>().ok());

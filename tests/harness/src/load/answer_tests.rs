@@ -1,8 +1,8 @@
-//! Answers, whole and cut at every byte.
+//! Answers that arrive whole, and cut at every byte.
 
 use super::*;
 
-/// Reads the text in pieces of that size, and then the end of the connection if `ends`.
+/// Parses the text in pieces of that size, and then the end of the connection if `ends`.
 fn read(text: &[u8], size: usize, is_to_head: bool, ends: bool) -> Result<Answer, End> {
     let mut answer = Answer::default();
     answer.begin(is_to_head);

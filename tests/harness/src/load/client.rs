@@ -1,4 +1,4 @@
-//! A client: one connection at a time, and one request at a time on it.
+//! A client: it has one connection at a time, and one request at a time on it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -21,14 +21,15 @@ use super::deadline::Deadline;
 use super::request::Requests;
 use super::tally::Tally;
 
-/// Bytes read at once. A read that fills less needs no second one to know that nothing more is there.
+/// The size of the read buffer, in bytes. A read that does not fill it has read everything, so no second read is
+/// needed.
 pub(super) const BUFFER: usize = 64 << 10;
 
-/// Addresses that clients come from, 127.0.0.2 and on, where the target is in 127.0.0.0/8. Each has its own 28 thousand
-/// ports, and a balancer that goes by the client's address sees many clients.
+/// The number of source addresses, from 127.0.0.2 on, for a target in 127.0.0.0/8. Each has its own 28 thousand ports,
+/// and a balancer that hashes the client's address sees many clients.
 const SOURCES: u8 = 64;
 
-/// The state that all clients of a load have in common; of one thread.
+/// The state that all clients of a load share; they run on one thread.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) target: SocketAddr,
@@ -45,11 +46,11 @@ pub(super) struct Shared {
 pub(super) enum Outcome {
     /// A complete answer of status 200 to 399.
     Good,
-    /// It failed so.
+    /// It failed with this class.
     Failed(Class),
-    /// There was no connection for it.
+    /// No connection could be made for it.
     Unconnected(Class),
-    /// There was no connection for it, and the reason is this machine's: no ports, descriptors or memory are left.
+    /// No connection could be made for it because this machine lacks ports, descriptors or memory.
     OwnLimit,
 }
 
@@ -65,18 +66,18 @@ pub(super) struct Client {
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    /// Requests that were sent on it.
+    /// The number of requests that were sent on it.
     requests: u32,
 }
 
 impl Client {
-    /// The client of that number; connects when it has something to ask.
+    /// Returns the client with that number; it connects at its first request.
     pub(super) fn new(target: SocketAddr, number: usize) -> Self {
         let source = source(target, number);
         Self { connection: None, answer: Answer::default(), deadline: Deadline::new(), source }
     }
 
-    /// Sends the next request, on the connection that there is or a new one, and reads its answer.
+    /// Sends the next request, on the present connection or a new one, and reads its answer.
     pub(super) async fn ask(&mut self, shared: &Shared, now: Instant) -> Outcome {
         self.deadline.set(now + shared.timeout);
         let kept = self.connection.take().filter(|connection| !connection.has_ended());
@@ -110,12 +111,12 @@ impl Client {
         }
     }
 
-    /// The last answer.
+    /// Returns the last answer.
     pub(super) fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// Closes an idle connection that its server has ended, and sees to it that the task is woken when it does.
+    /// Closes an idle connection that the server has ended, or registers the task to be woken when it does.
     pub(super) fn watch(&mut self, context: &mut Context<'_>) {
         while let Some(connection) = &self.connection {
             if connection.stream.poll_read_ready(context).is_pending() {
@@ -129,19 +130,20 @@ impl Client {
 }
 
 impl Connection {
-    /// True if the server has ended it or sent what nobody asked for, as far as the runtime knows: this is no system
-    /// call for a connection on which nothing has happened.
+    /// Returns true if the server has ended the connection or sent something unrequested, as far as the runtime knows.
+    /// It makes no system call for a connection on which nothing has happened.
     fn has_ended(&self) -> bool {
         let found = self.stream.try_read(&mut [0]);
         !matches!(found, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Writes and reads, both at once, until the answer is complete: whether the request was sent whole. Cancelled it
-    /// leaves the connection amid an exchange.
+    /// Writes and reads at the same time until the answer is complete. Returns true if the whole request was sent. If
+    /// this is cancelled, the connection is left within an exchange.
     ///
     /// # Errors
     ///
-    /// What ended it early. A request that cannot be written does not: the answer to what arrived may be on its way.
+    /// The reason why it ended early. A request that cannot be written is not one: the answer to its first part may be
+    /// on its way.
     async fn exchange(&mut self, request: &[u8], answer: &mut Answer, buffer: &RefCell<Vec<u8>>) -> Result<bool, End> {
         let mut unsent = request;
         let mut refused: Option<Errno> = None;
@@ -171,15 +173,15 @@ impl Connection {
     }
 }
 
-/// A new connection.
+/// Opens a new connection.
 ///
 /// # Errors
 ///
-/// What the connect ended in; nothing if it is this machine that has run out of something.
+/// The class of the failed connect; `None` if this machine has run out of something.
 async fn open(target: SocketAddr, source: Option<SocketAddr>) -> Result<Connection, Option<End>> {
     let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(|_| None)?;
     if let Some(source) = source {
-        // Without a port left at that address it fails.
+        // Fails if no port is left at that address.
         socket.bind(source).map_err(|_| None)?;
     }
     let connect = async {
@@ -200,7 +202,7 @@ fn unconnected(end: &End) -> Outcome {
     Outcome::Unconnected(classify(Stage::default(), end))
 }
 
-/// Where that client comes from; none: the kernel decides.
+/// Returns the source address of a client; `None` if the kernel chooses it.
 fn source(target: SocketAddr, number: usize) -> Option<SocketAddr> {
     let IpAddr::V4(address) = target.ip() else { return None };
     let last = u8::try_from(number % usize::from(SOURCES)).unwrap_or(0) + 2;
@@ -239,7 +241,7 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let outcome = runtime.block_on(async {
-            // Kept for documents: no address of this machine.
+            // An address reserved for documents: this machine does not have it.
             let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
             let mut client = Client { source, ..Client::new(target, 0) };
             client.ask(&shared, Instant::now()).await

@@ -1,5 +1,5 @@
-//! The closed loop: each client sends its next request when it has the answer to the last one. It finds what a server
-//! can do at most, and hides stalls: while nothing is answered, nothing is asked.
+//! The closed loop: each client sends its next request when it has the answer to the last one. This measures the most
+//! that a server can do, but it hides stalls: while no answer comes, no request is sent.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::client::{Client, Outcome, Shared};
 use super::thread_time;
 
-/// Before a client tries again that could not connect: a server that is down is not asked without end.
+/// The pause before a client that could not connect tries again, so that a dead server is not flooded.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// So many clients for that long; returns when the last answer has come. A good answer that comes after the length does
-/// not count, a failure does.
+/// Runs that many clients for that time, and returns when the last answer has come. A good answer that comes after the
+/// time does not count; a failure does.
 pub(super) async fn run(shared: &Rc<Shared>, clients: usize, start: Instant, length: Duration) {
     let end = start + length;
     let before = thread_time();
@@ -26,7 +26,7 @@ pub(super) async fn run(shared: &Rc<Shared>, clients: usize, start: Instant, len
         if let Err(error) = task.await
             && let Ok(defect) = error.try_into_panic()
         {
-            // A defect of this program, which is not to pass for a client that had nothing to do.
+            // A bug in this program; it must not look like a client that had nothing to do.
             std::panic::resume_unwind(defect);
         }
     }

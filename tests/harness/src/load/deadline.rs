@@ -1,5 +1,5 @@
-//! The time by which a request has to be over. One timer serves all requests of a client: it is armed anew only when it
-//! has fired, and not for each request, since nearly all end long before.
+//! The deadline of a request. One timer serves all requests of a client: it is set again only when it has fired and not
+//! for each request, since nearly all requests end long before.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A deadline that is moved to later times only.
+/// A deadline that only moves to later times.
 #[derive(Debug)]
 pub(super) struct Deadline {
     at: Instant,
@@ -16,17 +16,18 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// One that is over at once.
+    /// Returns a deadline that has passed already.
     pub(super) fn new() -> Self {
         Self { at: Instant::now(), timer: Box::pin(sleep(Duration::ZERO)) }
     }
 
-    /// From now on it is that time.
+    /// Moves it to that time.
     pub(super) fn set(&mut self, at: Instant) {
         self.at = at;
     }
 
-    /// The result of `work`; nothing if the time is up before. What is ready counts even if it is late.
+    /// Returns the result of `work`; `None` if the deadline comes first. A result that is ready counts even if it is
+    /// late.
     pub(super) async fn guard<F: Future>(&mut self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         poll_fn(|context| match work.as_mut().poll(context) {

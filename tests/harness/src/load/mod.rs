@@ -1,13 +1,13 @@
-//! The generator: HTTP/1.1 requests from one thread, as fast as clients get their answers (*closed loop*), or by a
-//! fixed schedule (*open loop*).
+//! The load generator: sends HTTP/1.1 requests from one thread, as fast as clients get their answers (*closed loop*) or
+//! by a fixed schedule (*open loop*).
 //!
-//! It shares the machine with what it measures and is lean for that: requests are rendered once, answers are counted
-//! and not stored, and a request on a kept connection costs one write, one read and no allocation. How failures are
-//! told apart is the checker's [`Class`](roundelay_checker::Class); a connection that the server ends while nothing is
-//! under way on it is none.
+//! It runs on the same machine as the server that it measures, so it must use little of it: requests are rendered once,
+//! answers are counted and not stored, and a request on a kept connection costs one write, one read and no allocation.
+//! Failures are classified by the checker's [`Class`](roundelay_checker::Class). A connection that the server closes
+//! while no request is under way is not a failure.
 //!
-//! `answer`, `naming`, `request` and `tally` are pure; `deadline` and `client` are one exchange; `closed` and `open`
-//! say when the next one begins.
+//! `answer`, `naming`, `request` and `tally` are pure; `deadline` and `client` carry out one exchange; `closed` and
+//! `open` decide when the next one begins.
 
 mod answer;
 mod client;
@@ -42,36 +42,36 @@ use client::Shared;
 use request::Requests;
 use tally::Tally;
 
-/// The most requests that an open loop has under way. A generator stalled that far measures nothing but the stall, and
-/// each has a descriptor.
+/// The most requests that an open loop has under way. A server that stalls longer would only be measured as stalled,
+/// and each request needs a descriptor.
 pub const MOST_UNDER_WAY: usize = 2_000;
 
 /// The load: the target, the requests and the clients.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// The address that is asked. Only loopback addresses.
+    /// The address to connect to. Only loopback addresses.
     pub target: SocketAddr,
     /// The requests, chosen at random by weight. Not empty.
     pub requests: Vec<Request>,
-    /// Requests of one connection, the last with `Connection: close`; none: it is kept as long as it lives.
+    /// The number of requests on a connection, the last with `Connection: close`; `None` keeps it as long as it lives.
     pub requests_per_connection: Option<NonZeroU32>,
-    /// Clients of a closed loop. An open loop keeps as many connections, and opens more when all are busy.
+    /// The clients of a closed loop. An open loop keeps as many connections, and opens more when all are busy.
     pub connections: usize,
-    /// Before an open loop: load of the same rate over the same connections that is not counted, so that those that
-    /// stay are open when the counting begins.
+    /// The load before an open loop that is not counted. It has the same rate and uses the same connections, so that
+    /// kept connections are open when counting begins.
     pub lead_in: Duration,
-    /// The longest time that a request may take from its sending, its connect included; after that it failed.
+    /// The time from its sending, including the connect, after which a request counts as failed.
     pub timeout: Duration,
-    /// Decides the order of requests.
+    /// The seed for the order of requests.
     pub seed: u64,
 }
 
-/// The observations of the generator in one phase. The fields are those of [`crate::record::Phase`].
+/// The generator's observations in one phase. The fields are those of [`crate::record::Phase`].
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The time during which requests were started. What was under way then is waited for. An open loop counts it like
-    /// all others, by when it was due; in a closed loop an answer that comes later is neither done nor failed, so that
-    /// [`Observed::done`] divided by this is a rate.
+    /// The time during which requests were started. The end of those under way is waited for. An open loop counts them
+    /// like all others, by when they were due. In a closed loop an answer that comes later counts neither as done nor
+    /// as failed, so that [`Observed::done`] divided by this time is a rate.
     pub seconds: f64,
     /// Requests started.
     pub started: u64,
@@ -79,25 +79,25 @@ pub struct Observed {
     pub done: u64,
     /// Failures by the checker's classes.
     pub errors: BTreeMap<String, u64>,
-    /// Due, and not started: [`MOST_UNDER_WAY`] were under way already, or this machine had no port (`EADDRNOTAVAIL`),
-    /// descriptor or memory left for a connection. The first is the server's doing or a rate too high, the others are
-    /// the generator's limits; neither is a failure that a client saw.
+    /// Requests that were due but not started: [`MOST_UNDER_WAY`] were under way already, or this machine had no port
+    /// (`EADDRNOTAVAIL`), descriptor or memory left for a connection. The first is caused by the server or by too high
+    /// a rate, the others are limits of the generator; no client saw any of them as a failure.
     pub not_started: u64,
-    /// Of complete answers: from when the request was due (open loop) or sent (closed).
+    /// The latencies of complete answers, from when the request was due (open loop) or sent (closed).
     pub latency: Histogram,
-    /// The delay with which requests were sent, or their connects begun; empty in a closed loop.
+    /// The delay after which requests were sent, or their connects begun; empty in a closed loop.
     pub lag: Histogram,
-    /// Bytes of the answers that are done, heads included.
+    /// Bytes of the complete answers, including heads.
     pub bytes: u64,
     /// Answers by worker.
     pub answers: BTreeMap<String, u64>,
-    /// Time of the generator's thread on a processor, while requests were started.
+    /// The processor time of the generator's thread while requests were started.
     pub generator_cpu: Duration,
-    /// By when requests were due; empty in a closed loop.
+    /// The timeline, by when requests were due; empty in a closed loop.
     pub timeline: Vec<Tick>,
 }
 
-/// A load under way, on a thread of its own. Dropped, it breaks off what is under way.
+/// A running load, on a thread of its own. Dropping it aborts requests under way.
 #[derive(Debug)]
 pub struct Load {
     start: Instant,
@@ -107,21 +107,21 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts clients of which each sends the next request when it has its answer, or has failed. Those that cannot
-    /// connect try again after 5 ms.
+    /// Starts clients that each send the next request when the last one was answered or has failed. A client that
+    /// cannot connect tries again after 5 ms.
     ///
     /// # Errors
     ///
-    /// The target is not this machine, the traffic cannot be sent, or there is no thread or descriptor left for it.
+    /// The target is not on this machine, the traffic is invalid, or there is no thread or descriptor left for it.
     pub fn closed(traffic: Traffic, length: Duration) -> io::Result<Self> {
         Self::launch(traffic, Drive::Closed, length)
     }
 
-    /// Starts `rate` requests a second, evenly spaced, whatever became of earlier ones.
+    /// Starts `rate` requests a second at equal intervals, whatever became of earlier ones.
     ///
     /// # Errors
     ///
-    /// As [`Load::closed`]; the rate is not above 0.
+    /// As [`Load::closed`]; or the rate is not above 0.
     pub fn open(traffic: Traffic, rate: f64, length: Duration) -> io::Result<Self> {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(refused(format!("cannot send {rate} requests a second: a rate is above 0")));
@@ -150,23 +150,23 @@ impl Load {
         }
     }
 
-    /// From its start, after the lead-in, until now.
+    /// Returns the time since its start, after the lead-in.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// True once its length is over and nothing is under way any more.
+    /// Returns true when its time is over and no request is under way any more.
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for its end: its length, and at most [`Traffic::timeout`] for what is under way then.
+    /// Waits for its end: its length, and at most [`Traffic::timeout`] for the requests that are under way then.
     pub fn wait(mut self) -> Observed {
-        // An error ends it only before its start, and then there is no handle.
+        // An error can end it only before its start, and then there is no handle.
         self.thread.take().map(|thread| join(thread).unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Breaks it off: connections with requests under way are closed.
+    /// Aborts it: connections with requests under way are closed.
     pub fn abort(self) {
         drop(self);
     }
@@ -176,14 +176,14 @@ impl Drop for Load {
     fn drop(&mut self) {
         drop(self.abort.take());
         if let Some(thread) = self.thread.take() {
-            // A defect of the generator has told itself on stderr.
+            // The panic of the generator was printed on stderr already.
             let _ = thread.join();
         }
     }
 }
 
 impl Traffic {
-    /// Checks if it may and can be sent: its requests as bytes.
+    /// Checks that it may be sent and can be sent. Returns its requests as bytes.
     fn check(&self) -> Result<Requests, String> {
         if !self.target.ip().to_canonical().is_loopback() {
             return Err(format!("cannot load {}: the harness loads only this machine's own addresses", self.target));
@@ -218,7 +218,7 @@ async fn run(
     });
     let begin = Instant::now();
     let start = if drive == Drive::Closed { begin } else { begin + traffic.lead_in };
-    // Nobody listens if the handle was dropped meanwhile, which ends this too.
+    // The receiver is gone if the handle was dropped meanwhile, which also ends this load.
     let _ = started.send(start);
     match drive {
         Drive::Closed => closed::run(&shared, traffic.connections, start, length).await,
@@ -230,7 +230,7 @@ async fn run(
     Ok(shared.tally.take().finish())
 }
 
-/// The result of the thread; its panic goes on here.
+/// Returns the result of the thread; a panic of the thread is passed on.
 fn join(thread: JoinHandle<io::Result<Observed>>) -> io::Result<Observed> {
     thread.join().unwrap_or_else(|defect| std::panic::resume_unwind(defect))
 }
@@ -239,7 +239,7 @@ fn refused(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// The time that this thread has been on a processor.
+/// Returns the processor time of this thread.
 fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -1,20 +1,20 @@
-//! Which worker sent an answer: a header `X-Worker: NAME`, or a body that begins `hello from NAME (pid`, as the demo
-//! worker's does. Pure.
+//! Finds out which worker sent an answer: by a header `X-Worker: NAME`, or by a body that begins `hello from NAME
+//! (pid`, as the demo worker's does. Pure.
 
 /// The beginning of a body that names its worker.
 const GREETING: &[u8] = b"hello from ";
-/// The text behind the name.
+/// The text after the name.
 const BEHIND: &[u8] = b" (pid";
-/// The longest name that is looked for, in bytes.
+/// The longest name that is accepted, in bytes.
 const LONGEST: usize = 100;
 
 /// The worker of one answer, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Naming {
     worker: String,
-    /// It is known, or known not to come.
+    /// True if the name is known, or known not to come.
     is_over: bool,
-    /// The start of a body that did not come whole.
+    /// The beginning of a body that has not arrived far enough.
     start: Vec<u8>,
 }
 
@@ -23,19 +23,19 @@ pub(super) struct Naming {
 enum Greeting<'a> {
     From(&'a str),
     No,
-    /// It may still become one.
+    /// It may still become a greeting.
     Unfinished,
 }
 
 impl Naming {
-    /// Forgets what it knows.
+    /// Starts with a new answer.
     pub(super) fn begin(&mut self) {
         self.worker.clear();
         self.is_over = false;
         self.start.clear();
     }
 
-    /// The head names it, if that is text.
+    /// Notes the name from the head, if it is text.
     pub(super) fn is_named(&mut self, name: &[u8]) {
         if let Ok(name) = std::str::from_utf8(name)
             && name.len() <= LONGEST
@@ -46,7 +46,7 @@ impl Naming {
         }
     }
 
-    /// Looks at more of the body.
+    /// Reads more of the body.
     pub(super) fn read(&mut self, content: &[u8]) {
         if self.is_over {
             return;

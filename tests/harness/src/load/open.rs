@@ -1,6 +1,6 @@
 //! The open loop: requests start by a fixed schedule, whatever became of earlier ones, and their latency counts from
-//! the time at which they were due. So a server that stalls for half a second delays all that was due meanwhile, and it
-//! shows.
+//! the time at which they were due. So a server that stalls for half a second delays all requests that are due
+//! meanwhile, and the figures show it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::client::{Client, Outcome, Shared};
 use super::{MOST_UNDER_WAY, thread_time};
 
-/// When requests are due: so many a second for that long, after others that are not counted.
+/// The times at which requests are due: a rate for a length of time, after a lead-in that is not counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     pub(super) begin: Instant,
@@ -26,51 +26,51 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// When the request of that number is due, from the beginning; none after the end.
+    /// Returns the time at which the request with that number is due, from the beginning; `None` after the end.
     fn due(self, number: u64) -> Option<Duration> {
         let due = Duration::from_secs_f64(number as f64 / self.rate);
         Some(due).filter(|due| *due < self.lead_in + self.length)
     }
 
-    /// The same from the end of the lead-in; none while it lasts.
+    /// Returns the same from the end of the lead-in; `None` during it.
     fn counted(self, due: Duration) -> Option<Duration> {
         due.checked_sub(self.lead_in)
     }
 }
 
-/// When one request is due, from the beginning.
+/// A request, by the time at which it is due.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     due: Duration,
 }
 
-/// A client that waits for jobs, on a task of its own.
+/// A client on a task of its own, which waits for jobs.
 #[derive(Debug, Default)]
 struct Seat {
     job: Cell<Option<Job>>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// All clients. Jobs go to the one that rested longest, so that every connection is used.
+/// All clients. A job goes to the client that rested longest, so that every connection is used.
 #[derive(Debug)]
 struct Room {
     shared: Rc<Shared>,
     schedule: Schedule,
-    /// Clients that stay when they have nothing to do.
+    /// The number of clients that stay when they have nothing to do.
     kept: usize,
     seats: Cell<usize>,
-    /// Numbers the clients.
+    /// The number of clients so far, from which each gets its own.
     opened: Cell<usize>,
     idle: RefCell<VecDeque<Rc<Seat>>>,
     under_way: Cell<usize>,
-    /// Told when nothing is under way any more.
+    /// Notified when no request is under way any more.
     quiet: Notify,
 }
 
-/// A job that has begun. Also one that a defect of this program ends is over.
+/// A job that has begun. It is over when this is dropped, even if a bug ends its task.
 struct UnderWay<'a>(&'a Room);
 
-/// Carries a schedule out; returns when the last request has ended.
+/// Runs a schedule; returns when the last request has ended.
 pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, schedule: Schedule) {
     let room = Rc::new(Room {
         shared: Rc::clone(shared),
@@ -87,7 +87,7 @@ pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, schedule:
     let mut number = 0;
     let mut is_paced = true;
     while let Some(next) = schedule.due(number) {
-        // Without the pace nothing tells when the rest is due.
+        // Without the pace there is no signal for when the rest is due.
         if !is_paced {
             shared.tally.borrow_mut().skip();
             number += 1;
@@ -104,7 +104,7 @@ pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, schedule:
         }
         is_paced = pace.wait(next - now).await.is_ok();
     }
-    // An error is no reason to give up what is under way.
+    // An error is no reason to abort the requests under way.
     let _ = pace.wait((lead_in + length).saturating_sub(begin.elapsed())).await;
     let cpu = thread_time().saturating_sub(before);
     shared.tally.borrow_mut().starts_nothing_more(length, cpu);
@@ -114,7 +114,7 @@ pub(super) async fn run(shared: &Rc<Shared>, kept: usize, pace: &Pace, schedule:
 }
 
 impl Room {
-    /// Has somebody do it, unless too much is under way.
+    /// Gives a job to a client, unless too many are under way.
     fn give(self: &Rc<Self>, job: Job) {
         if self.under_way.get() >= MOST_UNDER_WAY {
             if self.schedule.counted(job.due).is_some() {
@@ -123,7 +123,7 @@ impl Room {
             return;
         }
         self.under_way.set(self.under_way.get() + 1);
-        // As long as there are fewer than are kept, another one is opened: so all of them are soon.
+        // While there are fewer clients than the kept number, another one is opened: so all of them exist soon.
         let rested = if self.seats.get() < self.kept { None } else { self.idle.borrow_mut().pop_front() };
         match rested {
             Some(seat) => seat.give(job),
@@ -140,8 +140,9 @@ impl Room {
         drop(tokio::task::spawn_local(sit(Rc::clone(self), seat, client)));
     }
 
-    /// Takes a client's seat back; true if the client stays. Of those that were opened since all were busy one goes
-    /// when another client rests: not before, or a server that is slow for long would meet new connections only.
+    /// Takes back the seat of a client that has finished; true if the client stays. Of the extra clients that were
+    /// opened because all were busy, one leaves when another one rests. If it left earlier, a server that is slow for
+    /// long would get new connections only.
     fn take_back(&self, seat: &Rc<Seat>) -> bool {
         let stays = self.seats.get() <= self.kept || self.idle.borrow().is_empty();
         if stays {
@@ -171,7 +172,7 @@ impl Seat {
         }
     }
 
-    /// The next job. Meanwhile the client watches its connection.
+    /// Waits for the next job. Meanwhile the client watches its connection.
     async fn job(&self, client: &mut Client) -> Job {
         poll_fn(|context| {
             if let Some(job) = self.job.take() {

@@ -1,4 +1,4 @@
-//! Requests as bytes, rendered once, and which one is next. Pure.
+//! Requests as bytes, rendered once, and the choice of the next one. Pure.
 
 use std::net::SocketAddr;
 
@@ -6,38 +6,38 @@ use fastrand::Rng;
 
 use crate::plan::Request;
 
-/// One kind of request as it goes over the wire.
+/// One kind of request, as it is sent.
 #[derive(Debug)]
 pub(super) struct Rendered {
-    /// For a connection that is kept.
+    /// The bytes for a connection that is kept.
     kept: Box<[u8]>,
-    /// With `Connection: close`.
+    /// The bytes with `Connection: close`.
     last: Box<[u8]>,
-    /// It is HEAD: its answer has no body, whatever length that has.
+    /// True for HEAD: its answer has no body, whatever length it states.
     pub(super) is_head: bool,
 }
 
-/// All kinds, and how often each comes.
+/// All kinds, and how often each is chosen.
 #[derive(Debug)]
 pub(super) struct Requests {
     all: Vec<Rendered>,
-    /// The sum of weights up to each, its own included.
+    /// For each kind, the sum of the weights up to and including its own.
     up_to: Vec<f64>,
 }
 
 impl Rendered {
-    /// The bytes that are sent; `is_last` on its connection.
+    /// Returns the bytes to send; `is_last` if it is the last request on its connection.
     pub(super) fn bytes(&self, is_last: bool) -> &[u8] {
         if is_last { &self.last } else { &self.kept }
     }
 }
 
 impl Requests {
-    /// Renders them for that target.
+    /// Renders requests for that target.
     ///
     /// # Errors
     ///
-    /// There are none, a weight is not above 0, or a method or path would not be one word of the request's line.
+    /// There are none, a weight is not above 0, or a method or path is not one word.
     pub(super) fn render(requests: &[Request], target: SocketAddr) -> Result<Self, String> {
         if requests.is_empty() {
             return Err("there is no request to send".to_owned());
@@ -59,7 +59,7 @@ impl Requests {
         Ok(Self { all: requests.iter().map(|request| render(request, target)).collect(), up_to })
     }
 
-    /// The next one, at random by weight.
+    /// Chooses the next one, at random by weight.
     pub(super) fn pick(&self, random: &mut Rng) -> &Rendered {
         let last = self.all.len() - 1;
         if last == 0 {

@@ -1,4 +1,4 @@
-//! What the generator's thread counts. Pure.
+//! The counts of the generator's thread. Pure.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use roundelay_checker::Class;
 use super::Observed;
 use crate::record::Tick;
 
-/// [`Tick::SECONDS`] as it is counted: a double's tenths are none.
+/// [`Tick::SECONDS`] as a whole number of milliseconds, since tenths are not exact in a double.
 const STEP: Duration = Duration::from_millis((Tick::SECONDS * 1000.0) as u64);
 
-/// Counts of one load; belongs to one thread, and locks nothing.
+/// The counts of one load; they belong to one thread and need no lock.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     observed: Observed,
     failed: [u64; Class::ALL.len()],
-    /// Empty in a closed loop, where nothing is due.
+    /// Empty in a closed loop, where requests are not due at a time.
     steps: Vec<Step>,
 }
 
@@ -23,17 +23,17 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 struct Step {
     errors: u64,
-    /// Of complete answers, in microseconds.
+    /// The latencies of complete answers, in microseconds.
     latencies: Vec<u32>,
 }
 
 impl Tally {
-    /// Of a load without a schedule.
+    /// Returns the counts of a load without a schedule.
     pub(super) fn closed() -> Self {
         Self::default()
     }
 
-    /// Of a load with a schedule of that length at that rate.
+    /// Returns the counts of a load with a schedule of that length at that rate.
     pub(super) fn open(length: Duration, rate: f64) -> Self {
         let room = (rate * Tick::SECONDS) as usize + 1;
         let step = || Step { errors: 0, latencies: Vec::with_capacity(room.min(1 << 16)) };
@@ -41,7 +41,7 @@ impl Tally {
         Self { steps: (0..steps).map(|_| step()).collect(), ..Self::default() }
     }
 
-    /// A request is started, so much later than it was due.
+    /// Counts a started request, and how late it was.
     pub(super) fn start(&mut self, lag: Option<Duration>) {
         self.observed.started += 1;
         if let Some(lag) = lag {
@@ -49,18 +49,18 @@ impl Tally {
         }
     }
 
-    /// A request was due and is not started.
+    /// Counts a request that was due and is not started.
     pub(super) fn skip(&mut self) {
         self.observed.not_started += 1;
     }
 
-    /// A request that was counted as started could not even connect, for a reason of the generator's own.
+    /// Takes back a request that was counted as started but could not connect, for a reason of the generator's own.
     pub(super) fn take_back(&mut self) {
         self.observed.started = self.observed.started.saturating_sub(1);
         self.skip();
     }
 
-    /// A complete answer of a good status. `due`, from the start of the load, is none in a closed loop.
+    /// Counts a complete answer with a good status. `due`, from the start of the load, is `None` in a closed loop.
     pub(super) fn succeed(&mut self, due: Option<Duration>, latency: Duration, bytes: u64, worker: Option<&str>) {
         self.observed.done += 1;
         self.observed.bytes += bytes;
@@ -76,7 +76,7 @@ impl Tally {
         }
     }
 
-    /// A failed request.
+    /// Counts a failed request.
     pub(super) fn fail(&mut self, due: Option<Duration>, class: Class) {
         if let Some(count) = Class::ALL.iter().position(|other| *other == class).and_then(|at| self.failed.get_mut(at))
         {
@@ -87,13 +87,13 @@ impl Tally {
         }
     }
 
-    /// Nothing more is started: after so long, which took the thread so much time of a processor.
+    /// Notes the time at which the last request was started, and the thread's processor time until then.
     pub(super) fn starts_nothing_more(&mut self, after: Duration, cpu: Duration) {
         self.observed.seconds = after.as_secs_f64();
         self.observed.generator_cpu = cpu;
     }
 
-    /// The result.
+    /// Returns the result.
     pub(super) fn finish(self) -> Observed {
         let Self { mut observed, failed, steps } = self;
         let counted = Class::ALL.iter().zip(failed).filter(|(_, count)| *count > 0);
@@ -113,7 +113,7 @@ fn tick(step: Step) -> Tick {
     let Step { errors, mut latencies } = step;
     latencies.sort_unstable();
     let seconds = |micros: Option<&u32>| micros.map_or(0.0, |micros| f64::from(*micros) / 1e6);
-    // The smallest that 99 of 100 do not exceed.
+    // The smallest value that 99 of 100 do not exceed.
     let rank = (latencies.len() * 99).div_ceil(100);
     let p99 = seconds(rank.checked_sub(1).and_then(|index| latencies.get(index)));
     Tick { done: latencies.len() as u64, errors, p99, max: seconds(latencies.last()) }

@@ -1,4 +1,4 @@
-//! Where it is measured: what of the machine and of other programs a reader of the figures must know.
+//! Describes the machine and the programs on it, as far as a reader of the figures must know them.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::record::Environment;
 use crate::setup::{Way, find};
 use crate::subject::Workload;
 
-/// Looks now. What cannot be read stays empty.
+/// Reads the present environment. A fact that cannot be read stays empty.
 pub fn look(version: &str, workload: &Workload, ways: &[Way]) -> Environment {
     let load = procfs::LoadAverage::current();
     let load = load.map_or([0.0; 3], |load| [load.one, load.five, load.fifteen].map(f64::from));
@@ -45,10 +45,10 @@ fn cpu() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// Of the sources in the current folder, with `-dirty` if they are changed.
+/// Returns the revision of the sources in the current folder, with `-dirty` if they are changed.
 fn revision() -> Option<String> {
     let told = ask("git", &["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"])?;
-    // A message of git's is no revision.
+    // An error message of git's is not a revision.
     (!told.contains(' ')).then_some(told)
 }
 
@@ -64,7 +64,7 @@ fn programs(ways: &[Way]) -> BTreeMap<String, String> {
     versions.into_iter().filter_map(|(name, version)| Some((String::from(name), version??))).collect()
 }
 
-/// The first line with a digit of what a program says.
+/// Returns the first line with a digit that a program prints.
 fn ask(program: &str, flags: &[&str]) -> Option<String> {
     let output = Command::new(find(program)?).args(flags).stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
@@ -72,7 +72,7 @@ fn ask(program: &str, flags: &[&str]) -> Option<String> {
     text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit())).map(|line| line.trim().to_owned())
 }
 
-/// From its package: pm2 itself starts a daemon, whatever it is asked.
+/// Reads the version from pm2's package: pm2 itself would start a daemon, whatever it is asked.
 fn pm2() -> Option<String> {
     let package = std::fs::canonicalize(find("pm2")?).ok()?.parent()?.parent()?.join("package.json");
     let package: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(package).ok()?).ok()?;

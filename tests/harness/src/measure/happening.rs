@@ -1,4 +1,4 @@
-//! What happens to the workers under load.
+//! Carries out the events that happen to the workers under load.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,25 +8,25 @@ use crate::plan::Event;
 use crate::record::EventRecord;
 use crate::setup::{self, RunningSetup, Signal, WorkerProcess};
 
-/// The changes that have to be undone when the load is over.
+/// A change that has to be undone when the load is over.
 #[derive(Debug)]
 pub(super) enum Undo {
-    /// A stopped process may go on, if it still lives.
+    /// Continue a stopped process, if it still lives.
     Continue(u32),
-    /// A connection whose answer nobody waits for.
+    /// Close a connection whose answer is not read.
     Close(#[expect(dead_code, reason = "it is closed when it is dropped")] TcpStream),
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
         if let Self::Continue(pid) = self {
-            // It may have been killed and replaced, as it should.
+            // The process may have been killed and replaced, as it should be.
             let _ = setup::signal(*pid, Signal::CONT);
         }
     }
 }
 
-/// Makes it happen now. Which worker is hit is decided by the traffic's seed.
+/// Makes the event happen now. The traffic's seed decides which worker it hits.
 pub(super) fn play(
     event: &Event,
     running: &mut dyn RunningSetup,
@@ -68,7 +68,7 @@ fn hit(victim: Option<&WorkerProcess>, signal: Signal, name: &str) -> (String, R
     let Some(WorkerProcess { name: worker, pid }) = victim else {
         return (format!("{name} to a worker"), Err(String::from("there is none")));
     };
-    // Where there are no slots, a worker's name is its pid.
+    // For a way without slots, a worker's name is its pid.
     let whom = if *worker == pid.to_string() { format!("pid {pid}") } else { format!("{worker} (pid {pid})") };
     let sent = setup::signal(*pid, signal).map(|()| *pid).map_err(|error| error.to_string());
     (format!("{name} to {whom}"), sent)

@@ -1,4 +1,4 @@
-//! One way under one load: what the generator saw, what the processes used, and where.
+//! Measures one way under one load: the generator's observations, the processes' usage, and the environment.
 
 pub mod environment;
 mod happening;

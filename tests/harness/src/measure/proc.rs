@@ -1,10 +1,10 @@
-//! Time of processors and memory of other processes, as `/proc` tells them.
+//! Processor time and memory of other processes, from `/proc`.
 //!
-//! The kernel tells the time of a process in two ways, and neither is enough. `/proc/PID/stat` counts ended threads
-//! too, but in ticks of 10 ms, user and system each rounded down. `/proc/PID/task/TID/schedstat` counts nanoseconds
-//! (brought up to date at the scheduler's ticks, a few milliseconds), but a thread that has ended is gone. Both are
-//! never above the truth, so what threads are known to have used is summed, and what `stat` has beyond that was used by
-//! threads that were not seen.
+//! The kernel reports the time of a process in two ways, and each has a gap. `/proc/PID/stat` includes ended threads,
+//! but counts ticks of 10 ms, and rounds user and system time down separately. `/proc/PID/task/TID/schedstat` counts
+//! nanoseconds (updated at the scheduler's ticks, every few milliseconds), but a thread that has ended is missing.
+//! Neither is ever too high. So the known times of threads are added up, and the part by which `stat` exceeds the sum
+//! belongs to threads that were not seen.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes};
 use procfs::{CurrentSI, KernelStats};
 
-/// The time that a process has been on processors since its birth, user and system, ended threads included; nothing if
-/// there is no such process. At most 20 ms below the truth.
+/// Returns the processor time of a process since its start, user and system, including ended threads; `None` if there
+/// is no such process. The value is at most 20 ms too low.
 pub fn cpu(pid: u32) -> Option<Duration> {
     let mut known = Known::default();
     known.learn(&Reading::of(pid)?);
     Some(known.total())
 }
 
-/// Bytes of memory: the proportional set, in which memory that processes share is divided among them, where the kernel
-/// tells it; else the resident set. Nothing if there is no such process.
+/// Returns bytes of memory: the proportional set size, which divides shared memory among the processes that share it,
+/// if the kernel reports it; else the resident set size. `None` if there is no such process.
 pub fn memory(pid: u32) -> Option<u64> {
     let process = open(pid)?;
     let proportional = || {
@@ -32,20 +32,20 @@ pub fn memory(pid: u32) -> Option<u64> {
     proportional().or_else(resident)
 }
 
-/// Seconds that all processors were given to others by a hypervisor while something wanted to run here, since the boot;
-/// 0 where the kernel does not say.
+/// Returns the seconds since boot in which a hypervisor gave the processors to others while something here wanted to
+/// run; 0 if the kernel does not report it.
 pub fn stolen() -> f64 {
     let total = KernelStats::current().ok().and_then(|stats| stats.total.steal_ms());
     total.unwrap_or(0) as f64 / 1000.0
 }
 
-/// The children of a process, their children and so on, without itself. One that is born meanwhile may be missing.
+/// Returns the descendants of a process, without itself. One that is started meanwhile may be missing.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut parents = None;
     let mut all = vec![pid];
     let mut next = 0;
     while let Some(&parent) = all.get(next) {
-        // Not every kernel has the lists of children; then all processes are asked for their parents, once.
+        // Not every kernel has the lists of children; otherwise all processes are searched for their parents, once.
         let children =
             children(parent).unwrap_or_else(|| children_among(parent, parents.get_or_insert_with(all_parents)));
         for child in children {
@@ -58,16 +58,16 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     all.split_off(1)
 }
 
-/// Time of processors by name, over a while in which processes come and go.
+/// Measures processor time by name, over a period in which processes come and go.
 ///
-/// Look at them now and then: what a process used between the last look and its end is not seen.
+/// Call [`CpuMeter::look`] now and then: time that a process uses between the last look and its end is not seen.
 #[derive(Debug, Default)]
 pub struct CpuMeter {
     has_looked: bool,
     seen: HashMap<Key, Seen>,
 }
 
-/// One life of one process under one name; a pid alone may be another process later.
+/// One process under one name; its pid alone may belong to another process later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     name: String,
@@ -82,32 +82,32 @@ struct Seen {
     before: Duration,
 }
 
-/// The known part of the time of one process. Pure.
+/// The known processor time of one process. Pure.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// The most that each thread was seen to have used.
+    /// The highest time seen for each thread.
     threads: HashMap<i32, Duration>,
-    /// The least time that threads have used which were not seen, or not at their end.
+    /// The least time that was used by threads which were not seen, or not at their end.
     unseen: Duration,
 }
 
-/// The content of `/proc` at one moment.
+/// The values in `/proc` at one moment.
 #[derive(Debug, Default)]
 struct Reading {
-    /// In ticks since the machine's start.
+    /// The start time, in ticks since the machine's start.
     born: u64,
     whole: Duration,
     threads: Vec<(i32, Duration)>,
 }
 
 impl CpuMeter {
-    /// A meter that has seen nothing.
+    /// Returns a meter that has seen nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Looks at those processes. What they used before the first look does not count; a process that is first seen at a
-    /// later look counts from its birth. One that has ended keeps what it was seen to have used.
+    /// Reads the times of those processes. Time before the first look does not count; a process that is first seen at a
+    /// later look counts from its start. A process that has ended keeps the time that was seen.
     pub fn look<N: AsRef<str>>(&mut self, processes: &[(N, u32)]) {
         for (name, pid) in processes {
             let Some(reading) = Reading::of(*pid) else { continue };
@@ -125,7 +125,7 @@ impl CpuMeter {
         self.has_looked = true;
     }
 
-    /// Seconds since the first look by name, summed up over all of its processes.
+    /// Returns the seconds since the first look by name, summed over all of its processes.
     pub fn seconds(&self) -> BTreeMap<String, f64> {
         let mut seconds = BTreeMap::new();
         for (key, seen) in &self.seen {
@@ -157,7 +157,7 @@ impl Known {
 impl Reading {
     fn of(pid: u32) -> Option<Self> {
         let process = open(pid)?;
-        // First the whole: what threads use between the two readings is then no part of what was not seen.
+        // Reads the whole process first: time that threads use between the two reads must not count as unseen.
         let stat = process.stat().ok()?;
         let ticks = (stat.utime + stat.stime) as f64;
         let whole = Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64);
@@ -172,7 +172,7 @@ fn open(pid: u32) -> Option<Process> {
     Process::new(i32::try_from(pid).ok()?).ok()
 }
 
-/// The children of all threads of that process; nothing if the kernel has no such list, or the process is gone.
+/// Returns the children of all threads of that process; `None` if the kernel has no such list, or the process is gone.
 fn children(pid: u32) -> Option<Vec<u32>> {
     let mut children = Vec::new();
     for task in open(pid)?.tasks().ok()?.filter_map(Result::ok) {
@@ -181,7 +181,7 @@ fn children(pid: u32) -> Option<Vec<u32>> {
     Some(children)
 }
 
-/// Each process and its parent.
+/// Returns each process with its parent.
 fn all_parents() -> Vec<(u32, u32)> {
     let stats = all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok());
     stats.filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, u32::try_from(stat.ppid).ok()?))).collect()

@@ -1,4 +1,4 @@
-//! The tests' own processes, and shells that are busy or sleep.
+//! The test's own process, and shells that are busy or sleep.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A shell in a group of its own, all of which ends with this.
+/// A shell in a group of its own, which is killed when this is dropped.
 struct Shell(Child);
 
 impl Shell {
@@ -65,7 +65,7 @@ fn time_of_an_ended_thread_is_part_of_its_process() {
     let before = cpu(std::process::id()).unwrap();
     std::thread::spawn(move || while used() < ms(100) {}).join().unwrap();
     let now = cpu(std::process::id()).unwrap();
-    // Two roundings of a tick each, before and now.
+    // Two roundings of a tick each: before, and now.
     assert!(now >= before + ms(60), "{before:?}, {now:?}");
 }
 

@@ -1,4 +1,4 @@
-//! One repetition: a way is set up with fresh workers, warmed up, loaded and taken down again.
+//! One repetition: sets up a way with fresh workers, warms it up, loads it, and ends it again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::proc::{CpuMeter, descendants, memory, stolen};
 
 /// The name under which the processor time of the balancer's processes is summed up.
 const BALANCER: &str = "balancer";
-/// The interval at which the time of processes is looked at: what one used after the last look before its end is lost.
+/// The interval at which the time of processes is read. What a process uses after the last read before its end is lost.
 const LOOK: Duration = Duration::from_millis(100);
-/// The interval at which the end of the load is looked for.
+/// The interval at which the end of the load is checked.
 const STEP: Duration = Duration::from_millis(10);
-/// With an event, how often new workers are asked for: the master answers between its other work.
+/// The interval at which the list of workers is read again during an event; the master answers beside its other work.
 const ASK: Duration = Duration::from_millis(500);
-/// The longest wait for a first answer.
+/// The longest wait for the first answer.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(10);
 /// The longest time that a setup may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,25 +39,25 @@ pub struct Bench<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Why there is no measurement.
+/// The reason why there is no measurement.
 #[derive(Debug)]
 pub enum Unmeasured {
-    /// The way is not for this machine or program, whatever the scenario.
+    /// The way does not work on this machine or with this program, in no scenario.
     Unable(String),
-    /// It should have started, and did not.
+    /// It should have started, but did not.
     NotStarted(String),
-    /// It started, and nothing could be measured of it in this scenario this time.
+    /// It started, but nothing could be measured in this scenario this time.
     Failed(String),
-    /// Somebody wanted an end.
+    /// The user interrupted it.
     Interrupted,
 }
 
 impl Bench<'_> {
-    /// The rate at which a way is saturated in a scenario, roughly: one short closed loop with workers of its own.
+    /// Returns roughly the rate at which a way is saturated in a scenario: one short closed loop with its own workers.
     ///
     /// # Errors
     ///
-    /// The way cannot be set up, or answers nothing in this scenario ([`Unmeasured::Failed`]).
+    /// The way cannot be set up, or gives no answer in this scenario ([`Unmeasured::Failed`]).
     pub fn calibrate(&self, way: &Way, scenario: &Scenario) -> Result<f64, Unmeasured> {
         let mut running = self.set_up(way, scenario, 0)?;
         let rate = running.saturation(Duration::from_secs_f64(self.method.closed_seconds.min(CALIBRATION_SECONDS)));
@@ -65,11 +65,11 @@ impl Bench<'_> {
         rate
     }
 
-    /// One repetition, with open loops at these rates.
+    /// Measures one repetition, with open loops at these rates.
     ///
     /// # Errors
     ///
-    /// Nothing was measured at all. What goes wrong later is the repetition's `failure`.
+    /// Nothing was measured at all. A later error is stored as the repetition's `failure`.
     pub fn repetition(
         &self,
         way: &Way,
@@ -113,7 +113,7 @@ impl Bench<'_> {
             connections: self.method.connections,
             lead_in: Duration::from_secs_f64(self.method.warm_up_seconds),
             timeout: Duration::from_secs_f64(self.method.timeout_seconds),
-            // The same requests for every way.
+            // Every way gets the same requests.
             seed: self.method.seed.wrapping_add(number),
         };
         let mut running = Running { bench: self, running, traffic };
@@ -156,9 +156,10 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Answers a second of a closed loop of that length; of a longer one if nothing came of it, neither good nor bad.
+    /// Returns the answers per second of a closed loop of that length; tries a longer one if there was no result at
+    /// all.
     fn saturation(&mut self, mut length: Duration) -> Result<f64, Unmeasured> {
-        // By then requests have met their timeout, unless it is longer than anybody waits.
+        // By then requests have reached their timeout, unless the timeout is longer than this wait.
         let longest = (self.traffic.timeout * 2).min(LONGEST_CALIBRATION).max(length);
         loop {
             let phase = self.closed(length)?;
@@ -176,9 +177,9 @@ impl Running<'_> {
         self.follow(Drive::Closed, length, None)
     }
 
-    /// Carries one load out to its end, and makes happen what shall happen.
+    /// Runs one load to its end, with its event.
     fn follow(&mut self, drive: Drive, length: Duration, event: Option<&Event>) -> Result<Phase, Unmeasured> {
-        // The processes to look at are asked for before anything is measured.
+        // The list of processes is read before anything is measured.
         let mut workers = self.running.workers().map_err(|error| Unmeasured::Failed(error.to_string()))?;
         let balancer = self.running.balancer();
         let (mut meter, stolen_before) = (CpuMeter::new(), stolen());
@@ -215,7 +216,7 @@ impl Running<'_> {
                     });
                     (happened, undo) = (Some(record), after);
                 } else if now >= asked + ASK {
-                    // A master that is busy reloading may not say; the next time it will.
+                    // A master that is busy with a reload may not answer; the next attempt will succeed.
                     workers = self.running.workers().unwrap_or(workers);
                     asked = now;
                 }
@@ -253,7 +254,7 @@ impl Running<'_> {
         Ok(Phase { cpu, memory, timeline, event: happened, ..phase(drive, observed) })
     }
 
-    /// Makes it happen, which may take as long as a reload does; meanwhile `look` looks at the processes.
+    /// Makes the event happen, which may take as long as a reload. Meanwhile `look` reads the times of processes.
     fn happen(
         &mut self,
         event: &Event,
@@ -273,7 +274,7 @@ impl Running<'_> {
     }
 }
 
-/// Returns the meaning of a time in which nothing was answered.
+/// Returns the reason for a period without any answer.
 fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
     let failures: Vec<_> = errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
     if failures.is_empty() {
@@ -282,7 +283,7 @@ fn silence(errors: &BTreeMap<String, u64>, length: Duration) -> String {
     format!("answered nothing with a status of 200 to 399: {}", failures.join(", "))
 }
 
-/// A worker is all that it has started, too: the program may be a child of `npm` or of a shell.
+/// Returns the processes by name. A worker includes its descendants: the program may be a child of `npm` or of a shell.
 fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> {
     let balancer = balancer.iter().map(|&pid| (String::from(BALANCER), pid));
     let workers = workers.iter().flat_map(|worker| {
@@ -292,7 +293,7 @@ fn processes(balancer: &[u32], workers: &[WorkerProcess]) -> Vec<(String, u32)> 
     balancer.chain(workers).collect()
 }
 
-/// The part that the generator saw; the rest is known elsewhere.
+/// Returns the part of a phase that the generator saw; the rest is filled in by the caller.
 fn phase(drive: Drive, observed: Observed) -> Phase {
     Phase {
         drive,

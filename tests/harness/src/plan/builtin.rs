@@ -1,16 +1,16 @@
-//! The scenarios that are always there. Pure.
+//! The built-in scenarios. Pure.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::scenario::{Event, Request, Scenario};
 
-/// Requests of one connection where neither many nor one is the point.
+/// The requests on a connection in scenarios that are about something else.
 const SOME: Option<NonZeroU32> = NonZeroU32::new(10);
-/// A connection for each request.
+/// One request on a connection.
 const ONE: Option<NonZeroU32> = NonZeroU32::new(1);
 
-/// All of them, in the order of reports. `path` is what is asked where any program will do.
+/// Returns all of them, in the order of reports. `path` is requested in scenarios that any program can serve.
 pub fn scenarios(path: &str) -> Vec<Scenario> {
     let get = |path: &str| vec![Request::get(path, 1.0)];
     let any = |name, about, per_connection, event| Scenario {
@@ -27,7 +27,7 @@ pub fn scenarios(path: &str) -> Vec<Scenario> {
         needs_demo: true,
         ..any(name, about, per_connection, event)
     };
-    // Slot 1, so that `direct`, whose only worker is slot 0, is not the slow one.
+    // Slot 1, so that `direct`, whose only worker is slot 0, does not get the slow one.
     let slow = BTreeMap::from([(String::from("DEMO_SLOW"), String::from("1:50"))]);
     let mixed = vec![Request::get("/block/1", 9.0), Request::get("/block/50", 1.0)];
     let long = Event::Request(String::from("/api/5000000000"));
@@ -58,7 +58,7 @@ pub fn scenarios(path: &str) -> Vec<Scenario> {
 
 /// The scenarios of a quick comparison.
 pub const QUICK: [&str; 3] = ["uniform", "slow-one", "kill"];
-/// The scenarios of a run that is neither quick nor full.
+/// The scenarios of a comparison that is neither quick nor full.
 pub const USUAL: [&str; 7] = ["uniform", "slow-one", "mixed", "keepalive", "churn", "kill", "reload"];
 
 #[cfg(test)]

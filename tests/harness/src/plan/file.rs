@@ -1,11 +1,11 @@
-//! Scenarios of the user's own, from a TOML file. Pure.
+//! The user's own scenarios, from a TOML file. Pure.
 //!
 //! ```toml
 //! [scenario.checkout]
 //! about = "mostly the cart, sometimes a payment"
-//! requests-per-connection = 10      # 0: a connection stays as long as it lives
+//! requests-per-connection = 10      # 0: keep the connection open
 //! event = "kill"                    # none, kill, hang, reload or scale
-//! env = { CACHE = "off" }           # besides what the workers get anyway
+//! env = { CACHE = "off" }           # in addition to the workers' usual variables
 //!
 //! [[scenario.checkout.requests]]
 //! path = "/cart"
@@ -63,11 +63,11 @@ enum Happening {
     Scale,
 }
 
-/// The scenarios of a file, by name.
+/// Reads the scenarios of a file, by name.
 ///
 /// # Errors
 ///
-/// What is wrong, with its place in the text where it has one.
+/// The mistake, with its position in the text if it has one.
 pub fn read(text: &str) -> Result<Vec<Scenario>, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     if file.scenario.is_empty() {
@@ -106,7 +106,7 @@ fn scenario(name: String, entry: Entry) -> Result<Scenario, String> {
 
 fn request(asked: Asked) -> Result<Request, String> {
     let Asked { path, method, body, weight } = asked;
-    // They are written into a request as they are: nothing in them may end its line.
+    // These texts are written into a request unchanged, so they must not contain the end of a line.
     let is_word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
     let method = method.unwrap_or_else(|| String::from(if body.is_some() { "POST" } else { "GET" }));
     let weight = weight.unwrap_or(1.0);

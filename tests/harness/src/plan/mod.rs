@@ -1,4 +1,4 @@
-//! What is to be measured, in which order. Pure.
+//! The plan of a comparison: scenarios, and the order in which they are measured. Pure.
 
 mod builtin;
 mod file;

@@ -1,23 +1,23 @@
-//! In which order cells are measured, how long that takes, and at which rates. Pure.
+//! The order in which cells are measured, the time that takes, and the rates. Pure.
 
 use crate::record::Method;
 
-/// The time that it costs to set up a way with its workers and to take it down, in seconds, roughly.
+/// The time to set up a way with its workers and to end it, in seconds, roughly.
 const SETUP_SECONDS: f64 = 0.5;
-/// A calibration need not be longer to find a saturation.
+/// The longest calibration, in seconds; a longer one would not find the saturation better.
 pub const CALIBRATION_SECONDS: f64 = 1.0;
-/// The part of the lowest saturation at which things happen to workers: those that are left can bear it.
+/// The part of the lowest saturation at which events happen: the workers that are left can serve it.
 pub const EVENT_SHARE: f64 = 0.35;
 
-/// One repetition's ways in an order drawn at random: neither a drift of the machine, nor what one leaves behind for the
-/// next, always meets the same. The same seed draws the same.
+/// Returns one repetition's ways in random order, so that neither a drift of the machine nor an after-effect of one way
+/// always hits the same way. The same seed gives the same order.
 pub fn shuffled(ways: &[usize], seed: u64) -> Vec<usize> {
     let mut shuffled = ways.to_vec();
     fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
     shuffled
 }
 
-/// Rates of the open loop, rising, where the lowest saturation is that; one rate if the user gave it.
+/// Returns the rates of the open loop in rising order, as parts of the lowest saturation; or the one rate of the user.
 pub fn rates(method: &Method, has_event: bool, lowest: f64) -> Vec<f64> {
     let round = |rate: f64| rate.max(1.0).round();
     match (method.rate, has_event) {
@@ -27,7 +27,7 @@ pub fn rates(method: &Method, has_event: bool, lowest: f64) -> Vec<f64> {
     }
 }
 
-/// Seconds that one repetition takes.
+/// Returns the seconds that one repetition takes.
 pub fn repetition_seconds(method: &Method, has_event: bool) -> f64 {
     let open = |seconds: f64| method.warm_up_seconds + seconds;
     let phases = if has_event {
@@ -39,7 +39,7 @@ pub fn repetition_seconds(method: &Method, has_event: bool) -> f64 {
     SETUP_SECONDS + method.warm_up_seconds + phases
 }
 
-/// Seconds that a calibration takes.
+/// Returns the seconds that a calibration takes.
 pub fn calibration_seconds(method: &Method) -> f64 {
     SETUP_SECONDS + method.warm_up_seconds + method.closed_seconds.min(CALIBRATION_SECONDS)
 }

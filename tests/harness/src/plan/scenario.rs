@@ -1,42 +1,42 @@
-//! One scenario: which requests, over which connections, and what happens meanwhile. Pure.
+//! One scenario: its requests, their connections, and an event. Pure.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-/// A load and what happens to the workers under it.
+/// A load, and an event that happens to the workers under it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Letters, digits and `-`.
     pub name: String,
-    /// In a line, for people.
+    /// One line for people.
     pub about: String,
     /// The requests, chosen at random by weight. Not empty.
     pub requests: Vec<Request>,
-    /// Requests of one connection; none: a connection is kept as long as it lives.
+    /// The number of requests on a connection; `None` keeps a connection as long as it lives.
     pub requests_per_connection: Option<NonZeroU32>,
-    /// The event under way, if any. Then there is no closed loop, and one open one.
+    /// The event, if any. With one there is no closed loop, and one open loop.
     pub event: Option<Event>,
-    /// Variables that the workers get besides their own.
+    /// Variables that the workers get in addition to their usual ones.
     pub worker_env: BTreeMap<String, String>,
-    /// Its paths or variables are the demo worker's; with another program it is skipped.
+    /// True if it needs the demo worker's paths or variables; with another program it is skipped.
     pub needs_demo: bool,
 }
 
 /// One kind of request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Such as `GET`.
+    /// The method, such as `GET`.
     pub method: String,
-    /// With the query, such as `/api/500000`.
+    /// The path with its query, such as `/api/500000`.
     pub path: String,
-    /// Sent with its length; none has no body and no length.
+    /// The body, sent with its length; `None` sends neither body nor length.
     pub body: Option<String>,
     /// The weight, in proportion to the others'; above 0.
     pub weight: f64,
 }
 
 impl Request {
-    /// A `GET` of that path.
+    /// Returns a `GET` of that path.
     pub fn get(path: &str, weight: f64) -> Self {
         Self { method: String::from("GET"), path: String::from(path), body: None, weight }
     }
@@ -58,7 +58,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Its word in files and reports.
+    /// Returns its name in files and reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -69,11 +69,11 @@ impl Event {
         }
     }
 
-    /// When it happens, as a part of the phase.
+    /// Returns the time at which it happens, as a part of the phase.
     pub fn share(&self) -> f64 {
         match self {
             Self::Kill | Self::Hang | Self::Scale => 0.4,
-            // They have an end that should be seen.
+            // These events have an end that the phase should still show.
             Self::Reload | Self::Request(_) => 0.2,
         }
     }

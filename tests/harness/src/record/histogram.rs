@@ -9,18 +9,18 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Counts of durations; in JSON HdrHistogram's V2 format, compressed, as base64, in microseconds: what the tools of
+/// Counts of durations. In JSON it is HdrHistogram's V2 format (compressed, base64, microseconds), which the tools of
 /// that family read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
-/// The longest that can be told, in microseconds: an hour. What is longer counts as this.
+/// The longest duration that can be stored, in microseconds: an hour. A longer one counts as this.
 const LONGEST: u64 = 3_600_000_000;
-/// Significant decimal digits: a value is at most a thousandth too large.
+/// The number of significant decimal digits: a value is at most a thousandth too large.
 const DIGITS: u8 = 3;
 
 impl Default for Histogram {
-    /// It grows with what is recorded: with all of its range it would take 200 KB, and a comparison has thousands.
+    /// The range grows with the values: the full range would take 200 KB, and a comparison has thousands of histograms.
     #[expect(clippy::expect_used, reason = "a constant that HdrHistogram accepts")]
     fn default() -> Self {
         Self(hdrhistogram::Histogram::new(DIGITS).expect("three digits are possible"))
@@ -31,7 +31,8 @@ impl Histogram {
     /// Counts one duration.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        // One that was read from a file has the range that it needed. It cannot fail: it may grow.
+        // A histogram that was read from a file has only the range that it needed. This cannot fail: the range may
+        // grow.
         self.0.auto(true);
         let _ = self.0.record(micros.clamp(1, LONGEST));
     }
@@ -41,17 +42,17 @@ impl Histogram {
         self.0.len()
     }
 
-    /// In seconds; 0 if there are none.
+    /// Returns the mean in seconds; 0 if there are no entries.
     pub fn mean(&self) -> f64 {
         self.0.mean() / 1e6
     }
 
-    /// The longest, in seconds.
+    /// Returns the longest in seconds.
     pub fn max(&self) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.max() as f64 / 1e6 }
     }
 
-    /// Seconds that `percent` of all do not exceed; 0 if there are none.
+    /// Returns the seconds that `percent` of all entries do not exceed; 0 if there are none.
     pub fn percentile(&self, percent: f64) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.value_at_percentile(percent) as f64 / 1e6 }
     }

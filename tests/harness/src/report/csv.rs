@@ -1,4 +1,4 @@
-//! The repetitions as CSV: one row a phase, base units in the names. Pure.
+//! The repetitions as CSV: one row for each phase, with base units in the names. Pure.
 
 use crate::record::{Drive, Phase, Repetition, Report};
 
@@ -10,8 +10,8 @@ const PERCENTS: [(f64, &str); 5] = [
     (99.99, "p9999_seconds"),
 ];
 
-/// One row for each way, scenario, repetition and phase; what does not apply is empty. A repetition that failed before
-/// its first phase has one row with the failure alone.
+/// Writes one row for each way, scenario, repetition and phase; a value that does not apply is empty. A repetition that
+/// failed before its first phase has one row with only the failure.
 pub fn csv(report: &Report) -> String {
     let mut writer = ::csv::WriterBuilder::new().from_writer(Vec::new());
     for (i, one) in report.repetitions.iter().enumerate() {
@@ -19,7 +19,7 @@ pub fn csv(report: &Report) -> String {
             if one.phases.is_empty() { vec![None] } else { one.phases.iter().map(Some).collect() };
         for (j, phase) in phases.into_iter().enumerate() {
             let row = row(one, phase);
-            // Writing to memory cannot fail, and all rows are alike in length.
+            // Writing to memory cannot fail, and all rows have the same length.
             if (i, j) == (0, 0) {
                 let _ = writer.write_record(row.iter().map(|cell| cell.0));
             }
@@ -30,7 +30,7 @@ pub fn csv(report: &Report) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Column and value.
+/// The name of a column and a value.
 type Cell = (&'static str, String);
 
 fn row(one: &Repetition, phase: Option<&Phase>) -> Vec<Cell> {

@@ -1,4 +1,4 @@
-//! A report's files: writes them all, each whole or not at all, and reads `report.json` again.
+//! The files of a report: writes each whole or not at all, and reads `report.json` again.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,12 +12,12 @@ use crate::analysis::Analysis;
 use crate::failure::{Failure, code};
 use crate::record::{Report, SCHEMA};
 
-/// Makes the folder if it is missing, and tries whether a file can be written there: what takes an hour shall not end
-/// in that.
+/// Creates the folder if it is missing, and checks that a file can be written there, so that an hour of measuring is
+/// not lost at the end.
 ///
 /// # Errors
 ///
-/// [`code::FAILED`] if the folder cannot be made or written to.
+/// [`code::FAILED`] if the folder cannot be created or written to.
 pub fn prepare(folder: &Path) -> Result<(), Failure> {
     make(folder)?;
     put(folder, None, "").map_err(|error| {
@@ -27,12 +27,12 @@ pub fn prepare(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is made if it is missing, and returns their
-/// paths in this order. A reader sees the old file or the new one, never a part.
+/// Writes `report.json`, `.csv`, `.md` and `.html` into the folder, which is created if it is missing, and returns
+/// their paths in this order. A reader sees the old file or the new one, never a part of it.
 ///
 /// # Errors
 ///
-/// [`code::FAILED`] if the folder cannot be made or a file not be written; the files before it are there.
+/// [`code::FAILED`] if the folder cannot be created or a file cannot be written; the files before it are there.
 pub fn write(folder: &Path, report: &Report, analysis: &Analysis) -> Result<Vec<PathBuf>, Failure> {
     make(folder)?;
     let mut json = serde_json::to_string(report)
@@ -65,9 +65,9 @@ fn make(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes a new file of that folder, which stays if it has a path.
+/// Writes a new file in that folder; without a path it is removed again.
 fn put(folder: &Path, path: Option<&Path>, text: &str) -> std::io::Result<()> {
-    // As any new file: for all, less what the umask takes.
+    // The usual mode of a new file: for all, less what the umask takes.
     let permissions = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
@@ -77,7 +77,7 @@ fn put(folder: &Path, path: Option<&Path>, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The fields that tell whether the rest can be read.
+/// The fields that tell if the rest can be read.
 #[derive(Deserialize)]
 struct Head {
     schema: Option<String>,
@@ -87,13 +87,13 @@ struct Head {
 ///
 /// # Errors
 ///
-/// [`code::USAGE`] if there is no such file, it is no JSON, or no report of the schema that is known here.
+/// [`code::USAGE`] if there is no such file, it is not JSON, or not a report of the schema that this version knows.
 pub fn load(path: &Path) -> Result<Report, Failure> {
     let failure = |what: &str| Failure::new(code::USAGE, format!("{what} {}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| {
         failure("cannot read the report").cause(error).hint("name the report.json that a comparison has written")
     })?;
-    // serde_json says line and column.
+    // The error of serde_json contains line and column.
     let head: Head = serde_json::from_str(&text).map_err(|error| {
         failure("no report in JSON:").cause(error).hint("name the report.json that a comparison has written")
     })?;
@@ -174,7 +174,7 @@ mod tests {
         let inner = folder.path().join("a/b");
         prepare(&inner).unwrap();
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 0);
-        // Nobody, not even root, makes files there.
+        // No user can create files there, not even root.
         let failure = prepare(Path::new("/proc/self")).unwrap_err();
         assert!(
             failure.error.contains("/proc/self") && failure.cause.is_some() && failure.hint.is_some(),
@@ -182,7 +182,7 @@ mod tests {
         );
     }
 
-    /// For a look at it: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.
+    /// Writes a report to look at: `ROUNDELAY_PLANTED_REPORT=/tmp/planted cargo test -p roundelay-harness planted`.
     #[test]
     fn planted_report_can_be_looked_at() {
         let (report, analysis) = planted();

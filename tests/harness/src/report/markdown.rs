@@ -1,4 +1,4 @@
-//! The answer for a pull request: the sentences, a table a scenario, the machine in a line. Pure.
+//! The summary for a pull request: the sentences, a table for each scenario, the machine on one line. Pure.
 
 use super::verdict::{self, Shown};
 use super::view::View;
@@ -18,7 +18,7 @@ const COLUMNS: [Metric; 9] = [
     Metric::Fairness,
 ];
 
-/// The report as Markdown, with tables as GitHub has them.
+/// Returns the report as Markdown, with tables in GitHub's form.
 pub fn markdown(report: &Report, analysis: &Analysis) -> String {
     let view = View { report, analysis };
     let mut text = format!("## {} ways compared in {} scenarios\n\n", report.ways.len(), report.scenarios.len());
@@ -71,7 +71,7 @@ fn cell(shown: Option<Shown>) -> String {
     }
 }
 
-/// On one line, and without what Markdown or HTML would take for its own.
+/// Returns the text on one line, with Markdown and HTML escaped.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {

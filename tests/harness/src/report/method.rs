@@ -1,4 +1,4 @@
-//! How it was measured, in sentences with all numbers, and where. Pure.
+//! The method of measurement in sentences with all numbers, and the environment. Pure.
 
 use super::number;
 use super::view::View;
@@ -73,7 +73,7 @@ fn rates(view: View<'_>) -> String {
     format!("each at {} of the lowest saturation that a way with several workers had in the scenario", listed(&shares))
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Writes `a`, `a and b`, `a, b and c`.
 fn listed(items: &[String]) -> String {
     match items {
         [] => "no share".to_owned(),
@@ -82,7 +82,7 @@ fn listed(items: &[String]) -> String {
     }
 }
 
-/// Where and of what: names and values, in the order of the table.
+/// Returns the environment as names and values, in the order of the table.
 pub(crate) fn environment(view: View<'_>) -> Vec<(String, String)> {
     let environment = &view.report.environment;
     let unknown = || "unknown".to_owned();
@@ -103,7 +103,7 @@ pub(crate) fn environment(view: View<'_>) -> Vec<(String, String)> {
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The machine in a line.
+/// Describes the machine on one line.
 pub(crate) fn machine(view: View<'_>) -> String {
     let environment = &view.report.environment;
     let cores =
@@ -111,7 +111,7 @@ pub(crate) fn machine(view: View<'_>) -> String {
     format!("{} ({cores}), {}, {}", environment.cpu, number::bytes(environment.memory as f64), environment.kernel)
 }
 
-/// The command as one line that a POSIX shell reads back.
+/// Writes the command as one line that a POSIX shell can read.
 pub(crate) fn command(view: View<'_>) -> String {
     view.report.environment.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,17 +1,17 @@
-//! What a comparison looks like: in the terminal, as a page with charts, as Markdown and as CSV. Pure but for `files`.
+//! Presents a comparison: in the terminal, as a page with charts, as Markdown and as CSV. Pure but for `files`.
 //!
-//! All of them say the same, in the same numbers: values are written as text in one place each, and a chart's text is
-//! that of the table beside it. Nothing is computed here that a verdict rests on; that is the analyse's.
+//! All forms show the same numbers: there is one place for each kind of value that writes it as text, and the texts of
+//! a chart equal those of the table beside it. Verdicts are not computed here but in `analysis`.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `number` | numbers as text |
 //! | `table` | a table of texts |
-//! | `view` | which phase the figures stand for, and what each cell has |
-//! | `verdict`, `method` | verdicts in words; how it was measured in sentences |
+//! | `view` | the phase that the figures stand for, and the values of each cell |
+//! | `verdict`, `method` | verdicts in words; the method of measurement in sentences |
 //! | `chart` | SVG |
 //! | `html`, `terminal`, `markdown`, `csv` | the formats |
-//! | `files` | writes them all, and reads `report.json` |
+//! | `files` | writes all of them, and reads `report.json` |
 
 mod chart;
 mod csv;

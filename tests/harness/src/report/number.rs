@@ -1,12 +1,12 @@
-//! Numbers as text, in the analyse's way ([`Metric::format`]) also where they are no metric's, so that tables, charts,
-//! the terminal and its sentences say the same. Pure.
+//! Writes numbers as text in the way of [`Metric::format`], also those that belong to no metric, so that tables,
+//! charts, the terminal and its sentences show the same. Pure.
 
 use crate::analysis::{Estimate, Metric, format_ratio};
 
 /// The text where there is no value.
 pub(crate) const NONE: &str = "-";
 
-/// The name of a metric in a table's head, where its title is too long.
+/// Returns the name of a metric in a table's head, if its title is too long.
 pub(crate) fn title(metric: Metric) -> &'static str {
     match metric {
         Metric::Rps => "saturation",
@@ -25,12 +25,12 @@ pub(crate) fn title(metric: Metric) -> &'static str {
     }
 }
 
-/// The median's 95 % interval, such as `1.02–1.31 ms`: the unit once where both ends have the same.
+/// Writes the median's 95 % interval, such as `1.02–1.31 ms`: the unit only once if both ends have the same.
 pub(crate) fn interval(kind: Metric, estimate: &Estimate) -> String {
     range(&kind.format(estimate.low), &kind.format(estimate.high))
 }
 
-/// The least and the greatest of the repetitions.
+/// Writes the least and the greatest value of the repetitions.
 pub(crate) fn spread(kind: Metric, estimate: &Estimate) -> String {
     range(&kind.format(estimate.least), &kind.format(estimate.most))
 }
@@ -42,27 +42,27 @@ fn range(low: &str, high: &str) -> String {
     format!("{low}\u{2013}{high}")
 }
 
-/// Three digits: `870 us`, `1.23 ms`, `12.3 s`.
+/// Writes three digits: `870 us`, `1.23 ms`, `12.3 s`.
 pub(crate) fn seconds(value: f64) -> String {
     Metric::P99.format(value)
 }
 
-/// Powers of 1024: `512 B`, `11.8 MiB`.
+/// Writes a size in powers of 1024: `512 B`, `11.8 MiB`.
 pub(crate) fn bytes(value: f64) -> String {
     Metric::BalancerMemory.format(value)
 }
 
-/// Something a second: `12,340/s`.
+/// Writes a rate: `12,340/s`.
 pub(crate) fn rate(value: f64) -> String {
     Metric::Rps.format(value)
 }
 
-/// Without a unit: `0.998`, `12,340`.
+/// Writes a number without a unit: `0.998`, `12,340`.
 pub(crate) fn digits(value: f64) -> String {
     Metric::Errors.format(value)
 }
 
-/// A part of the whole: `24.9 %`.
+/// Writes a part of the whole: `24.9 %`.
 pub(crate) fn percent(part: f64) -> String {
     if part.is_finite() { format!("{} %", digits(part * 100.0)) } else { NONE.to_owned() }
 }
@@ -72,7 +72,7 @@ pub(crate) fn ratio(value: f64) -> String {
     if value.is_finite() { format!("{}×", format_ratio(value)) } else { NONE.to_owned() }
 }
 
-/// A percentile's name: `p50`, `p99.99`.
+/// Writes a percentile's name: `p50`, `p99.99`.
 pub(crate) fn percentile(percent: f64) -> String {
     format!("p{percent}")
 }

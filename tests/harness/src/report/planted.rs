@@ -1,4 +1,4 @@
-//! For tests: a report made up from a seed, with as many ways and kinds of scenarios as a real one, and its verdict.
+//! For tests: a report generated from a seed, with as many ways and kinds of scenarios as a real one, and its verdict.
 //! Pure.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,8 @@ pub(crate) const WAYS: [(&str, Origin); 12] = [
     ("haproxy", Origin::Reference),
     ("nginx", Origin::Reference),
 ];
-/// Name, event, milliseconds of an answer without queueing, how far ways differ.
+/// For each scenario: its name, its event, the milliseconds of an answer without queueing, and how much the ways
+/// differ.
 const SCENARIOS: [(&str, Option<&str>, f64, f64); 5] = [
     ("uniform", None, 1.0, 0.1),
     ("slow-one", None, 1.2, 1.0),
@@ -35,7 +36,7 @@ const SCENARIOS: [(&str, Option<&str>, f64, f64); 5] = [
 ];
 const REPEAT: usize = 5;
 
-/// A finished comparison without oddities, and what it comes to. Made once: it takes a while.
+/// Returns a finished comparison without oddities, and its analysis. It is made once, since that takes a while.
 pub(crate) fn planted() -> (Report, Analysis) {
     static MADE: LazyLock<(Report, Analysis)> = LazyLock::new(make);
     MADE.clone()
@@ -145,7 +146,7 @@ impl Level {
         };
         let done = (rate * seconds) as u64;
         let mut latency = Histogram::default();
-        // Only one scenario has answers enough for the last percentile.
+        // Only one scenario has enough answers for the last percentile.
         let count = if drive == (Drive::Open { rate: 1_900.0 }) && self.base < 1.2 { 10_500 } else { 1_200 };
         for _ in 0..done.min(count) {
             let wait = -random.f64().max(1e-9).ln() * self.base * load * 0.5;

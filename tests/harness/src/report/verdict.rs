@@ -9,20 +9,20 @@ use crate::record::Origin;
 pub(crate) const OVERVIEW: [Metric; 6] =
     [Metric::Rps, Metric::P50, Metric::P99, Metric::Errors, Metric::Cpu, Metric::BalancerCpu];
 
-/// A verdict as it is shown: the shape and the colour only repeat the word.
+/// A verdict as it is shown: shape and colour only repeat the word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     /// One of `better`, `worse`, `differs`, `same`, `unjudged`, `reference`.
     pub(crate) class: &'static str,
     /// A shape of one character; empty for the reference.
     pub(crate) mark: &'static str,
-    /// The word, and how much.
+    /// The word, and the size of the difference.
     pub(crate) text: String,
-    /// The ratio with its interval; empty where none was found.
+    /// The ratio with its interval; empty if there is none.
     pub(crate) detail: String,
 }
 
-/// The verdict's word.
+/// Returns the words for a verdict.
 pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
     let plain = |class, mark, text: &str| Word { class, mark, text: text.to_owned(), detail: String::new() };
     match verdict {
@@ -31,12 +31,12 @@ pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
         Verdict::NoDifference => plain("same", "=", "no difference"),
         Verdict::Different { is_better, ratio, low, high } => {
             let (class, mark) = match (metric, is_better) {
-                // Neither even nor uneven is better by itself.
+                // For this metric neither direction is better.
                 (Metric::Fairness, _) => ("differs", "≠"),
                 (_, true) => ("better", "▲"),
                 (_, false) => ("worse", "▼"),
             };
-            // Against a reference of 0 there is no ratio.
+            // There is no ratio to a reference of 0.
             if !ratio.is_finite() {
                 return Word { detail: "the reference has none".to_owned(), ..plain(class, mark, class) };
             }
@@ -47,22 +47,23 @@ pub(crate) fn word(metric: Metric, verdict: Verdict) -> Word {
     }
 }
 
-/// A value with all that is known about it.
+/// A value with everything that is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// As [`value`] has it.
+    /// The value, as [`value`] writes it.
     pub(crate) value: String,
-    /// The median's 95 % interval; of errors the least and the greatest repetition, or one bad one would not show.
+    /// The median's 95 % interval; for errors the least and the greatest repetition, since an interval would hide one
+    /// bad one.
     pub(crate) interval: String,
     /// The least and the greatest repetition.
     pub(crate) spread: String,
     /// The verdict.
     pub(crate) word: Word,
-    /// The generator may be what limits it.
+    /// True if the generator may be the limit.
     pub(crate) is_limited: bool,
 }
 
-/// A metric of a way, if it applies.
+/// Returns a metric of a way, if it applies.
 pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
     let MetricResult { estimate, verdict } = entry.result(metric)?;
     Some(Shown {
@@ -77,25 +78,25 @@ pub(crate) fn shown(entry: &Entry<'_>, metric: Metric) -> Option<Shown> {
     })
 }
 
-/// The median as text; of errors the sum of all repetitions.
+/// Writes the median; for errors the sum over all repetitions.
 pub(crate) fn value(metric: Metric, estimate: &Estimate) -> String {
     let value = if metric == Metric::Errors { estimate.sum() } else { estimate.median };
     metric.format(value)
 }
 
 impl<'a> View<'a> {
-    /// The way that the others are compared with: the product's first.
+    /// Returns the way that the others are compared with: the product's first.
     pub(crate) fn reference(&self) -> Option<&'a str> {
         let mut ways = self.report.ways.iter();
         ways.find(|way| way.origin == Origin::Product).map(|way| way.name.as_str())
     }
 
-    /// Sentences of the whole, without warnings.
+    /// Returns the sentences on the whole, without warnings.
     pub(crate) fn of_whole(&self) -> Vec<&'a Finding> {
         self.analysis.findings.iter().filter(|one| one.scenario.is_none() && !one.is_warning).collect()
     }
 
-    /// Sentences of a scenario; its warnings too.
+    /// Returns the sentences on a scenario, including its warnings.
     pub(crate) fn of_scenario(&self, scenario: &str) -> Vec<&'a Finding> {
         self.analysis.findings.iter().filter(|one| one.scenario.as_deref() == Some(scenario)).collect()
     }
@@ -105,7 +106,7 @@ impl<'a> View<'a> {
         self.analysis.findings.iter().filter(|one| one.is_warning && one.scenario.is_none()).collect()
     }
 
-    /// The parts that were not measured, and why, a line each.
+    /// Returns the parts that were not measured with the reasons, on a line each.
     pub(crate) fn skipped(&self) -> Vec<String> {
         let line = |one: &crate::record::Skipped| {
             let what = match (&one.way, &one.scenario) {

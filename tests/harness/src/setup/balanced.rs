@@ -1,5 +1,5 @@
-//! A balancer of somebody else's before workers that the setup starts. It does not run them: what ends stays away, and
-//! there is neither a reload nor another number.
+//! A foreign balancer in front of workers that the setup starts. The balancer does not manage the workers: one that
+//! ends is not replaced, and there is no reload and no scaling.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -16,18 +16,18 @@ use super::workers::Workers;
 use super::{RunningSetup, Setup, SetupError, WorkerProcess, family, folder, ports};
 use crate::subject::Product;
 
-/// The longest time that the balancer may take until it takes connections.
+/// The longest time that the balancer may take until it accepts connections.
 const START: Duration = Duration::from_secs(10);
 
 /// The parameters that a balancer is started with.
 pub(super) struct Task<'a> {
-    /// Where clients connect to.
+    /// The address that clients connect to.
     pub(super) public: SocketAddr,
-    /// Where the workers listen.
+    /// The addresses of the workers.
     pub(super) workers: &'a [SocketAddr],
-    /// A path that answers 200 where a worker is well, if there is one.
+    /// A path that answers 200 if a worker is healthy, if there is one.
     pub(super) health: Option<&'static str>,
-    /// For its files.
+    /// The folder for its files.
     pub(super) folder: &'a Path,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Balanced {
 }
 
 impl Balanced {
-    /// Starts workers, then the balancer that `command` makes; waits until both take connections.
+    /// Starts workers, then the balancer that `command` makes; waits until both accept connections.
     pub(super) fn start(
         name: &'static str,
         product: &Product,
@@ -114,16 +114,16 @@ impl Drop for Balanced {
     }
 }
 
-/// Open connections of clients that a balancer is set up for, with two descriptors each; fewer where this process may
-/// not have so many files open (`hard` is that limit).
+/// Returns the number of client connections that a balancer is configured for, with two descriptors each; fewer if this
+/// process may not have so many open files (`hard` is that limit).
 pub(super) fn connections(hard: Option<u64>) -> u64 {
     const WANTED: u64 = 20_000;
-    /// For listeners, logs, libraries.
+    /// Descriptors for listeners, logs and libraries.
     const OTHERS: u64 = 200;
     hard.map_or(WANTED, |hard| (hard.saturating_sub(OTHERS) / 2).clamp(1, WANTED))
 }
 
-/// The most files that a child may have open.
+/// Returns the hard limit of open files for a child.
 pub(super) fn hard_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum
 }

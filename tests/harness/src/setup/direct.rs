@@ -1,4 +1,4 @@
-//! One worker and nobody before it: what a connection costs without any balancer.
+//! One worker without a balancer: the cost of a connection by itself.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Starts it. The setup's number of workers does not count.
+    /// Starts it; the setup's number of workers is ignored.
     pub(super) fn start(product: &Product, setup: &Setup) -> Result<Self, SetupError> {
         ports::trying_again(|| {
             let folder = folder()?;

@@ -1,4 +1,4 @@
-//! Everything that a setup has started, whatever its parent is by now: found by a variable that all of it inherits.
+//! Finds everything that a setup has started, even if its parent has changed: by a variable that all of it inherits.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,10 +8,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::wait::until;
 
-/// Every process of a setup inherits it, with the setup's folder as its value. No program knows the name.
+/// The variable that every process of a setup inherits, with the setup's folder as its value. No program uses the name.
 pub(crate) const MARK: &str = "HARNESS_RIG";
 
-/// The living processes of the setup with that folder.
+/// Returns the living processes of the setup with that folder.
 pub(crate) fn living(folder: &Path) -> Vec<u32> {
     let mark = mark(folder);
     processes().filter(|&pid| has(pid, &mark)).collect()
@@ -21,21 +21,21 @@ fn mark(folder: &Path) -> Vec<u8> {
     [MARK.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat()
 }
 
-/// All of it that was seen alive, to be ended.
+/// The processes of a setup that were seen alive, to be ended.
 #[derive(Debug)]
 pub(crate) struct Family<'a> {
     folder: &'a Path,
-    /// A process that ends loses its environment some time before it is gone.
+    /// The processes seen so far: one that ends loses its environment some time before it is gone.
     seen: Vec<u32>,
 }
 
 impl<'a> Family<'a> {
-    /// Looks which processes live.
+    /// Finds the living processes.
     pub(crate) fn of(folder: &'a Path) -> Self {
         Self { folder, seen: living(folder) }
     }
 
-    /// Waits until all of it is gone, at most that long; then SIGKILL to what is left.
+    /// Waits until all processes have ended, at most that long; then sends SIGKILL to the rest.
     pub(crate) fn end(self, patience: Duration) {
         let is_gone = || {
             let left = living(self.folder);
@@ -45,7 +45,7 @@ impl<'a> Family<'a> {
             return;
         }
         let mark = mark(self.folder);
-        // What it starts meanwhile is seen in the next round.
+        // A process that is started meanwhile is found in the next round.
         let _ = until(Duration::from_secs(5), || {
             living(self.folder).into_iter().for_each(|pid| kill(pid, &mark));
             is_gone()
@@ -53,7 +53,7 @@ impl<'a> Family<'a> {
     }
 }
 
-/// Looks once more through a handle that stays that process's: a pid could be another one's by now.
+/// Kills a process through a pidfd, after checking its mark again: by now the pid could belong to another process.
 fn kill(pid: u32, mark: &[u8]) {
     let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
     if let Some(Ok(handle)) = handle
@@ -63,31 +63,31 @@ fn kill(pid: u32, mark: &[u8]) {
     }
 }
 
-/// Returns true if its environment has that entry. A zombie has none.
+/// Returns true if its environment has that entry. A zombie has no environment.
 fn has(pid: u32, mark: &[u8]) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|&byte| byte == 0).any(|entry| entry == mark)
 }
 
-/// The living children of a process.
+/// Returns the living children of a process.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     processes().filter(|&pid| state_and_parent(pid).is_some_and(|(state, of)| of == parent && state != "Z")).collect()
 }
 
-/// Returns true if it was started with that variable, whatever its value.
+/// Returns true if it was started with that variable, whatever the value.
 pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|&byte| byte == 0).any(|entry| entry.split(|&byte| byte == b'=').next() == Some(name.as_bytes()))
 }
 
-/// Returns true if it exists and is no zombie.
+/// Returns true if it exists and is not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }
 
 fn state_and_parent(pid: u32) -> Option<(String, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command before them may contain anything, also a bracket.
+    // The command name before these fields may contain anything, even a bracket.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }

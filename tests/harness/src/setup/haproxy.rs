@@ -1,7 +1,7 @@
-//! HAProxy before workers of the setup's: `mode tcp`, round robin, with health checks.
+//! HAProxy in front of the setup's workers: `mode tcp`, round robin, with health checks.
 //!
-//! As many threads as it takes by itself (one for each processor). It tries another worker at once where one refuses,
-//! and its checks are at least as quick as the product's; those of the demo worker ask the same page.
+//! It has its default number of threads (one for each processor). If a worker refuses, it tries another one at once.
+//! Its checks are at least as frequent as the product's, and request the same page from the demo worker.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use super::process::command;
 use super::{Setup, SetupError, programs};
 use crate::subject::Product;
 
-/// Sets it up.
+/// Starts it.
 pub(super) fn start(product: &Product, setup: &Setup) -> Result<Balanced, SetupError> {
     let program = programs::find("haproxy").ok_or_else(|| SetupError::Unable("needs haproxy".to_owned()))?;
     Balanced::start("haproxy", product, setup, |task| {
@@ -18,13 +18,13 @@ pub(super) fn start(product: &Product, setup: &Setup) -> Result<Balanced, SetupE
         let failed = |cause| SetupError::Failed(format!("cannot write {}: {cause}", file.display()));
         std::fs::write(&file, config(task, connections(hard_limit()))).map_err(failed)?;
         let mut haproxy = command(&program, task.folder);
-        // In the foreground, as the one process that it then is.
+        // In the foreground it is a single process.
         haproxy.arg("-db").arg("-f").arg(&file);
         Ok(haproxy)
     })
 }
 
-/// Its configuration. Pure.
+/// Returns its configuration. Pure.
 fn config(task: &Task<'_>, connections: u64) -> String {
     let mut text = format!(
         "global

@@ -1,7 +1,7 @@
-//! Setups: one way to distribute connections, set up with fresh workers on this machine, and taken down again.
+//! Setups: a way to distribute connections is set up with fresh workers on this machine, and ended again.
 //!
-//! Everything a setup starts is in a process group of its own (an interrupt at the terminal is for the harness),
-//! listens on 127.0.0.1 only, writes to a temporary folder only, and is ended when the setup is dropped.
+//! Everything that a setup starts has a process group of its own (Ctrl-C in the terminal goes to the harness only),
+//! listens on 127.0.0.1 only, writes only to a temporary folder, and ends when the setup is dropped.
 
 mod balanced;
 mod direct;
@@ -37,13 +37,13 @@ pub use wait::Patience;
 use crate::record::Origin;
 use crate::subject::{Product, ProductWay, Workload};
 
-/// Sets a way up: fresh workers, and the process that stands before them, on free ports of 127.0.0.1. It answers when
-/// this returns.
+/// Sets a way up: fresh workers, and the process in front of them, on free ports of 127.0.0.1. When this returns, the
+/// setup answers.
 ///
 /// # Errors
 ///
-/// [`SetupError::Unable`]: the way is not for this machine or workload. [`SetupError::Failed`]: it does not start; with
-/// the last lines of the process that gave up.
+/// [`SetupError::Unable`]: the way does not work on this machine or with this workload. [`SetupError::Failed`]: it does
+/// not start; with the last lines of the process that gave up.
 pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn RunningSetup>, SetupError> {
     setup.way.available(&setup.workload).map_err(SetupError::Unable)?;
     match &setup.way {
@@ -56,7 +56,7 @@ pub fn start(product: &Product, setup: &Setup) -> Result<Box<dyn RunningSetup>, 
     }
 }
 
-/// A folder for all that a setup writes.
+/// Creates the folder for everything that a setup writes.
 fn folder() -> Result<TempDir, SetupError> {
     let made = tempfile::Builder::new().prefix("roundelay-running-").tempdir();
     made.map_err(|cause| SetupError::Failed(format!("cannot make a folder for temporary files: {cause}")))
@@ -65,14 +65,14 @@ fn folder() -> Result<TempDir, SetupError> {
 /// A way to distribute connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// One worker and nobody before it.
+    /// One worker without a balancer.
     Direct,
     /// One of the product's.
     Product(ProductWay),
-    /// HAProxy, `mode tcp`, round robin, with active health checks as often as the product's, before workers that the
-    /// setup starts.
+    /// HAProxy in `mode tcp`, round robin, with active health checks as frequent as the product's, in front of workers
+    /// that the setup starts.
     Haproxy,
-    /// nginx's stream module, round robin, before workers that the setup starts.
+    /// nginx's stream module, round robin, in front of workers that the setup starts.
     Nginx,
     /// Node's own cluster module; only for a Node application.
     NodeCluster,
@@ -80,18 +80,18 @@ pub enum Way {
     Pm2,
 }
 
-/// The setup that is wanted.
+/// The wanted setup.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The way.
     pub way: Way,
     /// The program that the workers run.
     pub workload: Workload,
-    /// The number.
+    /// The number of workers.
     pub workers: usize,
-    /// Variables that the workers get besides their own.
+    /// Variables that the workers get in addition to their usual ones.
     pub worker_env: BTreeMap<String, String>,
-    /// More options of the product as `--set` takes them, `{pool}` being the pool's name; other ways ignore them.
+    /// Further options of the product as for `--set`, with `{pool}` for the pool's name; other ways ignore them.
     pub options: Vec<String>,
 }
 
@@ -104,37 +104,37 @@ pub struct WorkerProcess {
     pub pid: u32,
 }
 
-/// Why a setup cannot be set up or does not do what it is told.
+/// The reason why a setup cannot be started, or does not do what it is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// It cannot be done here at all: a program is missing, or the workload does not fit. The way is skipped, by that
+    /// It cannot work here at all: a program is missing, or the workload does not fit. The way is skipped with this
     /// reason.
     #[error("{0}")]
     Unable(String),
-    /// It should have worked: what was tried, and what came of it.
+    /// It should have worked; with what was tried and the result.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A way that is set up and answers. Its calls block; [`Send`], so that a reload can run beside the load.
+/// A running setup that answers. Its calls block. It is [`Send`], so that a reload can run beside the load.
 pub trait RunningSetup: Send {
-    /// Where clients connect to.
+    /// Returns the address that clients connect to.
     fn address(&self) -> SocketAddr;
-    /// The processes of the master or balancer, without workers; none for [`Way::Direct`].
+    /// Returns the processes of the master or balancer, without workers; none for [`Way::Direct`].
     fn balancer(&self) -> Vec<u32>;
-    /// The workers that live now. While a slot is reloaded it may have two, the one that serves first.
+    /// Returns the living workers. During a reload a slot may have two; the serving one comes first.
     ///
     /// # Errors
     ///
-    /// The master does not say.
+    /// The master does not answer.
     fn workers(&self) -> Result<Vec<WorkerProcess>, SetupError>;
-    /// Replaces all workers, one after the other, in the way's own best manner; returns when it is over.
+    /// Replaces all workers, one after the other, in the best manner that the way has; returns when it is over.
     ///
     /// # Errors
     ///
-    /// [`SetupError::Unable`] where the way cannot; what it said if it failed.
+    /// [`SetupError::Unable`] if the way has no reload; the message if it failed.
     fn reload(&mut self) -> Result<(), SetupError>;
-    /// The same, with that patience instead of the way's own.
+    /// Does the same with this patience instead of the way's own.
     ///
     /// # Errors
     ///
@@ -142,18 +142,18 @@ pub trait RunningSetup: Send {
     fn reload_within(&mut self, _patience: Patience<'_>) -> Result<(), SetupError> {
         self.reload()
     }
-    /// As many workers from now on.
+    /// Changes the number of workers.
     ///
     /// # Errors
     ///
     /// As [`RunningSetup::reload`].
     fn scale(&mut self, workers: usize) -> Result<(), SetupError>;
-    /// Ends it in order, at most that long, then by SIGKILL. Dropping does the same with a second's patience.
+    /// Ends it in order, and after that time by SIGKILL. Dropping it does the same with a patience of one second.
     fn stop(&mut self, patience: Duration);
 }
 
 impl Way {
-    /// Its name in reports.
+    /// Returns its name in reports.
     pub fn name(&self) -> &str {
         match self {
             Self::Direct => "direct",
@@ -165,7 +165,7 @@ impl Way {
         }
     }
 
-    /// In a line, for people.
+    /// Describes it on one line for people.
     pub fn about(&self) -> &str {
         match self {
             Self::Direct => "one worker, and nobody before it",
@@ -177,7 +177,7 @@ impl Way {
         }
     }
 
-    /// The owner.
+    /// Returns its origin.
     pub fn origin(&self) -> Origin {
         match self {
             Self::Direct => Origin::Direct,

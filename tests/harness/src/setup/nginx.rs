@@ -1,8 +1,8 @@
-//! nginx's stream module before workers of the setup's: round robin.
+//! nginx's stream module in front of the setup's workers: round robin.
 //!
-//! As many worker processes as processors, each with a listener of its own. Its checks are passive, as in every nginx
-//! that is free: a connect that fails or takes over a second goes to another worker, and this one gets nothing for a
-//! second.
+//! It has as many worker processes as processors, each with its own listener. Its checks are passive, as in every free
+//! nginx: if a connect fails or takes over a second, the connection goes to another worker, and this one gets none for
+//! a second.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::run::run;
 use super::{Setup, SetupError, folder, programs};
 use crate::subject::Product;
 
-/// Sets it up.
+/// Starts it.
 pub(super) fn start(product: &Product, setup: &Setup) -> Result<Balanced, SetupError> {
     let program = programs::find("nginx").ok_or_else(|| SetupError::Unable("needs nginx".to_owned()))?;
     let module = module(&program)?;
@@ -23,13 +23,13 @@ pub(super) fn start(product: &Product, setup: &Setup) -> Result<Balanced, SetupE
         let failed = |cause| SetupError::Failed(format!("cannot write {}: {cause}", file.display()));
         std::fs::write(&file, config(task, module.as_deref(), connections(hard_limit()))).map_err(failed)?;
         let mut nginx = command(&program, task.folder);
-        // `-e`: before it has read its file it would open the machine's own log.
+        // `-e`: otherwise it opens the machine's own log before it has read its configuration.
         nginx.arg("-p").arg(task.folder).arg("-e").arg(task.folder.join("nginx.log")).arg("-c").arg(&file);
         Ok(nginx)
     })
 }
 
-/// The file of the stream module, unless it is part of the program.
+/// Returns the file of the stream module; `None` if the module is built in.
 fn module(program: &Path) -> Result<Option<PathBuf>, SetupError> {
     let mut nginx = command(program, folder()?.path());
     nginx.arg("-V");
@@ -40,7 +40,7 @@ fn module(program: &Path) -> Result<Option<PathBuf>, SetupError> {
     }
 }
 
-/// The file of the stream module by what `nginx -V` says; none: it is part of the program. Pure.
+/// Finds the file of the stream module in the output of `nginx -V`; `None` if the module is built in. Pure.
 fn of_build(built: &str) -> Result<Option<PathBuf>, SetupError> {
     let mut words = built.split_whitespace();
     if words.clone().any(|word| word == "--with-stream") {
@@ -57,7 +57,7 @@ fn missing() -> SetupError {
     SetupError::Unable("needs nginx's stream module (on Debian: libnginx-mod-stream)".to_owned())
 }
 
-/// Its configuration. Pure.
+/// Returns its configuration. Pure.
 fn config(task: &Task<'_>, module: Option<&Path>, connections: u64) -> String {
     let mut text = String::new();
     if let Some(module) = module {

@@ -1,4 +1,4 @@
-//! Node's own cluster module, by a primary of ours: what an application gets without any manager.
+//! Node's own cluster module, with a primary of ours: what an application gets without any process manager.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use super::workload::filled;
 use super::{RunningSetup, Setup, SetupError, WorkerProcess, family, folder, ports};
 use crate::subject::Product;
 
-/// The primary; its head says what it takes and what it says.
+/// The primary; its head describes its commands and its output.
 const PRIMARY: &str = include_str!("primary.js");
-/// The longest time that the workers may take until all listen.
+/// The longest time that the workers may take until all of them listen.
 const START: Duration = Duration::from_secs(15);
-/// The longest time that a reload may take: each old worker may finish for five seconds.
+/// The longest time that a reload may take: each old worker may take five seconds to finish.
 const COMMAND: Duration = Duration::from_secs(120);
 
 /// The primary and its workers.
@@ -27,13 +27,13 @@ const COMMAND: Duration = Duration::from_secs(120);
 pub(super) struct NodeCluster {
     address: SocketAddr,
     primary: Process,
-    /// Where it takes commands.
+    /// The pipe for commands to the primary.
     commands: ChildStdin,
     folder: TempDir,
 }
 
 impl NodeCluster {
-    /// Starts them; all workers listen when this returns.
+    /// Starts them; when this returns, all workers listen.
     pub(super) fn start(product: &Product, setup: &Setup) -> Result<Self, SetupError> {
         ports::trying_again(|| Self::try_start(product, setup))
     }
@@ -59,7 +59,7 @@ impl NodeCluster {
         Ok(running)
     }
 
-    /// Returns the number of times that it has said that so far.
+    /// Returns how often the primary has reported that event so far.
     fn said(&self, event: &str) -> usize {
         #[derive(Deserialize)]
         struct Line {
@@ -94,7 +94,7 @@ impl NodeCluster {
     }
 }
 
-/// The workers of a primary of Node's cluster: it tells each a number in the environment.
+/// Returns the workers of a primary of Node's cluster: it gives each a number in the environment.
 pub(super) fn workers_of(primary: u32) -> Vec<WorkerProcess> {
     let mut pids = family::children(primary);
     pids.retain(|&pid| family::has_variable(pid, "NODE_UNIQUE_ID"));

@@ -1,8 +1,8 @@
-//! pm2 in cluster mode. Its daemon is a child of ours in the foreground, with a home of its own: nothing of the user's
-//! pm2 is seen or touched.
+//! pm2 in cluster mode. Its daemon is our child in the foreground and has its own home, so that the user's pm2 is
+//! neither read nor changed.
 //!
-//! Workers run with the `node` that pm2 finds, not with one that the command names by a path: that is how cluster mode
-//! is.
+//! Workers run with the `node` that pm2 finds, even if the command names another one by a path: cluster mode works in
+//! this way.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::subject::Workload;
 
 /// The longest time that the daemon and the workers may take until all are online.
 const START: Duration = Duration::from_secs(30);
-/// The longest time that a reload may take: each old worker may finish for five seconds.
+/// The longest time that a reload may take: each old worker may take five seconds to finish.
 const COMMAND: Duration = Duration::from_secs(180);
 
 /// The daemon and its workers.
@@ -35,7 +35,7 @@ pub(super) struct Pm2 {
 }
 
 impl Pm2 {
-    /// Starts them; pm2 calls all workers online when this returns, and the address takes connections.
+    /// Starts them; when this returns, pm2 reports all workers online, and the address accepts connections.
     pub(super) fn start(setup: &Setup) -> Result<Self, SetupError> {
         ports::trying_again(|| Self::try_start(setup))
     }
@@ -84,7 +84,7 @@ impl Pm2 {
         workers_of(self.daemon.pid())
     }
 
-    /// Workers that pm2 calls online; none if it does not say.
+    /// Returns the number of workers that pm2 reports online; `None` if it does not answer.
     fn online(&self) -> Option<usize> {
         let mut list = pm2(&self.program, self.folder.path());
         list.arg("jlist");
@@ -142,17 +142,17 @@ impl Drop for Pm2 {
     }
 }
 
-/// pm2 with a home of its own. It asks nobody for newer versions of itself.
+/// Returns a pm2 command with its own home; it does not check for newer versions of itself.
 fn pm2(program: &Path, folder: &Path) -> Command {
     let mut pm2 = command(program, folder);
     pm2.env("PM2_HOME", folder.join("home")).env("PM2_DISABLE_VERSION_CHECK", "true").env("NO_COLOR", "1");
     pm2
 }
 
-/// The application, as pm2 reads it from a file. Pure.
+/// Returns the application as pm2 reads it from a file. Pure.
 ///
-/// A replaced worker may finish for five seconds and a new one may take ten to listen: more than pm2's own 1.6 s and 3
-/// s, so that a slow machine is no reload that failed. A worker that dies is started again without a limit.
+/// A replaced worker may take five seconds to finish and a new one ten to listen. That is more than pm2's own 1.6 s and
+/// 3 s, so that a slow machine does not make a reload fail. A worker that dies is restarted without a limit.
 fn ecosystem(words: &[String], workers: usize, port: u16, here: &Path) -> String {
     let mut words = words.iter().skip(1).map(|word| word.replace("{port}", &port.to_string()));
     let script = words.next().unwrap_or_default();
@@ -164,7 +164,7 @@ fn ecosystem(words: &[String], workers: usize, port: u16, here: &Path) -> String
     json!({ "apps": [app] }).to_string()
 }
 
-/// The number of workers that are online by what `pm2 jlist` says; it may say something else before. Pure.
+/// Returns the number of online workers in the output of `pm2 jlist`; other text may come before it. Pure.
 fn online(listed: &str) -> Option<usize> {
     let json = listed.get(listed.find("[{").or_else(|| listed.find("[]"))?..)?;
     let apps: Vec<serde_json::Value> = serde_json::from_str(json.trim()).ok()?;

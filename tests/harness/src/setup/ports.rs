@@ -1,25 +1,26 @@
 //! Free ports of 127.0.0.1.
 //!
-//! They are below the ports that the kernel gives to outgoing connections: a generator's connection could take one
-//! between our look and the listener, or while a master is away that shall come back to it. Nothing reserves them: code
-//! that starts a process on a port tries once more if it was taken meanwhile ([`trying_again`]).
+//! They are below the ports that the kernel gives to outgoing connections: a connection of the generator could take one
+//! of those between our check and the start of the listener, or while a master is away and should come back. Nothing
+//! reserves the ports, so code that starts a process on one tries once more if the port was taken meanwhile
+//! ([`trying_again`]).
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 
 use super::SetupError;
 
-/// Above what people's own servers use, below the master's own choice for workers (from 20000) and Linux's outgoing
-/// connections (from 32768).
+/// The range: above the usual ports of servers, below those that the master chooses for workers (from 20000) and those
+/// of Linux's outgoing connections (from 32768).
 const RANGE: Range<u16> = 10_000..20_000;
 
-/// So many different ports that nobody listens on now.
+/// Returns that many different ports on which no process listens now.
 ///
 /// # Errors
 ///
-/// [`SetupError::Failed`]: there are not so many.
+/// [`SetupError::Failed`]: there are not enough.
 pub(crate) fn free(count: usize) -> Result<Vec<u16>, SetupError> {
-    // Held until all are found: otherwise one could be found twice.
+    // All are held until the last one is found: otherwise one could be found twice.
     let mut held: Vec<(u16, TcpListener)> = Vec::with_capacity(count);
     for _ in 0..1000 * count.max(1) {
         if held.len() == count {
@@ -39,13 +40,13 @@ pub(crate) fn free(count: usize) -> Result<Vec<u16>, SetupError> {
     Ok(held.into_iter().map(|(port, _)| port).collect())
 }
 
-/// One of them, as an address.
+/// Returns one of them, as an address.
 pub(crate) fn address() -> Result<SocketAddr, SetupError> {
     let port = free(1)?.into_iter().next().unwrap_or_default();
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-/// Starts something, and once more if another one got its port meanwhile.
+/// Starts something, and once more if another process took its port meanwhile.
 pub(crate) fn trying_again<T>(mut start: impl FnMut() -> Result<T, SetupError>) -> Result<T, SetupError> {
     match start() {
         Err(SetupError::Failed(text)) if was_taken(&text) => start(),
@@ -53,7 +54,7 @@ pub(crate) fn trying_again<T>(mut start: impl FnMut() -> Result<T, SetupError>) 
     }
 }
 
-/// Returns true if a failed start says that its port belonged to somebody else.
+/// Returns true if a failed start says that another process had its port.
 fn was_taken(text: &str) -> bool {
     ["Address already in use", "Address in use", "EADDRINUSE"].iter().any(|words| text.contains(words))
 }

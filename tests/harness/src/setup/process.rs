@@ -1,4 +1,4 @@
-//! One child process: in a group of its own, its output in files, ended when dropped.
+//! A child process: in a group of its own, with its output in files; it is ended when it is dropped.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,20 +15,20 @@ use super::SetupError;
 use super::family::MARK;
 use super::wait::until;
 
-/// The longest time that a dropped process may take to end in order.
+/// The time that a dropped process gets to end in order.
 pub(crate) const PATIENCE_OF_DROP: Duration = Duration::from_secs(1);
 
-/// The variables that a child must not learn from the environment that the harness was started in: all of it is said
-/// anew, or by nobody.
+/// Variables of the harness's own environment that a child must not inherit: the setup sets them itself, or nothing
+/// does.
 const SCRUBBED: [&str; 5] = ["PORT", "HOST", "NOTIFY_SOCKET", "NODE_APP_INSTANCE", "NODE_UNIQUE_ID"];
-/// Like [`SCRUBBED`], for families.
+/// Like [`SCRUBBED`], for all variables with these prefixes.
 const SCRUBBED_PREFIXES: [&str; 5] = ["ROUNDELAY_", "LISTEN_", "WATCHDOG_", "NODE_CHANNEL_", "PM2_"];
 
-/// Sends a signal to that process.
+/// Sends a signal to a process.
 ///
 /// # Errors
 ///
-/// [`SetupError::Failed`]: it is gone, or somebody else's.
+/// [`SetupError::Failed`]: the process is gone, or belongs to another user.
 pub fn signal(pid: u32, signal: Signal) -> Result<(), SetupError> {
     let sent = raw(pid).ok_or(rustix::io::Errno::SRCH).and_then(|pid| kill_process(pid, signal));
     sent.map_err(|cause| SetupError::Failed(format!("cannot send {signal:?} to process {pid}: {cause}")))
@@ -38,8 +38,8 @@ fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// A command for a setup that has that folder: the harness's environment without what the setup must say itself, and
-/// nothing to read from.
+/// Returns a command for a setup with that folder: it gets the harness's environment without the variables that the
+/// setup sets, and an empty standard input.
 pub(crate) fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).env(MARK, folder);
@@ -54,7 +54,7 @@ fn is_scrubbed(name: &OsStr) -> bool {
     SCRUBBED.contains(&&*name) || SCRUBBED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The same command with at most so many open files, soft and hard limit. A shell sets it, as it becomes the program.
+/// Returns the same command with that soft and hard limit of open files. A shell sets it and then becomes the program.
 pub(crate) fn with_open_files(command: Command, limit: u64) -> Command {
     let mut limited = Command::new("sh");
     limited.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &limit.to_string()]);
@@ -83,7 +83,7 @@ impl Exit {
 }
 
 impl Exit {
-    /// The exit code, if it was no signal.
+    /// Returns the exit code, unless it was a signal.
     pub(crate) fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -101,18 +101,18 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A child that leads a process group. Nothing of the group outlives this value.
+/// A child that leads a process group. No process of the group outlives this value.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     out: PathBuf,
     err: PathBuf,
-    /// Once it was reaped.
+    /// Set once it was reaped.
     exit: Option<Exit>,
 }
 
 impl Process {
-    /// Starts it; what it says goes to `NAME.out` and `NAME.err` in that folder.
+    /// Starts it; its output goes to `NAME.out` and `NAME.err` in that folder.
     pub(crate) fn spawn(mut command: Command, folder: &Path, name: &str) -> Result<Self, SetupError> {
         use std::os::unix::process::CommandExt;
         let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
@@ -131,13 +131,13 @@ impl Process {
         self.child.id()
     }
 
-    /// Takes the pipe that its standard input is connected to, if there is one; once.
+    /// Takes the pipe to its standard input, if there is one; works once.
     pub(crate) fn take_stdin(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// The end of the process, if it has. It is not reaped: until [`Self::end`] its pid, and its group's, is nobody
-    /// else's.
+    /// Returns the end of the process, if it has ended. It is not reaped before [`Self::end`], so until then its pid
+    /// and its group's cannot belong to another process.
     pub(crate) fn exit(&self) -> Option<Exit> {
         if self.exit.is_some() {
             return self.exit;
@@ -147,14 +147,14 @@ impl Process {
         Some(Exit::of(&status))
     }
 
-    /// Tells it to end; also if it stands still.
+    /// Tells it to end, even if it is stopped.
     pub(crate) fn ask_to_end(&self) {
         for signal in [Signal::TERM, Signal::CONT] {
             self.to_itself(signal);
         }
     }
 
-    /// Ends it by SIGKILL, and its group.
+    /// Ends it and its group by SIGKILL.
     pub(crate) fn kill(&mut self) {
         if self.exit.is_some() {
             return;
@@ -180,17 +180,17 @@ impl Process {
         }
     }
 
-    /// The text written to standard output so far.
+    /// Returns its standard output so far.
     pub(crate) fn stdout(&self) -> String {
         read(&self.out)
     }
 
-    /// The text written to standard error so far.
+    /// Returns its standard error so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.err)
     }
 
-    /// The last lines that it said, for an error's text: a handful of each stream.
+    /// Returns the last lines of each stream, for an error's text.
     pub(crate) fn last_words(&self) -> String {
         let (out, err) = (self.stdout(), self.stderr());
         let lines: Vec<&str> = last(&out, 5).into_iter().chain(last(&err, 10)).collect();
@@ -210,7 +210,7 @@ impl Drop for Process {
     }
 }
 
-/// The words of a command, for errors.
+/// Returns the words of a command, for errors.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.collect::<Vec<_>>().join(OsStr::new(" ")).to_string_lossy().into_owned()
@@ -220,7 +220,7 @@ fn read(path: &Path) -> String {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// The last lines that are not empty.
+/// Returns the last lines that are not empty.
 pub(crate) fn last(text: &str, lines: usize) -> Vec<&str> {
     let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].to_vec()

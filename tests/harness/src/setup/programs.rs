@@ -1,14 +1,14 @@
-//! Other balancers' and managers' programs: where they are, and whether a way can be set up here at all.
+//! Finds the programs of other balancers and managers, and tells if a way can be set up here.
 
 use std::path::PathBuf;
 
 use super::Way;
 use crate::subject::Workload;
 
-/// Where balancers are installed, which is not in everybody's PATH.
+/// Folders in which balancers are installed but which are not in every PATH.
 const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
-/// A program by its name.
+/// Finds a program by its name.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
@@ -16,11 +16,11 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 impl Way {
-    /// Checks if it can be set up here with that workload, as far as can be told without starting anything.
+    /// Checks that the way can be set up here with that workload, as far as this is known without starting anything.
     ///
     /// # Errors
     ///
-    /// What is missing, in words for people.
+    /// The missing part, in words for people.
     pub fn available(&self, workload: &Workload) -> Result<(), String> {
         let needs = match self {
             Self::Direct | Self::Product(_) => return Ok(()),
@@ -29,7 +29,7 @@ impl Way {
             Self::NodeCluster | Self::Pm2 if workload.node_file().is_none() => {
                 return Err("it runs Node applications only: a program given as `node FILE`".to_owned());
             }
-            // The Node that the workload names.
+            // The Node that the workload's command names.
             Self::NodeCluster => return Ok(()),
             Self::Pm2 => "pm2",
         };

@@ -1,4 +1,4 @@
-//! A command that ends by itself, and what it said.
+//! Runs a command that ends by itself, and returns its output.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -15,11 +15,11 @@ use super::wait::{Patience, until_within};
 /// The end of a command and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit code; none if a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// The text written to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// The text written to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn run(command: Command, patience: Duration) -> Result<Ended, SetupEr
     run_within(command, Patience::of(patience))
 }
 
-/// The same, as long as it is wanted.
+/// Does the same, until it is given up.
 pub(crate) fn run_within(mut command: Command, patience: Patience<'_>) -> Result<Ended, SetupError> {
     let words = line(&command);
     let tried = |cause: std::io::Error| SetupError::Failed(format!("cannot run `{words}`: {cause}"));
-    // Files: a process that waits without reading a pipe may wait for ever.
+    // Its output goes to files: with a pipe that is not read meanwhile the process might block forever.
     let (out, err) = (tempfile::tempfile().map_err(tried)?, tempfile::tempfile().map_err(tried)?);
     command.stdout(out.try_clone().map_err(tried)?).stderr(err.try_clone().map_err(tried)?).process_group(0);
     let mut child = command.spawn().map_err(tried)?;

@@ -1,21 +1,21 @@
-//! Waiting for a condition, up to a deadline.
+//! Waits for a condition, up to a deadline.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The wait for a command.
+/// The limits of a wait.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
-    /// At most.
+    /// The longest time.
     pub longest: Duration,
-    /// True if it is no longer wanted, asked again and again.
+    /// Returns true if the result is no longer wanted; called again and again.
     pub is_given_up: &'a dyn Fn() -> bool,
 }
 
 impl Patience<'static> {
-    /// So long, whatever happens.
+    /// Returns a patience of that length that is never given up.
     pub(crate) fn of(longest: Duration) -> Self {
         Self { longest, is_given_up: &|| false }
     }
@@ -27,7 +27,7 @@ impl fmt::Debug for Patience<'_> {
     }
 }
 
-/// Why there is none any more, for errors: `did not end within 30s`.
+/// Writes why the wait ended without a result, for errors: `did not end within 30s`.
 impl fmt::Display for Patience<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.is_given_up)() {
@@ -37,12 +37,12 @@ impl fmt::Display for Patience<'_> {
     }
 }
 
-/// Looks again and again until there is something, at most that long; at least once.
+/// Calls `look` until it returns something, at most that long; at least once.
 pub(crate) fn until<T>(patience: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
     until_within(Patience::of(patience), look)
 }
 
-/// The same, as long as it is wanted.
+/// Does the same, until it is given up.
 pub(crate) fn until_within<T>(patience: Patience<'_>, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
@@ -53,7 +53,7 @@ pub(crate) fn until_within<T>(patience: Patience<'_>, mut look: impl FnMut() -> 
         if waited >= patience.longest || (patience.is_given_up)() {
             return None;
         }
-        // What takes long is looked at less often.
+        // The longer the wait, the longer the pauses between two looks.
         std::thread::sleep((waited / 10).clamp(Duration::from_millis(1), Duration::from_millis(20)));
     }
 }

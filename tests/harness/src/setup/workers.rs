@@ -1,5 +1,5 @@
-//! Workers that the setup itself starts, for ways that do not run workers: each a program on a port of its own, told
-//! the same as `roundelay run` tells its workers.
+//! Workers that the setup itself starts, for ways that do not manage workers. Each is a program on its own port and
+//! gets the same variables as from `roundelay run`.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::workload::filled;
 use super::{Setup, SetupError, WorkerProcess, ports};
 use crate::subject::Product;
 
-/// The longest time that all of them together may take until they take connections.
+/// The longest time until all of them accept connections.
 const START: Duration = Duration::from_secs(15);
 
-/// The workers. Nobody replaces one that ends: that is what these ways are without a manager.
+/// The workers. One that ends is not replaced: without a manager these ways have no replacement.
 #[derive(Debug)]
 pub(crate) struct Workers {
     all: Vec<Worker>,
@@ -30,11 +30,11 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts so many, and waits until each takes connections.
+    /// Starts that many, and waits until each accepts connections.
     ///
     /// # Errors
     ///
-    /// [`SetupError::Failed`] with the last lines of the one that does not.
+    /// [`SetupError::Failed`] with the last lines of a worker that does not.
     pub(crate) fn start(product: &Product, setup: &Setup, count: usize, folder: &Path) -> Result<Self, SetupError> {
         let mut all = Vec::with_capacity(count);
         for (slot, port) in ports::free(count)?.into_iter().enumerate() {
@@ -47,12 +47,12 @@ impl Workers {
         Ok(Self { all })
     }
 
-    /// Where they listen.
+    /// Returns their addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.all.iter().map(|worker| worker.address).collect()
     }
 
-    /// Those that live.
+    /// Returns those that live.
     pub(crate) fn living(&self) -> Vec<WorkerProcess> {
         let living = self.all.iter().filter(|worker| worker.process.exit().is_none());
         living.map(|worker| WorkerProcess { name: worker.name.clone(), pid: worker.process.pid() }).collect()

@@ -1,11 +1,11 @@
-//! A workload as a command, and what its pool is called. Pure.
+//! A workload as a command, and the name of its pool. Pure.
 
 use std::ffi::OsString;
 
 use crate::subject::{Product, Workload};
 
 impl Workload {
-    /// The name of the pool, which the workers' names begin with.
+    /// Returns the name of the pool, with which the workers' names begin.
     pub(crate) fn pool(&self) -> &'static str {
         match self {
             Self::Demo => "demo",
@@ -13,16 +13,16 @@ impl Workload {
         }
     }
 
-    /// The page that says whether a worker is well, where there is one that we know.
+    /// Returns the path that shows if a worker is healthy, if we know one.
     pub(crate) fn health(&self) -> Option<&'static str> {
         match self {
-            // What `roundelay demo` asks it.
+            // The path that `roundelay demo` requests.
             Self::Demo => Some("/health"),
             Self::Command(_) => None,
         }
     }
 
-    /// Its program and arguments, `{port}` as it is written.
+    /// Returns its program and arguments; `{port}` is left as written.
     pub(crate) fn words(&self, product: &Product) -> Vec<OsString> {
         match self {
             Self::Demo => {
@@ -33,7 +33,7 @@ impl Workload {
     }
 }
 
-/// An argument of a worker on that port. The program itself is taken as it is, as the product does.
+/// Returns an argument for a worker on that port. The program itself is not changed, as in the product.
 pub(crate) fn filled(argument: &OsString, port: u16) -> OsString {
     match argument.to_str() {
         Some(text) => text.replace("{port}", &port.to_string()).into(),

@@ -1,4 +1,5 @@
-//! Ctrl-C: once for what there is, twice for an end now. That no process is left is seen after every command.
+//! Ctrl-C: the first one prints the results so far, the second one aborts. Each test also checks that no process is
+//! left.
 
 use roundelay_test_kit::wait_until;
 
@@ -26,7 +27,7 @@ fn one_interrupt_finishes_the_cell_and_writes_partial_report() {
 
 #[test]
 fn interrupted_twice_it_breaks_off_amid_a_cell() {
-    // A cell of two phases of ten minutes each: it is not waited for.
+    // A cell of two phases of ten minutes each, which the test does not wait for.
     let Some(running) = Running::start(&brief(&[&CELL[..], &["--rate", "50", "--duration", "10m"]].concat())) else {
         return;
     };

@@ -1,7 +1,6 @@
-//! `roundelay compare` and `roundelay report` as their users have them: commands with exit codes, two streams and
-//! files.
+//! `roundelay compare` and `roundelay report` as users run them: commands with exit codes, two streams and files.
 
-// A test that cannot go on panics; that is how it fails.
+// A test that cannot go on panics: this is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod running; // the binary at work, and all it started

@@ -3,7 +3,7 @@
 use crate::running::{brief, run, run_with};
 use roundelay_test_kit::has;
 
-/// Python that does this with each request; `self.answer(status)` answers it.
+/// Returns a Python server that runs this code for each request; `self.answer(status)` answers it.
 fn server(does: &str) -> String {
     format!(
         "import os, time\nfrom http.server import *\nclass H(BaseHTTPRequestHandler):\n  def do_GET(self): {does}\n  \
@@ -31,7 +31,7 @@ fn unfit_scenarios_and_ways_are_skipped_and_the_rest_measured() {
         .map(|one| (one.scenario.as_str(), one.way.as_str(), one.failure.as_deref()))
         .collect();
     assert_eq!(measured, [("uniform", "round-robin", None), ("page", "round-robin", None)]);
-    // The way is tried in the first scenario and then known not to work: it is named once, for all of them.
+    // The way fails in the first scenario and is then known not to work: it is reported once, for all scenarios.
     let [slow, handoff] = report.skipped.as_slice() else { panic!("{:?}", report.skipped) };
     assert_eq!((slow.way.as_deref(), slow.scenario.as_deref()), (None, Some("slow-one")));
     assert!(slow.why.contains("demo worker") && slow.why.contains("scenario file"), "{}", slow.why);
@@ -92,9 +92,9 @@ fn slow_program_is_calibrated_by_a_longer_measurement() {
     let Some(ended) = run(&brief(&words)) else { return };
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let report = ended.report();
-    // Four clients, an answer each in 0.3 s at best.
+    // Four clients, with at best one answer each in 0.3 s.
     assert!(report.scenarios[0].lowest_saturation.as_ref().is_some_and(|(rate, _)| *rate > 0.0 && *rate < 14.0));
-    // At a part of that rate nothing may be due within 200 ms; that it is run at all is the point.
+    // At a part of that rate no request may be due within 200 ms; the test only needs that the scenario is run.
     assert_eq!((report.repetitions[0].failure.as_deref(), report.repetitions[0].phases.len()), (None, 2));
 }
 

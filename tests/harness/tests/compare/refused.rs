@@ -1,8 +1,8 @@
-//! What is known to be wrong before anything starts, and said before anything starts.
+//! Mistakes that are known before anything starts are reported before anything starts.
 
 use crate::running::{brief, run, run_with};
 
-/// A program that leaves a file when it is started.
+/// A program that leaves a file if it is started.
 const TELLTALE: [&str; 4] = ["--", "sh", "-c", "touch started; exit 3"];
 
 #[test]

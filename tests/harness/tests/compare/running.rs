@@ -1,4 +1,4 @@
-//! The binary at work, in a folder of its own, and everything that it has started.
+//! A run of the binary in a folder of its own, and every process that it has started.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// All that a command starts inherits it, with the folder as its value.
 const MARK: &str = "COMPARE_TEST";
 
-/// A command under way. Dropped, it ends with all that it started.
+/// A running command. Dropping it ends everything that it started.
 pub(crate) struct Running {
     child: Child,
     folder: TempDir,
@@ -23,12 +23,13 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// The content of its folder, by the path there, empty folders with a slash behind them; the folder itself is gone.
+    /// The files of its folder by their relative paths; an empty folder has a slash at the end. The folder itself is
+    /// gone.
     files: BTreeMap<String, String>,
 }
 
 impl Running {
-    /// Starts `roundelay` with these words in an empty folder; none if there is no binary.
+    /// Starts `roundelay` with these arguments in an empty folder; `None` if there is no binary.
     #[track_caller]
     pub(crate) fn start(words: &[&str]) -> Option<Self> {
         Some(Self::start_in(tempfile::tempdir().unwrap(), words, &binary()?))
@@ -47,18 +48,18 @@ impl Running {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// Returns true if a setup is being set up or runs: its processes have a variable that says so.
+    /// Returns true if a setup is starting or runs: its processes have a variable that marks them.
     pub(crate) fn has_rig(&self) -> bool {
         let is_of_rig = |pid: u32| environment(pid).iter().any(|entry| entry.starts_with("HARNESS_RIG="));
         family(self.folder.path()).into_iter().any(is_of_rig)
     }
 
-    /// As Ctrl-C does.
+    /// Interrupts it as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         kill(i64::from(self.child.id()), "INT");
     }
 
-    /// Waits for its end; nothing of what it started may live then.
+    /// Waits for its end; then none of the processes that it started may live.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
         wait_until("the end of the command", || self.child.try_wait().unwrap().is_some());
@@ -103,34 +104,34 @@ fn family(folder: &Path) -> Vec<u32> {
 }
 
 impl Ended {
-    /// The report in the folder `out`.
+    /// Reads the report in the folder `out`.
     pub(crate) fn report(&self) -> Report {
         serde_json::from_str(self.file("out/report.json")).unwrap()
     }
 
-    /// A file of the folder in which it ran.
+    /// Returns a file of the folder in which it ran.
     pub(crate) fn file(&self, name: &str) -> &str {
         self.files.get(name).unwrap_or_else(|| panic!("there is no {name}\n{}", self.stderr))
     }
 
-    /// Returns true if there is a file whose path begins so.
+    /// Returns true if there is a file whose path begins with this.
     pub(crate) fn has(&self, start: &str) -> bool {
         self.names().any(|name| name.starts_with(start))
     }
 
-    /// The paths of all files, in order.
+    /// Returns the paths of all files, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 }
 
-/// Runs `roundelay` with these words, in an empty folder.
+/// Runs `roundelay` with these arguments, in an empty folder.
 #[track_caller]
 pub(crate) fn run(words: &[&str]) -> Option<Ended> {
     Running::start(words).map(Running::end)
 }
 
-/// The same, where files stand already.
+/// Does the same in a folder with these files.
 #[track_caller]
 pub(crate) fn run_with(files: &[(&str, &str)], words: &[&str]) -> Option<Ended> {
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +141,7 @@ pub(crate) fn run_with(files: &[(&str, &str)], words: &[&str]) -> Option<Ended> 
     Some(Running::start_in(folder, words, &binary()?).end())
 }
 
-/// Flags of a comparison that is as short as one can be, and `more`, which may have the same flags with other values.
+/// Returns the flags of the shortest comparison, and `more`, which may set the same flags to other values.
 pub(crate) fn brief<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let usual = [
         ("--duration", "100ms"),

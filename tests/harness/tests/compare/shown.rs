@@ -39,7 +39,7 @@ fn report_has_not_changed_from_itself() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.starts_with("no change was found\n"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("not judged"), "{}", ended.stdout);
-    // Two repetitions are too few to say so.
+    // Two repetitions are too few for a verdict.
     let Some(ended) = run_with(&files, &["report", "a.json", "b.json"]) else { return };
     assert!(ended.stdout.contains("not judged") && !ended.stdout.contains("no change was found"), "{}", ended.stdout);
 }
@@ -93,7 +93,7 @@ fn answer_that_nobody_reads_is_no_failure() {
     let (Some(whole), Some(binary)) = (whole(), binary()) else { return };
     let mut report = tempfile::NamedTempFile::new().unwrap();
     report.write_all(whole.file("out/report.json").as_bytes()).unwrap();
-    // Each write to it fails, as to a pipe whose reader has left.
+    // Each write to it fails, as to a pipe whose reader has closed.
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = Command::new(binary).arg("report").arg(report.path()).stdout(full()).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(0));

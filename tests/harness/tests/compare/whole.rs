@@ -1,4 +1,4 @@
-//! One whole comparison, of two ways in two scenarios, twice each.
+//! A complete comparison of two ways in two scenarios, with two repetitions.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use roundelay_harness::record::Drive;
 
 use crate::running::{Ended, run};
 
-/// It takes a while, and many promises can be seen in it.
+/// Runs it once for all tests, since it takes a while and shows many promises.
 pub(crate) fn whole() -> Option<&'static Ended> {
     static WHOLE: OnceLock<Option<Ended>> = OnceLock::new();
     let words = "compare --ways direct,round-robin --scenarios uniform,kill --duration 200ms --repeat 2 --workers 2 \
@@ -44,7 +44,7 @@ fn without_a_terminal_each_finished_cell_is_a_plain_line() {
         assert!(calibration.contains("saturated at about"), "{calibration}");
         assert!(first.contains("repetition 1/2") && second.contains("repetition 2/2"), "{first} {second}");
     }
-    // The heading, nine of cells, what was skipped, what was written, and the assertion.
+    // The heading, nine lines of cells, the skipped parts, the written files, and the assertion.
     assert_eq!(ended.stderr.lines().count(), 1 + 9 + 1 + 1 + 1, "{}", ended.stderr);
     assert!(ended.stderr.lines().all(|line| !line.is_empty()), "{}", ended.stderr);
 }
@@ -55,7 +55,7 @@ fn each_repetition_has_every_way_once_at_the_same_rates() {
     let report = ended.report();
     let order: Vec<_> =
         report.repetitions.iter().map(|one| (one.scenario.as_str(), one.number, one.way.as_str())).collect();
-    // Within a repetition the order of ways is drawn at random.
+    // Within a repetition the order of ways is random.
     let [first, second, third, fourth, kills @ ..] = order.as_slice() else { panic!("{order:?}") };
     for (number, mut pair) in [(0, [first, second]), (1, [third, fourth])] {
         pair.sort_unstable();

@@ -8,7 +8,7 @@ use roundelay_harness::drill::{DrillArgs, run};
 use roundelay_harness::subject::{Product, ProductWay};
 use roundelay_test_kit::binary;
 
-/// The true product, in the script of one that is [`wrapped`].
+/// The call of the real product, in the script of a product that is [`wrapped`].
 pub(crate) const WRAPPED: &str = "\"$PROGRAM\"";
 
 /// The binary under test and three of its ways.
@@ -38,12 +38,12 @@ struct Program {
     drill: DrillArgs,
 }
 
-/// Flags, as the command line has them.
+/// Parses flags as the command line does.
 pub(crate) fn args(flags: &[&str]) -> DrillArgs {
     Program::parse_from(std::iter::once("drill").chain(flags.iter().copied())).drill
 }
 
-/// The end of a drill, and its report.
+/// The result of a drill, and its report.
 pub(crate) struct Played {
     pub(crate) code: u8,
     pub(crate) json: serde_json::Value,
@@ -61,7 +61,7 @@ impl Played {
     }
 }
 
-/// Plays it.
+/// Runs a drill.
 #[track_caller]
 pub(crate) fn drill(flags: &[&str], product: &Product) -> Played {
     let folder = tempfile::tempdir().unwrap();

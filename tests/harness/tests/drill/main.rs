@@ -1,7 +1,6 @@
-//! The drill, run for real: a target that keeps the promises passes, one that breaks one fails, and nothing stays
-//! behind.
+//! Real drills: a target that keeps the promises passes, one that breaks a promise fails, and no process is left.
 
-// A test that cannot go on panics; that is how it fails.
+// A test that cannot go on panics: this is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kit; // the product under test, and a drill of it
@@ -75,7 +74,7 @@ fn product_that_only_says_that_it_reloads_fails() {
 fn product_whose_reload_takes_the_workers_away_fails() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
-    // The control socket is named by the environment: this stops everybody, and says that all is well.
+    // The environment names the control socket; this wrapper stops all workers and still reports success.
     let stopper =
         wrapped(&product, folder.path(), &format!(r#"[ "$1" = reload ] && {{ {WRAPPED} stop demo/0; exit 1; }}"#));
     let result = drill(&["--only", "never-ready", "--workers", "2", "--length", "1s"], &stopper);
@@ -124,7 +123,7 @@ fn full_disk_few_descriptors_and_a_dead_master_are_survived() {
 fn master_that_stalls_everybody_fails_though_nobody_is_lost() {
     let Some(product) = product() else { return };
     let folder = tempfile::tempdir().unwrap();
-    // The first list is asked for before the load, the second under it: after that the master stands still for seven
+    // The first list is read before the load, the second one under it; after that the master is stopped for seven
     // seconds.
     let line = r#"[ "$1" = run ] && echo $$ > "$0.pid"
 if [ "$1" = list ] && [ -e "$0.first" ] && [ ! -e "$0.second" ]; then
@@ -167,7 +166,7 @@ fn file_that_cannot_be_written_is_told_before_anything_starts() {
     assert!(failure.code == code::FAILED && failure.error.contains("nowhere/drill.md"), "{failure}");
 }
 
-/// Played in a process of its own by the tests below, which interrupt it.
+/// A drill that the tests below run in a process of its own, which they interrupt.
 #[test]
 #[ignore = "part of another test"]
 fn long_drill() {
@@ -178,8 +177,8 @@ fn long_drill() {
     std::fs::write(told, serde_json::json!({ "code": code, "json": json }).to_string()).unwrap();
 }
 
-/// Plays these faults in a process of its own, which has its temporary folders there: what it starts is known by that.
-/// Gives back the process, and the file to which it writes what it says to the user.
+/// Runs these faults in a process of its own, with its temporary folder there, by which its processes can be found.
+/// Returns the process, and the file that gets its output.
 fn in_a_process(faults: &str, folder: &Path, program: Option<&Path>) -> (Started, PathBuf) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "long_drill", "--ignored", "--nocapture"]);

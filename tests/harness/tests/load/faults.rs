@@ -1,4 +1,4 @@
-//! Each class of failures, planted by a server and found by its clients: exactly as often, and no other.
+//! Each class of failures: a server plants it, and its clients must find it exactly as often, and no other class.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::{ms, traffic};
 /// A part of an answer.
 const PART: &str = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello";
 
-/// Checks that the clients of such a server find that class, as often as it was planted.
+/// Checks that the clients of such a server find that class as often as it was planted.
 fn find(class: Class, timeout: Duration, script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Observed {
     let server = Server::start(script);
     let found = Load::closed(Traffic { timeout, ..traffic(server.address, 2) }, ms(150)).unwrap().wait();
@@ -114,7 +114,7 @@ fn answer_that_does_not_come_in_time_is_found() {
     let found = find(Class::Timeout, ms(60), |connection| {
         if connection.request().is_some() {
             connection.plant();
-            // Until the client has given up.
+            // Waits until the client has given up.
             connection.request();
         }
     });
@@ -123,7 +123,7 @@ fn answer_that_does_not_come_in_time_is_found() {
 
 #[test]
 fn refused_connect_is_found() {
-    // Bound and not listening: nobody else gets this port meanwhile.
+    // The address is bound but not listened on, so no other program can take it.
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
@@ -143,7 +143,7 @@ fn connect_without_answer_is_found() {
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     rustix::net::listen(&socket, 0).unwrap();
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
-    // The queue is full when the kernel answers no more.
+    // The queue is full when the kernel no longer answers.
     let waiting: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, ms(300)).ok()).collect();
     let found = Load::closed(Traffic { timeout: ms(50), ..traffic(address, 2) }, ms(100)).unwrap().wait();
     assert!(found.started > 0 && !waiting.is_empty());

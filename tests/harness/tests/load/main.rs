@@ -1,6 +1,6 @@
-//! The generator against servers that do what a script says.
+//! The generator against servers that follow a script.
 
-// A test that cannot go on panics; that is how it fails.
+// A test that cannot go on panics: this is how it fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod closed_loop; // exact counts; kept and closed connections; the end

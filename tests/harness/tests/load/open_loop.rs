@@ -1,4 +1,4 @@
-//! The open loop: the schedule, what a stall does to latencies, and the limit.
+//! The open loop: the schedule, the effect of a stall on latencies, and the limit.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ fn stall_delays_all_due_requests_and_none_is_left_out() {
     assert_eq!((found.errors.len(), found.seconds), (0, 0.8));
     assert_eq!((found.latency.count(), found.lag.count()), (160, 160));
     assert!(found.latency.max() >= 0.3, "the longest took {} s", found.latency.max());
-    // 30 more were due within its first half. Had they waited for each other, four would show it.
+    // 30 more requests were due within its first half. If they had waited for each other, only four would show it.
     assert!(found.latency.percentile(85.0) >= 0.14, "{}", found.latency.percentile(85.0));
     assert!(server.connections() > 4, "all were busy, and {} were open", server.connections());
     let counts: Vec<_> = found.timeline.iter().map(|tick| tick.done).collect();
@@ -77,7 +77,7 @@ fn request_over_the_open_limit_is_not_started_but_counted() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum.map_or(8192, |most| most.min(8192)).max(limit.current.unwrap_or(0));
     setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum }).unwrap();
-    // Nobody accepts and nobody answers.
+    // No server accepts or answers.
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let target = listener.local_addr().unwrap();
     let timeout = ms(1500);

@@ -1,4 +1,4 @@
-//! Servers that do what a script says, each connection on a thread of its own.
+//! Servers that follow a script, with a thread for each connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,7 +25,7 @@ struct Counts {
     is_over: AtomicBool,
 }
 
-/// Ends when it is dropped; its connections when their clients do.
+/// A server that ends when it is dropped; its connections end with their clients.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     counts: Arc<Counts>,
@@ -54,7 +54,7 @@ impl Server {
         Self { address, counts, thread: Some(std::thread::spawn(accept)) }
     }
 
-    /// Answers every request with that text.
+    /// Returns a server that answers every request with that text.
     pub(crate) fn that_answers(text: &'static str) -> Self {
         Self::start(move |connection| while connection.request().is_some() && connection.send(text) {})
     }
@@ -87,7 +87,7 @@ impl Drop for Server {
 }
 
 impl Connection {
-    /// The next request, body included; nothing at the end.
+    /// Returns the next request, including its body; `None` at the end.
     pub(crate) fn request(&mut self) -> Option<String> {
         let mut text = Vec::new();
         let mut piece = [0; 4096];
@@ -108,17 +108,17 @@ impl Connection {
         }
     }
 
-    /// True if the client is still there.
+    /// Sends a text; false if the client is gone.
     pub(crate) fn send(&mut self, text: &str) -> bool {
         self.stream.write_all(text.as_bytes()).is_ok()
     }
 
-    /// Counts a fault that comes now and that the client has to find.
+    /// Counts a fault that happens now and that the client has to find.
     pub(crate) fn plant(&self) {
         self.counts.planted.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Its end is to be a reset.
+    /// Makes the connection end with a reset.
     pub(crate) fn end_in_reset(&self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
     }

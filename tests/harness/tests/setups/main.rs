@@ -1,6 +1,6 @@
-//! Setups, set up for real: each answers, names its workers, does what it is told, and leaves nothing behind.
+//! Real setups: each answers, names its workers, obeys commands, and leaves no process behind.
 
-// A test that cannot go on panics; that is how it fails.
+// A test that cannot go on panics: this is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod setups; // a setup, requests to it, its processes

@@ -14,7 +14,7 @@ fn node_cluster_reloads_scales_and_leaves_nothing_behind() {
 
 #[test]
 fn pm2_answers_reloads_scales_and_leaves_nothing_behind() {
-    // Nothing of ours needs pm2, and no run installs it: also where everything is required.
+    // No part of the project needs pm2 and no run installs it, so it is optional even where everything is required.
     if !is_in_path("pm2") {
         println!("skipped: needs pm2");
         return;
@@ -25,7 +25,7 @@ fn pm2_answers_reloads_scales_and_leaves_nothing_behind() {
 fn a_manager_does_what_it_is_told(way: Way) {
     let Some(product) = product() else { return };
     let mut setup = setup(way, node_app());
-    // How long the application goes on when it was told to leave.
+    // The time for which the application goes on after it was told to leave.
     setup.worker_env.insert("LEAVE_MS".into(), "50".into());
     let mut running = start(&product, &setup).unwrap();
     let before = pids(&*running);

@@ -1,4 +1,4 @@
-//! No balancer, and those of others.
+//! A worker without a balancer, and foreign balancers.
 
 use roundelay_harness::setup::{SetupError, Signal, Way, signal, start};
 use roundelay_harness::subject::Workload;
@@ -65,7 +65,7 @@ fn a_balancer_goes_on_without_a_killed_worker(way: Way, processes: usize) {
 
     signal(workers[0], Signal::KILL).unwrap();
     wait_until("its end to be seen", || pids(&*running) == workers[1..]);
-    // A connection to the dead one is tried again elsewhere.
+    // A connection to the dead worker is tried again with another one.
     assert!((0..6).all(|_| who_answers(running.address()) == workers[1]));
     let all: Vec<u32> = running.balancer().into_iter().chain(workers).collect();
     drop(running);

@@ -1,4 +1,4 @@
-//! Setups of setups, requests, and looks at processes.
+//! Setups for tests, requests, and checks of processes.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use roundelay_harness::setup::{RunningSetup, Setup, Way, WorkerProcess};
 use roundelay_harness::subject::{Product, ProductWay, Workload};
 use roundelay_test_kit::binary;
 
-/// The product under test, if its binary is there.
+/// Returns the product under test, if its binary exists.
 #[track_caller]
 pub(crate) fn product() -> Option<Product> {
     Some(Product {
@@ -18,23 +18,23 @@ pub(crate) fn product() -> Option<Product> {
     })
 }
 
-/// One of the product's ways.
+/// Returns a way of the product.
 pub(crate) fn way(name: &str, flags: &[&str]) -> ProductWay {
     let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     ProductWay { name: name.into(), about: "under test".into(), flags, has_fixed_workers: false }
 }
 
-/// Two workers of it.
+/// Returns a setup with two workers.
 pub(crate) fn setup(way: Way, workload: Workload) -> Setup {
     Setup { way, workload, workers: 2, worker_env: Default::default(), options: Vec::new() }
 }
 
-/// A command as a workload.
+/// Returns a command as a workload.
 pub(crate) fn words(words: &[&str]) -> Workload {
     Workload::Command(words.iter().map(|&word| word.to_owned()).collect())
 }
 
-/// A small HTTP application in Node that answers `hello from app/SLOT (pid PID)`.
+/// Returns a small HTTP application in Node that answers `hello from app/SLOT (pid PID)`.
 pub(crate) fn node_app() -> Workload {
     // Relative to where Cargo starts tests, as users name their files.
     let file = "../node/cooperative.js";
@@ -50,7 +50,7 @@ pub(crate) fn get(address: SocketAddr) -> String {
     answer.body
 }
 
-/// The pid in an answer of the demo worker, or of [`node_app`].
+/// Returns the pid in an answer of the demo worker, or of [`node_app`].
 #[track_caller]
 pub(crate) fn who_answers(address: SocketAddr) -> u32 {
     let answer = get(address);
@@ -58,7 +58,7 @@ pub(crate) fn who_answers(address: SocketAddr) -> u32 {
     pid.and_then(|(pid, _)| pid.parse().ok()).unwrap_or_else(|| panic!("nobody answers in {answer}"))
 }
 
-/// The pids of the setup's workers, in order.
+/// Returns the pids of the setup's workers, sorted.
 #[track_caller]
 pub(crate) fn pids(running: &dyn RunningSetup) -> Vec<u32> {
     let mut pids: Vec<u32> = running.workers().unwrap().iter().map(|worker: &WorkerProcess| worker.pid).collect();

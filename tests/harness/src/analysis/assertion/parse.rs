@@ -1,22 +1,22 @@
-//! Reading an assertion. Pure.
+//! Parses an assertion. Pure.
 
 use std::str::FromStr;
 
 use super::{Assertion, CellName, Metric, Op, Term, UNITS, Unit};
 
-/// Why a text is no assertion.
+/// The reason why a text is not an assertion.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at character {at} of `{text}`: {problem}")]
 pub struct AssertionError {
     /// The whole text.
     pub text: String,
-    /// Where, counted from 1.
+    /// The position of the mistake, counted from 1.
     pub at: usize,
     /// The expected text, and the text found.
     pub problem: String,
 }
 
-/// The mistake, and its offset in the text in bytes.
+/// A mistake: its offset in the text in bytes, and its description.
 type Problem = (usize, String);
 
 impl FromStr for Assertion {
@@ -31,7 +31,7 @@ impl FromStr for Assertion {
     }
 }
 
-/// The text, and how many bytes of it are read.
+/// The text, and the number of bytes that were read.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         self.at += self.rest().len() - self.rest().trim_start().len();
     }
 
-    /// A token: all until a blank, an operator or a star. With its place.
+    /// Reads a token: everything up to a blank, an operator or a star. Also returns its position.
     fn word(&mut self) -> (usize, &'a str) {
         self.skip_blanks();
         let (start, rest) = (self.at, self.rest());
@@ -101,10 +101,10 @@ impl<'a> Reader<'a> {
         Ok(*op)
     }
 
-    /// The right side of a comparison, which must have its unit.
+    /// Reads the right side of a comparison; a number must have its unit.
     fn term(&mut self, metric: Metric) -> Result<Term, Problem> {
         let (start, word) = self.word();
-        // A scenario's name may begin with a digit, too: names have two points, a number at most one.
+        // A scenario's name may also begin with a digit, but a cell has two points, and a number at most one.
         if !word.starts_with(|c: char| c.is_ascii_digit() || c == '.') || word.matches('.').count() > 1 {
             self.at = start;
             return self.cell_like(metric, None);

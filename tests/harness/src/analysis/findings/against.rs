@@ -1,14 +1,15 @@
-//! How the other ways stand against the reference in one metric: in one sentence, however many they are. Pure.
+//! One sentence that compares all other ways with the reference in one metric, however many there are. Pure.
 
 use super::words::{less_or_more, list, name, ratio};
 use crate::analysis::sample::Sample;
 use crate::analysis::{Metric, Verdict, format_ratio};
 
-/// As many names as a reader takes in; of more that are alike the number is told, their values stand in the table.
+/// The number of names that a reader can take in. For a larger group only the count is written; the table has the
+/// values.
 const NAMES: usize = 3;
 
-/// The ways that differ, better ones first, with the range of their ratios; then those of which no difference was
-/// found. None where no way has a verdict.
+/// Writes the ways that differ, better ones first, with the range of their ratios; then the ways without a difference.
+/// `None` if no way has a verdict.
 pub(super) fn against(others: &[&Sample<'_>], reference: &Sample<'_>, metric: Metric) -> Option<String> {
     let mut less = Vec::new();
     let mut more = Vec::new();
@@ -20,7 +21,7 @@ pub(super) fn against(others: &[&Sample<'_>], reference: &Sample<'_>, metric: Me
             Some(verdict @ Verdict::Different { .. }) => more.push((*other, verdict)),
             Some(Verdict::NoDifference) => same.push(other.way.name.as_str()),
             Some(Verdict::TooFew | Verdict::Reference) => are_all_judged = false,
-            // What does not apply to a way is not said of it either.
+            // A metric that does not apply to a way is not mentioned for it.
             None => {}
         }
     }
@@ -49,7 +50,8 @@ pub(super) fn against(others: &[&Sample<'_>], reference: &Sample<'_>, metric: Me
     Some(format!("{}: {}", name(metric), clauses.join("; ")))
 }
 
-/// Of one its ratio and interval, of several the range of their ratios; their values where there are no ratios.
+/// Writes the ratio and interval of one way, or the range of the ratios of several; or the values if there are no
+/// ratios.
 fn range(group: &[(&Sample<'_>, Verdict)], metric: Metric) -> String {
     let ratios: Option<Vec<_>> = group.iter().map(|(_, verdict)| ratio(*verdict)).collect();
     let ends = |mut values: Vec<f64>, format: &dyn Fn(f64) -> String| {
@@ -72,7 +74,7 @@ fn range(group: &[(&Sample<'_>, Verdict)], metric: Metric) -> String {
     }
 }
 
-/// The median.
+/// Writes the median.
 pub(super) fn value(sample: &Sample<'_>, metric: Metric) -> String {
     sample.estimate(metric).map_or_else(|| "-".into(), |estimate| metric.format(estimate.median))
 }

@@ -1,23 +1,23 @@
-//! The way that leads, if one does. Pure.
+//! Finds the way that leads, if one does. Pure.
 
 use crate::analysis::sample::Sample;
 use crate::analysis::{LEAST_REPETITIONS, Metric, Verdict};
 use crate::record::Origin;
 
-/// The way with the best value of one metric in one scenario. `direct` does not take part: it is no way to distribute.
+/// The ways with the best value of a metric in a scenario. `direct` does not take part: it distributes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Lead<'a> {
-    /// One differs from all others, for the better.
+    /// One is better than all others.
     One(&'a str),
-    /// Some do not differ from each other, and each from all others, for the better.
+    /// Some do not differ from each other, and each is better than all others.
     Several(Vec<&'a str>),
     /// No two differ.
     Nobody(Vec<&'a str>),
-    /// Some differ, but the best ones cannot be told from others that can be told from each other.
+    /// Some differ, but there is no clear group of best ones.
     Unclear,
 }
 
-/// None where fewer than two ways have repetitions enough, or none is better by nature.
+/// Returns the lead; `None` if fewer than two ways have enough repetitions, or the metric has no better end.
 pub(super) fn lead<'a>(samples: &[&'a Sample<'_>], metric: Metric) -> Option<Lead<'a>> {
     let lower_is_better = metric.lower_is_better()?;
     let is_enough = |sample: &Sample<'_>| sample.values.get(&metric).is_some_and(|all| all.len() >= LEAST_REPETITIONS);

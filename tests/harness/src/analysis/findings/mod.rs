@@ -1,9 +1,9 @@
 //! The verdict in plain sentences. Pure.
 //!
-//! A sentence that calls a way better, worse, lowest or highest says what a [`Verdict`](super::Verdict) says; values
-//! in them are medians, as in the tables. Between ways that do not differ from each other there is no winner. A metric
-//! has as many sentences with twelve ways as with two: names are grouped, and each way's numbers are the table's
-//! matter.
+//! A sentence that calls a way better, worse, lowest or highest repeats a [`Verdict`](super::Verdict). Its values are
+//! medians, as in the tables. Ways that do not differ from each other have no winner among them. The number of
+//! sentences for a metric does not grow with the number of ways: names are grouped, and the table has the numbers of
+//! each way.
 
 mod against;
 mod lead;
@@ -18,7 +18,7 @@ use super::sample::Sample;
 use super::{Finding, Metric};
 use crate::record::Report;
 
-/// First of the whole, then of each scenario in the order of the plan, then what to mind.
+/// Returns the findings about the whole, then about each scenario in the order of the plan, then the warnings.
 pub(crate) fn findings(report: &Report, samples: &[Sample<'_>], reference: Option<&str>) -> Vec<Finding> {
     let by_scenario: Vec<Vec<&Sample<'_>>> = report
         .scenarios
@@ -39,5 +39,5 @@ fn finding(scenario: Option<&str>, is_warning: bool, text: String) -> Finding {
     Finding { scenario: scenario.map(str::to_owned), is_warning, text }
 }
 
-/// The metrics whose leads are told: the two that people choose by.
+/// The metrics whose leaders are named: the two by which people choose.
 const LEADS: [Metric; 2] = [Metric::P99, Metric::Rps];

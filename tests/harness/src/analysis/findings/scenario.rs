@@ -1,4 +1,4 @@
-//! What can be said of one scenario: few sentences, however many ways there are; the table has the rest. Pure.
+//! The sentences about one scenario: few, however many ways there are; the table has the rest. Pure.
 
 use super::against::{against, value};
 use super::lead::{Lead, lead};
@@ -7,11 +7,11 @@ use crate::analysis::Metric;
 use crate::analysis::sample::Sample;
 use crate::record::Origin;
 
-/// The metrics that are compared without an event, and with one.
+/// The metrics that are compared in a scenario without an event; the next list is for one with an event.
 const STEADY: [Metric; 3] = [Metric::Rps, Metric::P99, Metric::Cpu];
 const EVENT: [Metric; 2] = [Metric::LongestGap, Metric::Recovery];
 
-/// Ways that failed; then leads, unless there is an event; then all ways against the reference, metric by metric.
+/// Returns the failed ways; then the leaders, unless there is an event; then all ways against the reference, by metric.
 pub(super) fn sentences(samples: &[&Sample<'_>], reference: Option<&str>, cores: usize) -> Vec<String> {
     let has_event = samples.iter().any(|sample| sample.scenario.event.is_some());
     let reference = samples.iter().find(|sample| Some(sample.way.name.as_str()) == reference).copied();
@@ -31,12 +31,12 @@ pub(super) fn sentences(samples: &[&Sample<'_>], reference: Option<&str>, cores:
     texts.iter().map(|text| sentence(text)).collect()
 }
 
-/// No gap, and nothing to recover from: nothing to be told.
+/// Returns true if there is something to report, such as a gap or a recovery.
 fn is_above_0(sample: &Sample<'_>, metric: Metric) -> bool {
     sample.estimate(metric).is_some_and(|estimate| estimate.most > 0.0)
 }
 
-/// The ways with failures, and how many those are; the others have none.
+/// Names the ways with failed requests and counts them; `None` if no request failed.
 fn failed(samples: &[&Sample<'_>]) -> Option<String> {
     let counted: Vec<_> =
         samples.iter().filter_map(|sample| Some((sample, sample.estimate(Metric::Errors)?.sum()))).collect();
@@ -53,7 +53,7 @@ fn failed(samples: &[&Sample<'_>]) -> Option<String> {
     }
 }
 
-/// The way with the best value, if it can be told.
+/// Names the way with the best value, if it is clear.
 fn leader(samples: &[&Sample<'_>], reference: Option<&Sample<'_>>, metric: Metric) -> Option<String> {
     let of_way = |way: &str| {
         let sample = samples.iter().find(|sample| sample.way.name == way);
@@ -75,7 +75,8 @@ fn leader(samples: &[&Sample<'_>], reference: Option<&Sample<'_>>, metric: Metri
     }
 }
 
-/// One worker alone that answers more than all of them behind the reference: not a fault of the measurement.
+/// Notes that one worker alone answers more than all workers behind the reference, which is not a mistake of the
+/// measurement.
 fn direct(sample: &Sample<'_>, reference: &Sample<'_>, cores: usize) -> Option<String> {
     let is_it = sample.way.origin == Origin::Direct;
     let is_ahead = sample.against(reference, Metric::Rps).is_some_and(|verdict| verdict.is_better());

@@ -1,4 +1,4 @@
-//! What to mind before believing any of it. Pure.
+//! Warnings that a reader should know before trusting the figures. Pure.
 
 use super::words::{count, list, sentence};
 use super::{Finding, finding};
@@ -6,13 +6,13 @@ use crate::analysis::sample::{Limit, Sample};
 use crate::analysis::{LEAST_REPETITIONS, Metric};
 use crate::record::{Phase, Report};
 
-/// Load for each core before the start from which something else was running.
+/// The load average for each core before the start above which something else was running.
 const BUSY: f64 = 0.5;
 
-/// The part of all processors that may be stolen without a word.
+/// The part of all processors that may be stolen without a warning.
 const STOLEN: f64 = 0.02;
 
-/// Of the whole first, then of cells.
+/// Returns the warnings about the whole, then those about cells.
 pub(super) fn findings(report: &Report, samples: &[Sample<'_>]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = whole(report).iter().map(|text| finding(None, true, sentence(text))).collect();
     for scenario in &report.scenarios {
@@ -53,7 +53,7 @@ fn whole(report: &Report) -> Vec<String> {
     texts
 }
 
-/// Measurements under which another machine on the same host ran.
+/// Counts measurements during which another machine on the same host used the processors.
 fn theft(report: &Report) -> Option<String> {
     let phases: Vec<_> = report.repetitions.iter().flat_map(|one| &one.phases).collect();
     let cores = report.environment.cores.max(1) as f64;
@@ -71,7 +71,7 @@ fn theft(report: &Report) -> Option<String> {
     })
 }
 
-/// Ways that lack repetitions, where the plan has enough of them.
+/// Names ways with too few repetitions, although the plan has enough.
 fn few(report: &Report, samples: &[&Sample<'_>]) -> Vec<String> {
     if report.method.repeat < LEAST_REPETITIONS {
         return Vec::new();
@@ -85,7 +85,7 @@ fn few(report: &Report, samples: &[&Sample<'_>]) -> Vec<String> {
         .collect()
 }
 
-/// Ways whose closed loop was over before anything came back: that is no saturation of 0.
+/// Names ways whose closed loop ended before any answer came: this is not a saturation of 0.
 fn unanswered(samples: &[&Sample<'_>]) -> Vec<String> {
     let is_0 = |sample: &&&Sample<'_>| sample.estimate(Metric::Rps).is_some_and(|rps| rps.median == 0.0);
     let ways = list(samples.iter().filter(is_0).map(|sample| sample.way.name.as_str()));
@@ -139,7 +139,7 @@ fn event_failures(samples: &[&Sample<'_>]) -> Vec<String> {
         .collect()
 }
 
-/// Repetitions that ended before their time.
+/// Names repetitions that ended early.
 fn failures(report: &Report) -> Vec<Finding> {
     let failed = report.repetitions.iter().filter_map(|one| Some((one, one.failure.as_deref()?)));
     failed

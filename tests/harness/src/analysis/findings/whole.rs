@@ -1,14 +1,14 @@
-//! What can be said of all scenarios together. Pure.
+//! The sentences about all scenarios together. Pure.
 
 use super::lead::{Lead, lead};
 use super::words::{best, list, name, sentence};
 use crate::analysis::Metric;
 use crate::analysis::sample::Sample;
 
-/// As many names as a reader takes in.
+/// The number of names that a reader can take in.
 const NAMES: usize = 4;
 
-/// One sentence for each metric that leads are told of, and one of the events that nobody noticed.
+/// Returns one sentence for each metric with leaders, and one about the events that no request noticed.
 pub(super) fn sentences(by_scenario: &[Vec<&Sample<'_>>]) -> Vec<String> {
     let mut sentences: Vec<String> =
         super::LEADS.iter().filter_map(|metric| leads(by_scenario, *metric)).map(|text| sentence(&text)).collect();
@@ -16,7 +16,7 @@ pub(super) fn sentences(by_scenario: &[Vec<&Sample<'_>>]) -> Vec<String> {
     sentences
 }
 
-/// The ways that led in each scenario; scenarios with an event have other questions.
+/// Names the ways that led in each scenario; scenarios with an event are not counted here.
 fn leads(by_scenario: &[Vec<&Sample<'_>>], metric: Metric) -> Option<String> {
     let mut outcomes: Vec<(Lead<'_>, Vec<&str>)> = Vec::new();
     let mut scenarios = 0;
@@ -30,16 +30,16 @@ fn leads(by_scenario: &[Vec<&Sample<'_>>], metric: Metric) -> Option<String> {
             None => outcomes.push((lead, vec![scenario])),
         }
     }
-    // Winners first, the one of most scenarios before others.
+    // Winners come first, and of these the way that won most scenarios.
     outcomes.sort_by_key(|(lead, names)| (!matches!(lead, Lead::One(_)), std::cmp::Reverse(names.len())));
     let clauses: Vec<String> = outcomes.iter().map(|(lead, names)| clause(lead, names, scenarios, metric)).collect();
     let text = clauses.join("; ");
-    // A way's name keeps its letters; the other beginning is a word.
+    // A sentence that begins with a way's name keeps the name's letters; any other one begins with a capital.
     let text = text.strip_prefix("in ").map_or(text.clone(), |rest| format!("In {rest}"));
     (!text.is_empty()).then_some(text)
 }
 
-/// The scenarios that ended alike, of all `scenarios` in which that metric could be told.
+/// Writes the scenarios that ended alike, out of all `scenarios` with a result for that metric.
 fn clause(lead: &Lead<'_>, names: &[&str], scenarios: usize, metric: Metric) -> String {
     let (best, metric, told) = (best(metric), name(metric), list(names.iter().copied()));
     match lead {
@@ -60,7 +60,7 @@ fn clause(lead: &Lead<'_>, names: &[&str], scenarios: usize, metric: Metric) -> 
     }
 }
 
-/// The ways with which no request failed in any scenario that has an event, of those that went through all of them.
+/// Names the ways that lost no request in any scenario with an event; only ways that went through all of them count.
 fn unnoticed(by_scenario: &[Vec<&Sample<'_>>]) -> Option<String> {
     let eventful: Vec<_> =
         by_scenario.iter().filter(|samples| samples.iter().any(|sample| sample.scenario.event.is_some())).collect();

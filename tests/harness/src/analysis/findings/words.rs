@@ -1,8 +1,8 @@
-//! How numbers and names are put into sentences. Pure.
+//! Puts numbers and names into sentences. Pure.
 
 use crate::analysis::{Metric, Verdict, format_ratio};
 
-/// A metric's name within a sentence.
+/// Returns a metric's name within a sentence.
 pub(super) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::BalancerCpu => "balancer CPU per answer",
@@ -21,12 +21,12 @@ pub(super) fn name(metric: Metric) -> &'static str {
     }
 }
 
-/// The best end of a metric; of one without a better end never asked.
+/// Returns the word for the best end of a metric; never called for a metric without one.
 pub(super) fn best(metric: Metric) -> &'static str {
     if metric.lower_is_better() == Some(true) { "lowest" } else { "highest" }
 }
 
-/// The words for less and for more of it.
+/// Returns the words for less and for more of it.
 pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
     match metric {
         Metric::LongestGap | Metric::Recovery => ("shorter", "longer"),
@@ -34,7 +34,7 @@ pub(super) fn less_or_more(metric: Metric) -> (&'static str, &'static str) {
     }
 }
 
-/// `a, b and c`.
+/// Writes `a, b and c`.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     match names.split_last() {
@@ -44,7 +44,7 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// Of a difference its ratio and interval, where it has one that can be told as such.
+/// Writes the ratio and interval of a difference, if it has a ratio that can be shown.
 pub(super) fn ratio(verdict: Verdict) -> Option<(String, String)> {
     match verdict {
         Verdict::Different { ratio, low, high, .. } if low > 0.0 && high.is_finite() => {
@@ -54,12 +54,12 @@ pub(super) fn ratio(verdict: Verdict) -> Option<(String, String)> {
     }
 }
 
-/// With exactly one full stop at its end.
+/// Returns the text with exactly one full stop at its end.
 pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end().trim_end_matches('.'))
 }
 
-/// `1 repetition`, `3 repetitions`.
+/// Writes `1 repetition`, `3 repetitions`.
 pub(super) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

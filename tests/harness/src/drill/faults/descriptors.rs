@@ -1,5 +1,5 @@
-//! More clients than the master may have descriptors for: again and again many come that say nothing, so that all
-//! others have to wait until they are gone.
+//! More clients than the master has descriptors for: again and again many clients connect and send nothing, so that all
+//! others have to wait until these are gone.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 
-/// Clients that say nothing: three times what the master has room for.
+/// The number of silent clients: three times what the master has room for.
 const SILENT: usize = 96;
 
-/// The exit code of `roundelay status` for a pool that serves with less than it should.
+/// The exit code of `roundelay status` for a pool that is degraded.
 const DEGRADED: i32 = 7;
 
-/// The longest time that a connect may take, which is the kernel's matter while the master waits.
+/// The longest time that a connect may take. The kernel completes it while the master waits.
 const CONNECT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

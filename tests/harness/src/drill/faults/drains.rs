@@ -1,4 +1,4 @@
-//! Reloads into a good release, and what they may cost.
+//! Reloads to a good release, and their allowed cost.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::drill::target::CommandOutcome;
 
-/// The longest time that a reload may take: many workers, each with its whole `drain-timeout`.
+/// The longest time that a reload may take: many workers, each with its full `drain-timeout`.
 const RELOAD: Duration = Duration::from_secs(180);
 
-/// The message of `roundelay reload`, with exit code 1, of a reload that was carried out and lost clients.
+/// The message of `roundelay reload` (with exit code 1) for a reload that was carried out and lost clients.
 const LOSSY: &str = "was carried out, but";
 
 /// The reloads into the good release so far.
@@ -20,7 +20,7 @@ pub(super) struct Drains {
 }
 
 impl Drains {
-    /// One more, and whether it was carried out.
+    /// Reloads once more; returns true if it was carried out.
     pub(super) fn reload(&mut self, fault_run: &mut FaultRun<'_>) -> Result<(CommandOutcome, bool), RunError> {
         let from = fault_run.now();
         let outcome = fault_run.reload(RELOAD)?;
@@ -29,8 +29,8 @@ impl Drains {
         Ok((outcome, is_done))
     }
 
-    /// The allowed cost: nothing where the program announces that it leaves; else requests on kept connections while
-    /// they lasted, as many as such connections there are, each time.
+    /// Returns the allowed cost: nothing if the program announces that it leaves. Otherwise requests on kept
+    /// connections during the reloads: each time as many as there are kept connections.
     pub(super) fn allowed(self, fault_run: &FaultRun<'_>) -> Allowed {
         let (times, kept) = (self.during.len(), fault_run.kept);
         if fault_run.target.is_demo() || times == 0 {
@@ -43,7 +43,7 @@ impl Drains {
     }
 }
 
-/// Returns the words of a promise that a completed reload keeps.
+/// Returns the text of the promise that a reload is completed.
 pub(super) fn words(fault_run: &FaultRun<'_>) -> &'static str {
     if fault_run.target.is_demo() {
         "exit code 0"
@@ -52,9 +52,9 @@ pub(super) fn words(fault_run: &FaultRun<'_>) -> &'static str {
     }
 }
 
-/// Returns true if it was carried out. The demo announces that it leaves, and loses nobody; of another program a client
-/// may write at the moment at which its connection is closed, and the reload says so: such clients are counted by the
-/// load.
+/// Returns true if the reload was carried out. The demo announces that it leaves, so it loses no client. With another
+/// program a client may write at the moment when its connection is closed; the reload reports such clients, and the
+/// load counts them.
 fn is_done(outcome: &CommandOutcome, is_demo: bool) -> bool {
     outcome.code == Some(0) || (!is_demo && outcome.code == Some(1) && outcome.said.contains(LOSSY))
 }

@@ -1,4 +1,4 @@
-//! The workers' log is on a full disk: they write much, and none of it can be written down.
+//! The disk of the workers' log is full: they write much, and none of it can be stored.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::setup::ProductSetup;
 /// The master's message about it.
 const SAID: &str = "cannot write the workers' log";
 
-/// The longest time that the workers' 4 MiB each, and the master's word, may take.
+/// The longest time for the workers to write their 4 MiB each, and for the master to report the full disk.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

@@ -1,4 +1,4 @@
-//! SIGKILL of random workers, one after the other, each when the last is back.
+//! SIGKILL of random workers, each after the one before was replaced.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::setup::{Signal, is_alive, signal};
 
-/// At least so many, however short the load is to be.
+/// The least number of kills, however short the load is.
 const LEAST: u64 = 3;
 
-/// The longest time that a replacement may take, the program's own start included.
+/// The longest time that a replacement may take, including the program's own start.
 const REPLACED: Duration = Duration::from_secs(10);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
@@ -23,7 +23,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
         let (ended, _) = fault_run.counts();
         let from = fault_run.now();
         signal(victim.pid, Signal::KILL)?;
-        // Once it is a zombie its connections have ended.
+        // When the process is a zombie, its connections have ended.
         fault_run.waiting.wait(Duration::from_secs(5), || (!is_alive(victim.pid)).then_some(()))?;
         let (_, started) = fault_run.counts();
         under_way += started.saturating_sub(ended);
@@ -40,7 +40,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     fault_run.promise("each killed worker is replaced", "not replaced", "within 10 s", seen, replaced == kills);
     let broken = broken_since(fault_run, broken_before)?;
     let (most, what) = match broken {
-        // The master's own count is not believed beyond what there can have been.
+        // The master's own count is trusted only up to what is possible.
         Some(broken) => (broken.min(under_way + kills * fault_run.kept as u64), "was open on"),
         None => (under_way, "was under way at the end of"),
     };

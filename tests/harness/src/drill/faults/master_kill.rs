@@ -1,4 +1,4 @@
-//! SIGKILL of the master: nothing of it stays, and the next one can start at once.
+//! SIGKILL of the master: none of its processes stays, and the next master can start at once.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 use crate::setup::is_alive;
 
-/// The longest time that workers may outlive it.
+/// The longest time that workers may live after it.
 const GONE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
@@ -31,7 +31,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
         None => format!("{} processes are left", left(fault_run)),
     };
     fault_run.promise("all its processes are gone", "left behind", "within 5 s", seen, gone.is_some());
-    // Bound and given back at once.
+    // Binds the address and releases it at once.
     let bound = TcpListener::bind(fault_run.target.address()).map(drop);
     let seen = bound.as_ref().map_or_else(ToString::to_string, |()| "it is".to_owned());
     fault_run.promise("the port is free", "port taken", "at once then", seen, bound.is_ok());

@@ -1,4 +1,4 @@
-//! What is done under load, one fault a file. Each gives back which failures are no defect.
+//! The actions of the faults, one file each. Each returns the failures that are no defect.
 
 mod descriptors;
 mod drains;
@@ -18,18 +18,18 @@ use super::fault_run::{FaultRun, RunError};
 use super::release::Release;
 use super::target::Wish;
 
-/// The time after its cause in which a failure may still begin: the process between has to notice it first, on a
-/// machine that may
-/// be busy.
+/// The time after its cause in which a failure may still begin: the process in front of the worker must notice the
+/// cause first, and the machine may be busy.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Descriptors of the master in [`Fault::Descriptors`]: what it keeps for itself (256), and 32 connections of two each.
+/// The descriptors of the master in [`Fault::Descriptors`]: 256 that it keeps for itself, and 32 connections of two
+/// each.
 const FEW_DESCRIPTORS: u64 = 320;
 
-/// The options that a fault wants of its target's start.
+/// Returns the start options that a fault needs.
 pub(crate) fn wish(fault: Fault) -> Wish {
     match fault {
-        // Waited for in full, and much more than a program takes that is sound.
+        // This time is always waited for in full, and a sound program needs much less.
         Fault::NeverReady => Wish { options: vec!["pool.{pool}.ready-timeout=3s".to_owned()], ..Wish::default() },
         Fault::FullDisk => Wish { full_disk: true, ..Wish::default() },
         Fault::Descriptors => Wish { nofile: Some(FEW_DESCRIPTORS), ..Wish::default() },
@@ -39,12 +39,12 @@ pub(crate) fn wish(fault: Fault) -> Wish {
     }
 }
 
-/// Returns true if workers are drained in it.
+/// Returns true if the fault drains workers.
 pub(crate) fn has_drains(fault: Fault) -> bool {
     matches!(fault, Fault::NeverReady | Fault::BadRelease | Fault::ReloadStorm)
 }
 
-/// Returns true if others serve all the time in it, so that somebody is answered at any time.
+/// Returns true if other workers serve all the time, so that some operation succeeds at any time.
 pub(crate) fn has_others(fault: Fault) -> bool {
     match fault {
         Fault::Kill | Fault::Stop | Fault::NeverReady | Fault::BadRelease | Fault::SlowWorker | Fault::ReloadStorm => {
@@ -54,7 +54,7 @@ pub(crate) fn has_others(fault: Fault) -> bool {
     }
 }
 
-/// Does it, and adds its promises to the fault run; which failures are allowed is known only then.
+/// Runs the fault, and adds its promises. Returns the allowed failures, which are known only afterwards.
 pub(crate) fn run(fault: Fault, fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     match fault {
         Fault::Kill => kill::run(fault_run),
@@ -69,8 +69,9 @@ pub(crate) fn run(fault: Fault, fault_run: &mut FaultRun<'_>) -> Result<Allowed,
     }
 }
 
-/// Connections that were broken by the end of their worker since the counter was `before`; none where nobody counts
-/// them. They are counted when their relay has ended, which may take a moment: read until it is the same twice.
+/// Returns the connections that broke with their worker since the counter was `before`; `None` if the target does not
+/// count them. A connection is counted when its relay has ended, which may take a moment: the counter is read until it
+/// is the same twice.
 fn broken_since(fault_run: &mut FaultRun<'_>, before: Option<u64>) -> Result<Option<u64>, RunError> {
     let Some(before) = before else { return Ok(None) };
     let mut last = None;
@@ -85,7 +86,7 @@ fn broken_since(fault_run: &mut FaultRun<'_>, before: Option<u64>) -> Result<Opt
     Ok(last.map(|now| now.saturating_sub(before)))
 }
 
-/// The number of harmed workers that were replaced, and the time that it took.
+/// Writes how many harmed workers were replaced, and how long that took.
 fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
     match replaced {
         0 => format!("none of {harmed}"),
@@ -93,9 +94,10 @@ fn replaced_words(replaced: u64, harmed: u64, slowest: Duration) -> String {
     }
 }
 
-/// Returns true if the target resets what a dead worker had begun. Where the kernel does it, an answer may look whole.
+/// Returns true if the target resets connections that a dead worker had begun to answer. Where the kernel closes them,
+/// an answer may look whole.
 fn ends_show(manner: Manner) -> bool {
-    // Linux 6.9 is the first on which a relay can tell a killed peer's orderly end from a good one.
+    // A relay can tell the end of a killed process from a normal end only since Linux 6.9.
     manner == Manner::Proxy && kernel_is_at_least((6, 9))
 }
 

@@ -1,4 +1,4 @@
-//! A reload into a release that does not come up, and then into the good one again.
+//! A reload to a release that does not start, and then to the good one again.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::drill::fault_run::{FaultRun, RunError};
 use crate::drill::release::{LAST_LINE, Release};
 use crate::drill::target::CommandOutcome;
 
-/// The longest time that a reload may take until it is known to have failed; longer it is not waited for. The product
-/// is told to wait 3 s for a release that is never ready; others have their own patience, or none that ends.
+/// The longest time that a reload may take until its failure is known. The product is configured to wait 3 s for a
+/// release that is never ready; others have their own limit, or none.
 const KNOWN: Duration = Duration::from_secs(30);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allowed, RunError> {
@@ -50,7 +50,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allo
     Ok(drains.allowed(fault_run))
 }
 
-/// The serving processes, sorted.
+/// Returns the pids of the serving processes, sorted.
 pub(super) fn pids(fault_run: &FaultRun<'_>) -> Result<Vec<u32>, RunError> {
     let mut pids: Vec<_> = fault_run.target.serving()?.into_iter().map(|worker| worker.pid).collect();
     pids.sort_unstable();

@@ -1,4 +1,4 @@
-//! Rolling reloads back to back: nobody may notice.
+//! Rolling reloads one right after the other: no client may notice.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::release::{ended, last_line, pids};
 use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError};
 
-/// At least so many, however short the load is to be.
+/// The least number of reloads, however short the load is.
 const LEAST: usize = 2;
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {

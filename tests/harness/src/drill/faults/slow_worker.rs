@@ -1,4 +1,4 @@
-//! One worker that gets only half of the time: stopped and continued again and again, whatever the program is.
+//! One worker that runs only half of the time: it is stopped and continued again and again, whatever its program is.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError, Stopped};
 use crate::drill::waits::{Pulses, most_do_not_wait};
 
-/// The times for which it stands still, and for which it runs.
+/// The time for which it stands still, and then for which it runs.
 const PULSE: Duration = Duration::from_millis(50);
 
-/// At least so many pulses, however short the load is to be: two seconds of it.
+/// The least number of pulses, however short the load is: two seconds of them.
 const LEAST: u32 = 20;
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
@@ -37,7 +37,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     Ok(Allowed::nothing())
 }
 
-/// Good answers in one pulse, and how long it was.
+/// Returns the good answers in one pulse, and its length.
 fn answered(fault_run: &mut FaultRun<'_>) -> Result<(u64, Duration), RunError> {
     let (before, from) = (fault_run.good(), fault_run.now());
     fault_run.pause(PULSE)?;

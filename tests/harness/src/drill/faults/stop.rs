@@ -1,4 +1,4 @@
-//! SIGSTOP of a worker that nobody continues: it is found by what it does not do.
+//! SIGSTOP of a worker without SIGCONT: the master must find it by its lack of progress.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::{SLACK, broken_since, ends_show, replaced_words};
 use crate::drill::allowed::Allowed;
 use crate::drill::fault_run::{FaultRun, RunError, Stopped};
 
-/// The longest time that it may take until it is found and replaced: `hang-timeout` (3 s), what comes before it, and a
+/// The longest time until it is found and replaced: `hang-timeout` (3 s), the time before the hang is suspected, and a
 /// start, on a busy machine.
 const FOUND: Duration = Duration::from_secs(15);
 
-/// The longest time that one round takes where all goes well; none is begun that would be cut short.
+/// The longest time of a round that goes well. A round is not begun if it could not be finished in time.
 const ROUND: Duration = Duration::from_secs(6);
 
 pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
@@ -24,7 +24,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
         let from = fault_run.now();
         let stopped = Stopped::new(victim.pid)?;
         let (_, started) = fault_run.counts();
-        // What it had taken are operations under way, and kept connections on which requests come to it later.
+        // It held operations under way, and kept connections on which further requests come to it later.
         had += started.saturating_sub(ended) + fault_run.kept as u64;
         stops += 1;
         fault_run.note(format!("SIGSTOP to {} (pid {})", victim.name, victim.pid));
@@ -41,7 +41,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     fault_run.promise("a stopped worker is found and replaced", "never found", "within 15 s", seen, replaced == stops);
     let broken = broken_since(fault_run, broken_before)?;
     let (most, because) = match broken {
-        // The master's own count is not believed beyond what there can have been.
+        // The master's own count is trusted only up to what is possible.
         Some(broken) => (broken.min(had), "connections that the stopped workers had".to_owned()),
         None => (had, format!("what was under way and {} kept connections, at each of {stops}", fault_run.kept)),
     };

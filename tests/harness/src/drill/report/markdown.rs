@@ -6,7 +6,7 @@ use super::{line, notes, run};
 use crate::drill::outcome::{Drill, Outcome};
 use crate::drill::promise::Verdict;
 
-/// The whole drill for pull requests.
+/// Returns the whole drill as Markdown, for pull requests.
 pub(crate) fn markdown(drill: &Drill) -> String {
     let mut text = String::new();
     let _ = write_markdown(&mut text, drill);
@@ -53,7 +53,7 @@ fn write_markdown(text: &mut String, drill: &Drill) -> std::fmt::Result {
     Ok(())
 }
 
-/// As the cell of a Markdown table.
+/// Escapes a text for a cell of a Markdown table.
 fn escaped(cell: &str) -> String {
     let marked = ['\\', '|', '*'].into_iter().fold(line(cell), |text, mark| text.replace(mark, &format!("\\{mark}")));
     marked.replace('<', "&lt;")

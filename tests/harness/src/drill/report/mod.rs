@@ -1,6 +1,6 @@
-//! What a drill looks like for people: the terminal's tables, and Markdown. Pure.
+//! A drill for people: tables for the terminal, and Markdown. Pure.
 //!
-//! What programs wrote stands in it too: nothing of that may move the cursor.
+//! It quotes output of programs; nothing of that may move the cursor.
 
 mod markdown;
 
@@ -15,12 +15,12 @@ use crate::report::plain;
 
 pub(crate) use markdown::markdown;
 
-/// The faults that were asked for on some target, in their order.
+/// Returns the faults that were run on some target, in their order.
 fn run(drill: &Drill) -> impl Iterator<Item = Fault> {
     Fault::ALL.into_iter().filter(|&fault| drill.outcomes.iter().any(|outcome| outcome.fault == fault))
 }
 
-/// One fault on one target, when it is over: its verdict, what was done, each promise.
+/// Writes one fault on one target when it is over: its verdict, the actions, each promise.
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
@@ -61,8 +61,8 @@ fn write_outcome(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     Ok(())
 }
 
-/// The whole drill: a line for each fault, or where several targets were drilled a row for each fault and a column for
-/// each target.
+/// Writes the whole drill: a line for each fault; with several targets a row for each fault and a column for each
+/// target.
 pub(crate) fn table(drill: &Drill) -> String {
     let mut text = String::new();
     let _ = write_table(&mut text, drill);
@@ -99,8 +99,8 @@ fn width(drill: &Drill, target: &str) -> usize {
     cells.chain([target.chars().count()]).max().unwrap_or(0)
 }
 
-/// The remarks that the cells of the table leave out: why faults were not run, and what good verdicts do not say; each
-/// once.
+/// Returns the remarks that the table leaves out, each once: why faults were not run, and what good verdicts do not
+/// mention.
 fn notes(drill: &Drill) -> Vec<String> {
     let mut notes: Vec<(&str, String, Vec<String>)> = Vec::new();
     for outcome in &drill.outcomes {
@@ -118,7 +118,7 @@ fn notes(drill: &Drill) -> Vec<String> {
     notes.into_iter().map(|(mark, why, targets)| format!("{mark} {}: {why}", targets.join(", "))).collect()
 }
 
-/// The cell for a fault on a target in a table.
+/// Returns the cell of a fault and a target.
 fn cell(drill: &Drill, target: &str, fault: Fault) -> (String, Style) {
     match drill.find(target, fault) {
         None => ("-".to_owned(), Style::new()),
@@ -138,7 +138,7 @@ fn last_line(drill: &Drill) -> String {
     format!("{product}: {passed} passed, {bad} not{end}; repeat with --seed {}", drill.seed)
 }
 
-/// All faults, for `--list`.
+/// Describes all faults, for `--list`.
 pub(crate) fn list() -> String {
     let mut text = String::new();
     for fault in Fault::ALL {
@@ -161,12 +161,12 @@ fn style(verdict: &Verdict) -> Style {
     }
 }
 
-/// In one line, without what could move the cursor.
+/// Returns a text on one line, without characters that could move the cursor.
 pub(crate) fn line(text: &str) -> String {
     plain(text.trim_end().replace("\r\n", " ").replace(['\n', '\t'], " ").as_str())
 }
 
-/// The same in the lines that it has, those behind the first below it.
+/// Returns the same on several lines, with all but the first indented.
 fn lines(text: &str) -> String {
     let lines = text.trim_end().lines().map(|one| plain(&one.replace('\t', "  ")));
     lines.collect::<Vec<_>>().join("\n            ")
@@ -230,7 +230,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
         failed.load.as_mut().unwrap().first_failures = vec![evil.to_owned()];
         drill.outcomes[3].verdict = Verdict::Skipped(evil.to_owned());
         let told: String = drill.outcomes.iter().map(outcome).chain([table(&drill), markdown(&drill)]).collect();
-        // Colours are ours.
+        // The colours are ours.
         let told = uncoloured(&told);
         assert!(!told.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{told:?}");
         assert!(told.contains("it wrote:\n              one\u{fffd}[2J\u{fffd}\u{fffd}two"), "{told:?}");

@@ -1,27 +1,27 @@
-//! Horizontal bars, one a way, with the spread of the repetitions and the median's interval. Pure.
+//! Horizontal bars, one for each way, with the spread of the repetitions and the median's interval. Pure.
 
 use super::scale::Scale;
 use super::svg::{Anchor, Svg, fitted, width};
 use super::{Format, Said, WIDTH, palette};
 
-/// Height of one bar with its surroundings.
+/// The height of a bar's row.
 pub(super) const ROW: f64 = 22.0;
-/// Height of a bar.
+/// The height of a bar.
 pub(super) const THICK: f64 = 12.0;
-/// Longer names are cut off.
+/// The widest label; a longer name is cut off.
 const WIDEST_LABEL: f64 = 190.0;
 const GAP: f64 = 8.0;
 
 /// One bar.
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {
-    /// The way's place in the report.
+    /// The way's index in the report.
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
     /// The value, as text.
     pub(crate) shown: String,
-    /// The text shown when the pointer rests there.
+    /// The text shown when the pointer is on it.
     pub(crate) said: String,
     /// Its length.
     pub(crate) value: f64,
@@ -54,7 +54,7 @@ pub(crate) fn bars(said: Said<'_>, bars: &[Bar], format: Format) -> String {
     svg.finish()
 }
 
-/// Where rows, their names and their values stand.
+/// The positions of rows, their names and their values.
 pub(super) struct Frame {
     pub(super) left: f64,
     pub(super) right: f64,
@@ -64,7 +64,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// For rows with these names and values, below `top` units for a legend.
+    /// Returns the frame for rows with these names and values, below `top` units for a legend.
     pub(super) fn new(labels: &[(&str, &str)], top: f64) -> Self {
         let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(width).fold(0.0, f64::max);
         let left = widest(&mut labels.iter().map(|label| label.0)).min(WIDEST_LABEL) + GAP;

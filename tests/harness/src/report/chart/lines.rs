@@ -1,6 +1,6 @@
-//! Latency by percentile: one line a way, its name at the line's end. Pure.
+//! Latency by percentile: one line for each way, with its name at the line's end. Pure.
 //!
-//! The axis of percentiles is logarithmic in what lies beyond: from 90 to 99 is as far as from 99 to 99.9.
+//! The axis is logarithmic in the part beyond the percentile: from 90 to 99 is as far as from 99 to 99.9.
 
 use super::scale::Scale;
 use super::svg::{Anchor, Svg, fitted, width};
@@ -14,19 +14,19 @@ const TOP: f64 = 12.0;
 /// One way.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// The way's place in the report.
+    /// The way's index in the report.
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
-    /// The text shown when the pointer rests there.
+    /// The text shown when the pointer is on it.
     pub(crate) said: String,
-    /// Drawn thicker: what the others are compared with.
+    /// True for the way that the others are compared with; it is drawn thicker.
     pub(crate) is_reference: bool,
     /// A value for each percentile, where there is one.
     pub(crate) values: Vec<Option<f64>>,
 }
 
-/// Draws them over `percents`, which rise and have texts of their own.
+/// Draws them over `percents`, which rise and have their own texts.
 pub(crate) fn lines(said: Said<'_>, percents: &[(f64, String)], lines: &[Line], format: Format) -> String {
     let height = (lines.len() as f64 * LABEL + TOP * 2.0).max(250.0);
     let bottom = height - 24.0;
@@ -72,14 +72,14 @@ pub(crate) fn lines(said: Said<'_>, percents: &[(f64, String)], lines: &[Line], 
     svg.finish()
 }
 
-/// Where each percentile stands.
+/// Returns the position of each percentile.
 fn places(percents: &[(f64, String)], from: f64, to: f64) -> Vec<f64> {
     let beyond: Vec<f64> = percents.iter().map(|(percent, _)| (100.0 / (100.0 - percent)).log10()).collect();
     let (first, last) = (beyond.first().copied().unwrap_or(0.0), beyond.last().copied().unwrap_or(1.0));
     beyond.iter().map(|value| from + (value - first) / (last - first).max(f64::EPSILON) * (to - from)).collect()
 }
 
-/// Places near the wanted ones that are at least `gap` apart and within `top..=bottom`, as far as that has room.
+/// Returns positions near the wanted ones that are at least `gap` apart and within `top..=bottom`, if there is room.
 fn spread(wanted: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));

@@ -1,7 +1,7 @@
-//! Charts as SVG, written by hand: few kinds, one look. Pure.
+//! Charts as SVG, written by hand: few kinds with one style. Pure.
 //!
-//! A chart is a string of its own that stands in the page. It has no colours in it, only classes; the page's style
-//! sheet has the colours, by scheme. Its texts come in already formatted, so that they are those of the tables.
+//! A chart is a string that is put into the page. It contains classes instead of colours; the page's style sheet sets
+//! the colours of each scheme. Its texts are formatted by the caller, so that they equal those of the tables.
 
 mod bars;
 mod lines;
@@ -21,7 +21,7 @@ pub(crate) use timeline::{Moment, Step, Timeline, Timelines};
 /// Formats the value at a tick of an axis.
 type Format = fn(f64) -> String;
 
-/// The text of a chart for readers that cannot see it.
+/// The description of a chart for readers that cannot see it.
 #[derive(Clone, Copy)]
 pub(crate) struct Said<'a> {
     /// The title.
@@ -30,5 +30,5 @@ pub(crate) struct Said<'a> {
     pub(crate) about: &'a str,
 }
 
-/// Width of a chart in its own units, which are pixels on a wide screen.
+/// The width of a chart in its own units, which are pixels on a wide screen.
 const WIDTH: f64 = 580.0;

@@ -1,14 +1,15 @@
 //! The colours of the ways, the same in all charts. Pure.
 //!
-//! Eight that can be told apart with the common kinds of colour blindness too, each with a contrast of at least 3:1 to
-//! its background; a test computes both. From the fifth way on lines are dashed as well, so sixteen ways differ.
+//! Eight colours that can be told apart even with the common kinds of colour blindness, each with a contrast of at
+//! least 3:1 to its background; a test computes both. From the fifth way on lines are also dashed, so that sixteen ways
+//! differ.
 
 use std::fmt::Write as _;
 
-/// The backgrounds: light, dark. The status page has the same.
+/// The backgrounds, light and dark: the same as on the status page.
 pub(crate) const GROUND: (&str, &str) = ("#ffffff", "#14181c");
 
-/// On the light background, on the dark one.
+/// The colours on the light background and on the dark one.
 pub(crate) const COLOURS: [(&str, &str); 8] = [
     ("#0d4be2", "#3a94ff"), // blue
     ("#b9871e", "#c3820b"), // gold
@@ -20,15 +21,16 @@ pub(crate) const COLOURS: [(&str, &str); 8] = [
     ("#816442", "#696d68"), // taupe, grey
 ];
 
-/// Lines of the ways 1-4, 5-8, 9-12, 13-16: SVG's `stroke-dasharray`.
+/// The dashes of the ways 1-4, 5-8, 9-12, 13-16: SVG's `stroke-dasharray`.
 const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
 
-/// The class of a way's group in a chart: it sets `--way` and `--dash`.
+/// Returns the class of a way's group in a chart; it sets `--way` and `--dash`.
 pub(crate) fn class(way: usize) -> String {
     format!("w{}", way % (COLOURS.len() * 2))
 }
 
-/// Style sheet: the ground and the colours by scheme, then the classes. Dark is for screens only: paper is light.
+/// Returns the style sheet: the background and the colours by scheme, then the classes. Dark is only for screens: paper
+/// is light.
 pub(crate) fn css() -> String {
     let scheme = |pick: fn(&(&'static str, &'static str)) -> &'static str| {
         let mut text = format!("--ground: {};", pick(&GROUND));
@@ -57,8 +59,8 @@ mod tests {
     type Rgb = [f64; 3];
     type Matrix = [[f64; 3]; 3];
 
-    /// Machado, Oliveira and Fernandes 2009, full severity, on linear RGB: what is seen without colour blindness, with
-    /// protanopia, with deuteranopia.
+    /// The matrices by Machado, Oliveira and Fernandes 2009, full severity, on linear RGB: for sight without colour
+    /// blindness, with protanopia, with deuteranopia.
     const SIGHT: [Matrix; 3] = [
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
         [[0.152_286, 1.052_583, -0.204_868], [0.114_503, 0.786_281, 0.099_216], [-0.003_882, -0.048_116, 1.051_998]],
@@ -76,14 +78,14 @@ mod tests {
         matrix.map(|row| row.iter().zip(value).map(|(a, b)| a * b).sum())
     }
 
-    /// WCAG 2.2: contrast ratio.
+    /// Returns the contrast ratio of WCAG 2.2.
     fn contrast(a: &str, b: &str) -> f64 {
         let luminance = |hex| times(&[[0.2126, 0.7152, 0.0722]; 3], linear(hex))[0] + 0.05;
         let (a, b) = (luminance(a), luminance(b));
         a.max(b) / a.min(b)
     }
 
-    /// Ottosson's Oklab, in which equal distances look about equally different.
+    /// Converts to Ottosson's Oklab, in which equal distances look about equally different.
     fn oklab(rgb: Rgb) -> Rgb {
         let cones = times(
             &[

@@ -1,8 +1,8 @@
-//! From values to places on an axis, with ticks at 1, 2 or 5 times a power of ten. Pure.
+//! Maps values to positions on an axis, with ticks at 1, 2 or 5 times a power of ten. Pure.
 
-/// A reader can follow so many grid lines.
+/// The most grid lines that a reader can follow.
 const MOST_TICKS: usize = 5;
-/// Values that differ by more are drawn on a logarithmic axis.
+/// The ratio of values above which the axis is logarithmic.
 const LOG_FROM: f64 = 20.0;
 
 /// One axis.
@@ -13,12 +13,12 @@ pub(crate) struct Scale {
     from: f64,
     to: f64,
     is_log: bool,
-    /// Rising values at which a grid line stands; at most six, with that at the axis itself.
+    /// The values of the grid lines, in rising order; at most six, including the one on the axis itself.
     pub(crate) ticks: Vec<f64>,
 }
 
 impl Scale {
-    /// From 0 to a round value at or above the greatest, drawn from `from` to `to`.
+    /// Returns an axis from 0 to a round value at or above the greatest, drawn from `from` to `to`.
     pub(crate) fn linear(greatest: f64, from: f64, to: f64) -> Self {
         let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
         let step = step(greatest / MOST_TICKS as f64);
@@ -27,7 +27,7 @@ impl Scale {
         Self { low: 0.0, high: count * step, from, to, is_log: false, ticks }
     }
 
-    /// From 0 to 1 with a line at each part of `parts`, if they are few; such as the even shares of workers.
+    /// Returns an axis from 0 to 1 with a line at each of `parts`, if they are few; such as the even shares of workers.
     pub(crate) fn parts(parts: usize, from: f64, to: f64) -> Self {
         let plain = Self::linear(1.0, from, to);
         if !(2..=MOST_TICKS).contains(&parts) {
@@ -36,7 +36,7 @@ impl Scale {
         Self { ticks: (0..=parts).map(|i| i as f64 / parts as f64).collect(), ..plain }
     }
 
-    /// Linear from 0, or logarithmic where the values (those above 0) are far apart.
+    /// Returns a linear axis from 0, or a logarithmic one if the values (those above 0) are far apart.
     pub(crate) fn spanning(values: &[f64], from: f64, to: f64) -> Self {
         let positive = || values.iter().copied().filter(|value| value.is_finite() && *value > 0.0);
         let least = positive().fold(f64::INFINITY, f64::min);
@@ -61,7 +61,7 @@ impl Scale {
         Self { low, high, from, to, is_log: true, ticks }
     }
 
-    /// Where a value stands; what is outside of the axis, or no number, stands at its end.
+    /// Returns the position of a value. A value outside of the axis, or one that is not a number, is put at its end.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let value = if value.is_nan() { self.low } else { value.clamp(self.low, self.high) };
         let part = if self.is_log {
@@ -72,20 +72,20 @@ impl Scale {
         self.from + part * (self.to - self.from)
     }
 
-    /// Returns true if a step upwards multiplies.
+    /// Returns true if it is logarithmic.
     pub(crate) fn is_log(&self) -> bool {
         self.is_log
     }
 }
 
-/// The smallest of 1, 2, 5 times a power of ten that is at least `value`.
+/// Returns the smallest of 1, 2, 5 times a power of ten that is at least `value`.
 fn step(value: f64) -> f64 {
     let ten = 10_f64.powf(value.log10().floor());
     let steps = [ten, ten * 2.0, ten * 5.0, ten * 10.0];
     steps.into_iter().find(|step| *step >= value * (1.0 - 1e-9)).unwrap_or(ten * 10.0)
 }
 
-/// The greatest of them that is at most `value`.
+/// Returns the greatest of them that is at most `value`.
 fn floor(value: f64) -> f64 {
     let ten = 10_f64.powf(value.log10().floor());
     let steps = [ten * 5.0, ten * 2.0, ten];

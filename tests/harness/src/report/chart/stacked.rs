@@ -1,4 +1,4 @@
-//! Horizontal bars of several parts, one bar a way. Pure.
+//! Horizontal bars of several parts, one bar for each way. Pure.
 
 use super::bars::{Frame, THICK};
 use super::scale::Scale;
@@ -8,20 +8,20 @@ use super::{Format, Said, WIDTH, palette};
 /// One bar.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// The way's place in the report.
+    /// The way's index in the report.
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
     /// The text at its end.
     pub(crate) shown: String,
-    /// The text shown when the pointer rests there.
+    /// The text shown when the pointer is on it.
     pub(crate) said: String,
-    /// From the left; a part of the same place has the same meaning in all bars.
+    /// The parts from the left; a part at the same index has the same meaning in all bars.
     pub(crate) parts: Vec<f64>,
 }
 
-/// Draws them from above. With `names` the parts have colours of their own and a legend; without, they are pieces of
-/// one kind in the way's colour, and add up to 1.
+/// Draws the bars from top to bottom. With `names` the parts have their own colours and a legend. Without, they are
+/// pieces of one kind in the way's colour, and add up to 1.
 pub(crate) fn stacked(said: Said<'_>, names: &[&str], rows: &[Row], format: Format) -> String {
     let labels: Vec<(&str, &str)> = rows.iter().map(|row| (row.label.as_str(), row.shown.as_str())).collect();
     let frame = Frame::new(&labels, if names.is_empty() { 6.0 } else { 26.0 });

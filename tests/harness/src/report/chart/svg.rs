@@ -1,4 +1,4 @@
-//! Writes one SVG picture: elements with classes, texts escaped, and no coordinate that is not a number. Pure.
+//! Writes one SVG picture: elements with classes, escaped texts, and only coordinates that are numbers. Pure.
 
 use std::fmt::{self, Write as _};
 
@@ -6,25 +6,25 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::Said;
 
-/// Width of an average character of the charts' 12 px text; names are mostly small letters.
+/// The width of an average character of the charts' 12 px text; names are mostly small letters.
 const CHARACTER: f64 = 6.9;
 
 /// A picture that grows.
 pub(crate) struct Svg(String);
 
-/// Where a text stands relative to its point.
+/// The position of a text relative to its point.
 #[derive(Clone, Copy)]
 pub(crate) enum Anchor {
-    /// It starts there.
+    /// It starts at the point.
     Start,
-    /// It is centred there.
+    /// It is centred on the point.
     Middle,
-    /// It ends there.
+    /// It ends at the point.
     End,
 }
 
 impl Svg {
-    /// An empty picture of that size.
+    /// Returns an empty picture of that size.
     pub(crate) fn new(width: f64, height: f64, said: Said<'_>) -> Self {
         let mut svg = Self(String::new());
         svg.put(format_args!(
@@ -37,20 +37,20 @@ impl Svg {
         svg
     }
 
-    /// Its text.
+    /// Returns its text.
     pub(crate) fn finish(mut self) -> String {
         self.0.push_str("</svg>");
         self.0
     }
 
-    /// Elements that belong together, and what is said of them when the pointer rests there.
+    /// Groups elements, with a text that is shown when the pointer is on them.
     pub(crate) fn group(&mut self, class: &str, said: &str, inside: impl FnOnce(&mut Self)) {
         self.put(format_args!("<g class=\"{}\"><title>{}</title>", Text(class), Text(said)));
         inside(self);
         self.0.push_str("</g>");
     }
 
-    /// A rectangle; none without an area.
+    /// Draws a rectangle; nothing if it has no area.
     pub(crate) fn rect(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64) {
         if width > 0.0 && height > 0.0 {
             let [x, y, width, height] = [x, y, width, height].map(Number);
@@ -60,19 +60,19 @@ impl Svg {
         }
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub(crate) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
         let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(Number);
         self.put(format_args!("<line class=\"{class}\" x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>"));
     }
 
-    /// A dot.
+    /// Draws a dot.
     pub(crate) fn dot(&mut self, class: &str, (x, y): (f64, f64), radius: f64) {
         let [x, y, radius] = [x, y, radius].map(Number);
         self.put(format_args!("<circle class=\"{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>"));
     }
 
-    /// Lines through the points, interrupted where one is missing; a point alone is a short stroke.
+    /// Draws lines through the points, interrupted where one is missing; a point alone becomes a short stroke.
     pub(crate) fn path(&mut self, class: &str, points: impl IntoIterator<Item = Option<(f64, f64)>>) {
         let mut data = String::new();
         let mut is_down = false;
@@ -91,14 +91,14 @@ impl Svg {
         }
     }
 
-    /// A text whose middle line is at `y`.
+    /// Writes a text whose middle line is at `y`.
     pub(crate) fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: Anchor, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        // A third of the size lower than the middle is the base line of small letters.
+        // The base line of small letters is a third of the size below the middle.
         let [x, y] = [x, y + 4.0].map(Number);
         self.put(format_args!(
             "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
@@ -112,12 +112,12 @@ impl Svg {
     }
 }
 
-/// About how wide a text is.
+/// Returns the approximate width of a text.
 pub(crate) fn width(text: &str) -> f64 {
     text.width() as f64 * CHARACTER
 }
 
-/// The text, cut off with an ellipsis if it is wider.
+/// Returns the text, cut off with an ellipsis if it is wider.
 pub(crate) fn fitted(text: &str, widest: f64) -> String {
     if width(text) <= widest {
         return text.to_owned();
@@ -132,19 +132,19 @@ pub(crate) fn fitted(text: &str, widest: f64) -> String {
     short + "…"
 }
 
-/// A coordinate of two decimals; what is no number is 0, since a picture with a hole is better than none.
+/// A coordinate with two decimals. What is not a number becomes 0: a picture with one wrong point is better than none.
 struct Number(f64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = if self.0.is_finite() { self.0 } else { 0.0 };
         let rounded = (value * 100.0).round() / 100.0;
-        // Adding zero makes -0 a 0.
+        // Adding zero turns -0 into 0.
         write!(f, "{}", rounded + 0.0)
     }
 }
 
-/// A text between tags or in quotes: escaped, and without the control characters that XML does not have.
+/// A text between tags or in quotes: escaped, and without control characters that XML does not allow.
 struct Text<'a>(&'a str);
 
 impl fmt::Display for Text<'_> {

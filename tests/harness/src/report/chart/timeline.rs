@@ -1,4 +1,4 @@
-//! What an event does to one way: the 99th percentile and the failures over time, as a small chart. Pure.
+//! The effect of an event on one way: the 99th percentile and the failures over time, as a small chart. Pure.
 //!
 //! All ways of a scenario have the same axes, so that they can be compared side by side.
 
@@ -9,60 +9,60 @@ use super::{Format, Said, palette};
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 188.0;
 const RIGHT: f64 = WIDTH - 18.0;
-/// Of the latency's part and of the failures' one: their upper and lower edges.
+/// The upper and lower edge of the latency's part; the next constant has those of the failures' part.
 const UPPER: (f64, f64) = (50.0, 122.0);
 const LOWER: (f64, f64) = (134.0, 164.0);
 
-/// One step of the time.
+/// One step of the timeline.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Step {
-    /// Seconds; none without a complete answer.
+    /// The 99th percentile in seconds; `None` without a complete answer.
     pub(crate) p99: Option<f64>,
-    /// The same of the worst repetition.
+    /// The same in the worst repetition.
     pub(crate) worst: Option<f64>,
     /// Failures in the worst repetition.
     pub(crate) errors: f64,
 }
 
-/// When something happened, in seconds.
+/// The time of an event, in seconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
     /// The event, in a word.
     pub(crate) what: String,
-    /// When.
+    /// The time at which it happened.
     pub(crate) at: f64,
-    /// When it was over, if it took time.
+    /// The time at which it was over, if it took time.
     pub(crate) until: Option<f64>,
 }
 
 /// One way.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
-    /// The way's place in the report.
+    /// The way's index in the report.
     pub(crate) way: usize,
     /// Its name.
     pub(crate) label: String,
-    /// The figures in a line.
+    /// The figures on one line.
     pub(crate) figures: String,
-    /// From the start, of the same length.
+    /// The steps from the start; all timelines have the same number of them.
     pub(crate) steps: Vec<Step>,
     /// The event.
     pub(crate) moment: Option<Moment>,
 }
 
-/// The parts that the charts of a scenario have in common.
+/// The axes that all charts of a scenario share.
 pub(crate) struct Timelines {
     step: f64,
     left: f64,
     time: Scale,
     latency: Scale,
     errors: Scale,
-    /// Ticks of the latency and of the failures: place, text.
+    /// The ticks of the latency and of the failures: position and text.
     ticks: [Vec<(f64, String)>; 2],
 }
 
 impl Timelines {
-    /// Axes on which all of them have room; a step is `step` seconds.
+    /// Returns axes with room for all of them; a step takes `step` seconds.
     pub(crate) fn new(all: &[Timeline], step: f64, latency: Format, errors: Format) -> Self {
         let steps = || all.iter().flat_map(|one| &one.steps);
         let values: Vec<f64> = steps().flat_map(|step| [step.p99, step.worst]).flatten().collect();
@@ -72,17 +72,17 @@ impl Timelines {
             scale.ticks.iter().map(|tick| (scale.at(*tick), format(*tick))).collect()
         };
         let upper = of(&y, latency);
-        // There is room for the ends only.
+        // There is only room for the ends.
         let lower: Vec<_> = of(&failures, errors).into_iter().rev().step_by(failures.ticks.len().max(2) - 1).collect();
         let left = upper.iter().chain(&lower).map(|tick| width(&tick.1)).fold(0.0, f64::max) + 8.0;
         let length = all.iter().map(|one| one.steps.len()).max().unwrap_or(0) as f64 * step;
-        // The axis of the time ends where the time does, not at a round value.
+        // The time axis ends with the last step, not at a round value.
         let round = Scale::linear(length, left, RIGHT);
         let time = Scale::linear(length, left, left + (RIGHT - left) * stretch(&round, length));
         Self { step, left, time, latency: y, errors: failures, ticks: [upper, lower] }
     }
 
-    /// Draws one of them.
+    /// Draws one chart.
     pub(crate) fn draw(&self, about: &str, one: &Timeline) -> String {
         let mut svg = Svg::new(WIDTH, HEIGHT, Said { title: &one.label, about });
         svg.group(&palette::class(one.way), &format!("{}: {}", one.label, one.figures), |svg| {
@@ -124,7 +124,7 @@ impl Timelines {
         svg.path("line", through(|step| step.p99));
         let thick = (self.time.at(self.step) - self.time.at(0.0) - 0.3).max(0.8);
         for (i, step) in steps.iter().enumerate().filter(|(_, step)| step.errors > 0.0) {
-            // What failed must be seen, however little it is.
+            // A failure must be visible, however few there are.
             let top = self.errors.at(step.errors).min(LOWER.1 - 1.5);
             svg.rect("error", middle(i) - thick / 2.0, top, thick, LOWER.1 - top);
         }
@@ -146,7 +146,7 @@ impl Timelines {
     }
 }
 
-/// Returns the factor by which a round axis must be longer for `length` to be at its visible end.
+/// Returns the factor by which a round axis must be stretched so that `length` is at its visible end.
 fn stretch(round: &Scale, length: f64) -> f64 {
     let part = round.ticks.last().map_or(1.0, |last| length / last);
     if part > 0.0 { 1.0 / part } else { 1.0 }

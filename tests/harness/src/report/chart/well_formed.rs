@@ -1,6 +1,6 @@
-//! For tests: whether a text is well-formed XML, as far as our charts use it. Pure.
+//! Checks in tests that a text is well-formed XML, as far as our charts use it. Pure.
 
-/// Says what is wrong first: tags that do not match, attributes without quotes, `<`, `&` and control characters in
+/// Returns the first mistake: tags that do not match, attributes without quotes, `<`, `&` or control characters in
 /// text.
 pub(crate) fn check(xml: &str) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();

@@ -1,4 +1,4 @@
-//! What an event did: timelines of all ways, and the failures by their kinds. Pure.
+//! The effect of an event: the timelines of all ways, and the failures by their kinds. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::report::table::Table;
 use crate::report::verdict;
 use crate::report::view::{Entry, View, median};
 
-/// The figure with one small chart a way; none where nothing was recorded over time.
+/// Returns the figure with one small chart for each way; `None` if nothing was recorded over time.
 pub(crate) fn timelines(view: View<'_>, scenario: &ScenarioRecord) -> Option<Figure> {
     let event = scenario.event.as_deref()?;
     let all: Vec<Timeline> = view
@@ -85,7 +85,7 @@ fn table(all: &[Timeline]) -> Table {
     table
 }
 
-/// Failures of each way by their kinds, over all complete repetitions; none where nothing failed.
+/// Returns the failures of each way by kind, over all complete repetitions; `None` if no request failed.
 pub(crate) fn failures(view: View<'_>, scenario: &ScenarioRecord) -> Option<Table> {
     let mut table = Table::new(["way", "failures of all repetitions, by kind"]);
     for entry in view.entries(&scenario.name) {

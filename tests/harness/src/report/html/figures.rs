@@ -1,4 +1,4 @@
-//! The figures of a scenario: each a chart and the table with its numbers. Pure.
+//! The figures of a scenario: each a chart, and the table with its numbers. Pure.
 
 use crate::analysis::Metric;
 use crate::record::{Phase, ScenarioRecord};
@@ -8,20 +8,20 @@ use crate::report::table::Table;
 use crate::report::verdict::{self, Shown};
 use crate::report::view::{Entry, PERCENTS, View, median, shares};
 
-/// A chart, how to read it, and its numbers.
+/// A chart, a hint for reading it, and its numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     /// The title of the figure.
     pub(crate) title: String,
     /// The hint for reading it.
     pub(crate) about: String,
-    /// The charts; timelines have one a way.
+    /// The charts; timelines have one for each way.
     pub(crate) charts: Vec<String>,
-    /// The same numbers.
+    /// The same numbers as a table.
     pub(crate) table: Table,
 }
 
-/// Those that apply, in their order.
+/// Returns the figures that apply, in their order.
 pub(crate) fn figures(view: View<'_>, scenario: &ScenarioRecord) -> Vec<Figure> {
     let entries = view.entries(&scenario.name);
     let all = [throughput(&entries), latency(view, scenario, &entries), fairness(view, scenario, &entries)];

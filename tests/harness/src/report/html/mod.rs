@@ -15,7 +15,7 @@ use crate::analysis::{Analysis, Finding, Metric};
 use crate::failure::{Failure, code};
 use crate::record::{Report, ScenarioRecord};
 
-/// The style sheet; the colours of the ways come before it.
+/// The style sheet; the colours of the ways are put before it.
 const STYLE: &str = include_str!("../../../templates/report.css");
 
 #[derive(Template)]
@@ -43,7 +43,7 @@ struct Section<'a> {
     rates: String,
     findings: Vec<&'a Finding>,
     overview: Vec<Row>,
-    /// For an event: what it came to.
+    /// The results of the event, if there was one.
     outcome: Option<Judgements>,
     failures: Option<Table>,
     figures: Vec<Figure>,
@@ -63,16 +63,16 @@ struct Row {
     way: String,
     class: String,
     is_reference: bool,
-    /// The number of repetitions that were measured, where some are missing.
+    /// The number of repetitions that were measured, if some are missing.
     note: Option<String>,
     cells: Vec<Option<Shown>>,
 }
 
-/// The page as HTML.
+/// Returns the page as HTML.
 ///
 /// # Errors
 ///
-/// [`code::FAILED`] if the template cannot be filled in, which would be a mistake of ours.
+/// [`code::FAILED`] if the template cannot be filled in, which would be a bug.
 pub fn html(report: &Report, analysis: &Analysis) -> Result<String, Failure> {
     let view = View { report, analysis };
     let page = Page {
@@ -106,7 +106,7 @@ fn section<'a>(view: View<'a>, record: &'a ScenarioRecord) -> Section<'a> {
     let entries = view.entries(&record.name);
     let rows = |metrics: &[Metric]| entries.iter().map(|entry| row(view, entry, metrics)).collect::<Vec<_>>();
     let judgements = |metrics: &[Metric]| {
-        // A column that no way has would only be wide.
+        // A column without any value would only take width.
         let used: Vec<Metric> = metrics
             .iter()
             .copied()
@@ -142,7 +142,7 @@ fn row(view: View<'_>, entry: &Entry<'_>, metrics: &[Metric]) -> Row {
     }
 }
 
-/// Returns the rates that were asked for, in a line below the scenario's name.
+/// Returns the rates of the open loop, in a line below the scenario's name.
 fn rates(view: View<'_>, record: &ScenarioRecord) -> String {
     let mut parts = Vec::new();
     if let Some(rate) = view.headline(record) {

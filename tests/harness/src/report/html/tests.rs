@@ -14,7 +14,7 @@ fn every_picture_is_well_formed_and_says_what_it_is() {
     let (report, analysis) = planted();
     let page = html(&report, &analysis).unwrap();
     let pictures = pictures(&page);
-    // Four for each scenario of load, one a way for each with an event.
+    // Four for each scenario without an event; one for each way in a scenario with an event.
     assert_eq!(pictures.len(), 3 * 4 + 2 * WAYS.len());
     for picture in pictures {
         well_formed::check(picture).unwrap_or_else(|wrong| panic!("{wrong}: {picture}"));
@@ -31,7 +31,7 @@ fn every_way_is_named_in_every_chart() {
         assert!(!section.figures.is_empty());
         for figure in &section.figures {
             for (name, _) in WAYS {
-                // One worker alone has nothing to share out.
+                // One worker alone has no shares to show.
                 let is_there = figure.charts.iter().any(|chart| chart.contains(&format!(">{name}</text>")));
                 assert!(is_there || name == "direct", "{name} in {}", figure.title);
             }

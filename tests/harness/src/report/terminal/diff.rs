@@ -1,4 +1,4 @@
-//! Two comparisons: what has changed from one to the other. Pure.
+//! The changes between two comparisons. Pure.
 
 use anstyle::Style;
 
@@ -7,9 +7,9 @@ use super::grid::{Column, grid, plain};
 use crate::analysis::{Change, Diff, Verdict};
 use crate::report::verdict;
 
-/// Writes the differences as a table, the greatest change first, at most `width` columns wide; then the number of equal
-/// figures, what only
-/// one report has, and why they may not be comparable. Colours as in [`super::terminal()`].
+/// Writes the differences as a table, the greatest change first, at most `width` columns wide. Below it stand the
+/// number of equal figures, the cells that only one report has, and the reasons why the two may not be comparable.
+/// Colours as in [`super::terminal()`].
 pub fn changes(diff: &Diff, width: usize) -> String {
     let is_different = |change: &&Change| matches!(change.verdict, Verdict::Different { .. });
     let (different, rest): (Vec<&Change>, Vec<&Change>) = diff.changes.iter().partition(is_different);

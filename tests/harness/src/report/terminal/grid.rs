@@ -9,27 +9,27 @@ const GAP: usize = 2;
 /// One column.
 pub(super) struct Column {
     head: String,
-    /// The greatest goes first where there is no room; 0 stays.
+    /// The order in which columns are left out if there is no room: the greatest first; 0 always stays.
     dispensable: u8,
     is_text: bool,
-    /// Text, and how it is coloured.
+    /// The texts, and their colours.
     cells: Vec<(String, Style)>,
 }
 
 impl Column {
-    /// Names, which stay and stand to the left.
+    /// Returns a column of names, which always stays and is aligned to the left.
     pub(super) fn names(head: &str, cells: impl IntoIterator<Item = String>) -> Self {
         let cells = cells.into_iter().map(|cell| (plain(&cell), Style::new())).collect();
         Self { head: head.to_owned(), dispensable: 0, is_text: true, cells }
     }
 
-    /// Numbers.
+    /// Returns a column of numbers.
     pub(super) fn numbers(head: &str, dispensable: u8, cells: impl IntoIterator<Item = String>) -> Self {
         let cells = cells.into_iter().map(|cell| (cell, Style::new())).collect();
         Self { head: head.to_owned(), dispensable, is_text: false, cells }
     }
 
-    /// Coloured words; the colour repeats the word.
+    /// Returns a column of coloured words; the colour repeats the word.
     pub(super) fn words(head: &str, dispensable: u8, cells: impl IntoIterator<Item = (String, Style)>) -> Self {
         Self { head: head.to_owned(), dispensable, is_text: true, cells: cells.into_iter().collect() }
     }
@@ -39,7 +39,8 @@ impl Column {
     }
 }
 
-/// The table's lines, each ended. Columns are dropped until it is at most `width` wide; the names always stay.
+/// Returns the table's lines, each with a line feed. Columns are left out until it is at most `width` wide; the names
+/// always stay.
 pub(super) fn grid(mut columns: Vec<Column>, width: usize) -> String {
     let total = |columns: &[Column]| columns.iter().map(|column| column.width() + GAP).sum::<usize>();
     while total(&columns) > width + GAP {
@@ -70,7 +71,7 @@ fn line<'a>(columns: &'a [Column], cell: impl Fn(&'a Column) -> Option<(&'a str,
     line.trim_end().to_owned() + "\n"
 }
 
-/// The text without what could move the cursor or the order of letters.
+/// Returns the text without characters that could move the cursor or reorder letters.
 pub(crate) fn plain(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()

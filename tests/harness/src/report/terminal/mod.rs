@@ -1,4 +1,4 @@
-//! The answer in the terminal: a table a scenario with its sentences, then those of the whole. Pure.
+//! The summary in the terminal: a table for each scenario with its sentences, then those on the whole. Pure.
 
 mod diff;
 mod grid;
@@ -14,7 +14,8 @@ use super::{method, number};
 use crate::analysis::{Analysis, Metric};
 use crate::record::{Report, ScenarioRecord};
 
-/// Head, metric, and in which order columns go where there is no room: the greatest first.
+/// For each column: its head, its metric, and the order in which columns are left out if there is no room, the greatest
+/// first.
 const COLUMNS: [(&str, Metric, u8); 10] = [
     ("MAX/S", Metric::Rps, 2),
     ("P50", Metric::P50, 4),
@@ -28,10 +29,10 @@ const COLUMNS: [(&str, Metric, u8); 10] = [
     ("BALANCER CPU/REQ", Metric::BalancerCpu, 5),
 ];
 
-/// The whole report, at most `width` columns wide as far as tables go; sentences are left to the terminal's wrapping.
+/// Writes the whole report. Tables are at most `width` columns wide; sentences are wrapped by the terminal.
 ///
-/// It has ANSI colours, which only repeat words: print it through `anstream`, which strips them where they do not
-/// belong.
+/// The text has ANSI colours, which only repeat words. Print it through `anstream`, which removes them where they
+/// cannot be shown.
 pub fn terminal(report: &Report, analysis: &Analysis, width: usize) -> String {
     let view = View { report, analysis };
     let mut text = String::new();
@@ -85,7 +86,7 @@ fn table(view: View<'_>, scenario: &ScenarioRecord, width: usize) -> String {
     grid(columns, width)
 }
 
-/// The head says already that it is something a second.
+/// Writes a value without "per second", since the head says it already.
 fn short(metric: Metric, estimate: &crate::analysis::Estimate) -> String {
     let text = verdict::value(metric, estimate);
     text.strip_suffix("/s").map(str::to_owned).unwrap_or(text)

@@ -8,15 +8,15 @@ use toml::{Table, Value};
 use crate::setup::{Setup, SetupError};
 use crate::subject::ProductWay;
 
-/// The longest time that a worker may take until it is ready: as long as a setup waits for workers that it starts
-/// itself. Shorter than the product's own 30 s, since a program that does not fit a mode is often only found by it.
+/// The longest time until a worker is ready: the same that a setup gives workers which it starts itself. It is shorter
+/// than the product's default of 30 s, since often only this timeout shows that a program does not fit a mode.
 const READY_TIMEOUT: &str = "15s";
 
-/// One pool that runs these words. All else of it is said by flags, which are stronger.
+/// Returns a file with one pool that runs this command. Everything else is set by flags, which take precedence.
 ///
 /// # Errors
 ///
-/// [`SetupError::Unable`]: a word is no text.
+/// [`SetupError::Unable`]: a word of the command is not text.
 pub(super) fn file(setup: &Setup, way: &ProductWay, words: &[OsString]) -> Result<String, SetupError> {
     let text = |word: &OsString| {
         let no_text =
@@ -27,7 +27,7 @@ pub(super) fn file(setup: &Setup, way: &ProductWay, words: &[OsString]) -> Resul
     pool.insert("command".into(), Value::Array(words.iter().map(text).collect::<Result<_, _>>()?));
     pool.insert("ready-timeout".into(), READY_TIMEOUT.into());
     if let ("proxy", Some(page)) = (mode(&way.flags), setup.workload.health()) {
-        // As `roundelay demo` does it: only an answer shows a hang.
+        // As in `roundelay demo`: only a check that waits for an answer shows a hang.
         pool.insert("health".into(), Value::Table(Table::from_iter([("probe".to_owned(), page.into())])));
     }
     pool.insert("env".into(), Value::Table(env(&setup.worker_env)));
@@ -39,7 +39,7 @@ fn env(variables: &BTreeMap<String, String>) -> Table {
     variables.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
 
-/// The mode that these flags choose; the last one counts.
+/// Returns the mode that these flags choose; the last one counts.
 pub(crate) fn mode(flags: &[String]) -> &str {
     let named = |(at, flag): (usize, &String)| match flag.as_str() {
         "--mode" | "-m" => flags.get(at + 1).map(String::as_str),

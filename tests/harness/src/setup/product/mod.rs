@@ -1,4 +1,4 @@
-//! The product's ways: a master of its own in a folder of its own, spoken to by its command line.
+//! The ways of the product: starts a master in a folder of its own, and controls it by its command line.
 
 mod config;
 mod refusal;
@@ -22,15 +22,15 @@ use super::wait::{Patience, until};
 use super::{RunningSetup, Setup, SetupError, Way, WorkerProcess, family, folder, ports};
 use crate::subject::{Product, ProductWay};
 
-/// The longest time that a master may take until all its workers are ready. More than a worker may take, so that it is
-/// the master that says what was wrong.
+/// The longest time until all workers of a master are ready. It is longer than a worker may take, so that the master
+/// itself reports the problem.
 const START: Duration = Duration::from_secs(25);
-/// The longest time that a command may take: a reload of many workers, each with its whole `drain-timeout`.
+/// The longest time that a command may take: a reload of many workers, each with its full `drain-timeout`.
 const COMMAND: Duration = Duration::from_secs(180);
-/// The longest time that the guardian may take to clear up after a master that did not.
+/// The longest time in which the guardian cleans up after a master that could not.
 const GUARDIAN: Duration = Duration::from_secs(2);
 
-/// One of the product's ways, set up, with what a drill needs beyond a [`RunningSetup`].
+/// A running way of the product, with what a drill needs beyond a [`RunningSetup`].
 #[derive(Debug)]
 pub struct ProductSetup {
     program: PathBuf,
@@ -38,24 +38,23 @@ pub struct ProductSetup {
     way: ProductWay,
     address: SocketAddr,
     nofile: Option<u64>,
-    /// Before the folder: what runs in it ends first.
+    /// Dropped before the folder, so that its processes end first.
     master: Process,
     folder: TempDir,
 }
 
 impl ProductSetup {
-    /// Starts a master, and waits until all its workers are ready and its address takes connections.
+    /// Starts a master, and waits until all its workers are ready and its address accepts connections.
     ///
     /// # Errors
     ///
-    /// [`SetupError::Unable`]: it refuses the configuration, or the program does not fit its mode, in its own words.
-    /// [`SetupError::Failed`]: all else.
+    /// [`SetupError::Unable`]: it refuses the configuration, or the program does not fit the mode; with its own
+    /// message. [`SetupError::Failed`]: any other error.
     pub fn start(product: &Product, setup: &Setup) -> Result<Self, SetupError> {
         Self::start_with(product, setup, None)
     }
 
-    /// The same, of a master that may have only so many files open (`RLIMIT_NOFILE`, soft and hard), if a number is
-    /// given.
+    /// Does the same with a limit of open files for the master (`RLIMIT_NOFILE`, soft and hard), if a number is given.
     ///
     /// # Errors
     ///
@@ -78,27 +77,27 @@ impl ProductSetup {
         Ok(running)
     }
 
-    /// The master's process; after its end the one that it was.
+    /// Returns the master's pid, also after its end.
     pub fn master_pid(&self) -> u32 {
         self.master.pid()
     }
 
-    /// The pool's name.
+    /// Returns the pool's name.
     pub fn pool(&self) -> &'static str {
         self.setup.workload.pool()
     }
 
-    /// The folder of everything that it writes. Gone when the setup is dropped.
+    /// Returns the folder of everything that it writes. It is removed when the setup is dropped.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The master's control socket.
+    /// Returns the path of the master's control socket.
     pub fn control(&self) -> PathBuf {
         control(self.folder.path())
     }
 
-    /// Says something to the master, such as `["scale", "demo", "4"]`; whatever comes of it.
+    /// Gives the master a command such as `["scale", "demo", "4"]`, and returns its end, whether it succeeded or not.
     ///
     /// # Errors
     ///
@@ -107,7 +106,7 @@ impl ProductSetup {
         self.run_command_within(words, Patience::of(COMMAND))
     }
 
-    /// The same, with that patience instead of three minutes.
+    /// Does the same with this patience instead of three minutes.
     ///
     /// # Errors
     ///
@@ -118,17 +117,17 @@ impl ProductSetup {
         run_within(command, patience)
     }
 
-    /// The same, where anything but exit code 0 is an error.
+    /// Does the same; any exit code but 0 is an error.
     fn obeyed(&self, words: &[&str]) -> Result<Ended, SetupError> {
         let ended = self.run_command(words)?;
         if ended.code == Some(0) { Ok(ended) } else { Err(refusal::of_command(words, &ended)) }
     }
 
-    /// The workers that are ready, by `roundelay list --json`, whatever else it says of them.
+    /// Returns the ready workers as `roundelay list --json` reports them; other states are ignored.
     ///
     /// # Errors
     ///
-    /// [`SetupError::Failed`]: the master does not say.
+    /// [`SetupError::Failed`]: the master does not answer.
     pub fn ready(&self) -> Result<Vec<WorkerProcess>, SetupError> {
         let ended = self.run_command(&["list", "--json"])?;
         state::ready(&ended.stdout).map_err(|cause| {
@@ -144,19 +143,19 @@ impl ProductSetup {
         self.master.exit().is_none()
     }
 
-    /// SIGKILL to the master alone. Its workers are its guardian's matter then; see [`Self::leftovers`].
+    /// Sends SIGKILL to the master alone. Its guardian then has to end the workers; see [`Self::leftovers`].
     pub fn kill_master(&mut self) {
         self.master.kill();
     }
 
-    /// Every living process of this setup but the master, workers and what they started included.
+    /// Returns every living process of this setup except the master, including workers and what they started.
     pub fn leftovers(&self) -> Vec<u32> {
         let mut left = family::living(self.folder.path());
         left.retain(|&pid| pid != self.master.pid());
         left
     }
 
-    /// Another master on the same address, after the end of the first one; waits as [`Self::start`] does.
+    /// Starts another master on the same address after the end of the first one; waits as [`Self::start`] does.
     ///
     /// # Errors
     ///
@@ -170,7 +169,7 @@ impl ProductSetup {
         self.wait_ready()
     }
 
-    /// Makes these words the workers' command in the configuration file; a reload takes it.
+    /// Writes this command for the workers into the configuration file; the next reload uses it.
     ///
     /// # Errors
     ///
@@ -180,21 +179,21 @@ impl ProductSetup {
         write(self.folder.path(), &self.setup, &self.way, &words)
     }
 
-    /// The master's reply on its control socket of that path.
+    /// Returns the master's answer for that path on its control socket.
     ///
     /// # Errors
     ///
-    /// Nobody listens, nothing comes in time, or the answer is not a 200.
+    /// Nothing listens there, no answer comes in time, or its status is not 200.
     pub fn ask(&self, path: &str) -> std::io::Result<String> {
         socket::get(&self.control(), path)
     }
 
-    /// The master's log, and what its workers wrote to standard error, since the setup was started.
+    /// Returns the master's log, and its workers' standard error, since the setup was started.
     pub fn stderr(&self) -> String {
         self.master.stderr()
     }
 
-    /// The last lines of the master's log, and of what its workers wrote to standard error.
+    /// Returns the last lines of the master's log and its workers' standard error.
     pub fn stderr_tail(&self) -> String {
         last(&self.master.stderr(), 20).join("\n")
     }

@@ -1,12 +1,12 @@
-//! Why the product gave up, from what it wrote: the lines `error:`, `cause:` and `hint:`. Pure.
+//! Reads why the product gave up from its output: the lines `error:`, `cause:` and `hint:`. Pure.
 
 use crate::setup::SetupError;
 use crate::setup::run::Ended;
 
-/// Exit codes by which it refuses what it was asked: wrong usage, a wrong configuration, not possible here.
+/// The exit codes of a refusal: wrong usage, a wrong configuration, not possible here.
 const REFUSED: [i32; 3] = [2, 78, 6];
 
-/// The meaning of a start that failed: a mode that the program does not fit is no fault, and neither is a refusal.
+/// Interprets a failed start: if the program does not fit the mode, or the product refuses it, the way is skipped.
 pub(super) fn of_start(mode: &str, code: Option<i32>, how: &str, stderr: &str) -> SetupError {
     let said = said(stderr, true);
     let text = said.unwrap_or_else(|| format!("the master ended ({how}) and did not say why"));
@@ -17,7 +17,7 @@ pub(super) fn of_start(mode: &str, code: Option<i32>, how: &str, stderr: &str) -
     }
 }
 
-/// The meaning of a command that failed.
+/// Interprets a failed command.
 pub(super) fn of_command(words: &[&str], ended: &Ended) -> SetupError {
     let command = format!("`roundelay {}`", words.join(" "));
     let text = said(&ended.stderr, false).unwrap_or_else(|| "it did not say why".to_owned());
@@ -28,7 +28,7 @@ pub(super) fn of_command(words: &[&str], ended: &Ended) -> SetupError {
     }
 }
 
-/// The last failure that was written, in one line; none if there is none.
+/// Returns the last error in the output, on one line; `None` if there is none.
 fn said(stderr: &str, with_hint: bool) -> Option<String> {
     let lines: Vec<&str> = stderr.lines().collect();
     let from = lines.iter().rposition(|line| line.starts_with("error: "))?;
@@ -39,7 +39,7 @@ fn said(stderr: &str, with_hint: bool) -> Option<String> {
             Some(("cause", cause)) => text.extend([": ", cause.trim()]),
             Some(("hint", hint)) if with_hint => text.extend(["; ", hint.trim()]),
             Some(("hint", _)) => break,
-            // The last words of a worker are quoted below its cause.
+            // The last lines of a worker's output are quoted below the cause.
             _ if line.starts_with(' ') && !line.trim().is_empty() => text.extend([" | ", line.trim()]),
             _ => break,
         }

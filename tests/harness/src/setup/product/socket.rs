@@ -1,19 +1,19 @@
-//! The master's control socket, asked without a process of its own: a command started under load would cost the way
-//! that is measured what others do not pay.
+//! Queries the master's control socket without starting a process: under load, a command would cost the measured way
+//! processor time that other ways do not pay.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The longest time that a master may take to answer; one that cannot within this is stuck.
+/// The longest time for an answer; a master that needs longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of the answer to a `GET`.
+/// Returns the body of the answer to a `GET`.
 ///
 /// # Errors
 ///
-/// Nobody listens, nothing comes in time, or the answer is not a 200.
+/// Nothing listens there, no answer comes in time, or its status is not 200.
 pub(super) fn get(socket: &Path, path: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;

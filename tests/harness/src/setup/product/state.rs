@@ -1,4 +1,4 @@
-//! The workers in the master's state, schema `roundelay.state/1`. Pure.
+//! Reads the workers from the master's state, schema `roundelay.state/1`. Pure.
 
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ struct Other {
     pid: Option<u32>,
 }
 
-/// Every worker process of all pools. A slot may have several while it is reloaded: the one that serves comes first.
+/// Returns every worker process of all pools. During a reload a slot may have several; the serving one comes first.
 pub(super) fn workers(json: &str) -> Result<Vec<WorkerProcess>, serde_json::Error> {
     let state: State = serde_json::from_str(json)?;
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn workers(json: &str) -> Result<Vec<WorkerProcess>, serde_json::Erro
     Ok(found)
 }
 
-/// The serving process of each slot that is ready.
+/// Returns the serving process of each slot that is ready.
 pub(super) fn ready(json: &str) -> Result<Vec<WorkerProcess>, serde_json::Error> {
     let state: State = serde_json::from_str(json)?;
     let slots = state.pools.into_iter().flat_map(|Pool { name, workers }| {
