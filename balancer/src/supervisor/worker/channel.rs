@@ -56,10 +56,10 @@ impl WorkerSlot {
     ) -> Option<Event> {
         let worker = self.name();
         let process = self.processes.get(&incarnation)?;
-        let pid = process.pid.unwrap_or(0);
+        let pid = process.context.pid().unwrap_or(0);
         match event {
             channel::ChannelEvent::Message(json)
-                if process.config.ready == Ready::Message && json == channel::READY =>
+                if process.context.config.ready == Ready::Message && json == channel::READY =>
             {
                 Some(Event::Ready(incarnation))
             }
@@ -71,7 +71,7 @@ impl WorkerSlot {
                 tracing::warn!(%worker, pid, count, "worker messages left out of this log: more than 50 a second");
                 None
             }
-            channel::ChannelEvent::Strange(_) if self.is_log_limited("channel") => None,
+            channel::ChannelEvent::Strange(_) if process.context.is_log_limited("channel") => None,
             channel::ChannelEvent::Strange(what) => {
                 tracing::warn!(%worker, pid, "worker channel: {what}");
                 None

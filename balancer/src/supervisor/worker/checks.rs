@@ -55,11 +55,12 @@ impl WorkerSlot {
             let (is_starting, is_failing) = (process_state.is_starting(), process_state.is_failing_checks());
             let report = self.reporter(incarnation);
             let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            let question = match process.config.health.probe {
+            let question = match process.context.config.health.probe {
                 // A pool that wants no connecting checks gets none for readiness either.
                 Probe::ListenTable if is_starting => {
-                    let queued = self.context.resources.queued(&[&process.upstream.endpoint]).pop();
-                    process.is_listening = queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some()));
+                    let queued = self.context.resources.queued(&[&process.context.upstream.endpoint]).pop();
+                    let is_listening = queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some()));
+                    process.progress.set_listening(is_listening);
                     process.question(true, now)
                 }
                 _ if is_starting => ProbePlan::Connect,
@@ -68,7 +69,7 @@ impl WorkerSlot {
             match question {
                 ProbePlan::Connect => {}
                 ProbePlan::Later => {
-                    process.next_probe = Some(now + process.config.health.interval);
+                    process.next_probe = Some(now + process.context.config.health.interval);
                     self.ask_port_owner_again(incarnation);
                     continue;
                 }
@@ -82,22 +83,22 @@ impl WorkerSlot {
             // The verdict schedules the next check: never two at a time.
             process.next_probe = None;
             process.last_connect = Some(now);
-            if process.config.health.probe == Probe::Channel {
-                let timeout = process.config.health.timeout;
+            if process.context.config.health.probe == Probe::Channel {
+                let timeout = process.context.config.health.timeout;
                 self.ping(incarnation, timeout);
                 continue;
             }
-            let endpoint = process.upstream.endpoint.clone();
-            let config = &process.config.health;
+            let endpoint = process.context.upstream.endpoint.clone();
+            let config = &process.context.config.health;
             let question = match &config.probe {
                 Probe::None => Probe::Tcp,
                 asked => asked.clone(),
             };
-            let header = proxy_header::of_probe(process.config.proxy_protocol);
+            let header = proxy_header::of_probe(process.context.config.proxy_protocol);
             // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its
             // short queue.
             let timeout = match question {
-                Probe::Tcp if is_starting => process.config.ready_timeout,
+                Probe::Tcp if is_starting => process.context.config.ready_timeout,
                 _ => config.timeout,
             };
             let asked = ProbeContext { context: Arc::clone(&self.context), endpoint, report };
@@ -111,7 +112,7 @@ impl WorkerSlot {
     /// Records that a check has connected to that process from this address.
     pub(in crate::supervisor) fn checking(&mut self, incarnation: u64, from: PeerId) {
         if let Some(process) = self.processes.get_mut(&incarnation) {
-            process.record_check(from);
+            process.progress.record_check(from);
         }
     }
 
@@ -127,9 +128,9 @@ impl WorkerSlot {
         let (state, is_starting, is_in_doubt) =
             (process_state.state(), process_state.is_starting(), process_state.needs_fast_probes());
         let process = self.processes.get_mut(&incarnation)?;
-        let config = &process.config.health;
+        let config = &process.context.config.health;
         let wait = match state {
-            SlotState::Starting => readiness_pause(now - process.launched),
+            SlotState::Starting => readiness_pause(now - process.context.launched),
             _ if result.as_ref().is_some_and(|result| result.check != Check::Ok) || is_in_doubt => config.fast_interval,
             _ => config.interval.mul_f64(0.9 + 0.2 * self.chance.f64()),
         };
@@ -141,11 +142,11 @@ impl WorkerSlot {
         let is_mere_connect = matches!(config.probe, Probe::None | Probe::Tcp);
         match result.check {
             Check::Timeout if is_mere_connect => {}
-            Check::Timeout => process.hang.unanswered(now),
-            Check::Ok | Check::Fail => process.hang.answered(now),
+            Check::Timeout => process.progress.unanswered(now),
+            Check::Ok | Check::Fail => process.progress.answered(now),
         }
         if state != SlotState::Starting {
-            process.upstream.stats.checks[result.check as usize].increment();
+            process.context.upstream.stats.checks[result.check as usize].increment();
             self.context.pool.stats.check.of_thread(0).record(result.took);
         }
         let check = result.check;
@@ -179,7 +180,7 @@ impl WorkerSlot {
             // before the answer.
             process.next_look = None;
             self.looked_exposed |= !is_starting;
-            if let Some(pid) = process.pid {
+            if let Some(pid) = process.context.pid() {
                 tokio::task::spawn_blocking(move || {
                     let cpu_seconds = is_starting.then(|| inspect::group_usage(pid).cpu_seconds);
                     report(WorkerEvent::Listens(inspect::group_listeners(pid), cpu_seconds));
@@ -194,9 +195,9 @@ impl WorkerSlot {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         // If there is no process yet, this is called again when there is one.
-        let (Some(group), false) = (process.pid, process.is_looked_at) else { return };
+        let (Some(group), false) = (process.context.pid(), process.is_looked_at) else { return };
         process.is_looked_at = true;
-        let tries = process.config.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
+        let tries = process.context.config.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
         let ports = self.context.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
         tokio::spawn(async move {
             for _ in 0..tries {
@@ -221,13 +222,13 @@ impl WorkerSlot {
         let worker = self.name();
         let is_starting = self.slot.process(incarnation).is_some_and(ProcessState::is_starting);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        let pid = process.pid;
+        let pid = process.context.pid();
         // A listener that the program was handed is not one that it has opened.
         let endpoint =
-            if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.upstream.endpoint };
+            if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.context.upstream.endpoint };
         if is_starting {
             process.next_look = Some(now + LOOK_AGAIN);
-            let (passed_as, public) = (process.config.passed_as(), self.context.pool.listening());
+            let (passed_as, public) = (process.context.config.passed_as(), self.context.pool.listening());
             let is_refused = process.failed_check().is_some_and(|check| check.contains("refused"));
             let told = diagnosis::explain_not_ready(endpoint, passed_as, addresses, &public, is_refused);
             match (&told, cpu_seconds) {
@@ -263,22 +264,22 @@ impl WorkerProcess {
     /// Decides the next check. A connection on which nothing is sent leaves a line in the log of many servers, so it is
     /// made only if nothing better shows the same.
     fn question(&self, is_failing: bool, now: Instant) -> ProbePlan {
-        let endpoint = &self.upstream.endpoint;
-        match &self.config.health.probe {
+        let (endpoint, queue) = (&self.context.upstream.endpoint, self.progress.queue());
+        match &self.context.config.health.probe {
             Probe::None | Probe::Channel => ProbePlan::Connect,
             // The worker has not taken the last check yet: that one is still unanswered.
-            Probe::Http { .. } if !self.own_checks.is_empty() && self.queue_length > 0 => ProbePlan::Later,
+            Probe::Http { .. } if queue.has_own_checks && queue.length > 0 => ProbePlan::Later,
             Probe::Http { .. } => ProbePlan::Connect,
-            Probe::Tcp | Probe::ListenTable if !self.is_listening => {
+            Probe::Tcp | Probe::ListenTable if !queue.is_listening => {
                 ProbePlan::Answered(Check::Fail, format!("{endpoint}: no socket listens there"))
             }
             Probe::ListenTable if is_failing => ProbePlan::Answered(Check::Ok, "ok: it listens".to_owned()),
             Probe::ListenTable => ProbePlan::Later,
             // Clients wait already: a check would only take a client's place in the queue.
-            Probe::Tcp if self.queue_length > 0 => ProbePlan::Later,
+            Probe::Tcp if queue.length > 0 => ProbePlan::Later,
             Probe::Tcp if is_failing => ProbePlan::Connect,
             Probe::Tcp => {
-                let since = self.hang.last_progress().max(self.last_connect);
+                let since = self.progress.last_progress().max(self.last_connect);
                 if since.is_none_or(|since| now - since >= CONNECT_INTERVAL) {
                     ProbePlan::Connect
                 } else {

@@ -36,11 +36,11 @@ impl WorkerSlot {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.next_probe = None;
-        let before = Closes::of(&process.upstream);
-        process.upstream.set_draining();
+        let before = Closes::of(&process.context.upstream);
+        process.context.upstream.set_draining();
         let is_busy = self.slot.process(incarnation).is_some_and(|process_state| process_state.was_busy);
         process.drain = Some(Draining { since: now, before, next_look: Some(now + LOOK), looks: 0, closed_looks: 0 });
-        let upstream = std::sync::Arc::clone(&process.upstream);
+        let upstream = std::sync::Arc::clone(&process.context.upstream);
         // A busy worker will not get to its queue soon, and one that is ending by itself never.
         if is_busy || process.said_stopping {
             self.recall_queue(incarnation);
@@ -58,8 +58,8 @@ impl WorkerSlot {
         let own = process.private.listener.clone();
         if let Some(listener) = own.or_else(|| process.listener_dup.take().map(std::sync::Arc::new)) {
             let data_path = std::sync::Arc::clone(&self.context.data_path);
-            let sources = process.config.source_addresses;
-            tokio::spawn(recall(listener, std::sync::Arc::clone(&process.upstream), data_path, sources));
+            let sources = process.context.config.source_addresses;
+            tokio::spawn(recall(listener, std::sync::Arc::clone(&process.context.upstream), data_path, sources));
         }
     }
 
@@ -80,8 +80,8 @@ impl WorkerSlot {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
         // The counter is read first: a connect that ends after that is in the queue, which is read next.
-        let is_reached = process.upstream.connecting() > 0;
-        let queued = resources.queued(&[&process.upstream.endpoint]).swap_remove(0);
+        let is_reached = process.context.upstream.connecting() > 0;
+        let queued = resources.queued(&[&process.context.upstream.endpoint]).swap_remove(0);
         let is_closed = !is_reached && queued.as_ref().map_or(true, |queued| queued.unwrap_or(0) == 0);
         let needed = if queued.is_ok() { LOOKS } else { BLIND_LOOKS };
         let draining = process.drain.as_mut()?;
@@ -103,17 +103,19 @@ impl WorkerSlot {
     /// Returns the method by which that process ends.
     fn drain_method(&self, incarnation: u64) -> DrainMethod {
         let Some(process) = self.processes.get(&incarnation) else { return DrainMethod::Wait };
-        match process.config.drain {
+        match process.context.config.drain {
             Drain::Wait => DrainMethod::Wait,
             Drain::Idle => DrainMethod::CloseIdle,
-            Drain::Auto if process.config.passed_as() == PassedAs::Node => DrainMethod::Disconnect,
+            Drain::Auto if process.context.config.passed_as() == PassedAs::Node => DrainMethod::Disconnect,
             Drain::Auto if process.drains_by_signal => DrainMethod::Signal,
             Drain::Auto => DrainMethod::CloseIdle,
             Drain::Signal => {
-                let (signal, to) = (spec::signal_of(process.config.stop_signal), process.config.stop_signal_to);
-                let listens_at = spec::listens_at(&process.upstream.endpoint, process.private.listener.is_some());
+                let (signal, to) =
+                    (spec::signal_of(process.context.config.stop_signal), process.context.config.stop_signal_to);
+                let listens_at =
+                    spec::listens_at(&process.context.upstream.endpoint, process.private.listener.is_some());
                 let survives = |pid| stop_signal::is_survived(pid, signal, to, listens_at.as_ref());
-                if process.pid.and_then(survives) == Some(false) {
+                if process.context.pid().and_then(survives) == Some(false) {
                     let name = self.name();
                     tracing::warn!(
                         worker = %name,

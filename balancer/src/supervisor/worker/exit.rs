@@ -27,21 +27,21 @@ impl WorkerSlot {
     /// Handles the exit of a process; `exit` is `None` if there never was a process.
     pub(in crate::supervisor) fn exited(&mut self, incarnation: u64, exit: Option<Exit>) {
         let Some(mut process) = self.processes.remove(&incarnation) else { return };
-        process.upstream.set_standing(Standing::Dead);
+        process.context.upstream.set_standing(Standing::Dead);
         let what = match self.is_hung(incarnation) {
             // The reason is the hang, not the signal.
             true => "hung: killed by the master".to_owned(),
             false => end_in_words(exit, process.start_error.as_deref()),
         };
         let what = match &process.went_to_background {
-            Some(name) => format!("{what}: {}", foreground::advice(&process.config.program, name)),
+            Some(name) => format!("{what}: {}", foreground::advice(&process.context.config.program, name)),
             None => what,
         };
-        let (worker, pid) = (self.name(), process.pid.unwrap_or(0));
+        let (worker, pid) = (self.name(), process.context.pid().unwrap_or(0));
         let retiring = self.slot.retiring().iter().find(|process_state| process_state.incarnation == incarnation);
         let is_asked = retiring.is_some();
         let told = retiring.and_then(|process_state| process_state.told_to_end);
-        let why = told.map(|told| told_to_end(told, exit, signal_of(process.config.stop_signal).as_raw()));
+        let why = told.map(|told| told_to_end(told, exit, signal_of(process.context.config.stop_signal).as_raw()));
         if process.start_error.is_none() {
             if is_asked {
                 tracing::info!(%worker, pid, exit = %what, why, "worker ended");
@@ -74,7 +74,7 @@ impl WorkerSlot {
 
     /// Gives the connections in the queue of an exited process to other workers, if the master holds the listener too.
     fn save_queue(&self, process: &mut WorkerProcess) {
-        let upstream = Arc::clone(&process.upstream);
+        let upstream = Arc::clone(&process.context.upstream);
         let data_path = Arc::clone(&self.context.data_path);
         if let Some(channel) = process.channel.take() {
             self.end_channel(&channel, process.drain.is_some());
@@ -91,9 +91,9 @@ impl WorkerSlot {
         let Some(draining) = &process.drain else { return };
         self.uncounted += 1;
         let (since, before) = (draining.since, draining.before);
-        let upstream = Arc::clone(&process.upstream);
+        let upstream = Arc::clone(&process.context.upstream);
         let sees_ends = self.context.pool.sees_ends();
-        let (slot, pid) = (self.id.0, process.pid.unwrap_or(0));
+        let (slot, pid) = (self.id.0, process.context.pid().unwrap_or(0));
         let report = self.reporter(upstream.incarnation);
         let took = Instant::now() - since;
         tokio::spawn(async move {

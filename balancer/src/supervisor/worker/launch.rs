@@ -2,13 +2,15 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::context::ProcessContext;
 use super::endpoint::PrivateEndpoint;
 use super::notify::NotifySocket;
 use super::process::WorkerProcess;
+use super::progress::Progress;
+use super::recycling::Recycling;
 use super::spec::{self, SpawnContext};
 use super::{Context, Duration, ExitStatus, WorkerSlot};
 use crate::config::{Program, Ready};
@@ -88,21 +90,15 @@ impl WorkerSlot {
         });
         let is_counted = self.slot.current().is_some_and(|process_state| process_state.incarnation == incarnation);
         self.starts += u64::from(is_counted);
+        let context = ProcessContext::new(Arc::clone(&self.context), config, generation, upstream, now);
         let process = WorkerProcess {
             last_check: None,
             is_counted,
-            config,
-            generation,
-            upstream,
             private,
             child,
             channel,
-            pid: None,
-            started: SystemTime::now(),
-            launched: now,
             capture: None,
             notify: listening.abort_handle(),
-            is_endpoint_gone: false,
             notify_reach: reach,
             start_error: None,
             went_to_background: None,
@@ -118,24 +114,13 @@ impl WorkerSlot {
             next_look: None,
             last_look: None,
             cpu_while_on_other_port: None,
-            replace_at: None,
-            not_before: None,
+            recycling: Recycling::default(),
             listener_dup: None,
-            hang: Default::default(),
-            condition: Default::default(),
-            sockets: Default::default(),
-            held: None,
-            held_count: None,
-            own_checks: Vec::new(),
-            next_lookup: None,
-            queue_length: 0,
-            written: 0,
-            done: 0,
-            is_listening: true,
-            is_held: false,
+            progress: Progress::new(&context),
             last_connect: None,
             port_owner: Default::default(),
             drain: None,
+            context,
         };
         self.processes.insert(incarnation, process);
         Ok(())
@@ -152,16 +137,16 @@ impl WorkerSlot {
     ) -> Option<Event> {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
-        process.pid = Some(pid);
+        process.context.forked(pid);
         let line_source = LineSource {
             pool: self.context.pool.name.clone(),
             slot: self.id,
             pid,
-            generation: process.generation,
+            generation: process.context.generation,
             incarnation,
         };
-        process.capture = Some(output.capture(&line_source, stdout, stderr, &process.upstream.stats));
-        tracing::debug!(worker = %name, pid, endpoint = %process.upstream.endpoint, "worker started");
+        process.capture = Some(output.capture(&line_source, stdout, stderr, &process.context.upstream.stats));
+        tracing::debug!(worker = %name, pid, endpoint = %process.context.upstream.endpoint, "worker started");
         // READY=1 may have come before this event.
         if process.said_ready { self.ready_said(incarnation, Instant::now()) } else { None }
     }
@@ -170,13 +155,13 @@ impl WorkerSlot {
     pub(in crate::supervisor) fn executed(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let name = self.name();
         let process = self.processes.get_mut(&incarnation)?;
-        tracing::debug!(worker = %name, pid = process.pid, "worker executed");
+        tracing::debug!(worker = %name, pid = process.context.pid(), "worker executed");
         process.next_look = Some(now + LOOK_AFTER);
         // Its READY=1 may have come before this event.
-        if process.config.ready == Ready::Probe {
+        if process.context.config.ready == Ready::Probe {
             process.next_probe = Some(now);
         }
-        (process.config.ready == Ready::None).then_some(Event::Ready(incarnation))
+        (process.context.config.ready == Ready::None).then_some(Event::Ready(incarnation))
     }
 
     /// Reports that the program could not be started. Returns an event if there is no process whose exit follows.
@@ -196,7 +181,7 @@ impl WorkerSlot {
         match self.processes.get_mut(&incarnation) {
             Some(process) => {
                 process.start_error = Some(what);
-                if process.pid.is_some() {
+                if process.context.pid().is_some() {
                     return None;
                 }
                 self.exited(incarnation, None);
@@ -216,7 +201,7 @@ impl WorkerSlot {
         let is_asked = self.slot.retiring().iter().any(|process_state| process_state.incarnation == incarnation);
         let Some(process) = self.processes.get_mut(&incarnation).filter(|_| !is_asked) else { return };
         // A program that runs for longer before it exits was in the foreground.
-        if now - process.launched < DAEMONIZES_WITHIN {
+        if now - process.context.launched < DAEMONIZES_WITHIN {
             process.went_to_background = Some(name);
         }
     }
@@ -225,8 +210,8 @@ impl WorkerSlot {
     pub(in crate::supervisor) fn late(&mut self, incarnation: u64) {
         let name = self.name();
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        let timeout = humantime::format_duration(process.config.ready_timeout);
-        tracing::warn!(worker = %name, pid = process.pid, %timeout, "worker not ready within ready-timeout: ending it");
+        let timeout = humantime::format_duration(process.context.config.ready_timeout);
+        tracing::warn!(worker = %name, pid = process.context.pid(), %timeout, "worker not ready within ready-timeout: ending it");
         let check = process.failed_check().map_or(String::new(), |check| format!("; its last check: {check}"));
         process.start_error = Some(format!("not ready within {timeout}{check}"));
     }

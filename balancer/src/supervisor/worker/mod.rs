@@ -2,6 +2,7 @@
 
 mod channel;
 mod checks;
+mod context;
 mod diagnosis;
 mod drain;
 mod endpoint;
@@ -17,45 +18,31 @@ mod process;
 mod progress;
 mod recovery;
 mod recycling;
-mod socket_progress;
+mod samples;
 pub(super) mod spec;
 mod status;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::listener_owner as owner;
+use super::WorkerEvent;
 use super::slot::process::ProcessState;
 use super::slot::{Event, Slot};
-use super::{DataPath, Input, Resources, WorkerEvent};
 use crate::channel::ChannelCommand;
 use crate::config::{PassedAs, Probe, Ready};
 use crate::mode::Acceptor;
 use crate::os::child::EndRequest;
-use crate::pool::{ExitStatus, Pool, SlotState};
+use crate::pool::{ExitStatus, SlotState};
 use crate::rotation::{Endpoint, SlotId, Upstream};
-use crate::stats::SlotStats;
-use log_limit::LogLimit;
+use crate::stats::{Restart as Cause, SlotStats};
 use notify::NotifyMessage;
 use process::{Draining, Processes, WorkerProcess};
 use spec::signal_of;
 
+pub(super) use context::Context;
 pub(super) use progress::LookAt;
-
-/// The surroundings that all workers of a pool share.
-pub(super) struct Context {
-    pub(super) pool: Arc<Pool>,
-    pub(super) resources: Arc<Resources>,
-    pub(super) data_path: Arc<dyn DataPath>,
-    pub(super) inputs: mpsc::UnboundedSender<Input>,
-    /// Messages about private ports that were logged already.
-    pub(super) logged_owners: owner::LoggedOwners,
-    /// The recent log lines of causes that workers can repeat without end.
-    pub(super) log_limit: std::sync::Mutex<LogLimit>,
-}
 
 /// A slot and its processes.
 pub(super) struct WorkerSlot {
@@ -102,12 +89,12 @@ impl WorkerSlot {
 
     /// Returns `pool/slot`.
     pub(super) fn name(&self) -> String {
-        format!("{}/{}", self.context.pool.name, self.id)
+        self.context.name_of(self.id)
     }
 
     /// Returns the pid of an incarnation's process, while there is one.
     pub(super) fn pid_of(&self, incarnation: u64) -> Option<u32> {
-        self.processes.get(&incarnation)?.pid
+        self.processes.get(&incarnation)?.context.pid()
     }
 
     fn pid(&self, incarnation: u64) -> u32 {
@@ -125,17 +112,17 @@ impl WorkerSlot {
 
     /// The process group of the present process.
     pub(super) fn group(&self) -> Option<u32> {
-        self.present()?.pid
+        self.present()?.context.pid()
     }
 
     /// The upstream of the present process.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
-        Some(&self.present()?.upstream)
+        Some(&self.present()?.context.upstream)
     }
 
     /// All upstreams of the slot, also those of starting and retiring processes.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.processes.values().map(|process| &process.upstream)
+        self.processes.values().map(|process| &process.context.upstream)
     }
 
     /// Returns true if the slot has any process, in whatever state.
@@ -157,10 +144,7 @@ impl WorkerSlot {
 
     /// Returns a function that sends events of an incarnation from another task or thread.
     fn reporter(&self, incarnation: u64) -> impl Fn(WorkerEvent) + Send + Sync + Clone + 'static {
-        let (inputs, slot) = (self.context.inputs.clone(), self.id.index());
-        move |event| {
-            let _ = inputs.send(Input::Worker { slot, incarnation, event });
-        }
+        self.context.reporter(self.id, incarnation)
     }
 
     /// Handles a message that the process sent to its `NOTIFY_SOCKET`.
@@ -172,7 +156,7 @@ impl WorkerSlot {
                 return self.ready_said(incarnation, now);
             }
             NotifyMessage::Beat => {
-                process.hang.beat(now);
+                process.progress.beat(now);
                 return self.reconsider(now);
             }
             NotifyMessage::DrainsBySignal => process.drains_by_signal = true,
@@ -195,7 +179,7 @@ impl WorkerSlot {
     /// decides.
     pub(super) fn ready_said(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
         let process = self.processes.get_mut(&incarnation)?;
-        let config = &process.config;
+        let config = &process.context.config;
         let is_asked = matches!(config.health.probe, Probe::Http { .. } | Probe::Channel);
         match config.ready {
             Ready::Probe => {
@@ -207,11 +191,11 @@ impl WorkerSlot {
                 self.probe_soon(incarnation, now);
                 None
             }
-            _ if process.upstream.endpoint == Endpoint::Inherited && config.passed_as() != PassedAs::Node => {
+            _ if process.context.upstream.endpoint == Endpoint::Inherited && config.passed_as() != PassedAs::Node => {
                 self.look_if_it_accepts(incarnation);
                 None
             }
-            _ => process.pid.map(|_| Event::Ready(incarnation)),
+            _ => process.context.pid().map(|_| Event::Ready(incarnation)),
         }
     }
 
@@ -220,10 +204,10 @@ impl WorkerSlot {
         let (name, id, looked) = (self.name(), self.id, self.looked_exposed);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         // Only a port can be reached from other machines, and the look is expensive.
-        let can_be_exposed = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        let can_be_exposed = matches!(process.context.upstream.endpoint, Endpoint::Tcp(_));
         process.next_look = (can_be_exposed && id == SlotId(0) && !looked).then_some(now);
-        process.next_probe = (process.config.health.probe != Probe::None).then_some(now);
-        let (pid, endpoint) = (process.pid.unwrap_or(0), process.upstream.endpoint.to_string());
+        process.next_probe = (process.context.config.health.probe != Probe::None).then_some(now);
+        let (pid, endpoint) = (process.context.pid().unwrap_or(0), process.context.upstream.endpoint.to_string());
         if std::mem::take(&mut process.was_busy) {
             tracing::debug!(worker = %name, pid, "worker no longer busy");
             return;
@@ -235,9 +219,8 @@ impl WorkerSlot {
             }
             return;
         }
-        let took = now - process.launched;
-        let age = process.config.max_age.mul_f64(0.9 + 0.2 * self.chance.f64());
-        process.replace_at = (!age.is_zero()).then(|| now + age);
+        let took = now - process.context.launched;
+        process.recycling.begin(process.context.config.max_age, self.chance.f64(), now);
         self.context.pool.stats.spawn.of_thread(0).record(took);
         let after = humantime::format_duration(Duration::from_millis(took.as_millis().try_into().unwrap_or(0)));
         tracing::info!(worker = %name, pid, endpoint, %after, "worker ready");
@@ -259,6 +242,11 @@ impl WorkerSlot {
             "" => "it serves clients and shows no progress",
             reason => reason,
         }
+    }
+
+    /// Returns true if that process is being killed because it is hung.
+    fn is_hung(&self, incarnation: u64) -> bool {
+        self.slot.process(incarnation).is_some_and(|process_state| process_state.fault == Some(Cause::Hung))
     }
 
     /// Returns the reason why a process is suspect.
@@ -283,15 +271,7 @@ impl WorkerSlot {
     /// Returns true if a cause that this worker can repeat without end was already logged a few times within the
     /// minute. The first line after that says how many were left out.
     pub(super) fn is_log_limited(&self, cause: &'static str) -> bool {
-        let mut log_limit = self.context.log_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match log_limit.ask(self.id.index(), cause, Instant::now()) {
-            Some(0) => false,
-            Some(left_out) => {
-                tracing::warn!(worker = %self.name(), cause, left_out, "log lines were left out");
-                false
-            }
-            None => true,
-        }
+        self.context.is_log_limited(self.id, cause)
     }
 
     /// Records that the process is busy now. Logged at debug level only: a worker that serves one client at a time is
@@ -311,7 +291,7 @@ impl WorkerSlot {
 
     pub(super) fn abort(&self, incarnation: u64) {
         let Some(process) = self.processes.get(&incarnation) else { return };
-        let (open, pid) = (process.upstream.active(), self.pid(incarnation));
+        let (open, pid) = (process.context.upstream.active(), self.pid(incarnation));
         if open > 0 {
             tracing::warn!(worker = %self.name(), pid, open, "drain deadline: cutting open connections");
         }
@@ -323,7 +303,7 @@ impl WorkerSlot {
         self.record_end(incarnation, now);
         let Some(process) = self.processes.get_mut(&incarnation) else { return };
         process.listener_dup = None;
-        let (signal, to) = (signal_of(process.config.stop_signal), process.config.stop_signal_to);
+        let (signal, to) = (signal_of(process.context.config.stop_signal), process.context.config.stop_signal_to);
         self.context.resources.launcher.end(process.child, EndRequest::Stop(signal, to));
     }
 
@@ -337,7 +317,7 @@ impl WorkerSlot {
     pub(super) fn disconnect(&mut self, incarnation: u64, now: Instant) {
         self.record_end(incarnation, now);
         if let Some(process) = self.processes.get(&incarnation) {
-            let (signal, to) = (signal_of(process.config.stop_signal), process.config.stop_signal_to);
+            let (signal, to) = (signal_of(process.context.config.stop_signal), process.context.config.stop_signal_to);
             self.context.resources.launcher.end(process.child, EndRequest::Expected(signal, to));
         }
         self.send_command(incarnation, ChannelCommand::Disconnect);

@@ -53,12 +53,14 @@ impl WorkerSlot {
     fn ask_port_owner(&mut self, incarnation: u64) -> bool {
         let report = self.reporter(incarnation);
         let Some(process) = self.processes.get_mut(&incarnation) else { return false };
-        let (&Endpoint::Tcp(address), Some(group)) = (&process.upstream.endpoint, process.pid) else { return false };
+        let (&Endpoint::Tcp(address), Some(group)) = (&process.context.upstream.endpoint, process.context.pid()) else {
+            return false;
+        };
         let known = match process.port_owner {
             PortOwner::Allowed(known) => known,
             PortOwner::Unknown | PortOwner::Asked => None,
         };
-        let (allowed, wants_duplicate) = (Allowed::of(&process.config), process.config.recover_queue);
+        let (allowed, wants_duplicate) = (Allowed::of(&process.context.config), process.context.config.recover_queue);
         let question = OwnerQuery { address, group, allowed, known, wants_duplicate };
         process.port_owner = PortOwner::Asked;
         tokio::spawn(async move {
@@ -79,8 +81,8 @@ impl WorkerSlot {
     pub(in crate::supervisor) fn port_owner_seen(&mut self, incarnation: u64, look: OwnerCheck) -> Option<Event> {
         let (worker, said) = (self.name(), &self.context.logged_owners);
         let process = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none())?;
-        let Endpoint::Tcp(endpoint) = process.upstream.endpoint else { return None };
-        let (pid, pool) = (process.pid, &self.context.pool.name);
+        let Endpoint::Tcp(endpoint) = process.context.upstream.endpoint else { return None };
+        let (pid, pool) = (process.context.pid(), &self.context.pool.name);
         match look {
             OwnerCheck::Nobody => process.port_owner = PortOwner::Allowed(None),
             OwnerCheck::Allowed(inode, held) => {
@@ -133,9 +135,9 @@ impl WorkerSlot {
     /// Logs an error if another user took the port of a process that has died: clients may have reached that user in
     /// between.
     pub(super) fn ask_port_owner_after_death(&self, process: &WorkerProcess) {
-        let (worker, allowed) = (self.name(), Allowed::of(&process.config));
+        let (worker, allowed) = (self.name(), Allowed::of(&process.context.config));
         let (&Endpoint::Tcp(endpoint), None, true) =
-            (&process.upstream.endpoint, &process.listener_dup, process.was_ready)
+            (&process.context.upstream.endpoint, &process.listener_dup, process.was_ready)
         else {
             return;
         };

@@ -3,24 +3,21 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::context::ProcessContext;
 use super::endpoint::PrivateEndpoint;
 use super::notify::NotifyReach;
 use super::port_owner::PortOwner;
-use super::socket_progress::SocketProgress;
+use super::progress::Progress;
+use super::recycling::Recycling;
 use crate::channel::ChannelHandle;
-use crate::config;
-use crate::os::accept_queue::PeerId;
 use crate::os::child::ChildId;
 use crate::output::Capture;
 use crate::pool::CheckStatus;
-use crate::rotation::Upstream;
 use crate::supervisor::operation::ledger::Closes;
-use crate::supervisor::slot::hang::{Condition, HangDetector};
 
 /// The processes of one slot by incarnation: the present one, a replacement, the parked and retiring ones.
 pub(super) type Processes = BTreeMap<u64, WorkerProcess>;
@@ -31,20 +28,13 @@ pub(super) struct WorkerProcess {
     pub(super) last_check: Option<CheckStatus>,
     /// True if the process counts as a start of its slot: a replacement does once it serves for good.
     pub(super) is_counted: bool,
-    pub(super) config: Arc<config::PoolConfig>,
-    pub(super) generation: u64,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) context: ProcessContext,
     pub(super) private: PrivateEndpoint,
     pub(super) child: ChildId,
     /// The handle of the channel, if the process has one.
     pub(super) channel: Option<ChannelHandle>,
-    pub(super) pid: Option<u32>,
-    pub(super) started: SystemTime,
-    pub(super) launched: Instant,
     pub(super) capture: Option<Capture>,
     pub(super) notify: AbortHandle,
-    /// The path of the unix endpoint was missing at the last look.
-    pub(super) is_endpoint_gone: bool,
     /// Knows if messages to the notify socket can arrive.
     pub(super) notify_reach: Arc<NotifyReach>,
     pub(super) start_error: Option<String>,
@@ -71,34 +61,10 @@ pub(super) struct WorkerProcess {
     /// While the program listens on another address: the CPU seconds that its group had used, and since when it has
     /// used no more.
     pub(super) cpu_while_on_other_port: Option<(f64, Instant)>,
-    /// The time at which the process is too old.
-    pub(super) replace_at: Option<Instant>,
-    /// The time before which no other replacement may begin, after one was begun.
-    pub(super) not_before: Option<Instant>,
+    pub(super) recycling: Recycling,
     /// A duplicate of the listener that the process made: with it waiting clients can be saved if the process dies.
     pub(super) listener_dup: Option<OwnedFd>,
-    pub(super) hang: HangDetector,
-    /// The condition of the process when its slot was last told.
-    pub(super) condition: Condition,
-    /// The connections that the process has taken, at the last look.
-    pub(super) sockets: SocketProgress,
-    /// The number of client sockets that the process group holds, and true if bytes moved on them: a look that is not
-    /// counted yet.
-    pub(super) held: Option<(usize, bool)>,
-    pub(super) held_count: Option<usize>,
-    /// The addresses of checks of ours that the process may not have taken yet.
-    pub(super) own_checks: Vec<PeerId>,
-    /// The time of the next lookup of the connections in the queue, which walks through all connections of the machine.
-    pub(super) next_lookup: Option<Instant>,
-    /// The length of the queue, the bytes to clients, and the connections that the process has taken and ended, at the
-    /// last look.
-    pub(super) queue_length: u32,
-    pub(super) written: u64,
-    pub(super) done: u64,
-    /// A socket listened at the endpoint at the last look.
-    pub(super) is_listening: bool,
-    /// It was logged that a debugger holds the process.
-    pub(super) is_held: bool,
+    pub(super) progress: Progress,
     /// The time at which a check last connected to the process.
     pub(super) last_connect: Option<Instant>,
     /// The owner of the listener at the private port, when last checked.

@@ -30,10 +30,12 @@ impl WorkerSlot {
     pub(super) fn take_listener_dup(&self, incarnation: u64) {
         let Some(process) = self.processes.get(&incarnation) else { return };
         // The duplicate of a TCP listener was already taken when the owner of the port was checked.
-        let is_port = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
-        let is_wanted = process.config.recover_queue && process.private.listener.is_none() && !is_port;
-        let (Some(pid), true, true) = (process.pid, is_wanted, process.listener_dup.is_none()) else { return };
-        let (endpoint, report) = (process.upstream.endpoint.clone(), self.reporter(incarnation));
+        let is_port = matches!(process.context.upstream.endpoint, Endpoint::Tcp(_));
+        let is_wanted = process.context.config.recover_queue && process.private.listener.is_none() && !is_port;
+        let (Some(pid), true, true) = (process.context.pid(), is_wanted, process.listener_dup.is_none()) else {
+            return;
+        };
+        let (endpoint, report) = (process.context.upstream.endpoint.clone(), process.context.reporter());
         tokio::task::spawn_blocking(move || {
             if let Some(taken) = duplicate_of(&endpoint, pid).transpose() {
                 report(super::WorkerEvent::ListenerDup(taken));

@@ -15,7 +15,7 @@ use crate::supervisor::slot::process::ProcessState;
 
 /// Returns true if the process has no endpoint of its own to be ready on.
 fn is_handed(process: &WorkerProcess) -> bool {
-    let endpoint = &process.upstream.endpoint;
+    let endpoint = &process.context.upstream.endpoint;
     matches!(endpoint, Endpoint::Inherited | Endpoint::Channel) || process.private.listener.is_some()
 }
 
@@ -53,9 +53,9 @@ impl WorkerSlot {
             state: self.state,
             since: self.since,
             generation: self.slot.generation(),
-            pid: process.and_then(|process| process.pid),
-            started: process.map(|process| process.started),
-            endpoint: process.map(|process| process.upstream.endpoint.clone()),
+            pid: process.and_then(|process| process.context.pid()),
+            started: process.map(|process| process.context.started),
+            endpoint: process.map(|process| process.context.upstream.endpoint.clone()),
             status_text: process.and_then(|process| process.status_text.clone()),
             backoff: backoff.map(|until| until.saturating_duration_since(Instant::now())),
             restarts: self.starts.saturating_sub(1),
@@ -76,10 +76,10 @@ impl WorkerSlot {
         Some(OtherStatus {
             state: if is_parked { SlotState::Parked } else { process_state.state() },
             generation: process_state.generation,
-            pid: process.pid,
-            started: process.started,
+            pid: process.context.pid(),
+            started: process.context.started,
             last_check: process.last_check.clone(),
-            active: process.upstream.active(),
+            active: process.context.upstream.active(),
         })
     }
 
@@ -88,9 +88,9 @@ impl WorkerSlot {
         let process = self.processes.get(&incarnation)?;
         Some(OperationStep::Ready {
             slot: self.id.0,
-            pid: process.pid.unwrap_or(0),
+            pid: process.context.pid().unwrap_or(0),
             instead_of: from.map(|from| self.pid(from)).filter(|&pid| pid > 0),
-            after: process.launched.elapsed(),
+            after: process.context.launched.elapsed(),
         })
     }
 
@@ -99,17 +99,20 @@ impl WorkerSlot {
         let ready_timeout = humantime::format_duration(self.context.pool.config().ready_timeout);
         let listen_diagnosis = self.present().and_then(|process| process.last_look.clone());
         let not_ready = || match self.present() {
-            Some(process) if process.config.passed_as() == PassedAs::Node => {
-                let (pid, is_online) = (process.pid.unwrap_or(0), process.is_online);
-                format!("pid {pid} {} within {ready_timeout}", node_not_ready(process.config.ready, is_online))
+            Some(process) if process.context.config.passed_as() == PassedAs::Node => {
+                let (pid, is_online) = (process.context.pid().unwrap_or(0), process.is_online);
+                format!("pid {pid} {} within {ready_timeout}", node_not_ready(process.context.config.ready, is_online))
             }
             Some(process) if is_handed(process) => {
-                format!("pid {} did not say READY=1 within {ready_timeout}", process.pid.unwrap_or(0))
+                format!("pid {} did not say READY=1 within {ready_timeout}", process.context.pid().unwrap_or(0))
             }
             Some(process) => {
-                let pid = process.pid.unwrap_or(0);
+                let pid = process.context.pid().unwrap_or(0);
                 let check = process.failed_check().map_or(String::new(), |check| format!("; its last check: {check}"));
-                format!("pid {pid} was not ready on {} within {ready_timeout}{check}", process.upstream.endpoint)
+                format!(
+                    "pid {pid} was not ready on {} within {ready_timeout}{check}",
+                    process.context.upstream.endpoint
+                )
             }
             None => "was not started".to_owned(),
         };
