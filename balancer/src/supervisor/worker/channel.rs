@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::WorkerSlot;
+use super::context::ProcessContext;
 use super::probe::{CheckResult, OUR_OWN_LATENESS};
-use crate::channel::{self, Channel, ChannelCommand, ChannelHandle};
+use crate::channel::{self, Channel, ChannelCommand, ChannelEvent, ChannelHandle};
 use crate::config::{PassedAs, Ready};
 use crate::os::child::StartError;
 use crate::printable::excerpt;
-use crate::rotation::Upstream;
 use crate::stats::Check;
 use crate::supervisor::WorkerEvent;
 use crate::supervisor::slot::Event;
@@ -29,86 +28,53 @@ pub(super) struct NewChannel {
     pub(super) node_id: Option<u64>,
 }
 
-impl WorkerSlot {
-    /// Opens a channel for a process that is about to start, if it gets one.
-    pub(super) fn open_channel(
-        &self,
-        passed_as: PassedAs,
-        upstream: &Arc<Upstream>,
-    ) -> Result<Option<NewChannel>, StartError> {
-        if !passed_as.has_channel() {
-            return Ok(None);
-        }
-        let report = self.reporter(upstream.incarnation);
-        let event = move |event| report(WorkerEvent::Channel(event));
-        let opened = channel::open(passed_as, Arc::clone(&self.context.pool), Arc::clone(upstream), event);
-        let opened = opened.map_err(|source| StartError { stage: "making its channel".to_owned(), source })?;
-        let node_id = (passed_as == PassedAs::Node).then(|| self.context.resources.fresh_node_id());
-        let theirs = Arc::new(opened.theirs);
-        Ok(Some(NewChannel { channel: opened.channel, handle: opened.handle, theirs, node_id }))
+/// The master's side of one process's channel, if the process has one.
+#[derive(Default)]
+pub(super) struct WorkerChannel {
+    handle: Option<ChannelHandle>,
+    /// Node runs in the process and has said so.
+    is_online: bool,
+}
+
+/// Opens a channel for a process that is about to start, if it gets one.
+pub(super) fn open(process: &ProcessContext) -> Result<Option<NewChannel>, StartError> {
+    let passed_as = process.config.passed_as();
+    if !passed_as.has_channel() {
+        return Ok(None);
+    }
+    let (context, report) = (&process.surroundings, process.reporter());
+    let event = move |event| report(WorkerEvent::Channel(event));
+    let opened = channel::open(passed_as, Arc::clone(&context.pool), Arc::clone(&process.upstream), event);
+    let opened = opened.map_err(|source| StartError { stage: "making its channel".to_owned(), source })?;
+    let node_id = (passed_as == PassedAs::Node).then(|| context.resources.fresh_node_id());
+    let theirs = Arc::new(opened.theirs);
+    Ok(Some(NewChannel { channel: opened.channel, handle: opened.handle, theirs, node_id }))
+}
+
+impl WorkerChannel {
+    pub(super) fn new(handle: Option<ChannelHandle>) -> Self {
+        Self { handle, is_online: false }
     }
 
-    /// Handles an event of a worker's channel.
-    pub(in crate::supervisor) fn on_channel_event(
-        &mut self,
-        incarnation: u64,
-        event: channel::ChannelEvent,
-    ) -> Option<Event> {
-        let worker = self.name();
-        let process = self.processes.get(&incarnation)?;
-        let pid = process.context.pid().unwrap_or(0);
-        match event {
-            channel::ChannelEvent::Message(json)
-                if process.context.config.ready == Ready::Message && json == channel::READY =>
-            {
-                Some(Event::Ready(incarnation))
-            }
-            channel::ChannelEvent::Message(json) => {
-                tracing::info!(%worker, pid, said = excerpt(&json, EXCERPT), "worker message");
-                None
-            }
-            channel::ChannelEvent::LeftOut(count) => {
-                tracing::warn!(%worker, pid, count, "worker messages left out of this log: more than 50 a second");
-                None
-            }
-            channel::ChannelEvent::Strange(_) if process.context.is_log_limited("channel") => None,
-            channel::ChannelEvent::Strange(what) => {
-                tracing::warn!(%worker, pid, "worker channel: {what}");
-                None
-            }
-            channel::ChannelEvent::Node(..) => None,
-            channel::ChannelEvent::Broken => {
-                self.kill(incarnation);
-                None
-            }
-            // The worker can be handed nothing any more. It ends by its own exit, or at kill-timeout.
-            channel::ChannelEvent::Closed => Some(Event::ChannelClosed(incarnation)),
-        }
+    /// Sends a command to the channel. Returns false if there is none.
+    pub(super) fn send(&self, command: ChannelCommand) -> bool {
+        self.handle.as_ref().inspect(|handle| handle.send(command)).is_some()
     }
 
-    /// Sends a command to the channel of a process. Returns false if it has none.
-    pub(in crate::supervisor) fn send_command(&self, incarnation: u64, command: ChannelCommand) -> bool {
-        let channel = self.processes.get(&incarnation).and_then(|process| process.channel.as_ref());
-        channel.inspect(|channel| channel.send(command)).is_some()
+    /// Records that Node runs in the process; the application has not done anything yet.
+    pub(super) fn node_runs(&mut self) {
+        self.is_online = true;
     }
 
-    /// Records that Node runs in that process; the application has not done anything yet.
-    pub(in crate::supervisor) fn node_runs(&mut self, incarnation: u64) {
-        if let Some(process) = self.processes.get_mut(&incarnation) {
-            process.is_online = true;
-        }
+    /// Returns true if Node runs in the process and has said so.
+    pub(super) fn is_online(&self) -> bool {
+        self.is_online
     }
 
-    /// Returns the event that the application leaves the cluster itself (`cluster.worker.disconnect()`, `kill()`).
-    pub(in crate::supervisor) fn leaves(&self, incarnation: u64) -> Option<Event> {
-        let is_present = self.slot.current().is_some_and(|process_state| process_state.incarnation == incarnation);
-        is_present.then_some(Event::Leaves(incarnation))
-    }
-
-    /// Pings the process on its channel.
-    pub(super) fn ping(&self, incarnation: u64, timeout: Duration) {
-        let Some(handle) = self.processes.get(&incarnation).and_then(|process| process.channel.clone()) else { return };
-        let report = self.reporter(incarnation);
+    /// Pings the process, in a task of its own that reports the answer.
+    pub(super) fn ping(&self, process: &ProcessContext, timeout: Duration) {
+        let Some(handle) = self.handle.clone() else { return };
+        let report = process.reporter();
         tokio::spawn(async move {
             let begun = Instant::now();
             let (reply, answer) = oneshot::channel();
@@ -128,8 +94,44 @@ impl WorkerSlot {
         });
     }
 
-    /// Ends the channel of an exited process: connections that it had not taken go to other workers.
-    pub(super) fn end_channel(&self, handle: &ChannelHandle, was_asked: bool) {
-        handle.send(ChannelCommand::Ended { was_asked });
+    /// Ends the channel of an exited process: connections that the process had not taken go to other workers.
+    pub(super) fn end(&mut self, was_asked: bool) {
+        if let Some(handle) = self.handle.take() {
+            handle.send(ChannelCommand::Ended { was_asked });
+        }
     }
+}
+
+/// The meaning of a channel's event for the process.
+#[derive(Debug)]
+pub(super) enum ChannelOutcome {
+    Nothing,
+    /// An event for the slot.
+    Event(Event),
+    /// The process breaks the protocol: it must be killed.
+    Kill,
+}
+
+/// Handles an event of a process's channel.
+pub(super) fn on_event(process: &ProcessContext, event: ChannelEvent) -> ChannelOutcome {
+    let (worker, pid) = (process.name(), process.pid().unwrap_or(0));
+    match event {
+        ChannelEvent::Message(json) if process.config.ready == Ready::Message && json == channel::READY => {
+            return ChannelOutcome::Event(Event::Ready(process.incarnation()));
+        }
+        ChannelEvent::Message(json) => {
+            tracing::info!(%worker, pid, said = excerpt(&json, EXCERPT), "worker message");
+        }
+        ChannelEvent::LeftOut(count) => {
+            tracing::warn!(%worker, pid, count, "worker messages left out of this log: more than 50 a second");
+        }
+        ChannelEvent::Strange(_) if process.is_log_limited("channel") => {}
+        ChannelEvent::Strange(what) => tracing::warn!(%worker, pid, "worker channel: {what}"),
+        // Those go to the listeners of the application.
+        ChannelEvent::Node(..) => {}
+        ChannelEvent::Broken => return ChannelOutcome::Kill,
+        // The worker can be handed nothing any more. It ends by its own exit, or at kill-timeout.
+        ChannelEvent::Closed => return ChannelOutcome::Event(Event::ChannelClosed(process.incarnation())),
+    }
+    ChannelOutcome::Nothing
 }

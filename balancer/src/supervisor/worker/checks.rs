@@ -1,257 +1,50 @@
-//! Schedules the health checks of a worker, and the looks at the addresses where it listens.
+//! Schedules the health checks of one process, and makes them.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::diagnosis;
+use super::channel::WorkerChannel;
+use super::context::{Context, ProcessContext};
 use super::probe::{self, CheckResult};
-use super::process::WorkerProcess;
-use super::{Context, WorkerSlot};
-use crate::config::{Address, Probe};
+use super::progress::QueueState;
+use crate::config::{Health, Probe};
 use crate::net::proxy_header;
 use crate::os::accept_queue::PeerId;
-use crate::os::{accepts, inspect};
 use crate::pool::{CheckStatus, SlotState};
 use crate::rotation::Endpoint;
 use crate::stats::Check;
 use crate::supervisor::WorkerEvent;
-use crate::supervisor::slot::Event;
-use crate::supervisor::slot::health::Sign;
-use crate::supervisor::slot::process::ProcessState;
 
 /// The interval at which an idle worker is connected to, if nothing else shows that it takes connections.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(10);
-/// The pause between looks at a program that said READY=1: does it wait at the listeners that it was handed?
-const ACCEPTS_LOOK: Duration = Duration::from_millis(500);
-/// The interval at which a program that is not ready is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-impl WorkerSlot {
-    pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
-        let of_process = self.processes.values().flat_map(|process| {
-            let next_drain_check = process.drain.as_ref().and_then(|draining| draining.next_look);
-            [process.next_probe, process.next_look, next_drain_check].into_iter().flatten()
-        });
-        of_process.chain(self.slot.next_deadline()).chain(self.next_beat()).min()
-    }
-
-    /// Probes a worker at once, because the data path saw a failure.
-    pub(in crate::supervisor) fn probe_soon(&mut self, incarnation: u64, now: Instant) {
-        if let Some(next) = self.processes.get_mut(&incarnation).and_then(|process| process.next_probe.as_mut()) {
-            *next = now.min(*next);
-        }
-    }
-
-    pub(in crate::supervisor) fn probe_if_due(&mut self, now: Instant) {
-        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        let due: Vec<u64> =
-            self.processes.iter().filter(|(_, process)| is_due(process.next_probe)).map(|(&n, _)| n).collect();
-        for incarnation in due {
-            let Some(process_state) = self.slot.process(incarnation) else { continue };
-            let (is_starting, is_failing) = (process_state.is_starting(), process_state.is_failing_checks());
-            let report = self.reporter(incarnation);
-            let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            let question = match process.context.config.health.probe {
-                // A pool that wants no connecting checks gets none for readiness either.
-                Probe::ListenTable if is_starting => {
-                    let queued = self.context.resources.queued(&[&process.context.upstream.endpoint]).pop();
-                    let is_listening = queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some()));
-                    process.progress.set_listening(is_listening);
-                    process.question(true, now)
-                }
-                _ if is_starting => ProbePlan::Connect,
-                _ => process.question(is_failing, now),
-            };
-            match question {
-                ProbePlan::Connect => {}
-                ProbePlan::Later => {
-                    process.next_probe = Some(now + process.context.config.health.interval);
-                    self.ask_port_owner_again(incarnation);
-                    continue;
-                }
-                ProbePlan::Answered(check, what) => {
-                    let took = Duration::ZERO;
-                    process.next_probe = None;
-                    report(WorkerEvent::Probed(Some(CheckResult { check, what, took })));
-                    continue;
-                }
-            }
-            // The verdict schedules the next check: never two at a time.
-            process.next_probe = None;
-            process.last_connect = Some(now);
-            if process.context.config.health.probe == Probe::Channel {
-                let timeout = process.context.config.health.timeout;
-                self.ping(incarnation, timeout);
-                continue;
-            }
-            let endpoint = process.context.upstream.endpoint.clone();
-            let config = &process.context.config.health;
-            let question = match &config.probe {
-                Probe::None => Probe::Tcp,
-                asked => asked.clone(),
-            };
-            let header = proxy_header::of_probe(process.context.config.proxy_protocol);
-            // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its
-            // short queue.
-            let timeout = match question {
-                Probe::Tcp if is_starting => process.context.config.ready_timeout,
-                _ => config.timeout,
-            };
-            let asked = ProbeContext { context: Arc::clone(&self.context), endpoint, report };
-            tokio::spawn(async move {
-                let result = probe::ask(&asked.endpoint, &question, &header, timeout, &asked).await;
-                (asked.report)(WorkerEvent::Probed(result));
-            });
-        }
-    }
-
-    /// Records that a check has connected to that process from this address.
-    pub(in crate::supervisor) fn checking(&mut self, incarnation: u64, from: PeerId) {
-        if let Some(process) = self.processes.get_mut(&incarnation) {
-            process.progress.record_check(from);
-        }
-    }
-
-    /// Takes a verdict; `None` if our own clock was too late for one. Returns the event that it means for the slot.
-    pub(in crate::supervisor) fn probed(
-        &mut self,
-        incarnation: u64,
-        result: Option<CheckResult>,
-        now: Instant,
-    ) -> Option<Event> {
-        self.ask_port_owner_again(incarnation);
-        let process_state = self.slot.process(incarnation)?;
-        let (state, is_starting, is_in_doubt) =
-            (process_state.state(), process_state.is_starting(), process_state.needs_fast_probes());
-        let process = self.processes.get_mut(&incarnation)?;
-        let config = &process.context.config.health;
-        let wait = match state {
-            SlotState::Starting => readiness_pause(now - process.context.launched),
-            _ if result.as_ref().is_some_and(|result| result.check != Check::Ok) || is_in_doubt => config.fast_interval,
-            _ => config.interval.mul_f64(0.9 + 0.2 * self.chance.f64()),
-        };
-        let goes_on = state == SlotState::Starting || state.is_up();
-        process.next_probe = goes_on.then(|| now + wait);
-        let result = result?;
-        // A check that lies untaken in the queue is no sign of a hang, as the program may be busy: see
-        // `crate::supervisor::slot::hang`.
-        let is_mere_connect = matches!(config.probe, Probe::None | Probe::Tcp);
-        match result.check {
-            Check::Timeout if is_mere_connect => {}
-            Check::Timeout => process.progress.unanswered(now),
-            Check::Ok | Check::Fail => process.progress.answered(now),
-        }
-        if state != SlotState::Starting {
-            process.context.upstream.stats.checks[result.check as usize].increment();
-            self.context.pool.stats.check.of_thread(0).record(result.took);
-        }
-        let check = result.check;
-        process.last_check = Some(CheckStatus {
-            what: result.what,
-            is_ok: check == Check::Ok,
-            took: result.took,
-            at: SystemTime::now(),
-        });
-        self.ask_port_owner_again(incarnation);
-        match (is_starting, check) {
-            (true, Check::Ok) => Some(Event::Ready(incarnation)),
-            (true, _) => None,
-            (false, Check::Ok) => Some(Event::Sign(incarnation, Sign::Good)),
-            (false, Check::Fail) => Some(Event::Sign(incarnation, Sign::Bad)),
-            (false, Check::Timeout) => None,
-        }
-    }
-
-    /// Looks up, on a thread that may block on `/proc`, the addresses where a program listens.
-    pub(in crate::supervisor) fn look_if_due(&mut self, now: Instant) {
-        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        let due: Vec<u64> =
-            self.processes.iter().filter(|(_, process)| is_due(process.next_look)).map(|(&n, _)| n).collect();
-        for incarnation in due {
-            let is_starting = self.slot.process(incarnation).is_some_and(ProcessState::is_starting);
-            let report = self.reporter(incarnation);
-            let Some(process) = self.processes.get_mut(&incarnation) else { continue };
-            // With many connections a look takes long: its answer schedules the next one, never two at a time. For
-            // ready processes one look is enough for the slot and all its later processes, even if this one exits
-            // before the answer.
-            process.next_look = None;
-            self.looked_exposed |= !is_starting;
-            if let Some(pid) = process.context.pid() {
-                tokio::task::spawn_blocking(move || {
-                    let cpu_seconds = is_starting.then(|| inspect::group_usage(pid).cpu_seconds);
-                    report(WorkerEvent::Listens(inspect::group_listeners(pid), cpu_seconds));
-                });
-            }
-        }
-    }
-
-    /// Looks repeatedly, on a thread that may block on `/proc`, until a program that said it is ready waits at the
-    /// listeners that it was handed, or may do so: a program that waits only at a listener of its own serves no client.
-    pub(super) fn look_if_it_accepts(&mut self, incarnation: u64) {
-        let report = self.reporter(incarnation);
-        let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        // If there is no process yet, this is called again when there is one.
-        let (Some(group), false) = (process.context.pid(), process.is_looked_at) else { return };
-        process.is_looked_at = true;
-        let tries = process.context.config.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
-        let ports = self.context.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
-        tokio::spawn(async move {
-            for _ in 0..tries {
-                let ports = ports.clone();
-                let look = tokio::task::spawn_blocking(move || accepts::serves_only_its_own(group, &ports));
-                match look.await.unwrap_or_default() {
-                    None => return report(WorkerEvent::Accepts),
-                    Some(own) => report(WorkerEvent::Listens(own, None)),
-                }
-                tokio::time::sleep(ACCEPTS_LOOK).await;
-            }
-        });
-    }
-
-    pub(in crate::supervisor) fn listens(
-        &mut self,
-        incarnation: u64,
-        addresses: &[SocketAddr],
-        cpu_seconds: Option<f64>,
-        now: Instant,
-    ) {
-        let worker = self.name();
-        let is_starting = self.slot.process(incarnation).is_some_and(ProcessState::is_starting);
-        let Some(process) = self.processes.get_mut(&incarnation) else { return };
-        let pid = process.context.pid();
-        // A listener that the program was handed is not one that it has opened.
-        let endpoint =
-            if process.private.listener.is_some() { &Endpoint::Inherited } else { &process.context.upstream.endpoint };
-        if is_starting {
-            process.next_look = Some(now + LOOK_AGAIN);
-            let (passed_as, public) = (process.context.config.passed_as(), self.context.pool.listening());
-            let is_refused = process.failed_check().is_some_and(|check| check.contains("refused"));
-            let told = diagnosis::explain_not_ready(endpoint, passed_as, addresses, &public, is_refused);
-            match (&told, cpu_seconds) {
-                (Some(_), Some(cpu_seconds)) => process.seen_on_other_port(cpu_seconds, now),
-                (None, _) => (process.last_look, process.cpu_while_on_other_port) = (None, None),
-                (Some(_), None) => {}
-            }
-            if let Some(told) = told.filter(|told| process.last_look.as_ref() != Some(told)) {
-                tracing::warn!(%worker, pid, "{told}");
-                process.last_look = Some(told);
-            }
-        } else {
-            // A look that began before the worker was ready may end after it, beside the look that its readiness began.
-            let told = diagnosis::explain_exposed(endpoint, addresses);
-            if let Some(told) = told.filter(|_| !std::mem::replace(&mut self.warned_exposed, true)) {
-                tracing::warn!(%worker, pid, "{told}");
-            }
-        }
-    }
+/// The checks of one process. There never are two at a time: the answer schedules the next one.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// The time of the next check; `None` while one is under way, and if none is wanted.
+    next: Option<Instant>,
+    /// The time at which a check last connected to the process.
+    last_connect: Option<Instant>,
+    /// The result of the last check.
+    last: Option<CheckStatus>,
 }
 
-/// The next step of a check of a worker that has been ready.
-enum ProbePlan {
+/// The observations of a process from which its next check is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CheckContext {
+    /// True until the process is ready.
+    pub(super) is_starting: bool,
+    /// True if its checks have failed, or the last one did.
+    pub(super) is_failing: bool,
+    pub(super) queue: QueueState,
+    pub(super) last_progress: Option<Instant>,
+}
+
+/// The next step of a check.
+#[derive(Debug, PartialEq, Eq)]
+enum CheckPlan {
     /// Ask its endpoint, or its channel.
     Connect,
     /// Ask nothing now.
@@ -260,44 +53,165 @@ enum ProbePlan {
     Answered(Check, String),
 }
 
-impl WorkerProcess {
-    /// Decides the next check. A connection on which nothing is sent leaves a line in the log of many servers, so it is
-    /// made only if nothing better shows the same.
-    fn question(&self, is_failing: bool, now: Instant) -> ProbePlan {
-        let (endpoint, queue) = (&self.context.upstream.endpoint, self.progress.queue());
-        match &self.context.config.health.probe {
-            Probe::None | Probe::Channel => ProbePlan::Connect,
-            // The worker has not taken the last check yet: that one is still unanswered.
-            Probe::Http { .. } if queue.has_own_checks && queue.length > 0 => ProbePlan::Later,
-            Probe::Http { .. } => ProbePlan::Connect,
-            Probe::Tcp | Probe::ListenTable if !queue.is_listening => {
-                ProbePlan::Answered(Check::Fail, format!("{endpoint}: no socket listens there"))
+impl Checks {
+    /// The time of the next check.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|next| next <= now)
+    }
+
+    /// Makes the next check at that time; never, if there is none.
+    pub(super) fn schedule(&mut self, next: Option<Instant>) {
+        self.next = next;
+    }
+
+    /// Schedules a check for `now` if none is scheduled.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.next.get_or_insert(now);
+    }
+
+    /// Makes the scheduled check at once.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.next = self.next.map(|next| now.min(next));
+    }
+
+    /// The result of the last check.
+    pub(super) fn last(&self) -> Option<&CheckStatus> {
+        self.last.as_ref()
+    }
+
+    /// The text of the last check, if that failed.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.last.as_ref().filter(|check| !check.is_ok).map(|check| check.what.as_str())
+    }
+
+    /// Makes the check that is due. Returns false if it was put off instead, as nothing is to be asked now.
+    pub(super) fn make(
+        &mut self,
+        process: &ProcessContext,
+        channel: &WorkerChannel,
+        seen: CheckContext,
+        now: Instant,
+    ) -> bool {
+        let config = &process.config.health;
+        self.next = None;
+        match self.plan(&config.probe, &process.upstream.endpoint, seen, now) {
+            CheckPlan::Later => {
+                self.next = Some(now + config.interval);
+                return false;
             }
-            Probe::ListenTable if is_failing => ProbePlan::Answered(Check::Ok, "ok: it listens".to_owned()),
-            Probe::ListenTable => ProbePlan::Later,
-            // Clients wait already: a check would only take a client's place in the queue.
-            Probe::Tcp if queue.length > 0 => ProbePlan::Later,
-            Probe::Tcp if is_failing => ProbePlan::Connect,
-            Probe::Tcp => {
-                let since = self.progress.last_progress().max(self.last_connect);
-                if since.is_none_or(|since| now - since >= CONNECT_INTERVAL) {
-                    ProbePlan::Connect
-                } else {
-                    ProbePlan::Later
+            CheckPlan::Answered(check, what) => {
+                let took = Duration::ZERO;
+                process.reporter()(WorkerEvent::Probed(Some(CheckResult { check, what, took })));
+            }
+            CheckPlan::Connect => {
+                self.last_connect = Some(now);
+                match config.probe {
+                    Probe::Channel => channel.ping(process, config.timeout),
+                    _ => ask_endpoint(process, seen.is_starting),
                 }
             }
+        }
+        true
+    }
+
+    /// Decides the next check. A connection on which nothing is sent leaves a line in the log of many servers, so it is
+    /// made only if nothing better shows the same.
+    fn plan(&self, probe: &Probe, endpoint: &Endpoint, seen: CheckContext, now: Instant) -> CheckPlan {
+        let CheckContext { is_starting, queue, last_progress, .. } = seen;
+        let is_failing = seen.is_failing || is_starting;
+        match probe {
+            // A pool that wants no connecting checks gets none for readiness either.
+            Probe::None | Probe::Channel | Probe::Http { .. } | Probe::Tcp if is_starting => CheckPlan::Connect,
+            Probe::None | Probe::Channel => CheckPlan::Connect,
+            // The worker has not taken the last check yet: that one is still unanswered.
+            Probe::Http { .. } if queue.has_own_checks && queue.length > 0 => CheckPlan::Later,
+            Probe::Http { .. } => CheckPlan::Connect,
+            Probe::Tcp | Probe::ListenTable if !queue.is_listening => {
+                CheckPlan::Answered(Check::Fail, format!("{endpoint}: no socket listens there"))
+            }
+            Probe::ListenTable if is_failing => CheckPlan::Answered(Check::Ok, "ok: it listens".to_owned()),
+            Probe::ListenTable => CheckPlan::Later,
+            // Clients wait already: a check would only take a client's place in the queue.
+            Probe::Tcp if queue.length > 0 => CheckPlan::Later,
+            Probe::Tcp if is_failing => CheckPlan::Connect,
+            Probe::Tcp => {
+                let since = last_progress.max(self.last_connect);
+                let is_quiet = since.is_none_or(|since| now - since >= CONNECT_INTERVAL);
+                if is_quiet { CheckPlan::Connect } else { CheckPlan::Later }
+            }
+        }
+    }
+
+    /// Takes the result of a check, and schedules the next one after `wait`; never, if there is none.
+    pub(super) fn answered(&mut self, result: Option<&CheckResult>, wait: Option<Duration>, now: Instant) {
+        self.next = wait.map(|wait| now + wait);
+        if let Some(CheckResult { check, what, took }) = result {
+            let is_ok = *check == Check::Ok;
+            self.last = Some(CheckStatus { what: what.clone(), is_ok, took: *took, at: SystemTime::now() });
         }
     }
 }
 
-/// The surroundings of a check that is under way.
-struct ProbeContext<R> {
+/// Returns the pause until the next check of a process; `None` if it gets none any more. `chance` (0 to 1) spreads the
+/// checks of workers that were started together. `age` is the time since the start.
+pub(super) fn pause(
+    state: SlotState,
+    result: Option<&CheckResult>,
+    is_in_doubt: bool,
+    config: &Health,
+    age: Duration,
+    chance: f64,
+) -> Option<Duration> {
+    match state {
+        SlotState::Starting => Some(readiness_pause(age)),
+        _ if !state.is_up() => None,
+        _ if result.is_some_and(|result| result.check != Check::Ok) || is_in_doubt => Some(config.fast_interval),
+        _ => Some(config.interval.mul_f64(0.9 + 0.2 * chance)),
+    }
+}
+
+/// Returns the pause between readiness probes: short at first, since most programs are ready in a moment.
+fn readiness_pause(age: Duration) -> Duration {
+    match age.as_millis() {
+        ..1_000 => Duration::from_millis(10),
+        1_000..5_000 => Duration::from_millis(50),
+        _ => Duration::from_millis(200),
+    }
+}
+
+/// Asks the endpoint of a process, in a task of its own that reports the answer.
+fn ask_endpoint(process: &ProcessContext, is_starting: bool) {
+    let config = &process.config.health;
+    let question = match &config.probe {
+        Probe::None => Probe::Tcp,
+        asked => asked.clone(),
+    };
+    let header = proxy_header::of_probe(process.config.proxy_protocol);
+    // While the program starts, one connection waits for it as long as `ready-timeout`: more would fill its short queue.
+    let timeout = match question {
+        Probe::Tcp if is_starting => process.config.ready_timeout,
+        _ => config.timeout,
+    };
+    let endpoint = process.upstream.endpoint.clone();
+    let asked = Asked { context: Arc::clone(&process.surroundings), endpoint, report: process.reporter() };
+    tokio::spawn(async move {
+        let result = probe::ask(&asked.endpoint, &question, &header, timeout, &asked).await;
+        (asked.report)(WorkerEvent::Probed(result));
+    });
+}
+
+/// A check that is under way.
+struct Asked<R> {
     context: Arc<Context>,
     endpoint: Endpoint,
     report: R,
 }
 
-impl<R: Fn(WorkerEvent)> probe::Surroundings for ProbeContext<R> {
+impl<R: Fn(WorkerEvent)> probe::Surroundings for Asked<R> {
     fn sources(&self) -> u8 {
         self.context.pool.config().source_addresses
     }
@@ -311,11 +225,67 @@ impl<R: Fn(WorkerEvent)> probe::Surroundings for ProbeContext<R> {
     }
 }
 
-/// Returns the pause between readiness probes: short at first, since most programs are ready in a moment.
-fn readiness_pause(age: Duration) -> Duration {
-    match age.as_millis() {
-        ..1_000 => Duration::from_millis(10),
-        1_000..5_000 => Duration::from_millis(50),
-        _ => Duration::from_millis(200),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: CheckContext =
+        CheckContext { is_starting: false, is_failing: false, queue: QueueState::NONE, last_progress: None };
+
+    fn plan(probe: &Probe, seen: CheckContext) -> CheckPlan {
+        Checks::default().plan(probe, &Endpoint::Inherited, seen, Instant::now())
+    }
+
+    #[test]
+    fn connecting_check_is_made_only_of_a_quiet_worker() {
+        let now = Instant::now();
+        let queue = QueueState { length: 1, ..QueueState::NONE };
+        for (seen, expected) in [
+            (QUIET, CheckPlan::Connect),
+            (CheckContext { last_progress: Some(now), ..QUIET }, CheckPlan::Later),
+            (CheckContext { last_progress: Some(now), is_failing: true, ..QUIET }, CheckPlan::Connect),
+            (CheckContext { queue, ..QUIET }, CheckPlan::Later),
+            (CheckContext { queue, is_failing: true, ..QUIET }, CheckPlan::Later),
+            (CheckContext { queue, is_starting: true, ..QUIET }, CheckPlan::Connect),
+        ] {
+            assert_eq!(plan(&Probe::Tcp, seen), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn listen_table_check_never_connects() {
+        let closed = QueueState { is_listening: false, ..QueueState::NONE };
+        let of = |seen| plan(&Probe::ListenTable, seen);
+        assert_eq!(of(QUIET), CheckPlan::Later);
+        for is_starting in [true, false] {
+            let seen = CheckContext { is_starting, is_failing: true, ..QUIET };
+            assert!(matches!(of(seen), CheckPlan::Answered(Check::Ok, _)), "{seen:?}");
+            let seen = CheckContext { queue: closed, ..seen };
+            assert!(matches!(of(seen), CheckPlan::Answered(Check::Fail, _)), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn next_check_comes_fast_while_a_worker_is_in_doubt() {
+        let config = Health::default();
+        let bad = CheckResult { check: Check::Fail, what: String::new(), took: Duration::ZERO };
+        let of = |state, result: Option<&CheckResult>, is_in_doubt| {
+            pause(state, result, is_in_doubt, &config, Duration::ZERO, 0.5)
+        };
+        assert_eq!(of(SlotState::Ready, None, false), Some(config.interval));
+        assert_eq!(of(SlotState::Ready, Some(&bad), false), Some(config.fast_interval));
+        assert_eq!(of(SlotState::Suspect, None, true), Some(config.fast_interval));
+        assert_eq!(of(SlotState::Starting, Some(&bad), false), Some(Duration::from_millis(10)));
+        assert_eq!(of(SlotState::Draining, Some(&bad), true), None);
+    }
+
+    #[test]
+    fn hurried_check_is_not_made_beside_one_under_way() {
+        let (mut checks, now) = (Checks::default(), Instant::now());
+        checks.hurry(now);
+        assert_eq!(checks.next(), None);
+        checks.schedule(Some(now + Duration::from_secs(5)));
+        checks.hurry(now);
+        assert!(checks.is_due(now));
     }
 }

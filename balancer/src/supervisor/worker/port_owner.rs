@@ -1,68 +1,75 @@
 //! Checks the owner of a worker's private port before the worker counts as ready, and again while the owner may change.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::WorkerSlot;
+use super::context::ProcessContext;
 use super::listener_owner::{Allowed, Held, OwnerCheck, OwnerQuery, is_passing};
-use super::process::WorkerProcess;
 use crate::os::accept_queue::listener_at;
 use crate::rotation::Endpoint;
 use crate::supervisor::WorkerEvent;
-use crate::supervisor::slot::Event;
 
 /// The pause between two tries while the kernel has no descriptors or memory for the query, and the most tries.
 const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: usize = 150;
 
-/// The known owner of the listener at a private port.
+/// The owner of the listener at one process's private port, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct PortOwner {
+    known: Known,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum PortOwner {
+enum Known {
     #[default]
-    Unknown,
+    Nothing,
     /// The check is under way.
     Asked,
     /// No other user's listener. Its inode, if there was a listener.
     Allowed(Option<u64>),
 }
 
-impl WorkerSlot {
-    /// Delays the ready event of a process until the owner of its port is known.
-    pub(in crate::supervisor) fn after_port_owner(&mut self, event: Event) -> Option<Event> {
-        let Event::Ready(incarnation) = event else { return Some(event) };
-        let is_starting =
-            self.slot.process(incarnation).is_some_and(crate::supervisor::slot::process::ProcessState::is_starting);
-        match self.processes.get(&incarnation).map(|process| process.port_owner) {
-            Some(PortOwner::Unknown) if is_starting && self.ask_port_owner(incarnation) => None,
-            Some(PortOwner::Asked) if is_starting => None,
-            _ => Some(event),
+/// The meaning of a check for the process.
+#[derive(Debug)]
+pub(super) enum PortVerdict {
+    /// The port may be used. With it comes a duplicate of its listener, if one was taken.
+    Usable(Option<OwnedFd>),
+    /// Another user listens there. The text is the reason why the process is ended.
+    Taken(String),
+    /// The owner is still not known.
+    Unknown,
+}
+
+impl PortOwner {
+    /// Returns true if a process that has just become ready must wait until the owner of its port is known, and starts
+    /// the check.
+    pub(super) fn delays_ready(&mut self, process: &ProcessContext) -> bool {
+        match self.known {
+            Known::Nothing => self.ask(process),
+            Known::Asked => true,
+            Known::Allowed(_) => false,
         }
     }
 
-    /// Checks once more, if no duplicate of the listener keeps the port from others.
-    pub(super) fn ask_port_owner_again(&mut self, incarnation: u64) {
-        let process = self.processes.get(&incarnation).filter(|process| process.drain.is_none());
-        if process.is_some_and(|process| {
-            process.listener_dup.is_none() && matches!(process.port_owner, PortOwner::Allowed(_))
-        }) {
-            self.ask_port_owner(incarnation);
+    /// Checks once more.
+    pub(super) fn ask_again(&mut self, process: &ProcessContext) {
+        if matches!(self.known, Known::Allowed(_)) {
+            self.ask(process);
         }
     }
 
     /// Starts a check. Returns false if the process has no port of its own.
-    fn ask_port_owner(&mut self, incarnation: u64) -> bool {
-        let report = self.reporter(incarnation);
-        let Some(process) = self.processes.get_mut(&incarnation) else { return false };
-        let (&Endpoint::Tcp(address), Some(group)) = (&process.context.upstream.endpoint, process.context.pid()) else {
-            return false;
+    fn ask(&mut self, process: &ProcessContext) -> bool {
+        let (&Endpoint::Tcp(address), Some(group)) = (&process.upstream.endpoint, process.pid()) else { return false };
+        let known = match self.known {
+            Known::Allowed(known) => known,
+            Known::Nothing | Known::Asked => None,
         };
-        let known = match process.port_owner {
-            PortOwner::Allowed(known) => known,
-            PortOwner::Unknown | PortOwner::Asked => None,
-        };
-        let (allowed, wants_duplicate) = (Allowed::of(&process.context.config), process.context.config.recover_queue);
+        let (allowed, wants_duplicate) = (Allowed::of(&process.config), process.config.recover_queue);
         let question = OwnerQuery { address, group, allowed, known, wants_duplicate };
-        process.port_owner = PortOwner::Asked;
+        let report = process.reporter();
+        self.known = Known::Asked;
         tokio::spawn(async move {
             for attempt in 1..=TRIES {
                 let Ok(look) = tokio::task::spawn_blocking(move || question.look()).await else { return };
@@ -77,18 +84,18 @@ impl WorkerSlot {
         true
     }
 
-    /// Takes the result of a check. Returns the event that it means for the slot.
-    pub(in crate::supervisor) fn port_owner_seen(&mut self, incarnation: u64, look: OwnerCheck) -> Option<Event> {
-        let (worker, said) = (self.name(), &self.context.logged_owners);
-        let process = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none())?;
-        let Endpoint::Tcp(endpoint) = process.context.upstream.endpoint else { return None };
-        let (pid, pool) = (process.context.pid(), &self.context.pool.name);
+    /// Takes the result of a check.
+    pub(super) fn seen(&mut self, process: &ProcessContext, look: OwnerCheck) -> PortVerdict {
+        let Endpoint::Tcp(endpoint) = process.upstream.endpoint else { return PortVerdict::Unknown };
+        let (worker, pid) = (process.name(), process.pid());
+        let (pool, said) = (&process.surroundings.pool.name, &process.surroundings.logged_owners);
+        let mut duplicate = None;
         match look {
-            OwnerCheck::Nobody => process.port_owner = PortOwner::Allowed(None),
+            OwnerCheck::Nobody => self.known = Known::Allowed(None),
             OwnerCheck::Allowed(inode, held) => {
-                process.port_owner = PortOwner::Allowed(Some(inode));
+                self.known = Known::Allowed(Some(inode));
                 match held {
-                    Held::Duplicate(listener) => process.listener_dup = Some(listener),
+                    Held::Duplicate(listener) => duplicate = Some(listener),
                     Held::Outside(holder) if is_first(&said.is_outside) => tracing::warn!(
                         %worker, pid, %endpoint, holder,
                         "private port is held outside of the worker's process group (as by docker-proxy, sudo or setsid): \
@@ -108,17 +115,16 @@ impl WorkerSlot {
                     %worker, pid, %endpoint, uid, user, holder,
                     "private port is held by another user: not used, the worker is ended"
                 );
-                process.port_owner = PortOwner::Unknown;
-                process.start_error = Some(stranger.told(endpoint));
-                return Some(Event::PortTaken(incarnation));
+                self.known = Known::Nothing;
+                return PortVerdict::Taken(stranger.told(endpoint));
             }
             // While descriptors are lacking the owner is not known, and the worker is not ready.
             OwnerCheck::Unknown(error) if is_passing(&error) => {
-                process.port_owner = PortOwner::Unknown;
-                return None;
+                self.known = Known::Nothing;
+                return PortVerdict::Unknown;
             }
             OwnerCheck::Unknown(error) => {
-                process.port_owner = PortOwner::Allowed(None);
+                self.known = Known::Allowed(None);
                 if is_first(&said.is_unknown) {
                     tracing::warn!(
                         pool, %error,
@@ -127,30 +133,24 @@ impl WorkerSlot {
                 }
             }
         }
-        let is_starting =
-            self.slot.process(incarnation).is_some_and(crate::supervisor::slot::process::ProcessState::is_starting);
-        is_starting.then_some(Event::Ready(incarnation))
+        PortVerdict::Usable(duplicate)
     }
+}
 
-    /// Logs an error if another user took the port of a process that has died: clients may have reached that user in
-    /// between.
-    pub(super) fn ask_port_owner_after_death(&self, process: &WorkerProcess) {
-        let (worker, allowed) = (self.name(), Allowed::of(&process.context.config));
-        let (&Endpoint::Tcp(endpoint), None, true) =
-            (&process.context.upstream.endpoint, &process.listener_dup, process.was_ready)
-        else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
-            let found = listener_at(endpoint).ok().flatten().filter(|owner| !allowed.includes(*owner));
-            if let Some(owner) = found {
-                tracing::error!(
-                    %worker, %endpoint, uid = owner.uid,
-                    "private port of a dead worker was taken by another user: clients may have connected to that user"
-                );
-            }
-        });
-    }
+/// Logs an error if another user took the port of a process that has died: clients may have reached that user in
+/// between.
+pub(super) fn ask_after_death(process: &ProcessContext) {
+    let &Endpoint::Tcp(endpoint) = &process.upstream.endpoint else { return };
+    let (worker, allowed) = (process.name(), Allowed::of(&process.config));
+    tokio::task::spawn_blocking(move || {
+        let found = listener_at(endpoint).ok().flatten().filter(|owner| !allowed.includes(*owner));
+        if let Some(owner) = found {
+            tracing::error!(
+                %worker, %endpoint, uid = owner.uid,
+                "private port of a dead worker was taken by another user: clients may have connected to that user"
+            );
+        }
+    });
 }
 
 fn is_first(said: &AtomicBool) -> bool {

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::WorkerSlot;
+use super::context::ProcessContext;
+use super::endpoint::PrivateEndpoint;
 use super::probe;
 use crate::os::accept_queue::QueueReader;
 use crate::os::duplicate::{self, AcceptEnd};
 use crate::rotation::{Endpoint, Upstream};
-use crate::supervisor::DataPath;
+use crate::supervisor::{DataPath, WorkerEvent};
 
 /// The pause between two looks at connects that are under way.
 const LOOK: Duration = Duration::from_millis(2);
@@ -25,36 +26,81 @@ const RECOVERY: Duration = Duration::from_secs(1);
 /// The most connections that are accepted in a row.
 const BATCH: usize = 4096;
 
-impl WorkerSlot {
+/// The listener of one process, as far as the master holds it too.
+pub(super) struct WorkerListener {
+    private: PrivateEndpoint,
+    /// A duplicate of the listener that the process made: with it waiting clients can be saved if the process dies.
+    duplicate: Option<OwnedFd>,
+}
+
+impl WorkerListener {
+    pub(super) fn new(private: PrivateEndpoint) -> Self {
+        Self { private, duplicate: None }
+    }
+
+    /// The address at which the program makes a listener of its own: none if the master made it. A listener that the
+    /// program was handed is not one that it has opened.
+    pub(super) fn opened_by_program(&self) -> &Endpoint {
+        if self.is_inherited() { &Endpoint::Inherited } else { &self.private.endpoint }
+    }
+
+    /// Returns true if the master made the listener, and the process inherits it.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.private.listener.is_some()
+    }
+
+    /// Returns true if the master holds a duplicate of the listener that the process made.
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.duplicate.is_some()
+    }
+
+    /// Stores a duplicate of the listener that the process made.
+    pub(super) fn hold(&mut self, duplicate: OwnedFd) {
+        self.duplicate = Some(duplicate);
+    }
+
+    /// Closes the duplicate: the process will close its listener, and a duplicate would keep the port alive.
+    pub(super) fn release(&mut self) {
+        self.duplicate = None;
+    }
+
     /// Takes a duplicate of the listener that a ready process has made, on a thread that may block on `/proc`.
-    pub(super) fn take_listener_dup(&self, incarnation: u64) {
-        let Some(process) = self.processes.get(&incarnation) else { return };
+    pub(super) fn duplicate(&self, process: &ProcessContext) {
         // The duplicate of a TCP listener was already taken when the owner of the port was checked.
-        let is_port = matches!(process.context.upstream.endpoint, Endpoint::Tcp(_));
-        let is_wanted = process.context.config.recover_queue && process.private.listener.is_none() && !is_port;
-        let (Some(pid), true, true) = (process.context.pid(), is_wanted, process.listener_dup.is_none()) else {
-            return;
-        };
-        let (endpoint, report) = (process.context.upstream.endpoint.clone(), process.context.reporter());
+        let is_port = matches!(process.upstream.endpoint, Endpoint::Tcp(_));
+        let is_wanted = process.config.recover_queue && !self.is_inherited() && !is_port;
+        let (Some(pid), true, false) = (process.pid(), is_wanted, self.has_duplicate()) else { return };
+        let (endpoint, report) = (process.upstream.endpoint.clone(), process.reporter());
         tokio::task::spawn_blocking(move || {
             if let Some(taken) = duplicate_of(&endpoint, pid).transpose() {
-                report(super::WorkerEvent::ListenerDup(taken));
+                report(WorkerEvent::ListenerDup(taken));
             }
         });
     }
 
-    /// Stores the duplicate of a process's listener, or logs why there is none.
-    pub(in crate::supervisor) fn listener_dup(&mut self, incarnation: u64, taken: std::io::Result<OwnedFd>) {
-        let name = self.name();
-        let Some(process) = self.processes.get_mut(&incarnation).filter(|process| process.drain.is_none()) else {
-            return;
-        };
-        match taken {
-            Ok(listener) => process.listener_dup = Some(listener),
-            Err(error) => {
-                tracing::debug!(worker = %name, %error, "no duplicate of the worker's listener: if the worker dies, the clients in its queue are lost")
-            }
+    /// Has other workers answer the clients in the queue of a process that is out of rotation and will not get to them.
+    /// The duplicate goes with it: it would keep open a listener from which no process accepts.
+    pub(super) fn recall(&mut self, process: &ProcessContext) {
+        if let Some(listener) = self.take() {
+            let data_path = Arc::clone(&process.surroundings.data_path);
+            let sources = process.config.source_addresses;
+            tokio::spawn(recall(listener, Arc::clone(&process.upstream), data_path, sources));
         }
+    }
+
+    /// Gives the clients in the queue of an exited process to other workers, if the master holds the listener.
+    pub(super) fn recover(&mut self, process: &ProcessContext) {
+        let data_path = Arc::clone(&process.surroundings.data_path);
+        match self.take() {
+            Some(listener) => drop(tokio::spawn(recover(listener, Arc::clone(&process.upstream), data_path))),
+            None => data_path.worker_exited(process.slot(), process.incarnation(), Vec::new()),
+        }
+    }
+
+    /// Returns the listener if the master holds it. A duplicate is given away.
+    fn take(&mut self) -> Option<Arc<OwnedFd>> {
+        let own = self.private.listener.clone();
+        own.or_else(|| self.duplicate.take().map(Arc::new))
     }
 }
 
@@ -70,7 +116,7 @@ fn duplicate_of(endpoint: &Endpoint, pid: u32) -> std::io::Result<Option<OwnedFd
 
 /// Accepts the connections that wait at `listener`, whose process is dead, until no connect to it is under way any
 /// more, and hands them on.
-pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>) {
+async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>) {
     let recovered = empty(&listener, &upstream).await;
     if !recovered.is_empty() {
         tracing::info!(slot = %upstream.slot, connections = recovered.len(), "recovered clients from a dead worker's queue");
@@ -80,7 +126,7 @@ pub(super) async fn recover(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, dat
 
 /// Takes back the connections in the queue of a process that lives, is out of rotation and too busy to take them, or ends.
 /// Connections that the process takes meanwhile stay with it: each connection is accepted once.
-pub(super) async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>, sources: u8) {
+async fn recall(listener: Arc<OwnedFd>, upstream: Arc<Upstream>, data_path: Arc<dyn DataPath>, sources: u8) {
     let of = Arc::clone(&upstream);
     let mut taking = tokio::task::spawn_blocking(move || take_beside(&listener, &of));
     let taken = loop {

@@ -1,4 +1,4 @@
-//! Passes the samples of the pool's monitor to the present process of a slot.
+//! Looks at a slot's processes: at their deadlines, and with the samples of the pool's monitor.
 
 use tokio::time::Instant;
 
@@ -10,6 +10,36 @@ use crate::os::inspect;
 use crate::supervisor::slot::hang::HangAction;
 use crate::supervisor::slot::health::Sign;
 
+/// The deadlines of all processes.
+impl WorkerSlot {
+    pub(in crate::supervisor) fn next_deadline(&self) -> Option<Instant> {
+        let of_processes = self.processes.values().filter_map(WorkerProcess::next_deadline);
+        of_processes.chain(self.slot.next_deadline()).chain(self.next_beat()).min()
+    }
+
+    /// Makes the checks that are due.
+    pub(in crate::supervisor) fn probe_if_due(&mut self, now: Instant) {
+        self.all().for_each(|(state, process)| process.check_if_due(state, now));
+    }
+
+    /// Looks, if that is due, where programs listen.
+    pub(in crate::supervisor) fn look_if_due(&mut self, now: Instant) {
+        let mut is_exposure_looked = false;
+        for (state, process) in self.all() {
+            is_exposure_looked |= process.look_if_due(state, now) && !state.is_starting();
+        }
+        if is_exposure_looked {
+            self.exposure.begin();
+        }
+    }
+
+    /// Checks the drains that are due to be checked. Returns the processes that are quiesced.
+    pub(in crate::supervisor) fn check_drains(&mut self, now: Instant) -> Vec<Event> {
+        self.processes.values_mut().filter_map(|process| process.check_drain(now)).collect()
+    }
+}
+
+/// The samples of the present process.
 impl WorkerSlot {
     /// The present process, if it has been ready and is not ending.
     fn watched(&self) -> Option<&WorkerProcess> {
@@ -103,7 +133,7 @@ impl WorkerSlot {
             return None;
         }
         let process = self.present_mut()?;
-        let lost = process.progress.last_beat().and_then(|last| process.notify_reach.lost_after(last, now));
+        let lost = process.progress.last_beat().and_then(|last| process.notifications.lost_after(last, now));
         process.progress.beat_overdue(lost, now);
         self.reconsider(now)
     }
@@ -128,11 +158,6 @@ impl WorkerSlot {
         self.present().is_some_and(|process| process.progress.keeps_waiting(now))
     }
 
-    /// The sign against a process, in words.
-    pub(in crate::supervisor) fn reason(&self, incarnation: u64) -> &'static str {
-        self.processes.get(&incarnation).map_or("", |process| process.progress.reason(Instant::now()))
-    }
-
     /// The limit on the present process's memory, in bytes.
     pub(in crate::supervisor) fn memory_bound(&self) -> Option<u64> {
         self.present()?.context.config.max_memory
@@ -146,7 +171,7 @@ impl WorkerSlot {
     /// Returns true if the path of the present process's unix endpoint was missing at this look and at the one before.
     /// One call of `lstat`.
     pub(in crate::supervisor) fn has_lost_endpoint(&mut self) -> bool {
-        let Some(process) = self.present_mut().filter(|process| process.was_ready) else { return false };
+        let Some(process) = self.present_mut().filter(|process| process.admissions.was_ready()) else { return false };
         process.recycling.has_lost_endpoint(&process.context.upstream.endpoint)
     }
 

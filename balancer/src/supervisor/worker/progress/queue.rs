@@ -32,7 +32,7 @@ pub(in crate::supervisor::worker) struct QueueState {
 
 impl QueueState {
     /// The state of a process without a queue of its own.
-    pub(super) const NONE: Self = Self { is_listening: true, length: 0, has_own_checks: false };
+    pub(in crate::supervisor::worker) const NONE: Self = Self { is_listening: true, length: 0, has_own_checks: false };
 }
 
 /// The looks at the queue of one process.
