@@ -34,7 +34,7 @@ pub enum Shutdown {
 /// ended.
 #[derive(Clone, Debug)]
 pub struct SupervisorHandle {
-    inputs: mpsc::UnboundedSender<Input>,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
 }
 
 /// The end of a pool's supervisor: there is one, and its owner waits for it.

@@ -35,6 +35,8 @@ mod replace;
 mod replacement_limit;
 mod resources;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod worker;
 mod workers;
 
