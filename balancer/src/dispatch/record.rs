@@ -80,6 +80,11 @@ impl ConnectionRecord {
         self.outcome = Some(outcome);
     }
 
+    /// Returns true once the end is known.
+    pub(super) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// Counts the end, the first time that it is called. It is the end of the worker that `lease` holds, if that was
     /// reached. A connection whose end is not known was cut: its task was dropped.
     pub(super) fn count(&mut self, lease: Option<&Lease>) {

@@ -2,10 +2,15 @@
 //!
 //! It holds both streams itself and is spawned directly, since every nested future would hold its own copy of them: an
 //! idle connection costs what this struct and two sockets cost. What is rare is boxed when it happens.
+//!
+//! The connection goes from [`Stage`] to stage. A stage owns what it needs of a worker, a stage's poll takes it by value
+//! and returns the next one: `connect` has the first two, `relaying` those in which the worker has the connection, and
+//! `recover` those in which a dead worker's bytes are taken back.
 
 mod connect;
 mod flow;
 mod recover;
+mod relaying;
 
 use std::future::Future;
 use std::io;
@@ -19,53 +24,77 @@ use tokio::time::Instant;
 
 use connect::PolledSearch;
 use flow::Flow;
-use recover::Recovering;
+use recover::{AwaitingTag, ReadingBack};
 
 use super::accept::Accepted;
 use super::record::ConnectionRecord;
 use super::shard::{ConnectionPermit, Shard};
 use crate::config::ProxyProtocol;
 use crate::net;
-use crate::net::open_connections::{Registration, Scope, WakeReason};
+use crate::net::open_connections::Registration;
 use crate::net::preamble::Preamble;
 use crate::net::proxy_header;
-use crate::net::recovery::RecoveryBarrier;
-use crate::net::relay::{ClientEnd, Delivery, Moved, PossibleOutcomes, Relay, RelayEnd, Sides, with_scratch};
-use crate::net::stream::{Family, Stream};
-use crate::rotation::{Lease, ProcessPhase};
+use crate::net::relay::{Delivery, Relay, with_scratch};
+use crate::net::stream::Stream;
+use crate::rotation::Lease;
 use crate::stats::Outcome;
 use crate::strategy::PickContext;
 
 /// A client's connection as a task of its data thread.
 pub(super) struct Connection {
-    // In this order they are dropped: both ends are closed before the lease and the permit say so.
+    // Dropped in this order: both ends are closed before the lease and the permit say so.
     client: Stream,
-    upstream: Option<Stream>,
-    lease: Option<Lease>,
-    relay: Relay,
-    /// Only of a worker that drains, and so not a part of every idle connection.
-    flow: Option<Box<Flow>>,
-    search: Option<Box<PolledSearch>>,
-    recovering: Option<Box<Recovering>>,
-    delivery: Option<Box<Delivery>>,
-    connecting_since: Instant,
-    registration: Registration,
     stage: Stage,
+    relay: Relay,
+    /// Made when the first worker was not the right one.
+    search: Option<Box<PolledSearch>>,
+    registration: Registration,
     record: ConnectionRecord,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The stage of a connection. It stays in its last one when its end is known.
+#[derive(Default)]
 enum Stage {
-    /// No worker yet.
+    /// It has no worker.
+    #[default]
     Searching,
-    /// A worker, and its endpoint was not reached yet.
-    Connecting,
-    Relaying,
-    /// Its worker died; what it was sent may be had back.
-    Recovering,
-    /// Its worker has ended its side; what it said is still on its way to the client.
-    Delivering,
-    Over,
+    /// The worker's endpoint was not reached yet.
+    Connecting(UpstreamSide),
+    /// The worker was reached.
+    Relaying(UpstreamSide),
+    /// The worker died or its queue was emptied. A tag tells if that gave the connection's bytes back.
+    AwaitingTag(Box<AwaitingTag>),
+    /// The bytes that the worker had not read are read back.
+    ReadingBack(Box<ReadingBack>),
+    /// The worker has ended its side. What it said is still on its way to the client.
+    Delivering(Lease, Box<Delivery>),
+}
+
+/// The worker's side of a connection.
+struct UpstreamSide {
+    // Dropped in this order: the socket is closed before the lease says so.
+    stream: Stream,
+    lease: Lease,
+    /// Made when the worker drains, and so not a part of every idle connection.
+    flow: Option<Box<Flow>>,
+    /// The time at which the connect began.
+    since: Instant,
+}
+
+/// The result of a stage's poll: the stage afterwards, and `Pending` if it waits.
+type Step = (Stage, Poll<()>);
+
+impl Stage {
+    /// Returns the hold on the worker that has the connection.
+    fn lease(&self) -> Option<&Lease> {
+        match self {
+            Stage::Searching => None,
+            Stage::Connecting(side) | Stage::Relaying(side) => Some(&side.lease),
+            Stage::AwaitingTag(awaiting) => Some(awaiting.lease()),
+            Stage::ReadingBack(reading) => Some(reading.lease()),
+            Stage::Delivering(lease, _) => Some(lease),
+        }
+    }
 }
 
 impl Connection {
@@ -87,30 +116,24 @@ impl Connection {
         let client = Stream::register(client.socket, client.family)?;
         let mut connection = Self {
             client,
-            upstream: None,
-            lease: None,
-            relay: Relay::default(),
-            flow: None,
-            search: None,
-            recovering: None,
-            delivery: None,
-            connecting_since: accepted,
-            registration: Registration::new(permit.shard().index),
             stage: Stage::Searching,
+            relay: Relay::default(),
+            search: None,
+            registration: Registration::new(shard.index),
             record: ConnectionRecord::begin(permit, accepted),
         };
         match (early, begun) {
-            (Err(_), _) => connection.end(Outcome::ClientReset),
+            (Err(_), _) => connection.record.end(Outcome::ClientReset),
             (Ok(early), begun) => {
                 if early.len() > header.len() {
                     connection.registration.moved(false);
                 }
                 connection.relay = Relay::with(early, Preamble::new(header));
-                match begun {
+                connection.stage = match begun {
                     Some((Ok(begun), lease)) => connection.adopt_socket(lease, begun),
                     Some((Err(error), lease)) => connection.failed(lease, error),
-                    None => {}
-                }
+                    None => Stage::Searching,
+                };
             }
         }
         Ok(connection)
@@ -120,176 +143,41 @@ impl Connection {
         self.record.shard()
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        self.record.end(self.judged(outcome));
-        self.stage = Stage::Over;
+    /// Ends without a whole answer: the client sees a reset.
+    fn give_up(&mut self, outcome: Outcome) {
+        self.client.reset_at_close();
+        self.record.end(outcome);
     }
 
-    /// Tells a lost client from one that waited for nothing, where the worker or a drain ended the connection.
-    fn judged(&self, outcome: Outcome) -> Outcome {
-        let Some(lease) = &self.lease else { return outcome };
-        let is_leaving = lease.upstream().is_draining();
+    /// Returns the outcome for the counters, where the worker or a drain ended the connection: it tells a lost client
+    /// from one that waited for nothing.
+    fn judged(&self, outcome: Outcome, lease: &Lease, flow: Option<&Flow>) -> Outcome {
+        let is_draining = lease.upstream().is_draining();
         match outcome {
             Outcome::Cut | Outcome::UpstreamReset | Outcome::UpstreamClosed
                 if self.relay.awaits_answer()
-                    && (is_leaving || outcome == Outcome::Cut)
+                    && (is_draining || outcome == Outcome::Cut)
                     && !self.shard().pool.has_answered() =>
             {
                 Outcome::Unanswered
             }
-            Outcome::UpstreamReset if is_leaving && self.is_idle() => Outcome::Closed,
+            Outcome::UpstreamReset if is_draining && self.is_idle(flow) => Outcome::Closed,
             outcome => outcome,
         }
     }
 
-    /// True if the last bytes that moved were an answer, and it was not broken off, as far as a relay can tell.
-    fn is_idle(&self) -> bool {
-        !self.relay.awaits_answer()
-            && !self.relay.awaiting_response()
-            && !self.flow.as_ref().is_some_and(|flow| flow.is_broken_off())
-    }
-
-    /// Ends without a whole answer: the client sees a reset.
-    fn give_up(&mut self, outcome: Outcome) {
-        self.client.reset_at_close();
-        self.end(outcome);
-    }
-
-    /// The worker's endpoint was reached.
-    fn reached(&mut self) {
-        if let Some(lease) = &mut self.lease {
-            let (took, was_tried) = (self.connecting_since.elapsed(), self.search.is_some());
-            self.record.reached(lease, took, was_tried, || self.client.peer_ip());
-        }
-        if self.relay.is_engaged() {
-            self.registration.moved(self.relay.awaiting_response());
-        }
-        self.registration.due_when_silent(self.shard().pool.config().idle_timeout);
-        self.stage = Stage::Relaying;
-    }
-
-    fn poll_relay(&mut self, cx: &mut Context<'_>, reason: Option<WakeReason>) -> Poll<()> {
-        if reason == Some(WakeReason::Reclaim) && self.is_reclaimed() {
-            return Poll::Ready(());
-        }
-        // Held until this connection has done what the reason asks for it: then its socket may be told a tag.
-        let has_barrier = matches!(reason, Some(WakeReason::WorkerExited | WakeReason::Recalled));
-        let barrier = if has_barrier { self.registration.barrier() } else { None };
-        if reason.is_some_and(|reason| self.changes_worker(reason, barrier.as_deref())) {
-            return Poll::Ready(());
-        }
-        let half_closed = self.shard().pool.config().half_closed_timeout;
-        let (Some(upstream), Some(lease)) = (&mut self.upstream, &mut self.lease) else { return Poll::Ready(()) };
-        let mut sides =
-            Sides { client: &mut self.client, upstream, registration: &self.registration, lease, half_closed };
-        let was_answered = self.relay.is_answered();
-        let mut moved = Moved::default();
-        let end = self.relay.poll(cx, &mut sides, reason, &mut moved);
-        if moved.any {
-            self.registration.moved(self.relay.awaiting_response());
-            let stats = &lease.upstream().stats;
-            stats.rx_bytes.add(moved.up);
-            stats.tx_bytes.add(moved.down);
-            lease.upstream().sent.add(moved.down);
-        }
-        if lease.upstream().is_draining() {
-            self.flow.get_or_insert_default().observe(
-                moved.down > 0,
-                end.is_ready() || self.relay.is_orphaned(),
-                Instant::now,
-            );
-        }
-        if self.relay.is_answered() && !was_answered {
-            self.record.answered();
-        }
-        if self.relay.is_engaged() {
-            self.count();
-        }
-        match ready!(end) {
-            RelayEnd::Ended(outcome) => self.end(outcome),
-            RelayEnd::Deliver(client_end) => self.deliver(client_end),
-            RelayEnd::Untouched(error) => {
-                let family = self.upstream.as_ref().map_or(Family::Tcp, Stream::family);
-                self.upstream_failed(net::connect::classify(&error, family));
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// The worker's part is over, and the client's is not: the worker is given back at once.
-    fn deliver(&mut self, client_end: ClientEnd) {
-        self.count();
-        // Now: later it has been silent in any case.
-        let [fin, reset] = [self.relay.at_fin(), Outcome::UpstreamReset].map(|outcome| self.judged(outcome));
-        self.upstream = None;
-        self.relay.worker_is_gone();
-        if let Some(lease) = &mut self.lease {
-            // Whatever becomes of the client, the worker's part is known.
-            let is_settled = client_end == ClientEnd::Fin;
-            if is_settled {
-                lease.upstream().closes[fin as usize].increment();
-            }
-            lease.release(is_settled);
-        }
-        self.registration.belongs_to(None);
-        let idle = self.shard().pool.config().idle_timeout;
-        self.delivery = Some(Box::new(Delivery::begin(
-            client_end,
-            PossibleOutcomes { fin, reset },
-            &self.client,
-            &self.registration,
-            idle,
-        )));
-        self.stage = Stage::Delivering;
-    }
-
-    fn poll_delivering(&mut self, cx: &mut Context<'_>, reason: Option<WakeReason>) -> Poll<()> {
-        let Some(delivery) = &mut self.delivery else { return Poll::Ready(()) };
-        let lease = &self.lease;
-        let phase = || lease.as_ref().map(|lease| lease.upstream().process_phase());
-        let has_died = || matches!(phase(), Some(ProcessPhase::Exiting | ProcessPhase::EndedBadly));
-        self.record.end(ready!(delivery.poll(cx, &mut self.client, &self.registration, reason, has_died)));
-        self.stage = Stage::Over;
-        Poll::Ready(())
+    /// Returns true if the last bytes that moved were an answer, and it was not broken off, as far as a relay can tell.
+    fn is_idle(&self, flow: Option<&Flow>) -> bool {
+        !self.relay.awaits_answer() && !self.relay.awaiting_response() && !flow.is_some_and(|flow| flow.is_broken_off())
     }
 
     /// Ends for a new client if no byte has gone either way; what the client has just said counts.
-    fn is_reclaimed(&mut self) -> bool {
-        let is_unused =
-            !self.relay.is_engaged() && self.client.is_silent() && self.upstream.as_ref().is_none_or(Stream::is_silent);
+    fn is_reclaimed(&mut self, upstream: Option<&Stream>) -> bool {
+        let is_unused = !self.relay.is_engaged() && self.client.is_silent() && upstream.is_none_or(Stream::is_silent);
         if is_unused {
-            self.end(Outcome::Reclaimed);
+            self.record.end(Outcome::Reclaimed);
         }
         is_unused
-    }
-
-    /// Returns true if a reason ends the connection's time with this worker, and not the connection.
-    fn changes_worker(&mut self, reason: WakeReason, barrier: Option<&RecoveryBarrier>) -> bool {
-        match reason {
-            WakeReason::WorkerExited => {
-                barrier.is_some_and(|barrier| self.recover(barrier.recovery(), WakeReason::WorkerExited))
-            }
-            WakeReason::Recalled => {
-                barrier.is_some_and(|barrier| self.recover(barrier.recovery(), WakeReason::Recalled))
-            }
-            WakeReason::CloseIfIdle(Scope::Worker) | WakeReason::Abort(Scope::Worker) => {
-                let is_silent = self.upstream.as_ref().is_some_and(Stream::is_silent);
-                is_silent && !self.relay.is_engaged() && self.switch_upstream()
-            }
-            WakeReason::CloseIfIdle(Scope::All)
-            | WakeReason::Abort(Scope::All)
-            | WakeReason::TimedOut
-            | WakeReason::Reclaim => false,
-        }
-    }
-
-    /// Counts it as a connection of its slot, once.
-    fn count(&mut self) {
-        if let Some(lease) = &self.lease
-            && self.record.given(lease)
-        {
-            self.relay.forget_preamble();
-        }
     }
 }
 
@@ -299,22 +187,25 @@ impl Future for Connection {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let mut reason = this.registration.wake_reason(cx);
-        loop {
-            match this.stage {
-                Stage::Searching => ready!(this.poll_search(cx, reason.take())),
-                Stage::Connecting => ready!(this.poll_connect(cx, reason.take())),
-                Stage::Relaying => ready!(this.poll_relay(cx, reason.take())),
-                Stage::Recovering => ready!(this.poll_recovering(cx, reason.take())),
-                Stage::Delivering => ready!(this.poll_delivering(cx, reason.take())),
-                Stage::Over => return Poll::Ready(()),
-            }
+        while !this.record.has_ended() {
+            let (stage, progress) = match std::mem::take(&mut this.stage) {
+                Stage::Searching => this.poll_search(cx, reason.take()),
+                Stage::Connecting(side) => this.poll_connect(side, cx, reason.take()),
+                Stage::Relaying(side) => this.poll_relay(side, cx, reason.take()),
+                Stage::AwaitingTag(awaiting) => this.poll_tag(awaiting, cx, reason.take()),
+                Stage::ReadingBack(reading) => this.poll_reading(reading, cx, reason.take()),
+                Stage::Delivering(lease, delivery) => this.poll_delivering(lease, delivery, cx, reason.take()),
+            };
+            this.stage = stage;
+            ready!(progress);
         }
+        Poll::Ready(())
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.record.count(self.lease.as_ref());
+        self.record.count(self.stage.lease());
     }
 }
 
