@@ -3,68 +3,36 @@
 //! It waits until the listener has something, takes a permit and *then* accepts. So no idle loop sits on a permit that
 //! another needs, and what is over the limit stays in the kernel's backlog.
 
+mod batch;
+
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::handed::Handoff;
-use super::relayed::Connection;
-use super::shard::{ConnectionPermit, DrainCounters, Shard};
+use super::shard::{DrainCounters, Shard};
 use crate::config::Address;
 use crate::mode::Inherits;
 use crate::net::listeners::Listener;
 use crate::net::open_connections;
-use crate::net::stream::{Family, reset_at_close};
+use crate::net::stream::Family;
 use crate::pool::Limited;
 use crate::rotation::AcceptState;
-use crate::stats::{AcceptError, AcceptLimit, Rejection};
+use crate::stats::{AcceptLimit, Rejection};
+use batch::{AcceptAction, BatchResult};
 
-/// Accepts in a row before other tasks of the thread run.
-const BATCH: usize = 16;
+pub(super) use batch::Accepted;
+
 /// The interval after which workers without room for another connection are checked again.
 const CROWDED: Duration = Duration::from_millis(5);
 /// The interval after which another connection is asked to make room, if the last one could not.
 const RECLAIM: Duration = Duration::from_millis(50);
 /// The pause in accepting after descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// A client's socket as it comes from the queue, non-blocking.
-pub(super) struct Accepted {
-    pub(super) socket: OwnedFd,
-    pub(super) family: Family,
-    /// The client's address; a client on a unix socket has none.
-    pub(super) peer: Option<SocketAddr>,
-}
-
-/// The end of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BatchResult {
-    /// The queue is empty.
-    Empty,
-    /// There may be more.
-    More,
-    /// No permit is left.
-    Full,
-    /// Every worker has as many as it may that it has not taken: more wait in the kernel.
-    Crowded,
-    /// No descriptor or memory is left.
-    Exhausted,
-}
-
-/// The action for an accepted connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AcceptAction {
-    Serve,
-    Reject(Rejection),
-}
 
 /// Accepts from one listener for one shard.
 pub(super) struct AcceptLoop {
@@ -186,96 +154,6 @@ impl AcceptLoop {
         }
     }
 
-    /// Waits for the listener unless it is retired, then accepts one batch. Cancel safe: the batch itself does not
-    /// wait.
-    async fn next_batch(&self, action: AcceptAction, is_retired: bool) -> BatchResult {
-        if is_retired {
-            return self.batch(action);
-        }
-        let Ok(mut ready) = self.listener.readable().await else {
-            return BatchResult::Exhausted;
-        };
-        let result = self.batch(action);
-        if result == BatchResult::Empty {
-            ready.clear_ready();
-        }
-        result
-    }
-
-    fn batch(&self, action: AcceptAction) -> BatchResult {
-        for _ in 0..BATCH {
-            if action == AcceptAction::Serve && self.is_crowded() {
-                return BatchResult::Crowded;
-            }
-            let mut permit = match action {
-                AcceptAction::Serve => ConnectionPermit::take(&self.shard),
-                AcceptAction::Reject(_) => None,
-            };
-            if action == AcceptAction::Serve && permit.is_none() {
-                return BatchResult::Full;
-            }
-            let client = match self.accept() {
-                Ok(client) => client,
-                Err(BatchResult::More) => continue,
-                Err(result) => return result,
-            };
-            self.shard.pool.stats.accepted.increment();
-            let is_admitted = permit.as_mut().is_none_or(|permit| permit.admits(client.peer.map(|peer| peer.ip())));
-            match (permit, action) {
-                (Some(_), _) if !is_admitted => self.reject(&client, Rejection::PerSource),
-                (Some(permit), _) => self.serve(permit, client),
-                (None, AcceptAction::Reject(why)) => self.reject(&client, why),
-                (None, AcceptAction::Serve) => {}
-            }
-        }
-        BatchResult::More
-    }
-
-    /// Returns true if a connection would have to wait until a worker takes earlier ones.
-    fn is_crowded(&self) -> bool {
-        if !self.is_handed_over {
-            return false;
-        }
-        let snapshot = self.shard.pool.rotation.snapshot();
-        !snapshot.upstreams.is_empty() && !snapshot.upstreams.iter().any(|upstream| upstream.has_room())
-    }
-
-    fn accept(&self) -> Result<Accepted, BatchResult> {
-        match acceptfrom_with(self.listener.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((socket, peer)) => {
-                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                Ok(Accepted { socket, family: self.family, peer })
-            }
-            Err(rustix::io::Errno::AGAIN) => Err(BatchResult::Empty),
-            Err(error) => {
-                let kind = classify(error);
-                self.shard.pool.stats.accept_errors[kind as usize].increment();
-                match kind {
-                    AcceptError::Exhausted => Err(BatchResult::Exhausted),
-                    AcceptError::Other => Err(BatchResult::More),
-                }
-            }
-        }
-    }
-
-    fn serve(&self, permit: ConnectionPermit, client: Accepted) {
-        if self.is_handed_over {
-            return Handoff::start(permit, client, self.handle.number);
-        }
-        match Connection::start(permit, client) {
-            Ok(connection) => drop(tokio::spawn(connection)),
-            // Nothing but a lack of memory for one more watched socket.
-            Err(_) => self.shard.pool.stats.accept_errors[AcceptError::Exhausted as usize].increment(),
-        }
-    }
-
-    fn reject(&self, client: &Accepted, why: Rejection) {
-        if client.family == Family::Tcp {
-            reset_at_close(client.socket.as_fd());
-        }
-        self.shard.pool.stats.rejected[why as usize].increment();
-    }
-
     /// Serves the waiting clients, then closes. Clients that cannot be served, since no worker is left, are rejected at
     /// once.
     async fn close(self) {
@@ -323,32 +201,5 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.decrement(&self.0.loops);
-    }
-}
-
-/// Returns the class of an accept error: a lack of something here, or an error of one connection only. If the latter
-/// were fatal, strangers could stop the loop.
-fn classify(error: rustix::io::Errno) -> AcceptError {
-    use rustix::io::Errno;
-    match error {
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => AcceptError::Exhausted,
-        _ => AcceptError::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::io::Errno;
-
-    #[test]
-    fn only_a_lack_of_descriptors_or_memory_pauses_accepting() {
-        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert_eq!(classify(error), AcceptError::Exhausted, "{error}");
-        }
-        let of_one_client = [Errno::CONNABORTED, Errno::PROTO, Errno::NETDOWN, Errno::PERM, Errno::NETUNREACH];
-        for error in of_one_client {
-            assert_eq!(classify(error), AcceptError::Other, "{error}");
-        }
     }
 }
