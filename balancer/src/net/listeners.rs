@@ -5,22 +5,21 @@
 //! server on the same port is an error and not a silent halving of the clients.
 
 mod passed;
+mod unix_path;
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use crate::config::Address;
 pub use passed::PassedListeners;
+use unix_path::{OwnedPath, bind_unix};
 
 /// One public listening socket, non-blocking. Clones share the socket; a unix path is removed with the last of them.
 #[derive(Debug)]
@@ -228,69 +227,10 @@ fn is_v6_wildcard(at: SocketAddr) -> bool {
     matches!(at.ip(), IpAddr::V6(ip) if ip.is_unspecified())
 }
 
-fn bind_unix(path: &Path, backlog: i32) -> io::Result<Listener> {
-    clear_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let path = Arc::new(OwnedPath::of(path)?);
-    socket.listen(backlog)?;
-    Ok(Listener { socket, address: Address::Unix(path.path.clone()), path: Some(path) })
-}
-
-/// Removes the socket file of a server that is gone.
-fn clear_stale(path: &Path) -> io::Result<()> {
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found?,
-    };
-    if !found.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has this path"));
-    }
-    // Only "refused" says that nobody listens: a full queue (EAGAIN) or another socket type is somebody.
-    let attempt = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        socket.connect(&SockAddr::unix(path)?)
-    };
-    match attempt() {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Err(io::ErrorKind::AddrInUse.into()),
-    }
-}
-
-/// A socket file we made. It is known by its inode: a successor may have put its own at the same path.
-#[derive(Debug)]
-struct OwnedPath {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl OwnedPath {
-    fn of(path: &Path) -> io::Result<Self> {
-        let made = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), inode: (made.dev(), made.ino()) })
-    }
-
-    fn remove(&self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.inode);
-        if is_ours {
-            // It may be gone already, and a file that cannot be removed hurts nobody: the next start finds it stale.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl Drop for OwnedPath {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpStream;
-    use std::os::unix::net::UnixStream;
 
     fn bind(address: &str) -> Result<Listener, BindError> {
         Listener::bind(&address.parse().unwrap(), 16, Duration::from_secs(60), false)
@@ -316,38 +256,5 @@ mod tests {
         let listener = bind("[::]:0").unwrap();
         let Address::Tcp(at) = listener.address() else { panic!("{:?}", listener.address()) };
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, at.port())).is_ok());
-    }
-
-    #[test]
-    fn stale_socket_file_is_replaced_and_removed_at_last_drop() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("public.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let address = Address::Unix(path.clone());
-        let listener = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
-        let clone = listener.try_clone().unwrap();
-        drop(listener);
-        assert!(UnixStream::connect(&path).is_ok());
-        let second = Listener::bind(&address, 16, Duration::ZERO, false).unwrap_err();
-        assert_eq!(second.source.kind(), io::ErrorKind::AddrInUse);
-        drop(clone);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn regular_file_and_successor_socket_are_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("public.sock");
-        fs::write(&path, "precious").unwrap();
-        let address = Address::Unix(path.clone());
-        assert!(Listener::bind(&address, 16, Duration::ZERO, false).is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-        fs::remove_file(&path).unwrap();
-        let old = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
-        fs::rename(&path, dir.path().join("moved")).unwrap();
-        let replacement = Listener::bind(&address, 16, Duration::ZERO, false).unwrap();
-        drop(old);
-        assert!(UnixStream::connect(&path).is_ok());
-        drop(replacement);
     }
 }
