@@ -20,78 +20,29 @@
 mod delivery;
 pub(crate) mod direction;
 mod read_ahead;
+mod scratch;
+mod sides;
 mod wake;
 
-use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use crate::net::open_connections::{Registration, WakeReason};
+use crate::net::open_connections::WakeReason;
 use crate::net::preamble::Preamble;
 use crate::net::relay::direction::{Direction, Round, State};
-use crate::net::stream::Stream;
-use crate::rotation::{Lease, ProcessPhase};
+use crate::rotation::ProcessPhase;
 use crate::stats::Outcome;
 use read_ahead::ReadAhead;
+use sides::{RelayRound, reset_client, reset_upstream};
 use wake::AFTER_EXIT;
 
 pub(crate) use delivery::{ClientEnd, Delivery, PossibleOutcomes};
 pub(crate) use read_ahead::Room;
+pub(crate) use scratch::with_scratch;
+pub(crate) use sides::{Moved, RelayEnd, Sides};
 
-/// The size of the one read buffer of a thread. 64 KiB is slower: it falls out of the L1 and L2 caches.
-const SCRATCH: usize = 32 * 1024;
 /// Reads each way a poll; then other connections of the thread get their turn.
 const ROUNDS: usize = 16;
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
-
-/// Lends this thread's read buffer. What it holds before a read is another connection's: use only what was read.
-pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
-    BUFFER.with_borrow_mut(|buffer| read(buffer))
-}
-
-/// The end of a relay.
-#[derive(Debug)]
-pub(crate) enum RelayEnd {
-    /// The connection has ended. Close both sides: those that must see a reset will.
-    Ended(Outcome),
-    /// The worker's side has ended, and all that it said was written to the client's socket: a [`Delivery`] does the
-    /// rest.
-    Deliver(ClientEnd),
-    /// The upstream broke before a byte or an end went either way: another may be tried.
-    Untouched(io::Error),
-}
-
-/// The two sides of a relay and their registration among the thread's connections.
-pub(crate) struct Sides<'a> {
-    pub(crate) client: &'a mut Stream,
-    pub(crate) upstream: &'a mut Stream,
-    pub(crate) registration: &'a Registration,
-    /// The hold on whose end the upstream is. It counts while the client waits for that worker.
-    pub(crate) lease: &'a mut Lease,
-    /// Silence allowed once one direction has ended.
-    pub(crate) half_closed: Duration,
-}
-
-/// Bytes written in one poll, a preamble not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moved {
-    /// To the worker.
-    pub(crate) up: u64,
-    /// To the client.
-    pub(crate) down: u64,
-    /// True if anything was read or written at all.
-    pub(crate) any: bool,
-}
-
-enum RelayRound {
-    Idle,
-    Again,
-    Over(RelayEnd),
-}
 
 /// The state of one connection's relay; the streams are lent to each poll.
 #[derive(Debug, Default)]
@@ -388,14 +339,4 @@ impl Relay {
     fn broken(&self, sides: &Sides<'_>) -> RelayEnd {
         if self.is_answered { RelayEnd::Deliver(ClientEnd::Reset) } else { reset_client(sides) }
     }
-}
-
-fn reset_client(sides: &Sides<'_>) -> RelayEnd {
-    sides.client.reset_at_close();
-    RelayEnd::Ended(Outcome::UpstreamReset)
-}
-
-fn reset_upstream(sides: &Sides<'_>) -> RelayEnd {
-    sides.upstream.reset_at_close();
-    RelayEnd::Ended(Outcome::ClientReset)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::sides::reset_both;
 use super::{ClientEnd, Relay, RelayEnd, Sides};
 use crate::net::open_connections::WakeReason;
 use crate::net::relay::direction::State;
@@ -67,10 +68,4 @@ impl Relay {
             (!self.up.is_live() || sides.client.is_silent()) && (!self.down.is_live() || sides.upstream.is_silent());
         !self.awaiting_response && !is_awaited && is_between && is_silent
     }
-}
-
-fn reset_both(sides: &Sides<'_>, outcome: Outcome) -> RelayEnd {
-    sides.client.reset_at_close();
-    sides.upstream.reset_at_close();
-    RelayEnd::Ended(outcome)
 }
