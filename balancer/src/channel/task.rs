@@ -15,6 +15,7 @@ use super::pending::PendingTable;
 use super::rate_limit::MessageRate;
 use super::socket::{self, Received};
 use super::{BATCH, Channel, ChannelCommand, ChannelEvent, LOOK, PATIENCE, READY, Unsent, WORKER_FD, WorkerContext};
+use crate::os::limits::is_exhausted;
 use crate::os::worker_socket::worker_socket;
 use crate::rotation::HandedConnection;
 use crate::stats::{ConnectError, Outcome};
@@ -141,11 +142,6 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
         }
     };
     core.end(&mut protocol, &mut buffer, connections, outcome);
-}
-
-/// Returns true if the error is temporary: this process is short of descriptors or memory.
-fn is_for_now(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// Returns the beginning of a message, long enough to recognize it. A worker may send megabytes many times a second.
@@ -311,7 +307,7 @@ impl Core {
         let end = match worker_socket(process, WORKER_FD, self.worker.inode) {
             Ok(end) => end,
             Err(error) => {
-                self.is_final = !is_for_now(&error);
+                self.is_final = !is_exhausted(&error);
                 tracing::debug!(%slot, %error, "cannot take back the connections that this worker leaves unread");
                 return;
             }

@@ -1,4 +1,6 @@
-//! The descriptor limit.
+//! Limits of the kernel, and the errors that show that one is reached.
+
+use std::io;
 
 use rustix::process::{Resource, Rlimit};
 
@@ -18,4 +20,26 @@ pub fn raise_open_files() -> OpenFiles {
     let _ = rustix::process::setrlimit(Resource::Nofile, wanted);
     let now = rustix::process::getrlimit(Resource::Nofile);
     OpenFiles { inherited: limit.current, raised: now.current.unwrap_or(1 << 20) }
+}
+
+/// Returns true if the error shows that this process, or the system, has no descriptor or no memory left. It tells
+/// nothing about the peer, and the call can be repeated later.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lacks_of_descriptors_or_memory_are_exhaustion() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(is_exhausted(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EPERM, libc::EAGAIN] {
+            assert!(!is_exhausted(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        assert!(!is_exhausted(&io::ErrorKind::OutOfMemory.into()), "an error of the library, not of the kernel");
+    }
 }

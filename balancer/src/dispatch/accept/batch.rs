@@ -11,6 +11,7 @@ use crate::dispatch::handed::Handoff;
 use crate::dispatch::relayed::Connection;
 use crate::dispatch::shard::ConnectionPermit;
 use crate::net::stream::{Family, reset_at_close};
+use crate::os::limits::is_exhausted;
 use crate::stats::{AcceptError, Rejection};
 
 /// Accepts in a row before other tasks of the thread run.
@@ -141,10 +142,7 @@ impl AcceptLoop {
 /// Returns the class of an accept error: a lack of something here, or an error of one connection only. If the latter
 /// were fatal, strangers could stop the loop.
 fn classify(error: Errno) -> AcceptError {
-    match error {
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => AcceptError::Exhausted,
-        _ => AcceptError::Other,
-    }
+    if is_exhausted(&error.into()) { AcceptError::Exhausted } else { AcceptError::Other }
 }
 
 #[cfg(test)]

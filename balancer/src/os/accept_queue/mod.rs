@@ -29,6 +29,7 @@ use std::path::Path;
 
 use self::message::{TcpEntry, UnixEntry, tcp_entry, tcp_request, unix_entry, unix_request};
 use self::netlink::Netlink;
+use super::limits::is_exhausted;
 
 pub use self::connections::{PeerId, ServerSide};
 pub use self::owner::{Owner, listener_at};
@@ -161,9 +162,7 @@ fn offered(question: impl Fn(&mut Netlink) -> io::Result<()>) -> io::Result<Opti
 
 /// Returns true for an error that does not show what the kernel offers, such as exhausted descriptors.
 fn is_passing(error: &io::Error) -> bool {
-    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    let is_exhaustion = error.raw_os_error().is_some_and(|errno| lacks.contains(&errno));
-    is_exhaustion || error.kind() == io::ErrorKind::WouldBlock
+    is_exhausted(error) || error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn tcp_listeners(netlink: &mut Netlink, port: u16) -> io::Result<Vec<TcpEntry>> {

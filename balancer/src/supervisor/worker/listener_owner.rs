@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config;
 use crate::os::accept_queue::{Owner, listener_at};
+use crate::os::limits::is_exhausted;
 use crate::os::{account, duplicate, inspect};
 
 /// Messages that are logged once for all workers of a pool.
@@ -141,8 +142,7 @@ impl Stranger {
 
 /// Returns true for an error that does not concern the port: the query can be repeated.
 pub(in crate::supervisor) fn is_passing(error: &io::Error) -> bool {
-    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|errno| lacks.contains(&errno)) || error.kind() == io::ErrorKind::WouldBlock
+    is_exhausted(error) || error.kind() == io::ErrorKind::WouldBlock
 }
 
 #[cfg(test)]

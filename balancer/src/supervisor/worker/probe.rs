@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::Probe;
 use crate::os::accept_queue::PeerId;
+use crate::os::limits::is_exhausted;
 use crate::os::peer;
 use crate::os::source_address::{bind_source, is_used_up};
 use crate::rotation::{Endpoint, source_address};
@@ -114,8 +115,7 @@ async fn connect_from(address: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStre
 /// Returns true if a connect failed because this side lacks a resource. Without this, a master without a free
 /// descriptor would find all its workers unhealthy.
 fn is_our_own_lack(error: &io::Error) -> bool {
-    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|errno| lacks.contains(&errno))
+    is_exhausted(error) || error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
 }
 
 async fn exchange(
