@@ -22,10 +22,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Control;
 use crate::failure::{Failure, code};
+use crate::os::limits::LONGEST_UNIX_PATH;
 use lock::Lock;
-
-/// The longest path of a unix socket on Linux: `sun_path` has 108 bytes, and one of them is the final zero.
-const LONGEST_PATH: usize = 107;
 
 /// The number of clients that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -120,11 +118,11 @@ fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), Failure> {
 
 fn check_length(path: &Path) -> Result<(), Failure> {
     let length = path.as_os_str().as_bytes().len();
-    if length <= LONGEST_PATH {
+    if length <= LONGEST_UNIX_PATH {
         return Ok(());
     }
     Err(Failure::new(code::FAILED, format!("cannot listen on the control socket {}", path.display()))
-        .cause(format!("the path has {length} bytes, the kernel takes {LONGEST_PATH}"))
+        .cause(format!("the path has {length} bytes, the kernel takes {LONGEST_UNIX_PATH}"))
         .hint("choose a shorter one with --control PATH"))
 }
 

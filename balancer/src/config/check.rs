@@ -13,6 +13,7 @@ use addresses::{Taken, overlap};
 use super::problem::Severity;
 use super::{Address, Config, Control, EndpointKind, PassedAs, PoolConfig, Program, ProxyProtocol, Workers};
 use crate::mode::Mode;
+use crate::os::limits::LONGEST_UNIX_PATH;
 
 /// A broken rule. Paths are those of the key table: `pool.api.listen`, with `[1]` for an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,9 +166,9 @@ fn addresses(config: &Config, is_written: &dyn Fn(&str) -> bool, found: &mut Vec
         found.push(if is_default { violation.label("give each pool its own `listen`") } else { violation });
     }
     if let Control::Path(control) = &config.master.control {
-        if control.as_os_str().len() > 107 {
+        if control.as_os_str().len() > LONGEST_UNIX_PATH {
             let length = control.as_os_str().len();
-            let message = format!("a unix socket's path may have 107 bytes, and this one has {length}");
+            let message = format!("a unix socket's path may have {LONGEST_UNIX_PATH} bytes, and this one has {length}");
             found.push(Violation::error("master.control".into(), message));
         }
         for &(pool, i) in &all {

@@ -4,6 +4,9 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit};
 
+/// The longest path of a unix socket, in bytes: `sun_path` has 108, and the last one is the terminating zero.
+pub const LONGEST_UNIX_PATH: usize = 107;
+
 /// The old and the new soft limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {

@@ -13,13 +13,11 @@ use super::worker::spec::Surroundings;
 use crate::config;
 use crate::os::accept_queue::{Listening, PeerId, QueueReader, ServerSide, Where};
 use crate::os::child::Launcher;
+use crate::os::limits::LONGEST_UNIX_PATH;
 use crate::os::ports::Ports;
 use crate::os::run_dir::RunDirs;
 use crate::output::Output;
 use crate::rotation::Endpoint;
-
-/// The longest path of a unix socket, in bytes.
-const LONGEST_PATH: usize = 107;
 
 /// The resources shared by all pools of one master.
 pub struct Resources {
@@ -225,8 +223,8 @@ fn owner(pool: &config::PoolConfig) -> Option<u32> {
 }
 
 fn fitting(path: PathBuf) -> io::Result<PathBuf> {
-    if path.as_os_str().len() > LONGEST_PATH {
-        let text = format!("{} is longer than a unix socket's path may be ({LONGEST_PATH} bytes)", path.display());
+    if path.as_os_str().len() > LONGEST_UNIX_PATH {
+        let text = format!("{} is longer than a unix socket's path may be ({LONGEST_UNIX_PATH} bytes)", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }
     Ok(path)
@@ -243,10 +241,13 @@ mod tests {
             let base = dir.path().join("");
             PathBuf::from(format!("{}{}", base.display(), "x".repeat(length - base.as_os_str().len())))
         };
-        let longest = fitting(of_length(LONGEST_PATH)).unwrap();
+        let longest = fitting(of_length(LONGEST_UNIX_PATH)).unwrap();
         drop(std::os::unix::net::UnixListener::bind(longest).unwrap());
-        let error = fitting(of_length(LONGEST_PATH + 1)).unwrap_err().to_string();
+        let error = fitting(of_length(LONGEST_UNIX_PATH + 1)).unwrap_err().to_string();
         assert!(error.ends_with("x is longer than a unix socket's path may be (107 bytes)"), "{error}");
-        assert!(std::os::unix::net::UnixListener::bind(of_length(LONGEST_PATH + 1)).is_err(), "as the kernel has it");
+        assert!(
+            std::os::unix::net::UnixListener::bind(of_length(LONGEST_UNIX_PATH + 1)).is_err(),
+            "as the kernel has it"
+        );
     }
 }

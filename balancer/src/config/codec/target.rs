@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::value::{Raw, Value, nearest};
 use super::super::{Address, Control, LogTarget, Probe};
 use super::{Codec, Wrong, because, quoted};
+use crate::os::limits::LONGEST_UNIX_PATH;
 
 /// The probe of a health check.
 pub(in crate::config) const PROBE: Codec<Probe> = Codec {
@@ -40,10 +41,9 @@ fn read_address(value: &Value) -> Result<Address, Wrong> {
     let text = value.text().ok_or_else(|| wrong("an address must be a string".to_owned()))?;
     let address = text.parse::<Address>().map_err(|error| wrong(error.to_string()))?;
     match &address {
-        // `sockaddr_un` has 108 bytes and the path must end with a NUL.
-        Address::Unix(path) if path.as_os_str().len() > 107 => {
+        Address::Unix(path) if path.as_os_str().len() > LONGEST_UNIX_PATH => {
             let length = path.as_os_str().len();
-            Err(wrong(format!("a unix socket's path may have 107 bytes, and this one has {length}")))
+            Err(wrong(format!("a unix socket's path may have {LONGEST_UNIX_PATH} bytes, and this one has {length}")))
         }
         _ => Ok(address),
     }

@@ -10,15 +10,13 @@ use std::path::PathBuf;
 use super::Decision;
 use crate::channel::node::broken::excerpt;
 use crate::channel::node::query::{AddressType, Query};
+use crate::os::limits::LONGEST_UNIX_PATH;
 
 /// The number of clients that may wait if the app does not say: Node's own default.
 pub(super) const BACKLOG: u32 = 511;
 
 /// The lowest port that every user may bind.
 const FIRST_FREE_PORT: u16 = 1024;
-
-/// The maximum length of a unix path, without the zero at its end.
-const LONGEST_PATH: usize = 107;
 
 /// The configured rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ pub(super) fn target(query: &Query) -> Result<Target, Refusal> {
 fn path_target(path: &str) -> Result<Target, Refusal> {
     let what = if !path.starts_with('/') {
         "a path must be absolute"
-    } else if path.len() > LONGEST_PATH || path.contains('\0') {
+    } else if path.len() > LONGEST_UNIX_PATH || path.contains('\0') {
         "a path may have at most 107 bytes, and no zero byte"
     } else {
         return Ok(Target::Path(path.to_owned()));
