@@ -11,7 +11,9 @@ use std::time::Duration;
 use addresses::{Taken, overlap};
 
 use super::problem::Severity;
-use super::{Address, Config, Control, EndpointKind, PassedAs, PoolConfig, Program, ProxyProtocol, Workers};
+use super::{
+    Address, Config, Control, EndpointKind, MOST_WORKERS, PassedAs, PoolConfig, Program, ProxyProtocol, Workers,
+};
 use crate::mode::Mode;
 use crate::os::limits::LONGEST_UNIX_PATH;
 
@@ -73,7 +75,7 @@ fn most_workers(pool: &PoolConfig) -> u32 {
     match pool.workers {
         Workers::Count(n) => n,
         Workers::Auto => 4,
-        Workers::Max | Workers::AllBut(_) => 1024,
+        Workers::Max | Workers::AllBut(_) => MOST_WORKERS,
     }
 }
 

@@ -132,6 +132,9 @@ pub enum Program {
     Command(Vec<String>),
 }
 
+/// The most workers that a pool can have.
+pub const MOST_WORKERS: u32 = 1024;
+
 /// The number of workers of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
@@ -139,7 +142,7 @@ pub enum Workers {
     Auto,
     /// One worker for each CPU.
     Max,
-    /// This many, 1 to 1024.
+    /// This many, 1 to [`MOST_WORKERS`].
     Count(u32),
     /// The number of CPUs less this many, at least 1. Written `-N`.
     AllBut(u32),
@@ -297,7 +300,7 @@ impl PoolConfig {
 impl Workers {
     /// Returns the number of workers where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> u32 {
-        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, 1024);
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, MOST_WORKERS);
         match self {
             Workers::Auto => cpus.min(4),
             Workers::Max => cpus,

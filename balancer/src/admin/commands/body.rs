@@ -4,12 +4,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ControlCommand;
+use crate::config::MOST_WORKERS;
 use crate::pool::message::Message;
 use crate::pool::operation::{OperationKind, SlotRange};
 use crate::strategy;
-
-/// The largest number of workers of a pool.
-const MOST: u32 = 1024;
 
 /// The longest JSON text of a message to workers, in bytes. A worker made with `worker-runtime` takes less.
 pub const LONGEST_MESSAGE: usize = 1024 * 1024;
@@ -17,7 +15,7 @@ pub const LONGEST_MESSAGE: usize = 1024 * 1024;
 /// The number of workers that a `scale` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// This many, 1 to 1024.
+    /// This many, 1 to [`MOST_WORKERS`].
     Exactly(u32),
     /// This many more than now.
     More(u32),
@@ -34,7 +32,7 @@ impl Size {
     pub fn parse(text: &str) -> Option<Self> {
         let count = |digits: &str| {
             let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse::<u32>().ok().filter(|n| is_plain && (1..=MOST).contains(n))
+            digits.parse::<u32>().ok().filter(|n| is_plain && (1..=MOST_WORKERS).contains(n))
         };
         match (text, text.as_bytes().first()?) {
             ("max", _) => Some(Size::Max),
@@ -59,8 +57,8 @@ impl Size {
             Size::Auto => i64::from(crate::config::Workers::Auto.resolve(cpus)),
         };
         match u32::try_from(wanted) {
-            Ok(wanted) if (1..=MOST).contains(&wanted) => Ok(wanted),
-            _ => Err(format!("a pool has 1 to {MOST} workers; it has {now}, you asked for {wanted}")),
+            Ok(wanted) if (1..=MOST_WORKERS).contains(&wanted) => Ok(wanted),
+            _ => Err(format!("a pool has 1 to {MOST_WORKERS} workers; it has {now}, you asked for {wanted}")),
         }
     }
 }

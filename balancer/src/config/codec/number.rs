@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::value::{Raw, Value};
-use super::super::{Threads, Workers};
+use super::super::{MOST_WORKERS, Threads, Workers};
 use super::{Codec, Wrong, because, quoted};
 
 /// The longest time that may be written. Deadlines beyond any use would overflow the clock.
@@ -123,8 +123,10 @@ pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
     read: |value| match (value.text(), &value.raw) {
         (Some("auto"), _) => Ok(Workers::Auto),
         (Some("max"), _) => Ok(Workers::Max),
-        (_, Raw::Integer(n @ -1024..=-1)) => u32::try_from(-n).map(Workers::AllBut).map_err(|_| Wrong::Expected),
-        _ => value.count(1..=1024).map(Workers::Count).ok_or(Wrong::Expected),
+        (_, &Raw::Integer(n)) if (-i128::from(MOST_WORKERS)..0).contains(&n) => {
+            u32::try_from(-n).map(Workers::AllBut).map_err(|_| Wrong::Expected)
+        }
+        _ => value.count(1..=MOST_WORKERS.into()).map(Workers::Count).ok_or(Wrong::Expected),
     },
     show: |workers| {
         Some(match workers {

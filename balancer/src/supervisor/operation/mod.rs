@@ -17,15 +17,13 @@ use tokio::time::Instant;
 
 use super::slot::Event;
 use super::workers::{FIRST_GENERATION, Workers};
+use crate::config::MOST_WORKERS;
 use crate::mode::{Acceptor, Inherits};
 use crate::pool::SlotState;
 use crate::pool::operation::{OperationKind, OperationRequest, OperationStep, Progress, Report, SlotRange};
 use ledger::{Closes, Totals};
 use outcome::WorkerOutcome;
 use progress::{Operation, OperationPhase};
-
-/// The most workers that a pool can have.
-const MOST_WORKERS: u32 = 1024;
 
 /// The operations of one pool: at most one at a time.
 #[derive(Default)]
