@@ -17,4 +17,4 @@ pub use handed::{HandedConnection, HandoffSender};
 pub use lease::Lease;
 pub use snapshot::{AcceptState, Rotation, Snapshot};
 pub use sources::{Sources, source_address};
-pub use upstream::{Endpoint, ProcessPhase, SlotId, Standing, UNIT_WEIGHT, Upstream};
+pub use upstream::{Endpoint, MAX_PENDING, ProcessPhase, SlotId, Standing, UNIT_WEIGHT, Upstream};

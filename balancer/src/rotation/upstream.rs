@@ -88,9 +88,9 @@ pub enum ProcessPhase {
 /// grow by one percent.
 pub const UNIT_WEIGHT: u32 = 100;
 
-/// The number of connections that a worker may have been handed and not taken. Further ones wait in the kernel's
-/// backlog. The kernel also bounds the descriptors in flight (`ETOOMANYREFS`, unix(7)).
-const MOST_UNTAKEN: usize = 64;
+/// The number of connections that one worker may have been handed and not taken. A healthy worker takes each within a
+/// turn of its loop, and only one is in flight at a time; further ones wait in the kernel's backlog. The kernel also bounds the descriptors in flight (`ETOOMANYREFS`, unix(7)).
+pub const MAX_PENDING: usize = 64;
 
 /// One incarnation of a worker: its endpoint, its standing, and its number of connections.
 #[derive(Debug)]
@@ -199,12 +199,12 @@ impl Upstream {
 
     /// Returns true if it may be handed one more connection.
     pub fn has_room(&self) -> bool {
-        self.connecting() < MOST_UNTAKEN
+        self.connecting() < MAX_PENDING
     }
 
-    /// Returns true if more than `MOST_UNTAKEN` connections are pending. The caller's own lease is already counted.
+    /// Returns true if more than `MAX_PENDING` connections are pending. The caller's own lease is already counted.
     pub fn is_crowded(&self) -> bool {
-        self.connecting() > MOST_UNTAKEN
+        self.connecting() > MAX_PENDING
     }
 
     /// Records that its process ended before others of its process group, which still serve its connections.

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::broken::Broken;
 use super::outbox::MOST_WAITING;
-use super::pending::MAX_PENDING;
 use super::query::{AddressType, Query};
+use crate::rotation::MAX_PENDING;
 
 /// An event of a worker, in the order in which it sent them.
 #[derive(Clone, Debug, PartialEq)]

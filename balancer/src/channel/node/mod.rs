@@ -55,6 +55,5 @@ pub use broken::Broken;
 pub use event::{NodeEvent, SendError, Why};
 pub use listeners::ListenerRegistry;
 pub use outbox::{Attached, MOST_WAITING, Out};
-pub use pending::MAX_PENDING;
 pub use query::{AddressType, Answer, Query};
 pub use session::Session;

@@ -1,9 +1,6 @@
 //! The clients given to one worker that it has neither taken nor refused yet. Pure.
 
-/// The number of such clients that a worker may have. A healthy worker answers for each within a turn of its event
-/// loop, and only one socket is in flight at a time: more would only wait for a worker that hangs while others are
-/// free.
-pub const MAX_PENDING: usize = 64;
+use crate::rotation::MAX_PENDING;
 
 #[derive(Clone, Copy, Debug)]
 struct PendingConnection {

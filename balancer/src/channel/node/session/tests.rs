@@ -11,8 +11,8 @@ use super::*;
 use crate::channel::node::broken::Broken;
 use crate::channel::node::event::Why;
 use crate::channel::node::outbox::MOST_WAITING;
-use crate::channel::node::pending::MAX_PENDING;
 use crate::channel::node::query::{AddressType, Query};
+use crate::rotation::MAX_PENDING;
 
 const KEY: &str = "null:3000:4:undefined";
 const ACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
