@@ -46,20 +46,20 @@ pub(super) struct AcceptLoop {
     _running: Running,
 }
 
-/// The state that the loops of one listener share, to learn when it is not wanted any more.
+/// The number of a listener, and the signal to close it, which its loops share.
 #[derive(Clone)]
 pub(super) struct ListenerHandle {
     /// Its number among the pool's public listeners; all that the configuration name have the same.
     pub(super) number: u32,
     /// Cancelled when the listener is to be emptied and closed.
     pub(super) retired: CancellationToken,
-    /// Says that it is closed when the last loop drops it.
+    /// Reports that the listener is closed, when the last loop drops it.
     pub(super) _closed: Arc<DropGuard>,
 }
 
 impl AcceptLoop {
-    /// Registers the listener with the runtime that is entered; `stop` ends it at once, `handle` when its queue is
-    /// empty.
+    /// Registers the listener with the current runtime. `stop` ends the loop at once; `handle` ends it when the queue
+    /// is empty.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl AcceptLoop {
             Address::Tcp(_) | Address::Passed(_) => Family::Tcp,
             Address::Unix(_) => Family::Unix,
         };
-        // tokio's own listeners register what they accept at once; here the client's first bytes are read before that.
+        // tokio's own listeners register each accepted socket at once. Here its first bytes are read before that.
         #[expect(deprecated, reason = "its successor is unsafe for types that change their descriptor; ours keeps one")]
         let listener = AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
         let is_handed_over = shard.pool.mode.inherits() == Inherits::Channel;
@@ -83,8 +83,8 @@ impl AcceptLoop {
     }
 
     /// Accepts until the state is `Closing` or the listener is retired, and the queue is empty, or until it is stopped;
-    /// then closes the listener. A retired one with clients in its queue waits at a held listener as any other: they
-    /// wait for a worker too.
+    /// then closes the listener. While the listeners hold, a retired one with clients in its queue waits, too: its
+    /// clients wait for a worker.
     pub(super) async fn run(self) {
         let mut accept_state = self.shard.pool.rotation.accept_state();
         let mut last = BatchResult::More;
@@ -100,7 +100,7 @@ impl AcceptLoop {
             let is_retired = self.handle.retired.is_cancelled();
             if is_retired {
                 self.listener.get_ref().unlink();
-                // Nobody waits here, and nobody shall come: it is not kept open for a worker that may never be ready.
+                // No client waits, and no more shall come. A worker may never be ready, so the listener is closed now.
                 if action.is_none() && !self.listener.get_ref().has_queue() {
                     return;
                 }
@@ -109,7 +109,7 @@ impl AcceptLoop {
             last = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return self.reject_rest(),
-                // The pool outlives its loops, so the state does too.
+                // Never an error: the pool, which holds the sender, outlives its loops.
                 _ = accept_state.changed() => BatchResult::More,
                 () = self.handle.retired.cancelled(), if !is_retired => BatchResult::More,
                 () = self.shard.room(), if is_full => BatchResult::More,
@@ -124,14 +124,15 @@ impl AcceptLoop {
             let limit = match last {
                 BatchResult::Exhausted => Some(AcceptLimit::Exhausted),
                 BatchResult::Full if self.listener.get_ref().has_queue() => Some(self.shard.limit()),
-                // One client may have come in for one that went: the next batch tells.
+                // One client may have taken the place of another that left. The next batch shows if the limit still
+                // holds.
                 BatchResult::More if action == Some(AcceptAction::Serve) => {
                     limited.as_ref().map(|limited| limited.limit)
                 }
                 _ => None,
             };
             if limit != limited.as_ref().map(|limited| limited.limit) {
-                // What begins now begins before what was ends.
+                // The new wait begins before the old one ends.
                 limited = limit.map(|limit| Limited::begin(&self.shard.pool, limit));
             }
             match last {
@@ -157,7 +158,7 @@ impl AcceptLoop {
     /// Serves the waiting clients, then closes. Clients that cannot be served, since no worker is left, are rejected at
     /// once.
     async fn close(self) {
-        // Nobody finds a unix listener after this; a TCP port keeps taking clients until it is closed.
+        // From now on no client finds a unix listener. A TCP port takes clients until it is closed.
         self.listener.get_ref().unlink();
         while !self.stop.is_cancelled() {
             let is_empty = self.shard.pool.rotation.snapshot().upstreams.is_empty();
@@ -188,7 +189,7 @@ impl AcceptLoop {
     }
 }
 
-/// Counts a loop as running until it is dropped.
+/// Counts a loop as running until the guard is dropped.
 struct Running(Arc<DrainCounters>);
 
 impl Running {

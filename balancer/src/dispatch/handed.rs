@@ -89,7 +89,7 @@ impl Handoff {
         second_best
     }
 
-    /// True if this client belongs to one worker.
+    /// Returns true if this client belongs to one worker.
     fn is_sticky(&self) -> bool {
         self.peer.is_some() && self.record.shard().pool.is_sticky()
     }

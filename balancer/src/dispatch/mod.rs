@@ -4,10 +4,23 @@
 //! connection never changes thread. A permit is taken before accept, so surplus waits in the kernel's backlog and not
 //! in our memory.
 //!
-//! Where the workers accept by themselves nothing of this happens, but for a client that waits where no worker does: it
-//! is relayed to the public address.
+//! Where the workers accept by themselves, none of this happens. Only a client that waits in a queue from which no
+//! worker accepts is relayed to the public address.
 //!
-//! Pools and listeners may come and go while the threads run; what is open is not touched by that.
+//! Pools and listeners may come and go while the threads run. Open connections go on.
+//!
+//! # The way of a connection
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `accept.rs`, `accept/batch.rs` | the loop waits for a client, takes a permit, *then* accepts |
+//! | `relayed/mod.rs` | the connection's stages; it picks a worker and starts to connect before it is a task |
+//! | `relayed/connect.rs` | on a failure: the search (`search.rs`) and the connect to the next worker |
+//! | `relayed/relaying.rs` | the relay, and the delivery of the worker's last bytes |
+//! | `relayed/recover.rs` | a worker died before it read anything: its bytes are read back, and the search begins again |
+//! | `record.rs` | the end is counted once, and the permit is given back |
+//!
+//! In mode `handoff`, `handed.rs` stands for the files of `relayed/`.
 //!
 //! The one upward path is a [`UpstreamReport`] to the supervisor.
 

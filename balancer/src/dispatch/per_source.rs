@@ -1,4 +1,4 @@
-//! How many connections one source address has open: counted only where a pool bounds that.
+//! The open connections of each source address, counted only where a pool bounds them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,7 +16,7 @@ pub(super) struct SourcePermit {
 }
 
 impl SourceCounts {
-    /// Counts one more of `client`; `None` if its source has `most` already.
+    /// Counts one more connection of `client`. Returns `None` if its source has `most` already.
     pub(super) fn take(self: &Arc<Self>, client: IpAddr, most: usize) -> Option<SourcePermit> {
         let source = source_of(client);
         let mut counts = self.counts();
@@ -46,7 +46,8 @@ impl Drop for SourcePermit {
     }
 }
 
-/// An IPv4 address; of IPv6 the /64, since one host has all of it.
+/// Returns the address that counts as the source: an IPv4 address, or the /64 of an IPv6 one, since one host has all of
+/// it.
 fn source_of(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),

@@ -14,18 +14,18 @@ pub(super) struct ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// At most `limit` at once; at least one, or nothing would ever be served.
+    /// Makes a bound of `limit`; of 1 if it is 0, since no client would ever be served.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: AtomicUsize::new(limit.max(1)), taken: AtomicUsize::new(0), freed: Notify::new() }
     }
 
-    /// Changes the bound. What was taken under a higher one stays taken.
+    /// Changes the bound. Permits that were taken under a higher one stay taken.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit.max(1), Ordering::SeqCst);
         self.freed.notify_waiters();
     }
 
-    /// Takes one if there is one.
+    /// Takes a permit. Returns false if none is left.
     pub(super) fn try_take(&self) -> bool {
         let limit = self.limit.load(Ordering::SeqCst);
         let one_more = |taken| (taken < limit).then_some(taken + 1);
@@ -46,7 +46,7 @@ impl ConnectionLimit {
         self.taken.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
     }
 
-    /// Resolves when one was given back after none was left. Enable it before looking.
+    /// Resolves when a permit is given back after none was left. Enable the future before you look for a permit.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_more_than_the_limit_and_a_return_wakes_who_waits() {
+    async fn limit_is_kept_and_a_return_wakes_waiting_tasks() {
         let limit = ConnectionLimit::new(2);
         assert!(limit.try_take() && limit.try_take());
         assert!(!limit.try_take() && !limit.has_room());

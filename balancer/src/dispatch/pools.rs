@@ -1,4 +1,4 @@
-//! What the data threads serve: pools and their public listeners, which come and go while the threads run.
+//! The pools of the data threads and their public listeners, which come and go while the threads run.
 
 use std::fmt;
 use std::future::Future;
@@ -35,12 +35,11 @@ struct Listening {
 }
 
 impl DataThreads {
-    /// Serves one more pool, and says by which number it is called from now on: its index in the order in which pools
-    /// came.
+    /// Serves one more pool. Returns its index, by which the other methods know it.
     ///
     /// # Errors
     ///
-    /// When another handle of a listener cannot be made or watched; the pool is not served then.
+    /// If another handle of a listener cannot be made or watched. The pool is not served then.
     pub fn add_pool(&self, pool: Arc<Pool>, listeners: Vec<Listener>) -> io::Result<usize> {
         let mut pools = self.pools();
         let index = pools.len();
@@ -73,12 +72,14 @@ impl DataThreads {
     ///
     /// # Errors
     ///
-    /// When another handle of it cannot be made or watched, or there is no such pool; nothing is accepted on it then.
+    /// If another handle of the listener cannot be made or watched, or there is no such pool. The listener is not
+    /// served then.
     pub fn add_public_listener(&self, pool: usize, listener: Listener) -> io::Result<()> {
         self.add_listener(pool, listener, PUBLIC_LISTENER)
     }
 
-    /// The same for a listener that the workers know by a number: what comes by it is handed to one that has that one.
+    /// Does the same for a listener that the workers know by a number. Its connections are handed to workers together
+    /// with that number.
     ///
     /// # Errors
     ///
@@ -93,11 +94,12 @@ impl DataThreads {
         Ok(())
     }
 
-    /// Accepts what waits at a public listener, until nothing does, and closes it; other listeners and what is open are
-    /// not touched. The path of a unix listener goes first, so that no client comes anew. Clients that wait for a
-    /// worker (the listeners hold) still do so before.
+    /// Accepts the clients that wait at a public listener, and closes it when its queue is empty. Other listeners and
+    /// open connections go on. The path of a unix listener is removed first, so that no new client comes. While the
+    /// listeners hold, the queued clients still wait for a worker.
     ///
-    /// The future resolves when it is closed; it need not be awaited. `None` if the pool has no such listener.
+    /// The future resolves when the listener is closed; it need not be awaited. Returns `None` if the pool has no such
+    /// listener.
     pub fn close_listener(&self, pool: usize, address: &Address) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut pools = self.pools();
         let listening = &mut pools.get_mut(pool)?.listening;
@@ -107,14 +109,14 @@ impl DataThreads {
         Some(gone.closed.cancelled_owned())
     }
 
-    /// Where a pool listens: all that came and did not go.
+    /// Returns the addresses at which a pool listens now.
     pub fn listening(&self, pool: usize) -> Vec<Address> {
         let pools = self.pools();
         let listening = pools.get(pool).map(|entry| entry.listening.as_slice()).unwrap_or_default();
         listening.iter().map(|one| one.address.clone()).collect()
     }
 
-    /// Takes over the pool's present `max-connections`. Under a lower one nobody is cut; new clients wait in the
+    /// Takes over the pool's present `max-connections`. A lower one cuts no open connection; new clients wait in the
     /// backlog.
     pub fn relimit(&self, pool: usize) {
         if let Some(entry) = self.pools().get(pool) {
@@ -122,7 +124,7 @@ impl DataThreads {
         }
     }
 
-    /// A loop for each thread, not running yet.
+    /// Makes an accept loop for each thread. The loops do not run yet.
     fn prepare(
         &self,
         shards: &[Arc<Shard>],

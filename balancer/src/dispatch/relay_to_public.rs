@@ -1,9 +1,9 @@
 //! The relay to the public address: for a client that waits where no worker accepts, in a pool whose workers accept by
 //! themselves.
 //!
-//! The master takes it from that queue, connects to the pool's public address as a client would, and relays between the
-//! two. Which worker is met there the kernel decides, so such a connection belongs to none: when a worker ends, what it
-//! held ends by the kernel. The worker sees the master's address instead of the client's.
+//! The master accepts it from that queue, connects to the pool's public address as a client would, and relays between
+//! the two. The kernel chooses the worker, so the connection belongs to none: when a worker ends, the kernel ends its
+//! connections. The worker sees the master's address instead of the client's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::stats::AcceptError;
 /// A client's accepted, non-blocking TCP socket, with its address if that is known.
 pub type Client = (OwnedFd, Option<SocketAddr>);
 
-/// Where clients of one public address are relayed to it. Cheap to clone.
+/// A relay to one public address. Cheap to clone.
 #[derive(Clone)]
 pub struct PublicRelay {
     /// One a data thread.
@@ -30,14 +30,14 @@ pub struct PublicRelay {
 }
 
 impl DataThreads {
-    /// Opens relays to `public`, an address of `pool` at which its workers accept. They go by the configuration that
-    /// the pool has now.
+    /// Opens relays to `public`, an address of `pool` at which its workers accept. They use the pool's present
+    /// configuration.
     ///
     /// # Errors
     ///
-    /// None yet: it listens on nothing. But [`DataThreads::add_pool`] may fail.
+    /// None at present, since it opens no listener; [`DataThreads::add_pool`] may fail for one that does.
     pub fn add_public_relay(&self, pool: &Pool, public: SocketAddr) -> io::Result<PublicRelay> {
-        // To the connection it is a pool like any other, whose one worker is the public address.
+        // For the connection this is a pool like any other. Its one worker is the public address.
         let way = Pool::new((**pool.config()).clone(), 1, pool.threads, Vec::new());
         let upstream = Upstream::new(SlotId(0), 1, Endpoint::Tcp(public), Arc::default());
         upstream.set_standing(Standing::Up);
@@ -48,9 +48,9 @@ impl DataThreads {
         Ok(PublicRelay { shards: shards.into() })
     }
 
-    /// Accepts clients with `next` and relays each to the public address, until `next` returns `None` or the limits
-    /// allow no more connections; how many. Each has its permit before `next` is called. That the limits allow no more
-    /// is said of `pool`, whose clients they are.
+    /// Accepts clients with `next` and relays each to the public address, until `next` returns `None` or a limit is
+    /// reached. Returns the number of clients. The permit of each is taken before `next` is called. A limit that is
+    /// reached counts for `pool`, whose clients wait.
     pub fn relay_to_public(
         &self,
         pool: &Arc<Pool>,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::rotation::{SlotId, Upstream};
 use crate::stats::{Outcome, SlotStats};
 
-/// The pause after which workers that failed, or had no room, are tried again. A queue that empties tells nobody.
+/// The pause after which workers that failed, or had no room, are tried again. A queue that empties sends no signal.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state of a search.

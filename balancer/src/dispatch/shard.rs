@@ -17,8 +17,8 @@ use crate::stats::{AcceptLimit, ConnectError};
 /// An event that a data thread reports to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamReport {
-    /// A connect to this worker failed and no client byte was given to it; another worker is tried. Said at most once a
-    /// connection and worker, however often it comes back to it.
+    /// A connect to this worker failed and no client byte was given to it; another worker is tried. Sent once for a
+    /// connection and a process, however often the connection tries it.
     ConnectFailed {
         /// The pool, by its index in the list given to [`super::DataThreads::start`].
         pool: usize,
@@ -26,7 +26,7 @@ pub enum UpstreamReport {
         slot: SlotId,
         /// The process in that slot.
         incarnation: u64,
-        /// Why.
+        /// The reason.
         error: ConnectError,
     },
 }
@@ -47,7 +47,7 @@ pub(super) struct Shard {
     pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
     /// Cancelled when what is open is to end at once.
     pub(super) stop: CancellationToken,
-    /// Ports the kernel gives to outgoing connections: only a connect to one of those can meet itself.
+    /// The ports that the kernel gives to outgoing connections. Only a connect to one of them can reach itself.
     pub(super) ephemeral: RangeInclusive<u16>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// `None` while the pool or the master is at its limit.
+    /// Takes a permit. Returns `None` while the pool or the master is at its limit.
     pub(super) fn take(shard: &Arc<Shard>) -> Option<Self> {
         let [pool, all] = &shard.limits;
         if !pool.try_take() {
@@ -123,7 +123,8 @@ impl ConnectionPermit {
         &self.shard
     }
 
-    /// Counts the connection as one of its client's address, where the pool bounds those. False if it has too many.
+    /// Counts the connection as one of its client's address, where the pool bounds those. Returns false if that address
+    /// has too many.
     pub(super) fn admits(&mut self, client: Option<IpAddr>) -> bool {
         let most = self.shard.pool.config().max_connections_per_source;
         let (Some(most), Some(client)) = (most, client) else { return true };
@@ -148,29 +149,29 @@ impl Shard {
         let _ = self.reports.send(UpstreamReport::ConnectFailed { pool, slot, incarnation, error });
     }
 
-    /// True if open connections must end at once.
+    /// Returns true if open connections must end at once.
     pub(super) fn is_cut(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Resolves when it is. Cancel safe.
+    /// Resolves when open connections must end at once. Cancel safe.
     pub(super) async fn cut(&self) {
         self.stop.cancelled().await;
     }
 
-    /// The limit that leaves no permit; the master's where both do.
+    /// Returns the limit that leaves no permit; the master's if both leave none.
     pub(super) fn limit(&self) -> AcceptLimit {
         let [_, all] = &self.limits;
         if all.has_room() { AcceptLimit::MaxConnections } else { self.set_by }
     }
 
-    /// The pool whose connections count at the limit that is reached; `None` if all do.
+    /// Returns the pool whose connections count at the limit that is reached; `None` if those of all pools count.
     pub(super) fn limited_pool(&self) -> Option<u32> {
         let [_, all] = &self.limits;
         all.has_room().then_some(self.index)
     }
 
-    /// Resolves when a permit may be had. Cancel safe.
+    /// Resolves when a permit may be free. Cancel safe.
     pub(super) async fn room(&self) {
         let [pool, all] = &self.limits;
         loop {

@@ -126,31 +126,31 @@ impl DataThreads {
         Ok(started)
     }
 
-    /// Tells the connections of a worker's process that it has ended. What the worker had said is delivered; those that
-    /// the kernel does not end after it, since something else holds their socket, are reset after a second of silence.
-    /// Call it once the process is dead, not before.
+    /// Tells the connections of a worker's process that it has ended. What the worker sent is still delivered. The
+    /// kernel then ends the connections; one whose socket another process holds is reset after a second of silence.
+    /// Call this once the process is dead, not before.
     ///
-    /// `recovered` are sockets accepted from the dead worker's listener by another holder of it: the worker's ends of
-    /// connections of ours that nobody has read from. Those connections take back what they sent and go to another
-    /// worker, whatever mode the sockets are in. A worker's end that belongs to no connection of that worker is closed.
-    /// To recover all, see that no connect is under way any more (the upstream is dead and its `connecting` is 0)
-    /// before the queue is emptied.
+    /// `recovered` are the sockets that another holder accepted from the dead worker's listener: the worker's ends of
+    /// our connections, from which no process has read. Those connections take back what they sent and go to another
+    /// worker. The sockets may be blocking or not. A worker's end that belongs to no connection of that worker is
+    /// closed. To recover all, see that no connect is under way any more (the upstream is dead and its `connecting` is
+    /// 0) before the queue is emptied.
     pub fn worker_exited(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let barrier = (!recovered.is_empty()).then(|| RecoveryBarrier::new(Recovery::new(recovered)));
         self.tell(&ThreadCommand::WorkerExited(owner(pool, slot, incarnation), barrier));
     }
 
     /// Tells the connections of a living process, which is out of rotation, that these worker's ends were taken out of
-    /// its queue: the connections that they belong to take back what they sent and go to another worker. The others
-    /// stay as they are.
+    /// its queue: the connections that they belong to take back what they sent and go to another worker. Other
+    /// connections go on.
     pub fn recall(&self, pool: usize, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
         let barrier = RecoveryBarrier::new(Recovery::new(recovered));
         self.tell(&ThreadCommand::Recall(owner(pool, slot, incarnation), barrier));
     }
 
     /// From now on closes each connection of a worker's process that awaits no response and was silent for a second, by
-    /// FIN; one that has given the worker nothing yet goes to another, as long as one is in rotation. Holds until that
-    /// process is said to have ended ([`DataThreads::worker_exited`]).
+    /// FIN; one that has given the worker nothing yet goes to another, as long as one is in rotation. In force until
+    /// [`DataThreads::worker_exited`] is called for that process.
     pub fn close_idle(&self, pool: usize, slot: SlotId, incarnation: u64) {
         self.tell(&ThreadCommand::CloseIdle(owner(pool, slot, incarnation)));
     }
@@ -180,12 +180,12 @@ impl DataThreads {
         self.counters.loops.load(Ordering::SeqCst) == 0
     }
 
-    /// From now on ends each connection that has been silent for a second and awaits no response, whosever it is.
+    /// From now on ends each connection of any worker that has been silent for a second and awaits no response.
     pub fn close_all_idle(&self) {
         self.tell(&ThreadCommand::CloseAllIdle);
     }
 
-    /// The ends of connections since the start.
+    /// Returns the ends of connections since the start.
     pub fn ends(&self) -> Drained {
         let [ended, closed, cut] = [&self.counters.ended, &self.counters.closed, &self.counters.cut]
             .map(|number| number.load(Ordering::SeqCst));
@@ -219,12 +219,12 @@ impl DataThreads {
         (!self.limit.has_room()).then_some(self.set_by)
     }
 
-    /// Connections open now, over all pools and threads.
+    /// Returns the number of connections open now, over all pools and threads.
     pub fn open(&self) -> usize {
         self.counters.open.load(Ordering::SeqCst)
     }
 
-    /// Ends the threads and waits for them; what is still open is closed. Blocks, though not for long.
+    /// Ends the threads and waits for them. Connections that are still open are closed. Blocks, though not for long.
     pub fn join(self) {
         for thread in self.threads {
             drop(thread.commands);
@@ -241,7 +241,7 @@ impl DataThreads {
     }
 }
 
-/// The life of one data thread: until nobody can give it commands any more.
+/// Runs one data thread until the sender of its commands is dropped.
 fn serve(runtime: &runtime::Runtime, mut commands: mpsc::UnboundedReceiver<ThreadCommand>) {
     runtime.block_on(async {
         tokio::spawn(open_connections::run_ticker());

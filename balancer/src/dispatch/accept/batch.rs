@@ -14,7 +14,7 @@ use crate::net::stream::{Family, reset_at_close};
 use crate::os::limits::is_exhausted;
 use crate::stats::{AcceptError, Rejection};
 
-/// Accepts in a row before other tasks of the thread run.
+/// The number of accepts in a row before other tasks of the thread run.
 const BATCH: usize = 16;
 
 /// A client's socket as it comes from the queue, non-blocking.
@@ -34,7 +34,7 @@ pub(super) enum BatchResult {
     More,
     /// No permit is left.
     Full,
-    /// Every worker has as many as it may that it has not taken: more wait in the kernel.
+    /// Every worker has as many pending connections as it may have. Further clients wait in the kernel's backlog.
     Crowded,
     /// No descriptor or memory is left.
     Exhausted,
@@ -126,7 +126,7 @@ impl AcceptLoop {
         }
         match Connection::start(permit, client) {
             Ok(connection) => drop(tokio::spawn(connection)),
-            // Nothing but a lack of memory for one more watched socket.
+            // The runtime has no memory to watch one more socket.
             Err(_) => self.shard.pool.stats.accept_errors[AcceptError::Exhausted as usize].increment(),
         }
     }
@@ -139,8 +139,8 @@ impl AcceptLoop {
     }
 }
 
-/// Returns the class of an accept error: a lack of something here, or an error of one connection only. If the latter
-/// were fatal, strangers could stop the loop.
+/// Returns the class of an accept error: a resource of ours is used up, or one connection failed. A failed connection
+/// does not stop the loop, since any client can cause that.
 fn classify(error: Errno) -> AcceptError {
     if is_exhausted(&error.into()) { AcceptError::Exhausted } else { AcceptError::Other }
 }

@@ -24,7 +24,7 @@ use crate::strategy::PickContext;
 /// A search that a poll drives: it wakes the connection when the rotation changes.
 pub(super) struct PolledSearch {
     search: UpstreamSearch,
-    /// The client's own worker has a full queue: it is waited for.
+    /// True if the client's own worker has a full queue: the client waits for it.
     waits_for_own: bool,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -149,6 +149,7 @@ impl Connection {
         }
     }
 
+    /// Waits until the worker's endpoint is reached, within `connect-timeout`.
     pub(super) fn poll_connect(
         &mut self,
         side: UpstreamSide,
@@ -192,7 +193,7 @@ impl Connection {
         (stage, Poll::Ready(()))
     }
 
-    /// The worker's endpoint was reached.
+    /// Begins to relay: the worker's endpoint was reached.
     fn reached(&mut self, mut side: UpstreamSide) -> Stage {
         self.count_reached(&mut side.lease, side.since);
         if self.relay.is_engaged() {

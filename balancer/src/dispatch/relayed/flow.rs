@@ -1,15 +1,16 @@
-//! Tells an answer that its worker's end broke off from one that was over before. Pure: time comes in.
+//! Distinguishes an answer that the worker's end broke off from one that was complete before. Pure: time comes in.
 //!
-//! A relay of bytes knows no end of an answer. Of a worker that is ending, bytes that came together with its end were
-//! in full flow; where a moment lies between the two, the answer was over and the connection idle. Only a worker that
-//! drains is followed, so that a byte costs no clock otherwise, and what has not moved since its drain began is idle.
+//! A relay of bytes does not see where an answer ends. If an ending worker's last bytes came together with its end, the
+//! answer was in full flow. If a moment lies between the two, the answer was complete and the connection idle. Only
+//! connections of a draining worker are observed, so that a byte costs no clock otherwise. A connection on which
+//! nothing has moved since the drain began is idle.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes that came so shortly before the worker's end were in flow. A client may need no longer for its next request,
-/// so more would call idle connections lost.
+/// Bytes that came less than this before the worker's end were in flow. A client may need no longer for its next
+/// request, so a longer time would count idle connections as lost.
 const IN_FLOW: Duration = Duration::from_millis(10);
 
 /// The worker's bytes beside its end.
@@ -25,7 +26,7 @@ pub(super) enum Flow {
 }
 
 impl Flow {
-    /// Takes in what one look at the connection found: that bytes of the worker's moved, and that its end was seen.
+    /// Takes in the result of one poll: if bytes of the worker moved, and if its end was seen.
     pub(super) fn observe(&mut self, has_moved: bool, has_ended: bool, now: impl Fn() -> Instant) {
         if has_moved {
             *self = Self::Moved(now());
@@ -35,13 +36,13 @@ impl Flow {
                 Self::Quiet => Self::Ended { is_broken_off: false },
                 Self::Moved(_) if has_moved => Self::Ended { is_broken_off: true },
                 Self::Moved(at) => Self::Ended { is_broken_off: now().saturating_duration_since(at) < IN_FLOW },
-                // It counts when the end was first seen, not when it was known what kind of end it was.
+                // The time at which the end was first seen counts, not the time at which its kind was known.
                 ended @ Self::Ended { .. } => ended,
             };
         }
     }
 
-    /// True if the worker's last bytes came together with its end.
+    /// Returns true if the worker's last bytes came together with its end.
     pub(super) fn is_broken_off(self) -> bool {
         self == Self::Ended { is_broken_off: true }
     }

@@ -62,11 +62,13 @@ impl Connection {
         recovery.find(&side.stream)
     }
 
+    /// Waits for a tag, which comes once all connections that may be meant wait.
     pub(super) fn await_tag(&self, side: UpstreamSide, recovery: &Arc<Recovery>, reason: WakeReason) -> Stage {
         self.registration.due_in(PATIENCE);
         Stage::AwaitingTag(Box::new(AwaitingTag { side, recovery: Arc::clone(recovery), reason }))
     }
 
+    /// Reads the tag, or learns that none comes.
     pub(super) fn poll_tag(
         &mut self,
         mut awaiting: Box<AwaitingTag>,
@@ -126,6 +128,7 @@ impl Connection {
         }
     }
 
+    /// Reads the bytes back to their end.
     pub(super) fn poll_reading(
         &mut self,
         mut reading: Box<ReadingBack>,

@@ -8,15 +8,16 @@ use tokio::time::Instant;
 use super::{Connection, Stage, Step, UpstreamSide};
 use crate::net::connect;
 use crate::net::open_connections::{Scope, WakeReason};
-use crate::net::recovery::Found;
+use crate::net::recovery::{Found, RecoveryBarrier};
 use crate::net::relay::{ClientEnd, Delivery, Moved, PossibleOutcomes, RelayEnd, Sides};
-use crate::rotation::{Lease, ProcessPhase};
+use crate::rotation::{Lease, ProcessPhase, Upstream};
 use crate::stats::Outcome;
 
 /// The age from which a connect counts as a success, even if the worker then ends it without a byte.
 const SETTLED: Duration = Duration::from_secs(1);
 
 impl Connection {
+    /// Copies both ways, unless the reason takes the connection away from its worker.
     pub(super) fn poll_relay(
         &mut self,
         mut side: UpstreamSide,
@@ -29,22 +30,11 @@ impl Connection {
         // Held until this connection has done what the reason asks for. Then its socket may be sent a tag.
         let has_barrier = matches!(reason, Some(WakeReason::WorkerExited | WakeReason::Recalled));
         let barrier = if has_barrier { self.registration.barrier() } else { None };
-        match reason {
-            Some(reason @ (WakeReason::WorkerExited | WakeReason::Recalled)) => {
-                let recovery = barrier.as_deref().map(|barrier| barrier.recovery());
-                match recovery.map(|recovery| (self.find(&side, recovery), recovery)) {
-                    Some((Found::Far(far), _)) => return (self.turn_round(side, far), Poll::Ready(())),
-                    Some((Found::Wait, recovery)) => return (self.await_tag(side, recovery, reason), Poll::Ready(())),
-                    Some((Found::Nothing, _)) | None => {}
-                }
-            }
-            Some(WakeReason::CloseIfIdle(Scope::Worker) | WakeReason::Abort(Scope::Worker))
-                if side.stream.is_silent() && !self.relay.is_engaged() && self.has_alternative(&side.lease) =>
-            {
-                return (self.switch_upstream(side), Poll::Ready(()));
-            }
-            Some(WakeReason::CloseIfIdle(_) | WakeReason::Abort(_) | WakeReason::TimedOut | WakeReason::Reclaim)
-            | None => {}
+        if let Some(reason) = reason {
+            side = match self.change_worker(side, reason, barrier.as_deref()) {
+                Ok(stage) => return (stage, Poll::Ready(())),
+                Err(side) => side,
+            };
         }
         let half_closed = self.shard().pool.config().half_closed_timeout;
         let UpstreamSide { stream, lease, flow, .. } = &mut side;
@@ -53,14 +43,10 @@ impl Connection {
         let was_answered = self.relay.is_answered();
         let mut moved = Moved::default();
         let end = self.relay.poll(cx, &mut sides, reason, &mut moved);
-        let upstream = lease.upstream();
         if moved.any {
-            self.registration.moved(self.relay.awaiting_response());
-            upstream.stats.rx_bytes.add(moved.up);
-            upstream.stats.tx_bytes.add(moved.down);
-            upstream.sent.add(moved.down);
+            self.count_moved(lease.upstream(), moved);
         }
-        if upstream.is_draining() {
+        if lease.upstream().is_draining() {
             let has_ended = end.is_ready() || self.relay.is_orphaned();
             flow.get_or_insert_default().observe(moved.down > 0, has_ended, Instant::now);
         }
@@ -88,6 +74,45 @@ impl Connection {
             }
         };
         (stage, Poll::Ready(()))
+    }
+
+    /// Ends the connection's time with its worker, and not the connection, if the reason asks for that. Gives the
+    /// worker's side back if not.
+    fn change_worker(
+        &mut self,
+        side: UpstreamSide,
+        reason: WakeReason,
+        barrier: Option<&RecoveryBarrier>,
+    ) -> Result<Stage, UpstreamSide> {
+        match reason {
+            WakeReason::WorkerExited | WakeReason::Recalled => {
+                let Some(recovery) = barrier.map(RecoveryBarrier::recovery) else { return Err(side) };
+                match self.find(&side, recovery) {
+                    Found::Far(worker_end) => Ok(self.turn_round(side, worker_end)),
+                    Found::Wait => Ok(self.await_tag(side, recovery, reason)),
+                    Found::Nothing => Err(side),
+                }
+            }
+            WakeReason::CloseIfIdle(Scope::Worker) | WakeReason::Abort(Scope::Worker) => {
+                let is_untouched = side.stream.is_silent() && !self.relay.is_engaged();
+                if is_untouched && self.has_alternative(&side.lease) {
+                    Ok(self.switch_upstream(side))
+                } else {
+                    Err(side)
+                }
+            }
+            WakeReason::CloseIfIdle(Scope::All)
+            | WakeReason::Abort(Scope::All)
+            | WakeReason::TimedOut
+            | WakeReason::Reclaim => Err(side),
+        }
+    }
+
+    fn count_moved(&self, upstream: &Upstream, moved: Moved) {
+        self.registration.moved(self.relay.awaiting_response());
+        upstream.stats.rx_bytes.add(moved.up);
+        upstream.stats.tx_bytes.add(moved.down);
+        upstream.sent.add(moved.down);
     }
 
     /// Counts the connection as one of its worker's slot. From then on it is not given to another worker, but by a
@@ -120,6 +145,7 @@ impl Connection {
         Stage::Delivering(lease, Box::new(delivery))
     }
 
+    /// Delivers the worker's last bytes, until the client has them or is gone.
     pub(super) fn poll_delivering(
         &mut self,
         lease: Lease,
