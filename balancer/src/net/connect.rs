@@ -1,7 +1,7 @@
 //! Reaching a worker's endpoint without waiting for it.
 //!
-//! On one machine a connect is done when the call returns, or as good as; so the client's first bytes are sent at once
-//! and only then the socket goes to the runtime.
+//! On one machine a connect is usually done when the call returns. So the client's first bytes are sent at once, and
+//! the socket goes to the runtime afterwards.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +35,7 @@ pub(crate) struct Begun {
     pub(crate) room: Room,
 }
 
-/// Starts to connect to a worker. Says once for a pool that the source ports of an address are used up.
+/// Starts to connect to a worker. Logs once for each pool that the source ports of an address are used up.
 pub(crate) fn begin(upstream: &Upstream, pool: &Pool, ephemeral: &RangeInclusive<u16>) -> Result<Begun, ConnectError> {
     let count = pool.config().source_addresses;
     let begun = begin_at(&upstream.endpoint, ephemeral, &upstream.sources, count);
@@ -68,14 +68,15 @@ fn begin_at(
         Endpoint::Tcp(to) => {
             begin_tcp(*to, ephemeral, sources, count, at).map_err(|error| classify(&error, Family::Tcp))
         }
-        // Never connected to: where workers accept by themselves the master does not, and a channel is given to.
+        // The master connects to neither: workers that inherit a listener accept by themselves, and a channel is sent
+        // sockets.
         Endpoint::Inherited | Endpoint::Channel => Err(ConnectError::Refused),
         Endpoint::Unix(path) => begin_unix(path, None, at).map_err(|error| classify(&error, Family::Unix)),
         Endpoint::UnixOf(path, uid) => begin_unix(path, Some(*uid), at).map_err(|error| classify(&error, Family::Unix)),
     }
 }
 
-/// To a path at which only `owner` may listen, if one is given: it is asked before anything is sent.
+/// Connects to a path. If `owner` is given, only that user may listen there, which is checked before a byte is sent.
 fn begin_unix(path: &Path, owner: Option<u32>, at: Instant) -> io::Result<Begun> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.connect(&SockAddr::unix(path)?)?;
@@ -85,7 +86,7 @@ fn begin_unix(path: &Path, owner: Option<u32>, at: Instant) -> io::Result<Begun>
     Ok(Begun { socket, family: Family::Unix, source: 0, at, is_done: true, room: Room::Usual })
 }
 
-/// From the first source address that has a port left.
+/// Connects from the first source address that has a port left.
 fn begin_tcp(
     to: SocketAddr,
     ephemeral: &RangeInclusive<u16>,
@@ -112,7 +113,7 @@ fn begin_tcp(
     Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// The socket, true if it is connected already, and its room.
+/// Returns the socket, true if it is connected already, and its room.
 fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> io::Result<(Socket, bool, Room)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
     if source > 0 {
@@ -125,7 +126,7 @@ fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> 
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
         Err(error) => return Err(error),
     };
-    // Nobody listens, yet the kernel may have chosen the very port we connect to as our own: TCP then connects to
+    // If no process listens at the port, the kernel may have chosen that very port as ours. TCP then connects to
     // itself.
     if ephemeral.contains(&to.port()) && socket.local_addr()?.as_socket() == Some(to) {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -133,7 +134,7 @@ fn connect_from(to: SocketAddr, ephemeral: &RangeInclusive<u16>, source: u8) -> 
     Ok((socket, is_done, room))
 }
 
-/// Sends the first bytes; `None` if the socket does not take any yet.
+/// Sends the first bytes. Returns how many, or `None` if the socket takes none yet.
 pub(crate) fn send(begun: &Begun, bytes: &[u8]) -> Result<Option<usize>, ConnectError> {
     match begun.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
         Ok(n) => Ok(Some(n)),
@@ -149,19 +150,19 @@ pub(crate) fn classify(error: &io::Error, family: Family) -> ConnectError {
         io::ErrorKind::TimedOut => ConnectError::Timeout,
         io::ErrorKind::AddrNotAvailable => ConnectError::NoPort,
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ConnectError::Reset,
-        // A unix listener with a full queue says so; for TCP the same error is a lack of something here.
+        // A unix listener with a full queue reports this error. For TCP it means that a resource of ours is used up.
         io::ErrorKind::WouldBlock if family == Family::Unix => ConnectError::Busy,
         _ => ConnectError::Other,
     }
 }
 
-/// The ports the kernel gives to outgoing connections.
+/// Returns the ports that the kernel gives to outgoing connections.
 pub(crate) fn ephemeral_ports() -> RangeInclusive<u16> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = text.split_whitespace().map_while(|bound| bound.parse().ok());
     match (bounds.next(), bounds.next()) {
         (Some(low), Some(high)) => low..=high,
-        // Unknown: then any port may be one.
+        // The range is unknown, so any port may be in it.
         _ => 0..=u16::MAX,
     }
 }

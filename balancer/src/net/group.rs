@@ -1,12 +1,12 @@
 //! A reuseport group: one TCP listener a worker, all on the same address.
 //!
-//! Each listener, a *member*, has a queue of its own. By a program in the kernel ([`crate::os::reuseport_bpf`]) only
-//! those get new connections that are wanted; where the kernel takes none, all do by its hash. All members are made at
-//! once and kept for good: what the kernel has put into a member's queue is lost if its last holder closes it.
+//! Each listener, a *member*, has a queue of its own. A program in the kernel ([`crate::os::reuseport_bpf`]) gives new
+//! connections to the eligible members alone. If the kernel takes no program, its hash spreads them over all members.
+//! All members are made at once and kept for good: the connections in a member's queue are lost if its last holder
+//! closes it.
 //!
-//! A second server cannot come to the address unseen while the group is made, not even one of the same user that would
-//! share the port. Later such a one can: `SO_REUSEPORT` lets every process of the user in. While the program chooses,
-//! it gets nothing.
+//! While the group is made, no second server can share the address unnoticed, not even one of the same user. Later one
+//! can: `SO_REUSEPORT` admits every process of that user. As long as the program chooses, it gets no connections.
 
 mod member_index;
 
@@ -26,12 +26,12 @@ use member_index::MemberIndex;
 #[derive(Debug)]
 pub struct Group {
     address: Address,
-    /// Where a connection of our own gets to a member.
+    /// The address at which a connection from this machine reaches a member.
     way_in: SocketAddr,
     /// By slot.
     members: Vec<Listener>,
     member_index: MemberIndex,
-    /// The slots that shall get new connections.
+    /// The slots whose members are to get new connections.
     chosen: Vec<usize>,
 }
 
@@ -40,16 +40,16 @@ pub struct Group {
 pub struct Revived {
     /// The slots whose members listen again, and those whose do not, with the reason.
     pub members: Vec<(usize, io::Result<()>)>,
-    /// The order in which the kernel has the members is not known any more: all of them get connections from now on.
+    /// The kernel's order of the members is not known any more. All of them get connections from now on.
     pub has_lost_order: bool,
 }
 
 impl Group {
-    /// A group of `count` members that listen on `address`; the rest as for [`Listener::bind`].
+    /// Makes a group of `count` members that listen on `address`. The other arguments are those of [`Listener::bind`].
     ///
     /// # Errors
     ///
-    /// The address and what the kernel said; `Unsupported` for a unix path. Nobody listens then.
+    /// The address and the kernel's error; `Unsupported` for a unix path. No member listens then.
     pub fn bind(
         address: &Address,
         count: usize,
@@ -63,9 +63,9 @@ impl Group {
     }
 
     fn bind_tcp(at: SocketAddr, count: usize, backlog: i32, keepalive: Duration, v6_only: bool) -> io::Result<Self> {
-        // It shares the address with no other listener: an existing one is an error here as for any listener. And
-        // it finds the port where any will do, so that each member is bound to a port by name, which it keeps even if
-        // somebody shuts it down.
+        // This first socket shares the address with no other listener, so an existing one is an error as for any
+        // listener. It also finds the port if the address has port 0: each member is then bound to that port by number,
+        // and keeps it even if a process shuts the member down.
         let pilot = bind_tcp(at, keepalive, v6_only)?;
         let at = pilot.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let member = || {
@@ -77,62 +77,64 @@ impl Group {
         };
         let bound = (0..count.max(1)).map(|_| member()).collect::<io::Result<Vec<Socket>>>()?;
         drop(pilot);
-        // None gets a connection before all are bound alike; the order of this is the kernel's order of them.
+        // No member gets a connection before all are bound alike. The order of these calls is the kernel's order of the
+        // members.
         let members =
             bound.into_iter().map(|socket| Listener::of_tcp(socket, backlog)).collect::<io::Result<Vec<_>>>()?;
         let member_index = MemberIndex::of(members.len());
         Ok(Self { address: Address::Tcp(at), way_in: way_in(at, v6_only), members, member_index, chosen: Vec::new() })
     }
 
-    /// Where all of them listen; port 0 is replaced by the one the kernel chose.
+    /// Returns the address of all members; port 0 is replaced by the one that the kernel chose.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Where a connection from this machine gets to one of them: the address, or loopback where it is a wildcard.
+    /// Returns the address at which a connection from this machine reaches one of them: loopback if the group's is a
+    /// wildcard.
     pub fn way_in(&self) -> SocketAddr {
         self.way_in
     }
 
-    /// The member of a slot.
+    /// Returns the member of a slot.
     pub fn member(&self, slot: usize) -> Option<&Listener> {
         self.members.get(slot)
     }
 
-    /// All of them, in the order of their slots.
+    /// Returns all members, in the order of their slots.
     pub fn members(&self) -> &[Listener] {
         &self.members
     }
 
-    /// True if a client waits at one of them.
+    /// Returns true if a client waits at one of them.
     pub fn has_queue(&self) -> bool {
         self.members.iter().any(Listener::has_queue)
     }
 
-    /// From now on only the members of these slots get new connections, each as many as the others; if there are none,
-    /// all do. What waits in other members' queues stays there.
+    /// Lets only the members of these slots get new connections, each as many as the others; all members if `slots` is
+    /// empty. Clients that wait in other members' queues stay there.
     ///
     /// # Errors
     ///
-    /// The kernel takes no such program: then its hash spreads connections over all members.
+    /// If the kernel takes no such program. Then its hash spreads connections over all members.
     pub fn set_eligible(&mut self, slots: &[usize]) -> io::Result<()> {
         self.chosen = slots.to_vec();
         self.attach()
     }
 
     fn attach(&self) -> io::Result<()> {
-        // A program on one that does not listen would be that one's own.
+        // A program that is attached to a member which does not listen would be that member's alone.
         let Some(member) = self.members.iter().find(|member| member.is_listening()) else { return Ok(()) };
         let attached = Program::among(&self.member_index.numbers(&self.chosen)).attach(member.as_fd());
         if attached.is_err() {
-            // Better no choice than that of another moment.
+            // No program is better than an outdated one.
             reuseport_bpf::detach(member);
         }
         attached
     }
 
-    /// Lets those members listen again that somebody shut down; what waited in their queues is lost. The others are
-    /// chosen as before.
+    /// Lets the members listen again that a process shut down. The clients in their queues are lost. The choice among
+    /// the others stays.
     pub fn revive(&mut self, backlog: u32) -> Revived {
         let silent: Vec<_> = (0..self.members.len()).filter(|&slot| !self.members[slot].is_listening()).collect();
         if silent.is_empty() {
@@ -148,14 +150,14 @@ impl Group {
             (slot, revived)
         };
         let members = silent.into_iter().map(revive).collect();
-        // Whether it can be has been told when the eligible members were set.
+        // A failure was reported when the eligible members were set.
         let _ = self.attach();
         Revived { members, has_lost_order: was_known && !self.member_index.is_known() }
     }
 }
 
-/// Where a client on this machine would connect to. An IPv6 wildcard that takes IPv4 too is reached by that: a machine
-/// without a loopback address in IPv6 is not rare.
+/// Returns the address to which a client on this machine would connect. An IPv6 wildcard that takes IPv4 too is reached
+/// by IPv4: a machine without an IPv6 loopback address is not rare.
 fn way_in(bound: SocketAddr, v6_only: bool) -> SocketAddr {
     let ip = match bound.ip() {
         IpAddr::V6(ip) if ip.is_unspecified() && v6_only => Ipv6Addr::LOCALHOST.into(),

@@ -29,7 +29,7 @@ pub struct Listener {
     path: Option<Arc<OwnedPath>>,
 }
 
-/// Why a public address could not be listened on.
+/// The error of a public address on which the master cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
 pub struct BindError {
@@ -53,12 +53,12 @@ impl Listener {
     /// Listens on `address`. `backlog` connections may wait for accept; `keepalive` is the silence before the first TCP
     /// keepalive probe, zero for none; an IPv6 wildcard takes IPv4 clients too unless `v6_only`.
     ///
-    /// One that is passed cannot be bound. A unix path is refused while something listens there; a stale socket file is
+    /// A passed listener cannot be bound. A unix path is refused while a process listens there. A stale socket file is
     /// replaced, any other file is not.
     ///
     /// # Errors
     ///
-    /// The address, and what the kernel said.
+    /// The address and the kernel's error.
     pub fn bind(address: &Address, backlog: u32, keepalive: Duration, v6_only: bool) -> Result<Self, BindError> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let bound = match address {
@@ -69,19 +69,19 @@ impl Listener {
         bound.map_err(|source| BindError { address: address.clone(), source })
     }
 
-    /// Lets a bound TCP socket listen.
+    /// Makes a bound TCP socket listen.
     pub(super) fn of_tcp(socket: Socket, backlog: i32) -> io::Result<Self> {
         socket.listen(backlog)?;
         let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { socket, address: Address::Tcp(bound), path: None })
     }
 
-    /// Where it listens; port 0 is replaced by the one the kernel chose.
+    /// Returns its address; port 0 is replaced by the one that the kernel chose.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Another handle of the same socket and queue.
+    /// Makes another handle of the same socket and queue.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl Listener {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), path: self.path.clone() })
     }
 
-    /// A handle for a worker to inherit. The socket becomes blocking, for all its holders: a plain `accept` of a
-    /// program that knows nothing of this fails on a non-blocking one. A program that needs it non-blocking sets it so
-    /// again, also for all; hence nobody may accept on it from an event loop here.
+    /// Makes a handle for a worker to inherit. The socket becomes blocking for all its holders, since a plain `accept`
+    /// of an unaware program fails on a non-blocking one. A program that needs it non-blocking sets it so again, also
+    /// for all holders. So no event loop of the master may accept on it.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// A handle for use in an event loop: the socket becomes non-blocking, for all processes that hold it.
+    /// Makes a handle for use in an event loop. The socket becomes non-blocking for all processes that hold it.
     ///
     /// # Errors
     ///
@@ -112,7 +112,8 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    /// A handle for one more worker to inherit, beside one that has it already: blocking or not as that one set it.
+    /// Makes a handle for one more worker to inherit, beside another that has it already. The socket stays as that
+    /// worker set it, blocking or not.
     ///
     /// # Errors
     ///
@@ -128,14 +129,14 @@ impl Listener {
     }
 
     /// Accepts the client that waits longest, if any waits: close-on-exec, non-blocking, with the client's address if
-    /// it is TCP. The socket's flags are left alone, since workers may hold it too.
+    /// it is TCP. The socket's flags stay, since workers may hold it too.
     ///
-    /// If one of those accepts in the same moment and the socket is blocking, this waits for the next client: only for
-    /// a thread that can bear that.
+    /// If a worker accepts that client in the same moment and the socket is blocking, the call blocks until the next
+    /// client comes. Only a thread that may block calls it.
     ///
     /// # Errors
     ///
-    /// It does not listen, or descriptors or memory are exhausted.
+    /// If the socket does not listen, or descriptors or memory are used up.
     pub fn accept_waiting(&self) -> io::Result<Option<(OwnedFd, Option<SocketAddr>)>> {
         if !self.has_queue() {
             return Ok(None);
@@ -152,12 +153,12 @@ impl Listener {
         self.socket.is_listener().unwrap_or(false)
     }
 
-    /// Listens again if somebody stopped it: `shutdown` on an inherited listener ends it for all its holders. True if
-    /// that was so; what waited in the queue is lost then.
+    /// Listens again if a process stopped it: `shutdown` on an inherited listener ends it for all its holders. Returns
+    /// true if that was so. The clients in the queue are lost then.
     ///
     /// # Errors
     ///
-    /// When it does not listen and cannot: a port that the kernel chose is not kept by such a socket.
+    /// If it cannot listen again. A stopped socket does not keep a port that the kernel chose.
     pub fn revive(&self, backlog: u32) -> io::Result<bool> {
         if self.socket.is_listener()? {
             return Ok(false);
@@ -166,7 +167,7 @@ impl Listener {
         Ok(true)
     }
 
-    /// Removes the path of a unix listener, so that nobody new finds it while what waits is still accepted.
+    /// Removes the path of a unix listener, so that no new client finds it while the waiting ones are still accepted.
     pub fn unlink(&self) {
         if let Some(path) = &self.path {
             path.remove();
@@ -186,7 +187,7 @@ impl AsRawFd for Listener {
     }
 }
 
-/// A TCP socket with all options, bound and not listening yet.
+/// Makes a TCP socket with all options, bound and not listening yet.
 pub(super) fn bind_tcp(at: SocketAddr, keepalive: Duration, v6_only: bool) -> io::Result<Socket> {
     let socket = match Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None) {
         // A kernel without IPv6: "all interfaces" still means something.
@@ -201,7 +202,7 @@ pub(super) fn bind_tcp(at: SocketAddr, keepalive: Duration, v6_only: bool) -> io
     Ok(socket)
 }
 
-/// Sets what is set before a TCP socket is bound.
+/// Sets the options of a TCP socket that is to be bound.
 pub(super) fn prepare_tcp(socket: &Socket, at: SocketAddr, keepalive: Duration, v6_only: bool) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     if is_v6_wildcard(at) {
@@ -210,7 +211,7 @@ pub(super) fn prepare_tcp(socket: &Socket, at: SocketAddr, keepalive: Duration, 
     set_client_options(socket, keepalive)
 }
 
-/// Sets what accepted connections take over from their TCP listener.
+/// Sets the options that accepted connections take over from their TCP listener.
 fn set_client_options(socket: &Socket, keepalive: Duration) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if !keepalive.is_zero() {

@@ -1,5 +1,5 @@
-//! Public listeners, the relay that copies both ways, what it says first, the open connections of a thread, and how
-//! those that a dead worker left unread begin again.
+//! Public listeners, the relay that copies both ways, the preamble that it sends first, the open connections of a
+//! thread, and the recovery of those that a dead worker left unread.
 //!
 //! Nothing here knows pools, strategies or retries; [`crate::dispatch`] does.
 

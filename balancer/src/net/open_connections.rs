@@ -1,10 +1,10 @@
 //! The open connections of this thread: deadlines without a timer each, and wake-ups by the supervisor.
 //!
-//! A connection is a task of its own; here it has a small entry with its waker. One ticker a thread sweeps the entries:
-//! every 50 ms while some connection has a precise deadline, every second while there are any, never otherwise. A relay
-//! that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock and no timer, and
-//! a timeout is late by up to a second but never early. While something drains the sweep is fine too, so that what is
-//! idle does not hold up a reload.
+//! A connection is a task of its own, and has a small entry with its waker here. One ticker for each thread sweeps the
+//! entries: every 50 ms while some connection has a precise deadline, every second while there are any, never
+//! otherwise. A relay that moved bytes sets a flag; the sweep turns it into "last active now". So a byte costs no clock
+//! and no timer, and a timeout is late by up to a second but never early. While something drains, the sweep runs every
+//! 50 ms, too, so that idle connections do not hold up a reload.
 //!
 //! The registry is thread-local, which keeps the connection's future `Send` while it never leaves its thread.
 
@@ -24,9 +24,9 @@ use crate::rotation::SlotId;
 
 pub(crate) use registration::Registration;
 
-/// The grain of deadlines.
+/// The precision of deadlines.
 const TICK: Duration = Duration::from_millis(50);
-/// The grain of idle timeouts, and the sweep's period while nothing is more urgent.
+/// The precision of idle timeouts, and the sweep's period while nothing is more urgent.
 const COARSE: Duration = Duration::from_secs(1);
 /// The silence after which a drain ends a connection without a pending response.
 const IDLE: Duration = Duration::from_secs(1);
@@ -37,9 +37,9 @@ const NEVER: u32 = u32::MAX;
 /// The part of the pool that a wake-up concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
-    /// One worker: a client that has given it nothing may go to another.
+    /// One worker. A client that has given it nothing may go to another.
     Worker,
-    /// Everything: there is no other.
+    /// All workers. A client can go to no other.
     All,
 }
 
@@ -52,8 +52,8 @@ pub(crate) enum WakeReason {
     Reclaim,
     /// Its deadline or its idle timeout has passed.
     TimedOut,
-    /// The process it is connected to is too busy to take what waits in its queue: if this is in it, it goes to
-    /// another.
+    /// The queue of the process that it is connected to was emptied, since the process is too busy to accept. If the
+    /// connection was in that queue, it goes to another worker.
     Recalled,
     /// The process it is connected to has ended.
     WorkerExited,
@@ -72,7 +72,7 @@ pub(crate) struct Owner {
 struct Entry {
     waker: Option<Waker>,
     pool: u32,
-    /// No byte has gone either way, as far as it is known.
+    /// No byte has gone either way, as far as the registry knows.
     is_unused: bool,
     owner: Option<Owner>,
     /// The tick after which it is due.
@@ -80,14 +80,14 @@ struct Entry {
     /// Ticks of silence allowed; 0 if `due` is a fixed deadline.
     silence: u32,
     has_moved: bool,
-    /// As of the last bytes that moved: an answer is awaited or not all of it is delivered.
+    /// True if an answer was awaited, or not delivered in full, when bytes last moved.
     awaiting_response: bool,
     /// Its worker drains.
     is_draining: bool,
-    /// The tick of the sweep that last saw bytes moved, or of the entry.
+    /// The tick of the sweep that last saw moved bytes; at first the tick at which the entry was made.
     active: u32,
     reason: Option<WakeReason>,
-    /// Comes with the news that its worker has exited.
+    /// Comes with [`WakeReason::WorkerExited`] and [`WakeReason::Recalled`].
     barrier: Option<Arc<RecoveryBarrier>>,
 }
 
@@ -104,7 +104,7 @@ struct OpenConnections {
     interval: SweepInterval,
     alarm: Arc<Notify>,
     is_draining: bool,
-    /// The workers that drain: few, and gone from here when their processes have ended.
+    /// The workers that drain. They are few, and are removed when their processes have ended.
     draining: Vec<Owner>,
 }
 
@@ -176,13 +176,13 @@ impl Entry {
     }
 }
 
-/// Ticks that cover `time` in full, whatever part of the present tick is over.
+/// Returns the number of ticks that cover `time` in full, however much of the present tick is over.
 fn ticks(time: Duration) -> u32 {
     let whole = time.as_millis().div_ceil(TICK.as_millis()) + 1;
     u32::try_from(whole).unwrap_or(NEVER - 1)
 }
 
-/// Wakes connections whose time has come. Runs for the life of the thread.
+/// Wakes connections that are due. Runs for the life of the thread.
 pub(crate) async fn run_ticker() {
     let alarm = OPEN_CONNECTIONS.with_borrow(|open| Arc::clone(&open.alarm));
     loop {
@@ -197,7 +197,7 @@ pub(crate) async fn run_ticker() {
     }
 }
 
-/// Tells the connections of one ended process so. `barrier` is for those that its queue gave back, if it did.
+/// Tells the connections of one process that it has ended. `barrier` is for a recovery of the connections in its queue.
 pub(crate) fn worker_exited(owner: Owner, barrier: Option<&Arc<RecoveryBarrier>>) {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         open.draining.retain(|draining| *draining != owner);
@@ -209,7 +209,7 @@ pub(crate) fn worker_exited(owner: Owner, barrier: Option<&Arc<RecoveryBarrier>>
     });
 }
 
-/// Tells the connections of one living process that what waited in its queue was taken out of it.
+/// Tells the connections of one living process that its queue was emptied.
 pub(crate) fn recall(owner: Owner, barrier: &Arc<RecoveryBarrier>) {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         for entry in open.of(owner) {
@@ -242,7 +242,7 @@ pub(crate) fn abort(owner: Owner) {
 }
 
 /// Tells the oldest connection of this thread that has carried no byte, of that pool or of any, to end for a new
-/// client. False if there is none that is older than a moment.
+/// client. Returns false if there is none that is older than a second.
 pub(crate) fn reclaim(pool: Option<u32>) -> bool {
     OPEN_CONNECTIONS.with_borrow_mut(|open| {
         let now = open.tick();
@@ -254,7 +254,7 @@ pub(crate) fn reclaim(pool: Option<u32>) -> bool {
         let oldest = unused.min_by_key(|entry| entry.active);
         let is_there = oldest.is_some();
         if let Some(entry) = oldest {
-            // Asked once: it ends, or was used.
+            // It is asked once: either it ends, or it turns out to be in use.
             entry.is_unused = false;
             entry.wake(WakeReason::Reclaim);
         }

@@ -1,9 +1,9 @@
 //! Bytes of our own that go to a worker before the client's first one.
 //!
-//! They are not the client's: a worker that was given nothing but them may still be replaced, and the next one gets
+//! They are not the client's. A worker that was given only these bytes may still be replaced, and the next worker gets
 //! them again, whole and once.
 
-/// The bytes that every worker that a connection tries is sent first. Boxed where it is kept: most pools have none.
+/// The bytes that a connection sends first to every worker that it tries. Boxed where it is kept: most pools have none.
 #[derive(Debug)]
 pub(crate) struct Preamble {
     bytes: Box<[u8]>,
@@ -12,12 +12,12 @@ pub(crate) struct Preamble {
 }
 
 impl Preamble {
-    /// Of bytes that still are to be written; `None` if there are none.
+    /// Makes a preamble of bytes that are to be written; `None` if there are none.
     pub(crate) fn new(bytes: Vec<u8>) -> Option<Box<Self>> {
         (!bytes.is_empty()).then(|| Box::new(Self { unsent: bytes.len(), bytes: bytes.into() }))
     }
 
-    /// Says that the next `n` bytes were written; returns how many of them were the client's.
+    /// Records that the next `n` bytes were written. Returns how many of them were the client's.
     pub(crate) fn written(&mut self, n: usize) -> usize {
         let ours = n.min(self.unsent);
         self.unsent -= ours;
@@ -29,7 +29,8 @@ impl Preamble {
         self.unsent == 0
     }
 
-    /// Begins again for another worker: all that is to be written to it, if `kept` was not to this one.
+    /// Begins again for another worker. Returns the bytes to write to it: the preamble, then the client's part of
+    /// `kept`, which this worker was not sent.
     pub(crate) fn renew(&mut self, kept: &[u8]) -> Vec<u8> {
         let clients = kept.get(self.unsent..).unwrap_or_default();
         self.unsent = self.bytes.len();

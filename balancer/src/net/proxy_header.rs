@@ -1,7 +1,7 @@
-//! The header of the PROXY protocol: what a worker is told of a client before the client's own bytes. Pure.
+//! The header of the PROXY protocol, which tells a worker the client's address before the client's own bytes. Pure.
 //!
 //! Exact bytes of both versions of the [specification](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt),
-//! without extensions (TLVs). It tells only what is known: a client on a unix socket has no address.
+//! without extensions (TLVs). A client on a unix socket has no address, so its header names none.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -17,9 +17,10 @@ const UNSPECIFIED: u8 = 0x00;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 
-/// For a client that came from `peer` and reached `local`, one of ours. Empty if workers are told nothing.
+/// Returns the header for a client that came from `peer` and reached our address `local`. It is empty if the version is
+/// off.
 ///
-/// The addresses of a dual-stack listener that stand for IPv4 are written as such.
+/// The IPv4-mapped addresses of a dual-stack listener are written as IPv4 addresses.
 pub(crate) fn of_client(version: ProxyProtocol, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Vec<u8> {
     let route = peer.zip(local).map(|(peer, local)| Route::new(peer, local));
     match version {
@@ -29,7 +30,7 @@ pub(crate) fn of_client(version: ProxyProtocol, peer: Option<SocketAddr>, local:
     }
 }
 
-/// For a connection of our own, such as a health check: nobody's address.
+/// Returns the header for a connection of our own, such as a health check. It names no address.
 pub(crate) fn of_probe(version: ProxyProtocol) -> Vec<u8> {
     match version {
         ProxyProtocol::Off => Vec::new(),

@@ -1,4 +1,4 @@
-//! What a pool listens on.
+//! The public listeners of a pool.
 
 use super::group::Group;
 use super::listeners::Listener;
@@ -7,14 +7,14 @@ use crate::config::Address;
 /// The public listeners of a pool, in the order of its addresses.
 #[derive(Debug)]
 pub enum Public {
-    /// One listener an address.
+    /// One listener for each address.
     Listeners(Vec<Listener>),
-    /// One group an address, which has a listener for each worker.
+    /// One group for each address. A group has a listener for each worker.
     Groups(Vec<Group>),
 }
 
 impl Public {
-    /// Where they listen; port 0 is replaced by the one the kernel chose.
+    /// Returns their addresses; port 0 is replaced by the one that the kernel chose.
     pub fn addresses(&self) -> Vec<Address> {
         match self {
             Public::Listeners(listeners) => listeners.iter().map(|one| one.address().clone()).collect(),

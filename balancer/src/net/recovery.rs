@@ -1,25 +1,25 @@
 //! Connections of ours that a worker died without accepting, and how each of them finds its worker's end again.
 //!
-//! Another holder of a worker's listener can accept what waits in its queue when the worker has died. Each socket found
-//! so is the *worker's end* of a connection that we made, and holds every byte that was sent on it, read by nobody. The
-//! connection that has the *near end* takes the far one, reads its bytes back and begins again with another worker:
-//! nothing sits between them afterwards, and it is the same connection for its client, its permit and its counters.
+//! When a worker has died, another holder of its listener can accept the connections in its queue. Each socket found so
+//! is the *worker's end* of a connection that we made. It holds every byte that was sent on it, and no process has read
+//! one. The connection that has the *near end* takes the worker's end, reads the bytes back and begins again with
+//! another worker. It stays the same connection for its client, its permit and its counters.
 //!
-//! Which worker's end is whose?
+//! A worker's end is matched with its near end as follows.
 //!
-//! - A TCP one says: the address of its peer is the near end's own. That is exact.
-//! - A unix one has no name. So each near end that may be meant is asked first to pass nothing on to its client
+//! - TCP: the peer address of the worker's end is the near end's own address. That is exact.
+//! - Unix: sockets have no names. So each near end that may be meant is asked first to pass nothing on to its client
 //!   ([`RecoveryBarrier`]). When all have been asked, a tag goes into every worker's end: a number behind a secret of
 //!   this recovery. The tag comes out of one near end, which then knows its own. That is exact too, and costs nothing
 //!   as long as no worker dies.
 //!
-//! Only a connection that has sent something, got nothing and finds its socket silent is meant: the worker is dead, so
-//! what it had accepted has been closed by the kernel, and that shows. What a process outside of the worker's group
-//! still holds open looks the same; no worker's end turns up for it, and it is treated as without a recovery (on a unix
-//! socket a second later).
+//! Only a connection that has sent something, got nothing and finds its socket silent takes part. The worker is dead,
+//! so the kernel has closed what it had accepted, and such a socket is not silent. A socket that a process outside of
+//! the worker's group still holds open is silent, too. No worker's end turns up for it, so it goes on as without a
+//! recovery (on a unix socket a second later).
 //!
-//! A worker's end that is not claimed is closed. One whose peer is another process, which knew the
-//! worker's path, is never written to.
+//! A worker's end that no connection claims is closed. If its peer is another process, which knew the worker's path, it
+//! is never written to.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -35,7 +35,7 @@ use socket2::SockRef;
 
 use crate::net::stream::Stream;
 
-/// The secret and the number.
+/// The length of a tag: the secret and the number.
 pub(crate) const TAG: usize = 24;
 
 /// The worker's ends from one dead worker's queue.
@@ -48,35 +48,35 @@ pub(crate) struct Recovery {
 
 #[derive(Debug, Default)]
 struct Far {
-    /// By the near end's address.
+    /// TCP sockets by the near end's address.
     named: HashMap<SocketAddr, OwnedFd>,
-    /// By the number in their tags.
+    /// Unix sockets by the number in their tags.
     tagged: HashMap<u64, OwnedFd>,
 }
 
-/// The result for a near end.
+/// The result of a recovery for a near end.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Its worker's end.
     Far(OwnedFd),
-    /// It will be told by a tag, if there is one for it.
+    /// A tag will tell, if the connection has a worker's end.
     Wait,
-    /// There is none for it.
+    /// It has no worker's end here.
     Nothing,
 }
 
 impl Recovery {
-    /// Of sockets accepted from the worker's listener.
+    /// Makes a recovery of sockets that were accepted from the worker's listener.
     pub(crate) fn new(sockets: Vec<OwnedFd>) -> Self {
         let mut far = Far::default();
         for (number, socket) in (0..).zip(sockets) {
-            // One that fails has lost its peer.
+            // A socket that fails here has lost its peer.
             let _ = far.add(number, socket);
         }
         Self { far: Mutex::new(far), secret: secret(), is_tagged: AtomicBool::new(false) }
     }
 
-    /// The worker's end of a near one.
+    /// Finds the worker's end of a near end.
     pub(crate) fn find(&self, near: &Stream) -> Found {
         let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
         match near {
@@ -89,7 +89,7 @@ impl Recovery {
         }
     }
 
-    /// The worker's end that said this; `None` if it is no tag of ours.
+    /// Finds the worker's end whose tag was read; `None` if `said` is no tag of ours.
     pub(crate) fn find_tagged(&self, said: &[u8]) -> Option<OwnedFd> {
         let number = said.strip_prefix(&self.secret)?.try_into().ok().map(u64::from_le_bytes)?;
         let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +103,8 @@ impl Recovery {
 
     fn tag(&self) {
         let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody has written to it, so its buffer is empty; a peer that is gone needs it no more.
+        // No process has written to the socket, so its buffer is empty and takes the tag. A socket without a peer is
+        // dropped.
         far.tagged.retain(|number, socket| {
             let tag = [&self.secret[..], &number.to_le_bytes()].concat();
             SockRef::from(&*socket).send_with_flags(&tag, libc::MSG_NOSIGNAL).is_ok_and(|n| n == TAG)
@@ -124,8 +125,8 @@ impl Far {
     }
 }
 
-/// Asks the connections of a dead worker to look for their worker's ends. Each holds it until it passes nothing on any
-/// more; when the last one lets go, the tags are sent.
+/// Asks the connections of a dead worker to look for their worker's ends. Each connection holds the barrier until it
+/// has stopped passing bytes on. When the last one drops it, the tags are sent.
 #[derive(Debug)]
 pub(crate) struct RecoveryBarrier(Arc<Recovery>);
 
@@ -145,7 +146,7 @@ impl Drop for RecoveryBarrier {
     }
 }
 
-/// A worker that listens for both families sees IPv4 in IPv6.
+/// Returns the address without the IPv6 form of an IPv4 one, which a dual-stack worker sees.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -19,7 +19,7 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
-/// Which kind a socket is.
+/// The kind of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Tcp,
@@ -42,7 +42,7 @@ impl Stream {
         }
     }
 
-    /// The other end's address, asked of the kernel; a unix socket has none.
+    /// Asks the kernel for the other end's address; a unix socket has none.
     pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Stream::Tcp(tcp) => tcp.peer_addr().ok().map(|peer| peer.ip()),
@@ -50,7 +50,7 @@ impl Stream {
         }
     }
 
-    /// Our own address and the other end's, asked of the kernel; a unix socket has none.
+    /// Asks the kernel for our own address and the other end's; a unix socket has none.
     pub(crate) fn tcp_addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
             Stream::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
@@ -58,7 +58,8 @@ impl Stream {
         }
     }
 
-    /// Reads what is there; 0 is the peer's FIN. After a short read the next call waits without a system call.
+    /// Reads the bytes that are there; 0 is the peer's FIN. After a short read the next call waits without a system
+    /// call.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
         ready!(match self {
@@ -68,7 +69,7 @@ impl Stream {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Writes what the socket takes.
+    /// Writes as many bytes as the socket takes.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
@@ -76,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// Ready once the socket takes bytes, which is how a connect that succeeds or fails shows.
+    /// Ready once the socket takes bytes. The end of a connect shows by this, be it a success or a failure.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Tcp(tcp) => tcp.poll_write_ready(cx),
@@ -92,7 +93,7 @@ impl Stream {
         }
     }
 
-    /// The error the kernel holds for the socket, such as a failed connect. Taking it clears it.
+    /// Takes the error that the kernel holds for the socket, such as that of a failed connect.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         SockRef::from(self).take_error()
     }
@@ -102,14 +103,15 @@ impl Stream {
         let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 
-    /// Makes the coming close a reset instead of a FIN. A unix socket has no reset: closing is all there is.
+    /// Makes the coming close a reset instead of a FIN. A unix socket has no reset and is merely closed.
     pub(crate) fn reset_at_close(&self) {
         if let Stream::Tcp(_) = self {
             reset_at_close(self.as_fd());
         }
     }
 
-    /// Returns true if a read right now would find nothing. Asks the kernel, not the readiness that we remember.
+    /// Returns true if a read right now would find nothing. Asks the kernel, since the readiness that tokio remembers
+    /// may be outdated.
     pub(crate) fn is_silent(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = SockRef::from(self).peek(&mut byte);

@@ -1,17 +1,18 @@
-//! Where the kernel has each member of a group in its array. Pure.
+//! The kernel's number of each member of a group. Pure.
 //!
-//! A member that begins to listen is put at the end. The number of one that stops goes to the last.
+//! The kernel keeps the members in an array. It puts a member that begins to listen at the end. When a member stops,
+//! the last one takes its number.
 
 /// The members' numbers, as far as they are known.
 #[derive(Debug)]
 pub(super) struct MemberIndex {
-    /// The slots of those that listen, by number.
+    /// The slots of the members that listen, by number.
     slots: Vec<usize>,
     is_known: bool,
 }
 
 impl MemberIndex {
-    /// Of `count` members that began to listen in the order of their slots.
+    /// Makes the index of `count` members that began to listen in the order of their slots.
     pub(super) fn of(count: usize) -> Self {
         Self { slots: (0..count).collect(), is_known: true }
     }
@@ -21,8 +22,8 @@ impl MemberIndex {
         self.is_known
     }
 
-    /// These stopped to listen since they were looked at last, nobody knows in which order. It need not matter: those
-    /// at the front stay where they are, and those at the back move into the gaps. It does if two or more move.
+    /// Removes the members that stopped since the last look, in an unknown order. The order need not matter: members at
+    /// the front keep their numbers, and members at the back move into the gaps. It matters if two or more move.
     pub(super) fn lost(&mut self, gone: &[usize]) {
         let rest = self.slots.iter().filter(|slot| !gone.contains(slot)).count();
         let moving: Vec<_> = self.slots.split_off(rest).into_iter().filter(|slot| !gone.contains(slot)).collect();
@@ -33,7 +34,7 @@ impl MemberIndex {
         }
     }
 
-    /// It listens again.
+    /// Adds a member that listens again.
     pub(super) fn joined(&mut self, slot: usize) {
         self.slots.push(slot);
     }

@@ -87,7 +87,7 @@ fn revived_member_that_is_alone_eligible_gets_all_connections() {
 fn lost_order_makes_every_member_eligible() {
     let mut group = group("127.0.0.1:0");
     group.set_eligible(&[2]).unwrap();
-    // One after the other, and nobody looked in between.
+    // One after the other, without a look in between.
     shut_down(&group, 1);
     shut_down(&group, 0);
     let found = group.revive(64);

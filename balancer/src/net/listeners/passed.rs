@@ -19,22 +19,22 @@ pub struct PassedListeners {
 }
 
 impl PassedListeners {
-    /// Adds one under its name.
+    /// Adds a listener under its name.
     ///
     /// # Errors
     ///
-    /// The descriptor is no listening stream socket; it is closed then.
+    /// If the descriptor is no listening stream socket. It is closed then.
     pub fn add(&mut self, name: String, descriptor: OwnedFd) -> io::Result<()> {
         self.listeners.push((name, Listener::of_passed(descriptor)?));
         Ok(())
     }
 
-    /// Takes every one of that name, in the order in which they were passed.
+    /// Takes all listeners of that name, in the order in which they were passed.
     pub fn take_named(&mut self, name: &str) -> Vec<Listener> {
         self.listeners.extract_if(.., |(one, _)| one == name).map(|(_, listener)| listener).collect()
     }
 
-    /// Takes the one that listens on `address`. None does where any port will do.
+    /// Takes the listener on `address`. An address with port 0 has none.
     pub fn take_at(&mut self, address: &Address) -> Option<Listener> {
         let is_there = |(_, listener): &(String, Listener)| match (address, listener.address()) {
             (Address::Tcp(asked), Address::Tcp(bound)) => canonical(*asked) == canonical(*bound),
@@ -44,20 +44,21 @@ impl PassedListeners {
         Some(self.listeners.remove(at).1)
     }
 
-    /// The name and the address of one that has the port of `address`, and so may keep it from being bound.
+    /// Returns the name and the address of a listener on the port of `address`, which may keep it from being bound.
     pub fn on_port_of(&self, address: SocketAddr) -> Option<(&str, &Address)> {
         let has_port = |bound: &Address| matches!(bound, Address::Tcp(bound) if bound.port() == address.port());
         self.iter().find(|(_, bound)| has_port(bound))
     }
 
-    /// The name and the address of each.
+    /// Returns the name and the address of each.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Address)> {
         self.listeners.iter().map(|(name, listener)| (name.as_str(), listener.address()))
     }
 }
 
 impl Listener {
-    /// A socket that listens already. Its backlog and, of a unix path, its file remain the business of its maker.
+    /// Makes a listener of a socket that listens already. Its backlog, and the file of a unix path, belong to the
+    /// process that made it.
     fn of_passed(descriptor: OwnedFd) -> io::Result<Self> {
         let socket = Socket::from(descriptor);
         let is_listener = socket.r#type()? == Type::STREAM && socket.is_listener()?;
@@ -68,7 +69,7 @@ impl Listener {
         let address = match (local.as_socket(), local.as_pathname(), local.as_abstract_namespace()) {
             (Some(bound), ..) => Address::Tcp(bound),
             (_, Some(path), _) => Address::Unix(path.to_owned()),
-            // As everybody writes it.
+            // Abstract names are commonly written with an @.
             (.., Some(name)) => {
                 let name = [b"@", name].concat();
                 Address::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(&name)))
@@ -79,7 +80,7 @@ impl Listener {
         Ok(Self { socket, address, path: None })
     }
 
-    /// Sets what every client connection of a passed TCP listener needs, as [`Listener::bind`] does.
+    /// Sets the options that client connections of a passed TCP listener need, as [`Listener::bind`] does.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl Listener {
         }
     }
 
-    /// The socket alone, where it is one of TCP.
+    /// Returns the bare socket, if it is one of TCP.
     pub fn into_tcp(self) -> Option<std::net::TcpListener> {
         matches!(self.address, Address::Tcp(_)).then(|| self.socket.into())
     }

@@ -20,7 +20,7 @@ pub(super) fn bind_unix(path: &Path, backlog: i32) -> io::Result<Listener> {
     Ok(Listener { socket, address: Address::Unix(path.path.clone()), path: Some(path) })
 }
 
-/// Removes the socket file of a server that is gone.
+/// Removes the socket file of a server that has ended.
 fn clear_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -29,7 +29,8 @@ fn clear_stale(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has this path"));
     }
-    // Only "refused" says that nobody listens: a full queue (EAGAIN) or another socket type is somebody.
+    // Only "refused" shows that no process listens. A full queue (EAGAIN) or another socket type belongs to one that
+    // does.
     let attempt = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.connect(&SockAddr::unix(path)?)
@@ -57,7 +58,7 @@ impl OwnedPath {
     pub(super) fn remove(&self) {
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.inode);
         if is_ours {
-            // It may be gone already, and a file that cannot be removed hurts nobody: the next start finds it stale.
+            // The file may be gone already. One that cannot be removed does no harm: the next start finds it stale.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Entry, NEVER, OPEN_CONNECTIONS, OpenConnections, Owner, SweepInterval, WakeReason, ticks};
 use crate::net::recovery::RecoveryBarrier;
 
-/// A connection's entry in its thread's registry, left when dropped.
+/// A connection's entry in its thread's registry. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Registration(u32);
 
@@ -37,7 +37,7 @@ impl Registration {
 
     fn with<T: Default>(&self, change: impl FnOnce(&mut OpenConnections, usize) -> T) -> T {
         let key = self.0 as usize;
-        // Not there only while the thread ends, and then nothing is due any more.
+        // The registry is missing only while the thread ends, when nothing is due any more.
         OPEN_CONNECTIONS.try_with(|open| change(&mut open.borrow_mut(), key)).unwrap_or_default()
     }
 
@@ -45,7 +45,8 @@ impl Registration {
         self.with(|open, key| open.entries.get_mut(key).map(change).unwrap_or_default())
     }
 
-    /// The reason given since the last call. Called first at each poll: it keeps the task's waker too.
+    /// Takes the reason for which the connection was woken since the last call. Called first at each poll, since it
+    /// also keeps the task's waker.
     pub(crate) fn wake_reason(&self, cx: &Context<'_>) -> Option<WakeReason> {
         self.entry(|entry| {
             entry.waker.get_or_insert_with(|| cx.waker().clone());
@@ -53,7 +54,7 @@ impl Registration {
         })
     }
 
-    /// Says which process it is connected to, if any. A reason that was about the last one is none for the next.
+    /// Sets the process that it is connected to, if any. The barrier of the process before is dropped.
     pub(crate) fn belongs_to(&self, owner: Option<Owner>) {
         let barrier = self.with(|open, key| {
             let is_draining = owner.is_some_and(|owner| open.draining.contains(&owner));
@@ -73,14 +74,14 @@ impl Registration {
         self.entry(|entry| entry.barrier.take())
     }
 
-    /// Says that bytes moved, and whether a response is pending since.
+    /// Records that bytes moved, and whether a response is pending since then.
     pub(crate) fn moved(&self, awaiting_response: bool) {
         self.entry(|entry| {
             (entry.has_moved, entry.awaiting_response, entry.is_unused) = (true, awaiting_response, false)
         });
     }
 
-    /// Due once, after `time`, whatever moves.
+    /// Makes it due once, after `time`, even if bytes move.
     pub(crate) fn due_in(&self, time: Duration) {
         self.with(|open, key| {
             let due = open.tick().saturating_add(ticks(time));
@@ -91,7 +92,7 @@ impl Registration {
         });
     }
 
-    /// Due after `time` without a byte; zero is never.
+    /// Makes it due after `time` without a byte; never if that is zero.
     pub(crate) fn due_when_silent(&self, time: Duration) {
         self.with(|open, key| {
             let now = open.tick();

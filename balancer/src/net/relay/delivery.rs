@@ -3,7 +3,7 @@
 //!
 //! A close with SO_LINGER 0 drops what the client's socket has not sent yet, and a close with unread bytes makes the
 //! kernel send a reset, which may overtake the answer on the client's side. So neither happens before the client's
-//! kernel has everything (`SIOCOUTQ` is 0). The worker is not waited with: its lease has ended.
+//! kernel has everything (`SIOCOUTQ` is 0). The worker does not wait for that: its lease has ended.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::net::stream::{Family, Stream};
 use crate::os::socket_buffers::unsent;
 use crate::stats::Outcome;
 
-/// From one look at what has not arrived to the next, where a reset may follow.
+/// The interval of looks at the bytes that have not arrived, if a reset may follow.
 const LOOK: Duration = Duration::from_millis(50);
-/// The same where FIN was sent and the client's upload is discarded.
+/// The interval if FIN was sent and the client's upload is discarded.
 const PATIENT_LOOK: Duration = Duration::from_secs(1);
 /// The total time for which an upload is discarded once the client has everything.
 const DISCARD: Duration = Duration::from_secs(60);
-/// The time for which nothing may arrive where `idle-timeout` is off.
+/// The time for which nothing may arrive if `idle-timeout` is off.
 const STALLED: Duration = Duration::from_secs(60);
-/// Reads a poll; then other connections of the thread get their turn.
+/// The number of reads in one poll. Then other connections of the thread run.
 const ROUNDS: usize = 16;
 
 /// The way in which the client's connection must end.
@@ -38,12 +38,12 @@ pub(crate) enum ClientEnd {
     Unknown,
 }
 
-/// Outcomes, as they are when the worker ends its part.
+/// The possible outcomes, judged when the worker ends its part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PossibleOutcomes {
-    /// Where it ended its side in order, or closed early on an upload.
+    /// If it ended its side in order, or closed early on an upload.
     pub(crate) fin: Outcome,
-    /// Where it broke off.
+    /// If it broke off its answer.
     pub(crate) reset: Outcome,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Delivery {
     progress: Progress,
     outcomes: PossibleOutcomes,
     client_ended: bool,
-    /// The client has sent something since a drain last asked.
+    /// True if the client has sent something since the last look of a drain.
     is_heard: bool,
 }
 
@@ -64,9 +64,9 @@ struct Progress {
     /// Bytes that had not arrived at the last look.
     unsent: usize,
     begun: Instant,
-    /// The look at which the number had last fallen.
+    /// The time of the look at which `unsent` had last fallen.
     fell: Instant,
-    /// The time for which it may stay the same.
+    /// The time for which `unsent` may stay the same.
     stalled: Duration,
 }
 
@@ -79,7 +79,7 @@ enum Look {
 }
 
 impl Progress {
-    /// Takes in that `unsent` bytes have not arrived at `now`.
+    /// Takes in the number of bytes that have not arrived at `now`.
     fn look(&mut self, unsent: usize, now: Instant) -> Look {
         let before = std::mem::replace(&mut self.unsent, unsent);
         if unsent < before {
@@ -89,7 +89,7 @@ impl Progress {
             _ if unsent > 0 && now - self.fell >= self.stalled => Look::Stalled,
             _ if unsent > 0 => Look::Wait,
             ClientEnd::Fin if now - self.begun < DISCARD => Look::Wait,
-            // A second look: meanwhile the client may have shown that it is uploading.
+            // A second look follows: meanwhile the client may show that it is uploading.
             ClientEnd::Unknown if before > 0 => Look::Wait,
             ClientEnd::Fin | ClientEnd::Reset | ClientEnd::Unknown => Look::Arrived,
         }
@@ -128,8 +128,8 @@ impl Delivery {
         }
     }
 
-    /// Delivers, and says how the connection ended. `has_died` tells whether the worker's process has ended badly, or
-    /// is ending: what it left is no early close then.
+    /// Delivers, and returns the outcome. `has_died` returns true if the worker's process has ended badly, or is
+    /// ending: then its end was no early close.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -172,7 +172,7 @@ impl Delivery {
         Poll::Pending
     }
 
-    /// True where nothing more has to be waited for. A unix socket knows no reset, and its close drops nothing.
+    /// Returns true if there is nothing more to wait for. A unix socket has no reset, and its close drops nothing.
     fn is_over(&self, client: &Stream) -> bool {
         match self.progress.client_end {
             ClientEnd::Fin => false,
@@ -190,7 +190,7 @@ impl Delivery {
     ) -> Option<Outcome> {
         match reason? {
             WakeReason::TimedOut => {
-                // Of a client that has ended its side no read tells that it is gone.
+                // If the client has ended its side, no read shows that it is gone.
                 if client.take_error().is_ok_and(|error| error.is_some()) {
                     return Some(self.client_reset(client));
                 }
@@ -215,7 +215,7 @@ impl Delivery {
                 let is_silent = client.is_silent() && !std::mem::take(&mut self.is_heard);
                 is_silent.then_some(self.outcomes.fin)
             }
-            // The worker is none of its business any more.
+            // The delivery does not depend on the worker any more.
             WakeReason::CloseIfIdle(_) | WakeReason::WorkerExited | WakeReason::Recalled | WakeReason::Reclaim => None,
         }
     }
@@ -232,14 +232,14 @@ impl Delivery {
         Outcome::Idle
     }
 
-    /// The client went away. It may have had everything; the FIN counts as one byte.
+    /// Returns the outcome for a client that went away. It may have had everything; the FIN counts as one byte.
     fn client_reset(&self, client: &Stream) -> Outcome {
         let has_all = self.progress.client_end == ClientEnd::Fin && left(client) <= 1;
         if has_all { self.outcomes.fin } else { Outcome::ClientReset }
     }
 }
 
-/// The bytes that have not arrived; none where the kernel does not say.
+/// Returns the number of bytes that have not arrived; 0 if the kernel does not tell.
 fn left(client: &Stream) -> usize {
     unsent(client).unwrap_or(0)
 }

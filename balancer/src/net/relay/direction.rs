@@ -1,6 +1,6 @@
-//! One direction of a relay: read from one side, write to the other at once, keep only what was not taken.
+//! One direction of a relay: read from one side, write to the other at once, keep only the bytes that it did not take.
 //!
-//! While something is kept nothing more is read from that side; that is the backpressure, and it bounds the memory of a
+//! While bytes are kept, no more are read from that side. That is the backpressure, and it bounds the memory of a
 //! connection to one read.
 
 use std::io;
@@ -15,7 +15,7 @@ pub(crate) enum State {
     /// Bytes may come.
     #[default]
     Open,
-    /// The source sent FIN; what was kept still has to go out.
+    /// The source sent FIN. The kept bytes still have to go out.
     Draining,
     /// FIN was sent on, after every byte.
     FinSent,
@@ -28,17 +28,18 @@ pub(crate) enum State {
 pub(crate) enum Round {
     /// Nothing can be done until a socket wakes the task.
     Idle,
-    /// Bytes moved: read from the source (or already kept) and this many of the source's written to the target.
+    /// Bytes moved: they were read from the source (or kept before), and this many of the source's were written to the
+    /// target.
     Moved(usize),
-    /// The source has sent FIN and every byte of it was written. Said until [`Direction::fin_sent`].
+    /// The source has sent FIN and every byte of it was written. Repeated until [`Direction::fin_sent`].
     Ended,
     /// The source broke. Everything read before was written.
     ReadFailed(io::Error),
-    /// The target broke. What it did not take is still kept.
+    /// The target broke. The bytes that it did not take are still kept.
     WriteFailed(io::Error),
 }
 
-/// One way of a connection.
+/// The state of one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Direction {
     state: State,
@@ -46,34 +47,35 @@ pub(crate) struct Direction {
     start: u32,
     /// Read but not yet written. No allocation while empty.
     kept: Vec<u8>,
-    /// The bytes that the target is sent before any of that. It stands at the front of `kept`, so reads that are
-    /// written at once pay nothing for it.
+    /// The bytes that the target is sent before any of the source's. They stand at the front of `kept`, so reads that
+    /// are written at once pay nothing for them.
     preamble: Option<Box<Preamble>>,
 }
 
 impl Direction {
-    /// A direction that starts with bytes to be written: those of the preamble, if there is one, then what was read
-    /// already.
+    /// Makes a direction that starts with bytes to be written: the preamble, if there is one, then the bytes that were
+    /// read already.
     pub(crate) fn with(kept: Vec<u8>, preamble: Option<Box<Preamble>>) -> Self {
         Self { kept, preamble, ..Self::default() }
     }
 
-    /// Begins again towards another target, as long as the last one was given no more than the preamble.
+    /// Begins again towards another target, if the last one was given no more than the preamble.
     pub(crate) fn start_over(&mut self) {
         if let Some(mut preamble) = self.preamble.take() {
             *self = Self::with(preamble.renew(self.kept()), Some(preamble));
         }
     }
 
-    /// Begins again towards another target with what the last one was sent but had not read, `preamble` at its front if
-    /// it was sent one; then comes what that one did not take. An end of the source is still to be sent on.
+    /// Begins again towards another target, with `sent`: the bytes that the last target was sent and had not read, with
+    /// `preamble` at the front if it was sent one. The kept bytes follow. An end of the source is still to be passed
+    /// on.
     pub(crate) fn take_back(&mut self, mut sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
         sent.extend_from_slice(self.kept());
         let state = if self.state == State::Open { State::Open } else { State::Draining };
         *self = Self { state, ..Self::with(sent, preamble) };
     }
 
-    /// Gives back the preamble once the target has it, for when there will be no other target.
+    /// Drops the preamble if the target has it. Called when there will be no other target.
     pub(crate) fn forget_preamble(&mut self) {
         self.preamble.take_if(|preamble| preamble.is_sent());
     }
@@ -92,7 +94,7 @@ impl Direction {
         self.kept.get(self.start as usize..).unwrap_or_default()
     }
 
-    /// Says that the first `n` kept bytes were written; returns how many of them were the source's.
+    /// Records that the first `n` kept bytes were written. Returns how many of them were the source's.
     pub(crate) fn written(&mut self, n: usize) -> usize {
         self.start += u32::try_from(n).unwrap_or(u32::MAX);
         if self.kept().is_empty() {
@@ -102,18 +104,18 @@ impl Direction {
         self.preamble.as_mut().map_or(n, |preamble| preamble.written(n))
     }
 
-    /// Says that FIN was sent on.
+    /// Records that FIN was passed on.
     pub(crate) fn fin_sent(&mut self) {
         self.state = State::FinSent;
     }
 
-    /// Gives up on the target: what was kept is dropped.
+    /// Gives up on the target. The kept bytes are dropped.
     pub(crate) fn stop(&mut self) {
         *self = Self { state: State::Stopped, ..Self::default() };
     }
 
-    /// One read and one write at most. Called only while live. `heard` is called between the two, if the source said
-    /// something.
+    /// Does one read and one write at most. Called only while live. `heard` is called between the two, if the source
+    /// sent bytes.
     pub(crate) fn round(
         &mut self,
         cx: &mut Context<'_>,

@@ -2,19 +2,18 @@
 //!
 //! Its promises:
 //!
-//! - A FIN is handed on after every byte before it, and the other direction stays open.
-//! - A reset is handed on as a reset: a truncated answer never looks complete. Nor does that of a killed worker, for
-//!   which the kernel says FIN: a FIN from a process that is exiting is held until it is known how it ended, and
-//!   becomes a reset if that was badly. (A child of the worker's own that is killed is not known of. And so ends,
-//!   rarely, a complete answer that a slow client had not taken before its worker died.)
+//! - A FIN is passed on after every byte before it, and the other direction stays open.
+//! - A reset is passed on as a reset: a truncated answer never looks complete. The kernel sends FIN for a killed
+//!   worker, too. So a FIN from a process that is exiting is held until its exit status is known, and becomes a reset
+//!   if the process ended badly. (A killed child of the worker is not noticed. Rarely a complete answer, too, ends by a
+//!   reset, if a slow client had not taken it before its worker died.)
 //! - An answer given during an upload (`413` and close) arrives whole. A worker that closes with unread bytes resets,
-//!   although its answer is complete; so a reset from the worker while the client uploads is an early close: what the
-//!   worker said is delivered, then FIN, and the rest of the upload is discarded.
+//!   although its answer is complete; so a reset from the worker while the client uploads is an early close: the
+//!   worker's bytes are delivered, then FIN, and the rest of the upload is discarded.
 //! - Every byte that was read from the worker reaches the client before a reset does: [`Delivery`].
-//! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced; then
-//!   [`RelayEnd::Untouched`] says so. A [`Preamble`] is ours, so a worker that was given no more than that is
-//!   untouched.
-//! - One that died without reading anything can be replaced later still, if its queue was recovered
+//! - Until the client's first byte or end has gone up, or the worker's down, the worker can be replaced;
+//!   [`RelayEnd::Untouched`] reports that. A [`Preamble`] is ours, so a worker that was given only that is untouched.
+//! - A worker that died without reading anything can be replaced even later, if its queue was recovered
 //!   ([`crate::net::recovery`]).
 
 mod delivery;
@@ -57,15 +56,16 @@ pub(crate) struct Relay {
     is_answered: bool,
     /// Bytes went up and none came down since.
     awaiting_response: bool,
-    /// Outcome if both sides end in order, known when the worker ends its side.
+    /// The outcome if both sides end in order. It is known when the worker ends its side.
     at_fin: Option<Outcome>,
-    /// The worker's process has ended, and this often nothing has moved since although there was something to deliver.
+    /// Set once the worker's process has ended: the number of waits in which nothing moved although bytes were left to
+    /// deliver.
     exit_waits: Option<u8>,
     ahead: ReadAhead,
 }
 
 impl Relay {
-    /// A relay that starts with bytes already read from the client, behind those of `preamble` if there is one.
+    /// Makes a relay that starts with bytes already read from the client, behind those of `preamble` if there is one.
     pub(crate) fn with(early: Vec<u8>, preamble: Option<Box<Preamble>>) -> Self {
         Self { up: Direction::with(early, preamble), ..Self::default() }
     }
@@ -75,7 +75,7 @@ impl Relay {
         self.up.kept()
     }
 
-    /// Says that `n` of [`Relay::early`] were sent; returns how many of them were the client's.
+    /// Records that `n` of [`Relay::early`] were sent. Returns how many of them were the client's.
     pub(crate) fn sent_early(&mut self, n: usize) -> usize {
         let clients = self.up.written(n);
         self.is_engaged |= clients > 0;
@@ -83,18 +83,18 @@ impl Relay {
         clients
     }
 
-    /// Forgets a worker that was given nothing of the client's; what the client has said is kept for the next one.
+    /// Forgets a worker that was given nothing of the client's. The client's bytes are kept for the next one.
     pub(crate) fn start_over(&mut self) {
         self.up.start_over();
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
     }
 
-    /// Gives back the preamble that no other worker will need. For when the relay is engaged.
+    /// Drops the preamble, which no other worker will need. Called when the relay is engaged.
     pub(crate) fn forget_preamble(&mut self) {
         self.up.forget_preamble();
     }
 
-    /// Takes over the room of the connection to a worker.
+    /// Sets the room of the connection to a worker.
     pub(crate) fn set_room(&mut self, room: Room) {
         self.ahead = ReadAhead::with(room);
     }
@@ -117,34 +117,34 @@ impl Relay {
         self.awaiting_response || !self.down.kept().is_empty()
     }
 
-    /// True if the client's bytes were the last to move, or did not get as far as the worker.
+    /// Returns true if the client's bytes were the last to move, or did not reach the worker.
     pub(crate) fn awaits_answer(&self) -> bool {
         self.awaiting_response || self.up.state() == State::Stopped || !self.up.kept().is_empty()
     }
 
-    /// True once the worker's process is known to have ended, or its end was seen while it was ending.
+    /// Returns true once the worker's process is known to have ended, or its FIN came while it was ending.
     pub(crate) fn is_orphaned(&self) -> bool {
         self.exit_waits.is_some()
     }
 
-    /// Outcome of a connection that its worker has ended in order.
+    /// Returns the outcome of a connection that its worker has ended in order.
     pub(crate) fn at_fin(&self) -> Outcome {
         self.at_fin.unwrap_or(Outcome::Finished)
     }
 
-    /// Returns true if the client has sent something (or ended its side) and the worker nothing.
+    /// Returns true if the client has sent something (or ended its side) and the worker has sent nothing.
     pub(crate) fn is_unheard(&self) -> bool {
         self.is_engaged && !self.is_answered && self.up.state() != State::Stopped && self.down.state() == State::Open
     }
 
-    /// Begins again with what had been sent to a worker that read none of it: `sent`, `preamble` at its front if one
-    /// was. What was still to be sent follows, and the client's end if it has ended its side.
+    /// Begins again with `sent`, the bytes that a worker was sent and did not read, with `preamble` at the front if
+    /// there was one. The bytes that were still to be sent follow, then the client's end if it has ended its side.
     pub(crate) fn take_back(&mut self, sent: Vec<u8>, preamble: Option<Box<Preamble>>) {
         self.up.take_back(sent, preamble);
         *self = Self { up: std::mem::take(&mut self.up), ..Self::default() };
     }
 
-    /// Takes up what was read from the worker elsewhere.
+    /// Takes over bytes that were read from the worker elsewhere.
     pub(crate) fn heard(&mut self, said: &[u8]) {
         self.is_answered |= !said.is_empty();
         self.down = Direction::with(said.to_vec(), None);
@@ -197,7 +197,7 @@ impl Relay {
             round_result = self.discard(cx, sides, scratch);
         }
         if self.down.is_live() && !matches!(round_result, RelayRound::Over(_)) {
-            // Before the client can see the answer and come again: then it finds the worker free.
+            // Called before the client can see the answer, so that its next request finds the worker free.
             let heard = || sides.lease.set_waiting(false);
             let round = self.down.round(cx, sides.upstream, sides.client, scratch, heard);
             match self.after_down(round, sides, moved) {
@@ -238,7 +238,7 @@ impl Relay {
             }
             Round::ReadFailed(_) => return RelayRound::Over(reset_upstream(sides)),
             Round::WriteFailed(error) if !self.is_engaged => return RelayRound::Over(RelayEnd::Untouched(error)),
-            // The worker reads no more. It may have answered: what it said is still delivered.
+            // The worker reads no more. It may have answered, so its bytes are still delivered.
             Round::WriteFailed(_) => self.up.stop(),
             Round::Ended => {
                 if self.down.is_live() {
@@ -265,15 +265,15 @@ impl Relay {
             }
             Round::ReadFailed(error) if !self.is_engaged => return RelayRound::Over(RelayEnd::Untouched(error)),
             Round::ReadFailed(_) => return RelayRound::Over(self.upstream_reset(sides)),
-            // The client is gone, or at least reads no more. What it still sends is delivered before the worker
-            // hears of it.
+            // The client is gone, or at least reads no more. Its last bytes are delivered before the worker's socket is
+            // closed.
             Round::WriteFailed(_) => self.down.stop(),
             Round::Ended if self.up.state() == State::Stopped && !self.is_answered => {
                 return RelayRound::Over(reset_client(sides));
             }
             Round::Ended => match sides.lease.upstream().process_phase() {
-                // The kernel says FIN for a killed process, too. How it ended is told in a moment; if not, only a
-                // thread of it has ended.
+                // The kernel sends FIN for a killed process, too. Its exit status comes in a moment; if none comes,
+                // only a thread of it has ended.
                 ProcessPhase::Exiting if self.exit_waits.is_none_or(|waits| waits == 0) => {
                     self.exit_waits.get_or_insert(0);
                     sides.registration.due_in(AFTER_EXIT);
@@ -303,7 +303,7 @@ impl Relay {
         self.settle(sides)
     }
 
-    /// After a direction ended: is the connection over?
+    /// Decides if the connection is over, after a direction has ended.
     fn settle(&mut self, sides: &Sides<'_>) -> RelayRound {
         self.is_engaged = true;
         match (self.up.state(), self.down.state()) {
@@ -313,29 +313,29 @@ impl Relay {
             (State::FinSent | State::Stopped, State::Stopped) => return RelayRound::Over(reset_upstream(sides)),
             (State::Stopped, State::FinSent) => return RelayRound::Over(RelayEnd::Deliver(ClientEnd::Fin)),
             _ if self.exit_waits.is_some() => {}
-            // Never, on its own account: the idle timeout goes on.
+            // `half-closed-timeout` is off. The idle timeout goes on.
             _ if sides.half_closed.is_zero() => {}
             _ => sides.registration.due_when_silent(sides.half_closed),
         }
         RelayRound::Again
     }
 
-    /// The worker reset the connection: did it close early on an upload, or did it break off its answer?
+    /// Decides what a reset from the worker was: an early close on an upload, or an answer that was broken off.
     fn upstream_reset(&self, sides: &Sides<'_>) -> RelayEnd {
-        // A process that dies resets what it had not read, too: that is no early close.
+        // A dying process resets connections with unread bytes, too, which is no early close.
         let has_died =
             matches!(sides.lease.upstream().process_phase(), ProcessPhase::Exiting | ProcessPhase::EndedBadly);
         let is_uploading = self.up.state() == State::Stopped || !self.up.kept().is_empty();
         match self.up.state() {
             _ if has_died || !self.is_answered => self.broken(sides),
             _ if is_uploading => RelayEnd::Deliver(ClientEnd::Fin),
-            // Everything that the client had sent was passed on before the reset came.
+            // All bytes of the client had been passed on before the reset came.
             State::Open => RelayEnd::Deliver(ClientEnd::Unknown),
             _ => self.broken(sides),
         }
     }
 
-    /// The worker broke off: a reset for the client, behind what it was told.
+    /// The worker broke off its answer: the client gets a reset after the bytes that came before.
     fn broken(&self, sides: &Sides<'_>) -> RelayEnd {
         if self.is_answered { RelayEnd::Deliver(ClientEnd::Reset) } else { reset_client(sides) }
     }

@@ -1,10 +1,11 @@
 //! The bytes of its answer that a worker may be ahead of what is read from it.
 //!
-//! A worker that closes with a request unread makes its kernel drop what its socket has not sent by then, which is what our
-//! socket has not taken. It may do so a millisecond after the connect. So a connection begins with room for [`WIDE`], as long
-//! as few have that, and keeps it while the worker's kernel says that the worker has left bytes of the client unread: an
-//! upload that it does not want, or a request that it has not read to its end. Where the worker has read everything, or
-//! all of a small answer was passed on, it has [`USUAL`]: a client that is merely slow gets no more.
+//! If a worker closes its socket with a request unread, the kernel drops the bytes that the socket has not sent by
+//! then: those for which our socket had no room. That may happen a millisecond after the connect. So a connection
+//! begins with room for [`WIDE`], as long as few have that. It keeps the room while the kernel reports that the worker
+//! has left bytes of the client unread: an upload that it does not want, or a request that it has not read to its end.
+//! If the worker has read everything, or all of a small answer was passed on, the room becomes [`USUAL`]: a client that
+//! is merely slow gets no more.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
@@ -15,22 +16,24 @@ use crate::os::socket_buffers::{make_room, take_room_back};
 
 /// The room of most connections to a worker's port. The kernel's first window is 64 KiB.
 const USUAL: i32 = 1 << 20;
-/// The room where a worker leaves a request unread: what a direct client's kernel would take, which tunes its buffer up to
-/// `net.ipv4.tcp_rmem` (6 MB by default). The kernel bounds ours by the same; its buffer may hold twice the room.
+/// The room while a worker leaves a request unread. It is as much as a direct client's kernel would take, which tunes
+/// its buffer up to `net.ipv4.tcp_rmem` (6 MB by default). The kernel bounds ours by the same; its buffer may hold
+/// twice the room.
 const WIDE: i32 = 8 << 20;
 /// Connections of a data thread that have the wide room at once: 64 MiB of room. The others have the usual. To give it back costs
 /// five calls, which many short connections would pay for if this were large.
 const MOST_WIDE: usize = 8;
-/// Bytes, both ways, after which the kernel is asked for the first time; then after four times as many, and so on.
+/// The number of bytes, both ways, after which the kernel is asked for the first time. It is asked again after four
+/// times as many, and so on.
 const FIRST_LOOK: u32 = 64 << 10;
 
-/// Bytes, both ways, of an exchange that is no beginning of a large answer.
+/// The number of bytes, both ways, below which an exchange is complete and not the beginning of a large answer.
 const SMALL: u32 = 16 << 10;
 
 thread_local! {
     /// A connection never changes its thread, so each counts its own.
     static WIDE_NOW: Cell<usize> = const { Cell::new(0) };
-    /// Made when first needed.
+    /// The reader is made when it is first needed.
     static READER: RefCell<Option<QueueReader>> = const { RefCell::new(None) };
 }
 
@@ -39,11 +42,11 @@ thread_local! {
 pub(crate) enum Room {
     #[default]
     Usual,
-    /// Since the connect, and it is not known yet for what.
+    /// Wide since the connect. Whether it is needed is not known yet.
     Early(RoomPermit),
-    /// A request is left unread.
+    /// Wide, since a request is left unread.
     Wide(RoomPermit),
-    /// Not needed, and the kernel does not take it back.
+    /// Wide and not needed, but the kernel does not take the room back.
     Kept(#[allow(dead_code, reason = "given back when dropped")] RoomPermit),
 }
 
@@ -56,10 +59,10 @@ impl Room {
     }
 }
 
-/// The room of one connection, and when to ask whether it is the right one.
+/// The room of one connection, and the time of the next look if it is the right one.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
-    /// Bytes, both ways, up to 4 GiB: behind that nobody looks.
+    /// Bytes, both ways. It stays at 4 GiB, beyond which there are no more looks.
     moved: u32,
     next_look: u32,
     room: Room,
@@ -134,7 +137,8 @@ impl ReadAhead {
         }
     }
 
-    /// Where the kernel does not tell, or the worker has closed, the room stays as it is.
+    /// Asks the kernel and sets the room. If the kernel does not tell, or the worker has closed, the room stays as it
+    /// is.
     fn look(&mut self, upstream: &Stream) {
         self.room = match (std::mem::take(&mut self.room), unread(upstream)) {
             (Room::Usual, Some(1..)) => RoomPermit::take().map_or(Room::Usual, |permit| {

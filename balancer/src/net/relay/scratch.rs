@@ -9,7 +9,7 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// Lends this thread's read buffer. What it holds before a read is another connection's: use only what was read.
+/// Lends this thread's read buffer. Before a read it holds another connection's bytes: use only what was read.
 pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     BUFFER.with_borrow_mut(|buffer| read(buffer))
 }

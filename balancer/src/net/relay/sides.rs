@@ -14,10 +14,10 @@ use crate::stats::Outcome;
 pub(crate) enum RelayEnd {
     /// The connection has ended. Close both sides: those that must see a reset will.
     Ended(Outcome),
-    /// The worker's side has ended, and all that it said was written to the client's socket: a [`Delivery`] does the
-    /// rest.
+    /// The worker's side has ended, and all its bytes were written to the client's socket. A
+    /// [`Delivery`](super::Delivery) does the rest.
     Deliver(ClientEnd),
-    /// The upstream broke before a byte or an end went either way: another may be tried.
+    /// The upstream broke before a byte or an end went either way. Another may be tried.
     Untouched(io::Error),
 }
 
@@ -26,7 +26,8 @@ pub(crate) struct Sides<'a> {
     pub(crate) client: &'a mut Stream,
     pub(crate) upstream: &'a mut Stream,
     pub(crate) registration: &'a Registration,
-    /// The hold on whose end the upstream is. It counts while the client waits for that worker.
+    /// The hold on the worker at the other end of `upstream`. It counts as waiting while the client waits for that
+    /// worker.
     pub(crate) lease: &'a mut Lease,
     /// Silence allowed once one direction has ended.
     pub(crate) half_closed: Duration,

@@ -1,4 +1,4 @@
-//! What a relay does when it is told something: that it is due, that its worker drains or has died, or to end.
+//! The reaction of a relay to a [`WakeReason`]: it is due, its worker drains or has died, or it must end.
 
 use std::io;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::net::open_connections::WakeReason;
 use crate::net::relay::direction::State;
 use crate::stats::Outcome;
 
-/// After the worker's process has ended: the silence after which nothing more is expected of its socket, and how many
-/// of them a client gets that does not read what is there for it.
+/// The silence after which nothing more is expected from the socket of a worker whose process has ended.
 pub(super) const AFTER_EXIT: Duration = Duration::from_secs(1);
+/// The number of those waits for a client that does not read the bytes that are there for it.
 const MOST_EXIT_WAITS: u8 = 60;
 
 impl Relay {
@@ -25,7 +25,7 @@ impl Relay {
                 sides.registration.due_when_silent(AFTER_EXIT);
                 None
             }
-            // It has said all, and nobody is left to read what the client still sends.
+            // The worker has said all, and no process is left to read the client's bytes.
             WakeReason::WorkerExited if self.down.state() == State::FinSent => Some(RelayEnd::Deliver(ClientEnd::Fin)),
             WakeReason::WorkerExited | WakeReason::Recalled | WakeReason::Reclaim => None,
             WakeReason::CloseIfIdle(_) | WakeReason::Abort(_) if self.is_idle(sides) => {
@@ -44,8 +44,8 @@ impl Relay {
         }
     }
 
-    /// The worker's process has ended and the kernel closed its sockets, but it still delivers what was said. Only if
-    /// nothing comes any more, something that the process left behind holds this one open.
+    /// Returns true while the last bytes of an ended worker may still come. The kernel has closed its sockets and
+    /// delivers what it had sent. If nothing comes any more, a process that it left behind holds this socket open.
     fn awaits_last_bytes(&mut self, sides: &Sides<'_>) -> bool {
         let is_over = self.down.kept().is_empty() && sides.upstream.is_silent();
         match &mut self.exit_waits {
@@ -63,7 +63,7 @@ impl Relay {
     fn is_idle(&self, sides: &Sides<'_>) -> bool {
         let is_awaited = self.up.state() == State::FinSent && self.down.is_live();
         let is_between = self.up.kept().is_empty() && self.down.kept().is_empty();
-        // What has just arrived and was not read yet is not silence; of a side that has ended nothing is awaited.
+        // Bytes that have arrived and were not read yet are no silence. A side that has ended is not looked at.
         let is_silent =
             (!self.up.is_live() || sides.client.is_silent()) && (!self.down.is_live() || sides.upstream.is_silent());
         !self.awaiting_response && !is_awaited && is_between && is_silent
