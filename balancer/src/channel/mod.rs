@@ -83,7 +83,7 @@ pub enum ChannelCommand {
     },
 }
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsent {
     /// It is longer than the channel allows.

@@ -72,7 +72,7 @@ pub(super) trait ChannelProtocol {
     /// Writes the waiting output as far as the socket takes it.
     fn flush(&mut self, core: &mut Core);
 
-    /// True if something is waiting to be written.
+    /// Returns true if data waits to be written.
     fn has_more(&self) -> bool;
 
     /// Takes connections back from the worker, by reading its unread queue at `end`. Returns those connections, and
@@ -104,7 +104,7 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
             biased;
             command = commands.recv() => match command {
                 Some(ChannelCommand::Ended { was_asked: false }) => break Outcome::UpstreamReset,
-                // None: the master ends.
+                // `None`: the master ends.
                 Some(ChannelCommand::Ended { was_asked: true }) | None => break Outcome::Cut,
                 Some(command) => core.handle(&mut protocol, command),
             },

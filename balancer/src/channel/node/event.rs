@@ -28,7 +28,7 @@ pub enum NodeEvent {
         /// The key of the server.
         key: String,
     },
-    /// The app has this connection: our copy can be closed.
+    /// The app has this connection. The master's copy can be closed.
     Taken(u64),
     /// The app does not have this connection and has read nothing of it: it can go to another worker.
     Refused(u64, Why),

@@ -28,7 +28,7 @@ pub struct Policy {
     pub public_is_tcp: bool,
     /// Apps may have ports below 1024 opened, if the master can.
     pub may_bind_low_ports: bool,
-    /// Apps may have unix paths opened.
+    /// True if apps may have unix paths opened.
     pub may_bind_paths: bool,
 }
 
