@@ -19,6 +19,7 @@
 //!    `kill-timeout`.
 
 mod drain;
+mod withdrawal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +31,10 @@ use super::health::{Health, Opinion, Sign};
 use crate::config;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
+use withdrawal::{END_GRACE, Withdrawal};
 
 /// The longest time that a worker that seems hung may take to quiesce.
 const HUNG_QUIESCE: Duration = Duration::from_secs(3);
-
-/// The time that a worker has to exit after it closed its channel, which it does when its connections have ended.
-const END_GRACE: Duration = Duration::from_secs(1);
 
 /// The method by which a worker ends once no new connection can reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,13 +108,7 @@ pub(in crate::supervisor) struct ProcessState {
     pub(in crate::supervisor) told_to_end: Option<&'static str>,
     /// The process was killed because it took nothing from its queue while it should drain.
     pub(in crate::supervisor) kept_its_queue: bool,
-    /// The process cannot be handed connections: the time at which it is replaced, unless it has recovered or exited by
-    /// then.
-    unreachable_deadline: Option<Instant>,
-    /// The process said by itself that it ends: the time at which it is replaced, if it still runs.
-    stopping_deadline: Option<Instant>,
-    /// The process has closed its channel.
-    has_closed_channel: bool,
+    withdrawal: Withdrawal,
     /// The process was busy when its drain began: clients wait in its queue, and it will not get to them soon.
     pub(in crate::supervisor) was_busy: bool,
     /// The process is replaced on a suspicion only: its drain may last as long as `idle-timeout`.
@@ -141,9 +134,7 @@ impl ProcessState {
             fault: None,
             told_to_end: None,
             kept_its_queue: false,
-            unreachable_deadline: None,
-            stopping_deadline: None,
-            has_closed_channel: false,
+            withdrawal: Withdrawal::default(),
             was_busy: false,
             has_long_drain: false,
             state,
@@ -178,14 +169,14 @@ impl ProcessState {
     /// handed connections is never kept.
     pub(in crate::supervisor) fn suspect_since(&self) -> Option<Instant> {
         match self.state {
-            State::Suspect { suspect_since, .. } if self.unreachable_deadline.is_none() => Some(suspect_since),
+            State::Suspect { suspect_since, .. } if self.withdrawal.is_reachable() => Some(suspect_since),
             _ => None,
         }
     }
 
     /// Returns true if the process has closed its channel.
     pub(in crate::supervisor) fn has_closed_channel(&self) -> bool {
-        self.has_closed_channel
+        self.withdrawal.has_closed_channel()
     }
 
     pub(in crate::supervisor) fn is_starting(&self) -> bool {
@@ -217,9 +208,7 @@ impl ProcessState {
             State::Postponed { until } => Some(until),
             State::Starting { deadline } | State::Draining { deadline, .. } => Some(deadline),
             State::Stopping { kill_at } => kill_at,
-            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => {
-                self.unreachable_deadline.into_iter().chain(self.stopping_deadline).min()
-            }
+            State::Ready { .. } | State::Busy { .. } | State::Suspect { .. } => self.withdrawal.next_deadline(),
         }
     }
 
@@ -258,8 +247,7 @@ impl ProcessState {
     /// Records that the process has closed its channel. After a disconnect that means that all its connections have
     /// ended. Without one it cannot be used any more, and most often its exit follows.
     pub(in crate::supervisor) fn channel_closed(&mut self, now: Instant) {
-        self.has_closed_channel = true;
-        self.servers_closed(now);
+        self.withdrawal.channel_closed(now);
         if let State::Draining { deadline, step: DrainStep::Disconnected } = self.state {
             self.state = State::Draining { deadline: deadline.min(now + END_GRACE), step: DrainStep::Disconnected };
         }
@@ -268,31 +256,29 @@ impl ProcessState {
     /// Records that the process's application has closed all its servers: it may be about to exit, or to open them
     /// again.
     pub(in crate::supervisor) fn servers_closed(&mut self, now: Instant) {
-        self.unreachable_deadline.get_or_insert(now + END_GRACE);
+        self.withdrawal.servers_closed(now);
     }
 
     /// Records that the process said that it ends, without being asked: it gets as much time as a stop.
     pub(in crate::supervisor) fn says_stopping(&mut self, now: Instant) {
         if self.ready_for(now).is_some() {
-            self.stopping_deadline.get_or_insert(now + self.config.kill_timeout);
+            self.withdrawal.says_stopping(now + self.config.kill_timeout);
         }
     }
 
     /// Returns true if the process said that it ends, and still runs after its time.
     pub(in crate::supervisor) fn is_past_stopping_deadline(&self, now: Instant) -> bool {
-        self.ready_for(now).is_some() && self.stopping_deadline.is_some_and(|at| at <= now)
+        self.ready_for(now).is_some() && self.withdrawal.is_past_stopping_deadline(now)
     }
 
     /// Records that the process's application listens again.
     pub(in crate::supervisor) fn servers_opened(&mut self) {
-        if !self.has_closed_channel {
-            self.unreachable_deadline = None;
-        }
+        self.withdrawal.servers_opened();
     }
 
     /// Returns true if the process has been unreachable for too long, though it is not known to be dead.
     pub(in crate::supervisor) fn is_unreachable(&self, now: Instant) -> bool {
-        self.ready_for(now).is_some() && self.unreachable_deadline.is_some_and(|at| at <= now)
+        self.ready_for(now).is_some() && self.withdrawal.is_past_unreachable_deadline(now)
     }
 
     /// Kills the process, because of this fault if one is given.

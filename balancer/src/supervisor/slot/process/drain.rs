@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DrainMethod, DrainStep, END_GRACE, HUNG_QUIESCE, ProcessState, State};
+use super::withdrawal::END_GRACE;
+use super::{DrainMethod, DrainStep, HUNG_QUIESCE, ProcessState, State};
 use crate::config::{Drain, PassedAs};
 use crate::mode::Acceptor;
 use crate::supervisor::slot::Effect;
@@ -76,7 +77,7 @@ impl ProcessState {
     /// Lets the process finish its connections after it closed its listeners, by command or by itself.
     pub(in crate::supervisor) fn finish_by_itself(&mut self, now: Instant) {
         // A process whose channel is closed is given up here, and has had its time to end.
-        let time = if self.has_closed_channel { Duration::ZERO } else { self.drain_time() };
+        let time = if self.has_closed_channel() { Duration::ZERO } else { self.drain_time() };
         self.state = State::Draining { deadline: now + time, step: DrainStep::Disconnected };
     }
 
@@ -99,7 +100,7 @@ impl ProcessState {
             DrainMethod::CloseIdle => (DrainStep::Waiting, Some(Effect::CloseIdle(self.incarnation))),
             DrainMethod::Wait => (DrainStep::Waiting, None),
             DrainMethod::Disconnect => {
-                let deadline = if self.has_closed_channel { deadline.min(now + END_GRACE) } else { deadline };
+                let deadline = if self.has_closed_channel() { deadline.min(now + END_GRACE) } else { deadline };
                 self.state = State::Draining { deadline, step: DrainStep::Disconnected };
                 return Some(Effect::Disconnect(self.incarnation));
             }
