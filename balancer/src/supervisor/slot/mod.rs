@@ -18,7 +18,9 @@ pub(super) mod hang;
 pub(super) mod health;
 mod parked;
 pub(super) mod process;
+mod processes;
 mod replacement;
+mod restarts;
 mod stop;
 pub(super) mod weights;
 
@@ -30,12 +32,13 @@ use tokio::time::Instant;
 use crate::config;
 use crate::pool::SlotState;
 use crate::stats::Restart as Cause;
-use backoff::{Backoff, Next};
 use health::{Opinion, Sign};
+use parked::ENDED;
 use process::ProcessState;
+use processes::Processes;
+use restarts::Restarts;
 
 pub(super) use event::{Effect, Event};
-use parked::{ENDED, Parked};
 pub(super) use stop::KILLED;
 
 /// The state that a slot shall reach.
@@ -47,18 +50,6 @@ enum DesiredState {
     Restarting,
 }
 
-#[derive(Debug)]
-struct Replacement {
-    process: ProcessState,
-    cause: Cause,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    until: Instant,
-    is_failed: bool,
-}
-
 /// A slot's state machine.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -66,56 +57,42 @@ pub(super) struct Slot {
     config: Arc<config::PoolConfig>,
     generation: u64,
     desired: DesiredState,
-    current: Option<ProcessState>,
-    replacement: Option<Replacement>,
-    parked: Option<Parked>,
-    retiring: Vec<ProcessState>,
-    wait: Option<Wait>,
+    processes: Processes,
+    /// The incarnation that was started last, 0 before the first.
     last: u64,
-    backoff: Backoff,
-    /// The time at which the next process that is too big may be replaced.
-    too_big_until: Option<Instant>,
-    exits: u64,
+    restarts: Restarts,
 }
 
 impl Slot {
     /// Creates a stopped slot; `seed` is the seed of the backoff's jitter.
     pub(super) fn new(config: Arc<config::PoolConfig>, generation: u64, seed: u64) -> Self {
-        let backoff = Backoff::new(config.restart.clone(), seed);
-        Self {
-            config,
-            generation,
-            desired: DesiredState::Stopped,
-            current: None,
-            replacement: None,
-            parked: None,
-            retiring: Vec::new(),
-            wait: None,
-            last: 0,
-            backoff,
-            too_big_until: None,
-            exits: 0,
-        }
+        let restarts = Restarts::new(config.restart.clone(), seed);
+        Self { config, generation, desired: DesiredState::Stopped, processes: Processes::default(), last: 0, restarts }
     }
 
     /// The process that serves, or is starting to.
     pub(super) fn current(&self) -> Option<&ProcessState> {
-        self.current.as_ref()
+        self.processes.current.as_ref()
     }
 
     /// The process that shall replace the present one.
     pub(super) fn replacement(&self) -> Option<&ProcessState> {
-        self.replacement.as_ref().map(|replacement| &replacement.process)
+        self.processes.replacement.as_ref().map(|replacement| &replacement.process)
     }
 
     /// The process that was replaced a moment ago and may be put back.
     pub(super) fn parked(&self) -> Option<&ProcessState> {
-        self.parked.as_ref().map(|parked| &parked.process)
+        self.processes.parked.as_ref().map(|parked| &parked.process)
+    }
+
+    /// The time at which the parked process leaves for good, if there is one.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        self.processes.parked.as_ref().map(|parked| parked.until)
     }
 
     /// The replaced processes, oldest first.
     pub(super) fn retiring(&self) -> &[ProcessState] {
-        &self.retiring
+        &self.processes.retiring
     }
 
     /// The incarnation that was started last, 0 before the first.
@@ -125,32 +102,23 @@ impl Slot {
 
     /// The process of that incarnation, while the slot has one.
     pub(super) fn process(&self, incarnation: u64) -> Option<&ProcessState> {
-        self.processes().find(|process| process.incarnation == incarnation)
-    }
-
-    fn processes(&self) -> impl Iterator<Item = &ProcessState> {
-        let parked = self.parked.iter().map(|parked| &parked.process);
-        self.current
-            .iter()
-            .chain(self.replacement.iter().map(|replacement| &replacement.process))
-            .chain(parked)
-            .chain(&self.retiring)
+        self.processes.of(incarnation)
     }
 
     /// The generation of the present process, or of the next one.
     pub(super) fn generation(&self) -> u64 {
-        self.current.as_ref().map_or(self.generation, |process| process.generation)
+        self.processes.current.as_ref().map_or(self.generation, |process| process.generation)
     }
 
     /// The number of processes of the slot that have ended by themselves or failed to start.
     pub(super) fn exits(&self) -> u64 {
-        self.exits
+        self.restarts.exits()
     }
 
     /// Returns true if a process that is too big must not be replaced at `now`: replacing for memory backs off, as
     /// starting after exits does.
     pub(super) fn stays_big(&self, now: Instant) -> bool {
-        self.too_big_until.is_some_and(|until| until > now)
+        self.restarts.stays_big(now)
     }
 
     /// Returns true if the slot shall have a process.
@@ -165,16 +133,15 @@ impl Slot {
 
     /// Returns true if the slot has no process and will not start one.
     pub(super) fn is_over(&self) -> bool {
-        self.desired == DesiredState::Stopped && self.processes().next().is_none()
+        self.desired == DesiredState::Stopped && self.processes.is_empty()
     }
 
     /// The public name of the slot's state: that of the present process, of the wait for its start, or of a retiring
     /// process.
     pub(super) fn state(&self) -> SlotState {
-        match (&self.current, self.wait, self.retiring.last()) {
+        match (&self.processes.current, self.restarts.waiting_state(), self.processes.retiring.last()) {
             (Some(process), ..) => process.state(),
-            (None, Some(Wait { is_failed: false, .. }), _) => SlotState::Backoff,
-            (None, Some(Wait { is_failed: true, .. }), _) => SlotState::Failed,
+            (None, Some(waiting), _) => waiting,
             (None, None, Some(process)) => process.state(),
             (None, None, None) => SlotState::Stopped,
         }
@@ -182,19 +149,18 @@ impl Slot {
 
     /// The time at which the next `Tick` is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let processes = self.processes().filter_map(ProcessState::next_deadline).min();
-        let settled = self.parked.as_ref().map(|parked| parked.until);
-        [processes, self.next_start(), settled].into_iter().flatten().min()
+        let processes = self.processes.iter().filter_map(ProcessState::next_deadline).min();
+        [processes, self.next_start(), self.settles_at()].into_iter().flatten().min()
     }
 
     /// The time of the next start, while the slot waits for it.
     pub(super) fn next_start(&self) -> Option<Instant> {
-        self.wait.map(|wait| wait.until)
+        self.restarts.next_start()
     }
 
     /// Sets the configuration and generation of later starts.
     pub(super) fn set_config(&mut self, config: Arc<config::PoolConfig>, generation: u64) {
-        self.backoff.set_config(config.restart.clone());
+        self.restarts.set_config(config.restart.clone());
         (self.config, self.generation) = (config, generation);
     }
 
@@ -212,7 +178,7 @@ impl Slot {
             Event::Replace { config, generation, cause } => self.on_replace(config, generation, cause, now),
             Event::Abandon => self.on_abandon(now),
             Event::Postponed(n, until) => {
-                self.starting(n).into_iter().for_each(|process| process.postpone(until));
+                self.processes.starting(n).into_iter().for_each(|process| process.postpone(until));
                 Vec::new()
             }
             Event::Ready(n) => self.on_ready(n, now),
@@ -221,44 +187,29 @@ impl Slot {
             Event::Hung(n) => self.on_hung(n),
             Event::PortTaken(n) => self.on_port_taken(n, now),
             Event::LeaderEnded(n) => {
-                self.retiring_process(n).into_iter().for_each(|process| process.leader_ended(now));
+                self.processes.retiring(n).into_iter().for_each(|process| process.leader_ended(now));
                 Vec::new()
             }
             Event::Exited(n) => self.on_exited(n, now),
             Event::Quiesced(n, method) => {
-                self.retiring_process(n).and_then(|process| process.quiesced(method, now)).into_iter().collect()
+                self.processes.retiring(n).and_then(|process| process.quiesced(method, now)).into_iter().collect()
             }
             Event::Drained(n) => {
-                self.retiring_process(n).and_then(|process| process.drained(now)).into_iter().collect()
+                self.processes.retiring(n).and_then(|process| process.drained(now)).into_iter().collect()
             }
             Event::ChannelClosed(n) => {
-                let present = self.current.as_mut().into_iter().chain(&mut self.retiring);
+                let present = self.processes.current.as_mut().into_iter().chain(&mut self.processes.retiring);
                 present.filter(|process| process.incarnation == n).for_each(|process| process.channel_closed(now));
                 self.on_sign(n, Sign::Ending(true), now)
             }
             Event::ServersClosed(n, is_closed) => self.on_servers_closed(n, is_closed, now),
             Event::Leaves(n) => self.on_leaves(n, now),
             Event::Stopping(n) => {
-                self.present(n).into_iter().for_each(|process| process.says_stopping(now));
+                self.processes.present(n).into_iter().for_each(|process| process.says_stopping(now));
                 self.on_sign(n, Sign::Ending(true), now)
             }
             Event::Tick => self.on_tick(now),
         }
-    }
-
-    fn present(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
-        self.current.as_mut().filter(|process| process.incarnation == incarnation)
-    }
-
-    fn retiring_process(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
-        self.retiring.iter_mut().find(|process| process.incarnation == incarnation)
-    }
-
-    fn starting(&mut self, incarnation: u64) -> Option<&mut ProcessState> {
-        let replacement = self.replacement.as_mut().map(|replacement| &mut replacement.process);
-        let found =
-            self.current.as_mut().into_iter().chain(replacement).find(|process| process.incarnation == incarnation)?;
-        (found.is_starting() && !found.has_closed_channel()).then_some(found)
     }
 
     fn new_process(&mut self, config: Arc<config::PoolConfig>, generation: u64, now: Instant) -> ProcessState {
@@ -267,9 +218,9 @@ impl Slot {
     }
 
     fn launch(&mut self, now: Instant) -> Effect {
-        self.wait = None;
+        self.restarts.end_wait();
         let process = self.new_process(Arc::clone(&self.config), self.generation, now);
-        self.current = Some(process);
+        self.processes.current = Some(process);
         Effect::Launch(self.last)
     }
 
@@ -284,7 +235,7 @@ impl Slot {
     /// Starts a process only if there is none: two processes of a slot at once are a replacement, and a start is no
     /// replacement.
     fn start_if_clear(&mut self, now: Instant) -> Option<Effect> {
-        if self.desired == DesiredState::Restarting && self.processes().next().is_none() {
+        if self.desired == DesiredState::Restarting && self.processes.is_empty() {
             self.desired = DesiredState::Running;
             return Some(self.launch(now));
         }
@@ -292,10 +243,10 @@ impl Slot {
     }
 
     fn on_ready(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        if self.starting(incarnation).is_none() {
+        if self.processes.starting(incarnation).is_none() {
             return Vec::new();
         }
-        let is_present = self.present(incarnation).map(|process| process.admit(now)).is_some();
+        let is_present = self.processes.present(incarnation).map(|process| process.admit(now)).is_some();
         if is_present {
             return vec![Effect::Admit(incarnation), Effect::Switched { from: None, to: incarnation }];
         }
@@ -303,9 +254,11 @@ impl Slot {
     }
 
     fn on_sign(&mut self, incarnation: u64, sign: Sign, now: Instant) -> Vec<Effect> {
-        match self.present(incarnation).and_then(|process| process.sign(sign, now)) {
+        match self.processes.present(incarnation).and_then(|process| process.sign(sign, now)) {
             None => Vec::new(),
-            Some(Opinion::Unhealthy | Opinion::Busy) if self.parked.is_some() => self.put_back(parked::why(sign), now),
+            Some(Opinion::Unhealthy | Opinion::Busy) if self.processes.parked.is_some() => {
+                self.put_back(parked::why(sign), now)
+            }
             Some(Opinion::Unhealthy) => vec![Effect::Suspect(incarnation)],
             Some(Opinion::Busy) => vec![Effect::Busy(incarnation)],
             Some(Opinion::Healthy) => vec![Effect::Admit(incarnation)],
@@ -313,35 +266,35 @@ impl Slot {
     }
 
     fn on_hung(&mut self, incarnation: u64) -> Vec<Effect> {
-        match self.present(incarnation) {
+        match self.processes.present(incarnation) {
             Some(process) if process.seems_hung() => vec![process.kill(Some(Cause::Hung))],
             _ => Vec::new(),
         }
     }
 
     fn on_exited(&mut self, incarnation: u64, now: Instant) -> Vec<Effect> {
-        if self.parked.is_some() && self.present(incarnation).is_some() {
-            self.exits += 1;
-            self.current = None;
+        if self.processes.parked.is_some() && self.processes.present(incarnation).is_some() {
+            self.restarts.count_exit();
+            self.processes.current = None;
             return self.put_back(ENDED, now);
         }
-        if let Some(parked) = self.parked.take_if(|parked| parked.process.incarnation == incarnation) {
+        if let Some(parked) = self.processes.parked.take_if(|parked| parked.process.incarnation == incarnation) {
             return self.settle_without(parked.cause, now);
         }
-        if let Some(process) = self.current.take_if(|process| process.incarnation == incarnation) {
-            self.exits += 1;
+        if let Some(process) = self.processes.current.take_if(|process| process.incarnation == incarnation) {
+            self.restarts.count_exit();
             return self.again(process.fault.unwrap_or(Cause::Crash), process.ready_for(now), now);
         }
-        if self.replacement.take_if(|replacement| replacement.process.incarnation == incarnation).is_some() {
+        if self.processes.replacement.take_if(|replacement| replacement.process.incarnation == incarnation).is_some() {
             return vec![Effect::ReplacementFailed(incarnation)];
         }
-        self.retiring.retain(|process| process.incarnation != incarnation);
+        self.processes.retiring.retain(|process| process.incarnation != incarnation);
         self.start_if_clear(now).into_iter().collect()
     }
 
     /// Records that the application of the present process closed its servers, or opened them again.
     fn on_servers_closed(&mut self, incarnation: u64, is_closed: bool, now: Instant) -> Vec<Effect> {
-        let Some(process) = self.present(incarnation) else { return Vec::new() };
+        let Some(process) = self.processes.present(incarnation) else { return Vec::new() };
         if is_closed {
             process.servers_closed(now)
         } else {
@@ -353,33 +306,31 @@ impl Slot {
     /// Starts again after an exit that no command asked for: at once, or after a wait.
     fn again(&mut self, cause: Cause, ready_for: Option<Duration>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Restarted(cause)];
-        match self.backoff.exited(ready_for, now) {
-            Next::After(Duration::ZERO) => effects.push(self.launch(now)),
-            Next::After(wait) => self.wait = Some(Wait { until: now + wait, is_failed: false }),
-            Next::Exhausted(wait) => self.wait = Some(Wait { until: now + wait, is_failed: true }),
+        if self.restarts.begin_wait(ready_for, now) {
+            effects.push(self.launch(now));
         }
         effects
     }
 
     fn on_tick(&mut self, now: Instant) -> Vec<Effect> {
         let is_due = |process: &ProcessState| process.next_deadline().is_some_and(|deadline| deadline <= now);
-        let unreachable_deadline =
-            self.current.as_ref().filter(|process| process.is_unreachable(now)).map(|process| process.incarnation);
-        let mut effects = unreachable_deadline.map(|n| self.on_leaves(n, now)).unwrap_or_default();
-        if self.parked.as_ref().is_some_and(|parked| parked.until <= now) {
+        let unreachable = self.current().filter(|process| process.is_unreachable(now));
+        let unreachable = unreachable.map(|process| process.incarnation);
+        let mut effects = unreachable.map(|n| self.on_leaves(n, now)).unwrap_or_default();
+        if self.settles_at().is_some_and(|at| at <= now) {
             effects.extend(self.settle(now));
         }
         effects.extend(self.on_stopping_overdue(now));
-        if let Some(process) = self.current.as_mut().filter(|process| is_due(process)) {
+        if let Some(process) = self.processes.current.as_mut().filter(|process| is_due(process)) {
             effects.extend(process.overdue(now));
         }
-        if self.replacement.as_ref().is_some_and(|replacement| is_due(&replacement.process)) {
+        if self.processes.replacement.as_ref().is_some_and(|replacement| is_due(&replacement.process)) {
             effects.extend(self.replacement_overdue(now));
         }
-        for process in self.retiring.iter_mut().filter(|process| is_due(process)) {
+        for process in self.processes.retiring.iter_mut().filter(|process| is_due(process)) {
             effects.extend(process.overdue(now));
         }
-        if self.wait.is_some_and(|wait| wait.until <= now) {
+        if self.restarts.next_start().is_some_and(|at| at <= now) {
             effects.push(self.launch(now));
         }
         effects

@@ -258,7 +258,7 @@ impl World {
 
     fn check(&self) {
         let is_born = |process: &&ProcessState| !process.is_postponed();
-        let known: Vec<u64> = self.slot.processes().filter(is_born).map(|process| process.incarnation).collect();
+        let known: Vec<u64> = self.slot.processes.iter().filter(is_born).map(|process| process.incarnation).collect();
         let alive: Vec<u64> = self.alive.keys().copied().collect();
         let mut sorted = known.clone();
         sorted.sort_unstable();
