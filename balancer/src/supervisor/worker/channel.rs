@@ -29,7 +29,6 @@ pub(super) struct NewChannel {
 }
 
 /// The master's side of one process's channel, if the process has one.
-#[derive(Default)]
 pub(super) struct WorkerChannel {
     handle: Option<ChannelHandle>,
     /// Node runs in the process and has said so.

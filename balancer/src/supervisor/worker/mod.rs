@@ -1,8 +1,23 @@
 //! A slot with its processes: passes events to the process that they are about, applies the slot's decisions, and tells
 //! the state of both.
 //!
-//! [`WorkerSlot`] decides nothing by itself: the pure `Slot` decides for the slot, and the parts of a
-//! [`process::WorkerProcess`] do for the process.
+//! [`WorkerSlot`] decides nothing by itself: the pure [`Slot`] decides for the slot, and the parts of a
+//! [`WorkerProcess`] do for the process. A part keeps its fields to itself. It is given the [`context::ProcessContext`]
+//! and what else it needs, and returns what follows.
+//!
+//! | part | its question |
+//! |---|---|
+//! | [`checks`] | When is the next check, and is it needed at all? |
+//! | [`progress`] | Does the process make progress, or is it hung? |
+//! | [`listens`] | Where does the program listen, if not where it shall? |
+//! | [`port_owner`] | May the listener at its private port be trusted? |
+//! | [`recovery`] | Does the master hold the listener too, so that it can save the clients in its queue? |
+//! | [`notifications`] | What did the process say on its notify socket? |
+//! | [`channel`] | What is to be said on its channel? |
+//! | [`admission`] | Was the process in rotation? |
+//! | [`recycling`] | Is it too old, or is its socket path gone? |
+//! | [`drain`] | Can a connection still reach the process that left the rotation? |
+//! | [`exit`] | Why did it end, and what were its last lines? |
 
 mod admission;
 mod channel;
