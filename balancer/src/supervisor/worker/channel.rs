@@ -41,7 +41,7 @@ pub(super) fn open(process: &ProcessContext) -> Result<Option<NewChannel>, Start
     if !passed_as.has_channel() {
         return Ok(None);
     }
-    let (context, report) = (&process.surroundings, process.reporter());
+    let (context, report) = (&process.shared, process.reporter());
     let event = move |event| report(WorkerEvent::Channel(event));
     let opened = channel::open(passed_as, Arc::clone(&context.pool), Arc::clone(&process.upstream), event);
     let opened = opened.map_err(|source| StartError { stage: "making its channel".to_owned(), source })?;

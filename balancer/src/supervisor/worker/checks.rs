@@ -197,7 +197,7 @@ fn ask_endpoint(process: &ProcessContext, is_starting: bool) {
         _ => config.timeout,
     };
     let endpoint = process.upstream.endpoint.clone();
-    let asked = Asked { context: Arc::clone(&process.surroundings), endpoint, report: process.reporter() };
+    let asked = Asked { context: Arc::clone(&process.shared), endpoint, report: process.reporter() };
     tokio::spawn(async move {
         let result = probe::ask(&asked.endpoint, &question, &header, timeout, &asked).await;
         (asked.report)(WorkerEvent::Probed(result));

@@ -1,5 +1,5 @@
-//! The surroundings of a pool's workers, and those of one process: the parts of a process are given them, and hold
-//! nothing of each other.
+//! The surroundings of a pool's workers, and those of one process: its parts are given them, and know nothing
+//! of each other.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -61,8 +61,8 @@ impl Context {
 
 /// One process as its parts see it: its identity, its fixed properties, and the surroundings of its pool.
 pub(super) struct ProcessContext {
-    /// The surroundings of the pool.
-    pub(super) surroundings: Arc<Context>,
+    /// The surroundings that it shares with all workers of its pool.
+    pub(super) shared: Arc<Context>,
     /// The configuration that the process was started with.
     pub(super) config: Arc<config::PoolConfig>,
     pub(super) generation: u64,
@@ -75,13 +75,13 @@ pub(super) struct ProcessContext {
 impl ProcessContext {
     /// Creates the context of a process that is being started at `now` and has no pid yet.
     pub(super) fn new(
-        surroundings: Arc<Context>,
+        shared: Arc<Context>,
         config: Arc<config::PoolConfig>,
         generation: u64,
         upstream: Arc<Upstream>,
         now: Instant,
     ) -> Self {
-        Self { surroundings, config, generation, upstream, started: SystemTime::now(), launched: now, pid: None }
+        Self { shared, config, generation, upstream, started: SystemTime::now(), launched: now, pid: None }
     }
 
     /// The slot of the process.
@@ -96,7 +96,7 @@ impl ProcessContext {
 
     /// Returns `pool/slot`.
     pub(super) fn name(&self) -> String {
-        self.surroundings.name_of(self.slot())
+        self.shared.name_of(self.slot())
     }
 
     /// The pid of the process, which is also its process group; `None` until it was forked.
@@ -111,13 +111,13 @@ impl ProcessContext {
 
     /// Returns a function that sends events of this process from another task or thread.
     pub(super) fn reporter(&self) -> impl Fn(WorkerEvent) + Send + Sync + Clone + 'static {
-        self.surroundings.reporter(self.slot(), self.incarnation())
+        self.shared.reporter(self.slot(), self.incarnation())
     }
 
     /// Returns true if a cause that this worker can repeat without end was already logged a few times within the
     /// minute.
     pub(super) fn is_log_limited(&self, cause: &'static str) -> bool {
-        self.surroundings.is_log_limited(self.slot(), cause)
+        self.shared.is_log_limited(self.slot(), cause)
     }
 }
 

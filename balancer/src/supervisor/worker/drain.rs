@@ -76,7 +76,7 @@ impl Draining {
     pub(super) fn look(&mut self, process: &ProcessContext, now: Instant) -> bool {
         // The counter is read first: a connect that ends after that is in the queue, which is read next.
         let is_reached = process.upstream.connecting() > 0;
-        let queued = process.surroundings.resources.queued(&[&process.upstream.endpoint]).swap_remove(0);
+        let queued = process.shared.resources.queued(&[&process.upstream.endpoint]).swap_remove(0);
         let is_closed = !is_reached && queued.as_ref().map_or(true, |queued| queued.unwrap_or(0) == 0);
         let is_quiesced = self.seen(is_closed, queued.is_ok(), now);
         if let (true, Err(error)) = (is_quiesced, queued) {
@@ -107,7 +107,7 @@ impl Draining {
     pub(super) fn count_ends(&self, process: &ProcessContext, exit: String) {
         let (since, before) = (self.since, self.before);
         let upstream = Arc::clone(&process.upstream);
-        let sees_ends = process.surroundings.pool.sees_ends();
+        let sees_ends = process.shared.pool.sees_ends();
         let (slot, pid) = (process.slot().0, process.pid().unwrap_or(0));
         let report = process.reporter();
         let took = Instant::now() - since;

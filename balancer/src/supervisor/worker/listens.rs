@@ -74,7 +74,7 @@ impl ListenLooks {
         self.is_asked_if_it_accepts = true;
         let report = process.reporter();
         let tries = process.config.ready_timeout.as_millis() / ACCEPTS_LOOK.as_millis() + 1;
-        let ports = process.surroundings.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
+        let ports = process.shared.pool.listening().iter().filter_map(Address::port).collect::<HashSet<_>>();
         tokio::spawn(async move {
             for _ in 0..tries {
                 let ports = ports.clone();
@@ -100,7 +100,7 @@ impl ListenLooks {
         now: Instant,
     ) {
         self.next = Some(now + LOOK_AGAIN);
-        let (passed_as, public) = (process.config.passed_as(), process.surroundings.pool.listening());
+        let (passed_as, public) = (process.config.passed_as(), process.shared.pool.listening());
         let told = diagnosis::explain_not_ready(endpoint, passed_as, addresses, &public, is_refused);
         if let Some(told) = self.diagnosed(told, cpu_seconds, now) {
             tracing::warn!(worker = %process.name(), pid = process.pid(), "{told}");

@@ -88,7 +88,7 @@ impl PortOwner {
     pub(super) fn seen(&mut self, process: &ProcessContext, look: OwnerCheck) -> PortVerdict {
         let Endpoint::Tcp(endpoint) = process.upstream.endpoint else { return PortVerdict::Unknown };
         let (worker, pid) = (process.name(), process.pid());
-        let (pool, said) = (&process.surroundings.pool.name, &process.surroundings.logged_owners);
+        let (pool, said) = (&process.shared.pool.name, &process.shared.logged_owners);
         let mut duplicate = None;
         match look {
             OwnerCheck::Nobody => self.known = Known::Allowed(None),

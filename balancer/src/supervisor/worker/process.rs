@@ -77,7 +77,7 @@ impl WorkerProcess {
         self.context.forked(pid);
         let process = &self.context;
         let line_source = LineSource {
-            pool: process.surroundings.pool.name.clone(),
+            pool: process.shared.pool.name.clone(),
             slot: process.slot(),
             pid,
             generation: process.generation,
@@ -171,7 +171,7 @@ impl WorkerProcess {
             Admission::First => {
                 let took = now - process.launched;
                 self.recycling.begin(process.config.max_age, chance, now);
-                process.surroundings.pool.stats.spawn.of_thread(0).record(took);
+                process.shared.pool.stats.spawn.of_thread(0).record(took);
                 let millis = took.as_millis().try_into().unwrap_or(0);
                 let after = humantime::format_duration(Duration::from_millis(millis));
                 let endpoint = process.upstream.endpoint.to_string();
@@ -225,7 +225,7 @@ impl WorkerProcess {
             let (worker, pid) = (process.name(), self.logged_pid());
             tracing::warn!(%worker, pid, open, "drain deadline: cutting open connections");
         }
-        process.surroundings.data_path.abort(process.slot(), process.incarnation());
+        process.shared.data_path.abort(process.slot(), process.incarnation());
     }
 
     /// Sends the process its stop signal.
@@ -249,13 +249,13 @@ impl WorkerProcess {
     }
 
     fn end(&self, request: EndRequest) {
-        self.context.surroundings.resources.launcher.end(self.child, request);
+        self.context.shared.resources.launcher.end(self.child, request);
     }
 
     /// Records the begin of a drain if the workers accept: there the drain begins with the stop signal or the
     /// disconnect.
     fn record_end(&mut self, now: Instant) {
-        let is_observed = self.context.surroundings.pool.mode.acceptor() == Acceptor::Master;
+        let is_observed = self.context.shared.pool.mode.acceptor() == Acceptor::Master;
         if self.admissions.was_ready() && !is_observed {
             self.drain.get_or_insert_with(|| Draining::unobserved(now));
         }

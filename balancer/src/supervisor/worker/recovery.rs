@@ -82,7 +82,7 @@ impl WorkerListener {
     /// The duplicate goes with it: it would keep open a listener from which no process accepts.
     pub(super) fn recall(&mut self, process: &ProcessContext) {
         if let Some(listener) = self.take() {
-            let data_path = Arc::clone(&process.surroundings.data_path);
+            let data_path = Arc::clone(&process.shared.data_path);
             let sources = process.config.source_addresses;
             tokio::spawn(recall(listener, Arc::clone(&process.upstream), data_path, sources));
         }
@@ -90,7 +90,7 @@ impl WorkerListener {
 
     /// Gives the clients in the queue of an exited process to other workers, if the master holds the listener.
     pub(super) fn recover(&mut self, process: &ProcessContext) {
-        let data_path = Arc::clone(&process.surroundings.data_path);
+        let data_path = Arc::clone(&process.shared.data_path);
         match self.take() {
             Some(listener) => drop(tokio::spawn(recover(listener, Arc::clone(&process.upstream), data_path))),
             None => data_path.worker_exited(process.slot(), process.incarnation(), Vec::new()),

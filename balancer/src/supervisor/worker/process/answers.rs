@@ -26,7 +26,7 @@ impl WorkerProcess {
         let is_starting = state.is_starting();
         if is_starting && self.context.config.health.probe == Probe::ListenTable {
             let endpoint = &self.context.upstream.endpoint;
-            let queued = self.context.surroundings.resources.queued(&[endpoint]).pop();
+            let queued = self.context.shared.resources.queued(&[endpoint]).pop();
             self.progress.set_listening(queued.is_some_and(|queued| queued.is_ok_and(|queue| queue.is_some())));
         }
         let seen = CheckContext {
@@ -68,7 +68,7 @@ impl WorkerProcess {
             return (result.check == Check::Ok).then_some(Event::Ready(incarnation));
         }
         process.upstream.stats.checks[result.check as usize].increment();
-        process.surroundings.pool.stats.check.of_thread(0).record(result.took);
+        process.shared.pool.stats.check.of_thread(0).record(result.took);
         match result.check {
             Check::Ok => Some(Event::Sign(incarnation, Sign::Good)),
             Check::Fail => Some(Event::Sign(incarnation, Sign::Bad)),
