@@ -43,7 +43,7 @@ pub const WORKER_FD: i32 = 3;
 /// machine takes to run the worker. With 100 ms, short requests behind a request that blocks the worker for 50 ms
 /// waited 32 ms on average.
 const PATIENCE: Duration = Duration::from_millis(25);
-/// Another worker counts as better if this many times its untaken connections are at most those of this worker.
+/// Another worker counts as less loaded if this one has at least this many times as many untaken connections.
 const MUCH_LESS: usize = 4;
 /// The interval at which untaken connections are checked.
 const LOOK: Duration = Duration::from_millis(10);

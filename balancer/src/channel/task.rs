@@ -108,8 +108,7 @@ pub(super) async fn run<D: ChannelProtocol>(channel: Channel, mut protocol: D) {
                 Some(ChannelCommand::Ended { was_asked: true }) | None => break Outcome::Cut,
                 Some(command) => core.handle(&mut protocol, command),
             },
-            // Timers come before the inputs that may always be ready: a worker that sends without end, or an endless
-            // row of clients.
+            // Timers come first: a worker that sends without end, or an endless row of clients, is always ready.
             () = due(&mut core.look) => core.look(&mut protocol, &mut buffer),
             () = due(&mut core.tell) => core.tell_left_out(),
             Some(connection) = connections.recv() => {
@@ -248,8 +247,7 @@ impl Core {
         }
     }
 
-    /// Reads what the worker has sent, at most a batch: a worker that sends without end must not keep the thread from
-    /// others.
+    /// Reads what the worker has sent, at most a batch, so that the thread has time for other channels, too.
     fn listen<D: ChannelProtocol>(&mut self, protocol: &mut D, buffer: &mut [u8]) {
         self.has_unread = false;
         for _ in 0..BATCH {
@@ -294,13 +292,11 @@ impl Core {
         if oldest.elapsed() >= PATIENCE && !self.is_final && !self.is_closed && self.worker.has_alternative() {
             self.reclaim(protocol, buffer);
         }
-        // Also tries again to send what the kernel refused for lack of a resource other than socket space: no event
-        // reports when that is back.
+        // Retries a send that failed for lack of something other than socket space: no event reports its return.
         protocol.flush(self);
     }
 
-    /// Takes back connections that the worker has not read, and gives them to others. The answer to a ping shows when
-    /// the worker reads again.
+    /// Gives connections that the worker has not read to others. The answer to a ping shows when it reads again.
     fn reclaim(&mut self, protocol: &mut impl ChannelProtocol, buffer: &mut [u8]) {
         let Some(process) = self.worker.upstream.process() else { return };
         let slot = self.worker.upstream.slot;

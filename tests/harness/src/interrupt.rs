@@ -39,7 +39,7 @@ impl Interrupt {
                     Some(()) = hung_up.recv() => drop(asked.fetch_add(1, Ordering::Relaxed)),
                 }
                 let end = match asked.fetch_add(1, Ordering::Relaxed) {
-                    0 => "after what is under way; again: now",
+                    0 => "after the present work (again to stop at once)",
                     _ => "now",
                 };
                 // Standard error may be closed.

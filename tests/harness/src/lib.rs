@@ -16,7 +16,7 @@
 //! | `subject` | the binary under test, and the user's program | pure |
 //! | `record` | the results: `report.json` | pure |
 //! | `plan` | scenarios, and the order of measurements | pure |
-//! | `analyse` | medians, intervals, verdicts, assertions | pure |
+//! | `analysis` | medians, intervals, verdicts, assertions | pure |
 //! | `load` | the generator | |
 //! | `setup` | a way, set up with fresh workers | |
 //! | `measure` | one repetition: a setup under load, with processor time and memory | |

@@ -11,9 +11,9 @@ use super::query::Answer;
 pub(super) const CAME: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
 /// Says that the worker's line arrived but its descriptor did not: the worker should send both again.
 pub(super) const CAME_NOT: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
-/// A line that claims to carry a descriptor but has none. Node answers at once that the descriptor is missing, even if
-/// the app never returns to it between two turns of its event loop. Even with a descriptor it would have no effect: its
-/// content is not a message that Node knows.
+/// A line that claims to carry a descriptor but has none. Node itself answers that the descriptor is missing, as soon as
+/// its event loop runs, so the app has no part in the answer. Even with a descriptor it would have no effect: its content
+/// is not a message that Node knows.
 pub(super) const PING: &[u8] =
     b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_ROUNDELAY_PING\"}}\n";
 

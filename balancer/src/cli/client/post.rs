@@ -39,7 +39,7 @@ pub(in crate::cli) enum CommandResponse {
 ///
 /// # Errors
 ///
-/// With [`code::NO_MASTER`] if nobody can be reached there, [`code::REFUSED`] if the socket is another user's,
+/// With [`code::NO_MASTER`] if nothing answers there, [`code::REFUSED`] if the socket is another user's,
 /// [`code::TIMED_OUT`] at the deadline, [`code::FAILED`] if the answer ends in the middle.
 pub(in crate::cli) fn post(
     control: &Path,

@@ -36,7 +36,7 @@ pub enum Verdict {
     NoDifference,
     /// It differs by this ratio to the reference (median of pairs, and its 95 % interval).
     ///
-    /// Errors, and values of which some are 0, have no ratios in pairs. For them it is the ratio of the means, and the
+    /// Errors, and values that include 0, have no ratios in pairs. For them it is the ratio of the means, and the
     /// ends come from the two intervals. It is 0 where this way has none, and infinite where the reference has none.
     Different {
         /// True if the difference is good; false also for a metric that has no better end

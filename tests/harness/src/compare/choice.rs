@@ -90,7 +90,7 @@ impl Choice {
         let event = scenario.event.as_ref()?;
         match (way, event) {
             (_, Event::Request(_)) => None,
-            (Way::Direct, _) => Some("has one worker and nobody who looks after it"),
+            (Way::Direct, _) => Some("has one worker and no manager"),
             (Way::Haproxy | Way::Nginx, Event::Reload | Event::Scale) => Some("does not run the workers"),
             (Way::Product(way), Event::Scale) if way.has_fixed_workers => Some("has a fixed number of workers"),
             _ => None,

@@ -29,8 +29,8 @@ pub enum Fault {
 }
 
 /// The allowed cost of a drain.
-const DRAINED: &str = "nothing; of other programs than the demo requests on kept connections, while a reload into the good \
-                       release lasts, as many as there are such connections";
+const DRAINED: &str = "nothing; for other programs than the demo, during a reload to the good release, as many requests as \
+                       there are kept connections";
 
 /// A fault in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,38 +88,38 @@ impl Fault {
             Self::Kill => (
                 "kill",
                 "SIGKILL of random workers, one after the other",
-                "each is replaced within 10 s; somebody is answered at any time",
-                "what was open on a killed worker, by the master's count, and no more than was under way or kept then",
+                "each is replaced within 10 s; some client is answered at any time",
+                "connections that were open on a killed worker by the master's count, at most those under way or kept then",
             ),
             Self::Stop => (
                 "stop",
-                "SIGSTOP of a random worker, which nobody takes back",
-                "it is found and replaced within 15 s; somebody is answered at any time",
-                "what the stopped worker had taken, counted alike",
+                "SIGSTOP of a random worker, without SIGCONT",
+                "it is found and replaced within 15 s; some client is answered at any time",
+                "connections that the stopped worker had taken, counted in the same way",
             ),
             Self::NeverReady => (
                 "never-ready",
-                "a reload into a program that never listens",
-                "the reload fails with exit code 1 within 30 s; the same workers go on; the good release is taken again",
+                "a reload to a program that never listens",
+                "the reload fails with exit code 1 within 30 s; the same workers go on; the good release is accepted again",
                 DRAINED,
             ),
             Self::BadRelease => (
                 "bad-release",
-                "a reload into a program that exits at once",
-                "the reload fails with exit code 1 and quotes the program; the same workers go on; the good release is \
-                 taken again",
+                "a reload to a program that exits at once",
+                "the reload fails with exit code 1 and shows the program's last line; the same workers go on; the good \
+                 release is accepted again",
                 DRAINED,
             ),
             Self::SlowWorker => (
                 "slow-worker",
                 "one worker is stopped and continued every 50 ms",
-                "nobody but its clients waits; it is not replaced",
+                "only its own clients wait; it is not replaced",
                 "nothing",
             ),
             Self::FullDisk => (
                 "full-disk",
-                "the workers' log is on a disk that is full",
-                "workers are not blocked; the master says it, once",
+                "the workers' log is on a full disk",
+                "workers are not blocked; the master reports it once",
                 "nothing",
             ),
             Self::Descriptors => (
@@ -131,12 +131,12 @@ impl Fault {
             Self::MasterKill => (
                 "master-kill",
                 "SIGKILL of the master",
-                "all workers are gone within 5 s; a new master starts on the same port at the first try and serves",
-                "what was under way, and what was due before the new one served",
+                "all workers are gone within 5 s; a new master starts on the same port at the first attempt and serves",
+                "requests that were under way, or due before the new master served",
             ),
             Self::ReloadStorm => (
                 "reload-storm",
-                "rolling reloads back to back",
+                "rolling reloads one right after the other",
                 "every reload is carried out and replaces all workers",
                 DRAINED,
             ),
@@ -153,10 +153,12 @@ impl Fault {
         let is_product = !matches!(manner, Manner::NodeCluster | Manner::Direct);
         match self {
             Self::Stop if manner == (Manner::Accepting { has_heartbeat: false }) => {
-                Err("workers accept by themselves, and this program sends no heartbeat by which a hang would show")
+                Err("workers accept by themselves, and this program sends no heartbeat that would show a hang")
             }
-            Self::FullDisk if !is_product => Err("it writes no logs of workers that a disk could refuse"),
-            Self::Descriptors if !is_product => Err("its processes share one limit with the application's"),
+            Self::FullDisk if !is_product => Err("it does not write the output of workers to a file"),
+            Self::Descriptors if !is_product => {
+                Err("its processes have the same limit of open files as the application's")
+            }
             Self::NeverReady | Self::BadRelease | Self::ReloadStorm | Self::MasterKill if manner == Manner::Direct => {
                 Err("there is no master")
             }

@@ -20,7 +20,7 @@
 //! | `waiting` | waits that Ctrl-C can end | |
 //! | `release`, `full_disk` | broken releases of a program, and a disk that is full | |
 //! | `target` | the target of a drill: a setup with additions | |
-//! | `fault run` | a fault under way: target, load, random choices | |
+//! | `fault_run` | a fault under way: target, load, random choices | |
 //! | `faults` | the actions of the faults | |
 
 mod allowed;

@@ -115,7 +115,7 @@ impl Verdict {
         }
     }
 
-    /// Returns true if a drill with this verdict is no success; one that proves nothing is none.
+    /// Returns true if a drill with this verdict is no success; neither is one that proves nothing.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Failed | Self::Void(_))
     }
@@ -188,7 +188,7 @@ pub(super) mod tests {
         let kept = |failure| Promise::answered(&planted(&[failure]), &outage).is_kept;
         assert!(kept((Class::Refused, 200, 201)) && kept((Class::StaleKeepalive, 90, 100)));
         assert!(!kept((Class::Refused, 301, 302)) && !kept((Class::WrongBytes, 200, 201)));
-        assert!(!kept((Class::Timeout, 200, 9000)), "nobody may be left hanging");
+        assert!(!kept((Class::Timeout, 200, 9000)), "no client may be left hanging");
         let numbered = Allowed { most: Some(1), ..outage.clone() };
         let twice = planted(&[(Class::Refused, 200, 201), (Class::Refused, 210, 211)]);
         assert!(Promise::answered(&twice, &outage).is_kept && !Promise::answered(&twice, &numbered).is_kept);

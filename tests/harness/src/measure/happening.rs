@@ -66,7 +66,7 @@ pub(super) fn play(
 
 fn hit(victim: Option<&WorkerProcess>, signal: Signal, name: &str) -> (String, Result<u32, String>) {
     let Some(WorkerProcess { name: worker, pid }) = victim else {
-        return (format!("{name} to a worker"), Err(String::from("there is none")));
+        return (format!("{name} to a worker"), Err(String::from("there is no worker")));
     };
     // For a way without slots, a worker's name is its pid.
     let whom = if *worker == pid.to_string() { format!("pid {pid}") } else { format!("{worker} (pid {pid})") };

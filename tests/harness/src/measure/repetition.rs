@@ -35,7 +35,7 @@ pub struct Bench<'a> {
     pub workload: &'a Workload,
     /// The method of measurement.
     pub method: &'a Method,
-    /// True if somebody wants an end.
+    /// Shows if the user wants an end.
     pub interrupt: &'a Interrupt,
 }
 

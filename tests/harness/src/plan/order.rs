@@ -64,7 +64,7 @@ mod tests {
         let orders: Vec<_> = (0..30).map(|seed| shuffled(&ways, seed)).collect();
         let before_five = |order: &Vec<usize>| order.iter().take_while(|way| **way != 5).last().copied();
         let predecessors: std::collections::BTreeSet<_> = orders.iter().map(before_five).collect();
-        assert_eq!(predecessors.len(), 4, "each of the others, and nobody: {predecessors:?}");
+        assert_eq!(predecessors.len(), 4, "each of the others, and none: {predecessors:?}");
         assert!(orders.iter().all(|order| ways.iter().all(|way| order.contains(way)) && order.len() == 4));
         assert_eq!(shuffled(&ways, 7), shuffled(&ways, 7));
         assert!(shuffled(&[], 1).is_empty());

@@ -26,7 +26,7 @@ pub fn markdown(report: &Report, analysis: &Analysis) -> String {
         text += &format!("- {}\n", escaped(&finding.text));
     }
     for warning in view.warnings() {
-        text += &format!("- **Mind:** {}\n", escaped(&warning.text));
+        text += &format!("- **Note:** {}\n", escaped(&warning.text));
     }
     for scenario in &report.scenarios {
         text += &section(view, scenario);
@@ -45,7 +45,7 @@ pub fn markdown(report: &Report, analysis: &Analysis) -> String {
 fn section(view: View<'_>, scenario: &ScenarioRecord) -> String {
     let mut text = format!("\n### {}\n\n{}\n\n", escaped(&scenario.name), escaped(&scenario.about));
     for finding in view.of_scenario(&scenario.name) {
-        let mind = if finding.is_warning { "**Mind:** " } else { "" };
+        let mind = if finding.is_warning { "**Note:** " } else { "" };
         text += &format!("- {mind}{}\n", escaped(&finding.text));
     }
     let entries = view.entries(&scenario.name);
@@ -111,6 +111,6 @@ mod tests {
             tables += 1;
         }
         assert_eq!(tables, report.scenarios.len());
-        assert!(text.contains("**Mind:** A planted warning."), "{text}");
+        assert!(text.contains("**Note:** A planted warning."), "{text}");
     }
 }

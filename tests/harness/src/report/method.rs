@@ -9,56 +9,56 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
     let method = &view.report.method;
     let reference = view.reference().unwrap_or("none");
     let mut all = vec![format!(
-        "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for direct. The ways took \
-         turns, in an order drawn at random for each repetition, so that what changes on the machine does not always meet the \
-         same.",
+        "Each way ran each scenario {} times, each time with fresh workers: {} of them, one for direct. In each \
+         repetition the ways were measured in a new random order, so that a change of the machine does not always affect the \
+         same way.",
         method.repeat, method.workers
     )];
     all.push(format!(
         "Saturation is the closed loop: {} clients for {}, each sending its next request when it has the answer. Everything \
-         else is the open loop: requests leave by a fixed schedule for {} {}. Latency counts from the time at which a request \
-         was to be sent, so that a server that stalls for a while delays all that was due meanwhile, and it shows.",
+         else is the open loop: requests are sent by a fixed schedule for {} {}. Latency counts from the time at which a \
+         request was due, so that the figures show it if a server stalls and delays all requests that are due meanwhile.",
         method.connections,
         number::seconds(method.closed_seconds),
         number::seconds(method.open_seconds),
         rates(view)
     ));
     all.push(
-        "The figures stand for one rate, the headline rate: the share in the middle. They are low because an open loop costs the \
-         machine more than a closed one: for each request everybody is woken, the generator too. A scenario with an event \
-         has no closed loop, and one rate."
+        "The figures are those at one rate, the headline rate, which is the middle one. The rates are low because an open loop \
+         costs the machine more than a closed one: every process, even the generator, is woken for each request. A scenario \
+         with an event has no closed loop, and only one rate."
             .to_owned(),
     );
     all.push(format!(
         "{} of load before each measurement, over the same connections, is not counted. A request that takes more than {} \
-         has failed. In percentiles those that failed or were not started count as never answered; where that many were not, \
-         there is no percentile. Seed {} decides the order of ways and of requests.",
+         has failed. In percentiles, requests that failed or were not started count as never answered; if there are too many of \
+         them, there is no percentile. Seed {} decides the order of ways and of requests.",
         number::seconds(method.warm_up_seconds),
         number::seconds(method.timeout_seconds),
         method.seed
     ));
     all.push(format!(
         "A figure is the median of its repetitions. The range beside it is that median's 95 % bootstrap interval: how far it \
-         would vary if the same repetitions were drawn again. Errors are the sum of all repetitions, their range that of \
-         one. Better and worse are said against {reference}, only with at least {LEAST_REPETITIONS} repetitions that show \
-         more than luck would, and where the difference is large enough to matter; the ratio is this way's value through \
-         the reference's. Otherwise no difference was found, which does not prove that there is none."
+         would vary if the repetitions were sampled again. Errors are the sum of all repetitions, and their range is the \
+         least and the most in one. Better and worse are relative to {reference}. They need at least {LEAST_REPETITIONS} \
+         repetitions, a result that chance hardly explains, and a difference that is large enough to matter; the ratio is \
+         this way's value divided by the reference's. Otherwise no difference was found, which does not prove that there is none."
     ));
     all.push(
-        "HAProxy and nginx stand before workers that nobody starts again: after a kill they have one less. HAProxy checks \
-         them as often as we do, nginx notices only what fails.".to_owned(),
+        "HAProxy and nginx are in front of workers that are not started again: after a kill they have one less. HAProxy checks \
+         them as often as Roundelay does, nginx notices only failed connects.".to_owned(),
     );
     all.push(
-        "Fairness is Jain's index over the answers of the workers: 1 is even, 1/n is all to one of n. Even is not always \
-         best: where one worker is slower, it should have less. CPU an answer is time of processors, user and system, \
-         through complete answers."
+        "Fairness is Jain's index over the answers of the workers: 1 is even, 1/n means that one of n gets all. Even is not \
+         always best: a slower worker should get less. CPU per answer is processor time, user and system, divided by the \
+         number of complete answers."
             .to_owned(),
     );
     all.push(format!(
-        "The generator, the balancer and the workers share {} processors and talk over loopback. So saturation is that of \
-         all three together; CPU an answer depends less on who won the scheduler. Not shown: any network, other \
+        "The generator, the balancer and the workers share {} processors and use loopback. So saturation is that of \
+         all three together; CPU per answer depends less on scheduling. Not shown: any network, other \
          machines, percentiles that a repetition has too few answers for (one of 99.9 needs a thousand), and repetitions \
-         that did not end; report.json has these too.",
+         that did not finish; report.json has these, too.",
         view.report.environment.cores
     ));
     all
@@ -67,7 +67,7 @@ pub(crate) fn sentences(view: View<'_>) -> Vec<String> {
 fn rates(view: View<'_>) -> String {
     let method = &view.report.method;
     if let Some(rate) = method.rate {
-        return format!("at {} requests/s, as ordered", number::digits(rate));
+        return format!("at {} requests/s, as given by --rate", number::digits(rate));
     }
     let shares: Vec<String> = method.shares.iter().map(|share| number::percent(*share)).collect();
     format!("each at {} of the lowest saturation that a way with several workers had in the scenario", listed(&shares))

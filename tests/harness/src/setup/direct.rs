@@ -46,11 +46,11 @@ impl RunningSetup for Direct {
     }
 
     fn reload(&mut self) -> Result<(), SetupError> {
-        Err(SetupError::Unable("nobody runs the one worker, so nobody can replace it".to_owned()))
+        Err(SetupError::Unable("a single worker without a manager cannot be reloaded".to_owned()))
     }
 
     fn scale(&mut self, _workers: usize) -> Result<(), SetupError> {
-        Err(SetupError::Unable("a worker with nobody before it is one".to_owned()))
+        Err(SetupError::Unable("a single worker without a balancer cannot be scaled".to_owned()))
     }
 
     fn stop(&mut self, patience: Duration) {

@@ -168,7 +168,7 @@ impl Way {
     /// Describes it on one line for people.
     pub fn about(&self) -> &str {
         match self {
-            Self::Direct => "one worker, and nobody before it",
+            Self::Direct => "one worker without a balancer",
             Self::Product(way) => &way.about,
             Self::Haproxy => "HAProxy, mode tcp, round robin and active checks, before the same program",
             Self::Nginx => "nginx, stream module, round robin and passive checks, before the same program",

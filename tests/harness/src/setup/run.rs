@@ -82,7 +82,7 @@ mod tests {
     fn command_no_longer_wanted_is_ended_at_once() {
         let patience = Patience { longest: Duration::from_secs(600), is_given_up: &|| true };
         let Err(SetupError::Failed(text)) = run_within(shell("sleep 1000; exit 0"), patience) else {
-            panic!("nobody waited for it")
+            panic!("the command was not waited for")
         };
         assert!(text.contains("was given up"), "{text}");
     }

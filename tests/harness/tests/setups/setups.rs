@@ -55,7 +55,7 @@ pub(crate) fn get(address: SocketAddr) -> String {
 pub(crate) fn who_answers(address: SocketAddr) -> u32 {
     let answer = get(address);
     let pid = answer.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')'));
-    pid.and_then(|(pid, _)| pid.parse().ok()).unwrap_or_else(|| panic!("nobody answers in {answer}"))
+    pid.and_then(|(pid, _)| pid.parse().ok()).unwrap_or_else(|| panic!("no worker is named in {answer}"))
 }
 
 /// Returns the pids of the setup's workers, sorted.

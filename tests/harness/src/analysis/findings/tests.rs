@@ -1,4 +1,4 @@
-//! Findings of planted reports: what is there is said, and nothing else.
+//! Findings of planted reports: each real difference is reported, and no other.
 
 use super::super::{Analysis, LEAST_REPETITIONS, Metric, Verdict, analyse, sample};
 use crate::analysis::planted::{Level, Planted};
@@ -98,7 +98,7 @@ fn warnings_name_each_defect_of_the_measurement() {
     assert_eq!(
         texts(&analysis, true),
         [
-            "-: The comparison was interrupted: what comes later in the plan is missing.",
+            "-: The comparison was interrupted: the rest of the plan is missing.",
             "-: pm2 was skipped: it is not installed.",
             "-: Before the start the machine had a load of 1.9 on 2 cores: something else was running.",
             "uniform: haproxy has 4 repetitions only: no verdict is given; it needs 5.",

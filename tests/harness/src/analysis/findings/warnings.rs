@@ -27,7 +27,7 @@ pub(super) fn findings(report: &Report, samples: &[Sample<'_>]) -> Vec<Finding> 
 fn whole(report: &Report) -> Vec<String> {
     let mut texts = Vec::new();
     if report.is_partial {
-        texts.push("The comparison was interrupted: what comes later in the plan is missing".into());
+        texts.push("The comparison was interrupted: the rest of the plan is missing".into());
     }
     let repeat = report.method.repeat;
     if repeat < LEAST_REPETITIONS {

@@ -41,9 +41,9 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     let broken = broken_since(fault_run, broken_before)?;
     let (most, what) = match broken {
         // The master's own count is trusted only up to what is possible.
-        Some(broken) => (broken.min(under_way + kills * fault_run.kept as u64), "was open on"),
-        None => (under_way, "was under way at the end of"),
+        Some(broken) => (broken.min(under_way + kills * fault_run.kept as u64), "that were open on"),
+        None => (under_way, "that were under way at the end of"),
     };
-    let because = format!("what {what} the {kills} killed workers");
+    let because = format!("connections {what} the {kills} killed workers");
     Ok(Allowed::taken_along(most, during, ends_show(fault_run.target.manner), because))
 }

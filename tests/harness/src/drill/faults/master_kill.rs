@@ -46,7 +46,8 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
         }
         Ok(false) => {
             fault_run.remark =
-                "nobody starts it again there: its processes are gone and the port is free, that is all".to_owned();
+                "it is not started again there: this only means that its processes are gone and the port is free"
+                    .to_owned();
             fault_run.is_over = true;
             None
         }
@@ -59,11 +60,11 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     Ok(match to {
         Some(to) => {
             let gap = (to - from).as_secs_f64();
-            let because = format!("what was under way, or due in the {gap:.2} s without a master");
+            let because = format!("requests that were under way, or due in the {gap:.2} s without a master");
             Allowed::outage(Some(started.saturating_sub(ended)), (from, to), because)
         }
         None => {
-            let because = "what was under way, and all later ones: nobody serves any more".to_owned();
+            let because = "requests that were under way, and all later ones: no server is left".to_owned();
             Allowed::outage(None, (from, Duration::MAX), because)
         }
     })

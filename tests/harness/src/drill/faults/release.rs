@@ -18,7 +18,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allo
     let before = pids(fault_run)?;
     let mut drains = Drains::default();
     fault_run.target.switch(release)?;
-    fault_run.note("reload into the broken release");
+    fault_run.note("reload to the broken release");
     let begun = Instant::now();
     let outcome = fault_run.reload(KNOWN)?;
     let seen = ended(&outcome, begun.elapsed());
@@ -34,12 +34,12 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>, release: Release) -> Result<Allo
         fault_run.promise("the message has the program's last line", "no last line", LAST_LINE, seen, is_told);
     }
     fault_run.target.switch(Release::Good)?;
-    let (what, broken) = ("the good release is taken again", "good not taken");
+    let (what, broken) = ("the good release is accepted again", "good not taken");
     if outcome.code.is_none() {
         fault_run.promise(what, broken, drains::words(fault_run), "the last reload does not end", false);
         return Ok(drains.allowed(fault_run));
     }
-    fault_run.note("reload into the good release");
+    fault_run.note("reload to the good release");
     let begun = Instant::now();
     let (outcome, is_done) = drains.reload(fault_run)?;
     let mut seen = ended(&outcome, begun.elapsed());

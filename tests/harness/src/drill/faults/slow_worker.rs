@@ -28,7 +28,7 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     }
     let is_there = fault_run.target.serving()?.iter().any(|worker| worker.pid == victim.pid);
     let seen = format!("{} after {times} pulses", if is_there { "it still serves" } else { "it is gone" });
-    fault_run.promise("who is only slow is not replaced", "replaced", "the same process", seen, is_there);
+    fault_run.promise("a worker that is only slow is not replaced", "replaced", "the same process", seen, is_there);
     if fault_run.has_others() {
         fault_run.promises.extend(pulses.others_are_answered(fault_run.workers));
         let (median, usual) = (fault_run.median(), fault_run.usual);

@@ -43,7 +43,9 @@ pub(super) fn run(fault_run: &mut FaultRun<'_>) -> Result<Allowed, RunError> {
     let (most, because) = match broken {
         // The master's own count is trusted only up to what is possible.
         Some(broken) => (broken.min(had), "connections that the stopped workers had".to_owned()),
-        None => (had, format!("what was under way and {} kept connections, at each of {stops}", fault_run.kept)),
+        None => {
+            (had, format!("operations under way and {} kept connections, at each of {stops} stops", fault_run.kept))
+        }
     };
     Ok(Allowed::taken_along(most, during, ends_show(fault_run.target.manner), because))
 }

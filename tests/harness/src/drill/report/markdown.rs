@@ -71,7 +71,7 @@ mod tests {
         drill.outcomes[2].promises[1].seen = "a|b\n<c>\u{1b}[2J*".to_owned();
         let text = markdown(&drill);
         for line in [
-            "| `full-disk` | the workers' log is on a disk that is full | passed | n/a |",
+            "| `full-disk` | the workers' log is on a full disk | passed | n/a |",
             "n/a on pm2: full-disk: it writes no logs",
             "**Interrupted: faults are missing.**",
             "| operations lost | none | a\\|b &lt;c>\u{fffd}[2J\\* | **broken** |",

@@ -242,11 +242,11 @@ proxy: 2 passed, 0 not; repeat with --seed 7
         for outcome in &mut drill.outcomes[1..] {
             outcome.verdict = Verdict::Passed;
             outcome.fault = Fault::MasterKill;
-            outcome.remark = "nobody starts it again".to_owned();
+            outcome.remark = "it is not started again".to_owned();
         }
         let text = uncoloured(&table(&drill));
         assert!(text.contains("master-kill    passed*  passed*\n"), "{text}");
-        assert!(text.contains("\n* proxy, pm2, pm2: master-kill: nobody starts it again\n"), "{text}");
+        assert!(text.contains("\n* proxy, pm2, pm2: master-kill: it is not started again\n"), "{text}");
     }
 
     #[test]

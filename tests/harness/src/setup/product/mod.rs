@@ -65,7 +65,7 @@ impl ProductSetup {
 
     fn try_start(product: &Product, setup: &Setup, nofile: Option<u64>) -> Result<Self, SetupError> {
         let Way::Product(way) = &setup.way else {
-            return Err(SetupError::Unable(format!("{} is none of the product's ways", setup.way.name())));
+            return Err(SetupError::Unable(format!("{} is not a way of the product", setup.way.name())));
         };
         let (folder, address) = (folder()?, ports::address()?);
         write(folder.path(), setup, way, &setup.workload.words(product))?;

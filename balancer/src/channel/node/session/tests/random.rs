@@ -165,7 +165,7 @@ impl World {
                 assert_eq!(self.worker.on_the_way, None, "two sockets on their way");
                 let connection = out.attached.map(|attached| match attached {
                     Attached::Connection(connection) => (connection, message["msg"]["seq"].as_u64().unwrap()),
-                    Attached::Listener(_) => panic!("nobody asked"),
+                    Attached::Listener(_) => panic!("no worker asked for a listener"),
                 });
                 if let Some((connection, seq)) = connection
                     && !self.written.contains(&connection)
