@@ -50,6 +50,9 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mode;
 pub mod net;
 pub mod os;

@@ -100,8 +100,10 @@ fn both_maps_name_all_modules_in_one_order() {
     let map = map_of_lib();
     assert_eq!(map, map_of_architecture(), "lib.rs and docs/architecture.md");
     let lib = tree::file("balancer/src/lib.rs");
-    let mut declared: Vec<&str> =
-        lib.lines().filter_map(|(_, line)| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    // No build of the binary has it.
+    let is_mapped = |name: &&str| *name != "fuzzing";
+    let declared = lib.lines().filter_map(|(_, line)| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut declared: Vec<&str> = declared.filter(is_mapped).collect();
     let mut mapped: Vec<&str> = map.iter().map(String::as_str).collect();
     declared.sort_unstable();
     mapped.sort_unstable();

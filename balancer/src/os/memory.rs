@@ -106,6 +106,12 @@ fn inactive_file(stat: &str) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
+/// Reads any text as `smaps_rollup` and as `memory.stat`.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(text: &str) {
+    let _ = (proportional(text), inactive_file(text));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

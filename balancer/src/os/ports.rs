@@ -99,6 +99,14 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
+/// Reads any text as the kernel's port ranges and as `/etc/services`.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(text: &str) {
+    let (first, last) = below_ephemeral(text);
+    assert!(first <= last, "{first} to {last}");
+    let _ = (reserved(text), services(text).count());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,28 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
+/// Splits any bytes into lines, whole and in pieces: both must give the same, and no line is longer than allowed.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(bytes: &[u8]) {
+    let Some((&size, bytes)) = bytes.split_first() else { return };
+    let split = |size: usize| {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            lines.feed(piece, |line| found.push((line.text.to_owned(), line.goes_on)));
+        }
+        lines.finish(|line| found.push((line.text.to_owned(), line.goes_on)));
+        found
+    };
+    let whole = split(usize::MAX);
+    assert_eq!(whole, split(usize::from(size) + 1));
+    for (text, _) in &whole {
+        // A byte that is no UTF-8 becomes three.
+        assert!(text.len() <= 3 * MAX_LINE && !text.contains('\n'), "{} bytes", text.len());
+        let printed = crate::printable::escape(text);
+        assert!(!printed.chars().any(crate::printable::is_harmful), "{printed:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

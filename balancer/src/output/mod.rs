@@ -13,6 +13,9 @@ mod stdio;
 mod tail;
 mod writer;
 
+#[cfg(feature = "fuzzing")]
+pub use lines::fuzz;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -49,4 +49,6 @@ pub(crate) use handle::double;
 pub use handle::{Shutdown, SupervisorHandle, SupervisorTask, start};
 pub use operation::stop_report::StopReport;
 pub use resources::Resources;
+#[cfg(feature = "fuzzing")]
+pub use worker::fuzz;
 pub use worker::spec::DEMO_COMMAND;

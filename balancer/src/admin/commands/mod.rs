@@ -4,6 +4,8 @@
 mod answer;
 mod body;
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod lines;
 
 use std::sync::Arc;

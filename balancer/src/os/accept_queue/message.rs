@@ -130,6 +130,20 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     array_at(bytes, at).map(u32::from_ne_bytes)
 }
 
+/// Reads any datagram as each answer of the kernel.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(datagram: &[u8]) {
+    let mut is_over = false;
+    for message in messages(datagram) {
+        assert!(!is_over, "something follows what is no message");
+        is_over = message.is_none();
+        if let Some(Message { content: Content::Entry(body), .. }) = message {
+            let _ = (tcp_entry(body), tcp_connection(body));
+            let _ = (unix_entry(body), unix_connections(body));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::tcp::INET_ENTRY;

@@ -32,6 +32,8 @@ use self::netlink::Netlink;
 use super::limits::is_exhausted;
 
 pub use self::connections::{PeerId, ServerSide};
+#[cfg(feature = "fuzzing")]
+pub use self::message::fuzz;
 pub use self::owner::{Owner, listener_at};
 
 /// A listening socket.

@@ -23,7 +23,7 @@ impl Files {
         Self { passwd: read("/etc/passwd"), group: read("/etc/group") }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn of(passwd: &str, group: &str) -> Self {
         Self { passwd: Ok(passwd.to_owned()), group: Ok(group.to_owned()) }
     }
@@ -63,4 +63,17 @@ impl Database for Files {
         }
         Ok(groups)
     }
+}
+
+/// Reads any text as `/etc/passwd` and as `/etc/group`.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(text: &str) {
+    let files = Files::of(text, text);
+    for account in [Account::Name("app".to_owned()), Account::Id(1000)] {
+        if let Ok(Some(user)) = files.user(&account) {
+            let groups = files.groups_of(&user, user.gid).unwrap_or_default();
+            assert!(groups.first() == Some(&user.gid), "{groups:?}");
+        }
+    }
+    let _ = files.group("app");
 }

@@ -3,10 +3,13 @@
 //! [`resolve`] is pure: it sees a [`Database`] and the rights of this process. It refuses an unknown name, and a change
 //! that this process is not permitted to make: a worker never falls back to the user of the master.
 
-#[cfg(any(test, target_feature = "crt-static"))]
+#[cfg(any(test, feature = "fuzzing", target_feature = "crt-static"))]
 mod files;
 #[cfg(not(target_feature = "crt-static"))]
 mod system;
+
+#[cfg(feature = "fuzzing")]
+pub use self::files::fuzz;
 
 use std::io;
 use std::path::PathBuf;

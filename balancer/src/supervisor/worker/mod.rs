@@ -30,6 +30,8 @@ mod events;
 mod exit;
 mod exit_history;
 mod foreground;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod launch;
 pub(super) mod listener_owner;
 mod listens;

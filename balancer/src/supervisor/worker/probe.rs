@@ -160,7 +160,7 @@ async fn taken(
     Ok(())
 }
 
-async fn converse(
+pub(super) async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     probe: &Probe,
     header: &[u8],

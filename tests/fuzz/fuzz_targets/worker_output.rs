@@ -1,0 +1,4 @@
+//! The output of a worker, split into lines and made safe to print. Its first byte is the size of the pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roundelay::fuzzing::worker_output(bytes));
