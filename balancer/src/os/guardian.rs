@@ -8,14 +8,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, Signal};
 
 /// The default capacity of a pipe, in bytes.
-const DEFAULT_PIPE: libc::c_int = 64 << 10;
+const DEFAULT_PIPE: usize = 64 << 10;
 
 /// The subcommand's name.
 pub const COMMAND: &str = "guardian";
@@ -59,9 +58,8 @@ impl Lifeline {
     /// Names the groups that another lifeline knows. Enlarges the pipe for them, if the system allows it.
     pub fn take_over(&mut self, known: &BTreeSet<i32>) {
         let wanted = known.len().saturating_mul(2 * size_of::<i32>());
-        if let Some(size) = libc::c_int::try_from(wanted).ok().filter(|&size| size > DEFAULT_PIPE) {
-            // SAFETY: fcntl takes numbers here and touches no memory of ours.
-            unsafe { libc::fcntl(self.pipe.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+        if wanted > DEFAULT_PIPE {
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.pipe, wanted);
         }
         known.iter().for_each(|&group| self.add(group));
     }

@@ -277,12 +277,9 @@ mod tests {
     }
 
     /// Attaches this thread as a debugger; the end of the thread detaches it.
-    #[allow(unsafe_code)]
-    fn seize(child: &Child) -> std::io::Result<()> {
-        let nothing = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: PTRACE_SEIZE takes numbers and touches no memory of ours; the child is ours.
-        let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child.id() as libc::pid_t, nothing, nothing) };
-        if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    fn seize(child: &Child) -> nix::Result<()> {
+        use nix::sys::ptrace;
+        ptrace::seize(nix::unistd::Pid::from_raw(child.id() as libc::pid_t), ptrace::Options::empty())
     }
 
     #[test]

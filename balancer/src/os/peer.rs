@@ -1,9 +1,12 @@
 //! The user of the process at the other end of a unix connection.
-
-#![allow(unsafe_code)]
+//!
+//! `nix` asks for it and not `rustix`, in whose answer the pid cannot be 0: it is where the process cannot be seen from
+//! here, as from a container.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+
+use nix::sys::socket::{getsockopt, sockopt};
 
 /// Returns the user of the process at the other end of a unix connection. For the client's end, that is the process
 /// that called `listen`.
@@ -12,14 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 ///
 /// It is no connected unix socket.
 pub fn user(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
-    // SAFETY: `who` is a ucred of `length` bytes, which is all the kernel writes; both live through the call.
-    let result = unsafe {
-        let who = (&raw mut who).cast();
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, who, &raw mut length)
-    };
-    if result == 0 { Ok(who.uid) } else { Err(io::Error::last_os_error()) }
+    Ok(getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
 
 /// Returns an error unless a process of user `uid` listens at the other end.

@@ -1,9 +1,9 @@
 //! Checks by its pidfd if a process is exiting.
 
-#![allow(unsafe_code)]
+use std::os::fd::AsFd;
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use rustix::io::Errno;
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 /// Returns true if the process is exiting or gone: the kernel may have closed its sockets already, though the process
 /// cannot be waited for yet. Takes a third of a microsecond.
@@ -12,12 +12,9 @@ use std::os::fd::{AsFd, AsRawFd};
 /// at which a process begins to exit, which is before its files are closed; until then it is EBADF. Where that cannot
 /// be told (an older kernel, a process that we may not trace) this returns false.
 pub fn is_exiting(pidfd: impl AsFd) -> bool {
-    const NO_DESCRIPTOR: libc::c_int = -1;
-    // SAFETY: pidfd_getfd takes numbers and touches no memory of ours; the number is invalid, so it makes no
-    // descriptor.
-    let result =
-        unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), NO_DESCRIPTOR, 0 as libc::c_uint) };
-    result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+    // `rustix` takes no negative number. Linux gives out none as high as this (`fs.nr_open`).
+    const NO_DESCRIPTOR: i32 = i32::MAX;
+    pidfd_getfd(pidfd, NO_DESCRIPTOR, PidfdGetfdFlags::empty()).err() == Some(Errno::SRCH)
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 /// The most instructions that Linux takes (`BPF_MAXINSNS`).
 const MOST: usize = 4096;
 
@@ -103,14 +105,8 @@ impl Program {
         let mut filters: Vec<_> = self.0.iter().map(filter).collect();
         let length = u16::try_from(filters.len()).map_err(io::Error::other)?;
         let program = libc::sock_fprog { len: length, filter: filters.as_mut_ptr() };
-        let size = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(io::Error::other)?;
-        // SAFETY: `program` is a sock_fprog of `size` bytes that points to `length` instructions; both live through the call,
-        // and the kernel only reads them and keeps a copy.
-        let result = unsafe {
-            let program = (&raw const program).cast();
-            libc::setsockopt(member.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, program, size)
-        };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        // `program` points to `length` instructions that live through the call; the kernel keeps a copy.
+        Ok(setsockopt(&member, sockopt::AttachReusePortCbpf, &program)?)
     }
 }
 

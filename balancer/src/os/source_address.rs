@@ -1,10 +1,10 @@
 //! The source address of a connection that is not made yet.
 
-#![allow(unsafe_code)]
-
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// Binds a TCP socket that is about to connect to an address, and leaves the port to `connect`.
 ///
@@ -15,17 +15,8 @@ use std::os::fd::{AsFd, AsRawFd};
 ///
 /// The kernel lacks the option or refuses the address.
 pub fn bind_source(socket: impl AsFd, source: Ipv4Addr) -> io::Result<()> {
-    let (fd, on) = (socket.as_fd(), 1_i32);
-    let length = libc::socklen_t::try_from(size_of::<i32>()).map_err(io::Error::other)?;
-    // SAFETY: the option's value is an int of `length` bytes that lives through the call and is only read.
-    let result = unsafe {
-        let value = (&raw const on).cast();
-        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, value, length)
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(rustix::net::bind(fd, &SocketAddr::V4(SocketAddrV4::new(source, 0)))?)
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    Ok(rustix::net::bind(socket, &SocketAddr::V4(SocketAddrV4::new(source, 0)))?)
 }
 
 /// Returns true if `connect` failed because every source port to that destination is in use.

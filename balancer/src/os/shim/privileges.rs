@@ -3,8 +3,6 @@
 //! Groups change first and the user last, since after the change of user nothing else could be changed. The system
 //! calls affect one thread; the shim has only that one.
 
-#![allow(unsafe_code)]
-
 use std::io;
 
 use rustix::fs::{Gid, Uid};
@@ -93,20 +91,12 @@ fn can_become_root() -> bool {
 
 /// Real, effective and saved.
 fn user_ids() -> io::Result<[u32; 3]> {
-    let [mut real, mut effective, mut saved] = [0; 3];
-    // SAFETY: three pointers to numbers of ours, which the call fills in.
-    match unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) } {
-        0 => Ok([real, effective, saved]),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let ids = nix::unistd::getresuid()?;
+    Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Uid::as_raw))
 }
 
 /// Real, effective and saved.
 fn group_ids() -> io::Result<[u32; 3]> {
-    let [mut real, mut effective, mut saved] = [0; 3];
-    // SAFETY: as above.
-    match unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) } {
-        0 => Ok([real, effective, saved]),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let ids = nix::unistd::getresgid()?;
+    Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Gid::as_raw))
 }

@@ -44,7 +44,8 @@ fn exit(status: &WaitIdStatus) -> Exit {
     }
 }
 
-/// Returns a dead child of this process, without reaping it.
+/// Returns a dead child of this process, without reaping it. `nix` would fail here for a child that died by a real-time
+/// signal, and `rustix` does not tell the pid.
 pub(super) fn next_dead() -> Option<Pid> {
     // SAFETY: `info` is a valid siginfo_t for the call to fill in; zeroed is what waitid wants to tell "nobody" by pid 0.
     let (result, info) = unsafe {
