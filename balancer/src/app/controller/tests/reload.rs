@@ -95,7 +95,7 @@ async fn file_with_mistakes_changes_nothing_and_all_are_reported() {
 }
 
 #[tokio::test]
-async fn what_only_a_new_master_can_take_is_refused_by_name() {
+async fn setting_for_a_new_master_only_is_refused_by_name() {
     let mut bench = Bench::new();
     let text = TWO.replace(":8002", ":8003\"\nbacklog = 7\nmode = \"shared").replace("workers = 2", "workers = 4");
     bench.write(&format!("{text}\n[log]\nformat = \"json\"\nlevel = \"debug\"\n"));
