@@ -1,7 +1,12 @@
 //! The head of an HTTP/1 answer. Pure.
+//!
+//! `httparse` reads it. What that forgives, as browsers do, is refused here before: empty lines in front, and lines that end
+//! in a line feed alone.
 
 /// The longest head that is accepted, in bytes.
 const MAX_HEAD: usize = 16 << 10;
+/// The most headers that are accepted.
+const MAX_HEADERS: usize = 256;
 
 /// The parts of a head that a client needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,37 +36,38 @@ impl Collector {
         self.0.extend_from_slice(&bytes[..room]);
         // The end of the head may have begun in earlier bytes.
         let from = before.saturating_sub(3);
-        let Some(end) = self.0[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at) else {
-            // A server with another protocol is recognised by its first bytes, and not by the deadline.
-            let start = self.0.len().min(5);
-            if self.0[..start] != b"HTTP/"[..start] {
-                return Err(format!("{:?} begins no answer", String::from_utf8_lossy(&self.0[..start])));
-            }
+        let end = self.0[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4);
+        // A server with another protocol is recognised by its first bytes, and not by the deadline.
+        let start = self.0.len().min(5);
+        if self.0[..start] != b"HTTP/"[..start] {
+            return Err(format!("{:?} begins no answer", String::from_utf8_lossy(&self.0[..start])));
+        }
+        let Some(end) = end else {
             if self.0.len() >= MAX_HEAD {
                 return Err(format!("no end of the head within {MAX_HEAD} bytes"));
             }
             return Ok((None, &[]));
         };
-        let head = parse(&String::from_utf8_lossy(&self.0[..end]))?;
+        let head = parse(&self.0[..end])?;
         self.0.clear();
-        Ok((Some(head), &bytes[end + 4 - before..]))
+        Ok((Some(head), &bytes[end - before..]))
     }
 }
 
-fn parse(text: &str) -> Result<Head, String> {
-    let mut lines = text.split("\r\n");
-    let first = lines.next().unwrap_or_default();
-    let no_status = || format!("{first:?} is no status line");
-    let (version, rest) = first.split_once(' ').ok_or_else(no_status)?;
-    let status = rest.get(..3).and_then(|status| status.parse().ok()).ok_or_else(no_status)?;
-    let mut head = Head { status, ..Head::default() };
-    let mut keeps = match version {
-        "HTTP/1.1" => true,
-        "HTTP/1.0" => false,
-        _ => return Err(no_status()),
+fn parse(text: &[u8]) -> Result<Head, String> {
+    if (0..text.len()).any(|at| text[at] == b'\n' && (at == 0 || text[at - 1] != b'\r')) {
+        return Err("a line of the head ends in a line feed alone".to_owned());
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let parsed = answer.parse(text).map_err(|error| format!("no head of an answer: {error}"))?;
+    let (true, Some(status)) = (parsed == httparse::Status::Complete(text.len()), answer.code) else {
+        return Err("no head of an answer".to_owned());
     };
-    for line in lines {
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line:?} is no header"))?;
+    let mut head = Head { status, ..Head::default() };
+    let mut keeps = answer.version == Some(1);
+    for httparse::Header { name, value } in answer.headers {
+        let value = String::from_utf8_lossy(value);
         let value = value.trim();
         let mut words = value.split(',').map(str::trim);
         if name.eq_ignore_ascii_case("content-length") {
@@ -129,19 +135,36 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nConnection: close", true),
             ("HTTP/1.1 200 OK\r\nConnection: keep-alive", false),
         ] {
-            assert_eq!(parse(text).unwrap().says_close, says_close, "{text:?}");
+            let head = parse(format!("{text}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(head.says_close, says_close, "{text:?}");
         }
     }
 
     #[test]
     fn invalid_answer_is_refused_at_once() {
-        for text in ["\0", "t00", "HTTQ", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/2 200\r\n\r\n"] {
+        for text in [
+            "\0",
+            "t00",
+            "HTTQ",
+            "GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 2x0 OK\r\n\r\n",
+            "HTTP/2 200\r\n\r\n",
+            "\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\nx: y\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx: y\n\r\n\r\n",
+        ] {
             assert!(Collector::default().read(text.as_bytes()).is_err(), "{text:?}");
         }
-        for headers in
-            ["content-length: x", "content-length: 1\r\nContent-Length: 2", "transfer-encoding: gzip", "no header"]
-        {
-            assert!(parse(&format!("HTTP/1.1 200 OK\r\n{headers}")).is_err(), "{headers:?}");
+        for headers in [
+            "content-length: x",
+            "content-length: 1\r\nContent-Length: 2",
+            "transfer-encoding: gzip",
+            "no header",
+            "a b: c",
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n");
+            assert!(Collector::default().read(text.as_bytes()).is_err(), "{headers:?}");
         }
         let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
         assert!(Collector::default().read(long.as_bytes()).is_err());
