@@ -71,7 +71,7 @@ fn failed_check_of_a_replacement_is_on_its_own_row() {
         rows.iter().any(|row| row.contains("check: ")).then_some(rows)
     });
     let of = |text: &str| rows.iter().find(|row| row.contains(text)).unwrap_or_else(|| panic!("{rows:?}"));
-    assert!(of("check: ").contains("starting") && of("check: ").contains("comes; check: "), "{rows:?}");
+    assert!(of("check: ").contains("starting") && of("check: ").contains("replacement; check: "), "{rows:?}");
     assert!(!rows.iter().any(|row| row.contains(" ready ") && row.contains("check: ")), "{rows:?}");
     master.remove("away");
     assert_eq!(reload.join().unwrap().code, Some(0));

@@ -42,7 +42,7 @@ pub(super) enum Command {
     Run(Run),
     /// Start the built-in demo pool; it needs no program of yours
     Demo(Demo),
-    /// List the pools and workers of the running master
+    /// List pools and workers of the running master
     #[command(visible_aliases = ["ls", "ps"])]
     List(List),
     /// Show on one screen if all is well; the exit code tells it, too

@@ -5,9 +5,9 @@ Examples:
   roundelay                                  a demo pool on 127.0.0.1:8080
   roundelay run -- node app.js               as many workers as fit this machine
   roundelay run -l :80 -i 4 -- ./server      four workers behind port 80
-  roundelay config check                     find the mistakes in ./roundelay.toml
+  roundelay config check                     find mistakes in ./roundelay.toml
   roundelay list                             the pools and workers that run
-  roundelay reload                           zero-downtime reload: new file or program";
+  roundelay reload                           zero-downtime reload of all pools";
 
 pub(super) const RUN_HELP: &str = "\
 Every flag is also an environment variable: --log-level is ROUNDELAY_LOG_LEVEL.
