@@ -12,7 +12,7 @@ fn one_interrupt_finishes_the_cell_and_writes_partial_report() {
     let Some(running) = Running::start(&brief(&[&CELL[..], &["--repeat", "50"]].concat())) else { return };
     wait_until("the first repetition", || running.stderr().contains("round-robin  repetition 1/50"));
     running.interrupt();
-    wait_until("a word about it", || running.stderr().contains("again: now"));
+    wait_until("a word about it", || running.stderr().contains("again to stop at once"));
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     let report = ended.report();
@@ -33,7 +33,7 @@ fn interrupted_twice_it_breaks_off_amid_a_cell() {
     };
     wait_until("a cell", || running.has_rig());
     running.interrupt();
-    wait_until("the first to be noticed", || running.stderr().contains("again: now"));
+    wait_until("the first to be noticed", || running.stderr().contains("again to stop at once"));
     running.interrupt();
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
