@@ -13,7 +13,7 @@
 //! | [`port_owner`] | May the listener at its private port be trusted? |
 //! | [`recovery`] | Does the master hold the listener too, so that it can save the clients in its queue? |
 //! | [`notifications`] | What did the process say on its notify socket? |
-//! | [`channel`] | What is to be said on its channel? |
+//! | [`channel`] | Which commands and pings go to its channel, and what do its events mean? |
 //! | [`admission`] | Was the process in rotation? |
 //! | [`recycling`] | Is it too old, or is its socket path gone? |
 //! | [`drain`] | Can a connection still reach the process that left the rotation? |
@@ -298,3 +298,6 @@ impl WorkerSlot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
