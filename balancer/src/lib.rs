@@ -49,7 +49,6 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
-pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -58,8 +57,9 @@ pub mod net;
 pub mod os;
 pub mod output;
 pub mod pool;
-pub mod printable;
 pub mod rotation;
 pub mod stats;
 pub mod strategy;
 pub mod supervisor;
+
+pub use roundelay_text::{failure, printable};

@@ -100,10 +100,12 @@ fn both_maps_name_all_modules_in_one_order() {
     let map = map_of_lib();
     assert_eq!(map, map_of_architecture(), "lib.rs and docs/architecture.md");
     let lib = tree::file("balancer/src/lib.rs");
-    // No build of the binary has it.
-    let is_mapped = |name: &&str| *name != "fuzzing";
-    let declared = lib.lines().filter_map(|(_, line)| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    let mut declared: Vec<&str> = declared.filter(is_mapped).collect();
+    // Two modules stand in a crate of their own, since the harness uses them too.
+    let shared = |line| str::strip_prefix(line, "pub use roundelay_text::{")?.strip_suffix("};");
+    let of_others = lib.lines().filter_map(|(_, line)| shared(line)).flat_map(|names| names.split(", "));
+    // No build of the binary has `fuzzing`.
+    let own = lib.lines().filter_map(|(_, line)| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut declared: Vec<&str> = own.filter(|name| *name != "fuzzing").chain(of_others).collect();
     let mut mapped: Vec<&str> = map.iter().map(String::as_str).collect();
     declared.sort_unstable();
     mapped.sort_unstable();

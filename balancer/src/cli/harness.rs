@@ -11,9 +11,7 @@ use crate::strategy;
 use crate::supervisor::DEMO_COMMAND;
 
 /// Runs one of the harness's commands on this binary.
-pub(super) fn run(
-    command: impl FnOnce(&Product) -> Result<u8, roundelay_harness::failure::Failure>,
-) -> Result<ExitCode, Failure> {
+pub(super) fn run(command: impl FnOnce(&Product) -> Result<u8, Failure>) -> Result<ExitCode, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(code::FAILED, "cannot find this program's own file").cause(error))?;
     let product = Product {
@@ -22,7 +20,7 @@ pub(super) fn run(
         ways: ways(),
         demo: vec![DEMO_COMMAND.into()],
     };
-    command(&product).map(ExitCode::from).map_err(converted)
+    command(&product).map(ExitCode::from)
 }
 
 /// Returns every way that the tables of modes and strategies allow. The default mode's are named by their strategy
@@ -73,11 +71,6 @@ fn unix() -> ProductWay {
         flags: ["--mode", Mode::Proxy.name(), "--endpoint", "unix"].map(str::to_owned).into(),
         has_fixed_workers: false,
     }
-}
-
-fn converted(failure: roundelay_harness::failure::Failure) -> Failure {
-    let roundelay_harness::failure::Failure { code, error, cause, hint } = failure;
-    Failure { code, error, cause, hint }
 }
 
 #[cfg(test)]

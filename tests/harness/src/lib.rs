@@ -10,7 +10,7 @@
 //!
 //! | module | what it is | |
 //! |---|---|---|
-//! | `failure` | the failure of a command, and exit codes | pure |
+//! | `failure` | the failure of a command, and exit codes; the balancer's too, so it stands in `balancer/text/` | pure |
 //! | `interrupt` | Ctrl-C | |
 //! | `limits` | the limit of open files of this process | |
 //! | `subject` | the binary under test, and the user's program | pure |
@@ -27,7 +27,6 @@
 pub mod analysis;
 pub mod compare;
 pub mod drill;
-pub mod failure;
 pub mod interrupt;
 mod limits;
 pub mod load;
@@ -37,3 +36,5 @@ pub mod record;
 pub mod report;
 pub mod setup;
 pub mod subject;
+
+pub use roundelay_text::failure;

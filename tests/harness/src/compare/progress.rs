@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use crate::report::plain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use roundelay_text::printable::escape;
 
 /// The bar counts milliseconds of the estimate, since cells differ in length. Text that has no room in the line is cut.
 const TEMPLATE: &str = "  {bar:16}  {percent:>3}%  {prefix:>10}  {wide_msg}";
@@ -72,7 +72,7 @@ impl Progress {
 
 /// Prints one line, even if it quotes several lines of a program. Errors are ignored: standard error may be closed.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{}", plain(line));
+    let _ = writeln!(anstream::stderr(), "{}", escape(line));
 }
 
 /// Writes the time that is left, such as `50s` or `12m`.

@@ -113,7 +113,7 @@ pub fn run(args: &DrillArgs, product: &Product) -> Result<u8, Failure> {
                 // Nothing was measured yet, and nothing will be.
                 Err(failure) if is_first => return Err(failure),
                 Err(failure) => Some(Outcome {
-                    verdict: Verdict::Void(format!("could be drilled before, and now: {failure}")),
+                    verdict: Verdict::Void(format!("could be drilled before, and now: {}", failure.in_one_line())),
                     ..Outcome::skipped(candidate.way.name(), fault, "")
                 }),
                 Ok(run) => run,

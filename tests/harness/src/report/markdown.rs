@@ -1,5 +1,7 @@
 //! The summary for a pull request: the sentences, a table for each scenario, the machine on one line. Pure.
 
+use roundelay_text::printable::escape;
+
 use super::verdict::{self, Shown};
 use super::view::View;
 use super::{method, number};
@@ -71,15 +73,14 @@ fn cell(shown: Option<Shown>) -> String {
     }
 }
 
-/// Returns the text on one line, with Markdown and HTML escaped.
+/// Returns the text on one line, safe to print, with Markdown and HTML escaped.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
-    for letter in text.chars() {
+    for letter in escape(&text.replace(['\n', '\t'], " ")).chars() {
         match letter {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),
-            letter if letter.is_control() => safe.push(' '),
             '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' => safe.extend(['\\', letter]),
             letter => safe.push(letter),
         }

@@ -31,5 +31,4 @@ pub use csv::csv;
 pub use files::{load, prepare, write};
 pub use html::html;
 pub use markdown::markdown;
-pub(crate) use terminal::plain;
 pub use terminal::{changes, terminal};

@@ -74,7 +74,7 @@ mod tests {
             "| `full-disk` | the workers' log is on a full disk | passed | n/a |",
             "n/a on pm2: full-disk: it writes no logs",
             "**Interrupted: faults are missing.**",
-            "| operations lost | none | a\\|b &lt;c>\u{fffd}[2J\\* | **broken** |",
+            "| operations lost | none | a\\|b &lt;c>\\\\u{1b}[2J\\* | **broken** |",
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
         }

@@ -7,11 +7,11 @@ mod markdown;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use roundelay_text::printable::escape;
 
 use super::fault::Fault;
 use super::outcome::{Drill, Outcome};
 use super::promise::Verdict;
-use crate::report::plain;
 
 pub(crate) use markdown::markdown;
 
@@ -163,12 +163,12 @@ fn style(verdict: &Verdict) -> Style {
 
 /// Returns a text on one line, without characters that could move the cursor.
 pub(crate) fn line(text: &str) -> String {
-    plain(text.trim_end().replace("\r\n", " ").replace(['\n', '\t'], " ").as_str())
+    escape(text.trim_end().replace("\r\n", " ").replace(['\n', '\t'], " ").as_str())
 }
 
 /// Returns the same on several lines, with all but the first indented.
 fn lines(text: &str) -> String {
-    let lines = text.trim_end().lines().map(|one| plain(&one.replace('\t', "  ")));
+    let lines = text.trim_end().lines().map(|one| escape(&one.replace('\t', "  ")));
     lines.collect::<Vec<_>>().join("\n            ")
 }
 
@@ -233,7 +233,7 @@ proxy: 2 passed, 0 not; repeat with --seed 7
         // The colours are ours.
         let told = uncoloured(&told);
         assert!(!told.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{told:?}");
-        assert!(told.contains("it wrote:\n              one\u{fffd}[2J\u{fffd}\u{fffd}two"), "{told:?}");
+        assert!(told.contains("it wrote:\n              one\\u{1b}[2J\\r\\u{202e}two"), "{told:?}");
     }
 
     #[test]

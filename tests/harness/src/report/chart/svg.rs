@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use roundelay_text::printable::escape;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Said;
@@ -144,20 +145,18 @@ impl fmt::Display for Number {
     }
 }
 
-/// A text between tags or in quotes: escaped, and without control characters that XML does not allow.
+/// A text between tags or in quotes: safe to print, escaped, and without the characters that XML does not have.
 struct Text<'a>(&'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.chars() {
+        for letter in escape(self.0).chars() {
             match letter {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
-                letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
-                    f.write_char('\u{fffd}')?
-                }
+                '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}')?,
                 letter => f.write_char(letter)?,
             }
         }

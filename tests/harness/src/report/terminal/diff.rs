@@ -3,7 +3,9 @@
 use anstyle::Style;
 
 use super::coloured;
-use super::grid::{Column, grid, plain};
+use roundelay_text::printable::escape;
+
+use super::grid::{Column, grid};
 use crate::analysis::{Change, Diff, Verdict};
 use crate::report::verdict;
 
@@ -27,7 +29,7 @@ pub fn changes(diff: &Diff, width: usize) -> String {
     }
     for (which, cells) in [("old", &diff.only_old), ("new", &diff.only_new)] {
         for (scenario, way) in cells {
-            text += &format!("only in the {which} report: {} in {}\n", plain(way), plain(scenario));
+            text += &format!("only in the {which} report: {} in {}\n", escape(way), escape(scenario));
         }
     }
     for note in &diff.notes {
@@ -92,7 +94,7 @@ mod tests {
                         uniform   direct  p99     2 ms  3 ms  worse 1.50×\n\
                         figures without a change: 1\n\
                         figures not judged, too few repetitions: 1\n\
-                        only in the old report: pm2\u{fffd}[2J in kill\n\
+                        only in the old report: pm2\\u{1b}[2J in kill\n\
                         ! Measured otherwise: workers 2, now 4.\n";
         assert_eq!(stripped(&diff), expected);
     }

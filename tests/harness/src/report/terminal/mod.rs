@@ -4,9 +4,9 @@ mod diff;
 mod grid;
 
 use anstyle::{AnsiColor, Style};
+use roundelay_text::printable::escape;
 
 pub use self::diff::changes;
-pub(crate) use self::grid::plain;
 use self::grid::{Column, grid};
 use super::verdict::{self, Word};
 use super::view::{Entry, View};
@@ -50,15 +50,15 @@ pub fn terminal(report: &Report, analysis: &Analysis, width: usize) -> String {
     for warning in view.warnings() {
         text += &sentence(&warning.text, true);
     }
-    text += &format!("measured on {}\n", plain(&method::machine(view)));
+    text += &format!("measured on {}\n", escape(&method::machine(view)));
     text
 }
 
 fn head(view: View<'_>, scenario: &ScenarioRecord) -> String {
     let bold = Style::new().bold();
-    let about = plain(scenario.about.trim_end_matches('.'));
+    let about = escape(scenario.about.trim_end_matches('.'));
     let rate = view.headline(scenario).map(|rate| format!(", {} offered", number::rate(rate))).unwrap_or_default();
-    format!("{bold}{}{bold:#}  ({about}{rate})\n", plain(&scenario.name))
+    format!("{bold}{}{bold:#}  ({about}{rate})\n", escape(&scenario.name))
 }
 
 fn table(view: View<'_>, scenario: &ScenarioRecord, width: usize) -> String {
@@ -103,7 +103,7 @@ fn coloured(word: &Word) -> (String, Style) {
 
 fn sentence(text: &str, is_warning: bool) -> String {
     let style = AnsiColor::Yellow.on_default();
-    if is_warning { format!("{style}! {}{style:#}\n", plain(text)) } else { format!("{}\n", plain(text)) }
+    if is_warning { format!("{style}! {}{style:#}\n", escape(text)) } else { format!("{}\n", escape(text)) }
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-/// Exit codes. Beside these, 8 is an assertion of `compare` that does not hold, 130 interrupted and 143 terminated.
+/// Exit codes. Beside these there is 143: terminated.
 pub mod code {
-    /// The operation failed.
+    /// All is well.
+    pub const OK: u8 = 0;
+    /// The operation failed; of a drill: a promise was broken.
     pub const FAILED: u8 = 1;
-    /// Wrong usage, as clap and shells have it.
+    /// Wrong usage, as clap and shells have it; also a scenario file that is wrong.
     pub const USAGE: u8 = 2;
     /// No master is running or it cannot be reached (LSB's "program is not running").
     pub const NO_MASTER: u8 = 3;
@@ -18,8 +20,12 @@ pub mod code {
     pub const REFUSED: u8 = 6;
     /// It runs, but not as it should.
     pub const DEGRADED: u8 = 7;
+    /// The comparison is finished, and an `--assert` does not hold.
+    pub const ASSERTION: u8 = 8;
     /// The configuration is invalid (sysexits' `EX_CONFIG`; systemd prints it by name).
     pub const CONFIG: u8 = 78;
+    /// Interrupted (128 + SIGINT, as shells have it).
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// A command's end in failure, printed as
@@ -59,6 +65,11 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Returns the error with its cause in one line, to stand within another text.
+    pub fn in_one_line(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.error.clone(), |cause| format!("{}: {cause}", self.error))
     }
 }
 

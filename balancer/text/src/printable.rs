@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Returns true for a character that must not reach a reader as it is. The tab may.
-pub(crate) fn is_harmful(c: char) -> bool {
+pub fn is_harmful(c: char) -> bool {
     match c {
         '\t' => false,
         // Marks, embeddings, overrides and isolates of the bidirectional algorithm; U+2028 and U+2029 end a line for some.
@@ -18,7 +18,7 @@ pub(crate) fn is_harmful(c: char) -> bool {
 }
 
 /// Appends a text with its harmful characters as `\u{1b}`, `\n` and `\r`.
-pub(crate) fn push_text(out: &mut String, text: &str) {
+pub fn push_text(out: &mut String, text: &str) {
     if is_plain(text) {
         return out.push_str(text);
     }
@@ -32,14 +32,14 @@ pub(crate) fn push_text(out: &mut String, text: &str) {
 }
 
 /// Returns the text with its harmful characters escaped, whole.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     push_text(&mut safe, text);
     safe
 }
 
 /// Returns at most `longest` characters of the text, escaped; a text that goes on ends in `…`.
-pub(crate) fn excerpt(text: &str, longest: usize) -> String {
+pub fn excerpt(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => escape(text.get(..end).unwrap_or_default()) + "…",
         None => escape(text),
@@ -47,7 +47,7 @@ pub(crate) fn excerpt(text: &str, longest: usize) -> String {
 }
 
 /// Returns a text of ours that has several lines, each of them escaped.
-pub(crate) fn escape_lines(text: &str) -> String {
+pub fn escape_lines(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for (i, line) in text.split('\n').enumerate() {
         if i > 0 {
@@ -60,7 +60,7 @@ pub(crate) fn escape_lines(text: &str) -> String {
 
 /// Appends a text as the inside of a JSON string, with its harmful characters as `\u001b`: a parser gives back the text as
 /// it was.
-pub(crate) fn push_json(out: &mut String, text: &str) {
+pub fn push_json(out: &mut String, text: &str) {
     if is_plain(text) && !text.contains(['"', '\\', '\t']) {
         return out.push_str(text);
     }
@@ -77,7 +77,7 @@ pub(crate) fn push_json(out: &mut String, text: &str) {
 
 /// Returns finished JSON (or TOML) with the harmful characters of its strings as `\u202e`, which means the same. Its line
 /// breaks stay: they stand between values.
-pub(crate) fn finished_json(json: &str) -> Cow<'_, str> {
+pub fn finished_json(json: &str) -> Cow<'_, str> {
     if !json.contains(|c| is_harmful(c) && c != '\n') {
         return Cow::Borrowed(json);
     }
@@ -89,7 +89,7 @@ pub(crate) fn finished_json(json: &str) -> Cow<'_, str> {
 }
 
 /// Serializes a value as JSON that is safe to print; nothing where it cannot be written as JSON.
-pub(crate) fn json_of<T: serde::Serialize>(value: &T) -> Option<String> {
+pub fn json_of<T: serde::Serialize>(value: &T) -> Option<String> {
     let json = serde_json::to_string(value).ok()?;
     Some(match finished_json(&json) {
         Cow::Borrowed(_) => json,
