@@ -75,10 +75,12 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Splits any bytes into lines, whole and in pieces: both must give the same, and no line is longer than allowed.
+/// Splits any bytes into lines, whole and in pieces: both must give the same, and no line is longer than allowed. The
+/// first byte is the size of the pieces, the second how often the rest comes, as a line that is cut is long.
 #[cfg(feature = "fuzzing")]
 pub fn fuzz(bytes: &[u8]) {
-    let Some((&size, bytes)) = bytes.split_first() else { return };
+    let [size, times, rest @ ..] = bytes else { return };
+    let bytes = rest.repeat(usize::from(*times) + 1);
     let split = |size: usize| {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for piece in bytes.chunks(size) {
@@ -88,7 +90,7 @@ pub fn fuzz(bytes: &[u8]) {
         found
     };
     let whole = split(usize::MAX);
-    assert_eq!(whole, split(usize::from(size) + 1));
+    assert_eq!(whole, split(usize::from(*size) + 1));
     for (text, _) in &whole {
         // A byte that is no UTF-8 becomes three.
         assert!(text.len() <= 3 * MAX_LINE && !text.contains('\n'), "{} bytes", text.len());
