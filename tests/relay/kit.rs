@@ -57,8 +57,9 @@ pub(crate) fn stand_with(
     pool.rotation.publish(Snapshot::new(upstreams.clone()));
     pool.rotation.set_accept_state(AcceptState::Open);
     let (sender, reports) = mpsc::unbounded_channel();
+    let report = move |report| drop(sender.send(report));
     let limits = Limits { max_connections: 10_000, set_by: AcceptLimit::MasterMaxConnections };
-    let data = DataThreads::start(threads, vec![(Arc::clone(&pool), vec![listener])], limits, sender).unwrap();
+    let data = DataThreads::start(threads, vec![(Arc::clone(&pool), vec![listener])], limits, report).unwrap();
     Stand { pool, upstreams, data, address, reports }
 }
 

@@ -9,6 +9,7 @@
 mod banner;
 mod config_source;
 mod controller;
+mod data_path;
 mod descriptors;
 mod inputs;
 mod listen;
@@ -16,7 +17,6 @@ mod listeners;
 mod signals;
 mod stop;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,9 +28,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, control_socket::ControlSocket};
-use crate::channel::Channel;
-use crate::config::{self, Address, Config};
-use crate::dispatch::{Client, DataThreads, PublicRelay, UpstreamReport};
+use crate::config::{self, Config};
+use crate::dispatch::DataThreads;
 use crate::failure::{Failure, code};
 use crate::mode::Acceptor;
 use crate::net::listeners::Listener;
@@ -38,9 +37,9 @@ use crate::net::public::Public;
 use crate::os::{activation::Activated, limits, run_dir::RunDirs, spawner::Spawner};
 use crate::output::Output;
 use crate::pool::Pool;
-use crate::rotation::SlotId;
-use crate::supervisor::{self, DataPath, Resources, SpawnBudget, SupervisorHandle, SupervisorTask};
+use crate::supervisor::{self, Resources, SpawnBudget, SupervisorHandle, SupervisorTask};
 use controller::Controller;
+use data_path::{PoolDataPath, report_to};
 use inputs::Inputs;
 use listeners::PublicListeners;
 use signals::Signals;
@@ -168,9 +167,9 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let context = context.map_err(cannot("register the metrics"))?.with_commands(commands);
     let admin_thread = start_admin(context, admin_listener, control_socket.clone(), &admin_stop)?;
 
-    let (reports, reported) = mpsc::unbounded_channel();
+    let (supervisors, inboxes): (Vec<_>, Vec<_>) = pools.iter().map(|_| supervisor::channel()).unzip();
     let (accepted_here, inherited): (Vec<_>, Vec<_>) = listening.into_iter().map(ListeningPool::divide).unzip();
-    let data = DataThreads::start(threads, accepted_here, limits, reports);
+    let data = DataThreads::start(threads, accepted_here, limits, report_to(supervisors.clone()));
     let data = Arc::new(data.map_err(cannot("start the data threads"))?);
     let listeners = PublicListeners::new(Arc::clone(&data), &configured);
 
@@ -180,16 +179,14 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let budget = SpawnBudget::new(rate, burst, Instant::now());
     let resources =
         Arc::new(Resources::new(Arc::new(spawner), output.clone(), run_dirs, start_dir, files.inherited, budget));
-    let start = |(index, (pool, inherited)): (usize, (Arc<Pool>, Public))| {
-        let public_relays = public_relays(&data, &pool, &inherited)?;
-        let of_pool = PoolDataPath { data: Arc::clone(&data), index, pool: Arc::clone(&pool), public_relays };
-        let connections = Arc::new(of_pool);
-        let (supervisor, task) = supervisor::start(Arc::clone(&pool), Arc::clone(&resources), connections, inherited)?;
+    let each = pools.into_iter().zip(inherited).zip(supervisors.into_iter().zip(inboxes)).enumerate();
+    let running = each.map(|(index, ((pool, inherited), (supervisor, inbox)))| {
+        let data_path = Arc::new(PoolDataPath::new(&data, index, &pool, &inherited)?);
+        let task = supervisor.start(inbox, Arc::clone(&pool), Arc::clone(&resources), data_path, inherited)?;
         Ok(Running { pool, supervisor, task })
-    };
-    let running = std::iter::zip(pools, inherited).enumerate().map(start).collect::<std::io::Result<Vec<_>>>();
+    });
+    let running = running.collect::<std::io::Result<Vec<_>>>();
     let running = running.map_err(cannot("hand the listeners to the workers"))?;
-    tokio::spawn(pass_on(reported, running.iter().map(|one| one.supervisor.clone()).collect()));
 
     let handles = running.iter().map(|one| (Arc::clone(&one.pool), one.supervisor.clone())).collect();
     let controller = Controller::new(handles, config, config_source, listeners, log_level);
@@ -227,70 +224,6 @@ impl ListeningPool {
             (Acceptor::Workers, public) | (Acceptor::Master, public @ Public::Groups(_)) => {
                 ((self.pool, Vec::new()), public)
             }
-        }
-    }
-}
-
-/// One pool's connections on the data threads.
-struct PoolDataPath {
-    data: Arc<DataThreads>,
-    /// The pool's index on the data threads.
-    index: usize,
-    pool: Arc<Pool>,
-    /// One relay for each public address, in the mode where each worker has listeners of its own.
-    public_relays: Vec<PublicRelay>,
-}
-
-impl DataPath for PoolDataPath {
-    fn worker_exited(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        self.data.worker_exited(self.index, slot, incarnation, recovered);
-    }
-
-    fn recall(&self, slot: SlotId, incarnation: u64, recovered: Vec<OwnedFd>) {
-        self.data.recall(self.index, slot, incarnation, recovered);
-    }
-
-    fn close_idle(&self, slot: SlotId, incarnation: u64) {
-        self.data.close_idle(self.index, slot, incarnation);
-    }
-
-    fn add_listener(&self, listener: Listener, listener_id: u32) -> std::io::Result<()> {
-        self.data.add_listener(self.index, listener, listener_id)
-    }
-
-    fn close_listener(&self, address: &Address) {
-        // The listener closes when its queue is empty; there is no need to wait for that.
-        drop(self.data.close_listener(self.index, address));
-    }
-
-    fn run_channel(&self, slot: SlotId, channel: Channel) {
-        self.data.run_channel(slot, channel);
-    }
-
-    fn abort(&self, slot: SlotId, incarnation: u64) {
-        self.data.abort(self.index, slot, incarnation);
-    }
-
-    fn relay_to_public(&self, address: usize, next: &mut dyn FnMut() -> Option<Client>) -> usize {
-        let taken =
-            self.public_relays.get(address).map_or(0, |relay| self.data.relay_to_public(&self.pool, relay, next));
-        self.pool.stats.recovered.add(taken as u64);
-        taken
-    }
-}
-
-fn public_relays(data: &DataThreads, pool: &Pool, inherited: &Public) -> std::io::Result<Vec<PublicRelay>> {
-    match inherited {
-        Public::Listeners(_) => Ok(Vec::new()),
-        Public::Groups(groups) => groups.iter().map(|group| data.add_public_relay(pool, group.way_in())).collect(),
-    }
-}
-
-/// Passes the reports of the data threads on a worker to the supervisor of its pool.
-async fn pass_on(mut reports: mpsc::UnboundedReceiver<UpstreamReport>, supervisors: Vec<SupervisorHandle>) {
-    while let Some(UpstreamReport::ConnectFailed { pool, slot, incarnation, .. }) = reports.recv().await {
-        if let Some(supervisor) = supervisors.get(pool) {
-            supervisor.connect_failed(slot, incarnation);
         }
     }
 }

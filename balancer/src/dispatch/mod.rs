@@ -22,7 +22,7 @@
 //!
 //! In mode `handoff`, `handed.rs` stands for the files of `relayed/`.
 //!
-//! The one upward path is a [`UpstreamReport`] to the supervisor.
+//! The one upward path is an [`UpstreamReport`], which a data thread gives to the supervisor of the pool.
 
 mod accept;
 mod handed;

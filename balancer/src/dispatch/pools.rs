@@ -54,7 +54,7 @@ impl DataThreads {
                 sources: Arc::clone(&sources),
                 set_by: self.set_by,
                 counters: Arc::clone(&self.counters),
-                reports: self.reports.clone(),
+                report: self.report.clone(),
                 stop: self.stop.clone(),
                 ephemeral: self.ephemeral.clone(),
             })
@@ -172,7 +172,6 @@ mod tests {
     use crate::stats::AcceptLimit;
     use roundelay_test_kit::in_async;
     use std::time::Duration;
-    use tokio::sync::mpsc;
 
     #[tokio::test]
     async fn raised_limit_admits_waiting_clients() {
@@ -185,7 +184,7 @@ mod tests {
         pool.rotation.set_accept_state(AcceptState::Open);
         let limits = Limits { max_connections: 100, set_by: AcceptLimit::MasterMaxConnections };
         let served = vec![(Arc::clone(&pool), vec![listener])];
-        let data = DataThreads::start(1, served, limits, mpsc::unbounded_channel().0).unwrap();
+        let data = DataThreads::start(1, served, limits, drop).unwrap();
         let _clients = [(); 3].map(|()| std::net::TcpStream::connect(at).unwrap());
         for limit in 1..=3 {
             config.max_connections = Some(limit);

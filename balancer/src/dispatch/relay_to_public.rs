@@ -97,7 +97,6 @@ mod tests {
     use std::time::Duration;
 
     use roundelay_test_kit::wait_until;
-    use tokio::sync::mpsc;
 
     use crate::config::{self, Program};
     use crate::dispatch::Limits;
@@ -112,7 +111,7 @@ mod tests {
         let mut clients = [(); 2].map(|()| TcpStream::connect(at).unwrap());
         clients.iter_mut().for_each(|client| client.write_all(b"ask").unwrap());
         let limits = Limits { max_connections: 1, set_by: AcceptLimit::MasterMaxConnections };
-        let data = DataThreads::start(2, Vec::new(), limits, mpsc::unbounded_channel().0).unwrap();
+        let data = DataThreads::start(2, Vec::new(), limits, drop).unwrap();
         let pool = Pool::new(config::PoolConfig::new("a", Program::Demo), 1, 2, Vec::new());
         let relay = data.add_public_relay(&pool, public.local_addr().unwrap()).unwrap();
         let mut next = || queue.accept_waiting().unwrap();

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::per_source::{SourceCounts, SourcePermit};
@@ -31,6 +31,22 @@ pub enum UpstreamReport {
     },
 }
 
+/// Passes reports on to the supervisors, on the data thread itself: it must not block.
+#[derive(Clone)]
+pub(super) struct ReportUpstream(Arc<dyn Fn(UpstreamReport) + Send + Sync>);
+
+impl ReportUpstream {
+    pub(super) fn new(report: impl Fn(UpstreamReport) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
+    }
+}
+
+impl std::fmt::Debug for ReportUpstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReportUpstream").finish_non_exhaustive()
+    }
+}
+
 /// One pool on one data thread.
 pub(super) struct Shard {
     pub(super) pool: Arc<Pool>,
@@ -44,7 +60,7 @@ pub(super) struct Shard {
     /// The source of the master's limit.
     pub(super) set_by: AcceptLimit,
     pub(super) counters: Arc<DrainCounters>,
-    pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
+    pub(super) report: ReportUpstream,
     /// Cancelled when what is open is to end at once.
     pub(super) stop: CancellationToken,
     /// The ports that the kernel gives to outgoing connections. Only a connect to one of them can reach itself.
@@ -145,8 +161,7 @@ impl Shard {
     /// Tells the supervisor that a connect to this worker failed.
     pub(super) fn report_failure(&self, upstream: &Upstream, error: ConnectError) {
         let (pool, slot, incarnation) = (self.index as usize, upstream.slot, upstream.incarnation);
-        // While the last connections end the supervisor may be gone already.
-        let _ = self.reports.send(UpstreamReport::ConnectFailed { pool, slot, incarnation, error });
+        (self.report.0)(UpstreamReport::ConnectFailed { pool, slot, incarnation, error });
     }
 
     /// Returns true if open connections must end at once.
@@ -206,7 +221,7 @@ pub(super) mod tests {
             sources: Arc::default(),
             set_by: AcceptLimit::MasterMaxConnections,
             counters: Arc::default(),
-            reports: mpsc::unbounded_channel().0,
+            report: ReportUpstream::new(drop),
             stop: CancellationToken::new(),
             ephemeral: 0..=0,
         })

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::permits::ConnectionLimit;
 use super::pools::PoolEntry;
-use super::shard::{DrainCounters, UpstreamReport};
+use super::shard::{DrainCounters, ReportUpstream, UpstreamReport};
 use crate::channel::Channel;
 use crate::net::connect;
 use crate::net::listeners::Listener;
@@ -66,7 +66,7 @@ pub struct DataThreads {
     /// The source of the limit.
     pub(super) set_by: AcceptLimit,
     pub(super) counters: Arc<DrainCounters>,
-    pub(super) reports: mpsc::UnboundedSender<UpstreamReport>,
+    pub(super) report: ReportUpstream,
     pub(super) ephemeral: RangeInclusive<u16>,
     /// Ends the accept loops.
     pub(super) stop: CancellationToken,
@@ -92,6 +92,7 @@ enum ThreadCommand {
 
 impl DataThreads {
     /// Starts `threads` threads (at least one) that serve every pool on its listeners, as the pool's accept state says.
+    /// The threads call `report`, which must not block.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl DataThreads {
         threads: usize,
         pools: Vec<(Arc<Pool>, Vec<Listener>)>,
         limits: Limits,
-        reports: mpsc::UnboundedSender<UpstreamReport>,
+        report: impl Fn(UpstreamReport) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let mut started = Self {
             threads: Vec::new(),
@@ -108,7 +109,7 @@ impl DataThreads {
             limit: Arc::new(ConnectionLimit::new(limits.max_connections)),
             set_by: limits.set_by,
             counters: Arc::default(),
-            reports,
+            report: ReportUpstream::new(report),
             ephemeral: connect::ephemeral_ports(),
             stop: CancellationToken::new(),
         };

@@ -41,33 +41,44 @@ pub struct SupervisorHandle {
 #[derive(Debug)]
 pub struct SupervisorTask(JoinHandle<Result<StopReport, Failure>>);
 
-/// Starts the pool's task, and with it its workers, on the present runtime. `inherited` are the listeners that the
-/// workers are handed, if they accept by themselves.
-///
-/// # Errors
-///
-/// If there is no descriptor left to hand a listener on.
-pub fn start(
-    pool: Arc<Pool>,
-    resources: Arc<Resources>,
-    data_path: Arc<dyn DataPath>,
-    inherited: Public,
-) -> std::io::Result<(SupervisorHandle, SupervisorTask)> {
+/// The inputs of a supervisor that is not started yet.
+#[derive(Debug)]
+pub struct Inbox(mpsc::UnboundedReceiver<Input>);
+
+/// Returns the handle of a supervisor, and the inbox to start it with. What is asked before the start waits.
+pub fn channel() -> (SupervisorHandle, Inbox) {
     let (inputs, inbox) = mpsc::unbounded_channel();
-    let inherited = InheritedListeners::new(inherited, Instant::now())?;
-    let context = Context {
-        pool,
-        resources,
-        data_path,
-        inputs: inputs.clone(),
-        logged_owners: Default::default(),
-        log_limit: Default::default(),
-    };
-    let supervisor = Supervisor::new(Workers::new(Arc::new(context), inherited));
-    Ok((SupervisorHandle { inputs }, SupervisorTask(tokio::spawn(supervisor.run(inbox)))))
+    (SupervisorHandle { inputs }, Inbox(inbox))
 }
 
 impl SupervisorHandle {
+    /// Starts the pool's task, and with it its workers, on the present runtime. `inherited` are the listeners that the
+    /// workers are handed, if they accept by themselves.
+    ///
+    /// # Errors
+    ///
+    /// If there is no descriptor left to hand a listener on.
+    pub fn start(
+        &self,
+        inbox: Inbox,
+        pool: Arc<Pool>,
+        resources: Arc<Resources>,
+        data_path: Arc<dyn DataPath>,
+        inherited: Public,
+    ) -> std::io::Result<SupervisorTask> {
+        let inherited = InheritedListeners::new(inherited, Instant::now())?;
+        let context = Context {
+            pool,
+            resources,
+            data_path,
+            inputs: self.inputs.clone(),
+            logged_owners: Default::default(),
+            log_limit: Default::default(),
+        };
+        let supervisor = Supervisor::new(Workers::new(Arc::new(context), inherited));
+        Ok(SupervisorTask(tokio::spawn(supervisor.run(inbox.0))))
+    }
+
     /// Closes, stops or kills the pool.
     pub fn shut_down(&self, shutdown: Shutdown) {
         let _ = self.inputs.send(Input::Shutdown(shutdown));

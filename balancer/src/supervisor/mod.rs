@@ -46,7 +46,7 @@ pub use budget::SpawnBudget;
 pub use data_path::DataPath;
 #[cfg(test)]
 pub(crate) use handle::double;
-pub use handle::{Shutdown, SupervisorHandle, SupervisorTask, start};
+pub use handle::{Inbox, Shutdown, SupervisorHandle, SupervisorTask, channel};
 pub use operation::stop_report::StopReport;
 pub use resources::Resources;
 #[cfg(feature = "fuzzing")]

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use roundelay_test_kit::in_async;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
@@ -72,7 +71,7 @@ fn stand() -> (Arc<PublicListeners>, Arc<Pool>, config::PoolConfig) {
     pool.rotation.set_accept_state(AcceptState::Reject);
     let served = vec![(Arc::clone(&pool), vec![listener])];
     let limits = Limits { max_connections: 10, set_by: AcceptLimit::MasterMaxConnections };
-    let data = DataThreads::start(1, served, limits, mpsc::unbounded_channel().0).unwrap();
+    let data = DataThreads::start(1, served, limits, drop).unwrap();
     (PublicListeners::new(Arc::new(data), &[(Arc::clone(&pool), config.listen.clone())]), pool, config)
 }
 

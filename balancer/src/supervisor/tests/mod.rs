@@ -78,7 +78,8 @@ impl TestPool {
         let data_path = Arc::new(TestDataPath::default());
         let none = Public::Listeners(Vec::new());
         let of_pool = Arc::<TestDataPath>::clone(&data_path);
-        let (handle, task) = super::start(Arc::clone(&pool), Arc::new(resources), of_pool, none).unwrap();
+        let (handle, inbox) = super::channel();
+        let task = handle.start(inbox, Arc::clone(&pool), Arc::new(resources), of_pool, none).unwrap();
         Self { pool, handle, task, launcher, data_path }
     }
 
