@@ -10,5 +10,6 @@ mod comments; // a comment names its subject
 mod imports; // a module uses what stands above it
 mod names; // a test's name begins with its subject
 mod scripts; // scripts compile, and those that pages name exist
+mod shape; // a type stands in few files, and a file stays small
 mod tree; // the files and their lines
 mod words; // words that were given up stay away

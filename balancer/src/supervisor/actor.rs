@@ -1,5 +1,7 @@
 //! A pool's task: waits for an event or a deadline, lets the parts decide, and publishes the result.
 
+mod end;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -17,10 +19,9 @@ use super::operation::{Operations, message};
 use super::publish::Publisher;
 use super::slot::Event;
 use super::workers::Workers;
-use super::{Input, Shutdown, WorkerEvent};
+use super::{Input, WorkerEvent};
 use crate::channel::ChannelEvent;
-use crate::config::GiveUp;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::mode::Acceptor;
 use crate::os::child::{ChildEvent, Exit};
 use crate::pool::{Pool, PoolStatus};
@@ -286,75 +287,5 @@ impl Supervisor {
             is_stopping: self.is_stopping || accept_state == AcceptState::Closing,
             workers: self.workers.shown().map(super::worker::WorkerSlot::status).collect(),
         }));
-    }
-
-    fn shut_down(&mut self, shutdown: Shutdown) {
-        match shutdown {
-            Shutdown::Close if self.pool.mode.acceptor() == Acceptor::Master => {
-                self.begin_end();
-                self.hold_timer.close();
-            }
-            // If the workers accept, their drain closes the listeners: this does not wait for other pools.
-            Shutdown::Close | Shutdown::Stop => self.stop(&Event::Stop),
-            Shutdown::Kill => {
-                self.workers.is_killing = true;
-                self.stop(&Event::Kill);
-            }
-        }
-    }
-
-    fn stop(&mut self, event: &Event) {
-        self.begin_end();
-        self.is_stopping = true;
-        self.hold_timer.close();
-        self.queue_rescue.rescue_all(&self.workers);
-        self.workers.inherited.close();
-        self.workers.tell_all(event);
-    }
-
-    fn begin_end(&mut self) {
-        self.end_begun.get_or_insert_with(|| (Instant::now(), Totals::of(&self.pool)));
-    }
-
-    fn ended(self) -> Result<StopReport, Failure> {
-        let (begun, before) = self.end_begun.unwrap_or_else(|| (Instant::now(), Totals::of(&self.pool)));
-        let generation = self.workers.generation();
-        let ended = StopReport { pool: self.pool, begun, before, left: self.left, generation };
-        self.gave_up.map_or(Ok(ended), Err)
-    }
-
-    /// Decides about each slot that has ended too often since the last look.
-    fn look_at_failed(&mut self) {
-        if self.workers.has_been_ready() {
-            self.startup.ready();
-        }
-        for index in self.workers.take_failed() {
-            let report = self.workers[index].startup_report();
-            match self.pool.config().restart.give_up {
-                GiveUp::Never => tracing::error!(
-                    worker = %report.worker, last = %report.what,
-                    "worker failed: ended too often, next start after backoff-max"
-                ),
-                GiveUp::Exit => {
-                    let text = format!("{} ended too often (give-up = \"exit\")", report.worker);
-                    self.give_up(Failure::new(code::FAILED, text).cause(report.what));
-                }
-            }
-        }
-    }
-
-    fn check_startup(&mut self) {
-        if self.is_stopping {
-            return;
-        }
-        let reports = self.workers.startup_reports();
-        if let Some(failure) = self.startup.failure(&self.pool.config(), &reports, Instant::now()) {
-            self.give_up(failure);
-        }
-    }
-
-    fn give_up(&mut self, failure: Failure) {
-        self.gave_up.get_or_insert(failure);
-        self.shut_down(Shutdown::Kill);
     }
 }

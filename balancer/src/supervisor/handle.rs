@@ -43,12 +43,12 @@ pub struct SupervisorTask(JoinHandle<Result<StopReport, Failure>>);
 
 /// The inputs of a supervisor that is not started yet.
 #[derive(Debug)]
-pub struct Inbox(mpsc::UnboundedReceiver<Input>);
+pub struct SupervisorInputs(mpsc::UnboundedReceiver<Input>);
 
 /// Returns the handle of a supervisor, and the inbox to start it with. What is asked before the start waits.
-pub fn channel() -> (SupervisorHandle, Inbox) {
+pub fn channel() -> (SupervisorHandle, SupervisorInputs) {
     let (inputs, inbox) = mpsc::unbounded_channel();
-    (SupervisorHandle { inputs }, Inbox(inbox))
+    (SupervisorHandle { inputs }, SupervisorInputs(inbox))
 }
 
 impl SupervisorHandle {
@@ -60,7 +60,7 @@ impl SupervisorHandle {
     /// If there is no descriptor left to hand a listener on.
     pub fn start(
         &self,
-        inbox: Inbox,
+        inbox: SupervisorInputs,
         pool: Arc<Pool>,
         resources: Arc<Resources>,
         data_path: Arc<dyn DataPath>,

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `handle` | what others ask of a pool |
 //! | `data_path` | what a pool asks of the threads that carry connections |
-//! | `actor` | the task: an input or a deadline in, the result published |
+//! | `actor` | the task: an input or a deadline in, the result published; its end |
 //! | `input` | the inputs of the task |
 //! | `workers` | the slots: gives one an event, and performs what it decides (`effects`) |
 //! | `replace` | replaces a worker that still runs, within `replacement_limit` |
@@ -46,7 +46,7 @@ pub use budget::SpawnBudget;
 pub use data_path::DataPath;
 #[cfg(test)]
 pub(crate) use handle::double;
-pub use handle::{Inbox, Shutdown, SupervisorHandle, SupervisorTask, channel};
+pub use handle::{Shutdown, SupervisorHandle, SupervisorInputs, SupervisorTask, channel};
 pub use operation::stop_report::StopReport;
 pub use resources::Resources;
 #[cfg(feature = "fuzzing")]

@@ -192,8 +192,8 @@ impl Future for Connection {
                 Stage::Searching => this.poll_search(cx, reason.take()),
                 Stage::Connecting(side) => this.poll_connect(side, cx, reason.take()),
                 Stage::Relaying(side) => this.poll_relay(side, cx, reason.take()),
-                Stage::AwaitingTag(awaiting) => this.poll_tag(awaiting, cx, reason.take()),
-                Stage::ReadingBack(reading) => this.poll_reading(reading, cx, reason.take()),
+                Stage::AwaitingTag(awaiting) => awaiting.poll(this, cx, reason.take()),
+                Stage::ReadingBack(reading) => reading.poll(this, cx, reason.take()),
                 Stage::Delivering(lease, delivery) => this.poll_delivering(lease, delivery, cx, reason.take()),
             };
             this.stage = stage;

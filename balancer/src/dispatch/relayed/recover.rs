@@ -17,7 +17,7 @@ use socket2::SockRef;
 use super::{Connection, Stage, Step, UpstreamSide, proxy_header};
 use crate::net::open_connections::WakeReason;
 use crate::net::preamble::Preamble;
-use crate::net::recovery::{Found, Recovery, TAG};
+use crate::net::recovery::{Recovery, TAG};
 use crate::net::relay::with_scratch;
 use crate::net::stream::Stream;
 use crate::rotation::Lease;
@@ -42,134 +42,129 @@ pub(super) struct ReadingBack {
 }
 
 impl AwaitingTag {
+    /// Waits for a tag, which comes once all connections that may be meant wait.
+    pub(super) fn begin(
+        connection: &Connection,
+        side: UpstreamSide,
+        recovery: &Arc<Recovery>,
+        reason: WakeReason,
+    ) -> Stage {
+        connection.registration.due_in(PATIENCE);
+        Stage::AwaitingTag(Box::new(Self { side, recovery: Arc::clone(recovery), reason }))
+    }
+
     pub(super) fn lease(&self) -> &Lease {
         &self.side.lease
     }
-}
-
-impl ReadingBack {
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-}
-
-impl Connection {
-    /// Returns the result of a recovery for this connection: the worker's end of it, if the worker had read nothing.
-    pub(super) fn find(&self, side: &UpstreamSide, recovery: &Recovery) -> Found {
-        if !self.relay.is_unheard() || !side.stream.is_silent() {
-            return Found::Nothing;
-        }
-        recovery.find(&side.stream)
-    }
-
-    /// Waits for a tag, which comes once all connections that may be meant wait.
-    pub(super) fn await_tag(&self, side: UpstreamSide, recovery: &Arc<Recovery>, reason: WakeReason) -> Stage {
-        self.registration.due_in(PATIENCE);
-        Stage::AwaitingTag(Box::new(AwaitingTag { side, recovery: Arc::clone(recovery), reason }))
-    }
 
     /// Reads the tag, or learns that none comes.
-    pub(super) fn poll_tag(
-        &mut self,
-        mut awaiting: Box<AwaitingTag>,
+    pub(super) fn poll(
+        mut self: Box<Self>,
+        connection: &mut Connection,
         cx: &mut Context<'_>,
         reason: Option<WakeReason>,
     ) -> Step {
         if matches!(reason, Some(WakeReason::Abort(_))) {
-            self.give_up(self.judged(Outcome::Cut, awaiting.lease(), None));
-            return (Stage::AwaitingTag(awaiting), Poll::Ready(()));
+            connection.give_up(connection.judged(Outcome::Cut, self.lease(), None));
+            return (Stage::AwaitingTag(self), Poll::Ready(()));
         }
         let is_late = reason == Some(WakeReason::TimedOut);
         // Asked before the socket is: a tag that was sent by then is there, and one that was not may still come.
-        let is_over = awaiting.recovery.is_tagged();
+        let is_over = self.recovery.is_tagged();
         let mut said = [0; TAG];
-        match awaiting.side.stream.poll_read(cx, &mut said) {
+        match self.side.stream.poll_read(cx, &mut said) {
             Poll::Pending if is_late && !is_over => {
-                self.registration.due_in(PATIENCE);
-                (Stage::AwaitingTag(awaiting), Poll::Pending)
+                connection.registration.due_in(PATIENCE);
+                (Stage::AwaitingTag(self), Poll::Pending)
             }
-            Poll::Pending if !is_late => (Stage::AwaitingTag(awaiting), Poll::Pending),
+            Poll::Pending if !is_late => (Stage::AwaitingTag(self), Poll::Pending),
             Poll::Ready(Ok(n)) if n > 0 => {
                 let said = said.get(..n).unwrap_or_default();
-                if let Some(worker_end) = awaiting.recovery.find_tagged(said) {
-                    return (self.turn_round(awaiting.side, worker_end), Poll::Ready(()));
+                if let Some(worker_end) = self.recovery.find_tagged(said) {
+                    return (ReadingBack::begin(connection, self.side, worker_end), Poll::Ready(()));
                 }
                 // Another holder of that socket goes on where the worker ended.
-                self.relay.heard(said);
-                awaiting.side.lease.set_waiting(false);
-                self.not_found(*awaiting, cx)
+                connection.relay.heard(said);
+                self.side.lease.set_waiting(false);
+                self.not_found(connection, cx)
             }
-            Poll::Pending | Poll::Ready(_) => self.not_found(*awaiting, cx),
+            Poll::Pending | Poll::Ready(_) => self.not_found(connection, cx),
         }
     }
 
     /// Goes on as any other connection of that worker: this one was not in the queue.
-    fn not_found(&mut self, awaiting: AwaitingTag, cx: &mut Context<'_>) -> Step {
-        if awaiting.reason == WakeReason::Recalled {
-            self.registration.due_when_silent(self.shard().pool.config().idle_timeout);
+    fn not_found(self, connection: &mut Connection, cx: &mut Context<'_>) -> Step {
+        if self.reason == WakeReason::Recalled {
+            connection.registration.due_when_silent(connection.shard().pool.config().idle_timeout);
         }
-        self.poll_relay(awaiting.side, cx, Some(awaiting.reason))
+        connection.poll_relay(self.side, cx, Some(self.reason))
     }
+}
 
+impl ReadingBack {
     /// Reads from the worker's end from now on. The near end is closed, which marks the end of what was sent.
-    pub(super) fn turn_round(&mut self, side: UpstreamSide, worker_end: OwnedFd) -> Stage {
+    pub(super) fn begin(connection: &mut Connection, side: UpstreamSide, worker_end: OwnedFd) -> Stage {
         match Stream::register(worker_end, side.stream.family()) {
             Ok(worker_end) => {
                 let UpstreamSide { stream, lease, .. } = side;
                 drop(stream);
-                self.registration.belongs_to(None);
-                self.registration.due_in(PATIENCE);
-                Stage::ReadingBack(Box::new(ReadingBack { worker_end, sent: Vec::new(), lease }))
+                connection.registration.belongs_to(None);
+                connection.registration.due_in(PATIENCE);
+                Stage::ReadingBack(Box::new(Self { worker_end, sent: Vec::new(), lease }))
             }
             Err(_) => {
-                self.give_up(self.judged(Outcome::UpstreamReset, &side.lease, None));
+                connection.give_up(connection.judged(Outcome::UpstreamReset, &side.lease, None));
                 Stage::Relaying(side)
             }
         }
     }
 
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Reads the bytes back to their end.
-    pub(super) fn poll_reading(
-        &mut self,
-        mut reading: Box<ReadingBack>,
+    pub(super) fn poll(
+        mut self: Box<Self>,
+        connection: &mut Connection,
         cx: &mut Context<'_>,
         reason: Option<WakeReason>,
     ) -> Step {
         if matches!(reason, Some(WakeReason::Abort(_))) {
-            self.give_up(self.judged(Outcome::Cut, reading.lease(), None));
-            return (Stage::ReadingBack(reading), Poll::Ready(()));
+            connection.give_up(connection.judged(Outcome::Cut, self.lease(), None));
+            return (Stage::ReadingBack(self), Poll::Ready(()));
         }
         let is_late = reason == Some(WakeReason::TimedOut);
-        let stage = match read_back(&mut reading.worker_end, &mut reading.sent, cx) {
-            Poll::Pending if !is_late => return (Stage::ReadingBack(reading), Poll::Pending),
-            Poll::Ready(Ok(())) if self.shard().pool.rotation.is_stopped() => {
-                // No other worker is coming, and no worker has read what the client said: it is lost whatever its
-                // protocol is. Since the stage holds the lease, the loss is counted with that worker's end.
-                self.give_up(Outcome::Cut);
-                Stage::ReadingBack(reading)
+        let stage = match read_back(&mut self.worker_end, &mut self.sent, cx) {
+            Poll::Pending if !is_late => return (Stage::ReadingBack(self), Poll::Pending),
+            Poll::Ready(Ok(())) if connection.shard().pool.rotation.is_stopped() => {
+                // No other worker is coming, and no worker has read the client's bytes: the connection is lost whatever
+                // its protocol is. Since the stage holds the lease, the loss is counted with that worker's end.
+                connection.give_up(Outcome::Cut);
+                Stage::ReadingBack(self)
             }
-            Poll::Ready(Ok(())) => self.begin_again(*reading),
+            Poll::Ready(Ok(())) => self.begin_again(connection),
             Poll::Pending | Poll::Ready(Err(_)) => {
-                self.give_up(self.judged(Outcome::UpstreamReset, reading.lease(), None));
-                Stage::ReadingBack(reading)
+                connection.give_up(connection.judged(Outcome::UpstreamReset, self.lease(), None));
+                Stage::ReadingBack(self)
             }
         };
         (stage, Poll::Ready(()))
     }
 
-    /// Searches another worker for what was read back.
-    fn begin_again(&mut self, reading: ReadingBack) -> Stage {
-        let ReadingBack { worker_end, sent, lease } = reading;
+    /// Gives the bytes back to the connection, which searches another worker for them.
+    fn begin_again(self, connection: &mut Connection) -> Stage {
+        let ReadingBack { worker_end, sent, lease } = self;
         drop(worker_end);
-        let peer = SockRef::from(&self.client).peer_addr().ok().and_then(|peer| peer.as_socket());
+        let peer = SockRef::from(&connection.client).peer_addr().ok().and_then(|peer| peer.as_socket());
         // The header is known again, so that a worker that was given no more than that may be replaced, too.
-        let header = proxy_header(self.shard().pool.config().proxy_protocol, peer, &self.client);
+        let header = proxy_header(connection.shard().pool.config().proxy_protocol, peer, &connection.client);
         let preamble = if sent.starts_with(&header) { Preamble::new(header) } else { None };
-        self.relay.take_back(sent, preamble);
-        self.record.recovered();
-        // Only now: when the last lease on the dead worker is gone, what became of its connections is counted.
+        connection.relay.take_back(sent, preamble);
+        connection.record.recovered();
+        // Only now: when the last lease on the dead worker is gone, the outcomes of its connections are counted.
         drop(lease);
-        self.search = None;
+        connection.search = None;
         Stage::Searching
     }
 }

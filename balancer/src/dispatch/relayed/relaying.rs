@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::recover::{AwaitingTag, ReadingBack};
 use super::{Connection, Stage, Step, UpstreamSide};
 use crate::net::connect;
 use crate::net::open_connections::{Scope, WakeReason};
@@ -87,9 +88,11 @@ impl Connection {
         match reason {
             WakeReason::WorkerExited | WakeReason::Recalled => {
                 let Some(recovery) = barrier.map(RecoveryBarrier::recovery) else { return Err(side) };
-                match self.find(&side, recovery) {
-                    Found::Far(worker_end) => Ok(self.turn_round(side, worker_end)),
-                    Found::Wait => Ok(self.await_tag(side, recovery, reason)),
+                // Only a connection of which the worker has read nothing can be in its queue.
+                let is_unread = self.relay.is_unheard() && side.stream.is_silent();
+                match if is_unread { recovery.find(&side.stream) } else { Found::Nothing } {
+                    Found::Far(worker_end) => Ok(ReadingBack::begin(self, side, worker_end)),
+                    Found::Wait => Ok(AwaitingTag::begin(self, side, recovery, reason)),
                     Found::Nothing => Err(side),
                 }
             }

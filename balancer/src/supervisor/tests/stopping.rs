@@ -14,7 +14,7 @@ async fn stop_during_a_roll_ends_every_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn worker_that_ignores_its_stop_signal_is_killed_at_kill_timeout() {
+async fn deaf_worker_is_killed_at_kill_timeout() {
     let kill_timeout = Duration::from_secs(7);
     let deaf = PoolConfig { program: program("deaf"), kill_timeout, ..config() };
     let mut test = TestPool::ready(deaf, 2).await;

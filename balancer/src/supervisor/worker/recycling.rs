@@ -1,4 +1,5 @@
-//! Detects reasons to replace a process that serves well: its age, a missing socket path. Pure but for one `lstat`.
+//! Detects reasons to replace a process that serves well: its age, a missing socket path. One call of `lstat`, and no
+//! other look outside.
 
 use tokio::time::{Duration, Instant};
 
