@@ -9,6 +9,7 @@ mod message;
 mod reload;
 pub(super) mod report;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -37,6 +38,8 @@ pub(super) struct Controller {
     config_source: ConfigSource,
     listeners: Arc<dyn Listeners>,
     log_level: LogLevel,
+    /// True once the master stops: from then on the supervisors are asked for nothing more.
+    is_stopping: Arc<AtomicBool>,
 }
 
 /// The result of an operation, which decides if the next one begins.
@@ -57,10 +60,12 @@ impl Controller {
         config_source: ConfigSource,
         listeners: Arc<dyn Listeners>,
         log_level: LogLevel,
+        is_stopping: Arc<AtomicBool>,
     ) -> Arc<Self> {
         let (pools, supervisors): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
         let locks = Arc::new(OperationLocks::new(pools.len()));
-        Arc::new(Self { pools, supervisors, locks, config: Mutex::new(config), config_source, listeners, log_level })
+        let config = Mutex::new(config);
+        Arc::new(Self { pools, supervisors, locks, config, config_source, listeners, log_level, is_stopping })
     }
 
     /// Begins a command; returns at once.
@@ -162,7 +167,7 @@ impl Controller {
         let name: Arc<str> = pool.name.as_str().into();
         let verb = request.verb();
         let (news, mut progress) = mpsc::unbounded_channel();
-        self.supervisors[index].start_operation(request, news);
+        self.supervisor(index)?.start_operation(request, news);
         let mut has_begun = false;
         let report = loop {
             match progress.recv().await {
@@ -186,6 +191,13 @@ impl Controller {
         let outcome = outcome(&report);
         let _ = reply.send(CommandUpdate::Report { pool: name, report });
         Ok(outcome)
+    }
+
+    /// Returns the supervisor of a pool, unless the master stops.
+    fn supervisor(&self, index: usize) -> Result<&SupervisorHandle, CommandError> {
+        let pool = Some(self.pools[index].name.clone());
+        let stopping = || CommandError { pool, ..CommandError::stopping() };
+        if self.is_stopping.load(Ordering::SeqCst) { Err(stopping()) } else { Ok(&self.supervisors[index]) }
     }
 
     fn refuse(&self, index: usize, verb: OperationKind, why: String) -> CommandError {

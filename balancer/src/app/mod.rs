@@ -189,7 +189,7 @@ async fn serve(plan: Setup, output: &Output) -> Result<ExitCode, Failure> {
     let running = running.map_err(cannot("hand the listeners to the workers"))?;
 
     let handles = running.iter().map(|one| (Arc::clone(&one.pool), one.supervisor.clone())).collect();
-    let controller = Controller::new(handles, config, config_source, listeners, log_level);
+    let controller = Controller::new(handles, config, config_source, listeners, log_level, Arc::clone(&is_stopping));
     let inputs = Inputs { commands: received, controller };
 
     let result = stop::run_until_stopped(running, &data, signals, inputs, &is_stopping).await;

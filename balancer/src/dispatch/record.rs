@@ -75,7 +75,7 @@ impl ConnectionRecord {
         shard.pool.stats.first_byte.of_thread(shard.thread).record(self.accepted.elapsed());
     }
 
-    /// Says how the connection ends, or will end if nothing else is said before it is dropped.
+    /// Sets the outcome of the connection. A later call replaces it; the record counts it when it is dropped.
     pub(super) fn end(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
     }

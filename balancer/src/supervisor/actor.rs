@@ -46,7 +46,7 @@ pub(super) struct Supervisor {
     /// The time at which the pool's end began, and its counters at that time.
     end_begun: Option<(Instant, Totals)>,
     /// The outcomes of the connections of workers that have left since then.
-    left: Closes,
+    closes_since_end: Closes,
     gave_up: Option<Failure>,
 }
 
@@ -67,7 +67,7 @@ impl Supervisor {
             pool,
             is_stopping: false,
             end_begun: None,
-            left: Closes::default(),
+            closes_since_end: Closes::default(),
             gave_up: None,
         }
     }
@@ -75,6 +75,7 @@ impl Supervisor {
     /// Runs the pool until all its workers have ended.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Input>) -> Result<StopReport, Failure> {
         self.workers.tell_all(&Event::Start);
+        self.look_at_failed();
         loop {
             self.publish();
             if self.is_stopping && self.workers.are_over() {
@@ -93,10 +94,10 @@ impl Supervisor {
             if deadline <= Instant::now() {
                 self.tick();
             }
-            let left = self.operations.advance(&mut self.workers, self.is_stopping);
+            let closes = self.operations.advance(&mut self.workers, self.is_stopping);
             self.look_at_failed();
             if self.end_begun.is_some() {
-                self.left += left;
+                self.closes_since_end += closes;
             }
         }
     }
@@ -116,7 +117,7 @@ impl Supervisor {
             Input::Operate(request, reply) => {
                 // The end begins with the listeners: from then on no operation does.
                 let is_stopping = self.is_stopping || self.end_begun.is_some();
-                self.operations.ask(&mut self.workers, is_stopping, request, reply);
+                self.operations.begin(&mut self.workers, is_stopping, request, reply);
             }
             Input::Say(message, reply) => message::send(&self.workers, &message, reply),
             Input::Usage(usage, sockets) => {
@@ -245,8 +246,10 @@ impl Supervisor {
             }
         }
         self.workers.tick(now);
+        self.look_at_failed();
         let may_replace = self.may_replace();
         self.monitor.sample(&mut self.workers, may_replace, now);
+        self.look_at_failed();
         // Before its deadline a start is judged when a process's last lines are known, so that the error can quote
         // them.
         if self.startup.next_deadline().is_some_and(|deadline| deadline <= now) {

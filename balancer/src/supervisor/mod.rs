@@ -1,7 +1,7 @@
 //! Keeps a pool's workers alive.
 //!
 //! Each pool has one task. Events and deadlines come in, the pure parts (`slot`, `listeners::hold`,
-//! `operation::startup`) decide, effects go out, and the task publishes the changes. No other task changes the pool, so
+//! `operation::{roll, startup}`, `replacement_limit`) decide, effects go out, and the task publishes the changes. No other task changes the pool, so
 //! membership, health and drain change together. Nothing here waits for a worker.
 //!
 //! | file | what it is |
@@ -11,7 +11,7 @@
 //! | `actor` | the task: an input or a deadline in, the result published; its end |
 //! | `input` | the inputs of the task |
 //! | `workers` | the slots: gives one an event, and performs what it decides (`effects`) |
-//! | `replace` | replaces a worker that still runs, within `replacement_limit` |
+//! | `replace` | replaces a worker that still runs; on suspicion within `replacement_limit` |
 //! | `slot/` | pure: what a slot decides |
 //! | `worker/` | one slot's processes |
 //! | `monitor` | samples queues, resources and `memory` at intervals |

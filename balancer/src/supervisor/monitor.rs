@@ -24,7 +24,7 @@ const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// The time that clients must wait at the public listeners before that counts: such a queue is empty most of the time.
 const PUBLIC_WAIT: Duration = Duration::from_millis(750);
 
-/// The times of the next samples, and what the last ones left to decide. Its calls get `may_replace`: false while an
+/// The times of the next samples, and the state between samples. Its calls get `may_replace`: false while an
 /// operation is in progress or the pool ends.
 #[derive(Debug)]
 pub(super) struct Monitor {

@@ -28,7 +28,7 @@ impl Controller {
             return Err(of_pool(no_channel(pool)));
         }
         let (answer, deliveries) = oneshot::channel();
-        self.supervisors[index].say(message, answer);
+        self.supervisor(index)?.say(message, answer);
         // The reply is dropped if the pool has ended.
         let deliveries = deliveries.await.map_err(|_| of_pool(CommandError::stopping()))?;
         if deliveries.is_empty() {

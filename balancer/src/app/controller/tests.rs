@@ -79,6 +79,8 @@ struct Bench {
     listeners: Arc<TestListeners>,
     /// Every `log.level` that was set.
     levels: Arc<Mutex<Vec<String>>>,
+    /// Set when the master begins to stop.
+    is_stopping: Arc<AtomicBool>,
     file: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -108,9 +110,11 @@ impl Bench {
         let config_source = ConfigSource::new(sources, Some(file.clone()), None);
         let (supervisors, asked): (Vec<_>, Vec<_>) = pools.iter().map(|_| double::handle()).unzip();
         let both = pools.iter().cloned().zip(supervisors).collect();
-        let controller = Controller::new(both, config, config_source, Arc::<TestListeners>::clone(&listeners), set);
+        let is_stopping = Arc::default();
+        let public = Arc::<TestListeners>::clone(&listeners);
+        let controller = Controller::new(both, config, config_source, public, set, Arc::clone(&is_stopping));
         let asked = Supervisors(asked);
-        Self { controller, asked, pools, listeners, levels, file, _dir: dir }
+        Self { controller, asked, pools, listeners, levels, is_stopping, file, _dir: dir }
     }
 
     fn write(&self, text: &str) {
@@ -156,7 +160,14 @@ impl Controller {
     /// A controller with nothing on it.
     pub(in crate::app) fn idle() -> Arc<Self> {
         let listeners = Arc::new(TestListeners::default());
-        Self::new(Vec::new(), Config::default(), ConfigSource::default(), listeners, LogLevel::default())
+        Self::new(
+            Vec::new(),
+            Config::default(),
+            ConfigSource::default(),
+            listeners,
+            LogLevel::default(),
+            Arc::default(),
+        )
     }
 }
 
@@ -278,6 +289,16 @@ async fn sighup_reloads_everything_and_nobody_need_listen() {
         assert_eq!(message.pool, pool);
         message.reply.send(report(OperationKind::Reload, Ok(()), 0)).unwrap();
     }
+}
+
+#[tokio::test]
+async fn stopping_master_asks_no_supervisor_for_anything() {
+    let mut bench = Bench::new();
+    bench.is_stopping.store(true, Ordering::SeqCst);
+    let stopping = CommandError { pool: Some("api".to_owned()), ..CommandError::stopping() };
+    assert_eq!(bench.refused(scale("api", Size::More(1))).await, stopping);
+    assert_eq!(bench.refused(reload(Some("api"))).await, stopping);
+    assert!(bench.asked.is_empty());
 }
 
 #[tokio::test]

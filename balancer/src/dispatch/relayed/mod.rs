@@ -46,13 +46,13 @@ pub(super) struct Connection {
     client: Stream,
     stage: Stage,
     relay: Relay,
-    /// Made when the first worker was not the right one.
+    /// Made when the first worker could not be connected to, or none was in rotation.
     search: Option<Box<PolledSearch>>,
     registration: Registration,
     record: ConnectionRecord,
 }
 
-/// The stage of a connection. It stays in its last one when its end is known.
+/// The stage of a connection. Once the end of the connection is known, the stage does not change any more.
 #[derive(Default)]
 enum Stage {
     /// It has no worker.

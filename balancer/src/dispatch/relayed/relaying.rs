@@ -118,8 +118,8 @@ impl Connection {
         upstream.sent.add(moved.down);
     }
 
-    /// Counts the connection as one of its worker's slot. From then on it is not given to another worker, but by a
-    /// recovery, which makes the preamble anew.
+    /// Counts the connection as one of its worker's slot. From then on it is not given to another worker, unless
+    /// a recovery does so, which makes the preamble anew.
     fn given(&mut self, lease: &Lease) {
         if self.record.given(lease) {
             self.relay.forget_preamble();

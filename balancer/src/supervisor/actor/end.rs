@@ -43,7 +43,7 @@ impl Supervisor {
     pub(super) fn ended(self) -> Result<StopReport, Failure> {
         let (begun, before) = self.end_begun.unwrap_or_else(|| (Instant::now(), Totals::of(&self.pool)));
         let generation = self.workers.generation();
-        let ended = StopReport { pool: self.pool, begun, before, left: self.left, generation };
+        let ended = StopReport { pool: self.pool, begun, before, left: self.closes_since_end, generation };
         self.gave_up.map_or(Ok(ended), Err)
     }
 

@@ -61,7 +61,7 @@ impl Operations {
     }
 
     /// Begins the requested operation, or replies why it cannot. `is_stopping`: the pool ends.
-    pub(super) fn ask(
+    pub(super) fn begin(
         &mut self,
         workers: &mut Workers,
         is_stopping: bool,
@@ -73,14 +73,14 @@ impl Operations {
             return;
         }
         let verb = request.verb();
-        let phase = self.begin(workers, request);
-        let slots = phase.slots(workers);
+        let phase = self.first_phase(workers, request);
+        let slots = phase.slot_count(workers);
         let _ = reply.send(Progress::Step(OperationStep::Began { verb, generation: workers.generation(), slots }));
         let (begun, before) = (Instant::now(), Totals::of(&workers.pool));
         self.current = Some(Current { verb, reply, begun, before, operation: Operation::new(phase) });
     }
 
-    fn begin(&mut self, workers: &mut Workers, request: OperationRequest) -> OperationPhase {
+    fn first_phase(&mut self, workers: &mut Workers, request: OperationRequest) -> OperationPhase {
         match request {
             OperationRequest::Reload(config) => {
                 // Each attempt has a number of its own, so that processes left from a failed one differ from those of

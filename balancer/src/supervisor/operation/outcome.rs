@@ -27,12 +27,12 @@ impl Operation {
     pub(super) fn apply(&mut self, workers: &Workers, outcome: WorkerOutcome) -> (Option<OperationStep>, Vec<usize>) {
         match outcome {
             WorkerOutcome::Ready { slot, incarnation, step } => {
-                self.is_ready(slot, incarnation);
+                self.record_ready(slot, incarnation);
                 (Some(step), Vec::new())
             }
             WorkerOutcome::Failed { slot, incarnation, why, last_lines } => {
                 let text = format!("{}: {why}", workers[slot].name());
-                match self.has_failed(slot, incarnation, text) {
+                match self.record_failure(slot, incarnation, text) {
                     Some(abandoned) => (Some(failed(slot, why, last_lines)), abandoned),
                     None => (None, Vec::new()),
                 }
@@ -56,7 +56,7 @@ impl Operation {
     }
 
     /// Records that a process is in rotation.
-    fn is_ready(&mut self, slot: usize, incarnation: u64) {
+    fn record_ready(&mut self, slot: usize, incarnation: u64) {
         match &mut self.phase {
             OperationPhase::Rolling { roll, .. } | OperationPhase::RollingBack { roll } => {
                 roll.switched(slot, incarnation);
@@ -70,7 +70,7 @@ impl Operation {
 
     /// Records that a process did not come up. Returns the slots whose replacements are to be abandoned; `None` if the
     /// operation did not wait for that process.
-    fn has_failed(&mut self, slot: usize, incarnation: u64, text: String) -> Option<Vec<usize>> {
+    fn record_failure(&mut self, slot: usize, incarnation: u64, text: String) -> Option<Vec<usize>> {
         match &mut self.phase {
             OperationPhase::Rolling { roll, .. } | OperationPhase::RollingBack { roll }
                 if roll.awaits(slot, incarnation) =>

@@ -41,9 +41,9 @@ pub(super) enum OperationPhase {
     Stopping { slots: BTreeSet<usize> },
 }
 
-/// The state of a phase after a look at it.
-enum Look {
-    /// Outcomes came at once: they are applied first.
+/// The result of a step of a phase.
+enum StepResult {
+    /// Outcomes came at once: they are applied, and then the step is made again.
     Again,
     /// It waits for workers.
     Waits,
@@ -53,9 +53,9 @@ enum Look {
     Over,
 }
 
-impl From<Option<OperationPhase>> for Look {
+impl From<Option<OperationPhase>> for StepResult {
     fn from(next: Option<OperationPhase>) -> Self {
-        next.map_or(Look::Over, Look::Next)
+        next.map_or(StepResult::Over, StepResult::Next)
     }
 }
 
@@ -86,7 +86,7 @@ impl OperationPhase {
     }
 
     /// Returns the number of slots that the operation begins with.
-    pub(super) fn slots(&self, workers: &Workers) -> usize {
+    pub(super) fn slot_count(&self, workers: &Workers) -> usize {
         match self {
             Self::Rolling { .. } | Self::RollingBack { .. } => workers.running().len(),
             Self::Starting { slots, .. } => slots.len(),
@@ -117,25 +117,25 @@ impl Operation {
                     abandoned.into_iter().for_each(|index| workers.tell(index, Event::Abandon));
                 }
             }
-            match self.look(workers) {
-                Look::Again => {}
-                Look::Waits => return None,
-                Look::Next(phase) => self.phase = phase,
-                Look::Over => return Some(self.failed.take().map_or(Ok(()), Err)),
+            match self.step(workers) {
+                StepResult::Again => {}
+                StepResult::Waits => return None,
+                StepResult::Next(phase) => self.phase = phase,
+                StepResult::Over => return Some(self.failed.take().map_or(Ok(()), Err)),
             }
         }
     }
 
     /// Advances the present phase, and decides what comes next.
-    fn look(&mut self, workers: &mut Workers) -> Look {
+    fn step(&mut self, workers: &mut Workers) -> StepResult {
         match &mut self.phase {
             OperationPhase::Rolling { roll, config, generation } => {
                 advance_roll(roll, workers, config, *generation);
                 if workers.has_outcomes() {
-                    return Look::Again;
+                    return StepResult::Again;
                 }
                 if !roll.is_over() {
-                    return Look::Waits;
+                    return StepResult::Waits;
                 }
                 if let Some(why) = roll.failure() {
                     self.failed = Some(why.to_owned());
@@ -153,33 +153,33 @@ impl Operation {
                 let (config, generation) = (Arc::clone(&workers.pool.config()), workers.generation());
                 advance_roll(roll, workers, &config, generation);
                 match roll.is_over() {
-                    _ if workers.has_outcomes() => Look::Again,
-                    true => Look::Over,
-                    false => Look::Waits,
+                    _ if workers.has_outcomes() => StepResult::Again,
+                    true => StepResult::Over,
+                    false => StepResult::Waits,
                 }
             }
             OperationPhase::Starting { slots, otherwise } => {
                 if self.failed.is_none() {
                     let is_over = slots.is_empty() && workers.iter().all(WorkerSlot::has_none_retiring);
-                    return if is_over { Look::Over } else { Look::Waits };
+                    return if is_over { StepResult::Over } else { StepResult::Waits };
                 }
                 // A slot that still waits for its old process to end is started first: after this operation nothing
                 // would start it.
                 if workers.iter().any(|worker| worker.slot.will_start_again()) {
-                    return Look::Waits;
+                    return StepResult::Waits;
                 }
-                let Some(before) = otherwise.take() else { return Look::Over };
+                let Some(before) = otherwise.take() else { return StepResult::Over };
                 self.is_miscounted = self.count.is_some();
                 if let Some(count) = self.count.take() {
                     // The number that a reload brought did not come up.
                     let config = PoolConfig { workers: count, ..(**workers.pool.config()).clone() };
                     workers.set_config(Arc::new(config), workers.generation());
                 }
-                Look::Next(OperationPhase::scale(workers, before))
+                StepResult::Next(OperationPhase::scale(workers, before))
             }
             OperationPhase::Stopping { slots } => {
                 if !slots.iter().all(|&index| workers[index].is_over()) {
-                    return Look::Waits;
+                    return StepResult::Waits;
                 }
                 // Workers that were replaced before the change of the number failed were told that number.
                 let is_miscounted = std::mem::take(&mut self.is_miscounted);

@@ -1,7 +1,8 @@
 //! The task of a pool under paused time, with doubles of the launcher and of the data path.
 //!
 //! No program runs and no client comes: a test decides what the processes do, and the clock jumps from one deadline to
-//! the next. So a backoff of minutes costs nothing, and times can be compared exactly.
+//! the next. So a backoff of minutes costs nothing. Only the output of a
+//! process ends on a thread of its own, so times that include it vary by up to a second.
 
 mod doubles;
 mod holding;

@@ -76,7 +76,7 @@ async fn silent_program_fails_the_first_start_at_ready_timeout() {
     let begun = Instant::now();
     let failure = test.task.ended().await.map(drop).unwrap_err().to_string();
     assert!(failure.contains("no worker became ready") && failure.contains("45s"), "{failure}");
-    assert!(begun.elapsed() >= Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert!((45..47).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(test.launcher.alive(), 0);
 }
 

@@ -1,5 +1,4 @@
-//! The surroundings of a pool's workers, and those of one process: its parts are given them, and know nothing
-//! of each other.
+//! The surroundings of a pool's workers, and those of one process, which its parts are given.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;

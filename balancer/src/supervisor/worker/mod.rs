@@ -1,8 +1,8 @@
 //! A slot with its processes: passes events to the process that they are about, applies the slot's decisions, and tells
 //! the state of both.
 //!
-//! [`WorkerSlot`] decides nothing by itself: the pure [`Slot`] decides for the slot, and the parts of a
-//! [`WorkerProcess`] do for the process. A part keeps its fields to itself. It is given the [`context::ProcessContext`]
+//! The pure [`Slot`] decides for the slot, and the parts of a [`WorkerProcess`] decide for the process; [`WorkerSlot`]
+//! passes on, logs and counts (`events`, `samples`). A part keeps its fields to itself. It is given the [`context::ProcessContext`]
 //! and what else it needs, and returns what follows.
 //!
 //! | part | its question |
