@@ -15,14 +15,15 @@ from .log import Log
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = ROOT / "target/release/roundelay"
 
-# The ways to a worker, and the keys that choose them. Where they have no endpoint there is nothing to probe.
+# The ways to a worker, and the keys that choose them. Where they have no endpoint there is nothing to probe, and a replaced
+# worker would be parked for a second.
 WAYS = {
     "port": {"health": {"probe": "/health"}},
     "unix": {"endpoint": "unix", "health": {"probe": "/health"}},
     "inherited": {"endpoint": "inherited", "health": {"probe": "/health"}},
-    "handoff": {"mode": "handoff"},
-    "shared": {"mode": "shared"},
-    "reuseport": {"mode": "reuseport"},
+    "handoff": {"mode": "handoff", "settle": "0s"},
+    "shared": {"mode": "shared", "settle": "0s"},
+    "reuseport": {"mode": "reuseport", "settle": "0s"},
 }
 # Where the workers accept, the master counts no connections.
 UNOBSERVED = {"shared", "reuseport"}
