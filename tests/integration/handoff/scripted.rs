@@ -20,7 +20,7 @@ fn worker_without_our_library_is_served_in_turn() {
     let finished = || master.metric("roundelay_connection_closes_total", &[r#"reason="finished""#]);
     eventually_eq!(finished(), master.pool().accepted.unwrap() as f64);
     wait_until("good checks", || (0..3).all(|slot| of_slot(&master, "roundelay_worker_up", slot, "") == 1.0));
-    assert!(!master.log().contains("worker channel: "), "{}", master.log());
+    assert!(!master.log().contains("invalid message on the worker's channel"), "{}", master.log());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn invalid_packet_is_logged_once_and_harms_no_client() {
         let Some(setup) = scripted("2", &[], &[0], &[how]) else { return };
         let master = setup.start_ready();
         assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");
-        let complaints = || master.log().matches("worker channel: ").count();
+        let complaints = || master.log().matches("invalid message on the worker's channel").count();
         wait_until("it to be told", || complaints() >= told);
         let before = complaints();
         assert_eq!(turns(&master, master.address(), "python/", 40), [20, 20], "{how}");

@@ -51,7 +51,10 @@ pub(super) fn tell_failed(worker: String, address: Address, error: &io::Error) {
             LOOKS.store(false, Ordering::SeqCst);
         }
         let held = holder.map(|holder| format!("; held by {} (pid {})", holder.name, holder.pid)).unwrap_or_default();
-        tracing::error!(%worker, %address, "cannot listen on the address that the application asks for: {error}{held}");
+        tracing::error!(
+            %worker, %address, error = %format_args!("{error}{held}"),
+            "cannot listen on the address that the application asks for"
+        );
     });
 }
 

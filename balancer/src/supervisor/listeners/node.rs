@@ -163,7 +163,7 @@ impl NodeListeners {
             Decision::Wait { key } => Ok(refused(key, libc::EAGAIN)),
             Decision::Refuse { key, errno, why } => {
                 if !workers[index].is_log_limited("listen refused") {
-                    tracing::error!(worker = %workers[index].name(), "{why}");
+                    tracing::error!(worker = %workers[index].name(), %why, "listen of the application refused");
                 }
                 Ok(refused(key, errno))
             }

@@ -125,7 +125,7 @@ pub(super) fn on_event(process: &ProcessContext, event: ChannelEvent) -> Channel
             tracing::warn!(%worker, pid, count, "worker messages left out of this log: more than 50 a second");
         }
         ChannelEvent::Strange(_) if process.is_log_limited("channel") => {}
-        ChannelEvent::Strange(what) => tracing::warn!(%worker, pid, "worker channel: {what}"),
+        ChannelEvent::Strange(what) => tracing::warn!(%worker, pid, %what, "invalid message on the worker's channel"),
         // Those go to the listeners of the application.
         ChannelEvent::Node(..) => {}
         ChannelEvent::Broken => return ChannelOutcome::Kill,

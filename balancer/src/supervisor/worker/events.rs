@@ -161,7 +161,7 @@ impl WorkerSlot {
     /// Reports that the program could not be started. Returns an event if there is no process whose exit follows.
     pub(in crate::supervisor) fn start_failed(&mut self, incarnation: u64, error: &StartError) -> Option<Event> {
         let what = launch::start_error(self.slot.process(incarnation), error);
-        tracing::error!(worker = %self.name(), "{what}");
+        tracing::error!(worker = %self.name(), why = %what, "worker could not be started");
         self.exits.set_last_start_failed(true);
         match self.processes.get_mut(&incarnation) {
             Some(process) => {

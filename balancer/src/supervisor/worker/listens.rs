@@ -103,7 +103,7 @@ impl ListenLooks {
         let (passed_as, public) = (process.config.passed_as(), process.shared.pool.listening());
         let told = diagnosis::explain_not_ready(endpoint, passed_as, addresses, &public, is_refused);
         if let Some(told) = self.diagnosed(told, cpu_seconds, now) {
-            tracing::warn!(worker = %process.name(), pid = process.pid(), "{told}");
+            tracing::warn!(worker = %process.name(), pid = process.pid(), why = %told, "program does not listen where it shall");
         }
     }
 
@@ -160,7 +160,7 @@ impl ExposureLook {
     pub(super) fn seen(&mut self, process: &ProcessContext, endpoint: &Endpoint, addresses: &[SocketAddr]) {
         let told = diagnosis::explain_exposed(endpoint, addresses);
         if let Some(told) = told.filter(|_| !std::mem::replace(&mut self.has_warned, true)) {
-            tracing::warn!(worker = %process.name(), pid = process.pid(), "{told}");
+            tracing::warn!(worker = %process.name(), pid = process.pid(), why = %told, "private port can be reached by others");
         }
     }
 }
