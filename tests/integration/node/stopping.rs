@@ -70,7 +70,8 @@ fn worker_kept_alive_by_a_timer_is_signalled_after_its_channel() {
 fn worker_that_ignores_the_signal_is_killed_after_its_time() {
     let Some(node) = a_node() else { return };
     for mode in MODES {
-        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.kill-timeout=100ms"];
+        // Time for a busy machine to run its handler.
+        let flags = ["--mode", mode, "-i", "1", "--set", "pool.app.kill-timeout=1s"];
         let stubborn = format!("{PID} setInterval(() => {{}}, 1000); process.on('SIGINT', () => console.log('no'));");
         let master = app(node, &flags, &stubborn).start_ready();
         let old = master.pids()[0];
