@@ -29,6 +29,9 @@ pub enum Event {
         verb: String,
         /// The generation that serves now.
         generation: u64,
+        /// For a reload: the generation that it brings.
+        #[serde(default)]
+        next_generation: Option<u64>,
         /// The number of the pool's slots.
         slots: usize,
         /// For a reload: the number of workers that are replaced at once.

@@ -109,6 +109,8 @@ pub enum OperationStep {
         verb: OperationKind,
         /// The generation that serves.
         generation: u64,
+        /// The generation that a reload brings. Each attempt has one of its own, so it may be more than the next one.
+        next_generation: Option<u64>,
         /// The number of slots that it is for.
         slots: usize,
     },

@@ -71,9 +71,10 @@ fn shown(told: CommandUpdate) -> state::OperationLine {
 
 fn step(step: OperationStep, plan: super::PlannedChange) -> state::Event {
     match step {
-        OperationStep::Began { verb, generation, slots } => state::Event::Began {
+        OperationStep::Began { verb, generation, next_generation, slots } => state::Event::Began {
             verb: verb.name().to_owned(),
             generation,
+            next_generation,
             slots,
             at_once: plan.at_once,
             workers_before: plan.workers.map(|(before, _)| before),

@@ -53,7 +53,7 @@ fn answer(commands: &mut mpsc::Receiver<CommandRequest>, news: Vec<CommandUpdate
 }
 
 fn began() -> CommandUpdate {
-    let step = OperationStep::Began { verb: OperationKind::Reload, generation: 3, slots: 2 };
+    let step = OperationStep::Began { verb: OperationKind::Reload, generation: 3, next_generation: Some(4), slots: 2 };
     CommandUpdate::Step {
         pool: "api".into(),
         step,

@@ -187,7 +187,7 @@ fn report(verb: OperationKind, result: Result<(), &str>, lost: u64) -> Progress 
 }
 
 fn began(verb: OperationKind) -> Progress {
-    Progress::Step(OperationStep::Began { verb, generation: 1, slots: 2 })
+    Progress::Step(OperationStep::Began { verb, generation: 1, next_generation: None, slots: 2 })
 }
 
 #[tokio::test]

@@ -235,7 +235,17 @@ impl Progress {
 }
 
 fn head(began: &Event) -> String {
-    let Event::Began { verb, generation, slots, at_once, workers_before, workers, strategy_before, strategy } = began
+    let Event::Began {
+        verb,
+        generation,
+        next_generation,
+        slots,
+        at_once,
+        workers_before,
+        workers,
+        strategy_before,
+        strategy,
+    } = began
     else {
         return String::new();
     };
@@ -246,7 +256,8 @@ fn head(began: &Event) -> String {
     match (verb.as_str(), workers_before, workers) {
         ("reload", ..) => {
             let at_once = at_once.map_or(String::new(), |at_once| format!(", {at_once} at a time"));
-            format!("generation {generation} -> {}, rolling{at_once}", generation.saturating_add(1))
+            let next = next_generation.unwrap_or(generation.saturating_add(1));
+            format!("generation {generation} -> {next}, rolling{at_once}")
         }
         ("scale", Some(before), Some(after)) => format!("generation {generation}, {before} -> {after} workers"),
         ("start", ..) if *slots == 0 => "nothing to start: the workers run already".to_owned(),

@@ -12,7 +12,18 @@ fn line(event: Event) -> OperationLine {
 fn began() -> Event {
     let (verb, at_once) = ("reload".to_owned(), Some(1));
     let (workers_before, workers, strategy_before, strategy) = (None, None, None, None);
-    Event::Began { verb, generation: 3, slots: 2, at_once, workers_before, workers, strategy_before, strategy }
+    let (generation, next_generation, slots) = (3, Some(4), 2);
+    Event::Began {
+        verb,
+        generation,
+        next_generation,
+        slots,
+        at_once,
+        workers_before,
+        workers,
+        strategy_before,
+        strategy,
+    }
 }
 
 fn ready(slot: u32, pid: u32, instead_of: Option<u32>) -> Event {
@@ -168,9 +179,18 @@ fn clients_cut_at_shutdown_are_a_failure_unless_requested() {
 fn other_verbs_say_what_they_are_done_to() {
     let head = |verb: &str, slots, workers_before, workers| {
         let (verb, at_once, strategy_before, strategy) = (verb.to_owned(), None, None, None);
-        let generation = 3;
-        let event =
-            Event::Began { verb, generation, slots, at_once, workers_before, workers, strategy_before, strategy };
+        let (generation, next_generation) = (3, None);
+        let event = Event::Began {
+            verb,
+            generation,
+            next_generation,
+            slots,
+            at_once,
+            workers_before,
+            workers,
+            strategy_before,
+            strategy,
+        };
         told(Progress::new(false, false, false), vec![event]).0
     };
     assert_eq!(head("scale", 2, Some(2), Some(4)), "api  generation 3, 2 -> 4 workers\n");

@@ -74,8 +74,9 @@ impl Operations {
         }
         let verb = request.verb();
         let phase = self.first_phase(workers, request);
+        let (generation, next_generation) = (workers.generation(), phase.next_generation());
         let slots = phase.slot_count(workers);
-        let _ = reply.send(Progress::Step(OperationStep::Began { verb, generation: workers.generation(), slots }));
+        let _ = reply.send(Progress::Step(OperationStep::Began { verb, generation, next_generation, slots }));
         let (begun, before) = (Instant::now(), Totals::of(&workers.pool));
         self.current = Some(Current { verb, reply, begun, before, operation: Operation::new(phase) });
     }

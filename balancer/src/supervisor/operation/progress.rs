@@ -85,6 +85,14 @@ impl OperationPhase {
         Self::Stopping { slots: workers.tell_each(dropped, &Event::Stop).into_keys().collect() }
     }
 
+    /// Returns the generation that a reload brings.
+    pub(super) fn next_generation(&self) -> Option<u64> {
+        match self {
+            Self::Rolling { generation, .. } => Some(*generation),
+            Self::RollingBack { .. } | Self::Starting { .. } | Self::Stopping { .. } => None,
+        }
+    }
+
     /// Returns the number of slots that the operation begins with.
     pub(super) fn slot_count(&self, workers: &Workers) -> usize {
         match self {

@@ -89,6 +89,18 @@ async fn release_that_dies_during_the_roll_stops_the_roll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reload_after_a_failed_one_names_the_generation_it_brings() {
+    let test = TestPool::ready(config(), 1).await;
+    test.reload(config_of("broken")).report().await.result.unwrap_err();
+    let mut reload = test.reload(config());
+    assert_eq!(reload.report().await.generation, 3);
+    let Some(OperationStep::Began { generation, next_generation, .. }) = reload.steps.first() else {
+        panic!("no first step: {:?}", reload.steps)
+    };
+    assert_eq!((*generation, *next_generation), (1, Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn second_operation_is_refused_while_one_is_in_progress() {
     let test = TestPool::ready(config(), 1).await;
     let mut reload = test.reload(config_of("silent"));

@@ -51,7 +51,8 @@ fn exit_code_is_the_result_of_the_command() {
     use std::time::{Duration, SystemTime};
 
     let began = || {
-        let step = OperationStep::Began { verb: OperationKind::Reload, generation: 1, slots: 2 };
+        let step =
+            OperationStep::Began { verb: OperationKind::Reload, generation: 1, next_generation: Some(2), slots: 2 };
         CommandUpdate::Step { pool: "api".into(), step, plan: PlannedChange::default() }
     };
     let report = |result: Result<(), &str>, cut| {
