@@ -184,12 +184,9 @@ impl Supervisor {
     }
 
     fn on_child_event(&mut self, index: usize, incarnation: u64, event: ChildEvent, now: Instant) -> Option<Event> {
-        let resources = Arc::clone(&self.workers.context.resources);
         let worker = &mut self.workers[index];
         match event {
-            ChildEvent::Forked { pid, stdout, stderr, .. } => {
-                worker.forked(incarnation, pid, stdout, stderr, &resources.output)
-            }
+            ChildEvent::Forked { pid, stdout, stderr, .. } => worker.forked(incarnation, pid, stdout, stderr),
             ChildEvent::Executed => worker.executed(incarnation, now),
             ChildEvent::Failed(error) => worker.start_failed(incarnation, &error),
             ChildEvent::LeaderEnded => {

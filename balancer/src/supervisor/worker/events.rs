@@ -17,7 +17,6 @@ use super::{Event, WorkerSlot};
 use crate::channel::ChannelEvent;
 use crate::os::accept_queue::PeerId;
 use crate::os::child::{Exit, StartError};
-use crate::output::Output;
 use crate::pool::ExitStatus;
 use crate::rotation::{SlotId, Standing};
 use crate::stats::Restart as Cause;
@@ -149,9 +148,8 @@ impl WorkerSlot {
         pid: u32,
         stdout: OwnedFd,
         stderr: OwnedFd,
-        output: &Output,
     ) -> Option<Event> {
-        self.processes.get_mut(&incarnation)?.forked(pid, stdout, stderr, output)
+        self.processes.get_mut(&incarnation)?.forked(pid, stdout, stderr, &self.context.resources.output)
     }
 
     pub(in crate::supervisor) fn executed(&mut self, incarnation: u64, now: Instant) -> Option<Event> {
