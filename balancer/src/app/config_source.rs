@@ -115,7 +115,7 @@ impl ConfigSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Workers;
+    use crate::config::WorkerCount;
 
     const SOUND: &str = "[pool.a]\ncommand = [\"x\"]\nworkers = 2\n";
 
@@ -132,7 +132,7 @@ mod tests {
         for (text, workers) in [(SOUND.to_owned(), 2), (SOUND.replace('2', "5"), 5)] {
             std::fs::write(&file, text).unwrap();
             let config = config_source.load().await.unwrap().loaded.config;
-            assert_eq!(config.pools[0].workers, Workers::Count(workers));
+            assert_eq!(config.pools[0].workers, WorkerCount::Count(workers));
             assert_eq!(config.pools[0].settle, Duration::from_secs(1));
         }
     }

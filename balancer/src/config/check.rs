@@ -12,7 +12,7 @@ use addresses::{Taken, overlap};
 
 use super::problem::Severity;
 use super::{
-    Address, Config, Control, EndpointKind, MOST_WORKERS, PassedAs, PoolConfig, Program, ProxyProtocol, Workers,
+    Address, Config, Control, EndpointKind, MOST_WORKERS, PassedAs, PoolConfig, Program, ProxyProtocol, WorkerCount,
 };
 use crate::mode::Mode;
 use crate::os::limits::LONGEST_UNIX_PATH;
@@ -73,9 +73,9 @@ fn path(pool: &PoolConfig, key: &str) -> String {
 /// configuration that is valid on no machine is refused.
 fn most_workers(pool: &PoolConfig) -> u32 {
     match pool.workers {
-        Workers::Count(n) => n,
-        Workers::Auto => 4,
-        Workers::Max | Workers::AllBut(_) => MOST_WORKERS,
+        WorkerCount::Count(n) => n,
+        WorkerCount::Auto => 4,
+        WorkerCount::Max | WorkerCount::AllBut(_) => MOST_WORKERS,
     }
 }
 

@@ -31,7 +31,7 @@ pub use check::{Violation, check};
 pub use health::{Health, Probe};
 pub use layers::{FLAGS, Flag, variable};
 pub use load::{Loaded, Sources, load};
-pub use pool::{Drain, EndpointKind, MOST_WORKERS, PoolConfig, Program, ProxyProtocol, Ready, StopSignal, Workers};
+pub use pool::{Drain, EndpointKind, MOST_WORKERS, PoolConfig, Program, ProxyProtocol, Ready, StopSignal, WorkerCount};
 pub use problem::{Position, Problem, Problems, Severity};
 pub use restart::{GiveUp, Restart};
 pub use show::{Origins, show};

@@ -27,7 +27,7 @@ pub struct PoolConfig {
     /// caps.
     pub backlog: u32,
     /// The number of workers. Default `auto`.
-    pub workers: Workers,
+    pub workers: WorkerCount,
     /// The mode: the path of a connection to a worker. Default `proxy`.
     pub mode: Mode,
     /// The strategy that picks the worker: a name of [`crate::strategy::ALL`]. Default `round-robin`.
@@ -137,7 +137,7 @@ pub const MOST_WORKERS: u32 = 1024;
 
 /// The number of workers of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers {
+pub enum WorkerCount {
     /// min(CPUs, 4).
     Auto,
     /// One worker for each CPU.
@@ -248,7 +248,7 @@ impl PoolConfig {
             env: BTreeMap::new(),
             listen: vec![Address::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
             backlog: 4096,
-            workers: Workers::Auto,
+            workers: WorkerCount::Auto,
             mode: Mode::Proxy,
             strategy: "round-robin".to_owned(),
             weights: Vec::new(),
@@ -297,15 +297,15 @@ impl PoolConfig {
     }
 }
 
-impl Workers {
+impl WorkerCount {
     /// Returns the number of workers where `cpus` may be used; at least 1.
     pub fn resolve(self, cpus: usize) -> u32 {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(1, MOST_WORKERS);
         match self {
-            Workers::Auto => cpus.min(4),
-            Workers::Max => cpus,
-            Workers::Count(n) => n,
-            Workers::AllBut(n) => cpus.saturating_sub(n).max(1),
+            WorkerCount::Auto => cpus.min(4),
+            WorkerCount::Max => cpus,
+            WorkerCount::Count(n) => n,
+            WorkerCount::AllBut(n) => cpus.saturating_sub(n).max(1),
         }
     }
 }
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn worker_counts_follow_the_cpus_and_never_reach_zero() {
         let counts = |cpus| {
-            [Workers::Auto, Workers::Max, Workers::Count(7), Workers::AllBut(1), Workers::AllBut(9)]
+            [WorkerCount::Auto, WorkerCount::Max, WorkerCount::Count(7), WorkerCount::AllBut(1), WorkerCount::AllBut(9)]
                 .map(|workers| workers.resolve(cpus))
         };
         assert_eq!(counts(1), [1, 1, 7, 1, 1]);

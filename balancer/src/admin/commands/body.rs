@@ -53,8 +53,8 @@ impl Size {
             Size::Exactly(n) => i64::from(n),
             Size::More(n) => i64::from(now) + i64::from(n),
             Size::Fewer(n) => i64::from(now) - i64::from(n),
-            Size::Max => i64::from(crate::config::Workers::Max.resolve(cpus)),
-            Size::Auto => i64::from(crate::config::Workers::Auto.resolve(cpus)),
+            Size::Max => i64::from(crate::config::WorkerCount::Max.resolve(cpus)),
+            Size::Auto => i64::from(crate::config::WorkerCount::Auto.resolve(cpus)),
         };
         match u32::try_from(wanted) {
             Ok(wanted) if (1..=MOST_WORKERS).contains(&wanted) => Ok(wanted),

@@ -28,7 +28,7 @@ mod tests {
         check,
         tests::{broken, pool, with},
     };
-    use crate::config::Workers;
+    use crate::config::WorkerCount;
     use crate::mode::Mode;
 
     #[test]
@@ -47,12 +47,12 @@ mod tests {
     fn more_weights_than_workers_are_refused() {
         let mut config = with(vec![pool("a", &["127.0.0.1:80"])]);
         for (workers, weights, is_sound) in [
-            (Workers::Count(2), 2, true),
-            (Workers::Count(2), 3, false),
-            (Workers::Count(1), 2, false),
-            (Workers::Auto, 4, true),
-            (Workers::Auto, 5, false),
-            (Workers::Max, 1024, true),
+            (WorkerCount::Count(2), 2, true),
+            (WorkerCount::Count(2), 3, false),
+            (WorkerCount::Count(1), 2, false),
+            (WorkerCount::Auto, 4, true),
+            (WorkerCount::Auto, 5, false),
+            (WorkerCount::Max, 1024, true),
         ] {
             (config.pools[0].workers, config.pools[0].weights) = (workers, vec![1; weights]);
             assert_eq!(broken(&config).is_empty(), is_sound, "{workers:?} {weights}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::value::{Raw, Value};
-use super::super::{MOST_WORKERS, Threads, Workers};
+use super::super::{MOST_WORKERS, Threads, WorkerCount};
 use super::{Codec, Wrong, because, quoted};
 
 /// The longest time that may be written. Deadlines beyond any use would overflow the clock.
@@ -118,22 +118,22 @@ pub(in crate::config) const LIMIT_OR_OFF: Codec<Option<usize>> = Codec {
 };
 
 /// The number of workers.
-pub(in crate::config) const WORKERS: Codec<Workers> = Codec {
+pub(in crate::config) const WORKERS: Codec<WorkerCount> = Codec {
     expects: "\"auto\", \"max\", a count from 1 to 1024, or a negative number of CPUs to leave free",
     read: |value| match (value.text(), &value.raw) {
-        (Some("auto"), _) => Ok(Workers::Auto),
-        (Some("max"), _) => Ok(Workers::Max),
+        (Some("auto"), _) => Ok(WorkerCount::Auto),
+        (Some("max"), _) => Ok(WorkerCount::Max),
         (_, &Raw::Integer(n)) if (-i128::from(MOST_WORKERS)..0).contains(&n) => {
-            u32::try_from(-n).map(Workers::AllBut).map_err(|_| Wrong::Expected)
+            u32::try_from(-n).map(WorkerCount::AllBut).map_err(|_| Wrong::Expected)
         }
-        _ => value.count(1..=MOST_WORKERS.into()).map(Workers::Count).ok_or(Wrong::Expected),
+        _ => value.count(1..=MOST_WORKERS.into()).map(WorkerCount::Count).ok_or(Wrong::Expected),
     },
     show: |workers| {
         Some(match workers {
-            Workers::Auto => quoted("auto"),
-            Workers::Max => quoted("max"),
-            Workers::Count(n) => n.to_string(),
-            Workers::AllBut(n) => format!("-{n}"),
+            WorkerCount::Auto => quoted("auto"),
+            WorkerCount::Max => quoted("max"),
+            WorkerCount::Count(n) => n.to_string(),
+            WorkerCount::AllBut(n) => format!("-{n}"),
         })
     },
 };

@@ -3,7 +3,7 @@
 use super::{Load, Loaded, Sources, defaults};
 use crate::config::check;
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Program, Workers};
+use crate::config::{Program, WorkerCount};
 use crate::os::account::Lookup;
 
 impl Load {
@@ -49,9 +49,11 @@ impl Load {
     pub(super) fn finish(mut self, sources: &Sources) -> Result<Loaded, Problems> {
         for pool in &mut self.config.pools {
             // With one worker a first try would show no distribution over workers.
-            if pool.program == Program::Demo && pool.workers.resolve(sources.cpus) < 2 && pool.workers == Workers::Auto
+            if pool.program == Program::Demo
+                && pool.workers.resolve(sources.cpus) < 2
+                && pool.workers == WorkerCount::Auto
             {
-                pool.workers = Workers::Count(2);
+                pool.workers = WorkerCount::Count(2);
             }
         }
         self.callers_port(&sources.env);

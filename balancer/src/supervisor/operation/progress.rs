@@ -21,7 +21,7 @@ pub(super) struct Operation {
     pub(super) left: Closes,
     /// The number of workers in the configuration of before, once a reload brings another. If the new workers do not
     /// come up, that number is put back, so that the next reload tries anew.
-    count: Option<config::Workers>,
+    count: Option<config::WorkerCount>,
     /// Some processes were told a number of workers that the pool did not reach: they are replaced.
     is_miscounted: bool,
     /// The reason why the operation failed.

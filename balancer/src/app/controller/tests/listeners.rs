@@ -125,7 +125,7 @@ async fn config_that_runs_gets_its_listeners_with_too_few_workers() {
     let mut news = bench.command(reload(Some("api")));
     let OperationMessage { request, reply, .. } = bench.asked().await;
     let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
-    let workers = config::Workers::Count(2);
+    let workers = config::WorkerCount::Count(2);
     bench.pools[0].set_config(Arc::new(config::PoolConfig { workers, ..(*config).clone() }));
     reply.send(report(OperationKind::Reload, Err("worker 3 did not become ready"), 0)).unwrap();
     while news.recv().await.is_some() {}

@@ -10,7 +10,7 @@ async fn reload_gives_pools_their_new_config_one_after_the_other() {
     for (index, workers) in [(0, 4), (1, 3)] {
         let OperationMessage { pool, request, reply } = bench.asked().await;
         let OperationRequest::Reload(config) = request else { panic!("{request:?}") };
-        assert_eq!((pool, config.workers), (index, config::Workers::Count(workers)));
+        assert_eq!((pool, config.workers), (index, config::WorkerCount::Count(workers)));
         assert!(bench.asked.is_empty(), "the next one waits for the end of this one");
         bench.pools[index].set_config(config);
         reply.send(began(OperationKind::Reload)).unwrap();
@@ -21,7 +21,7 @@ async fn reload_gives_pools_their_new_config_one_after_the_other() {
     }
     assert_eq!(news.recv().await, None);
     // The next reload compares with the configuration that was taken now.
-    assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(4));
+    assert_eq!(bench.controller.config().pools[0].workers, config::WorkerCount::Count(4));
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn reload_ends_at_the_first_pool_that_fails_or_loses_clients() {
         assert_eq!(news.recv().await, None);
         assert!(bench.asked.is_empty());
         let workers = if has_new_config { 4 } else { 2 };
-        assert_eq!(bench.controller.config().pools[0].workers, config::Workers::Count(workers));
+        assert_eq!(bench.controller.config().pools[0].workers, config::WorkerCount::Count(workers));
     }
 }
 

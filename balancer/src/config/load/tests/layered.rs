@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::super::{Control, FLAGS, LogTarget, ProxyProtocol, Ready, Threads, Workers, show};
+use super::super::super::{Control, FLAGS, LogTarget, ProxyProtocol, Ready, Threads, WorkerCount, show};
 use super::*;
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -35,17 +35,17 @@ const TWO: &str = "[pool.b]\ncommand = ['x']\nlisten = ':1'\n[pool.a]\ncommand =
 #[test]
 fn stronger_source_wins() {
     let mut sources = file("[pool.api]\ncommand = ['x']\n");
-    assert_eq!(pool(&sources).workers, Workers::Auto);
+    assert_eq!(pool(&sources).workers, WorkerCount::Auto);
     sources = file(ONE);
-    assert_eq!(pool(&sources).workers, Workers::Count(3));
+    assert_eq!(pool(&sources).workers, WorkerCount::Count(3));
     sources.env = owned(&[("ROUNDELAY_WORKERS", "4")]);
-    assert_eq!(pool(&sources).workers, Workers::Count(4));
+    assert_eq!(pool(&sources).workers, WorkerCount::Count(4));
     sources.env.extend(owned(&[("ROUNDELAY_SET", "pool.api.workers=5;pool.api.min-ready=2")]));
-    assert_eq!((pool(&sources).workers, pool(&sources).min_ready), (Workers::Count(5), 2));
+    assert_eq!((pool(&sources).workers, pool(&sources).min_ready), (WorkerCount::Count(5), 2));
     sources.flags = vec![flag("workers", &["-1"])];
-    assert_eq!(pool(&sources).workers, Workers::AllBut(1));
+    assert_eq!(pool(&sources).workers, WorkerCount::AllBut(1));
     sources.sets = vec!["pool.api.workers=max".into()];
-    assert_eq!(pool(&sources).workers, Workers::Max);
+    assert_eq!(pool(&sources).workers, WorkerCount::Max);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_flag_and_variable_reaches_its_key() {
     assert_eq!(env.config.master.threads, Threads::Count(2));
     assert_eq!((env.config.admin.listen, env.config.log.level.as_str()), (None, "debug"));
     assert_eq!(env.config.pools[0].proxy_protocol, ProxyProtocol::V2);
-    assert_eq!((env.config.pools[0].ready, env.config.pools[0].workers), (Ready::None, Workers::Count(2)));
+    assert_eq!((env.config.pools[0].ready, env.config.pools[0].workers), (Ready::None, WorkerCount::Count(2)));
 }
 
 #[test]
